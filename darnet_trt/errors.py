@@ -1,0 +1,113 @@
+"""Every error that the toolkit raises on purpose.
+
+```
+DarnetError
+├── UsageError             a path, option or combination that cannot work
+├── MissingPackageError    an optional package is not installed; names the extra
+├── ScanError              a scan cannot be classified
+│   ├── UnreadableScanError    broken, truncated or in no known format
+│   └── RefusedScanError       readable, but classifying it would be a guess
+├── CheckpointError        a training run or its checkpoint cannot be used
+├── BundleError            a bundle is absent, corrupt, altered or of another schema
+├── BuildError             an engine could not be built
+│   └── ParityError            it was built, but differs too much from the reference
+└── OutputError            a result could not be written (disk, permission)
+```
+
+Each says what is wrong, where, and what to do. The command line prints it as one
+line; nothing else catches it.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = [
+    "BuildError",
+    "BundleError",
+    "CheckpointError",
+    "DarnetError",
+    "MissingPackageError",
+    "OutputError",
+    "ParityError",
+    "RefusedScanError",
+    "ScanError",
+    "UnreadableScanError",
+    "UsageError",
+]
+
+
+class DarnetError(Exception):
+    """Base of the tree.
+
+    Args:
+        what: What is wrong, one clause without a full stop.
+        where: The file, folder or option it is about.
+        do: What the reader can do about it.
+    """
+
+    def __init__(
+        self, what: str, *, where: str | os.PathLike[str] | None = None, do: str | None = None
+    ) -> None:
+        self.what = what
+        self.where = None if where is None else os.fspath(where)
+        self.do = do
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        remedy = f"; {self.do}" if self.do else ""
+        return " ".join(f"{place}{self.what}{remedy}".split())
+
+
+class UsageError(DarnetError):
+    """A path, option or combination that cannot work."""
+
+
+class MissingPackageError(DarnetError):
+    """An optional package is not installed.
+
+    Args:
+        package: The import name.
+        extra: The extra of darnet-trt that installs it.
+    """
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"the package {package} is not installed",
+            do=f"pip install 'darnet-trt[{extra}]'",
+        )
+
+
+class ScanError(DarnetError):
+    """A scan cannot be classified."""
+
+
+class UnreadableScanError(ScanError):
+    """Broken, truncated or in no known format."""
+
+
+class RefusedScanError(ScanError):
+    """Readable, but classifying it would be a guess."""
+
+
+class CheckpointError(DarnetError):
+    """A training run or its checkpoint cannot be used."""
+
+
+class BundleError(DarnetError):
+    """A bundle is absent, corrupt, altered or of another schema."""
+
+
+class BuildError(DarnetError):
+    """An engine could not be built."""
+
+
+class ParityError(BuildError):
+    """An engine was built, but differs too much from the reference."""
+
+
+class OutputError(DarnetError):
+    """A result could not be written (disk full, no permission)."""

@@ -1,0 +1,1 @@
+"""The fused dual attention: one pooling pass, one scaling pass."""

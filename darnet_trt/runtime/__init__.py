@@ -1,0 +1,1 @@
+"""Bundles, engine runners, prediction and benchmarks. Never imports torch."""

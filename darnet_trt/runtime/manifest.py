@@ -1,0 +1,116 @@
+"""`manifest.json`: what a bundle is, and how each of its engines came to be."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from darnet_trt.scan.preprocessing import Preprocessing
+
+__all__ = ["SCHEMA_VERSION", "Artifact", "Manifest", "ModelCard", "Parity"]
+
+SCHEMA_VERSION: Final = 1
+
+Backend = Literal["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelCard(_Part):
+    """The network, and what its weights know.
+
+    Attributes:
+        attention: "none", "channel", "depth" or "both".
+        width: Channels of the first stage.
+        parameters: Number of trained parameters.
+        checkpoint_sha256: Of the checkpoint the engines came from.
+        trained_on: One sentence on the data: what, how many scans, from where.
+        validation: Metrics on held-out patients, where there are any.
+    """
+
+    attention: Literal["none", "channel", "depth", "both"]
+    width: int
+    parameters: int
+    checkpoint_sha256: str
+    trained_on: str
+    validation: dict[str, float] = Field(default_factory=dict)
+
+
+class Parity(_Part):
+    """How far an engine is from the float32 reference on the same scans.
+
+    Attributes:
+        scans: How many, and `source` says which.
+        class_flips: Scans whose most probable class differs.
+        max_probability_difference: Largest absolute difference of any class probability.
+        max_logits_error: Largest absolute difference of any logit, over the largest reference
+            logit's magnitude.
+        passed: Within `limits`.
+    """
+
+    scans: int
+    source: str
+    class_flips: int
+    max_probability_difference: float
+    max_logits_error: float
+    limits: dict[str, float]
+    passed: bool
+
+
+class Artifact(_Part):
+    """One engine.
+
+    Attributes:
+        name: Unique in the bundle, "openvino-bf16".
+        files: Paths relative to the bundle → SHA-256; the first is the one to load.
+        backend: What runs it.
+        precision: The precision asked for.
+        effective_precision: What the engine said it ran with on the build machine; None where
+            it was not executed.
+        target: "cpu", "cuda", "sm89", "portable".
+        batch: Smallest and largest batch.
+        producer: Package → version, of what built it.
+        executed: False: built here, never run here.
+        parity: None exactly where it was not executed.
+        latency_ms: Median engine time for one volume on the build machine.
+    """
+
+    name: str
+    files: dict[str, str]
+    backend: Backend
+    precision: Precision
+    effective_precision: Precision | None
+    target: str
+    batch: tuple[int, int]
+    producer: dict[str, str]
+    executed: bool
+    parity: Parity | None
+    latency_ms: float | None
+    notes: tuple[str, ...] = ()
+
+
+class Manifest(_Part):
+    """The whole of `manifest.json`.
+
+    Attributes:
+        default: Name of the artifact to use where nobody chose; None where no artifact was
+            executed on the build machine.
+        rejected: Candidates that failed the parity gate; their files are not in the bundle.
+        built_on: Machine and versions.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    toolkit: str
+    created: str
+    intended_use: str
+    model: ModelCard
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    artifacts: tuple[Artifact, ...]
+    rejected: tuple[Artifact, ...] = ()
+    default: str | None
+    built_on: dict[str, Any]

@@ -1,0 +1,1 @@
+"""Reading scans and turning them into the network's input."""

@@ -1,0 +1,89 @@
+"""What a reader found: studies, their series, and a verdict with its reason on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Choice", "Format", "Series", "Study", "Verdict"]
+
+Format = Literal["dicom", "nifti", "nrrd", "mha", "slices"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a series may be classified, and why.
+
+    Attributes:
+        usable: False means refused.
+        reason: One clause that a person at the scanner understands: "30 axial slices, 240 mm",
+            "gantry tilted by 18.5°".
+        warnings: What is unusual in a series that is usable all the same.
+    """
+
+    usable: bool
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of slices, or one volume file; known from headers alone.
+
+    Attributes:
+        path: The volume file, or the folder that holds the slices.
+        format: What reads it.
+        files: Its files; slices in the order of d (foot to head) where they could be sorted.
+        uid: SeriesInstanceUID (0020,000E), empty for other formats.
+        description: SeriesDescription (0008,103E), or the file's name.
+        kernel: ConvolutionKernel (0018,1210), where there is one.
+        matrix: Slices' rows and columns (h, w).
+        spacing_mm: Along d, h, w; None where the geometry gives none.
+        verdict: From headers and geometry; `load_input` adds what only the pixels can tell.
+    """
+
+    path: Path
+    format: Format
+    files: tuple[Path, ...]
+    uid: str
+    description: str
+    kernel: str
+    matrix: tuple[int, int]
+    spacing_mm: tuple[float, float, float] | None
+    verdict: Verdict
+
+    @property
+    def slices(self) -> int:
+        """Number of slice files; 1 for a volume file whose header was not read."""
+        return len(self.files)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The series that belong together: one result is given for each study.
+
+    Attributes:
+        path: The folder or file to name it by: the deepest one that holds all its files.
+        uid: StudyInstanceUID (0020,000D), empty for other formats.
+        patient_id: PatientID (0010,0020), or the CC-CCII patient folder, or empty.
+        series: In a fixed order (by series number, then UID).
+    """
+
+    path: Path
+    uid: str
+    patient_id: str
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The series that speaks for a study.
+
+    Attributes:
+        series: The chosen one.
+        why: "the only usable series of 1", "soft kernel B40f preferred over B70f", …
+    """
+
+    series: Series
+    why: str
