@@ -1,0 +1,103 @@
+"""What this machine is: CPU, memory, GPUs and the packages a latency or a build depends on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+__all__ = ["Cpu", "Gpu", "cpu", "gpus", "package_version"]
+
+_SMI_FIELDS = "name,driver_version,memory.total,compute_cap"
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The processor as this process may use it.
+
+    Attributes:
+        name: As the kernel names it.
+        cores: Physical cores this process may run on.
+        memory_gb: Installed memory, GiB.
+        features: Those of avx2, avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_bf16, amx_int8
+            that it has.
+    """
+
+    name: str
+    cores: int
+    memory_gb: float
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU as the driver reports it.
+
+    Attributes:
+        name: Product name.
+        driver: Driver version.
+        memory_mb: Device memory, MiB.
+        compute_capability: "8.9".
+    """
+
+    name: str
+    driver: str
+    memory_mb: int
+    compute_capability: str
+
+
+_FEATURES = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+)
+
+
+def cpu() -> Cpu:
+    """Describe the processor; /proc/cpuinfo where there is one."""
+    info: dict[str, str] = {}
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().partition("\n\n")[0].splitlines():
+            key, _, value = line.partition(":")
+            info[key.strip()] = value.strip()
+    flags = info.get("flags", "").split()
+    usable = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
+    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    return Cpu(
+        name=info.get("model name") or platform.processor() or platform.machine(),
+        cores=min(physical, usable or physical),
+        memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
+        features=tuple(feature for feature in _FEATURES if feature in flags),
+    )
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """The NVIDIA GPUs that `nvidia-smi` lists; empty where it is absent or fails."""
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return ()
+    query = [smi, f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (subprocess.SubprocessError, OSError):
+        return ()
+    rows = (line.split(", ") for line in found.stdout.splitlines())
+    return tuple(Gpu(row[0], row[1], int(row[2]), row[3]) for row in rows if len(row) == 4)
+
+
+def package_version(package: str) -> str | None:
+    """Version of an installed distribution, without importing it; None where absent."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
