@@ -1,0 +1,175 @@
+"""What a training run leaves behind: the weights and everything needed to use them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from darnet_trt.errors import CheckpointError, OutputError
+from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.training.model import DARNet, Network
+
+__all__ = ["FILE_NAME", "SCHEMA", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+
+FILE_NAME = "checkpoint.pt"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained network.
+
+    Attributes:
+        network: Its shape.
+        preprocessing: What its input was made with; its size is the network's input size.
+        trained_on: One sentence that says what the weights saw.
+        validation: Metrics on the held-out patients, by name; empty when none were held out.
+        state_dict: The weights, on the CPU.
+    """
+
+    network: Network
+    preprocessing: Preprocessing
+    trained_on: str
+    validation: dict[str, float]
+    state_dict: dict[str, Tensor]
+
+    def model(self) -> DARNet:
+        """The network with these weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: The weights do not fit the network.
+        """
+        with torch.device("meta"):
+            model = DARNet(self.network)
+        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        given = {name: tuple(value.shape) for name, value in self.state_dict.items()}
+        for name in expected.keys() | given.keys():
+            if expected.get(name) != given.get(name):
+                raise CheckpointError(
+                    f"the weights do not fit the network: {name} is "
+                    f"{given.get(name, 'absent')}, expected {expected.get(name, 'absent')}",
+                    do="train again",
+                )
+        model.load_state_dict(self.state_dict, assign=True)
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        return model.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
+    """Write `run/checkpoint.pt`, whole or not at all; returns its path.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    content = {
+        "schema": SCHEMA,
+        "network": checkpoint.network.model_dump_json(),
+        "preprocessing": checkpoint.preprocessing.model_dump_json(),
+        "trained_on": checkpoint.trained_on,
+        "validation": dict(checkpoint.validation),
+        "state_dict": {k: v.detach().cpu() for k, v in checkpoint.state_dict.items()},
+    }
+    path = run / FILE_NAME
+    write_atomically(content, path)
+    return path
+
+
+def write_atomically(content: dict[str, Any], path: Path) -> None:
+    """`torch.save` under a temporary name in the same folder, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise OutputError(
+            f"cannot be written ({reason})", where=path, do="check free space and permissions"
+        ) from error
+
+
+def load_checkpoint(run: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        run: The run's folder, or the checkpoint file itself.
+
+    Raises:
+        CheckpointError: Absent, not a checkpoint, of another schema, or inconsistent.
+    """
+    path = run / FILE_NAME if run.is_dir() else run
+    content = read_tensors(path)
+    if content.get("schema") != SCHEMA:
+        raise CheckpointError(
+            f"the checkpoint's schema is {content.get('schema')!r}, this version reads {SCHEMA}",
+            where=path,
+            do="train again or use the version that wrote it",
+        )
+    try:
+        checkpoint = Checkpoint(
+            network=Network.model_validate_json(content["network"]),
+            preprocessing=Preprocessing.model_validate_json(content["preprocessing"]),
+            trained_on=str(content["trained_on"]),
+            validation={str(k): float(v) for k, v in content["validation"].items()},
+            state_dict=dict(content["state_dict"]),
+        )
+    except (KeyError, TypeError, AttributeError, ValidationError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint is incomplete or damaged ({type(error).__name__})",
+            where=path,
+            do="train again",
+        ) from error
+    if checkpoint.network.input_size != checkpoint.preprocessing.size:
+        raise CheckpointError(
+            f"the network expects {checkpoint.network.input_size}, "
+            f"the preprocessing makes {checkpoint.preprocessing.size}",
+            where=path,
+            do="train again",
+        )
+    try:
+        checkpoint.model()
+    except CheckpointError as error:
+        raise CheckpointError(error.what, where=path, do=error.do) from error
+    return checkpoint
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """A dictionary that `torch.save` wrote; never runs code from the file.
+
+    Raises:
+        CheckpointError: Absent, unreadable, or something else than such a dictionary.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            "there is no checkpoint here", where=path, do="run darnet-trt train first"
+        ) from error
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        BadZipFile,
+        pickle.UnpicklingError,
+    ) as error:
+        raise CheckpointError(
+            "this is not a readable checkpoint", where=path, do="train again"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError("this is not a checkpoint", where=path, do="train again")
+    return content
