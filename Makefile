@@ -1,0 +1,49 @@
+# Every chore of the project. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+# The first Python >= 3.11 on the PATH; `make demo PYTHON=/path/to/python` chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+SCANS ?=
+
+.PHONY: help demo test lint format clean
+
+help: ## List the chores
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer on the PATH; name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+# Only what predicting, building and training need.
+.venv/.installed-demo: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "Installing darnet-trt[cpu,train] into .venv (once, a few minutes)" >&2
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[cpu,train]'
+	@touch $@
+
+.venv/.installed-dev: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "Installing darnet-trt[dev] into .venv (once, a few minutes)" >&2
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/.installed-demo
+
+demo: .venv/.installed-demo ## Phantoms, training, engine, prediction, report; SCANS="path …" adds yours
+	@$(BIN)/python examples/demo.py --out demo $(SCANS)
+
+test: .venv/.installed-dev ## The whole test suite
+	@$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev ## Formatting, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: .venv/.installed-dev ## Format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## Remove the virtual environment, the demo and the caches
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
