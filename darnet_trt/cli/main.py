@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -14,9 +14,10 @@ from darnet_trt.errors import DarnetError
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130  # what a shell reports for SIGINT
+
 app = typer.Typer(
     name="darnet-trt",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -55,17 +56,29 @@ for _name in ("doctor", "phantom", "train", "export", "build", "inspect", "predi
 
 def main() -> None:
     """Entry point of `darnet-trt`: run, and turn errors into one line and an exit code."""
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(arguments)
-    except DarnetError as error:
+        code = app(arguments or ["--help"], prog_name="darnet-trt", standalone_mode=False)
+    except (DarnetError, typer.TyperException) as error:
         if debug:
             raise
-        print(f"darnet-trt: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except KeyboardInterrupt:
+        _fail(_one_line(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
         if debug:
             raise
-        print("darnet-trt: interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+        _fail("interrupted", _INTERRUPTED)
+    sys.exit(code)
+
+
+def _one_line(error: DarnetError | typer.TyperException) -> str:
+    if isinstance(error, DarnetError):
+        return str(error)
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}; see '{context.command_path} --help'" if context else message
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    typer.echo(f"darnet-trt: {line}", err=True)
+    sys.exit(code)

@@ -1,0 +1,44 @@
+"""Every mistake on the command line is one line on stderr and exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_COMMAND = Path(sys.executable).with_name("darnet-trt")
+
+
+def run(*arguments):
+    return subprocess.run([_COMMAND, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["doctor", "--nope"], "No such option: --nope; see 'darnet-trt doctor --help'"),
+        (["nope"], "No such command 'nope'; see 'darnet-trt --help'"),
+        (["inspect"], "Missing argument 'PATHS...'; see 'darnet-trt inspect --help'"),
+        (["inspect", "/no/such/scan"], "/no/such/scan"),
+        (["predict", "/no/such/bundle", "/no/such/scan"], "/no/such/bundle"),
+        (["build", "/no/such/run", "-o", "/tmp/never"], "/no/such/run"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, says):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+def test_debug_shows_the_traceback_wherever_it_stands():
+    for arguments in (["--debug", "inspect", "/no/such"], ["inspect", "/no/such", "--debug"]):
+        assert "Traceback" in run(*arguments).stderr
+
+
+def test_version_and_bare_call_answer():
+    assert run("--version").stdout.startswith("darnet-trt ")
+    bare = run()
+    assert bare.returncode == 0
+    assert "predict" in bare.stdout
