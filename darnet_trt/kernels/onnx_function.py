@@ -1,0 +1,106 @@
+"""The fused dual attention as model-local ONNX functions of the domain `darnet`.
+
+One file then serves every backend: ONNX Runtime runs the body of standard operators, and a
+TensorRT that has a plugin of the same name and domain takes the plugin instead.
+
+The bodies read F once for the pooling and once for the scaling (see `reference.py`). They take
+x and residual in float32 or float16; pooling and gates are computed in float32 either way,
+because a float16 sum over 112×112 voxels overflows from a mean of 5.2 on. The casts are no
+operation in a float32 graph.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from onnx import FunctionProto, NodeProto, TensorProto
+from onnx.helper import make_function, make_node, make_opsetid
+
+__all__ = ["DOMAIN", "GATE_PARAMETERS", "NAMES", "OPSET", "attention_function"]
+
+DOMAIN: Final = "darnet"
+OPSET: Final = 18
+"""The first with axes as an input of ReduceMean, the same in all later ones; JetPack's
+TensorRT 10, TensorRT-RTX 1.7, ONNX Runtime and OpenVINO all take it."""
+
+NAMES: Final = {
+    "channel": "FusedChannelAttention",
+    "depth": "FusedDepthAttention",
+    "both": "FusedDualAttention",
+}
+GATE_PARAMETERS: Final = ("squeeze.weight", "squeeze.bias", "excite.weight", "excite.bias")
+"""Order of a gate's inputs, named as in the network's state dict; channel before depth."""
+
+
+def _gate(kind: str, z: str) -> list[NodeProto]:
+    """Linear, ReLU, Linear, sigmoid; (n, features) → `{kind}_gate` (n, features)."""
+    squeeze, excite = f"{kind}_squeeze", f"{kind}_excite"
+    return [
+        make_node(
+            "Gemm", [z, f"{squeeze}_weight", f"{squeeze}_bias"], [f"{kind}_hidden"], transB=1
+        ),
+        make_node("Relu", [f"{kind}_hidden"], [f"{kind}_active"]),
+        make_node(
+            "Gemm",
+            [f"{kind}_active", f"{excite}_weight", f"{excite}_bias"],
+            [f"{kind}_logits"],
+            transB=1,
+        ),
+        make_node("Sigmoid", [f"{kind}_logits"], [f"{kind}_gate"]),
+    ]
+
+
+def _axes(name: str, *axes: int) -> NodeProto:
+    return make_node("Constant", [], [name], value_ints=list(axes))
+
+
+def attention_function(attention: Literal["channel", "depth", "both"]) -> FunctionProto:
+    """The function for one of the attention variants.
+
+    Its inputs are x and residual, (n, c, d, h, w) in float32 or float16, then for each gate
+    `GATE_PARAMETERS` in float32; its output y has the type and shape of x.
+    """
+    kinds = ("channel", "depth") if attention == "both" else (attention,)
+    nodes = [
+        _axes("axis_d", 2),
+        _axes("axes_hw", 3, 4),
+        make_node("Cast", ["x"], ["x_fp32"], to=TensorProto.FLOAT),
+        make_node("ReduceMean", ["x_fp32", "axes_hw"], ["z"], keepdims=0),
+    ]
+    gates, gated = "", "z"  # (n c 1) or (n c d); z scaled by the gates so far
+    if "channel" in kinds:
+        nodes += [
+            make_node("ReduceMean", ["z", "axis_d"], ["z_channel"], keepdims=0),
+            *_gate("channel", "z_channel"),
+            make_node("Unsqueeze", ["channel_gate", "axis_d"], ["channel_gates"]),
+        ]
+        gates = "channel_gates"
+    if "depth" in kinds:
+        if gates:
+            nodes.append(make_node("Mul", ["z", gates], ["z_gated"]))
+            gated = "z_gated"
+        nodes += [
+            make_node("Flatten", [gated], ["z_depth"], axis=1),
+            *_gate("depth", "z_depth"),
+            make_node("Shape", ["z"], ["shape_ncd"]),
+            make_node("Reshape", ["depth_gate", "shape_ncd"], ["depth_gates"]),
+        ]
+        if gates:
+            nodes.append(make_node("Mul", [gates, "depth_gates"], ["both_gates"]))
+        gates = "both_gates" if gates else "depth_gates"
+    nodes += [
+        make_node("Unsqueeze", [gates, "axes_hw"], ["gates_ncdhw"]),
+        make_node("CastLike", ["gates_ncdhw", "x"], ["gates"]),
+        make_node("Mul", ["x", "gates"], ["x_gated"]),
+        make_node("Add", ["x_gated", "residual"], ["sum"]),
+        make_node("Relu", ["sum"], ["y"]),
+    ]
+    return make_function(
+        DOMAIN,
+        NAMES[attention],
+        ["x", "residual"]
+        + [f"{kind}_{p.replace('.', '_')}" for kind in kinds for p in GATE_PARAMETERS],
+        ["y"],
+        nodes,
+        [make_opsetid("", OPSET)],
+    )

@@ -1,0 +1,71 @@
+"""The fused dual attention in float64: what every implementation is compared with.
+
+The paper's block (section 3.2, equations 1 and 2) ends with channel attention, then depth
+attention, then the shortcut:
+
+    F₁ = F · s             s = CA(mean_{d,h,w} F)        (n c)
+    F₂ = F₁ · ẑ            ẑ = DA(mean_{h,w} F₁)         (n c d)
+    out = relu(F₂ + residual)
+
+The mean is linear and s does not depend on d, h, w, so with Z = mean_{h,w} F both gates come
+from one pooling pass over F and are applied in one scaling pass:
+
+    s = CA(mean_d Z)       ẑ = DA(s · Z)       out = relu(F · (s · ẑ) + residual)
+
+CA is Linear(C → C/16), ReLU, Linear(C/16 → C), sigmoid; DA is the same with C·D → D → C·D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Gate", "fused_attention"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """The two linear layers of one attention, weights (outputs, inputs) as torch keeps them.
+
+    Attributes:
+        squeeze_weight: (hidden, features).
+        squeeze_bias: (hidden,).
+        excite_weight: (features, hidden).
+        excite_bias: (features,).
+    """
+
+    squeeze_weight: Array
+    squeeze_bias: Array
+    excite_weight: Array
+    excite_bias: Array
+
+    def __call__(self, z: Array) -> Array:
+        """Gate values 0…1, (n, features) → (n, features)."""
+        hidden = np.maximum(z @ self.squeeze_weight.T + self.squeeze_bias, 0)
+        logits = hidden @ self.excite_weight.T + self.excite_bias
+        return np.asarray(0.5 * (1 + np.tanh(logits / 2)))  # the sigmoid, without overflow
+
+
+def fused_attention(x: Array, residual: Array, channel: Gate | None, depth: Gate | None) -> Array:
+    """relu(x · gates + residual), with one pooling pass and one scaling pass over x.
+
+    Args:
+        x: F, the block's second batch norm's output, (n, c, d, h, w).
+        residual: The shortcut, same shape.
+        channel: Features c; None leaves the channel attention out.
+        depth: Features c·d, c slowest; None leaves the depth attention out.
+
+    Returns:
+        Same shape as x.
+    """
+    z = x.mean((3, 4))
+    gates = np.ones_like(z)
+    if channel is not None:
+        gates = gates * channel(z.mean(2))[:, :, None]
+    if depth is not None:
+        gates = gates * depth((gates * z).reshape(len(z), -1)).reshape(z.shape)
+    return np.asarray(np.maximum(x * gates[..., None, None] + residual, 0))
