@@ -100,7 +100,6 @@ def load_runner(
     artifact: str | None = None,
     *,
     threads: int | None = None,
-    cache_dir: Path | None = None,
 ) -> Runner:
     """Verify and load one engine.
 
@@ -108,8 +107,6 @@ def load_runner(
         bundle: From `open_bundle`.
         artifact: Its name; None takes the bundle's default.
         threads: CPU threads; None leaves the number to the engine.
-        cache_dir: Folder for compiled engines. The engine's files in it are keyed by the
-            SHA-256 of what they were compiled from, so an altered bundle never finds them.
 
     Raises:
         UsageError: No such artifact.
@@ -128,7 +125,7 @@ def load_runner(
         )
     for name, expected in chosen.files.items():
         _verify(_inside(bundle.path, name), expected)
-    runner = _LOADERS[chosen.backend](bundle, chosen, threads, cache_dir)
+    runner = _LOADERS[chosen.backend](bundle, chosen, threads)
     gated = chosen.effective_precision or chosen.precision
     if runner.precision != gated:
         runner.close()
@@ -142,35 +139,26 @@ def load_runner(
     return runner
 
 
-def _load_openvino(
-    bundle: Bundle, artifact: Artifact, threads: int | None, cache_dir: Path | None
-) -> Runner:
+def _load_openvino(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
     precision = artifact.precision
     if precision == "int8":
         raise BundleError(
             f"the artifact {artifact.name!r} is int8, which this version cannot run yet",
             where=bundle.path,
         )
-    if cache_dir is not None:
-        content = hashlib.sha256("".join(sorted(artifact.files.values())).encode())
-        cache_dir = cache_dir / "openvino" / content.hexdigest()[:32]
-    runner = OpenVINORunner(
-        bundle.path / _first(artifact), precision=precision, threads=threads, cache_dir=cache_dir
-    )
+    runner = OpenVINORunner(bundle.path / _first(artifact), precision=precision, threads=threads)
     _check_size(bundle, artifact, runner.input_size)
     return runner
 
 
-def _load_onnxruntime(
-    bundle: Bundle, artifact: Artifact, threads: int | None, cache_dir: Path | None
-) -> Runner:
+def _load_onnxruntime(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
     device: Literal["cpu", "cuda"] = "cuda" if artifact.target == "cuda" else "cpu"
     runner = OnnxRuntimeRunner(bundle.path / _first(artifact), device=device, threads=threads)
     _check_size(bundle, artifact, runner.input_size)
     return runner
 
 
-_LOADERS: Final[dict[str, Callable[[Bundle, Artifact, int | None, Path | None], Runner]]] = {
+_LOADERS: Final[dict[str, Callable[[Bundle, Artifact, int | None], Runner]]] = {
     "openvino": _load_openvino,
     "onnxruntime": _load_onnxruntime,
 }

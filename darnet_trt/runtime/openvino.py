@@ -2,6 +2,9 @@
 
 OpenVINO turns a float32 model into bfloat16 unasked where the CPU has it, so the precision is
 always set (`INFERENCE_PRECISION_HINT`) and the one that took effect is read back.
+
+There is no compiled-model cache (`CACHE_DIR`): at the paper's size it saved 0.06 of 0.25 s and
+cost 116 MB of memory and 141 MB of disk.
 """
 
 from __future__ import annotations
@@ -32,8 +35,6 @@ class OpenVINORunner:
         model: The `.xml` (with its `.bin` beside it) or an `.onnx` file, float32.
         precision: What convolutions and matrix products shall run in.
         threads: None leaves the number to OpenVINO: one for each physical core.
-        cache_dir: Where OpenVINO keeps the compiled model for the next start; the caller keys
-            it by the model's content. None compiles anew.
 
     Raises:
         MissingPackageError: OpenVINO is not installed.
@@ -49,7 +50,6 @@ class OpenVINORunner:
         *,
         precision: Literal["fp32", "bf16", "fp16"],
         threads: int | None = None,
-        cache_dir: Path | None = None,
     ) -> None:
         try:
             import openvino
@@ -61,8 +61,6 @@ class OpenVINORunner:
         }
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
-        if cache_dir is not None:
-            config["CACHE_DIR"] = str(cache_dir)
         core = openvino.Core()
         try:
             network = core.read_model(model)
@@ -85,7 +83,6 @@ class OpenVINORunner:
             "openvino": openvino.__version__,
             "device": core.get_property("CPU", "FULL_DEVICE_NAME"),
             "threads": str(compiled.get_property("INFERENCE_NUM_THREADS")),
-            "cached": str(bool(compiled.get_property("LOADED_FROM_CACHE"))).lower(),
         }
 
     def infer(self, batch: npt.NDArray[np.float32]) -> Outputs:
