@@ -3,10 +3,11 @@
 One file then serves every backend: ONNX Runtime runs the body of standard operators, and a
 TensorRT that has a plugin of the same name and domain takes the plugin instead.
 
-The bodies read F once for the pooling and once for the scaling (see `reference.py`). They take
-x and residual in float32 or float16; pooling and gates are computed in float32 either way,
-because a float16 sum over 112×112 voxels overflows from a mean of 5.2 on. The casts are no
-operation in a float32 graph.
+The bodies read F once for the pooling and once for the scaling (see `reference.py`). All inputs
+are float32 or all are float16. The means are taken in float32 either way, because a float16 sum
+over 112×112 voxels overflows from a mean of 5.2 on; the gates' matrix products stay in the
+inputs' type, because TensorRT-RTX has no float32 ones on SM75. The casts are no operation in a
+float32 graph.
 """
 
 from __future__ import annotations
@@ -57,20 +58,22 @@ def _axes(name: str, *axes: int) -> NodeProto:
 def attention_function(attention: Literal["channel", "depth", "both"]) -> FunctionProto:
     """The function for one of the attention variants.
 
-    Its inputs are x and residual, (n, c, d, h, w) in float32 or float16, then for each gate
-    `GATE_PARAMETERS` in float32; its output y has the type and shape of x.
+    Its inputs are x and residual, (n, c, d, h, w), then for each gate `GATE_PARAMETERS`, all
+    float32 or all float16; its output y has the type and shape of x.
     """
     kinds = ("channel", "depth") if attention == "both" else (attention,)
     nodes = [
         _axes("axis_d", 2),
         _axes("axes_hw", 3, 4),
         make_node("Cast", ["x"], ["x_fp32"], to=TensorProto.FLOAT),
-        make_node("ReduceMean", ["x_fp32", "axes_hw"], ["z"], keepdims=0),
+        make_node("ReduceMean", ["x_fp32", "axes_hw"], ["z_fp32"], keepdims=0),
+        make_node("CastLike", ["z_fp32", "x"], ["z"]),
     ]
     gates, gated = "", "z"  # (n c 1) or (n c d); z scaled by the gates so far
     if "channel" in kinds:
         nodes += [
-            make_node("ReduceMean", ["z", "axis_d"], ["z_channel"], keepdims=0),
+            make_node("ReduceMean", ["z_fp32", "axis_d"], ["z_channel_fp32"], keepdims=0),
+            make_node("CastLike", ["z_channel_fp32", "x"], ["z_channel"]),
             *_gate("channel", "z_channel"),
             make_node("Unsqueeze", ["channel_gate", "axis_d"], ["channel_gates"]),
         ]
@@ -90,8 +93,7 @@ def attention_function(attention: Literal["channel", "depth", "both"]) -> Functi
         gates = "both_gates" if gates else "depth_gates"
     nodes += [
         make_node("Unsqueeze", [gates, "axes_hw"], ["gates_ncdhw"]),
-        make_node("CastLike", ["gates_ncdhw", "x"], ["gates"]),
-        make_node("Mul", ["x", "gates"], ["x_gated"]),
+        make_node("Mul", ["x", "gates_ncdhw"], ["x_gated"]),
         make_node("Add", ["x_gated", "residual"], ["sum"]),
         make_node("Relu", ["sum"], ["y"]),
     ]

@@ -7,7 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx.helper import (
+    make_graph,
+    make_model,
+    make_node,
+    make_opsetid,
+    make_tensor_value_info,
+    tensor_dtype_to_np_dtype,
+)
 
 from darnet_trt.kernels.onnx_function import (
     DOMAIN,
@@ -61,7 +68,7 @@ def function_model(attention, dtype, gates):
     axes = ["n", "c", "d", "h", "w"]
     names = list(function.input)[2:]
     values = [
-        getattr(gate, parameter.replace(".", "_")).astype(np.float32)
+        getattr(gate, parameter.replace(".", "_")).astype(tensor_dtype_to_np_dtype(dtype))
         for gate in gates
         if gate is not None
         for parameter in GATE_PARAMETERS

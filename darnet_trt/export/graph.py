@@ -1,0 +1,212 @@
+"""The network as an ONNX graph, written node by node so that names, types and calls are ours.
+
+Convolutions carry their folded batch norm; each block ends in one call of the fused attention
+(`kernels/onnx_function.py`); the head is a 1×1×1 convolution whose output is the class
+activation map and whose mean, plus the bias, is the logits. Initializers have the names of the
+state dict, nodes the names of the modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, NodeProto, TensorProto
+from onnx.helper import (
+    make_graph,
+    make_model,
+    make_node,
+    make_opsetid,
+    make_tensor_value_info,
+)
+from onnx.numpy_helper import from_array
+
+from darnet_trt.errors import BuildError
+from darnet_trt.kernels.onnx_function import (
+    DOMAIN,
+    GATE_PARAMETERS,
+    NAMES,
+    OPSET,
+    attention_function,
+)
+from darnet_trt.training.model import Network, halved
+
+__all__ = ["INPUT", "GraphPrecision", "build_graph"]
+
+INPUT: Final = "input"
+IR_VERSION: Final = 8  # the one of OPSET 18, and the first with model-local functions
+
+GraphPrecision = Literal["fp32", "fp16"]
+_TYPES: Final = {
+    "fp32": (TensorProto.FLOAT, np.float32),
+    "fp16": (TensorProto.FLOAT16, np.float16),
+}
+
+
+class _Graph:
+    """Nodes and initializers as they come."""
+
+    def __init__(
+        self, network: Network, weights: Mapping[str, npt.NDArray[np.float32]], body: type
+    ) -> None:
+        self.network = network
+        self.weights = weights
+        self.body = body
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+
+    def weight(self, name: str, dtype: type, shape: tuple[int, ...] | None = None) -> str:
+        value = self.weights[name]
+        with np.errstate(over="ignore"):
+            cast = value.astype(dtype)
+        if not np.isfinite(cast).all():
+            raise BuildError(
+                f"the weight {name} does not fit {np.dtype(dtype)} "
+                f"(largest magnitude {np.abs(value).max():.3g})",
+                do="train again with weight decay, or build with --precision fp32",
+            )
+        self.initializers.append(from_array(cast.reshape(shape or cast.shape), name))
+        return name
+
+    def convolution(
+        self, x: str, name: str, norm: str, stride: tuple[int, int, int], *, relu: bool
+    ) -> str:
+        """Convolution with "same" padding and its folded batch norm."""
+        kernel = self.weights[f"{name}.weight"].shape[2:]
+        padding = [size // 2 for size in kernel]
+        out = f"{norm}.out"
+        self.nodes.append(
+            make_node(
+                "Conv",
+                [x, self.weight(f"{name}.weight", self.body), self.weight(f"{norm}.bias", self.body)],
+                [out],
+                name=name,
+                kernel_shape=list(kernel),
+                strides=list(stride),
+                pads=padding * 2,
+            )
+        )
+        if not relu:
+            return out
+        self.nodes.append(make_node("Relu", [out], [f"{norm}.relu"], name=f"{norm}.relu"))
+        return f"{norm}.relu"
+
+    def block(self, x: str, name: str, stride: int) -> str:
+        """conv-ReLU-conv → attention and shortcut."""
+        strides = (stride,) * 3
+        y = self.convolution(x, f"{name}.conv1", f"{name}.bn1", strides, relu=True)
+        y = self.convolution(y, f"{name}.conv2", f"{name}.bn2", (1, 1, 1), relu=False)
+        if f"{name}.shortcut.0.weight" in self.weights:
+            x = self.convolution(
+                x, f"{name}.shortcut.0", f"{name}.shortcut.1", strides, relu=False
+            )
+        out = f"{name}.out"
+        attention = self.network.attention
+        if attention == "none":
+            self.nodes += [
+                make_node("Add", [y, x], [f"{name}.sum"], name=f"{name}.sum"),
+                make_node("Relu", [f"{name}.sum"], [out], name=f"{name}.relu"),
+            ]
+            return out
+        kinds = ("channel", "depth") if attention == "both" else (attention,)
+        gates = [
+            self.weight(f"{name}.{kind}_attention.{parameter}", self.body)
+            for kind in kinds
+            for parameter in GATE_PARAMETERS
+        ]
+        self.nodes.append(
+            make_node(
+                NAMES[attention], [y, x, *gates], [out], domain=DOMAIN, name=f"{name}.attention"
+            )
+        )
+        return out
+
+    def head(self, x: str) -> None:
+        """Features → `cam` and `logits`, float32; the mean is taken in float32."""
+        classes, channels = self.weights["classifier.weight"].shape
+        weight = self.weight("classifier.weight", self.body, (classes, channels, 1, 1, 1))
+        half = self.body is np.float16
+        cam = "cam_fp16" if half else "cam"
+        self.nodes.append(
+            make_node("Conv", [x, weight], [cam], name="classifier", kernel_shape=[1, 1, 1])
+        )
+        if half:
+            self.nodes.append(
+                make_node("Cast", [cam], ["cam"], name="cam.fp32", to=TensorProto.FLOAT)
+            )
+        self.initializers.append(from_array(np.array([2, 3, 4], np.int64), "axes_dhw"))
+        self.nodes += [
+            make_node("ReduceMean", ["cam", "axes_dhw"], ["pooled"], name="pool", keepdims=0),
+            make_node(
+                "Add",
+                ["pooled", self.weight("classifier.bias", np.float32)],
+                ["logits"],
+                name="logits",
+            ),
+        ]
+
+
+def build_graph(
+    network: Network,
+    weights: Mapping[str, npt.NDArray[np.float32]],
+    precision: GraphPrecision,
+    metadata: Mapping[str, str],
+) -> ModelProto:
+    """The whole network.
+
+    Args:
+        network: Its shape.
+        weights: `weights.folded`.
+        precision: fp16 puts weights and activations into float16. Input, outputs, the attention's
+            means and the final mean stay in float32: the sums would leave float16's range.
+        metadata: Written as the model's properties, sorted by key.
+
+    Returns:
+        Input `input` (batch, 1, d, h, w); outputs `logits` (batch, classes) and `cam`
+        (batch, classes, d/8, h/16, w/16); all float32.
+
+    Raises:
+        BuildError: A weight does not fit float16.
+    """
+    onnx_type, body = _TYPES[precision]
+    graph = _Graph(network, weights, body)
+    x = INPUT
+    if precision == "fp16":
+        x = "input_fp16"
+        graph.nodes.append(make_node("Cast", [INPUT], [x], name="input.fp16", to=onnx_type))
+    x = graph.convolution(x, "stem.0", "stem.1", (1, 2, 2), relu=True)
+    d, h, w = network.input_size
+    h, w = halved(h), halved(w)
+    for stage in range(4):
+        stride = 1 if stage == 0 else 2
+        if stride == 2:
+            d, h, w = halved(d), halved(h), halved(w)
+        x = graph.block(x, f"stages.{stage}.0", stride)
+        x = graph.block(x, f"stages.{stage}.1", 1)
+    graph.head(x)
+
+    classes = len(network.classes)
+    float32 = TensorProto.FLOAT
+    model = make_model(
+        make_graph(
+            graph.nodes,
+            "darnet",
+            [make_tensor_value_info(INPUT, float32, ["batch", 1, *network.input_size])],
+            [
+                make_tensor_value_info("logits", float32, ["batch", classes]),
+                make_tensor_value_info("cam", float32, ["batch", classes, d, h, w]),
+            ],
+            graph.initializers,
+        ),
+        functions=[]
+        if network.attention == "none"
+        else [attention_function(network.attention)],
+        opset_imports=[make_opsetid("", OPSET), make_opsetid(DOMAIN, 1)],
+        ir_version=IR_VERSION,
+        producer_name="darnet-trt",
+    )
+    for key in sorted(metadata):
+        model.metadata_props.add(key=key, value=metadata[key])
+    return model

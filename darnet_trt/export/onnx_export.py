@@ -1,0 +1,83 @@
+"""Checkpoint → one ONNX file for every backend, with all that is needed to use it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from darnet_trt import __version__
+from darnet_trt.errors import BuildError
+from darnet_trt.export.graph import GraphPrecision, build_graph
+from darnet_trt.export.output import written_atomically
+from darnet_trt.export.weights import folded
+from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+
+__all__ = ["Source", "export_onnx", "load_source"]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A checkpoint and the hash of its file.
+
+    Attributes:
+        checkpoint: What to export.
+        sha256: Of the checkpoint's file, hexadecimal.
+    """
+
+    checkpoint: Checkpoint
+    sha256: str
+
+
+def load_source(run: Path) -> Source:
+    """Read a run's folder or its checkpoint file.
+
+    Raises:
+        CheckpointError: It cannot be used.
+    """
+    checkpoint = load_checkpoint(run)
+    path = run / FILE_NAME if run.is_dir() else run
+    with path.open("rb") as file:
+        return Source(checkpoint, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") -> None:
+    """Write one ONNX file: opset 18, dynamic batch, the same bytes for the same checkpoint.
+
+    Its properties hold the network, preprocessing and classes as JSON, what the weights were
+    trained on, the checkpoint's SHA-256 and the toolkit's version.
+
+    Args:
+        source: From `load_source`.
+        path: Where to; an existing file is replaced, whole or not at all.
+        precision: See `graph.build_graph`; fp16 is for TensorRT's strongly typed networks.
+
+    Raises:
+        BuildError: A weight does not fit float16.
+        OutputError: It cannot be written.
+    """
+    checkpoint = source.checkpoint
+    model = build_graph(
+        checkpoint.network,
+        folded(checkpoint.model()),
+        precision,
+        {
+            "checkpoint_sha256": source.sha256,
+            "classes": json.dumps(checkpoint.network.classes),
+            "intended_use": "Research software: not a medical device.",
+            "network": checkpoint.network.model_dump_json(),
+            "precision": precision,
+            "preprocessing": checkpoint.preprocessing.model_dump_json(),
+            "toolkit": f"darnet-trt {__version__}",
+            "trained_on": checkpoint.trained_on,
+        },
+    )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BuildError(f"the exported graph is not valid ONNX ({error})") from error
+    with written_atomically(path) as file:
+        file.write(model.SerializeToString(deterministic=True))

@@ -1,0 +1,64 @@
+"""ONNX → OpenVINO IR: `model.xml` and `model.bin`, one pair for every CPU precision."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from darnet_trt.errors import BuildError, MissingPackageError
+
+__all__ = ["build_openvino", "cpu_precisions"]
+
+# Operators without a name get one from a counter of the whole process.
+_COUNTED_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]*_\d+")
+
+
+def cpu_precisions() -> tuple[str, ...]:
+    """Which of fp32, bf16 and fp16 OpenVINO computes in on this CPU.
+
+    Raises:
+        MissingPackageError: OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("openvino", extra="cpu") from error
+    offered = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(p for p in ("fp32", "bf16", "fp16") if p.upper() in offered)
+
+
+def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
+    """Write `folder/model.xml` and `model.bin`, weights in float32, the same bytes each time.
+
+    The precision is chosen when the model is compiled, on the machine that runs it.
+
+    Raises:
+        MissingPackageError: OpenVINO is not installed.
+        BuildError: OpenVINO does not take the graph.
+        OSError: The folder cannot be written.
+    """
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("openvino", extra="cpu") from error
+    import onnx
+    from onnx.inliner import inline_local_functions
+
+    folder.mkdir(parents=True, exist_ok=True)
+    xml = folder / "model.xml"
+    # OpenVINO knows no model-local functions: put the attention's operators into the graph.
+    plain = inline_local_functions(onnx.load(onnx_file))
+    inlined = folder / "inlined.onnx"
+    try:
+        inlined.write_bytes(plain.SerializeToString())
+        model = openvino.convert_model(inlined)
+        for index, operator in enumerate(model.get_ordered_ops()):
+            if _COUNTED_NAME.fullmatch(operator.get_friendly_name()):
+                operator.set_friendly_name(f"{operator.get_type_name()}_{index}")
+        openvino.save_model(model, xml, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise BuildError(f"OpenVINO cannot convert the model ({error})", where=onnx_file) from error
+    finally:
+        inlined.unlink(missing_ok=True)
+    return xml, xml.with_suffix(".bin")

@@ -1,0 +1,72 @@
+"""What differs between `tensorrt` (10.12 and later) and `tensorrt_rtx`.
+
+Both have the same Python API. TensorRT-RTX builds for a GPU it is told, without having one;
+TensorRT builds for the GPU it finds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final, Literal
+
+from darnet_trt.errors import BuildError, MissingPackageError
+
+__all__ = [
+    "PACKAGES",
+    "PORTABLE",
+    "RTX_TARGETS",
+    "TensorRTBackend",
+    "load",
+    "set_target",
+    "strongly_typed",
+]
+
+TensorRTBackend = Literal["tensorrt", "tensorrt-rtx"]
+
+PORTABLE: Final = "portable"
+RTX_TARGETS: Final = (PORTABLE, "sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+"""What TensorRT-RTX 1.7 builds for; sm87, sm90 and sm100 are TensorRT's."""
+
+PACKAGES: Final = {"tensorrt": ("tensorrt", "gpu"), "tensorrt-rtx": ("tensorrt_rtx", "rtx")}
+"""Backend → import name and the extra that installs it."""
+
+
+def load(backend: TensorRTBackend) -> Any:
+    """Import the package.
+
+    Raises:
+        MissingPackageError: It is not installed.
+        BuildError: It is installed, but its libraries do not load.
+    """
+    package, extra = PACKAGES[backend]
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(package, extra=extra) from error
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BuildError(
+            f"{package} does not load ({error})", do="check its installation with darnet-trt doctor"
+        ) from error
+
+
+def strongly_typed(trt: Any) -> int:
+    """Creation flags of a network whose precision is the graph's: the only kind in RTX and 11."""
+    return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+
+
+def set_target(trt: Any, config: Any, backend: TensorRTBackend, target: str) -> None:
+    """Build for one GPU architecture; nothing is set for `portable` and for the GPU at hand.
+
+    Raises:
+        BuildError: The package has no such target.
+    """
+    if backend == "tensorrt" or target == PORTABLE:
+        return
+    capability = getattr(trt.ComputeCapability, target.upper(), None)
+    if capability is None:
+        raise BuildError(
+            f"{backend} {trt.__version__} has no target {target}",
+            do=f"choose one of {', '.join(RTX_TARGETS)}",
+        )
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(capability, 0)
