@@ -49,6 +49,7 @@ class Parity(_Part):
         max_probability_difference: Largest absolute difference of any class probability.
         max_logits_error: Largest absolute difference of any logit, over the largest reference
             logit's magnitude.
+        max_cam_error: The same for the class activation map.
         passed: Within `limits`.
     """
 
@@ -57,6 +58,7 @@ class Parity(_Part):
     class_flips: int
     max_probability_difference: float
     max_logits_error: float
+    max_cam_error: float | None = None
     limits: dict[str, float]
     passed: bool
 

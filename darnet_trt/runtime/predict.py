@@ -1,0 +1,198 @@
+"""From scans to results: the engine runs one scan while the next is read."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import DarnetError, RefusedScanError, ScanError, UsageError
+from darnet_trt.runtime.bundle import Bundle, load_runner, pick_artifact
+from darnet_trt.runtime.prefetch import OneAhead
+from darnet_trt.runtime.results import Evidence, Result, SeriesUsed, StageTimes
+from darnet_trt.runtime.runner import Runner
+from darnet_trt.scan import Series, Study, choose, find_studies, load_input
+
+__all__ = ["predict"]
+
+
+def predict(
+    bundle: Bundle,
+    paths: Sequence[Path],
+    *,
+    artifact: str | None = None,
+    threads: int | None = None,
+    evidence: bool = False,
+    finished: Collection[tuple[str, str]] = (),
+    notify: Callable[[str], None] = lambda line: None,
+) -> Iterator[Result]:
+    """Classify every scan under the paths, in their order.
+
+    The engine is loaded while the first scan's headers are read, and each scan is read while
+    the one before it is classified. A scan that is refused or cannot be read becomes a result
+    that says why, and the rest go on.
+
+    Args:
+        bundle: From `open_bundle`.
+        paths: Files, series folders, studies, or folders of them.
+        artifact: Which engine; None takes the bundle's default.
+        threads: The engine's CPU threads; None leaves the number to it.
+        evidence: Keep each result's input and activation map, for an overlay.
+        finished: (scan, study_uid) of scans to leave out.
+        notify: Told, from another thread, what is being looked for and found.
+
+    Raises:
+        UsageError: No path, none of them exists, or there is no such artifact.
+        BundleError: The engine cannot be loaded.
+        MissingPackageError: A package that the engine needs is not installed.
+    """
+    if not any(os.path.lexists(path) for path in paths):
+        raise UsageError("there is no such file or folder", where=", ".join(map(str, paths)))
+    template = _blank(bundle, pick_artifact(bundle, artifact).name)
+    scans = OneAhead(_read_scans(bundle, paths, template, finished, notify))
+    try:
+        runner = load_runner(bundle, artifact, threads=threads)
+        try:
+            for scan in scans:
+                result = replace(scan.result, precision=runner.precision)
+                yield _classify(replace(scan, result=result), runner, bundle, evidence)
+        finally:
+            runner.close()
+    finally:
+        scans.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """A scan that was read, or a result that says why not."""
+
+    result: Result
+    volume: npt.NDArray[np.float32] | None = None
+    oriented: bool = True
+
+
+def _blank(bundle: Bundle, artifact: str) -> Result:
+    return Result(
+        scan="",
+        study_uid="",
+        status="failed",
+        reason="",
+        predicted=None,
+        probabilities={},
+        series=None,
+        warnings=(),
+        stages_ms=StageTimes(),
+        bundle=bundle.sha256,
+        artifact=artifact,
+        precision="",
+        trained_on=bundle.manifest.model.trained_on,
+    )
+
+
+def _read_scans(
+    bundle: Bundle,
+    paths: Sequence[Path],
+    template: Result,
+    finished: Collection[tuple[str, str]],
+    notify: Callable[[str], None],
+) -> Iterator[_Scan]:
+    for path in paths:
+        start = time.perf_counter()
+        notify(f"looking for scans in {path}")
+        blank = replace(template, scan=_absolute(path))
+        try:
+            studies = find_studies(path)
+        except (ScanError, UsageError, OSError) as error:
+            find = StageTimes(find=_ms_since(start))
+            yield _Scan(_without_class(replace(blank, stages_ms=find), error))
+            continue
+        notify(f"found {len(studies)} scan{'s' * (len(studies) != 1)} in {path}")
+        share = StageTimes(find=_ms_since(start) / max(len(studies), 1))
+        for study in studies:
+            if (_absolute(study.path), study.uid) in finished:
+                notify(f"already done: {study.path}")
+                continue
+            yield _read_study(bundle, study, replace(blank, stages_ms=share))
+
+
+def _read_study(bundle: Bundle, study: Study, result: Result) -> _Scan:
+    result = replace(result, scan=_absolute(study.path), study_uid=study.uid)
+    start = time.perf_counter()
+    try:
+        choice = choose(study)
+        find = result.stages_ms.find + _ms_since(start)
+        result = replace(
+            result,
+            series=_used(choice.series, choice.why),
+            warnings=choice.series.verdict.warnings,
+            stages_ms=StageTimes(find=find),
+        )
+        loaded = load_input(choice.series, bundle.manifest.preprocessing)
+    except (ScanError, OSError) as error:
+        return _Scan(_without_class(result, error))
+    return _Scan(
+        replace(
+            result,
+            # the verdict's warnings may come again with those that only the pixels could tell
+            warnings=tuple(dict.fromkeys((*result.warnings, *loaded.warnings))),
+            stages_ms=replace(
+                result.stages_ms, read=loaded.read_ms, preprocess=loaded.preprocess_ms
+            ),
+        ),
+        loaded.array,
+        oriented=choice.series.format != "slices",  # picture files do not say which side is which
+    )
+
+
+def _classify(scan: _Scan, runner: Runner, bundle: Bundle, evidence: bool) -> Result:
+    if scan.volume is None:
+        return scan.result
+    classes = bundle.manifest.classes
+    start = time.perf_counter()
+    outputs = runner.infer(scan.volume[None])
+    stages = replace(scan.result.stages_ms, infer=_ms_since(start))
+    if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.cam).all()):
+        reason = "the engine gave values that are not finite; try another with --artifact"
+        return replace(scan.result, stages_ms=stages, reason=reason)
+    probabilities = outputs.probabilities[0]
+    return replace(
+        scan.result,
+        status="ok",
+        predicted=classes[int(probabilities.argmax())],
+        probabilities=dict(zip(classes, map(float, probabilities), strict=True)),
+        stages_ms=stages,
+        evidence=Evidence(scan.volume[0], outputs.cam[0], scan.oriented) if evidence else None,
+    )
+
+
+def _without_class(result: Result, error: DarnetError | OSError) -> Result:
+    refused = isinstance(error, RefusedScanError)
+    return replace(
+        result, status="refused" if refused else "failed", reason=_reason(result.scan, error)
+    )
+
+
+def _reason(scan: str, error: DarnetError | OSError) -> str:
+    """The error's line, without the path where that is the scan itself."""
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    if error.where is None or _absolute(Path(error.where)) != scan:
+        return str(error)
+    return f"{error.what}; {error.do}" if error.do else error.what
+
+
+def _used(series: Series, why: str) -> SeriesUsed:
+    return SeriesUsed(series.uid, series.description, series.slices, series.spacing_mm, why)
+
+
+def _ms_since(start: float) -> float:
+    return (time.perf_counter() - start) * 1000
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 (Path.absolute keeps "..", resolve follows links)

@@ -1,0 +1,167 @@
+"""The folder `predict` writes into: `results.jsonl` grows a line a scan, `results.csv` ends it.
+
+A line is written whole and at once, so that a run that is interrupted, or fills the disk, keeps
+every scan it finished; a resumed run goes on from there. The CSV has the same content, flat, and
+is written when the run ends, also when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from darnet_trt.errors import UsageError
+from darnet_trt.runtime.output import cannot_write, whole_file
+from darnet_trt.runtime.results import Result, json_line, record
+
+__all__ = ["ResultFolder"]
+
+_JSONL: Final = "results.jsonl"
+_CSV: Final = "results.csv"
+
+# A spreadsheet takes a cell that begins so for a formula, and DICOM text is not ours.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+class ResultFolder:
+    """An output folder that is open for results; use it in a `with` statement.
+
+    Args:
+        folder: Made where absent.
+        resume: Keep the results already in it; those of failed scans are dropped, to be tried
+            again. Without it a folder that has results is refused.
+
+    Raises:
+        UsageError: The folder already has results, or its results are not ours.
+        OutputError: It cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool) -> None:
+        self.folder = folder
+        self._records: list[dict[str, Any]] = []
+        lines = folder / _JSONL
+        try:
+            self._made = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+            if lines.exists():
+                if not resume:
+                    raise UsageError(
+                        "it already holds results",
+                        where=folder,
+                        do="add --resume to go on with them, or choose another folder",
+                    )
+                self._records = [r for r in _read(lines) if r["status"] != "failed"]
+                with whole_file(lines) as file:
+                    file.writelines(json.dumps(r).encode() + b"\n" for r in self._records)
+            self._file = lines.open("ab", buffering=0)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+
+    def finished(self, bundle: str, artifact: str) -> frozenset[tuple[str, str]]:
+        """(scan, study_uid) of the results that this engine of this bundle gave."""
+        return frozenset(
+            (r["scan"], r["study_uid"])
+            for r in self._records
+            if (r["bundle"], r["artifact"]) == (bundle, artifact)
+        )
+
+    def add(self, result: Result) -> None:
+        """Append a result, on disk when this returns.
+
+        Raises:
+            OutputError: The disk is full; no part of the line stays behind.
+        """
+        line = json_line(result).encode()
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            written = self._file.write(line)
+            while written < len(line):  # a full disk takes a part first, and fails then
+                written += self._file.write(line[written:])
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(end)
+            raise cannot_write(self.folder / _JSONL, error) from error
+        self._records.append(record(result))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if not self._records:  # nothing came out: leave nothing behind
+            with suppress(OSError):
+                (self.folder / _JSONL).unlink()
+                if self._made:
+                    self.folder.rmdir()
+            return
+        with whole_file(self.folder / _CSV) as file:
+            file.write(_as_csv(self._records))
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    """The records of a results file; a last line that was cut off is left out."""
+    found = []
+    *lines, rest = file.read_bytes().split(b"\n")
+    for number, line in enumerate([*lines, rest], 1):
+        try:
+            content = json.loads(line)
+            _ = [content[key] for key in ("scan", "study_uid", "status", "bundle", "artifact")]
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines) + 1:
+                break
+            raise UsageError(
+                f"line {number} is not a result of predict", where=file, do="choose another folder"
+            ) from error
+        found.append(content)
+    return found
+
+
+def _as_csv(records: list[dict[str, Any]]) -> bytes:
+    classes = list(dict.fromkeys(name for r in records for name in r["probabilities"]))
+    rows = [_flat(r, classes) for r in records]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _flat(r: dict[str, Any], classes: list[str]) -> dict[str, Any]:
+    series = r["series"] or {}
+    spacing = series.get("spacing_mm") or (None, None, None)
+    row = {
+        "scan": r["scan"],
+        "study_uid": r["study_uid"],
+        "status": r["status"],
+        "class": r["class"],
+        **{f"probability_{name}": r["probabilities"].get(name) for name in classes},
+        "reason": r["reason"],
+        "warnings": "; ".join(r["warnings"]),
+        "series_uid": series.get("uid"),
+        "series_description": series.get("description"),
+        "series_why": series.get("why"),
+        "slices": series.get("slices"),
+        **{f"spacing_{axis}_mm": value for axis, value in zip("dhw", spacing, strict=True)},
+        **{f"{stage}_ms": value for stage, value in r["stages_ms"].items()},
+        **{k: r[k] for k in ("artifact", "precision", "bundle", "trained_on", "overlay")},
+        "intended_use": r["intended_use"],
+        "toolkit": r["toolkit"],
+    }
+    return {column: _harmless(value) for column, value in row.items()}
+
+
+def _harmless(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value
