@@ -1,0 +1,71 @@
+"""The whole way on synthetic scans: cohort, training, engine, prediction, report.
+
+Every step is a `darnet-trt` command and is printed before it runs, so that each can be typed
+by hand. `make demo` runs this; `make demo SCANS="path …"` also predicts scans of yours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from report import write_report
+
+_COMMAND = Path(sys.executable).with_name("darnet-trt")
+_SCANS_TO_TRAIN = 200
+_SCANS_HELD_BACK = 24
+
+
+def main() -> int:
+    """Run every step; the exit code is the first failing step's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything")
+    parser.add_argument("scans", nargs="*", type=Path, help="CT scans of yours to predict as well")
+    arguments = parser.parse_args()
+    out: Path = arguments.out
+    for scan in arguments.scans:
+        if not scan.exists():
+            print(f"demo: {scan}: no such file or folder", file=sys.stderr)
+            return 2
+    if out.exists():
+        if not (out / "cohort").exists() and any(out.iterdir()):
+            print(
+                f"demo: {out}: holds files that are not the demo's; name another", file=sys.stderr
+            )
+            return 2
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+
+    started = time.monotonic()
+    training = out / "cohort"
+    held_back = out / "held-back"
+    run("phantom", training, "--scans", _SCANS_TO_TRAIN, "--matrix", 96, "--seed", 1)
+    run("phantom", held_back, "--scans", _SCANS_HELD_BACK, "--matrix", 96, "--seed", 2)
+    run("train", training, "-o", out / "run", "--preset", "small")
+    run("build", out / "run", "-o", out / "bundle")
+    run("predict", out / "bundle", held_back, "-o", out / "predictions", "--cam")
+    if arguments.scans:
+        # Exit code 1 says that some scans were refused: the report shows which and why.
+        run(
+            "predict", out / "bundle", *arguments.scans, "-o", out / "yours", "--cam", refusals=True
+        )
+    report = write_report(out, seconds=time.monotonic() - started)
+    print(f"\n{report.summary}\nReport: {report.path}")
+    return 0
+
+
+def run(*arguments: object, refusals: bool = False) -> None:
+    """Print and run one `darnet-trt` command; stop the demo where it fails."""
+    words = [str(argument) for argument in arguments]
+    print(f"\n$ darnet-trt {' '.join(words)}", file=sys.stderr, flush=True)
+    code = subprocess.run([_COMMAND, *words], check=False).returncode
+    if code and not (refusals and code == 1):
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
