@@ -60,7 +60,7 @@ class _Graph:
     def weight(self, name: str, dtype: type, shape: tuple[int, ...] | None = None) -> str:
         value = self.weights[name]
         with np.errstate(over="ignore"):
-            cast = value.astype(dtype)
+            cast: npt.NDArray[np.floating] = value.astype(dtype)
         if not np.isfinite(cast).all():
             raise BuildError(
                 f"the weight {name} does not fit {np.dtype(dtype)} "
@@ -80,7 +80,11 @@ class _Graph:
         self.nodes.append(
             make_node(
                 "Conv",
-                [x, self.weight(f"{name}.weight", self.body), self.weight(f"{norm}.bias", self.body)],
+                [
+                    x,
+                    self.weight(f"{name}.weight", self.body),
+                    self.weight(f"{norm}.bias", self.body),
+                ],
                 [out],
                 name=name,
                 kernel_shape=list(kernel),
@@ -99,9 +103,7 @@ class _Graph:
         y = self.convolution(x, f"{name}.conv1", f"{name}.bn1", strides, relu=True)
         y = self.convolution(y, f"{name}.conv2", f"{name}.bn2", (1, 1, 1), relu=False)
         if f"{name}.shortcut.0.weight" in self.weights:
-            x = self.convolution(
-                x, f"{name}.shortcut.0", f"{name}.shortcut.1", strides, relu=False
-            )
+            x = self.convolution(x, f"{name}.shortcut.0", f"{name}.shortcut.1", strides, relu=False)
         out = f"{name}.out"
         attention = self.network.attention
         if attention == "none":
@@ -200,9 +202,7 @@ def build_graph(
             ],
             graph.initializers,
         ),
-        functions=[]
-        if network.attention == "none"
-        else [attention_function(network.attention)],
+        functions=[] if network.attention == "none" else [attention_function(network.attention)],
         opset_imports=[make_opsetid("", OPSET), make_opsetid(DOMAIN, 1)],
         ir_version=IR_VERSION,
         producer_name="darnet-trt",

@@ -57,7 +57,7 @@ class TorchRunner:
         self._layout = torch.channels_last_3d if compiled else torch.contiguous_format
         self._model: Any = model.eval()
         if compiled:
-            self._model = torch.compile(model.to(memory_format=self._layout))
+            self._model = torch.compile(self._model.to(memory_format=self._layout))
         self.provenance = {
             "torch": str(torch.__version__),
             "device": "CPU",
@@ -89,7 +89,7 @@ class TorchRunner:
             import onnx
         except ModuleNotFoundError as error:
             raise MissingPackageError("onnx", extra="train") from error
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
         from darnet_trt.export.weights import unfolded
         from darnet_trt.training.model import DARNet, Network

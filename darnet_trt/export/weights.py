@@ -40,9 +40,7 @@ def folded(model: DARNet) -> Weights:
     """
     state = {k: v.detach().cpu().double().numpy() for k, v in model.state_dict().items()}
     for norm, (convolution, module) in _batch_norms(model).items():
-        scale = state.pop(f"{norm}.weight") / np.sqrt(
-            state.pop(f"{norm}.running_var") + module.eps
-        )
+        scale = state.pop(f"{norm}.weight") / np.sqrt(state.pop(f"{norm}.running_var") + module.eps)
         state[f"{convolution}.weight"] *= scale[:, None, None, None, None]
         state[f"{norm}.bias"] -= state.pop(f"{norm}.running_mean") * scale
         del state[f"{norm}.num_batches_tracked"]

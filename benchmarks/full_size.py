@@ -1,0 +1,105 @@
+"""The paper's network at full size, untrained: a checkpoint, and a bundle with every target.
+
+    python benchmarks/full_size.py --out /tmp/full-size
+
+makes `/tmp/full-size/run` and `/tmp/full-size/bundle` and prints each engine's agreement with
+torch, its time here, size and build time. The weights are random with a fixed seed; the batch
+norms' statistics are those of a forward pass over phantoms, so that activations and logits
+have the spread of a trained network's. What it predicts means nothing.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from darnet_trt.cli.build import print_summary
+from darnet_trt.errors import BuildError
+from darnet_trt.export.build import MODEL, build_bundle
+from darnet_trt.export.onnx_export import load_source
+from darnet_trt.export.parity_scans import synthetic_scans
+from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.export.tensorrt_builder import build_tensorrt
+from darnet_trt.scan.phantom import LABELS, synthesize
+from darnet_trt.scan.preprocessing import Preprocessing, preprocess
+from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
+from darnet_trt.training.model import DARNet, Network
+
+SEED = 2021
+PARAMETERS = 35_237_163  # the paper's Table 3 (its columns for DA and for both are swapped)
+STATISTICS_SIZE = (64, 96, 96)  # depth is fixed by the network; smaller slices are enough
+FP16_TARGETS = ("portable", "sm75", "sm86", "sm89", "sm120")
+FP32_TARGETS = ("portable", "sm86", "sm89", "sm120")  # sm75 has no FP32 3D convolution
+
+
+def random_network() -> DARNet:
+    """Seeded weights, batch norms with statistics, logits some units apart."""
+    torch.manual_seed(SEED)
+    model = DARNet(Network())
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm3d)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias, 0, 0.2)
+        norm.momentum = None  # plain average of the passes
+    spec = Preprocessing(size=STATISTICS_SIZE)
+    phantoms = np.stack([preprocess(spec, synthesize(label, SEED)) for label in LABELS])
+    with torch.no_grad():
+        model.train()(torch.from_numpy(phantoms))
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") and "attention" in name:
+                parameter.normal_(0, 0.5)
+        model.classifier.weight *= 20
+        model.classifier.bias.normal_()
+    return model.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for run and bundle")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    run, bundle = arguments.out / "run", arguments.out / "bundle"
+
+    model = random_network()
+    parameters = sum(p.numel() for p in model.parameters())
+    assert parameters == PARAMETERS, parameters
+    save_checkpoint(
+        Checkpoint(
+            network=model.network,
+            preprocessing=Preprocessing(),
+            trained_on=f"nothing: random weights, seed {SEED}",
+            validation={},
+            state_dict=model.state_dict(),
+        ),
+        run,
+    )
+    source = load_source(run)
+    started = time.monotonic()
+    manifest = build_bundle(
+        source,
+        bundle,
+        (
+            *candidates([], "auto"),
+            *(Candidate("tensorrt-rtx", "fp16", target) for target in FP16_TARGETS),
+            *(Candidate("tensorrt-rtx", "fp32", target) for target in FP32_TARGETS),
+        ),
+        synthetic_scans(source.checkpoint.preprocessing),
+        threads=arguments.threads,
+        force=True,
+        log=lambda line: print(f"{time.monotonic() - started:6.1f} s  {line}", flush=True),
+    )
+    print(f"\n{parameters:,} parameters, {model.network.input_size}, torch {torch.__version__}")
+    print_summary(bundle, manifest)
+    with TemporaryDirectory() as work:
+        try:
+            build_tensorrt("tensorrt-rtx", bundle / MODEL, Path(work) / "refused.plan", "sm75")
+        except BuildError as error:
+            print(f"refused, as expected: {error}")
+
+
+if __name__ == "__main__":
+    main()

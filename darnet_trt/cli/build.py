@@ -1,0 +1,95 @@
+"""`darnet-trt build`: a trained network as a bundle of engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from darnet_trt.runtime.manifest import Manifest
+
+__all__ = ["build", "print_summary"]
+
+
+def build(
+    run: Annotated[Path, typer.Argument(help="The run's folder, or its checkpoint file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle: a folder to make.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="openvino, onnxruntime, tensorrt-rtx[:sm75,sm86,…] or tensorrt; repeatable. "
+            "[default: openvino and onnxruntime, where installed]"
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="fp32, bf16, fp16, or auto: on the CPU the fastest that passes the parity "
+            "gate, fp16 for GPUs."
+        ),
+    ] = "auto",
+    scans: Annotated[
+        Path | None,
+        typer.Option(help="Scans for the parity gate. [default: synthetic phantoms]"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads. [default: the engines' choice]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Build engines, check each against torch on the same scans, and keep those that agree."""
+    from darnet_trt.export.packages import require_export_packages
+
+    require_export_packages()
+    from darnet_trt.export.build import build_bundle
+    from darnet_trt.export.bundle_writer import check_free
+    from darnet_trt.export.onnx_export import load_source
+    from darnet_trt.export.parity_scans import read_scans, synthetic_scans
+    from darnet_trt.export.targets import candidates
+
+    def log(line: str) -> None:
+        typer.echo(line, err=True)
+
+    wanted = candidates(target or [], precision)
+    check_free(out, force=force)
+    source = load_source(run)
+    spec = source.checkpoint.preprocessing
+    gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, log)
+    manifest = build_bundle(source, out, wanted, gate_scans, threads=threads, force=force, log=log)
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=2))
+    else:
+        print_summary(out, manifest)
+
+
+def print_summary(out: Path, manifest: Manifest) -> None:
+    """The bundle as a table: one engine a row, then what its weights know."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "engine", "ms/volume", "logits error", "flips", "size", "", box=None, pad_edge=False
+    )
+    rejected = {artifact.name for artifact in manifest.rejected}
+    for a in (*manifest.artifacts, *manifest.rejected):
+        size = sum((out / file).stat().st_size for file in a.files if (out / file).exists())
+        if a.name in rejected:
+            remark = "rejected: failed the parity gate"
+        elif a.name == manifest.default:
+            remark = "default"
+        else:
+            remark = "; ".join(a.notes)
+        table.add_row(
+            a.name,
+            "-" if a.latency_ms is None else f"{a.latency_ms:.1f}",
+            "-" if a.parity is None else f"{a.parity.max_logits_error:.1e}",
+            "-" if a.parity is None else f"{a.parity.class_flips} of {a.parity.scans}",
+            f"{size / 1e6:.1f} MB",
+            remark,
+        )
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(f"{out}: trained on {manifest.model.trained_on}", soft_wrap=True)

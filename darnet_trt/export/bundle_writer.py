@@ -1,0 +1,117 @@
+"""Writing a bundle: under a temporary name beside its place, then renamed. Whole or absent."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from darnet_trt.errors import UsageError
+from darnet_trt.export.output import cannot_write
+from darnet_trt.runtime.manifest import Manifest
+
+__all__ = ["MANIFEST", "bundle_folder", "check_free", "sha256_of", "write_manifest"]
+
+MANIFEST: Final = "manifest.json"
+
+_AT_FDCWD: Final = -100  # linux/fcntl.h: paths are relative to the working directory
+_RENAME_EXCHANGE: Final = 2  # linux/fs.h
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """`manifest.json`, for machines and for people."""
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+
+
+@contextmanager
+def bundle_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` when the block ends without an exception.
+
+    Whatever ends the block early, Ctrl-C included, leaves nothing behind and an existing bundle
+    untouched. With `force` the new bundle takes the old one's place in one step where the file
+    system can exchange two names (Linux), else in two.
+
+    Raises:
+        UsageError: `out` exists and `force` was not given, or it is no bundle.
+        OutputError: It cannot be written.
+    """
+    check_free(out, force=force)
+    out = out.absolute()
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    made: list[Path] = []
+    try:
+        made = [p for p in reversed(out.parents) if not p.exists()]
+        for parent in made:
+            parent.mkdir()
+        temporary.mkdir()
+        yield temporary
+        check_free(out, force=force)  # another build may have come first
+        _move(temporary, out)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not out.exists():
+            for parent in reversed(made):
+                if parent.exists() and not any(parent.iterdir()):
+                    parent.rmdir()
+
+
+def check_free(out: Path, *, force: bool) -> None:
+    """Refuse a place that is taken.
+
+    Raises:
+        UsageError: It exists and is no bundle, or is one and `force` is not given.
+        OutputError: It cannot be looked at.
+    """
+    try:
+        if not out.exists() and not out.is_symlink():
+            return
+        is_bundle = (out / MANIFEST).is_file()
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if not is_bundle:
+        raise UsageError("this exists and is not a bundle", where=out, do="choose another -o")
+    if not force:
+        raise UsageError(
+            "there is a bundle already",
+            where=out,
+            do="choose another -o, or replace it with --force",
+        )
+
+
+def _move(temporary: Path, out: Path) -> None:
+    """Rename; an old bundle ends under the temporary name, which is deleted next."""
+    if not out.exists():
+        temporary.rename(out)
+        return
+    try:
+        _exchange(temporary, out)
+    except (OSError, AttributeError):  # no such call, or the file system has it not
+        old = out.with_name(f".{out.name}.{os.getpid()}.old")
+        out.rename(old)
+        try:
+            temporary.rename(out)
+        except BaseException:
+            old.rename(out)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """renameat2(2): swap two names in one step, so that a reader always finds a bundle."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

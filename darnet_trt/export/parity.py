@@ -1,0 +1,115 @@
+"""The gate between an engine and a bundle: the same scans through the reference and the engine.
+
+A class flip is a scan whose most probable class differs. Between two classes that the reference
+holds equally likely to within the probability limit it means nothing and is only reported;
+where the reference was surer than that, it fails the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.runtime.manifest import Parity, Precision
+from darnet_trt.runtime.runner import Outputs, Runner
+
+__all__ = ["LIMITS", "Limits", "compare", "gate", "run"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a candidate may differ by.
+
+    Attributes:
+        probability: Of any class, absolute.
+        logits: Of any logit, over the largest reference logit's magnitude.
+        cam: Of any value of the class activation map, over the reference's largest magnitude.
+    """
+
+    probability: float
+    logits: float
+    cam: float
+
+
+# Rounding is relative to the activations, not to the logits. A logit is a small difference of
+# large sums, so its own relative error is several times that of the format: 2⁻²⁴ in float32,
+# 2⁻¹¹ in float16, 2⁻⁹ in bfloat16, over some 20 layers. The map is one layer less averaged.
+LIMITS: Final[dict[Precision, Limits]] = {
+    # 1e-4 is what the export promises; a fault in the graph is orders of magnitude above it.
+    "fp32": Limits(probability=1e-4, logits=1e-4, cam=1e-3),
+    # A probability printed with two digits may change its last one by one or two.
+    "fp16": Limits(probability=0.01, logits=0.02, cam=0.02),
+    "bf16": Limits(probability=0.02, logits=0.05, cam=0.05),
+}
+
+# Reported for an engine that gives NaN or infinity: JSON has no number for those.
+NOT_FINITE: Final = 1e9
+
+
+def run(runner: Runner, inputs: Sequence[npt.NDArray[np.float32]]) -> Outputs:
+    """Infer one scan after the other, each (1, d, h, w); outputs with n = scans."""
+    outputs = [runner.infer(scan[None]) for scan in inputs]
+    return Outputs(
+        np.concatenate([o.logits for o in outputs]), np.concatenate([o.cam for o in outputs])
+    )
+
+
+def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str) -> Parity:
+    """Measure a candidate's outputs against the reference's.
+
+    Args:
+        reference: Of the float32 reference, n scans.
+        candidate: Of the same scans in the same order.
+        limits: For the precision that really ran.
+        source: Says which scans.
+    """
+    finite = bool(np.isfinite(candidate.logits).all() and np.isfinite(candidate.cam).all())
+    expected = reference.probabilities
+    flips = fatal_flips = len(expected)
+    probability = logits = cam = NOT_FINITE
+    if finite:
+        flipped = expected.argmax(1) != candidate.logits.argmax(1)
+        second, first = np.sort(expected, 1)[:, -2:].T
+        flips = int(flipped.sum())
+        fatal_flips = int((flipped & (first - second > limits.probability)).sum())
+        probability = float(np.abs(expected - candidate.probabilities).max())
+        logits = _relative(reference.logits, candidate.logits)
+        cam = _relative(reference.cam, candidate.cam)
+    return Parity(
+        scans=len(expected),
+        source=source,
+        class_flips=flips,
+        max_probability_difference=probability,
+        max_logits_error=logits,
+        max_cam_error=cam,
+        limits={
+            "max_probability_difference": limits.probability,
+            "max_logits_error": limits.logits,
+            "max_cam_error": limits.cam,
+        },
+        passed=fatal_flips == 0
+        and probability <= limits.probability
+        and logits <= limits.logits
+        and cam <= limits.cam,
+    )
+
+
+def gate(
+    runner: Runner,
+    reference: Outputs,
+    inputs: Sequence[npt.NDArray[np.float32]],
+    source: str,
+    precision: Precision,
+) -> Parity:
+    """Run a candidate on the reference's scans and judge it by its precision's limits."""
+    return compare(reference, run(runner, inputs), LIMITS[precision], source)
+
+
+def _relative(reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32]) -> float:
+    """Largest absolute difference over the reference's largest magnitude."""
+    largest = float(np.abs(reference.astype(np.float64)).max())
+    return float(np.abs(reference.astype(np.float64) - candidate).max()) / max(largest, 1e-30)

@@ -1,0 +1,63 @@
+"""The scans that the parity gate runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import ScanError, UsageError
+from darnet_trt.scan.preprocessing import Preprocessing, preprocess
+
+__all__ = ["ParityScans", "read_scans", "synthetic_scans"]
+
+# At the paper's size the reference takes 10 s a scan on two cores.
+SYNTHETIC_SCANS: Final = 4
+SEED: Final = 210506779
+
+
+@dataclass(frozen=True, eq=False)
+class ParityScans:
+    """Network inputs and where they come from.
+
+    Attributes:
+        inputs: Each float32 (1, d, h, w).
+        source: For the report.
+    """
+
+    inputs: tuple[npt.NDArray[np.float32], ...]
+    source: str
+
+
+def synthetic_scans(spec: Preprocessing) -> ParityScans:
+    """Phantoms of every label in turn, always the same ones."""
+    from darnet_trt.scan.phantom import LABELS, synthesize
+
+    inputs = tuple(
+        preprocess(spec, synthesize(LABELS[i % len(LABELS)], SEED + i))
+        for i in range(SYNTHETIC_SCANS)
+    )
+    return ParityScans(inputs, f"{SYNTHETIC_SCANS} synthetic phantoms, seed {SEED}")
+
+
+def read_scans(path: Path, spec: Preprocessing, log: Callable[[str], None]) -> ParityScans:
+    """Every usable study under a path; the others are named in the log.
+
+    Raises:
+        UsageError: No such path, or no usable study there.
+    """
+    from darnet_trt.scan import choose, find_studies, load_input
+
+    inputs = []
+    for study in find_studies(path):
+        try:
+            inputs.append(load_input(choose(study).series, spec).array)
+        except ScanError as error:
+            log(f"left out of the parity gate: {error}")
+    if not inputs:
+        raise UsageError("no usable scan there", where=path, do="see: darnet-trt inspect")
+    return ParityScans(tuple(inputs), f"{len(inputs)} scans of {path.name}")

@@ -1,0 +1,150 @@
+"""What `build` shall make: `--target` and `--precision` become a list of candidates."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, cast, get_args
+
+from darnet_trt.errors import BuildError, MissingPackageError, UsageError
+from darnet_trt.export.openvino_builder import cpu_precisions
+from darnet_trt.export.tensorrt_compat import PACKAGES, PORTABLE, RTX_TARGETS
+from darnet_trt.runtime.environment import gpus
+from darnet_trt.runtime.manifest import Backend, Precision
+
+__all__ = ["Asked", "Candidate", "candidates"]
+
+Asked = Literal["auto", "fp32", "bf16", "fp16"]
+_BACKENDS: Final = get_args(Backend)
+
+# What a backend can be asked for here; INT8 needs calibration data and is no choice of `build`.
+_PRECISIONS: Final[dict[Backend, tuple[Precision, ...]]] = {
+    "openvino": ("fp32", "bf16", "fp16"),
+    "onnxruntime": ("fp32",),
+    "tensorrt": ("fp32", "fp16"),
+    "tensorrt-rtx": ("fp32", "fp16"),
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One engine to build.
+
+    Attributes:
+        backend: What builds and runs it.
+        precision: What it shall run in.
+        target: "cpu", "portable", "sm89", …
+    """
+
+    backend: Backend
+    precision: Precision
+    target: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """Unique in a bundle."""
+        target = "" if self.target == "cpu" else f"-{self.target}"
+        return f"{self.backend}{target}-{self.precision}"
+
+
+def candidates(targets: Sequence[str], precision: str) -> tuple[Candidate, ...]:
+    """Parse the command line's words and find what this machine can build of them.
+
+    Args:
+        targets: "openvino", "onnxruntime", "tensorrt-rtx", "tensorrt-rtx:sm86,sm89", "tensorrt";
+            none takes OpenVINO and ONNX Runtime, whichever is installed.
+        precision: "auto" takes fp32 and, where the CPU has it, bf16 on the CPU, and fp16 on GPUs.
+
+    Raises:
+        UsageError: Unknown words, or a precision that a named target does not have.
+        MissingPackageError: A named target's package is not installed.
+        BuildError: `tensorrt` without the GPU that it builds for.
+    """
+    if precision not in get_args(Asked):
+        raise UsageError(
+            f"there is no precision {precision!r}", do=f"choose one of {', '.join(get_args(Asked))}"
+        )
+    asked = cast(Asked, precision)
+    if targets:
+        wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))
+    else:
+        wanted = dict.fromkeys((b, "cpu") for b in _installed() if _offers(b, asked))
+    found = [Candidate(b, p, t) for b, t in wanted for p in _precisions(b, asked)]
+    if not found:
+        raise UsageError(
+            f"no engine here runs {asked} by default", do="name the backend with --target"
+        )
+    return tuple(found)
+
+
+def _installed() -> list[Backend]:
+    backends: tuple[Backend, ...] = ("openvino", "onnxruntime")
+    found = [b for b in backends if importlib.util.find_spec(b) is not None]
+    if not found:
+        raise MissingPackageError("openvino", extra="cpu")
+    return found
+
+
+def _parse(text: str) -> list[tuple[Backend, str]]:
+    """One `--target` → backend and target pairs."""
+    name, colon, rest = text.partition(":")
+    if name not in _BACKENDS:
+        raise UsageError(f"there is no target {name!r}", do=f"choose from {', '.join(_BACKENDS)}")
+    backend = cast(Backend, name)
+    if backend != "tensorrt-rtx" and colon:
+        raise UsageError(
+            f"{backend} builds for this machine and takes no {rest!r}", do=f"say --target {backend}"
+        )
+    if backend in PACKAGES:
+        package, extra = PACKAGES[backend]
+    else:
+        package, extra = backend, "cpu"
+    if importlib.util.find_spec(package) is None:
+        raise MissingPackageError(package, extra=extra)
+    if backend == "tensorrt-rtx":
+        architectures = rest.split(",") if colon else [PORTABLE]
+        for architecture in architectures:
+            if architecture not in RTX_TARGETS:
+                raise UsageError(
+                    f"TensorRT-RTX does not build for {architecture!r}",
+                    do=f"choose from {', '.join(RTX_TARGETS)}; "
+                    "for other GPUs use --target tensorrt on that machine",
+                )
+        return [(backend, architecture) for architecture in architectures]
+    return [(backend, _gpu() if backend == "tensorrt" else "cpu")]
+
+
+def _gpu() -> str:
+    cards = gpus()
+    if not cards:
+        raise BuildError(
+            "TensorRT builds only for the GPU it finds, and nvidia-smi finds none",
+            do="run this on the machine that has it, or use --target tensorrt-rtx",
+        )
+    return "sm" + cards[0].compute_capability.replace(".", "")
+
+
+def _offers(backend: Backend, asked: Asked) -> bool:
+    return asked == "auto" or asked in _PRECISIONS[backend]
+
+
+def _precisions(backend: Backend, asked: Asked) -> tuple[Precision, ...]:
+    if not _offers(backend, asked):
+        able = ", ".join(_PRECISIONS[backend])
+        raise UsageError(
+            f"{backend} has no {asked} here", do=f"choose --precision auto or one of {able}"
+        )
+    if asked != "auto" and backend != "openvino":
+        return (asked,)
+    if backend == "openvino":
+        able_here = cpu_precisions()
+        if asked == "auto":
+            return tuple(p for p in ("fp32", "bf16") if p in able_here)
+        if asked not in able_here:
+            raise UsageError(
+                f"OpenVINO does not compute in {asked} on this CPU, it has {', '.join(able_here)}",
+                do="choose one of these or --precision auto",
+            )
+        return (asked,)
+    return ("fp32",) if backend == "onnxruntime" else ("fp16",)
