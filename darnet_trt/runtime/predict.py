@@ -187,7 +187,14 @@ def _reason(scan: str, error: DarnetError | OSError) -> str:
 
 
 def _used(series: Series, why: str) -> SeriesUsed:
-    return SeriesUsed(series.uid, series.description, series.slices, series.spacing_mm, why)
+    return SeriesUsed(
+        uid=series.uid,
+        description=series.description,
+        slices=series.slices,
+        matrix=series.matrix,
+        spacing_mm=series.spacing_mm,
+        why=why,
+    )
 
 
 def _ms_since(start: float) -> float:

@@ -8,6 +8,7 @@ is written when the run ends, also when it is interrupted.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.runtime.output import cannot_write, whole_file
 from darnet_trt.runtime.results import Result, json_line, record
 
-__all__ = ["ResultFolder"]
+__all__ = ["ResultFolder", "overlay_name"]
 
 _JSONL: Final = "results.jsonl"
 _CSV: Final = "results.csv"
@@ -165,3 +166,10 @@ def _harmless(value: object) -> object:
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"
     return value
+
+
+def overlay_name(result: Result) -> str:
+    """File name for a scan's overlay: readable, and the same again for the same scan only."""
+    readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in Path(result.scan).name)
+    key = hashlib.sha256(f"{result.scan}\0{result.study_uid}".encode("utf-8", "surrogateescape"))
+    return f"{readable[:60].strip('-') or 'scan'}-{key.hexdigest()[:8]}.png"

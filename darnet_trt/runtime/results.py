@@ -36,6 +36,7 @@ class SeriesUsed:
         uid: SeriesInstanceUID (0020,000E); empty for other formats than DICOM.
         description: SeriesDescription (0008,103E), or the file's name.
         slices: Slices in the series.
+        matrix: Slices' rows and columns (h, w).
         spacing_mm: Along d, h, w; None where it is not known.
         why: Why this one was chosen.
     """
@@ -43,6 +44,7 @@ class SeriesUsed:
     uid: str
     description: str
     slices: int
+    matrix: tuple[int, int]
     spacing_mm: tuple[float, float, float] | None
     why: str
 

@@ -1,0 +1,142 @@
+"""`darnet-trt predict`: classify chest CT scans with a bundle."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from darnet_trt.runtime.results import Result
+
+__all__ = ["predict"]
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
+    scans: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SCAN...",
+            help="Files, series folders, studies, or folders of them.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for results.jsonl (a line a scan, as it is finished), results.csv "
+            "(when the run ends) and the overlays.",
+        ),
+    ] = None,
+    artifact: Annotated[
+        str | None, typer.Option(help="Engine of the bundle to use instead of its default.")
+    ] = None,
+    cam: Annotated[
+        bool, typer.Option("--cam", help="Write an overlay PNG of the activation map a scan.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the results in --out: scans that this engine of this bundle has "
+            "classified or refused are left out, failed ones are tried again.",
+        ),
+    ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads of the engine; by default one for each core."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON lines on stdout, also on a terminal or with -o.")
+    ] = False,
+) -> None:
+    """Classify chest CT scans; one result a scan, also for those refused or unreadable.
+
+    Without -o the results go to stdout: a line a scan on a terminal, JSON lines otherwise.
+    Exit code 0: every scan was classified; 1: some were refused or failed; 2: nothing could be
+    done. Research use only: not a medical device.
+    """
+    from contextlib import nullcontext
+    from dataclasses import replace
+
+    from darnet_trt.errors import UsageError
+    from darnet_trt.runtime.bundle import open_bundle, pick_artifact
+    from darnet_trt.runtime.predict import predict as results_of
+    from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
+
+    if out is None and (cam or resume):
+        option = "--cam" if cam else "--resume"
+        raise UsageError("it needs a folder for the results", where=option, do="add -o OUT")
+    opened = open_bundle(bundle)
+    engine = pick_artifact(opened, artifact).name
+    statuses: list[str] = []
+    with nullcontext() if out is None else ResultFolder(out, resume=resume) as folder:
+        for result in results_of(
+            opened,
+            scans,
+            artifact=engine,
+            threads=threads,
+            evidence=cam,
+            finished=folder.finished(opened.sha256, engine) if folder else (),
+            notify=lambda line: typer.echo(f"{line} …", err=True),
+        ):
+            statuses.append(result.status)
+            if result.evidence is not None and folder is not None:
+                from darnet_trt.runtime.overlay import write_overlay
+
+                name = overlay_name(result)
+                write_overlay(result, result.evidence, folder.folder / name)
+                result = replace(result, overlay=name)
+            if folder is not None:
+                folder.add(result)
+            if folder is None or as_json:
+                _print(result, as_json or not sys.stdout.isatty())
+            if folder is not None or not sys.stdout.isatty():
+                typer.echo(f"[{len(statuses)}] {summary(result)}", err=True)
+    typer.echo(_tally(statuses), err=True)
+    if any(status != "ok" for status in statuses):
+        raise typer.Exit(1)
+
+
+def summary(result: Result) -> str:
+    """One line for a person: what came out, why this series, how long it took."""
+    scan = _shown(result.scan)
+    if result.status != "ok":
+        return f"{scan}: {result.status}: {result.reason}"
+    best = result.predicted or ""
+    notes = "".join(f"; {warning}" for warning in result.warnings)
+    why = f", {result.series.why}" if result.series else ""
+    seconds = result.stages_ms.total / 1000
+    return f"{scan}: {best} {result.probabilities[best]:.1%}{why}{notes} ({seconds:.2f} s)"
+
+
+def _print(result: Result, as_json: bool) -> None:
+    from darnet_trt.errors import OutputError
+    from darnet_trt.runtime.results import json_line
+
+    try:
+        sys.stdout.write(json_line(result) if as_json else summary(result) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter flushes stdout once more at its end; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"cannot be written ({error.strerror})", where="stdout") from error
+
+
+def _tally(statuses: list[str]) -> str:
+    counts = {status: statuses.count(status) for status in ("ok", "refused", "failed")}
+    told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+    return f"{len(statuses)} scan{'s' * (len(statuses) != 1)}: {told or 'nothing left to do'}"
+
+
+def _shown(scan: str) -> str:
+    """The path as short as it can be written from here, printable on any terminal."""
+    short = os.path.relpath(scan)
+    shown = scan if short.startswith("..") else short
+    return shown.encode("utf-8", "replace").decode()

@@ -1,0 +1,109 @@
+"""A bundle small enough to make in every test: one convolution, real files, real hashes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from darnet_trt.runtime.manifest import Artifact, Manifest, ModelCard, Parity
+from darnet_trt.scan.preprocessing import Preprocessing
+
+SIZE = (16, 32, 32)
+CLASSES = ("covid-19", "common-pneumonia", "normal")
+
+
+def write_onnx(path: Path, *, bias: float = 0.5, size: tuple[int, int, int] = SIZE) -> None:
+    """cam = one strided convolution, logits = its mean + bias: the real outputs' shapes."""
+    d, h, w = size
+    weight = np.random.default_rng(0).normal(0, 0.05, (3, 1, 8, 16, 16)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["volume", "w"], ["cam"], strides=[8, 16, 16]),
+            helper.make_node("ReduceMean", ["cam", "axes"], ["mean"], keepdims=0),
+            helper.make_node("Add", ["mean", "b"], ["logits"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("volume", TensorProto.FLOAT, ["n", 1, d, h, w])],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3]),
+            helper.make_tensor_value_info(
+                "cam", TensorProto.FLOAT, ["n", 3, d // 8, h // 16, w // 16]
+            ),
+        ],
+        [
+            numpy_helper.from_array(weight, "w"),
+            numpy_helper.from_array(np.array([bias, 0, -0.1], np.float32), "b"),
+            numpy_helper.from_array(np.array([2, 3, 4], np.int64), "axes"),
+        ],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+
+
+def write_bundle(folder: Path, *, bias: float = 0.5) -> Path:
+    """OpenVINO and ONNX Runtime in float32 over one file, and a plan nobody here can run."""
+    folder.mkdir(parents=True)
+    write_onnx(folder / "model.onnx", bias=bias)
+    (folder / "tensorrt-rtx").mkdir()
+    (folder / "tensorrt-rtx" / "sm89-fp16.plan").write_bytes(b"a plan")
+    parity = Parity(
+        scans=1,
+        source="random",
+        class_flips=0,
+        max_probability_difference=0,
+        max_logits_error=0,
+        limits={},
+        passed=True,
+    )
+
+    def artifact(name: str, file: str, *, executed: bool = True, target: str = "cpu") -> Artifact:
+        backend, precision = name.rsplit("-", 1)
+        digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+        return Artifact(
+            name=name,
+            files={file: digest},
+            backend=backend,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
+            effective_precision=precision if executed else None,  # type: ignore[arg-type]
+            target=target,
+            batch=(1, 1),
+            producer={},
+            executed=executed,
+            parity=parity if executed else None,
+            latency_ms=1.0 if executed else None,
+        )
+
+    manifest = Manifest(
+        toolkit="0.1.0",
+        created="2025-01-01T00:00:00Z",
+        intended_use="Research use only. Not a medical device.",
+        model=ModelCard(
+            attention="none",
+            width=4,
+            parameters=6147,
+            checkpoint_sha256="0" * 64,
+            trained_on="nothing: random weights",
+        ),
+        classes=CLASSES,
+        preprocessing=Preprocessing(size=SIZE),
+        artifacts=(
+            artifact("openvino-fp32", "model.onnx"),
+            artifact("onnxruntime-fp32", "model.onnx"),
+            artifact(
+                "tensorrt-rtx-fp16", "tensorrt-rtx/sm89-fp16.plan", executed=False, target="sm89"
+            ),
+        ),
+        default="openvino-fp32",
+        built_on={},
+    )
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2))
+    return folder
+
+
+def change_manifest(bundle: Path, **fields: object) -> None:
+    """Set top-level fields of a bundle's manifest."""
+    file = bundle / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
