@@ -1,1 +1,23 @@
 """Reading scans and turning them into the network's input."""
+
+from darnet_trt.scan.choice import choose
+from darnet_trt.scan.discovery import find_studies
+from darnet_trt.scan.loading import LoadedInput, load_input, read_volume
+from darnet_trt.scan.preprocessing import Preprocessing, preprocess
+from darnet_trt.scan.series import Choice, Series, Study, Verdict
+from darnet_trt.scan.volume import Volume
+
+__all__ = [
+    "Choice",
+    "LoadedInput",
+    "Preprocessing",
+    "Series",
+    "Study",
+    "Verdict",
+    "Volume",
+    "choose",
+    "find_studies",
+    "load_input",
+    "preprocess",
+    "read_volume",
+]

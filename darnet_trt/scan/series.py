@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from darnet_trt.scan.geometry import Stack
+from darnet_trt.scan.header import Header
 
 __all__ = ["Choice", "Format", "Series", "Study", "Verdict"]
 
@@ -41,6 +44,10 @@ class Series:
         matrix: Slices' rows and columns (h, w).
         spacing_mm: Along d, h, w; None where the geometry gives none.
         verdict: From headers and geometry; `load_input` adds what only the pixels can tell.
+        number: SeriesNumber (0020,0011), where there is one.
+        slice_count: Slices along d; 0 where it is not known.
+        headers: Of DICOM slices, in the order of `files`; empty for other formats.
+        stack: Geometry of DICOM slices, where they could be sorted.
     """
 
     path: Path
@@ -52,11 +59,15 @@ class Series:
     matrix: tuple[int, int]
     spacing_mm: tuple[float, float, float] | None
     verdict: Verdict
+    number: int | None = None
+    slice_count: int = 0
+    headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
+    stack: Stack | None = field(default=None, repr=False, compare=False)
 
     @property
     def slices(self) -> int:
-        """Number of slice files; 1 for a volume file whose header was not read."""
-        return len(self.files)
+        """Number of slices: files of a series, or slices of a volume file."""
+        return self.slice_count or len(self.files)
 
 
 @dataclass(frozen=True)

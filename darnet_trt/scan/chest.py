@@ -1,0 +1,154 @@
+"""What only the pixels can tell: whether the values are Hounsfield units, and of a chest.
+
+A network of three classes gives one of them to anything: a leg, an abdomen, a phantom of water.
+So aerated lung is measured on a coarse grid: air and lung inside the body are what is below
+`LUNG_HU[1]` and not connected to the slice's border; what is nearly as thin as air itself (bowel
+gas, stomach, large airways) does not count as lung.
+
+The limits are conservative, since a chest with severe consolidation keeps little aerated lung:
+ARDS leaves 0.2 to 0.5 l in the worst cases, while the lung bases that an abdominal scan shows
+stay below that only together with a short coverage. Between the limits a person is warned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Lungs", "judge_chest", "judge_values", "measure_lungs"]
+
+Grid = npt.NDArray[np.float32]
+
+LUNG_HU: Final = (-970.0, -400.0)
+"""Aerated lung lies within; gas of bowel and trachea at about −1000, tissue above."""
+MIN_LUNG_L: Final = 0.3
+"""Below it there is no chest to classify."""
+LOW_LUNG_L: Final = 1.2
+"""Below it an adult's lungs are cut off, collapsed or largely consolidated: worth a look."""
+LUNG_SLICE_MM2: Final = 1500.0
+"""A slice with this area of aerated lung (4 cm squared) shows lung."""
+MIN_LUNG_EXTENT_MM: Final = 80.0
+"""Lungs that show over less than this, from top to bottom, are not a whole chest's: an adult's
+are 200 to 300 mm high."""
+LOW_LUNG_EXTENT_MM: Final = 150.0
+CUT_OFF: Final = 0.5
+"""First or last slice with this share of the largest slice's lung: the scan ends within them."""
+MIN_LUNG_SHARE: Final = 0.01
+"""Without spacing: aerated share of all pixels below which there is no chest to classify. The
+lungs take 10 to 20 % of a chest scan's field of view."""
+
+PLAUSIBLE_HU: Final = (-4100.0, 33000.0)
+"""Padding at −4096 and saturated metal at 32767 occur; beyond are not Hounsfield units."""
+SOFT_TISSUE_HU: Final = (-250.0, 250.0)
+MIN_SHARE: Final = 0.01
+"""Share of air, and of soft tissue, that a slice through a body shows at the least."""
+
+
+@dataclass(frozen=True)
+class Lungs:
+    """Aerated lung on a coarse grid.
+
+    Attributes:
+        volume_l: Litres; None where the spacing is not known.
+        extent_mm: Height of the slices that show lung, from the lowest to the highest.
+        coverage_mm: Height of the whole scan.
+        share: Of all pixels.
+        cut_below: The first slice still shows much lung.
+        cut_above: The last slice still shows much lung.
+    """
+
+    volume_l: float | None
+    extent_mm: float | None
+    coverage_mm: float | None
+    share: float
+    cut_below: bool
+    cut_above: bool
+
+
+def judge_values(hu: Grid) -> str | None:
+    """Why these cannot be Hounsfield units of a body, or None."""
+    if not np.isfinite(hu).all():
+        return "values that are not numbers (NaN or infinite)"
+    low, high = float(hu.min()), float(hu.max())
+    if low == high:
+        return f"a constant image (all {low:g})"
+    if low < PLAUSIBLE_HU[0] or high > PLAUSIBLE_HU[1]:
+        return f"values from {low:g} to {high:g} cannot be Hounsfield units"
+    if np.mean(hu < LUNG_HU[1]) < MIN_SHARE:
+        return f"values from {low:g} to {high:g} without air: not Hounsfield units of a body"
+    tissue = (hu > SOFT_TISSUE_HU[0]) & (hu < SOFT_TISSUE_HU[1])
+    if tissue.mean() < MIN_SHARE:
+        return (
+            f"values from {low:g} to {high:g} without soft tissue: not Hounsfield units of a body"
+        )
+    return None
+
+
+def measure_lungs(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Lungs:
+    """Find aerated lung in a coarse grid (d, h, w), oriented S P L."""
+    air = hu < LUNG_HU[1]
+    lung = air & ~_outside(air) & (hu > LUNG_HU[0])
+    per_slice = lung.sum((1, 2))
+    ends = per_slice[[0, -1]] > CUT_OFF * max(int(per_slice.max()), 1)
+    volume = extent = coverage = None
+    if spacing_mm is not None:
+        d_mm, h_mm, w_mm = spacing_mm
+        volume = float(per_slice.sum()) * d_mm * h_mm * w_mm / 1e6
+        shows = np.flatnonzero(per_slice * h_mm * w_mm >= LUNG_SLICE_MM2)
+        extent = float(shows[-1] - shows[0] + 1) * d_mm if len(shows) else 0.0
+        coverage = len(hu) * d_mm
+    return Lungs(volume, extent, coverage, float(lung.mean()), bool(ends[0]), bool(ends[1]))
+
+
+def judge_chest(lungs: Lungs) -> tuple[str | None, tuple[str, ...]]:
+    """Why this is not a chest, or None; and what is unusual about it otherwise."""
+    warnings = []
+    if lungs.volume_l is None or lungs.extent_mm is None or lungs.coverage_mm is None:
+        if lungs.share < MIN_LUNG_SHARE:
+            return f"not a chest: {lungs.share:.1%} of the pixels are aerated lung", ()
+        return None, ()
+    found = (
+        f"{lungs.volume_l:.2f} l of aerated lung over {lungs.extent_mm:.0f} mm "
+        f"in a scan of {lungs.coverage_mm:.0f} mm"
+    )
+    if lungs.volume_l < MIN_LUNG_L:
+        return f"not a chest: {found}; at least {MIN_LUNG_L} l are expected", ()
+    if lungs.extent_mm < MIN_LUNG_EXTENT_MM:
+        return f"not a whole chest: {found}; at least {MIN_LUNG_EXTENT_MM:.0f} mm are expected", ()
+    if lungs.volume_l < LOW_LUNG_L or lungs.extent_mm < LOW_LUNG_EXTENT_MM:
+        warnings.append(f"little lung: {found}")
+    if lungs.cut_above or lungs.cut_below:
+        where = " and ".join(
+            name for name, cut in (("top", lungs.cut_above), ("bottom", lungs.cut_below)) if cut
+        )
+        warnings.append(f"the scan ends within the lungs at the {where}")
+    return None, tuple(warnings)
+
+
+def _outside(air: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Air that is connected to its slice's border, within the slice."""
+    reached = np.zeros_like(air)
+    for edge in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
+        reached[edge] = air[edge]
+    before = -1
+    while (count := int(reached.sum())) != before:
+        before = count
+        for axis in (1, 2):
+            reached = _along(air, reached, axis)
+            reached = np.flip(_along(np.flip(air, axis), np.flip(reached, axis), axis), axis)
+    return reached
+
+
+def _along(
+    air: npt.NDArray[np.bool_], reached: npt.NDArray[np.bool_], axis: int
+) -> npt.NDArray[np.bool_]:
+    """What is reached from earlier places of the same run of air."""
+    shape = [1, 1, 1]
+    shape[axis] = air.shape[axis]
+    place = np.arange(1, air.shape[axis] + 1, dtype=np.int16).reshape(shape)
+    wall: Any = np.maximum.accumulate(np.where(air, 0, place), axis)
+    source: Any = np.maximum.accumulate(np.where(reached, place, 0), axis)
+    return np.asarray(source > wall)

@@ -1,0 +1,210 @@
+"""What there is to classify under a path: studies, in any mixture of formats."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from darnet_trt.errors import ScanError, UnreadableScanError, UsageError
+from darnet_trt.scan.dicom import dicom_series, folder_of
+from darnet_trt.scan.header import Header, read_header
+from darnet_trt.scan.images import image_format, image_series
+from darnet_trt.scan.series import Series, Study, Verdict
+from darnet_trt.scan.slices import SUFFIXES, natural_key, slice_series
+
+__all__ = ["find_studies"]
+
+_STRAY_SUFFIXES: Final = frozenset(
+    ".txt .text .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .toml .ini .cfg .log .html .htm"
+    " .css .js .pdf .doc .docx .xls .xlsx .ppt .pptx .py .ipynb .sh .bat .exe .dll .inf .lnk .db"
+    " .sqlite .zip .gz .bz2 .xz .tar .tgz .7z .rar .raw .zraw .bin .npy .npz .h5 .bmp .gif .tif"
+    " .tiff .svg .webp .bak .tmp .md5 .sha256".split()
+)
+"""Files that accompany scans and are not taken for one when a folder is searched."""
+_STRAY_NAMES: Final = frozenset(
+    "dicomdir readme license lockfile version makefile thumbs.db desktop.ini".split()
+)
+_DIRECTORY_RECORD = "1.2.840.10008.1.3.10"
+
+
+def find_studies(path: Path) -> list[Study]:
+    """Everything under a file or folder that could be classified, or says why it cannot.
+
+    DICOM files form one study a StudyInstanceUID (a folder, where UIDs are emptied); every volume
+    file and every folder of image slices is a study of its own. A file that should be readable
+    and is not becomes a warning on the series beside it, or a refused series where there is none.
+
+    Raises:
+        UsageError: There is no such path.
+        UnreadableScanError: Nothing there can be read.
+    """
+    if not path.exists():
+        raise UsageError("no such file or folder", where=path)
+    if not path.is_dir():
+        return _single_file(path)
+    headers: list[Header] = []
+    broken: dict[Path, list[UnreadableScanError]] = defaultdict(list)
+    pictures: dict[Path, list[Path]] = defaultdict(list)
+    studies: list[Study] = []
+    for file in _walk(path, broken):
+        if _is_stray(file):
+            continue
+        if file.suffix.lower() in SUFFIXES:
+            pictures[file.parent].append(file)
+            continue
+        try:
+            if image_format(file):
+                studies.append(_alone(image_series(file)))
+            else:
+                header = read_header(file)
+                if header.transfer_syntax and not _is_directory_record(header):
+                    headers.append(header)
+        except UnreadableScanError as error:
+            broken[file.parent].append(error)
+
+    beside_dicom = {header.path.parent for header in headers}
+    ignored = {f: len(pictures.pop(f)) for f in list(pictures) if f in beside_dicom}
+    studies += _dicom_studies(headers, broken, ignored)
+    for folder, files in pictures.items():
+        series = slice_series(folder, files)
+        studies.append(replace(_alone(series), patient_id=folder.parent.name))
+    claimed = {file.parent for study in studies for series in study.series for file in series.files}
+    studies += [_alone(_refused(errors)) for f, errors in broken.items() if f not in claimed]
+    if not studies:
+        raise UnreadableScanError(
+            "no scan in this folder", where=path, do="give DICOM, NIfTI, NRRD, MHA or PNG slices"
+        )
+    if all(not s.matrix[0] and s.path in broken for study in studies for s in study.series):
+        only = [error for errors in broken.values() for error in errors]
+        raise UnreadableScanError(
+            f"nothing readable in this folder: {len(only)} files, the first {_told(only[0])}",
+            where=path,
+        )
+    return sorted(studies, key=lambda study: (natural_key(study.path), study.uid))
+
+
+def _single_file(path: Path) -> list[Study]:
+    if image_format(path):
+        return [_alone(image_series(path))]
+    if path.suffix.lower() in SUFFIXES:
+        return [_alone(slice_series(path.parent, [path]))]
+    try:
+        header = read_header(path)
+    except UnreadableScanError as error:
+        if error.what != "is not a DICOM file":
+            raise
+        raise UnreadableScanError(
+            "is in no known format", where=path, do="give DICOM, NIfTI, NRRD, MHA or PNG slices"
+        ) from error
+    return _dicom_studies([header], {}, {})
+
+
+def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator[Path]:
+    """Every file below, in order; links are followed, circles are not."""
+    seen: set[str] = set()
+
+    def note(error: OSError) -> None:
+        place = Path(str(error.filename))
+        broken[place].append(
+            UnreadableScanError(
+                f"cannot be opened ({error.strerror})", where=place, do="check its permissions"
+            )
+        )
+
+    for folder, folders, files in os.walk(root, onerror=note, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            file = Path(folder) / name
+            if file.is_file():  # neither sockets nor dangling links
+                yield file
+
+
+def _is_stray(file: Path) -> bool:
+    name = file.name.lower()
+    if image_format(file) or name.startswith("."):
+        return name.startswith(".")
+    return name in _STRAY_NAMES or file.suffix.lower() in _STRAY_SUFFIXES
+
+
+def _is_directory_record(header: Header) -> bool:
+    """A DICOMDIR under another name: no image, and no failure."""
+    return header.get("SOPClassUID", "") == _DIRECTORY_RECORD
+
+
+def _dicom_studies(
+    headers: list[Header],
+    broken: dict[Path, list[UnreadableScanError]],
+    ignored: dict[Path, int],
+) -> list[Study]:
+    by_study: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        by_study[header.get("StudyInstanceUID") or str(header.path.parent)].append(header)
+    studies = []
+    for members in by_study.values():
+        series = tuple(_with_neighbours(s, broken, ignored) for s in dicom_series(members))
+        patients = Counter(str(header.get("PatientID", "")) for header in members)
+        studies.append(
+            Study(
+                path=folder_of([header.path for header in members]),
+                uid=members[0].get("StudyInstanceUID", ""),
+                patient_id=patients.most_common(1)[0][0],
+                series=series,
+            )
+        )
+    return studies
+
+
+def _with_neighbours(
+    series: Series, broken: dict[Path, list[UnreadableScanError]], ignored: dict[Path, int]
+) -> Series:
+    """Add what else lies in the series' folders, and was not read."""
+    notes = []
+    for folder in sorted({file.parent for file in series.files}):
+        errors = broken.get(folder, [])
+        if errors:
+            more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+            notes.append(f"{_told(errors[0])}{more}")
+        if folder in ignored:
+            notes.append(f"{ignored[folder]} PNG or JPEG images beside the DICOM files ignored")
+    if not notes:
+        return series
+    verdict = replace(series.verdict, warnings=(*series.verdict.warnings, *notes))
+    return replace(series, verdict=verdict)
+
+
+def _refused(errors: list[UnreadableScanError]) -> Series:
+    """Files that nothing readable lies beside, as a series that says so."""
+    files = tuple(Path(str(error.where)) for error in errors)
+    if len(files) == 1:
+        reason = errors[0].what
+    else:
+        reason = f"{len(files)} files that cannot be read, the first: {_told(errors[0])}"
+    path = folder_of(files)
+    return Series(
+        path=path,
+        format=image_format(files[0]) or "dicom",
+        files=files,
+        uid="",
+        description=path.name,
+        kernel="",
+        matrix=(0, 0),
+        spacing_mm=None,
+        verdict=Verdict(False, reason),
+    )
+
+
+def _told(error: ScanError) -> str:
+    return f"{Path(str(error.where)).name} {error.what}"
+
+
+def _alone(series: Series) -> Study:
+    return Study(path=series.path, uid="", patient_id="", series=(series,))

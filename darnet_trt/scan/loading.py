@@ -1,0 +1,175 @@
+"""A series → the network's input, decoding no more slices than it needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import RefusedScanError
+from darnet_trt.scan.chest import judge_chest, judge_values, measure_lungs
+from darnet_trt.scan.images import read_image
+from darnet_trt.scan.pixels import decode_slices, rescale
+from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
+from darnet_trt.scan.series import Series
+from darnet_trt.scan.slices import decode_grey
+from darnet_trt.scan.volume import Volume
+
+__all__ = ["LoadedInput", "load_input", "read_volume"]
+
+COARSE_PIXELS: Final = 64
+"""In-plane size of the grid that is searched for lungs: 5 to 8 mm, finer than a chest wall."""
+
+Needed = tuple[int, npt.NDArray[np.generic], float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedInput:
+    """The network's input for one series.
+
+    Attributes:
+        array: float32 (1, d, h, w), values 0…1.
+        warnings: What only the pixels could tell; the verdict's are not repeated.
+        read_ms: Time to read and decode.
+        preprocess_ms: Time to window, resample and check.
+        decoded: Slices that were decoded.
+    """
+
+    array: npt.NDArray[np.float32]
+    warnings: tuple[str, ...]
+    read_ms: float
+    preprocess_ms: float
+    decoded: int
+
+
+class _Timed:
+    """Slices on their way to preprocessing: times the decoding and keeps a coarse grid."""
+
+    def __init__(self, slices: Iterator[Needed]) -> None:
+        self.slices = slices
+        self.read_s = 0.0
+        self.coarse: list[npt.NDArray[np.float32]] = []
+        self.places: list[int] = []
+
+    def __iter__(self) -> Iterator[Needed]:
+        while True:
+            start = time.perf_counter()
+            item = next(self.slices, None)
+            self.read_s += time.perf_counter() - start
+            if item is None:
+                return
+            index, stored, slope, intercept = item
+            step = _coarse_step(stored.shape)
+            part = stored[step // 2 :: step, step // 2 :: step].astype(np.float32)
+            self.coarse.append(part * np.float32(slope) + np.float32(intercept))
+            self.places.append(index)
+            yield item
+
+
+def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
+    """Read, preprocess and check one series.
+
+    Raises:
+        UnreadableScanError: Broken pixels.
+        RefusedScanError: Its verdict already says so, or its pixels do: no Hounsfield units, not
+            a chest.
+    """
+    if not series.verdict.usable:
+        raise RefusedScanError(series.verdict.reason, where=series.path)
+    start = time.perf_counter()
+    count, slices = _open(series, spec)
+    timed = _Timed(slices)
+    opened_s = time.perf_counter() - start
+    array = preprocess_slices(spec, count, timed)
+    warnings = _check(series, timed, count)
+    total_s = time.perf_counter() - start
+    read_s = opened_s + timed.read_s
+    return LoadedInput(array, warnings, read_s * 1e3, (total_s - read_s) * 1e3, len(timed.places))
+
+
+def read_volume(series: Series) -> Volume:
+    """The whole series in memory, every slice decoded.
+
+    Slices of images have no Hounsfield units: grey 0…255 becomes the default window's, at a
+    spacing of 1 mm.
+
+    Raises:
+        UnreadableScanError: Broken pixels.
+        RefusedScanError: The series is refused.
+    """
+    if not series.verdict.usable:
+        raise RefusedScanError(series.verdict.reason, where=series.path)
+    if series.stack is not None and series.spacing_mm is not None:
+        return _dicom_volume(series)
+    if series.format == "slices":
+        _, slices = _grey(series, Preprocessing(), range(series.slices))
+        parts = [stored * np.float32(a) + np.float32(b) for _, stored, a, b in slices]
+        return Volume(np.stack(parts).astype(np.float32), (1.0, 1.0, 1.0))
+    return read_image(series)
+
+
+def _open(series: Series, spec: Preprocessing) -> tuple[int, Iterator[Needed]]:
+    """Number of slices, and the needed ones as they are decoded."""
+    if series.stack is not None:
+        needed = needed_slices(spec, series.slices).tolist()
+        return series.slices, _dicom_slices(series, needed)
+    if series.format == "slices":
+        return _grey(series, spec, needed_slices(spec, series.slices).tolist())
+    volume = read_image(series)
+    count = len(volume.hu)
+    needed = needed_slices(spec, count).tolist()
+    return count, ((i, volume.hu[i], 1.0, 0.0) for i in needed)
+
+
+def _dicom_slices(series: Series, indices: Sequence[int]) -> Iterator[Needed]:
+    assert series.stack is not None
+    for index, stored in decode_slices(series.headers, indices):
+        slope, intercept = rescale(series.headers[index])
+        yield index, series.stack.in_plane.apply(stored), slope, intercept
+
+
+def _grey(
+    series: Series, spec: Preprocessing, indices: Sequence[int]
+) -> tuple[int, Iterator[Needed]]:
+    slope = spec.window_width_hu / 255
+    low = spec.window_center_hu - spec.window_width_hu / 2
+    return series.slices, ((i, decode_grey(series.files[i]), slope, low) for i in indices)
+
+
+def _dicom_volume(series: Series) -> Volume:
+    assert series.stack is not None
+    assert series.spacing_mm is not None
+    scales = [rescale(header) for header in series.headers]
+    whole = all(a == int(a) and b == int(b) for a, b in scales)
+    dtype: Any = np.int16 if whole else np.float32
+    info = np.iinfo(np.int16)
+    hu = np.empty((series.slices, *series.matrix), dtype)
+    for index, stored, slope, intercept in _dicom_slices(series, range(series.slices)):
+        values = stored * np.float32(slope) + np.float32(intercept)
+        hu[index] = np.clip(values, info.min, info.max) if whole else values
+    return Volume(hu, series.spacing_mm, series.stack.origin_mm, series.stack.direction)
+
+
+def _coarse_step(shape: tuple[int, ...]) -> int:
+    return max(1, min(shape) // COARSE_PIXELS)
+
+
+def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
+    """Refuse what is no chest in Hounsfield units; the warnings otherwise."""
+    order = np.argsort(timed.places)
+    coarse = np.stack([timed.coarse[i] for i in order])
+    wrong = judge_values(coarse)
+    if wrong is None:
+        spacing = None
+        if series.spacing_mm is not None:
+            d_mm, h_mm, w_mm = series.spacing_mm
+            step = _coarse_step(series.matrix)
+            spacing = (d_mm * count / len(coarse), h_mm * step, w_mm * step)
+        wrong, warnings = judge_chest(measure_lungs(coarse, spacing))
+        if wrong is None:
+            return warnings
+    raise RefusedScanError(wrong, where=series.path)

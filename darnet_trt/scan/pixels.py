@@ -1,0 +1,219 @@
+"""Stored pixel values of one DICOM slice, and what makes Hounsfield units of them.
+
+Native pixels are read where the header says they lie; compressed ones go to imagecodecs, which
+releases the GIL, so that threads decode in parallel. Whatever neither can do goes to pydicom's
+own decoders.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import UnreadableScanError
+from darnet_trt.scan.header import Header
+
+__all__ = ["AIR_HU", "decode_slice", "decode_slices", "rescale"]
+
+Stored = npt.NDArray[np.generic]
+
+AIR_HU: Final = -1024
+"""What padding becomes: air, as outside the reconstruction circle."""
+TISSUE_HU: Final = (-950.0, 1500.0)
+"""A declared padding value within these would erase anatomy; it is not believed."""
+MOST_THREADS: Final = 8
+"""Decoding threads; beyond it reading from disk is the limit."""
+
+_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+_JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
+_JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
+_JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
+_JPEG_DCT = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
+_RLE = "1.2.840.10008.1.2.5"
+
+_pydicom_lock = threading.Lock()  # silencing warnings is not thread-safe
+
+
+def rescale(header: Header) -> tuple[float, float]:
+    """RescaleSlope and RescaleIntercept (0028,1053 and 0028,1052): HU = slope · stored + intercept.
+
+    MONOCHROME1 changes nothing here: it says how to display, after the rescale (PS3.3
+    C.7.6.3.1.2, C.11.1).
+    """
+    return float(header.get("RescaleSlope")), float(header.get("RescaleIntercept"))
+
+
+def decode_slice(header: Header) -> Stored:
+    """The stored values of a slice, rows by columns, padding replaced by air.
+
+    Raises:
+        UnreadableScanError: The pixels are truncated or corrupt, or no decoder knows them.
+    """
+    stored = _decode(header)
+    shape = (header.get("Rows"), header.get("Columns"))
+    if stored.shape != shape:
+        raise UnreadableScanError(
+            f"decodes to {stored.shape} where its header says {shape}", where=header.path
+        )
+    return _without_padding(_significant_bits(stored, header), header)
+
+
+def decode_slices(
+    headers: Sequence[Header], indices: Sequence[int]
+) -> Iterator[tuple[int, Stored]]:
+    """Decode some slices of a series, in order, compressed ones on several threads."""
+    if all(header.transfer_syntax in _NATIVE for header in headers):
+        for index in indices:  # a copy from the file cache: threads would only wait for each other
+            yield index, decode_slice(headers[index])
+        return
+    threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    with ThreadPoolExecutor(threads) as pool:
+        # A few ahead of the consumer, so that memory does not grow with the series.
+        ahead = 2 * threads
+        pending = [pool.submit(decode_slice, headers[i]) for i in indices[:ahead]]
+        try:
+            for number, index in enumerate(indices):
+                stored = pending.pop(0).result()
+                if number + ahead < len(indices):
+                    pending.append(pool.submit(decode_slice, headers[indices[number + ahead]]))
+                yield index, stored
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _decode(header: Header) -> Stored:
+    dtype = {8: np.uint8, 16: np.uint16, 32: np.uint32}.get(header.get("BitsAllocated"))
+    if header.pixels is None or dtype is None:
+        return _decode_with_pydicom(header)
+    syntax, (rows, columns) = header.transfer_syntax, (header.get("Rows"), header.get("Columns"))
+    if syntax in _NATIVE:
+        offset = header.pixels[0][0]
+        stored = np.fromfile(header.path, dtype, rows * columns, offset=offset)
+        if stored.size < rows * columns:
+            raise UnreadableScanError("is truncated within its pixels", where=header.path)
+        return stored.reshape(rows, columns)
+    decode = _decoder(syntax, np.dtype(dtype), (rows, columns))
+    if decode is None:
+        return _decode_with_pydicom(header)
+    compressed = _read(header)
+    if syntax in _JPEG_2000 and not _describes(compressed, header):
+        return _decode_with_pydicom(header)
+    try:
+        return decode(compressed)
+    except (RuntimeError, ValueError) as error:  # imagecodecs' errors
+        if syntax != _RLE and compressed.rstrip(b"\0")[-2:] != b"\xff\xd9":
+            # No end-of-image marker: a more lenient decoder would make up the rest.
+            raise UnreadableScanError(
+                "is truncated within its compressed pixels", where=header.path
+            ) from error
+        return _decode_with_pydicom(header)
+
+
+def _decoder(
+    syntax: str, dtype: np.dtype[Any], shape: tuple[int, int]
+) -> Callable[[bytes], Stored] | None:
+    import imagecodecs
+
+    if syntax in _JPEG_2000:
+        return lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1)  # type: ignore[no-any-return]
+    if syntax in _JPEG_LOSSLESS:
+        return lambda data: imagecodecs.ljpeg_decode(data)  # type: ignore[no-any-return]
+    if syntax in _JPEG_LS:
+        return lambda data: imagecodecs.jpegls_decode(data)  # type: ignore[no-any-return]
+    if syntax in _JPEG_DCT:
+        return lambda data: imagecodecs.jpeg8_decode(data)  # type: ignore[no-any-return]
+    if syntax == _RLE:
+        return lambda data: imagecodecs.dicomrle_decode(data, dtype).reshape(shape)  # type: ignore[no-any-return]
+    return None
+
+
+def _read(header: Header) -> bytes:
+    assert header.pixels is not None
+    with header.path.open("rb") as stream:
+        parts = []
+        for offset, length in header.pixels:
+            stream.seek(offset)
+            parts.append(stream.read(length))
+    return b"".join(parts)
+
+
+def _describes(codestream: bytes, header: Header) -> bool:
+    """Whether a JPEG 2000 codestream has the sign and precision that the header has.
+
+    Ssiz of its first component is byte 42 (ISO/IEC 15444-1, A.5.1). Where they differ, pydicom
+    knows what to do.
+    """
+    if codestream[:4] != b"\xff\x4f\xff\x51":
+        return False
+    sign_and_precision = codestream[42]
+    return sign_and_precision >> 7 == header.get("PixelRepresentation") and (
+        sign_and_precision & 0x7F
+    ) + 1 == header.get("BitsStored")
+
+
+def _decode_with_pydicom(header: Header) -> Stored:
+    import pydicom
+
+    try:
+        with _pydicom_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(pydicom.dcmread(header.path, force=True).pixel_array)
+    except OSError as error:
+        raise UnreadableScanError(
+            f"cannot be read ({error.strerror or error})", where=header.path
+        ) from error
+    except Exception as error:  # each of pydicom's decoder plugins has errors of its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnreadableScanError(
+            f"has pixels that cannot be decoded ({reason.rstrip('.')})",
+            where=header.path,
+            do="copy it again, or convert it with dcmtk's dcmdjpeg or gdcmconv --raw",
+        ) from error
+
+
+def _significant_bits(stored: Stored, header: Header) -> Stored:
+    """Without what lies in the unused high bits (old overlays), sign extended."""
+    allocated = stored.dtype.itemsize * 8
+    if header.get("BitsAllocated") not in (8, 16, 32) or stored.dtype.kind not in "iu":
+        return stored
+    signed = header.get("PixelRepresentation", 0) == 1
+    spare = allocated - header.get("BitsStored", allocated)
+    if spare <= 0 or header.get("HighBit", allocated - spare - 1) != allocated - spare - 1:
+        return stored.view(f"{'i' if signed else 'u'}{stored.dtype.itemsize}")
+    if signed:
+        shifted = stored.view(f"i{stored.dtype.itemsize}") << spare
+        return np.asarray(shifted >> spare)
+    whole = stored.view(f"u{stored.dtype.itemsize}")
+    return np.asarray(whole & np.array((1 << (allocated - spare)) - 1, whole.dtype))
+
+
+def _without_padding(stored: Stored, header: Header) -> Stored:
+    """PixelPaddingValue (0028,0120), up to PixelPaddingRangeLimit, replaced by air."""
+    padding = header.get("PixelPaddingValue")
+    if not isinstance(padding, int) or stored.dtype.kind not in "iu":
+        return stored
+    limit = header.get("PixelPaddingRangeLimit")
+    slope, intercept = rescale(header)
+    info = np.iinfo(stored.dtype)
+    ends = [_wrapped(v, stored.dtype) for v in (padding, limit) if isinstance(v, int)]
+    low, high = min(ends), max(ends)
+    if any(TISSUE_HU[0] < slope * end + intercept < TISSUE_HU[1] for end in (low, high)):
+        return stored
+    padded = stored == low if low == high else (stored >= low) & (stored <= high)
+    air = min(max(round((AIR_HU - intercept) / slope), info.min), info.max)
+    return np.where(padded, np.array(air, stored.dtype), stored)
+
+
+def _wrapped(value: int, dtype: np.dtype[Any]) -> int:
+    """A padding value written with the other signedness: 63536 is −2000 in 16 signed bits."""
+    bits = dtype.itemsize * 8
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if dtype.kind == "i" and value >> (bits - 1) else value

@@ -1,0 +1,143 @@
+"""The verdict on a stack of slices: their number, spacing, gaps, tilt and direction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from darnet_trt.scan.geometry import Stack
+from darnet_trt.scan.header import Header
+from darnet_trt.scan.series import Verdict
+
+__all__ = ["DUPLICATE_MM", "SPACING_TOLERANCE", "judge_stack"]
+
+DUPLICATE_MM: Final = 0.02
+"""Slices closer than this lie at one position; the thinnest CT slices are 0.2 mm apart."""
+SPACING_TOLERANCE: Final = 0.1
+"""Steps within a tenth of the typical one are even enough: the network samples 64 depths, so a
+tenth of a slice is below what it sees. Positions are also rounded by some writers."""
+SPACING_REMARK: Final = 0.02
+"""Beyond this uneven steps are worth a warning."""
+MIN_SLICES: Final = 10
+"""Fewer cannot show both lungs from apex to base: 10 slices of 10 mm reach 100 mm of some 250."""
+MAX_STEP_MM: Final = 10.5
+"""The coarsest routine chest CT has 10 mm between slices; beyond, most lung lies between them."""
+SPARSE: Final = 0.5
+"""Slices thinner than this share of their distance skip most of the lung (interspaced HRCT)."""
+MAX_TILT_DEG: Final = 1.0
+"""A sheared volume: 1° moves the ends of a 300 mm chest by 5 mm, about one input depth step."""
+MAX_OBLIQUE_DEG: Final = 20.0
+"""A patient can lie some degrees askew; beyond this the slices are an oblique reformat."""
+OBLIQUE_REMARK_DEG: Final = 5.0
+MAX_WANDER_MM: Final = 5.0
+"""Slices whose origins jump sideways do not stack into a volume."""
+MIN_FIELD_MM: Final = 220.0
+"""A field of view below this cuts an adult's lungs off at the sides."""
+
+
+def judge_stack(
+    stack: Stack, headers: Sequence[Header], notes: Sequence[str]
+) -> tuple[Verdict, float | None]:
+    """Judge slices in their order.
+
+    Args:
+        stack: Their geometry.
+        headers: Theirs, in the stack's order.
+        notes: What is known to be unusual so far; they become warnings.
+
+    Returns:
+        The verdict, and the distance of neighbouring slices in mm (None for a single one).
+    """
+    count = len(headers)
+    if count == 1:
+        return Verdict(False, "a single slice, not a volume", tuple(notes)), None
+    steps = np.diff(stack.positions_mm)
+    step = float(np.median(steps))
+    refusals = [*_direction(stack), *_spacing(stack.positions_mm, steps, step)]
+    if count < MIN_SLICES:
+        refusals.append(f"{count} slices are too few for a chest (at least {MIN_SLICES})")
+    elif step > MAX_STEP_MM:
+        refusals.append(f"slices lie {step:.3g} mm apart (at most {MAX_STEP_MM:.3g} mm)")
+    thicknesses = sorted({h.get("SliceThickness") for h in headers if h.get("SliceThickness")})
+    if len(thicknesses) > 1:
+        listed = ", ".join(f"{t:g}" for t in thicknesses)
+        notes = [*notes, f"{len(thicknesses)} slice thicknesses in one series ({listed} mm)"]
+    if refusals:
+        if len(thicknesses) > 1:
+            refusals.append(notes[-1])
+            notes = notes[:-1]
+        return Verdict(False, "; ".join(refusals), tuple(notes)), step or None
+
+    extent = count * step
+    warnings = [*notes, *_remarks(stack, headers, steps, step)]
+    reason = f"{count} axial slices, {extent:.0f} mm"
+    if step != 0 and min(stack.pixel_mm) > 0:
+        # The mean step is the better one where positions are rounded.
+        step = float((stack.positions_mm[-1] - stack.positions_mm[0]) / (count - 1))
+    return Verdict(True, reason, tuple(warnings)), step
+
+
+def _direction(stack: Stack) -> list[str]:
+    if not stack.axial:
+        return ["slices are not axial (coronal or sagittal)"]
+    if stack.tilt_deg > MAX_TILT_DEG:
+        return [f"gantry tilted by {stack.tilt_deg:.1f}°"]
+    if stack.oblique_deg > MAX_OBLIQUE_DEG:
+        return [f"slices lie oblique to the patient's axes by {stack.oblique_deg:.0f}°"]
+    if stack.wander_mm > MAX_WANDER_MM:
+        return [f"slices are shifted sideways against each other by {stack.wander_mm:.0f} mm"]
+    return []
+
+
+def _spacing(
+    positions: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    steps: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    step: float,
+) -> list[str]:
+    doubled = int((steps <= DUPLICATE_MM).sum())
+    if doubled:
+        return [f"{doubled} positions hold more than one image"]
+    missing = np.rint(steps / step) - 1
+    whole = np.abs(steps / step - np.rint(steps / step)) <= SPACING_TOLERANCE
+    if whole.all() and missing.any():
+        where = int(np.argmax(missing > 0))
+        total = int(missing.sum())
+        noun = "slice is" if total == 1 else "slices are"
+        return [
+            f"{total} {noun} missing: {steps[where]:.3g} mm between z = {positions[where]:.1f} "
+            f"and {positions[where + 1]:.1f} mm where the others lie {step:.3g} mm apart"
+        ]
+    if np.abs(steps - step).max() > SPACING_TOLERANCE * step:
+        return [f"slices are unevenly spaced ({steps.min():.3g} to {steps.max():.3g} mm)"]
+    return []
+
+
+def _remarks(
+    stack: Stack,
+    headers: Sequence[Header],
+    steps: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    step: float,
+) -> list[str]:
+    """What is unusual in a usable stack."""
+    first, remarks = headers[0], []
+    if np.abs(steps - step).max() > SPACING_REMARK * step:
+        remarks.append(f"slightly uneven spacing ({steps.min():.3g} to {steps.max():.3g} mm)")
+    if stack.oblique_deg > OBLIQUE_REMARK_DEG:
+        remarks.append(f"slices lie oblique to the patient's axes by {stack.oblique_deg:.0f}°")
+    thickness = first.get("SliceThickness")
+    if isinstance(thickness, float) and 0 < thickness < SPARSE * step:
+        remarks.append(f"slices of {thickness:g} mm every {step:.3g} mm: lung between is not seen")
+    rows, columns = first.get("Rows"), first.get("Columns")
+    field = min(rows, columns) * min(stack.pixel_mm)
+    if field < MIN_FIELD_MM:
+        remarks.append(f"the field of view of {field:.0f} mm may cut the lungs off at the sides")
+    if any(h.get("PhotometricInterpretation") == "MONOCHROME1" for h in headers):
+        remarks.append("MONOCHROME1: stored values were taken as they are, as the standard says")
+    kinds = {str(h.get("RescaleType")) for h in headers if h.get("RescaleType")} - {"HU"}
+    if kinds:
+        remarks.append(f"RescaleType is {', '.join(sorted(kinds))}, not HU")
+    if any(h.get("LossyImageCompression") == "01" for h in headers):
+        remarks.append("the images were compressed with loss")
+    return remarks
