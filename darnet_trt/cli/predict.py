@@ -84,7 +84,7 @@ def predict(
             threads=threads,
             evidence=cam,
             finished=folder.finished(opened.sha256, engine) if folder else (),
-            notify=lambda line: typer.echo(f"{line} …", err=True),
+            notify=lambda line: typer.echo(line, err=True),
         ):
             statuses.append(result.status)
             if result.evidence is not None and folder is not None:

@@ -17,7 +17,7 @@ from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.runner import Runner
 
-__all__ = ["Bundle", "load_runner", "open_bundle", "pick_artifact"]
+__all__ = ["Bundle", "load_runner", "open_bundle", "pick_artifact", "verified_file"]
 
 _MANIFEST: Final = "manifest.json"
 _REBUILD: Final = "build the bundle again, or copy it again from where it was built"
@@ -123,8 +123,8 @@ def load_runner(
             where=bundle.path,
             do=f"choose with --artifact: {_listed(able)}",
         )
-    for name, expected in chosen.files.items():
-        _verify(_inside(bundle.path, name), expected)
+    for name in chosen.files:
+        verified_file(bundle, name)
     runner = _LOADERS[chosen.backend](bundle, chosen, threads)
     gated = chosen.effective_precision or chosen.precision
     if runner.precision != gated:
@@ -137,6 +137,20 @@ def load_runner(
             do=f"choose another with --artifact: {_listed(others)}",
         )
     return runner
+
+
+def verified_file(bundle: Bundle, name: str) -> Path:
+    """A file of the bundle, after its hash was checked.
+
+    Raises:
+        BundleError: It is not in the bundle, or it was altered.
+    """
+    for artifact in bundle.manifest.artifacts:
+        if name in artifact.files:
+            file = _inside(bundle.path, name)
+            _verify(file, artifact.files[name])
+            return file
+    raise BundleError(f"it has no {name}", where=bundle.path, do=_REBUILD)
 
 
 def _load_openvino(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:

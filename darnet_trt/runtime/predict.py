@@ -27,6 +27,7 @@ def predict(
     *,
     artifact: str | None = None,
     threads: int | None = None,
+    runner: Runner | None = None,
     evidence: bool = False,
     finished: Collection[tuple[str, str]] = (),
     notify: Callable[[str], None] = lambda line: None,
@@ -42,6 +43,7 @@ def predict(
         paths: Files, series folders, studies, or folders of them.
         artifact: Which engine; None takes the bundle's default.
         threads: The engine's CPU threads; None leaves the number to it.
+        runner: The artifact, loaded already; it stays open.
         evidence: Keep each result's input and activation map, for an overlay.
         finished: (scan, study_uid) of scans to leave out.
         notify: Told, from another thread, what is being looked for and found.
@@ -56,13 +58,14 @@ def predict(
     template = _blank(bundle, pick_artifact(bundle, artifact).name)
     scans = OneAhead(_read_scans(bundle, paths, template, finished, notify))
     try:
-        runner = load_runner(bundle, artifact, threads=threads)
+        engine = runner or load_runner(bundle, artifact, threads=threads)
         try:
             for scan in scans:
-                result = replace(scan.result, precision=runner.precision)
-                yield _classify(replace(scan, result=result), runner, bundle, evidence)
+                result = replace(scan.result, precision=engine.precision)
+                yield _classify(replace(scan, result=result), engine, bundle, evidence)
         finally:
-            runner.close()
+            if runner is None:
+                engine.close()
     finally:
         scans.close()
 
@@ -103,7 +106,8 @@ def _read_scans(
 ) -> Iterator[_Scan]:
     for path in paths:
         start = time.perf_counter()
-        notify(f"looking for scans in {path}")
+        if len(paths) == 1:  # of several, the results themselves show how far it is
+            notify(f"looking for scans in {path} …")
         blank = replace(template, scan=_absolute(path))
         try:
             studies = find_studies(path)
@@ -111,7 +115,8 @@ def _read_scans(
             find = StageTimes(find=_ms_since(start))
             yield _Scan(_without_class(replace(blank, stages_ms=find), error))
             continue
-        notify(f"found {len(studies)} scan{'s' * (len(studies) != 1)} in {path}")
+        if len(studies) > 1:
+            notify(f"found {len(studies)} scans in {path}")
         share = StageTimes(find=_ms_since(start) / max(len(studies), 1))
         for study in studies:
             if (_absolute(study.path), study.uid) in finished:
@@ -132,8 +137,12 @@ def _read_study(bundle: Bundle, study: Study, result: Result) -> _Scan:
             warnings=choice.series.verdict.warnings,
             stages_ms=StageTimes(find=find),
         )
+        start = time.perf_counter()
         loaded = load_input(choice.series, bundle.manifest.preprocessing)
     except (ScanError, OSError) as error:
+        stage = "find" if result.series is None else "read"
+        spent = getattr(result.stages_ms, stage) + _ms_since(start)
+        result = replace(result, stages_ms=replace(result.stages_ms, **{stage: spent}))
         return _Scan(_without_class(result, error))
     return _Scan(
         replace(

@@ -1,0 +1,193 @@
+"""How fast a bundle's engines are here, measured with `predict`'s own code.
+
+Configurations take turns, round after round in one process, so that whatever slows the machine
+slows all of them; ratios are of medians within one run. Start-up and memory come from a fresh
+`darnet-trt predict` process for each configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from darnet_trt.errors import BundleError, ScanError, UsageError
+from darnet_trt.runtime.bundle import Bundle
+from darnet_trt.runtime.predict import predict
+from darnet_trt.runtime.results import Result
+from darnet_trt.runtime.runner import Runner
+
+__all__ = [
+    "Fresh",
+    "Latency",
+    "batch_ms_per_scan",
+    "fresh_process",
+    "in_turns",
+    "needed_samples",
+    "scan_in_turns",
+]
+
+# Engines leave their threads spinning for a moment after a run; the next one's turn waits.
+_SETTLE_S: Final = 0.05
+
+# One scan's reading cannot hide behind an engine: in a batch this small it weighs an eighth.
+_BATCH: Final = 8
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of one configuration, in the order they were taken.
+
+    Attributes:
+        samples_ms: One a round.
+    """
+
+    samples_ms: tuple[float, ...]
+
+    def percentile(self, percent: float) -> float | None:
+        """The smallest sample that `percent` % of them do not exceed (nearest rank).
+
+        None where the samples are too few for one of them to lie beyond it: p90 needs 10, p99
+        needs 100.
+        """
+        count = len(self.samples_ms)
+        if count < needed_samples(percent):
+            return None
+        rank = int(np.ceil(round(percent * count / 100, 9)))
+        return sorted(self.samples_ms)[max(rank, 1) - 1]
+
+    @property
+    def median(self) -> float:
+        """Median, of however few."""
+        return float(np.median(self.samples_ms))
+
+    def summary(self) -> dict[str, Any]:
+        """For JSON: median, p90, p99 (null where refused), best, samples."""
+        return {
+            "median_ms": round(self.median, 3),
+            "p90_ms": _rounded(self.percentile(90)),
+            "p99_ms": _rounded(self.percentile(99)),
+            "min_ms": round(min(self.samples_ms), 3),
+            "samples_ms": [round(sample, 3) for sample in self.samples_ms],
+        }
+
+
+def needed_samples(percent: float) -> int:
+    """How many samples a percentile takes: one of them must lie beyond it."""
+    return int(np.ceil(round(100 / (100 - percent), 9)))
+
+
+def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Latency]:
+    """Time every run once a round, in turns, after one untimed turn each."""
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            time.sleep(_SETTLE_S)
+            start = time.perf_counter()
+            run()
+            if turn > 0:
+                samples[name].append((time.perf_counter() - start) * 1000)
+    return {name: Latency(tuple(taken)) for name, taken in samples.items()}
+
+
+def scan_in_turns(
+    bundle: Bundle, scan: Path, runners: Mapping[str, Runner], rounds: int
+) -> dict[str, tuple[Latency, dict[str, float]]]:
+    """File to result with loaded engines, in turns; with each stage's median in ms.
+
+    Raises:
+        ScanError: The scan cannot be classified.
+        UsageError: It is more than one scan.
+    """
+    results: dict[str, list[Result]] = {name: [] for name in runners}
+
+    def classify(name: str, runner: Runner) -> Callable[[], None]:
+        return lambda: results[name].append(_one(predict(bundle, [scan], runner=runner)))
+
+    runs = {name: classify(name, runner) for name, runner in runners.items()}
+    latencies = in_turns(runs, rounds)
+    return {
+        name: (latency, _stage_medians(results[name][1:])) for name, latency in latencies.items()
+    }
+
+
+def batch_ms_per_scan(bundle: Bundle, scan: Path, runner: Runner) -> float:
+    """Wall time a scan when the same one comes several times in one run."""
+    start = time.perf_counter()
+    count = sum(1 for _ in predict(bundle, [scan] * _BATCH, runner=runner))
+    return (time.perf_counter() - start) * 1000 / count
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A `darnet-trt predict` process of its own.
+
+    Attributes:
+        first_result_ms: From the start of the process to its first result.
+        infer_ms: The engine's part of that, cold.
+        peak_memory_mb: Largest resident memory, in units of 10^6 bytes.
+    """
+
+    first_result_ms: float
+    infer_ms: float
+    peak_memory_mb: float
+
+
+def fresh_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None) -> Fresh:
+    """Predict one scan in a new process.
+
+    Raises:
+        BundleError: It gave no result.
+    """
+    program = "from darnet_trt.cli.main import main; main()"
+    words = ["predict", str(bundle.path), str(scan), "--artifact", artifact, "--json"]
+    words += [] if threads is None else ["--threads", str(threads)]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        first_result = (time.perf_counter() - start) * 1000
+        process.stdout.read()
+        told = process.stderr.read().decode(errors="replace").strip().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if not line:
+        raise BundleError(
+            f"predict with {artifact} gave no result ({told[-1] if told else 'no reason'})",
+            where=bundle.path,
+        )
+    # ru_maxrss is in KiB on Linux.
+    return Fresh(first_result, json.loads(line)["stages_ms"]["infer"], usage.ru_maxrss * 1024 / 1e6)
+
+
+def _one(results: Iterable[Result]) -> Result:
+    first, *others = results
+    if others:
+        raise UsageError(
+            f"it holds {1 + len(others)} scans", where=first.scan, do="name one of them"
+        )
+    if first.status != "ok":
+        raise ScanError(f"it was {first.status}: {first.reason}", where=first.scan)
+    return first
+
+
+def _stage_medians(results: list[Result]) -> dict[str, float]:
+    return {
+        stage: float(np.median([getattr(r.stages_ms, stage) for r in results]))
+        for stage in ("find", "read", "preprocess", "infer")
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
