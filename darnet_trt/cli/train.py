@@ -1,0 +1,146 @@
+"""`darnet-trt train`: from a labelled cohort to a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from darnet_trt.errors import MissingPackageError, UsageError
+
+if TYPE_CHECKING:
+    from darnet_trt.training.fit import Epoch
+
+__all__ = ["train"]
+
+
+def train(
+    cohort: Annotated[
+        Path, typer.Argument(help="cohort.csv (scan,patient,label), or the folder that holds it.")
+    ],
+    run: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    preset: Annotated[
+        str, typer.Option(help="small: minutes on a CPU; paper: 64×224×224, 35 M parameters.")
+    ] = "small",
+    attention: Annotated[str, typer.Option(help="none, channel, depth or both.")] = "both",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the cohort.  [default: the preset's]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of split, weights and order.")] = 0,
+    held_out: Annotated[
+        float, typer.Option(help="Share of the patients to keep aside and to measure on.")
+    ] = 0.2,
+    augment: Annotated[
+        bool, typer.Option(help="Flip, rotate, move and scale training scans.")
+    ] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads.  [default: torch's choice]")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+) -> None:
+    """Train the network on a labelled cohort.
+
+    The run's folder gets checkpoint.pt, history.csv, split.csv and metrics.json. An interrupted
+    run goes on from its last epoch when the same command is given again. The result is the
+    network after the last epoch; the held-out patients choose nothing. Exit code 1: trained,
+    but some scans could not be used.
+    """
+    import json
+    from typing import get_args
+
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("torch", extra="train") from error
+    from darnet_trt.training.augmentation import NO_AUGMENTATION, Augmentation
+    from darnet_trt.training.fit import Schedule
+    from darnet_trt.training.model import Attention
+    from darnet_trt.training.presets import preset as find_preset
+    from darnet_trt.training.run import METRICS, Listener
+    from darnet_trt.training.run import train as train_run
+
+    if attention not in get_args(Attention):
+        raise UsageError(
+            f"no attention is called {attention!r}", do=f"use {', '.join(get_args(Attention))}"
+        )
+    size = find_preset(preset)
+    if threads:
+        torch.set_num_threads(threads)
+    schedule = Schedule(
+        epochs=epochs or size.epochs,
+        seed=seed,
+        augmentation=Augmentation() if augment else NO_AUGMENTATION,
+    )
+    failed = 0
+
+    def split(training: int, kept: int) -> None:
+        bar.length = training + kept
+        typer.echo(f"{training} scans to train on, {kept} held out", err=True)
+
+    def unusable(failure: object) -> None:
+        nonlocal failed
+        failed += 1
+        typer.echo(f"left out: {failure.reason}", err=True)  # type: ignore[attr-defined]
+
+    with typer.progressbar(length=1, label="reading scans", file=sys.stderr) as bar:
+        checkpoint = train_run(
+            cohort,
+            run,
+            size,
+            schedule,
+            attention=attention,  # type: ignore[arg-type]  # checked above
+            held_out=held_out,
+            device=_device(device),
+            listener=Listener(
+                split=split,
+                prepared=bar.update,
+                failed=unusable,
+                epoch=_Progress(schedule.epochs),
+            ),
+        )
+    if json_:
+        typer.echo((run / METRICS).read_text().rstrip())
+    else:
+        typer.echo(f"{run}: trained on {checkpoint.trained_on}")
+        if checkpoint.validation:
+            typer.echo("held-out patients: " + json.dumps(checkpoint.validation))
+    if failed:
+        raise typer.Exit(1)
+
+
+class _Progress:
+    """One line an epoch, with the time that is left."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.seconds: list[float] = []
+
+    def __call__(self, epoch: Epoch) -> None:
+        self.seconds.append(epoch.seconds)
+        left = sum(self.seconds) / len(self.seconds) * (self.epochs - epoch.epoch)
+        held_out = (
+            ""
+            if epoch.held_out_accuracy != epoch.held_out_accuracy  # NaN: none held out
+            else f"  held-out accuracy {epoch.held_out_accuracy:.3f}"
+        )
+        typer.echo(
+            f"epoch {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f}  "
+            f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left",
+            err=True,
+        )
+
+
+def _device(asked: str) -> str:
+    import torch
+
+    available = torch.cuda.is_available()
+    if asked == "auto":
+        return "cuda" if available else "cpu"
+    if asked not in ("cpu", "cuda"):
+        raise UsageError(f"no device is called {asked!r}", do="use auto, cpu or cuda")
+    if asked == "cuda" and not available:
+        raise UsageError("torch finds no CUDA device here", do="use --device cpu")
+    return asked

@@ -1,0 +1,18 @@
+"""A synthetic chest CT cohort: anatomy, findings and acquisition, drawn by seed.
+
+No patient's data went into it, and nothing learned from it says anything about patients.
+"""
+
+from darnet_trt.scan.phantom.cohort import FORMATS, CohortPlan, write_cohort
+from darnet_trt.scan.phantom.disease import LABELS
+from darnet_trt.scan.phantom.synthesis import Scan, synthesize, synthesize_scan
+
+__all__ = [
+    "FORMATS",
+    "LABELS",
+    "CohortPlan",
+    "Scan",
+    "synthesize",
+    "synthesize_scan",
+    "write_cohort",
+]

@@ -1,0 +1,251 @@
+"""A folder of synthetic scans with the table of their labels."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from darnet_trt import __version__
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.scan.phantom.dicom import write_dicom
+from darnet_trt.scan.phantom.disease import LABELS
+from darnet_trt.scan.phantom.images import write_nifti, write_slices
+from darnet_trt.scan.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES, synthesize_scan
+
+__all__ = [
+    "COHORT_CSV",
+    "COHORT_JSON",
+    "FORMATS",
+    "CohortPlan",
+    "Member",
+    "members",
+    "write_cohort",
+]
+
+CohortFormat = Literal["dicom", "nifti", "slices"]
+FORMATS: tuple[CohortFormat, ...] = get_args(CohortFormat)
+COHORT_CSV = "cohort.csv"
+COHORT_JSON = "cohort.json"  # the plan: says that the cohort is synthetic, and how to repeat it
+SECOND_VISIT = 0.25  # share of patients with two scans, about CC-CCII's
+MATRIX_RANGE = (32, 1024)
+SLICES_RANGE = (16, 600)
+MIN_SCANS_A_PROCESS = 8  # starting a process costs as much as a few small scans
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """What determines every byte of a cohort.
+
+    Attributes:
+        scans: How many; a smaller cohort of the same seed is the beginning of a larger one.
+        seed: Whose patients.
+        format: How they are written.
+        matrix: Rows and columns of a slice.
+        slices: Fewest and most slices of a scan.
+    """
+
+    scans: int = 120
+    seed: int = 0
+    format: CohortFormat = "dicom"
+    matrix: int = DEFAULT_MATRIX
+    slices: tuple[int, int] = DEFAULT_SLICES
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("scans", 1, 100_000),
+            ("seed", 0, 2**63),
+            ("matrix", *MATRIX_RANGE),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(f"{name} must be {low} to {high}, not {value}")
+        first, last = self.slices
+        if not SLICES_RANGE[0] <= first <= last <= SLICES_RANGE[1]:
+            raise UsageError(
+                f"slices must be an ascending range within {SLICES_RANGE[0]} to "
+                f"{SLICES_RANGE[1]}, not {first}:{last}"
+            )
+        if self.format not in FORMATS:
+            raise UsageError(f"no format is called {self.format!r}", do=f"use {', '.join(FORMATS)}")
+
+    @property
+    def identity(self) -> str:
+        """Text that tells this cohort's scans from another cohort's."""
+        return f"seed {self.seed} matrix {self.matrix} slices {self.slices[0]}:{self.slices[1]}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One scan of a cohort.
+
+    Attributes:
+        scan: Path relative to the cohort's folder.
+        patient: Identifier.
+        label: One of LABELS.
+        number: The patient's number; visit: 0, or 1 for the second scan.
+    """
+
+    scan: str
+    patient: str
+    label: str
+    number: int
+    visit: int
+
+
+def members(plan: CohortPlan) -> Iterator[Member]:
+    """The scans of a cohort; classes are equally frequent, in an order drawn by the seed."""
+    written, number = 0, 0
+    suffix = ".nii.gz" if plan.format == "nifti" else ""
+    while True:
+        block, place = divmod(number, len(LABELS))
+        # Each three patients have the three labels in random order: a name tells nothing.
+        order = np.random.default_rng((plan.seed, 1, block)).permutation(len(LABELS))
+        label = LABELS[order[place]]
+        visits = 1 + (np.random.default_rng((plan.seed, 2, number)).random() < SECOND_VISIT)
+        number += 1
+        patient = f"P{number:04d}"
+        for visit in range(visits):
+            yield Member(f"{patient}/{visit + 1}{suffix}", patient, label, number, visit)
+            written += 1
+            if written == plan.scans:
+                return
+
+
+def write_cohort(
+    plan: CohortPlan,
+    out: Path,
+    *,
+    processes: int | None = None,
+    done: Callable[[int], None] = lambda count: None,
+) -> Path:
+    """Write a cohort; `out` appears whole, and an interrupted run goes on where it stopped.
+
+    Args:
+        plan: What to write.
+        out: A folder that does not exist yet, or is empty.
+        processes: How many at once; by default as many as there are CPUs for this process.
+        done: Called with the number of scans finished since the last call.
+
+    Returns:
+        The path of `cohort.csv`.
+
+    Raises:
+        UsageError: `out` holds something already.
+        OutputError: Something cannot be written.
+    """
+    _refuse_occupied(out)
+    partial = out.parent / f".{out.name}.partial"
+    try:
+        _open_partial(plan, partial)
+        todo = []
+        for member in members(plan):
+            if (partial / member.scan).exists():
+                done(1)
+            else:
+                todo.append(member)
+        for count in _write_all(plan, partial, todo, processes):
+            done(count)
+        with (partial / COHORT_CSV).open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["scan", "patient", "label"])
+            table.writerows((m.scan, m.patient, m.label) for m in members(plan))
+        partial.rename(out)
+    except (OSError, BrokenProcessPool) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(
+            f"the cohort cannot be written ({reason})",
+            where=out,
+            do="check free space and permissions; the same command goes on where it stopped",
+        ) from error
+    return out / COHORT_CSV
+
+
+def _refuse_occupied(out: Path) -> None:
+    try:
+        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", where=out) from error
+    if occupied:
+        raise UsageError("exists already and is not empty", where=out, do="name another folder")
+
+
+def _open_partial(plan: CohortPlan, partial: Path) -> None:
+    """Make the working folder; what another plan left in it goes."""
+    content = json.dumps({"synthetic": True, "version": __version__, **asdict(plan)}, indent=2)
+    recorded = partial / COHORT_JSON
+    if partial.exists():
+        if recorded.is_file() and recorded.read_text("utf-8") == content:
+            for unfinished in partial.glob("P*/.*"):
+                shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
+            return
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    recorded.write_text(content, "utf-8")
+
+
+def _write_all(
+    plan: CohortPlan, folder: Path, todo: list[Member], processes: int | None
+) -> Iterator[int]:
+    if processes is None:
+        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        processes = min(processes, len(todo) // MIN_SCANS_A_PROCESS)
+    if processes <= 1:
+        for member in todo:
+            _write_scan(plan, folder, member)
+            yield 1
+        return
+    # spawn: a fork of a process with threads (BLAS, torch) may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context) as pool:
+        futures = [pool.submit(_write_scan, plan, folder, member) for member in todo]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield 1
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write_scan(plan: CohortPlan, folder: Path, member: Member) -> None:
+    """Write one scan under a temporary name, then rename it."""
+    scan = synthesize_scan(
+        member.label,
+        (plan.seed, member.number),
+        visit=member.visit,
+        matrix=plan.matrix,
+        slices=plan.slices,
+    )
+    target = folder / member.scan
+    target.parent.mkdir(exist_ok=True)
+    # The suffix stays at the end: SimpleITK goes by it.
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        if plan.format == "nifti":
+            write_nifti(scan, temporary)
+        else:
+            temporary.mkdir()
+            if plan.format == "dicom":
+                write_dicom(scan, temporary, member.patient, member.visit, plan.identity)
+            else:
+                write_slices(scan, temporary)
+        temporary.rename(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
+        raise

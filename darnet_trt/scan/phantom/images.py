@@ -1,0 +1,48 @@
+"""A synthetic scan as a NIfTI file, or as a folder of windowed slices like CC-CCII's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from darnet_trt.scan.phantom.placement import as_stored
+from darnet_trt.scan.phantom.synthesis import Scan
+from darnet_trt.scan.preprocessing import Preprocessing
+
+__all__ = ["write_nifti", "write_slices"]
+
+
+def write_nifti(scan: Scan, path: Path) -> None:
+    """Write one compressed NIfTI file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    import SimpleITK
+
+    stored = as_stored(scan)
+    image = SimpleITK.GetImageFromArray(stored.hu)
+    image.SetSpacing(stored.spacing_mm[::-1])
+    image.SetOrigin(stored.origin_mm.tolist())
+    image.SetDirection(stored.direction[:, ::-1].ravel().tolist())
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
+    except RuntimeError as error:
+        raise OSError(f"cannot write {path}") from error
+
+
+def write_slices(scan: Scan, folder: Path) -> None:
+    """Write 0000.png … from head to foot, 8 bits over the default window, into a folder.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    from PIL import Image
+
+    spec = Preprocessing()
+    low = spec.window_center_hu - spec.window_width_hu / 2
+    for number, hu in enumerate(scan.volume.hu[::-1]):
+        grey = np.clip((hu.astype(np.float32) - low) * (255 / spec.window_width_hu), 0, 255)
+        image = Image.fromarray(np.rint(grey).astype(np.uint8))
+        image.save(folder / f"{number:04d}.png", compress_level=1)

@@ -1,0 +1,95 @@
+"""One synthetic scan from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darnet_trt.errors import UsageError
+from darnet_trt.scan.phantom.acquisition import Acquisition, draw_acquisition
+from darnet_trt.scan.phantom.anatomy import Anatomy, draw_anatomy
+from darnet_trt.scan.phantom.disease import LABELS, draw_findings
+from darnet_trt.scan.phantom.render import render
+from darnet_trt.scan.volume import Volume
+
+__all__ = ["DEFAULT_MATRIX", "DEFAULT_SLICES", "Scan", "synthesize", "synthesize_scan"]
+
+DEFAULT_MATRIX = 128
+DEFAULT_SLICES = (30, 300)  # what scanners make of a chest: 10 mm to 1 mm
+
+# Independent streams of one person's randomness, so that no choice shifts another's.
+_ANATOMY, _TISSUE, _ACQUISITION, _FINDINGS, _NOISE = range(5)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A synthetic scan with what it was made from.
+
+    Attributes:
+        volume: Hounsfield units, int16, oriented S P L.
+        anatomy: Whose chest.
+        acquisition: How it was scanned.
+    """
+
+    volume: Volume
+    anatomy: Anatomy
+    acquisition: Acquisition
+
+
+def synthesize(
+    label: str,
+    seed: int | tuple[int, ...],
+    *,
+    visit: int = 0,
+    matrix: int = DEFAULT_MATRIX,
+    slices: tuple[int, int] = DEFAULT_SLICES,
+) -> Volume:
+    """A synthetic chest CT; the same arguments always give the same voxels.
+
+    Args:
+        label: One of `LABELS`.
+        seed: The person. Anatomy, acquisition and noise do not depend on the label.
+        visit: Which scan of that person: the anatomy stays, the rest is drawn anew.
+        matrix: Rows and columns of a slice.
+        slices: Fewest and most slices; the number is drawn between them.
+
+    Returns:
+        int16 Hounsfield units, shape (slices, matrix, matrix).
+
+    Raises:
+        UsageError: No such label, or sizes that make no chest CT.
+    """
+    return synthesize_scan(label, seed, visit=visit, matrix=matrix, slices=slices).volume
+
+
+def synthesize_scan(
+    label: str,
+    seed: int | tuple[int, ...],
+    *,
+    visit: int = 0,
+    matrix: int = DEFAULT_MATRIX,
+    slices: tuple[int, int] = DEFAULT_SLICES,
+) -> Scan:
+    """`synthesize`, together with the anatomy and the acquisition that a writer needs."""
+    if label not in LABELS:
+        raise UsageError(f"no class is called {label!r}", do=f"use one of {', '.join(LABELS)}")
+    entropy = seed if isinstance(seed, tuple) else (seed,)
+
+    def stream(kind: int, *which: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence((*entropy, kind, *which)))
+
+    anatomy = draw_anatomy(stream(_ANATOMY))
+    acquisition = draw_acquisition(
+        anatomy, stream(_ACQUISITION, visit), matrix=matrix, slices=slices
+    )
+    findings = draw_findings(label, anatomy, stream(_FINDINGS, visit))
+    hu = render(anatomy, findings, acquisition, stream(_TISSUE), stream(_NOISE, visit))
+    h, w = hu.shape[1:]
+    dy, dx = acquisition.spacing_mm[1:]
+    volume = Volume(
+        hu=hu,
+        spacing_mm=acquisition.spacing_mm,
+        origin_mm=(-(w - 1) / 2 * dx, -(h - 1) / 2 * dy, acquisition.bottom_mm),
+    )
+    return Scan(volume, anatomy, acquisition)

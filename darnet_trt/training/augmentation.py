@@ -1,0 +1,66 @@
+"""Random flip, rotation, translation and scaling of training inputs (the paper's section 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["NO_AUGMENTATION", "Augmentation", "augment"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far inputs are moved; each is drawn evenly up to its limit.
+
+    Attributes:
+        flip: Probability of exchanging left and right.
+        rotation_deg: In the axial plane, either way.
+        translation: Along each axis, as a share of its length.
+        scaling: Of each axis, as a share.
+    """
+
+    flip: float = 0.5
+    rotation_deg: float = 8.0
+    translation: float = 0.05
+    scaling: float = 0.08
+
+
+NO_AUGMENTATION = Augmentation(0.0, 0.0, 0.0, 0.0)
+
+
+def augment(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Move each volume of a batch on its own.
+
+    Args:
+        batch: (n, 1, d, h, w), values 0…1.
+        how: How far.
+        generator: On the CPU; decides everything.
+
+    Returns:
+        The same shape and range; what comes in from outside repeats the border. The very same
+        tensor when nothing is to be done.
+    """
+    if how == NO_AUGMENTATION:
+        return batch
+    n, _, _, h, w = batch.shape
+
+    def even(limit: float, *shape: int) -> Tensor:
+        return (torch.rand(shape, generator=generator) * 2 - 1) * limit
+
+    angle = torch.deg2rad(even(how.rotation_deg, n))
+    scale = 1 + even(how.scaling, n, 3)
+    flip = 1 - 2 * (torch.rand(n, generator=generator) < how.flip).float()
+    # Rows give where each output voxel is read, in the order w h d, −1…1 along every axis; a
+    # rotation in such coordinates has to take the slice's proportions along.
+    matrix = torch.zeros(n, 3, 4)
+    matrix[:, 0, 0] = angle.cos() * scale[:, 0] * flip
+    matrix[:, 0, 1] = -angle.sin() * scale[:, 0] * (h / w)
+    matrix[:, 1, 0] = angle.sin() * scale[:, 1] * flip * (w / h)
+    matrix[:, 1, 1] = angle.cos() * scale[:, 1]
+    matrix[:, 2, 2] = scale[:, 2]
+    matrix[:, :, 3] = even(2 * how.translation, n, 3)
+    grid = functional.affine_grid(matrix.to(batch.device), list(batch.shape), align_corners=False)
+    return functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)

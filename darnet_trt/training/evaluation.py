@@ -1,0 +1,60 @@
+"""How good a network is on patients it has not seen: the measures of the paper's Table 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.training.model import CLASSES
+
+__all__ = ["area_under_curve", "evaluate"]
+
+COVID = CLASSES.index("covid-19")
+
+
+def area_under_curve(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> float:
+    """Area under the ROC curve: how often a positive scores above a negative, ties half.
+
+    Args:
+        scores: (n,).
+        positive: (n,); both sides must occur.
+    """
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    p = int(positive.sum())
+    q = len(positive) - p
+    return float((ranks[positive].sum() - p * (p + 1) / 2) / (p * q))
+
+
+def evaluate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Three-class accuracy, and COVID-19 against the rest.
+
+    Args:
+        logits: (n, 3) in the order of CLASSES.
+        labels: (n,) indices into CLASSES.
+
+    Returns:
+        `scans`, `scans_<class>`, `correct_<class>`, `accuracy`, and where both sides occur
+        `covid_auc`, `covid_sensitivity`, `covid_specificity`, `covid_f1`. Empty for no scans.
+    """
+    if not len(labels):
+        return {}
+    predicted = logits.argmax(1)
+    result: dict[str, float] = {"scans": len(labels)}
+    for index, name in enumerate(CLASSES):
+        of_class = labels == index
+        result[f"scans_{name}"] = int(of_class.sum())
+        result[f"correct_{name}"] = int((of_class & (predicted == index)).sum())
+    result["accuracy"] = float((predicted == labels).mean())
+    actual, called = labels == COVID, predicted == COVID
+    if actual.any() and not actual.all():
+        shifted = np.exp(logits - logits.max(1, keepdims=True))
+        probability = shifted[:, COVID] / shifted.sum(1)
+        hits = int((actual & called).sum())
+        result["covid_auc"] = area_under_curve(probability, actual)
+        result["covid_sensitivity"] = hits / int(actual.sum())
+        result["covid_specificity"] = float((~called[~actual]).mean())
+        result["covid_f1"] = 2 * hits / (int(actual.sum()) + int(called.sum()))
+    return result

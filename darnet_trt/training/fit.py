@@ -1,0 +1,232 @@
+"""The training loop: Adam, cross-entropy, cosine annealing, batches of 4 (the paper's 4.2)."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.training.augmentation import Augmentation, augment
+from darnet_trt.training.checkpoint import read_tensors, write_atomically
+from darnet_trt.training.cohort import Example
+from darnet_trt.training.model import DARNet, Network
+
+__all__ = ["HISTORY", "STATE", "Epoch", "Schedule", "fit", "predict_logits"]
+
+STATE = "state.pt"  # what an interrupted run goes on from; removed when it is done
+HISTORY = "history.csv"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train; the defaults are the paper's.
+
+    Attributes:
+        epochs: Passes over the training scans.
+        batch: Scans a step.
+        learning_rate: At the start; a half cosine takes it to 0, step by step.
+        seed: Of weights, order and augmentation. On one machine with one number of threads
+            the same seed gives the same weights on the CPU.
+        augmentation: Of training scans.
+    """
+
+    epochs: int = 100
+    batch: int = 4
+    learning_rate: float = 1e-3
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 2:
+            raise UsageError("epochs must be at least 1 and a batch at least 2")
+        if not 0 < self.learning_rate < 1:
+            raise UsageError(f"the learning rate must be 0 to 1, not {self.learning_rate}")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave: a line of history.csv.
+
+    Attributes:
+        epoch: From 1 on.
+        loss: Mean over the training scans.
+        accuracy: On the training scans as they were shown.
+        held_out_accuracy: On the held-out scans, NaN without any.
+        learning_rate: At its end.
+        seconds: It took.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    held_out_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+def fit(
+    network: Network,
+    train: Sequence[Example],
+    held_out: Sequence[Example],
+    schedule: Schedule,
+    run: Path,
+    *,
+    device: str = "cpu",
+    report: Callable[[Epoch], None] = lambda epoch: None,
+) -> DARNet:
+    """Train, going on from the last whole epoch where an interrupted run left one.
+
+    The weights after the last epoch are the result: choosing the best epoch on the held-out
+    scans would make their accuracy look better than it is.
+
+    Args:
+        network: What to train.
+        train: What to learn from.
+        held_out: Only watched.
+        schedule: How.
+        run: Folder for `state.pt` and `history.csv`.
+        device: "cpu" or "cuda".
+        report: Called after each epoch, also for those of the interrupted run.
+
+    Returns:
+        The network in evaluation mode, on the CPU.
+
+    Raises:
+        UsageError: `run` holds the state of another run, or there are too few scans.
+        OutputError: `run` cannot be written.
+    """
+    if len(train) < schedule.batch:
+        raise UsageError(f"{len(train)} training scans are fewer than a batch of {schedule.batch}")
+    torch.manual_seed(schedule.seed)
+    # Channels last is the faster order of Conv3d on the CPU: 1.1 to 1.5 times here.
+    model = DARNet(network).to(device)
+    model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(model.parameters(), schedule.learning_rate)
+    steps = schedule.epochs * (len(train) // schedule.batch)
+    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    identity = _identity(network, train, held_out, schedule)
+    state: dict[str, Any] = {"identity": identity, "history": []}
+    if (run / STATE).exists():
+        state = read_tensors(run / STATE)
+        if state.get("identity") != identity:
+            raise UsageError(
+                "holds an unfinished run with other scans or options",
+                where=run,
+                do="give its options again to finish it, or name another folder",
+            )
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        annealing.load_state_dict(state["annealing"])
+    history = [Epoch(**row) for row in state["history"]]
+    for past in history:
+        report(past)
+    for number in range(len(history) + 1, schedule.epochs + 1):
+        started = time.perf_counter()
+        loss, accuracy = _epoch(model, train, schedule, number, optimizer, annealing, device)
+        logits = predict_logits(model, held_out, device)
+        labels = np.array([e.label for e in held_out])
+        correct = float((logits.argmax(1) == labels).mean()) if len(labels) else float("nan")
+        history.append(
+            Epoch(
+                number,
+                loss,
+                accuracy,
+                correct,
+                float(annealing.get_last_lr()[0]),
+                time.perf_counter() - started,
+            )
+        )
+        state = {
+            "identity": identity,
+            "history": [asdict(row) for row in history],
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "annealing": annealing.state_dict(),
+        }
+        write_atomically(state, run / STATE)
+        _write_history(history, run / HISTORY)
+        report(history[-1])
+    model.cpu().eval()
+    return model
+
+
+def _epoch(
+    model: DARNet,
+    train: Sequence[Example],
+    schedule: Schedule,
+    number: int,
+    optimizer: torch.optim.Optimizer,
+    annealing: torch.optim.lr_scheduler.LRScheduler,
+    device: str,
+) -> tuple[float, float]:
+    """One pass; mean loss and accuracy. Its randomness follows from seed and number alone."""
+    model.train()
+    order = np.random.default_rng((schedule.seed, number)).permutation(len(train))
+    generator = torch.Generator().manual_seed(schedule.seed * 100_003 + number)
+    total, correct, shown = 0.0, 0, len(train) // schedule.batch * schedule.batch
+    # The last scans that do not fill a batch wait for another epoch's order: batch
+    # normalisation of a single volume would teach nothing.
+    for first in range(0, shown, schedule.batch):
+        x, y = _batch([train[i] for i in order[first : first + schedule.batch]], device)
+        x = augment(x, schedule.augmentation, generator)
+        logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
+        loss = functional.cross_entropy(logits, y)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        annealing.step()
+        total += loss.item() * schedule.batch
+        correct += int((logits.argmax(1) == y).sum())
+    return total / shown, correct / shown
+
+
+def predict_logits(
+    model: DARNet, examples: Sequence[Example], device: str = "cpu"
+) -> npt.NDArray[np.float32]:
+    """Logits (n, classes) in evaluation mode."""
+    model.eval()
+    batches = [np.zeros((0, len(model.network.classes)), np.float32)]
+    with torch.inference_mode():
+        for first in range(0, len(examples), 4):
+            x, _ = _batch(examples[first : first + 4], device)
+            logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
+            batches.append(logits.cpu().numpy())
+    return np.concatenate(batches)
+
+
+def _batch(examples: Sequence[Example], device: str) -> tuple[Tensor, Tensor]:
+    x = torch.from_numpy(np.stack([e.load() for e in examples]))
+    return x.to(device), torch.tensor([e.label for e in examples], device=device)
+
+
+def _identity(
+    network: Network, train: Sequence[Example], held_out: Sequence[Example], schedule: Schedule
+) -> str:
+    """A hash of all that decides the result, so that only the same run is gone on with."""
+    files = [[(e.file.name, e.label) for e in side] for side in (train, held_out)]
+    text = repr((network.model_dump_json(), files, schedule))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_history(history: list[Epoch], path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, list(asdict(history[0])))
+            table.writeheader()
+            table.writerows({k: round(v, 6) for k, v in asdict(epoch).items()} for epoch in history)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", where=path) from error

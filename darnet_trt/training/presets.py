@@ -1,0 +1,54 @@
+"""Named sizes of the network, each with the preprocessing that makes its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.training.model import Attention, Network
+
+__all__ = ["PRESETS", "Preset", "preset"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A size.
+
+    Attributes:
+        width: Channels of the first stage.
+        input_size: (d, h, w).
+        epochs: Passes over the training patients unless told otherwise.
+    """
+
+    width: int
+    input_size: tuple[int, int, int]
+    epochs: int
+
+    def network(self, attention: Attention = "both") -> Network:
+        """The network's shape."""
+        return Network(attention=attention, width=self.width, input_size=self.input_size)
+
+    def preprocessing(self) -> Preprocessing:
+        """What makes its input."""
+        return Preprocessing(size=self.input_size)
+
+
+PRESETS: dict[str, Preset] = {
+    # The defaults of Network and Preprocessing; a GPU's work.
+    "paper": Preset(width=64, input_size=(64, 224, 224), epochs=100),
+    # Learns the synthetic cohort in a few minutes on two CPU cores.
+    "small": Preset(width=8, input_size=(24, 48, 48), epochs=12),
+}
+
+
+def preset(name: str) -> Preset:
+    """Look a preset up.
+
+    Raises:
+        UsageError: No such preset.
+    """
+    from darnet_trt.errors import UsageError
+
+    if name not in PRESETS:
+        raise UsageError(f"no preset is called {name!r}", do=f"use {' or '.join(PRESETS)}")
+    return PRESETS[name]

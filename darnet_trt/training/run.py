@@ -1,0 +1,158 @@
+"""One training run, from a cohort to a folder with a checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
+from darnet_trt.training.cohort import (
+    Entry,
+    Example,
+    Failure,
+    prepare,
+    read_cohort,
+    split_by_patient,
+)
+from darnet_trt.training.evaluation import evaluate
+from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
+from darnet_trt.training.model import CLASSES, Attention
+from darnet_trt.training.presets import Preset
+
+__all__ = ["METRICS", "SPLIT", "Listener", "train"]
+
+METRICS = "metrics.json"
+SPLIT = "split.csv"
+INPUTS = "inputs"  # preprocessed scans; only a cache
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What a run tells while it goes on.
+
+    Attributes:
+        split: Called with the training and the held-out scans, before anything is read.
+        prepared: Called with the number of scans preprocessed since the last call.
+        failed: Called with each scan that cannot be used.
+        epoch: Called after each epoch.
+    """
+
+    split: Callable[[int, int], None] = lambda train, held_out: None
+    prepared: Callable[[int], None] = lambda count: None
+    failed: Callable[[Failure], None] = lambda failure: None
+    epoch: Callable[[Epoch], None] = lambda epoch: None
+
+
+def train(
+    table: Path,
+    run: Path,
+    preset: Preset,
+    schedule: Schedule,
+    *,
+    attention: Attention = "both",
+    held_out: float = 0.2,
+    device: str = "cpu",
+    processes: int | None = None,
+    listener: Listener = Listener(),
+) -> Checkpoint:
+    """Train on a cohort and write checkpoint.pt, history.csv, split.csv and metrics.json.
+
+    An interrupted run goes on from its last epoch when called again with the same arguments.
+
+    Args:
+        table: `cohort.csv`, or the folder that holds it.
+        run: A folder that holds no finished run yet.
+        preset: Size of the network.
+        schedule: How to train.
+        attention: The variant.
+        held_out: Share of the patients to keep aside.
+        device: "cpu" or "cuda".
+        processes: That read scans at once.
+        listener: Told what happens.
+
+    Raises:
+        UsageError: The cohort or the options cannot work, or `run` holds a finished run.
+        OutputError: `run` cannot be written.
+    """
+    if (run / FILE_NAME).exists():
+        raise UsageError("holds a finished run already", where=run, do="name another folder")
+    cohort = read_cohort(table)
+    network, spec = preset.network(attention), preset.preprocessing()
+    train_entries, held_entries = split_by_patient(cohort.entries, held_out, schedule.seed)
+    listener.split(len(train_entries), len(held_entries))
+    sides: list[tuple[Example, ...]] = []
+    failures: list[Failure] = []
+    for entries in (train_entries, held_entries):
+        examples, bad = prepare(
+            entries, spec, run / INPUTS, processes=processes, done=listener.prepared
+        )
+        for failure in bad:
+            listener.failed(failure)
+        sides.append(examples)
+        failures += bad
+    seen, unseen = sides
+    for label in CLASSES:
+        if not any(e.entry.label == label for e in seen):
+            raise UsageError(
+                f"no usable scan with the label {label} is left to train on",
+                where=cohort.table,
+                do="every class must occur; darnet-trt inspect says why scans are refused",
+            )
+    _write(run / SPLIT, lambda path: _write_split(path, cohort.table, seen, unseen, failures))
+    model = fit(network, seen, unseen, schedule, run, device=device, report=listener.epoch)
+    labels = np.array([e.label for e in unseen], np.int64)
+    validation = evaluate(predict_logits(model, unseen), labels)
+    checkpoint = Checkpoint(
+        network=network,
+        preprocessing=spec,
+        trained_on=cohort.describe(tuple(e.entry for e in seen)),
+        validation=validation,
+        state_dict=model.state_dict(),
+    )
+    metrics: dict[str, Any] = {
+        "trained_on": checkpoint.trained_on,
+        "held_out": validation,
+        "network": network.model_dump(mode="json"),
+        "preprocessing": spec.model_dump(mode="json"),
+        "schedule": asdict(schedule),
+        "unusable_scans": [{"scan": str(f.entry.scan), "reason": f.reason} for f in failures],
+    }
+    _write(run / METRICS, lambda path: path.write_text(json.dumps(metrics, indent=2) + "\n"))
+    save_checkpoint(checkpoint, run)
+    (run / STATE).unlink(missing_ok=True)
+    return checkpoint
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot be written ({error.strerror})", where=path) from error
+
+
+def _write_split(
+    path: Path,
+    table: Path,
+    seen: tuple[Example, ...],
+    unseen: tuple[Example, ...],
+    failures: list[Failure],
+) -> None:
+    side: dict[Entry, str] = {e.entry: "train" for e in seen}
+    side |= {e.entry: "held-out" for e in unseen}
+    side |= {f.entry: "unusable" for f in failures}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["scan", "patient", "label", "side"])
+        for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan)):
+            rows.writerow([entry.scan.relative_to(table.parent), entry.patient, entry.label, where])
