@@ -2,7 +2,7 @@
 
 from darnet_trt.scan.choice import choose
 from darnet_trt.scan.discovery import find_studies
-from darnet_trt.scan.loading import LoadedInput, load_input, read_volume
+from darnet_trt.scan.loading import LoadedInput, judge_pixels, load_input, read_volume
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 from darnet_trt.scan.series import Choice, Series, Study, Verdict
 from darnet_trt.scan.volume import Volume
@@ -17,6 +17,7 @@ __all__ = [
     "Volume",
     "choose",
     "find_studies",
+    "judge_pixels",
     "load_input",
     "preprocess",
     "read_volume",

@@ -142,11 +142,9 @@ def _tell_apart(headers: Sequence[Header]) -> list[_Group]:
             parts[values[:2]].append(header)
             continue
         cosines = np.array(header.get("ImageOrientationPatient"))
-        for number, known in enumerate(orientations):
-            if np.abs(cosines - known).max() < SAME_COSINES:
-                break
-        else:
-            number = len(orientations)
+        alike = (i for i, c in enumerate(orientations) if np.abs(cosines - c).max() < SAME_COSINES)
+        number = next(alike, len(orientations))
+        if number == len(orientations):
             orientations.append(cosines)
         parts[(*values, number)].append(header)
     fit = [key for key in parts if key[0] is None]
@@ -284,6 +282,8 @@ def _judge(group: _Group) -> Series:
         return replace(series, verdict=Verdict(False, str(error), tuple(notes)))
     ordered = tuple(whole[i] for i in stack.order)
     verdict, step = judge_stack(stack, ordered, notes)
+    if broken and not verdict.usable:  # most likely the cause: a prediction reports this alone
+        verdict = replace(verdict, reason=f"{verdict.reason}; {notes[-1]}")
     return replace(
         series,
         files=tuple(header.path for header in ordered),

@@ -18,16 +18,20 @@ from darnet_trt.scan.slices import SUFFIXES, natural_key, slice_series
 
 __all__ = ["find_studies"]
 
-_STRAY_SUFFIXES: Final = frozenset(
-    ".txt .text .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .toml .ini .cfg .log .html .htm"
-    " .css .js .pdf .doc .docx .xls .xlsx .ppt .pptx .py .ipynb .sh .bat .exe .dll .inf .lnk .db"
-    " .sqlite .zip .gz .bz2 .xz .tar .tgz .7z .rar .raw .zraw .bin .npy .npz .h5 .bmp .gif .tif"
-    " .tiff .svg .webp .bak .tmp .md5 .sha256".split()
-)
+# fmt: off
+_STRAY_SUFFIXES: Final = frozenset({
+    ".txt", ".text", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml",
+    ".toml", ".ini", ".cfg", ".log", ".html", ".htm", ".css", ".js", ".pdf", ".doc", ".docx",
+    ".xls", ".xlsx", ".ppt", ".pptx", ".py", ".ipynb", ".sh", ".bat", ".exe", ".dll", ".inf",
+    ".lnk", ".db", ".sqlite", ".zip", ".gz", ".bz2", ".xz", ".tar", ".tgz", ".7z", ".rar", ".raw",
+    ".zraw", ".bin", ".npy", ".npz", ".h5", ".bmp", ".gif", ".tif", ".tiff", ".svg", ".webp",
+    ".bak", ".tmp", ".md5", ".sha256",
+})
 """Files that accompany scans and are not taken for one when a folder is searched."""
-_STRAY_NAMES: Final = frozenset(
-    "dicomdir readme license lockfile version makefile thumbs.db desktop.ini".split()
-)
+_STRAY_NAMES: Final = frozenset({
+    "dicomdir", "readme", "license", "lockfile", "version", "makefile", "thumbs.db", "desktop.ini",
+})
+# fmt: on
 _DIRECTORY_RECORD = "1.2.840.10008.1.3.10"
 
 
@@ -137,7 +141,7 @@ def _is_stray(file: Path) -> bool:
 
 def _is_directory_record(header: Header) -> bool:
     """A DICOMDIR under another name: no image, and no failure."""
-    return header.get("SOPClassUID", "") == _DIRECTORY_RECORD
+    return bool(header.get("SOPClassUID") == _DIRECTORY_RECORD)
 
 
 def _dicom_studies(

@@ -45,7 +45,7 @@ def image_series(path: Path) -> Series:
     reader = _reader(path)
     sitk = _simpleitk()
     size, spacing = reader.GetSize(), reader.GetSpacing()
-    refusal, warnings = None, ()
+    refusal = None
     if reader.GetDimension() == 4 and size[3] == 1:
         size, spacing = size[:3], spacing[:3]
     if len(size) != 3:
@@ -77,7 +77,7 @@ def image_series(path: Path) -> Series:
         kernel="",
         matrix=(rows, columns),
         spacing_mm=spacing_mm,
-        verdict=Verdict(refusal is None, reason, warnings),
+        verdict=Verdict(refusal is None, reason),
         slice_count=depth,
     )
 
@@ -171,8 +171,8 @@ def _first_line(error: Exception) -> str:
 
 def _simpleitk() -> types.ModuleType:
     try:
-        import SimpleITK as sitk
+        import SimpleITK
     except ImportError as error:
         raise MissingPackageError("SimpleITK", extra="cpu") from error
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its errors arrive as exceptions
-    return sitk  # type: ignore[no-any-return]
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # its errors arrive as exceptions
+    return SimpleITK  # type: ignore[no-any-return]

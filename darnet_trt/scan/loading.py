@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import RefusedScanError
+from darnet_trt.errors import RefusedScanError, ScanError
 from darnet_trt.scan.chest import judge_chest, judge_values, measure_lungs
 from darnet_trt.scan.images import read_image
 from darnet_trt.scan.pixels import decode_slices, rescale
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
-from darnet_trt.scan.series import Series
+from darnet_trt.scan.series import Series, Verdict
 from darnet_trt.scan.slices import decode_grey
 from darnet_trt.scan.volume import Volume
 
-__all__ = ["LoadedInput", "load_input", "read_volume"]
+__all__ = ["LoadedInput", "judge_pixels", "load_input", "read_volume"]
 
 COARSE_PIXELS: Final = 64
 """In-plane size of the grid that is searched for lungs: 5 to 8 mm, finer than a chest wall."""
@@ -65,7 +66,7 @@ class _Timed:
             index, stored, slope, intercept = item
             step = _coarse_step(stored.shape)
             part = stored[step // 2 :: step, step // 2 :: step].astype(np.float32)
-            self.coarse.append(part * np.float32(slope) + np.float32(intercept))
+            self.coarse.append(np.float32(slope) * part + np.float32(intercept))
             self.places.append(index)
             yield item
 
@@ -107,8 +108,10 @@ def read_volume(series: Series) -> Volume:
         return _dicom_volume(series)
     if series.format == "slices":
         _, slices = _grey(series, Preprocessing(), range(series.slices))
-        parts = [stored * np.float32(a) + np.float32(b) for _, stored, a, b in slices]
-        return Volume(np.stack(parts).astype(np.float32), (1.0, 1.0, 1.0))
+        parts = [
+            stored.astype(np.float32) * np.float32(a) + np.float32(b) for _, stored, a, b in slices
+        ]
+        return Volume(np.stack(parts), (1.0, 1.0, 1.0))
     return read_image(series)
 
 
@@ -149,7 +152,7 @@ def _dicom_volume(series: Series) -> Volume:
     info = np.iinfo(np.int16)
     hu = np.empty((series.slices, *series.matrix), dtype)
     for index, stored, slope, intercept in _dicom_slices(series, range(series.slices)):
-        values = stored * np.float32(slope) + np.float32(intercept)
+        values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
         hu[index] = np.clip(values, info.min, info.max) if whole else values
     return Volume(hu, series.spacing_mm, series.stack.origin_mm, series.stack.direction)
 
@@ -173,3 +176,22 @@ def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
         if wrong is None:
             return warnings
     raise RefusedScanError(wrong, where=series.path)
+
+
+def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:
+    """The verdict of a series with what its pixels tell, as a prediction would find it."""
+    if not series.verdict.usable:
+        return series.verdict
+    try:
+        loaded = load_input(series, spec)
+    except ScanError as error:
+        return Verdict(False, _without_place(error, series), series.verdict.warnings)
+    known = series.verdict
+    return Verdict(True, known.reason, (*known.warnings, *loaded.warnings))
+
+
+def _without_place(error: ScanError, series: Series) -> str:
+    """What is wrong; where, only if it is one file of the series."""
+    if error.where is None or Path(error.where) == series.path:
+        return error.what
+    return f"{Path(error.where).name} {error.what}"

@@ -22,7 +22,7 @@ from darnet_trt.scan.header import Header
 
 __all__ = ["AIR_HU", "decode_slice", "decode_slices", "rescale"]
 
-Stored = npt.NDArray[np.generic]
+Stored = npt.NDArray[Any]
 
 AIR_HU: Final = -1024
 """What padding becomes: air, as outside the reconstruction circle."""
@@ -123,15 +123,15 @@ def _decoder(
     import imagecodecs
 
     if syntax in _JPEG_2000:
-        return lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1)  # type: ignore[no-any-return]
+        return lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1)
     if syntax in _JPEG_LOSSLESS:
-        return lambda data: imagecodecs.ljpeg_decode(data)  # type: ignore[no-any-return]
+        return lambda data: imagecodecs.ljpeg_decode(data)
     if syntax in _JPEG_LS:
-        return lambda data: imagecodecs.jpegls_decode(data)  # type: ignore[no-any-return]
+        return lambda data: imagecodecs.jpegls_decode(data)
     if syntax in _JPEG_DCT:
-        return lambda data: imagecodecs.jpeg8_decode(data)  # type: ignore[no-any-return]
+        return lambda data: imagecodecs.jpeg8_decode(data)
     if syntax == _RLE:
-        return lambda data: imagecodecs.dicomrle_decode(data, dtype).reshape(shape)  # type: ignore[no-any-return]
+        return lambda data: np.asarray(imagecodecs.dicomrle_decode(data, dtype)).reshape(shape)
     return None
 
 
@@ -153,10 +153,8 @@ def _describes(codestream: bytes, header: Header) -> bool:
     """
     if codestream[:4] != b"\xff\x4f\xff\x51":
         return False
-    sign_and_precision = codestream[42]
-    return sign_and_precision >> 7 == header.get("PixelRepresentation") and (
-        sign_and_precision & 0x7F
-    ) + 1 == header.get("BitsStored")
+    signed, precision = codestream[42] >> 7, (codestream[42] & 0x7F) + 1
+    return (signed, precision) == (header.get("PixelRepresentation"), header.get("BitsStored"))
 
 
 def _decode_with_pydicom(header: Header) -> Stored:

@@ -89,7 +89,7 @@ def area_matrix(n_out: int, n_in: int) -> Matrix:
     pixel = np.arange(n_in)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
     weights = np.clip(overlap, 0, None)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
 
 
 def depth_matrix(spec: Preprocessing, slices: int) -> Matrix:

@@ -1,0 +1,269 @@
+"""From a series on disk to the network's input: this toolkit against SimpleITK.
+
+    python benchmarks/preprocess.py [--slices 300] [--rounds 5] [--json FILE]
+
+Writes one CT series of 512×512 slices (an elliptic chest with noise; headers of some hundred
+elements with sequences), uncompressed and in lossless JPEG 2000, then measures in alternation
+
+- ours: `find_studies` → `choose` → `load_input`: every header read, sorted and judged, the needed
+  slices decoded, windowed, resampled with anti-aliasing, and checked to be a chest;
+- SimpleITK: `ImageSeriesReader` over the sorted files → linear `Resample` to the same 64×224×224
+  grid → window. Sorting the files (its GetGDCMSeriesFileNames) is timed apart, and not counted.
+
+Times are of warm file caches. Peak memory is of a fresh child process that does ours once. The
+processor time of both is given too: on a machine that has other work it is the fairer figure, but
+it does not show what a second core is worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIZE = (64, 224, 224)
+EXPLICIT, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
+
+
+def chest(slices: int) -> np.ndarray[Any, Any]:
+    """Stored values (slices, 512, 512), 12 bits, HU + 1024; some noise, so that JPEG 2000 works."""
+    rng = np.random.default_rng(0)
+    h, w = np.mgrid[-1:1:512j, -1:1:512j]
+    body = (h / 0.65) ** 2 + (w / 0.9) ** 2 < 1
+    texture = rng.normal(0, 12, (8, 512, 512))
+    volume = np.empty((slices, 512, 512), np.uint16)
+    for index, z in enumerate(np.linspace(-1, 1, slices)):
+        size = max(1 - (z / 0.9) ** 2, 0) ** 0.5
+        lungs = ((h / 0.45) ** 2 + ((np.abs(w) - 0.4) / 0.32) ** 2) < size**2
+        hu = np.where(body, np.where(lungs, -850, 40), -1000) + texture[index % 8]
+        volume[index] = np.clip(hu + 1024, 0, 4095)
+    return volume
+
+
+def header(index: int, slices: int) -> Any:
+    """A CT header with about a hundred elements, private ones and sequences included."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    def code(value: str, meaning: str) -> Dataset:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "99DARNET", meaning
+        return item
+
+    def reference(uid: str) -> Dataset:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.3", uid
+        return item
+
+    root = "1.2.826.0.1.3680043.10.1561"
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = f"{root}.3.{index + 1}"
+    ds.SpecificCharacterSet = "ISO_IR 100"
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI"]
+    for name in ("Study", "Series", "Acquisition", "Content"):
+        setattr(ds, f"{name}Date", "20240102")
+        setattr(ds, f"{name}Time", f"1200{index % 60:02d}.125000")
+    ds.AccessionNumber, ds.Modality, ds.Manufacturer = "0", "CT", "SYNTHETIC"
+    ds.InstitutionName, ds.StationName, ds.StudyDescription = "NONE", "CT1", "CHEST"
+    ds.SeriesDescription, ds.ManufacturerModelName = "CHEST 1.0 Br40", "SYNTHETIC 64"
+    ds.ReferringPhysicianName = ds.PerformingPhysicianName = ds.OperatorsName = "NONE"
+    ds.ReferencedStudySequence = [reference(f"{root}.9.1")]
+    ds.ReferencedImageSequence = [reference(f"{root}.9.{n}") for n in (2, 3)]
+    ds.ProcedureCodeSequence = [code("CTTHOR", "CT thorax")]
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "A", "A", "19600101", "O"
+    ds.PatientAge, ds.PatientWeight, ds.BodyPartExamined = "060Y", "75", "CHEST"
+    ds.SliceThickness, ds.KVP, ds.DataCollectionDiameter = "1", "120", "500"
+    ds.DeviceSerialNumber, ds.SoftwareVersions, ds.ProtocolName = "1", "VA1", "Thorax"
+    ds.ReconstructionDiameter, ds.DistanceSourceToDetector = "360", "1085.6"
+    ds.DistanceSourceToPatient, ds.GantryDetectorTilt, ds.TableHeight = "595", "0", "150"
+    ds.RotationDirection, ds.ExposureTime, ds.XRayTubeCurrent, ds.Exposure = "CW", 500, 200, 100
+    ds.FilterType, ds.GeneratorPower, ds.FocalSpots, ds.ConvolutionKernel = "0", 40, "1.2", "Br40f"
+    ds.DateOfLastCalibration, ds.TimeOfLastCalibration = "20240101", "060000.000000"
+    ds.PatientPosition, ds.SingleCollimationWidth, ds.TotalCollimationWidth = "HFS", 0.6, 38.4
+    ds.TableSpeed, ds.TableFeedPerRotation, ds.SpiralPitchFactor = 46.0, 23.0, 0.6
+    ds.ExposureModulationType, ds.EstimatedDoseSaving, ds.CTDIvol = "XYZ_EC", 10.0, 5.5
+    ds.CTDIPhantomTypeCodeSequence = [code("113691", "IEC Body Dosimetry Phantom")]
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{root}.1", f"{root}.2"
+    ds.StudyID, ds.SeriesNumber, ds.AcquisitionNumber = "1", 3, 2
+    ds.InstanceNumber = slices - index
+    ds.ImagePositionPatient = [-180.0, -180.0, round(-300.0 + index, 3)]
+    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = f"{root}.4", ""
+    ds.SliceLocation = str(round(-300.0 + index, 3))
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.Rows, ds.Columns = (
+        1,
+        "MONOCHROME2",
+        512,
+        512,
+    )
+    ds.PixelSpacing = [0.703125, 0.703125]
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.SmallestImagePixelValue, ds.LargestImagePixelValue = 0, 4095
+    ds.WindowCenter, ds.WindowWidth = ["40", "-600"], ["400", "1200"]
+    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "-1024", "1", "HU"
+    for group, creator in ((0x0019, "SYNTHETIC CT ACQ"), (0x0029, "SYNTHETIC CT HEADER")):
+        block = ds.private_block(group, creator, create=True)
+        block.add_new(0x10, "OB", bytes(1336))
+        for element in range(0x20, 0x28):
+            block.add_new(element, "DS", f"{element / 7:.6f}")
+    ds.RequestedProcedureDescription = "CT thorax"
+    ds.RequestAttributesSequence = [code("1", "request")]
+    ds.PerformedProcedureStepStartDate, ds.PerformedProcedureStepID = "20240102", "1"
+    return ds
+
+
+def write_series(folder: Path, volume: np.ndarray[Any, Any], syntax: str) -> None:
+    """One file a slice, in an order of names that is not the order of positions."""
+    import imagecodecs
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    folder.mkdir()
+    for index, stored in enumerate(volume):
+        ds = header(index, len(volume))
+        ds.file_meta.TransferSyntaxUID = UID(syntax)
+        if syntax == JPEG_2000:
+            code = imagecodecs.jpeg2k_encode(
+                stored, level=0, codecformat="j2k", bitspersample=12, reversible=True
+            )
+            ds.PixelData = encapsulate([code])
+        else:
+            ds.PixelData = stored.tobytes()
+        ds.save_as(folder / f"IM{(index * 7919) % 100000:05d}.dcm", enforce_file_format=True)
+
+
+def ours(folder: Path) -> np.ndarray[Any, Any]:
+    """The product's own path, from a folder to the network's input."""
+    from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
+
+    (study,) = find_studies(folder)
+    return load_input(choose(study).series, Preprocessing(size=SIZE)).array
+
+
+def simpleitk(files: list[str]) -> np.ndarray[Any, Any]:
+    """Read everything, resample linearly, window."""
+    import SimpleITK
+
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(files)
+    image = reader.Execute()
+    size = SIZE[::-1]
+    spacing = [n * s / m for n, s, m in zip(image.GetSize(), image.GetSpacing(), size, strict=True)]
+    first = [(m / s - 1) / 2 for m, s in zip(spacing, image.GetSpacing(), strict=True)]
+    grid = SimpleITK.Image(size, SimpleITK.sitkFloat32)
+    grid.SetSpacing(spacing)
+    grid.SetDirection(image.GetDirection())
+    grid.SetOrigin(image.TransformContinuousIndexToPhysicalPoint(first))
+    small = SimpleITK.Resample(
+        image, grid, SimpleITK.Transform(), SimpleITK.sitkLinear, -1024, SimpleITK.sitkFloat32
+    )
+    values = SimpleITK.GetArrayFromImage(small)
+    return np.clip((values + 1350) / 1500, 0, 1)[None]
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Wall and processor seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def measure(folder: Path, rounds: int) -> dict[str, Any]:
+    """Both on one series, in alternation."""
+    import SimpleITK
+
+    start = time.perf_counter()
+    files = list(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder)))
+    sorting = time.perf_counter() - start
+    difference = np.abs(ours(folder) - simpleitk(files))
+    candidates: dict[str, Callable[[], Any]] = {
+        "ours": lambda: ours(folder),
+        "simpleitk": lambda: simpleitk(files),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, work in candidates.items():
+            times[name].append(timed(work))
+    child = subprocess.run(
+        [sys.executable, __file__, "--child", str(folder)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    result: dict[str, Any] = {}
+    for name, pairs in times.items():
+        walls, cpus = zip(*pairs, strict=True)
+        result[name] = {
+            "wall_min_s": min(walls),
+            "wall_median_s": statistics.median(walls),
+            "cpu_min_s": min(cpus),
+        }
+    ratios = [a[0] / b[0] for a, b in zip(times["ours"], times["simpleitk"], strict=True)]
+    return {
+        **result,
+        "ratio": result["ours"]["wall_min_s"] / result["simpleitk"]["wall_min_s"],
+        "ratio_median": statistics.median(ratios),
+        "cpu_ratio": result["ours"]["cpu_min_s"] / result["simpleitk"]["cpu_min_s"],
+        "simpleitk_sorting_s": sorting,
+        "mean_difference": float(difference.mean()),
+        "child": json.loads(child.stdout),
+    }
+
+
+def child(folder: Path) -> None:
+    """Ours once, in a process that has done nothing else."""
+    start = time.perf_counter()
+    ours(folder)
+    seconds = time.perf_counter() - start
+    # Not getrusage: its maximum survives exec, and so counts the process that started this one.
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    print(json.dumps({"peak_mb": peak_kb / 1024, "with_imports_s": seconds}))
+
+
+def main() -> None:
+    """Write the series, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child)
+        return
+    volume = chest(arguments.slices)
+    results: dict[str, Any] = {
+        "machine": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "slices": arguments.slices,
+        "rounds": arguments.rounds,
+        "load_average": os.getloadavg()[0],
+    }
+    print("series        ours s  SimpleITK s   ratio  target  CPU ratio  peak MB")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, syntax, target in (("raw", EXPLICIT, 0.5), ("JPEG 2000", JPEG_2000, 0.25)):
+            folder = Path(scratch) / name.replace(" ", "-")
+            write_series(folder, volume, syntax)
+            result = results[name] = measure(folder, arguments.rounds)
+            print(
+                f"{name:<11} {result['ours']['wall_min_s']:8.3f} "
+                f"{result['simpleitk']['wall_min_s']:12.3f} {result['ratio']:7.2f} {target:7.2f} "
+                f"{result['cpu_ratio']:10.2f} {result['child']['peak_mb']:8.0f}"
+            )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""`darnet-trt inspect`: what is there, what may be classified, and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from darnet_trt.errors import DarnetError, RefusedScanError
+
+if TYPE_CHECKING:
+    from darnet_trt.scan import Choice, Series, Study, Verdict
+
+__all__ = ["inspect"]
+
+PIPED_WIDTH = 140
+"""Columns of the table where the output is no terminal."""
+
+
+def inspect(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Scans: files, folders, or folders of studies.", show_default=False),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document instead of a table.")
+    ] = False,
+    headers_only: Annotated[
+        bool,
+        typer.Option(
+            "--headers-only", help="Skip what needs pixels: whether it is a chest, in HU."
+        ),
+    ] = False,
+) -> None:
+    """List every series with its verdict, and which one would be classified.
+
+    Exit code 0: each study has a series to classify; 1: some have none, or could not be read;
+    2: nothing could be read.
+    """
+    from darnet_trt.scan import find_studies
+
+    reports: list[dict[str, Any]] = []
+    errors: list[dict[str, str]] = []
+    for path in paths:
+        try:
+            studies = find_studies(path)
+        except DarnetError as error:
+            errors.append({"path": str(path), "error": str(error)})
+            typer.echo(f"darnet-trt: {error}", err=True)
+            continue
+        reports += [_report(study, headers_only) for study in studies]
+    if as_json:
+        typer.echo(json.dumps({"studies": reports, "errors": errors}, indent=1))
+    elif reports:
+        _print_table(reports)
+    if not reports:
+        raise typer.Exit(2)
+    if errors or any(report["chosen"] is None for report in reports):
+        raise typer.Exit(1)
+
+
+def _report(study: Study, headers_only: bool) -> dict[str, Any]:
+    from darnet_trt.scan import Preprocessing, choose, judge_pixels
+
+    spec = Preprocessing()
+    verdicts = [
+        series.verdict if headers_only else judge_pixels(series, spec) for series in study.series
+    ]
+    choice: Choice | None
+    try:
+        choice = choose(study)
+        chosen = study.series.index(choice.series)
+        why = choice.why
+        if not verdicts[chosen].usable:
+            choice, why = None, verdicts[chosen].reason
+    except RefusedScanError as error:
+        choice, why = None, error.what
+    rows = [
+        _row(series, verdict, choice is not None and series == choice.series)
+        for series, verdict in zip(study.series, verdicts, strict=True)
+    ]
+    return {
+        "path": str(study.path),
+        "study_uid": study.uid,
+        "pixels_checked": not headers_only,
+        "patient_id": study.patient_id,
+        "series": rows,
+        "chosen": next((i for i, row in enumerate(rows) if row["chosen"]), None),
+        "why": why,
+    }
+
+
+def _row(series: Series, verdict: Verdict, chosen: bool) -> dict[str, Any]:
+    return {
+        "path": str(series.path),
+        "format": series.format,
+        "series_uid": series.uid,
+        "number": series.number,
+        "description": series.description,
+        "kernel": series.kernel,
+        "slices": series.slices,
+        "matrix": series.matrix,
+        "spacing_mm": series.spacing_mm,
+        "usable": verdict.usable,
+        "reason": verdict.reason,
+        "warnings": verdict.warnings,
+        "chosen": chosen,
+    }
+
+
+def _print_table(reports: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPED_WIDTH)
+    for report in reports:
+        patient = f"  patient {report['patient_id']}" if report["patient_id"] else ""
+        table = Table(
+            title=escape(f"{report['path']}{patient}"), title_justify="left", title_style="bold"
+        )
+        table.add_column("", width=1)
+        for name in ("series", "kernel", "slices", "mm (d×h×w)", "verdict", "reason and warnings"):
+            table.add_column(name, overflow="fold")
+        for row in report["series"]:
+            style = "green" if row["usable"] else "red"
+            remarks = [row["reason"], *(f"! {warning}" for warning in row["warnings"])]
+            h, w = row["matrix"]
+            table.add_row(
+                "→" if row["chosen"] else "",
+                escape(row["description"] or Path(row["path"]).name),
+                escape(row["kernel"]),
+                f"{row['slices']} of {h}×{w}" if h else str(row["slices"]),
+                "×".join(f"{mm:.3g}" for mm in row["spacing_mm"] or ()),
+                f"[{style}]{'usable' if row['usable'] else 'refused'}[/]",
+                escape("\n".join(remarks)),
+            )
+        console.print(table)
+        lead = "chosen" if report["chosen"] is not None else "refused"
+        limit = "" if report["pixels_checked"] else " (by headers only)"
+        console.print(escape(f"{lead}{limit}: {report['why']}\n"), soft_wrap=True)
