@@ -58,6 +58,7 @@ def random_network() -> DARNet:
 
 
 def main() -> None:
+    """Make the run, build the bundle, print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for run and bundle")
     parser.add_argument("--threads", type=int)

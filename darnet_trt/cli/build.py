@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "print_summary"]
 
+TABLE_WIDTH = 108  # of a row with the longest name and remark: where output is no terminal
+
 
 def build(
     run: Annotated[Path, typer.Argument(help="The run's folder, or its checkpoint file.")],
@@ -90,6 +92,7 @@ def print_summary(out: Path, manifest: Manifest) -> None:
             f"{size / 1e6:.1f} MB",
             remark,
         )
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)
     console.print(table)
     console.print(f"{out}: trained on {manifest.model.trained_on}", soft_wrap=True)

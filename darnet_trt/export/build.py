@@ -21,6 +21,7 @@ from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt_builder import build_tensorrt
+from darnet_trt.export.tensorrt_compat import PACKAGES, TensorRTBackend
 from darnet_trt.export.timing import median_ms
 from darnet_trt.runtime.environment import cpu, package_version
 from darnet_trt.runtime.manifest import Artifact, Manifest, ModelCard, Precision
@@ -75,10 +76,8 @@ def build_bundle(
     with bundle_folder(out, force=force) as folder:
         log("export the network to ONNX")
         export_onnx(source, folder / MODEL)
-        artifacts = [
-            _plan(source, folder, c, log) for c in candidates if c.backend.startswith("tensorrt")
-        ]
-        here = [c for c in candidates if not c.backend.startswith("tensorrt")]
+        plans = _plans(source, folder, [c for c in candidates if c.backend in PACKAGES], log)
+        here = [c for c in candidates if c.backend not in PACKAGES]
         files = _engine_files(folder, here, log)
         judged = _judge(source, folder, here, files, scans, threads, log)
         passed = [a for a in judged if a.parity is not None and a.parity.passed]
@@ -100,7 +99,7 @@ def build_bundle(
             model=_card(source),
             classes=source.checkpoint.network.classes,
             preprocessing=source.checkpoint.preprocessing,
-            artifacts=(*passed, *artifacts),
+            artifacts=(*passed, *plans),
             rejected=tuple(rejected),
             default=min(timed, key=lambda a: a.latency_ms or 0.0).name if timed else None,
             built_on={
@@ -135,32 +134,40 @@ def _producer(*packages: str) -> dict[str, str]:
     return {package: package_version(package) or "unknown" for package in packages}
 
 
-def _plan(source: Source, folder: Path, candidate: Candidate, log: Log) -> Artifact:
-    """Build a TensorRT plan; this version does not run it."""
-    backend = cast(Literal["tensorrt", "tensorrt-rtx"], candidate.backend)
-    precision = cast(Literal["fp32", "fp16"], candidate.precision)
-    plan = folder / backend / f"{candidate.target}-{precision}.plan"
-    plan.parent.mkdir(exist_ok=True)
+def _plans(
+    source: Source, folder: Path, candidates: Sequence[Candidate], log: Log
+) -> list[Artifact]:
+    """Build TensorRT plans; this version does not run them."""
+    if not candidates:
+        return []
+    artifacts = []
     with TemporaryDirectory(dir=folder) as work:
-        graph = folder / MODEL if precision == "fp32" else Path(work) / MODEL
-        if precision == "fp16":
-            export_onnx(source, graph, "fp16")
-        result = build_tensorrt(backend, graph, plan, candidate.target)
-    log(f"{candidate.name}: built in {result.seconds:.1f} s, {_NOT_EXECUTED}")
-    return Artifact(
-        name=candidate.name,
-        files=_hashed(folder, plan),
-        backend=backend,
-        precision=precision,
-        effective_precision=None,
-        target=candidate.target,
-        batch=(1, 1),
-        producer={backend: result.version},
-        executed=False,
-        parity=None,
-        latency_ms=None,
-        notes=(f"built in {result.seconds:.1f} s, {_NOT_EXECUTED}",),
-    )
+        graphs = {"fp32": folder / MODEL, "fp16": Path(work) / MODEL}
+        if any(c.precision == "fp16" for c in candidates):
+            export_onnx(source, graphs["fp16"], "fp16")
+        for candidate in candidates:
+            backend = cast(TensorRTBackend, candidate.backend)
+            plan = folder / backend / f"{candidate.target}-{candidate.precision}.plan"
+            plan.parent.mkdir(exist_ok=True)
+            result = build_tensorrt(backend, graphs[candidate.precision], plan, candidate.target)
+            log(f"{candidate.name}: built in {result.seconds:.1f} s, {_NOT_EXECUTED}")
+            artifacts.append(
+                Artifact(
+                    name=candidate.name,
+                    files=_hashed(folder, plan),
+                    backend=backend,
+                    precision=candidate.precision,
+                    effective_precision=None,
+                    target=candidate.target,
+                    batch=(1, 1),
+                    producer={PACKAGES[backend][0]: result.version},
+                    executed=False,
+                    parity=None,
+                    latency_ms=None,
+                    notes=(f"built in {result.seconds:.1f} s, {_NOT_EXECUTED}",),
+                )
+            )
+    return artifacts
 
 
 def _engine_files(folder: Path, here: Sequence[Candidate], log: Log) -> dict[str, tuple[Path, ...]]:

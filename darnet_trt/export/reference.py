@@ -55,9 +55,10 @@ class TorchRunner:
             torch.set_num_threads(threads)
         self.input_size = model.network.input_size
         self._layout = torch.channels_last_3d if compiled else torch.contiguous_format
-        self._model: Any = model.eval()
+        network: Any = model.eval()
         if compiled:
-            self._model = torch.compile(self._model.to(memory_format=self._layout))
+            network = torch.compile(network.to(memory_format=self._layout))
+        self._model = network
         self.provenance = {
             "torch": str(torch.__version__),
             "device": "CPU",

@@ -43,11 +43,13 @@ class Result(BaseModel):
         version: Of the package; empty where it did not load.
         seconds: Parsing and building.
         error: Why there is no plan; None where there is one.
+        unwritable: The system's error number, where the plan could not be written.
     """
 
     version: str = ""
     seconds: float = 0.0
     error: str | None = None
+    unwritable: int | None = None
 
 
 def _logger(trt: Any, errors: list[str]) -> Any:
@@ -78,7 +80,8 @@ def build(job: Job) -> Result:
     network = builder.create_network(strongly_typed(trt))
     parser = trt.OnnxParser(network, builder.logger)
     if not parser.parse(job.onnx.read_bytes()):
-        reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        found = [parser.get_error(i) for i in range(parser.num_errors)]
+        reasons = [f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in found]
         raise BuildError(f"the graph was not taken: {(reasons or errors or ['no reason'])[0]}")
     volume = network.get_input(0)
     volume.shape = (1, *tuple(volume.shape)[1:])
@@ -101,7 +104,7 @@ def _main() -> None:
     except DarnetError as error:
         result = Result(error=str(error))
     except OSError as error:
-        result = Result(error=f"{job.plan.name} cannot be written ({error.strerror})")
+        result = Result(error=str(error), unwritable=error.errno)
     answer.write(result.model_dump_json())
     answer.close()
 

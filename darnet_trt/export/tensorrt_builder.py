@@ -7,6 +7,7 @@ and a builder that finds an internal fault aborts the process: so one process a 
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ def build_tensorrt(backend: TensorRTBackend, onnx_file: Path, plan: Path, target
     Raises:
         MissingPackageError: The package is not installed.
         BuildError: It was refused, or the builder crashed; carries the reason.
+        OSError: The plan could not be written.
     """
     package, extra = PACKAGES[backend]
     if importlib.util.find_spec(package) is None:
@@ -59,6 +61,8 @@ def build_tensorrt(backend: TensorRTBackend, onnx_file: Path, plan: Path, target
         raise BuildError(
             f"the builder {_ending(child.returncode)}; its last words: {said}", where=name
         ) from error
+    if result.unwritable is not None:
+        raise OSError(result.unwritable, os.strerror(result.unwritable), plan)
     if result.error is not None:
         remedy = next((do for words, do in _REMEDIES.items() if words in result.error), None)
         raise BuildError(f"no plan: {result.error}", where=name, do=remedy)

@@ -1,0 +1,22 @@
+"""Fixtures of a tiny run."""
+
+from pathlib import Path
+
+import pytest
+from networks import TINY, trained_like
+
+from darnet_trt.export.onnx_export import Source, load_source
+from darnet_trt.training.checkpoint import save_checkpoint
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """A run's folder with a tiny network; never written to."""
+    folder = tmp_path_factory.mktemp("run")
+    save_checkpoint(trained_like(TINY), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source(run) -> Source:
+    return load_source(run)

@@ -1,0 +1,136 @@
+"""Run → bundle, with the real engines."""
+
+import numpy as np
+import pytest
+
+from darnet_trt.errors import ParityError
+from darnet_trt.export import build as build_module
+from darnet_trt.export import parity
+from darnet_trt.export.build import build_bundle
+from darnet_trt.export.bundle_writer import sha256_of
+from darnet_trt.export.openvino_builder import cpu_precisions
+from darnet_trt.export.parity_scans import synthetic_scans
+from darnet_trt.export.reference import TorchRunner
+from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.runtime.bundle import load_runner, open_bundle
+
+CPU = (Candidate("openvino", "fp32"), Candidate("onnxruntime", "fp32"))
+
+
+@pytest.fixture(scope="module")
+def scans(source):
+    return synthetic_scans(source.checkpoint.preprocessing)
+
+
+@pytest.fixture(scope="module")
+def bundle(source, scans, tmp_path_factory):
+    """With everything that `auto` takes here."""
+    out = tmp_path_factory.mktemp("bundles") / "bundle"
+    build_bundle(source, out, candidates([], "auto"), scans)
+    return open_bundle(out)
+
+
+def test_the_manifest_says_what_was_built_and_how_it_compared(bundle, source):
+    manifest = bundle.manifest
+    assert manifest.model.checkpoint_sha256 == source.sha256
+    assert manifest.model.parameters == sum(
+        p.numel() for p in source.checkpoint.model().parameters()
+    )
+    assert manifest.preprocessing == source.checkpoint.preprocessing
+    expected = [c.name for c in candidates([], "auto")]
+    assert [a.name for a in manifest.artifacts] == expected
+    for artifact in manifest.artifacts:
+        assert artifact.executed
+        assert artifact.effective_precision == artifact.precision
+        assert artifact.parity.passed
+        assert artifact.parity.scans == 4
+        assert artifact.latency_ms > 0
+        for name, digest in artifact.files.items():
+            assert sha256_of(bundle.path / name) == digest
+    fastest = min(manifest.artifacts, key=lambda a: a.latency_ms)
+    assert manifest.default == fastest.name
+
+
+def test_there_are_no_other_files(bundle):
+    listed = {name for a in bundle.manifest.artifacts for name in a.files}
+    found = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
+    assert found == listed | {"manifest.json"}
+
+
+def test_its_engines_and_its_rebuilt_reference_agree_with_torch(bundle, source, scans):
+    reference = TorchRunner.from_checkpoint(source.checkpoint).infer(scans.inputs[0][None])
+    for artifact in bundle.manifest.artifacts:
+        runner = load_runner(bundle, artifact.name)
+        found = runner.infer(scans.inputs[0][None])
+        runner.close()
+        tolerance = 1e-4 if artifact.precision == "fp32" else 0.1
+        np.testing.assert_allclose(found.logits, reference.logits, rtol=0, atol=tolerance)
+    rebuilt = TorchRunner.from_onnx(bundle.path / "model.onnx")
+    np.testing.assert_allclose(
+        rebuilt.infer(scans.inputs[0][None]).logits, reference.logits, rtol=0, atol=1e-5
+    )
+
+
+def test_a_plan_is_never_passed_off_as_checked(source, scans, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    build_bundle(source, tmp_path / "b", candidates(["tensorrt-rtx:sm86"], "auto"), scans)
+    manifest = open_bundle(tmp_path / "b").manifest
+    assert manifest.default is None
+    model, plan = manifest.artifacts
+    assert model.name == "onnxruntime-fp32"  # its file is the source to rebuild from
+    assert (plan.name, plan.target) == ("tensorrt-rtx-sm86-fp16", "sm86")
+    assert list(plan.files) == ["tensorrt-rtx/sm86-fp16.plan"]
+    for artifact in (model, plan):
+        assert not artifact.executed
+        assert artifact.parity is artifact.effective_precision is artifact.latency_ms is None
+        assert "not executed here" in artifact.notes[0]
+
+
+def test_an_engine_that_fails_the_gate_is_rejected_and_left_out(
+    source, scans, tmp_path, monkeypatch
+):
+    damage_openvino(monkeypatch)
+    manifest = build_bundle(source, tmp_path / "b", CPU, scans)
+    assert [a.name for a in manifest.artifacts] == ["onnxruntime-fp32"]
+    (rejected,) = manifest.rejected
+    assert rejected.name == "openvino-fp32"
+    assert not rejected.parity.passed
+    assert manifest.default == "onnxruntime-fp32"
+    names = sorted(p.name for p in open_bundle(tmp_path / "b").path.iterdir())
+    assert names == ["manifest.json", "model.onnx"]
+
+
+def test_no_bundle_where_nothing_passes(source, scans, tmp_path, monkeypatch):
+    damage_openvino(monkeypatch)
+    with pytest.raises(ParityError, match="openvino-fp32: failed the parity gate"):
+        build_bundle(source, tmp_path / "b", CPU[:1], scans)
+    assert list(tmp_path.iterdir()) == []
+
+
+def damage_openvino(monkeypatch):
+    """Overwrite a part of the weights of a really built model."""
+    original = build_module.build_openvino
+
+    def damaged(*arguments):
+        xml, weights = original(*arguments)
+        content = bytearray(weights.read_bytes())
+        half = len(content) // 2 & ~3
+        content[half : half + 40_000] = np.full(10_000, 0.5, np.float32).tobytes()
+        weights.write_bytes(content)
+        return xml, weights
+
+    monkeypatch.setattr(build_module, "build_openvino", damaged)
+
+
+@pytest.mark.skipif("bf16" not in cpu_precisions(), reason="this CPU has no bf16")
+def test_bf16_is_judged_by_itself(source, scans, tmp_path, monkeypatch):
+    strict = {**parity.LIMITS, "bf16": parity.Limits(probability=0, logits=0, cam=0)}
+    monkeypatch.setattr(parity, "LIMITS", strict)
+    wanted = candidates(["openvino"], "auto")
+    manifest = build_bundle(source, tmp_path / "b", wanted, scans)
+    assert [a.name for a in manifest.rejected] == ["openvino-bf16"]
+    assert manifest.default == "openvino-fp32"
+    assert (tmp_path / "b" / "openvino" / "model.bin").exists()  # shared with fp32
+    with pytest.raises(ParityError):
+        build_bundle(source, tmp_path / "c", candidates(["openvino"], "bf16"), scans)
+    assert not (tmp_path / "c").exists()

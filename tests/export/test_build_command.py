@@ -1,0 +1,121 @@
+"""`darnet-trt export` and `darnet-trt build`, as typed, with what goes wrong."""
+
+import importlib.util
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from networks import TINY, trained_like
+
+from darnet_trt.cli.main import main
+from darnet_trt.runtime.bundle import open_bundle
+from darnet_trt.training.checkpoint import save_checkpoint
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command line in this process."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["darnet-trt", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ending:
+            main()
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=ending.value.code or 0, stdout=out, stderr=err)
+
+    return call
+
+
+def failed(result):
+    """The one line of a command that ended with exit code 2."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_export(run, tmp_path, command):
+    result = command("export", run, "-o", tmp_path / "m.onnx", "--precision", "fp16")
+    assert result.returncode == 0, result.stderr
+    assert "m.onnx: fp16, attention both, input batch×1×16×32×32" in result.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_export_never_overwrites_a_checkpoint(run, command):
+    before = (run / "checkpoint.pt").read_bytes()
+    assert ".onnx" in failed(command("export", run, "-o", run / "checkpoint.pt"))
+    assert "no precision" in failed(command("export", run, "--precision", "bf16"))
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_build_prints_what_it_built(run, tmp_path, command):
+    out = tmp_path / "b"
+    result = command("build", run, "-o", out, "--precision", "fp32", "--threads", 1)
+    assert result.returncode == 0, result.stderr
+    assert "openvino-fp32" in result.stdout
+    assert "default" in result.stdout
+    assert "trained on nothing" in result.stdout
+    assert "there is a bundle already" in failed(command("build", run, "-o", out))
+    result = command("build", run, "-o", out, "--target", "onnxruntime", "--force", "--json")
+    assert '"default": "onnxruntime-fp32"' in result.stdout
+    assert [a.name for a in open_bundle(out).manifest.artifacts] == ["onnxruntime-fp32"]
+
+
+@pytest.mark.parametrize("name", ["export", "build"])
+def test_runs_that_cannot_be_used(name, tmp_path, command):
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+    out = ("-o", tmp_path / ("x.onnx" if name == "export" else "x"))
+    assert "no checkpoint here" in failed(command(name, tmp_path / "absent", *out))
+    assert "not a readable checkpoint" in failed(command(name, tmp_path / "text.pt", *out))
+    assert [p.name for p in tmp_path.iterdir()] == ["text.pt"]
+
+
+def test_words_it_does_not_know(run, tmp_path, command):
+    out = ("-o", tmp_path / "b")
+    assert "no target 'gpu'" in failed(command("build", run, *out, "--target", "gpu"))
+    assert "no precision 'int3'" in failed(command("build", run, *out, "--precision", "int3"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scans_that_are_not_there(run, tmp_path, command):
+    result = command("build", run, "-o", tmp_path / "b", "--scans", tmp_path / "absent")
+    assert "absent" in failed(result)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.data
+def test_the_gate_on_real_scans(run, tmp_path, data_dir, command):
+    out = tmp_path / "b"
+    result = command("build", run, "-o", out, "--target", "onnxruntime", "--scans", data_dir)
+    assert result.returncode == 0, result.stderr
+    (artifact,) = open_bundle(out).manifest.artifacts
+    assert artifact.parity.source == "2 scans of data"
+    assert result.stderr.count("left out of the parity gate") == 2
+
+
+# A limit on the size of files stands for a disk that fills up in the middle of one, whichever
+# library writes it: 50 kB for the ONNX file, 3 MB for that but not for a TensorRT plan.
+FULL_DISK = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+from darnet_trt.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("room", "target"), [(50_000, "openvino"), (3_000_000, "tensorrt-rtx")])
+def test_a_disk_without_room_leaves_nothing(tmp_path, room, target):
+    if target == "tensorrt-rtx" and importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt_rtx is not installed")
+    save_checkpoint(trained_like(TINY.model_copy(update={"width": 8})), tmp_path / "run")
+    arguments = ["build", tmp_path / "run", "-o", tmp_path / "b", "--target", target]
+    line = failed(
+        subprocess.run(
+            [sys.executable, "-c", FULL_DISK.format(room), *arguments],
+            capture_output=True,
+            text=True,
+        )
+    )
+    assert "cannot be written" in line, line
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]

@@ -1,0 +1,120 @@
+"""A bundle is whole or absent, whatever happens while it is written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.export.bundle_writer import MANIFEST, bundle_folder
+
+
+def write(out, content, *, force=False, fault=None):
+    with bundle_folder(out, force=force) as folder:
+        (folder / MANIFEST).write_text(content)
+        if fault is not None:
+            raise fault
+
+
+def test_it_appears_only_when_complete(tmp_path):
+    out = tmp_path / "new" / "bundle"
+    with bundle_folder(out, force=False) as folder:
+        (folder / MANIFEST).write_text("{}")
+        assert not out.exists()
+    assert [p.name for p in out.parent.iterdir()] == ["bundle"]
+    assert (out / MANIFEST).read_text() == "{}"
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_what_ends_it_early_leaves_nothing(tmp_path, fault):
+    with pytest.raises(fault):
+        write(tmp_path / "new" / "bundle", "half", fault=fault)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_bundle_is_kept_without_force(tmp_path):
+    write(tmp_path / "bundle", "old")
+    with pytest.raises(UsageError, match="--force"):
+        write(tmp_path / "bundle", "new")
+    assert (tmp_path / "bundle" / MANIFEST).read_text() == "old"
+
+
+def test_force_replaces_it_and_leaves_nothing_else(tmp_path):
+    write(tmp_path / "bundle", "old")
+    write(tmp_path / "bundle", "new", force=True)
+    assert (tmp_path / "bundle" / MANIFEST).read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_force_keeps_the_old_bundle_when_the_new_one_fails(tmp_path):
+    write(tmp_path / "bundle", "old")
+    with pytest.raises(RuntimeError):
+        write(tmp_path / "bundle", "new", force=True, fault=RuntimeError)
+    assert (tmp_path / "bundle" / MANIFEST).read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_reader_finds_a_bundle_at_every_moment_of_the_replacement(tmp_path):
+    write(tmp_path / "bundle", "old")
+    reader = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib\n"
+            "manifest = pathlib.Path(sys.argv[1])\n"
+            "print('ready', flush=True)\n"
+            "while (text := manifest.read_text()) != 'last': pass\n",
+            tmp_path / "bundle" / MANIFEST,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    reader.stdout.readline()
+    for number in range(200):
+        write(tmp_path / "bundle", str(number), force=True)
+    write(tmp_path / "bundle", "last", force=True)
+    _, errors = reader.communicate(timeout=30)
+    assert errors == ""
+
+
+def test_what_is_no_bundle_is_never_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").write_text("years of work")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("folder", "file", "link"):
+        with pytest.raises(UsageError, match="not a bundle"):
+            write(tmp_path / name, "new", force=True)
+    assert (tmp_path / "folder" / "thesis.tex").exists()
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        write(tmp_path / "file" / "bundle", "new")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        write(tmp_path / "bundle", "new")
+    tmp_path.chmod(0o700)
+
+
+def test_ctrl_c_in_a_real_build_leaves_nothing(run, tmp_path):
+    code = "from darnet_trt.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "build", run, "-o", tmp_path / "bundle"]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while "reference" not in child.stderr.readline():  # the engines' files are written by now
+        assert child.poll() is None
+    time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

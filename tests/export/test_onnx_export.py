@@ -1,0 +1,130 @@
+"""One ONNX file: equal to torch, complete, and the same bytes each time."""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from networks import TINY, trained_like
+
+from darnet_trt.errors import BuildError, OutputError
+from darnet_trt.export.onnx_export import Source, export_onnx
+from darnet_trt.kernels.onnx_function import DOMAIN
+from darnet_trt.training.model import Network
+
+ATTENTIONS = ["none", "channel", "depth", "both"]
+
+
+def exported(checkpoint, tmp_path, precision="fp32"):
+    path = tmp_path / f"{precision}.onnx"
+    export_onnx(Source(checkpoint, "0" * 64), path, precision)
+    return path
+
+
+def scans(n, size, seed=0):
+    return np.random.default_rng(seed).random((n, 1, *size), np.float32)
+
+
+def onnxruntime_outputs(path, x):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["logits", "cam"], {"input": x})
+
+
+def torch_outputs(checkpoint, x):
+    with torch.inference_mode():
+        return [t.numpy() for t in checkpoint.model()(torch.from_numpy(x))]
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("size", [(16, 32, 32), (17, 33, 35), (8, 47, 16)])
+def test_equals_torch_for_any_batch(attention, size, tmp_path):
+    checkpoint = trained_like(Network(attention=attention, width=4, input_size=size), seed=1)
+    path = exported(checkpoint, tmp_path)
+    for n in (1, 3):
+        x = scans(n, size)
+        logits, cam = onnxruntime_outputs(path, x)
+        expected_logits, expected_cam = torch_outputs(checkpoint, x)
+        np.testing.assert_allclose(logits, expected_logits, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(cam, expected_cam, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_float16_keeps_float32_borders_and_stays_close(attention, tmp_path):
+    checkpoint = trained_like(TINY.model_copy(update={"attention": attention}), seed=2)
+    path = exported(checkpoint, tmp_path, "fp16")
+    x = scans(2, TINY.input_size)
+    logits, cam = onnxruntime_outputs(path, x)
+    assert logits.dtype == cam.dtype == np.float32
+    expected_logits, expected_cam = torch_outputs(checkpoint, x)
+    np.testing.assert_allclose(logits, expected_logits, rtol=0, atol=0.02)
+    np.testing.assert_allclose(cam, expected_cam, rtol=0, atol=0.02 * np.abs(expected_cam).max())
+    float32 = [
+        t.name for t in onnx.load(path).graph.initializer if t.data_type == onnx.TensorProto.FLOAT
+    ]
+    assert float32 == ["classifier.bias"]
+
+
+def test_names_metadata_and_shapes(source, tmp_path):
+    path = tmp_path / "model.onnx"
+    export_onnx(source, path)
+    onnx.checker.check_model(path, full_check=True)
+    model = onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=True, data_prop=True)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert properties["checkpoint_sha256"] == source.sha256
+    assert json.loads(properties["classes"]) == list(source.checkpoint.network.classes)
+    assert Network.model_validate_json(properties["network"]) == source.checkpoint.network
+    assert json.loads(properties["preprocessing"])["size"] == [16, 32, 32]
+    assert properties["trained_on"] == "nothing: random weights for a test"
+    shapes = {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {
+        "input": ["batch", 1, 16, 32, 32],
+        "logits": ["batch", 3],
+        "cam": ["batch", 3, 2, 2, 2],
+    }
+    names = {t.name for t in model.graph.initializer} - {"axes_dhw"}
+    assert names <= set(source.checkpoint.state_dict)
+    assert "stages.0.0.conv1.weight" in names
+
+
+def test_each_block_is_one_call_of_the_fused_attention(source, tmp_path):
+    path = tmp_path / "model.onnx"
+    export_onnx(source, path)
+    model = onnx.load(path)
+    calls = [n.name for n in model.graph.node if n.domain == DOMAIN]
+    assert calls == [f"stages.{s}.{b}.attention" for s in range(4) for b in range(2)]
+    assert [f.name for f in model.functions] == ["FusedDualAttention"]
+    body = [n.op_type for n in model.functions[0].node]
+    assert body.count("ReduceMean") == 2  # over h and w once, then over d of what is left
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(source, tmp_path):
+    digests = set()
+    for name in ("a.onnx", "b.onnx"):
+        export_onnx(source, tmp_path / name)
+        digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_a_weight_beyond_float16_is_an_error_not_an_infinity(tmp_path):
+    checkpoint = trained_like(TINY)
+    checkpoint.state_dict["stages.1.0.conv1.weight"][0, 0, 0, 0, 0] = 1e6
+    with pytest.raises(BuildError, match=r"stages\.1\.0\.conv1\.weight does not fit float16"):
+        exported(checkpoint, tmp_path, "fp16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_folder_and_no_permission(source, tmp_path):
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_onnx(source, tmp_path / "absent" / "model.onnx")
+    if os.geteuid() != 0:
+        tmp_path.chmod(0o500)
+        with pytest.raises(OutputError, match="Permission denied"):
+            export_onnx(source, tmp_path / "model.onnx")
+        tmp_path.chmod(0o700)

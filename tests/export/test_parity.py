@@ -1,0 +1,107 @@
+"""The gate lets rounding through and stops what is broken."""
+
+import json
+
+import numpy as np
+import pytest
+
+from darnet_trt.export.onnx_export import export_onnx
+from darnet_trt.export.parity import LIMITS, compare, gate, run
+from darnet_trt.export.parity_scans import synthetic_scans
+from darnet_trt.export.reference import TorchRunner
+from darnet_trt.runtime.manifest import Parity
+from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
+from darnet_trt.runtime.runner import Outputs
+
+
+def outputs(logits):
+    logits = np.array(logits, np.float32)
+    return Outputs(logits, np.ones((*logits.shape, 1, 2, 2), np.float32))
+
+
+def judge(reference, candidate, precision="bf16"):
+    return compare(outputs(reference), outputs(candidate), LIMITS[precision], "a test")
+
+
+def test_equal_outputs_pass():
+    parity = judge([[3, 1, 0]], [[3, 1, 0]], "fp32")
+    assert parity.passed
+    assert (parity.class_flips, parity.max_probability_difference) == (0, 0)
+
+
+def test_a_flip_between_equals_is_reported_and_passes():
+    parity = judge([[2.001, 2, 0], [0, 0, 5]], [[2, 2.001, 0], [0, 0, 5]])
+    assert parity.passed
+    assert parity.class_flips == 1
+
+
+def test_a_flip_of_a_sure_class_fails():
+    # 0.015 apart where 0.02 is allowed for a probability: each difference alone would pass.
+    limits = LIMITS["bf16"]
+    margin = 1.4 * limits.probability
+    a, b = 0.5 + margin / 2, 0.5 - margin / 2
+    reference, candidate = np.log([[a, b, 1e-9]]), np.log([[b + 0.004, a - 0.004, 1e-9]])
+    reference += 9  # so that the logits' relative error is small, too
+    candidate += 9
+    parity = compare(
+        Outputs(reference.astype(np.float32), np.ones((1, 3, 1, 1, 1), np.float32)),
+        Outputs(candidate.astype(np.float32), np.ones((1, 3, 1, 1, 1), np.float32)),
+        type(limits)(probability=limits.probability, logits=1, cam=1),
+        "a test",
+    )
+    assert parity.class_flips == 1
+    assert not parity.passed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_the_limits_order_the_precisions(precision):
+    parity = judge([[1, 0, 0]], [[1 + 2 * LIMITS[precision].logits, 0, 0]], precision)
+    assert not parity.passed
+    assert judge([[1, 0, 0]], [[1 + LIMITS[precision].logits / 3, 0, 0]], precision).passed
+
+
+def test_a_turned_map_fails_though_the_logits_are_right():
+    cam = np.random.default_rng(0).normal(size=(1, 3, 2, 2, 2)).astype(np.float32)
+    logits = cam.mean((2, 3, 4))
+    parity = compare(
+        Outputs(logits, cam), Outputs(logits, cam.swapaxes(3, 4)), LIMITS["bf16"], "a test"
+    )
+    assert parity.max_logits_error == 0
+    assert not parity.passed
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_no_numbers_fail_and_fit_into_json(value):
+    parity = judge([[3, 1, 0]], [[value, 1, 0]])
+    assert not parity.passed
+    assert Parity.model_validate(json.loads(parity.model_dump_json())) == parity
+
+
+def test_the_gate_stops_a_damaged_engine(source, tmp_path):
+    scans = synthetic_scans(source.checkpoint.preprocessing)
+    reference = run(TorchRunner.from_checkpoint(source.checkpoint), scans.inputs)
+    export_onnx(source, tmp_path / "good.onnx")
+    model = source.checkpoint.state_dict
+    weight = model["stages.0.1.conv2.weight"]
+    damaged = {**model, "stages.0.1.conv2.weight": weight.flip(-1)}  # mirrored left to right
+    broken = type(source)(
+        type(source.checkpoint)(**{**vars(source.checkpoint), "state_dict": damaged}), ""
+    )
+    export_onnx(broken, tmp_path / "broken.onnx")
+    verdicts = {}
+    for name in ("good", "broken"):
+        runner = OnnxRuntimeRunner(tmp_path / f"{name}.onnx")
+        verdicts[name] = gate(runner, reference, scans.inputs, scans.source, "fp32")
+        runner.close()
+    assert verdicts["good"].passed
+    assert verdicts["good"].scans == 4
+    assert not verdicts["broken"].passed
+
+
+def test_the_synthetic_scans_are_always_the_same_and_not_empty(source):
+    spec = source.checkpoint.preprocessing
+    first, second = synthetic_scans(spec), synthetic_scans(spec)
+    for a, b in zip(first.inputs, second.inputs, strict=True):
+        assert a.shape == (1, *spec.size)
+        assert a.std() > 0.1
+        np.testing.assert_array_equal(a, b)

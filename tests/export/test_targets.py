@@ -1,0 +1,84 @@
+"""The words of `--target` and `--precision`."""
+
+import importlib.util
+
+import pytest
+
+from darnet_trt.errors import BuildError, MissingPackageError, UsageError
+from darnet_trt.export.openvino_builder import cpu_precisions
+from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.export.tensorrt_compat import PORTABLE, RTX_TARGETS
+from darnet_trt.runtime.environment import gpus
+
+rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
+)
+
+
+def names(*arguments):
+    return [c.name for c in candidates(*arguments)]
+
+
+def test_auto_takes_what_this_cpu_can():
+    expected = ["openvino-fp32", "onnxruntime-fp32"]
+    if "bf16" in cpu_precisions():
+        expected.insert(1, "openvino-bf16")
+    assert names([], "auto") == expected
+
+
+def test_one_precision():
+    assert names([], "fp32") == ["openvino-fp32", "onnxruntime-fp32"]
+    assert names(["onnxruntime", "onnxruntime"], "fp32") == ["onnxruntime-fp32"]
+
+
+@rtx
+def test_rtx_architectures():
+    assert names(["tensorrt-rtx"], "auto") == ["tensorrt-rtx-portable-fp16"]
+    assert candidates(["tensorrt-rtx:sm89,sm86", "tensorrt-rtx:sm89"], "fp32") == (
+        Candidate("tensorrt-rtx", "fp32", "sm89"),
+        Candidate("tensorrt-rtx", "fp32", "sm86"),
+    )
+
+
+@rtx
+def test_the_list_of_architectures_is_the_packages():
+    import tensorrt_rtx
+
+    known = set(tensorrt_rtx.ComputeCapability.__members__) - {"NONE", "CURRENT"}
+    assert {target.upper() for target in RTX_TARGETS if target != PORTABLE} == known
+
+
+@pytest.mark.parametrize(
+    ("targets", "precision", "message"),
+    [
+        (["cuda"], "auto", "no target 'cuda'"),
+        (["openvino:sm89"], "auto", "takes no 'sm89'"),
+        (["openvino"], "int4", "no precision 'int4'"),
+        (["onnxruntime"], "bf16", "onnxruntime has no bf16"),
+        pytest.param(["tensorrt-rtx:sm90"], "auto", "does not build for 'sm90'", marks=rtx),
+        pytest.param(["tensorrt-rtx:"], "auto", "does not build for ''", marks=rtx),
+        pytest.param(["tensorrt-rtx"], "bf16", "tensorrt-rtx has no bf16", marks=rtx),
+    ],
+)
+def test_words_that_cannot_work(targets, precision, message):
+    with pytest.raises(UsageError, match=message):
+        candidates(targets, precision)
+
+
+@pytest.mark.skipif("fp16" in cpu_precisions(), reason="this CPU has fp16")
+def test_a_precision_that_openvino_would_replace_is_refused():
+    with pytest.raises(UsageError, match="does not compute in fp16 on this CPU"):
+        candidates(["openvino"], "fp16")
+
+
+def test_tensorrt_needs_the_package_and_the_gpu():
+    if importlib.util.find_spec("tensorrt") is None:
+        with pytest.raises(MissingPackageError, match="tensorrt"):
+            candidates(["tensorrt"], "auto")
+        return
+    if not gpus():
+        with pytest.raises(BuildError, match="nvidia-smi"):
+            candidates(["tensorrt"], "auto")
+        return
+    (only,) = candidates(["tensorrt"], "auto")
+    assert only.target.startswith("sm")
