@@ -15,6 +15,9 @@ PatientPosition = Literal["HFS", "FFS", "HFP", "FFP"]
 # (0018,5100); most chests are scanned supine.
 PATIENT_POSITIONS: dict[PatientPosition, float] = {"HFS": 0.5, "FFS": 0.3, "HFP": 0.1, "FFP": 0.1}
 
+SHORTEST_MM, LONGEST_MM = 225.0, 378.0  # what chest protocols cover
+THICKEST_MM = 10.0
+
 
 @dataclass(frozen=True)
 class Acquisition:
@@ -73,10 +76,12 @@ def draw_acquisition(
         slices: Fewest and most slices.
     """
     below, above = rng.uniform(8, 40), rng.uniform(8, 30)
-    coverage = float(np.clip(anatomy.lung_height + below + above, 225, 378))
     low, high = slices
     # Logarithmic: thick slices are as common as thin ones.
     count = round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
+    longest = min(LONGEST_MM, count * THICKEST_MM)
+    coverage = float(np.clip(anatomy.lung_height + below + above, SHORTEST_MM, longest))
+    below = min(below, 0.6 * (coverage - anatomy.lung_height))
     body = 2 * (anatomy.thorax[0] + anatomy.wall + anatomy.fat)
     field = body * rng.uniform(1.0, 1.18)
     positions = list(PATIENT_POSITIONS)

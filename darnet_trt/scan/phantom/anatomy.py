@@ -146,8 +146,7 @@ class Anatomy:
         distance = np.minimum(distance, 0.85 * (z - self.diaphragm(x, y)))
         distance = np.minimum(distance, -self.heart_distance(x, y, z))
         distance = np.minimum(distance, -self.aorta_distance(x, y, z))
-        distance = np.minimum(distance, -(self.spine_distance(x, y) + 2))
-        return distance
+        return np.asarray(np.minimum(distance, -(self.spine_distance(x, y) + 2)))
 
     def hilum(self, side: int) -> tuple[float, float, float]:
         """Where bronchi and vessels enter the lung; side −1 right, +1 left."""

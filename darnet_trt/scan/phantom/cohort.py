@@ -40,7 +40,7 @@ COHORT_CSV = "cohort.csv"
 COHORT_JSON = "cohort.json"  # the plan: says that the cohort is synthetic, and how to repeat it
 SECOND_VISIT = 0.25  # share of patients with two scans, about CC-CCII's
 MATRIX_RANGE = (32, 1024)
-SLICES_RANGE = (16, 600)
+SLICES_RANGE = (30, 600)  # fewer would lie more than 10 mm apart
 MIN_SCANS_A_PROCESS = 8  # starting a process costs as much as a few small scans
 
 

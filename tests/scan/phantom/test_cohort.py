@@ -1,0 +1,222 @@
+"""A cohort on disk: whole or absent, the same by seed, readable, and silent about labels."""
+
+import csv
+import hashlib
+import json
+from itertools import pairwise
+
+import numpy as np
+import pydicom
+import pytest
+
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
+from darnet_trt.scan.phantom import LABELS, CohortPlan, cohort, write_cohort
+from darnet_trt.scan.phantom.cohort import members
+
+TINY = {"matrix": 48, "slices": (30, 34)}
+SPEC = Preprocessing(size=(16, 32, 32))
+
+
+def rows(folder):
+    with (folder / "cohort.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def digest(folder):
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def dicom_cohort(tmp_path_factory):
+    out = tmp_path_factory.mktemp("dicom") / "cohort"
+    write_cohort(CohortPlan(scans=8, seed=3, **TINY), out, processes=1)
+    return out
+
+
+def the_input(scan):
+    studies = find_studies(scan)
+    assert len(studies) == 1
+    loaded = load_input(choose(studies[0]).series, SPEC)
+    return loaded.array
+
+
+def test_table_names_every_scan(dicom_cohort):
+    table = rows(dicom_cohort)
+    assert len(table) == 8
+    assert {row["label"] for row in table} == set(LABELS)
+    assert all((dicom_cohort / row["scan"]).is_dir() for row in table)
+    assert not list(dicom_cohort.parent.glob(".*")), "nothing temporary is left"
+
+
+def test_smaller_cohort_is_the_beginning_of_a_larger_one():
+    few = list(members(CohortPlan(scans=20, seed=1)))
+    many = list(members(CohortPlan(scans=200, seed=1)))
+    assert many[:20] == few
+    patients = {m.patient for m in many}
+    assert len(patients) < 200, "some have two scans"
+    for patient in patients:
+        assert len({m.label for m in many if m.patient == patient}) == 1
+    for label in LABELS:
+        assert sum(m.label == label for m in many) > 50
+
+
+def test_same_seed_gives_the_same_bytes(dicom_cohort, tmp_path):
+    write_cohort(CohortPlan(scans=8, seed=3, **TINY), tmp_path / "again", processes=2)
+    assert digest(dicom_cohort) == digest(tmp_path / "again")
+
+
+def test_other_seed_gives_other_uids(dicom_cohort, tmp_path):
+    write_cohort(CohortPlan(scans=1, seed=4, **TINY), tmp_path / "other", processes=1)
+
+    def uids(folder):
+        files = folder.rglob("*.dcm")
+        return {pydicom.dcmread(p, specific_tags=["SOPInstanceUID"]).SOPInstanceUID for p in files}
+
+    assert not uids(dicom_cohort) & uids(tmp_path / "other")
+
+
+def test_formats_give_the_same_input(dicom_cohort, tmp_path):
+    for kind in ("nifti", "slices"):
+        write_cohort(CohortPlan(scans=8, seed=3, format=kind, **TINY), tmp_path / kind, processes=1)
+    for of_dicom, of_nifti, of_slices in zip(
+        rows(dicom_cohort), rows(tmp_path / "nifti"), rows(tmp_path / "slices"), strict=True
+    ):
+        expected = the_input(dicom_cohort / of_dicom["scan"])
+        assert expected.shape == (1, 16, 32, 32)
+        nifti = the_input(tmp_path / "nifti" / of_nifti["scan"])
+        np.testing.assert_allclose(nifti, expected, atol=1e-5)
+        slices = the_input(tmp_path / "slices" / of_slices["scan"])
+        # 8 bits over the window: half a grey level.
+        np.testing.assert_allclose(slices, expected, atol=0.5 / 255 + 1e-4)
+
+
+def test_input_is_the_phantom(dicom_cohort):
+    from darnet_trt.scan.phantom import synthesize
+    from darnet_trt.scan.preprocessing import preprocess
+
+    for member in members(CohortPlan(scans=8, seed=3, **TINY)):
+        volume = synthesize(member.label, (3, member.number), visit=member.visit, **TINY)
+        np.testing.assert_allclose(
+            the_input(dicom_cohort / member.scan), preprocess(SPEC, volume), atol=1e-5
+        )
+
+
+def test_orientations_and_positions_vary():
+    from darnet_trt.scan.phantom import synthesize_scan
+
+    taken = [
+        synthesize_scan("normal", seed, matrix=32, slices=(30, 30)).acquisition
+        for seed in range(40)
+    ]
+    assert len({a.flips for a in taken}) > 4
+    assert {a.position for a in taken} >= {"HFS", "FFS"}
+
+
+def test_only_the_table_tells_the_labels(dicom_cohort):
+    words = [w.encode() for w in (*LABELS, "covid", "COVID", "neumonia", "ground glass", "onsolid")]
+    for path in dicom_cohort.rglob("*"):
+        assert not any(w.decode().lower() in str(path.relative_to(dicom_cohort)) for w in words)
+        if path.is_file() and path.name != "cohort.csv":
+            content = path.read_bytes()
+            assert not any(w in content for w in words), path
+
+
+def test_headers_are_those_of_a_ct_and_say_synthetic(dicom_cohort):
+    path = sorted(dicom_cohort.rglob("*.dcm"))[0]
+    ds = pydicom.dcmread(path)
+    assert ds.SOPClassUID == pydicom.uid.CTImageStorage
+    assert ds.BodyPartExamined == "CHEST"
+    assert ds.RescaleIntercept == -1024
+    assert "Synthetic" in ds.ImageComments
+    assert json.loads((dicom_cohort / "cohort.json").read_text())["synthetic"] is True
+    series = [pydicom.dcmread(p) for p in sorted(path.parent.glob("*.dcm"))]
+    places = np.array([s.ImagePositionPatient for s in series], float)
+    steps = np.array([np.linalg.norm(b - a) for a, b in pairwise(places)])
+    np.testing.assert_allclose(steps, float(ds.SliceThickness), rtol=1e-4)
+
+
+def test_interrupted_cohort_goes_on(tmp_path, monkeypatch):
+    plan = CohortPlan(scans=4, seed=3, **TINY)
+    real, written = cohort._write_scan, []
+
+    def stopped(plan, folder, member):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(member)
+        real(plan, folder, member)
+
+    out = tmp_path / "cohort"
+    monkeypatch.setattr(cohort, "_write_scan", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(plan, out, processes=1)
+    assert not out.exists()
+
+    def counted(plan, folder, member):
+        written.append(member)
+        real(plan, folder, member)
+
+    monkeypatch.setattr(cohort, "_write_scan", counted)
+    write_cohort(plan, out, processes=1)
+    assert len(written) == 4, "the first two were not written again"
+    monkeypatch.setattr(cohort, "_write_scan", real)
+    write_cohort(plan, tmp_path / "at-once", processes=1)
+    assert digest(out) == digest(tmp_path / "at-once")
+
+
+def test_other_plan_does_not_reuse_what_an_interrupted_one_left(tmp_path, monkeypatch):
+    real = cohort._write_scan
+    calls = iter(range(10))
+
+    def stopped(plan, folder, member):
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        real(plan, folder, member)
+
+    monkeypatch.setattr(cohort, "_write_scan", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(CohortPlan(scans=2, seed=1, **TINY), tmp_path / "c", processes=1)
+    monkeypatch.setattr(cohort, "_write_scan", real)
+    write_cohort(CohortPlan(scans=2, seed=2, **TINY), tmp_path / "c", processes=1)
+    write_cohort(CohortPlan(scans=2, seed=2, **TINY), tmp_path / "d", processes=1)
+    assert digest(tmp_path / "c") == digest(tmp_path / "d")
+
+
+def test_never_overwrites(tmp_path):
+    plan = CohortPlan(scans=1, **TINY)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    with pytest.raises(UsageError, match="not empty"):
+        write_cohort(plan, tmp_path / "full")
+    with pytest.raises(UsageError, match="not empty"):
+        write_cohort(plan, tmp_path / "full" / "mine.txt")
+    assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
+    (tmp_path / "empty").mkdir()
+    assert write_cohort(plan, tmp_path / "empty", processes=1).is_file()
+
+
+def test_no_permission_or_space_is_one_line(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cohort, "write_dicom", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_cohort(CohortPlan(scans=1, **TINY), tmp_path / "c", processes=1)
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scans": 0},
+        {"seed": -1},
+        {"matrix": 5},
+        {"slices": (50, 40)},
+        {"slices": (20, 40)},
+        {"format": "jpeg"},
+    ],
+)
+def test_impossible_plans_are_refused(change):
+    with pytest.raises(UsageError):
+        CohortPlan(**change)

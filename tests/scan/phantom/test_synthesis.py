@@ -1,0 +1,123 @@
+"""One phantom: the same by seed, and like a chest."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darnet_trt.errors import UsageError
+from darnet_trt.scan.phantom import LABELS, synthesize, synthesize_scan
+from darnet_trt.scan.phantom.acquisition import draw_acquisition
+from darnet_trt.scan.phantom.anatomy import draw_anatomy
+from darnet_trt.scan.phantom.disease import draw_findings
+from darnet_trt.scan.phantom.render import SLAB_VOXELS, render
+from darnet_trt.scan.phantom.vessels import points_in_lung
+
+SMALL = {"matrix": 48, "slices": (30, 34)}
+
+
+def test_labels_are_the_networks_classes():
+    from darnet_trt.training.model import CLASSES
+
+    assert LABELS == CLASSES
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_same_seed_gives_the_same_voxels(label):
+    first, second = (synthesize(label, 5, **SMALL) for _ in range(2))
+    assert first.hu.tobytes() == second.hu.tobytes()
+    assert first.spacing_mm == second.spacing_mm
+
+
+def test_other_seed_and_other_visit_give_other_voxels():
+    one = synthesize_scan("normal", 5, **SMALL)
+    other = synthesize_scan("normal", 6, **SMALL)
+    again = synthesize_scan("normal", 5, visit=1, **SMALL)
+    assert other.anatomy != one.anatomy
+    assert again.anatomy == one.anatomy
+    assert again.acquisition != one.acquisition
+
+
+def test_anatomy_acquisition_and_noise_do_not_depend_on_the_label():
+    scans = [synthesize_scan(label, 9, **SMALL) for label in LABELS]
+    assert all(s.anatomy == scans[0].anatomy for s in scans)
+    assert all(s.acquisition == scans[0].acquisition for s in scans)
+    outside = scans[0].volume.hu < -1000
+    assert np.array_equal(scans[0].volume.hu[:, 0], scans[1].volume.hu[:, 0])
+    assert outside.any()
+
+
+def test_slabs_do_not_show(monkeypatch):
+    rng = np.random.default_rng
+    anatomy = draw_anatomy(rng(1))
+    acquisition = draw_acquisition(anatomy, rng(2), matrix=40, slices=(30, 30))
+    findings = draw_findings("covid-19", anatomy, rng(3))
+    whole = render(anatomy, findings, acquisition, rng(4), rng(5))
+    assert whole.size < SLAB_VOXELS
+    monkeypatch.setattr("darnet_trt.scan.phantom.render.SLAB_VOXELS", 3 * 40 * 40)
+    assert np.array_equal(whole, render(anatomy, findings, acquisition, rng(4), rng(5)))
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32), label=st.sampled_from(LABELS))
+def test_looks_like_a_chest(seed, label):
+    scan = synthesize_scan(label, seed, matrix=48, slices=(30, 34))
+    hu, spacing = scan.volume.hu, scan.volume.spacing_mm
+    assert hu.dtype == np.int16
+    assert hu.min() >= -1024
+    assert hu.max() <= 3071
+    assert 220 <= scan.volume.extent_mm[0] <= 380
+    anatomy, litres = scan.anatomy, float(np.prod(spacing)) / 1e6
+    z = scan.acquisition.bottom_mm + np.arange(hu.shape[0]) * spacing[0]
+    y, x = ((np.arange(48) - 23.5) * spacing[1] for _ in range(2))
+    inside = anatomy.lung_distance(
+        x[None, None, :].astype(np.float32),
+        y[None, :, None].astype(np.float32),
+        z[:, None, None].astype(np.float32),
+    )
+    assert 1.5 < np.count_nonzero(inside > 0) * litres < 7
+    # Soft tissue and bone are there as well.
+    assert np.mean((hu > -150) & (hu < 150)) > 0.1
+    assert np.count_nonzero(hu > 250) > 100
+
+
+def _burden(label, seed):
+    """Diseased share of each lung: where a patch covers points spread over it."""
+    rng = np.random.default_rng(seed)
+    anatomy = draw_anatomy(rng)
+    findings = draw_findings(label, anatomy, rng)
+    shares = []
+    for side in (-1, 1):
+        points = points_in_lung(anatomy, rng, side, 500)
+        covered = np.zeros(500, bool)
+        for patch in findings.patches:
+            if max(patch.radii) < 12:
+                continue  # harmless nodules and satellites
+            offset = (points - np.array(patch.centre)) / np.array(patch.radii)
+            covered |= (offset**2).sum(1) < 1
+        shares.append(covered.mean())
+    return shares
+
+
+def test_classes_are_what_they_say():
+    covid = np.array([_burden("covid-19", seed) for seed in range(12)])
+    pneumonia = np.array([_burden("common-pneumonia", seed) for seed in range(12)])
+    normal = np.array([_burden("normal", seed) for seed in range(12)])
+    assert (covid > 0.02).all(), "COVID-19 is bilateral"
+    assert (pneumonia.max(1) > 0.05).all()
+    assert np.mean(pneumonia.min(1) < 0.02) > 0.7, "pneumonia is mostly of one lung"
+    assert normal.max() < 0.05
+
+
+def test_more_slices_and_pixels_show_the_same_person():
+    coarse = synthesize("normal", 3, matrix=40, slices=(30, 30))
+    fine = synthesize("normal", 3, matrix=80, slices=(60, 60))
+    assert coarse.extent_mm == pytest.approx(fine.extent_mm, rel=1e-3)
+    small = fine.hu.reshape(30, 2, 40, 2, 40, 2).astype(float).mean((1, 3, 5))
+    correlation = np.corrcoef(small.ravel(), coarse.hu.astype(float).ravel())[0, 1]
+    assert correlation > 0.97
+
+
+def test_unknown_label_is_refused():
+    with pytest.raises(UsageError, match="no class is called 'flu'"):
+        synthesize("flu", 0)
