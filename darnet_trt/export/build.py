@@ -286,5 +286,5 @@ def _unchecked_model(folder: Path) -> Artifact:
         executed=False,
         parity=None,
         latency_ms=None,
-        notes=(f"{_NOT_EXECUTED}: onnxruntime was not among the targets",),
+        notes=(f"{_NOT_EXECUTED}: not a target",),
     )

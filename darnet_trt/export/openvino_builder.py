@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from darnet_trt.errors import BuildError, MissingPackageError
+from darnet_trt.errors import BuildError, MissingPackageError, OutputError
 
 __all__ = ["build_openvino", "cpu_precisions"]
 
@@ -37,6 +37,7 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
         MissingPackageError: OpenVINO is not installed.
         BuildError: OpenVINO does not take the graph.
         OSError: The folder cannot be written.
+        OutputError: OpenVINO could not write its files.
     """
     try:
         import openvino
@@ -56,9 +57,22 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
         for index, operator in enumerate(model.get_ordered_ops()):
             if _COUNTED_NAME.fullmatch(operator.get_friendly_name()):
                 operator.set_friendly_name(f"{operator.get_type_name()}_{index}")
-        openvino.save_model(model, xml, compress_to_fp16=False)
+        _save(model, xml)
     except RuntimeError as error:
         raise BuildError(f"OpenVINO cannot convert the model ({error})", where=onnx_file) from error
     finally:
         inlined.unlink(missing_ok=True)
     return xml, xml.with_suffix(".bin")
+
+
+def _save(model: Any, xml: Path) -> None:
+    import openvino
+
+    try:
+        openvino.save_model(model, xml, compress_to_fp16=False)
+    except RuntimeError as error:  # a C++ stream's, which does not know why
+        raise OutputError(
+            f"OpenVINO cannot write its files ({error})",
+            where=xml.parent,
+            do="check free space and permissions",
+        ) from error
