@@ -13,7 +13,7 @@ import numpy as np
 
 from darnet_trt.scan.geometry import stack_slices
 from darnet_trt.scan.header import Header
-from darnet_trt.scan.positions import DUPLICATE_MM, SPACING_TOLERANCE, judge_stack
+from darnet_trt.scan.positions import DUPLICATE_MM, MIN_MATRIX, SPACING_TOLERANCE, judge_stack
 from darnet_trt.scan.series import Series, Verdict
 
 __all__ = ["dicom_series", "folder_of"]
@@ -23,7 +23,22 @@ SAME_COSINES: Final = 0.01
 OVERLAP: Final = 0.8
 """Two reconstructions in one series cover the same range of the body at least by this share;
 less means that one scan changes its slice thickness on the way."""
-
+_NEEDED = (
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+)
+_APART: Final = {  # what tells reconstructions of one range apart, most telling first
+    "SliceThickness": "slice thickness",
+    "AcquisitionNumber": "acquisition number",
+    "ImageType": "image type",
+}
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED_CT = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -90,29 +105,19 @@ def _unfit(header: Header) -> str | None:
     photometric = header.get("PhotometricInterpretation", "")
     if header.get("SamplesPerPixel", 1) != 1 or not photometric.startswith("MONOCHROME"):
         return f"colour images ({photometric or 'no photometric interpretation'}), not grey CT"
-    for keyword, length in (
-        ("Rows", 0),
-        ("Columns", 0),
-        ("ImagePositionPatient", 3),
-        ("ImageOrientationPatient", 6),
-        ("PixelSpacing", 2),
-        ("RescaleSlope", 0),
-        ("RescaleIntercept", 0),
-    ):
-        if not _numbers(header.get(keyword), length):
+    for keyword in _NEEDED:
+        if header.get(keyword) is None:
             return f"no valid {keyword} in the header"
+    allocated, stored = header.get("BitsAllocated"), header.get("BitsStored")
+    if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:
+        return f"{stored} of {allocated} bits a pixel: no pixels of a CT"
+    if min(header.get("Rows"), header.get("Columns")) < MIN_MATRIX:
+        return f"slices of {header.get('Rows')}×{header.get('Columns')} pixels"
     if header.get("RescaleSlope") == 0:
         return "RescaleSlope is 0, so there are no Hounsfield units"
     if min(header.get("PixelSpacing")) <= 0:
         return "PixelSpacing is not positive"
     return None
-
-
-def _numbers(value: Any, length: int) -> bool:
-    parts = value if isinstance(value, tuple) else (value,)
-    return len(parts) == (length or 1) and all(
-        isinstance(part, int | float) and np.isfinite(part) for part in parts
-    )
 
 
 def _parts(value: Any) -> tuple[Any, ...]:
@@ -124,9 +129,7 @@ _MUST_MATCH: Final[dict[str, Callable[[Header], Hashable]]] = {
     "series number": lambda h: h.get("SeriesNumber"),
     "frame of reference": lambda h: h.get("FrameOfReferenceUID"),
     "matrix size": lambda h: (h.get("Rows"), h.get("Columns")),
-    "pixel spacing": lambda h: tuple(
-        round(v, 4) if isinstance(v, float) else v for v in _parts(h.get("PixelSpacing"))
-    ),
+    "pixel spacing": lambda h: tuple(round(v, 4) for v in h.get("PixelSpacing", ())),
     "convolution kernel": lambda h: h.get("ConvolutionKernel"),
     "description": lambda h: h.get("SeriesDescription"),
 }
@@ -191,6 +194,8 @@ def _without_copies(group: _Group) -> _Group:
 def _same_image(a: Header, b: Header) -> bool:
     if a.defect or b.defect or a.pixels is None or b.pixels is None:
         return False
+    if any(a.get(keyword) != b.get(keyword) for keyword in _APART):
+        return False
     if [length for _, length in a.pixels] != [length for _, length in b.pixels]:
         return False
     return _pixel_bytes(a) == _pixel_bytes(b)
@@ -209,11 +214,7 @@ def _split_repeated(group: _Group) -> list[_Group]:
         return [group]
     if _regular(group.headers):
         return [group]
-    for name, keyword in (
-        ("slice thickness", "SliceThickness"),
-        ("acquisition number", "AcquisitionNumber"),
-        ("image type", "ImageType"),
-    ):
+    for keyword, name in _APART.items():
         parts: dict[Hashable, list[Header]] = defaultdict(list)
         for header in group.headers:
             parts[header.get(keyword)].append(header)

@@ -10,6 +10,7 @@ unknown VR, a length that runs past the file, …) goes to `pydicom.dcmread`, th
 from __future__ import annotations
 
 import functools
+import math
 import os
 import struct
 import warnings
@@ -58,10 +59,24 @@ WANTED: Final[dict[int, str]] = {
     0x00282110: "LossyImageCompression",
 }
 
+_LISTS: Final = frozenset({"ImageType", "ConvolutionKernel", "SpecificCharacterSet"})
+_VECTORS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+_NUMBERS: Final = frozenset(
+    {
+        "SliceThickness", "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "SamplesPerPixel",
+        "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+        "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
+        "RescaleSlope",
+    }
+)  # fmt: skip
+
 FIRST_READ: Final = 1 << 16
 """Bytes read at first: holds nearly every classic CT header, and costs one system call."""
 LARGEST_HEADER: Final = 1 << 24
 """Beyond this a header is left to pydicom, which does not need it in one piece."""
+
+DEEPEST_SEQUENCE: Final = 32
+"""Real headers nest three or four sequences; a corrupt one could nest thousands."""
 
 _CHARACTER_SET, _PIXEL_REPRESENTATION = 0x00080005, 0x00280103
 _SIGN_DEPENDENT = (0x00280120, 0x00280121)
@@ -87,8 +102,9 @@ class Header:
     Attributes:
         path: The file.
         transfer_syntax: TransferSyntaxUID (0002,0010).
-        values: Attribute keyword → str, int, float or a tuple of them; absent where the file has
-            no such attribute, or an empty or malformed one.
+        values: Attribute keyword → str, int or float; a tuple of floats for positions, cosines
+            and spacings, and of str for an ImageType or ConvolutionKernel of several values.
+            Absent where the file has no such attribute, or an empty or malformed one.
         pixels: Byte (offset, length) of the pixel data: one for native pixels, one a fragment for
             encapsulated ones. None: let pydicom find them.
         defect: What is broken about the file although its header is readable, or empty.
@@ -247,8 +263,10 @@ def _implicit_element(data: bytes, at: int) -> tuple[int, bytes, int, int]:
     return group << 16 | element, b"", length, at + 8
 
 
-def _skip_sequence(data: bytes, at: int, implicit: bool) -> int:
+def _skip_sequence(data: bytes, at: int, implicit: bool, depth: int = 0) -> int:
     """Offset after a sequence of undefined length whose first item is at an offset."""
+    if depth > DEEPEST_SEQUENCE:
+        raise _UnusualError
     element = _implicit_element if implicit else _explicit_element
     while True:
         tag, _, length, at = _implicit_element(data, at)
@@ -266,7 +284,7 @@ def _skip_sequence(data: bytes, at: int, implicit: bool) -> int:
             if length != _UNDEFINED:
                 at += length
             elif vr == b"SQ" or implicit:
-                at = _skip_sequence(data, at, implicit)
+                at = _skip_sequence(data, at, implicit, depth + 1)
             else:
                 raise _UnusualError
 
@@ -307,7 +325,7 @@ def _native_length(values: Mapping[str, Any]) -> int | None:
     try:
         bits = values["Rows"] * values["Columns"] * values["BitsAllocated"]
         return int(bits * values.get("SamplesPerPixel", 1) * values.get("NumberOfFrames", 1)) // 8
-    except (KeyError, TypeError):
+    except KeyError:
         return None
 
 
@@ -364,9 +382,25 @@ def _plain_element(dataset: Any, tag: int) -> Any:
     with warnings.catch_warnings(), config.disable_value_validation():
         warnings.simplefilter("ignore")  # a value that breaks its VR's rules reads as it stands
         try:
-            return _plain(dataset[tag].value)
-        except (ValueError, TypeError, OverflowError, KeyError, struct.error, NotImplementedError):
+            return _shaped(WANTED[tag], _plain(dataset[tag].value))
+        except Exception:  # pydicom fails in a dozen ways at values that break their VR's rules
             return None
+
+
+def _shaped(keyword: str, value: Any) -> Any:
+    """The value if it is of the kind that its attribute has, else None."""
+    if keyword in _VECTORS:
+        right = isinstance(value, tuple) and len(value) == _VECTORS[keyword]
+        return tuple(map(float, value)) if right and all(map(_is_number, value)) else None
+    if keyword in _NUMBERS:
+        return value if _is_number(value) else None
+    if keyword not in _LISTS and isinstance(value, tuple):
+        return "\\".join(str(part or "") for part in value)
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _plain(value: Any) -> Any:
@@ -396,9 +430,11 @@ def _read_with_pydicom(path: Path) -> Header:
             warnings.simplefilter("ignore")
             with path.open("rb") as stream:
                 preamble = stream.read(132)
-            dataset = pydicom.dcmread(
-                path, stop_before_pixels=True, force=preamble[128:] != b"DICM"
-            )
+                stream.seek(0)
+                dataset = pydicom.dcmread(
+                    stream, stop_before_pixels=True, force=preamble[128:] != b"DICM"
+                )
+                at_end = not stream.read(1)  # else it stopped before the pixels
             values = {
                 keyword: plain
                 for tag, keyword in WANTED.items()
@@ -406,7 +442,11 @@ def _read_with_pydicom(path: Path) -> Header:
             }
     except InvalidDicomError as error:
         raise UnreadableScanError("is not a DICOM file", where=path) from error
-    except (EOFError, ValueError, TypeError, KeyError, struct.error, NotImplementedError) as error:
+    except OSError as error:
+        raise UnreadableScanError(
+            f"cannot be read ({error.strerror or error})", where=path
+        ) from error
+    except Exception as error:  # pydicom fails in a dozen ways at arbitrary bytes
         raise UnreadableScanError(
             "is a broken DICOM file: its header cannot be read",
             where=path,
@@ -419,5 +459,6 @@ def _read_with_pydicom(path: Path) -> Header:
             do="copy it again from its source",
         )
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or _IMPLICIT)
-    defect = "" if "Rows" in values else "no pixel data"
+    deflated = syntax == "1.2.840.10008.1.2.1.99"  # read whole before it is parsed
+    defect = "no pixel data" if at_end and not deflated else ""
     return Header(path, syntax, values, None, defect)

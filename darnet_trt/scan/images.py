@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from darnet_trt.errors import MissingPackageError, RefusedScanError, UnreadableScanError
-from darnet_trt.scan.positions import MAX_OBLIQUE_DEG, MAX_STEP_MM, MIN_SLICES
+from darnet_trt.scan.positions import MAX_OBLIQUE_DEG, MAX_STEP_MM, MIN_MATRIX, MIN_SLICES
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
 
@@ -134,7 +134,7 @@ def _judge_size(
         return "a single slice, not a volume"
     if depth < MIN_SLICES:
         return f"{depth} slices are too few for a chest (at least {MIN_SLICES})"
-    if min(rows, columns) < 2:
+    if min(rows, columns) < MIN_MATRIX:
         return f"slices of {rows}×{columns} pixels"
     if spacing_mm[0] > MAX_STEP_MM:
         return f"slices lie {spacing_mm[0]:.3g} mm apart (at most {MAX_STEP_MM:.3g} mm)"

@@ -11,7 +11,7 @@ from darnet_trt.scan.geometry import Stack
 from darnet_trt.scan.header import Header
 from darnet_trt.scan.series import Verdict
 
-__all__ = ["DUPLICATE_MM", "SPACING_TOLERANCE", "judge_stack"]
+__all__ = ["DUPLICATE_MM", "MIN_MATRIX", "SPACING_TOLERANCE", "judge_stack"]
 
 DUPLICATE_MM: Final = 0.02
 """Slices closer than this lie at one position; the thinnest CT slices are 0.2 mm apart."""
@@ -22,6 +22,8 @@ SPACING_REMARK: Final = 0.02
 """Beyond this uneven steps are worth a warning."""
 MIN_SLICES: Final = 10
 """Fewer cannot show both lungs from apex to base: 10 slices of 10 mm reach 100 mm of some 250."""
+MIN_MATRIX: Final = 16
+"""Rows or columns below this show no anatomy."""
 MAX_STEP_MM: Final = 10.5
 """The coarsest routine chest CT has 10 mm between slices; beyond, most lung lies between them."""
 SPARSE: Final = 0.5

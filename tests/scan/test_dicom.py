@@ -1,0 +1,225 @@
+"""Series told apart, sorted and judged; every defect ends in a verdict that names it."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from pydicom.uid import generate_uid
+from series_factory import chest, save, slice_dataset, write_series
+
+from darnet_trt.scan import find_studies
+
+
+def only(path):
+    (study,) = find_studies(path)
+    (series,) = study.series
+    return series
+
+
+def series_of(path):
+    return [s for study in find_studies(path) for s in study.series]
+
+
+def test_a_plain_series(tmp_path):
+    files = write_series(tmp_path)
+    series = only(tmp_path)
+    assert series.verdict.usable
+    assert series.verdict.reason == "24 axial slices, 240 mm"
+    assert series.verdict.warnings == ()
+    assert series.files == tuple(files)
+    assert series.spacing_mm == (10, 6, 6)
+    assert series.matrix == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"Modality": "CR"}, "a radiograph (modality CR), not a CT"),
+        ({"Modality": "DX"}, "a radiograph"),
+        ({"Modality": "MR"}, "modality MR, not CT"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "secondary capture"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "enhanced multi-frame CT"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localizer"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "MPR"]}, "derived images"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "MIP"]}, "derived images"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour images"),
+        ({"ImagePositionPatient": None}, "no valid ImagePositionPatient"),
+        ({"PixelSpacing": None}, "no valid PixelSpacing"),
+        ({"RescaleIntercept": None}, "no valid RescaleIntercept"),
+        ({"RescaleSlope": "0"}, "RescaleSlope is 0"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not axial"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "not perpendicular"),
+    ],
+)
+def test_what_is_no_axial_ct_is_refused_and_says_why(tmp_path, attributes, reason):
+    write_series(tmp_path, **attributes)
+    verdict = only(tmp_path).verdict
+    assert not verdict.usable
+    assert reason in verdict.reason
+
+
+def test_a_missing_slice(tmp_path):
+    files = write_series(tmp_path)
+    files[7].unlink()
+    verdict = only(tmp_path).verdict
+    assert not verdict.usable
+    assert verdict.reason == (
+        "1 slice is missing: 20 mm between z = 60.0 and 80.0 mm where the others lie 10 mm apart"
+    )
+
+
+def test_a_truncated_slice_inside_and_at_the_end(tmp_path):
+    files = write_series(tmp_path)
+    files[-1].write_bytes(files[-1].read_bytes()[:-10])
+    verdict = only(tmp_path).verdict
+    assert verdict.usable
+    assert verdict.reason.startswith("23 axial slices")
+    assert "IM0023.dcm (truncated: 8182 of 8192 bytes" in verdict.warnings[0]
+    files[7].write_bytes(files[7].read_bytes()[:-10])
+    verdict = only(tmp_path).verdict
+    assert not verdict.usable
+    assert "1 slice is missing" in verdict.reason
+    assert "IM0007.dcm" in verdict.reason
+
+
+def test_all_truncated(tmp_path):
+    for file in write_series(tmp_path, chest(12)):
+        file.write_bytes(file.read_bytes()[:-10])
+    verdict = only(tmp_path).verdict
+    assert not verdict.usable
+    assert "no whole slice" in verdict.reason
+
+
+def test_a_file_broken_in_its_header_is_named_beside_its_neighbours(tmp_path):
+    files = write_series(tmp_path)
+    files[-1].write_bytes(files[-1].read_bytes()[:140])
+    (tmp_path / "IM9999.dcm").write_text("this is text")
+    verdict = only(tmp_path).verdict
+    assert verdict.usable
+    assert "IM0023.dcm" in verdict.warnings[0]
+    assert "1 more" in verdict.warnings[0]
+
+
+def test_uneven_spacing(tmp_path):
+    for index, z in enumerate([*np.arange(0, 120, 10), *np.arange(124, 200, 7)]):
+        save(slice_dataset(chest(1)[0], (0, 0, z)), tmp_path / f"{index}.dcm")
+    assert "unevenly spaced (7 to 14 mm)" in only(tmp_path).verdict.reason
+
+
+@pytest.mark.parametrize(("count", "reason"), [(1, "a single slice"), (5, "5 slices are too few")])
+def test_too_few(tmp_path, count, reason):
+    write_series(tmp_path, chest(24)[:count])
+    assert reason in only(tmp_path).verdict.reason
+
+
+def test_too_far_apart(tmp_path):
+    write_series(tmp_path, step_mm=15)
+    assert "15 mm apart" in only(tmp_path).verdict.reason
+
+
+def test_a_tilted_gantry(tmp_path):
+    angle = np.radians(12)
+    cosines = [1, 0, 0, 0, float(np.cos(angle)), float(-np.sin(angle))]
+    write_series(tmp_path, ImageOrientationPatient=cosines)
+    assert only(tmp_path).verdict.reason.startswith("gantry tilted by 12.0°")
+
+
+def test_duplicate_files_are_left_out(tmp_path):
+    files = write_series(tmp_path)
+    shutil.copy(files[3], tmp_path / "copy.dcm")
+    series = only(tmp_path)
+    assert series.verdict.usable
+    assert series.verdict.warnings == ("1 duplicate file was left out",)
+    assert series.slices == 24
+
+
+def test_two_images_at_one_position(tmp_path):
+    write_series(tmp_path)
+    save(slice_dataset(chest(1, seed=9)[0], (-190, -190, 30)), tmp_path / "other.dcm")
+    assert "1 positions hold more than one image" in only(tmp_path).verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("other", "by"),
+    [
+        ({"ConvolutionKernel": "B70f"}, "convolution kernel"),
+        ({"SeriesNumber": 9}, "series number"),
+        ({"PixelSpacing": [5, 5]}, "pixel spacing"),
+        ({"AcquisitionNumber": 9}, "acquisition number"),
+        ({"SliceThickness": "5"}, "slice thickness"),
+    ],
+)
+def test_two_series_with_one_uid_are_told_apart(tmp_path, other, by):
+    write_series(tmp_path / "a")
+    write_series(tmp_path / "b", chest(seed=1), **other)
+    series = series_of(tmp_path)
+    assert len(series) == 2
+    for one in series:
+        assert one.verdict.usable
+        assert one.slices == 24
+        assert one.verdict.warnings == (
+            f"2 series share one SeriesInstanceUID, told apart by {by}",
+        )
+
+
+def test_interleaved_reconstructions_of_one_range(tmp_path):
+    write_series(tmp_path / "thick", SliceThickness="10")
+    write_series(tmp_path / "thin", chest(80), step_mm=3.0, SliceThickness="3")
+    assert [s.slices for s in series_of(tmp_path)] == [24, 80]
+    assert all(s.verdict.usable for s in series_of(tmp_path))
+
+
+def test_a_localizer_with_the_series_uid_does_no_harm(tmp_path):
+    write_series(tmp_path / "a")
+    write_series(
+        tmp_path / "b", chest(1), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
+    )  # fmt: skip
+    good, bad = sorted(series_of(tmp_path), key=lambda s: not s.verdict.usable)
+    assert good.verdict.usable
+    assert good.verdict.warnings == ()
+    assert "localizer" in bad.verdict.reason
+
+
+def test_emptied_uids_group_by_folder(tmp_path):
+    for name in "ab":
+        write_series(tmp_path / name, StudyInstanceUID="", SeriesInstanceUID="")
+    studies = find_studies(tmp_path)
+    assert [study.path.name for study in studies] == ["a", "b"]
+    assert all(len(study.series) == 1 for study in studies)
+
+
+def test_series_of_one_study(tmp_path):
+    for number in (2, 1):
+        write_series(tmp_path / str(number), SeriesInstanceUID=generate_uid(), SeriesNumber=number)
+    (study,) = find_studies(tmp_path)
+    assert study.path == tmp_path
+    assert study.patient_id == "P1"
+    assert [s.number for s in study.series] == [1, 2]
+
+
+def test_sideways_shift(tmp_path):
+    for index, stored in enumerate(chest(24)):
+        position = (-190 + (40 if index in (8, 9) else 0), -190, index * 10)
+        save(slice_dataset(stored, position), tmp_path / f"{index}.dcm")
+    assert "shifted sideways" in only(tmp_path).verdict.reason
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(tmp_path):
+    files = write_series(tmp_path)
+    files[-1].chmod(0)
+    assert "cannot be opened (Permission denied)" in only(tmp_path).verdict.warnings[0]
+
+
+@pytest.mark.data
+def test_the_real_series(data_dir):
+    verdicts = {s.path.name: s.verdict for s in series_of(data_dir)}
+    assert {name for name, verdict in verdicts.items() if verdict.usable} == {
+        "abdomen-j2k", "chest-4mm-64px", "sharp", "soft",
+    }  # fmt: skip
+    assert verdicts["head-tilted"].reason == (
+        "gantry tilted by 18.5°; slices are unevenly spaced (1.08 to 7 mm); "
+        "2 slice thicknesses in one series (4, 7 mm)"
+    )

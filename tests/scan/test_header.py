@@ -1,0 +1,163 @@
+"""The header walker gives what pydicom gives, on every file."""
+
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from series_factory import chest, save, slice_dataset
+
+from darnet_trt.errors import UnreadableScanError
+from darnet_trt.scan import header
+from darnet_trt.scan.header import WANTED, read_header
+
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+
+
+def of_record(path):
+    return header._read_with_pydicom(path)
+
+
+def agree(path):
+    walked, record = read_header(path), of_record(path)
+    assert dict(walked.values) == dict(record.values)
+    assert walked.transfer_syntax == record.transfer_syntax
+    return walked
+
+
+def test_keywords_are_the_dictionary_s():
+    assert {tag: keyword_for_tag(tag) for tag in WANTED} == WANTED
+
+
+@pytest.mark.data
+def test_every_real_file_as_pydicom_reads_it(data_dir):
+    files = [f for f in data_dir.rglob("*") if f.is_file() and f.suffix != ".md"]
+    assert len(files) > 180
+    for path in files:
+        walked = agree(path)
+        assert not walked.defect
+        assert walked.pixels is not None, "plain files need no second reading"
+        ds = pydicom.dcmread(path)
+        stored = b"".join(path.read_bytes()[o : o + n] for o, n in walked.pixels)
+        if ds.file_meta.TransferSyntaxUID.is_compressed:
+            assert stored == next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1))
+        else:
+            assert stored == ds.PixelData
+
+
+text = st.text("ABCdef 0123_äß", max_size=12)
+numbers = st.floats(-1e4, 1e4, allow_nan=False).map(lambda v: f"{v:.6g}")
+
+
+@st.composite
+def items(draw, depth=2):
+    ds = Dataset()
+    ds.CodeMeaning = draw(text)
+    if depth and draw(st.booleans()):
+        ds.ProcedureCodeSequence = draw(sequences(depth - 1))
+    if draw(st.booleans()):
+        # Inside a sequence, what is wanted at the top level must not be taken for it.
+        ds.SeriesDescription, ds.Rows = "NESTED", 7
+    ds.is_undefined_length_sequence_item = draw(st.booleans())
+    return ds
+
+
+@st.composite
+def sequences(draw, depth=2):
+    return Sequence(draw(st.lists(items(depth), max_size=3)))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_generated_files_as_pydicom_reads_them(tmp_path_factory, data):
+    draw = data.draw
+    ds = slice_dataset(
+        chest(1, 16)[0],
+        (0, 0, 0),
+        TransferSyntaxUID=draw(st.sampled_from([EXPLICIT, IMPLICIT])),
+        SpecificCharacterSet=draw(st.sampled_from(["ISO_IR 100", "ISO_IR 192"])),
+    )
+    ds.SeriesDescription = draw(text)
+    ds.ConvolutionKernel = draw(st.one_of(st.just("B40f"), st.lists(st.just("B"), max_size=3)))
+    ds.SliceThickness = draw(numbers)
+    ds.PixelPaddingValue = draw(st.integers(-2000, 2000))
+    if draw(st.booleans()):
+        ds.AcquisitionNumber = None
+    for keyword in ("ReferencedImageSequence", "RequestAttributesSequence"):
+        if draw(st.booleans()):
+            setattr(ds, keyword, draw(sequences()))
+            ds[keyword].is_undefined_length = draw(st.booleans())
+    block = ds.private_block(0x0029, "DARNET TEST", create=True)
+    block.add_new(0x10, "OB", bytes(draw(st.sampled_from([0, 2, 70_000, 300_000]))))
+    if draw(st.booleans()):
+        block.add_new(0x11, "SQ", draw(sequences()))
+        block[0x11].is_undefined_length = draw(st.booleans())
+    path = save(ds, tmp_path_factory.mktemp("walk") / "file.dcm")
+    walked = agree(path)
+    assert walked.get("Rows") == 16
+    assert walked.pixels is not None
+    ((offset, length),) = walked.pixels
+    assert path.read_bytes()[offset : offset + length] == ds.PixelData
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_unusual_encodings_go_to_pydicom(tmp_path, syntax):
+    ds = slice_dataset(chest(1, 16)[0], (0, 0, 0), TransferSyntaxUID=syntax)
+    if syntax == ExplicitVRBigEndian:
+        ds["PixelData"].VR = "OW"
+    walked = agree(save(ds, tmp_path / "file.dcm"))
+    assert walked.pixels is None
+    assert walked.get("Rows") == 16
+
+
+def test_without_preamble(tmp_path):
+    whole = save(
+        slice_dataset(chest(1, 16)[0], (0, 0, 0), TransferSyntaxUID=IMPLICIT), tmp_path / "a.dcm"
+    ).read_bytes()
+    (tmp_path / "b.dcm").write_bytes(whole[whole.index(b"\x08\x00\x08\x00") :])
+    assert read_header(tmp_path / "b.dcm").get("Modality") == "CT"
+
+
+def test_malformed_values_are_absent_and_no_failure(tmp_path):
+    ds = slice_dataset(chest(1, 16)[0], (0, 0, 0), SliceThickness="12.5", KVP="120")
+    path = save(ds, tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"12.5", b"a!.b"))
+    assert read_header(path).get("SliceThickness") is None
+    agree(path)
+
+
+def test_truncation_is_found_wherever_it_is(tmp_path):
+    path = save(slice_dataset(chest(1, 64)[0], (0, 0, 0)), tmp_path / "a.dcm")
+    whole = path.read_bytes()
+    for keep in (len(whole) - 1, len(whole) - 5000):
+        path.write_bytes(whole[:keep])
+        assert read_header(path).defect.startswith("truncated")
+    for keep in range(0, len(whole) - 64 * 64 * 2, 37):
+        path.write_bytes(whole[:keep])
+        try:
+            assert read_header(path).defect or read_header(path).get("Rows") is None
+        except UnreadableScanError as error:
+            assert "a.dcm" in str(error)
+
+
+def test_arbitrary_bytes_never_crash_it(tmp_path):
+    path = save(slice_dataset(chest(1, 16)[0], (0, 0, 0)), tmp_path / "a.dcm")
+    whole = bytearray(path.read_bytes())
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.lists(st.tuples(st.integers(132, 900), st.integers(0, 255)), min_size=1, max_size=6))
+    def survives(changes):
+        broken = bytearray(whole)
+        for at, value in changes:
+            broken[at] = value
+        path.write_bytes(broken)
+        try:
+            walked = read_header(path)
+        except UnreadableScanError:
+            return
+        assert isinstance(walked.get("Modality", ""), str | tuple)
+
+    survives()

@@ -1,0 +1,129 @@
+"""Volume files keep their geometry and come out S, P, L."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from series_factory import chest
+
+from darnet_trt.errors import RefusedScanError, UnreadableScanError
+from darnet_trt.scan import Preprocessing, find_studies, load_input, preprocess, read_volume
+
+FORMATS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd"]
+SPEC = Preprocessing(size=(16, 32, 32))
+
+
+def image(array=None, spacing=(6.0, 6.5, 10.0), origin=(-5.0, 7.0, 11.0)):
+    written = sitk.GetImageFromArray(chest() if array is None else array)
+    written.SetSpacing(spacing)
+    written.SetOrigin(origin)
+    return written
+
+
+def only(path):
+    (study,) = find_studies(path)
+    (series,) = study.series
+    return series
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_format(tmp_path, name):
+    sitk.WriteImage(image(), tmp_path / name)
+    series = only(tmp_path)
+    assert series.verdict.usable
+    assert series.verdict.reason == "24 axial slices, 240 mm"
+    assert series.slices == 24
+    assert series.spacing_mm == pytest.approx((10, 6.5, 6))
+    volume = read_volume(series)
+    np.testing.assert_array_equal(volume.hu, chest())
+    assert volume.spacing_mm == pytest.approx((10, 6.5, 6))
+    assert volume.origin_mm == pytest.approx((-5, 7, 11))
+    np.testing.assert_allclose(volume.direction, [[0, 0, 1], [0, 1, 0], [1, 0, 0]], atol=1e-6)
+    loaded = load_input(series, SPEC)
+    np.testing.assert_allclose(loaded.array, preprocess(SPEC, volume), atol=1e-6)
+
+
+CODES = [x + y + z for x in "LR" for y in "AP" for z in "SI"]
+CODES += ["".join(code[i] for i in order) for code in CODES for order in [(2, 1, 0), (1, 2, 0)]]
+
+
+@settings(max_examples=len(CODES), deadline=None)
+@given(code=st.sampled_from(CODES))
+def test_any_orientation_reads_the_same(tmp_path_factory, code):
+    path = tmp_path_factory.mktemp("oriented") / "a.nrrd"
+    sitk.WriteImage(sitk.DICOMOrient(image(), code), path)
+    series = only(path)
+    assert series.slices == 24
+    assert series.spacing_mm == pytest.approx((10, 6.5, 6))
+    volume = read_volume(series)
+    np.testing.assert_array_equal(volume.hu, chest())
+    assert volume.origin_mm == pytest.approx((-5, 7, 11))
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((40, 50), np.int16), "2-dimensional"),
+        (np.zeros((3, 12, 20, 20), np.int16), "4-dimensional"),
+        (np.zeros((4, 20, 20), np.int16), "too few"),
+        (np.zeros((1, 20, 20), np.int16), "a single slice"),
+    ],
+)
+def test_what_is_no_volume(tmp_path, array, reason):
+    sitk.WriteImage(sitk.GetImageFromArray(array), tmp_path / "a.nrrd")
+    verdict = only(tmp_path).verdict
+    assert not verdict.usable
+    assert reason in verdict.reason
+
+
+def test_colours(tmp_path):
+    rgb = sitk.GetImageFromArray(np.zeros((20, 30, 30, 3), np.uint8), isVector=True)
+    sitk.WriteImage(rgb, tmp_path / "a.mha")
+    assert "3 values a voxel" in only(tmp_path).verdict.reason
+
+
+def test_oblique_axes(tmp_path):
+    turned = image()
+    turned.SetDirection(tuple(np.array(sitk.Euler3DTransform((0, 0, 0), 0.6, 0, 0).GetMatrix())))
+    sitk.WriteImage(turned, tmp_path / "a.nrrd")
+    assert "oblique" in only(tmp_path).verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.where(chest() > 600, np.nan, chest()).astype(np.float32), "not numbers"),
+        ((chest() / 4 + 250).clip(0, 255).astype(np.uint8), "not Hounsfield units"),
+        ((chest() * 100).astype(np.int32), "cannot be Hounsfield units"),
+        (np.full((24, 64, 64), 7, np.int16), "constant"),
+        (np.where(chest() < -500, -1000, chest()).astype(np.int16), "not a chest"),
+    ],
+)
+def test_values_that_cannot_be_classified(tmp_path, array, reason):
+    sitk.WriteImage(image(array), tmp_path / "a.nii.gz")
+    series = only(tmp_path)
+    assert series.verdict.usable
+    with pytest.raises(RefusedScanError, match=reason):
+        load_input(series, SPEC)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nrrd", "a.mha"])
+def test_truncated_files(tmp_path, name):
+    path = tmp_path / name
+    sitk.WriteImage(image(), path)
+    path.write_bytes(path.read_bytes()[:-20_000])
+    try:
+        series = only(path)
+        with pytest.raises(UnreadableScanError, match="cannot be read"):
+            load_input(series, SPEC)
+    except UnreadableScanError as error:
+        assert name in str(error)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_text_under_an_image_s_name(tmp_path, name):
+    (tmp_path / name).write_text("no image at all\n" * 50)
+    with pytest.raises(UnreadableScanError, match=name) as caught:
+        find_studies(tmp_path / name)
+    assert "\n" not in str(caught.value)

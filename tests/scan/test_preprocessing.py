@@ -1,0 +1,110 @@
+"""The linear map, against its definition in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darnet_trt.scan import Preprocessing, Volume, preprocess
+from darnet_trt.scan.preprocessing import (
+    area_matrix,
+    depth_matrix,
+    needed_slices,
+    preprocess_slices,
+)
+
+sizes = st.tuples(*[st.integers(1, 40)] * 3)
+shapes = st.tuples(st.integers(1, 60), st.integers(2, 90), st.integers(2, 90))
+
+
+def reference(spec, hu):
+    """Areas by counting on a fine grid, depth by numpy's own interpolation; float64."""
+    low = spec.window_center_hu - spec.window_width_hu / 2
+    x = np.clip((hu.astype(np.float64) - low) / spec.window_width_hu, 0, 1)
+    for axis, n_out in ((1, spec.size[1]), (2, spec.size[2])):
+        n_in = x.shape[axis]
+        if n_out <= n_in:
+            fine = np.repeat(x, n_out, axis)
+            shape = [*fine.shape]
+            shape[axis : axis + 1] = [n_out, n_in]
+            x = fine.reshape(shape).mean(axis + 1)
+        else:
+            at = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
+            x = np.apply_along_axis(lambda v, at=at, n=n_in: np.interp(at, range(n), v), axis, x)
+    step = len(hu) / spec.size[0]
+    at = np.clip((np.arange(spec.size[0]) + 0.5) * step - 0.5, 0, len(hu) - 1)
+    near = np.rint(at)
+    at = np.where(abs(at - near) <= spec.depth_snap * step, near, at)
+    return np.apply_along_axis(lambda v: np.interp(at, range(len(hu)), v), 0, x)
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=sizes, shape=shapes, seed=st.integers(0, 99))
+def test_the_map_is_what_it_says(size, shape, seed):
+    spec = Preprocessing(size=size)
+    hu = np.random.default_rng(seed).integers(-2000, 1500, shape).astype(np.int16)
+    array = preprocess(spec, Volume(hu, (1, 1, 1)))
+    assert array.shape == (1, *size)
+    assert array.dtype == np.float32
+    np.testing.assert_allclose(array[0], reference(spec, hu), atol=2e-6)
+
+
+@given(n_out=st.integers(1, 300), n_in=st.integers(1, 600))
+def test_rows_sum_to_one(n_out, n_in):
+    np.testing.assert_allclose(area_matrix(n_out, n_in).sum(1), 1, atol=1e-6)
+    matrix = depth_matrix(Preprocessing(size=(n_out, 1, 1)), n_in)
+    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-6)
+    assert (matrix >= 0).all()
+
+
+@given(value=st.floats(-3000, 3000, width=32), shape=shapes, size=sizes)
+@settings(max_examples=40, deadline=None)
+def test_constant_in_constant_out(value, shape, size):
+    array = preprocess(Preprocessing(size=size), Volume(np.full(shape, value, "f4"), (1, 1, 1)))
+    np.testing.assert_allclose(array, np.clip((value + 1350) / 1500, 0, 1), atol=2e-6)
+    assert array.min() >= 0
+    assert array.max() <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=sizes,
+    shape=shapes,
+    slope=st.sampled_from([1.0, 0.5, 2.0, -1.0]),
+    intercept=st.sampled_from([0.0, -1024.0, 12.5]),
+    data=st.data(),
+)
+def test_streamed_slices_in_any_order_are_enough(size, shape, slope, intercept, data):
+    spec = Preprocessing(size=size)
+    stored = np.random.default_rng(1).integers(-100, 3000, shape).astype(np.int16)
+    needed = needed_slices(spec, shape[0]).tolist()
+    order = data.draw(st.permutations(needed))
+    streamed = preprocess_slices(
+        spec, shape[0], ((i, stored[i], slope, intercept) for i in order)
+    )
+    hu = (stored * np.float32(slope) + np.float32(intercept)).astype(np.float32)
+    whole = preprocess(spec, Volume(hu, (1, 1, 1)))
+    np.testing.assert_allclose(streamed, whole, atol=2e-6)
+    unneeded = np.setdiff1d(np.arange(shape[0]), needed)
+    hu[unneeded] = 1e4
+    np.testing.assert_array_equal(preprocess(spec, Volume(hu, (1, 1, 1))), whole)
+
+
+def test_thick_outputs_need_one_slice_each():
+    assert len(needed_slices(Preprocessing(), 300)) == 64
+
+
+def test_shrinking_does_not_alias():
+    stripes = np.full((64, 512, 512), -1350.0, np.float32)
+    stripes[..., ::2] = 150  # one pixel on, one off: the mean is 0.5 wherever sampled
+    array = preprocess(Preprocessing(), Volume(stripes, (1, 1, 1)))
+    assert array.mean() == pytest.approx(0.5, abs=1e-4)
+    assert array.std() < 0.13
+
+
+def test_what_reverses_the_scan_reverses_the_input():
+    hu = np.random.default_rng(0).integers(-1200, 200, (70, 60, 50)).astype(np.int16)
+    spec = Preprocessing(size=(16, 24, 24))
+    forward = preprocess(spec, Volume(hu, (1, 1, 1)))
+    backward = preprocess(spec, Volume(np.ascontiguousarray(hu[::-1, ::-1, ::-1]), (1, 1, 1)))
+    np.testing.assert_allclose(forward, backward[:, ::-1, ::-1, ::-1], atol=1e-5)
