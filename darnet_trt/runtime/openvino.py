@@ -15,7 +15,8 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import BundleError, MissingPackageError
+from darnet_trt.errors import BundleError
+from darnet_trt.runtime.openvino_import import import_openvino
 from darnet_trt.runtime.runner import Outputs
 
 __all__ = ["OpenVINORunner"]
@@ -51,10 +52,7 @@ class OpenVINORunner:
         precision: Literal["fp32", "bf16", "fp16"],
         threads: int | None = None,
     ) -> None:
-        try:
-            import openvino
-        except ModuleNotFoundError as error:
-            raise MissingPackageError("openvino", extra="cpu") from error
+        openvino = import_openvino()
         config: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _HINTS[precision],

@@ -1,0 +1,34 @@
+"""Importing OpenVINO without its telemetry.
+
+`import openvino` sends an event to its maker over the network, unasked, from a process that it
+forks. A hospital's machine must not do that, and the fork can stop a matrix product in another
+thread for good (OpenBLAS ends its threads at every fork). Without the telemetry package
+OpenVINO uses a stub of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+from darnet_trt.errors import MissingPackageError
+
+__all__ = ["import_openvino"]
+
+_TELEMETRY = "openvino_telemetry"
+
+
+def import_openvino() -> ModuleType:
+    """The `openvino` module; the only way this package imports it.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    # None makes Python raise ImportError for that name, as if it were not installed.
+    sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("openvino", extra="cpu") from error
+    module: ModuleType = openvino
+    return module
