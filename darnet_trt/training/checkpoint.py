@@ -8,7 +8,7 @@ import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import torch
 from pydantic import ValidationError
@@ -77,7 +77,7 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "preprocessing": checkpoint.preprocessing.model_dump_json(),
         "trained_on": checkpoint.trained_on,
         "validation": dict(checkpoint.validation),
-        "state_dict": {k: v.detach().cpu() for k, v in checkpoint.state_dict.items()},
+        "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
     write_atomically(content, path)
@@ -124,7 +124,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
             preprocessing=Preprocessing.model_validate_json(content["preprocessing"]),
             trained_on=str(content["trained_on"]),
             validation={str(k): float(v) for k, v in content["validation"].items()},
-            state_dict=dict(content["state_dict"]),
+            state_dict=_tensors(content["state_dict"]),
         )
     except (KeyError, TypeError, AttributeError, ValidationError, ValueError) as error:
         raise CheckpointError(
@@ -146,6 +146,12 @@ def load_checkpoint(run: Path) -> Checkpoint:
     return checkpoint
 
 
+def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise TypeError("a state is a dictionary of tensors")
+    return dict(state)
+
+
 def read_tensors(path: Path) -> dict[str, Any]:
     """A dictionary that `torch.save` wrote; never runs code from the file.
 
@@ -153,7 +159,12 @@ def read_tensors(path: Path) -> dict[str, Any]:
         CheckpointError: Absent, unreadable, or something else than such a dictionary.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # Without the ZIP's directory torch would take the file for its format of before 2020.
+        content = None
+        if is_zipfile(path):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        elif not path.is_file():
+            raise FileNotFoundError(path)
     except FileNotFoundError as error:
         raise CheckpointError(
             "there is no checkpoint here", where=path, do="run darnet-trt train first"
@@ -163,7 +174,9 @@ def read_tensors(path: Path) -> dict[str, Any]:
         RuntimeError,
         EOFError,
         ValueError,
-        KeyError,
+        LookupError,
+        AttributeError,
+        TypeError,
         BadZipFile,
         pickle.UnpicklingError,
     ) as error:
@@ -171,5 +184,5 @@ def read_tensors(path: Path) -> dict[str, Any]:
             "this is not a readable checkpoint", where=path, do="train again"
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError("this is not a checkpoint", where=path, do="train again")
+        raise CheckpointError("this is not a readable checkpoint", where=path, do="train again")
     return content

@@ -37,7 +37,7 @@ PRESETS: dict[str, Preset] = {
     # The defaults of Network and Preprocessing; a GPU's work.
     "paper": Preset(width=64, input_size=(64, 224, 224), epochs=100),
     # Learns the synthetic cohort in a few minutes on two CPU cores.
-    "small": Preset(width=8, input_size=(24, 48, 48), epochs=12),
+    "small": Preset(width=8, input_size=(24, 48, 48), epochs=20),
 }
 
 

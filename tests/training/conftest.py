@@ -1,0 +1,22 @@
+"""Tiny preprocessed inputs, so that the training loop's tests need no scans."""
+
+import numpy as np
+import pytest
+
+from darnet_trt.training.cohort import Entry, Example
+from darnet_trt.training.model import CLASSES, Network
+
+TINY = Network(width=4, input_size=(8, 16, 16))
+
+
+@pytest.fixture
+def tiny_examples(tmp_path):
+    """Twelve inputs of the tiny network, four of each class."""
+    rng = np.random.default_rng(0)
+    examples = []
+    for index in range(12):
+        file = tmp_path / f"input{index}.npy"
+        np.save(file, rng.random((1, *TINY.input_size)).astype(np.float16))
+        entry = Entry(tmp_path / f"scan{index}", f"p{index}", CLASSES[index % 3])
+        examples.append(Example(entry, file))
+    return tuple(examples)

@@ -1,0 +1,146 @@
+"""A checkpoint comes back as it was, or says in one line why it cannot be used."""
+
+import pickle
+
+import pytest
+import torch
+
+from darnet_trt.errors import CheckpointError, OutputError
+from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.training import checkpoint as module
+from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from darnet_trt.training.model import DARNet, Network
+
+NETWORK = Network(width=4, input_size=(8, 16, 16), attention="depth")
+
+
+def make(**change):
+    torch.manual_seed(0)
+    fields = {
+        "network": NETWORK,
+        "preprocessing": Preprocessing(size=(8, 16, 16)),
+        "trained_on": "nothing",
+        "validation": {"accuracy": 0.5},
+        "state_dict": DARNet(NETWORK).state_dict(),
+    }
+    return Checkpoint(**(fields | change))
+
+
+def alter(path, **change):
+    content = torch.load(path, weights_only=True)
+    content.update(change)
+    torch.save(content, path)
+
+
+def test_round_trip(tmp_path):
+    before = make()
+    path = save_checkpoint(before, tmp_path / "run")
+    assert path == tmp_path / "run" / "checkpoint.pt"
+    assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
+    for where in (path, path.parent):
+        after = load_checkpoint(where)
+        assert after.network == before.network
+        assert after.preprocessing == before.preprocessing
+        assert after.trained_on == "nothing"
+        assert after.validation == {"accuracy": 0.5}
+        model = after.model()
+        assert not model.training
+        x = torch.rand(1, 1, 8, 16, 16)
+        with torch.no_grad():
+            for a, b in zip(before.model()(x), model(x), strict=True):
+                assert torch.equal(a, b)
+
+
+def test_saved_weights_are_contiguous(tmp_path):
+    model = DARNet(NETWORK).to(memory_format=torch.channels_last_3d)
+    save_checkpoint(make(state_dict=model.state_dict()), tmp_path)
+    assert all(v.is_contiguous() for v in load_checkpoint(tmp_path).state_dict.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty", b""),
+        ("text", b"this is not a checkpoint"),
+        ("pickle", pickle.dumps({"schema": 1})),
+        ("zip", b"PK\x03\x04 broken"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_truncated(tmp_path):
+    path = save_checkpoint(make(), tmp_path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        load_checkpoint(path)
+
+
+def test_code_in_a_file_does_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit",))
+
+    torch.save({"schema": 1, "network": Evil()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path)
+
+
+def test_absent(tmp_path):
+    for where in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(CheckpointError, match="there is no checkpoint here"):
+            load_checkpoint(where)
+
+
+def test_other_schema(tmp_path):
+    path = save_checkpoint(make(), tmp_path)
+    alter(path, schema=99)
+    with pytest.raises(CheckpointError, match="schema is 99"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": "{}}"},
+        {"network": '{"width": 2}'},
+        {"preprocessing": '{"window": 3}'},
+        {"validation": [1, 2]},
+        {"state_dict": {"stem.0.weight": 3}},
+        {"state_dict": 7},
+    ],
+)
+def test_damaged_fields(tmp_path, change):
+    path = save_checkpoint(make(), tmp_path)
+    alter(path, **change)
+    with pytest.raises(CheckpointError, match="incomplete or damaged"):
+        load_checkpoint(path)
+
+
+def test_weights_of_another_network(tmp_path):
+    other = DARNet(Network(width=8, input_size=(8, 16, 16)))
+    path = save_checkpoint(make(state_dict=other.state_dict()), tmp_path)
+    with pytest.raises(CheckpointError, match=r"do not fit the network: .* expected"):
+        load_checkpoint(path)
+
+
+def test_input_of_another_size(tmp_path):
+    path = save_checkpoint(make(preprocessing=Preprocessing(size=(8, 16, 32))), tmp_path)
+    with pytest.raises(CheckpointError, match=r"expects \(8, 16, 16\)"):
+        load_checkpoint(path)
+
+
+def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(content, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.torch, "save", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        save_checkpoint(make(), tmp_path)
+    assert not list(tmp_path.iterdir())

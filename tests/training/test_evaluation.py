@@ -1,0 +1,47 @@
+"""The measures agree with scikit-learn's."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, recall_score, roc_auc_score
+
+from darnet_trt.training.evaluation import area_under_curve, evaluate
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=40).filter(
+        lambda rows: len({positive for _, positive in rows}) == 2
+    )
+)
+def test_auc_with_ties(rows):
+    scores, positive = (np.array(column) for column in zip(*rows, strict=True))
+    assert area_under_curve(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+
+
+def test_measures_match_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 200)
+    logits = (rng.normal(size=(200, 3)) + 1.2 * np.eye(3)[labels]).astype(np.float32)
+    result = evaluate(logits, labels)
+    predicted = logits.argmax(1)
+    assert result["scans"] == 200
+    assert (
+        sum(result[f"correct_{c}"] for c in ("covid-19", "common-pneumonia", "normal"))
+        == (predicted == labels).sum()
+    )
+    assert result["accuracy"] == pytest.approx((predicted == labels).mean())
+    assert result["covid_sensitivity"] == pytest.approx(recall_score(labels == 0, predicted == 0))
+    assert result["covid_specificity"] == pytest.approx(recall_score(labels != 0, predicted != 0))
+    assert result["covid_f1"] == pytest.approx(f1_score(labels == 0, predicted == 0))
+    assert 0.5 < result["covid_auc"] < 1
+
+
+def test_one_side_only_has_no_curve():
+    result = evaluate(np.eye(3, dtype=np.float32)[[1, 2]], np.array([1, 2]))
+    assert result["accuracy"] == 1
+    assert "covid_auc" not in result
+
+
+def test_nothing_held_out():
+    assert evaluate(np.zeros((0, 3), np.float32), np.zeros(0, np.int64)) == {}

@@ -1,0 +1,106 @@
+"""The training loop: repeatable, and resumable without a trace."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from darnet_trt.errors import UsageError
+from darnet_trt.training.augmentation import Augmentation
+from darnet_trt.training.fit import HISTORY, STATE, Schedule, fit, predict_logits
+
+
+def weights(model):
+    return torch.cat([v.flatten().double() for v in model.state_dict().values()])
+
+
+class Interruption(BaseException):
+    pass
+
+
+def stop_after(epoch):
+    def report(result):
+        if result.epoch == epoch:
+            raise Interruption
+
+    return report
+
+
+SCHEDULE = Schedule(epochs=4, seed=3)
+
+
+def test_same_seed_gives_the_same_weights(tiny_examples, tmp_path):
+    one, again = (
+        fit(TINY, tiny_examples[:9], tiny_examples[9:], SCHEDULE, tmp_path / name)
+        for name in ("a", "b")
+    )
+    other = fit(TINY, tiny_examples[:9], (), Schedule(epochs=4, seed=4), tmp_path / "c")
+    assert torch.equal(weights(one), weights(again))
+    assert not torch.equal(weights(one), weights(other))
+    assert not one.training
+
+
+def test_resumed_run_ends_like_an_uninterrupted_one(tiny_examples, tmp_path):
+    sides = tiny_examples[:9], tiny_examples[9:]
+    whole = fit(TINY, *sides, SCHEDULE, tmp_path / "whole")
+    with pytest.raises(Interruption):
+        fit(TINY, *sides, SCHEDULE, tmp_path / "cut", report=stop_after(2))
+    assert (tmp_path / "cut" / STATE).exists()
+    seen = []
+    resumed = fit(TINY, *sides, SCHEDULE, tmp_path / "cut", report=seen.append)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [e.epoch for e in seen] == [1, 2, 3, 4], "past epochs are told again"
+    histories = [
+        list(csv.DictReader((tmp_path / run / HISTORY).read_text().splitlines()))
+        for run in ("whole", "cut")
+    ]
+    for row, other in zip(*histories, strict=True):
+        assert {k: v for k, v in row.items() if k != "seconds"} == {
+            k: v for k, v in other.items() if k != "seconds"
+        }
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 9}, {"epochs": 5}, {"augmentation": Augmentation(flip=0)}]
+)
+def test_state_of_another_run_is_not_gone_on_with(tiny_examples, tmp_path, change):
+    with pytest.raises(Interruption):
+        fit(TINY, tiny_examples, (), Schedule(epochs=4), tmp_path, report=stop_after(1))
+    with pytest.raises(UsageError, match="unfinished run"):
+        fit(TINY, tiny_examples, (), Schedule(**({"epochs": 4} | change)), tmp_path)
+
+
+def test_learning_rate_falls_along_a_cosine_to_zero(tiny_examples, tmp_path):
+    seen = []
+    fit(TINY, tiny_examples, (), SCHEDULE, tmp_path, report=seen.append)
+    rates = [e.learning_rate for e in seen]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[1] == pytest.approx(0.5e-3)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_learns_by_heart(tiny_examples, tmp_path):
+    schedule = Schedule(epochs=30, augmentation=Augmentation(0, 0, 0, 0))
+    seen = []
+    fit(TINY, tiny_examples, (), schedule, tmp_path, report=seen.append)
+    assert seen[-1].loss < 0.5 * seen[0].loss
+
+
+def test_too_few_scans(tiny_examples, tmp_path):
+    with pytest.raises(UsageError, match="fewer than a batch"):
+        fit(TINY, tiny_examples[:3], (), SCHEDULE, tmp_path)
+
+
+def test_predictions_do_not_depend_on_the_batch(tiny_examples, tmp_path):
+    model = fit(TINY, tiny_examples, (), Schedule(epochs=1), tmp_path)
+    together = predict_logits(model, tiny_examples)
+    alone = np.concatenate([predict_logits(model, [e]) for e in tiny_examples])
+    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 1}, {"learning_rate": 0.0}])
+def test_impossible_schedules(change):
+    with pytest.raises(UsageError):
+        Schedule(**change)
