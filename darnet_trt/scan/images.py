@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from darnet_trt.errors import MissingPackageError, RefusedScanError, UnreadableScanError
+from darnet_trt.scan.nifti import read_voxels
 from darnet_trt.scan.positions import MAX_OBLIQUE_DEG, MAX_STEP_MM, MIN_MATRIX, MIN_SLICES
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
@@ -23,7 +24,7 @@ _FORMATS: Final[dict[str, Format]] = {
     ".mha": "mha",
     ".mhd": "mha",
 }
-_BOX_SUFFIX: Final = "LPS"
+_ORIENTATION: Final = "LPS"
 """ITK names axes by where they lead: x to the Left, y to the Posterior, z to the Superior. The
 array that SimpleITK returns has them reversed: d h w = S P L."""
 
@@ -94,8 +95,8 @@ def read_image(series: Series) -> Volume:
     if reader.GetDimension() == 4:
         reader.SetExtractSize([*reader.GetSize()[:3], 0])
     try:
-        image = reader.Execute()
-        image = sitk.DICOMOrient(image, _BOX_SUFFIX)
+        image = _nifti(series.path, reader) if series.format == "nifti" else reader.Execute()
+        image = sitk.DICOMOrient(image, _ORIENTATION)
     except RuntimeError as error:
         raise UnreadableScanError(
             f"cannot be read ({_first_line(error)})", where=series.path, do="copy it again"
@@ -114,6 +115,17 @@ def read_image(series: Series) -> Volume:
     hu = values if values.dtype == np.int16 else values.astype(np.float32)
     direction = np.array(image.GetDirection()).reshape(3, 3)[:, ::-1]
     return Volume(hu, (z_mm, y_mm, x_mm), (x, y, z), direction)
+
+
+def _nifti(path: Path, reader: Any) -> Any:
+    """An image of the file's own values with the geometry that ITK finds."""
+    image = _simpleitk().GetImageFromArray(read_voxels(path))
+    axes = reader.GetDimension()
+    image.SetSpacing(reader.GetSpacing()[:3])
+    image.SetOrigin(reader.GetOrigin()[:3])
+    direction = np.array(reader.GetDirection()).reshape(axes, axes)[:3, :3]
+    image.SetDirection(direction.ravel().tolist())
+    return image
 
 
 def _judge_grid(reader: Any) -> str | None:

@@ -29,8 +29,11 @@ ASSUMPTIONS: Final = (
 
 
 def natural_key(path: Path) -> list[Any]:
-    """Sort 2.png before 10.png."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name.lower())]
+    """Sort 2.png before 10.png, folder by folder."""
+    return [
+        [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part.lower())]
+        for part in path.parts
+    ]
 
 
 def slice_series(folder: Path, files: list[Path]) -> Series:
@@ -66,7 +69,8 @@ def slice_series(folder: Path, files: list[Path]) -> Series:
         numbers = [int(n[-1]) for p in readable if (n := re.findall(r"\d+", p.stem))]
         missing = numbers[0] - numbers[-1] + 1 - count if len(numbers) == count else 0
         if missing > 0:
-            refusal = f"{missing} slices are missing from the numbering"
+            noun = "slice is" if missing == 1 else "slices are"
+            refusal = f"{missing} {noun} missing from the numbering"
     if refusal is None:
         try:
             decode_grey(readable[count // 2])  # a colour screenshot shows in its middle

@@ -23,7 +23,9 @@ def chest(slices: int = 24, size: int = 64, seed: int = 0) -> np.ndarray[Any, An
     for side, width in ((-0.42, 0.3), (0.45, 0.25)):
         hu[(h / 0.5) ** 2 + ((w - side) / width) ** 2 + (d / 0.95) ** 2 < 1] = -850
     hu[(np.abs(h - 0.55) < 0.1) & (np.abs(w) < 0.1)] = 700  # spine
-    hu[(np.abs(h) < 0.15) & (np.abs(w + 0.4) < 0.1) & (d > 0.3)] = 30  # something high, on the right
+    hu[(np.abs(h) < 0.15) & (np.abs(w + 0.4) < 0.1) & (d > 0.3)] = (
+        30  # something high, on the right
+    )
     return np.rint(hu + rng.normal(0, 8, hu.shape)).astype(np.int16)
 
 
@@ -70,7 +72,11 @@ def save(ds: Dataset, path: Path) -> Path:
 
 
 def write_series(
-    folder: Path, hu: np.ndarray[Any, Any] | None = None, *, step_mm: float = 10.0, **attributes: Any
+    folder: Path,
+    hu: np.ndarray[Any, Any] | None = None,
+    *,
+    step_mm: float = 10.0,
+    **attributes: Any,
 ) -> list[Path]:
     """An axial head-first supine series, foot to head in the order of the returned files."""
     hu = chest() if hu is None else hu

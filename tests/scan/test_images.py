@@ -1,5 +1,8 @@
 """Volume files keep their geometry and come out S, P, L."""
 
+import gzip
+import struct
+
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
@@ -71,7 +74,7 @@ def test_any_orientation_reads_the_same(tmp_path_factory, code):
     ],
 )
 def test_what_is_no_volume(tmp_path, array, reason):
-    sitk.WriteImage(sitk.GetImageFromArray(array), tmp_path / "a.nrrd")
+    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=False), tmp_path / "a.nrrd")
     verdict = only(tmp_path).verdict
     assert not verdict.usable
     assert reason in verdict.reason
@@ -108,17 +111,43 @@ def test_values_that_cannot_be_classified(tmp_path, array, reason):
         load_input(series, SPEC)
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nrrd", "a.mha"])
+@pytest.mark.parametrize("name", FORMATS[:-1])
 def test_truncated_files(tmp_path, name):
     path = tmp_path / name
     sitk.WriteImage(image(), path)
-    path.write_bytes(path.read_bytes()[:-20_000])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
     try:
         series = only(path)
         with pytest.raises(UnreadableScanError, match="cannot be read"):
             load_input(series, SPEC)
     except UnreadableScanError as error:
         assert name in str(error)
+
+
+@pytest.mark.parametrize("cut", [10, 5000, 90_000])
+def test_a_nifti_file_cut_before_it_was_packed(tmp_path, cut):
+    sitk.WriteImage(image(), tmp_path / "whole.nii")
+    data = (tmp_path / "whole.nii").read_bytes()[:-cut]
+    (tmp_path / "whole.nii").unlink()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(data))
+    with pytest.raises(UnreadableScanError, match="truncated"):
+        read_volume(only(tmp_path))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+def test_nifti_data_types(tmp_path, dtype):
+    array = chest(12).clip(0).astype(dtype) if np.dtype(dtype).kind == "u" else chest(12)
+    sitk.WriteImage(image(array.astype(dtype)), tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_volume(only(tmp_path)).hu, array.astype(dtype))
+
+
+def test_nifti_slope_and_intercept(tmp_path):
+    sitk.WriteImage(image((chest() + 1024).astype(np.int16)), tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[112:120] = struct.pack("<2f", 1, -1024)
+    (tmp_path / "a.nii").write_bytes(data)
+    np.testing.assert_allclose(read_volume(only(tmp_path)).hu, chest())
 
 
 @pytest.mark.parametrize("name", FORMATS)

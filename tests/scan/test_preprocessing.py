@@ -79,9 +79,7 @@ def test_streamed_slices_in_any_order_are_enough(size, shape, slope, intercept, 
     stored = np.random.default_rng(1).integers(-100, 3000, shape).astype(np.int16)
     needed = needed_slices(spec, shape[0]).tolist()
     order = data.draw(st.permutations(needed))
-    streamed = preprocess_slices(
-        spec, shape[0], ((i, stored[i], slope, intercept) for i in order)
-    )
+    streamed = preprocess_slices(spec, shape[0], ((i, stored[i], slope, intercept) for i in order))
     hu = (stored * np.float32(slope) + np.float32(intercept)).astype(np.float32)
     whole = preprocess(spec, Volume(hu, (1, 1, 1)))
     np.testing.assert_allclose(streamed, whole, atol=2e-6)

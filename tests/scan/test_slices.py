@@ -36,7 +36,7 @@ def test_a_folder_of_grey_slices(tmp_path, mode, digits):
     loaded = load_input(series, SPEC)
     expected = preprocess(Preprocessing(size=SPEC.size), read_volume(series))
     np.testing.assert_allclose(loaded.array, expected, atol=1e-5)
-    np.testing.assert_array_equal(read_volume(series).hu[3], (grey()[3] / 255 * 1500 - 1350).astype("f4"))
+    np.testing.assert_allclose(read_volume(series).hu[3], grey()[3] / 255 * 1500 - 1350, atol=1e-3)
 
 
 def test_grey_spans_the_window_whatever_it_is(tmp_path):
@@ -51,7 +51,8 @@ def test_grey_spans_the_window_whatever_it_is(tmp_path):
 def test_jpeg(tmp_path):
     write(tmp_path / "p" / "s", grey(), suffix="jpg")
     loaded = load_input(find_studies(tmp_path)[0].series[0], SPEC)
-    assert loaded.decoded == 24 or loaded.decoded <= 24
+    assert 12 <= loaded.decoded <= 24
+    assert loaded.array.std() > 0.2
 
 
 def test_every_scan_folder_is_a_study(tmp_path):
