@@ -1,0 +1,73 @@
+import json
+import sys
+
+import pytest
+
+from darnet_trt.cli.main import main
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """Run the command in this process: exit code, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["darnet-trt", "bench", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def test_the_default_engine_against_another_runtime(bench, tiny):
+    code, out, _ = bench(tiny, "--against", "onnxruntime,openvino", "--rounds", 3, "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert [c["name"] for c in report["configurations"]] == [
+        "openvino-fp32",
+        "onnxruntime",
+        "openvino",
+    ]
+    assert report["configurations"][0]["speed"] == 1
+    for configuration in report["configurations"]:
+        assert len(configuration["engine"]["samples_ms"]) == 3
+        assert configuration["engine"]["p90_ms"] is None
+        assert configuration["precision"] == "fp32"
+    assert report["environment"]["cpu"]["cores"] >= 1
+    assert len(report["bundle_sha256"]) == 64
+
+
+@pytest.mark.data
+def test_a_scan_adds_file_to_result_start_up_and_memory(bench, tiny, data_dir, tmp_path):
+    scan = data_dir / "chest-4mm-64px"
+    code, out, _ = bench(tiny, "--scan", scan, "--rounds", 10, "-o", tmp_path / "bench.json")
+    assert (code, out) == (0, "")
+    (one,) = json.loads((tmp_path / "bench.json").read_text())["configurations"]
+    assert one["file_to_result"]["p90_ms"] >= one["file_to_result"]["median_ms"]
+    assert one["file_to_result"]["p99_ms"] is None
+    assert set(one["stages_ms"]) == {"find", "read", "preprocess", "infer"}
+    assert one["peak_memory_mb"] > 50
+    assert one["startup_ms"] > 0
+
+
+def test_the_table_refuses_percentiles_of_too_few_samples(bench, tiny):
+    code, out, _ = bench(tiny, "--rounds", 2)
+    assert code == 0
+    assert "n<10" in out
+    assert "n<100" in out
+
+
+@pytest.mark.data
+def test_a_refused_scan_or_several_are_no_benchmark(bench, tiny, data_dir):
+    code, _, err = bench(tiny, "--scan", data_dir / "head-tilted", "--rounds", 1)
+    assert code == 2
+    assert "refused: gantry tilted" in err.splitlines()[-1]
+    code, _, err = bench(tiny, "--scan", data_dir, "--rounds", 1)
+    assert code == 2
+    assert "holds 4 scans; name one of them" in err.splitlines()[-1]
+
+
+def test_an_unknown_rival(bench, tiny):
+    code, _, err = bench(tiny, "--against", "tensorflow")
+    assert code == 2
+    assert "knows no 'tensorflow'" in err

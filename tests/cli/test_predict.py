@@ -1,0 +1,143 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from darnet_trt.cli.main import main
+
+COMMAND = [sys.executable, "-c", "from darnet_trt.cli.main import main; main()", "predict"]
+
+
+@pytest.fixture
+def predict(monkeypatch, capsys):
+    """Run the command in this process: exit code, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["darnet-trt", "predict", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(left.value.code or 0), out, err
+
+    return run
+
+
+def errors_in_one_line(outcome: tuple[int, str, str], says: str) -> None:
+    code, out, err = outcome
+    assert code == 2
+    assert out == ""
+    assert says in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("darnet-trt: ")
+
+
+def test_a_scan_that_does_not_exist(predict, tiny, tmp_path):
+    errors_in_one_line(predict(tiny, tmp_path / "nowhere"), "no such file")
+
+
+def test_a_bundle_that_does_not_exist(predict, tmp_path):
+    errors_in_one_line(predict(tmp_path / "nowhere", tmp_path), "no such bundle")
+
+
+def test_an_altered_bundle_leaves_no_output(predict, tiny, tmp_path):
+    (tmp_path / "scan").mkdir()
+    with (tiny / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    outcome = predict(tiny, tmp_path / "scan", "-o", tmp_path / "out")
+    errors_in_one_line(outcome, "altered or damaged")
+    assert not (tmp_path / "out").exists()
+
+
+def test_overlays_and_resuming_need_a_folder(predict, tiny):
+    errors_in_one_line(predict(tiny, tiny, "--cam"), "--cam: it needs a folder for the results")
+    errors_in_one_line(predict(tiny, tiny, "--resume"), "--resume: it needs a folder")
+
+
+def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "cannot be written")
+
+
+def test_an_unknown_artifact(predict, tiny):
+    errors_in_one_line(predict(tiny, tiny, "--artifact", "fast"), "no artifact 'fast'")
+
+
+def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "note.txt").write_text("no scan")
+    scans = (tmp_path / "empty", tmp_path / "note.txt", tmp_path / "nowhere")
+    code, out, err = predict(tiny, *scans)
+    assert code == 1
+    results = [json.loads(line) for line in out.splitlines()]
+    assert [result["scan"] for result in results] == [str(scan) for scan in scans]
+    assert {result["status"] for result in results} == {"failed"}
+    assert all(result["reason"] and "\n" not in result["reason"] for result in results)
+    assert "3 scans: 3 failed" in err
+
+
+@pytest.mark.data
+def test_real_series_are_predicted_and_refused_for_the_true_reasons(
+    predict, tiny, data_dir, tmp_path
+):
+    code, out, _ = predict(tiny, data_dir, "-o", tmp_path / "out", "--cam", "--json")
+    assert code == 1
+    found = {Path(r["scan"]).name: r for r in map(json.loads, out.splitlines())}
+    assert {name: r["status"] for name, r in found.items()} == {
+        "abdomen-j2k": "refused",
+        "chest-4mm-64px": "ok",
+        "chest-8mm": "ok",
+        "head-tilted": "refused",
+    }
+    assert "not a chest" in found["abdomen-j2k"]["reason"]
+    assert "tilted by 18.5°" in found["head-tilted"]["reason"]
+    assert "B40f" in found["chest-8mm"]["series"]["why"]
+    assert sum(found["chest-8mm"]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    lines = (tmp_path / "out" / "results.jsonl").read_text()
+    assert lines == out
+    for result in found.values():
+        drawn = result["overlay"] is not None
+        assert drawn == (result["status"] == "ok")
+        assert not drawn or (tmp_path / "out" / result["overlay"]).is_file()
+
+
+@pytest.mark.data
+def test_a_resumed_run_does_only_what_is_left(predict, tiny, data_dir, tmp_path):
+    chest, head = data_dir / "chest-4mm-64px", data_dir / "head-tilted"
+    assert predict(tiny, chest, "-o", tmp_path / "out")[0] == 0
+    errors_in_one_line(predict(tiny, chest, "-o", tmp_path / "out"), "already holds results")
+    code, _, err = predict(tiny, chest, head, "-o", tmp_path / "out", "--resume")
+    assert code == 1
+    assert "1 scan: 1 refused" in err
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
+    with Path("/dev/full").open("w") as full:
+        finished = subprocess.run(
+            [*COMMAND, tiny, data_dir / "head-tilted"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert finished.returncode == 2
+    assert "stdout: cannot be written" in finished.stderr.splitlines()[-1]
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission(predict, tiny, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "locked" / "out"), "cannot be written")
+
+
+def test_torch_is_not_needed_for_the_help():
+    program = (
+        "import sys; sys.argv = ['darnet-trt', 'predict', '--help']\n"
+        "from darnet_trt.cli.main import main\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'openvino', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -1,0 +1,167 @@
+import csv
+import json
+import resource
+import signal
+
+import pytest
+
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
+from darnet_trt.runtime.results import INTENDED_USE, Result, SeriesUsed, StageTimes, json_line
+
+
+def result(scan: str = "/scans/a", status: str = "ok", **changes: object) -> Result:
+    fields = {
+        "scan": scan,
+        "study_uid": "1.2.3",
+        "status": status,
+        "reason": "" if status == "ok" else "gantry tilted by 18.5°",
+        "predicted": "normal" if status == "ok" else None,
+        "probabilities": {"covid-19": 0.25, "normal": 0.75} if status == "ok" else {},
+        "series": SeriesUsed("1.2.3.4", "Thorax", 79, (512, 512), (4.0, 0.7, 0.7), "the only one"),
+        "warnings": ("thick slices", "few slices"),
+        "stages_ms": StageTimes(find=1, read=2, preprocess=3, infer=4),
+        "bundle": "b" * 64,
+        "artifact": "openvino-fp32",
+        "precision": "fp32",
+        "trained_on": "phantoms",
+    }
+    return Result(**{**fields, **changes})
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def rows(folder):
+    with (folder / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_says_what_came_out_and_what_it_is_worth():
+    content = json.loads(json_line(result()))
+    assert content["class"] == "normal"
+    assert content["probabilities"] == {"covid-19": 0.25, "normal": 0.75}
+    assert content["stages_ms"]["total"] == 10
+    assert content["intended_use"] == INTENDED_USE
+    assert content["trained_on"] == "phantoms"
+
+
+def test_lines_come_as_they_are_finished_and_the_csv_at_the_end(tmp_path):
+    with ResultFolder(tmp_path / "out", resume=False) as folder:
+        folder.add(result(status="refused"))
+        assert len(lines(tmp_path / "out")) == 1
+        folder.add(result("/scans/b"))
+    refused, ok = rows(tmp_path / "out")
+    assert (refused["status"], refused["class"]) == ("refused", "")
+    assert refused["reason"] == "gantry tilted by 18.5°"
+    assert (ok["class"], ok["probability_covid-19"], ok["spacing_d_mm"]) == (
+        "normal",
+        "0.25",
+        "4.0",
+    )
+    assert ok["warnings"] == "thick slices; few slices"
+
+
+def test_an_interrupt_keeps_what_was_finished(tmp_path):
+    def interrupted():
+        with ResultFolder(tmp_path, resume=False) as folder:
+            folder.add(result())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(lines(tmp_path)) == len(rows(tmp_path)) == 1
+
+
+def test_nothing_is_left_behind_where_nothing_came_out(tmp_path):
+    with ResultFolder(tmp_path / "out", resume=False):
+        pass
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_are_never_overwritten_unasked(tmp_path):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result())
+    with pytest.raises(UsageError, match="already holds results; add --resume"):
+        ResultFolder(tmp_path, resume=False)
+    assert len(lines(tmp_path)) == 1
+
+
+def test_resuming_keeps_answers_and_drops_failures_and_a_torn_line(tmp_path):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/scans/ok"))
+        folder.add(result("/scans/tilted", status="refused"))
+        folder.add(result("/scans/torn", status="failed"))
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write('{"scan": "/scans/half')
+    with ResultFolder(tmp_path, resume=True) as folder:
+        done = folder.finished("b" * 64, "openvino-fp32")
+        assert done == {("/scans/ok", "1.2.3"), ("/scans/tilted", "1.2.3")}
+        assert not folder.finished("c" * 64, "openvino-fp32")
+        folder.add(result("/scans/torn"))
+    assert [line["scan"] for line in lines(tmp_path)] == [
+        "/scans/ok",
+        "/scans/tilted",
+        "/scans/torn",
+    ]
+    assert len(rows(tmp_path)) == 3
+
+
+def test_results_that_are_not_ours_are_not_touched(tmp_path):
+    (tmp_path / "results.jsonl").write_text("a\nb\n")
+    with pytest.raises(UsageError, match="line 1 is not a result of predict"):
+        ResultFolder(tmp_path, resume=True)
+    assert (tmp_path / "results.jsonl").read_text() == "a\nb\n"
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path):
+    def fill():
+        with ResultFolder(tmp_path, resume=False) as folder:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+            for _ in range(3):
+                folder.add(result())
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = len(json_line(result())) * 5 // 2
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(OutputError, match="cannot be written") as caught:
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "\n" not in str(caught.value)
+    assert len(lines(tmp_path)) == 2
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_under_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        ResultFolder(tmp_path / "file" / "out", resume=False)
+
+
+def test_dicom_text_is_no_formula_in_a_spreadsheet(tmp_path):
+    series = SeriesUsed("1", '=HYPERLINK("http://evil")', 1, (1, 1), None, "the only one")
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result(series=series))
+    assert rows(tmp_path)[0]["series_description"].startswith("'=")
+
+
+def test_a_path_that_is_not_utf8_is_written_and_found_again(tmp_path):
+    odd = b"/scans/\xff\xfe".decode("utf-8", "surrogateescape")
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result(odd))
+    with ResultFolder(tmp_path, resume=True) as folder:
+        assert (odd, "1.2.3") in folder.finished("b" * 64, "openvino-fp32")
+    assert overlay_name(result(odd)).isascii()
+
+
+def test_overlay_names_are_safe_and_tell_scans_apart():
+    one, two = overlay_name(result("/a/Müller, ../x")), overlay_name(result("/b/Müller, ../x"))
+    assert one != two
+    assert "/" not in one
+    assert overlay_name(result("/a/x", study_uid="1")) != overlay_name(
+        result("/a/x", study_uid="2")
+    )
