@@ -10,7 +10,7 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ def read_voxels(path: Path) -> npt.NDArray[Any]:
         ) from error
     if len(data) < _HEADER_BYTES:
         raise UnreadableScanError("cannot be read (truncated in its header)", where=path)
-    order = "<" if data[:4] == struct.pack("<i", _HEADER_BYTES) else ">"
+    order: Literal["<", ">"] = "<" if data[:4] == struct.pack("<i", _HEADER_BYTES) else ">"
     dims = struct.unpack_from(f"{order}8h", data, 40)
     (code,) = struct.unpack_from(f"{order}h", data, 70)
     offset, slope, intercept = struct.unpack_from(f"{order}3f", data, 108)

@@ -56,7 +56,12 @@ def decode_slice(header: Header) -> Stored:
     Raises:
         UnreadableScanError: The pixels are truncated or corrupt, or no decoder knows them.
     """
-    stored = _decode(header)
+    try:
+        stored = _decode(header)
+    except OSError as error:
+        raise UnreadableScanError(
+            f"cannot be read ({error.strerror or error})", where=header.path
+        ) from error
     shape = (header.get("Rows"), header.get("Columns"))
     if stored.shape != shape:
         raise UnreadableScanError(
@@ -164,10 +169,8 @@ def _decode_with_pydicom(header: Header) -> Stored:
         with _pydicom_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return np.asarray(pydicom.dcmread(header.path, force=True).pixel_array)
-    except OSError as error:
-        raise UnreadableScanError(
-            f"cannot be read ({error.strerror or error})", where=header.path
-        ) from error
+    except OSError:
+        raise
     except Exception as error:  # each of pydicom's decoder plugins has errors of its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnreadableScanError(

@@ -138,9 +138,10 @@ def test_truncation_is_found_wherever_it_is(tmp_path):
     for keep in range(0, len(whole) - 64 * 64 * 2, 37):
         path.write_bytes(whole[:keep])
         try:
-            assert read_header(path).defect or read_header(path).get("Rows") is None
-        except UnreadableScanError as error:
-            assert "a.dcm" in str(error)
+            walked = read_header(path)
+        except UnreadableScanError:
+            continue
+        assert walked.defect or walked.get("Rows") is None
 
 
 def test_arbitrary_bytes_never_crash_it(tmp_path):

@@ -1,6 +1,7 @@
 """Volume files keep their geometry and come out S, P, L."""
 
 import gzip
+import re
 import struct
 
 import numpy as np
@@ -117,12 +118,8 @@ def test_truncated_files(tmp_path, name):
     sitk.WriteImage(image(), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    try:
-        series = only(path)
-        with pytest.raises(UnreadableScanError, match="cannot be read"):
-            load_input(series, SPEC)
-    except UnreadableScanError as error:
-        assert name in str(error)
+    with pytest.raises(UnreadableScanError, match=re.escape(name)):
+        load_input(only(path), SPEC)
 
 
 @pytest.mark.parametrize("cut", [10, 5000, 90_000])

@@ -1,0 +1,74 @@
+"""`darnet-trt inspect`, as its user sees it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def run(*arguments):
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from darnet_trt.cli.main import main; main()",
+            "inspect",
+            *map(str, arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.data
+def test_the_real_scans(data_dir):
+    done = run(data_dir, "--json")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    assert report["errors"] == []
+    chosen = {
+        study["path"].rsplit("/", 1)[-1]: study["chosen"] is not None for study in report["studies"]
+    }
+    assert chosen == {
+        "abdomen-j2k": False,
+        "chest-4mm-64px": True,
+        "chest-8mm": True,
+        "head-tilted": False,
+    }
+    study = report["studies"][2]
+    assert study["why"] == "soft kernel B40f preferred over sharp B70f"
+    assert study["series"][study["chosen"]]["kernel"] == "B40f"
+
+
+@pytest.mark.data
+def test_the_table_and_headers_only(data_dir):
+    done = run(data_dir / "abdomen-j2k")
+    assert done.returncode == 1
+    assert (
+        "refused: not a chest: 0.04 l of aerated lung over 6 mm in a scan of 40 mm" in done.stdout
+    )
+    done = run(data_dir / "abdomen-j2k", "--headers-only")
+    assert done.returncode == 0
+    assert "chosen (by headers only): the only series" in done.stdout
+
+
+def test_nothing_readable(tmp_path):
+    done = run(tmp_path / "nothing", tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"darnet-trt: {tmp_path / 'nothing'}: no such file or folder",
+        f"darnet-trt: {tmp_path}: no scan in this folder; "
+        "give DICOM, NIfTI, NRRD, MHA or PNG slices",
+    ]
+
+
+@pytest.mark.data
+def test_one_path_of_two_fails(data_dir, tmp_path):
+    done = run(data_dir / "chest-4mm-64px", tmp_path)
+    assert done.returncode == 1
+    assert "chosen: the only series" in done.stdout
+    assert "no scan in this folder" in done.stderr

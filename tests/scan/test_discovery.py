@@ -1,0 +1,118 @@
+"""What is found under a path, and what is said about the rest."""
+
+import shutil
+
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from PIL import Image
+from pydicom.uid import generate_uid
+from series_factory import chest, save, slice_dataset, write_series
+
+from darnet_trt.errors import UnreadableScanError, UsageError
+from darnet_trt.scan import find_studies
+
+
+def test_no_such_path(tmp_path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        find_studies(tmp_path / "nothing")
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(UnreadableScanError, match="no scan in this folder"):
+        find_studies(tmp_path)
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "DICOMDIR").write_bytes(b"\0" * 200)
+    with pytest.raises(UnreadableScanError, match="no scan in this folder"):
+        find_studies(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n" * 100, bytes(range(256)) * 4])
+def test_a_file_that_is_no_scan(tmp_path, content):
+    for name in ("a.txt", "a.dcm", "a"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(UnreadableScanError, match="in no known format") as caught:
+            find_studies(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_folder_of_nothing_readable(tmp_path):
+    for name in ("1.dcm", "2.dcm"):
+        (tmp_path / name).write_text("text")
+    with pytest.raises(UnreadableScanError, match=r"2 files, the first 1\.dcm is not a DICOM file"):
+        find_studies(tmp_path)
+
+
+def test_a_truncated_dicom_file_alone(tmp_path):
+    path = save(slice_dataset(chest(1)[0], (0, 0, 0)), tmp_path / "a.dcm")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:400])
+    ((series,),) = (study.series for study in find_studies(path))
+    assert not series.verdict.usable
+    path.write_bytes(whole[:150])
+    with pytest.raises(UnreadableScanError, match=r"a\.dcm: is a broken DICOM file"):
+        find_studies(path)
+    path.write_bytes(whole[:-100])
+    ((series,),) = (study.series for study in find_studies(path))
+    assert "truncated: 8092 of 8192 bytes of pixels" in series.verdict.reason
+
+
+def test_mixed_formats_each_a_study(tmp_path):
+    write_series(tmp_path / "dicom")
+    sitk.WriteImage(sitk.GetImageFromArray(chest()), tmp_path / "volume.nii.gz")
+    (tmp_path / "p" / "scan").mkdir(parents=True)
+    for index in range(12):
+        Image.new("L", (32, 32), index).save(tmp_path / "p" / "scan" / f"{index}.png")
+    (tmp_path / "README").write_text("about")
+    (tmp_path / "cohort.csv").write_text("scan,patient,label")
+    studies = find_studies(tmp_path)
+    assert [(s.path.name, s.series[0].format) for s in studies] == [
+        ("dicom", "dicom"), ("scan", "slices"), ("volume.nii.gz", "nifti"),
+    ]  # fmt: skip
+
+
+def test_broken_files_elsewhere_are_a_refused_series(tmp_path):
+    write_series(tmp_path / "good")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.dcm").write_text("text")
+    (tmp_path / "bad" / "y.nii.gz").write_text("text")
+    bad, good = find_studies(tmp_path)
+    assert good.series[0].verdict.usable
+    assert good.series[0].verdict.warnings == ()
+    assert not bad.series[0].verdict.usable
+    assert "2 files that cannot be read, the first: x.dcm" in bad.series[0].verdict.reason
+
+
+def test_pictures_beside_dicom_are_not_scans(tmp_path):
+    write_series(tmp_path)
+    Image.new("RGB", (32, 32)).save(tmp_path / "preview.png")
+    (study,) = find_studies(tmp_path)
+    assert study.series[0].verdict.usable
+    assert "1 PNG or JPEG images beside" in study.series[0].verdict.warnings[0]
+
+
+def test_names_without_suffix_and_deep_folders(tmp_path):
+    for index, file in enumerate(write_series(tmp_path / "flat")):
+        target = tmp_path / "deep" / str(index % 3) / f"1.2.3.{index}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(file, target)
+    (study,) = find_studies(tmp_path / "deep")
+    assert study.series[0].slices == 24
+    assert study.path == tmp_path / "deep"
+
+
+def test_links_are_followed_and_circles_are_not(tmp_path):
+    write_series(tmp_path / "real")
+    (tmp_path / "top").mkdir()
+    (tmp_path / "top" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "top" / "circle").symlink_to(tmp_path / "top")
+    (study,) = find_studies(tmp_path / "top")
+    assert study.series[0].verdict.reason == "24 axial slices, 240 mm"
+
+
+def test_order_is_fixed(tmp_path):
+    for name in ("10", "9", "a"):
+        write_series(
+            tmp_path / name, StudyInstanceUID=generate_uid(), SeriesInstanceUID=generate_uid()
+        )
+    assert [study.path.name for study in find_studies(tmp_path)] == ["9", "10", "a"]

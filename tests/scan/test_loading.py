@@ -1,0 +1,117 @@
+"""From a series to the network's input."""
+
+import numpy as np
+import pytest
+from series_factory import chest, write_series
+
+from darnet_trt.errors import RefusedScanError, UnreadableScanError
+from darnet_trt.scan import (
+    Preprocessing,
+    choose,
+    find_studies,
+    judge_pixels,
+    load_input,
+    preprocess,
+    read_volume,
+)
+
+SMALL = Preprocessing(size=(16, 32, 32))
+
+
+def chosen(path):
+    (study,) = find_studies(path)
+    return choose(study).series
+
+
+@pytest.mark.parametrize("spec", [SMALL, Preprocessing()])
+def test_streamed_equals_whole(tmp_path, spec):
+    write_series(tmp_path, chest(40), step_mm=6.0)
+    series = chosen(tmp_path)
+    loaded = load_input(series, spec)
+    assert loaded.array.shape == (1, *spec.size)
+    assert loaded.array.dtype == np.float32
+    np.testing.assert_allclose(loaded.array, preprocess(spec, read_volume(series)), atol=2e-6)
+    assert loaded.decoded == (16 if spec is SMALL else 40)
+    assert loaded.read_ms > 0
+    assert loaded.preprocess_ms > 0
+    assert loaded.warnings == ()
+
+
+def test_a_slice_that_is_not_needed_is_not_read(tmp_path):
+    files = write_series(tmp_path, chest(48), step_mm=5.0)
+    series = chosen(tmp_path)
+    files[1].unlink()  # after the headers were read; 48 → 16 takes every third from index 1
+    with pytest.raises(UnreadableScanError, match="IM0001"):
+        load_input(series, SMALL)
+    write_series(tmp_path, chest(48), step_mm=5.0)
+    files[2].unlink()
+    assert load_input(series, SMALL).decoded == 16
+
+
+@pytest.mark.parametrize(
+    ("hu", "reason"),
+    [
+        (chest() * 0, "constant image"),
+        (np.where(chest() < -500, -1000, chest()).astype(np.int16), "not a chest"),
+        ((chest() + 1024).astype(np.int16), "without air"),
+    ],
+)
+def test_pixels_that_are_no_chest(tmp_path, hu, reason):
+    write_series(tmp_path, hu)
+    series = chosen(tmp_path)
+    with pytest.raises(RefusedScanError, match=reason):
+        load_input(series, SMALL)
+    verdict = judge_pixels(series, SMALL)
+    assert not verdict.usable
+    assert reason in verdict.reason
+
+
+def test_a_refused_series_cannot_be_loaded(tmp_path):
+    write_series(tmp_path, Modality="MR")
+    (study,) = find_studies(tmp_path)
+    for load in (lambda s: load_input(s, SMALL), read_volume):
+        with pytest.raises(RefusedScanError, match="modality MR"):
+            load(study.series[0])
+
+
+def test_pixels_cut_after_the_headers_were_read(tmp_path):
+    files = write_series(tmp_path)
+    series = chosen(tmp_path)
+    files[4].write_bytes(files[4].read_bytes()[:-100])
+    with pytest.raises(UnreadableScanError, match="IM0004"):
+        read_volume(series)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["chest-4mm-64px", "chest-8mm/sharp", "chest-8mm/soft"])
+def test_real_chests_load(data_dir, name):
+    series = chosen(data_dir / name)
+    spec = Preprocessing()
+    loaded = load_input(series, spec)
+    assert loaded.warnings == ()
+    np.testing.assert_allclose(loaded.array, preprocess(spec, read_volume(series)), atol=2e-6)
+    assert 0.2 < loaded.array.mean() < 0.6
+
+
+@pytest.mark.data
+def test_the_real_volume_as_simpleitk_reads_it(data_dir):
+    import SimpleITK
+
+    files = [str(f) for f in chosen(data_dir / "chest-4mm-64px").files]
+    image = SimpleITK.ReadImage(files)
+    volume = read_volume(chosen(data_dir / "chest-4mm-64px"))
+    np.testing.assert_array_equal(volume.hu, SimpleITK.GetArrayFromImage(image))
+    assert volume.origin_mm == pytest.approx(image.GetOrigin())
+    assert volume.spacing_mm[::-1] == pytest.approx(image.GetSpacing(), abs=1e-3)
+
+
+@pytest.mark.data
+def test_the_real_abdomen_is_decoded_and_refused(data_dir):
+    series = chosen(data_dir / "abdomen-j2k")
+    assert read_volume(series).hu.shape == (20, 512, 512)
+    with pytest.raises(RefusedScanError) as caught:
+        load_input(series, Preprocessing())
+    assert caught.value.what == (
+        "not a chest: 0.04 l of aerated lung over 6 mm in a scan of 40 mm; "
+        "at least 0.3 l are expected"
+    )
