@@ -84,6 +84,8 @@ def find_studies(path: Path) -> list[Study]:
         )
     if all(not s.matrix[0] and s.path in broken for study in studies for s in study.series):
         only = [error for errors in broken.values() for error in errors]
+        if len(only) == 1:
+            raise only[0]
         raise UnreadableScanError(
             f"nothing readable in this folder: {len(only)} files, the first {_told(only[0])}",
             where=path,
