@@ -1,0 +1,185 @@
+"""A bundle's engines against torch, against each other, and against this CPU's arithmetic peak.
+
+    python benchmarks/engines.py BUNDLE --scan PATH [--rounds 5] [-o report.json]
+
+Engines, rivals and the peak's loops take turns in one process. Prints the share of the peak that
+each engine reaches and the targets of the project, reached or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import onnx
+from peak import compile_peak, measure
+
+from darnet_trt.export.reference import TorchRunner
+from darnet_trt.runtime.bench_report import BenchReport, benchmark
+from darnet_trt.runtime.benchmark import Latency, in_turns
+from darnet_trt.runtime.bundle import load_runner, open_bundle, verified_file
+from darnet_trt.runtime.environment import cpu
+from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
+from darnet_trt.runtime.runner import Runner
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table of targets."""
+
+    what: str
+    found: float
+    limit: float
+    at_least: bool
+    unit: str
+
+    @property
+    def reached(self) -> bool:
+        """Whether the limit holds."""
+        return self.found >= self.limit if self.at_least else self.found <= self.limit
+
+    def __str__(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        found = f"{self.found:.3g}{self.unit}"
+        verdict = "reached" if self.reached else "NOT reached"
+        return f"{self.what:52} {found:>9}   {sign} {self.limit:g}{self.unit:8} {verdict}"
+
+
+def convolution_gmac(model: Path) -> float:
+    """Multiply-adds of all convolutions for one volume, in 10⁹, from the graph's shapes."""
+    proto = onnx.load(model)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.value_info, *graph.output, *graph.input)
+    }
+    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    total = 0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            spatial = shapes[node.output[0]][2:]
+            total += math.prod(weights[node.input[1]]) * math.prod(spatial)
+    return total / 1e9
+
+
+def targets(
+    default: str,
+    times: dict[str, Latency],
+    shares: dict[str, float],
+    report: BenchReport | None,
+) -> list[Target]:
+    """What the project promises for an engine without calibration data."""
+    found = []
+    if default in shares:
+        found.append(Target(f"{default}: share of the peak", shares[default] * 100, 95, True, " %"))
+    if report is not None:
+        one = report.measured[0]
+        assert one.file is not None
+        assert one.batch_ms is not None
+        assert one.startup_ms is not None
+        assert one.fresh is not None
+        engine = one.engine.median
+        found += [
+            Target("scan file to result / engine", one.file.median / engine, 1.25, False, "×"),
+            Target("in a batch / engine", one.batch_ms / engine, 1.05, False, "×"),
+            Target(
+                "process start to first result − engine", one.startup_ms / 1e3, 1.5, False, " s"
+            ),
+            Target("peak memory of predict", one.fresh.peak_memory_mb, 700, False, " MB"),
+        ]
+    return found
+
+
+def main() -> int:
+    """Measure and print; exit code 1 where a target is not reached."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--scan", type=Path, help="one scan: adds file-to-result, start-up, memory")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--torch-compile", action="store_true", help="also measure torch.compile")
+    parser.add_argument("-o", "--out", type=Path, help="write everything as JSON")
+    arguments = parser.parse_args()
+
+    bundle = open_bundle(arguments.bundle)
+    default = bundle.manifest.default
+    if default is None:
+        sys.exit("engines: the bundle has no default engine")
+    model = verified_file(bundle, "model.onnx")
+    names = [a.name for a in bundle.manifest.artifacts if a.executed]
+    runners: dict[str, Runner] = {name: load_runner(bundle, name) for name in names}
+    runners["torch"] = TorchRunner.from_onnx(model)
+    if arguments.torch_compile:
+        runners["torch-compile"] = TorchRunner.from_onnx(model, compiled=True)
+    if not any(runner.backend == "onnxruntime" for runner in runners.values()):
+        runners["onnxruntime"] = OnnxRuntimeRunner(model)
+    volume = np.random.default_rng(0).random(
+        (1, 1, *bundle.manifest.preprocessing.size), np.float32
+    )
+    gmac = convolution_gmac(model)
+
+    peaks: list[dict[str, float | None]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        program = compile_peak(Path(folder))
+        runs = {name: partial(runner.infer, volume) for name, runner in runners.items()}
+        threads = cpu().cores
+        times = in_turns(
+            {**runs, "peak": lambda: peaks.append(measure(program, threads))}, arguments.rounds
+        )
+    del times["peak"]
+    # The largest: anything less is another process on these cores, not the CPU's limit.
+    peak = {kind: max((p[kind] or 0 for p in peaks), default=0) for kind in peaks[0]}
+    shares = {
+        name: gmac / (times[name].median / 1e3) / peak[runner.precision]
+        for name, runner in runners.items()
+        if peak.get(runner.precision)
+    }
+    print(f"{cpu().name}, {threads} cores; {gmac:.1f} GMAC a volume; peak GMAC/s {peak}")
+    print(f"{'engine':24}{'runs in':9}{'median s':>9}{'min s':>9}{'of peak':>9}{'default is':>12}")
+    for name, latency in times.items():
+        share = f"{shares[name]:.1%}" if name in shares else "-"
+        print(
+            f"{name:24}{runners[name].precision:9}{latency.median / 1e3:9.3f}"
+            f"{min(latency.samples_ms) / 1e3:9.3f}{share:>9}"
+            f"{latency.median / times[default].median:11.2f}×"
+        )
+    report = None
+    if arguments.scan is not None:
+        report = benchmark(
+            bundle, {default: runners[default]}, scan=arguments.scan, rounds=arguments.rounds,
+            notify=lambda line: print(line, file=sys.stderr),
+        )  # fmt: skip
+    print()
+    reached = targets(default, times, shares, report)
+    for target in reached:
+        print(target)
+    if arguments.out is not None:
+        content = {
+            "gmac": gmac,
+            "peak_gmac_per_s": peak,
+            "peaks": peaks,
+            "engines": {name: latency.summary() for name, latency in times.items()},
+            "share_of_peak": shares,
+            "median_peak": {k: median(p[k] or 0 for p in peaks) for k in peak},
+            "report": None if report is None else report.as_json(),
+            "targets": [
+                {"what": t.what, "found": t.found, "limit": t.limit, "reached": t.reached}
+                for t in reached
+            ],
+        }
+        arguments.out.write_text(json.dumps(content, indent=2) + "\n")
+    return 0 if all(target.reached for target in reached) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
