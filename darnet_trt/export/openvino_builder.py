@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from darnet_trt.errors import BuildError, MissingPackageError, OutputError
+from darnet_trt.errors import BuildError, OutputError
+from darnet_trt.runtime.openvino_import import import_openvino
 
 __all__ = ["build_openvino", "cpu_precisions"]
 
@@ -20,11 +22,7 @@ def cpu_precisions() -> tuple[str, ...]:
     Raises:
         MissingPackageError: OpenVINO is not installed.
     """
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("openvino", extra="cpu") from error
-    offered = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    offered = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(p for p in ("fp32", "bf16", "fp16") if p.upper() in offered)
 
 
@@ -39,40 +37,28 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
         OSError: The folder cannot be written.
         OutputError: OpenVINO could not write its files.
     """
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("openvino", extra="cpu") from error
+    openvino = import_openvino()
     import onnx
     from onnx.inliner import inline_local_functions
 
-    folder.mkdir(parents=True, exist_ok=True)
-    xml = folder / "model.xml"
     # OpenVINO knows no model-local functions: put the attention's operators into the graph.
     plain = inline_local_functions(onnx.load(onnx_file))
-    inlined = folder / "inlined.onnx"
     try:
-        inlined.write_bytes(plain.SerializeToString())
-        model = openvino.convert_model(inlined)
-        for index, operator in enumerate(model.get_ordered_ops()):
-            if _COUNTED_NAME.fullmatch(operator.get_friendly_name()):
-                operator.set_friendly_name(f"{operator.get_type_name()}_{index}")
-        _save(model, xml)
+        # Unlike read_model this folds the constants, once and not at every start.
+        model = openvino.convert_model(BytesIO(plain.SerializeToString()))
     except RuntimeError as error:
         raise BuildError(f"OpenVINO cannot convert the model ({error})", where=onnx_file) from error
-    finally:
-        inlined.unlink(missing_ok=True)
-    return xml, xml.with_suffix(".bin")
-
-
-def _save(model: Any, xml: Path) -> None:
-    import openvino
-
+    for index, operator in enumerate(model.get_ordered_ops()):
+        if _COUNTED_NAME.fullmatch(operator.get_friendly_name()):
+            operator.set_friendly_name(f"{operator.get_type_name()}_{index}")
+    folder.mkdir(parents=True, exist_ok=True)
+    xml = folder / "model.xml"
     try:
         openvino.save_model(model, xml, compress_to_fp16=False)
     except RuntimeError as error:  # a C++ stream's, which does not know why
         raise OutputError(
             f"OpenVINO cannot write its files ({error})",
-            where=xml.parent,
+            where=folder,
             do="check free space and permissions",
         ) from error
+    return xml, xml.with_suffix(".bin")
