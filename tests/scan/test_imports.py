@@ -1,0 +1,18 @@
+"""Importing the room costs little, and never pulls in what only training or one format needs."""
+
+import subprocess
+import sys
+
+import darnet_trt.scan
+
+
+def test_heavy_packages_stay_out():
+    heavy = ("torch", "SimpleITK", "imagecodecs", "pydicom", "PIL", "openvino", "onnxruntime")
+    code = f"import sys, darnet_trt.scan; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_sorted_and_there():
+    assert darnet_trt.scan.__all__ == sorted(darnet_trt.scan.__all__)
+    assert all(hasattr(darnet_trt.scan, name) for name in darnet_trt.scan.__all__)
