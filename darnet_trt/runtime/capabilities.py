@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from darnet_trt.runtime.environment import gpus, package_version
+from darnet_trt.runtime.openvino_import import import_openvino
 
 __all__ = ["Capability", "capabilities"]
 
@@ -30,9 +31,7 @@ class Capability:
 
 
 def _openvino(version: str) -> Capability:
-    import openvino
-
-    core = openvino.Core()
+    core = import_openvino().Core()
     devices = [str(device) for device in core.available_devices]
     offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in devices else []
     precisions = [p for p in ("FP32", "BF16", "FP16", "INT8") if p in offered]
