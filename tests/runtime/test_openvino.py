@@ -1,13 +1,14 @@
 import numpy as np
-import openvino
 import pytest
 from tiny_bundle import SIZE, write_onnx
 
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
+from darnet_trt.runtime.openvino_import import import_openvino
 
 OFFERED = [
-    name.lower() for name in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    name.lower()
+    for name in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 ]
 
 
