@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from darnet_trt.cli.progress import Progress
 from darnet_trt.errors import UsageError
 
 __all__ = ["phantom"]
@@ -44,8 +44,8 @@ def phantom(
         matrix=matrix,
         slices=_range(slices),
     )
-    with typer.progressbar(length=scans, label="scans", file=sys.stderr) as bar:
-        table = write_cohort(plan, out, processes=processes, done=bar.update)
+    with Progress("writing scans", scans) as progress:
+        table = write_cohort(plan, out, processes=processes, done=progress.advance)
     typer.echo(f"{scans} synthetic scans, labels in {table}")
 
 

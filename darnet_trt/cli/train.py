@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli.progress import Progress
 from darnet_trt.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
+    from darnet_trt.training.cohort import Failure
     from darnet_trt.training.fit import Epoch
 
 __all__ = ["train"]
@@ -75,32 +76,39 @@ def train(
         augmentation=Augmentation() if augment else NO_AUGMENTATION,
     )
     failed = 0
+    reading = Progress("reading scans", 1)
 
     def split(training: int, kept: int) -> None:
-        bar.length = training + kept
+        nonlocal reading
         typer.echo(f"{training} scans to train on, {kept} held out", err=True)
+        reading = Progress("reading scans", training + kept)
 
-    def unusable(failure: object) -> None:
+    def unusable(failure: Failure) -> None:
         nonlocal failed
         failed += 1
-        typer.echo(f"left out: {failure.reason}", err=True)  # type: ignore[attr-defined]
+        typer.echo(f"left out: {failure.reason}", err=True)
 
-    with typer.progressbar(length=1, label="reading scans", file=sys.stderr) as bar:
-        checkpoint = train_run(
-            cohort,
-            run,
-            size,
-            schedule,
-            attention=attention,  # type: ignore[arg-type]  # checked above
-            held_out=held_out,
-            device=_device(device),
-            listener=Listener(
-                split=split,
-                prepared=bar.update,
-                failed=unusable,
-                epoch=_Progress(schedule.epochs),
-            ),
-        )
+    line = _EpochLine(schedule.epochs)
+
+    def epoch(result: Epoch) -> None:
+        reading.close()
+        line(result)
+
+    checkpoint = train_run(
+        cohort,
+        run,
+        size,
+        schedule,
+        attention=attention,  # type: ignore[arg-type]  # checked above
+        held_out=held_out,
+        device=_device(device),
+        listener=Listener(
+            split=split,
+            prepared=lambda count: reading.advance(count),
+            failed=unusable,
+            epoch=epoch,
+        ),
+    )
     if json_:
         typer.echo((run / METRICS).read_text().rstrip())
     else:
@@ -111,7 +119,7 @@ def train(
         raise typer.Exit(1)
 
 
-class _Progress:
+class _EpochLine:
     """One line an epoch, with the time that is left."""
 
     def __init__(self, epochs: int) -> None:

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from tiny_network import TINY
 
 from darnet_trt.training.cohort import Entry, Example
-from darnet_trt.training.model import CLASSES, Network
-
-TINY = Network(width=4, input_size=(8, 16, 16))
+from darnet_trt.training.model import CLASSES
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from tiny_network import TINY
 
 from darnet_trt.errors import UsageError
 from darnet_trt.training.augmentation import Augmentation

@@ -1,0 +1,56 @@
+"""`darnet-trt phantom` as a person meets it."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def darnet_trt(*arguments):
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from darnet_trt.cli.main import main; main()",
+            *map(str, arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_writes_a_cohort(tmp_path):
+    done = darnet_trt(
+        "phantom", tmp_path / "c", "--scans", 2, "--matrix", 48, "--slices", 30, "--format", "nifti"
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "c" / "cohort.csv") in done.stdout
+    assert "writing scans: 2 of 2" in done.stderr
+    again = darnet_trt("phantom", tmp_path / "c", "--scans", 2)
+    assert again.returncode == 2
+    assert again.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: exists already")
+    assert again.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--slices", "many"], "--slices must be a number or MIN:MAX"),
+        (["--slices", "60:40"], "ascending range"),
+        (["--format", "jpeg"], "no format is called 'jpeg'"),
+        (["--scans", "0"], "scans must be"),
+    ],
+)
+def test_options_that_cannot_work(tmp_path, options, reason):
+    done = darnet_trt("phantom", tmp_path / "c", *options)
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "c").exists()
+
+
+def test_folder_that_cannot_be_made():
+    done = darnet_trt("phantom", "/proc/no/such/place", "--scans", 1)
+    assert done.returncode == 2
+    assert "the cohort cannot be written" in done.stderr

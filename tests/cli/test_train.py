@@ -1,0 +1,105 @@
+"""`darnet-trt train` as a person meets it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from darnet_trt.scan.phantom import CohortPlan, write_cohort
+
+QUICK = ("--epochs", "1", "--threads", "1")
+
+
+def darnet_trt(*arguments):
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from darnet_trt.cli.main import main; main()",
+            *map(str, arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "cohort"
+    write_cohort(
+        CohortPlan(scans=15, seed=0, format="nifti", matrix=48, slices=(30, 30)), out, processes=1
+    )
+    return out
+
+
+def test_trains(cohort, tmp_path):
+    done = darnet_trt("train", cohort, "-o", tmp_path / "run", "--json", *QUICK)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads(done.stdout)
+    assert metrics["trained_on"].endswith("(darnet-trt phantom, seed 0); not real patients")
+    assert 0 <= metrics["held_out"]["accuracy"] <= 1
+    assert "epoch 1/1" in done.stderr
+    files = {p.name for p in (tmp_path / "run").iterdir()}
+    assert files == {"checkpoint.pt", "history.csv", "split.csv", "metrics.json", "inputs"}
+    again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
+    assert again.returncode == 2
+    assert "holds a finished run already" in again.stderr
+
+
+def test_broken_scan_is_left_out_and_told(cohort, tmp_path):
+    shutil.copytree(cohort, tmp_path / "cohort")
+    broken = next((tmp_path / "cohort").glob("P*/*.nii.gz"))
+    broken.write_bytes(broken.read_bytes()[:2000])
+    done = darnet_trt("train", tmp_path / "cohort", "-o", tmp_path / "run", *QUICK)
+    assert done.returncode == 1, done.stderr
+    assert f"left out: {broken}" in done.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [row["scan"] for row in metrics["unusable_scans"]] == [str(broken)]
+    assert f"{broken.parent.name}/" in (tmp_path / "run" / "split.csv").read_text()
+
+
+def test_class_without_a_usable_scan(cohort, tmp_path):
+    table = (cohort / "cohort.csv").read_text().splitlines()
+    rows = [
+        line if "normal" not in line else f"gone{i},g{i},normal" for i, line in enumerate(table)
+    ]
+    shutil.copytree(cohort, tmp_path / "cohort")
+    (tmp_path / "cohort" / "cohort.csv").write_text("\n".join(rows))
+    done = darnet_trt("train", tmp_path / "cohort", "-o", tmp_path / "run", *QUICK)
+    assert done.returncode == 2
+    assert "no usable scan with the label normal is left" in done.stderr
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--preset", "huge"], "no preset is called 'huge'"),
+        (["--attention", "self"], "no attention is called 'self'"),
+        (["--held-out", "1.5"], "held-out share"),
+        (["--device", "tpu"], "no device is called 'tpu'"),
+    ],
+)
+def test_options_that_cannot_work(cohort, tmp_path, options, reason):
+    done = darnet_trt("train", cohort, "-o", tmp_path / "run", *options)
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_cohort(tmp_path):
+    done = darnet_trt("train", tmp_path, "-o", tmp_path / "run")
+    assert done.returncode == 2
+    assert "there is no cohort table here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_that_cannot_be_written(cohort):
+    done = darnet_trt("train", cohort, "-o", "/proc/no/run", *QUICK)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
