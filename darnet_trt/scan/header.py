@@ -9,8 +9,6 @@ unknown VR, a length that runs past the file, …) goes to `pydicom.dcmread`, th
 
 from __future__ import annotations
 
-import functools
-import math
 import os
 import struct
 import warnings
@@ -20,55 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from darnet_trt.errors import UnreadableScanError
+from darnet_trt.scan.attributes import WANTED, convert, plain_value
 
-__all__ = ["WANTED", "Header", "is_dicom", "read_header"]
-
-WANTED: Final[dict[int, str]] = {
-    0x00080005: "SpecificCharacterSet",
-    0x00080008: "ImageType",
-    0x00080016: "SOPClassUID",
-    0x00080018: "SOPInstanceUID",
-    0x00080060: "Modality",
-    0x0008103E: "SeriesDescription",
-    0x00100020: "PatientID",
-    0x00180050: "SliceThickness",
-    0x00181210: "ConvolutionKernel",
-    0x0020000D: "StudyInstanceUID",
-    0x0020000E: "SeriesInstanceUID",
-    0x00200011: "SeriesNumber",
-    0x00200012: "AcquisitionNumber",
-    0x00200013: "InstanceNumber",
-    0x00200032: "ImagePositionPatient",
-    0x00200037: "ImageOrientationPatient",
-    0x00200052: "FrameOfReferenceUID",
-    0x00280002: "SamplesPerPixel",
-    0x00280004: "PhotometricInterpretation",
-    0x00280008: "NumberOfFrames",
-    0x00280010: "Rows",
-    0x00280011: "Columns",
-    0x00280030: "PixelSpacing",
-    0x00280100: "BitsAllocated",
-    0x00280101: "BitsStored",
-    0x00280102: "HighBit",
-    0x00280103: "PixelRepresentation",
-    0x00280120: "PixelPaddingValue",
-    0x00280121: "PixelPaddingRangeLimit",
-    0x00281052: "RescaleIntercept",
-    0x00281053: "RescaleSlope",
-    0x00281054: "RescaleType",
-    0x00282110: "LossyImageCompression",
-}
-
-_LISTS: Final = frozenset({"ImageType", "ConvolutionKernel", "SpecificCharacterSet"})
-_VECTORS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
-_NUMBERS: Final = frozenset(
-    {
-        "SliceThickness", "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "SamplesPerPixel",
-        "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
-        "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
-        "RescaleSlope",
-    }
-)  # fmt: skip
+__all__ = ["Header", "is_dicom", "read_header"]
 
 FIRST_READ: Final = 1 << 16
 """Bytes read at first: holds nearly every classic CT header, and costs one system call."""
@@ -78,8 +30,6 @@ LARGEST_HEADER: Final = 1 << 24
 DEEPEST_SEQUENCE: Final = 32
 """Real headers nest three or four sequences; a corrupt one could nest thousands."""
 
-_CHARACTER_SET, _PIXEL_REPRESENTATION = 0x00080005, 0x00280103
-_SIGN_DEPENDENT = (0x00280120, 0x00280121)
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
@@ -181,7 +131,7 @@ def _read(path: Path, fd: int, size: int) -> Header:
             if len(data) >= size or length >= LARGEST_HEADER:
                 raise _UnusualError from None
             length *= 4
-    values = _convert(raw, implicit)
+    values = convert(raw, implicit)
     pixels, defect = _locate_pixels(fd, data, size, pixel_head)
     if pixels is not None and not defect and syntax in (_IMPLICIT, "1.2.840.10008.1.2.1"):
         expected = _native_length(values)
@@ -329,97 +279,6 @@ def _native_length(values: Mapping[str, Any]) -> int | None:
         return None
 
 
-def _convert(raw: Mapping[int, tuple[str | None, bytes]], implicit: bool) -> dict[str, Any]:
-    charset = raw.get(_CHARACTER_SET, (None, b""))[1]
-    sign = raw.get(_PIXEL_REPRESENTATION, (None, b""))[1]
-    values = {}
-    for tag, (vr, value) in raw.items():
-        plain = _convert_one(
-            tag, vr, value, charset, implicit, sign if tag in _SIGN_DEPENDENT else b""
-        )
-        if plain is not None:
-            values[WANTED[tag]] = plain
-    return values
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def _convert_one(
-    tag: int, vr: str | None, value: bytes, charset: bytes, implicit: bool, sign: bytes
-) -> Any:
-    """pydicom's value of an element; nearly all repeat from slice to slice."""
-    from pydicom.dataelem import RawDataElement
-    from pydicom.dataset import Dataset
-    from pydicom.tag import BaseTag
-
-    def element(number: int, kind: str | None, content: bytes) -> RawDataElement:
-        return RawDataElement(BaseTag(number), kind, len(content), content, 0, implicit, True)
-
-    dataset = Dataset()
-    dataset.set_original_encoding(implicit, True, _encodings(charset))
-    if sign:
-        dataset[BaseTag(_PIXEL_REPRESENTATION)] = element(_PIXEL_REPRESENTATION, "US", sign)
-    dataset[BaseTag(tag)] = element(tag, vr, value)
-    return _plain_element(dataset, tag)
-
-
-@functools.lru_cache
-def _encodings(charset: bytes) -> Any:
-    from pydicom.charset import convert_encodings
-
-    names = charset.decode("iso8859", "replace").strip("\0 ").split("\\")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an unknown character set reads as ASCII
-        try:
-            return convert_encodings([name.strip() for name in names])
-        except LookupError:
-            return None
-
-
-def _plain_element(dataset: Any, tag: int) -> Any:
-    """An element's value without pydicom's types; None where it is empty or malformed."""
-    from pydicom import config
-
-    with warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")  # a value that breaks its VR's rules reads as it stands
-        try:
-            return _shaped(WANTED[tag], _plain(dataset[tag].value))
-        except Exception:  # pydicom fails in a dozen ways at values that break their VR's rules
-            return None
-
-
-def _shaped(keyword: str, value: Any) -> Any:
-    """The value if it is of the kind that its attribute has, else None."""
-    if keyword in _VECTORS:
-        right = isinstance(value, tuple) and len(value) == _VECTORS[keyword]
-        return tuple(map(float, value)) if right and all(map(_is_number, value)) else None
-    if keyword in _NUMBERS:
-        return value if _is_number(value) else None
-    if keyword not in _LISTS and isinstance(value, tuple):
-        return "\\".join(str(part or "") for part in value)
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _plain(value: Any) -> Any:
-    from pydicom.multival import MultiValue
-
-    if isinstance(value, MultiValue | list | tuple):
-        parts = tuple(_plain(part) for part in value)
-        return parts if any(part is not None for part in parts) else None
-    if isinstance(value, bool | bytes) or value is None:
-        return value or None
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if hasattr(value, "as_tuple"):  # DSdecimal
-        return float(value)
-    return str(value).strip("\0 ") or None
-
-
 def _read_with_pydicom(path: Path) -> Header:
     """The reader of record."""
     import pydicom
@@ -438,7 +297,7 @@ def _read_with_pydicom(path: Path) -> Header:
             values = {
                 keyword: plain
                 for tag, keyword in WANTED.items()
-                if tag in dataset and (plain := _plain_element(dataset, tag)) is not None
+                if tag in dataset and (plain := plain_value(dataset, tag)) is not None
             }
     except InvalidDicomError as error:
         raise UnreadableScanError("is not a DICOM file", where=path) from error

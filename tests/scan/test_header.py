@@ -12,7 +12,8 @@ from series_factory import chest, save, slice_dataset
 
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import header
-from darnet_trt.scan.header import WANTED, read_header
+from darnet_trt.scan.attributes import WANTED
+from darnet_trt.scan.header import read_header
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 
