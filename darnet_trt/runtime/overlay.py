@@ -48,8 +48,8 @@ _INFERNO: Final = np.array(
 )
 
 # Evidence below this share of the largest is left out: it would tint the whole chest.
-_FLOOR: Final = 0.15
-_OPACITY: Final = 0.55  # at the largest evidence; the anatomy has to stay readable under it
+_FLOOR: Final = 0.1
+_OPACITY: Final = 0.7  # at the largest evidence; the anatomy has to stay readable under it
 
 _INK: Final = (232, 232, 232)
 _DIM: Final = (160, 160, 160)
@@ -102,7 +102,7 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
         )
         page.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
         _label(pen, x, y, _position(result, index, volume.shape[0]), evidence.oriented)
-    _colour_bar(page, pen, result, peak, rows * (TILE + GAP) - 80)
+    _colour_bar(page, pen, peak, rows * (TILE + GAP) - 80)
     side = "" if evidence.oriented else "  The files do not say which side is left."
     pen.text(
         (GAP + 2, page.height - FOOTER + 10),
@@ -139,7 +139,7 @@ def _colours(share: Float) -> Float:
 
 
 def _opacity(share: Float) -> Float:
-    return np.asarray(_OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1) ** 0.5, np.float32)
+    return np.asarray(_OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1), np.float32)
 
 
 def _blend(grey: Float, share: Float) -> Image8:
@@ -197,9 +197,7 @@ def _write_over(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, anchor
     pen.text(at, text, _INK, _font(15), anchor=anchor, stroke_width=2, stroke_fill=_PAPER)
 
 
-def _colour_bar(
-    page: Image.Image, pen: ImageDraw.ImageDraw, result: Result, peak: float, height: int
-) -> None:
+def _colour_bar(page: Image.Image, pen: ImageDraw.ImageDraw, peak: float, height: int) -> None:
     x, top = COLUMNS * (TILE + GAP) + 2 * GAP, HEADER + 40
     if peak <= 0:
         pen.multiline_text((x, top), "no evidence\nfor the class\nanywhere", _DIM, _font(13))
@@ -210,7 +208,7 @@ def _colour_bar(
         y = top + round((1 - part) * (height - 1))
         pen.line((x + 18, y, x + 22, y), _DIM)
         pen.text((x + 26, y), f"{part * peak:.3g}", _DIM, _font(13), anchor="lm")
-    pen.multiline_text((x, top - 36), f"evidence for\n{result.predicted}", _DIM, _font(12))
+    pen.multiline_text((x, top - 36), "evidence for\nthe class", _DIM, _font(12))
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -6,10 +6,8 @@ from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.openvino_import import import_openvino
 
-OFFERED = [
-    name.lower()
-    for name in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-]
+CORE = import_openvino().Core()
+OFFERED = [name.lower() for name in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
 
 
 @pytest.fixture
