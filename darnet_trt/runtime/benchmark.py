@@ -8,7 +8,6 @@ slows all of them; ratios are of medians within one run. Start-up and memory com
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -40,6 +39,18 @@ _SETTLE_S: Final = 0.05
 
 # One scan's reading cannot hide behind an engine: in a batch this small it weighs an eighth.
 _BATCH: Final = 8
+
+# VmHWM (KiB) is this program's own; what the system tells a parent of its child (ru_maxrss)
+# counts the parent's memory at the fork as well.
+_PREDICT_AND_TELL_MEMORY: Final = """
+import sys
+from darnet_trt.cli.main import main
+try:
+    main()
+finally:
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    print(status["VmHWM"].split()[0], file=sys.stderr)
+"""
 
 
 @dataclass(frozen=True)
@@ -147,28 +158,26 @@ def fresh_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None
     Raises:
         BundleError: It gave no result.
     """
-    program = "from darnet_trt.cli.main import main; main()"
     words = ["predict", str(bundle.path), str(scan), "--artifact", artifact, "--json"]
     words += [] if threads is None else ["--threads", str(threads)]
     start = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", _PREDICT_AND_TELL_MEMORY, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
         line = process.stdout.readline()
         first_result = (time.perf_counter() - start) * 1000
-        process.stdout.read()
-        told = process.stderr.read().decode(errors="replace").strip().splitlines()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        _, stderr = process.communicate()
+    *told, peak = stderr.decode(errors="replace").strip().splitlines() or [""]
     if not line:
         raise BundleError(
             f"predict with {artifact} gave no result ({told[-1] if told else 'no reason'})",
             where=bundle.path,
         )
-    # ru_maxrss is in KiB on Linux.
-    return Fresh(first_result, json.loads(line)["stages_ms"]["infer"], usage.ru_maxrss * 1024 / 1e6)
+    infer = json.loads(line)["stages_ms"]["infer"]
+    return Fresh(first_result, infer, int(peak) * 1024 / 1e6)
 
 
 def _one(results: Iterable[Result]) -> Result:

@@ -40,13 +40,15 @@ def test_the_default_engine_against_another_runtime(bench, tiny):
 @pytest.mark.data
 def test_a_scan_adds_file_to_result_start_up_and_memory(bench, tiny, data_dir, tmp_path):
     scan = data_dir / "chest-4mm-64px"
+    held = bytearray(2**30)  # this process's memory is not the prediction's
+    held[::4096] = b"1" * 2**18
     code, out, _ = bench(tiny, "--scan", scan, "--rounds", 10, "-o", tmp_path / "bench.json")
     assert (code, out) == (0, "")
     (one,) = json.loads((tmp_path / "bench.json").read_text())["configurations"]
     assert one["file_to_result"]["p90_ms"] >= one["file_to_result"]["median_ms"]
     assert one["file_to_result"]["p99_ms"] is None
     assert set(one["stages_ms"]) == {"find", "read", "preprocess", "infer"}
-    assert one["peak_memory_mb"] > 50
+    assert 50 < one["peak_memory_mb"] < 1000
     assert one["startup_ms"] > 0
 
 
