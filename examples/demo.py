@@ -16,7 +16,7 @@ from pathlib import Path
 from report import write_report
 
 _COMMAND = Path(sys.executable).with_name("darnet-trt")
-_SCANS_TO_TRAIN = 200
+_SCANS_TO_TRAIN = 480
 _SCANS_HELD_BACK = 24
 
 
@@ -43,8 +43,9 @@ def main() -> int:
     started = time.monotonic()
     training = out / "cohort"
     held_back = out / "held-back"
-    run("phantom", training, "--scans", _SCANS_TO_TRAIN, "--matrix", 96, "--seed", 1)
-    run("phantom", held_back, "--scans", _SCANS_HELD_BACK, "--matrix", 96, "--seed", 2)
+    size = ("--matrix", 96, "--slices", "30:60")
+    run("phantom", training, "--scans", _SCANS_TO_TRAIN, *size, "--seed", 1)
+    run("phantom", held_back, "--scans", _SCANS_HELD_BACK, *size, "--seed", 2)
     run("train", training, "-o", out / "run", "--preset", "small")
     run("build", out / "run", "-o", out / "bundle")
     run("predict", out / "bundle", held_back, "-o", out / "predictions", "--cam")

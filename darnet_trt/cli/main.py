@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from typing import Annotated, NoReturn
 
@@ -48,8 +47,6 @@ def _root(
 
 
 for _name in ("doctor", "phantom", "train", "export", "build", "inspect", "predict", "bench"):
-    if importlib.util.find_spec(f"darnet_trt.cli.{_name}") is None:
-        continue  # TEMPORARY while the commands are being written
     _module = importlib.import_module(f"darnet_trt.cli.{_name}")
     app.command(_name)(getattr(_module, _name))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import UsageError
-from darnet_trt.export.output import cannot_write
+from darnet_trt.output import cannot_write
 from darnet_trt.runtime.manifest import Manifest
 
 __all__ = ["MANIFEST", "bundle_folder", "check_free", "sha256_of", "write_manifest"]

@@ -12,8 +12,8 @@ import onnx
 from darnet_trt import __version__
 from darnet_trt.errors import BuildError
 from darnet_trt.export.graph import GraphPrecision, build_graph
-from darnet_trt.export.output import written_atomically
 from darnet_trt.export.weights import folded
+from darnet_trt.output import whole_file
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 
 __all__ = ["Source", "export_onnx", "load_source"]
@@ -79,5 +79,5 @@ def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") 
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BuildError(f"the exported graph is not valid ONNX ({error})") from error
-    with written_atomically(path) as file:
+    with whole_file(path) as file:
         file.write(model.SerializeToString(deterministic=True))

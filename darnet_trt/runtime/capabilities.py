@@ -57,7 +57,7 @@ def _tensorrt_rtx(version: str) -> Capability:
     return Capability(
         "tensorrt-rtx",
         version,
-        "portable, sm75, sm80, sm86, sm89, sm120, sm121",
+        "any RTX GPU; needs none to build",
         ", ".join(gpu.name for gpu in found),
         remedy,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from darnet_trt.runtime.output import whole_file
+from darnet_trt.output import whole_file
 from darnet_trt.runtime.results import Evidence, Result
 from darnet_trt.scan.preprocessing import area_matrix
 

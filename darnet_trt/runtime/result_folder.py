@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.output import cannot_write, whole_file
+from darnet_trt.output import cannot_write, whole_file
 from darnet_trt.runtime.results import Result, json_line, record
 
 __all__ = ["ResultFolder", "overlay_name"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from darnet_trt.errors import CheckpointError, OutputError
+from darnet_trt.output import cannot_write, whole_file
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import DARNet, Network
 
@@ -86,18 +85,17 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
 
 def write_atomically(content: dict[str, Any], path: Path) -> None:
     """`torch.save` under a temporary name in the same folder, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             torch.save(content, file)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    except RuntimeError as error:  # torch reports a full disk so
         raise OutputError(
-            f"cannot be written ({reason})", where=path, do="check free space and permissions"
+            f"cannot be written ({str(error).splitlines()[0]})",
+            where=path,
+            do="check free space and permissions, or choose another place with -o",
         ) from error
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import OutputError, ScanError, UsageError
+from darnet_trt.output import whole_file
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import CLASSES
 
@@ -278,10 +279,6 @@ def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, s
     except (ScanError, UsageError) as error:
         return file, str(error)
     # float16 keeps 11 bits of a value of 0…1: 0.7 HU of a window of 1500 at the most.
-    temporary = file.with_name(f".{os.getpid()}.{file.name}")
-    try:
-        np.save(temporary, array.astype(np.float16), allow_pickle=False)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(file) as stream:
+        np.save(stream, array.astype(np.float16), allow_pickle=False)
     return file, None

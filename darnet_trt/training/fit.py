@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
+import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.errors import UsageError
+from darnet_trt.output import whole_file
 from darnet_trt.training.augmentation import Augmentation, augment
 from darnet_trt.training.checkpoint import read_tensors, write_atomically
 from darnet_trt.training.cohort import Example
@@ -221,12 +222,7 @@ def _identity(
 
 
 def _write_history(history: list[Epoch], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, list(asdict(history[0])))
-            table.writeheader()
-            table.writerows({k: round(v, 6) for k, v in asdict(epoch).items()} for epoch in history)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", where=path) from error
+    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        table = csv.DictWriter(text, list(asdict(history[0])))
+        table.writeheader()
+        table.writerows({k: round(v, 6) for k, v in asdict(epoch).items()} for epoch in history)

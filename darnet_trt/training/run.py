@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.errors import UsageError
+from darnet_trt.output import whole_file
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.cohort import (
     Entry,
@@ -106,7 +107,7 @@ def train(
                 where=cohort.table,
                 do="every class must occur; darnet-trt inspect says why scans are refused",
             )
-    _write(run / SPLIT, lambda path: _write_split(path, cohort.table, seen, unseen, failures))
+    _write_split(run / SPLIT, cohort.table, seen, unseen, failures)
     model = fit(network, seen, unseen, schedule, run, device=device, report=listener.epoch)
     labels = np.array([e.label for e in unseen], np.int64)
     validation = evaluate(predict_logits(model, unseen), labels)
@@ -125,20 +126,11 @@ def train(
         "schedule": asdict(schedule),
         "unusable_scans": [{"scan": str(f.entry.scan), "reason": f.reason} for f in failures],
     }
-    _write(run / METRICS, lambda path: path.write_text(json.dumps(metrics, indent=2) + "\n"))
+    with whole_file(run / METRICS) as file:
+        file.write(json.dumps(metrics, indent=2).encode() + b"\n")
     save_checkpoint(checkpoint, run)
     (run / STATE).unlink(missing_ok=True)
     return checkpoint
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot be written ({error.strerror})", where=path) from error
 
 
 def _write_split(
@@ -151,8 +143,8 @@ def _write_split(
     side: dict[Entry, str] = {e.entry: "train" for e in seen}
     side |= {e.entry: "held-out" for e in unseen}
     side |= {f.entry: "unusable" for f in failures}
-    with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
+    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        rows = csv.writer(text)
         rows.writerow(["scan", "patient", "label", "side"])
         for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan)):
             rows.writerow([entry.scan.relative_to(table.parent), entry.patient, entry.label, where])

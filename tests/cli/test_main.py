@@ -18,7 +18,7 @@ def run(*arguments):
     [
         (["doctor", "--nope"], "No such option: --nope; see 'darnet-trt doctor --help'"),
         (["nope"], "No such command 'nope'; see 'darnet-trt --help'"),
-        (["inspect"], "Missing argument 'PATHS...'; see 'darnet-trt inspect --help'"),
+        (["inspect"], "Missing argument 'paths...'; see 'darnet-trt inspect --help'"),
         (["inspect", "/no/such/scan"], "/no/such/scan"),
         (["predict", "/no/such/bundle", "/no/such/scan"], "/no/such/bundle"),
         (["build", "/no/such/run", "-o", "/tmp/never"], "/no/such/run"),
@@ -33,7 +33,7 @@ def test_a_mistake_is_one_line(arguments, says):
 
 
 def test_debug_shows_the_traceback_wherever_it_stands():
-    for arguments in (["--debug", "inspect", "/no/such"], ["inspect", "/no/such", "--debug"]):
+    for arguments in (["--debug", "export", "/no/such"], ["export", "/no/such", "--debug"]):
         assert "Traceback" in run(*arguments).stderr
 
 
