@@ -1,0 +1,31 @@
+"""The README's commands run as printed, in its order, from an empty folder."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+_README = Path(__file__).parents[1] / "README.md"
+
+
+def commands():
+    section = _README.read_text().partition("\n## Use\n")[2].partition("\n## ")[0]
+    return [shlex.split(line) for line in re.findall(r"^\$ (darnet-trt .*)$", section, re.M)]
+
+
+def test_every_command_under_use_runs(tmp_path):
+    found = commands()
+    assert [words[1] for words in found] == [
+        "doctor", "phantom", "inspect", "train", "build", "predict", "bench"
+    ]  # fmt: skip
+    for words in found:
+        done = subprocess.run(
+            [Path(sys.executable).with_name(words[0]), *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, (words, done.stderr)
+    assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 12
+    assert len(list((tmp_path / "results").glob("*.png"))) == 12
