@@ -21,7 +21,7 @@ def train(
     cohort: Annotated[
         Path, typer.Argument(help="cohort.csv (scan,patient,label), or the folder that holds it.")
     ],
-    run: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    run: Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")],
     preset: Annotated[
         str, typer.Option(help="small: minutes on a CPU; paper: 64×224×224, 35 M parameters.")
     ] = "small",

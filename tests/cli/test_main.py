@@ -18,7 +18,7 @@ def run(*arguments):
     [
         (["doctor", "--nope"], "No such option: --nope; see 'darnet-trt doctor --help'"),
         (["nope"], "No such command 'nope'; see 'darnet-trt --help'"),
-        (["inspect"], "Missing argument 'paths...'; see 'darnet-trt inspect --help'"),
+        (["inspect"], "Missing argument 'paths'; see 'darnet-trt inspect --help'"),
         (["inspect", "/no/such/scan"], "/no/such/scan"),
         (["predict", "/no/such/bundle", "/no/such/scan"], "/no/such/bundle"),
         (["build", "/no/such/run", "-o", "/tmp/never"], "/no/such/run"),

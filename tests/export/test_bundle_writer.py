@@ -107,7 +107,9 @@ def test_no_permission(tmp_path):
 
 
 def test_ctrl_c_in_a_real_build_leaves_nothing(run, tmp_path):
-    code = "from darnet_trt.cli.main import main; main()"
+    # A runner started in the background ignores SIGINT, and its children inherit that.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = heed + "from darnet_trt.cli.main import main; main()"
     command = [sys.executable, "-c", code, "build", run, "-o", tmp_path / "bundle"]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while "reference" not in child.stderr.readline():  # the engines' files are written by now
