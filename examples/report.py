@@ -80,6 +80,10 @@ def write_report(out: Path, *, seconds: float) -> Report:
     body.append("<h2>Engines in the bundle</h2>")
     body.append(_engines(manifest))
     body.append("<h2>One phantom of each class</h2>")
+    body.append(
+        '<p class="soft">The demo\'s network sees 24×48×48 voxels and its map has 3×3×3 cells: too '
+        "coarse to point at a lesion. The paper's has 8×14×14.</p>"
+    )
     body += [_card(r, out / "predictions", label) for label, r in filter(None, shown)]
     body.append("<h2>Every held-back phantom</h2>")
     body.append(_listing(labelled))
@@ -142,7 +146,8 @@ def _engines(manifest: dict[str, Any]) -> str:
         )
     return (
         "<div class=scroll><table><caption>Latency: median of one volume, engine only, on "
-        f"{escape(str(manifest['built_on'].get('cpu', 'this machine')))}. Logits error: against "
+        f"{escape(manifest['built_on']['cpu']['name'])}, {manifest['built_on']['cpu']['cores']} cores. "
+        "Logits error: against "
         "torch in float32, relative.</caption><tr><th>engine</th><th>precision</th>"
         "<th class=n>latency, ms</th><th class=n>logits error</th></tr>"
         f"{''.join(rows)}</table></div>"
@@ -185,7 +190,7 @@ def _listing(labelled: list[tuple[str | None, dict[str, Any]]]) -> str:
         mark = "right" if label == r["class"] else "wrong"
         probability = f"{r['probabilities'][r['class']]:.3f}" if r["class"] else ""
         rows.append(
-            f"<tr><td>{escape(Path(r['scan']).name)}</td><td>{escape(label or '')}</td>"
+            f"<tr><td>{escape('/'.join(Path(r['scan']).parts[-2:]))}</td><td>{escape(label or '')}</td>"
             f'<td class="{mark}">{escape(r["class"] or r["reason"])}</td>'
             f"<td class=n>{probability}</td><td class=n>{r['stages_ms']['total']:.0f}</td></tr>"
         )
