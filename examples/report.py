@@ -134,6 +134,7 @@ def _confusion(labelled: list[tuple[str | None, dict[str, Any]]], classes: list[
 
 
 def _engines(manifest: dict[str, Any]) -> str:
+    cpu = manifest["built_on"]["cpu"]
     rows = []
     for a in manifest["artifacts"]:
         parity, latency = a["parity"], a["latency_ms"]
@@ -146,8 +147,7 @@ def _engines(manifest: dict[str, Any]) -> str:
         )
     return (
         "<div class=scroll><table><caption>Latency: median of one volume, engine only, on "
-        f"{escape(manifest['built_on']['cpu']['name'])}, {manifest['built_on']['cpu']['cores']} cores. "
-        "Logits error: against "
+        f"{escape(cpu['name'])}, {cpu['cores']} cores. Logits error: against "
         "torch in float32, relative.</caption><tr><th>engine</th><th>precision</th>"
         "<th class=n>latency, ms</th><th class=n>logits error</th></tr>"
         f"{''.join(rows)}</table></div>"
@@ -189,8 +189,9 @@ def _listing(labelled: list[tuple[str | None, dict[str, Any]]]) -> str:
     for label, r in labelled:
         mark = "right" if label == r["class"] else "wrong"
         probability = f"{r['probabilities'][r['class']]:.3f}" if r["class"] else ""
+        name = "/".join(Path(r["scan"]).parts[-2:])  # patient and visit
         rows.append(
-            f"<tr><td>{escape('/'.join(Path(r['scan']).parts[-2:]))}</td><td>{escape(label or '')}</td>"
+            f"<tr><td>{escape(name)}</td><td>{escape(label or '')}</td>"
             f'<td class="{mark}">{escape(r["class"] or r["reason"])}</td>'
             f"<td class=n>{probability}</td><td class=n>{r['stages_ms']['total']:.0f}</td></tr>"
         )
