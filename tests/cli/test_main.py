@@ -1,16 +1,7 @@
 """Every mistake on the command line is one line on stderr and exit code 2."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-_COMMAND = Path(sys.executable).with_name("darnet-trt")
-
-
-def run(*arguments):
-    return subprocess.run([_COMMAND, *arguments], capture_output=True, text=True)
+from command import darnet_trt
 
 
 @pytest.mark.parametrize(
@@ -25,7 +16,7 @@ def run(*arguments):
     ],
 )
 def test_a_mistake_is_one_line(arguments, says):
-    done = run(*arguments)
+    done = darnet_trt(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
@@ -34,11 +25,11 @@ def test_a_mistake_is_one_line(arguments, says):
 
 def test_debug_shows_the_traceback_wherever_it_stands():
     for arguments in (["--debug", "export", "/no/such"], ["export", "/no/such", "--debug"]):
-        assert "Traceback" in run(*arguments).stderr
+        assert "Traceback" in darnet_trt(*arguments).stderr
 
 
 def test_version_and_bare_call_answer():
-    assert run("--version").stdout.startswith("darnet-trt ")
-    bare = run()
+    assert darnet_trt("--version").stdout.startswith("darnet-trt ")
+    bare = darnet_trt()
     assert bare.returncode == 0
     assert "predict" in bare.stdout

@@ -1,23 +1,7 @@
 """`darnet-trt phantom` as a person meets it."""
 
-import subprocess
-import sys
-
 import pytest
-
-
-def darnet_trt(*arguments):
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from darnet_trt.cli.main import main; main()",
-            *map(str, arguments),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from command import darnet_trt
 
 
 def test_writes_a_cohort(tmp_path):

@@ -2,28 +2,13 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
+from command import darnet_trt
 
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 QUICK = ("--epochs", "1", "--threads", "1")
-
-
-def darnet_trt(*arguments):
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from darnet_trt.cli.main import main; main()",
-            *map(str, arguments),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
