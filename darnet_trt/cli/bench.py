@@ -114,12 +114,22 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
 
         return OnnxRuntimeRunner(model, threads=threads)
     if name == "openvino":
-        from darnet_trt.runtime.openvino import OpenVINORunner
-
-        return OpenVINORunner(model, precision="fp32", threads=threads)
+        return _openvino(model, threads)
     from darnet_trt.export.reference import TorchRunner
 
     return TorchRunner.from_onnx(model, threads=threads, compiled=name == "torch-compile")
+
+
+def _openvino(onnx_file: Path, threads: int | None) -> Runner:
+    """OpenVINO from the ONNX file: the bundle need not have been built for it."""
+    from tempfile import TemporaryDirectory
+
+    from darnet_trt.export.openvino_builder import build_openvino
+    from darnet_trt.runtime.openvino import OpenVINORunner
+
+    with TemporaryDirectory() as folder:
+        xml, _ = build_openvino(onnx_file, Path(folder))
+        return OpenVINORunner(xml, precision="fp32", threads=threads)
 
 
 def _show(report: BenchReport) -> None:
