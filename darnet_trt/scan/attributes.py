@@ -17,7 +17,6 @@ WANTED: Final[dict[int, str]] = {
     0x00080005: "SpecificCharacterSet",
     0x00080008: "ImageType",
     0x00080016: "SOPClassUID",
-    0x00080018: "SOPInstanceUID",
     0x00080060: "Modality",
     0x0008103E: "SeriesDescription",
     0x00100020: "PatientID",
@@ -27,7 +26,6 @@ WANTED: Final[dict[int, str]] = {
     0x0020000E: "SeriesInstanceUID",
     0x00200011: "SeriesNumber",
     0x00200012: "AcquisitionNumber",
-    0x00200013: "InstanceNumber",
     0x00200032: "ImagePositionPatient",
     0x00200037: "ImageOrientationPatient",
     0x00200052: "FrameOfReferenceUID",
@@ -53,7 +51,7 @@ _LISTS: Final = frozenset({"ImageType", "ConvolutionKernel", "SpecificCharacterS
 _VECTORS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 _NUMBERS: Final = frozenset(
     {
-        "SliceThickness", "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "SamplesPerPixel",
+        "SliceThickness", "SeriesNumber", "AcquisitionNumber", "SamplesPerPixel",
         "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
         "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
         "RescaleSlope",
@@ -130,9 +128,10 @@ def _shaped(keyword: str, value: Any) -> Any:
         return tuple(map(float, value)) if right and all(map(_is_number, value)) else None
     if keyword in _NUMBERS:
         return value if _is_number(value) else None
-    if keyword not in _LISTS and isinstance(value, tuple):
-        return "\\".join(str(part or "") for part in value)
-    return value
+    if value is None:
+        return None
+    parts = tuple(str(part or "") for part in (value if isinstance(value, tuple) else (value,)))
+    return parts if keyword in _LISTS else "\\".join(parts)
 
 
 def _is_number(value: Any) -> bool:
