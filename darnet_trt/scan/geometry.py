@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["InPlane", "Stack", "stack_slices"]
+__all__ = ["InPlane", "Stack", "Vector", "stack_slices"]
 
 Vector = npt.NDArray[np.float64]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import types
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from darnet_trt.errors import MissingPackageError, RefusedScanError, UnreadableScanError
+from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.nifti import read_voxels
 from darnet_trt.scan.positions import MAX_OBLIQUE_DEG, MAX_STEP_MM, MIN_MATRIX, MIN_SLICES
 from darnet_trt.scan.series import Format, Series, Verdict
@@ -46,7 +47,7 @@ def image_series(path: Path) -> Series:
     reader = _reader(path)
     sitk = _simpleitk()
     size, spacing = reader.GetSize(), reader.GetSpacing()
-    refusal = None
+    refusal: str | None
     if reader.GetDimension() == 4 and size[3] == 1:
         size, spacing = size[:3], spacing[:3]
     if len(size) != 3:
@@ -58,13 +59,12 @@ def image_series(path: Path) -> Series:
     elif reader.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
         refusal = "complex values, not HU"
     else:
-        refusal = _judge_grid(reader)
+        refusal = _judge_grid(_direction(reader))
     depth, rows, columns = 0, 0, 0
     spacing_mm = None
     if refusal is None:
         # Which stored axis becomes d, h, w: the one that follows the patient's z, y, x best.
-        matrix = np.abs(np.array(reader.GetDirection()).reshape(reader.GetDimension(), -1)[:3, :3])
-        axes = [int(np.argmax(matrix[row])) for row in (2, 1, 0)]
+        axes = np.abs(_direction(reader)).argmax(axis=1)[::-1].tolist()
         depth, rows, columns = (int(size[a]) for a in axes)
         spacing_mm = (float(spacing[axes[0]]), float(spacing[axes[1]]), float(spacing[axes[2]]))
         refusal = _judge_size(depth, rows, columns, spacing_mm)
@@ -120,16 +120,19 @@ def read_image(series: Series) -> Volume:
 def _nifti(path: Path, reader: Any) -> Any:
     """An image of the file's own values with the geometry that ITK finds."""
     image = _simpleitk().GetImageFromArray(read_voxels(path))
-    axes = reader.GetDimension()
     image.SetSpacing(reader.GetSpacing()[:3])
     image.SetOrigin(reader.GetOrigin()[:3])
-    direction = np.array(reader.GetDirection()).reshape(axes, axes)[:3, :3]
-    image.SetDirection(direction.ravel().tolist())
+    image.SetDirection(_direction(reader).ravel().tolist())
     return image
 
 
-def _judge_grid(reader: Any) -> str | None:
-    direction = np.array(reader.GetDirection()).reshape(reader.GetDimension(), -1)[:3, :3]
+def _direction(reader: Any) -> npt.NDArray[np.float64]:
+    """3×3, columns are the LPS unit vectors of the stored axes i, j, k."""
+    axes = reader.GetDimension()
+    return np.array(reader.GetDirection()).reshape(axes, axes)[:3, :3]
+
+
+def _judge_grid(direction: npt.NDArray[np.float64]) -> str | None:
     cosine = np.abs(direction).max(axis=0).min()
     oblique = float(np.degrees(np.arccos(np.clip(cosine, 0, 1))))
     if oblique > MAX_OBLIQUE_DEG:
@@ -181,10 +184,8 @@ def _first_line(error: Exception) -> str:
     return text.split(": ", 1)[-1].rstrip(".!") or "ITK gives no reason"
 
 
-def _simpleitk() -> types.ModuleType:
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise MissingPackageError("SimpleITK", extra="cpu") from error
+def _simpleitk() -> ModuleType:
+    import SimpleITK
+
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # its errors arrive as exceptions
     return SimpleITK  # type: ignore[no-any-return]

@@ -7,11 +7,19 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.scan.geometry import Stack
+from darnet_trt.scan.geometry import Stack, Vector
 from darnet_trt.scan.header import Header
 from darnet_trt.scan.series import Verdict
 
-__all__ = ["DUPLICATE_MM", "MIN_MATRIX", "SPACING_TOLERANCE", "judge_stack"]
+__all__ = [
+    "DUPLICATE_MM",
+    "MAX_OBLIQUE_DEG",
+    "MAX_STEP_MM",
+    "MIN_MATRIX",
+    "MIN_SLICES",
+    "SPACING_TOLERANCE",
+    "judge_stack",
+]
 
 DUPLICATE_MM: Final = 0.02
 """Slices closer than this lie at one position; the thinnest CT slices are 0.2 mm apart."""
@@ -62,23 +70,14 @@ def judge_stack(
         refusals.append(f"{count} slices are too few for a chest (at least {MIN_SLICES})")
     elif step > MAX_STEP_MM:
         refusals.append(f"slices lie {step:.3g} mm apart (at most {MAX_STEP_MM:.3g} mm)")
-    thicknesses = sorted({h.get("SliceThickness") for h in headers if h.get("SliceThickness")})
-    if len(thicknesses) > 1:
-        listed = ", ".join(f"{t:g}" for t in thicknesses)
-        notes = [*notes, f"{len(thicknesses)} slice thicknesses in one series ({listed} mm)"]
+    mixed = _thicknesses(headers)  # of a refused series most likely the cause
     if refusals:
-        if len(thicknesses) > 1:
-            refusals.append(notes[-1])
-            notes = notes[:-1]
-        return Verdict(False, "; ".join(refusals), tuple(notes)), step or None
+        return Verdict(False, "; ".join([*refusals, *mixed]), tuple(notes)), step or None
 
-    extent = count * step
-    warnings = [*notes, *_remarks(stack, headers, steps, step)]
-    reason = f"{count} axial slices, {extent:.0f} mm"
-    if step != 0 and min(stack.pixel_mm) > 0:
-        # The mean step is the better one where positions are rounded.
-        step = float((stack.positions_mm[-1] - stack.positions_mm[0]) / (count - 1))
-    return Verdict(True, reason, tuple(warnings)), step
+    warnings = (*notes, *mixed, *_remarks(stack, headers, steps, step))
+    # The mean step is the better one where positions are rounded.
+    mean_step = float((stack.positions_mm[-1] - stack.positions_mm[0]) / (count - 1))
+    return Verdict(True, f"{count} axial slices, {count * step:.0f} mm", warnings), mean_step
 
 
 def _direction(stack: Stack) -> list[str]:
@@ -93,11 +92,7 @@ def _direction(stack: Stack) -> list[str]:
     return []
 
 
-def _spacing(
-    positions: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    steps: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    step: float,
-) -> list[str]:
+def _spacing(positions: Vector, steps: Vector, step: float) -> list[str]:
     doubled = int((steps <= DUPLICATE_MM).sum())
     if doubled:
         return [f"{doubled} positions hold more than one image"]
@@ -116,12 +111,15 @@ def _spacing(
     return []
 
 
-def _remarks(
-    stack: Stack,
-    headers: Sequence[Header],
-    steps: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    step: float,
-) -> list[str]:
+def _thicknesses(headers: Sequence[Header]) -> list[str]:
+    found = sorted({h.get("SliceThickness") for h in headers if h.get("SliceThickness")})
+    if len(found) < 2:
+        return []
+    listed = ", ".join(f"{thickness:g}" for thickness in found)
+    return [f"{len(found)} slice thicknesses in one series ({listed} mm)"]
+
+
+def _remarks(stack: Stack, headers: Sequence[Header], steps: Vector, step: float) -> list[str]:
     """What is unusual in a usable stack."""
     first, remarks = headers[0], []
     if np.abs(steps - step).max() > SPACING_REMARK * step:
@@ -129,7 +127,7 @@ def _remarks(
     if stack.oblique_deg > OBLIQUE_REMARK_DEG:
         remarks.append(f"slices lie oblique to the patient's axes by {stack.oblique_deg:.0f}°")
     thickness = first.get("SliceThickness")
-    if isinstance(thickness, float) and 0 < thickness < SPARSE * step:
+    if thickness is not None and 0 < thickness < SPARSE * step:
         remarks.append(f"slices of {thickness:g} mm every {step:.3g} mm: lung between is not seen")
     rows, columns = first.get("Rows"), first.get("Columns")
     field = min(rows, columns) * min(stack.pixel_mm)

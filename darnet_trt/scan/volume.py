@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,7 @@ class Volume:
     hu: npt.NDArray[np.int16] | npt.NDArray[np.float32]
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    direction: npt.NDArray[np.float64] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        if self.direction is None:
-            axial = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-            object.__setattr__(self, "direction", axial)
+    direction: npt.NDArray[np.float64] = field(default_factory=lambda: np.eye(3)[::-1].copy())
 
     @property
     def extent_mm(self) -> tuple[float, float, float]:
