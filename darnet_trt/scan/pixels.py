@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import UnreadableScanError
+from darnet_trt.scan.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.header import Header
 
 __all__ = ["AIR_HU", "decode_slice", "decode_slices", "rescale"]
@@ -31,7 +32,7 @@ TISSUE_HU: Final = (-950.0, 1500.0)
 MOST_THREADS: Final = 8
 """Decoding threads; beyond it reading from disk is the limit."""
 
-_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+_NATIVE = frozenset({IMPLICIT, EXPLICIT})
 _JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
 _JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
 _JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})

@@ -1,0 +1,67 @@
+"""What makes an image unfit to be a slice of an axial CT, whatever lies beside it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from darnet_trt.scan.header import Header
+from darnet_trt.scan.positions import MIN_MATRIX
+
+__all__ = ["unfit"]
+
+_NEEDED: Final = (
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+)
+_CT = "1.2.840.10008.5.1.4.1.1.2"
+_ENHANCED_CT = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG", "PX", "MG", "XA", "RF"})
+_REFORMATS = ("MPR", "MIP", "MINIP", "AVERAGE", "VRT", "3D", "PROJECTION", "REFORMAT", "SCREEN")
+
+
+def unfit(header: Header) -> str | None:
+    """The reason, or None where it may be a slice; then every attribute of `_NEEDED` is valid."""
+    modality, sop = header.get("Modality", ""), header.get("SOPClassUID", "")
+    image_type = tuple(part.upper() for part in header.get("ImageType", ()))
+    if modality in _RADIOGRAPHS:
+        return f"a radiograph (modality {modality}), not a CT"
+    if modality and modality != "CT":
+        return f"modality {modality}, not CT"
+    if sop.startswith(_SECONDARY_CAPTURE):
+        return "a secondary capture (screenshot or scanned film), not CT slices"
+    if sop in _ENHANCED_CT or header.get("NumberOfFrames", 1) > 1:
+        return "enhanced multi-frame CT is not supported; export it as classic single-frame CT"
+    if not modality and sop != _CT:
+        return "says neither by modality nor by SOP class that it is a CT"
+    if "LOCALIZER" in image_type or "SCOUT" in image_type:
+        return "a localizer (scout view), not axial slices"
+    if image_type[1:2] == ("SECONDARY",):
+        return "derived images (ImageType SECONDARY), not the original slices"
+    if image_type[:1] == ("DERIVED",) and any(
+        word in part for part in image_type for word in _REFORMATS
+    ):
+        return f"derived images ({'/'.join(image_type)}), not the original slices"
+    photometric = header.get("PhotometricInterpretation", "")
+    if header.get("SamplesPerPixel", 1) != 1 or not photometric.startswith("MONOCHROME"):
+        return f"colour images ({photometric or 'no photometric interpretation'}), not grey CT"
+    for keyword in _NEEDED:
+        if header.get(keyword) is None:
+            return f"no valid {keyword} in the header"
+    allocated, stored = header.get("BitsAllocated"), header.get("BitsStored")
+    if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:
+        return f"{stored} of {allocated} bits a pixel: no pixels of a CT"
+    if min(header.get("Rows"), header.get("Columns")) < MIN_MATRIX:
+        return f"slices of {header.get('Rows')}×{header.get('Columns')} pixels"
+    if header.get("RescaleSlope") == 0:
+        return "RescaleSlope is 0, so there are no Hounsfield units"
+    if min(header.get("PixelSpacing")) <= 0:
+        return "PixelSpacing is not positive"
+    return None

@@ -1,0 +1,173 @@
+"""Which slices belong to one series, whatever their UIDs say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from darnet_trt.scan.fitness import unfit
+from darnet_trt.scan.geometry import Vector
+from darnet_trt.scan.header import Header
+from darnet_trt.scan.positions import DUPLICATE_MM, SPACING_TOLERANCE
+
+__all__ = ["Group", "group_slices"]
+
+SAME_COSINES: Final = 0.01
+"""Direction cosines closer than this (0.6°) are one orientation, rounded differently."""
+OVERLAP: Final = 0.8
+"""Two reconstructions in one series cover the same range of the body at least by this share;
+less means that one scan changes its slice thickness on the way."""
+_APART: Final = {  # what tells reconstructions of one range apart, most telling first
+    "SliceThickness": "slice thickness",
+    "AcquisitionNumber": "acquisition number",
+    "ImageType": "image type",
+}
+_MUST_MATCH: Final[dict[str, Callable[[Header], Hashable]]] = {
+    "fitness": unfit,
+    "series number": lambda h: h.get("SeriesNumber"),
+    "frame of reference": lambda h: h.get("FrameOfReferenceUID"),
+    "matrix size": lambda h: (h.get("Rows"), h.get("Columns")),
+    "pixel spacing": lambda h: tuple(round(v, 4) for v in h.get("PixelSpacing", ())),
+    "convolution kernel": lambda h: h.get("ConvolutionKernel"),
+    "description": lambda h: h.get("SeriesDescription"),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Slices that belong to one series.
+
+    Attributes:
+        headers: Theirs, in no order.
+        unfit: Why they cannot be slices of an axial CT; None where they may be.
+        notes: What was unusual about telling that they belong together.
+    """
+
+    headers: tuple[Header, ...]
+    unfit: str | None
+    notes: tuple[str, ...] = ()
+
+
+def group_slices(headers: Iterable[Header]) -> list[Group]:
+    """Every series among some headers.
+
+    Files belong together by SeriesInstanceUID, or by their folder where it is emptied; then by
+    whatever else must be the same within one series.
+    """
+    declared: dict[Hashable, list[Header]] = defaultdict(list)
+    for header in headers:
+        uid = header.get("SeriesInstanceUID")
+        study = header.get("StudyInstanceUID", "")
+        declared[(study, uid) if uid else (study, str(header.path.parent))].append(header)
+    groups = []
+    for members in declared.values():
+        for group in _tell_apart(members):
+            groups += [group] if group.unfit else _split_repeated(_without_copies(group))
+    return groups
+
+
+def _tell_apart(headers: Sequence[Header]) -> list[Group]:
+    """Split what shares one series UID although it cannot be one series."""
+    orientations: list[Vector] = []
+    parts: dict[tuple[Hashable, ...], list[Header]] = defaultdict(list)
+    for header in headers:
+        values = tuple(of(header) for of in _MUST_MATCH.values())
+        if values[0] is not None:  # unfit: why is all that matters
+            parts[values[:2]].append(header)
+            continue
+        cosines = np.array(header.get("ImageOrientationPatient"))
+        alike = (i for i, c in enumerate(orientations) if np.abs(cosines - c).max() < SAME_COSINES)
+        number = next(alike, len(orientations))
+        if number == len(orientations):
+            orientations.append(cosines)
+        parts[(*values, number)].append(header)
+    fit = [key for key in parts if key[0] is None]
+    notes: tuple[str, ...] = ()
+    if len(fit) > 1:
+        names = [*_MUST_MATCH, "orientation"]
+        by = [name for i, name in enumerate(names) if len({key[i] for key in fit}) > 1]
+        notes = (f"{len(fit)} series share one SeriesInstanceUID, told apart by {', '.join(by)}",)
+    return [
+        Group(tuple(members), unfit(members[0]), notes if key[0] is None else ())
+        for key, members in parts.items()
+    ]
+
+
+def _positions(headers: Sequence[Header]) -> Vector:
+    """Places along the normal of the first header's plane, in the order given."""
+    cosines = np.array(headers[0].get("ImageOrientationPatient"), float)
+    normal = np.cross(cosines[:3], cosines[3:])
+    origins = np.array([h.get("ImagePositionPatient") for h in headers], float)
+    return np.asarray(origins @ normal)
+
+
+def _without_copies(group: Group) -> Group:
+    """Drop files that hold the same slice again."""
+    places = _positions(group.headers)
+    kept: list[int] = []
+    for index in np.argsort(places, kind="stable").tolist():
+        rivals = []
+        for other in reversed(kept):
+            if places[index] - places[other] > DUPLICATE_MM:
+                break
+            rivals.append(other)
+        if not any(_same_image(group.headers[index], group.headers[r]) for r in rivals):
+            kept.append(index)
+    dropped = len(group.headers) - len(kept)
+    if not dropped:
+        return group
+    headers = tuple(group.headers[i] for i in sorted(kept))
+    note = f"{dropped} duplicate {'file was' if dropped == 1 else 'files were'} left out"
+    return replace(group, headers=headers, notes=(*group.notes, note))
+
+
+def _same_image(a: Header, b: Header) -> bool:
+    if a.defect or b.defect or a.pixels is None or b.pixels is None:
+        return False
+    if any(a.get(keyword) != b.get(keyword) for keyword in _APART):
+        return False
+    if [length for _, length in a.pixels] != [length for _, length in b.pixels]:
+        return False
+    return _pixel_bytes(a) == _pixel_bytes(b)
+
+
+def _pixel_bytes(header: Header) -> list[bytes]:
+    with header.path.open("rb") as stream:
+        return [
+            stream.read(length) for offset, length in header.pixels or () if stream.seek(offset)
+        ]
+
+
+def _split_repeated(group: Group) -> list[Group]:
+    """Two reconstructions or acquisitions of the same range, stored as one series."""
+    if _regular(group.headers):
+        return [group]
+    for keyword, name in _APART.items():
+        parts: dict[Hashable, list[Header]] = defaultdict(list)
+        for header in group.headers:
+            parts[header.get(keyword)].append(header)
+        if len(parts) > 1 and all(_regular(p) for p in parts.values()) and _overlap(parts.values()):
+            note = f"{len(parts)} series share one SeriesInstanceUID, told apart by {name}"
+            return [Group(tuple(p), None, (*group.notes, note)) for p in parts.values()]
+    return [group]
+
+
+def _regular(headers: Sequence[Header]) -> bool:
+    """Slices at one distance from each other."""
+    steps = np.diff(np.sort(_positions(headers)))
+    if len(steps) == 0:
+        return False
+    typical = np.median(steps)
+    return bool(
+        typical > DUPLICATE_MM and np.abs(steps - typical).max() <= SPACING_TOLERANCE * typical
+    )
+
+
+def _overlap(parts: Iterable[Sequence[Header]]) -> bool:
+    ranges = [(p.min(), p.max()) for p in map(_positions, parts)]
+    shared = min(high for _, high in ranges) - max(low for low, _ in ranges)
+    return bool(shared >= OVERLAP * max(high - low for low, high in ranges))
