@@ -11,8 +11,8 @@ from darnet_trt.cli.progress import Progress
 from darnet_trt.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
-    from darnet_trt.training.cohort import Failure
     from darnet_trt.training.fit import Epoch
+    from darnet_trt.training.inputs import Failure
 
 __all__ = ["train"]
 

@@ -17,7 +17,15 @@ from darnet_trt.output import cannot_write, whole_file
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import DARNet, Network
 
-__all__ = ["FILE_NAME", "SCHEMA", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "FILE_NAME",
+    "SCHEMA",
+    "Checkpoint",
+    "load_checkpoint",
+    "read_tensors",
+    "save_checkpoint",
+    "write_tensors",
+]
 
 FILE_NAME = "checkpoint.pt"
 SCHEMA = 1
@@ -79,12 +87,16 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
-    write_atomically(content, path)
+    write_tensors(content, path)
     return path
 
 
-def write_atomically(content: dict[str, Any], path: Path) -> None:
-    """`torch.save` under a temporary name in the same folder, then rename."""
+def write_tensors(content: dict[str, Any], path: Path) -> None:
+    """`torch.save`, whole or not at all; makes the folder.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:

@@ -20,14 +20,15 @@ from torch.nn import functional
 from darnet_trt.errors import UsageError
 from darnet_trt.output import whole_file
 from darnet_trt.training.augmentation import Augmentation, augment
-from darnet_trt.training.checkpoint import read_tensors, write_atomically
-from darnet_trt.training.cohort import Example
+from darnet_trt.training.checkpoint import read_tensors, write_tensors
+from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet, Network
 
 __all__ = ["HISTORY", "STATE", "Epoch", "Schedule", "fit", "predict_logits"]
 
 STATE = "state.pt"  # what an interrupted run goes on from; removed when it is done
 HISTORY = "history.csv"
+EVALUATION_BATCH = 4  # what fits beside the training state where a training batch fits
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def fit(
             "optimizer": optimizer.state_dict(),
             "annealing": annealing.state_dict(),
         }
-        write_atomically(state, run / STATE)
+        write_tensors(state, run / STATE)
         _write_history(history, run / HISTORY)
         report(history[-1])
     model.cpu().eval()
@@ -200,8 +201,8 @@ def predict_logits(
     model.eval()
     batches = [np.zeros((0, len(model.network.classes)), np.float32)]
     with torch.inference_mode():
-        for first in range(0, len(examples), 4):
-            x, _ = _batch(examples[first : first + 4], device)
+        for first in range(0, len(examples), EVALUATION_BATCH):
+            x, _ = _batch(examples[first : first + EVALUATION_BATCH], device)
             logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
             batches.append(logits.cpu().numpy())
     return np.concatenate(batches)

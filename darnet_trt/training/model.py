@@ -12,9 +12,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-__all__ = ["CLASSES", "Attention", "ChannelAttention", "DARNet", "DepthAttention", "Network"]
+from darnet_trt.training.classes import CLASSES
 
-CLASSES = ("covid-19", "common-pneumonia", "normal")
+__all__ = ["Attention", "ChannelAttention", "DARNet", "DepthAttention", "Network", "halved"]
+
 Attention = Literal["none", "channel", "depth", "both"]
 
 

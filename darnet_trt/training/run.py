@@ -15,18 +15,14 @@ import numpy as np
 from darnet_trt.errors import UsageError
 from darnet_trt.output import whole_file
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
-from darnet_trt.training.cohort import (
-    Entry,
-    Example,
-    Failure,
-    prepare,
-    read_cohort,
-    split_by_patient,
-)
+from darnet_trt.training.classes import CLASSES
+from darnet_trt.training.cohort import Entry, read_cohort
 from darnet_trt.training.evaluation import evaluate
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
-from darnet_trt.training.model import CLASSES, Attention
+from darnet_trt.training.inputs import Example, Failure, prepare
+from darnet_trt.training.model import Attention
 from darnet_trt.training.presets import Preset
+from darnet_trt.training.split import split_by_patient
 
 __all__ = ["METRICS", "SPLIT", "Listener", "train"]
 
@@ -61,7 +57,6 @@ def train(
     attention: Attention = "both",
     held_out: float = 0.2,
     device: str = "cpu",
-    processes: int | None = None,
     listener: Listener = Listener(),
 ) -> Checkpoint:
     """Train on a cohort and write checkpoint.pt, history.csv, split.csv and metrics.json.
@@ -76,7 +71,6 @@ def train(
         attention: The variant.
         held_out: Share of the patients to keep aside.
         device: "cpu" or "cuda".
-        processes: That read scans at once.
         listener: Told what happens.
 
     Raises:
@@ -92,9 +86,7 @@ def train(
     sides: list[tuple[Example, ...]] = []
     failures: list[Failure] = []
     for entries in (train_entries, held_entries):
-        examples, bad = prepare(
-            entries, spec, run / INPUTS, processes=processes, done=listener.prepared
-        )
+        examples, bad = prepare(entries, spec, run / INPUTS, done=listener.prepared)
         for failure in bad:
             listener.failed(failure)
         sides.append(examples)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from tiny_network import TINY
 
-from darnet_trt.training.cohort import Entry, Example
-from darnet_trt.training.model import CLASSES
+from darnet_trt.training.classes import CLASSES
+from darnet_trt.training.cohort import Entry
+from darnet_trt.training.inputs import Example
 
 
 @pytest.fixture

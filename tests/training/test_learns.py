@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 from darnet_trt.training.checkpoint import load_checkpoint
+from darnet_trt.training.classes import CLASSES
 from darnet_trt.training.cohort import read_cohort
 from darnet_trt.training.fit import Schedule
-from darnet_trt.training.model import CLASSES
 from darnet_trt.training.presets import preset
 from darnet_trt.training.run import train
 

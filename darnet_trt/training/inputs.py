@@ -1,0 +1,137 @@
+"""A cohort's scans as inputs of the network, preprocessed once and kept in files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import OutputError, ScanError, UsageError
+from darnet_trt.output import whole_file
+from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
+from darnet_trt.training.classes import CLASSES
+from darnet_trt.training.cohort import Entry
+
+__all__ = ["Example", "Failure", "prepare"]
+
+MIN_SCANS_A_PROCESS = 16  # below, starting a process costs more than it saves
+
+
+@dataclass(frozen=True)
+class Example:
+    """A preprocessed scan: float16 (1, d, h, w) in an .npy file."""
+
+    entry: Entry
+    file: Path
+
+    @property
+    def label(self) -> int:
+        """Index into CLASSES."""
+        return CLASSES.index(self.entry.label)
+
+    def load(self) -> npt.NDArray[np.float32]:
+        """The network's input, values 0…1."""
+        array: npt.NDArray[np.float32] = np.load(self.file, allow_pickle=False).astype(np.float32)
+        return array
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A scan that could not be used, and why."""
+
+    entry: Entry
+    reason: str
+
+
+def prepare(
+    entries: tuple[Entry, ...],
+    spec: Preprocessing,
+    folder: Path,
+    *,
+    done: Callable[[int], None] = lambda count: None,
+) -> tuple[tuple[Example, ...], tuple[Failure, ...]]:
+    """Read and preprocess scans, or find them in `folder` from an earlier run.
+
+    Args:
+        entries: Which scans.
+        spec: What makes the input of them.
+        folder: Where the inputs are kept, under names that follow from scan and specification.
+        done: Called with the number of scans finished since the last call.
+
+    Returns:
+        What can be used, and what cannot with its reason; both in the order given.
+
+    Raises:
+        OutputError: An input cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        examples, failures = [], []
+        for entry, (file, reason) in zip(entries, _prepare_all(entries, spec, folder), strict=True):
+            if reason is None:
+                examples.append(Example(entry, file))
+            else:
+                failures.append(Failure(entry, reason))
+            done(1)
+    except (OSError, BrokenProcessPool) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(
+            f"preprocessed inputs cannot be written ({reason})",
+            where=folder,
+            do="check free space and permissions",
+        ) from error
+    return tuple(examples), tuple(failures)
+
+
+def _prepare_all(
+    entries: tuple[Entry, ...], spec: Preprocessing, folder: Path
+) -> Iterator[tuple[Path, str | None]]:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    todo = sum(not _input_file(e.scan, spec, folder).exists() for e in entries)
+    processes = min(cpus, todo // MIN_SCANS_A_PROCESS)
+    n = len(entries)
+    arguments = ([e.scan for e in entries], [spec] * n, [folder] * n)
+    if processes <= 1:
+        yield from map(_prepare_one, *arguments)
+        return
+    # spawn: a fork of a process with threads (torch) may hang.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_prepare_one, *arguments, chunksize=4)
+
+
+def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
+    """Named by specification, path, and the sizes and times of the scan's files."""
+    try:
+        files = sorted(f for f in scan.rglob("*") if f.is_file()) if scan.is_dir() else [scan]
+        stamps = [(f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
+    except OSError:
+        stamps = []
+    identity = json.dumps([spec.model_dump_json(), str(scan.resolve()), stamps])
+    return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npy"
+
+
+def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, str | None]:
+    """Write one input unless it is there; the reason where the scan cannot be used."""
+    file = _input_file(scan, spec, folder)
+    if file.exists():
+        return file, None
+    try:
+        studies = find_studies(scan)
+        if len(studies) > 1:
+            return file, f"{len(studies)} studies where one scan is expected"
+        array = load_input(choose(studies[0]).series, spec).array
+    except (ScanError, UsageError) as error:
+        return file, str(error)
+    # float16 keeps 11 bits of a value of 0…1: 0.7 HU of a window of 1500 at the most.
+    with whole_file(file) as stream:
+        np.save(stream, array.astype(np.float16), allow_pickle=False)
+    return file, None

@@ -1,0 +1,61 @@
+"""Inputs are made once, and scans that cannot be used are named."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from darnet_trt.scan import Preprocessing
+from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from darnet_trt.training.cohort import Entry, read_cohort
+from darnet_trt.training.inputs import prepare
+
+SPEC = Preprocessing(size=(8, 16, 16))
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    out = tmp_path_factory.mktemp("phantoms") / "cohort"
+    plan = CohortPlan(scans=4, seed=7, format="nifti", matrix=48, slices=(30, 30))
+    write_cohort(plan, out, processes=1)
+    return out
+
+
+def test_inputs_are_kept_and_found_again(phantoms, tmp_path):
+    entries = read_cohort(phantoms).entries
+    done = []
+    examples, failures = prepare(entries, SPEC, tmp_path / "inputs", done=done.append)
+    assert sum(done) == 4
+    assert not failures
+    assert [e.entry for e in examples] == list(entries)
+    array = examples[0].load()
+    assert array.dtype == np.float32
+    assert array.shape == (1, 8, 16, 16)
+    assert array.min() >= 0
+    assert array.max() <= 1
+    stamps = {e.file: e.file.stat().st_mtime_ns for e in examples}
+    again, _ = prepare(entries, SPEC, tmp_path / "inputs")
+    assert again == examples
+    assert {e.file: e.file.stat().st_mtime_ns for e in again} == stamps
+    other, _ = prepare(entries, Preprocessing(size=(8, 16, 18)), tmp_path / "inputs")
+    assert not {e.file for e in other} & {e.file for e in examples}
+
+
+def test_unusable_scans_are_reported_and_left_out(phantoms, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    good = read_cohort(phantoms).entries[0]
+    bad = (
+        Entry(tmp_path / "notes.txt", "8", "normal"),
+        Entry(tmp_path / "nowhere", "9", "normal"),
+    )
+    examples, failures = prepare((bad[0], good, bad[1]), SPEC, tmp_path / "inputs")
+    assert [e.entry for e in examples] == [good]
+    assert [f.entry for f in failures] == list(bad)
+    assert all("\n" not in f.reason and f.reason for f in failures)
+    assert "notes.txt" in failures[0].reason
+
+
+def test_a_process_that_makes_inputs_does_not_load_torch():
+    code = "import darnet_trt.training.inputs, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
