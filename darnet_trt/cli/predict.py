@@ -66,7 +66,7 @@ def predict(
     from dataclasses import replace
 
     from darnet_trt.errors import UsageError
-    from darnet_trt.runtime.bundle import open_bundle, pick_artifact
+    from darnet_trt.runtime.bundle import load_engine, open_bundle
     from darnet_trt.runtime.predict import predict as results_of
     from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
 
@@ -74,16 +74,20 @@ def predict(
         option = "--cam" if cam else "--resume"
         raise UsageError("it needs a folder for the results", where=option, do="add -o OUT")
     opened = open_bundle(bundle)
-    engine = pick_artifact(opened, artifact).name
     statuses: list[str] = []
     with nullcontext() if out is None else ResultFolder(out, resume=resume) as folder:
+        # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
+        engine = load_engine(opened, artifact, threads=threads) if resume else None
         for result in results_of(
             opened,
             scans,
-            artifact=engine,
+            artifact=artifact,
             threads=threads,
+            engine=engine,
             evidence=cam,
-            finished=folder.finished(opened.sha256, engine) if folder else (),
+            finished=folder.finished(opened.sha256, engine.artifact.name)
+            if folder and engine
+            else (),
             notify=lambda line: typer.echo(line, err=True),
         ):
             statuses.append(result.status)

@@ -21,7 +21,7 @@ from darnet_trt.runtime.benchmark import (
     in_turns,
     scan_in_turns,
 )
-from darnet_trt.runtime.bundle import Bundle
+from darnet_trt.runtime.bundle import Bundle, Engine, pick_artifact
 from darnet_trt.runtime.environment import cpu, gpus, package_version
 from darnet_trt.runtime.runner import Runner
 
@@ -131,10 +131,11 @@ def benchmark(
     fresh: dict[str, Fresh] = {}
     if scan is not None:
         notify(f"file to result, {rounds} rounds of {', '.join(artifacts)}")
-        files = scan_in_turns(bundle, scan, artifacts, rounds)
-        for name, runner in artifacts.items():
+        loaded = {n: Engine(pick_artifact(bundle, n), r) for n, r in artifacts.items()}
+        files = scan_in_turns(bundle, scan, loaded, rounds)
+        for name, engine in loaded.items():
             notify(f"a batch, and a fresh process: {name}")
-            batches[name] = batch_ms_per_scan(bundle, scan, runner)
+            batches[name] = batch_ms_per_scan(bundle, scan, engine)
             fresh[name] = fresh_process(bundle, name, scan, threads)
     measured = tuple(
         Measured(

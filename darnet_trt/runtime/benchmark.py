@@ -19,10 +19,9 @@ from typing import Any, Final
 import numpy as np
 
 from darnet_trt.errors import BundleError, ScanError, UsageError
-from darnet_trt.runtime.bundle import Bundle
+from darnet_trt.runtime.bundle import Bundle, Engine
 from darnet_trt.runtime.predict import predict
 from darnet_trt.runtime.results import Result
-from darnet_trt.runtime.runner import Runner
 
 __all__ = [
     "Fresh",
@@ -112,7 +111,7 @@ def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def scan_in_turns(
-    bundle: Bundle, scan: Path, runners: Mapping[str, Runner], rounds: int
+    bundle: Bundle, scan: Path, engines: Mapping[str, Engine], rounds: int
 ) -> dict[str, tuple[Latency, dict[str, float]]]:
     """File to result with loaded engines, in turns; with each stage's median in ms.
 
@@ -120,22 +119,22 @@ def scan_in_turns(
         ScanError: The scan cannot be classified.
         UsageError: It is more than one scan.
     """
-    results: dict[str, list[Result]] = {name: [] for name in runners}
+    results: dict[str, list[Result]] = {name: [] for name in engines}
 
-    def classify(name: str, runner: Runner) -> Callable[[], None]:
-        return lambda: results[name].append(_one(predict(bundle, [scan], runner=runner)))
+    def classify(name: str, engine: Engine) -> Callable[[], None]:
+        return lambda: results[name].append(_one(predict(bundle, [scan], engine=engine)))
 
-    runs = {name: classify(name, runner) for name, runner in runners.items()}
+    runs = {name: classify(name, engine) for name, engine in engines.items()}
     latencies = in_turns(runs, rounds)
     return {
         name: (latency, _stage_medians(results[name][1:])) for name, latency in latencies.items()
     }
 
 
-def batch_ms_per_scan(bundle: Bundle, scan: Path, runner: Runner) -> float:
+def batch_ms_per_scan(bundle: Bundle, scan: Path, engine: Engine) -> float:
     """Wall time a scan when the same one comes several times in one run."""
     start = time.perf_counter()
-    count = sum(1 for _ in predict(bundle, [scan] * _BATCH, runner=runner))
+    count = sum(1 for _ in predict(bundle, [scan] * _BATCH, engine=engine))
     return (time.perf_counter() - start) * 1000 / count
 
 

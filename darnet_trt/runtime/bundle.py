@@ -17,7 +17,15 @@ from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.runner import Runner
 
-__all__ = ["Bundle", "load_runner", "open_bundle", "pick_artifact", "verified_file"]
+__all__ = [
+    "Bundle",
+    "Engine",
+    "load_engine",
+    "load_runner",
+    "open_bundle",
+    "pick_artifact",
+    "verified_file",
+]
 
 _MANIFEST: Final = "manifest.json"
 _REBUILD: Final = "build the bundle again, or copy it again from where it was built"
@@ -42,10 +50,25 @@ class Bundle:
     sha256: str
 
 
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """An engine of a bundle, loaded.
+
+    Attributes:
+        artifact: Which one.
+        runner: What runs it.
+        warnings: Why it is another than the bundle's default.
+    """
+
+    artifact: Artifact
+    runner: Runner
+    warnings: tuple[str, ...] = ()
+
+
 def open_bundle(path: Path) -> Bundle:
     """Read a bundle's manifest and check that it is whole.
 
-    The artifacts' hashes are checked by `load_runner`, for what it loads.
+    The artifacts' hashes are checked by `load_engine`, for what it loads.
 
     Raises:
         BundleError: Absent, not a bundle, corrupt, of another schema, incomplete, or with a file
@@ -95,13 +118,14 @@ def pick_artifact(bundle: Bundle, name: str | None = None) -> Artifact:
     return known[wanted]
 
 
-def load_runner(
-    bundle: Bundle,
-    artifact: str | None = None,
-    *,
-    threads: int | None = None,
-) -> Runner:
-    """Verify and load one engine.
+def load_engine(
+    bundle: Bundle, artifact: str | None = None, *, threads: int | None = None
+) -> Engine:
+    """Verify and load the engine to classify with.
+
+    The default may have been checked in a precision that this CPU does not have (bfloat16, which
+    OpenVINO then replaces). Another engine that passed the parity gate in float32, which every
+    CPU has, takes its place then, with a warning. One that was named is never replaced.
 
     Args:
         bundle: From `open_bundle`.
@@ -115,28 +139,61 @@ def load_runner(
         MissingPackageError: The engine's package is not installed.
     """
     chosen = pick_artifact(bundle, artifact)
-    if chosen.backend not in _LOADERS:
+    runner = _load(bundle, chosen, threads)
+    if runner.precision == _checked_in(chosen):
+        return Engine(chosen, runner)
+    ran = runner.precision
+    runner.close()
+    stand_in = _stand_in(bundle, chosen) if artifact is None else None
+    if stand_in is not None:
+        warning = (
+            f"engine {stand_in.name} instead of the default {chosen.name}: this CPU runs it in "
+            f"{ran}, which was not checked"
+        )
+        return Engine(stand_in, load_runner(bundle, stand_in.name, threads=threads), (warning,))
+    others = [a.name for a in bundle.manifest.artifacts if a != chosen and a.backend in _LOADERS]
+    raise BundleError(
+        f"the artifact {chosen.name!r} was checked in {_checked_in(chosen)} but this machine runs "
+        f"it in {ran}",
+        where=bundle.path,
+        do=f"choose another with --artifact: {_listed(others)}",
+    )
+
+
+def load_runner(bundle: Bundle, artifact: str, *, threads: int | None = None) -> Runner:
+    """The engine of that name and no other; see `load_engine`."""
+    return load_engine(bundle, artifact, threads=threads).runner
+
+
+def _load(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
+    """Whatever precision it runs in."""
+    if artifact.backend not in _LOADERS:
         able = [a.name for a in bundle.manifest.artifacts if a.backend in _LOADERS]
         raise BundleError(
-            f"the artifact {chosen.name!r} needs {chosen.backend} on an NVIDIA GPU, "
+            f"the artifact {artifact.name!r} needs {artifact.backend} on an NVIDIA GPU, "
             "which this version builds but cannot run yet",
             where=bundle.path,
             do=f"choose with --artifact: {_listed(able)}",
         )
-    for name in chosen.files:
+    for name in artifact.files:
         verified_file(bundle, name)
-    runner = _LOADERS[chosen.backend](bundle, chosen, threads)
-    gated = chosen.effective_precision or chosen.precision
-    if runner.precision != gated:
-        runner.close()
-        others = [a.name for a in bundle.manifest.artifacts if a.name != chosen.name]
-        raise BundleError(
-            f"the artifact {chosen.name!r} was checked in {gated} but this machine runs it in "
-            f"{runner.precision}",
-            where=bundle.path,
-            do=f"choose another with --artifact: {_listed(others)}",
-        )
-    return runner
+    return _LOADERS[artifact.backend](bundle, artifact, threads)
+
+
+def _checked_in(artifact: Artifact) -> str:
+    return artifact.effective_precision or artifact.precision
+
+
+def _stand_in(bundle: Bundle, chosen: Artifact) -> Artifact | None:
+    """Another engine for the same device that passed the gate in float32; of its backend first."""
+    able = [
+        a
+        for a in bundle.manifest.artifacts
+        if a != chosen
+        and (a.backend in _LOADERS and a.target == chosen.target)
+        and (a.effective_precision == "fp32" and a.parity is not None and a.parity.passed)
+    ]
+    return min(able, key=lambda a: a.backend != chosen.backend, default=None)
 
 
 def verified_file(bundle: Bundle, name: str) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import DarnetError, RefusedScanError, ScanError, UsageError
-from darnet_trt.runtime.bundle import Bundle, load_runner, pick_artifact
+from darnet_trt.runtime.bundle import Bundle, Engine, load_engine, pick_artifact
 from darnet_trt.runtime.prefetch import OneAhead
 from darnet_trt.runtime.results import Evidence, Result, SeriesUsed, StageTimes
 from darnet_trt.runtime.runner import Runner
@@ -27,7 +27,7 @@ def predict(
     *,
     artifact: str | None = None,
     threads: int | None = None,
-    runner: Runner | None = None,
+    engine: Engine | None = None,
     evidence: bool = False,
     finished: Collection[tuple[str, str]] = (),
     notify: Callable[[str], None] = lambda line: None,
@@ -43,10 +43,11 @@ def predict(
         paths: Files, series folders, studies, or folders of them.
         artifact: Which engine; None takes the bundle's default.
         threads: The engine's CPU threads; None leaves the number to it.
-        runner: The artifact, loaded already; it stays open.
+        engine: Loaded already, in place of `artifact` and `threads`; it stays open.
         evidence: Keep each result's input and activation map, for an overlay.
         finished: (scan, study_uid) of scans to leave out.
-        notify: Told, from another thread, what is being looked for and found.
+        notify: Told, also from another thread, what is being looked for and found, and what is
+            unusual about the engine.
 
     Raises:
         UsageError: No path, none of them exists, or there is no such artifact.
@@ -55,17 +56,18 @@ def predict(
     """
     if not any(os.path.lexists(path) for path in paths):
         raise UsageError("there is no such file or folder", where=", ".join(map(str, paths)))
-    template = _blank(bundle, pick_artifact(bundle, artifact).name)
-    scans = OneAhead(_read_scans(bundle, paths, template, finished, notify))
+    pick_artifact(bundle, artifact)  # no reading where there is no such engine
+    scans = OneAhead(_read_scans(bundle, paths, finished, notify))
     try:
-        engine = runner or load_runner(bundle, artifact, threads=threads)
+        loaded = engine or load_engine(bundle, artifact, threads=threads)
+        for warning in loaded.warnings:
+            notify(f"warning: {warning}")
         try:
             for scan in scans:
-                result = replace(scan.result, precision=engine.precision)
-                yield _classify(replace(scan, result=result), engine, bundle, evidence)
+                yield _classify(_with_engine(scan, loaded), loaded.runner, bundle, evidence)
         finally:
-            if runner is None:
-                engine.close()
+            if engine is None:
+                loaded.runner.close()
     finally:
         scans.close()
 
@@ -79,7 +81,17 @@ class _Scan:
     oriented: bool = True
 
 
-def _blank(bundle: Bundle, artifact: str) -> Result:
+def _with_engine(scan: _Scan, engine: Engine) -> _Scan:
+    result = replace(
+        scan.result,
+        artifact=engine.artifact.name,
+        precision=engine.runner.precision,
+        warnings=(*engine.warnings, *scan.result.warnings),
+    )
+    return replace(scan, result=result)
+
+
+def _blank(bundle: Bundle) -> Result:
     return Result(
         scan="",
         study_uid="",
@@ -91,7 +103,7 @@ def _blank(bundle: Bundle, artifact: str) -> Result:
         warnings=(),
         stages_ms=StageTimes(),
         bundle=bundle.sha256,
-        artifact=artifact,
+        artifact="",
         precision="",
         trained_on=bundle.manifest.model.trained_on,
     )
@@ -100,7 +112,6 @@ def _blank(bundle: Bundle, artifact: str) -> Result:
 def _read_scans(
     bundle: Bundle,
     paths: Sequence[Path],
-    template: Result,
     finished: Collection[tuple[str, str]],
     notify: Callable[[str], None],
 ) -> Iterator[_Scan]:
@@ -108,7 +119,7 @@ def _read_scans(
         start = time.perf_counter()
         if len(paths) == 1:  # of several, the results themselves show how far it is
             notify(f"looking for scans in {path} …")
-        blank = replace(template, scan=_absolute(path))
+        blank = replace(_blank(bundle), scan=_absolute(path))
         try:
             studies = find_studies(path)
         except (ScanError, UsageError, OSError) as error:

@@ -5,10 +5,24 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_bundle import change_manifest
 
 from darnet_trt.cli.main import main
+from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 COMMAND = [sys.executable, "-c", "from darnet_trt.cli.main import main; main()", "predict"]
+
+
+# What OpenVINO and its oneDNN may use: a CPU without bfloat16, on any x86.
+OLDER_CPU = {"OV_CPU_MAX_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory) -> Path:
+    """One small scan that is classified."""
+    folder = tmp_path_factory.mktemp("phantom") / "cohort"
+    write_cohort(CohortPlan(scans=1, matrix=64, slices=(30, 30)), folder, processes=1)
+    return folder / "P0001" / "1"
 
 
 @pytest.fixture
@@ -131,6 +145,37 @@ def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
 def test_a_folder_without_write_permission(predict, tiny, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
     errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "locked" / "out"), "cannot be written")
+
+
+def run_on_an_older_cpu(*words: object) -> tuple[int, list[dict[str, object]], str]:
+    done = subprocess.run(
+        [*COMMAND, *map(str, words)],
+        env={**os.environ, **OLDER_CPU}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_a_bundle_from_a_cpu_with_bfloat16_is_predicted_on_one_without(tiny, phantom, tmp_path):
+    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
+    bf16 = {"name": "openvino-bf16", "precision": "bf16", "effective_precision": "bf16"}
+    change_manifest(tiny, artifacts=[{**artifacts[0], **bf16}, *artifacts], default=bf16["name"])
+    warning = (
+        "engine openvino-fp32 instead of the default openvino-bf16: this CPU runs it in fp32, "
+        "which was not checked"
+    )
+    out = tmp_path / "out"
+    code, (result,), err = run_on_an_older_cpu(tiny, phantom, "--json", "-o", out)
+    assert code == 0, err
+    assert f"warning: {warning}" in err.splitlines()
+    assert (result["artifact"], result["precision"]) == ("openvino-fp32", "fp32")
+    assert result["warnings"][0] == warning
+
+    code, results, err = run_on_an_older_cpu(tiny, phantom, "--json", "-o", out, "--resume")
+    assert (code, results) == (0, []), "what the other engine has classified is finished"
+
+    code, results, err = run_on_an_older_cpu(tiny, phantom, "--artifact", "openvino-bf16")
+    assert (code, results) == (2, [])
+    assert "was checked in bf16 but this machine runs it in fp32" in err.splitlines()[-1]
 
 
 def test_torch_is_not_needed_for_the_help():

@@ -8,7 +8,7 @@ import pytest
 from tiny_bundle import SIZE, change_manifest, write_bundle, write_onnx
 
 from darnet_trt.errors import BundleError, UsageError
-from darnet_trt.runtime.bundle import load_runner, open_bundle, pick_artifact
+from darnet_trt.runtime.bundle import load_engine, load_runner, open_bundle, pick_artifact
 
 
 def refused(path: Path, match: str) -> None:
@@ -121,7 +121,7 @@ def test_a_loop_of_links(tiny):
 def test_a_bundle_behind_a_link_opens(tiny):
     link = tiny.parent / "link"
     link.symlink_to(tiny)
-    load_runner(open_bundle(link)).close()
+    load_engine(open_bundle(link)).runner.close()
 
 
 def test_one_altered_byte_is_found(tiny):
@@ -130,12 +130,12 @@ def test_one_altered_byte_is_found(tiny):
     (tiny / "model.onnx").write_bytes(content)
     bundle = open_bundle(tiny)
     with pytest.raises(BundleError, match="altered or damaged"):
-        load_runner(bundle)
+        load_engine(bundle)
 
 
 def test_only_what_is_loaded_is_hashed(tiny):
     (tiny / "tensorrt-rtx" / "sm89-fp16.plan").write_bytes(b"altered")
-    load_runner(open_bundle(tiny)).close()
+    load_engine(open_bundle(tiny)).runner.close()
 
 
 @pytest.mark.parametrize("engine", ["openvino-fp32", "onnxruntime-fp32"])
@@ -171,18 +171,43 @@ def test_no_default_asks_for_a_choice(tiny):
         pick_artifact(open_bundle(tiny))
 
 
-def test_a_precision_that_the_gate_has_not_seen_is_not_run(tiny):
-    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
-    artifacts[0]["effective_precision"] = "fp16"
+def test_a_default_in_a_precision_that_this_cpu_lacks_is_replaced_with_a_warning(tiny):
+    checked_in_bf16(tiny)
+    engine = load_engine(open_bundle(tiny))
+    assert (engine.artifact.name, engine.runner.precision) == ("onnxruntime-fp32", "fp32")
+    assert engine.warnings == (
+        "engine onnxruntime-fp32 instead of the default openvino-fp32: this CPU runs it in fp32, "
+        "which was not checked",
+    )
+
+
+def test_an_engine_named_by_the_user_is_not_replaced(tiny):
+    checked_in_bf16(tiny)
+    with pytest.raises(BundleError, match="checked in bf16 but this machine runs it in fp32") as it:
+        load_engine(open_bundle(tiny), "openvino-fp32")
+    assert it.value.do == "choose another with --artifact: onnxruntime-fp32"
+
+
+def test_what_has_not_passed_the_gate_replaces_nothing(tiny):
+    artifacts = checked_in_bf16(tiny)
+    artifacts[1] |= {"executed": False, "effective_precision": None, "parity": None}
     change_manifest(tiny, artifacts=artifacts)
-    with pytest.raises(BundleError, match="checked in fp16 but this machine runs it in fp32"):
-        load_runner(open_bundle(tiny))
+    with pytest.raises(BundleError, match="checked in bf16 but this machine runs it in fp32"):
+        load_engine(open_bundle(tiny))
 
 
 def test_bundles_with_other_weights_have_other_names(tmp_path):
     one = open_bundle(write_bundle(tmp_path / "one"))
     two = open_bundle(write_bundle(tmp_path / "two", bias=0.7))
     assert one.sha256 != two.sha256
+
+
+def checked_in_bf16(tiny: Path) -> list[dict[str, object]]:
+    """The default's manifest entry as of a CPU with bfloat16; here the engine runs in float32."""
+    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
+    artifacts[0]["effective_precision"] = "bf16"
+    change_manifest(tiny, artifacts=artifacts)
+    return artifacts
 
 
 def rename_first_file(tiny: Path, name: str) -> None:

@@ -37,8 +37,8 @@ def watch(event, args):
         print("UNWANTED", event, args)
 sys.addaudithook(watch)
 from pathlib import Path
-from darnet_trt.runtime.bundle import load_runner, open_bundle
-load_runner(open_bundle(Path(sys.argv[1])))
+from darnet_trt.runtime.bundle import load_engine, open_bundle
+load_engine(open_bundle(Path(sys.argv[1])))
 import time; time.sleep(0.5)
 print("done")
 """
