@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from darnet_trt.errors import BundleError, UsageError
 from darnet_trt.runtime.manifest import SCHEMA_VERSION, Artifact, Manifest
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.openvino import OpenVINORunner
+from darnet_trt.runtime.openvino import OpenVINORunner, emulates
 from darnet_trt.runtime.runner import Runner
 
 __all__ = [
@@ -57,7 +57,7 @@ class Engine:
     Attributes:
         artifact: Which one.
         runner: What runs it.
-        warnings: Why it is another than the bundle's default.
+        warnings: Why it is another than the bundle's default, or slow.
     """
 
     artifact: Artifact
@@ -123,9 +123,10 @@ def load_engine(
 ) -> Engine:
     """Verify and load the engine to classify with.
 
-    The default may have been checked in a precision that this CPU does not have (bfloat16, which
-    OpenVINO then replaces). Another engine that passed the parity gate in float32, which every
-    CPU has, takes its place then, with a warning. One that was named is never replaced.
+    The default may be in a precision that this CPU lacks (bfloat16): OpenVINO then takes another
+    one, or emulates it, three times slower than float32. Another engine that passed the parity
+    gate in float32, which every CPU has, takes its place then, with a warning. One that was named
+    is never replaced.
 
     Args:
         bundle: From `open_bundle`.
@@ -140,21 +141,25 @@ def load_engine(
     """
     chosen = pick_artifact(bundle, artifact)
     runner = _load(bundle, chosen, threads)
-    if runner.precision == _checked_in(chosen):
+    gated = chosen.effective_precision or chosen.precision
+    if runner.precision != gated:
+        remark = f"this CPU runs it in {runner.precision}, which was not checked"
+    elif chosen.backend == "openvino" and emulates(runner.precision):
+        remark = f"this CPU emulates {runner.precision}, slower than fp32"
+    else:
         return Engine(chosen, runner)
-    ran = runner.precision
-    runner.close()
     stand_in = _stand_in(bundle, chosen) if artifact is None else None
     if stand_in is not None:
-        warning = (
-            f"engine {stand_in.name} instead of the default {chosen.name}: this CPU runs it in "
-            f"{ran}, which was not checked"
-        )
+        runner.close()
+        warning = f"engine {stand_in.name} instead of the default {chosen.name}: {remark}"
         return Engine(stand_in, load_runner(bundle, stand_in.name, threads=threads), (warning,))
+    if runner.precision == gated:
+        return Engine(chosen, runner, (f"engine {chosen.name}: {remark}",))
+    runner.close()
     others = [a.name for a in bundle.manifest.artifacts if a != chosen and a.backend in _LOADERS]
     raise BundleError(
-        f"the artifact {chosen.name!r} was checked in {_checked_in(chosen)} but this machine runs "
-        f"it in {ran}",
+        f"the artifact {chosen.name!r} was checked in {gated} but this machine runs it in "
+        f"{runner.precision}",
         where=bundle.path,
         do=f"choose another with --artifact: {_listed(others)}",
     )
@@ -178,10 +183,6 @@ def _load(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
     for name in artifact.files:
         verified_file(bundle, name)
     return _LOADERS[artifact.backend](bundle, artifact, threads)
-
-
-def _checked_in(artifact: Artifact) -> str:
-    return artifact.effective_precision or artifact.precision
 
 
 def _stand_in(bundle: Bundle, chosen: Artifact) -> Artifact | None:

@@ -8,13 +8,15 @@ import pytest
 from tiny_bundle import change_manifest
 
 from darnet_trt.cli.main import main
+from darnet_trt.runtime.environment import cpu
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 COMMAND = [sys.executable, "-c", "from darnet_trt.cli.main import main; main()", "predict"]
 
 
-# What OpenVINO and its oneDNN may use: a CPU without bfloat16, on any x86.
-OLDER_CPU = {"OV_CPU_MAX_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+# What OpenVINO and its oneDNN may use of any x86: CPUs before bfloat16.
+AVX2 = {"OV_CPU_MAX_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+AVX512 = {"OV_CPU_MAX_ISA": "AVX512_CORE", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
 
 
 @pytest.fixture(scope="module")
@@ -147,35 +149,50 @@ def test_a_folder_without_write_permission(predict, tiny, tmp_path):
     errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "locked" / "out"), "cannot be written")
 
 
-def run_on_an_older_cpu(*words: object) -> tuple[int, list[dict[str, object]], str]:
+def run_on(cpu: dict[str, str], *words: object) -> tuple[int, list[dict[str, object]], str]:
     done = subprocess.run(
         [*COMMAND, *map(str, words)],
-        env={**os.environ, **OLDER_CPU}, capture_output=True, text=True, check=False,
+        env={**os.environ, **cpu}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-def test_a_bundle_from_a_cpu_with_bfloat16_is_predicted_on_one_without(tiny, phantom, tmp_path):
+@pytest.fixture
+def bf16_bundle(tiny):
+    """As a CPU with bfloat16 makes it."""
     artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
     bf16 = {"name": "openvino-bf16", "precision": "bf16", "effective_precision": "bf16"}
     change_manifest(tiny, artifacts=[{**artifacts[0], **bf16}, *artifacts], default=bf16["name"])
+    return tiny
+
+
+def test_another_engine_takes_over_where_the_cpu_lacks_bfloat16(bf16_bundle, phantom, tmp_path):
     warning = (
         "engine openvino-fp32 instead of the default openvino-bf16: this CPU runs it in fp32, "
         "which was not checked"
     )
-    out = tmp_path / "out"
-    code, (result,), err = run_on_an_older_cpu(tiny, phantom, "--json", "-o", out)
+    words = (bf16_bundle, phantom, "--json", "-o", tmp_path / "out")
+    code, (result,), err = run_on(AVX2, *words)
     assert code == 0, err
     assert f"warning: {warning}" in err.splitlines()
     assert (result["artifact"], result["precision"]) == ("openvino-fp32", "fp32")
     assert result["warnings"][0] == warning
+    code, results, _ = run_on(AVX2, *words, "--resume")
+    assert (code, results) == (0, []), "finished, by the engine that took over"
 
-    code, results, err = run_on_an_older_cpu(tiny, phantom, "--json", "-o", out, "--resume")
-    assert (code, results) == (0, []), "what the other engine has classified is finished"
-
-    code, results, err = run_on_an_older_cpu(tiny, phantom, "--artifact", "openvino-bf16")
+    code, results, err = run_on(AVX2, bf16_bundle, phantom, "--artifact", "openvino-bf16")
     assert (code, results) == (2, [])
     assert "was checked in bf16 but this machine runs it in fp32" in err.splitlines()[-1]
+
+
+@pytest.mark.skipif("avx512f" not in cpu().features, reason="needs AVX-512 to be without its BF16")
+def test_an_emulated_precision_is_used_only_by_name(bf16_bundle, phantom):
+    code, (result,), _ = run_on(AVX512, bf16_bundle, phantom)
+    assert (code, result["artifact"]) == (0, "openvino-fp32")
+    assert result["warnings"][0].endswith("this CPU emulates bf16, slower than fp32")
+    code, (result,), _ = run_on(AVX512, bf16_bundle, phantom, "--artifact", "openvino-bf16")
+    assert (code, result["artifact"], result["precision"]) == (0, "openvino-bf16", "bf16")
+    assert result["warnings"] == ["engine openvino-bf16: this CPU emulates bf16, slower than fp32"]
 
 
 def test_torch_is_not_needed_for_the_help():
