@@ -17,7 +17,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from darnet_trt.errors import BuildError, MissingPackageError
-from darnet_trt.export.tensorrt_build import Job, Result
+from darnet_trt.export.tensorrt_child import Job, Result
 from darnet_trt.export.tensorrt_compat import PACKAGES, TensorRTBackend
 
 __all__ = ["build_tensorrt"]
@@ -46,7 +46,7 @@ def build_tensorrt(backend: TensorRTBackend, onnx_file: Path, plan: Path, target
         raise MissingPackageError(package, extra=extra)
     job = Job(backend=backend, onnx=onnx_file, plan=plan, target=target)
     child = subprocess.run(
-        [sys.executable, "-m", "darnet_trt.export.tensorrt_build"],
+        [sys.executable, "-m", "darnet_trt.export.tensorrt_child"],
         input=job.model_dump_json(),
         capture_output=True,
         text=True,

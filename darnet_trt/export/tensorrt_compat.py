@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final, Literal
 
-from darnet_trt.errors import BuildError, MissingPackageError
+from darnet_trt.errors import BuildError
 
 __all__ = [
     "PACKAGES",
@@ -35,14 +35,11 @@ def load(backend: TensorRTBackend) -> Any:
     """Import the package.
 
     Raises:
-        MissingPackageError: It is not installed.
-        BuildError: It is installed, but its libraries do not load.
+        BuildError: Its libraries do not load.
     """
-    package, extra = PACKAGES[backend]
+    package, _ = PACKAGES[backend]
     try:
         return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(package, extra=extra) from error
     except (ImportError, OSError, RuntimeError) as error:
         raise BuildError(
             f"{package} does not load ({error})", do="check its installation with darnet-trt doctor"

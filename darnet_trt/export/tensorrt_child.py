@@ -1,6 +1,6 @@
 """The child process of `tensorrt_builder`: one plan, then exit.
 
-`python -m darnet_trt.export.tensorrt_build` reads a `Job` as JSON from stdin and prints a
+`python -m darnet_trt.export.tensorrt_child` reads a `Job` as JSON from stdin and prints a
 `Result` as JSON; the builder's own messages go to stderr.
 """
 
@@ -70,8 +70,8 @@ def build(job: Job) -> Result:
     """Build in this process. Batch 1, static: it is what one scan needs and leaves no choice open.
 
     Raises:
-        BuildError: The parser or the builder refused; carries their first error.
-        MissingPackageError: The package is not installed.
+        BuildError: The package does not load, or its parser or builder refused; carries their
+            first error.
     """
     trt = load(job.backend)
     started = time.monotonic()
