@@ -19,11 +19,12 @@ from torch import nn
 
 from darnet_trt.cli.build import print_summary
 from darnet_trt.errors import BuildError
-from darnet_trt.export.build import MODEL, build_bundle
+from darnet_trt.export.build import build_bundle
 from darnet_trt.export.onnx_export import load_source
 from darnet_trt.export.parity_scans import synthetic_scans
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt_builder import build_tensorrt
+from darnet_trt.runtime.manifest import MODEL_FILE
 from darnet_trt.scan.phantom import LABELS, synthesize
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
@@ -97,7 +98,7 @@ def main() -> None:
     print_summary(bundle, manifest)
     with TemporaryDirectory() as work:
         try:
-            build_tensorrt("tensorrt-rtx", bundle / MODEL, Path(work) / "refused.plan", "sm75")
+            build_tensorrt("tensorrt-rtx", bundle / MODEL_FILE, Path(work) / "refused.plan", "sm75")
         except BuildError as error:
             print(f"refused, as expected: {error}")
 

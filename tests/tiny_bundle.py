@@ -55,6 +55,7 @@ def write_bundle(folder: Path, *, bias: float = 0.5) -> Path:
         class_flips=0,
         max_probability_difference=0,
         max_logits_error=0,
+        max_cam_error=0,
         limits={},
         passed=True,
     )

@@ -13,11 +13,9 @@ from typing import Final
 
 from darnet_trt.errors import UsageError
 from darnet_trt.output import cannot_write
-from darnet_trt.runtime.manifest import Manifest
+from darnet_trt.runtime.manifest import FILE_NAME, Manifest
 
-__all__ = ["MANIFEST", "bundle_folder", "check_free", "sha256_of", "write_manifest"]
-
-MANIFEST: Final = "manifest.json"
+__all__ = ["bundle_folder", "check_free", "hashes", "sha256_of", "write_manifest"]
 
 _AT_FDCWD: Final = -100  # linux/fcntl.h: paths are relative to the working directory
 _RENAME_EXCHANGE: Final = 2  # linux/fs.h
@@ -29,9 +27,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hashes(folder: Path, *files: Path) -> dict[str, str]:
+    """Path relative to the bundle's folder → SHA-256, as an artifact lists its files."""
+    return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """`manifest.json`, for machines and for people."""
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    (folder / FILE_NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
 @contextmanager
@@ -78,7 +81,7 @@ def check_free(out: Path, *, force: bool) -> None:
     try:
         if not out.exists() and not out.is_symlink():
             return
-        is_bundle = (out / MANIFEST).is_file()
+        is_bundle = (out / FILE_NAME).is_file()
     except OSError as error:
         raise cannot_write(out, error) from error
     if not is_bundle:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,12 @@ import onnx
 
 from darnet_trt import __version__
 from darnet_trt.errors import BuildError
+from darnet_trt.export.bundle_writer import sha256_of
 from darnet_trt.export.graph import GraphPrecision, build_graph
 from darnet_trt.export.weights import folded
 from darnet_trt.output import whole_file
-from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from darnet_trt.runtime.results import INTENDED_USE
+from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 
 __all__ = ["Source", "export_onnx", "load_source"]
 
@@ -38,10 +39,7 @@ def load_source(run: Path) -> Source:
     Raises:
         CheckpointError: It cannot be used.
     """
-    checkpoint = load_checkpoint(run)
-    path = run / FILE_NAME if run.is_dir() else run
-    with path.open("rb") as file:
-        return Source(checkpoint, hashlib.file_digest(file, "sha256").hexdigest())
+    return Source(load_checkpoint(run), sha256_of(checkpoint_file(run)))
 
 
 def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") -> None:
@@ -67,7 +65,7 @@ def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") 
         {
             "checkpoint_sha256": source.sha256,
             "classes": json.dumps(checkpoint.network.classes),
-            "intended_use": "Research software: not a medical device.",
+            "intended_use": INTENDED_USE,
             "network": checkpoint.network.model_dump_json(),
             "precision": precision,
             "preprocessing": checkpoint.preprocessing.model_dump_json(),

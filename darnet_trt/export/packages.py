@@ -1,12 +1,13 @@
-"""What exporting needs beyond the toolkit's own dependencies."""
+"""The packages that exporting needs beyond the toolkit's own, and their versions."""
 
 from __future__ import annotations
 
 import importlib.util
 
 from darnet_trt.errors import MissingPackageError
+from darnet_trt.runtime.environment import package_version
 
-__all__ = ["require_export_packages"]
+__all__ = ["producer", "require_export_packages"]
 
 
 def require_export_packages() -> None:
@@ -18,3 +19,8 @@ def require_export_packages() -> None:
     for package in ("torch", "onnx"):
         if importlib.util.find_spec(package) is None:
             raise MissingPackageError(package, extra="train")
+
+
+def producer(*packages: str) -> dict[str, str]:
+    """Package → version, as an artifact names what built it."""
+    return {package: package_version(package) or "unknown" for package in packages}

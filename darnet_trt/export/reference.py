@@ -67,11 +67,9 @@ class TorchRunner:
         }
 
     @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, threads: int | None = None, compiled: bool = False
-    ) -> TorchRunner:
+    def from_checkpoint(cls, checkpoint: Checkpoint, *, threads: int | None = None) -> TorchRunner:
         """The trained network as it is."""
-        return cls(checkpoint.model(), threads=threads, compiled=compiled)
+        return cls(checkpoint.model(), threads=threads)
 
     @classmethod
     def from_onnx(

@@ -8,9 +8,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from darnet_trt.scan.preprocessing import Preprocessing
 
-__all__ = ["SCHEMA_VERSION", "Artifact", "Manifest", "ModelCard", "Parity"]
+__all__ = [
+    "FILE_NAME",
+    "MODEL_FILE",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "Backend",
+    "Manifest",
+    "ModelCard",
+    "Parity",
+    "Precision",
+]
 
 SCHEMA_VERSION: Final = 1
+FILE_NAME: Final = "manifest.json"
+MODEL_FILE: Final = "model.onnx"
+"""The network as ONNX in float32: in every bundle, because other engines are rebuilt from it."""
 
 Backend = Literal["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -50,7 +63,8 @@ class Parity(_Part):
         max_logits_error: Largest absolute difference of any logit, over the largest reference
             logit's magnitude.
         max_cam_error: The same for the class activation map.
-        passed: Within `limits`.
+        limits: What each of the three errors may be, by its name here.
+        passed: Within `limits`, and no class flipped that the reference was sure of.
     """
 
     scans: int
@@ -58,7 +72,7 @@ class Parity(_Part):
     class_flips: int
     max_probability_difference: float
     max_logits_error: float
-    max_cam_error: float | None = None
+    max_cam_error: float
     limits: dict[str, float]
     passed: bool
 
@@ -78,7 +92,9 @@ class Artifact(_Part):
         producer: Package → version, of what built it.
         executed: False: built here, never run here.
         parity: None exactly where it was not executed.
-        latency_ms: Median engine time for one volume on the build machine.
+        latency_ms: Median engine time for one volume on the build machine; None where it was not
+            executed, or failed the gate.
+        notes: What else a person should know.
     """
 
     name: str
@@ -99,6 +115,12 @@ class Manifest(_Part):
     """The whole of `manifest.json`.
 
     Attributes:
+        toolkit: What wrote it, with its version.
+        created: When, ISO 8601 in UTC.
+        intended_use: For people who find the file.
+        classes: Names of the logits, in order.
+        preprocessing: What makes the engines' input.
+        artifacts: The engines, and `MODEL_FILE`.
         default: Name of the artifact to use where nobody chose; None where no artifact was
             executed on the build machine.
         rejected: Candidates that failed the parity gate; their files are not in the bundle.

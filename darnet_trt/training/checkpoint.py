@@ -21,6 +21,7 @@ __all__ = [
     "FILE_NAME",
     "SCHEMA",
     "Checkpoint",
+    "checkpoint_file",
     "load_checkpoint",
     "read_tensors",
     "save_checkpoint",
@@ -111,6 +112,11 @@ def write_tensors(content: dict[str, Any], path: Path) -> None:
         ) from error
 
 
+def checkpoint_file(run: Path) -> Path:
+    """The checkpoint of a run's folder, or the file that was named itself."""
+    return run / FILE_NAME if run.is_dir() else run
+
+
 def load_checkpoint(run: Path) -> Checkpoint:
     """Read a checkpoint.
 
@@ -120,7 +126,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
     Raises:
         CheckpointError: Absent, not a checkpoint, of another schema, or inconsistent.
     """
-    path = run / FILE_NAME if run.is_dir() else run
+    path = checkpoint_file(run)
     content = read_tensors(path)
     if content.get("schema") != SCHEMA:
         raise CheckpointError(

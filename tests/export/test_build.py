@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import ParityError
-from darnet_trt.export import build as build_module
-from darnet_trt.export import parity
+from darnet_trt.export import judging, parity
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.bundle_writer import sha256_of
 from darnet_trt.export.openvino_builder import cpu_precisions
@@ -109,7 +108,7 @@ def test_no_bundle_where_nothing_passes(source, scans, tmp_path, monkeypatch):
 
 def damage_openvino(monkeypatch):
     """Overwrite a part of the weights of a really built model."""
-    original = build_module.build_openvino
+    original = judging.build_openvino
 
     def damaged(*arguments):
         xml, weights = original(*arguments)
@@ -119,7 +118,7 @@ def damage_openvino(monkeypatch):
         weights.write_bytes(content)
         return xml, weights
 
-    monkeypatch.setattr(build_module, "build_openvino", damaged)
+    monkeypatch.setattr(judging, "build_openvino", damaged)
 
 
 @pytest.mark.skipif("bf16" not in cpu_precisions(), reason="this CPU has no bf16")

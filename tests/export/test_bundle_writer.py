@@ -9,12 +9,13 @@ import time
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.export.bundle_writer import MANIFEST, bundle_folder
+from darnet_trt.export.bundle_writer import bundle_folder
+from darnet_trt.runtime.manifest import FILE_NAME
 
 
 def write(out, content, *, force=False, fault=None):
     with bundle_folder(out, force=force) as folder:
-        (folder / MANIFEST).write_text(content)
+        (folder / FILE_NAME).write_text(content)
         if fault is not None:
             raise fault
 
@@ -22,10 +23,10 @@ def write(out, content, *, force=False, fault=None):
 def test_it_appears_only_when_complete(tmp_path):
     out = tmp_path / "new" / "bundle"
     with bundle_folder(out, force=False) as folder:
-        (folder / MANIFEST).write_text("{}")
+        (folder / FILE_NAME).write_text("{}")
         assert not out.exists()
     assert [p.name for p in out.parent.iterdir()] == ["bundle"]
-    assert (out / MANIFEST).read_text() == "{}"
+    assert (out / FILE_NAME).read_text() == "{}"
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt, SystemExit])
@@ -39,13 +40,13 @@ def test_an_existing_bundle_is_kept_without_force(tmp_path):
     write(tmp_path / "bundle", "old")
     with pytest.raises(UsageError, match="--force"):
         write(tmp_path / "bundle", "new")
-    assert (tmp_path / "bundle" / MANIFEST).read_text() == "old"
+    assert (tmp_path / "bundle" / FILE_NAME).read_text() == "old"
 
 
 def test_force_replaces_it_and_leaves_nothing_else(tmp_path):
     write(tmp_path / "bundle", "old")
     write(tmp_path / "bundle", "new", force=True)
-    assert (tmp_path / "bundle" / MANIFEST).read_text() == "new"
+    assert (tmp_path / "bundle" / FILE_NAME).read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -53,7 +54,7 @@ def test_force_keeps_the_old_bundle_when_the_new_one_fails(tmp_path):
     write(tmp_path / "bundle", "old")
     with pytest.raises(RuntimeError):
         write(tmp_path / "bundle", "new", force=True, fault=RuntimeError)
-    assert (tmp_path / "bundle" / MANIFEST).read_text() == "old"
+    assert (tmp_path / "bundle" / FILE_NAME).read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -67,7 +68,7 @@ def test_a_reader_finds_a_bundle_at_every_moment_of_the_replacement(tmp_path):
             "manifest = pathlib.Path(sys.argv[1])\n"
             "print('ready', flush=True)\n"
             "while (text := manifest.read_text()) != 'last': pass\n",
-            tmp_path / "bundle" / MANIFEST,
+            tmp_path / "bundle" / FILE_NAME,
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
