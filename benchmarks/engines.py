@@ -27,6 +27,7 @@ from darnet_trt.runtime.bench_report import BenchReport, benchmark
 from darnet_trt.runtime.benchmark import Latency, in_turns
 from darnet_trt.runtime.bundle import load_runner, open_bundle, verified_file
 from darnet_trt.runtime.environment import cpu
+from darnet_trt.runtime.manifest import MODEL_FILE
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.runner import Runner
 
@@ -83,18 +84,17 @@ def targets(
         found.append(Target(f"{default}: share of the peak", shares[default] * 100, 95, True, " %"))
     if report is not None:
         one = report.measured[0]
-        assert one.file is not None
-        assert one.batch_ms is not None
-        assert one.startup_ms is not None
-        assert one.fresh is not None
-        engine = one.engine.median
+        assert one.on_scan is not None
+        engine_ms, on_scan = one.engine.median_ms, one.on_scan
         found += [
-            Target("scan file to result / engine", one.file.median / engine, 1.25, False, "×"),
-            Target("in a batch / engine", one.batch_ms / engine, 1.05, False, "×"),
             Target(
-                "process start to first result − engine", one.startup_ms / 1e3, 1.5, False, " s"
+                "scan file to result / engine", on_scan.file.median_ms / engine_ms, 1.25, False, "×"
             ),
-            Target("peak memory of predict", one.fresh.peak_memory_mb, 700, False, " MB"),
+            Target("in a batch / engine", on_scan.batch_ms / engine_ms, 1.05, False, "×"),
+            Target(
+                "process start to first result − engine", on_scan.startup_ms / 1e3, 1.5, False, " s"
+            ),
+            Target("peak memory of predict", on_scan.fresh.peak_memory_mb, 700, False, " MB"),
         ]
     return found
 
@@ -115,7 +115,7 @@ def main() -> int:
     default = bundle.manifest.default
     if default is None:
         sys.exit("engines: the bundle has no default engine")
-    model = verified_file(bundle, "model.onnx")
+    model = verified_file(bundle, MODEL_FILE)
     names = [a.name for a in bundle.manifest.artifacts if a.executed]
     runners: dict[str, Runner] = {name: load_runner(bundle, name) for name in names}
     runners["torch"] = TorchRunner.from_onnx(model)
@@ -140,7 +140,7 @@ def main() -> int:
     # The largest: anything less is another process on these cores, not the CPU's limit.
     peak = {kind: max((p[kind] or 0 for p in peaks), default=0) for kind in peaks[0]}
     shares = {
-        name: gmac / (times[name].median / 1e3) / peak[runner.precision]
+        name: gmac / (times[name].median_ms / 1e3) / peak[runner.precision]
         for name, runner in runners.items()
         if peak.get(runner.precision)
     }
@@ -149,9 +149,9 @@ def main() -> int:
     for name, latency in times.items():
         share = f"{shares[name]:.1%}" if name in shares else "-"
         print(
-            f"{name:24}{runners[name].precision:9}{latency.median / 1e3:9.3f}"
+            f"{name:24}{runners[name].precision:9}{latency.median_ms / 1e3:9.3f}"
             f"{min(latency.samples_ms) / 1e3:9.3f}{share:>9}"
-            f"{latency.median / times[default].median:11.2f}×"
+            f"{latency.median_ms / times[default].median_ms:11.2f}×"
         )
     report = None
     if arguments.scan is not None:

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from darnet_trt.runtime.bench_report import BenchReport, Measured
+    from darnet_trt.runtime.bench_report import BenchReport, OnScan
     from darnet_trt.runtime.benchmark import Latency
     from darnet_trt.runtime.bundle import Bundle
     from darnet_trt.runtime.runner import Runner
@@ -105,10 +105,11 @@ def _rivals(against: str | None) -> list[str]:
 
 
 def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
-    """The bundle's network in float32 by other means; `model.onnx` is in every bundle."""
+    """The bundle's network in float32 by other means; its ONNX file is in every bundle."""
     from darnet_trt.runtime.bundle import verified_file
+    from darnet_trt.runtime.manifest import MODEL_FILE
 
-    model = verified_file(bundle, "model.onnx")
+    model = verified_file(bundle, MODEL_FILE)
     if name == "onnxruntime":
         from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 
@@ -162,9 +163,9 @@ def _show(report: BenchReport) -> None:
         box=None, pad_edge=False,
     )  # fmt: skip
     for m in report.measured:
-        if m.file is not None:
-            files.add_row(m.name, *_cells(m.file), *_over_engine(m))
-            stages.add_row(m.name, *_stages(m))
+        if m.on_scan is not None:
+            files.add_row(m.name, *_cells(m.on_scan.file), *_over_engine(m.on_scan, m.engine))
+            stages.add_row(m.name, *_stages(m.on_scan))
     console.print(files)
     console.print(stages)
 
@@ -172,22 +173,20 @@ def _show(report: BenchReport) -> None:
 def _cells(latency: Latency) -> Iterable[str]:
     from darnet_trt.runtime.benchmark import needed_samples
 
-    yield _ms(latency.median)
+    yield _ms(latency.median_ms)
     for percent in (90, 99):
-        value = latency.percentile(percent)
+        value = latency.percentile_ms(percent)
         yield f"n<{needed_samples(percent)}" if value is None else _ms(value)
 
 
-def _over_engine(m: Measured) -> Iterable[str]:
-    assert m.file is not None
-    yield f"{m.file.median / m.engine.median:.3f}×"
-    yield "" if m.batch_ms is None else f"{m.batch_ms / m.engine.median:.3f}×"
+def _over_engine(on_scan: OnScan, engine: Latency) -> Iterable[str]:
+    yield f"{on_scan.file.median_ms / engine.median_ms:.3f}×"
+    yield f"{on_scan.batch_ms / engine.median_ms:.3f}×"
 
 
-def _stages(m: Measured) -> Iterable[str]:
-    yield from (_ms(value) for value in (m.stages_ms or {}).values())
-    yield "" if m.startup_ms is None else _ms(m.startup_ms)
-    yield "" if m.fresh is None else f"{m.fresh.peak_memory_mb:.0f}"
+def _stages(on_scan: OnScan) -> Iterable[str]:
+    yield from map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
+    yield f"{on_scan.fresh.peak_memory_mb:.0f}"
 
 
 def _ms(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,36 @@ from darnet_trt.runtime.bundle import Bundle, Engine, pick_artifact
 from darnet_trt.runtime.environment import cpu, gpus, package_version
 from darnet_trt.runtime.runner import Runner
 
-__all__ = ["BenchReport", "Measured", "benchmark"]
+__all__ = ["BenchReport", "Measured", "OnScan", "benchmark"]
 
 _PACKAGES = ("openvino", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "pydicom", "SimpleITK")
+_OF_A_SCAN = (
+    "file_to_result",
+    "stages_ms",
+    "batch_ms_per_scan",
+    "startup_ms",
+    "first_result_ms",
+    "peak_memory_mb",
+)
+
+
+@dataclass(frozen=True)
+class OnScan:
+    """What an engine of the bundle does with one scan.
+
+    Attributes:
+        file: Scan files to result, warm.
+        stages_ms: Medians of its stages.
+        batch_ms: Wall time a scan when several come in one run.
+        fresh: A `predict` process of its own.
+        startup_ms: From its start to its first result, over the engine's own (warm) time.
+    """
+
+    file: Latency
+    stages_ms: dict[str, float]
+    batch_ms: float
+    fresh: Fresh
+    startup_ms: float
 
 
 @dataclass(frozen=True)
@@ -40,10 +67,7 @@ class Measured:
         provenance: The engine's.
         engine: One volume through the engine.
         speed: Median engine time of the first configuration over this one's: above 1 is faster.
-        file: Scan files to result, warm; None without a scan or for a comparison.
-        stages_ms: Medians of the stages of `file`.
-        batch_ms: Wall time a scan when several come in one run.
-        fresh: A `predict` process of its own.
+        on_scan: None without a scan or for a comparison.
     """
 
     name: str
@@ -51,15 +75,7 @@ class Measured:
     provenance: dict[str, str]
     engine: Latency
     speed: float
-    file: Latency | None = None
-    stages_ms: dict[str, float] | None = None
-    batch_ms: float | None = None
-    fresh: Fresh | None = None
-
-    @property
-    def startup_ms(self) -> float | None:
-        """Process start to first result, over the engine's own (warm) time."""
-        return None if self.fresh is None else self.fresh.first_result_ms - self.engine.median
+    on_scan: OnScan | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,7 @@ class BenchReport:
         bundle: The bundle's folder.
         bundle_sha256: Of its manifest.
         scan: What file-to-result was measured on; None without.
+        rounds: Timed turns of each configuration.
         environment: Machine, versions, load.
         measured: The first one is the reference of every ratio.
     """
@@ -125,29 +142,18 @@ def benchmark(
     size = bundle.manifest.preprocessing.size
     volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
     engines = in_turns({n: partial(r.infer, volume) for n, r in runners.items()}, rounds)
-    reference = next(iter(engines.values())).median
-    files: dict[str, tuple[Latency, dict[str, float]]] = {}
-    batches: dict[str, float] = {}
-    fresh: dict[str, Fresh] = {}
+    reference_ms = next(iter(engines.values())).median_ms
+    on_scan: dict[str, OnScan] = {}
     if scan is not None:
-        notify(f"file to result, {rounds} rounds of {', '.join(artifacts)}")
-        loaded = {n: Engine(pick_artifact(bundle, n), r) for n, r in artifacts.items()}
-        files = scan_in_turns(bundle, scan, loaded, rounds)
-        for name, engine in loaded.items():
-            notify(f"a batch, and a fresh process: {name}")
-            batches[name] = batch_ms_per_scan(bundle, scan, engine)
-            fresh[name] = fresh_process(bundle, name, scan, threads)
+        on_scan = _on_scan(bundle, scan, artifacts, engines, rounds, threads, notify)
     measured = tuple(
         Measured(
             name=name,
             precision=runner.precision,
             provenance=runner.provenance,
             engine=engines[name],
-            speed=reference / engines[name].median,
-            file=files[name][0] if name in files else None,
-            stages_ms=files[name][1] if name in files else None,
-            batch_ms=batches.get(name),
-            fresh=fresh.get(name),
+            speed=reference_ms / engines[name].median_ms,
+            on_scan=on_scan.get(name),
         )
         for name, runner in runners.items()
     )
@@ -159,6 +165,27 @@ def benchmark(
         environment=environment,
         measured=measured,
     )
+
+
+def _on_scan(
+    bundle: Bundle,
+    scan: Path,
+    artifacts: Mapping[str, Runner],
+    engines: Mapping[str, Latency],
+    rounds: int,
+    threads: int | None,
+    notify: Callable[[str], None],
+) -> dict[str, OnScan]:
+    notify(f"file to result, {rounds} rounds of {', '.join(artifacts)}")
+    loaded = {name: Engine(pick_artifact(bundle, name), r) for name, r in artifacts.items()}
+    found = {}
+    for name, (file, stages_ms) in scan_in_turns(bundle, scan, loaded, rounds).items():
+        notify(f"a batch, and a fresh process: {name}")
+        batch_ms = batch_ms_per_scan(bundle, scan, loaded[name])
+        fresh = fresh_process(bundle, name, scan, threads)
+        startup_ms = fresh.first_result_ms - engines[name].median_ms
+        found[name] = OnScan(file, stages_ms, batch_ms, fresh, startup_ms)
+    return found
 
 
 def _environment(threads: int | None) -> dict[str, Any]:
@@ -175,18 +202,22 @@ def _environment(threads: int | None) -> dict[str, Any]:
 
 
 def _as_json(measured: Measured) -> dict[str, Any]:
-    fresh, startup = measured.fresh, measured.startup_ms
-    stages: Sequence[tuple[str, float]] = list((measured.stages_ms or {}).items())
-    return {
+    content = {
         "name": measured.name,
         "precision": measured.precision,
         "provenance": measured.provenance,
         "engine": measured.engine.summary(),
         "speed": round(measured.speed, 4),
-        "file_to_result": None if measured.file is None else measured.file.summary(),
-        "stages_ms": {stage: round(value, 3) for stage, value in stages} or None,
-        "batch_ms_per_scan": None if measured.batch_ms is None else round(measured.batch_ms, 3),
-        "startup_ms": None if startup is None else round(startup, 1),
-        "first_result_ms": None if fresh is None else round(fresh.first_result_ms, 1),
-        "peak_memory_mb": None if fresh is None else round(fresh.peak_memory_mb, 1),
     }
+    on_scan = measured.on_scan
+    if on_scan is None:
+        return content | dict.fromkeys(_OF_A_SCAN)
+    values = (
+        on_scan.file.summary(),
+        {stage: round(value, 3) for stage, value in on_scan.stages_ms.items()},
+        round(on_scan.batch_ms, 3),
+        round(on_scan.startup_ms, 1),
+        round(on_scan.fresh.first_result_ms, 1),
+        round(on_scan.fresh.peak_memory_mb, 1),
+    )
+    return content | dict(zip(_OF_A_SCAN, values, strict=True))

@@ -7,12 +7,11 @@ slows all of them; ratios are of medians within one run. Start-up and memory com
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ import numpy as np
 from darnet_trt.errors import BundleError, ScanError, UsageError
 from darnet_trt.runtime.bundle import Bundle, Engine
 from darnet_trt.runtime.predict import predict
-from darnet_trt.runtime.results import Result
+from darnet_trt.runtime.results import Result, StageTimes
 
 __all__ = [
     "Fresh",
@@ -64,7 +63,7 @@ class Latency:
 
     samples_ms: tuple[float, ...]
 
-    def percentile(self, percent: float) -> float | None:
+    def percentile_ms(self, percent: float) -> float | None:
         """The smallest sample that `percent` % of them do not exceed (nearest rank).
 
         None where the samples are too few for one of them to lie beyond it: p90 needs 10, p99
@@ -77,16 +76,16 @@ class Latency:
         return sorted(self.samples_ms)[max(rank, 1) - 1]
 
     @property
-    def median(self) -> float:
+    def median_ms(self) -> float:
         """Median, of however few."""
         return float(np.median(self.samples_ms))
 
     def summary(self) -> dict[str, Any]:
         """For JSON: median, p90, p99 (null where refused), best, samples."""
         return {
-            "median_ms": round(self.median, 3),
-            "p90_ms": _rounded(self.percentile(90)),
-            "p99_ms": _rounded(self.percentile(99)),
+            "median_ms": round(self.median_ms, 3),
+            "p90_ms": _rounded(self.percentile_ms(90)),
+            "p99_ms": _rounded(self.percentile_ms(99)),
             "min_ms": round(min(self.samples_ms), 3),
             "samples_ms": [round(sample, 3) for sample in self.samples_ms],
         }
@@ -144,12 +143,10 @@ class Fresh:
 
     Attributes:
         first_result_ms: From the start of the process to its first result.
-        infer_ms: The engine's part of that, cold.
         peak_memory_mb: Largest resident memory, in units of 10^6 bytes.
     """
 
     first_result_ms: float
-    infer_ms: float
     peak_memory_mb: float
 
 
@@ -183,8 +180,7 @@ def _one_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None)
             f"predict with {artifact} gave no result ({told[-1] if told else 'no reason'})",
             where=bundle.path,
         )
-    infer = json.loads(line)["stages_ms"]["infer"]
-    return Fresh(first_result, infer, int(peak) * 1024 / 1e6)
+    return Fresh(first_result, int(peak) * 1024 / 1e6)
 
 
 def _one(results: Iterable[Result]) -> Result:
@@ -201,7 +197,7 @@ def _one(results: Iterable[Result]) -> Result:
 def _stage_medians(results: list[Result]) -> dict[str, float]:
     return {
         stage: float(np.median([getattr(r.stages_ms, stage) for r in results]))
-        for stage in ("find", "read", "preprocess", "infer")
+        for stage in (field.name for field in fields(StageTimes))
     }
 
 
