@@ -62,21 +62,13 @@ def inspect(
 
 
 def _report(study: Study, headers_only: bool) -> dict[str, Any]:
-    from darnet_trt.scan import Preprocessing, choose, judge_pixels
+    from darnet_trt.scan import Preprocessing, judge_pixels
 
     spec = Preprocessing()
     verdicts = [
         series.verdict if headers_only else judge_pixels(series, spec) for series in study.series
     ]
-    choice: Choice | None
-    try:
-        choice = choose(study)
-        chosen = study.series.index(choice.series)
-        why = choice.why
-        if not verdicts[chosen].usable:
-            choice, why = None, verdicts[chosen].reason
-    except RefusedScanError as error:
-        choice, why = None, error.what
+    choice, why = _chosen(study, verdicts)
     rows = [
         _row(series, verdict, choice is not None and series == choice.series)
         for series, verdict in zip(study.series, verdicts, strict=True)
@@ -90,6 +82,23 @@ def _report(study: Study, headers_only: bool) -> dict[str, Any]:
         "chosen": next((i for i, row in enumerate(rows) if row["chosen"]), None),
         "why": why,
     }
+
+
+def _chosen(study: Study, verdicts: list[Verdict]) -> tuple[Choice | None, str]:
+    """What a prediction would take, and why; None with the reason of its refusal."""
+    from darnet_trt.scan.choice import none_reads, passed_over, rank
+
+    failed: list[tuple[Series, str]] = []
+    try:
+        ranked = rank(study)
+    except RefusedScanError as error:
+        return None, error.what
+    for choice in ranked:
+        verdict = verdicts[study.series.index(choice.series)]
+        if verdict.usable:
+            return choice, "; ".join([choice.why, *(passed_over(*told) for told in failed)])
+        failed.append((choice.series, verdict.reason))
+    return None, none_reads(failed)
 
 
 def _row(series: Series, verdict: Verdict, chosen: bool) -> dict[str, Any]:

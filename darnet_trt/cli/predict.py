@@ -110,6 +110,11 @@ def predict(
 
 def summary(result: Result) -> str:
     """One line for a person: what came out, why this series, how long it took."""
+    line = _line(result)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def _line(result: Result) -> str:
     scan = _shown(result.scan)
     if result.status != "ok":
         return f"{scan}: {result.status}: {result.reason}"
@@ -140,7 +145,6 @@ def _tally(statuses: list[str]) -> str:
 
 
 def _shown(scan: str) -> str:
-    """The path as short as it can be written from here, printable on any terminal."""
+    """The path as short as it can be written from here."""
     short = os.path.relpath(scan)
-    shown = scan if short.startswith("..") else short
-    return shown.encode("utf-8", "replace").decode()
+    return scan if short.startswith("..") else short

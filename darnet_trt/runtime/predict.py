@@ -16,7 +16,7 @@ from darnet_trt.runtime.bundle import Bundle, Engine, load_engine, pick_artifact
 from darnet_trt.runtime.prefetch import OneAhead
 from darnet_trt.runtime.results import Evidence, Result, SeriesUsed, StageTimes
 from darnet_trt.runtime.runner import Runner
-from darnet_trt.scan import Series, Study, choose, find_studies, load_input
+from darnet_trt.scan import Choice, Study, choose, find_studies, load_study
 
 __all__ = ["predict"]
 
@@ -140,21 +140,17 @@ def _read_study(bundle: Bundle, study: Study, result: Result) -> _Scan:
     result = replace(result, scan=_absolute(study.path), study_uid=study.uid)
     start = time.perf_counter()
     try:
-        choice = choose(study)
+        result = _with_series(result, choose(study))
         find = result.stages_ms.find + _ms_since(start)
-        result = replace(
-            result,
-            series=_used(choice.series, choice.why),
-            warnings=choice.series.verdict.warnings,
-            stages_ms=StageTimes(find=find),
-        )
+        result = replace(result, stages_ms=StageTimes(find=find))
         start = time.perf_counter()
-        loaded = load_input(choice.series, bundle.manifest.preprocessing)
+        choice, loaded = load_study(study, bundle.manifest.preprocessing)
     except (ScanError, OSError) as error:
         stage = "find" if result.series is None else "read"
         spent = getattr(result.stages_ms, stage) + _ms_since(start)
         result = replace(result, stages_ms=replace(result.stages_ms, **{stage: spent}))
         return _Scan(_without_class(result, error))
+    result = _with_series(result, choice)
     return _Scan(
         replace(
             result,
@@ -206,15 +202,17 @@ def _reason(scan: str, error: DarnetError | OSError) -> str:
     return f"{error.what}; {error.do}" if error.do else error.what
 
 
-def _used(series: Series, why: str) -> SeriesUsed:
-    return SeriesUsed(
+def _with_series(result: Result, choice: Choice) -> Result:
+    series = choice.series
+    used = SeriesUsed(
         uid=series.uid,
         description=series.description,
         slices=series.slices,
         matrix=series.matrix,
         spacing_mm=series.spacing_mm,
-        why=why,
+        why=choice.why,
     )
+    return replace(result, series=used, warnings=series.verdict.warnings)
 
 
 def _ms_since(start: float) -> float:

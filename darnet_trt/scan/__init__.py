@@ -2,7 +2,13 @@
 
 from darnet_trt.scan.choice import choose
 from darnet_trt.scan.discovery import find_studies
-from darnet_trt.scan.loading import LoadedInput, judge_pixels, load_input, read_volume
+from darnet_trt.scan.loading import (
+    LoadedInput,
+    judge_pixels,
+    load_input,
+    load_study,
+    read_volume,
+)
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 from darnet_trt.scan.series import Choice, Series, Study, Verdict
 from darnet_trt.scan.volume import Volume
@@ -19,6 +25,7 @@ __all__ = [
     "find_studies",
     "judge_pixels",
     "load_input",
+    "load_study",
     "preprocess",
     "read_volume",
 ]

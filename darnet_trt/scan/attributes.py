@@ -152,4 +152,11 @@ def _plain(value: Any) -> Any:
         return float(value)
     if hasattr(value, "as_tuple"):  # DSdecimal
         return float(value)
-    return str(value).strip("\0 ") or None
+    return _one_line(str(value).strip("\0 ")) or None
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and control characters, which no text of a header may have."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from darnet_trt.errors import RefusedScanError
 from darnet_trt.scan.series import Choice, Series, Study
 
-__all__ = ["choose", "sharpness"]
+__all__ = ["choose", "none_reads", "passed_over", "rank", "sharpness"]
 
 SOFT, UNKNOWN, SHARP = 0, 1, 2
 _NAMES: Final = {SOFT: "soft", UNKNOWN: "unknown", SHARP: "sharp"}
@@ -44,16 +45,43 @@ def sharpness(kernel: str) -> int:
 
 
 def choose(study: Study) -> Choice:
-    """The series to classify: usable, soft rather than sharp, more and thinner slices.
+    """The best of `rank`, by headers alone.
 
     Raises:
         RefusedScanError: None is usable; carries the reasons.
     """
-    usable = [series for series in study.series if series.verdict.usable]
+    return rank(study)[0]
+
+
+def rank(study: Study) -> list[Choice]:
+    """The usable series, best first: soft rather than sharp, more and thinner slices.
+
+    Raises:
+        RefusedScanError: None is usable; carries the reasons.
+    """
+    usable = sorted((s for s in study.series if s.verdict.usable), key=_rank)
     if not usable:
         raise RefusedScanError(_why_none(study), where=study.path)
-    ranked = sorted(usable, key=_rank)
-    return Choice(ranked[0], _why(ranked, len(study.series)))
+    return [Choice(s, _why(usable[i:], len(study.series))) for i, s in enumerate(usable)]
+
+
+def passed_over(series: Series, reason: str) -> str:
+    """The warning where the pixels of a better series turned out to be of no use."""
+    return f"{_named(series)} would come first but cannot be used: {reason}"
+
+
+def none_reads(tried: Sequence[tuple[Series, str]]) -> str:
+    """Why the pixels of no series are of use: the best one's reason, and who else was tried."""
+    (_, reason), *others = tried
+    if not others:
+        return reason
+    return f"{reason}; nor can {', '.join(_named(series) for series, _ in others)} be used"
+
+
+def _named(series: Series) -> str:
+    number = "" if series.number is None else f" {series.number}"
+    told = series.description or ("" if number else series.uid or series.path.name)
+    return f"series{number}{told and f' ({told})'}"
 
 
 def _rank(series: Series) -> tuple[int, int, float, int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, ScanError
 from darnet_trt.scan.chest import judge_chest, judge_values, measure_lungs
+from darnet_trt.scan.choice import none_reads, passed_over, rank
 from darnet_trt.scan.images import read_image
 from darnet_trt.scan.pixels import decode_slices, rescale
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
-from darnet_trt.scan.series import Series, Verdict
+from darnet_trt.scan.series import Choice, Series, Study, Verdict
 from darnet_trt.scan.slices import decode_grey
 from darnet_trt.scan.volume import Volume
 
-__all__ = ["LoadedInput", "judge_pixels", "load_input", "read_volume"]
+__all__ = ["LoadedInput", "judge_pixels", "load_input", "load_study", "read_volume"]
 
 COARSE_PIXELS: Final = 64
 """In-plane size of the grid that is searched for lungs: 5 to 8 mm, finer than a chest wall."""
@@ -35,7 +36,7 @@ class LoadedInput:
     Attributes:
         array: float32 (1, d, h, w), values 0…1.
         warnings: What only the pixels could tell; the verdict's are not repeated.
-        read_ms: Time to read and decode.
+        read_ms: Time to read and decode, also what was of no use.
         preprocess_ms: Time to window, resample and check.
         decoded: Slices that were decoded.
     """
@@ -69,6 +70,36 @@ class _Timed:
             self.coarse.append(np.float32(slope) * part + np.float32(intercept))
             self.places.append(index)
             yield item
+
+
+def load_study(study: Study, spec: Preprocessing) -> tuple[Choice, LoadedInput]:
+    """The input for a study: of the best series whose pixels are of use, too.
+
+    Headers choose first. Where the pixels of that series turn out broken or no chest, the next
+    best one is taken, and a warning of the input names the first and its reason.
+
+    Raises:
+        UnreadableScanError: Broken pixels, and no other series can be used.
+        RefusedScanError: No series can be used; carries the best one's reason.
+    """
+    failed: list[tuple[Series, ScanError]] = []
+    start = time.perf_counter()
+    for choice in rank(study):
+        lost_ms = (time.perf_counter() - start) * 1e3
+        try:
+            loaded = load_input(choice.series, spec)
+        except ScanError as error:
+            failed.append((choice.series, error))
+            continue
+        warnings = (passed_over(s, _without_place(error, s)) for s, error in failed)
+        return choice, replace(
+            loaded, warnings=(*warnings, *loaded.warnings), read_ms=lost_ms + loaded.read_ms
+        )
+    first = failed[0][1]
+    if len(failed) == 1:
+        raise first
+    reason = none_reads([(series, _without_place(error, series)) for series, error in failed])
+    raise type(first)(reason, where=study.path, do=first.do)
 
 
 def load_input(series: Series, spec: Preprocessing) -> LoadedInput:

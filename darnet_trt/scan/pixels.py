@@ -120,7 +120,7 @@ def _decode(header: Header) -> Stored:
             raise UnreadableScanError(
                 "is truncated within its compressed pixels", where=header.path
             ) from error
-        return _decode_with_pydicom(header)
+        return _decode_with_pydicom(header, error)
 
 
 def _decoder(
@@ -163,7 +163,8 @@ def _describes(codestream: bytes, header: Header) -> bool:
     return (signed, precision) == (header.get("PixelRepresentation"), header.get("BitsStored"))
 
 
-def _decode_with_pydicom(header: Header) -> Stored:
+def _decode_with_pydicom(header: Header, before: Exception | None = None) -> Stored:
+    """As pydicom decodes them; `before` is why another decoder did not."""
     import pydicom
 
     try:
@@ -173,9 +174,10 @@ def _decode_with_pydicom(header: Header) -> Stored:
     except OSError:
         raise
     except Exception as error:  # each of pydicom's decoder plugins has errors of its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        told = before or error
+        reason = str(told).strip().partition("\n")[0] or type(told).__name__
         raise UnreadableScanError(
-            f"has pixels that cannot be decoded ({reason.rstrip('.')})",
+            f"has pixels that cannot be decoded ({reason.rstrip('.:')})",
             where=header.path,
             do="copy it again, or convert it with dcmtk's dcmdjpeg or gdcmconv --raw",
         ) from error

@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLosslessSV1
 from tiny_bundle import change_manifest
 
 from darnet_trt.cli.main import main
@@ -92,6 +95,33 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     assert {result["status"] for result in results} == {"failed"}
     assert all(result["reason"] and "\n" not in result["reason"] for result in results)
     assert "3 scans: 3 failed" in err
+
+
+@pytest.mark.data
+def test_the_other_series_of_a_study_where_the_chosen_one_is_broken(
+    predict, tiny, data_dir, tmp_path
+):
+    """Of the real soft and sharp series, every soft slice holds an empty JPEG."""
+    for kind in ("soft", "sharp"):
+        (tmp_path / "study" / kind).mkdir(parents=True)
+        for number, file in enumerate(sorted((data_dir / "chest-8mm" / kind).iterdir())):
+            dataset = pydicom.dcmread(file)
+            dataset.SeriesDescription = f"Thorax\r\n{kind}"
+            if kind == "soft":
+                dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+                dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+            dataset.save_as(tmp_path / "study" / kind / f"{number}.dcm")
+    code, out, err = predict(tiny, tmp_path / "study")
+    assert code == 0
+    result = json.loads(out)
+    assert result["series"]["description"] == "Thorax sharp"
+    assert result["warnings"][0] == (
+        "series 3 (Thorax soft) would come first but cannot be used: 29.dcm has pixels that "
+        "cannot be decoded (lj92_open returned LJ92_ERROR_CORRUPT)"
+    )
+    told = [line for line in err.splitlines() if line.startswith("[1]")]
+    assert len(told) == 1
+    assert result["warnings"][0] in told[0]
 
 
 @pytest.mark.data

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom.uid import generate_uid
 from series_factory import chest, write_series
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
@@ -11,6 +12,7 @@ from darnet_trt.scan import (
     find_studies,
     judge_pixels,
     load_input,
+    load_study,
     preprocess,
     read_volume,
 )
@@ -80,6 +82,61 @@ def test_pixels_cut_after_the_headers_were_read(tmp_path):
     files[4].write_bytes(files[4].read_bytes()[:-100])
     with pytest.raises(UnreadableScanError, match="IM0004"):
         read_volume(series)
+
+
+NO_CHEST = np.where(chest() < -500, -1000, chest()).astype(np.int16)
+
+
+def study(tmp_path, *volumes):
+    """Series 1, 2, …, the earlier ones preferred."""
+    for number, hu in enumerate(volumes, 1):
+        write_series(
+            tmp_path / str(number),
+            hu,
+            SeriesInstanceUID=generate_uid(),
+            SeriesNumber=number,
+            SeriesDescription=f"Thorax {number}",
+        )
+    (found,) = find_studies(tmp_path)
+    return found
+
+
+def test_the_next_best_series_where_the_first_is_no_chest(tmp_path):
+    found = study(tmp_path, NO_CHEST, chest())
+    choice, loaded = load_study(found, SMALL)
+    assert choice.series.number == 2
+    assert choice.why == "the only usable series of 2"
+    np.testing.assert_array_equal(loaded.array, load_input(found.series[1], SMALL).array)
+    (warning,) = loaded.warnings
+    assert warning.startswith(
+        "series 1 (Thorax 1) would come first but cannot be used: not a chest: 0.00 l"
+    )
+
+
+def test_the_next_best_series_where_a_slice_of_the_first_is_broken(tmp_path):
+    found = study(tmp_path, chest(), chest())
+    found.series[0].files[4].unlink()  # after the headers were read
+    _, loaded = load_study(found, Preprocessing())
+    assert loaded.warnings == (
+        "series 1 (Thorax 1) would come first but cannot be used: "
+        "IM0004.dcm cannot be read (No such file or directory)",
+    )
+
+
+def test_no_series_of_a_study_can_be_used(tmp_path):
+    found = study(tmp_path, NO_CHEST, chest() * 0, NO_CHEST)
+    with pytest.raises(RefusedScanError, match="not a chest") as caught:
+        load_study(found, SMALL)
+    assert caught.value.what.endswith("; nor can series 2 (Thorax 2), series 3 (Thorax 3) be used")
+    assert caught.value.where == str(found.path)
+
+
+def test_the_error_of_a_study_of_one_series_is_that_series_s(tmp_path):
+    found = study(tmp_path, chest())
+    found.series[0].files[4].unlink()
+    with pytest.raises(UnreadableScanError) as caught:
+        load_study(found, Preprocessing())
+    assert caught.value.where == str(found.series[0].files[4])
 
 
 @pytest.mark.data
