@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,10 +26,9 @@ def build(
         ),
     ] = None,
     precision: Annotated[
-        str,
+        Literal["auto", "fp32", "bf16", "fp16"],
         typer.Option(
-            help="fp32, bf16, fp16, or auto: on the CPU the fastest that passes the parity "
-            "gate, fp16 for GPUs."
+            help="auto: on the CPU the fastest that passes the parity gate, fp16 for GPUs."
         ),
     ] = "auto",
     scans: Annotated[

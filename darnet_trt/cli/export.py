@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +17,7 @@ def export(
         typer.Option("-o", "--out", help="The .onnx file. [default: RUN/model[-fp16].onnx]"),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="fp32, or fp16 for TensorRT's strongly typed networks.")
+        Literal["fp32", "fp16"], typer.Option(help="fp16: for TensorRT's strongly typed networks.")
     ] = "fp32",
 ) -> None:
     """Write a trained network as one ONNX file that every backend takes."""
@@ -27,15 +27,13 @@ def export(
     require_export_packages()
     from darnet_trt.export.onnx_export import export_onnx, load_source
 
-    if precision not in ("fp32", "fp16"):
-        raise UsageError(f"there is no precision {precision!r}", do="choose fp32 or fp16")
     if out is None:
         folder = run if run.is_dir() else run.parent
         out = folder / ("model.onnx" if precision == "fp32" else "model-fp16.onnx")
     if out.suffix != ".onnx":
         raise UsageError("the file's name must end in .onnx", where=out, do="choose another -o")
     source = load_source(run)
-    export_onnx(source, out, "fp32" if precision == "fp32" else "fp16")
+    export_onnx(source, out, precision)
     network = source.checkpoint.network
     size = "×".join(map(str, network.input_size))
     typer.echo(

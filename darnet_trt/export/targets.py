@@ -48,24 +48,20 @@ class Candidate:
         return f"{self.backend}{target}-{self.precision}"
 
 
-def candidates(targets: Sequence[str], precision: str) -> tuple[Candidate, ...]:
-    """Parse the command line's words and find what this machine can build of them.
+def candidates(targets: Sequence[str], asked: Asked) -> tuple[Candidate, ...]:
+    """Parse `--target` and find what this machine can build of it.
 
     Args:
         targets: "openvino", "onnxruntime", "tensorrt-rtx", "tensorrt-rtx:sm86,sm89", "tensorrt";
             none takes OpenVINO and ONNX Runtime, whichever is installed.
-        precision: "auto" takes fp32 and, where the CPU has it, bf16 on the CPU, and fp16 on GPUs.
+        asked: The precision; "auto" takes fp32 and, where the CPU has it, bf16 on the CPU, and
+            fp16 on GPUs.
 
     Raises:
-        UsageError: Unknown words, or a precision that a named target does not have.
+        UsageError: An unknown target, or a precision that a named target does not have.
         MissingPackageError: A named target's package is not installed.
         BuildError: `tensorrt` without the GPU that it builds for.
     """
-    if precision not in get_args(Asked):
-        raise UsageError(
-            f"there is no precision {precision!r}", do=f"choose one of {', '.join(get_args(Asked))}"
-        )
-    asked = cast(Asked, precision)
     if targets:
         wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))
     else:

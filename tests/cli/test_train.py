@@ -63,9 +63,9 @@ def test_class_without_a_usable_scan(cohort, tmp_path):
     ("options", "reason"),
     [
         (["--preset", "huge"], "no preset is called 'huge'"),
-        (["--attention", "self"], "no attention is called 'self'"),
+        (["--attention", "self"], "'self' is not one of 'none', 'channel'"),
         (["--held-out", "1.5"], "held-out share"),
-        (["--device", "tpu"], "no device is called 'tpu'"),
+        (["--device", "tpu"], "'tpu' is not one of 'auto', 'cpu'"),
     ],
 )
 def test_options_that_cannot_work(cohort, tmp_path, options, reason):

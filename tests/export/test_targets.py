@@ -53,7 +53,6 @@ def test_the_list_of_architectures_is_the_packages():
     [
         (["cuda"], "auto", "no target 'cuda'"),
         (["openvino:sm89"], "auto", "takes no 'sm89'"),
-        (["openvino"], "int4", "no precision 'int4'"),
         (["onnxruntime"], "bf16", "onnxruntime has no bf16"),
         pytest.param(["tensorrt-rtx:sm90"], "auto", "does not build for 'sm90'", marks=rtx),
         pytest.param(["tensorrt-rtx:"], "auto", "does not build for ''", marks=rtx),
