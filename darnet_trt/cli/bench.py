@@ -140,7 +140,7 @@ def _show(report: BenchReport) -> None:
     console = Console(markup=False, highlight=False)
     cpu = report.environment["cpu"]
     console.print(
-        f"{cpu['name']}, {cpu['cores']} cores, {cpu['memory_gb']} GiB, load "
+        f"{cpu['name']}, {cpu['cores']} cores, {cpu['memory_gib']} GiB, load "
         f"{report.environment['load_1min']}; bundle {report.bundle_sha256[:12]}, "
         f"{report.rounds} rounds",
         soft_wrap=True,

@@ -40,12 +40,12 @@ def doctor(
     console = Console(markup=False)
     console.print(f"darnet-trt {__version__}, Python {python}")
     console.print(
-        f"CPU  {processor.name}, {processor.cores} cores, {processor.memory_gb} GiB, "
+        f"CPU  {processor.name}, {processor.cores} cores, {processor.memory_gib} GiB, "
         f"{' '.join(processor.features) or 'no vector extension that matters here'}",
     )
     for card in cards:
         console.print(
-            f"GPU  {card.name}, {card.memory_mb} MiB, compute capability "
+            f"GPU  {card.name}, {card.memory_mib} MiB, compute capability "
             f"{card.compute_capability}, driver {card.driver}",
             highlight=False,
         )

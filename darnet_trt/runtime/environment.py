@@ -23,14 +23,14 @@ class Cpu:
     Attributes:
         name: As the kernel names it.
         cores: Physical cores this process may run on.
-        memory_gb: Installed memory, GiB.
+        memory_gib: Installed memory.
         features: Those of avx2, avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_bf16, amx_int8
             that it has.
     """
 
     name: str
     cores: int
-    memory_gb: float
+    memory_gib: float
     features: tuple[str, ...]
 
 
@@ -41,13 +41,13 @@ class Gpu:
     Attributes:
         name: Product name.
         driver: Driver version.
-        memory_mb: Device memory, MiB.
+        memory_mib: Device memory.
         compute_capability: "8.9".
     """
 
     name: str
     driver: str
-    memory_mb: int
+    memory_mib: int
     compute_capability: str
 
 
@@ -76,7 +76,7 @@ def cpu() -> Cpu:
     return Cpu(
         name=info.get("model name") or platform.processor() or platform.machine(),
         cores=min(physical, usable or physical),
-        memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         features=tuple(feature for feature in _FEATURES if feature in flags),
     )
 

@@ -1,4 +1,4 @@
-"""What a prediction says, and how it is written: one JSON line a scan, and a flat CSV."""
+"""What a prediction says, and how it is written: one JSON line a scan."""
 
 from __future__ import annotations
 
@@ -108,6 +108,8 @@ class Result:
         artifact: Name of the engine in the bundle.
         precision: What the engine really ran in.
         trained_on: What the weights have seen.
+        intended_use: For people who find the result.
+        toolkit: Version of darnet-trt.
         overlay: Overlay PNG, relative to the output folder; None where none was drawn.
         evidence: Input and map, where they were asked for; not written out.
     """
