@@ -11,7 +11,7 @@ import typer
 from darnet_trt.errors import DarnetError, RefusedScanError
 
 if TYPE_CHECKING:
-    from darnet_trt.scan import Choice, Series, Study, Verdict
+    from darnet_trt.scan import Choice, Preprocessing, Series, Study, Verdict
 
 __all__ = ["inspect"]
 
@@ -24,6 +24,14 @@ def inspect(
         list[Path],
         typer.Argument(help="Scans: files, folders, or folders of studies.", show_default=False),
     ],
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Judge as this bundle's predictions do: which slices are decoded, and what the "
+            "greys of image slices mean, depends on its preprocessing.  [default: the paper's]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document instead of a table.")
     ] = False,
@@ -39,8 +47,13 @@ def inspect(
     Exit code 0: each study has a series to classify; 1: some have none, or could not be read;
     2: nothing could be read.
     """
-    from darnet_trt.scan import find_studies
+    from darnet_trt.scan import Preprocessing, find_studies
 
+    spec = Preprocessing()
+    if bundle is not None:
+        from darnet_trt.runtime.bundle import open_bundle
+
+        spec = open_bundle(bundle).manifest.preprocessing
     reports: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     for path in paths:
@@ -50,7 +63,7 @@ def inspect(
             errors.append({"path": str(path), "error": str(error)})
             typer.echo(f"darnet-trt: {error}", err=True)
             continue
-        reports += [_report(study, headers_only) for study in studies]
+        reports += [_report(study, spec, headers_only) for study in studies]
     if as_json:
         typer.echo(json.dumps({"studies": reports, "errors": errors}, indent=1))
     elif reports:
@@ -61,10 +74,9 @@ def inspect(
         raise typer.Exit(1)
 
 
-def _report(study: Study, headers_only: bool) -> dict[str, Any]:
-    from darnet_trt.scan import Preprocessing, judge_pixels
+def _report(study: Study, spec: Preprocessing, headers_only: bool) -> dict[str, Any]:
+    from darnet_trt.scan import judge_pixels
 
-    spec = Preprocessing()
     verdicts = [
         series.verdict if headers_only else judge_pixels(series, spec) for series in study.series
     ]

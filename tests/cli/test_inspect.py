@@ -1,25 +1,15 @@
 """`darnet-trt inspect`, as its user sees it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from command import darnet_trt
+
+from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 
 def run(*arguments):
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from darnet_trt.cli.main import main; main()",
-            "inspect",
-            *map(str, arguments),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return darnet_trt("inspect", *arguments)
 
 
 @pytest.mark.data
@@ -72,3 +62,20 @@ def test_one_path_of_two_fails(data_dir, tmp_path):
     assert done.returncode == 1
     assert "chosen: the only series" in done.stdout
     assert "no scan in this folder" in done.stderr
+
+
+def test_a_bundle_decides_which_slices_must_be_whole(tiny, tmp_path):
+    plan = CohortPlan(scans=1, format="slices", matrix=64, slices=(48, 48))
+    write_cohort(plan, tmp_path / "cohort", processes=1)
+    scan = tmp_path / "cohort" / "P0001" / "1"
+    lowest = scan / "0047.png"
+    lowest.write_bytes(lowest.read_bytes()[:-500])
+    done = run(scan)
+    assert done.returncode == 1
+    assert "refused: 0047.png cannot be read (image file is truncated" in done.stdout
+    done = run(scan, "--bundle", tiny)  # of 48 slices it takes every third, from the second on
+    assert done.returncode == 0
+    assert "chosen: the only series" in done.stdout
+    done = run(scan, "--bundle", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it is not a bundle" in done.stderr
