@@ -9,8 +9,9 @@ runs from head to foot; rows go posterior and columns go left, as on a screen.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,20 @@ from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.positions import MIN_SLICES
 from darnet_trt.scan.series import Series, Verdict
 
-__all__ = ["ASSUMPTIONS", "SUFFIXES", "decode_grey", "natural_key", "slice_series"]
+__all__ = ["SUFFIXES", "decode_grey", "natural_key", "slice_series"]
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg"})
 ASSUMPTIONS: Final = (
     "image slices: 0 to 255 is taken as the network's window, without Hounsfield units",
     "image slices: the numbering is taken to run from head to foot",
 )
+
+
+class _Image(NamedTuple):
+    """What an image's header says: its size (h, w) and Pillow's mode."""
+
+    size: tuple[int, int]
+    mode: str
 
 
 def natural_key(path: Path) -> list[Any]:
@@ -39,57 +47,68 @@ def natural_key(path: Path) -> list[Any]:
 def slice_series(folder: Path, files: list[Path]) -> Series:
     """One folder's images as a series, judged by their headers and one decoded slice."""
     ordered = sorted(files, key=natural_key, reverse=True)  # foot to head
-    sizes: dict[tuple[int, int], int] = {}
-    readable, broken, deep = [], [], 0
+    images: dict[Path, _Image] = {}
+    broken: list[str] = []
     for path in ordered:
         try:
-            size, mode = _probe(path)
+            images[path] = _probe(path)
         except UnreadableScanError as error:
             broken.append(f"{path.name} {error.what}")
-            continue
-        readable.append(path)
-        sizes[size] = sizes.get(size, 0) + 1
-        deep += mode.startswith(("I", "F"))
-    refusal, warnings = None, ASSUMPTIONS
-    count = len(readable)
-    if not count:
-        refusal = f"no readable image among {len(ordered)}: {broken[0]}"
-    elif broken:
-        refusal = f"{len(broken)} of {len(ordered)} images cannot be read: {broken[0]}"
-    elif count == 1:
-        refusal = "a single image, not a volume"
-    elif count < MIN_SLICES:
-        refusal = f"{count} slices are too few for a chest (at least {MIN_SLICES})"
-    elif len(sizes) > 1:
-        listed = ", ".join(f"{n} of {h}×{w}" for (h, w), n in sorted(sizes.items()))
-        refusal = f"images of different sizes ({listed})"
-    elif deep:
-        refusal = f"{deep} images have more than 8 bits: their grey values have no known meaning"
-    else:
-        numbers = [int(n[-1]) for p in readable if (n := re.findall(r"\d+", p.stem))]
-        missing = numbers[0] - numbers[-1] + 1 - count if len(numbers) == count else 0
-        if missing > 0:
-            noun = "slice is" if missing == 1 else "slices are"
-            refusal = f"{missing} {noun} missing from the numbering"
-    if refusal is None:
-        try:
-            decode_grey(readable[count // 2])  # a colour screenshot shows in its middle
-        except (RefusedScanError, UnreadableScanError) as error:
-            refusal = f"{readable[count // 2].name}: {error.what}"
+    refusal = _unreadable(images, broken) or _unlike(images) or _not_grey(images)
+    verdict = Verdict(True, f"{len(images)} image slices", ASSUMPTIONS)
     return Series(
         path=folder if len(ordered) > 1 else ordered[0],
         format="slices",
-        files=tuple(readable or ordered),
+        files=tuple(images or ordered),
         uid="",
         description=folder.name,
         kernel="",
-        matrix=next(iter(sizes), (0, 0)),
+        matrix=next((image.size for image in images.values()), (0, 0)),
         spacing_mm=None,
-        verdict=Verdict(
-            refusal is None, refusal or f"{count} image slices", () if refusal else warnings
-        ),
-        slice_count=count,
+        verdict=verdict if refusal is None else Verdict(False, refusal),
+        slice_count=len(images),
     )
+
+
+def _unreadable(images: dict[Path, _Image], broken: list[str]) -> str | None:
+    """Why too few of the files are images."""
+    count = len(images)
+    if not count:
+        return f"no readable image among {len(broken)}: {broken[0]}"
+    if broken:
+        return f"{len(broken)} of {count + len(broken)} images cannot be read: {broken[0]}"
+    if count == 1:
+        return "a single image, not a volume"
+    if count < MIN_SLICES:
+        return f"{count} slices are too few for a chest (at least {MIN_SLICES})"
+    return None
+
+
+def _unlike(images: dict[Path, _Image]) -> str | None:
+    """Why the images are not the slices of one volume, as their headers and names tell."""
+    sizes = Counter(image.size for image in images.values())
+    if len(sizes) > 1:
+        listed = ", ".join(f"{n} of {h}×{w}" for (h, w), n in sorted(sizes.items()))
+        return f"images of different sizes ({listed})"
+    deep = sum(image.mode.startswith(("I", "F")) for image in images.values())
+    if deep:
+        return f"{deep} images have more than 8 bits: their grey values have no known meaning"
+    numbers = [int(found[-1]) for path in images if (found := re.findall(r"\d+", path.stem))]
+    missing = numbers[0] - numbers[-1] + 1 - len(images) if len(numbers) == len(images) else 0
+    if missing > 0:
+        noun = "slice is" if missing == 1 else "slices are"
+        return f"{missing} {noun} missing from the numbering"
+    return None
+
+
+def _not_grey(images: dict[Path, _Image]) -> str | None:
+    """Why the middle slice cannot be used: there a colour screenshot shows."""
+    middle = list(images)[len(images) // 2]
+    try:
+        decode_grey(middle)
+    except (RefusedScanError, UnreadableScanError) as error:
+        return f"{middle.name}: {error.what}"
+    return None
 
 
 def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
@@ -116,13 +135,12 @@ def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(red)
 
 
-def _probe(path: Path) -> tuple[tuple[int, int], str]:
-    """Size (h, w) and mode, from the file's header."""
+def _probe(path: Path) -> _Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            return (image.height, image.width), image.mode
+            return _Image((image.height, image.width), image.mode)
     except UnidentifiedImageError:
         raise UnreadableScanError("is no image", where=path) from None
     except (OSError, SyntaxError, ValueError) as error:
