@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tiny_bundle import write_bundle
 
 _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -14,3 +15,9 @@ def data_dir() -> Path:
     if not _DATA.is_dir():
         pytest.skip(f"no real CT series at {_DATA} (set DARNET_TEST_DATA)")
     return _DATA
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A fresh bundle, to be used or spoiled."""
+    return write_bundle(tmp_path / "bundle")
