@@ -15,9 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from darnet_trt.output import whole_file
 from darnet_trt.runtime.results import Evidence, Result
-from darnet_trt.scan.preprocessing import area_matrix
 
-__all__ = ["draw_overlay", "telling_slices", "write_overlay"]
+__all__ = ["draw_overlay", "grown", "telling_slices", "write_overlay"]
 
 Image8 = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
@@ -82,9 +81,9 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
     classes = list(result.probabilities)
     cam = evidence.cam[classes.index(result.predicted or "")]
     volume = evidence.volume
-    grown = _grow(cam, volume.shape)
-    peak = float(grown.max())
-    chosen = telling_slices(grown, COLUMNS * MAX_ROWS)
+    evidence_at = grown(cam, volume.shape)
+    peak = float(evidence_at.max())
+    chosen = telling_slices(evidence_at, COLUMNS * MAX_ROWS)
     rows = -(-len(chosen) // COLUMNS)
     page = Image.new(
         "RGB",
@@ -96,7 +95,8 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
     for place, index in enumerate(chosen):
         x = GAP + place % COLUMNS * (TILE + GAP)
         y = HEADER + place // COLUMNS * (TILE + GAP)
-        tile = _blend(volume[index], grown[index] / peak if peak > 0 else grown[index] * 0)
+        share = evidence_at[index] / peak if peak > 0 else np.zeros_like(volume[index])
+        tile = _blend(volume[index], share)
         picture = Image.fromarray(tile).resize(
             _fitted(result, volume.shape), Image.Resampling.BICUBIC
         )
@@ -124,11 +124,35 @@ def write_overlay(result: Result, evidence: Evidence, path: Path) -> None:
         page.save(file, "PNG", compress_level=4)
 
 
-def _grow(cam: Float, shape: tuple[int, ...]) -> Float:
-    """Interpolate the map linearly to the volume's grid (d, h, w)."""
-    a_d, a_h, a_w = (area_matrix(n, m) for n, m in zip(shape, cam.shape, strict=True))
-    grown = np.einsum("Dd,Hh,Ww,dhw->DHW", a_d, a_h, a_w, cam, optimize=True)
-    return np.asarray(grown, np.float32)
+def grown(cam: Float, shape: tuple[int, ...]) -> Float:
+    """Lay the map over the network's input.
+
+    Args:
+        cam: One class's map, (d/8, h/16, w/16).
+        shape: Of the input, (d, h, w).
+
+    Returns:
+        Evidence at each voxel of the input, (d, h, w): the cell's own at its centre, linear
+        between centres.
+    """
+    tents = (_tents(n, cells) for n, cells in zip(shape, cam.shape, strict=True))
+    evidence = np.einsum("Dd,Hh,Ww,dhw->DHW", *tents, cam, optimize=True)
+    return np.asarray(evidence, np.float32)
+
+
+def _tents(n: int, cells: int) -> Float:
+    """How much each cell counts at each voxel of an axis, (n, cells).
+
+    A convolution of stride 2 with "same" padding is centred on the even places of its input. So
+    after k of them cell i is centred on voxel i·2^k: not in the middle of the i-th of equal parts,
+    which lies half a cell further to the head, the back and the left. From its centre a cell fades
+    towards the next; beyond the last it fades alike, for no cell looks there.
+    """
+    stride = 1
+    while -(-n // stride) > cells:
+        stride *= 2
+    away = np.abs(np.arange(n)[:, None] - stride * np.arange(cells))
+    return np.asarray((1 - away / stride).clip(0), np.float32)
 
 
 def _colours(share: Float) -> Float:

@@ -13,6 +13,7 @@ from darnet_trt.runtime.overlay import (
     HEADER,
     TILE,
     draw_overlay,
+    grown,
     telling_slices,
     write_overlay,
 )
@@ -33,9 +34,48 @@ def first_tile(page: Image.Image) -> np.ndarray:
 def test_colour_lies_where_the_evidence_is_and_nowhere_else():
     tile = first_tile(draw_overlay(result(series=None), evidence()))
     colour = np.ptp(tile, axis=-1)
-    assert (colour[60:200, 20:100] == 0).all()
-    assert (colour[60:200, 190:260] > 20).all()
-    assert abs(tile[60:200, 20:100].mean() - 127.5) < 1
+    assert (colour[60:200, 24:80] == 0).all()
+    assert (colour[100:140, 150:200] > 10).all()
+    assert abs(tile[60:200, 24:80].mean() - 127.5) < 1
+
+
+def test_a_hot_cell_is_laid_over_the_voxels_that_it_reads():
+    from torch import autograd, manual_seed, rand
+
+    from darnet_trt.training.model import DARNet, Network
+
+    manual_seed(0)
+    network = DARNet(Network(width=4, input_size=(40, 161, 144), attention="none")).eval()
+    scan = rand(1, 1, 40, 161, 144, requires_grad=True)
+    cam = network(scan)[1][0, 0]
+    cell = (2, 5, 4)
+    read = autograd.grad(cam[cell], scan)[0][0, 0].square().numpy()
+    one = np.zeros(cam.shape, np.float32)
+    one[cell] = 1
+    drawn = grown(one, read.shape)
+    for axis, stride in enumerate((8, 16, 16)):
+        places = np.arange(read.shape[axis])
+        others = tuple({0, 1, 2} - {axis})
+        centre = np.average(places, weights=read.sum(others))
+        assert abs(np.average(places, weights=drawn.sum(others)) - centre) < stride / 5
+
+
+def test_a_hot_cell_is_drawn_in_its_place():
+    cam = np.zeros((2, 3, 6, 6), np.float32)
+    cam[1, 1, 2, 4] = 5  # slice 8, row 32, column 64 of the input: right of the middle, in front
+    grey = Evidence(np.full((24, 96, 96), 0.5, np.float32), cam, oriented=False)
+    assert telling_slices(grown(cam[1], (24, 96, 96)), 1) == [8]
+    page = draw_overlay(result(series=None), grey)
+    first_row = np.asarray(page)[HEADER : HEADER + TILE - 30, : 4 * (TILE + GAP)].astype(int)
+    hottest = first_row[..., :2].sum(-1).argmax()
+    row, column = np.unravel_index(hottest, first_row.shape[:2])
+    assert abs(row - 32.5 / 96 * TILE) < 4
+    assert abs(column % (TILE + GAP) - GAP - 64.5 / 96 * TILE) < 4
+
+
+def test_a_map_of_its_inputs_size_is_itself():
+    cam = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    assert np.array_equal(grown(cam, cam.shape), cam)
 
 
 def test_what_speaks_against_the_class_is_not_drawn():
