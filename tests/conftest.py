@@ -1,10 +1,15 @@
 """Fixtures for every room."""
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from tiny_bundle import write_bundle
+
+from darnet_trt.cli.main import main
 
 _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -21,3 +26,28 @@ def data_dir() -> Path:
 def tiny(tmp_path: Path) -> Path:
     """A fresh bundle, to be used or spoiled."""
     return write_bundle(tmp_path / "bundle")
+
+
+class Ended(NamedTuple):
+    """What a command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Run the command line in this process, which is quicker than a new one for each call."""
+
+    def run(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["darnet-trt", *map(str, words)])
+        with pytest.raises(SystemExit) as ending:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Ended(int(ending.value.code or 0), out, err)
+
+    return run

@@ -1,22 +1,12 @@
 import json
-import sys
+from functools import partial
 
 import pytest
 
-from darnet_trt.cli.main import main
-
 
 @pytest.fixture
-def bench(monkeypatch, capsys):
-    """Run the command in this process: exit code, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["darnet-trt", "bench", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return int(left.value.code or 0), *capsys.readouterr()
-
-    return run
+def bench(command):
+    return partial(command, "bench")
 
 
 def test_the_default_engine_against_another_runtime(bench, tiny):

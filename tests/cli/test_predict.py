@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pydicom
@@ -10,7 +11,6 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 from tiny_bundle import change_manifest
 
-from darnet_trt.cli.main import main
 from darnet_trt.runtime.environment import cpu
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
@@ -31,18 +31,8 @@ def phantom(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def predict(monkeypatch, capsys):
-    """Run the command in this process: exit code, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["darnet-trt", "predict", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(left.value.code or 0), out, err
-
-    return run
+def predict(command):
+    return partial(command, "predict")
 
 
 def errors_in_one_line(outcome: tuple[int, str, str], says: str) -> None:

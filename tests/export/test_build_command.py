@@ -3,28 +3,12 @@
 import importlib.util
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from networks import TINY, trained_like
 
-from darnet_trt.cli.main import main
 from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.training.checkpoint import save_checkpoint
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command line in this process."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["darnet-trt", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ending:
-            main()
-        out, err = capsys.readouterr()
-        return SimpleNamespace(returncode=ending.value.code or 0, stdout=out, stderr=err)
-
-    return call
 
 
 def failed(result):
