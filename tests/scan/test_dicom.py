@@ -1,7 +1,6 @@
-"""Series told apart, sorted and judged; every defect ends in a verdict that names it."""
+"""Series sorted and judged; every defect ends in a verdict that names it."""
 
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -123,71 +122,6 @@ def test_a_tilted_gantry(tmp_path):
     cosines = [1, 0, 0, 0, float(np.cos(angle)), float(-np.sin(angle))]
     write_series(tmp_path, ImageOrientationPatient=cosines)
     assert only(tmp_path).verdict.reason.startswith("gantry tilted by 12.0°")
-
-
-def test_duplicate_files_are_left_out(tmp_path):
-    files = write_series(tmp_path)
-    shutil.copy(files[3], tmp_path / "copy.dcm")
-    series = only(tmp_path)
-    assert series.verdict.usable
-    assert series.verdict.warnings == ("1 duplicate file was left out",)
-    assert series.slices == 24
-
-
-def test_two_images_at_one_position(tmp_path):
-    write_series(tmp_path)
-    save(slice_dataset(chest(1, seed=9)[0], (-190, -190, 30)), tmp_path / "other.dcm")
-    assert "1 positions hold more than one image" in only(tmp_path).verdict.reason
-
-
-@pytest.mark.parametrize(
-    ("other", "by"),
-    [
-        ({"ConvolutionKernel": "B70f"}, "convolution kernel"),
-        ({"SeriesNumber": 9}, "series number"),
-        ({"PixelSpacing": [5, 5]}, "pixel spacing"),
-        ({"AcquisitionNumber": 9}, "acquisition number"),
-        ({"SliceThickness": "5"}, "slice thickness"),
-    ],
-)
-def test_two_series_with_one_uid_are_told_apart(tmp_path, other, by):
-    write_series(tmp_path / "a")
-    write_series(tmp_path / "b", chest(seed=1), **other)
-    series = series_of(tmp_path)
-    assert len(series) == 2
-    for one in series:
-        assert one.verdict.usable
-        assert one.slices == 24
-        assert one.verdict.warnings == (
-            f"2 series share one SeriesInstanceUID, told apart by {by}",
-        )
-
-
-def test_interleaved_reconstructions_of_one_range(tmp_path):
-    write_series(tmp_path / "thick", SliceThickness="10")
-    write_series(tmp_path / "thin", chest(80), step_mm=3.0, SliceThickness="3")
-    assert [s.slices for s in series_of(tmp_path)] == [24, 80]
-    assert all(s.verdict.usable for s in series_of(tmp_path))
-
-
-def test_a_localizer_with_the_series_uid_does_no_harm(tmp_path):
-    write_series(tmp_path / "a")
-    write_series(
-        tmp_path / "b", chest(1), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
-        ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
-    )  # fmt: skip
-    good, bad = sorted(series_of(tmp_path), key=lambda s: not s.verdict.usable)
-    assert good.verdict.usable
-    assert good.verdict.warnings == ()
-    assert "localizer" in bad.verdict.reason
-
-
-def test_emptied_uids_group_by_folder(tmp_path):
-    for name in "ab":
-        write_series(tmp_path / name, StudyInstanceUID="", SeriesInstanceUID="")
-    studies = find_studies(tmp_path)
-    assert [study.path.name for study in studies] == ["a", "b"]
-    assert all(len(study.series) == 1 for study in studies)
 
 
 def test_series_of_one_study(tmp_path):
