@@ -1,0 +1,209 @@
+// Runs the kernels under g++, one block after the other, each thread of a block as a fiber.
+//
+// Enough of CUDA for these kernels: barriers, warp shuffles, dynamic shared memory. Shared memory is
+// a heap block of exactly the size launched with, so that AddressSanitizer sees an overrun, and
+// starts as NaN, so that a value read before it is written shows. Fibers run in the order of their
+// numbers or, with DARNET_FIBER_ORDER=reverse, against it: a missing barrier then changes results.
+// A barrier that not all threads reach ends the process with a message.
+#pragma once
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(threads)
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct alignas(16) uint4 {
+    uint32_t x, y, z, w;
+};
+
+using std::max;
+using std::min;
+
+inline int __float2int_rn(float value) { return static_cast<int>(__builtin_rintf(value)); }
+
+namespace darnet::cpu {
+
+constexpr size_t kStackBytes = 256 * 1024;  // AddressSanitizer's frames are large
+constexpr unsigned kWarp = 32;
+
+enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
+
+struct Fiber {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    State state;
+    dim3 thread;
+    float exchanged;
+    void* sanitizer_stack;
+};
+
+// The block that runs now. Thread-local: several host threads may launch at once.
+struct Block {
+    std::vector<Fiber> fibers;
+    unsigned threads = 0, current = 0;
+    dim3 index, size, grid;
+    unsigned char* shared = nullptr;
+    std::function<void()> body;
+    ucontext_t scheduler;
+    void* scheduler_sanitizer_stack = nullptr;
+    const void* scheduler_stack_bottom = nullptr;
+    size_t scheduler_stack_size = 0;
+};
+
+inline thread_local Block block;
+
+[[noreturn]] inline void stop(const char* why) {
+    std::fprintf(stderr, "darnet: kernel on the CPU: %s, block (%u, %u, %u)\n", why, block.index.x,
+        block.index.y, block.index.z);
+    std::abort();
+}
+
+inline void switch_to_scheduler(State state) {
+    Fiber& fiber = block.fibers[block.current];
+    fiber.state = state;
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(
+        state == State::kDone ? nullptr : &fiber.sanitizer_stack, block.scheduler_stack_bottom,
+        block.scheduler_stack_size);
+#endif
+    swapcontext(&fiber.context, &block.scheduler);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(fiber.sanitizer_stack, nullptr, nullptr);
+#endif
+}
+
+inline void fiber_main() {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(
+        nullptr, &block.scheduler_stack_bottom, &block.scheduler_stack_size);
+#endif
+    block.body();
+    switch_to_scheduler(State::kDone);
+}
+
+inline void resume(unsigned index) {
+    block.current = index;
+    Fiber& fiber = block.fibers[index];
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(
+        &block.scheduler_sanitizer_stack, fiber.stack.get(), kStackBytes);
+#endif
+    swapcontext(&block.scheduler, &fiber.context);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(block.scheduler_sanitizer_stack, nullptr, nullptr);
+#endif
+}
+
+// Lets the threads first…last go on if all of them wait at that kind of barrier.
+inline bool release(unsigned first, unsigned last, State barrier) {
+    for (unsigned i = first; i < last; ++i)
+        if (block.fibers[i].state != barrier) return false;
+    for (unsigned i = first; i < last; ++i) block.fibers[i].state = State::kReady;
+    return true;
+}
+
+inline void run_block() {
+    static const bool reverse = [] {
+        const char* order = std::getenv("DARNET_FIBER_ORDER");
+        return order != nullptr && std::strcmp(order, "reverse") == 0;
+    }();
+    for (unsigned i = 0; i < block.threads; ++i) {
+        Fiber& fiber = block.fibers[i];
+        if (!fiber.stack) fiber.stack.reset(new char[kStackBytes]);
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.get();
+        fiber.context.uc_stack.ss_size = kStackBytes;
+        fiber.context.uc_link = nullptr;
+        makecontext(&fiber.context, fiber_main, 0);
+        fiber.state = State::kReady;
+        fiber.thread = dim3(i % block.size.x, i / block.size.x % block.size.y,
+            i / (block.size.x * block.size.y));
+    }
+    for (;;) {
+        for (unsigned i = 0; i < block.threads; ++i) {
+            const unsigned index = reverse ? block.threads - 1 - i : i;
+            if (block.fibers[index].state == State::kReady) resume(index);
+        }
+        unsigned done = 0;
+        for (unsigned i = 0; i < block.threads; ++i)
+            done += block.fibers[i].state == State::kDone;
+        if (done == block.threads) return;
+        bool released = release(0, block.threads, State::kAtBlockBarrier);
+        for (unsigned first = 0; first < block.threads; first += kWarp)
+            released |= release(
+                first, std::min(first + kWarp, block.threads), State::kAtWarpBarrier);
+        if (!released) stop("a barrier that not all of its threads reach");
+    }
+}
+
+inline float exchange(float value, unsigned source) {
+    Fiber& self = block.fibers[block.current];
+    self.exchanged = value;
+    switch_to_scheduler(State::kAtWarpBarrier);
+    if (source >= block.threads) stop("a shuffle from a lane that is not there");
+    const float received = block.fibers[source].exchanged;
+    switch_to_scheduler(State::kAtWarpBarrier);
+    return received;
+}
+
+}  // namespace darnet::cpu
+
+#define threadIdx (darnet::cpu::block.fibers[darnet::cpu::block.current].thread)
+#define blockIdx (darnet::cpu::block.index)
+#define blockDim (darnet::cpu::block.size)
+#define gridDim (darnet::cpu::block.grid)
+#define DARNET_SHARED(type, name) type* const name = reinterpret_cast<type*>(darnet::cpu::block.shared)
+
+inline void __syncthreads() {
+    darnet::cpu::switch_to_scheduler(darnet::cpu::State::kAtBlockBarrier);
+}
+inline float __shfl_xor_sync(unsigned, float value, int lane_mask) {
+    return darnet::cpu::exchange(
+        value, darnet::cpu::block.current ^ static_cast<unsigned>(lane_mask));
+}
+
+namespace darnet {
+
+template <typename... Parameters, typename... Arguments>
+const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 size, size_t shared_bytes, void*,
+    Arguments... arguments) {
+    cpu::Block& block = cpu::block;
+    block.threads = size.x * size.y * size.z;
+    if (block.fibers.size() < block.threads) block.fibers.resize(block.threads);
+    block.size = size;
+    block.grid = grid;
+    block.body = [&] { kernel(arguments...); };
+    for (unsigned z = 0; z < grid.z; ++z)
+        for (unsigned y = 0; y < grid.y; ++y)
+            for (unsigned x = 0; x < grid.x; ++x) {
+                const std::unique_ptr<unsigned char[]> shared(new unsigned char[shared_bytes]);
+                std::memset(shared.get(), 0xff, shared_bytes);
+                block.shared = shared.get();
+                block.index = dim3(x, y, z);
+                cpu::run_block();
+            }
+    block.body = nullptr;
+    return nullptr;
+}
+
+}  // namespace darnet
