@@ -1,9 +1,17 @@
-"""The command line's root: one line for every error, exit codes 0, 1 and 2."""
+"""The command line's root: one line for every error, exit codes 0, 1 and 2.
+
+A signal that asks to end unwinds every command as Ctrl-C does, so that nothing half-written is
+left behind; the exit code is 128 and the signal's number, as a shell reports it.
+"""
 
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -13,7 +21,8 @@ from darnet_trt.errors import DarnetError
 
 __all__ = ["app", "main"]
 
-_INTERRUPTED = 130  # what a shell reports for SIGINT
+_INTERRUPTED = 128 + signal.SIGINT
+_ENDING = [s for s in signal.Signals if s.name in ("SIGTERM", "SIGHUP")]  # no SIGHUP on Windows
 
 app = typer.Typer(
     name="darnet-trt",
@@ -51,21 +60,55 @@ for _name in ("doctor", "phantom", "train", "export", "build", "inspect", "predi
     app.command(_name)(getattr(_module, _name))
 
 
+class _Ended(BaseException):
+    """A signal asks this process to end; nothing may take it for an error and go on."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
 def main() -> None:
     """Entry point of `darnet-trt`: run, and turn errors into one line and an exit code."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(arguments or ["--help"], prog_name="darnet-trt", standalone_mode=False)
+        with _unwinding():
+            code = app(arguments or ["--help"], prog_name="darnet-trt", standalone_mode=False)
     except (DarnetError, typer.TyperException) as error:
         if debug:
             raise
         _fail(_one_line(error), 2)
+    except _Ended as error:
+        if debug:
+            raise
+        _fail(f"ended by {error}", error.code)
     except (KeyboardInterrupt, typer.Abort):
         if debug:
             raise
-        _fail("interrupted", _INTERRUPTED)
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:  # which Typer makes of Ctrl-C
+        _fail("interrupted", code)
     sys.exit(code)
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Turn the signals that ask to end into an exception, where nobody chose to ignore them."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for heeded in before:
+            signal.signal(heeded, signal.SIG_IGN)  # once is enough: let it clean up
+        raise _Ended(number)
+
+    before = {s: h for s in _ENDING if (h := signal.getsignal(s)) not in (signal.SIG_IGN, None)}
+    for heeded in before:
+        signal.signal(heeded, end)
+    try:
+        yield
+    finally:
+        for heeded, handler in before.items():
+            signal.signal(heeded, handler)
 
 
 def _one_line(error: DarnetError | typer.TyperException) -> str:
@@ -77,5 +120,6 @@ def _one_line(error: DarnetError | typer.TyperException) -> str:
 
 
 def _fail(line: str, code: int) -> NoReturn:
-    typer.echo(f"darnet-trt: {line}", err=True)
+    with suppress(OSError):  # the code tells, where stderr cannot
+        typer.echo(f"darnet-trt: {line}", err=True)
     sys.exit(code)

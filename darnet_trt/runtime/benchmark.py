@@ -171,9 +171,13 @@ def _one_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None)
         stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        first_result = (time.perf_counter() - start) * 1000
-        _, stderr = process.communicate()
+        try:
+            line = process.stdout.readline()
+            first_result = (time.perf_counter() - start) * 1000
+            _, stderr = process.communicate()
+        except BaseException:  # whatever ends this process ends that one
+            process.kill()
+            raise
     *told, peak = stderr.decode(errors="replace").strip().splitlines() or [""]
     if not line:
         raise BundleError(

@@ -1,0 +1,104 @@
+"""A signal that asks to end leaves nothing half-written and no process behind."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from darnet_trt.scan.phantom import CohortPlan, write_cohort
+
+COMMAND = Path(sys.executable).with_name("darnet-trt")
+CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    out = tmp_path_factory.mktemp("signals") / "cohort"
+    write_cohort(CohortPlan(scans=24, matrix=64, slices=(30, 30)), out, processes=1)
+    return out
+
+
+def end(number: signal.Signals, when: str, *words: object) -> None:
+    """Send the signal to the command, not to its children, once it has said `when`."""
+    process = subprocess.Popen(
+        [COMMAND, *map(str, words)],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup, too
+    )  # fmt: skip
+    said = ""
+    while when not in said:
+        said = process.stderr.readline()
+        assert said, f"ended before it said {when!r}"
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == CODES[number], rest
+    assert rest.splitlines()[-1] == f"darnet-trt: ended by {number.name}"
+    assert "Traceback" not in rest
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def test_phantom(tmp_path):
+    words = ("--scans", 40, "--matrix", 64, "--slices", 40, "--processes", 2)
+    end(signal.SIGTERM, "writing scans", "phantom", tmp_path / "cohort", *words)
+    (partial,) = tmp_path.iterdir()
+    assert partial.name == ".cohort.partial", "where the same command goes on"
+    assert [f for f in partial.rglob("*") if f.name.startswith(".")] == []
+
+
+def test_train(cohort, tmp_path):
+    words = ("-o", tmp_path / "run", "--epochs", 100, "--threads", 1)
+    end(signal.SIGTERM, "epoch 1/100", "train", cohort, *words)
+    files = {file.name for file in (tmp_path / "run").iterdir()}
+    assert files == {"history.csv", "inputs", "split.csv", "state.pt"}
+
+
+def test_build(tmp_path):
+    from darnet_trt.scan import Preprocessing
+    from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
+    from darnet_trt.training.model import DARNet, Network
+
+    network = Network(width=4, input_size=(16, 32, 32))
+    checkpoint = Checkpoint(
+        network=network,
+        preprocessing=Preprocessing(size=network.input_size),
+        trained_on="nothing: random weights for a test",
+        validation={},
+        state_dict=DARNet(network).state_dict(),
+    )
+    save_checkpoint(checkpoint, tmp_path / "run")
+    # The engines' files are written by the time the reference runs.
+    end(signal.SIGTERM, "reference", "build", tmp_path / "run", "-o", tmp_path / "bundle")
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_predict_keeps_what_was_finished(tiny, cohort, tmp_path, number):
+    end(number, "[3]", "predict", tiny, cohort, cohort, cohort, "-o", tmp_path / "out")
+    lines, table = ((tmp_path / "out" / f"results.{kind}").read_text() for kind in ("jsonl", "csv"))
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"results.jsonl", "results.csv"}
+    assert 3 <= lines.count("\n") < 72
+    assert table.count("\n") == 1 + lines.count("\n")
+
+
+def test_bench_ends_the_process_it_measures(tiny, cohort, tmp_path):
+    words = ("--scan", cohort / "P0001" / "1", "--rounds", 1, "-o", tmp_path / "bench.json")
+    end(signal.SIGTERM, "fresh process", "bench", tiny, *words)
+    assert not (tmp_path / "bench.json").exists()
+
+
+def test_who_ignores_a_hangup_is_heeded(tiny, cohort, tmp_path):
+    """As `nohup` does."""
+    process = subprocess.Popen(
+        [COMMAND, "predict", tiny, cohort, "-o", tmp_path / "out"],
+        stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+    while "[1]" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
