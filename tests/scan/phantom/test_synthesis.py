@@ -10,6 +10,7 @@ from darnet_trt.scan.phantom import LABELS, synthesize, synthesize_scan
 from darnet_trt.scan.phantom.acquisition import draw_acquisition
 from darnet_trt.scan.phantom.anatomy import draw_anatomy
 from darnet_trt.scan.phantom.disease import draw_findings
+from darnet_trt.scan.phantom.grid import Grid
 from darnet_trt.scan.phantom.render import SLAB_VOXELS, render
 from darnet_trt.scan.phantom.vessels import points_in_lung
 
@@ -45,6 +46,18 @@ def test_anatomy_acquisition_and_noise_do_not_depend_on_the_label():
     outside = scans[0].volume.hu < -1000
     assert np.array_equal(scans[0].volume.hu[:, 0], scans[1].volume.hu[:, 0])
     assert outside.any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_classes_differ_inside_the_lungs_only(seed):
+    scans = {label: synthesize_scan(label, seed, **SMALL) for label in LABELS}
+    normal = scans["normal"]
+    grid = Grid(normal.acquisition, 0, normal.acquisition.shape[0])
+    outside = normal.anatomy.lung_distance(grid.x, grid.y, grid.z) < -grid.pixel / 2
+    for label in ("covid-19", "common-pneumonia"):
+        changed = scans[label].volume.hu != normal.volume.hu
+        assert changed.any()
+        assert not changed[outside].any()
 
 
 def test_slabs_do_not_show(monkeypatch):
