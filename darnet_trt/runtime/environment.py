@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from darnet_trt.cpus import usable_cpus
+
 __all__ = ["Cpu", "Gpu", "cpu", "gpus", "package_version"]
 
 _SMI_FIELDS = "name,driver_version,memory.total,compute_cap"
@@ -22,7 +24,7 @@ class Cpu:
 
     Attributes:
         name: As the kernel names it.
-        cores: Physical cores this process may run on.
+        cores: Physical cores this process may use.
         memory_gib: Installed memory.
         features: Those of avx2, avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_bf16, amx_int8
             that it has.
@@ -71,11 +73,10 @@ def cpu() -> Cpu:
             key, _, value = line.partition(":")
             info[key.strip()] = value.strip()
     flags = info.get("flags", "").split()
-    usable = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
     physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     return Cpu(
         name=info.get("model name") or platform.processor() or platform.machine(),
-        cores=min(physical, usable or physical),
+        cores=min(physical, usable_cpus()),
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         features=tuple(feature for feature in _FEATURES if feature in flags),
     )

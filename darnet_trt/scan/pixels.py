@@ -7,7 +7,6 @@ own decoders.
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.cpus import usable_cpus
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.header import Header
@@ -79,7 +79,7 @@ def decode_slices(
         for index in indices:  # a copy from the file cache: threads would only wait for each other
             yield index, decode_slice(headers[index])
         return
-    threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    threads = min(usable_cpus(), MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         # A few ahead of the consumer, so that memory does not grow with the series.
         ahead = 2 * threads

@@ -1,0 +1,47 @@
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+from darnet_trt.cpus import cgroup_quota, usable_cpus
+
+MEMBERSHIP = "9:name=systemd:/\n0::/system.slice/scanner.service\n"
+
+
+def limit(folder, text):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cpu.max").write_text(text)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_the_cpus_it_is_bound_to():
+    before = os.sched_getaffinity(0)
+    assert 1 <= usable_cpus() <= len(before)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert usable_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_where_a_process_cannot_ask_what_it_is_bound_to():
+    code = "import os, sys; vars(os).pop('sched_getaffinity', None); import darnet_trt.cpus as c; "
+    code += "sys.exit(not 1 <= c.usable_cpus() <= os.cpu_count())"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_tightest_limit_of_a_group_and_those_around_it_holds(tmp_path):
+    assert cgroup_quota(tmp_path, MEMBERSHIP) == math.inf
+    limit(tmp_path / "system.slice" / "scanner.service", "max 100000\n")
+    assert cgroup_quota(tmp_path, MEMBERSHIP) == math.inf
+    limit(tmp_path / "system.slice", "150000 100000\n")
+    assert cgroup_quota(tmp_path, MEMBERSHIP) == 1.5
+    limit(tmp_path / "system.slice" / "scanner.service", "50000 100000\n")
+    assert cgroup_quota(tmp_path, MEMBERSHIP) == 0.5
+
+
+def test_a_container_sees_its_own_group_as_the_top(tmp_path):
+    limit(tmp_path, "200000 100000\n")
+    assert cgroup_quota(tmp_path, "0::/\n") == 2
