@@ -1,0 +1,241 @@
+"""Compiles libdarnet_attention.so into a per-user cache.
+
+A library's folder is named for what went into it: target and processor, a hash of the sources,
+and one of the compiler's version and the options. Another toolchain or source is another folder,
+so nothing stale is ever loaded. It is compiled beside its place and renamed, so it is whole or
+absent, and of two processes that build at once both succeed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from darnet_trt.errors import BuildError, OutputError, UsageError
+from darnet_trt.output import cannot_write
+
+__all__ = [
+    "ARCHITECTURES",
+    "LIBRARY",
+    "SOURCES",
+    "Target",
+    "build_library",
+    "cache_folder",
+    "cached_library",
+]
+
+Target = Literal["cpu", "cuda"]
+
+LIBRARY: Final = "libdarnet_attention.so"
+SOURCES: Final = Path(__file__).parent / "cuda"
+ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
+"""Built unless others are asked for, where nvcc knows them; with PTX of the newest."""
+_LEAST_NVCC: Final = (12, 0)
+"""C++17 in device code, and sm_89 and sm_90 without gaps; JetPack 6 has 12.2."""
+
+
+@dataclass(frozen=True)
+class _Toolchain:
+    """What compiles: a compiler, what it says of itself, and CMake's options for it."""
+
+    version: str
+    options: tuple[str, ...]
+
+
+def cache_folder() -> Path:
+    """Where the libraries are: $XDG_CACHE_HOME or ~/.cache, then darnet-trt/kernels."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "darnet-trt" / "kernels"
+
+
+def cached_library(target: Target) -> Path | None:
+    """The library built last from these very sources for this processor, if there is one."""
+    found = cache_folder().glob(f"{_prefix(target)}-*/{LIBRARY}")
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def build_library(
+    target: Target,
+    architectures: Sequence[str] | None = None,
+    *,
+    sanitize: bool = False,
+    log: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Compile the library, or return the one that this toolchain made before.
+
+    Args:
+        target: "cuda" needs cmake and nvcc, "cpu" cmake and g++ (or $CXX).
+        architectures: Of "cuda": sm_89 and the like; None: `ARCHITECTURES`.
+        sanitize: Of "cpu": with AddressSanitizer and UBSan, for tests.
+        log: Receives a line before something that takes long.
+
+    Raises:
+        UsageError: Unknown architecture.
+        BuildError: No compiler or one too old, or it refused; carries its first error.
+        OutputError: The cache cannot be written.
+    """
+    tools = _cuda(architectures) if target == "cuda" else _cpu(architectures)
+    options = (*tools.options, *_headers(), *(["-DDARNET_SANITIZE=ON"] if sanitize else []))
+    toolchain = _hash(tools.version.encode(), *(option.encode() for option in options))
+    variant = f"sanitized-{_prefix(target)}" if sanitize else _prefix(target)
+    home = cache_folder() / f"{variant}-{toolchain}"
+    library = home / LIBRARY
+    if library.exists():
+        return library
+    log(f"compiling {SOURCES.name}: {tools.version}")
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=".building-") as work:
+            built = _compile(Path(work), options)
+            whole = Path(work) / "whole"
+            whole.mkdir()
+            built.rename(whole / LIBRARY)
+            try:
+                whole.rename(home)
+            except OSError:
+                if not library.exists():  # another process was first: its library is as good
+                    raise
+    except OSError as error:
+        raise cannot_write(cache_folder(), error) from error
+    return library
+
+
+def _prefix(target: Target) -> str:
+    files = sorted(path for path in SOURCES.rglob("*") if path.is_file())
+    named = (part for f in files for part in (f.name.encode(), f.read_bytes()))
+    return f"{target}-{platform.machine()}-{_hash(*named)}"
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()[:12]
+
+
+def _headers() -> list[str]:
+    folder = os.environ.get("TENSORRT_INCLUDE_DIR")
+    if not folder:
+        return []
+    if not (Path(folder) / "NvInferRuntime.h").exists():
+        raise UsageError(
+            "expected NvInferRuntime.h in the folder that TENSORRT_INCLUDE_DIR names",
+            where=folder,
+            do="name TensorRT's include folder, or unset it",
+        )
+    return [f"-DTENSORRT_INCLUDE_DIR={folder}"]
+
+
+def _cpu(architectures: Sequence[str] | None) -> _Toolchain:
+    if architectures:
+        raise UsageError("architectures are of the target cuda, not of cpu")
+    wanted = os.environ.get("CXX") or "g++"
+    compiler = shutil.which(wanted)
+    if compiler is None:
+        raise BuildError("no C++ compiler", where=wanted, do="install g++, or name one in CXX")
+    version = _output(compiler, "--version").splitlines()[0]
+    return _Toolchain(version, (f"-DCMAKE_CXX_COMPILER={compiler}", "-DDARNET_CPU=ON"))
+
+
+def _cuda(architectures: Sequence[str] | None) -> _Toolchain:
+    nvcc = _nvcc()
+    version = next(
+        (line for line in _output(nvcc, "--version").splitlines() if "release" in line), ""
+    )
+    release = re.search(r"release (\d+)\.(\d+)", version)
+    if release is None or (int(release[1]), int(release[2])) < _LEAST_NVCC:
+        found = f"{release[1]}.{release[2]}" if release else "of an unknown version"
+        least = ".".join(map(str, _LEAST_NVCC))
+        raise BuildError(f"expected nvcc {least} or newer, found {found}", where=nvcc)
+    known = _output(nvcc, "--list-gpu-code").split()
+    wanted = list(architectures or (a for a in ARCHITECTURES if a in known))
+    for architecture in wanted:
+        if architecture not in known:
+            raise UsageError(
+                f"unknown architecture; this nvcc ({release[1]}.{release[2]}) knows "
+                + ", ".join(known),
+                where=architecture,
+            )
+    numbers = sorted({a.removeprefix("sm_") for a in wanted}, key=int)
+    codes = ";".join([*(f"{n}-real" for n in numbers), f"{numbers[-1]}-virtual"])
+    return _Toolchain(
+        version, (f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DCMAKE_CUDA_ARCHITECTURES={codes}")
+    )
+
+
+def _nvcc() -> str:
+    """As CMake and the CUDA toolkit look for it: CUDACXX, CUDA_HOME, PATH, /usr/local/cuda."""
+    named = os.environ.get("CUDACXX")
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    candidates = [named] if named else [*([f"{home}/bin/nvcc"] if home else []), "nvcc"]
+    for candidate in [*candidates, *([] if named else ["/usr/local/cuda/bin/nvcc"])]:
+        if found := shutil.which(candidate):
+            return found
+    raise BuildError(
+        "no nvcc: not in CUDA_HOME, on the PATH or in /usr/local/cuda"
+        if not named
+        else f"CUDACXX names no program: {named}",
+        do="install the CUDA toolkit, or build with --target cpu",
+    )
+
+
+def _cmake() -> str:
+    beside = Path(sys.executable).with_name("cmake")  # as pip installs it
+    found = shutil.which("cmake") or shutil.which(beside)
+    if found is None:
+        raise BuildError(
+            "no cmake", do="install it with the system's packages or: pip install cmake"
+        )
+    return found
+
+
+def _output(*words: str) -> str:
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BuildError(f"it does not run: {error}", where=words[0]) from error
+
+
+def _compile(work: Path, options: Sequence[str]) -> Path:
+    cmake = _cmake()
+    _run(cmake, "-S", str(SOURCES), "-B", str(work), *options)
+    _run(cmake, "--build", str(work), "--parallel")
+    return work / LIBRARY
+
+
+def _run(*words: str) -> None:
+    """Run a compiler; when this process is told to end, it and its children end, too."""
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode == 0:
+        return
+    if "No space left on device" in said:
+        raise OutputError("the disk is full", where=cache_folder(), do=_ELSEWHERE)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    first = next((n for n, line in enumerate(lines) if re.search(r"\berror\b", line, re.I)), -1)
+    raise BuildError(f"the compiler refused: {' '.join(lines[first : first + 3])}")
+
+
+_ELSEWHERE: Final = "free some space, or name another cache folder in XDG_CACHE_HOME"

@@ -1,0 +1,328 @@
+"""libdarnet_attention.so: its C interface, `cuda/attention.h`, for Python.
+
+Addresses are plain integers: of the host for the CPU build, of the device for the CUDA one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import UsageError
+from darnet_trt.kernels.reference import Gate
+
+__all__ = [
+    "ALIGNMENT",
+    "PHASES",
+    "Cost",
+    "GateAddresses",
+    "Library",
+    "Problem",
+    "TensorType",
+    "fused_attention_on_cpu",
+]
+
+TensorType = Literal["float32", "float16", "bfloat16", "int8"]
+
+_TYPES: Final[dict[str, int]] = {"float32": 0, "float16": 1, "int8": 2, "bfloat16": 7}
+PHASES: Final = ("pool", "gate", "apply")
+"""Names of the phases 0, 1 and 2."""
+ALIGNMENT: Final = 16
+"""Bytes, of every address."""
+_MESSAGE_BYTES: Final = 512
+
+GateAddresses = tuple[int, int, int, int]
+"""squeeze weight, squeeze bias, excite weight, excite bias."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What to compute, without the addresses; x, residual and y are (n, d, h, w, c).
+
+    Attributes:
+        channel_hidden: Outputs of the channel attention's first layer; 0: there is none.
+        depth_hidden: Outputs of the depth attention's first layer; 0: there is none.
+        weight_type: Of all gate parameters; not int8.
+        x_type: weight_type or int8.
+        residual_type: weight_type or int8; None: y = x · gates, without residual and ReLU.
+        y_type: weight_type or int8.
+        x_scale: Of an int8 x: value = scale · stored. The same for the other two.
+    """
+
+    n: int
+    d: int
+    h: int
+    w: int
+    c: int
+    channel_hidden: int
+    depth_hidden: int
+    weight_type: TensorType
+    x_type: TensorType
+    residual_type: TensorType | None
+    y_type: TensorType
+    x_scale: float = 1.0
+    residual_scale: float = 1.0
+    y_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one phase launches and moves.
+
+    Attributes:
+        bytes_read: That must cross the memory bus once, with gate parameters and workspace.
+        bytes_written: The same.
+        grid: Blocks, (x, y, z).
+        block: Threads of a block, (x, y).
+        shared_bytes: Of a block.
+    """
+
+    bytes_read: int
+    bytes_written: int
+    grid: tuple[int, int, int]
+    block: tuple[int, int]
+    shared_bytes: int
+
+
+class _Attention(ctypes.Structure):
+    _fields_ = (
+        *((name, c_int32) for name in ("n", "d", "h", "w", "c")),
+        *((f"{kind}_hidden", c_int32) for kind in ("channel", "depth")),
+        *((f"{tensor}_type", c_int32) for tensor in ("weight", "x", "residual", "y")),
+        *((f"{tensor}_scale", c_float) for tensor in ("x", "residual", "y")),
+        ("has_residual", c_int32),
+    )
+
+
+class _Tensors(ctypes.Structure):
+    _fields_ = (
+        ("x", c_void_p),
+        ("residual", c_void_p),
+        ("channel", c_void_p * 4),
+        ("depth", c_void_p * 4),
+        ("y", c_void_p),
+        ("workspace", c_void_p),
+        ("workspace_bytes", c_size_t),
+    )
+
+
+class _Cost(ctypes.Structure):
+    _fields_ = (
+        ("bytes_read", c_int64),
+        ("bytes_written", c_int64),
+        ("grid", c_int32 * 3),
+        ("block", c_int32 * 2),
+        ("shared_bytes", c_int32),
+    )
+
+
+def _attention(p: Problem) -> _Attention:
+    types = (p.weight_type, p.x_type, p.residual_type or p.x_type, p.y_type)
+    return _Attention(
+        *(p.n, p.d, p.h, p.w, p.c, p.channel_hidden, p.depth_hidden),
+        *(_TYPES[t] for t in types),
+        *(p.x_scale, p.residual_scale, p.y_scale, p.residual_type is not None),
+    )
+
+
+class Library:
+    """One libdarnet_attention.so. Its calls keep no state: any thread may make them.
+
+    Args:
+        path: The file; see `kernels.build`.
+
+    Attributes:
+        target: "cpu", or "cuda" and the architectures: "cuda sm_89 ptx_120".
+
+    Raises:
+        UsageError: It cannot be loaded, or is another library.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._library = ctypes.CDLL(str(path))
+            target = self._library.darnet_attention_target
+        except (OSError, AttributeError) as error:  # no file, other machine; other library
+            raise UsageError(
+                f"expected the kernels' library, which {error}",
+                where=path,
+                do="build it with: darnet-trt plugin build",
+            ) from error
+        target.restype = c_char_p
+        self.target: str = target().decode()
+        self._library.darnet_attention_workspace.restype = c_size_t
+        self._library.darnet_attention_cost.restype = None
+        for name in ("check", "launch", "launch_phase"):
+            getattr(self._library, f"darnet_attention_{name}").restype = c_int
+
+    def _call(self, function: str, *arguments: Any) -> None:
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        call = getattr(self._library, f"darnet_attention_{function}")
+        if call(*arguments, message, c_size_t(_MESSAGE_BYTES)) != 0:
+            raise UsageError(message.value.decode(errors="replace"), where="fused attention")
+
+    def check(self, problem: Problem) -> None:
+        """Refuse what cannot be computed.
+
+        Raises:
+            UsageError: Names what was expected and found.
+        """
+        self._call("check", ctypes.byref(_attention(problem)))
+
+    def workspace_bytes(self, problem: Problem) -> int:
+        """Bytes of scratch memory that a launch needs, for a problem that passed the check."""
+        return int(self._library.darnet_attention_workspace(ctypes.byref(_attention(problem))))
+
+    def cost(self, problem: Problem, phase: int) -> Cost:
+        """What one phase (an index of `PHASES`) launches and moves, from the source itself."""
+        cost = _Cost()
+        self._library.darnet_attention_cost(
+            ctypes.byref(_attention(problem)), c_int(phase), ctypes.byref(cost)
+        )
+        return Cost(
+            cost.bytes_read,
+            cost.bytes_written,
+            tuple(cost.grid),
+            tuple(cost.block),
+            cost.shared_bytes,
+        )
+
+    def launch(
+        self,
+        problem: Problem,
+        *,
+        x: int,
+        residual: int | None,
+        channel: GateAddresses | None,
+        depth: GateAddresses | None,
+        y: int,
+        workspace: int,
+        workspace_bytes: int,
+        stream: int = 0,
+        phase: int | None = None,
+    ) -> None:
+        """Compute y, which may be x or residual; with CUDA, queue it on a stream and return.
+
+        Args:
+            problem: What to compute.
+            x: Address, as all below, each a multiple of `ALIGNMENT`.
+            residual: None where the problem has none.
+            channel: None where channel_hidden is 0.
+            depth: None where depth_hidden is 0.
+            y: The result.
+            workspace: At least `workspace_bytes(problem)`.
+            workspace_bytes: How much there is.
+            stream: A cudaStream_t; the CPU build does not read it.
+            phase: One phase alone, with the workspace that those before it left; None: all.
+
+        Raises:
+            UsageError: A problem or an address that cannot be used, or a CUDA error.
+        """
+        absent = (None, None, None, None)
+        tensors = _Tensors(
+            x,
+            residual,
+            (c_void_p * 4)(*(channel or absent)),
+            (c_void_p * 4)(*(depth or absent)),
+            y,
+            workspace,
+            workspace_bytes,
+        )
+        structures = (ctypes.byref(_attention(problem)), ctypes.byref(tensors))
+        if phase is None:
+            self._call("launch", *structures, c_void_p(stream))
+        else:
+            self._call("launch_phase", *structures, c_int(phase), c_void_p(stream))
+
+
+def fused_attention_on_cpu(
+    library: Library,
+    problem: Problem,
+    x: npt.NDArray[Any],
+    residual: npt.NDArray[Any] | None,
+    channel: Gate | None,
+    depth: Gate | None,
+) -> npt.NDArray[Any]:
+    """The CPU build's result for arrays.
+
+    Args:
+        library: Of target "cpu".
+        problem: As the arrays.
+        x: (n, d, h, w, c); converted to the problem's type, an int8 array holds stored values.
+        residual: The same, or None.
+        channel: Converted to the problem's weight_type.
+        depth: The same.
+
+    Returns:
+        y, of the problem's y_type.
+
+    Raises:
+        UsageError: The problem cannot be computed.
+        MissingPackageError: bfloat16 without ml_dtypes.
+    """
+    library.check(problem)
+    size = library.workspace_bytes(problem)
+    workspace = _aligned(np.empty(size, np.uint8))
+    y = _aligned(np.empty(x.shape, _dtype(problem.y_type)))
+    inputs = _aligned(x.astype(_dtype(problem.x_type)))
+    shortcut = (
+        None
+        if residual is None or problem.residual_type is None
+        else _aligned(residual.astype(_dtype(problem.residual_type)))
+    )
+    parameters = [_parameters(gate, problem.weight_type) for gate in (channel, depth)]
+    addresses = [_addresses(arrays) for arrays in parameters]
+    library.launch(
+        problem,
+        x=inputs.ctypes.data,
+        residual=None if shortcut is None else shortcut.ctypes.data,
+        channel=addresses[0],
+        depth=addresses[1],
+        y=y.ctypes.data,
+        workspace=workspace.ctypes.data,
+        workspace_bytes=size,
+    )
+    return y
+
+
+def _dtype(name: TensorType) -> np.dtype[Any]:
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        from darnet_trt.errors import MissingPackageError
+
+        raise MissingPackageError("ml_dtypes", extra="train") from error
+    bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return bfloat16
+
+
+def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy at a multiple of `ALIGNMENT`."""
+    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    offset = -memory.ctypes.data % ALIGNMENT
+    copy = memory[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def _parameters(gate: Gate | None, weight_type: TensorType) -> list[npt.NDArray[Any]] | None:
+    if gate is None:
+        return None
+    arrays = (gate.squeeze_weight, gate.squeeze_bias, gate.excite_weight, gate.excite_bias)
+    return [_aligned(array.astype(_dtype(weight_type))) for array in arrays]
+
+
+def _addresses(arrays: list[npt.NDArray[Any]] | None) -> GateAddresses | None:
+    if arrays is None:
+        return None
+    a, b, c, d = (array.ctypes.data for array in arrays)
+    return a, b, c, d
