@@ -1,0 +1,138 @@
+"""Which of the TensorRTs on this machine accept the plugin library.
+
+Each is asked in a process of its own: its libraries print, a library that does not fit can crash
+it, and two TensorRTs in one process share symbols. `python -m darnet_trt.kernels.check PACKAGE
+LIBRARY` is that process; it prints an `Answer` as JSON.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from darnet_trt.errors import UsageError
+
+__all__ = ["NAMESPACE", "PACKAGES", "PLUGINS", "VERSION", "Answer", "check_library"]
+
+PACKAGES: Final = ("tensorrt", "tensorrt_rtx", "tensorrt_lean")
+"""Import names of what can load a plugin library."""
+PLUGINS: Final = ("FusedChannelAttention", "FusedDepthAttention", "FusedDualAttention")
+NAMESPACE: Final = "darnet"
+VERSION: Final = "1"
+_ENTRY_POINTS: Final = ("getCreators", "setLoggerFinder")  # both, for TensorRT's registry
+_LAST_LINES: Final = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one TensorRT said.
+
+    Attributes:
+        package: One of `PACKAGES`.
+        version: Of the package; None where it did not load.
+        accepted: It loaded the library, found all `PLUGINS` in it and could create each.
+        reason: Why it did not accept; else None.
+    """
+
+    package: str
+    version: str | None
+    accepted: bool
+    reason: str | None
+
+
+def check_library(library: Path) -> list[Answer]:
+    """Ask every installed TensorRT; an empty list where there is none.
+
+    Raises:
+        UsageError: There is no such file.
+    """
+    if not library.is_file():
+        raise UsageError(
+            "there is no such plugin library",
+            where=library,
+            do="build one with: darnet-trt plugin build",
+        )
+    return [_ask(package, library) for package in PACKAGES if importlib.util.find_spec(package)]
+
+
+def _ask(package: str, library: Path) -> Answer:
+    child = subprocess.run(
+        [sys.executable, "-m", __name__, package, str(library.resolve())],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    said = [line.strip() for line in child.stderr.splitlines() if line.strip()][-_LAST_LINES:]
+    try:
+        answer = Answer(**json.loads(child.stdout))
+    except (ValueError, TypeError):
+        code = child.returncode
+        ending = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return Answer(
+            package, None, False, f"it {ending}; its last words: {' | '.join(said) or 'nothing'}"
+        )
+    if answer.reason is None or not said:
+        return answer
+    return Answer(package, answer.version, False, f"{answer.reason}: {' | '.join(said)}")
+
+
+def _answer(package: str, library: str) -> Answer:
+    import numpy as np
+
+    try:
+        trt = importlib.import_module(package)
+    except (ImportError, OSError, RuntimeError) as error:
+        return Answer(package, None, False, f"the package does not load: {error}")
+    registry = trt.get_plugin_registry()
+    if registry is None or registry.load_library(library) is None:  # None: refused
+        return Answer(package, trt.__version__, False, _why_refused(library))
+    for name in PLUGINS:
+        creator = registry.get_creator(name, VERSION, NAMESPACE)
+        if creator is None:
+            return Answer(
+                package,
+                trt.__version__,
+                False,
+                f"the library has no plugin {NAMESPACE}::{name}, version {VERSION}",
+            )
+        scale = np.ones(1, np.float32)
+        field = trt.PluginField("y_scale", scale, trt.PluginFieldType.FLOAT32)
+        fields = trt.PluginFieldCollection([field])
+        if creator.create_plugin(name, fields, trt.TensorRTPhase.RUNTIME) is None:
+            return Answer(package, trt.__version__, False, f"{name} could not be created")
+    return Answer(package, trt.__version__, True, None)
+
+
+def _why_refused(library: str) -> str:
+    """TensorRT gives no reason; the system's loader and the two entry points do."""
+    try:
+        loaded = ctypes.CDLL(library)
+    except OSError as error:
+        return f"the library cannot be loaded: {error}"
+    absent = [name for name in _ENTRY_POINTS if not hasattr(loaded, name)]
+    if absent:
+        return f"the library does not export {' and '.join(absent)}"
+    return "it refused the library without a reason"
+
+
+def _main() -> None:
+    # TensorRT prints to stdout too: keep it for the answer alone.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    package, library = sys.argv[1:]
+    json.dump(asdict(_answer(package, library)), out)
+    out.close()
+
+
+if __name__ == "__main__":
+    _main()
