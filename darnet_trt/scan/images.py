@@ -133,6 +133,8 @@ def _direction(reader: Any) -> npt.NDArray[np.float64]:
 
 
 def _judge_grid(direction: npt.NDArray[np.float64]) -> str | None:
+    if not np.isfinite(direction).all():
+        return "its direction is not a number"
     cosine = np.abs(direction).max(axis=0).min()
     oblique = float(np.degrees(np.arccos(np.clip(cosine, 0, 1))))
     if oblique > MAX_OBLIQUE_DEG:

@@ -7,6 +7,7 @@ Hounsfield units are water. Here the first is an error and the second stays visi
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -51,15 +52,19 @@ def read_voxels(path: Path) -> npt.NDArray[Any]:
     dtype = np.dtype(_DTYPES[code]).newbyteorder(order)
     shape = (dims[3], dims[2], dims[1])
     count = int(np.prod(shape, dtype=np.int64))
-    if len(data) < int(offset) + count * dtype.itemsize:
+    if not 0 <= offset <= len(data):
+        raise UnreadableScanError(f"cannot be read (its voxels begin at {offset:g})", where=path)
+    start = max(int(offset), _HEADER_BYTES)
+    if len(data) < start + count * dtype.itemsize:
         raise UnreadableScanError(
-            f"cannot be read (truncated: {len(data) - int(offset)} of {count * dtype.itemsize} "
+            f"cannot be read (truncated: {len(data) - start} of {count * dtype.itemsize} "
             "bytes of voxels)",
             where=path,
             do="copy it again",
         )
-    stored = np.frombuffer(data, dtype, count, int(offset)).reshape(shape)
+    stored = np.frombuffer(data, dtype, count, start).reshape(shape)
     stored = stored.astype(dtype.newbyteorder("="), copy=False)
-    if slope in (0, 1) and (intercept == 0 or slope == 0):
-        return stored
-    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    if not math.isfinite(slope) or slope == 0 or (slope == 1 and intercept == 0):
+        return stored  # no slope says that the values are what they are
+    with np.errstate(all="ignore"):  # the caller looks for what is not a number
+        return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)

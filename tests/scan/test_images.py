@@ -1,5 +1,6 @@
 """Volume files keep their geometry and come out S, P, L."""
 
+import contextlib
 import gzip
 import re
 import struct
@@ -147,9 +148,57 @@ def test_nifti_slope_and_intercept(tmp_path):
     np.testing.assert_allclose(read_volume(only(tmp_path)).hu, chest())
 
 
+@pytest.mark.parametrize("slope", [0, np.nan, np.inf])
+def test_nifti_without_a_slope_keeps_its_values(tmp_path, slope):
+    nifti(tmp_path / "a.nii", (112, "f", slope), (116, "f", 5))
+    np.testing.assert_array_equal(read_volume(only(tmp_path)).hu, chest(12))
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -1, 1e9])
+def test_nifti_voxels_that_begin_nowhere(tmp_path, offset):
+    nifti(tmp_path / "a.nii", (108, "f", offset))
+    with pytest.raises(UnreadableScanError, match="its voxels begin at"):
+        read_volume(only(tmp_path))
+
+
+def test_a_direction_that_is_not_a_number(tmp_path):
+    nifti(tmp_path / "a.nii", (280, "f", np.nan))  # srow_x
+    assert only(tmp_path).verdict.reason == "its direction is not a number"
+
+
+def nifti(path, *fields):
+    """A NIfTI file with some fields of its header (offset, type, value) changed."""
+    sitk.WriteImage(image(chest(12)), path)
+    data = bytearray(path.read_bytes())
+    for at, kind, value in fields:
+        struct.pack_into(f"<{kind}", data, at, value)
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_text_under_an_image_s_name(tmp_path, name):
     (tmp_path / name).write_text("no image at all\n" * 50)
     with pytest.raises(UnreadableScanError, match=name) as caught:
         find_studies(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+def test_no_nifti_header_crashes_it(tmp_path):
+    path = tmp_path / "a.nii"
+    nifti(path)
+    whole = path.read_bytes()
+    words = st.binary(min_size=4, max_size=4) | st.sampled_from(
+        [struct.pack("<f", v) for v in (np.nan, np.inf, -np.inf, 0, 3e38)]
+    )
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.tuples(st.integers(40, 340), words), min_size=1, max_size=3))
+    def survives(changes):
+        broken = bytearray(whole)
+        for at, word in changes:
+            broken[at : at + 4] = word
+        path.write_bytes(broken)
+        with contextlib.suppress(UnreadableScanError, RefusedScanError):
+            load_input(only(tmp_path), SPEC)
+
+    survives()
