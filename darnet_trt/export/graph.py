@@ -1,9 +1,9 @@
 """The network as an ONNX graph, written node by node so that names, types and calls are ours.
 
-Convolutions carry their folded batch norm; each block ends in one call of the fused attention
-(`kernels/onnx_function.py`); the head is a 1×1×1 convolution whose output is the class
-activation map and whose mean, plus the bias, is the logits. Initializers have the names of the
-state dict, nodes the names of the modules.
+Convolutions carry their folded batch norm; each block ends in one call of the fused attention,
+with transposes around it that `kernels/onnx_function.py` explains; the head is a 1×1×1
+convolution whose output is the class activation map and whose mean, plus the bias, is the logits.
+Initializers have the names of the state dict, nodes the names of the modules.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from darnet_trt.kernels.onnx_function import (
     GATE_PARAMETERS,
     NAMES,
     OPSET,
+    TO_CHANNELS_FIRST,
+    TO_CHANNELS_LAST,
     attention_function,
 )
 from darnet_trt.training.model import Network, halved
@@ -43,6 +45,10 @@ _TYPES: Final = {
     "fp32": (TensorProto.FLOAT, np.float32),
     "fp16": (TensorProto.FLOAT16, np.float16),
 }
+
+
+def _transpose(x: str, y: str, order: tuple[int, ...]) -> NodeProto:
+    return make_node("Transpose", [x], [y], name=y, perm=list(order))
 
 
 class _Graph:
@@ -118,11 +124,18 @@ class _Graph:
             for kind in kinds
             for parameter in GATE_PARAMETERS
         ]
-        self.nodes.append(
+        self.nodes += [
+            _transpose(y, f"{name}.x_ndhwc", TO_CHANNELS_LAST),
+            _transpose(x, f"{name}.residual_ndhwc", TO_CHANNELS_LAST),
             make_node(
-                NAMES[attention], [y, x, *gates], [out], domain=DOMAIN, name=f"{name}.attention"
-            )
-        )
+                NAMES[attention],
+                [f"{name}.x_ndhwc", f"{name}.residual_ndhwc", *gates],
+                [f"{name}.out_ndhwc"],
+                domain=DOMAIN,
+                name=f"{name}.attention",
+            ),
+            _transpose(f"{name}.out_ndhwc", out, TO_CHANNELS_FIRST),
+        ]
         return out
 
     def head(self, x: str) -> None:

@@ -3,6 +3,11 @@
 One file then serves every backend: ONNX Runtime runs the body of standard operators, and a
 TensorRT that has a plugin of the same name and domain takes the plugin instead.
 
+The functions take and give N,D,H,W,C, which is how TensorRT lays out what its convolutions write:
+a plugin on these axes needs no transpose. A graph of N,C,D,H,W puts `TO_CHANNELS_LAST` in front
+of a call and `TO_CHANNELS_FIRST` after it. The bodies undo both at once, so that ONNX Runtime,
+OpenVINO and TensorRT-RTX cancel all of them and run what they would run without.
+
 The bodies read F once for the pooling and once for the scaling (see `reference.py`). All inputs
 are float32 or all are float16. The means are taken in float32 either way, because a float16 sum
 over 112×112 voxels overflows from a mean of 5.2 on; the gates' matrix products stay in the
@@ -17,7 +22,15 @@ from typing import Final, Literal
 from onnx import FunctionProto, NodeProto, TensorProto
 from onnx.helper import make_function, make_node, make_opsetid
 
-__all__ = ["DOMAIN", "GATE_PARAMETERS", "NAMES", "OPSET", "attention_function"]
+__all__ = [
+    "DOMAIN",
+    "GATE_PARAMETERS",
+    "NAMES",
+    "OPSET",
+    "TO_CHANNELS_FIRST",
+    "TO_CHANNELS_LAST",
+    "attention_function",
+]
 
 DOMAIN: Final = "darnet"
 OPSET: Final = 18
@@ -31,6 +44,10 @@ NAMES: Final = {
 }
 GATE_PARAMETERS: Final = ("squeeze.weight", "squeeze.bias", "excite.weight", "excite.bias")
 """Order of a gate's inputs, named as in the network's state dict; channel before depth."""
+TO_CHANNELS_LAST: Final = (0, 2, 3, 4, 1)
+"""Order of Transpose's axes, N,C,D,H,W → N,D,H,W,C."""
+TO_CHANNELS_FIRST: Final = (0, 4, 1, 2, 3)
+"""N,D,H,W,C → N,C,D,H,W."""
 
 
 def _gate(kind: str, z: str) -> list[NodeProto]:
@@ -51,6 +68,10 @@ def _gate(kind: str, z: str) -> list[NodeProto]:
     ]
 
 
+def _transpose(x: str, y: str, order: tuple[int, ...]) -> NodeProto:
+    return make_node("Transpose", [x], [y], perm=order)
+
+
 def _axes(name: str, *axes: int) -> NodeProto:
     return make_node("Constant", [], [name], value_ints=list(axes))
 
@@ -58,15 +79,22 @@ def _axes(name: str, *axes: int) -> NodeProto:
 def attention_function(attention: Literal["channel", "depth", "both"]) -> FunctionProto:
     """The function for one of the attention variants.
 
-    Its inputs are x and residual, (n, c, d, h, w), then for each gate `GATE_PARAMETERS`, all
+    Its inputs are x and residual, (n, d, h, w, c), then for each gate `GATE_PARAMETERS`, all
     float32 or all float16; its output y has the type and shape of x.
     """
     kinds = ("channel", "depth") if attention == "both" else (attention,)
     nodes = [
         _axes("axis_d", 2),
         _axes("axes_hw", 3, 4),
-        make_node("Cast", ["x"], ["x_fp32"], to=TensorProto.FLOAT),
-        make_node("ReduceMean", ["x_fp32", "axes_hw"], ["z_fp32"], keepdims=0),
+        _axes("axes_hw_ndhwc", 2, 3),
+        _transpose("x", "x_ncdhw", TO_CHANNELS_FIRST),
+        _transpose("residual", "residual_ncdhw", TO_CHANNELS_FIRST),
+        make_node("Cast", ["x_ncdhw"], ["x_fp32"], to=TensorProto.FLOAT),
+        # Pooled in channels-last again: over N,C,D,H,W TensorRT-RTX 1.7 first writes a copy of a
+        # float32 F in that order, and straight from x it writes one of a float16 F.
+        _transpose("x_fp32", "x_fp32_ndhwc", TO_CHANNELS_LAST),
+        make_node("ReduceMean", ["x_fp32_ndhwc", "axes_hw_ndhwc"], ["z_ndc"], keepdims=0),
+        _transpose("z_ndc", "z_fp32", (0, 2, 1)),
         make_node("CastLike", ["z_fp32", "x"], ["z"]),
     ]
     gates, gated = "", "z"  # (n c 1) or (n c d); z scaled by the gates so far
@@ -93,9 +121,10 @@ def attention_function(attention: Literal["channel", "depth", "both"]) -> Functi
         gates = "both_gates" if gates else "depth_gates"
     nodes += [
         make_node("Unsqueeze", [gates, "axes_hw"], ["gates_ncdhw"]),
-        make_node("Mul", ["x", "gates_ncdhw"], ["x_gated"]),
-        make_node("Add", ["x_gated", "residual"], ["sum"]),
-        make_node("Relu", ["sum"], ["y"]),
+        make_node("Mul", ["x_ncdhw", "gates_ncdhw"], ["x_gated"]),
+        make_node("Add", ["x_gated", "residual_ncdhw"], ["sum"]),
+        make_node("Relu", ["sum"], ["y_ncdhw"]),
+        _transpose("y_ncdhw", "y", TO_CHANNELS_LAST),
     ]
     return make_function(
         DOMAIN,

@@ -13,9 +13,12 @@ from networks import TINY, trained_like
 
 from darnet_trt.errors import BuildError, OutputError
 from darnet_trt.export.onnx_export import Source, export_onnx
+from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.kernels.onnx_function import DOMAIN
+from darnet_trt.runtime.openvino_import import import_openvino
 from darnet_trt.training.model import Network
 
+openvino = import_openvino()
 ATTENTIONS = ["none", "channel", "depth", "both"]
 
 
@@ -102,6 +105,31 @@ def test_each_block_is_one_call_of_the_fused_attention(source, tmp_path):
     assert [f.name for f in model.functions] == ["FusedDualAttention"]
     body = [n.op_type for n in model.functions[0].node]
     assert body.count("ReduceMean") == 2  # over h and w once, then over d of what is left
+
+
+@pytest.mark.parametrize("attention", ["channel", "depth", "both"])
+def test_engines_that_take_the_body_run_no_transposes(attention, tmp_path):
+    checkpoint = trained_like(TINY.model_copy(update={"attention": attention}))
+    path = exported(checkpoint, tmp_path)
+    calls = [n for n in onnx.load(path).graph.node if n.domain == DOMAIN]
+    assert all(len(n.input) in (6, 10) and n.input[0].endswith("ndhwc") for n in calls)
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3  # it warns that such a file is for this machine only
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    runs = [n.op_type for n in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert "Transpose" not in runs
+    assert sum(name.endswith("Conv") for name in runs) == 21
+
+    xml, _ = build_openvino(path, tmp_path / "openvino")
+    core = openvino.Core()
+    network = core.read_model(xml)
+    network.reshape([1, 1, *TINY.input_size])
+    compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    layers = [op.get_rt_info()["layerType"].value for op in compiled.get_runtime_model().get_ops()]
+    assert layers.count("Convolution") == 21
+    assert "Transpose" not in layers
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(source, tmp_path):

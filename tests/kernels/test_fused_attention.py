@@ -21,6 +21,8 @@ from darnet_trt.kernels.onnx_function import (
     GATE_PARAMETERS,
     NAMES,
     OPSET,
+    TO_CHANNELS_FIRST,
+    TO_CHANNELS_LAST,
     attention_function,
 )
 from darnet_trt.kernels.reference import Gate, fused_attention
@@ -63,9 +65,9 @@ def test_one_pooling_and_one_scaling_equal_the_papers_layers(attention, shape, s
 
 
 def function_model(attention, dtype, gates):
-    """A graph of one call; every axis dynamic, gates as initializers."""
+    """A graph of one call in channels-last; every axis dynamic, gates as initializers."""
     function = attention_function(attention)
-    axes = ["n", "c", "d", "h", "w"]
+    axes = ["n", "d", "h", "w", "c"]
     names = list(function.input)[2:]
     values = [
         getattr(gate, parameter.replace(".", "_")).astype(tensor_dtype_to_np_dtype(dtype))
@@ -87,9 +89,19 @@ def function_model(attention, dtype, gates):
         ir_version=8,
     )
     onnx.checker.check_model(model, full_check=True)
-    return onnxruntime.InferenceSession(
+    session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
+
+    def run(x, residual):
+        last = {
+            name: np.ascontiguousarray(value.transpose(TO_CHANNELS_LAST))
+            for name, value in (("x", x), ("residual", residual))
+        }
+        (y,) = session.run(None, last)
+        return y.transpose(TO_CHANNELS_FIRST)
+
+    return run
 
 
 @given(ATTENTIONS, SHAPES, st.integers(0, 2**31))
@@ -97,9 +109,7 @@ def function_model(attention, dtype, gates):
 def test_onnx_function_equals_the_reference(attention, shape, seed):
     _, *gates = paper_layers(attention, shape, seed)
     x, residual = np.random.default_rng(seed).normal(size=(2, *shape)).astype(np.float32)
-    (y,) = function_model(attention, onnx.TensorProto.FLOAT, gates).run(
-        None, {"x": x, "residual": residual}
-    )
+    y = function_model(attention, onnx.TensorProto.FLOAT, gates)(x, residual)
     expected = fused_attention(x.astype(float), residual.astype(float), *gates)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=2e-6)
 
@@ -111,9 +121,7 @@ def test_onnx_function_in_float16_survives_sums_that_float16_cannot_hold(attenti
     rng = np.random.default_rng(7)
     x = rng.normal(60, 5, shape).astype(np.float16)
     residual = rng.normal(size=shape).astype(np.float16)
-    (y,) = function_model(attention, onnx.TensorProto.FLOAT16, gates).run(
-        None, {"x": x, "residual": residual}
-    )
+    y = function_model(attention, onnx.TensorProto.FLOAT16, gates)(x, residual)
     assert y.dtype == np.float16
     expected = fused_attention(x.astype(float), residual.astype(float), *gates)
     np.testing.assert_allclose(y, expected, rtol=4e-3, atol=1e-2)
