@@ -38,7 +38,10 @@ def unfit(header: Header) -> str | None:
     if sop.startswith(_SECONDARY_CAPTURE):
         return "a secondary capture (screenshot or scanned film), not CT slices"
     if sop in _ENHANCED_CT or header.get("NumberOfFrames", 1) > 1:
-        return "enhanced multi-frame CT is not supported; export it as classic single-frame CT"
+        return (
+            "enhanced multi-frame CT is not supported; export it as classic single-frame CT, "
+            "or convert it (dcm4che's emf2sf)"
+        )
     if not modality and sop != _CT:
         return "says neither by modality nor by SOP class that it is a CT"
     if "LOCALIZER" in image_type or "SCOUT" in image_type:

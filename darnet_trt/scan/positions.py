@@ -65,7 +65,8 @@ def judge_stack(
         return Verdict(False, "a single slice, not a volume", tuple(notes)), None
     steps = np.diff(stack.positions_mm)
     step = float(np.median(steps))
-    refusals = [*_direction(stack), *_spacing(stack.positions_mm, steps, step)]
+    z_mm = [header.get("ImagePositionPatient")[2] for header in headers]
+    refusals = [*_direction(stack), *_spacing(steps, step, z_mm)]
     if count < MIN_SLICES:
         refusals.append(f"{count} slices are too few for a chest (at least {MIN_SLICES})")
     elif step > MAX_STEP_MM:
@@ -92,19 +93,21 @@ def _direction(stack: Stack) -> list[str]:
     return []
 
 
-def _spacing(positions: Vector, steps: Vector, step: float) -> list[str]:
+def _spacing(steps: Vector, step: float, z_mm: Sequence[float]) -> list[str]:
     doubled = int((steps <= DUPLICATE_MM).sum())
     if doubled:
         return [f"{doubled} positions hold more than one image"]
     missing = np.rint(steps / step) - 1
     whole = np.abs(steps / step - np.rint(steps / step)) <= SPACING_TOLERANCE
     if whole.all() and missing.any():
-        where = int(np.argmax(missing > 0))
-        total = int(missing.sum())
+        widest = int(np.argmax(steps))
+        total, gaps = int(missing.sum()), int((missing > 0).sum())
         noun = "slice is" if total == 1 else "slices are"
+        places = f" in {gaps} places, the widest" if gaps > 1 else ""
         return [
-            f"{total} {noun} missing: {steps[where]:.3g} mm between z = {positions[where]:.1f} "
-            f"and {positions[where + 1]:.1f} mm where the others lie {step:.3g} mm apart"
+            f"{total} {noun} missing{places}: {steps[widest]:.3g} mm between z = "
+            f"{z_mm[widest]:.1f} and {z_mm[widest + 1]:.1f} mm where the others lie {step:.3g} mm "
+            "apart (copy or export the series again)"
         ]
     if np.abs(steps - step).max() > SPACING_TOLERANCE * step:
         return [f"slices are unevenly spaced ({steps.min():.3g} to {steps.max():.3g} mm)"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -93,11 +94,13 @@ def _unlike(images: dict[Path, _Image]) -> str | None:
     deep = sum(image.mode.startswith(("I", "F")) for image in images.values())
     if deep:
         return f"{deep} images have more than 8 bits: their grey values have no known meaning"
-    numbers = [int(found[-1]) for path in images if (found := re.findall(r"\d+", path.stem))]
-    missing = numbers[0] - numbers[-1] + 1 - len(images) if len(numbers) == len(images) else 0
+    numbers = sorted(int(n[-1]) for path in images if (n := re.findall(r"\d+", path.stem)))
+    missing = numbers[-1] - numbers[0] + 1 - len(images) if len(numbers) == len(images) else 0
     if missing > 0:
         noun = "slice is" if missing == 1 else "slices are"
-        return f"{missing} {noun} missing from the numbering"
+        before = next(low for low, high in pairwise(numbers) if high - low > 1)
+        first = "" if missing == 1 else "the first "
+        return f"{missing} {noun} missing from the numbering, {first}after {before}"
     return None
 
 

@@ -64,8 +64,29 @@ def test_a_missing_slice(tmp_path):
     verdict = only(tmp_path).verdict
     assert not verdict.usable
     assert verdict.reason == (
-        "1 slice is missing: 20 mm between z = 60.0 and 80.0 mm where the others lie 10 mm apart"
+        "1 slice is missing: 20 mm between z = 60.0 and 80.0 mm where the others lie 10 mm apart "
+        "(copy or export the series again)"
     )
+    files[12].unlink()
+    files[13].unlink()
+    assert only(tmp_path).verdict.reason.startswith(
+        "3 slices are missing in 2 places, the widest: 30 mm between z = 110.0 and 140.0 mm"
+    )
+
+
+def test_the_place_of_a_missing_slice_is_where_the_patient_s_z_says(tmp_path):
+    """A patient who lies 10° askew: slices 10 mm apart along their normal."""
+    tilt = np.radians(10)
+    normal = np.array([0, -np.sin(tilt), np.cos(tilt)])
+    for index, stored in enumerate(chest()):
+        ds = slice_dataset(
+            stored,
+            np.array([-190, -190, 500]) + 10 * index * normal,
+            ImageOrientationPatient=[1, 0, 0, 0, float(np.cos(tilt)), float(np.sin(tilt))],
+        )
+        if index != 10:
+            save(ds, tmp_path / f"{index}.dcm")
+    assert "20 mm between z = 588.6 and 608.3 mm" in only(tmp_path).verdict.reason
 
 
 def test_a_truncated_slice_inside_and_at_the_end(tmp_path):

@@ -90,7 +90,9 @@ def test_a_single_image(tmp_path):
 def test_a_missing_number(tmp_path):
     write(tmp_path / "p" / "s", grey())
     (tmp_path / "p" / "s" / "0007.png").unlink()
-    assert "1 slice is missing from the numbering" in refusal(tmp_path)
+    assert "1 slice is missing from the numbering, after 6" in refusal(tmp_path)
+    (tmp_path / "p" / "s" / "0012.png").unlink()
+    assert "2 slices are missing from the numbering, the first after 6" in refusal(tmp_path)
 
 
 def test_sizes_that_differ(tmp_path):
