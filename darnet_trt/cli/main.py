@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from darnet_trt import __version__
+from darnet_trt.cli.plugin import plugin
 from darnet_trt.errors import DarnetError
 
 __all__ = ["app", "main"]
@@ -58,6 +59,7 @@ def _root(
 for _name in ("doctor", "phantom", "train", "export", "build", "inspect", "predict", "bench"):
     _module = importlib.import_module(f"darnet_trt.cli.{_name}")
     app.command(_name)(getattr(_module, _name))
+app.add_typer(plugin, name="plugin")
 
 
 class _Ended(BaseException):

@@ -27,6 +27,7 @@ from darnet_trt.output import cannot_write
 
 __all__ = [
     "ARCHITECTURES",
+    "COMPILER_LOG",
     "LIBRARY",
     "SOURCES",
     "Target",
@@ -38,6 +39,8 @@ __all__ = [
 Target = Literal["cpu", "cuda"]
 
 LIBRARY: Final = "libdarnet_attention.so"
+COMPILER_LOG: Final = "compiler.log"
+"""Beside the library: what the compilers said, registers and spills among it."""
 SOURCES: Final = Path(__file__).parent / "cuda"
 ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
 """Built unless others are asked for, where nvcc knows them; with PTX of the newest."""
@@ -93,14 +96,14 @@ def build_library(
     library = home / LIBRARY
     if library.exists():
         return library
-    log(f"compiling {SOURCES.name}: {tools.version}")
+    log(f"compiling the kernels with {tools.version}")
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent, prefix=".building-") as work:
-            built = _compile(Path(work), options)
             whole = Path(work) / "whole"
             whole.mkdir()
-            built.rename(whole / LIBRARY)
+            (whole / COMPILER_LOG).write_text(_compile(Path(work), options), encoding="utf-8")
+            (Path(work) / LIBRARY).rename(whole / LIBRARY)
             try:
                 whole.rename(home)
             except OSError:
@@ -207,14 +210,14 @@ def _output(*words: str) -> str:
         raise BuildError(f"it does not run: {error}", where=words[0]) from error
 
 
-def _compile(work: Path, options: Sequence[str]) -> Path:
+def _compile(work: Path, options: Sequence[str]) -> str:
+    """Make work/LIBRARY; returns what the compilers said."""
     cmake = _cmake()
     _run(cmake, "-S", str(SOURCES), "-B", str(work), *options)
-    _run(cmake, "--build", str(work), "--parallel")
-    return work / LIBRARY
+    return _run(cmake, "--build", str(work), "--parallel")
 
 
-def _run(*words: str) -> None:
+def _run(*words: str) -> str:
     """Run a compiler; when this process is told to end, it and its children end, too."""
     with subprocess.Popen(
         words,
@@ -230,7 +233,7 @@ def _run(*words: str) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode == 0:
-        return
+        return said
     if "No space left on device" in said:
         raise OutputError("the disk is full", where=cache_folder(), do=_ELSEWHERE)
     lines = [line.strip() for line in said.splitlines() if line.strip()]

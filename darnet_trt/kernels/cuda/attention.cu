@@ -2,6 +2,7 @@
 
 #include "attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
@@ -28,12 +29,16 @@ using namespace darnet;
 constexpr int kThreads = 256;
 constexpr int kAlignment = 16;  // bytes, of every pointer: one access
 // Parts of a slice: enough blocks to fill a large GPU at the paper's sizes (64 to 8 slices a
-// volume), few enough that adding them costs little. A part has at least kMinRows rows.
+// volume), few enough that every block of the gate phase can add the pooled parts.
 constexpr int kMaxParts = 16;
-constexpr int kMinRows = 8;
+// Rounds of kUnroll rows that a thread has at least: more parts would add latency, not bandwidth.
+constexpr int kPoolRounds = 2;
+constexpr int kApplyRounds = 1;
 constexpr int kMaxSharedBytes = 48 * 1024;  // what every GPU grants without being asked
 constexpr int64_t kMaxGrid = std::numeric_limits<int32_t>::max();
 constexpr int kMaxGridYZ = 65535;
+constexpr int64_t kMaxLength = int64_t{1} << 30;  // of a loop: 32-bit counters may overshoot
+constexpr double kMaxElements = 0x1p60;
 
 int fail(char* message, size_t size, const char* format, ...) {
     if (message != nullptr && size > 0) {
@@ -59,48 +64,42 @@ int type_size(int type) {
     return type == DARNET_FLOAT32 ? 4 : type == DARNET_INT8 ? 1 : 2;
 }
 
-// How the work is cut; depends on one volume's shape and the types alone.
-struct Plan {
-    int hw;
-    int vector;  // elements a thread takes at once: 16 bytes of the narrowest tensor, or 1
-    int groups, rows, chunks, parts;
-    bool staged;  // the means fit the gate's shared memory
-};
-
 bool staged(const DarnetAttention& a) {
-    return int64_t{4} * a.c * (a.d + 1) < kMaxSharedBytes
+    return int64_t{4} * a.c * a.d < kMaxSharedBytes
         && 4 * gate_shared_floats(a.c, a.d, a.channel_hidden, true) <= kMaxSharedBytes;
 }
 
-int part_count(const DarnetAttention& a) {
-    if (!staged(a)) return 1;  // then the gate reads the sums where the pooling left them
-    const int parts = static_cast<int>(static_cast<int64_t>(a.h) * a.w / kMinRows);
-    return parts < 1 ? 1 : parts > kMaxParts ? kMaxParts : parts;
-}
+// How pool and apply are cut; depends on one volume's shape and the types alone.
+struct Plan {
+    int vector;  // elements a thread takes at once: 16 bytes of the widest tensor, or 1
+    int groups, rows;  // a block's threads: of one row, and rows
+    int chunks;  // of the channels, where a block's threads do not cover them
+    int parts;
+};
 
-Plan cut(const DarnetAttention& a, int narrowest) {
+Plan cut(const DarnetAttention& a, int widest, int rounds) {
     Plan p{};
-    p.hw = a.h * a.w;
-    p.vector = 16 / narrowest;
+    p.vector = 16 / widest;
     if (a.c % p.vector != 0) p.vector = 1;
     const int needed = (a.c + p.vector - 1) / p.vector;
     p.groups = 1;
     while (p.groups < kThreads && p.groups < needed) p.groups *= 2;
     p.rows = kThreads / p.groups;
     p.chunks = (needed + p.groups - 1) / p.groups;
-    p.parts = part_count(a);
-    p.staged = staged(a);
+    p.parts = std::clamp(a.h * a.w / (p.rows * kUnroll * rounds), 1, kMaxParts);
     return p;
 }
 
-Plan pool_plan(const DarnetAttention& a) { return cut(a, type_size(a.x_type)); }
+Plan pool_plan(const DarnetAttention& a) {
+    Plan p = cut(a, type_size(a.x_type), kPoolRounds);
+    if (!staged(a)) p.parts = 1;  // then the gate reads the sums where the pooling left them
+    return p;
+}
 
 Plan apply_plan(const DarnetAttention& a) {
-    int narrowest = type_size(a.x_type);
-    if (type_size(a.y_type) < narrowest) narrowest = type_size(a.y_type);
-    if (a.has_residual && type_size(a.residual_type) < narrowest)
-        narrowest = type_size(a.residual_type);
-    return cut(a, narrowest);
+    int widest = std::max(type_size(a.x_type), type_size(a.y_type));
+    if (a.has_residual) widest = std::max(widest, type_size(a.residual_type));
+    return cut(a, widest, kApplyRounds);
 }
 
 int gate_blocks(const DarnetAttention& a) {
@@ -109,7 +108,7 @@ int gate_blocks(const DarnetAttention& a) {
 }
 
 int64_t partial_floats(const DarnetAttention& a) {
-    return int64_t{a.n} * a.d * part_count(a) * a.c;
+    return int64_t{a.n} * a.d * pool_plan(a).parts * a.c;
 }
 
 struct Workspace {
@@ -129,7 +128,7 @@ const char* launch_pool(const DarnetAttention& a, const DarnetTensors& t, void* 
     const size_t shared = size_t{4} * p.vector * kThreads;
     const auto run = [&](auto kernel) {
         return launch(kernel, grid, block, shared, stream, static_cast<const X*>(t.x),
-            divide(a, t.workspace).partial, p.hw, a.c, p.parts);
+            divide(a, t.workspace).partial, a.h * a.w, a.c, p.parts);
     };
     return p.vector == 1 ? run(pool<X, 1>) : run(pool<X, kPerAccess<X>>);
 }
@@ -146,7 +145,7 @@ const char* launch_gate(const DarnetAttention& a, const DarnetTensors& t, void* 
         weights(t.channel.excite_weight), weights(t.channel.excite_bias),
         weights(t.depth.squeeze_weight), weights(t.depth.squeeze_bias), work.channel_gates,
         work.hidden, scale / (static_cast<float>(a.h) * static_cast<float>(a.w)), a.d, a.c,
-        part_count(a), a.channel_hidden, a.depth_hidden, stage);
+        pool_plan(a).parts, a.channel_hidden, a.depth_hidden, stage);
 }
 
 template <typename X, typename R, typename Y, typename W>
@@ -159,14 +158,13 @@ const char* launch_apply(const DarnetAttention& a, const DarnetTensors& t, void*
             static_cast<const X*>(t.x), static_cast<const R*>(a.has_residual ? t.residual : nullptr),
             static_cast<Y*>(t.y), a.channel_hidden > 0 ? work.channel_gates : nullptr, work.hidden,
             static_cast<const W*>(t.depth.excite_weight),
-            static_cast<const W*>(t.depth.excite_bias), a.d, p.hw, a.c, p.parts, a.depth_hidden,
+            static_cast<const W*>(t.depth.excite_bias), a.d, a.h * a.w, a.c, p.parts, a.depth_hidden,
             a.x_type == DARNET_INT8 ? a.x_scale : 1.0f,
             a.residual_type == DARNET_INT8 ? a.residual_scale : 1.0f,
             a.y_type == DARNET_INT8 ? 1.0f / a.y_scale : 1.0f);
     };
-    constexpr int narrowest = sizeof(X) < sizeof(Y) ? (sizeof(X) < sizeof(R) ? sizeof(X) : sizeof(R))
-                                                    : (sizeof(Y) < sizeof(R) ? sizeof(Y) : sizeof(R));
-    return p.vector == 1 ? run(apply<X, R, Y, W, 1>) : run(apply<X, R, Y, W, 16 / narrowest>);
+    constexpr int widest = static_cast<int>(std::max({sizeof(X), sizeof(R), sizeof(Y)}));
+    return p.vector == 1 ? run(apply<X, R, Y, W, 1>) : run(apply<X, R, Y, W, 16 / widest>);
 }
 
 // Calls f with a value of the type: f(float{}), f(__half{}), …
@@ -259,8 +257,9 @@ int darnet_attention_check(const DarnetAttention* problem, char* message, size_t
     const struct { const char* name; int32_t value; } hidden[]
         = {{"channel_hidden", a.channel_hidden}, {"depth_hidden", a.depth_hidden}};
     for (const auto& units : hidden)
-        if (units.value < 0)
-            return fail(message, size, "%s must not be negative; it is %d", units.name, units.value);
+        if (units.value < 0 || units.value > kMaxLength)
+            return fail(message, size, "%s must be 0 to %lld; it is %d", units.name,
+                static_cast<long long>(kMaxLength), units.value);
     if (a.channel_hidden == 0 && a.depth_hidden == 0)
         return fail(message, size, "neither the channel nor the depth attention has hidden units");
     if (a.weight_type != DARNET_FLOAT32 && a.weight_type != DARNET_FLOAT16
@@ -273,11 +272,12 @@ int darnet_attention_check(const DarnetAttention* problem, char* message, size_t
     if (a.has_residual
         && check_type(a, "residual", a.residual_type, a.residual_scale, message, size))
         return 1;
-    if (int64_t{a.n} * a.d > kMaxGrid || int64_t{a.h} * a.w > kMaxGrid || a.n > kMaxGridYZ
-        || int64_t{a.c} * a.d > kMaxGrid || a.c > kMaxGridYZ * kThreads)
+    if (int64_t{a.n} * a.d > kMaxGrid || int64_t{a.h} * a.w > kMaxLength || a.n > kMaxGridYZ
+        || int64_t{a.c} * a.d > kMaxLength || a.c > kMaxGridYZ * kThreads
+        || static_cast<double>(a.n) * a.d * a.h * a.w * a.c > kMaxElements)
         return fail(message, size, "%d×%d×%d×%d×%d (n d h w c) is larger than a launch can be",
             a.n, a.d, a.h, a.w, a.c);
-    const int64_t shared = int64_t{4} * (2 * int64_t{a.c} + a.channel_hidden + kGateThreads / 32);
+    const int64_t shared = int64_t{4} * gate_shared_floats(a.c, a.d, a.channel_hidden, false);
     if (shared > kMaxSharedBytes)
         return fail(message, size,
             "%d channels with %d hidden units need %lld bytes of shared memory; there are %d", a.c,

@@ -1,4 +1,4 @@
-// Element types: 16-byte loads and stores, conversion to float32 and back.
+// Element types: vector loads and stores, conversion to float32 and back.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,9 @@
 
 namespace darnet {
 
-constexpr int kUnroll = 4;  // accesses of one tensor in flight a thread, to cover the latency
+constexpr int kUnroll = 4;  // rows of a tensor in flight a thread, to cover the latency
 
-// Elements in one 16-byte access.
+// Elements in a 16-byte access.
 template <typename T>
 constexpr int kPerAccess = 16 / static_cast<int>(sizeof(T));
 
@@ -45,35 +45,45 @@ __device__ __forceinline__ int8_t from_float<int8_t>(float v) {
     return static_cast<int8_t>(v == v ? q : 0);
 }
 
-// V elements at p: 16 bytes at a time where V allows, else one element. p is aligned accordingly.
+// The integer type of one access.
+template <int bytes>
+struct Access;
+template <>
+struct Access<1> {
+    using type = uint8_t;
+};
+template <>
+struct Access<2> {
+    using type = uint16_t;
+};
+template <>
+struct Access<4> {
+    using type = uint32_t;
+};
+template <>
+struct Access<8> {
+    using type = uint2;
+};
+template <>
+struct Access<16> {
+    using type = uint4;
+};
+
+// V elements at p, which is aligned to all of them, in one access.
 template <typename T, int V>
 struct Pack {
+    using Raw = typename Access<V * static_cast<int>(sizeof(T))>::type;
     T element[V];
 
     __device__ __forceinline__ void load(const T* p) {
-        if constexpr (V == 1) {
-            element[0] = *p;
-        } else {
-            static_assert(V % kPerAccess<T> == 0);
-#pragma unroll
-            for (int i = 0; i < V / kPerAccess<T>; ++i) {
-                const uint4 raw = reinterpret_cast<const uint4*>(p)[i];
-                memcpy(element + i * kPerAccess<T>, &raw, 16);
-            }
-        }
+        const Raw raw = *reinterpret_cast<const Raw*>(p);
+        memcpy(element, &raw, sizeof raw);
     }
 
     __device__ __forceinline__ void store(T* p) const {
-        if constexpr (V == 1) {
-            *p = element[0];
-        } else {
-#pragma unroll
-            for (int i = 0; i < V / kPerAccess<T>; ++i) {
-                uint4 raw;
-                memcpy(&raw, element + i * kPerAccess<T>, 16);
-                reinterpret_cast<uint4*>(p)[i] = raw;
-            }
-        }
+        Raw raw;
+        memcpy(&raw, element, sizeof raw);
+        *reinterpret_cast<Raw*>(p) = raw;
     }
 };
 

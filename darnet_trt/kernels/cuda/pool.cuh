@@ -24,22 +24,17 @@ __global__ void __launch_bounds__(256)
     float sum[V] = {};
     if (active) {
         const int step = blockDim.y;
-        int row = first + static_cast<int>(threadIdx.y);
-        for (; row + (kUnroll - 1) * step < last; row += kUnroll * step) {
+        for (int row = first + static_cast<int>(threadIdx.y); row < last; row += kUnroll * step) {
             Pack<X, V> packs[kUnroll];
 #pragma unroll
             for (int u = 0; u < kUnroll; ++u)
-                packs[u].load(slice + static_cast<int64_t>(row + u * step) * c);
+                if (row + u * step < last)
+                    packs[u].load(slice + static_cast<int64_t>(row + u * step) * c);
 #pragma unroll
             for (int u = 0; u < kUnroll; ++u)
+                if (row + u * step < last)
 #pragma unroll
-                for (int i = 0; i < V; ++i) sum[i] += to_float(packs[u].element[i]);
-        }
-        for (; row < last; row += step) {
-            Pack<X, V> pack;
-            pack.load(slice + static_cast<int64_t>(row) * c);
-#pragma unroll
-            for (int i = 0; i < V; ++i) sum[i] += to_float(pack.element[i]);
+                    for (int i = 0; i < V; ++i) sum[i] += to_float(packs[u].element[i]);
         }
     }
 

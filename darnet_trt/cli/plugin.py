@@ -1,0 +1,87 @@
+"""`darnet-trt plugin`: the fused attention's library, compiled for this machine."""
+
+from __future__ import annotations
+
+import json
+from time import perf_counter
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["plugin"]
+
+plugin = typer.Typer(
+    help="The fused attention as a TensorRT plugin: compile it, and see who accepts it."
+)
+
+
+@plugin.command()
+def build(
+    target: Annotated[
+        Literal["cuda", "cpu"],
+        typer.Option(
+            help="cuda: with nvcc. cpu: with g++, to build plans and to test without a GPU."
+        ),
+    ] = "cuda",
+    arch: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="sm_89 and the like; repeatable. "
+            "[default: sm_75 to sm_120 as far as nvcc knows them]",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="Registers of every kernel, as a table; fails where one spills."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Compile the kernels and the plugin into this user's cache, or find them there."""
+    from dataclasses import asdict
+
+    from darnet_trt.errors import BuildError, UsageError
+    from darnet_trt.kernels.build import build_library
+    from darnet_trt.kernels.library import Library
+    from darnet_trt.kernels.resources import markdown, resources
+
+    if report and target == "cpu":
+        raise UsageError("--report is about GPUs and needs --target cuda")
+    compiled = False
+
+    def log(line: str) -> None:
+        nonlocal compiled
+        compiled = True
+        typer.echo(line, err=True)
+
+    started = perf_counter()
+    path = build_library(target, arch, log=log)
+    seconds = perf_counter() - started
+    for_what, *architectures = Library(path).target.split()
+    kernels = resources(path) if report else []
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "library": str(path),
+                    "target": for_what,
+                    "architectures": architectures,
+                    "bytes": path.stat().st_size,
+                    "compiled": compiled,
+                    "seconds": round(seconds, 2),
+                    **({"kernels": [asdict(kernel) for kernel in kernels]} if report else {}),
+                },
+                indent=2,
+            )
+        )
+    else:
+        when = f"compiled in {seconds:.1f} s" if compiled else "compiled before"
+        what = " ".join([for_what, *architectures])
+        typer.echo(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB, {when}")
+        if report:
+            typer.echo(markdown(kernels))
+    spilled = [f"{k.kernel} on {k.architecture}" for k in kernels if k.spilled_bytes]
+    if spilled:
+        raise BuildError(f"{len(spilled)} kernels spill registers, first {spilled[0]}", where=path)
