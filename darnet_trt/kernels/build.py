@@ -114,10 +114,14 @@ def build_library(
     return library
 
 
-def _prefix(target: Target) -> str:
+def source_key() -> str:
+    """A hash of the library's sources: two builds of the same key are of one plugin."""
     files = sorted(path for path in SOURCES.rglob("*") if path.is_file())
-    named = (part for f in files for part in (f.name.encode(), f.read_bytes()))
-    return f"{target}-{platform.machine()}-{_hash(*named)}"
+    return _hash(*(part for f in files for part in (f.name.encode(), f.read_bytes())))
+
+
+def _prefix(target: Target) -> str:
+    return f"{target}-{platform.machine()}-{source_key()}"
 
 
 def _hash(*parts: bytes) -> str:
