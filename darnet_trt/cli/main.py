@@ -7,10 +7,12 @@ left behind; the exit code is 128 and the signal's number, as a shell reports it
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -19,6 +21,7 @@ import typer
 from darnet_trt import __version__
 from darnet_trt.cli.plugin import plugin
 from darnet_trt.errors import DarnetError
+from darnet_trt.output import cannot_write_stdout
 
 __all__ = ["app", "main"]
 
@@ -72,11 +75,19 @@ class _Ended(BaseException):
 
 def main() -> None:
     """Entry point of `darnet-trt`: run, and turn errors into one line and an exit code."""
+    for closed in ("stdout", "stderr"):
+        if getattr(sys, closed) is None:  # a shell's >&-
+            setattr(sys, closed, Path(os.devnull).open("w"))  # noqa: SIM115 (until the end)
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
         with _unwinding():
             code = app(arguments or ["--help"], prog_name="darnet-trt", standalone_mode=False)
+            sys.stdout.flush()
+    except OSError as error:  # of a file it has a name, of a stream none
+        if debug:
+            raise
+        _fail(_of_system(error), 2)
     except (DarnetError, typer.TyperException) as error:
         if debug:
             raise
@@ -119,6 +130,12 @@ def _one_line(error: DarnetError | typer.TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see '{context.command_path} --help'" if context else message
+
+
+def _of_system(error: OSError) -> str:
+    if error.filename is None:
+        return str(cannot_write_stdout(error))
+    return f"{error.filename}: {error.strerror or error}"
 
 
 def _fail(line: str, code: int) -> NoReturn:

@@ -88,7 +88,7 @@ def predict(
             finished=folder.finished(opened.sha256, engine.artifact.name)
             if folder and engine
             else (),
-            notify=lambda line: typer.echo(line, err=True),
+            notify=lambda line: typer.echo(_printable(line), err=True),
         ):
             statuses.append(result.status)
             if result.evidence is not None and folder is not None:
@@ -110,7 +110,11 @@ def predict(
 
 def summary(result: Result) -> str:
     """One line for a person: what came out, why this series, how long it took."""
-    line = _line(result)
+    return _printable(_line(result))
+
+
+def _printable(line: str) -> str:
+    """Names of files may hold line breaks, control characters and what is not UTF-8."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
@@ -126,16 +130,14 @@ def _line(result: Result) -> str:
 
 
 def _print(result: Result, as_json: bool) -> None:
-    from darnet_trt.errors import OutputError
+    from darnet_trt.output import cannot_write_stdout
     from darnet_trt.runtime.results import json_line
 
     try:
         sys.stdout.write(json_line(result) if as_json else summary(result) + "\n")
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter flushes stdout once more at its end; let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"cannot be written ({error.strerror})", where="stdout") from error
+        raise cannot_write_stdout(error) from error
 
 
 def _tally(statuses: list[str]) -> str:

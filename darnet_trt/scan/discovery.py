@@ -49,6 +49,8 @@ def find_studies(path: Path) -> list[Study]:
     if not path.exists():
         raise UsageError("no such file or folder", where=path)
     if not path.is_dir():
+        if not path.is_file():
+            raise UnreadableScanError("is neither a file nor a folder", where=path)
         return _single_file(path)
     headers: list[Header] = []
     broken: dict[Path, list[UnreadableScanError]] = defaultdict(list)
@@ -173,18 +175,20 @@ def _with_neighbours(
     series: Series, broken: dict[Path, list[UnreadableScanError]], ignored: dict[Path, int]
 ) -> Series:
     """Add what else lies in the series' folders, and was not read."""
-    notes = []
+    notes, unread = [], []
     for folder in sorted({file.parent for file in series.files}):
         errors = broken.get(folder, [])
         if errors:
             more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-            notes.append(f"{_told(errors[0])}{more}")
+            unread.append(f"{_told(errors[0])}{more}")
         if folder in ignored:
             notes.append(f"{ignored[folder]} PNG or JPEG images beside the DICOM files ignored")
-    if not notes:
-        return series
-    verdict = replace(series.verdict, warnings=(*series.verdict.warnings, *notes))
-    return replace(series, verdict=verdict)
+    verdict = series.verdict
+    if series.stack is not None and not verdict.usable:  # slices; most likely the cause
+        verdict = replace(verdict, reason="; ".join([verdict.reason, *unread]))
+    else:
+        notes = [*unread, *notes]
+    return replace(series, verdict=replace(verdict, warnings=(*verdict.warnings, *notes)))
 
 
 def _refused(errors: list[UnreadableScanError]) -> Series:

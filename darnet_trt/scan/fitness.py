@@ -31,6 +31,7 @@ def unfit(header: Header) -> str | None:
     """The reason, or None where it may be a slice; then every attribute of `_NEEDED` is valid."""
     modality, sop = header.get("Modality", ""), header.get("SOPClassUID", "")
     image_type = tuple(part.upper() for part in header.get("ImageType", ()))
+    cut = f" ({header.defect})" if header.defect else ""  # most likely why something is absent
     if modality in _RADIOGRAPHS:
         return f"a radiograph (modality {modality}), not a CT"
     if modality and modality != "CT":
@@ -43,7 +44,7 @@ def unfit(header: Header) -> str | None:
             "or convert it (dcm4che's emf2sf)"
         )
     if not modality and sop != _CT:
-        return "says neither by modality nor by SOP class that it is a CT"
+        return f"says neither by modality nor by SOP class that it is a CT{cut}"
     if "LOCALIZER" in image_type or "SCOUT" in image_type:
         return "a localizer (scout view), not axial slices"
     if image_type[1:2] == ("SECONDARY",):
@@ -57,7 +58,7 @@ def unfit(header: Header) -> str | None:
         return f"colour images ({photometric or 'no photometric interpretation'}), not grey CT"
     for keyword in _NEEDED:
         if header.get(keyword) is None:
-            return f"no valid {keyword} in the header"
+            return f"no valid {keyword} in the header{cut}"
     allocated, stored = header.get("BitsAllocated"), header.get("BitsStored")
     if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:
         return f"{stored} of {allocated} bits a pixel: no pixels of a CT"

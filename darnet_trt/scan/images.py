@@ -99,7 +99,7 @@ def read_image(series: Series) -> Volume:
         image = sitk.DICOMOrient(image, _ORIENTATION)
     except RuntimeError as error:
         raise UnreadableScanError(
-            f"cannot be read ({_first_line(error)})", where=series.path, do="copy it again"
+            f"cannot be read ({_reason(error)})", where=series.path, do="copy it again"
         ) from error
     values = sitk.GetArrayFromImage(image)
     if values.dtype.kind == "f":
@@ -173,17 +173,17 @@ def _reader(path: Path) -> Any:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise UnreadableScanError(
-            f"is not a readable {image_format(path)} file ({_first_line(error)})", where=path
+            f"is not a readable {image_format(path)} file ({_reason(error)})", where=path
         ) from error
     return reader
 
 
-def _first_line(error: Exception) -> str:
-    """What ITK means, without its C++ source positions."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception thrown", "/"))]
-    text = (told or lines or [type(error).__name__])[0]
-    return text.split(": ", 1)[-1].rstrip(".!") or "ITK gives no reason"
+def _reason(error: Exception) -> str:
+    """What ITK means, without its C++ source positions: its last line goes deepest."""
+    text = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
+    if "Unable to determine ImageIO reader" in text:
+        return "its content is not what its name says"
+    return text.strip().rpartition(": ")[-1].rstrip(".!:") or "ITK gives no reason"
 
 
 def _simpleitk() -> ModuleType:

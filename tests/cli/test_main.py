@@ -1,7 +1,13 @@
 """Every mistake on the command line is one line on stderr and exit code 2."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from command import darnet_trt
+
+COMMAND = Path(sys.executable).with_name("darnet-trt")
 
 
 @pytest.mark.parametrize(
@@ -33,3 +39,20 @@ def test_version_and_bare_call_answer():
     bare = darnet_trt()
     assert bare.returncode == 0
     assert "predict" in bare.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"], ["predict", "--help"]])
+def test_a_full_disk_behind_stdout_is_one_line(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "darnet-trt: stdout: cannot be written (No space left on device)\n"
+
+
+def test_closed_streams_are_no_failure(tmp_path):
+    shell = 'exec "$0" inspect "$1" >&- 2>&-'
+    done = subprocess.run(["sh", "-c", shell, COMMAND, tmp_path], check=False)
+    assert done.returncode == 2  # an empty folder

@@ -1,5 +1,6 @@
 """What is found under a path, and what is said about the rest."""
 
+import os
 import shutil
 
 import pytest
@@ -34,6 +35,20 @@ def test_a_file_that_is_no_scan(tmp_path, content):
         with pytest.raises(UnreadableScanError, match="in no known format") as caught:
             find_studies(path)
         assert str(path) in str(caught.value)
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreadableScanError, match="neither a file nor a folder"):
+        find_studies(tmp_path / "pipe")
+
+
+def test_a_slice_that_cannot_be_read_is_named_where_it_is_missed(tmp_path):
+    files = write_series(tmp_path)
+    files[7].write_bytes(files[7].read_bytes()[:200])
+    ((series,),) = (study.series for study in find_studies(tmp_path))
+    assert "1 slice is missing" in series.verdict.reason
+    assert "; IM0007.dcm is a broken DICOM file" in series.verdict.reason
 
 
 def test_a_folder_of_nothing_readable(tmp_path):

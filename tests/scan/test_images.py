@@ -175,6 +175,15 @@ def nifti(path, *fields):
     path.write_bytes(data)
 
 
+def test_what_itk_says_is_told_without_its_own_places(tmp_path):
+    (tmp_path / "a.nrrd").write_text("NRRD0004\n")
+    with pytest.raises(UnreadableScanError) as caught:
+        find_studies(tmp_path / "a.nrrd")
+    assert caught.value.what == (
+        'is not a readable nrrd file (hit end of header, but no "data file" given)'
+    )
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_text_under_an_image_s_name(tmp_path, name):
     (tmp_path / name).write_text("no image at all\n" * 50)
