@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal
 
@@ -85,3 +86,42 @@ def build(
     spilled = [f"{k.kernel} on {k.architecture}" for k in kernels if k.spilled_bytes]
     if spilled:
         raise BuildError(f"{len(spilled)} kernels spill registers, first {spilled[0]}", where=path)
+
+
+@plugin.command()
+def check(
+    library: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A plugin library.  [default: of those built here, the CUDA one before the CPU's]",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Ask every TensorRT of this Python whether it accepts the plugin.
+
+    Exit code 0: all do; 1: some do not; 2: none does, or there is none.
+    """
+    from dataclasses import asdict
+
+    from darnet_trt.errors import UsageError
+    from darnet_trt.kernels.build import cached_library
+    from darnet_trt.kernels.check import PACKAGES, check_library
+
+    path = library or cached_library("cuda") or cached_library("cpu")
+    if path is None:
+        raise UsageError("no plugin library was built yet", do="run: darnet-trt plugin build")
+    answers = check_library(path)
+    if as_json:
+        report = {"library": str(path), "answers": [asdict(answer) for answer in answers]}
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        typer.echo(str(path))
+        for a in answers:
+            verdict = "accepts it" if a.accepted else f"refuses it: {a.reason}"
+            typer.echo(f"{a.package} {a.version or '(unknown version)'} {verdict}")
+    if not answers:
+        raise UsageError(f"no TensorRT is installed: none of {', '.join(PACKAGES)}")
+    if not all(a.accepted for a in answers):
+        raise typer.Exit(1 if any(a.accepted for a in answers) else 2)

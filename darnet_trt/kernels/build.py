@@ -34,6 +34,7 @@ __all__ = [
     "build_library",
     "cache_folder",
     "cached_library",
+    "find_nvcc",
 ]
 
 Target = Literal["cpu", "cuda"]
@@ -156,7 +157,7 @@ def _cpu(architectures: Sequence[str] | None) -> _Toolchain:
 
 
 def _cuda(architectures: Sequence[str] | None) -> _Toolchain:
-    nvcc = _nvcc()
+    nvcc = find_nvcc()
     version = next(
         (line for line in _output(nvcc, "--version").splitlines() if "release" in line), ""
     )
@@ -181,8 +182,12 @@ def _cuda(architectures: Sequence[str] | None) -> _Toolchain:
     )
 
 
-def _nvcc() -> str:
-    """As CMake and the CUDA toolkit look for it: CUDACXX, CUDA_HOME, PATH, /usr/local/cuda."""
+def find_nvcc() -> str:
+    """nvcc of CUDACXX, CUDA_HOME, the PATH or /usr/local/cuda.
+
+    Raises:
+        BuildError: There is none.
+    """
     named = os.environ.get("CUDACXX")
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     candidates = [named] if named else [*([f"{home}/bin/nvcc"] if home else []), "nvcc"]

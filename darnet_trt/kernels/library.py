@@ -11,11 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from darnet_trt.errors import UsageError
-from darnet_trt.kernels.reference import Gate
 
 __all__ = [
     "ALIGNMENT",
@@ -25,7 +21,6 @@ __all__ = [
     "Library",
     "Problem",
     "TensorType",
-    "fused_attention_on_cpu",
 ]
 
 TensorType = Literal["float32", "float16", "bfloat16", "int8"]
@@ -240,89 +235,3 @@ class Library:
             self._call("launch", *structures, c_void_p(stream))
         else:
             self._call("launch_phase", *structures, c_int(phase), c_void_p(stream))
-
-
-def fused_attention_on_cpu(
-    library: Library,
-    problem: Problem,
-    x: npt.NDArray[Any],
-    residual: npt.NDArray[Any] | None,
-    channel: Gate | None,
-    depth: Gate | None,
-) -> npt.NDArray[Any]:
-    """The CPU build's result for arrays.
-
-    Args:
-        library: Of target "cpu".
-        problem: As the arrays.
-        x: (n, d, h, w, c); converted to the problem's type, an int8 array holds stored values.
-        residual: The same, or None.
-        channel: Converted to the problem's weight_type.
-        depth: The same.
-
-    Returns:
-        y, of the problem's y_type.
-
-    Raises:
-        UsageError: The problem cannot be computed.
-        MissingPackageError: bfloat16 without ml_dtypes.
-    """
-    library.check(problem)
-    size = library.workspace_bytes(problem)
-    workspace = _aligned(np.empty(size, np.uint8))
-    y = _aligned(np.empty(x.shape, _dtype(problem.y_type)))
-    inputs = _aligned(x.astype(_dtype(problem.x_type)))
-    shortcut = (
-        None
-        if residual is None or problem.residual_type is None
-        else _aligned(residual.astype(_dtype(problem.residual_type)))
-    )
-    parameters = [_parameters(gate, problem.weight_type) for gate in (channel, depth)]
-    addresses = [_addresses(arrays) for arrays in parameters]
-    library.launch(
-        problem,
-        x=inputs.ctypes.data,
-        residual=None if shortcut is None else shortcut.ctypes.data,
-        channel=addresses[0],
-        depth=addresses[1],
-        y=y.ctypes.data,
-        workspace=workspace.ctypes.data,
-        workspace_bytes=size,
-    )
-    return y
-
-
-def _dtype(name: TensorType) -> np.dtype[Any]:
-    if name != "bfloat16":
-        return np.dtype(name)
-    try:
-        import ml_dtypes
-    except ImportError as error:
-        from darnet_trt.errors import MissingPackageError
-
-        raise MissingPackageError("ml_dtypes", extra="train") from error
-    bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-    return bfloat16
-
-
-def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A copy at a multiple of `ALIGNMENT`."""
-    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
-    offset = -memory.ctypes.data % ALIGNMENT
-    copy = memory[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
-def _parameters(gate: Gate | None, weight_type: TensorType) -> list[npt.NDArray[Any]] | None:
-    if gate is None:
-        return None
-    arrays = (gate.squeeze_weight, gate.squeeze_bias, gate.excite_weight, gate.excite_bias)
-    return [_aligned(array.astype(_dtype(weight_type))) for array in arrays]
-
-
-def _addresses(arrays: list[npt.NDArray[Any]] | None) -> GateAddresses | None:
-    if arrays is None:
-        return None
-    a, b, c, d = (array.ctypes.data for array in arrays)
-    return a, b, c, d

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Gate", "fused_attention"]
+__all__ = ["Gate", "fused_attention", "quantize"]
 
 Array = npt.NDArray[np.float64]
 
@@ -50,12 +50,23 @@ class Gate:
         return np.asarray(0.5 * (1 + np.tanh(logits / 2)))  # the sigmoid, without overflow
 
 
-def fused_attention(x: Array, residual: Array, channel: Gate | None, depth: Gate | None) -> Array:
+def quantize(values: Array, scale: float) -> npt.NDArray[np.int8]:
+    """The int8 q with values ≈ scale · q: saturating, ties to even, as ONNX's QuantizeLinear.
+
+    NaN becomes 0.
+    """
+    rounded = np.clip(np.rint(values / scale), -128, 127)
+    return np.asarray(np.nan_to_num(rounded, nan=0), np.int8)
+
+
+def fused_attention(
+    x: Array, residual: Array | None, channel: Gate | None, depth: Gate | None
+) -> Array:
     """relu(x · gates + residual), with one pooling pass and one scaling pass over x.
 
     Args:
         x: F, the block's second batch norm's output, (n, c, d, h, w).
-        residual: The shortcut, same shape.
+        residual: The shortcut, same shape; None: x · gates, without the ReLU too.
         channel: Features c; None leaves the channel attention out.
         depth: Features c·d, c slowest; None leaves the depth attention out.
 
@@ -68,4 +79,5 @@ def fused_attention(x: Array, residual: Array, channel: Gate | None, depth: Gate
         gates = gates * channel(z.mean(2))[:, :, None]
     if depth is not None:
         gates = gates * depth((gates * z).reshape(len(z), -1)).reshape(z.shape)
-    return np.asarray(np.maximum(x * gates[..., None, None] + residual, 0))
+    scaled = np.asarray(x * gates[..., None, None])
+    return scaled if residual is None else np.asarray(np.maximum(scaled + residual, 0))

@@ -84,8 +84,7 @@ __global__ void __launch_bounds__(256, 3) apply(const X* x, const R* residual, Y
             for (int i = 0; i < V; ++i) {
                 float value = to_float(in[u].element[i]) * gate_of[i];
                 if (residual != nullptr) {
-                    value = fmaf(to_float(shortcut[u].element[i]), residual_scale, value);
-                    value = value < 0.0f ? 0.0f : value;  // keeps NaN, as torch's relu
+                    value = relu(fmaf(to_float(shortcut[u].element[i]), residual_scale, value));
                 }
                 out.element[i] = from_float<Y>(value * y_inverse_scale);
             }

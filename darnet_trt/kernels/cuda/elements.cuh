@@ -38,6 +38,8 @@ template <>
 __device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float v) {
     return __float2bfloat16_rn(v);
 }
+__device__ __forceinline__ float relu(float v) { return v < 0.0f ? 0.0f : v; }  // keeps NaN
+
 // Saturating, ties to even, as ONNX's QuantizeLinear; NaN becomes 0.
 template <>
 __device__ __forceinline__ int8_t from_float<int8_t>(float v) {

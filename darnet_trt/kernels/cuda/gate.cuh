@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kGateThreads) gate(const float* __restrict__ p
                 sum[r] = warp_sum(sum[r]);
                 if (lane == 0 && r < rows)
                     channel_units[first + r]
-                        = fmaxf(sum[r] + to_float(channel_squeeze_bias[first + r]), 0.0f);
+                        = relu(sum[r] + to_float(channel_squeeze_bias[first + r]));
             }
         }
         __syncthreads();
@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(kGateThreads) gate(const float* __restrict__ p
         float total = to_float(depth_squeeze_bias[first_unit + self]);
         for (int i = 0; i < kGateThreads / 32; ++i)
             total += warp_sums[self * (kGateThreads / 32) + i];
-        hidden[static_cast<int64_t>(n) * depth_hidden + first_unit + self] = fmaxf(total, 0.0f);
+        hidden[static_cast<int64_t>(n) * depth_hidden + first_unit + self] = relu(total);
     }
 }
 

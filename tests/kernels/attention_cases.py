@@ -1,0 +1,168 @@
+"""Problems for the kernels with everything they need, and what the reference says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import ml_dtypes
+import numpy as np
+
+from darnet_trt.kernels.library import ALIGNMENT, GateAddresses, Library, Problem
+from darnet_trt.kernels.reference import Gate, fused_attention
+
+DTYPES = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "int8": np.dtype(np.int8),
+}
+_ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Half a unit in the last place, relative."""
+_ACCUMULATED = 1e-5
+"""What float32 sums may differ from float64 ones, of values around 1."""
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A copy at a multiple of 16 bytes."""
+    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    offset = -memory.ctypes.data % ALIGNMENT
+    copy = memory[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@dataclass
+class Case:
+    """A problem, its tensors as stored, (n, d, h, w, c), and gate parameters as stored."""
+
+    problem: Problem
+    x: np.ndarray
+    residual: np.ndarray | None
+    channel: list[np.ndarray] | None
+    depth: list[np.ndarray] | None
+
+    def expected(self) -> np.ndarray:
+        """y in float64, before it is rounded to its type."""
+        p = self.problem
+        planes = {"x": self.x, "residual": self.residual}
+        values = {
+            name: None
+            if stored is None
+            else stored.astype(float).transpose(0, 4, 1, 2, 3)
+            * (np.float32(getattr(p, f"{name}_scale")) if stored.dtype == np.int8 else 1.0)
+            for name, stored in planes.items()
+        }
+        gates = [
+            None if parameters is None else Gate(*(v.astype(float) for v in parameters))
+            for parameters in (self.channel, self.depth)
+        ]
+        return fused_attention(values["x"], values["residual"], *gates).transpose(0, 2, 3, 4, 1)
+
+    def run(
+        self, library: Library, into: Literal["y", "x", "residual"] = "y", **changes: object
+    ) -> np.ndarray:
+        """What the library computes; may write over x or residual. `changes` of its arguments."""
+        p = self.problem
+        y = aligned(np.zeros(self.x.shape, DTYPES[p.y_type]))
+        workspace = aligned(np.full(library.workspace_bytes(p), 0xFF, np.uint8))  # NaN
+        targets = {"y": y, "x": self.x, "residual": self.residual}
+        arguments = {
+            "x": self.x.ctypes.data,
+            "residual": None if self.residual is None else self.residual.ctypes.data,
+            "channel": addresses(self.channel),
+            "depth": addresses(self.depth),
+            "y": targets[into].ctypes.data,
+            "workspace": workspace.ctypes.data,
+            "workspace_bytes": workspace.nbytes,
+        }
+        library.launch(p, **{**arguments, **changes})
+        return targets[into]
+
+    def check(self, y: np.ndarray) -> None:
+        """That y is the reference's, rounded to its type."""
+        p = self.problem
+        expected = self.expected()
+        got = y.astype(float)
+        if p.y_type == "int8":
+            scale = float(np.float32(p.y_scale))
+            expected = np.clip(expected, -128 * scale, 127 * scale)
+            got = got * scale
+            allowed = np.full(got.shape, 0.5 * scale)
+        else:
+            allowed = np.abs(expected) * _ROUNDING[p.y_type] + 2.0**-25
+        np.testing.assert_array_less(np.abs(got - expected), allowed + _ACCUMULATED)
+
+
+def addresses(parameters: list[np.ndarray] | None) -> GateAddresses | None:
+    """Of a gate's parameters."""
+    if parameters is None:
+        return None
+    a, b, c, d = (v.ctypes.data for v in parameters)
+    return a, b, c, d
+
+
+def make_case(
+    shape: tuple[int, int, int, int, int],
+    *,
+    attention: str = "both",
+    weights: str = "float32",
+    x: str | None = None,
+    residual: str | None = None,
+    y: str | None = None,
+    has_residual: bool = True,
+    seed: int = 0,
+) -> Case:
+    """Random tensors of a shape n, d, h, w, c; the types that are not named are the weights'."""
+    rng = np.random.default_rng(seed)
+    n, d, h, w, c = shape
+    problem = Problem(
+        n=n,
+        d=d,
+        h=h,
+        w=w,
+        c=c,
+        channel_hidden=max(c // 16, 1) if attention != "depth" else 0,
+        depth_hidden=d if attention != "channel" else 0,
+        weight_type=weights,
+        x_type=x or weights,
+        residual_type=(residual or weights) if has_residual else None,
+        y_type=y or weights,
+        x_scale=0.03 if x == "int8" else 1.0,
+        residual_scale=0.02 if residual == "int8" else 1.0,
+        y_scale=0.025 if y == "int8" else 1.0,
+    )
+
+    def tensor(kind: str) -> np.ndarray:
+        if kind == "int8":
+            return aligned(rng.integers(-128, 128, shape).astype(np.int8))
+        return aligned(rng.normal(size=shape).astype(DTYPES[kind]))
+
+    def gate(features: int, hidden: int) -> list[np.ndarray] | None:
+        if hidden == 0:
+            return None
+        shapes = ((hidden, features), (hidden,), (features, hidden), (features,))
+        spread = (3 * features**-0.5, 0.5, 3 * hidden**-0.5, 0.5)
+        return [
+            aligned((rng.normal(size=s) * k).astype(DTYPES[weights]))
+            for s, k in zip(shapes, spread, strict=True)
+        ]
+
+    return Case(
+        problem,
+        tensor(problem.x_type),
+        tensor(problem.residual_type) if problem.residual_type else None,
+        gate(c, problem.channel_hidden),
+        gate(c * d, problem.depth_hidden),
+    )
+
+
+def volume(case: Case, index: int) -> Case:
+    """One volume of a batch."""
+    one = slice(index, index + 1)
+    return replace(
+        case,
+        problem=replace(case.problem, n=1),
+        x=aligned(case.x[one]),
+        residual=None if case.residual is None else aligned(case.residual[one]),
+    )

@@ -1,0 +1,238 @@
+"""The kernels' source, run under g++, against the reference in float64."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attention_cases import Case, make_case, volume
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darnet_trt.kernels.library import PHASES, Library
+from darnet_trt.kernels.reference import quantize
+
+WEIGHTS = ("float32", "float16", "bfloat16")
+ATTENTIONS = ("channel", "depth", "both")
+CHANNELS = [1, 2, 3, 4, 7, 8, 12, 16, 24, 33, 64, 72, 128, 130, 256, 512, 513]
+# n d h w c, each for a path of its own: few and many rows, a pack of every width, chunks of
+# channels, one slice, a batch, and means that do not fit into shared memory.
+SHAPES = [
+    (1, 1, 1, 1, 1),
+    (1, 1, 3, 5, 8),
+    (2, 5, 6, 7, 33),
+    (1, 3, 40, 38, 24),
+    (1, 4, 9, 7, 64),
+    (3, 2, 4, 3, 513),
+    (1, 8, 5, 4, 512),
+    (1, 16, 2, 3, 1024),
+]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("x", ["", "int8"])
+@pytest.mark.parametrize("residual", ["", "int8", "none"])
+@pytest.mark.parametrize("y", ["", "int8"])
+def test_every_combination_of_types(
+    on_cpu: Library, weights: str, x: str, residual: str, y: str
+) -> None:
+    for channels in (16, 5):  # 16 bytes at a time, one element at a time
+        case = make_case(
+            (2, 3, 5, 7, channels),
+            weights=weights,
+            x=x or None,
+            residual=None if residual == "none" else residual or None,
+            y=y or None,
+            has_residual=residual != "none",
+        )
+        case.check(case.run(on_cpu))
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
+def test_shapes(on_cpu: Library, attention: str, shape: tuple[int, int, int, int, int]) -> None:
+    case = make_case(shape, attention=attention)
+    case.check(case.run(on_cpu))
+
+
+@given(
+    shape=st.tuples(
+        st.integers(1, 3),
+        st.integers(1, 9),
+        st.integers(1, 12),
+        st.integers(1, 12),
+        st.sampled_from(CHANNELS),
+    ).filter(lambda s: np.prod(s) < 40_000),
+    attention=st.sampled_from(ATTENTIONS),
+    weights=st.sampled_from(WEIGHTS),
+    narrow=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    has_residual=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_shape_and_type(
+    on_cpu: Library,
+    shape: tuple[int, int, int, int, int],
+    attention: str,
+    weights: str,
+    narrow: tuple[bool, bool, bool],
+    has_residual: bool,
+    seed: int,
+) -> None:
+    x, residual, y = ("int8" if is_int8 else None for is_int8 in narrow)
+    case = make_case(
+        shape,
+        attention=attention,
+        weights=weights,
+        x=x,
+        residual=residual,
+        y=y,
+        has_residual=has_residual,
+        seed=seed,
+    )
+    case.check(case.run(on_cpu))
+
+
+@pytest.mark.parametrize("into", ["x", "residual"])
+@pytest.mark.parametrize("types", ["float16", "int8"])
+@pytest.mark.parametrize("channels", [64, 5])
+def test_y_may_be_an_input(on_cpu: Library, into: str, types: str, channels: int) -> None:
+    narrow = dict.fromkeys(("x", "residual", "y"), "int8") if types == "int8" else {}
+    shape = (2, 3, 20, 9, channels)
+    apart = make_case(shape, weights="float16", **narrow).run(on_cpu)
+    again = make_case(shape, weights="float16", **narrow).run(on_cpu, into)
+    np.testing.assert_array_equal(apart, again)
+
+
+def test_a_volume_is_the_same_bits_alone_and_in_a_batch(on_cpu: Library) -> None:
+    for weights, x in itertools.product(WEIGHTS, (None, "int8")):
+        batch = make_case((3, 4, 17, 11, 24), weights=weights, x=x)
+        together = batch.run(on_cpu)
+        for n in range(3):
+            alone = volume(batch, n).run(on_cpu)
+            assert alone.tobytes() == together[n : n + 1].tobytes()
+
+
+ORDERED = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from attention_cases import make_case
+from darnet_trt.kernels.library import Library
+library = Library(Path(sys.argv[2]))
+digest = hashlib.sha256()
+for shape in [(2, 5, 6, 7, 33), (1, 3, 40, 38, 24), (1, 8, 5, 4, 512), (1, 16, 2, 3, 1024)]:
+    for weights in ("float32", "float16"):
+        digest.update(make_case(shape, weights=weights).run(library).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_neither_a_second_run_nor_the_order_of_threads_changes_a_bit(on_cpu: Library) -> None:
+    def bits(order: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", ORDERED, str(Path(__file__).parent), str(on_cpu.path)],
+            env={**os.environ, "DARNET_FIBER_ORDER": order},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    forward = bits("")
+    assert len(forward.strip()) == 64
+    assert forward == bits("") == bits("reverse")
+
+
+def test_phases_one_by_one_are_the_launch(on_cpu: Library) -> None:
+    case = make_case((1, 4, 12, 10, 32))
+    workspace = np.full(on_cpu.workspace_bytes(case.problem) + 16, 0xFF, np.uint8)
+    at = workspace.ctypes.data + -workspace.ctypes.data % 16
+    whole = case.run(on_cpu)
+    for phase in range(len(PHASES)):
+        y = case.run(on_cpu, workspace=at, phase=phase)
+    assert y.tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
+def test_the_workspace_is_as_large_as_said_and_no_larger(
+    on_cpu: Library, attention: str, shape: tuple[int, int, int, int, int]
+) -> None:
+    case = make_case(shape, attention=attention)
+    size = on_cpu.workspace_bytes(case.problem)
+    memory = np.full(size + 256, 0xA5, np.uint8)
+    start = 64 + -memory.ctypes.data % 16
+    case.check(case.run(on_cpu, workspace=memory.ctypes.data + start))
+    assert (memory[:start] == 0xA5).all()
+    assert (memory[start + size :] == 0xA5).all()
+    # The last of it is used: it could not be less.
+    assert (memory[start + size - 4 : start + size] != 0xA5).any()
+
+
+def half_gates(case: Case) -> Case:
+    """Gates of ½, exactly: sigmoid(0)."""
+    for parameters in (case.channel, case.depth):
+        for array in parameters or ():
+            array[...] = 0
+    return case
+
+
+def test_int8_rounds_ties_to_even_and_saturates(on_cpu: Library) -> None:
+    case = make_case((1, 1, 8, 8, 16), attention="channel", y="int8", has_residual=False)
+    half_gates(case)
+    case.problem = type(case.problem)(**{**vars(case.problem), "y_scale": 0.5})
+    numbers = np.arange(-512, 512) / 2  # y / scale = x: every tie, and beyond both ends
+    case.x[...] = numbers.reshape(case.x.shape)
+    np.testing.assert_array_equal(case.run(on_cpu).ravel(), quantize(numbers / 2, 0.5))
+    np.testing.assert_array_equal(
+        quantize(np.array([-1e9, -0.5, 0.5, 1.5, 2.5, 126.5, 127.5, 1e9, np.nan]), 1),
+        [-128, 0, 0, 2, 2, 126, 127, 127, 0],
+    )
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_nan_and_infinity_come_out_as_in_the_reference(on_cpu: Library, weights: str) -> None:
+    for broken in (np.nan, np.inf, -np.inf):
+        case = make_case((2, 3, 5, 4, 16), weights=weights, seed=3)
+        case.x[0, 1, 2, 3, 5] = broken
+        case.residual[1, 2, 1, 0, 7] = broken
+        y = case.run(on_cpu).astype(float)
+        with np.errstate(invalid="ignore"):
+            expected = case.expected()
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(y), np.isinf(expected))
+        finite = np.isfinite(expected)
+        np.testing.assert_allclose(y[finite], expected[finite], rtol=2e-2, atol=2e-2)
+    assert np.isfinite(expected[1]).sum() == expected[1].size  # relu(-inf) is 0
+    assert not np.isfinite(expected[0]).all()
+
+
+def test_float16_sums_do_not_overflow(on_cpu: Library) -> None:
+    case = make_case((1, 1, 40, 40, 8), weights="float16", attention="channel")
+    case.x[...] = 60000
+    half_gates(case)
+    case.check(case.run(on_cpu))
+
+
+def test_the_cost_is_what_the_shapes_say(on_cpu: Library) -> None:
+    case = make_case((2, 4, 10, 12, 32), weights="float16", y="int8")
+    p = case.problem
+    pool, gate, apply = (on_cpu.cost(p, phase) for phase in range(len(PHASES)))
+    elements = case.x.size
+    gates_and_hidden = 4 * (p.n * p.c + p.n * p.depth_hidden)
+    assert pool.bytes_read == 2 * elements
+    assert pool.bytes_written + gates_and_hidden == on_cpu.workspace_bytes(p)
+    assert gate.bytes_written == gates_and_hidden
+    parameters = sum(v.nbytes for v in (*case.channel, *case.depth[:2]))
+    assert gate.bytes_read == pool.bytes_written + parameters
+    excite = sum(v.nbytes for v in case.depth[2:])
+    assert apply.bytes_read == 4 * elements + gates_and_hidden + excite
+    assert apply.bytes_written == elements
+    for cost in (pool, gate, apply):
+        assert np.prod(cost.block) == 256
+        assert cost.shared_bytes <= 48 * 1024
