@@ -22,7 +22,11 @@ PIPED_WIDTH = 140
 def inspect(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Scans: files, folders, or folders of studies.", show_default=False),
+        typer.Argument(
+            help="Scans: files, folders, or folders of studies.",
+            readable=False,  # one that is not readable is told, and the rest are listed
+            show_default=False,
+        ),
     ],
     bundle: Annotated[
         Path | None,

@@ -21,6 +21,7 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="SCAN...",
+            readable=False,  # one that is not readable gets its own result
             help="Files, series folders, studies, or folders of them.",
             show_default=False,
         ),

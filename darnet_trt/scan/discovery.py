@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -46,12 +47,16 @@ def find_studies(path: Path) -> list[Study]:
         UsageError: There is no such path.
         UnreadableScanError: Nothing there can be read.
     """
-    if not path.exists():
-        raise UsageError("no such file or folder", where=path)
-    if not path.is_dir():
-        if not path.is_file():
-            raise UnreadableScanError("is neither a file nor a folder", where=path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError("no such file or folder", where=path) from error
+    except OSError as error:  # in a folder that may not be looked into, or a loop of links
+        raise UnreadableScanError(f"cannot be opened ({error.strerror})", where=path) from error
+    if stat.S_ISREG(mode):
         return _single_file(path)
+    if not stat.S_ISDIR(mode):
+        raise UnreadableScanError("is neither a file nor a folder", where=path)
     headers: list[Header] = []
     broken: dict[Path, list[UnreadableScanError]] = defaultdict(list)
     pictures: dict[Path, list[Path]] = defaultdict(list)

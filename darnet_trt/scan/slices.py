@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,9 @@ import numpy.typing as npt
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.positions import MIN_SLICES
 from darnet_trt.scan.series import Series, Verdict
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["SUFFIXES", "decode_grey", "natural_key", "slice_series"]
 
@@ -121,17 +126,12 @@ def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
         UnreadableScanError: Truncated or no image.
         RefusedScanError: Its colours differ: a screenshot or an overlay.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.mode == "L":
-                return np.asarray(image)
-            if image.mode in ("1", "LA"):
-                return np.asarray(image.convert("L"))
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableScanError(f"cannot be read ({error})", where=path) from error
+    with _opened(path) as image:
+        if image.mode == "L":
+            return np.asarray(image)
+        if image.mode in ("1", "LA"):
+            return np.asarray(image.convert("L"))
+        pixels = np.asarray(image.convert("RGB"))
     red, green, blue = (pixels[..., channel] for channel in range(3))
     if not (np.array_equal(red, green) and np.array_equal(red, blue)):
         raise RefusedScanError("a colour image (screenshot or overlay), not a CT slice", where=path)
@@ -139,12 +139,20 @@ def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _probe(path: Path) -> _Image:
+    with _opened(path) as image:
+        return _Image((image.height, image.width), image.mode)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image whose header was read; what is wrong with the rest of it is told, too."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            return _Image((image.height, image.width), image.mode)
+            yield image
     except UnidentifiedImageError:
         raise UnreadableScanError("is no image", where=path) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableScanError(f"cannot be read ({error})", where=path) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableScanError(f"cannot be read ({reason})", where=path) from error

@@ -163,6 +163,14 @@ def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_scan_without_permission_is_a_result_and_the_rest_go_on(predict, tiny, phantom, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    code, out, _ = predict(tiny, tmp_path / "locked", phantom)
+    assert code == 1
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["failed", "ok"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_write_permission(predict, tiny, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)

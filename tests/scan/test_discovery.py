@@ -41,6 +41,11 @@ def test_what_is_neither_a_file_nor_a_folder_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnreadableScanError, match="neither a file nor a folder"):
         find_studies(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UnreadableScanError, match="cannot be opened"):
+        find_studies(tmp_path / "loop")
+    with pytest.raises(UsageError, match="no such file or folder"):
+        find_studies(tmp_path / "pipe" / "a")
 
 
 def test_a_slice_that_cannot_be_read_is_named_where_it_is_missed(tmp_path):

@@ -1,5 +1,8 @@
 """Folders of image slices, as CC-CCII publishes them."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -121,3 +124,13 @@ def test_numbers_sort_as_numbers(tmp_path):
     names = ["10.png", "9.png", "1.png", "img2.png", "img11.png"]
     ordered = [p.name for p in sorted((tmp_path / n for n in names), key=natural_key)]
     assert ordered == ["1.png", "9.png", "10.png", "img2.png", "img11.png"]
+
+
+def test_a_picture_larger_than_any_slice_is_not_decoded(tmp_path):
+    write(tmp_path / "p" / "s", grey())
+    file = tmp_path / "p" / "s" / "0003.png"
+    data = bytearray(file.read_bytes())
+    data[16:24] = struct.pack(">2I", 60_000, 60_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    file.write_bytes(data)
+    assert "0003.png cannot be read (Image size" in refusal(tmp_path)
