@@ -77,14 +77,16 @@ def write_report(out: Path, *, seconds: float) -> Report:
             "shows that they are read, chosen or refused as they should be.</p>"
         )
         body += [_card(r, out / "yours", None) for r in yours]
-    body.append("<h2>Engines in the bundle</h2>")
-    body.append(_engines(manifest))
     body.append("<h2>One phantom of each class</h2>")
     body.append(
-        '<p class="soft">The demo\'s network sees 24×48×48 voxels and its map has 3×3×3 cells: too '
-        "coarse to point at a lesion. The paper's has 8×14×14.</p>"
+        '<p class="soft">Colour marks what spoke for the predicted class, strongest where it is '
+        f"brightest. The demo's network sees {_sizes(manifest)} cells, and each reads "
+        "far around its centre: the map says roughly where the network looked, not how far a "
+        "lesion reaches. A map for &ldquo;normal&rdquo; has no lesion to mark.</p>"
     )
     body += [_card(r, out / "predictions", label) for label, r in filter(None, shown)]
+    body.append("<h2>Engines in the bundle</h2>")
+    body.append(_engines(manifest))
     body.append("<h2>Every held-back phantom</h2>")
     body.append(_listing(labelled))
     page = (
@@ -113,6 +115,13 @@ def _one_of_each(
     """The first scan of a class, a correctly classified one where there is one."""
     of_class = [(label, r) for label, r in labelled if label == name]
     return next((pair for pair in of_class if pair[1]["class"] == name), next(iter(of_class), None))
+
+
+def _sizes(manifest: dict[str, Any]) -> str:
+    """The network's input and its map, which is an eighth as deep and a sixteenth as wide."""
+    seen: list[int] = manifest["preprocessing"]["size"]
+    cells = [-(-n // stride) for n, stride in zip(seen, (8, 16, 16), strict=True)]
+    return f"{'×'.join(map(str, seen))} voxels and its map has {'×'.join(map(str, cells))}"
 
 
 def _confusion(labelled: list[tuple[str | None, dict[str, Any]]], classes: list[str]) -> str:

@@ -1,7 +1,7 @@
 """The class activation map over the slices that say most, as one PNG.
 
 The map is in units of the logits (a class's logit is its map's mean plus a bias), so the colour
-bar reads as evidence for the class; what speaks against it is not drawn.
+bar reads as evidence for the class; what speaks against it, or weakly for it, is not drawn.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ _INFERNO: Final = np.array(
     np.float32,
 )
 
-# Evidence below this share of the largest is left out: it would tint the whole chest.
-_FLOOR: Final = 0.1
+# Evidence below this share of the largest is left out: every cell reads far around its centre, so
+# that weak evidence would tint the whole chest.
+_FLOOR: Final = 0.3
 _OPACITY: Final = 0.7  # at the largest evidence; the anatomy has to stay readable under it
 
 _INK: Final = (232, 232, 232)

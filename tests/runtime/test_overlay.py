@@ -27,16 +27,18 @@ def evidence(value: float = 3.0, *, oriented: bool = True) -> Evidence:
     return Evidence(np.full((48, 64, 64), 0.5, np.float32), cam, oriented)
 
 
-def first_tile(page: Image.Image) -> np.ndarray:
-    return np.asarray(page)[HEADER : HEADER + TILE, GAP : GAP + TILE].astype(int)
+def tile(page: Image.Image, place: int = 0) -> np.ndarray:
+    left = GAP + place * (TILE + GAP)
+    return np.asarray(page)[HEADER : HEADER + TILE, left : left + TILE].astype(int)
 
 
 def test_colour_lies_where_the_evidence_is_and_nowhere_else():
-    tile = first_tile(draw_overlay(result(series=None), evidence()))
-    colour = np.ptp(tile, axis=-1)
+    page = draw_overlay(result(series=None), evidence())
+    hottest = max((tile(page, place) for place in range(4)), key=lambda t: np.ptp(t, -1).sum())
+    colour = np.ptp(hottest, axis=-1)
     assert (colour[60:200, 24:80] == 0).all()
-    assert (colour[100:140, 150:200] > 10).all()
-    assert abs(tile[60:200, 24:80].mean() - 127.5) < 1
+    assert (colour[60:200, 150:200] > 20).all()
+    assert abs(hottest[60:200, 24:80].mean() - 127.5) < 1
 
 
 def test_a_hot_cell_is_laid_over_the_voxels_that_it_reads():
@@ -79,13 +81,13 @@ def test_a_map_of_its_inputs_size_is_itself():
 
 
 def test_what_speaks_against_the_class_is_not_drawn():
-    tile = first_tile(draw_overlay(result(series=None), evidence(-0.5)))
-    assert (np.ptp(tile, axis=-1)[40:240, 40:240] == 0).all()
+    drawn = tile(draw_overlay(result(series=None), evidence(-0.5)))
+    assert (np.ptp(drawn, axis=-1)[40:240, 40:240] == 0).all()
 
 
 def test_sides_are_named_only_where_the_file_says_them():
-    named = first_tile(draw_overlay(result(series=None), evidence()))
-    unnamed = first_tile(draw_overlay(result(series=None), evidence(oriented=False)))
+    named = tile(draw_overlay(result(series=None), evidence()))
+    unnamed = tile(draw_overlay(result(series=None), evidence(oriented=False)))
     letters = np.abs(named - unnamed).max(-1) > 0
     assert letters[:, :24].any()
     assert letters[:, -24:].any()
@@ -95,7 +97,7 @@ def test_sides_are_named_only_where_the_file_says_them():
 def test_proportions_are_the_patients():
     used = replace(result().series, matrix=(256, 512), spacing_mm=(4.0, 1.0, 1.0))
     page = draw_overlay(result(series=used), evidence(-0.5))
-    middle = first_tile(page)[:, TILE // 2].mean(-1)
+    middle = tile(page)[:, TILE // 2].mean(-1)
     assert abs((np.abs(middle - 127.5) < 2).sum() - TILE / 2) <= 2
 
 
