@@ -7,6 +7,7 @@
 // A barrier that not all threads reach ends the process with a message.
 #pragma once
 
+#include <math.h>
 #include <ucontext.h>
 
 #include <algorithm>

@@ -1,0 +1,140 @@
+"""What the C interface refuses, with its words: sizes, types, addresses, workspace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attention_cases import Case, addresses, make_case
+
+from darnet_trt.errors import UsageError
+from darnet_trt.kernels.library import Library, Problem
+
+
+def problem(**changes: object) -> Problem:
+    return replace(make_case((1, 4, 6, 5, 16)).problem, **changes)
+
+
+REFUSED = [
+    ({"n": 0}, "n must be at least 1; it is 0"),
+    ({"c": -8}, "c must be at least 1; it is -8"),
+    ({"channel_hidden": -1}, "channel_hidden must be 0 to 1073741824; it is -1"),
+    (
+        {"channel_hidden": 0, "depth_hidden": 0},
+        "neither the channel nor the depth attention has hidden units",
+    ),
+    (
+        {"weight_type": "int8"},
+        "gate parameters must be float32, float16 or bfloat16, not int8",
+    ),
+    (
+        {"x_type": "float16"},
+        "x must be float32, as the gate parameters, or int8; it is float16",
+    ),
+    (
+        {"residual_type": "bfloat16"},
+        "residual must be float32, as the gate parameters, or int8; it is bfloat16",
+    ),
+    (
+        {"y_type": "float16"},
+        "y must be float32, as the gate parameters, or int8; it is float16",
+    ),
+    (
+        {"x_type": "int8", "x_scale": 0.0},
+        "x is int8 and needs a scale above 0; it is 0",
+    ),
+    (
+        {"y_type": "int8", "y_scale": float("nan")},
+        "y is int8 and needs a scale above 0; it is nan",
+    ),
+    (
+        {"n": 70000},
+        "70000×4×6×5×16 (n d h w c) is larger than a launch can be",
+    ),
+    (
+        {"h": 50000, "w": 50000},
+        "1×4×50000×50000×16 (n d h w c) is larger than a launch can be",
+    ),
+    (
+        {"c": 8000},
+        "8000 channels with 1 hidden units need 64068 bytes of shared memory; there are 49152",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED, ids=lambda value: str(value)[:40])
+def test_a_problem_that_cannot_be_is_refused(
+    on_cpu: Library, changes: dict[str, object], message: str
+) -> None:
+    on_cpu.check(problem())
+    for call in (
+        lambda p: on_cpu.check(p),
+        lambda p: make_case((1, 4, 6, 5, 16)).run(Refusing(on_cpu), problem=p),
+    ):
+        with pytest.raises(UsageError) as refusal:
+            call(problem(**changes))
+        assert str(refusal.value) == f"fused attention: {message}"
+
+
+class Refusing(Library):
+    """A library whose launch gets another problem than the case's: as a caller's mistake."""
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library.path)
+
+    def launch(self, _: Problem, *, problem: Problem, **arguments: object) -> None:
+        super().launch(problem, **arguments)
+
+
+def shifted(array: np.ndarray | None) -> int:
+    assert array is not None
+    return array.ctypes.data + 4
+
+
+def test_addresses_are_checked_before_anything_is_touched(on_cpu: Library) -> None:
+    case: Case = make_case((1, 4, 6, 5, 16))
+    before = [case.x.copy(), case.residual.copy()]
+    channel, depth = addresses(case.channel), addresses(case.depth)
+    size = on_cpu.workspace_bytes(case.problem)
+    y = np.zeros(case.x.size + 8, np.float32)
+    memory = np.zeros(size + 32, np.uint8)
+    off = memory.ctypes.data + -memory.ctypes.data % 16 + 8
+    refusals = {
+        "x is a null pointer": {"x": 0},
+        "y is a null pointer": {"y": 0},
+        "residual is a null pointer": {"residual": None},
+        "the workspace is a null pointer": {"workspace": 0},
+        "channel_squeeze_weight is a null pointer": {"channel": None},
+        "depth_excite_bias is a null pointer": {"depth": (*depth[:3], 0)},
+        f"the workspace must have {size} bytes; it has {size - 1}": {"workspace_bytes": size - 1},
+        f"x must be aligned to 16 bytes; it is at {shifted(case.x):#x}": {"x": shifted(case.x)},
+        f"residual must be aligned to 16 bytes; it is at {shifted(case.residual):#x}": {
+            "residual": shifted(case.residual)
+        },
+        f"y must be aligned to 16 bytes; it is at {shifted(case.x):#x}": {"y": shifted(case.x)},
+        f"the workspace must be aligned to 16 bytes; it is at {off:#x}": {"workspace": off},
+        f"channel_squeeze_bias must be aligned to 16 bytes; it is at {channel[1] + 2:#x}": {
+            "channel": (channel[0], channel[1] + 2, *channel[2:])
+        },
+        "phase must be 0, 1 or 2; it is 3": {"phase": 3},
+    }
+    for message, changes in refusals.items():
+        with pytest.raises(UsageError) as refusal:
+            case.run(on_cpu, **changes)
+        assert str(refusal.value) == f"fused attention: {message}"
+    np.testing.assert_array_equal(before, [case.x, case.residual])
+    assert not y.any()
+    assert not memory.any()
+
+
+def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Path) -> None:
+    text = tmp_path / "library.so"
+    text.write_text("not a library")
+    for path, found in ((text, "file too short"), (tmp_path / "absent.so", "cannot open")):
+        with pytest.raises(UsageError, match=found) as refusal:
+            Library(path)
+        assert "darnet-trt plugin build" in str(refusal.value)
+    with pytest.raises(UsageError, match="undefined symbol: darnet_attention_target"):
+        Library(Path(np.linalg._umath_linalg.__file__))
