@@ -32,6 +32,8 @@ from typing import Any
 
 import numpy as np
 
+from darnet_trt.cpus import usable_cpus
+
 SIZE = (64, 224, 224)
 EXPLICIT, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
 
@@ -245,7 +247,7 @@ def main() -> None:
     volume = chest(arguments.slices)
     results: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cpus(),
         "slices": arguments.slices,
         "rounds": arguments.rounds,
         "load_average": os.getloadavg()[0],

@@ -64,12 +64,15 @@ def bench(
     not seconds of two.
     """
     from darnet_trt.runtime.bench_report import benchmark
-    from darnet_trt.runtime.bundle import load_runner, open_bundle, pick_artifact
+    from darnet_trt.runtime.bundle import load_engine, open_bundle
 
     opened = open_bundle(bundle)
-    names = list(dict.fromkeys(artifact or [pick_artifact(opened).name]))
     rivals = _rivals(against)
-    runners = {name: load_runner(opened, name, threads=threads) for name in names}
+    names: list[str] | list[None] = artifact or [None]
+    engines = [load_engine(opened, name, threads=threads) for name in dict.fromkeys(names)]
+    for warning in (warning for engine in engines for warning in engine.warnings):
+        typer.echo(f"warning: {warning}", err=True)
+    runners = {engine.artifact.name: engine.runner for engine in engines}
     others = {name: _rival(opened, name, threads) for name in rivals}
     report = benchmark(
         opened,

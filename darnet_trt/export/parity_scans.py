@@ -50,12 +50,12 @@ def read_scans(path: Path, spec: Preprocessing, log: Callable[[str], None]) -> P
     Raises:
         UsageError: No such path, or no usable study there.
     """
-    from darnet_trt.scan import choose, find_studies, load_input
+    from darnet_trt.scan import find_studies, load_study
 
     inputs = []
     for study in find_studies(path):
         try:
-            inputs.append(load_input(choose(study).series, spec).array)
+            inputs.append(load_study(study, spec)[1].array)
         except ScanError as error:
             log(f"left out of the parity gate: {error}")
     if not inputs:

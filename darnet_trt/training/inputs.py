@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.cpus import usable_cpus
 from darnet_trt.errors import OutputError, ScanError, UsageError
 from darnet_trt.output import whole_file
-from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
+from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.training.classes import CLASSES
 from darnet_trt.training.cohort import Entry
 
@@ -95,9 +95,8 @@ def prepare(
 def _prepare_all(
     entries: tuple[Entry, ...], spec: Preprocessing, folder: Path
 ) -> Iterator[tuple[Path, str | None]]:
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     todo = sum(not _input_file(e.scan, spec, folder).exists() for e in entries)
-    processes = min(cpus, todo // MIN_SCANS_A_PROCESS)
+    processes = min(usable_cpus(), todo // MIN_SCANS_A_PROCESS)
     n = len(entries)
     arguments = ([e.scan for e in entries], [spec] * n, [folder] * n)
     if processes <= 1:
@@ -128,7 +127,7 @@ def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, s
         studies = find_studies(scan)
         if len(studies) > 1:
             return file, f"{len(studies)} studies where one scan is expected"
-        array = load_input(choose(studies[0]).series, spec).array
+        array = load_study(studies[0], spec)[1].array
     except (ScanError, UsageError) as error:
         return file, str(error)
     # float16 keeps 11 bits of a value of 0…1: 0.7 HU of a window of 1500 at the most.

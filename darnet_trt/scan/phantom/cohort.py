@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from darnet_trt import __version__
+from darnet_trt.cpus import usable_cpus
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.scan.phantom.dicom import write_dicom
 from darnet_trt.scan.phantom.disease import LABELS
@@ -199,8 +200,7 @@ def _write_all(
     plan: CohortPlan, folder: Path, todo: list[Member], processes: int | None
 ) -> Iterator[int]:
     if processes is None:
-        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        processes = min(processes, len(todo) // MIN_SCANS_A_PROCESS)
+        processes = min(usable_cpus(), len(todo) // MIN_SCANS_A_PROCESS)
     if processes <= 1:
         for member in todo:
             _write_scan(plan, folder, member)
