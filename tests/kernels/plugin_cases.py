@@ -1,42 +1,29 @@
-"""Cases for plugin_host.cpp: folders it reads, and what the reference says of them."""
+"""Lives of a plugin for plugin_host.cpp: the folders it reads, and what it says of them."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
+from attention_cases import DTYPES, Case, make_case
 
-from darnet_trt.kernels.onnx_function import NAMES
-from darnet_trt.kernels.reference import Gate, fused_attention
+from darnet_trt.kernels.onnx_function import GATE_PARAMETERS, NAMES
 
-DTYPES = {
-    "float32": np.dtype(np.float32),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "int8": np.dtype(np.int8),
-    "int32": np.dtype(np.int32),
-}
-NUMBERS = {"float32": 0, "float16": 1, "int8": 2, "int32": 3, "bfloat16": 7}
-"""Of nvinfer1::DataType."""
-_PARAMETERS = ("squeeze_weight", "squeeze_bias", "excite_weight", "excite_bias")
+_NUMBERS = {"float32": 0, "float16": 1, "int8": 2, "bfloat16": 7}  # of nvinfer1::DataType
+_TYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
-class Case:
+class Life:
     """One life of a plugin.
 
     Attributes:
         name: Of its folder.
         shape: n, d, h, w, c.
-        attention: "channel", "depth" or "both".
-        weights: Type of the gate parameters.
-        x: Type; None: that of the parameters. The same for residual and y.
-        has_residual: False: x · gates alone.
-        y_scale: Of an int8 y.
+        of: Arguments of `make_case`.
         lines: More lines of case.txt.
         replaced: Input → (type, shape) that it has instead of the right one.
         missing: Inputs, counted from the end, that are left out.
@@ -44,106 +31,60 @@ class Case:
 
     name: str
     shape: tuple[int, int, int, int, int] = (1, 3, 4, 5, 16)
-    attention: str = "both"
-    weights: str = "float32"
-    x: str | None = None
-    residual: str | None = None
-    y: str | None = None
-    has_residual: bool = True
-    y_scale: float = 0.02
+    of: dict[str, object] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
-    replaced: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
+    replaced: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     missing: int = 0
 
-    def but(self, name: str, *lines: str, **changes: object) -> Case:
+    def but(self, name: str, *lines: str, **changes: object) -> Life:
         """The same with another name, more lines and other attributes."""
         return replace(self, name=name, lines=self.lines + lines, **changes)  # type: ignore[arg-type]
 
+    def write(self, folder: Path) -> Case:
+        """Write its folder for the host."""
+        folder.mkdir()
+        case = make_case(self.shape, **self.of)  # type: ignore[arg-type]
+        p = case.problem
+        lines = [f"plugin {NAMES[self.of.get('attention', 'both')]}", *self.lines]
+        for tensor, kind in (("x", p.x_type), ("residual", p.residual_type), ("y", p.y_type)):
+            if kind == "int8":
+                lines.append(f"field {tensor}_scale {getattr(p, f'{tensor}_scale')}")
+        inputs = {"x": case.x, "residual": case.residual}
+        for gate, parameters in (("channel", case.channel), ("depth", case.depth)):
+            for parameter, array in zip(GATE_PARAMETERS, parameters or (), strict=False):
+                inputs[f"{gate}_{parameter.replace('.', '_')}"] = array
+        for name, (kind, shape) in self.replaced.items():
+            inputs[name] = np.ones(shape, DTYPES[kind])
+        given = [(name, array) for name, array in inputs.items() if array is not None]
+        for name, array in given[: len(given) - self.missing]:
+            number = _NUMBERS[_TYPES[array.dtype]]
+            lines.append(f"input {name} {number} {' '.join(map(str, array.shape))}")
+            array.tofile(folder / f"{name}.bin")
+        lines.append(f"output {_NUMBERS[p.y_type]} {' '.join(map(str, self.shape))}")
+        (folder / "case.txt").write_text("\n".join(lines) + "\n")
+        return case
 
-_SCALES = {"x": 0.03, "residual": 0.025}
 
+class Lives:
+    """Cases and the host's answers, by name; one process for all of them."""
 
-def write(case: Case, folder: Path) -> np.ndarray:
-    """Write the case's folder; returns what y must be in float64 (n, d, h, w, c), not rounded."""
-    folder.mkdir()
-    rng = np.random.default_rng(abs(hash(case.shape)) % 2**32)
-    types = {
-        "x": case.x or case.weights,
-        "residual": case.residual or case.weights,
-        "y": case.y or case.weights,
-    }
-    scales = {**_SCALES, "y": case.y_scale}
-    lines = [f"plugin {NAMES[case.attention]}", *case.lines]
-    used = ["x", "residual", "y"] if case.has_residual else ["x", "y"]
-    lines += [f"field {t}_scale {np.float32(scales[t])}" for t in used if types[t] == "int8"]
-
-    stored: dict[str, np.ndarray] = {}
-    values: dict[str, np.ndarray] = {}
-    for tensor in used[:-1]:
-        plain = rng.normal(0.3, 1, case.shape)
-        if types[tensor] == "int8":
-            scale = float(np.float32(scales[tensor]))
-            stored[tensor] = np.clip(np.rint(plain / scale), -128, 127).astype(np.int8)
-            values[tensor] = stored[tensor].astype(float) * scale
-        else:
-            stored[tensor] = plain.astype(DTYPES[types[tensor]])
-            values[tensor] = stored[tensor].astype(float)
-    gates: dict[str, Gate | None] = {"channel": None, "depth": None}
-    _, d, _, _, c = case.shape
-    for kind, features, hidden in (("channel", c, max(c // 16, 1)), ("depth", c * d, d)):
-        if case.attention not in (kind, "both"):
-            continue
-        shapes = ((hidden, features), (hidden,), (features, hidden), (features,))
-        parameters = []
-        for parameter, shape in zip(_PARAMETERS, shapes, strict=True):
-            array = (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(DTYPES[case.weights])
-            stored[f"{kind}_{parameter}"] = array
-            parameters.append(array.astype(float))
-        gates[kind] = Gate(*parameters)
-
-    for name, dtype, shape in case.replaced:
-        stored[name] = np.ones(shape, DTYPES[dtype])
-    names = {dtype: name for name, dtype in DTYPES.items()}
-    for name, array in list(stored.items())[: len(stored) - case.missing]:
-        lines.append(
-            f"input {name} {NUMBERS[names[array.dtype]]} {' '.join(map(str, array.shape))}"
+    def __init__(self, host: Path, library: Path, folder: Path, lives: Sequence[Life]) -> None:
+        self._folder = folder
+        self._cases = {life.name: life.write(folder / life.name) for life in lives}
+        done = subprocess.run(
+            [host, library, *(folder / name for name in self._cases)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        array.tofile(folder / f"{name}.bin")
-    lines.append(f"output {NUMBERS[types['y']]} {' '.join(map(str, case.shape))}")
-    (folder / "case.txt").write_text("\n".join(lines) + "\n")
-    if 0 in case.shape:
-        return values["x"]  # an empty y
-    return expected(values["x"], values.get("residual"), gates["channel"], gates["depth"])
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        said = (line.split(" ", 1) for line in done.stdout.splitlines())
+        self.answers = {Path(path).name: answer for path, answer in said}
+        self.stderr = done.stderr
 
-
-def expected(
-    x: np.ndarray, residual: np.ndarray | None, channel: Gate | None, depth: Gate | None
-) -> np.ndarray:
-    """The reference, channels-last and also without a residual and its ReLU."""
-    first = (0, 4, 1, 2, 3)
-    large = np.float64(2.0**16)  # keeps the ReLU away; float64 has the digits for both
-    shortcut = np.broadcast_to(large, x.shape) if residual is None else residual
-    y = fused_attention(x.transpose(first), shortcut.transpose(first), channel, depth)
-    return (y - large if residual is None else y).transpose(0, 2, 3, 4, 1)
-
-
-def compare(case: Case, folder: Path, reference: np.ndarray) -> None:
-    """Assert that y.bin is the reference, rounded once to y's type."""
-    y_type = case.y or case.weights
-    y = np.fromfile(folder / "y.bin", DTYPES[y_type]).astype(float).reshape(reference.shape)
-    if y_type == "int8":
-        exact = np.clip(reference / float(np.float32(case.y_scale)), -128, 127)
-        assert np.abs(y - exact).max() <= 0.5 + 1e-3
-        return
-    unit = {"float32": 2.0**-22, "float16": 2.0**-11, "bfloat16": 2.0**-8}[y_type]
-    np.testing.assert_allclose(y, reference, rtol=unit * 1.01, atol=4e-6)
-
-
-def run(host: Path, library: Path, folders: Sequence[Path]) -> dict[str, str]:
-    """Case name → what the host said of it."""
-    done = subprocess.run(
-        [host, library, *folders], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    said = (line.split(" ", 1) for line in done.stdout.splitlines())
-    return {Path(folder).name: answer for folder, answer in said}
+    def check(self, name: str) -> None:
+        """That the life ended with the reference's numbers."""
+        assert self.answers[name].startswith("ok "), self.answers[name]
+        case = self._cases[name]
+        y = np.fromfile(self._folder / name / "y.bin", DTYPES[case.problem.y_type])
+        case.check(y.reshape(case.x.shape))
