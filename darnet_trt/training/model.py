@@ -2,6 +2,10 @@
 
 Axes are n c d h w. For the paper's input, 1×64×224×224, the stages give 64×64×112×112,
 128×32×56×56, 256×16×28×28 and 512×8×14×14.
+
+The layers stand as the paper writes them, and so they run wherever something is compared with them.
+Training asks for `fused=True`: every block's tail is then one operator, which equals them
+(`kernels/reference.py` says why, `tests/training/test_model.py` that it does).
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from darnet_trt.kernels.torch_operator import fused_attention
 from darnet_trt.training.classes import CLASSES
 
 __all__ = ["Attention", "ChannelAttention", "DARNet", "DepthAttention", "Network", "halved"]
@@ -77,9 +82,16 @@ class Block(nn.Module):
     """conv-BN-ReLU-conv-BN → channel attention → depth attention → + shortcut → ReLU."""
 
     def __init__(
-        self, inputs: int, channels: int, depth: int, stride: int, attention: Attention
+        self,
+        inputs: int,
+        channels: int,
+        depth: int,
+        stride: int,
+        attention: Attention,
+        fused: bool,
     ) -> None:
         super().__init__()
+        self.fused = fused and attention != "none"
         self.conv1 = nn.Conv3d(inputs, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm3d(channels)
         self.conv2 = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
@@ -100,6 +112,11 @@ class Block(nn.Module):
         """(n inputs d h w) → (n channels d/stride h/stride w/stride)."""
         y = self.bn1(self.conv1(x)).relu()
         y = self.bn2(self.conv2(y))
+        if self.fused:
+            channel = [*self.channel_attention.parameters()]
+            depth = [*self.depth_attention.parameters()]
+            out: Tensor = fused_attention(y, self.shortcut(x), channel, depth)
+            return out
         y = self.depth_attention(self.channel_attention(y))
         return torch.relu(y + self.shortcut(x))
 
@@ -109,9 +126,18 @@ class DARNet(nn.Module):
 
     The head is one 1×1×1 convolution of the features with the last layer's weights: the map is
     its output and the logits are the map's mean plus the bias, which equals pooling first.
+
+    Args:
+        network: Its shape.
+        fused: The blocks' attention, shortcut and ReLU as one operator; the same function.
     """
 
-    def __init__(self, network: Network = Network()) -> None:  # noqa: B008 (frozen)
+    def __init__(
+        self,
+        network: Network = Network(),  # noqa: B008 (frozen)
+        *,
+        fused: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
         width, depth = network.width, network.input_size[0]
@@ -126,8 +152,8 @@ class DARNet(nn.Module):
             depth = depth if index == 0 else halved(depth)
             stages.append(
                 nn.Sequential(
-                    Block(inputs, channels, depth, stride, network.attention),
-                    Block(channels, channels, depth, 1, network.attention),
+                    Block(inputs, channels, depth, stride, network.attention, fused),
+                    Block(channels, channels, depth, 1, network.attention, fused),
                 )
             )
             inputs = channels

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from networks import trained_like
 
 from darnet_trt.errors import BundleError
@@ -25,6 +26,21 @@ def test_rebuilt_from_onnx_it_is_the_same_network(attention, tmp_path):
     np.testing.assert_allclose(found.cam, expected.cam, rtol=0, atol=1e-4)
     assert rebuilt.precision == "fp32"
     assert rebuilt.provenance["mode"] == "eager"
+
+
+def test_it_runs_the_papers_layers_and_not_our_operator(tmp_path):
+    checkpoint = trained_like(Network(width=4, input_size=(8, 16, 16)))
+    export_onnx(Source(checkpoint, ""), tmp_path / "model.onnx")
+    x = np.zeros((1, 1, 8, 16, 16), np.float32)
+    for runner in (
+        TorchRunner.from_checkpoint(checkpoint),
+        TorchRunner.from_onnx(tmp_path / "model.onnx"),
+    ):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+            runner.infer(x)
+        called = {event.key for event in seen.key_averages()}
+        assert "aten::convolution" in called
+        assert not any(name.startswith("darnet::") for name in called)
 
 
 def test_files_that_are_no_export_are_refused(tmp_path):

@@ -35,3 +35,30 @@ def test_odd_sizes_keep_the_depth_attention_in_step():
     model = DARNet(Network(width=4, input_size=(17, 33, 35)))
     logits, _ = model(torch.zeros(1, 1, 17, 33, 35))
     assert logits.shape == (1, 3)
+
+
+@pytest.mark.parametrize("attention", ["none", "channel", "depth", "both"])
+def test_the_fused_network_is_the_papers_network(attention):
+    network = Network(attention=attention, width=4, input_size=(9, 17, 20))
+    torch.manual_seed(0)
+    written = DARNet(network).double()
+    fused = DARNet(network, fused=True).double()
+    fused.load_state_dict(written.state_dict())  # the same names and shapes
+    x = torch.rand(2, 1, *network.input_size, dtype=torch.float64)
+    results = []
+    for model in (written, fused):
+        logits, cam = model(x)
+        logits.square().sum().backward()
+        results.append((logits, cam, [p.grad for p in model.parameters()]))
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
+
+
+def test_the_fused_network_runs_under_autocast():
+    network = Network(width=8, input_size=(12, 32, 24))
+    x = torch.rand(2, 1, *network.input_size)
+    results = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            results.append(DARNet(network, fused=fused)(x)[1].float())
+    torch.testing.assert_close(*results, rtol=0.1, atol=0.02)

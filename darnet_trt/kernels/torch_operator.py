@@ -1,0 +1,299 @@
+"""The fused attention as a torch operator, `darnet::fused_attention`, with autograd.
+
+    y = relu(x · gates(x) + residual)
+
+It reads x once to pool and once to scale, as `reference.py` writes it down; the paper's layers one
+after the other read a map of that size four times. On a CUDA device the kernels of `cuda/` run, if
+`darnet-trt plugin build` has made a library that fits the device; everywhere else, and for the
+backward, plain torch in the same fused form. `torch.compile` keeps the operator whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from darnet_trt.errors import UsageError
+from darnet_trt.kernels.library import ALIGNMENT, GateAddresses, Library, Problem, TensorType
+
+__all__ = ["fused_attention", "kernels_for", "runs_on"]
+
+_TYPES: Final[dict[torch.dtype, TensorType]] = {
+    torch.float32: "float32",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+}
+
+
+@torch.library.custom_op("darnet::fused_attention", mutates_args=())
+def fused_attention(
+    x: Tensor, residual: Tensor | None, channel: Sequence[Tensor], depth: Sequence[Tensor]
+) -> Tensor:
+    """relu(x · gates + residual), or x · gates where there is no residual.
+
+    Args:
+        x: (n, c, d, h, w), floating. CUDA wants it dense in channels_last_3d order and makes a
+            copy of anything else.
+        residual: Shape and type of x, or None.
+        channel: squeeze weight (hidden, c), squeeze bias (hidden), excite weight (c, hidden),
+            excite bias (c); empty: no channel attention. Any floating type: computed in x's where
+            the kernels run, else in float32 at least.
+        depth: The same with c·d for c, c slowest; empty: no depth attention.
+
+    Returns:
+        (n, c, d, h, w) of x's type; on CUDA in channels_last_3d order, else in x's.
+
+    Raises:
+        UsageError: Shapes or types that do not fit; names expected and found.
+    """
+    _check(x, residual, channel, depth)
+    return _in_torch(x, residual, channel, depth)
+
+
+@fused_attention.register_kernel("cuda")
+def _on_cuda(
+    x: Tensor, residual: Tensor | None, channel: Sequence[Tensor], depth: Sequence[Tensor]
+) -> Tensor:
+    _check(x, residual, channel, depth)
+    library = kernels_for(x.device) if x.dtype in _TYPES else None
+    if library is None or x.numel() == 0:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        return _in_torch(x, residual, channel, depth)
+    with torch.cuda.device(x.device):
+        stream = torch.cuda.current_stream().cuda_stream
+        return _launch(library, stream, x, residual, channel, depth)
+
+
+@fused_attention.register_fake
+def _fake(
+    x: Tensor, residual: Tensor | None, channel: Sequence[Tensor], depth: Sequence[Tensor]
+) -> Tensor:
+    _check(x, residual, channel, depth)
+    if x.device.type == "cuda":
+        return torch.empty_like(x, memory_format=torch.channels_last_3d)
+    return torch.empty_like(x)
+
+
+def _check(
+    x: Tensor, residual: Tensor | None, channel: Sequence[Tensor], depth: Sequence[Tensor]
+) -> None:
+    if x.dim() != 5 or not x.dtype.is_floating_point:
+        _refuse("x", "5 axes (n c d h w) of a floating type", x)
+    if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
+        _refuse("the residual", f"{tuple(x.shape)} {x.dtype}, as x", residual)
+    if not channel and not depth:
+        raise UsageError("neither a channel nor a depth gate is given", where="fused attention")
+    c, d = x.shape[1:3]
+    for kind, gate, features in (("channel", channel, c), ("depth", depth, c * d)):
+        if not gate:
+            continue
+        if len(gate) != 4:
+            raise UsageError(
+                f"a {kind} gate has 4 parameters; found {len(gate)}", where="fused attention"
+            )
+        hidden = gate[0].shape[0]
+        expected = ((hidden, features), (hidden,), (features, hidden), (features,))
+        for parameter, shape in zip(gate, expected, strict=True):
+            if tuple(parameter.shape) != shape:
+                _refuse(f"a parameter of the {kind} gate", f"{shape} for this x", parameter)
+            if parameter.device != x.device:
+                _refuse(f"a parameter of the {kind} gate", f"{x.device}, as x", parameter)
+
+
+def _refuse(what: str, expected: str, found: Tensor) -> None:
+    raise UsageError(
+        f"{what} must be {expected}; found {tuple(found.shape)} {found.dtype} on {found.device}",
+        where="fused attention",
+    )
+
+
+# --- plain torch ---------------------------------------------------------------------------------
+
+
+def _in_torch(
+    x: Tensor, residual: Tensor | None, channel: Sequence[Tensor], depth: Sequence[Tensor]
+) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):  # the gates stay in float32
+        gates = _as(x, _Gates(x, channel, depth).value)
+    y = torch.empty_like(x)
+    if residual is None:
+        return torch.mul(x, gates, out=y)
+    return torch.addcmul(residual, x, gates, out=y).relu_()
+
+
+def _as(x: Tensor, of_slices: Tensor) -> Tensor:
+    """(n c d) → (n c d 1 1) in x's type and with its order of axes, for one pass over both."""
+    if x.is_contiguous(memory_format=torch.channels_last_3d):
+        of_slices = of_slices.transpose(1, 2).contiguous().transpose(1, 2)
+    return of_slices.to(x.dtype)[..., None, None]
+
+
+def _sums(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Over h and w, (n c d)."""
+    # Channels innermost also in the result: for channels-last memory six times faster on a CPU.
+    return x.permute(0, 2, 3, 4, 1).sum((2, 3), dtype=dtype).transpose(1, 2)
+
+
+class _Gates:
+    """The gates of x, (n c d), and their derivative. In float32, or float64 where x is."""
+
+    def __init__(self, x: Tensor, channel: Sequence[Tensor], depth: Sequence[Tensor]) -> None:
+        precise = torch.float64 if x.dtype == torch.float64 else torch.float32
+        self._z = _sums(x, precise) / (x.shape[3] * x.shape[4])
+        self._channel = self._depth = None
+        self.value = torch.ones_like(self._z)
+        self._s = self.value[:, :, :1]
+        if channel:
+            self._channel = _Gate(self._z.mean(2), channel)
+            self._s = self._channel.value[:, :, None]
+            self.value = self._s.expand_as(self._z)
+        if depth:
+            self._depth = _Gate((self._z * self._s).flatten(1), depth)
+            self.value = self._s * self._depth.value.reshape(self._z.shape)
+
+    def backward(self, grad: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """From ∂/∂gates to ∂/∂(means over h and w) and ∂/∂parameters of both gates."""
+        grad_z = torch.zeros_like(self._z)
+        grad_s = grad
+        of_channel: list[Tensor] = []
+        of_depth: list[Tensor] = []
+        if self._depth is not None:
+            grad_gated, of_depth = self._depth.backward((grad * self._s).flatten(1))
+            grad_gated = grad_gated.reshape(self._z.shape)
+            grad_s = grad * self._depth.value.reshape(self._z.shape) + grad_gated * self._z
+            grad_z = grad_gated * self._s
+        if self._channel is not None:
+            grad_mean, of_channel = self._channel.backward(grad_s.sum(2))
+            grad_z = grad_z + grad_mean[:, :, None] / self._z.shape[2]
+        return grad_z, of_channel, of_depth
+
+
+class _Gate:
+    """sigmoid(relu(z · W₁ᵀ + b₁) · W₂ᵀ + b₂), (n, features) → same, and its derivative."""
+
+    def __init__(self, z: Tensor, parameters: Sequence[Tensor]) -> None:
+        self._z, self._types = z, [p.dtype for p in parameters]
+        self._w1, b1, self._w2, b2 = (p.to(z.dtype) for p in parameters)
+        self._hidden = torch.addmm(b1, z, self._w1.t()).relu()
+        self.value = torch.addmm(b2, self._hidden, self._w2.t()).sigmoid()
+
+    def backward(self, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """From ∂/∂value to ∂/∂z and ∂/∂parameters, those in the parameters' types."""
+        grad = grad * self.value * (1 - self.value)
+        grad_hidden = (grad @ self._w2) * (self._hidden > 0)
+        of_parameters = (
+            grad_hidden.t() @ self._z,
+            grad_hidden.sum(0),
+            grad.t() @ self._hidden,
+            grad.sum(0),
+        )
+        typed = [g.to(t) for g, t in zip(of_parameters, self._types, strict=True)]
+        return grad_hidden @ self._w1, typed
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, residual, channel, depth = inputs
+    ctx.split = len(channel)
+    ctx.has_residual = residual is not None
+    # y only says where the ReLU let pass; x, which the paper's layers keep twice, is kept once.
+    ctx.save_for_backward(x, output if ctx.has_residual else x, *channel, *depth)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor], list[Tensor]]:
+    x, y, *parameters = ctx.saved_tensors
+    if ctx.has_residual:
+        grad = torch.ops.aten.threshold_backward(grad, y, 0)
+    with torch.autocast(x.device.type, enabled=False):
+        gates = _Gates(x, parameters[: ctx.split], parameters[ctx.split :])
+        of_gates = _sums(grad * x, gates.value.dtype)
+        of_means, of_channel, of_depth = gates.backward(of_gates)
+    through_means = _as(x, of_means / (x.shape[3] * x.shape[4]))
+    of_x = torch.addcmul(through_means, grad, _as(x, gates.value))
+    return of_x, grad if ctx.has_residual else None, of_channel, of_depth
+
+
+fused_attention.register_autograd(_backward, setup_context=_save)
+
+
+# --- the kernels ---------------------------------------------------------------------------------
+
+
+@cache
+def kernels_for(device: torch.device) -> Library | None:
+    """The kernels' library for a CUDA device, or None where none was built that it can run."""
+    from darnet_trt.kernels.build import cached_library
+
+    path = cached_library("cuda")
+    if path is None:
+        return None
+    library = Library(path)
+    return library if runs_on(library.target, torch.cuda.get_device_capability(device)) else None
+
+
+def runs_on(target: str, capability: tuple[int, int]) -> bool:
+    """Whether a library of a target ("cuda sm_89 ptx_120") runs on a compute capability.
+
+    Machine code runs on its major version from its minor on, PTX on everything from its version on.
+    """
+    for kind, number in re.findall(r"\b(sm|ptx)_(\d+)", target):
+        built = divmod(int(number), 10)
+        if built <= capability and (kind == "ptx" or built[0] == capability[0]):
+            return True
+    return False
+
+
+def _launch(
+    library: Library,
+    stream: int,
+    x: Tensor,
+    residual: Tensor | None,
+    channel: Sequence[Tensor],
+    depth: Sequence[Tensor],
+) -> Tensor:
+    """Queue the kernels on a stream; what torch frees here it reuses in the stream's order."""
+    n, c, d, h, w = x.shape
+    name = _TYPES[x.dtype]
+    problem = Problem(
+        n=n, d=d, h=h, w=w, c=c,
+        channel_hidden=channel[0].shape[0] if channel else 0,
+        depth_hidden=depth[0].shape[0] if depth else 0,
+        weight_type=name, x_type=name, y_type=name,
+        residual_type=None if residual is None else name,
+    )  # fmt: skip
+    library.check(problem)
+    size = library.workspace_bytes(problem)
+    x = _aligned(x.contiguous(memory_format=torch.channels_last_3d))
+    if residual is not None:
+        residual = _aligned(residual.contiguous(memory_format=torch.channels_last_3d))
+    gates = [[_aligned(p.to(x.dtype).contiguous()) for p in gate] for gate in (channel, depth)]
+    y = torch.empty_like(x, memory_format=torch.channels_last_3d)
+    workspace = torch.empty(size, dtype=torch.uint8, device=x.device)
+    library.launch(
+        problem,
+        x=x.data_ptr(),
+        residual=None if residual is None else residual.data_ptr(),
+        channel=_addresses(gates[0]),
+        depth=_addresses(gates[1]),
+        y=y.data_ptr(),
+        workspace=workspace.data_ptr(),
+        workspace_bytes=size,
+        stream=stream,
+    )
+    return y
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy where it begins at no multiple of `ALIGNMENT`."""
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
+
+
+def _addresses(gate: list[Tensor]) -> GateAddresses | None:
+    if not gate:
+        return None
+    a, b, c, d = (parameter.data_ptr() for parameter in gate)
+    return a, b, c, d
