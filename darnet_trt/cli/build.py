@@ -31,6 +31,40 @@ def build(
             help="auto: on the CPU the fastest that passes the parity gate, fp16 for GPUs."
         ),
     ] = "auto",
+    plugin: Annotated[
+        Literal["auto", "on", "off"],
+        typer.Option(
+            help="The fused attention as a plugin in TensorRT plans. auto: where it is compiled "
+            "(darnet-trt plugin build) and accepted; on: compile it if need be, or fail."
+        ),
+    ] = "auto",
+    batch: Annotated[
+        str, typer.Option(help="Of TensorRT plans: a number, or a range as 1:8.")
+    ] = "1",
+    workspace: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most MiB of scratch memory of a TensorRT plan. [default: no limit]"
+        ),
+    ] = None,
+    version_compatible: Annotated[
+        bool,
+        typer.Option("--version-compatible", help="tensorrt: a plan that later versions run, too."),
+    ] = False,
+    hardware_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--hardware-compatible", help="tensorrt: a plan for every GPU from Ampere on."
+        ),
+    ] = False,
+    optimization_level: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=5,
+            help="tensorrt: 0 builds quickly, 5 builds the quickest plan. [default: TensorRT's]",
+        ),
+    ] = None,
     scans: Annotated[
         Path | None,
         typer.Option(help="Scans for the parity gate. [default: synthetic phantoms]"),
@@ -49,17 +83,36 @@ def build(
     from darnet_trt.export.bundle_writer import check_free
     from darnet_trt.export.onnx_export import load_source
     from darnet_trt.export.parity_scans import read_scans, synthetic_scans
-    from darnet_trt.export.targets import candidates
+    from darnet_trt.export.plan_options import PlanOptions, batch_range, check_options
+    from darnet_trt.export.targets import candidates, plan_backends
 
     def log(line: str) -> None:
         typer.echo(line, err=True)
 
     wanted = candidates(target or [], precision)
+    options = PlanOptions(
+        batch=batch_range(batch),
+        workspace_mib=workspace,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        optimization_level=optimization_level,
+    )
+    check_options(options, plan_backends(wanted))
     check_free(out, force=force)
     source = load_source(run)
     spec = source.checkpoint.preprocessing
     gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, log)
-    manifest = build_bundle(source, out, wanted, gate_scans, threads=threads, force=force, log=log)
+    manifest = build_bundle(
+        source,
+        out,
+        wanted,
+        gate_scans,
+        plan_options=options,
+        plugin=plugin,
+        threads=threads,
+        force=force,
+        log=log,
+    )
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
     else:

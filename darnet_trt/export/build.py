@@ -15,7 +15,9 @@ from darnet_trt.export.judging import judge
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.packages import producer
 from darnet_trt.export.parity_scans import ParityScans
+from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plans import NOT_EXECUTED, build_plans
+from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt_compat import PACKAGES
 from darnet_trt.runtime.environment import cpu, package_version
@@ -25,6 +27,7 @@ from darnet_trt.runtime.results import INTENDED_USE
 
 __all__ = ["build_bundle"]
 
+_DEFAULTS: Final = PlanOptions()
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 
 
@@ -34,6 +37,8 @@ def build_bundle(
     candidates: Sequence[Candidate],
     scans: ParityScans,
     *,
+    plan_options: PlanOptions = _DEFAULTS,
+    plugin: PluginMode = "auto",
     threads: int | None = None,
     force: bool = False,
     log: Callable[[str], None] = lambda _: None,
@@ -49,6 +54,8 @@ def build_bundle(
         out: The folder to make, whole or not at all.
         candidates: What to build.
         scans: What the gate runs.
+        plan_options: For TensorRT plans.
+        plugin: Whether TensorRT plans run the attention as a plugin; see `choose_plugin`.
         threads: CPU threads of the reference and the engines; None leaves it to each.
         force: Replace an existing bundle.
         log: Takes a line on each step.
@@ -66,7 +73,8 @@ def build_bundle(
     with bundle_folder(out, force=force) as folder:
         log("export the network to ONNX")
         export_onnx(source, folder / MODEL_FILE)
-        plans = build_plans(source, folder, [c for c in candidates if c.backend in PACKAGES], log)
+        elsewhere = [c for c in candidates if c.backend in PACKAGES]
+        plans = build_plans(source, folder, elsewhere, plan_options, plugin, log)
         here = [c for c in candidates if c.backend not in PACKAGES]
         timed, rejected = judge(source, folder, here, scans, threads, log)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]

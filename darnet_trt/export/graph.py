@@ -29,6 +29,7 @@ from darnet_trt.kernels.onnx_function import (
     GATE_PARAMETERS,
     NAMES,
     OPSET,
+    PLUGIN,
     TO_CHANNELS_FIRST,
     TO_CHANNELS_LAST,
     attention_function,
@@ -133,6 +134,7 @@ class _Graph:
                 [f"{name}.out_ndhwc"],
                 domain=DOMAIN,
                 name=f"{name}.attention",
+                **PLUGIN,
             ),
             _transpose(f"{name}.out_ndhwc", out, TO_CHANNELS_FIRST),
         ]

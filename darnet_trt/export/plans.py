@@ -9,10 +9,13 @@ from typing import Final, cast
 
 from darnet_trt.export.bundle_writer import hashes
 from darnet_trt.export.onnx_export import Source, export_onnx
+from darnet_trt.export.plan_options import PlanOptions
+from darnet_trt.export.plan_table import counted, described
+from darnet_trt.export.plugin_choice import Plugin, PluginMode, choose_plugin
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt_builder import build_tensorrt
 from darnet_trt.export.tensorrt_compat import PACKAGES, TensorRTBackend
-from darnet_trt.runtime.manifest import MODEL_FILE, Artifact
+from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Plan
 
 __all__ = ["NOT_EXECUTED", "build_plans"]
 
@@ -20,42 +23,104 @@ NOT_EXECUTED: Final = "not executed here"
 
 
 def build_plans(
-    source: Source, folder: Path, candidates: Sequence[Candidate], log: Callable[[str], None]
+    source: Source,
+    folder: Path,
+    candidates: Sequence[Candidate],
+    options: PlanOptions,
+    plugin: PluginMode,
+    log: Callable[[str], None],
 ) -> list[Artifact]:
     """Build TensorRT plans into a bundle's folder, which holds `MODEL_FILE` already.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
-        BuildError: A plan cannot be built.
+        BuildError: A plan cannot be built, or not with the plugin that shall be on.
         OSError: It cannot be written.
     """
     if not candidates:
         return []
+    plugins = _plugins(source, candidates, plugin, log)
     artifacts = []
     with TemporaryDirectory(dir=folder) as work:
         graphs = {"fp32": folder / MODEL_FILE, "fp16": Path(work) / MODEL_FILE}
         if any(c.precision == "fp16" for c in candidates):
             export_onnx(source, graphs["fp16"], "fp16")
         for candidate in candidates:
-            backend = cast(TensorRTBackend, candidate.backend)
-            plan = folder / backend / f"{candidate.target}-{candidate.precision}.plan"
-            plan.parent.mkdir(exist_ok=True)
-            result = build_tensorrt(backend, graphs[candidate.precision], plan, candidate.target)
-            log(f"{candidate.name}: built in {result.seconds:.1f} s, {NOT_EXECUTED}")
+            graph = graphs[candidate.precision]
             artifacts.append(
-                Artifact(
-                    name=candidate.name,
-                    files=hashes(folder, plan),
-                    backend=backend,
-                    precision=candidate.precision,
-                    effective_precision=None,
-                    target=candidate.target,
-                    batch=(1, 1),
-                    producer={PACKAGES[backend][0]: result.version},
-                    executed=False,
-                    parity=None,
-                    latency_ms=None,
-                    notes=(f"built in {result.seconds:.1f} s, {NOT_EXECUTED}",),
-                )
+                _build(folder, graph, candidate, options, plugins[candidate.backend], log)
             )
     return artifacts
+
+
+def _plugins(
+    source: Source,
+    candidates: Sequence[Candidate],
+    mode: PluginMode,
+    log: Callable[[str], None],
+) -> dict[str, Plugin | None]:
+    """Backend → its plugin."""
+    backends = dict.fromkeys(candidate.backend for candidate in candidates)
+    if source.checkpoint.network.attention == "none":
+        return dict.fromkeys(backends)  # the plugin is the attention
+    return {
+        backend: choose_plugin(
+            mode,
+            cast(TensorRTBackend, backend),
+            {c.target for c in candidates if c.backend == backend},
+            log,
+        )
+        for backend in backends
+    }
+
+
+def _build(
+    folder: Path,
+    graph: Path,
+    candidate: Candidate,
+    options: PlanOptions,
+    plugin: Plugin | None,
+    log: Callable[[str], None],
+) -> Artifact:
+    backend = cast(TensorRTBackend, candidate.backend)
+    plan = folder / backend / f"{candidate.target}-{candidate.precision}.plan"
+    plan.parent.mkdir(exist_ok=True)
+    result = build_tensorrt(
+        backend,
+        graph,
+        plan,
+        candidate.target,
+        options=options,
+        plugin=None if plugin is None else plugin.path,
+        embed=plugin is not None and plugin.card.embedded,
+        log=log,
+    )
+    kernels = counted(result.layers)
+    built = f"built in {result.seconds:.1f} s, {NOT_EXECUTED}"
+    log(f"{candidate.name}: {built}; {described(kernels)}")
+    if result.note is not None:
+        log(f"{candidate.name}: the timing cache is not kept: {result.note}")
+    notes = [built]
+    if plugin is not None and not plugin.card.embedded:
+        notes.append("needs the plugin's CUDA build (darnet-trt plugin build)")
+    return Artifact(
+        name=candidate.name,
+        files=hashes(folder, plan),
+        backend=backend,
+        precision=candidate.precision,
+        effective_precision=None,
+        target=candidate.target,
+        batch=options.batch,
+        producer={PACKAGES[backend][0]: result.version},
+        executed=False,
+        parity=None,
+        latency_ms=None,
+        notes=tuple(notes),
+        plan=Plan(
+            kernels=kernels,
+            plugin=None if plugin is None else plugin.card,
+            profiles=options.profiles,
+            version_compatible=options.version_compatible,
+            hardware_compatible=options.hardware_compatible,
+        ),
+    )

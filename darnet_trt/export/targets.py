@@ -9,11 +9,11 @@ from typing import Final, Literal, cast, get_args
 
 from darnet_trt.errors import BuildError, MissingPackageError, UsageError
 from darnet_trt.export.openvino_builder import cpu_precisions
-from darnet_trt.export.tensorrt_compat import PACKAGES, PORTABLE, RTX_TARGETS
+from darnet_trt.export.tensorrt_compat import PACKAGES, PORTABLE, RTX_TARGETS, TensorRTBackend
 from darnet_trt.runtime.environment import gpus
 from darnet_trt.runtime.manifest import Backend, Precision
 
-__all__ = ["Asked", "Candidate", "candidates"]
+__all__ = ["Asked", "Candidate", "candidates", "plan_backends"]
 
 Asked = Literal["auto", "fp32", "bf16", "fp16"]
 _BACKENDS: Final = get_args(Backend)
@@ -72,6 +72,11 @@ def candidates(targets: Sequence[str], asked: Asked) -> tuple[Candidate, ...]:
             f"no engine here runs {asked} by default", do="name the backend with --target"
         )
     return tuple(found)
+
+
+def plan_backends(wanted: Sequence[Candidate]) -> set[TensorRTBackend]:
+    """Which builders of TensorRT plans are among the candidates'."""
+    return {cast(TensorRTBackend, c.backend) for c in wanted if c.backend in PACKAGES}
 
 
 def _installed() -> list[Backend]:

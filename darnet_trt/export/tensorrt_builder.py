@@ -11,23 +11,39 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from pydantic import ValidationError
 
 from darnet_trt.errors import BuildError, MissingPackageError
-from darnet_trt.export.tensorrt_child import Job, Result
-from darnet_trt.export.tensorrt_compat import PACKAGES, TensorRTBackend
+from darnet_trt.export.plan_options import PlanOptions
+from darnet_trt.export.tensorrt_child import PROGRESS, Job, Result
+from darnet_trt.export.tensorrt_compat import PACKAGES, TensorRTBackend, link_loader_name
 
 __all__ = ["build_tensorrt"]
 
+_DEFAULTS: Final = PlanOptions()
 _LAST_LINES: Final = 3  # of a builder that crashed: enough to name the fault on one line
 # TensorRT's own words for what SM75 lacks, and what helps.
 _REMEDIES: Final = {"FP32 3D convolution": "this architecture needs --precision fp16"}
 
 
-def build_tensorrt(backend: TensorRTBackend, onnx_file: Path, plan: Path, target: str) -> Result:
+def build_tensorrt(
+    backend: TensorRTBackend,
+    onnx_file: Path,
+    plan: Path,
+    target: str,
+    *,
+    options: PlanOptions = _DEFAULTS,
+    plugin: Path | None = None,
+    embed: bool = False,
+    log: Callable[[str], None] = lambda _: None,
+) -> Result:
     """Build one plan.
 
     Args:
@@ -35,6 +51,10 @@ def build_tensorrt(backend: TensorRTBackend, onnx_file: Path, plan: Path, target
         onnx_file: The graph in the precision that the plan shall have.
         plan: Where it goes; its folder must exist.
         target: One of `RTX_TARGETS`; for `tensorrt` a name of the GPU at hand.
+        options: The rest.
+        plugin: The library whose plugins run the attention; None takes standard operators.
+        embed: Put that library into the plan.
+        log: Takes a line on the progress, where it takes long.
 
     Raises:
         MissingPackageError: The package is not installed.
@@ -44,22 +64,24 @@ def build_tensorrt(backend: TensorRTBackend, onnx_file: Path, plan: Path, target
     package, extra = PACKAGES[backend]
     if importlib.util.find_spec(package) is None:
         raise MissingPackageError(package, extra=extra)
-    job = Job(backend=backend, onnx=onnx_file, plan=plan, target=target)
-    child = subprocess.run(
-        [sys.executable, "-m", "darnet_trt.export.tensorrt_child"],
-        input=job.model_dump_json(),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
+    job = Job(
+        backend=backend,
+        onnx=onnx_file,
+        plan=plan,
+        target=target,
+        options=options,
+        plugin=plugin,
+        embed=embed,
     )
     name = f"{backend}:{target}"
+    with TemporaryDirectory() as work:
+        code, answer, said = _run(job, Path(work), lambda line: log(f"{name}: {line}"))
     try:
-        result = Result.model_validate_json(child.stdout)
+        result = Result.model_validate_json(answer)
     except ValidationError as error:
-        said = " | ".join(child.stderr.strip().splitlines()[-_LAST_LINES:]) or "nothing"
         raise BuildError(
-            f"the builder {_ending(child.returncode)}; its last words: {said}", where=name
+            f"the builder {_ending(code)}; its last words: {' | '.join(said) or 'nothing'}",
+            where=name,
         ) from error
     if result.unwritable is not None:
         raise OSError(result.unwritable, os.strerror(result.unwritable), plan)
@@ -67,6 +89,45 @@ def build_tensorrt(backend: TensorRTBackend, onnx_file: Path, plan: Path, target
         remedy = next((do for words, do in _REMEDIES.items() if words in result.error), None)
         raise BuildError(f"no plan: {result.error}", where=name, do=remedy)
     return result
+
+
+def _run(job: Job, work: Path, log: Callable[[str], None]) -> tuple[int, str, list[str]]:
+    """The child's exit code, what it printed, and the last lines it said beside that."""
+    environment = dict(os.environ)
+    if job.backend == "tensorrt-rtx":
+        link_loader_name(work)
+        paths = [str(work), *filter(None, [environment.get("LD_LIBRARY_PATH")])]
+        environment["LD_LIBRARY_PATH"] = ":".join(paths)
+    said: deque[str] = deque(maxlen=_LAST_LINES)
+    with (
+        (work / "result.json").open("w+") as answer,  # a pipe could fill up while stderr is read
+        subprocess.Popen(
+            [sys.executable, "-m", "darnet_trt.export.tensorrt_child"],
+            stdin=subprocess.PIPE,
+            stdout=answer,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+        ) as child,
+    ):
+        assert child.stdin is not None
+        assert child.stderr is not None
+        try:
+            with suppress(BrokenPipeError):  # it ended before it read
+                child.stdin.write(job.model_dump_json())
+                child.stdin.close()
+            for line in child.stderr:
+                if line.startswith(PROGRESS):
+                    log(line.removeprefix(PROGRESS).rstrip())
+                elif line.strip():
+                    said.append(line.strip())
+            code = child.wait()
+        except BaseException:
+            child.kill()
+            raise
+        answer.seek(0)
+        return code, answer.read(), list(said)
 
 
 def _ending(code: int) -> str:

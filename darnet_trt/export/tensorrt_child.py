@@ -1,7 +1,8 @@
 """The child process of `tensorrt_builder`: one plan, then exit.
 
 `python -m darnet_trt.export.tensorrt_child` reads a `Job` as JSON from stdin and prints a
-`Result` as JSON; the builder's own messages go to stderr.
+`Result` as JSON; the builder's own messages go to stderr, and its progress as lines that start
+with `PROGRESS`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,20 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from darnet_trt.errors import BuildError, DarnetError
+from darnet_trt.export import timing_cache
+from darnet_trt.export.plan_options import PlanOptions
+from darnet_trt.export.plan_table import PlanLayer, read_table
 from darnet_trt.export.tensorrt_compat import TensorRTBackend, load, set_target, strongly_typed
 
-__all__ = ["Job", "Result", "build"]
+__all__ = ["PROGRESS", "Job", "Result", "build", "configure"]
+
+PROGRESS: Final = "progress: "
+_PROGRESS_EVERY_S: Final = 2.0
 
 
 class Job(BaseModel):
@@ -28,12 +35,18 @@ class Job(BaseModel):
         onnx: The graph; its types are the plan's types.
         plan: Where the plan goes.
         target: "portable", "sm89", …; for `tensorrt` the GPU at hand, whatever this says.
+        options: The rest.
+        plugin: The library whose plugins shall run the attention; None: standard operators.
+        embed: Put the library into the plan.
     """
 
     backend: TensorRTBackend
     onnx: Path
     plan: Path
     target: str
+    options: PlanOptions = PlanOptions()
+    plugin: Path | None = None
+    embed: bool = False
 
 
 class Result(BaseModel):
@@ -42,56 +55,156 @@ class Result(BaseModel):
     Attributes:
         version: Of the package; empty where it did not load.
         seconds: Parsing and building.
+        layers: The plan's kernels in the order in which they run, profile after profile.
+        note: What went wrong without harm to the plan.
         error: Why there is no plan; None where there is one.
         unwritable: The system's error number, where the plan could not be written.
     """
 
     version: str = ""
     seconds: float = 0.0
+    layers: tuple[PlanLayer, ...] = ()
+    note: str | None = None
     error: str | None = None
     unwritable: int | None = None
 
 
-def _logger(trt: Any, errors: list[str]) -> Any:
+class _Messages:
+    """What the builder said and must be read again: its errors and the table of layers."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.layers: tuple[PlanLayer, ...] = ()
+
+
+def _logger(trt: Any, messages: _Messages) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                errors.append(message)
-            if severity != trt.ILogger.VERBOSE:
+                messages.errors.append(message)
+            if severity == trt.ILogger.VERBOSE:
+                messages.layers = messages.layers or read_table(message)
+            else:
                 print(message, file=sys.stderr, flush=True)  # noqa: T201
 
     return Logger()
 
 
+def _progress(trt: Any) -> Any:
+    class Progress(trt.IProgressMonitor):  # type: ignore[misc]
+        """Steps of the outermost phases, now and then."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+            self.last = time.monotonic()
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None:
+                self.steps[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            now = time.monotonic()
+            if phase_name in self.steps and now - self.last > _PROGRESS_EVERY_S:
+                self.last = now
+                done = f"{step + 1} of {self.steps[phase_name]}"
+                print(f"{PROGRESS}{phase_name}, {done}", file=sys.stderr, flush=True)  # noqa: T201
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.steps.pop(phase_name, None)
+
+    return Progress()
+
+
 def build(job: Job) -> Result:
-    """Build in this process. Batch 1, static: it is what one scan needs and leaves no choice open.
+    """Build in this process.
 
     Raises:
-        BuildError: The package does not load, or its parser or builder refused; carries their
-            first error.
+        BuildError: The package does not load, the plugin's library does not fit, or the parser or
+            builder refused; carries their first error.
     """
     trt = load(job.backend)
     started = time.monotonic()
-    errors: list[str] = []
-    builder = trt.Builder(_logger(trt, errors))
+    messages = _Messages()
+    builder = trt.Builder(_logger(trt, messages))
+    if job.plugin is not None and trt.get_plugin_registry().load_library(str(job.plugin)) is None:
+        raise BuildError(f"{job.backend} {trt.__version__} does not load the plugin {job.plugin}")
     network = builder.create_network(strongly_typed(trt))
     parser = trt.OnnxParser(network, builder.logger)
-    if not parser.parse(job.onnx.read_bytes()):
+    if not parser.parse(_graph(job)):
         found = [parser.get_error(i) for i in range(parser.num_errors)]
         reasons = [f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in found]
-        raise BuildError(f"the graph was not taken: {(reasons or errors or ['no reason'])[0]}")
-    volume = network.get_input(0)
-    volume.shape = (1, *tuple(volume.shape)[1:])
+        raise BuildError(
+            f"the graph was not taken: {(reasons or messages.errors or ['no reason'])[0]}"
+        )
     config = builder.create_builder_config()
-    set_target(trt, config, job.backend, job.target)
+    configure(trt, config, job)
+    _set_batch(builder, config, network.get_input(0), job.options)
+    monitor = _progress(trt)  # a name here, because the config keeps no reference
+    config.progress_monitor = monitor
+    cache = timing_cache.file_for(trt.__version__, job.target)
+    if job.backend == "tensorrt":
+        timing_cache.load(config, cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BuildError((errors or ["the builder gave no reason"])[0])
+        raise BuildError((messages.errors or ["the builder gave no reason"])[0])
     job.plan.write_bytes(plan)
-    return Result(version=trt.__version__, seconds=round(time.monotonic() - started, 2))
+    return Result(
+        version=trt.__version__,
+        seconds=round(time.monotonic() - started, 2),
+        layers=messages.layers,
+        note=timing_cache.store(config, cache) if job.backend == "tensorrt" else None,
+    )
+
+
+def configure(trt: Any, config: Any, job: Job) -> None:
+    """Everything of the configuration but the batch.
+
+    Raises:
+        BuildError: The package has no such target.
+    """
+    options = job.options
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # prints the table of layers
+    set_target(trt, config, job.backend, job.target)
+    if options.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    if job.plugin is not None and job.embed:
+        config.plugins_to_serialize = [str(job.plugin)]
+
+
+def _graph(job: Job) -> bytes:
+    """The ONNX file; for the plugin without the functions that could stand in for it unnoticed.
+
+    TensorRT-RTX 1.7 takes a function of the file before a plugin, unless the call names the
+    plugin's namespace, which the export does; earlier TensorRTs may not look at it.
+    """
+    if job.plugin is None:
+        return job.onnx.read_bytes()
+    import onnx
+
+    model = onnx.load(job.onnx)
+    del model.functions[:]
+    return bytes(model.SerializeToString())
+
+
+def _set_batch(builder: Any, config: Any, volume: Any, options: PlanOptions) -> None:
+    size = tuple(volume.shape)[1:]
+    if not options.profiles:
+        volume.shape = (options.batch[0], *size)
+    for batches in options.profiles:
+        profile = builder.create_optimization_profile()
+        profile.set_shape(volume.name, *((n, *size) for n in batches))
+        config.add_optimization_profile(profile)
 
 
 def _main() -> None:

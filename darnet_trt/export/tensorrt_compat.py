@@ -7,6 +7,8 @@ TensorRT builds for the GPU it finds.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from darnet_trt.errors import BuildError
@@ -16,6 +18,7 @@ __all__ = [
     "PORTABLE",
     "RTX_TARGETS",
     "TensorRTBackend",
+    "link_loader_name",
     "load",
     "set_target",
     "strongly_typed",
@@ -44,6 +47,19 @@ def load(backend: TensorRTBackend) -> Any:
         raise BuildError(
             f"{package} does not load ({error})", do="check its installation with darnet-trt doctor"
         ) from error
+
+
+def link_loader_name(folder: Path) -> None:
+    """Fill a folder for LD_LIBRARY_PATH with the name that TensorRT-RTX's parser looks for.
+
+    For a plugin it loads libtensorrt_rtx.so, the wheel has libtensorrt_rtx.so.1 only, and not to
+    find it ends the process.
+    """
+    libraries = importlib.util.find_spec("tensorrt_rtx_libs")
+    for place in (libraries and libraries.submodule_search_locations) or ():
+        for file in Path(place).glob("libtensorrt_rtx.so.*"):
+            (folder / "libtensorrt_rtx.so").symlink_to(file)
+            return
 
 
 def strongly_typed(trt: Any) -> int:

@@ -27,6 +27,7 @@ __all__ = [
     "GATE_PARAMETERS",
     "NAMES",
     "OPSET",
+    "PLUGIN",
     "TO_CHANNELS_FIRST",
     "TO_CHANNELS_LAST",
     "attention_function",
@@ -42,6 +43,8 @@ NAMES: Final = {
     "depth": "FusedDepthAttention",
     "both": "FusedDualAttention",
 }
+PLUGIN: Final = {"plugin_namespace": DOMAIN, "plugin_version": "1"}
+"""Attributes of a call by which TensorRT's parser finds the plugin; the bodies ignore them."""
 GATE_PARAMETERS: Final = ("squeeze.weight", "squeeze.bias", "excite.weight", "excite.bias")
 """Order of a gate's inputs, named as in the network's state dict; channel before depth."""
 TO_CHANNELS_LAST: Final = (0, 2, 3, 4, 1)
@@ -134,4 +137,5 @@ def attention_function(attention: Literal["channel", "depth", "both"]) -> Functi
         ["y"],
         nodes,
         [make_opsetid("", OPSET)],
+        attributes=list(PLUGIN),
     )

@@ -17,6 +17,8 @@ __all__ = [
     "Manifest",
     "ModelCard",
     "Parity",
+    "Plan",
+    "PluginLibrary",
     "Precision",
 ]
 
@@ -77,6 +79,46 @@ class Parity(_Part):
     passed: bool
 
 
+class PluginLibrary(_Part):
+    """The fused attention's library, which a TensorRT plan with its layers cannot do without.
+
+    Attributes:
+        source: Key of the sources: a library of another key may compute something else.
+        target: What it was compiled for when the plan was built: "cpu", or "cuda" and the
+            architectures. The one that runs the plan must be for "cuda".
+        sha256: Of the library that the plan was built with.
+        embedded: The plan carries it: nothing else is needed. Where not, a CUDA build of the same
+            `source` must be loaded before the plan is.
+    """
+
+    source: str
+    target: str
+    sha256: str
+    embedded: bool
+
+
+class Plan(_Part):
+    """What only a TensorRT plan has.
+
+    Attributes:
+        kernels: Kind of kernel → type of its first input → how many, from the builder's table:
+            "convolution", "plugin", "generated", "reformat", …; of all profiles together. Empty
+            where the builder printed no such table.
+        plugin: None: it needs none.
+        profiles: Smallest, preferred and largest batch of each optimization profile, in their
+            order in the plan. Without one the batch is the artifact's own.
+        version_compatible: It runs in later versions of TensorRT too, where the runtime allows
+            host code.
+        hardware_compatible: It runs on every GPU from Ampere on, not only on `target`.
+    """
+
+    kernels: dict[str, dict[str, int]]
+    plugin: PluginLibrary | None = None
+    profiles: tuple[tuple[int, int, int], ...] = ()
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+
 class Artifact(_Part):
     """One engine.
 
@@ -95,6 +137,7 @@ class Artifact(_Part):
         latency_ms: Median engine time for one volume on the build machine; None where it was not
             executed, or failed the gate.
         notes: What else a person should know.
+        plan: Of TensorRT and TensorRT-RTX.
     """
 
     name: str
@@ -109,6 +152,7 @@ class Artifact(_Part):
     parity: Parity | None
     latency_ms: float | None
     notes: tuple[str, ...] = ()
+    plan: Plan | None = None
 
 
 class Manifest(_Part):

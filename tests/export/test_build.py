@@ -9,8 +9,10 @@ from darnet_trt.export.build import build_bundle
 from darnet_trt.export.bundle_writer import sha256_of
 from darnet_trt.export.openvino_builder import cpu_precisions
 from darnet_trt.export.parity_scans import synthetic_scans
+from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.bundle import load_runner, open_bundle
 
 CPU = (Candidate("openvino", "fp32"), Candidate("onnxruntime", "fp32"))
@@ -83,6 +85,29 @@ def test_a_plan_is_never_passed_off_as_checked(source, scans, tmp_path):
         assert not artifact.executed
         assert artifact.parity is artifact.effective_precision is artifact.latency_ms is None
         assert "not executed here" in artifact.notes[0]
+
+
+def test_the_manifest_says_what_a_plan_needs_to_run(source, scans, tmp_path, one_library):
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    said = []
+    options = PlanOptions(batch=(1, 2))
+    wanted = candidates(["tensorrt-rtx:sm86"], "auto")
+    build_bundle(
+        source, tmp_path / "b", wanted, scans, plan_options=options, plugin="on", log=said.append
+    )
+    _, plan = open_bundle(tmp_path / "b").manifest.artifacts
+    assert plan.batch == (1, 2)
+    assert plan.plan.profiles == ((1, 1, 1), (1, 2, 2))
+    assert plan.plan.kernels["plugin"] == {"fp16": 16}
+    assert plan.plan.plugin.source == source_key()
+    assert (plan.plan.plugin.target, plan.plan.plugin.embedded) == ("cpu", False)
+    assert "needs the plugin's CUDA build" in plan.notes[1]
+    assert any("kernels: 42 convolution fp16, 16 plugin fp16" in line for line in said)
+    build_bundle(source, tmp_path / "c", wanted, scans, plugin="off", log=said.append)
+    _, plan = open_bundle(tmp_path / "c").manifest.artifacts
+    assert plan.plan.plugin is None
+    assert "plugin" not in plan.plan.kernels
+    assert plan.plan.kernels["convolution"] == {"fp16": 21}
 
 
 def test_an_engine_that_fails_the_gate_is_rejected_and_left_out(

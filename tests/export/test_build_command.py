@@ -62,6 +62,17 @@ def test_words_it_does_not_know(run, tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_options_of_plans(run, tmp_path, command):
+    out = ("-o", tmp_path / "b")
+    assert "--batch is for TensorRT plans" in failed(command("build", run, *out, "--batch", "1:2"))
+    assert "0:1 is not between 1 and" in failed(command("build", run, *out, "--batch", "0:1"))
+    if importlib.util.find_spec("tensorrt_rtx") is not None:
+        rtx = (*out, "--target", "tensorrt-rtx")
+        line = failed(command("build", run, *rtx, "--hardware-compatible"))
+        assert "TensorRT-RTX takes no --hardware-compatible" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_scans_that_are_not_there(run, tmp_path, command):
     result = command("build", run, "-o", tmp_path / "b", "--scans", tmp_path / "absent")
     assert "absent" in failed(result)
@@ -94,6 +105,7 @@ def test_a_disk_without_room_leaves_nothing(tmp_path, room, target):
         pytest.skip("tensorrt_rtx is not installed")
     save_checkpoint(trained_like(TINY.model_copy(update={"width": 8})), tmp_path / "run")
     arguments = ["build", tmp_path / "run", "-o", tmp_path / "b", "--target", target]
+    arguments += ["--plugin", "off"]  # which makes the plan larger
     line = failed(
         subprocess.run(
             [sys.executable, "-c", FULL_DISK.format(room), *arguments],

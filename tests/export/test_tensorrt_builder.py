@@ -4,11 +4,15 @@ import sys
 
 import onnx
 import pytest
+from networks import TINY, trained_like
 
 from darnet_trt.errors import BuildError, MissingPackageError
 from darnet_trt.export import tensorrt_builder
-from darnet_trt.export.onnx_export import export_onnx
+from darnet_trt.export.onnx_export import Source, export_onnx
+from darnet_trt.export.plan_options import PlanOptions
+from darnet_trt.export.plan_table import counted
 from darnet_trt.export.tensorrt_builder import build_tensorrt
+from darnet_trt.export.tensorrt_child import PROGRESS, Job, configure
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,122 @@ def test_a_plan_for_a_gpu_that_is_not_here(graphs, tmp_path, precision, target):
     result = build_tensorrt("tensorrt-rtx", graphs / f"{precision}.onnx", plan, target)
     assert plan.stat().st_size > 10_000
     assert result.version.startswith("1.")
+
+
+def numbers(layers):
+    """Kernels by kind."""
+    return {kind: sum(types.values()) for kind, types in counted(layers).items()}
+
+
+def neighbours(layers):
+    """Kinds of the kernels that write what a plugin reads or read what it writes."""
+    plugins = [layer for layer in layers if layer.kind == "plugin"]
+    tensors = {t.name for layer in plugins for t in (*layer.inputs, *layer.outputs)}
+    return {
+        layer.kind
+        for layer in layers
+        if layer not in plugins and tensors & {t.name for t in (*layer.inputs, *layer.outputs)}
+    }
+
+
+@pytest.mark.parametrize(
+    ("precision", "target", "reformats"), [("fp16", "sm89", 0), ("fp32", "portable", 1)]
+)
+def test_the_table_with_the_plugin(graphs, tmp_path, cpu_library, precision, target, reformats):
+    graph, plan = graphs / f"{precision}.onnx", tmp_path / "x.plan"
+    layers = build_tensorrt("tensorrt-rtx", graph, plan, target, plugin=cpu_library).layers
+    kernels = counted(layers)
+    assert kernels["convolution"] == {precision: 21}
+    assert kernels["plugin"] == {precision: 8}
+    assert neighbours(layers) == {"convolution"}
+    found = numbers(layers)
+    # A float32 input is first laid out as the stem reads it, a float16 one while it is converted.
+    assert found.get("reformat", 0) == reformats
+    assert found["generated"] <= 3 - reformats
+    attention = [layer for layer in layers if layer.kind == "plugin"]
+    for index, layer in enumerate(attention):
+        assert f"stages.{index // 2}.{index % 2}.attention" in layer.nodes
+        assert layer.inputs[0].dims == layer.outputs[0].dims
+        assert layer.inputs[0].dims[-1] == 4 * 2 ** (index // 2)  # channels-last
+
+
+def test_the_table_without_the_plugin(graphs, tmp_path):
+    plan = tmp_path / "x.plan"
+    layers = build_tensorrt("tensorrt-rtx", graphs / "fp16.onnx", plan, "sm89").layers
+    found = numbers(layers)
+    assert "plugin" not in found
+    assert found.get("reformat", 0) == 0
+    assert found["convolution"] == 21
+    assert found["generated"] <= 57
+    float32 = build_tensorrt("tensorrt-rtx", graphs / "fp32.onnx", plan, "sm89").layers
+    assert numbers(float32).get("reformat", 0) <= 1  # the input's; none of F
+
+
+@pytest.mark.parametrize("attention", ["channel", "depth", "none"])
+def test_the_ablations_networks_take_the_plugin_too(tmp_path, cpu_library, attention):
+    checkpoint = trained_like(TINY.model_copy(update={"attention": attention}))
+    export_onnx(Source(checkpoint, "0" * 64), tmp_path / "x.onnx", "fp16")
+    layers = build_tensorrt(
+        "tensorrt-rtx", tmp_path / "x.onnx", tmp_path / "x.plan", "sm86", plugin=cpu_library
+    ).layers
+    assert numbers(layers).get("plugin", 0) == (0 if attention == "none" else 8)
+
+
+def test_a_range_of_batches_has_two_profiles(graphs, tmp_path, cpu_library):
+    layers = build_tensorrt(
+        "tensorrt-rtx",
+        graphs / "fp16.onnx",
+        tmp_path / "x.plan",
+        "sm89",
+        plugin=cpu_library,
+        options=PlanOptions(batch=(1, 4)),
+    ).layers
+    assert numbers(layers)["convolution"] == 2 * 21
+    batches = [layer.inputs[0].dims[0] for layer in layers if layer.kind == "plugin"]
+    assert batches == [1] * 8 + [-1] * 8
+    assert neighbours(layers) == {"convolution"}
+
+
+def test_too_little_workspace_is_the_builders_error(graphs, tmp_path):
+    options = PlanOptions(workspace_mib=1)
+    with pytest.raises(BuildError, match="workspace"):
+        build_tensorrt(
+            "tensorrt-rtx", graphs / "fp16.onnx", tmp_path / "x.plan", "sm89", options=options
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_that_is_no_plugin(graphs, tmp_path):
+    other = tmp_path / "libdarnet_attention.so"
+    other.write_text("not a library")
+    with pytest.raises(BuildError, match=r"does not load the plugin .*libdarnet_attention\.so"):
+        build_tensorrt(
+            "tensorrt-rtx", graphs / "fp16.onnx", tmp_path / "x.plan", "sm89", plugin=other
+        )
+
+
+def test_tensorrts_options_exist_in_the_api_that_both_share(tmp_path, cpu_library):
+    import tensorrt_rtx as trt
+
+    config = trt.Builder(trt.Logger(trt.Logger.ERROR)).create_builder_config()
+    options = PlanOptions(
+        workspace_mib=512, version_compatible=True, hardware_compatible=True, optimization_level=5
+    )
+    job = Job(
+        backend="tensorrt",
+        onnx=tmp_path,
+        plan=tmp_path,
+        target="sm90",
+        options=options,
+        plugin=cpu_library,
+        embed=True,
+    )
+    configure(trt, config, job)
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 512 << 20
+    assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    assert config.builder_optimization_level == 5
+    assert config.plugins_to_serialize == [str(cpu_library)]
+    assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
 
 
 def test_float32_for_sm75_names_the_remedy(graphs, tmp_path):
@@ -63,13 +183,20 @@ def test_a_place_it_cannot_write_to(graphs, tmp_path):
 def test_a_builder_that_aborts_is_an_error_anywhere(tmp_path, monkeypatch):
     package = tmp_path / "tensorrt_rtx.py"
     package.write_text(
-        "import os, sys\nprint('an internal fault', file=sys.stderr, flush=True)\nos.abort()\n"
+        "import os, sys\n"
+        f"print('{PROGRESS}tactics, 3 of 5', file=sys.stderr)\n"
+        "print('an internal fault', file=sys.stderr, flush=True)\n"
+        "os.abort()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)  # so that it counts as installed
     sys.modules.pop("tensorrt_rtx", None)
+    said = []
     with pytest.raises(BuildError, match=r"ended by SIGABRT; its last words: an internal fault"):
-        build_tensorrt("tensorrt-rtx", tmp_path / "m.onnx", tmp_path / "x.plan", "sm89")
+        build_tensorrt(
+            "tensorrt-rtx", tmp_path / "m.onnx", tmp_path / "x.plan", "sm89", log=said.append
+        )
+    assert said == ["tensorrt-rtx:sm89: tactics, 3 of 5"]
 
 
 def test_an_absent_package_names_its_extra_anywhere(tmp_path, monkeypatch):

@@ -1,0 +1,163 @@
+"""The table of a plan's layers, which the builder prints: what the engine will really run.
+
+A plan can be deserialized only where its GPU is, but TensorRT-RTX's most talkative logger gets
+every layer of what was built (with `ProfilingVerbosity.DETAILED`) in one message, a line a layer:
+
+    Layers:
+    Name: stages.0.0.conv1_myl0_2, LayerType: correlation, Inputs: [ { Name: …, Dimensions:
+    [1,64,64,112,112], Strides: […], StrideOrder: […], Datatype: Half, Format: (NDHWC) … }],
+    Constants: [ … ], Outputs: [ … ], TacticName: …, StreamId: 0, Metadata: [ONNX Layer: …]
+
+as of version 1.7. TensorRT's own could not be looked at; where it differs, there is no table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Kernels", "PlanLayer", "PlanTensor", "counted", "described", "read_table"]
+
+Kernels = dict[str, dict[str, int]]
+"""Kind → type of the first input → how many."""
+
+_HEADING: Final = re.compile(r"^Layers:\n(?=Name: )", re.MULTILINE)
+_ONNX_NODE: Final = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|$)")
+_TENSOR: Final = re.compile(
+    r"Name: (?P<name>[^,]*), Dimensions: \[(?P<dims>[\d,-]*)\].*?"
+    r"Datatype: (?P<type>\w+), Format: (?:\((?P<format>[^)]*)\))?"
+)
+
+_KINDS: Final = {
+    "correlation": "convolution",
+    "kgen": "generated",
+    "gemm": "matrix product",
+    "custom_layer": "plugin",
+}
+# They order the streams or compute shapes on the host.
+_NO_KERNEL: Final = {"signal", "wait", "shape_call"}
+# A generated kernel is named for its operations, four letters each: these only move or convert.
+_MOVES: Final = {"Tran", "Move", "Resh", "Cast", "Copy"}
+_TYPES: Final = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8"}
+
+
+@dataclass(frozen=True)
+class PlanTensor:
+    """What a layer reads or writes.
+
+    Attributes:
+        name: The builder's, not the graph's.
+        dims: Logical shape.
+        type: "fp32", "fp16", "bf16", "int8", or the builder's own word.
+        format: How it lies in memory, in the builder's word: "Linear", "NDHWC", …
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    type: str
+    format: str
+
+
+@dataclass(frozen=True)
+class PlanLayer:
+    """One kernel of the plan.
+
+    Attributes:
+        name: The builder's.
+        kind: "convolution", "generated" (fused point-wise operations and reductions),
+            "matrix product", "plugin", "reformat" (moves data and computes nothing), or the
+            builder's own word.
+        inputs: Without constants.
+        outputs: What it writes.
+        nodes: Names of the ONNX nodes it came from.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[PlanTensor, ...]
+    outputs: tuple[PlanTensor, ...]
+    nodes: tuple[str, ...]
+
+
+def read_table(message: str) -> tuple[PlanLayer, ...]:
+    """The kernels in the order in which they run; empty where a message has no such table."""
+    heading = _HEADING.search(message)
+    if heading is None:
+        return ()
+    return tuple(_layers(message[heading.end() :].split("\n\n")[0].split("\n")))
+
+
+def counted(layers: Sequence[PlanLayer]) -> Kernels:
+    """How many kernels of which kind and type; the most frequent first."""
+    pairs = Counter((layer.kind, _type(layer)) for layer in layers)
+    kernels: Kernels = {}
+    for (kind, type_), number in pairs.most_common():
+        kernels.setdefault(kind, {})[type_] = number
+    return kernels
+
+
+def described(kernels: Kernels) -> str:
+    """`32 kernels: 21 convolution fp16, 8 plugin fp16, 2 generated fp32, …`."""
+    if not kernels:
+        return "the builder printed no table of layers"
+    parts = [f"{n} {kind} {type_}" for kind, types in kernels.items() for type_, n in types.items()]
+    total = sum(n for types in kernels.values() for n in types.values())
+    return f"{total} kernels: {', '.join(parts)}"
+
+
+def _type(layer: PlanLayer) -> str:
+    tensors = (*layer.inputs, *layer.outputs)
+    return tensors[0].type if tensors else "untyped"
+
+
+def _layers(lines: Sequence[str]) -> Iterator[PlanLayer]:
+    for line in lines:
+        fields = _fields(line)
+        word = fields.get("LayerType", "")
+        if not word or word in _NO_KERNEL:
+            continue
+        name = fields["Name"]
+        kind = _KINDS.get(word, word)
+        if kind == "generated" and _operations(name) <= _MOVES:
+            kind = "reformat"
+        yield PlanLayer(
+            name,
+            kind,
+            _tensors(fields.get("Inputs", "")),
+            _tensors(fields.get("Outputs", "")),
+            tuple(dict.fromkeys(_ONNX_NODE.findall(fields.get("Metadata", "")))),
+        )
+
+
+def _fields(line: str) -> dict[str, str]:
+    """`Key: value, Key: value` → by key; commas inside brackets belong to the value."""
+    fields: dict[str, str] = {}
+    depth = start = 0
+    for index, character in enumerate([*line, ","]):
+        depth += (character in "[{(") - (character in "]})")
+        if character == "," and (depth <= 0 or index == len(line)):
+            key, _, value = line[start:index].partition(":")
+            fields.setdefault(key.strip(), value.strip())
+            start = index + 1
+    return fields
+
+
+def _operations(name: str) -> set[str]:
+    """`__myl_TranCastMean_myl0_4` → {"Tran", "Cast", "Mean"}."""
+    found = re.match(r"__myl_(\w+?)_myl\d", name)
+    return set(re.findall(r"[A-Z][a-z]*", found[1])) if found else {name}
+
+
+def _tensors(text: str) -> tuple[PlanTensor, ...]:
+    return tuple(
+        PlanTensor(
+            match["name"],
+            tuple(int(d) for d in match["dims"].split(",") if d),
+            _TYPES.get(match["type"], match["type"]),
+            match["format"] or "",
+        )
+        for match in _TENSOR.finditer(text)
+    )

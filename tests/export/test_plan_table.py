@@ -1,0 +1,100 @@
+"""Reading the builder's table: lines that TensorRT-RTX 1.7.1 printed, shortened."""
+
+from darnet_trt.export.plan_table import counted, described, read_table
+
+NDHWC = "Format: (NDHWC) Channel major format with 3 spatial dimensions"
+LINEAR = "Format: (Linear) Row major linear format"
+
+
+def tensor(name, dims, type_="Half", layout=NDHWC):
+    return (
+        f"{{ Name: {name}, Dimensions: [{dims}], Strides: [{dims}], StrideOrder: [4,0,3,2,1], "
+        f"Datatype: {type_}, {layout} }}"
+    )
+
+
+def line(name, kind, inputs, outputs, metadata=""):
+    return (
+        f"Name: {name}, LayerType: {kind}, Inputs: [ {inputs}], Constants: [ "
+        f"{tensor('weights', '64,64,3,3,3')}, {tensor('bias', '64')}], Outputs: [ {outputs}], "
+        f"TacticName: , StreamId: 0, Metadata: {metadata}"
+    )
+
+
+TABLE = "\n".join(
+    [
+        "Layers:",
+        line(
+            "stages.0.0.conv1_myl0_2",
+            "correlation",
+            tensor("a", "1,64,64,112,112"),
+            tensor("b", "1,64,64,112,112"),
+            "[ONNX Layer: stages.0.0.conv1]\x1f[ONNX Layer: stages.0.0.bn1.relu]",
+        ),
+        "Name: __mye19192_myl0_18, LayerType: signal, Inputs: [], Constants: [], Outputs: [], "
+        "TacticName: , StreamId: 0, EventId: 1, Metadata: ",
+        line(
+            "__myl_ReshMove_myl0_5",
+            "kgen",
+            tensor("b", "1,64,64", "Float", LINEAR),
+            tensor("c", "1,64,64", "Float", LINEAR),
+        ),
+        line(
+            "__myl_CastReshMulSumAddRelu_myl0_6",
+            "kgen",
+            f"{tensor('c', '1,64,64', 'Float', LINEAR)}, {tensor('a', '1,64,64,112,112')}",
+            tensor("d", "1,4", "Half", LINEAR),
+            "[ONNX Layer: node_of_z | stages.0.0.attention (FusedDualAttention)]\x1f"
+            "[ONNX Layer: x]",
+        ),
+        line(
+            "stages.0.0.attention [profile 1]_myl1_7",
+            "custom_layer",
+            tensor("b", "-1,64,112,112,64"),
+            tensor("e", "-1,64,112,112,64"),
+        ),
+        line("x_myl0_8", "a_new_word", tensor("e", "1", "FP8"), tensor("f", "1", "FP8")),
+        "",
+        "I/O Tensors:",
+        " Name: input, IOMode: Input, DataType: Float",
+    ]
+)
+
+
+def test_kinds_types_shapes_and_nodes():
+    convolution, move, generated, plugin, other = read_table(TABLE)
+    assert [x.kind for x in (convolution, move, generated, plugin, other)] == [
+        "convolution",
+        "reformat",
+        "generated",
+        "plugin",
+        "a_new_word",
+    ]
+    assert convolution.nodes == ("stages.0.0.conv1", "stages.0.0.bn1.relu")
+    (read,) = convolution.inputs  # the constants are not among them
+    assert (read.name, read.dims) == ("a", (1, 64, 64, 112, 112))
+    assert (read.type, read.format) == ("fp16", "NDHWC")
+    assert [t.type for t in generated.inputs] == ["fp32", "fp16"]
+    assert generated.nodes == (
+        "node_of_z | stages.0.0.attention (FusedDualAttention)",
+        "x",
+    )
+    assert plugin.outputs[0].dims == (-1, 64, 112, 112, 64)
+
+
+def test_counts_and_their_line():
+    kernels = counted(read_table(TABLE))
+    assert kernels == {
+        "convolution": {"fp16": 1},
+        "reformat": {"fp32": 1},
+        "generated": {"fp32": 1},
+        "plugin": {"fp16": 1},
+        "a_new_word": {"FP8": 1},
+    }
+    assert described(kernels).startswith("5 kernels: 1 convolution fp16, 1 reformat fp32, ")
+
+
+def test_other_messages_are_no_table():
+    for message in ("", "Layers:", "After dead-layer removal: 12 layers", TABLE[8:]):
+        assert read_table(message) == ()
+    assert described(counted(())) == "the builder printed no table of layers"

@@ -1,0 +1,53 @@
+"""The timing cache's file, with the objects of TensorRT-RTX, whose caches stay empty."""
+
+import os
+
+import pytest
+
+from darnet_trt.export import timing_cache
+
+trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+pytestmark = pytest.mark.filterwarnings("ignore:.*[Tt]iming cache:DeprecationWarning")
+
+
+@pytest.fixture
+def config():
+    builder = trt.Builder(trt.Logger(trt.Logger.INTERNAL_ERROR))
+    return builder.create_builder_config()
+
+
+def test_one_file_for_each_version_and_gpu(no_libraries):
+    files = {
+        timing_cache.file_for(version, target)
+        for version in ("10.12.0", "11.1.0")
+        for target in ("sm87", "sm90")
+    }
+    assert len(files) == 4
+    assert all(file.is_relative_to(no_libraries) for file in files)
+
+
+def test_it_is_kept_and_read_again(no_libraries, config):
+    file = timing_cache.file_for("11.1.0", "sm90")
+    timing_cache.load(config, file)  # there is none
+    assert timing_cache.store(config, file) is None
+    assert file.stat().st_size > 0
+    assert [p.name for p in file.parent.iterdir()] == ["tensorrt-11.1.0-sm90.cache"]
+    timing_cache.load(config, file)
+    assert timing_cache.store(config, file) is None
+
+
+def test_one_that_is_none_is_replaced(no_libraries, config):
+    file = timing_cache.file_for("11.1.0", "sm90")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"not a cache" * 10)
+    timing_cache.load(config, file)
+    assert timing_cache.store(config, file) is None
+    assert b"not a cache" not in file.read_bytes()
+
+
+def test_no_place_for_it_is_said(tmp_path, monkeypatch, config):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    file = timing_cache.file_for("11.1.0", "sm90")
+    timing_cache.load(config, file)
+    assert os.strerror(20) in timing_cache.store(config, file)
