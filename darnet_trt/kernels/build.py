@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 from darnet_trt.errors import BuildError, OutputError, UsageError
-from darnet_trt.output import cannot_write
 
 __all__ = [
     "ARCHITECTURES",
@@ -47,6 +46,16 @@ ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "s
 """Built unless others are asked for, where nvcc knows them; with PTX of the newest."""
 _LEAST_NVCC: Final = (12, 0)
 """C++17 in device code, and sm_89 and sm_90 without gaps; JetPack 6 has 12.2."""
+_FLAGS: Final = (
+    "CXXFLAGS",
+    "LDFLAGS",
+    "CUDAFLAGS",
+    "CUDAHOSTCXX",
+    "NVCC_PREPEND_FLAGS",
+    "NVCC_APPEND_FLAGS",
+)
+"""What compilers and CMake take from the environment."""
+_ELSEWHERE: Final = "free some space, or name another folder in XDG_CACHE_HOME"
 
 
 @dataclass(frozen=True)
@@ -89,9 +98,10 @@ def build_library(
         BuildError: No compiler or one too old, or it refused; carries its first error.
         OutputError: The cache cannot be written.
     """
-    tools = _cuda(architectures) if target == "cuda" else _cpu(architectures)
+    tools = _toolchain(target, architectures)
     options = (*tools.options, *_headers(), *(["-DDARNET_SANITIZE=ON"] if sanitize else []))
-    toolchain = _hash(tools.version.encode(), *(option.encode() for option in options))
+    flags = (f"{name}={os.environ.get(name, '')}" for name in _FLAGS)
+    toolchain = _hash(*(part.encode() for part in (tools.version, *options, *flags)))
     variant = f"sanitized-{_prefix(target)}" if sanitize else _prefix(target)
     home = cache_folder() / f"{variant}-{toolchain}"
     library = home / LIBRARY
@@ -100,7 +110,9 @@ def build_library(
     log(f"compiling the kernels with {tools.version}")
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home.parent, prefix=".building-") as work:
+        with tempfile.TemporaryDirectory(
+            dir=home.parent, prefix=".building-", ignore_cleanup_errors=True
+        ) as work:
             whole = Path(work) / "whole"
             whole.mkdir()
             (whole / COMPILER_LOG).write_text(_compile(Path(work), options), encoding="utf-8")
@@ -111,7 +123,10 @@ def build_library(
                 if not library.exists():  # another process was first: its library is as good
                     raise
     except OSError as error:
-        raise cannot_write(cache_folder(), error) from error
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"cannot be written ({reason})", where=home.parent, do=_ELSEWHERE
+        ) from error
     return library
 
 
@@ -145,41 +160,44 @@ def _headers() -> list[str]:
     return [f"-DTENSORRT_INCLUDE_DIR={folder}"]
 
 
-def _cpu(architectures: Sequence[str] | None) -> _Toolchain:
-    if architectures:
-        raise UsageError("architectures are of the target cuda, not of cpu")
+def _toolchain(target: Target, architectures: Sequence[str] | None) -> _Toolchain:
     wanted = os.environ.get("CXX") or "g++"
     compiler = shutil.which(wanted)
     if compiler is None:
         raise BuildError("no C++ compiler", where=wanted, do="install g++, or name one in CXX")
-    version = _output(compiler, "--version").splitlines()[0]
-    return _Toolchain(version, (f"-DCMAKE_CXX_COMPILER={compiler}", "-DDARNET_CPU=ON"))
-
-
-def _cuda(architectures: Sequence[str] | None) -> _Toolchain:
+    version = _output(compiler, "--version").partition("\n")[0]
+    host = (f"-DCMAKE_CXX_COMPILER={compiler}",)
+    if target == "cpu":
+        if architectures:
+            raise UsageError("architectures are of the target cuda, not of cpu")
+        return _Toolchain(version, (*host, "-DDARNET_CPU=ON"))
     nvcc = find_nvcc()
-    version = next(
-        (line for line in _output(nvcc, "--version").splitlines() if "release" in line), ""
-    )
-    release = re.search(r"release (\d+)\.(\d+)", version)
+    release = re.search(r"release (\d+)\.(\d+), V(\S+)", _output(nvcc, "--version"))
     if release is None or (int(release[1]), int(release[2])) < _LEAST_NVCC:
         found = f"{release[1]}.{release[2]}" if release else "of an unknown version"
         least = ".".join(map(str, _LEAST_NVCC))
         raise BuildError(f"expected nvcc {least} or newer, found {found}", where=nvcc)
+    return _Toolchain(
+        f"nvcc {release[3]} and {version}",
+        (
+            *host,
+            f"-DCMAKE_CUDA_COMPILER={nvcc}",
+            f"-DCMAKE_CUDA_ARCHITECTURES={_codes(nvcc, architectures)}",
+        ),
+    )
+
+
+def _codes(nvcc: str, architectures: Sequence[str] | None) -> str:
+    """CMake's list: machine code for each architecture, and PTX of the newest."""
     known = _output(nvcc, "--list-gpu-code").split()
-    wanted = list(architectures or (a for a in ARCHITECTURES if a in known))
+    wanted = architectures or [a for a in ARCHITECTURES if a in known]
     for architecture in wanted:
         if architecture not in known:
             raise UsageError(
-                f"unknown architecture; this nvcc ({release[1]}.{release[2]}) knows "
-                + ", ".join(known),
-                where=architecture,
+                f"unknown architecture; {nvcc} knows {', '.join(known)}", where=architecture
             )
     numbers = sorted({a.removeprefix("sm_") for a in wanted}, key=int)
-    codes = ";".join([*(f"{n}-real" for n in numbers), f"{numbers[-1]}-virtual"])
-    return _Toolchain(
-        version, (f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DCMAKE_CUDA_ARCHITECTURES={codes}")
-    )
+    return ";".join([*(f"{n}-real" for n in numbers), f"{numbers[-1]}-virtual"])
 
 
 def find_nvcc() -> str:
@@ -247,7 +265,7 @@ def _run(*words: str) -> str:
         raise OutputError("the disk is full", where=cache_folder(), do=_ELSEWHERE)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if re.search(r"\berror\b", line, re.I)), -1)
-    raise BuildError(f"the compiler refused: {' '.join(lines[first : first + 3])}")
-
-
-_ELSEWHERE: Final = "free some space, or name another cache folder in XDG_CACHE_HOME"
+    reason = lines[first] if lines else f"it ended with code {process.returncode}"
+    if reason.startswith("CMake Error") and first + 1 < len(lines):  # which tells where, then what
+        reason = f"{reason} {lines[first + 1]}"
+    raise BuildError(f"the compiler refused: {reason}")
