@@ -11,6 +11,7 @@
 
 #include "plugin.h"
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -32,7 +33,7 @@ constexpr const char* kFieldNames[kFields] = {"x_scale", "residual_scale", "y_sc
 constexpr float Scales::* kFieldValues[kFields] = {&Scales::x, &Scales::residual, &Scales::y};
 
 thread_local char last_message[Message::kSize + 64] = "";
-bool takes_host_pointers = false;
+std::atomic<bool> takes_host_pointers{false};
 
 void say(const char* plugin, const Message& why) noexcept {
     snprintf(last_message, sizeof last_message, "%s: %s", plugin, why.text);
