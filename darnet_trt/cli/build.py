@@ -120,9 +120,11 @@ def build(
 
 
 def print_summary(out: Path, manifest: Manifest) -> None:
-    """The bundle as a table: one engine a row, then what its weights know."""
+    """The bundle as a table: one engine a row; then what plans run, and what the weights know."""
     from rich.console import Console
     from rich.table import Table
+
+    from darnet_trt.export.plan_table import described
 
     table = Table(
         "engine", "ms/volume", "logits error", "flips", "size", "", box=None, pad_edge=False
@@ -147,4 +149,7 @@ def print_summary(out: Path, manifest: Manifest) -> None:
     console = Console(markup=False, highlight=False)
     console.width = max(console.width, TABLE_WIDTH)
     console.print(table)
+    for a in manifest.artifacts:
+        if a.plan is not None:
+            console.print(f"{a.name}: {described(a.plan.kernels)}", soft_wrap=True)
     console.print(f"{out}: trained on {manifest.model.trained_on}", soft_wrap=True)

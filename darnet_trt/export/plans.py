@@ -10,7 +10,7 @@ from typing import Final, cast
 from darnet_trt.export.bundle_writer import hashes
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.plan_table import counted, described
+from darnet_trt.export.plan_table import counted
 from darnet_trt.export.plugin_choice import Plugin, PluginMode, choose_plugin
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt_builder import build_tensorrt
@@ -95,14 +95,13 @@ def _build(
         embed=plugin is not None and plugin.card.embedded,
         log=log,
     )
-    kernels = counted(result.layers)
     built = f"built in {result.seconds:.1f} s, {NOT_EXECUTED}"
-    log(f"{candidate.name}: {built}; {described(kernels)}")
+    log(f"{candidate.name}: {built}")
     if result.note is not None:
         log(f"{candidate.name}: the timing cache is not kept: {result.note}")
     notes = [built]
     if plugin is not None and not plugin.card.embedded:
-        notes.append("needs the plugin's CUDA build (darnet-trt plugin build)")
+        notes.append("needs the plugin for CUDA")
     return Artifact(
         name=candidate.name,
         files=hashes(folder, plan),
@@ -117,7 +116,7 @@ def _build(
         latency_ms=None,
         notes=tuple(notes),
         plan=Plan(
-            kernels=kernels,
+            kernels=counted(result.layers),
             plugin=None if plugin is None else plugin.card,
             profiles=options.profiles,
             version_compatible=options.version_compatible,

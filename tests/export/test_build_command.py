@@ -62,6 +62,16 @@ def test_words_it_does_not_know(run, tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_build_prints_what_a_plan_runs(run, tmp_path, command, one_library):
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    result = command("build", run, "-o", tmp_path / "b", "--target", "tensorrt-rtx:sm86,sm120")
+    assert result.returncode == 0, result.stderr
+    for target in ("sm86", "sm120"):
+        line = f"tensorrt-rtx-{target}-fp16: 31 kernels: 21 convolution fp16, 8 plugin fp16, "
+        assert line in result.stdout
+    assert "needs the plugin for CUDA" in result.stdout
+
+
 def test_options_of_plans(run, tmp_path, command):
     out = ("-o", tmp_path / "b")
     assert "--batch is for TensorRT plans" in failed(command("build", run, *out, "--batch", "1:2"))

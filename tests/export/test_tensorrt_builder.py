@@ -114,6 +114,17 @@ def test_a_range_of_batches_has_two_profiles(graphs, tmp_path, cpu_library):
     assert neighbours(layers) == {"convolution"}
 
 
+def test_a_plan_can_carry_the_library(graphs, tmp_path, cpu_library):
+    sizes = []
+    for embed in (False, True):
+        plan = tmp_path / "x.plan"
+        build_tensorrt(
+            "tensorrt-rtx", graphs / "fp16.onnx", plan, "sm89", plugin=cpu_library, embed=embed
+        )
+        sizes.append(plan.stat().st_size)
+    assert sizes[1] - sizes[0] >= cpu_library.stat().st_size
+
+
 def test_too_little_workspace_is_the_builders_error(graphs, tmp_path):
     options = PlanOptions(workspace_mib=1)
     with pytest.raises(BuildError, match="workspace"):
