@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "print_summary"]
 
-TABLE_WIDTH = 108  # of a row with the longest name and remark: where output is no terminal
+TABLE_WIDTH = 128  # of a row with the longest name and remark: where output is no terminal
 
 
 def build(
