@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,15 @@ def test_neither_a_second_run_nor_the_order_of_threads_changes_a_bit(on_cpu: Lib
     forward = bits("")
     assert len(forward.strip()) == 64
     assert forward == bits("") == bits("reverse")
+
+
+def test_several_threads_may_launch_at_once(on_cpu: Library) -> None:
+    cases = [make_case((1, 3, 9, 8, 16 + 8 * i), seed=i) for i in range(4)]
+    alone = [case.run(on_cpu) for case in cases]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda case: case.run(on_cpu), cases * 3))
+    for expected, got in zip(alone * 3, together, strict=True):
+        np.testing.assert_array_equal(expected, got)
 
 
 def test_phases_one_by_one_are_the_launch(on_cpu: Library) -> None:

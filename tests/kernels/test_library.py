@@ -124,6 +124,10 @@ def test_addresses_are_checked_before_anything_is_touched(on_cpu: Library) -> No
         with pytest.raises(UsageError) as refusal:
             case.run(on_cpu, **changes)
         assert str(refusal.value) == f"fused attention: {message}"
+    narrow = make_case((1, 4, 6, 5, 16), y="int8")
+    for into in ("x", "residual"):
+        with pytest.raises(UsageError, match="of its type; it is int8 over float32"):
+            narrow.run(on_cpu, into)
     np.testing.assert_array_equal(before, [case.x, case.residual])
     assert not y.any()
     assert not memory.any()

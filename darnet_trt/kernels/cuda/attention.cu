@@ -236,6 +236,10 @@ int check_tensors(const DarnetAttention& a, const DarnetTensors& t, char* messag
         || check_pointer("the workspace", t.workspace, message, size))
         return 1;
     if (a.has_residual && check_pointer("residual", t.residual, message, size)) return 1;
+    if ((t.y == t.x && a.y_type != a.x_type)
+        || (a.has_residual && t.y == t.residual && a.y_type != a.residual_type))
+        return fail(message, size, "y may only lie over a tensor of its type; it is %s over %s",
+            type_name(a.y_type), type_name(t.y == t.x ? a.x_type : a.residual_type));
     if (a.channel_hidden > 0 && check_gate("channel", t.channel, message, size)) return 1;
     if (a.depth_hidden > 0 && check_gate("depth", t.depth, message, size)) return 1;
     const size_t needed = darnet_attention_workspace(&a);
@@ -298,7 +302,8 @@ int darnet_attention_launch_phase(const DarnetAttention* problem, const DarnetTe
     if (phase < 0 || phase >= DARNET_PHASES)
         return fail(message, size, "phase must be 0, 1 or 2; it is %d", phase);
     const char* error = launch_phase(*problem, *tensors, phase, stream);
-    return error == nullptr ? 0 : fail(message, size, "CUDA: %s", error);
+    return error == nullptr ? 0 : fail(message, size, "CUDA: %s; this library is for %s", error,
+        DARNET_TARGET);
 }
 
 int darnet_attention_launch(const DarnetAttention* problem, const DarnetTensors* tensors,

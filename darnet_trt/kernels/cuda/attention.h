@@ -42,7 +42,7 @@ struct DarnetTensors {
     const void* x;         // (n, d, h, w, c)
     const void* residual;  // the same, or null
     struct DarnetGate channel, depth;  // null where the gate is absent
-    void* y;               // (n, d, h, w, c); may be x or residual
+    void* y;               // (n, d, h, w, c); may be x or residual, if of the same type
     void* workspace;
     size_t workspace_bytes;
 };
