@@ -1,15 +1,11 @@
 """The torch operator: the paper's layers and their gradients, in every type and layout."""
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
 
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels import torch_operator
-from darnet_trt.kernels.build import build_library
-from darnet_trt.kernels.library import Library
 from darnet_trt.kernels.reference import Gate
 from darnet_trt.kernels.reference import fused_attention as in_float64
 from darnet_trt.kernels.torch_operator import fused_attention, runs_on
@@ -202,29 +198,22 @@ def test_which_gpu_runs_a_library(target, capability, runs):
 # What the operator does on CUDA, with the kernels' CPU build in place of the CUDA one.
 
 
-@pytest.fixture(scope="session")
-def library():
-    if shutil.which("g++") is None:
-        pytest.skip("no g++")
-    return Library(build_library("cpu"))
-
-
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize(
     ("dtype", "limit"), [(torch.float32, 2e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)]
 )
-def test_the_kernels_on_torchs_memory(library, attention, dtype, limit):
+def test_the_kernels_on_torchs_memory(on_cpu, attention, dtype, limit):
     shape = (2, 16, 3, 6, 5)
     _, gates = layers(attention, shape, torch.float32)
     x, residual = inputs(shape, dtype)
     with torch.no_grad():
-        y = torch_operator._launch(library, 0, x, residual, *gates)
+        y = torch_operator._launch(on_cpu, 0, x, residual, *gates)
     assert y.dtype == dtype
     assert y.is_contiguous(memory_format=torch.channels_last_3d)
     np.testing.assert_allclose(y.double(), reference(x, residual, gates), rtol=limit, atol=limit)
 
 
-def test_the_kernels_take_views_that_are_misaligned_strided_or_in_another_order(library):
+def test_the_kernels_take_views_that_are_misaligned_strided_or_in_another_order(on_cpu):
     _, gates = layers("both", SHAPE, torch.float32)
     n, c, d, h, w = SHAPE
     flat = torch.randn(2 * n * c * d * h * w + 1)
@@ -232,5 +221,5 @@ def test_the_kernels_take_views_that_are_misaligned_strided_or_in_another_order(
     strided = torch.randn(n, 2 * c, d, h, w)[:, ::2]
     for x in (misaligned, strided, strided.transpose(3, 4).contiguous().transpose(3, 4)):
         with torch.no_grad():
-            y = torch_operator._launch(library, 0, x, -x, *gates)
+            y = torch_operator._launch(on_cpu, 0, x, -x, *gates)
         np.testing.assert_allclose(y, reference(x, -x, gates), rtol=2e-6, atol=2e-6)
