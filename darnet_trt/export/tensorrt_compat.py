@@ -33,20 +33,29 @@ RTX_TARGETS: Final = (PORTABLE, "sm75", "sm80", "sm86", "sm89", "sm120", "sm121"
 PACKAGES: Final = {"tensorrt": ("tensorrt", "gpu"), "tensorrt-rtx": ("tensorrt_rtx", "rtx")}
 """Backend → import name and the extra that installs it."""
 
+_LEAST_TENSORRT: Final = (10, 12)
+# Earlier ones were not looked at: theirs is another API in places.
+
 
 def load(backend: TensorRTBackend) -> Any:
     """Import the package.
 
     Raises:
-        BuildError: Its libraries do not load.
+        BuildError: Its libraries do not load, or it is too old.
     """
     package, _ = PACKAGES[backend]
     try:
-        return importlib.import_module(package)
+        trt = importlib.import_module(package)
     except (ImportError, OSError, RuntimeError) as error:
         raise BuildError(
             f"{package} does not load ({error})", do="check its installation with darnet-trt doctor"
         ) from error
+    if backend == "tensorrt":
+        found = tuple(int(number) for number in trt.__version__.split(".")[:2])
+        if found < _LEAST_TENSORRT:
+            least = ".".join(map(str, _LEAST_TENSORRT))
+            raise BuildError(f"expected TensorRT {least} or later, found {trt.__version__}")
+    return trt
 
 
 def link_loader_name(folder: Path) -> None:

@@ -167,6 +167,41 @@ def test_tensorrts_options_exist_in_the_api_that_both_share(tmp_path, cpu_librar
     assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
 
 
+@pytest.fixture
+def tensorrt(tmp_path, monkeypatch, request):
+    """A package `tensorrt` that is TensorRT-RTX, whose API it shares, under another version."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    version = getattr(request, "param", "10.13.2")
+    (folder / "tensorrt.py").write_text(f"from tensorrt_rtx import *\n__version__ = {version!r}\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(folder)  # so that it counts as installed
+
+
+def test_tensorrts_own_path_with_profiles_and_timing_cache(
+    graphs, tmp_path, tensorrt, no_libraries
+):
+    for _ in range(2):  # the second reads the first one's cache
+        result = build_tensorrt(
+            "tensorrt",
+            graphs / "fp16.onnx",
+            tmp_path / "x.plan",
+            "sm90",
+            options=PlanOptions(batch=(1, 4), workspace_mib=2048),
+        )
+        assert result.note is None
+        assert result.version == "10.13.2"
+        assert numbers(result.layers)["convolution"] == 2 * 21
+        (cache,) = no_libraries.rglob("*.cache")
+        assert cache.name == "tensorrt-10.13.2-sm90.cache"
+
+
+@pytest.mark.parametrize("tensorrt", ["10.3.0"], indirect=True)
+def test_a_tensorrt_that_is_too_old(graphs, tmp_path, tensorrt):
+    with pytest.raises(BuildError, match=r"expected TensorRT 10\.12 or later, found 10\.3\.0"):
+        build_tensorrt("tensorrt", graphs / "fp16.onnx", tmp_path / "x.plan", "sm90")
+
+
 def test_float32_for_sm75_names_the_remedy(graphs, tmp_path):
     with pytest.raises(BuildError, match="--precision fp16"):
         build_tensorrt("tensorrt-rtx", graphs / "fp32.onnx", tmp_path / "x.plan", "sm75")
