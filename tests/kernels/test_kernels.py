@@ -129,7 +129,10 @@ library = Library(Path(sys.argv[2]))
 digest = hashlib.sha256()
 for shape in [(2, 5, 6, 7, 33), (1, 3, 40, 38, 24), (1, 8, 5, 4, 512), (1, 16, 2, 3, 1024)]:
     for weights in ("float32", "float16"):
-        digest.update(make_case(shape, weights=weights).run(library).tobytes())
+        case = make_case(shape, weights=weights)
+        y = case.run(library).tobytes()
+        assert case.run(library).tobytes() == y
+        digest.update(y)
 print(digest.hexdigest())
 """
 
@@ -146,7 +149,7 @@ def test_neither_a_second_run_nor_the_order_of_threads_changes_a_bit(on_cpu: Lib
 
     forward = bits("")
     assert len(forward.strip()) == 64
-    assert forward == bits("") == bits("reverse")
+    assert forward == bits("reverse")
 
 
 def test_several_threads_may_launch_at_once(on_cpu: Library) -> None:

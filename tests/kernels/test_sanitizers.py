@@ -60,32 +60,35 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize("name", BREAKS)
-def test_the_sanitizers_see_a_kernels_fault(name: str, tmp_path: Path) -> None:
+def pool_once(folder: Path, change: tuple[str, str] | None, *flags: str) -> tuple[Path, Path]:
+    """pool_once.cpp compiled with a changed pool.cuh; returns the program and that file."""
     if shutil.which(COMPILER) is None:
         pytest.skip(f"no C++ compiler: {COMPILER}")
-    sources = tmp_path / "cuda"
+    sources = folder / "cuda"
     shutil.copytree(SOURCES, sources)
     pool = sources / "pool.cuh"
-    text = pool.read_text()
-    if (change := BREAKS[name]) is not None:
+    if change is not None:
+        text = pool.read_text()
         assert change[0] in text
-        text = text.replace(*change)
-        pool.write_text(text)
-    program = tmp_path / "overrun"
-    flags = "-std=c++17 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all"
-    warnings = "-Wno-unknown-pragmas"
-    subprocess.run(
-        [COMPILER, *flags.split(), warnings, f"-I{sources}", TESTS / "overrun.cpp", "-o", program],
-        check=True,
+        pool.write_text(text.replace(*change))
+    program = folder / "pool_once"
+    options = ("-std=c++17", "-Wno-unknown-pragmas", f"-I{sources}", *flags)
+    subprocess.run([COMPILER, *options, TESTS / "pool_once.cpp", "-o", program], check=True)
+    return program, pool
+
+
+def run(program: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
-    done = subprocess.run(
-        [program],
-        env={**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_the_sanitizers_see_a_kernels_fault(name: str, tmp_path: Path) -> None:
+    change = BREAKS[name]
+    flags = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    program, pool = pool_once(tmp_path, change, *flags)
+    done = run(program, UBSAN_OPTIONS="print_stacktrace=1")
     if change is None:
         assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
         return
@@ -93,3 +96,23 @@ def test_the_sanitizers_see_a_kernels_fault(name: str, tmp_path: Path) -> None:
     assert "heap-buffer-overflow" in done.stderr or "misaligned address" in done.stderr
     line = 1 + pool.read_text()[: pool.read_text().index(change[1])].count("\n")
     assert any(f"pool.cuh:{at}" in done.stderr for at in (line, line + 1))  # or what it guards
+
+
+BARRIERS = {
+    "before the sums": ("    __syncthreads();\n    for", "    for"),
+    "between two sums": ("        __syncthreads();\n        rows", "        rows"),
+    "that some threads miss": (
+        "    __syncthreads();\n    for",
+        "    if (active) __syncthreads();\n    for",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BARRIERS)
+def test_a_missing_barrier_shows(name: str, tmp_path: Path) -> None:
+    program, _ = pool_once(tmp_path, BARRIERS[name])
+    done = [run(program, DARNET_FIBER_ORDER=order) for order in ("", "reverse")]
+    if name == "that some threads miss":
+        assert all("a barrier that not all of its threads reach" in d.stderr for d in done)
+    else:
+        assert {d.stdout for d in done} != {"5\n"}

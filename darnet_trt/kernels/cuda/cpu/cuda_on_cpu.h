@@ -144,20 +144,24 @@ inline void run_block() {
         fiber.thread = dim3(i % block.size.x, i / block.size.x % block.size.y,
             i / (block.size.x * block.size.y));
     }
+    // A warp runs until all of it waits for the block or is done, then the next one starts.
     for (;;) {
-        for (unsigned i = 0; i < block.threads; ++i) {
-            const unsigned index = reverse ? block.threads - 1 - i : i;
-            if (block.fibers[index].state == State::kReady) resume(index);
+        for (unsigned n = 0; n < block.threads; n += kWarp) {
+            const unsigned first = reverse ? (block.threads - 1 - n) / kWarp * kWarp : n;
+            const unsigned last = std::min(first + kWarp, block.threads);
+            do {
+                for (unsigned i = first; i < last; ++i) {
+                    const unsigned index = reverse ? last - 1 - (i - first) : i;
+                    if (block.fibers[index].state == State::kReady) resume(index);
+                }
+            } while (release(first, last, State::kAtWarpBarrier));
         }
         unsigned done = 0;
         for (unsigned i = 0; i < block.threads; ++i)
             done += block.fibers[i].state == State::kDone;
         if (done == block.threads) return;
-        bool released = release(0, block.threads, State::kAtBlockBarrier);
-        for (unsigned first = 0; first < block.threads; first += kWarp)
-            released |= release(
-                first, std::min(first + kWarp, block.threads), State::kAtWarpBarrier);
-        if (!released) stop("a barrier that not all of its threads reach");
+        if (!release(0, block.threads, State::kAtBlockBarrier))
+            stop("a barrier that not all of its threads reach");
     }
 }
 
