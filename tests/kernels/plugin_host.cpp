@@ -24,233 +24,18 @@
 
 #include <dlfcn.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <map>
 #include <memory>
-#include <set>
-#include <sstream>
 #include <stdexcept>
-#include <string>
 #include <thread>
-#include <vector>
 
 #include "plugin.h"
-#include "tensorrt_v3.h"
-
-#ifdef DARNET_CUDA
-#include <cuda_runtime.h>
-#endif
-
-using namespace nvinfer1;
+#include "plugin_host_case.h"
 
 namespace {
 
 struct Refused : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
-
-// A defect of the plugin or of this program, not an answer.
-[[noreturn]] void die(const std::string& why) {
-    std::fprintf(stderr, "plugin_host: %s\n", why.c_str());
-    std::exit(3);
-}
-
-void expect(bool holds, const char* what) {
-    if (!holds) die(std::string("expected ") + what);
-}
-
-// ---- memory --------------------------------------------------------------------------------
-
-#ifdef DARNET_CUDA
-
-void cuda(cudaError_t error) {
-    if (error != cudaSuccess) die(cudaGetErrorString(error));
-}
-
-// Of exactly `size` bytes, followed by a guard that must stay as it is.
-class Memory {
-public:
-    explicit Memory(size_t size) : size_(size) {
-        cuda(cudaMalloc(&data_, size + kGuard));
-        cuda(cudaMemset(data_, 0xA5, size + kGuard));
-    }
-    Memory(const Memory&) = delete;
-    ~Memory() {
-        std::vector<unsigned char> guard(kGuard);
-        cuda(cudaMemcpy(guard.data(), data_ + size_, kGuard, cudaMemcpyDeviceToHost));
-        for (const unsigned char byte : guard) expect(byte == 0xA5, "nothing written behind the end");
-        cuda(cudaFree(data_));
-    }
-    void* data() const { return data_; }
-    void write(const std::vector<char>& from) {
-        cuda(cudaMemcpy(data_, from.data(), size_, cudaMemcpyHostToDevice));
-    }
-    std::vector<char> read() const {
-        std::vector<char> to(size_);
-        cuda(cudaMemcpy(to.data(), data_, size_, cudaMemcpyDeviceToHost));
-        return to;
-    }
-
-private:
-    static constexpr size_t kGuard = 4096;
-    char* data_ = nullptr;
-    size_t size_;
-};
-
-// Runs once directly and once as a CUDA graph.
-template <typename Enqueue>
-int32_t run(const Memory& y, Enqueue enqueue) {
-    cudaStream_t stream;
-    cuda(cudaStreamCreate(&stream));
-    int32_t code = enqueue(stream);
-    if (code == 0) {
-        cuda(cudaStreamSynchronize(stream));
-        const std::vector<char> direct = y.read();
-        cuda(cudaMemset(y.data(), 0x5A, direct.size()));
-        cudaGraph_t graph;
-        cudaGraphExec_t executable;
-        cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-        code = enqueue(stream);
-        cuda(cudaStreamEndCapture(stream, &graph));
-        cuda(cudaGraphInstantiate(&executable, graph, 0));
-        cuda(cudaGraphLaunch(executable, stream));
-        cuda(cudaStreamSynchronize(stream));
-        expect(y.read() == direct, "the captured graph to give the same result");
-        cuda(cudaGraphExecDestroy(executable));
-        cuda(cudaGraphDestroy(graph));
-    }
-    cuda(cudaStreamDestroy(stream));
-    return code;
-}
-
-#else
-
-// Of exactly `size` bytes, so that AddressSanitizer sees what goes beyond them.
-class Memory {
-public:
-    explicit Memory(size_t size) : size_(size) {
-        if (posix_memalign(&data_, 256, size) != 0) die("out of memory");
-        std::memset(data_, 0xA5, size);
-    }
-    Memory(const Memory&) = delete;
-    ~Memory() { std::free(data_); }
-    void* data() const { return data_; }
-    void write(const std::vector<char>& from) { std::memcpy(data_, from.data(), size_); }
-    std::vector<char> read() const {
-        const char* const from = static_cast<const char*>(data_);
-        return {from, from + size_};
-    }
-
-private:
-    void* data_ = nullptr;
-    size_t size_;
-};
-
-template <typename Enqueue>
-int32_t run(const Memory&, Enqueue enqueue) {
-    return enqueue(nullptr);
-}
-
-#endif
-
-// ---- a case --------------------------------------------------------------------------------
-
-struct Tensor {
-    std::string name;
-    DataType type;
-    Dims dims;
-};
-
-struct Field {
-    std::string name;
-    float value;
-    PluginFieldType type;
-    int32_t length;
-};
-
-struct Case {
-    std::string folder, plugin;
-    std::vector<Field> fields;
-    std::vector<Tensor> inputs;
-    Tensor output;
-    int64_t least_batch = -1, most_batch = -1;
-    std::map<std::string, Dims> at_enqueue;
-    std::map<std::string, size_t> shifts;
-    std::set<std::string> absent, skipped;
-};
-
-Dims read_dims(std::istream& words) {
-    Dims dims{};
-    while (dims.nbDims < Dims::MAX_DIMS && words >> dims.d[dims.nbDims]) ++dims.nbDims;
-    return dims;
-}
-
-Case read_case(const std::string& folder) {
-    Case c;
-    c.folder = folder;
-    std::ifstream file(folder + "/case.txt");
-    if (!file) die("no " + folder + "/case.txt");
-    for (std::string line; std::getline(file, line);) {
-        std::istringstream words(line);
-        std::string key, name;
-        int type = 0;
-        words >> key;
-        if (key == "plugin") {
-            words >> c.plugin;
-        } else if (key == "field") {
-            Field field{"", 0, PluginFieldType::kFLOAT32, 1};
-            words >> field.name >> name;
-            field.value = std::strtof(name.c_str(), nullptr);  // takes nan and inf, too
-            c.fields.push_back(field);
-        } else if (key == "raw_field") {
-            Field field{};
-            words >> field.name >> type >> field.length;
-            field.type = static_cast<PluginFieldType>(type);
-            c.fields.push_back(field);
-        } else if (key == "input") {
-            words >> name >> type;
-            c.inputs.push_back({name, static_cast<DataType>(type), read_dims(words)});
-        } else if (key == "output") {
-            words >> type;
-            c.output = {"y", static_cast<DataType>(type), read_dims(words)};
-        } else if (key == "batch") {
-            words >> c.least_batch >> c.most_batch;
-        } else if (key == "at_enqueue") {
-            words >> name;
-            c.at_enqueue[name] = read_dims(words);
-        } else if (key == "shift") {
-            words >> name;
-            words >> c.shifts[name];
-        } else if (key == "no") {
-            words >> name;
-            c.absent.insert(name);
-        } else if (key == "build_phase" || key == "shapes" || key == "host_pointers") {
-            c.skipped.insert(key);
-        } else {
-            die(folder + "/case.txt: unknown key " + key);
-        }
-    }
-    return c;
-}
-
-size_t bytes(const Tensor& tensor) {
-    size_t size = tensor.type == DataType::kFLOAT ? 4
-        : tensor.type == DataType::kINT8          ? 1
-        : tensor.type == DataType::kHALF || tensor.type == DataType::kBF16 ? 2
-                                                                           : 8;
-    for (int i = 0; i < tensor.dims.nbDims; ++i) size *= static_cast<size_t>(tensor.dims.d[i]);
-    return size;
-}
-
-std::vector<char> contents(const std::string& path, size_t size) {
-    std::ifstream file(path, std::ios::binary);
-    std::vector<char> data(size);
-    if (!file.read(data.data(), static_cast<std::streamsize>(size))) die("cannot read " + path);
-    return data;
-}
 
 // ---- what TensorRT would hand in -----------------------------------------------------------
 
@@ -290,7 +75,8 @@ struct Library {
         if (handle == nullptr) die(dlerror());
         get<void (*)(void*)>("setLoggerFinder")(nullptr);
         last_message = get<decltype(last_message)>("darnet_plugin_last_message");
-        takes_host_pointers = get<decltype(takes_host_pointers)>("darnet_plugin_takes_host_pointers");
+        takes_host_pointers
+            = get<decltype(takes_host_pointers)>("darnet_plugin_takes_host_pointers");
         int32_t count = 0;
         IPluginCreatorInterface* const* const list = get<Creators>("getCreators")(count);
         expect(count == 3, "3 creators");
@@ -362,12 +148,13 @@ public:
                 }
             });
         for (std::thread& thread : threads) thread.join();
-        const auto but_address = [](const std::string& line) { return line.substr(0, line.find("0x")); };
-        expect(but_address(refusals[0]) == but_address(refusals[1]) && results[0] == results[1],
+        const auto words = [](const std::string& line) { return line.substr(0, line.find("0x")); };
+        expect(words(refusals[0]) == words(refusals[1]) && results[0] == results[1],
             "both contexts to agree");
         if (!refusals[0].empty()) {
             const std::string said = refusals[0].substr(refusals[0].find(": ") + 2);
-            expect(!recorder.last.empty() && said.compare(0, recorder.last.size(), recorder.last) == 0,
+            const std::string& recorded = recorder.last;
+            expect(!recorded.empty() && said.compare(0, recorded.size(), recorded) == 0,
                 "the context's error recorder to have the message");
             throw Refused(refusals[0]);
         }
@@ -386,7 +173,8 @@ private:
     }
 
     Owned create(TensorRTPhase phase) {
-        const PluginFieldCollection collection{static_cast<int32_t>(fields_.size()), fields_.data()};
+        const int32_t count = static_cast<int32_t>(fields_.size());
+        const PluginFieldCollection collection{count, fields_.data()};
         Owned plugin(creator_->createPlugin("layer", &collection, phase));
         if (plugin == nullptr) refused("createPlugin");
         return plugin;
@@ -460,7 +248,8 @@ private:
                     ++supported;
                 }
             tensor = actual;
-            expect(build.supportsFormatCombination(at, tensors.data(), inputs, 1), "the case's types");
+            expect(build.supportsFormatCombination(at, tensors.data(), inputs, 1),
+                "the case's types");
             expect(supported == 1 || supported == 3, "one type, or three to begin with");
             free_choices += supported == 3;
         }
@@ -469,8 +258,8 @@ private:
 
     std::vector<DynamicPluginTensorDesc> profile() const {
         std::vector<DynamicPluginTensorDesc> ranges;
-        for (size_t i = 0; i < descs_.size(); ++i) {
-            DynamicPluginTensorDesc range{descs_[i], descs_[i].dims, descs_[i].dims, descs_[i].dims};
+        for (const PluginTensorDesc& desc : descs_) {
+            DynamicPluginTensorDesc range{desc, desc.dims, desc.dims, desc.dims};
             const bool has_batch = range.desc.dims.nbDims == 5;
             if (has_batch && case_.most_batch >= 0) {
                 range.desc.dims.d[0] = -1;
@@ -496,7 +285,8 @@ private:
         expect(kept_.size() == case_.fields.size(), "as many serialized fields as were given");
         for (size_t i = 0; i < kept_.size(); ++i)
             for (const Field& given : case_.fields)
-                expect(given.name != kept_[i].name || given.value == kept_[i].value, "the same value");
+                expect(given.name != kept_[i].name || given.value == kept_[i].value,
+                    "the same value");
     }
 
     static Owned attach(IPluginV3& plugin, Context& context) {
@@ -508,6 +298,7 @@ private:
     }
 
     std::vector<char> execute(IPluginV3& plugin, size_t workspace_bytes) {
+        const Turn turn;
         auto& runtime = capability<IPluginV3OneRuntime>(
             plugin, PluginCapabilityType::kRUNTIME, "PLUGIN_V3ONE_RUNTIME");
         std::vector<PluginTensorDesc> descs = descs_;
@@ -525,7 +316,8 @@ private:
         Memory y(bytes(case_.output)), workspace(workspace_bytes);
         void* const outputs[] = {place("y", y.data())};
         for (size_t i = 0; i < descs.size(); ++i) {
-            const auto other = case_.at_enqueue.find(i < case_.inputs.size() ? case_.inputs[i].name : "y");
+            const bool is_input = i < case_.inputs.size();
+            const auto other = case_.at_enqueue.find(is_input ? case_.inputs[i].name : "y");
             if (other != case_.at_enqueue.end()) descs[i].dims = other->second;
         }
         const int32_t code = run(y, [&](cudaStream_t stream) {

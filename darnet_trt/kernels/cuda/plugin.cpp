@@ -175,7 +175,8 @@ public:
         Message why;
         DarnetAttention problem;
         if (!runs_here(why) || !was_prepared(why)
-            || !describe(*attention_, scales_, input_desc, input_count_, output_desc[0], problem, why))
+            || !describe(*attention_, scales_, input_desc, input_count_, output_desc[0], problem,
+                why))
             return refuse(why);
         DarnetTensors tensors{};
         tensors.x = inputs[0];
@@ -286,7 +287,8 @@ private:
         const char* const name = field.name == nullptr ? "" : field.name;
         for (int i = 0; i < kFields; ++i) {
             if (strcmp(name, kFieldNames[i]) != 0) continue;
-            if (field.type != PluginFieldType::kFLOAT32 || field.length != 1 || field.data == nullptr)
+            if (field.type != PluginFieldType::kFLOAT32 || field.length != 1
+                || field.data == nullptr)
                 return why.refuse("the field %s must be one float32; it has type %d and length %d",
                     name, static_cast<int>(field.type), field.length);
             float value;

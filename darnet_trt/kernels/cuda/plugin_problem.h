@@ -74,11 +74,12 @@ inline bool has_residual(const Attention& attention, int inputs) noexcept {
     return inputs == 2 + parameter_count(attention);
 }
 
-inline bool check_count(const Attention& attention, int inputs, int outputs, Message& why) noexcept {
+inline bool check_count(
+    const Attention& attention, int inputs, int outputs, Message& why) noexcept {
     const int parameters = parameter_count(attention);
     if (inputs != 1 + parameters && inputs != 2 + parameters)
-        return why.refuse("takes x, a residual or none, and %d gate parameters, so %d or %d inputs; "
-            "there are %d", parameters, 1 + parameters, 2 + parameters, inputs);
+        return why.refuse("takes x, a residual or none, and %d gate parameters, so %d or %d "
+            "inputs; there are %d", parameters, 1 + parameters, 2 + parameters, inputs);
     if (outputs != 1) return why.refuse("has 1 output, y; %d are asked for", outputs);
     return true;
 }
@@ -112,12 +113,14 @@ inline bool check_type(const char* name, nvinfer1::DataType type, float scale,
     nvinfer1::DataType weights, Message& why) noexcept {
     const bool is_int8 = type == nvinfer1::DataType::kINT8;
     if (scale > 0 && !is_int8)
-        return why.refuse("%s must be int8, as %s_scale says; it is %s", name, name, type_name(type));
+        return why.refuse(
+            "%s must be int8, as %s_scale says; it is %s", name, name, type_name(type));
     if (scale == 0 && is_int8)
         return why.refuse("%s is int8 and needs the field %s_scale", name, name);
     if (!is_int8 && type != weights)
-        return why.refuse("%s must be %s, as the gate parameters are, or int8 with %s_scale; it is %s",
-            name, type_name(weights), name, type_name(type));
+        return why.refuse(
+            "%s must be %s, as the gate parameters are, or int8 with %s_scale; it is %s", name,
+            type_name(weights), name, type_name(type));
     return true;
 }
 
