@@ -1,0 +1,114 @@
+"""Bytes that a block's tail moves, counted operation by operation: fused, and as frameworks run it.
+
+The fused kernels count for themselves (`darnet_attention_cost`). For the others a map is the
+feature map, n·d·h·w·c elements; every kernel reads its inputs once and writes its outputs once.
+That is what must cross the memory bus where a map is larger than the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from darnet_trt.kernels.library import PHASES, Library, Problem, TensorType
+
+STAGES = {
+    "stage 1": (64, 64, 112, 112),
+    "stage 2": (128, 32, 56, 56),
+    "stage 3": (256, 16, 28, 28),
+    "stage 4": (512, 8, 14, 14),
+}
+"""c, d, h, w of the paper's network; two blocks each."""
+BLOCKS = 2  # of a stage
+SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
+REDUCTION = 16
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One kernel or more of a framework: maps read and written, and how many kernels it is."""
+
+    what: str
+    reads: int
+    writes: int
+    kernels: int = 1
+
+
+_GATE = Operation("a gate: two linear layers, ReLU, sigmoid", 0, 0, 4)
+EAGER = (
+    Operation("mean over d, h, w", 1, 0),
+    _GATE,
+    Operation("x · channel gate", 1, 1),
+    Operation("mean over h, w", 1, 0),
+    _GATE,
+    Operation("· depth gate", 1, 1),
+    Operation("+ residual", 2, 1),
+    Operation("ReLU", 1, 1),
+)
+"""The paper's layers as torch eager runs them: 7 maps read, 4 written."""
+COMPILED = (
+    Operation("mean over d, h, w", 1, 0),
+    _GATE,
+    Operation("mean over h, w of x · channel gate", 1, 0),
+    _GATE,
+    Operation("ReLU(x · channel gate · depth gate + residual)", 2, 1),
+)
+"""The least a compiler can make of the paper's layers without the identity: every product joined
+to the reduction or sum that takes it, 4 maps read, 1 written."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one block's tail moves, in bytes, and its kernels."""
+
+    read: int
+    written: int
+    kernels: int
+
+    @property
+    def total(self) -> int:
+        """Read and written."""
+        return self.read + self.written
+
+
+def problem(stage: str, batch: int, kind: TensorType) -> Problem:
+    """The fused tail of one block; int8 maps have float16 gate parameters."""
+    c, d, h, w = STAGES[stage]
+    scale = 0.02 if kind == "int8" else 1.0
+    return Problem(
+        n=batch, d=d, h=h, w=w, c=c,
+        channel_hidden=c // REDUCTION, depth_hidden=d,
+        weight_type="float16" if kind == "int8" else kind,
+        x_type=kind, residual_type=kind, y_type=kind,
+        x_scale=scale, residual_scale=scale, y_scale=scale,
+    )  # fmt: skip
+
+
+def map_bytes(p: Problem) -> int:
+    """Of the feature map."""
+    return p.n * p.d * p.h * p.w * p.c * SIZES[p.x_type]
+
+
+def parameter_bytes(p: Problem) -> int:
+    """Of both gates."""
+    features = p.c * p.d
+    channel = 2 * p.c * p.channel_hidden + p.c + p.channel_hidden
+    depth = 2 * features * p.depth_hidden + features + p.depth_hidden
+    return SIZES[p.weight_type] * (channel + depth)
+
+
+def fused(library: Library, p: Problem) -> Traffic:
+    """The three launches, from their own accounting."""
+    costs = [library.cost(p, phase) for phase in range(len(PHASES))]
+    return Traffic(
+        sum(c.bytes_read for c in costs), sum(c.bytes_written for c in costs), len(costs)
+    )
+
+
+def unfused(operations: tuple[Operation, ...], p: Problem) -> Traffic:
+    """The paper's layers; gate values and means, some kilobytes, are left out."""
+    size = map_bytes(p)
+    return Traffic(
+        sum(o.reads for o in operations) * size + parameter_bytes(p),
+        sum(o.writes for o in operations) * size,
+        sum(o.kernels for o in operations),
+    )
