@@ -9,7 +9,7 @@ DarnetError
 │   └── RefusedScanError       readable, but classifying it would be a guess
 ├── CheckpointError        a training run or its checkpoint cannot be used
 ├── BundleError            a bundle is absent, corrupt, altered or of another schema
-├── BuildError             an engine could not be built
+├── BuildError             an engine or the kernels could not be built
 │   └── ParityError            it was built, but differs too much from the reference
 └── OutputError            a result could not be written (disk, permission)
 ```
@@ -102,7 +102,7 @@ class BundleError(DarnetError):
 
 
 class BuildError(DarnetError):
-    """An engine could not be built."""
+    """An engine or the kernels' library could not be built."""
 
 
 class ParityError(BuildError):
