@@ -12,6 +12,7 @@ import argparse
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from darnet_trt.errors import BuildError
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.onnx_export import load_source
 from darnet_trt.export.parity_scans import synthetic_scans
+from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt_builder import build_tensorrt
 from darnet_trt.runtime.manifest import MODEL_FILE
@@ -63,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for run and bundle")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--plugin", choices=get_args(PluginMode), default="auto")
     arguments = parser.parse_args()
     run, bundle = arguments.out / "run", arguments.out / "bundle"
 
@@ -90,6 +93,7 @@ def main() -> None:
             *(Candidate("tensorrt-rtx", "fp32", target) for target in FP32_TARGETS),
         ),
         synthetic_scans(source.checkpoint.preprocessing),
+        plugin=arguments.plugin,
         threads=arguments.threads,
         force=True,
         log=lambda line: print(f"{time.monotonic() - started:6.1f} s  {line}", flush=True),

@@ -27,6 +27,7 @@ __all__ = [
     "BundleError",
     "CheckpointError",
     "DarnetError",
+    "DeviceError",
     "MissingPackageError",
     "OutputError",
     "ParityError",
@@ -99,6 +100,10 @@ class CheckpointError(DarnetError):
 
 class BundleError(DarnetError):
     """A bundle is absent, corrupt, altered or of another schema."""
+
+
+class DeviceError(DarnetError):
+    """There is no GPU that can be used, or it failed."""
 
 
 class BuildError(DarnetError):
