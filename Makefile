@@ -9,8 +9,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 SCANS ?=
+ONLY ?=
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test gpu lint format clean
 
 help: ## List the chores
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +36,9 @@ demo: .venv/.installed-demo ## Phantoms, training, engine, prediction, report; S
 
 test: .venv/.installed-dev ## The whole test suite
 	@$(BIN)/python -m pytest
+
+gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="step …" chooses
+	@$(BIN)/python benchmarks/gpu.py $(if $(ONLY),--only $(ONLY))
 
 lint: .venv/.installed-dev ## Formatting, lint and types
 	@$(BIN)/ruff format --check .

@@ -4,8 +4,7 @@
 
 On a GPU, for the four stages of the paper's network: bytes/s of each phase against a device-to-
 device copy that moves as many bytes, and the fused tail against torch eager and torch.compile
-running the paper's layers, and against the sum of its own phases. Needs torch, and nvcc where
-`darnet-trt plugin build` has not been run.
+running the paper's layers, and against the sum of its own phases. Needs torch and nvcc.
 
 How it is measured: whatever is compared takes turns, `rounds` times, and medians and their ratios
 are printed. One turn replays a CUDA graph, timed by CUDA events, so that no launch from Python is
@@ -30,7 +29,7 @@ from typing import Any
 from traffic import BLOCKS, COMPILED, EAGER, STAGES, fused, map_bytes, problem, unfused
 
 from darnet_trt.errors import BuildError
-from darnet_trt.kernels.build import build_library, cached_library
+from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import PHASES, Library, Problem
 
 L2_TIMES = 2
@@ -411,9 +410,14 @@ def main() -> int:
             "layers unfused.\n\n" + accounting_table(content["accounting"])
         )
     else:
+        from darnet_trt.kernels.torch_operator import kernels_for
+
         architecture = "sm_{}{}".format(*torch.cuda.get_device_capability())
-        path = cached_library("cuda") or build_library("cuda", [architecture])
-        rows = measure_all(Library(path), batches, arguments.rounds)
+        build_library("cuda", [architecture])  # for the operator, too
+        library = kernels_for(torch.device("cuda", torch.cuda.current_device()))
+        if library is None:
+            sys.exit("attention: the kernels that were built do not run on this GPU")
+        rows = measure_all(library, batches, arguments.rounds)
         content |= {
             "torch": torch.__version__,
             "l2_bytes": torch.cuda.get_device_properties(0).L2_cache_size,
