@@ -221,6 +221,7 @@ def test_a_cuda_graph_of_the_launch_can_be_replayed(on: Device) -> None:
     case, other = (make_case((1, 8, 20, 9, 64), weights="float16", seed=s) for s in (1, 2))
     other.channel, other.depth = case.channel, case.depth
     loaded = on.load(case)
+    loaded.run()  # CUDA loads a kernel at its first launch, which may not be while capturing
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         loaded.launch(torch.cuda.current_stream().cuda_stream)
