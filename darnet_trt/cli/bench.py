@@ -64,7 +64,8 @@ def bench(
     not seconds of two.
     """
     from darnet_trt.runtime.bench_report import benchmark
-    from darnet_trt.runtime.bundle import load_engine, open_bundle
+    from darnet_trt.runtime.bundle import open_bundle
+    from darnet_trt.runtime.engines import load_engine
 
     opened = open_bundle(bundle)
     rivals = _rivals(against)

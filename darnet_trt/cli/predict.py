@@ -67,7 +67,8 @@ def predict(
     from dataclasses import replace
 
     from darnet_trt.errors import UsageError
-    from darnet_trt.runtime.bundle import load_engine, open_bundle
+    from darnet_trt.runtime.bundle import open_bundle
+    from darnet_trt.runtime.engines import load_engine
     from darnet_trt.runtime.predict import predict as results_of
     from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
 

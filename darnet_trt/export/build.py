@@ -19,11 +19,11 @@ from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plans import NOT_EXECUTED, build_plans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
-from darnet_trt.export.tensorrt_compat import PACKAGES
 from darnet_trt.runtime.environment import cpu, package_version
 from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Manifest, ModelCard
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.results import INTENDED_USE
+from darnet_trt.runtime.tensorrt_packages import PACKAGES
 
 __all__ = ["build_bundle"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,18 +12,13 @@ from typing import Final
 
 from darnet_trt.errors import UsageError
 from darnet_trt.output import cannot_write
+from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.manifest import FILE_NAME, Manifest
 
-__all__ = ["bundle_folder", "check_free", "hashes", "sha256_of", "write_manifest"]
+__all__ = ["bundle_folder", "check_free", "hashes", "write_manifest"]
 
 _AT_FDCWD: Final = -100  # linux/fcntl.h: paths are relative to the working directory
 _RENAME_EXCHANGE: Final = 2  # linux/fs.h
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hashes(folder: Path, *files: Path) -> dict[str, str]:

@@ -14,8 +14,8 @@ from darnet_trt.export.plan_table import counted
 from darnet_trt.export.plugin_choice import Plugin, PluginMode, choose_plugin
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt_builder import build_tensorrt
-from darnet_trt.export.tensorrt_compat import PACKAGES, TensorRTBackend
 from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Plan
+from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 
 __all__ = ["NOT_EXECUTED", "build_plans"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from darnet_trt.errors import BuildError
-from darnet_trt.export.bundle_writer import sha256_of
-from darnet_trt.export.tensorrt_compat import PACKAGES, PORTABLE, TensorRTBackend
 from darnet_trt.kernels.build import build_library, cached_library, find_nvcc, source_key
 from darnet_trt.kernels.check import check_library
-from darnet_trt.kernels.library import Library
+from darnet_trt.kernels.library import Library, covers
+from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.manifest import PluginLibrary
+from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, TensorRTBackend
 
 __all__ = ["Plugin", "PluginMode", "choose_plugin"]
 
@@ -104,20 +104,14 @@ def _version_refused(backend: TensorRTBackend, library: Path) -> str | None:
 
 
 def _uncovered(library: Path, targets: Collection[str]) -> str | None:
-    kind, *codes = Library(library).target.split()
-    if kind == "cpu":
+    compiled_for = Library(library).target
+    if compiled_for == "cpu":
         return None
     for target in targets:
-        if target != PORTABLE and not any(_runs(code, target) for code in codes):
+        number = target.removeprefix("sm")
+        if target != PORTABLE and not covers(compiled_for, divmod(int(number), 10)):
             return (
-                f"expected code for {target}, found {', '.join(codes)} "
-                f"(darnet-trt plugin build --arch {target.replace('sm', 'sm_')})"
+                f"expected code for {target}, found {compiled_for.removeprefix('cuda ')} "
+                f"(darnet-trt plugin build --arch sm_{number})"
             )
     return None
-
-
-def _runs(code: str, target: str) -> bool:
-    """Code for sm_86 runs on 8.6 to 8.9, PTX of 8.6 on all later GPUs."""
-    kind, _, number = code.partition("_")
-    have, need = int(number), int(target.removeprefix("sm"))
-    return have <= need and (kind == "ptx" or have // 10 == need // 10)

@@ -9,9 +9,9 @@ from typing import Final, Literal, cast, get_args
 
 from darnet_trt.errors import BuildError, MissingPackageError, UsageError
 from darnet_trt.export.openvino_builder import cpu_precisions
-from darnet_trt.export.tensorrt_compat import PACKAGES, PORTABLE, RTX_TARGETS, TensorRTBackend
 from darnet_trt.runtime.environment import gpus
 from darnet_trt.runtime.manifest import Backend, Precision
+from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, RTX_TARGETS, TensorRTBackend
 
 __all__ = ["Asked", "Candidate", "candidates", "plan_backends"]
 

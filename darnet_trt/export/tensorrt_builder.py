@@ -23,7 +23,8 @@ from pydantic import ValidationError
 from darnet_trt.errors import BuildError, MissingPackageError
 from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.tensorrt_child import PROGRESS, Job, Result
-from darnet_trt.export.tensorrt_compat import PACKAGES, TensorRTBackend, link_loader_name
+from darnet_trt.export.tensorrt_compat import link_loader_name
+from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 
 __all__ = ["build_tensorrt"]
 

@@ -19,7 +19,8 @@ from darnet_trt.errors import BuildError, DarnetError
 from darnet_trt.export import timing_cache
 from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plan_table import PlanLayer, read_table
-from darnet_trt.export.tensorrt_compat import TensorRTBackend, load, set_target, strongly_typed
+from darnet_trt.export.tensorrt_compat import load, set_target, strongly_typed
+from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
 
 __all__ = ["PROGRESS", "Job", "Result", "build", "configure"]
 

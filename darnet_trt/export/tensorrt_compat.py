@@ -6,32 +6,19 @@ TensorRT builds for the GPU it finds.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from darnet_trt.errors import BuildError
+from darnet_trt.errors import BuildError, BundleError
+from darnet_trt.runtime.tensorrt_packages import (
+    PORTABLE,
+    RTX_TARGETS,
+    TensorRTBackend,
+    import_tensorrt,
+)
 
-__all__ = [
-    "PACKAGES",
-    "PORTABLE",
-    "RTX_TARGETS",
-    "TensorRTBackend",
-    "link_loader_name",
-    "load",
-    "set_target",
-    "strongly_typed",
-]
-
-TensorRTBackend = Literal["tensorrt", "tensorrt-rtx"]
-
-PORTABLE: Final = "portable"
-RTX_TARGETS: Final = (PORTABLE, "sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
-"""What TensorRT-RTX 1.7 builds for; sm87, sm90 and sm100 are TensorRT's."""
-
-PACKAGES: Final = {"tensorrt": ("tensorrt", "gpu"), "tensorrt-rtx": ("tensorrt_rtx", "rtx")}
-"""Backend → import name and the extra that installs it."""
+__all__ = ["link_loader_name", "load", "set_target", "strongly_typed"]
 
 _LEAST_TENSORRT: Final = (10, 12)
 # Earlier ones were not looked at: theirs is another API in places.
@@ -41,15 +28,13 @@ def load(backend: TensorRTBackend) -> Any:
     """Import the package.
 
     Raises:
+        MissingPackageError: It is not installed.
         BuildError: Its libraries do not load, or it is too old.
     """
-    package, _ = PACKAGES[backend]
     try:
-        trt = importlib.import_module(package)
-    except (ImportError, OSError, RuntimeError) as error:
-        raise BuildError(
-            f"{package} does not load ({error})", do="check its installation with darnet-trt doctor"
-        ) from error
+        trt = import_tensorrt(backend)
+    except BundleError as error:
+        raise BuildError(error.what, do=error.do) from error
     if backend == "tensorrt":
         found = tuple(int(number) for number in trt.__version__.split(".")[:2])
         if found < _LEAST_TENSORRT:

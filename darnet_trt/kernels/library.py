@@ -21,6 +21,7 @@ __all__ = [
     "Library",
     "Problem",
     "TensorType",
+    "covers",
 ]
 
 TensorType = Literal["float32", "float16", "bfloat16", "int8"]
@@ -235,3 +236,19 @@ class Library:
             self._call("launch", *structures, c_void_p(stream))
         else:
             self._call("launch_phase", *structures, c_int(phase), c_void_p(stream))
+
+
+def covers(target: str, capability: tuple[int, int]) -> bool:
+    """Whether a library for `target` (as of `Library`) runs on GPUs of a compute capability.
+
+    Code for sm_86 runs on 8.6 to 8.9, code for sm_90a on 9.0 alone, PTX of 8.6 on all later GPUs.
+    """
+    return any(_runs_on(code, capability) for code in target.split()[1:])
+
+
+def _runs_on(code: str, capability: tuple[int, int]) -> bool:
+    kind, _, number = code.partition("_")
+    have = divmod(int(number.removesuffix("a")), 10)
+    if number.endswith("a"):
+        return have == capability
+    return have <= capability and (kind == "ptx" or have[0] == capability[0])

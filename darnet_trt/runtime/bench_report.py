@@ -21,7 +21,8 @@ from darnet_trt.runtime.benchmark import (
     in_turns,
     scan_in_turns,
 )
-from darnet_trt.runtime.bundle import Bundle, Engine, pick_artifact
+from darnet_trt.runtime.bundle import Bundle, pick_artifact
+from darnet_trt.runtime.engines import Engine
 from darnet_trt.runtime.environment import cpu, gpus, package_version
 from darnet_trt.runtime.runner import Runner
 

@@ -18,7 +18,8 @@ from typing import Any, Final
 import numpy as np
 
 from darnet_trt.errors import BundleError, ScanError, UsageError
-from darnet_trt.runtime.bundle import Bundle, Engine
+from darnet_trt.runtime.bundle import Bundle
+from darnet_trt.runtime.engines import Engine
 from darnet_trt.runtime.predict import predict
 from darnet_trt.runtime.results import Result, StageTimes
 

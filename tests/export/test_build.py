@@ -6,14 +6,14 @@ import pytest
 from darnet_trt.errors import ParityError
 from darnet_trt.export import judging, parity
 from darnet_trt.export.build import build_bundle
-from darnet_trt.export.bundle_writer import sha256_of
 from darnet_trt.export.openvino_builder import cpu_precisions
 from darnet_trt.export.parity_scans import synthetic_scans
 from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.kernels.build import source_key
-from darnet_trt.runtime.bundle import load_runner, open_bundle
+from darnet_trt.runtime.bundle import open_bundle, sha256_of
+from darnet_trt.runtime.engines import load_runner
 
 CPU = (Candidate("openvino", "fp32"), Candidate("onnxruntime", "fp32"))
 

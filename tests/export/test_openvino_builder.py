@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from darnet_trt.export.bundle_writer import sha256_of
 from darnet_trt.export.onnx_export import export_onnx
 from darnet_trt.export.openvino_builder import build_openvino, cpu_precisions
 from darnet_trt.export.reference import TorchRunner
+from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.openvino import OpenVINORunner
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from darnet_trt.errors import BuildError
 from darnet_trt.export import plugin_choice
-from darnet_trt.export.bundle_writer import sha256_of
 from darnet_trt.export.plugin_choice import choose_plugin
 from darnet_trt.kernels.build import source_key
+from darnet_trt.runtime.bundle import sha256_of
 
 
 @pytest.fixture(autouse=True)
@@ -66,22 +66,6 @@ def test_a_version_of_rtx_that_was_not_tried(one_library, monkeypatch):
     plugin, said = choose("auto")
     assert plugin is None
     assert "expected TensorRT-RTX 1.6" in said[0]
-
-
-@pytest.mark.parametrize(
-    ("code", "target", "runs"),
-    [
-        ("sm_86", "sm86", True),
-        ("sm_86", "sm89", True),
-        ("sm_89", "sm86", False),
-        ("sm_86", "sm120", False),
-        ("ptx_86", "sm120", True),
-        ("ptx_120", "sm89", False),
-        ("sm_120", "sm121", True),
-    ],
-)
-def test_which_code_runs_where(code, target, runs):
-    assert plugin_choice._runs(code, target) is runs
 
 
 def test_a_cuda_library_without_code_for_a_target(one_library, monkeypatch):

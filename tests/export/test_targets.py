@@ -7,8 +7,8 @@ import pytest
 from darnet_trt.errors import BuildError, MissingPackageError, UsageError
 from darnet_trt.export.openvino_builder import cpu_precisions
 from darnet_trt.export.targets import Candidate, candidates
-from darnet_trt.export.tensorrt_compat import PORTABLE, RTX_TARGETS
 from darnet_trt.runtime.environment import gpus
+from darnet_trt.runtime.tensorrt_packages import PORTABLE, RTX_TARGETS
 
 rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"

@@ -10,7 +10,7 @@ import pytest
 from attention_cases import Case, addresses, make_case
 
 from darnet_trt.errors import UsageError
-from darnet_trt.kernels.library import Library, Problem
+from darnet_trt.kernels.library import Library, Problem, covers
 
 
 def problem(**changes: object) -> Problem:
@@ -142,3 +142,22 @@ def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Pa
         assert "darnet-trt plugin build" in str(refusal.value)
     with pytest.raises(UsageError, match="undefined symbol: darnet_attention_target"):
         Library(Path(np.linalg._umath_linalg.__file__))
+
+
+@pytest.mark.parametrize(
+    ("target", "capability", "runs"),
+    [
+        ("cpu", (8, 9), False),
+        ("cuda sm_86", (8, 6), True),
+        ("cuda sm_86", (8, 9), True),
+        ("cuda sm_89", (8, 6), False),
+        ("cuda sm_86", (12, 0), False),
+        ("cuda sm_75 sm_86 ptx_86", (12, 0), True),
+        ("cuda ptx_120", (8, 9), False),
+        ("cuda sm_120", (12, 1), True),
+        ("cuda sm_90a", (9, 0), True),
+        ("cuda sm_120a ptx_120a", (12, 1), False),
+    ],
+)
+def test_which_code_runs_where(target, capability, runs):
+    assert covers(target, capability) is runs

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import darnet_trt.runtime
 from darnet_trt.runtime import bench_report, overlay, result_folder
-from darnet_trt.runtime.bundle import load_runner, open_bundle
+from darnet_trt.runtime.bundle import open_bundle
+from darnet_trt.runtime.engines import load_runner
 from darnet_trt.runtime.predict import predict
 
 bundle = open_bundle(Path(sys.argv[1]))
@@ -37,7 +38,8 @@ def watch(event, args):
         print("UNWANTED", event, args)
 sys.addaudithook(watch)
 from pathlib import Path
-from darnet_trt.runtime.bundle import load_engine, open_bundle
+from darnet_trt.runtime.bundle import open_bundle
+from darnet_trt.runtime.engines import load_engine
 load_engine(open_bundle(Path(sys.argv[1])))
 import time; time.sleep(0.5)
 print("done")

@@ -1,0 +1,353 @@
+"""TensorRT and TensorRT-RTX: runs a plan on the GPU, with copies while it computes.
+
+Of a batch that is larger than the plan's, one part is copied to the GPU while the part before it
+is computed. Each part goes the same way:
+
+    host ─► pinned memory ─► staging ─► the engine's input ─► outputs ─► pinned memory ─► host
+                    (copies' stream)  (the engine's stream, in order)
+
+The engine's own input and outputs have one address each, so that a captured CUDA graph, which
+keeps addresses, stays valid; there are two sets of everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import BundleError, DeviceError, MissingPackageError, UsageError
+from darnet_trt.runtime.cuda_device import CudaDevice, Event, Stream
+from darnet_trt.runtime.cuda_graph import CudaGraph
+from darnet_trt.runtime.manifest import Artifact
+from darnet_trt.runtime.runner import Outputs
+from darnet_trt.runtime.tensorrt_plan import LoadedPlan, load_plan, read_back
+
+__all__ = ["MAX_BATCH", "TensorRTRunner", "open_plan", "parts"]
+
+MAX_BATCH: Final = 64
+"""Largest batch a runner takes; the plan's own decides in how many parts it runs."""
+
+_OUTPUTS: Final = ("logits", "cam")
+_FLOAT_BYTES: Final = 4
+
+
+@dataclass(eq=False)
+class _Slot:
+    """One of the two sets of buffers, each for the largest part.
+
+    Attributes:
+        volume: Pinned, (n, 1, d, h, w).
+        staging: Address of as much on the GPU.
+        outputs: Pinned, by name.
+        uploaded: The staging memory is filled.
+        done: The outputs are back.
+    """
+
+    volume: npt.NDArray[np.float32]
+    staging: int
+    outputs: dict[str, npt.NDArray[np.float32]]
+    uploaded: Event
+    done: Event
+
+
+@dataclass(eq=False)
+class _Lane:
+    """An execution context on one optimization profile.
+
+    Attributes:
+        context: It.
+        size: Batch that its shapes are set to; 0: none yet.
+        runs: How often it ran with these shapes.
+        graph: What it enqueues with these shapes.
+    """
+
+    context: Any
+    size: int = 0
+    runs: int = 0
+    graph: CudaGraph | None = None
+
+
+class TensorRTRunner:
+    """One worker: an execution context, streams and buffers of its own. Not for two threads.
+
+    Args:
+        plan: Loaded; may be shared with other workers, and is freed with the last of them.
+        precision: See `tensorrt_plan.read_back`.
+        graph: Launch CUDA graphs; False enqueues kernel by kernel. Where a graph cannot be
+            captured, `provenance["cuda_graph"]` says why and the kernels are enqueued.
+
+    Raises:
+        MissingPackageError: The package for the GPU's memory is not installed.
+        DeviceError: There is no GPU, or too little memory.
+        BundleError: The plan is of another network.
+    """
+
+    def __init__(self, plan: LoadedPlan, *, precision: str, graph: bool = True) -> None:
+        self.backend: str = plan.backend
+        self.precision = precision
+        self._plan: LoadedPlan | None = plan
+        self._captures_itself = plan.captures_itself
+        self._graph = graph
+        self._lanes: dict[int, _Lane] = {}
+        self._slots: list[_Slot] = []
+        self._streams: tuple[Stream, ...] = ()
+        self._device: CudaDevice | None = None
+        plan.acquire()
+        try:
+            self._describe(plan)
+            device = self._device = plan.open_device()
+            with device.current():
+                self._allocate(device)
+        except BaseException:
+            self.close()
+            raise
+        self.provenance = {
+            plan.backend: plan.trt.__version__,
+            "device": device.name,
+            "compute_capability": "{}.{}".format(*device.capability),
+            **device.provenance,
+            "cuda_graph": _graphs_at_first(plan) if graph else "off",
+        }
+
+    def _describe(self, plan: LoadedPlan) -> None:
+        """Names and shapes, from the engine itself."""
+        engine = plan.engine
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        inputs = [name for name in names if name not in _OUTPUTS]
+        types = {engine.get_tensor_dtype(name).name for name in names}
+        if len(inputs) != 1 or len(names) != 3 or types != {"FLOAT"}:
+            raise BundleError(
+                f"expected one input, logits and cam in float32, found {', '.join(names)} in "
+                f"{', '.join(sorted(types))}",
+                where=f"a {plan.backend} plan",
+            )
+        self._input: str = inputs[0]
+        shapes = {name: tuple(engine.get_tensor_shape(name)) for name in names}
+        _, _, d, h, w = shapes[self._input]
+        self.input_size: tuple[int, int, int] = (d, h, w)
+        self._shapes = {name: shapes[name][1:] for name in _OUTPUTS}
+        self._profiles = _profiles(engine, self._input)
+        smallest = min(low for low, _ in self._profiles)
+        self._range = (smallest, max(high for _, high in self._profiles))
+        self.batch = (smallest, max(MAX_BATCH, self._range[1]))
+
+    def _allocate(self, device: CudaDevice) -> None:
+        self._streams = self._copies, self._compute = device.stream(), device.stream()
+        largest = self._range[1]
+        volume = (largest, 1, *self.input_size)
+        outputs = {name: (largest, *shape) for name, shape in self._shapes.items()}
+        self._addresses = {
+            name: device.allocate(_FLOAT_BYTES * math.prod(shape))
+            for name, shape in {self._input: volume, **outputs}.items()
+        }
+        self._slots = [
+            _Slot(
+                device.pinned(volume),
+                device.allocate(_FLOAT_BYTES * math.prod(volume)),
+                {name: device.pinned(shape) for name, shape in outputs.items()},
+                device.event(),
+                device.event(),
+            )
+            for _ in range(2)
+        ]
+
+    def infer(self, batch: npt.NDArray[np.float32]) -> Outputs:
+        """Run volumes of shape (n, 1, d, h, w), n within `batch`.
+
+        Raises:
+            UsageError: The plan takes no such volumes, or no such number of them.
+            DeviceError: The GPU failed.
+        """
+        if batch.shape[1:] != (1, *self.input_size):
+            raise UsageError(f"expected volumes (n, 1, *{self.input_size}), found {batch.shape}")
+        plan, device = self._opened()
+        results = {
+            name: np.empty((len(batch), *shape), np.float32) for name, shape in self._shapes.items()
+        }
+        running: deque[tuple[_Slot, slice]] = deque()
+
+        def collect() -> None:
+            slot, part = running.popleft()
+            device.synchronize(slot.done)
+            for name, result in results.items():
+                result[part] = slot.outputs[name][: part.stop - part.start]
+
+        slots = cycle(self._slots)
+        with device.current():
+            try:
+                for part in parts(len(batch), *self._range):
+                    if len(running) == len(self._slots):
+                        collect()  # the part that had the next slot
+                    size = part.stop - part.start
+                    lane = self._lane(plan, device, size)
+                    if lane.size != size:
+                        while running:  # shapes change only when nothing runs
+                            collect()
+                        self._reshape(lane, size)
+                    slot = next(slots)
+                    self._start(device, slot, lane, batch[part])
+                    running.append((slot, part))
+                while running:
+                    collect()
+            except BaseException:
+                self._settle(device)
+                raise
+        return Outputs(results["logits"], results["cam"])
+
+    def _opened(self) -> tuple[LoadedPlan, CudaDevice]:
+        assert self._plan is not None, "the runner is closed"
+        assert self._device is not None
+        return self._plan, self._device
+
+    def _start(
+        self, device: CudaDevice, slot: _Slot, lane: _Lane, volumes: npt.NDArray[np.float32]
+    ) -> None:
+        """Everything that one part needs, into the streams."""
+        size = len(volumes)
+        pinned = slot.volume[:size]
+        pinned[...] = volumes
+        device.upload(slot.staging, pinned, self._copies)
+        device.record(slot.uploaded, self._copies)
+        device.wait(self._compute, slot.uploaded)
+        device.move(self._addresses[self._input], slot.staging, pinned.nbytes, self._compute)
+        self._enqueue(lane, device.handle(self._compute))
+        for name, output in slot.outputs.items():
+            device.download(output[:size], self._addresses[name], self._compute)
+        device.record(slot.done, self._compute)
+
+    def _lane(self, plan: LoadedPlan, device: CudaDevice, size: int) -> _Lane:
+        """The context on the narrowest profile for parts of that size."""
+        _, index = min(
+            (high - low, index)
+            for index, (low, high) in enumerate(self._profiles)
+            if low <= size <= high
+        )
+        if index not in self._lanes:
+            context = plan.create_context(graph=self._graph)
+            if len(self._profiles) > 1:
+                stream = device.handle(self._compute)
+                self._take(context.set_optimization_profile_async(index, stream), "its own profile")
+            for name, address in self._addresses.items():
+                self._take(context.set_tensor_address(name, address), f"an address of {name}")
+            self._lanes[index] = _Lane(context)
+        return self._lanes[index]
+
+    def _reshape(self, lane: _Lane, size: int) -> None:
+        if lane.graph is not None:
+            lane.graph.close()
+            lane.graph = None
+        lane.size, lane.runs = 0, 0
+        shape = (size, 1, *self.input_size)
+        self._take(lane.context.set_input_shape(self._input, shape), f"the shape {shape}")
+        lane.size = size
+
+    def _enqueue(self, lane: _Lane, stream: int) -> None:
+        """The kernels; from the second run with the same shapes on as one graph.
+
+        The first run does what a capture must not see: it loads kernels and takes memory.
+        """
+
+        def enqueue() -> bool:
+            return bool(lane.context.execute_async_v3(stream))
+
+        if lane.runs == 1 and self._graph and not self._captures_itself:
+            lane.graph = self._capture(stream, enqueue)
+        lane.runs += 1
+        if lane.graph is not None:
+            lane.graph.launch()
+        else:
+            self._take(enqueue(), "the batch")
+
+    def _capture(self, stream: int, enqueue: Callable[[], bool]) -> CudaGraph | None:
+        try:
+            graph = CudaGraph(stream, enqueue)
+        except (DeviceError, MissingPackageError) as error:
+            self._graph = False
+            self.provenance["cuda_graph"] = f"off: {error}"
+            return None
+        self.provenance["cuda_graph"] = "captured"
+        return graph
+
+    def _take(self, taken: bool, what: str) -> None:
+        """Raise where TensorRT refused something."""
+        if not taken:
+            plan, _ = self._opened()
+            raise DeviceError(f"{plan.backend} does not take {what} ({plan.reason()})")
+
+    def _settle(self, device: CudaDevice) -> None:
+        """Wait for what still uses the buffers, after a failure that is being told already."""
+        for stream in self._streams:
+            with suppress(DeviceError):
+                device.finish(stream)
+
+    def close(self) -> None:
+        """Free graphs, contexts, the engine if nobody else has it, buffers and streams."""
+        plan, self._plan = self._plan, None
+        if plan is None:
+            return
+        if self._device is None:
+            plan.release()
+            return
+        with self._device.current():
+            self._settle(self._device)
+            for lane in self._lanes.values():
+                if lane.graph is not None:
+                    lane.graph.close()
+            self._lanes.clear()
+            self._slots.clear()
+            plan.release()
+            self._device.close()
+
+
+def open_plan(artifact: Artifact, file: Path) -> TensorRTRunner:
+    """Load a plan and run it with one worker.
+
+    Raises:
+        MissingPackageError: A package that runs it is not installed.
+        DeviceError: There is no GPU or no driver, or too little memory.
+        BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
+    """
+    return TensorRTRunner(load_plan(artifact, file), precision=read_back(artifact))
+
+
+def parts(n: int, smallest: int, largest: int) -> list[slice]:
+    """n volumes in the fewest parts, of `smallest` to `largest`.
+
+    Raises:
+        UsageError: There are no such parts.
+    """
+    count = -(-n // largest)
+    sizes = [largest] * (count - 1) + [n - largest * (count - 1)] * (count > 0)
+    for index in reversed(range(len(sizes))):  # a small rest takes from those before it
+        missing = max(smallest - sizes[index], 0)
+        if missing and index == 0:
+            raise UsageError(f"the plan takes {smallest} to {largest} volumes at once, not {n}")
+        sizes[index] += missing
+        sizes[index - 1] -= missing
+    ends = np.cumsum(sizes, dtype=int).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+
+def _profiles(engine: Any, name: str) -> list[tuple[int, int]]:
+    """Smallest and largest batch of each optimization profile."""
+    batch = engine.get_tensor_shape(name)[0]
+    if batch >= 0:
+        return [(batch, batch)]
+    ranges = (
+        engine.get_tensor_profile_shape(name, index)
+        for index in range(engine.num_optimization_profiles)
+    )
+    return [(smallest[0], largest[0]) for smallest, _, largest in ranges]
+
+
+def _graphs_at_first(plan: LoadedPlan) -> str:
+    return f"by {plan.backend}" if plan.captures_itself else "not captured yet"

@@ -1,0 +1,37 @@
+"""TensorRT and TensorRT-RTX as packages: their names, their targets, and importing them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final, Literal
+
+from darnet_trt.errors import BundleError, MissingPackageError
+
+__all__ = ["PACKAGES", "PORTABLE", "RTX_TARGETS", "TensorRTBackend", "import_tensorrt"]
+
+TensorRTBackend = Literal["tensorrt", "tensorrt-rtx"]
+
+PACKAGES: Final = {"tensorrt": ("tensorrt", "gpu"), "tensorrt-rtx": ("tensorrt_rtx", "rtx")}
+"""Backend → import name and the extra that installs it."""
+
+PORTABLE: Final = "portable"
+RTX_TARGETS: Final = (PORTABLE, "sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+"""What TensorRT-RTX 1.7 builds for; sm87, sm90 and sm100 are TensorRT's."""
+
+
+def import_tensorrt(backend: TensorRTBackend) -> Any:
+    """The backend's Python module; both have the same API.
+
+    Raises:
+        MissingPackageError: It is not installed.
+        BundleError: Its libraries do not load.
+    """
+    package, extra = PACKAGES[backend]
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(package, extra=extra) from error
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BundleError(
+            f"{package} does not load ({error})", do="check its installation with darnet-trt doctor"
+        ) from error

@@ -1,0 +1,165 @@
+"""A TensorRT plan in memory: deserialized once, shared by the workers that run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, cast
+
+from darnet_trt.errors import BundleError
+from darnet_trt.runtime.cuda_device import CudaDevice, open_device
+from darnet_trt.runtime.manifest import Artifact, Precision
+from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
+from darnet_trt.runtime.tensorrt_preflight import preflight
+
+__all__ = ["LoadedPlan", "load_plan", "read_back"]
+
+_LINES_TOLD: Final = 3  # of TensorRT's messages: the first names the reason
+
+
+class LoadedPlan:
+    """An engine and what it needs to live; freed when the last worker has let it go.
+
+    Args:
+        trt: The package.
+        backend: Which of the two.
+        plan: The plan's bytes.
+        library: Of the plugin, to be registered before.
+        host_code: The plan carries code for the CPU, which TensorRT refuses unless told: a plugin
+            library, or the runtime of a version-compatible plan.
+
+    Attributes:
+        trt: The package.
+        backend: Which of the two.
+        engine: The `ICudaEngine`.
+
+    Raises:
+        BundleError: TensorRT refuses the library or the plan; carries its reason.
+    """
+
+    def __init__(
+        self,
+        trt: Any,
+        backend: TensorRTBackend,
+        plan: bytes,
+        *,
+        library: Path | None = None,
+        host_code: bool = False,
+    ) -> None:
+        self.trt = trt
+        self.backend = backend
+        self._said: list[str] = []
+        self._logger = _logger(trt, self._said)
+        self._runtime: Any = trt.Runtime(self._logger)
+        if library is not None:
+            # The runtime's own registry: the process's would refuse a second library.
+            registered = self._runtime.get_plugin_registry().load_library(str(library))
+            if registered is None:
+                raise BundleError(f"{backend} refuses the plugin ({self.reason()})", where=library)
+        if host_code:
+            self._runtime.engine_host_code_allowed = True
+        self.engine: Any = self._runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            raise BundleError(
+                f"{backend} {trt.__version__} cannot load the plan ({self.reason()})",
+                do="build the bundle again on this machine with: darnet-trt build",
+            )
+        self._workers = 0
+        self._lock = Lock()
+
+    def open_device(self) -> CudaDevice:
+        """The GPU, for one worker's memory."""
+        return open_device(self.backend)
+
+    @property
+    def captures_itself(self) -> bool:
+        """Contexts can turn what they enqueue into CUDA graphs: those of TensorRT-RTX.
+
+        It allows no capture from outside, unless a plan was built for that.
+        """
+        return self.backend == "tensorrt-rtx"
+
+    def create_context(self, *, graph: bool) -> Any:
+        """An `IExecutionContext`, with activations of its own.
+
+        Args:
+            graph: Turn what it enqueues into CUDA graphs, if it can.
+
+        Raises:
+            BundleError: TensorRT cannot make one.
+        """
+        if graph and self.captures_itself:
+            config = self.engine.create_runtime_config()
+            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            context = self.engine.create_execution_context(config)
+        else:
+            context = self.engine.create_execution_context()
+        if context is None:
+            raise BundleError(f"{self.backend} gives no execution context ({self.reason()})")
+        return context
+
+    def acquire(self) -> None:
+        """One worker more."""
+        with self._lock:
+            self._workers += 1
+
+    def release(self) -> None:
+        """One worker less; its contexts must be gone. After the last one the engine is freed."""
+        with self._lock:
+            self._workers -= 1
+            if self._workers == 0:
+                del self.engine, self._runtime, self._logger  # each uses the next
+
+    def reason(self) -> str:
+        """What TensorRT complained of since this was asked last."""
+        said = " | ".join(self._said[:_LINES_TOLD])
+        self._said.clear()
+        return said or "without a reason"
+
+
+def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
+    """Check that the plan fits this machine and load it.
+
+    Raises:
+        MissingPackageError: A package that runs it is not installed.
+        DeviceError: There is no GPU or no driver.
+        BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
+    """
+    ready = preflight(artifact)
+    plan = artifact.plan
+    carries_plugin = plan is not None and plan.plugin is not None and plan.plugin.embedded
+    with ready.device.current():
+        return LoadedPlan(
+            ready.trt,
+            cast(TensorRTBackend, artifact.backend),
+            file.read_bytes(),
+            library=ready.library,
+            host_code=carries_plugin or (plan is not None and plan.version_compatible),
+        )
+
+
+def read_back(artifact: Artifact) -> Precision:
+    """What the plan's convolutions compute in, from the table that its builder printed.
+
+    Where the builder printed none it is what was asked for: the network is strongly typed, so
+    that TensorRT cannot choose another.
+    """
+    kernels = {} if artifact.plan is None else artifact.plan.kernels
+    convolutions = kernels.get("convolution")
+    if not convolutions:
+        return artifact.precision
+    return cast(Precision, max(convolutions, key=lambda precision: convolutions[precision]))
+
+
+def _logger(trt: Any, said: list[str]) -> Any:
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        """Keeps errors, drops the rest."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                said.append(" ".join(message.split()))
+
+    return Logger()

@@ -1,0 +1,285 @@
+"""A GPU's order of events on the host, and a TensorRT that runs ONNX files on it.
+
+What is put into a stream runs when something waits for it, as late as the order allows: work that
+relies on more order than it asked for finds buffers that were overwritten or never filled. With
+`late=False` it runs at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from darnet_trt.errors import DeviceError
+
+
+@dataclass(eq=False)
+class HostStream:
+    late: bool
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+    added: int = 0
+    ran: int = 0
+    capture: list[Callable[[], None]] | None = None
+
+    def add(self, work: Callable[[], None]) -> None:
+        if self.capture is not None:
+            self.capture.append(work)
+            return
+        self.waiting.append(work)
+        self.added += 1
+        if not self.late:
+            self.run_to(self.added)
+
+    def run_to(self, position: int) -> None:
+        while self.ran < position:
+            self.waiting.pop(0)()
+            self.ran += 1
+
+
+@dataclass(eq=False)
+class HostEvent:
+    stream: HostStream | None = None
+    position: int = 0
+
+
+class HostDevice:
+    """A `CudaDevice` in the host's memory."""
+
+    name = "Host"
+    open = 0
+
+    def __init__(self, capability=(8, 9), late=True):
+        self.capability = capability
+        self.provenance = {"host": "1"}
+        self.late = late
+        self.memory = []
+        self.streams: dict[int, HostStream] = {}
+        self.inside = 0
+
+    @contextmanager
+    def current(self):
+        self.inside += 1
+        yield
+        self.inside -= 1
+
+    def allocate(self, size):
+        assert self.inside
+        if not self.memory:
+            HostDevice.open += 1
+        self.memory.append(np.full(size // 4, np.nan, np.float32))
+        return self.memory[-1].ctypes.data
+
+    def pinned(self, shape):
+        self.memory.append(np.full(shape, np.nan, np.float32))
+        return self.memory[-1]
+
+    def stream(self):
+        stream = HostStream(self.late)
+        self.streams[id(stream)] = stream
+        STREAMS[id(stream)] = stream
+        return stream
+
+    def event(self):
+        return HostEvent()
+
+    def handle(self, stream):
+        return id(stream)
+
+    def _copy(self, target, source, size, stream):
+        assert self.inside
+        stream.add(lambda: ctypes.memmove(target, source, size))
+
+    def upload(self, target, source, stream):
+        assert source.flags.c_contiguous
+        self._copy(target, source.ctypes.data, source.nbytes, stream)
+
+    def move(self, target, source, size, stream):
+        self._copy(target, source, size, stream)
+
+    def download(self, target, source, stream):
+        assert target.flags.c_contiguous
+        self._copy(target.ctypes.data, source, target.nbytes, stream)
+
+    def record(self, event, stream):
+        event.stream, event.position = stream, stream.added
+
+    def wait(self, stream, event):
+        other, position = event.stream, event.position
+        stream.add(lambda: other.run_to(position))
+
+    def synchronize(self, event):
+        event.stream.run_to(event.position)
+
+    def finish(self, stream):
+        stream.run_to(stream.added)
+
+    def close(self):
+        if self.memory:
+            HostDevice.open -= 1
+        for array in self.memory:
+            array[...] = np.nan
+        self.memory.clear()
+
+
+STREAMS: dict[int, HostStream] = {}
+
+
+class HostGraph:
+    """A `CudaGraph`; `refuse` makes it fail as a capture does that CUDA does not allow."""
+
+    refuse = False
+    launches = 0
+
+    def __init__(self, stream, enqueue):
+        self.stream = STREAMS[stream]
+        self.stream.capture = self.work = []
+        try:
+            assert enqueue()
+        finally:
+            self.stream.capture = None
+        if self.refuse:
+            raise DeviceError("CUDA failed: operation not permitted when stream is capturing")
+
+    def launch(self):
+        HostGraph.launches += 1
+        for work in self.work:
+            self.stream.add(work)
+
+    def close(self):
+        assert not self.stream.waiting, "it may be running"
+        self.work.clear()
+
+
+class _Context:
+    def __init__(self, engine):
+        self.engine = engine
+        self.profile = 0
+        self.addresses = {}
+        self.n = None
+
+    def set_optimization_profile_async(self, index, stream):
+        assert stream in STREAMS
+        self.profile = index
+        return True
+
+    def set_tensor_address(self, name, address):
+        self.addresses[name] = address
+        return True
+
+    def set_input_shape(self, name, shape):
+        low, _, high = self.engine.get_tensor_profile_shape(name, self.profile)
+        if not low[0] <= shape[0] <= high[0]:
+            return False
+        self.n = shape[0]
+        return True
+
+    def execute_async_v3(self, stream):
+        if self.engine.broken:
+            self.engine.logger.log("error", "an internal fault")
+            return False
+        n = self.n
+
+        def run():
+            d, h, w = self.engine.size
+            volume = _floats(self.addresses["volume"], (n, 1, d, h, w)).copy()
+            for name, value in zip(
+                ("logits", "cam"),
+                self.engine.session.run(["logits", "cam"], {"volume": volume}),
+                strict=True,
+            ):
+                _floats(self.addresses[name], value.shape)[...] = value
+
+        STREAMS[stream].add(run)
+        return True
+
+
+def _floats(address, shape):
+    block = (ctypes.c_float * int(np.prod(shape))).from_address(address)
+    return np.frombuffer(block, np.float32).reshape(shape)
+
+
+class _Engine:
+    alive = 0
+
+    def __init__(self, logger, content, profiles):
+        self.logger = logger
+        self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        graph = onnx.load_from_string(content).graph
+        self.size = tuple(d.dim_value for d in graph.input[0].type.tensor_type.shape.dim)[2:]
+        self.profiles = profiles
+        self.broken = False
+        self.num_io_tensors = 3
+        self.num_optimization_profiles = len(profiles) or 1
+        _Engine.alive += 1
+
+    def __del__(self):
+        if hasattr(self, "num_io_tensors"):
+            _Engine.alive -= 1
+
+    def get_tensor_name(self, index):
+        return ("cam", "volume", "logits")[index]
+
+    def get_tensor_dtype(self, name):
+        return SimpleNamespace(name="FLOAT")
+
+    def get_tensor_shape(self, name):
+        d, h, w = self.size
+        n = -1 if self.profiles else 1
+        shapes = {"volume": (1, d, h, w), "logits": (3,), "cam": (3, d // 8, h // 16, w // 16)}
+        return (n, *shapes[name])
+
+    def get_tensor_profile_shape(self, name, index):
+        ranges = self.profiles or ((1, 1, 1),)
+        return [(n, 1, *self.size) for n in ranges[index]]
+
+    def create_execution_context(self, config=None):
+        return _Context(self)
+
+    def create_runtime_config(self):
+        return SimpleNamespace()
+
+
+def tensorrt(version="10.13.2", profiles=()):
+    """A module like `tensorrt`, whose plans are ONNX files."""
+
+    class ILogger:
+        ERROR, INTERNAL_ERROR = "error", "internal"
+
+        def __init__(self):
+            pass
+
+    class Runtime:
+        engine_host_code_allowed = False
+
+        def __init__(self, logger):
+            self.logger = logger
+            self.libraries = []
+
+        def get_plugin_registry(self):
+            return SimpleNamespace(load_library=lambda path: self.libraries.append(path) or path)
+
+        def deserialize_cuda_engine(self, plan):
+            try:
+                return _Engine(self.logger, plan, profiles)
+            except Exception as error:
+                self.logger.log("error", f"no plan:\n{type(error).__name__}")
+                return None
+
+    return SimpleNamespace(
+        __version__=version,
+        ILogger=ILogger,
+        Runtime=Runtime,
+        CudaGraphStrategy=SimpleNamespace(WHOLE_GRAPH_CAPTURE=1),
+    )
+
+
+def engines_alive():
+    """How many engines were not freed."""
+    return _Engine.alive

@@ -1,0 +1,190 @@
+"""The runner's order of work, on a GPU that the host plays (see `host_gpu`)."""
+
+import numpy as np
+import pytest
+from host_gpu import HostDevice, HostGraph, engines_alive, tensorrt
+from tiny_bundle import SIZE, write_onnx
+
+from darnet_trt.errors import BundleError, DeviceError, UsageError
+from darnet_trt.runtime import tensorrt as runner_module
+from darnet_trt.runtime import tensorrt_plan
+from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
+from darnet_trt.runtime.tensorrt import TensorRTRunner, parts
+from darnet_trt.runtime.tensorrt_plan import LoadedPlan
+
+RANGE = ((1, 1, 1), (1, 4, 4))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(monkeypatch):
+    monkeypatch.setattr(runner_module, "CudaGraph", HostGraph)
+    monkeypatch.setattr(HostGraph, "launches", 0)
+    yield
+    assert HostDevice.open == 0
+    assert engines_alive() == 0
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    write_onnx(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    return np.random.default_rng(0).normal(size=(13, 1, *SIZE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(model, volumes):
+    runner = OnnxRuntimeRunner(model, threads=1)
+    outputs = [runner.infer(v[None]) for v in volumes]
+    runner.close()
+    return np.concatenate([o.logits for o in outputs]), np.concatenate([o.cam for o in outputs])
+
+
+@pytest.fixture(params=["late", "at once"])
+def load(request, model, monkeypatch):
+    def device(backend):
+        return HostDevice(late=request.param == "late")
+
+    monkeypatch.setattr(tensorrt_plan, "open_device", device)
+
+    def load(profiles=(), backend="tensorrt"):
+        return LoadedPlan(tensorrt(profiles=profiles), backend, model.read_bytes())
+
+    return load
+
+
+def agrees(outputs, expected, rows=slice(None)):
+    np.testing.assert_allclose(outputs.logits, expected[0][rows], atol=1e-6)
+    np.testing.assert_allclose(outputs.cam, expected[1][rows], atol=1e-6)
+
+
+@pytest.mark.parametrize("profiles", [(), RANGE, ((2, 4, 5),)])
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_any_batch_agrees_with_onnx_runtime(load, profiles, backend, volumes, expected):
+    runner = TensorRTRunner(load(profiles, backend), precision="fp32")
+    for count in (13, 2, 5, 13, 4, 4, 4):
+        agrees(runner.infer(volumes[:count]), expected, slice(count))
+    runner.close()
+
+
+def test_outputs_outlive_the_next_run_and_the_runner(load, volumes, expected):
+    runner = TensorRTRunner(load(), precision="fp32")
+    first = runner.infer(volumes[:1])
+    runner.infer(volumes[1:])
+    runner.close()
+    runner.close()
+    agrees(first, expected, slice(1))
+
+
+def test_a_graph_is_captured_once_per_shape_and_changes_no_bit(load, volumes):
+    eager = TensorRTRunner(load(RANGE), precision="fp32", graph=False)
+    runner = TensorRTRunner(load(RANGE), precision="fp32")
+    assert runner.provenance["cuda_graph"] == "not captured yet"
+    for count in (1, 1, 1, 4, 8, 3, 1):
+        one, other = runner.infer(volumes[:count]), eager.infer(volumes[:count])
+        assert one.logits.tobytes() == other.logits.tobytes()
+        assert one.cam.tobytes() == other.cam.tobytes()
+    # Of 1: the second, third and last run; of 4 the second and third part; of 3 none.
+    assert HostGraph.launches == 5
+    assert runner.provenance["cuda_graph"] == "captured"
+    assert eager.provenance["cuda_graph"] == "off"
+    runner.close()
+    eager.close()
+
+
+def test_what_cannot_be_captured_runs_without(load, volumes, expected, monkeypatch):
+    monkeypatch.setattr(HostGraph, "refuse", True)
+    runner = TensorRTRunner(load(), precision="fp32")
+    for _ in range(3):
+        agrees(runner.infer(volumes), expected)
+    assert HostGraph.launches == 0
+    assert runner.provenance["cuda_graph"].startswith("off: CUDA failed: operation not permitted")
+    runner.close()
+
+
+def test_rtx_captures_by_itself(load, volumes):
+    runner = TensorRTRunner(load(backend="tensorrt-rtx"), precision="fp16")
+    runner.infer(volumes)
+    assert HostGraph.launches == 0
+    assert runner.provenance["cuda_graph"] == "by tensorrt-rtx"
+    assert (runner.backend, runner.precision) == ("tensorrt-rtx", "fp16")
+    runner.close()
+
+
+def test_two_workers_share_the_engine_which_goes_with_the_last(load, volumes, expected):
+    plan = load(RANGE)
+    one, other = (TensorRTRunner(plan, precision="fp32") for _ in range(2))
+    agrees(one.infer(volumes), expected)
+    one.close()
+    assert engines_alive() == 1
+    agrees(other.infer(volumes), expected)
+    other.close()
+    assert engines_alive() == 0
+
+
+def test_a_failure_tells_what_tensorrt_said_and_the_next_run_works(load, volumes, expected):
+    plan = load()
+    runner = TensorRTRunner(plan, precision="fp32")
+    runner.infer(volumes[:1])
+    plan.engine.broken = True
+    runner._graph = False
+    with pytest.raises(DeviceError, match=r"does not take the batch \(an internal fault\)"):
+        runner.infer(volumes)
+    plan.engine.broken = False
+    agrees(runner.infer(volumes), expected)
+    runner.close()
+
+
+def test_after_a_failure_in_the_middle_the_shapes_can_change(load, volumes, expected):
+    plan = load(RANGE)
+    runner = TensorRTRunner(plan, precision="fp32")
+    for _ in range(2):
+        runner.infer(volumes[:8])  # as a graph
+    plan.engine.broken = True
+    with pytest.raises(DeviceError):
+        runner.infer(volumes[:9])  # twice the graph, which works, and one volume, which does not
+    plan.engine.broken = False
+    agrees(runner.infer(volumes[:3]), expected, slice(3))
+    runner.close()
+
+
+def test_volumes_of_another_size(load):
+    runner = TensorRTRunner(load(), precision="fp32")
+    with pytest.raises(UsageError, match=r"found \(1, 1, 8, 8, 8\)"):
+        runner.infer(np.zeros((1, 1, 8, 8, 8), np.float32))
+    runner.close()
+
+
+def test_too_few_volumes(load, volumes):
+    runner = TensorRTRunner(load(((2, 4, 5),)), precision="fp32")
+    assert runner.batch == (2, 64)
+    with pytest.raises(UsageError, match="2 to 5 volumes at once, not 1"):
+        runner.infer(volumes[:1])
+    runner.close()
+
+
+def test_a_plan_that_is_none():
+    with pytest.raises(BundleError, match=r"cannot load the plan \(no plan: \w+\)") as caught:
+        LoadedPlan(tensorrt(), "tensorrt", b"not a plan")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("n", "smallest", "largest", "sizes"),
+    [
+        (0, 1, 8, []),
+        (3, 1, 1, [1, 1, 1]),
+        (13, 1, 8, [8, 5]),
+        (9, 4, 8, [5, 4]),
+        (19, 6, 8, [7, 6, 6]),
+        (8, 8, 8, [8]),
+    ],
+)
+def test_parts(n, smallest, largest, sizes):
+    found = parts(n, smallest, largest)
+    assert [p.stop - p.start for p in found] == sizes
+    assert [i for p in found for i in range(p.start, p.stop)] == list(range(n))
