@@ -319,7 +319,7 @@ def tensorrt(on: str) -> None:
     if not plans:
         sys.exit("no plan was built")
     if not all(plan["executed"] for plan in plans):
-        skip("the plan was built with the plugin; running it is not part of this version")
+        skip("the plan was built with the plugin; the log above says why it did not run here")
 
 
 def _folder() -> Path:

@@ -21,8 +21,8 @@ def build(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="openvino, onnxruntime, tensorrt-rtx[:sm75,sm86,…] or tensorrt; repeatable. "
-            "[default: openvino and onnxruntime, where installed]"
+            help="openvino, onnxruntime[:cuda], tensorrt-rtx[:sm75,sm86,…] or tensorrt; "
+            "repeatable. [default: openvino and onnxruntime, where installed]"
         ),
     ] = None,
     precision: Annotated[

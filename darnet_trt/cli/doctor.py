@@ -51,7 +51,7 @@ def doctor(
         )
     if not cards:
         console.print("GPU  none (nvidia-smi found no NVIDIA GPU)")
-    table = Table("backend", "version", "builds for", "runs here", box=None, pad_edge=False)
+    table = Table("backend or part", "version", "builds for", "runs here", box=None, pad_edge=False)
     for b in backends:
         table.add_row(b.backend, b.version or "absent", b.builds or "-", b.runs or "-")
     console.print(table)

@@ -11,12 +11,12 @@ from typing import Final
 
 from darnet_trt import __version__
 from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifest
-from darnet_trt.export.judging import judge
+from darnet_trt.export.judging import NOT_EXECUTED, judge
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.packages import producer
 from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.plans import NOT_EXECUTED, build_plans
+from darnet_trt.export.plans import build_plans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.environment import cpu, package_version
@@ -47,7 +47,7 @@ def build_bundle(
 
     Candidates that this machine runs go through the parity gate and are timed in alternation;
     the fastest that passed becomes the default. One that failed is listed as rejected, its files
-    left out. TensorRT plans are built and marked as not executed.
+    left out. TensorRT plans that this machine does not run are marked as not executed.
 
     Args:
         source: The checkpoint.
@@ -73,10 +73,11 @@ def build_bundle(
     with bundle_folder(out, force=force) as folder:
         log("export the network to ONNX")
         export_onnx(source, folder / MODEL_FILE)
-        elsewhere = [c for c in candidates if c.backend in PACKAGES]
-        plans = build_plans(source, folder, elsewhere, plan_options, plugin, log)
+        wanted = [c for c in candidates if c.backend in PACKAGES]
+        plans = build_plans(source, folder, wanted, plan_options, plugin, log)
         here = [c for c in candidates if c.backend not in PACKAGES]
-        timed, rejected = judge(source, folder, here, scans, threads, log)
+        judged = judge(source, folder, here, plans, scans, threads, log)
+        timed = judged.passed
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
         manifest = Manifest(
             toolkit=f"darnet-trt {__version__}",
@@ -85,8 +86,8 @@ def build_bundle(
             model=_card(source),
             classes=source.checkpoint.network.classes,
             preprocessing=source.checkpoint.preprocessing,
-            artifacts=(*timed, *unchecked, *plans),
-            rejected=tuple(rejected),
+            artifacts=(*timed, *unchecked, *judged.not_run),
+            rejected=tuple(judged.rejected),
             default=min(timed, key=lambda a: a.latency_ms or 0.0).name if timed else None,
             built_on={
                 "cpu": asdict(cpu()),

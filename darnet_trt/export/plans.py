@@ -1,11 +1,11 @@
-"""TensorRT plans: built here for GPUs that are not, and marked so."""
+"""TensorRT plans, which are built here for this GPU or for others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, cast
+from typing import cast
 
 from darnet_trt.export.bundle_writer import hashes
 from darnet_trt.export.onnx_export import Source, export_onnx
@@ -17,9 +17,7 @@ from darnet_trt.export.tensorrt_builder import build_tensorrt
 from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Plan
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 
-__all__ = ["NOT_EXECUTED", "build_plans"]
-
-NOT_EXECUTED: Final = "not executed here"
+__all__ = ["build_plans"]
 
 
 def build_plans(
@@ -95,7 +93,7 @@ def _build(
         embed=plugin is not None and plugin.card.embedded,
         log=log,
     )
-    built = f"built in {result.seconds:.1f} s, {NOT_EXECUTED}"
+    built = f"built in {result.seconds:.1f} s"
     log(f"{candidate.name}: {built}")
     if result.note is not None:
         log(f"{candidate.name}: the timing cache is not kept: {result.note}")

@@ -34,7 +34,7 @@ class Candidate:
     Attributes:
         backend: What builds and runs it.
         precision: What it shall run in.
-        target: "cpu", "portable", "sm89", …
+        target: "cpu", "cuda", "portable", "sm89", …
     """
 
     backend: Backend
@@ -52,8 +52,9 @@ def candidates(targets: Sequence[str], asked: Asked) -> tuple[Candidate, ...]:
     """Parse `--target` and find what this machine can build of it.
 
     Args:
-        targets: "openvino", "onnxruntime", "tensorrt-rtx", "tensorrt-rtx:sm86,sm89", "tensorrt";
-            none takes OpenVINO and ONNX Runtime, whichever is installed.
+        targets: "openvino", "onnxruntime", "onnxruntime:cuda", "tensorrt-rtx",
+            "tensorrt-rtx:sm86,sm89", "tensorrt"; none takes OpenVINO and ONNX Runtime, whichever
+            is installed.
         asked: The precision; "auto" takes fp32 and, where the CPU has it, bf16 on the CPU, and
             fp16 on GPUs.
 
@@ -93,6 +94,8 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
     if name not in _BACKENDS:
         raise UsageError(f"there is no target {name!r}", do=f"choose from {', '.join(_BACKENDS)}")
     backend = cast(Backend, name)
+    if (backend, rest) == ("onnxruntime", "cuda"):
+        return [(backend, _cuda_provider())]
     if backend != "tensorrt-rtx" and colon:
         raise UsageError(
             f"{backend} builds for this machine and takes no {rest!r}", do=f"say --target {backend}"
@@ -114,6 +117,16 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
                 )
         return [(backend, architecture) for architecture in architectures]
     return [(backend, _gpu() if backend == "tensorrt" else "cpu")]
+
+
+def _cuda_provider() -> str:
+    """ONNX Runtime's target on an NVIDIA GPU."""
+    if importlib.util.find_spec("onnxruntime") is not None:
+        import onnxruntime
+
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            return "cuda"
+    raise MissingPackageError("onnxruntime-gpu", extra="gpu")
 
 
 def _gpu() -> str:

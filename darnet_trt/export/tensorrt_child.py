@@ -171,6 +171,8 @@ def configure(trt: Any, config: Any, job: Job) -> None:
     options = job.options
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # prints the table of layers
     set_target(trt, config, job.backend, job.target)
+    # TF32 is on by default and keeps 10 of float32's 23 bits: an fp32 plan shall be one.
+    config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     if options.version_compatible:

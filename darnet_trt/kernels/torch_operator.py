@@ -10,7 +10,6 @@ backward, plain torch in the same fused form. `torch.compile` keeps the operator
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
@@ -19,9 +18,16 @@ import torch
 from torch import Tensor
 
 from darnet_trt.errors import UsageError
-from darnet_trt.kernels.library import ALIGNMENT, GateAddresses, Library, Problem, TensorType
+from darnet_trt.kernels.library import (
+    ALIGNMENT,
+    GateAddresses,
+    Library,
+    Problem,
+    TensorType,
+    covers,
+)
 
-__all__ = ["fused_attention", "kernels_for", "runs_on"]
+__all__ = ["fused_attention", "kernels_for"]
 
 _TYPES: Final[dict[torch.dtype, TensorType]] = {
     torch.float32: "float32",
@@ -232,19 +238,7 @@ def kernels_for(device: torch.device) -> Library | None:
     if path is None:
         return None
     library = Library(path)
-    return library if runs_on(library.target, torch.cuda.get_device_capability(device)) else None
-
-
-def runs_on(target: str, capability: tuple[int, int]) -> bool:
-    """Whether a library of a target ("cuda sm_89 ptx_120") runs on a compute capability.
-
-    Machine code runs on its major version from its minor on, PTX on everything from its version on.
-    """
-    for kind, number in re.findall(r"\b(sm|ptx)_(\d+)", target):
-        built = divmod(int(number), 10)
-        if built <= capability and (kind == "ptx" or built[0] == capability[0]):
-            return True
-    return False
+    return library if covers(library.target, torch.cuda.get_device_capability(device)) else None
 
 
 def _launch(

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from darnet_trt.runtime.environment import gpus, package_version
+from darnet_trt.errors import UsageError
+from darnet_trt.kernels.build import cached_library, source_key
+from darnet_trt.kernels.library import Library, covers
+from darnet_trt.runtime.environment import Gpu, gpus, package_version
 from darnet_trt.runtime.openvino_import import import_openvino
+from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS
 
 __all__ = ["Capability", "capabilities"]
 
 
 @dataclass(frozen=True)
 class Capability:
-    """One backend on this machine.
+    """One backend on this machine, or a part that plans for GPUs need.
 
     Attributes:
-        backend: The name `build --target` and the manifest use, or "torch".
-        version: Installed version; None where absent.
+        backend: The name `build --target` and the manifest use, or "torch"; "cuda-python",
+            "pycuda", "plugin".
+        version: Installed version, the plugin's key of sources; None where absent.
         builds: What it can build here; empty for nothing.
         runs: What it can run here; empty for nothing.
         remedy: What to do to get more from it; empty where nothing is missing.
@@ -52,22 +57,71 @@ def _onnxruntime(version: str) -> Capability:
 
 
 def _tensorrt_rtx(version: str) -> Capability:
-    found = gpus()
-    remedy = "" if found else "running its plans needs an NVIDIA RTX GPU and its driver"
+    able = [g.name for g in gpus() if _target(g) in RTX_TARGETS]
+    remedies = []
+    if not able:
+        remedies.append("running its plans needs an NVIDIA RTX GPU and its driver")
+    if package_version("cuda-bindings") is None:
+        remedies.append("running its plans needs cuda-python: pip install 'darnet-trt[rtx]'")
+        able = []
     return Capability(
         "tensorrt-rtx",
         version,
         "any RTX GPU; needs none to build",
-        ", ".join(gpu.name for gpu in found),
-        remedy,
+        ", ".join(able),
+        "; ".join(remedies),
     )
 
 
 def _tensorrt(version: str) -> Capability:
-    found = gpus()
-    names = ", ".join(gpu.name for gpu in found)
-    remedy = "" if found else "building and running need an NVIDIA GPU and its driver"
-    return Capability("tensorrt", version, names, names, remedy)
+    names = ", ".join(gpu.name for gpu in gpus())
+    if not names:
+        return Capability(
+            "tensorrt", version, "", "", "building and running need an NVIDIA GPU and its driver"
+        )
+    if package_version("pycuda") is None:
+        remedy = "running its plans needs pycuda: pip install 'darnet-trt[gpu]'"
+        return Capability("tensorrt", version, names, "", remedy)
+    return Capability("tensorrt", version, names, names, "")
+
+
+def _target(gpu: Gpu) -> str:
+    return "sm" + gpu.compute_capability.replace(".", "")
+
+
+def _cuda_python(version: str) -> Capability:
+    from cuda.bindings import runtime
+
+    _, driver = runtime.cudaDriverGetVersion()
+    remedy = "" if driver else "it found no NVIDIA driver"
+    runs = "memory for tensorrt-rtx, graphs for tensorrt" if driver else ""
+    return Capability("cuda-python", version, "", runs, remedy)
+
+
+def _pycuda(version: str) -> Capability:
+    from pycuda import driver
+
+    driver.init()
+    return Capability("pycuda", version, "", "memory for tensorrt", "")
+
+
+def _plugin() -> Capability:
+    """The fused attention's library, as far as this user has compiled it."""
+    cuda, cpu = cached_library("cuda"), cached_library("cpu")
+    if cuda is None:
+        remedy = "running plans with it needs the CUDA build: darnet-trt plugin build"
+        builds = "plans (compiled for the CPU)" if cpu else ""
+        return Capability("plugin", source_key() if cpu else None, builds, "", remedy)
+    target = Library(cuda).target
+    unable = [g.name for g in gpus() if not _covered(g, target)]
+    remedy = f"not compiled for {', '.join(unable)}: darnet-trt plugin build" if unable else ""
+    return Capability("plugin", source_key(), "plans", target, remedy)
+
+
+def _covered(gpu: Gpu, target: str) -> bool:
+    major, _, minor = gpu.compute_capability.partition(".")
+    # Some boards' nvidia-smi does not say.
+    return not (major + minor).isdigit() or covers(target, (int(major), int(minor)))
 
 
 def _torch(version: str) -> Capability:
@@ -79,6 +133,8 @@ _BACKENDS: tuple[tuple[str, tuple[str, ...], str, Callable[[str], Capability]], 
     ("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), "cpu", _onnxruntime),
     ("tensorrt-rtx", ("tensorrt-rtx", "tensorrt_rtx"), "rtx", _tensorrt_rtx),
     ("tensorrt", ("tensorrt",), "gpu", _tensorrt),
+    ("cuda-python", ("cuda-bindings",), "rtx", _cuda_python),
+    ("pycuda", ("pycuda",), "gpu", _pycuda),
     ("torch", ("torch",), "train", _torch),
 )
 
@@ -94,7 +150,11 @@ def capabilities() -> tuple[Capability, ...]:
             continue
         try:
             found.append(describe(version))
-        except (ImportError, OSError, RuntimeError) as error:
+        except Exception as error:  # whatever a package's first call raises
             reason = str(error).strip().partition("\n")[0]
             found.append(Capability(backend, version, "", "", f"does not load: {reason}"))
+    try:
+        found.append(_plugin())
+    except UsageError as error:
+        found.append(Capability("plugin", None, "", "", str(error)))
     return tuple(found)

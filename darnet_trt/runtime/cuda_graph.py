@@ -37,9 +37,9 @@ class CudaGraph:
         finally:  # else the stream would take nothing else
             ended = runtime.cudaStreamEndCapture(stream)
         graph = self._call(ended)
-        if not taken:
-            raise DeviceError("the engine does not take a capture")
         try:
+            if not taken:
+                raise DeviceError("the engine does not take a capture")
             self._executable = self._call(runtime.cudaGraphInstantiate(graph, 0))
         finally:
             runtime.cudaGraphDestroy(graph)

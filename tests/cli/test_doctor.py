@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from darnet_trt.cli.main import app
+from darnet_trt.errors import BuildError
+from darnet_trt.kernels.build import build_library, source_key
 from darnet_trt.runtime import environment
+from darnet_trt.runtime.capabilities import capabilities
 
 
 def test_json_names_every_backend_and_what_to_install():
@@ -15,12 +19,40 @@ def test_json_names_every_backend_and_what_to_install():
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     backends = {b["backend"]: b for b in report["backends"]}
-    assert set(backends) == {"openvino", "onnxruntime", "tensorrt-rtx", "tensorrt", "torch"}
+    assert set(backends) == {
+        *("openvino", "onnxruntime", "tensorrt-rtx", "tensorrt", "torch"),
+        *("cuda-python", "pycuda", "plugin"),
+    }
     assert backends["openvino"]["version"] == environment.package_version("openvino")
     assert "CPU" in backends["openvino"]["runs"]
-    for backend in backends.values():
-        if backend["version"] is None:
+    for name, backend in backends.items():
+        if backend["version"] is None and name != "plugin":
             assert "pip install 'darnet-trt[" in backend["remedy"]
+
+
+def test_a_machine_without_gpu_runs_no_plans():
+    if environment.gpus():
+        pytest.skip("there is a GPU")
+    backends = {c.backend: c for c in capabilities()}
+    for name in ("tensorrt-rtx", "tensorrt", "cuda-python", "pycuda"):
+        assert backends[name].runs == ""
+        assert backends[name].remedy
+
+
+def test_the_plugin_in_the_cache(tmp_path, monkeypatch):
+    def plugin():
+        return capabilities()[-1]
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert (plugin().version, plugin().builds, plugin().runs) == (None, "", "")
+    assert "darnet-trt plugin build" in plugin().remedy
+    try:
+        build_library("cpu")
+    except BuildError as error:
+        pytest.skip(f"the plugin cannot be compiled: {error}")
+    assert plugin().version == source_key()
+    assert plugin().builds == "plans (compiled for the CPU)"
+    assert "needs the CUDA build: darnet-trt plugin build" in plugin().remedy
 
 
 def test_table_fits_the_same_facts():

@@ -1,5 +1,7 @@
 """Run → bundle, with the real engines."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,12 @@ from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.bundle import open_bundle, sha256_of
 from darnet_trt.runtime.engines import load_runner
+from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
+from darnet_trt.runtime.runner import Outputs
 
+rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
+)
 CPU = (Candidate("openvino", "fp32"), Candidate("onnxruntime", "fp32"))
 
 
@@ -85,6 +92,55 @@ def test_a_plan_is_never_passed_off_as_checked(source, scans, tmp_path):
         assert not artifact.executed
         assert artifact.parity is artifact.effective_precision is artifact.latency_ms is None
         assert "not executed here" in artifact.notes[0]
+
+
+class _Fp16(OnnxRuntimeRunner):
+    """Stands for a plan on its GPU; `wrong` for one that computes something else."""
+
+    wrong = False
+
+    def __init__(self, plan, model):
+        assert plan.executed is False
+        super().__init__(model, threads=1)
+        self.precision = "fp16"
+
+    def infer(self, batch):
+        found = super().infer(batch)
+        return Outputs(-found.logits, found.cam) if self.wrong else found
+
+
+def plans_run(monkeypatch):
+    def open_plan(plan, file):
+        assert file.read_bytes()
+        return _Fp16(plan, file.parents[1] / "model.onnx")
+
+    monkeypatch.setattr(judging, "open_plan", open_plan)
+
+
+@rtx
+def test_a_plan_that_runs_here_is_judged_like_any_engine(source, scans, tmp_path, monkeypatch):
+    plans_run(monkeypatch)
+    build_bundle(source, tmp_path / "b", candidates(["tensorrt-rtx:sm86"], "auto"), scans)
+    manifest = open_bundle(tmp_path / "b").manifest
+    plan, _model = manifest.artifacts
+    assert plan.name == manifest.default == "tensorrt-rtx-sm86-fp16"
+    assert plan.executed
+    assert plan.parity.passed
+    assert plan.effective_precision == "fp16"
+    assert plan.latency_ms > 0
+    assert "not executed" not in plan.notes[0]
+
+
+@rtx
+def test_a_plan_that_fails_the_gate_is_left_out(source, scans, tmp_path, monkeypatch):
+    plans_run(monkeypatch)
+    monkeypatch.setattr(_Fp16, "wrong", True)
+    wanted = candidates(["tensorrt-rtx:sm86", "onnxruntime"], "auto")
+    manifest = build_bundle(source, tmp_path / "b", wanted, scans)
+    assert [a.name for a in manifest.artifacts] == ["onnxruntime-fp32"]
+    assert [a.name for a in manifest.rejected] == ["tensorrt-rtx-sm86-fp16"]
+    names = sorted(p.name for p in open_bundle(tmp_path / "b").path.iterdir())
+    assert names == ["manifest.json", "model.onnx"]
 
 
 def test_the_manifest_says_what_a_plan_needs_to_run(source, scans, tmp_path, one_library):

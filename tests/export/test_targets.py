@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import onnxruntime
 import pytest
 
 from darnet_trt.errors import BuildError, MissingPackageError, UsageError
@@ -68,6 +69,14 @@ def test_words_that_cannot_work(targets, precision, message):
 def test_a_precision_that_openvino_would_replace_is_refused():
     with pytest.raises(UsageError, match="does not compute in fp16 on this CPU"):
         candidates(["openvino"], "fp16")
+
+
+def test_onnx_runtime_on_a_gpu_needs_its_own_package():
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        assert names(["onnxruntime:cuda"], "auto") == ["onnxruntime-cuda-fp32"]
+        return
+    with pytest.raises(MissingPackageError, match=r"onnxruntime-gpu .*darnet-trt\[gpu\]"):
+        candidates(["onnxruntime:cuda"], "auto")
 
 
 def test_tensorrt_needs_the_package_and_the_gpu():

@@ -155,6 +155,8 @@ def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Pa
         ("cuda sm_75 sm_86 ptx_86", (12, 0), True),
         ("cuda ptx_120", (8, 9), False),
         ("cuda sm_120", (12, 1), True),
+        ("cuda sm_75 sm_120 ptx_120", (7, 5), True),
+        ("cuda sm_75 sm_120 ptx_120", (10, 0), False),
         ("cuda sm_90a", (9, 0), True),
         ("cuda sm_120a ptx_120a", (12, 1), False),
     ],

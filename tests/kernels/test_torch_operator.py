@@ -8,7 +8,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.kernels import torch_operator
 from darnet_trt.kernels.reference import Gate
 from darnet_trt.kernels.reference import fused_attention as in_float64
-from darnet_trt.kernels.torch_operator import fused_attention, runs_on
+from darnet_trt.kernels.torch_operator import fused_attention
 from darnet_trt.training.model import ChannelAttention, DepthAttention
 
 ATTENTIONS = ("channel", "depth", "both")
@@ -175,24 +175,6 @@ def test_an_empty_batch_gives_an_empty_result():
     _, gates = layers("both")
     x, residual = (t[:0] for t in inputs())
     assert fused_attention(x, residual, *gates).shape == (0, *SHAPE[1:])
-
-
-@pytest.mark.parametrize(
-    ("target", "capability", "runs"),
-    [
-        ("cuda sm_89", (8, 9), True),
-        ("cuda sm_80", (8, 6), True),
-        ("cuda sm_86", (8, 0), False),
-        ("cuda sm_80", (9, 0), False),
-        ("cuda sm_80 ptx_80", (9, 0), True),
-        ("cuda sm_75 sm_120 ptx_120", (7, 5), True),
-        ("cuda sm_75 sm_120 ptx_120", (10, 0), False),
-        ("cuda sm_120 ptx_120", (12, 1), True),
-        ("cpu", (8, 9), False),
-    ],
-)
-def test_which_gpu_runs_a_library(target, capability, runs):
-    assert runs_on(target, capability) is runs
 
 
 # What the operator does on CUDA, with the kernels' CPU build in place of the CUDA one.

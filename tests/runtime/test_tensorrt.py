@@ -188,3 +188,28 @@ def test_parts(n, smallest, largest, sizes):
     found = parts(n, smallest, largest)
     assert [p.stop - p.start for p in found] == sizes
     assert [i for p in found for i in range(p.start, p.stop)] == list(range(n))
+
+
+def test_the_real_package_has_what_the_runner_calls():
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    called = {
+        trt.ILogger: "ERROR INTERNAL_ERROR",
+        trt.Runtime: "get_plugin_registry deserialize_cuda_engine engine_host_code_allowed",
+        trt.IPluginRegistry: "load_library",
+        trt.ICudaEngine: "create_execution_context create_runtime_config num_io_tensors "
+        "get_tensor_name get_tensor_dtype get_tensor_shape get_tensor_profile_shape "
+        "num_optimization_profiles",
+        trt.IRuntimeConfig: "cuda_graph_strategy",
+        trt.CudaGraphStrategy: "WHOLE_GRAPH_CAPTURE",
+        trt.IExecutionContext: "set_optimization_profile_async set_tensor_address set_input_shape "
+        "execute_async_v3",
+    }
+    for owner, names in called.items():
+        for name in names.split():
+            assert hasattr(owner, name), (owner, name)
+    assert trt.IRuntimeConfig.cuda_graph_strategy.fset
+    assert trt.Runtime.engine_host_code_allowed.fset
+    assert trt.DataType.FLOAT.name == "FLOAT"
+    assert tuple(trt.Dims((2, 3))) == (2, 3)
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    runtime.engine_host_code_allowed = True

@@ -1,19 +1,16 @@
 """Which plans are refused, and with what words, before anything is loaded."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from plan_bundle import NAME, PLUGIN, plan_card, put_plan
 
-from darnet_trt.errors import BuildError, BundleError, DeviceError, MissingPackageError
+from darnet_trt.errors import BuildError, BundleError, MissingPackageError
 from darnet_trt.kernels import build
 from darnet_trt.kernels.build import build_library, cache_folder, source_key
 from darnet_trt.runtime import tensorrt_preflight
 from darnet_trt.runtime.bundle import open_bundle, pick_artifact
-from darnet_trt.runtime.cuda_device import open_device
-from darnet_trt.runtime.environment import gpus
 from darnet_trt.runtime.tensorrt_packages import PACKAGES
 from darnet_trt.runtime.tensorrt_preflight import (
     check_target,
@@ -21,8 +18,6 @@ from darnet_trt.runtime.tensorrt_preflight import (
     needed_library,
     preflight,
 )
-
-ADA = ("NVIDIA RTX 4000 Ada", (8, 9))
 
 
 def artifact(bundle: Path, **changes):
@@ -135,21 +130,3 @@ def test_a_package_that_is_not_installed(tiny, monkeypatch):
     monkeypatch.setitem(PACKAGES, "tensorrt-rtx", ("absent_tensorrt_rtx", "rtx"))
     with pytest.raises(MissingPackageError, match=r"absent_tensorrt_rtx .*darnet-trt\[rtx\]"):
         preflight(artifact(tiny))
-
-
-@pytest.mark.parametrize(
-    ("backend", "package", "extra"),
-    [("tensorrt-rtx", "cuda-python", "rtx"), ("tensorrt", "pycuda", "gpu")],
-)
-def test_the_package_for_the_gpus_memory(monkeypatch, backend, package, extra):
-    for module in ("cuda", "cuda.bindings", "pycuda"):
-        monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingPackageError, match=rf"{package} is not .*darnet-trt\[{extra}\]"):
-        open_device(backend)
-
-
-@pytest.mark.skipif(bool(gpus()), reason="there is a GPU")
-def test_cuda_python_says_that_there_is_no_driver():
-    pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
-    with pytest.raises(DeviceError, match="there is no NVIDIA driver here; TensorRT plans run on"):
-        open_device("tensorrt-rtx")
