@@ -19,7 +19,7 @@ from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plans import build_plans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.environment import cpu, package_version
+from darnet_trt.runtime.environment import cpu, gpus, package_version
 from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Manifest, ModelCard
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.results import INTENDED_USE
@@ -91,6 +91,7 @@ def build_bundle(
             default=min(timed, key=lambda a: a.latency_ms or 0.0).name if timed else None,
             built_on={
                 "cpu": asdict(cpu()),
+                "gpus": [asdict(gpu) for gpu in gpus()],
                 "system": f"{platform.system()} {platform.machine()}",
                 "python": platform.python_version(),
                 "reference": f"torch {package_version('torch')}, eager, fp32",
