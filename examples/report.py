@@ -81,8 +81,9 @@ def write_report(out: Path, *, seconds: float) -> Report:
     body.append(
         '<p class="soft">Colour marks what spoke for the predicted class, strongest where it is '
         f"brightest. The demo's network sees {_sizes(manifest)} cells, and each reads "
-        "far around its centre: the map says roughly where the network looked, not how far a "
-        "lesion reaches. A map for &ldquo;normal&rdquo; has no lesion to mark.</p>"
+        "far around its centre: the map says roughly where the evidence lies, is partly alike for "
+        "all scans of a class, and never outlines a lesion. &ldquo;Normal&rdquo; has none to "
+        "mark.</p>"
     )
     body += [_card(r, out / "predictions", label) for label, r in filter(None, shown)]
     body.append("<h2>Engines in the bundle</h2>")

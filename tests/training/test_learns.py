@@ -5,13 +5,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from darnet_trt.runtime.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
-from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.phantom import CohortPlan, synthesize, write_cohort
+from darnet_trt.scan.phantom.cohort import members
+from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.classes import CLASSES
 from darnet_trt.training.cohort import read_cohort
@@ -61,23 +65,67 @@ def test_no_trivial_statistic_tells_the_classes(cohort):
     assert best < 0.6
 
 
-def test_small_network_learns_them(cohort, tmp_path):
+@pytest.fixture(scope="session")
+def run(cohort, tmp_path_factory):
+    """The small preset, trained."""
     size = preset("small")
-    run = tmp_path / "run"
-    checkpoint = train(cohort.table, run, size, Schedule(epochs=size.epochs))
+    folder = tmp_path_factory.mktemp("learns") / "run"
+    train(cohort.table, folder, size, Schedule(epochs=size.epochs))
+    return folder
+
+
+def split(run):
+    return list(csv.DictReader((run / "split.csv").read_text().splitlines()))
+
+
+def test_small_network_learns_them(run):
+    checkpoint = load_checkpoint(run)
     print(f"held-out patients: {checkpoint.validation}")
     assert checkpoint.validation["accuracy"] > 0.85
     assert checkpoint.validation["covid_auc"] > 0.9
     assert checkpoint.trained_on.endswith("not real patients")
-
-    stored = load_checkpoint(run)
-    assert stored.validation == checkpoint.validation
     assert json.loads((run / "metrics.json").read_text())["held_out"] == checkpoint.validation
-    split = list(csv.DictReader((run / "split.csv").read_text().splitlines()))
     sides = [
-        {row["patient"] for row in split if row["side"] == side} for side in ("train", "held-out")
+        {row["patient"] for row in split(run) if row["side"] == side}
+        for side in ("train", "held-out")
     ]
-    assert len(split) == PLAN.scans
+    assert len(split(run)) == PLAN.scans
     assert not sides[0] & sides[1]
-    assert len((run / "history.csv").read_text().splitlines()) == size.epochs + 1
+    assert len((run / "history.csv").read_text().splitlines()) == preset("small").epochs + 1
     assert not (run / "state.pt").exists()
+
+
+def test_its_map_lies_on_the_lesions_more_than_elsewhere(run):
+    """Not that it follows every patient's lesion: each cell reads most of the chest."""
+    checkpoint = load_checkpoint(run)
+    model, spec = checkpoint.model(), checkpoint.preprocessing
+    held_out = {row["scan"] for row in split(run) if row["side"] == "held-out"}
+    lifts: dict[str, list[float]] = {"covid-19": [], "common-pneumonia": []}
+    for member in members(PLAN):
+        if member.scan not in held_out or member.label == "normal":
+            continue
+        # The same person, ill and well: where the inputs differ is the lesion.
+        ill, well = (
+            preprocess(
+                spec,
+                synthesize(
+                    label,
+                    (PLAN.seed, member.number),
+                    visit=member.visit,
+                    matrix=PLAN.matrix,
+                    slices=PLAN.slices,
+                ),
+            )
+            for label in (member.label, "normal")
+        )
+        with torch.inference_mode():
+            logits, cam = model(torch.from_numpy(ill)[None])
+        predicted = int(logits.argmax())
+        if CLASSES[predicted] != member.label:
+            continue
+        lesion = np.abs(ill - well)[0] > 0.04  # 60 HU
+        evidence = grown(cam[0, predicted].numpy(), lesion.shape).clip(0)
+        lifts[member.label].append(evidence[lesion].mean() / evidence.mean())
+    for label, values in lifts.items():
+        print(f"{label}: evidence at the lesion {np.mean(values):.1f} times the average")
+        assert np.mean(values) > 1.3
