@@ -265,8 +265,11 @@ def onnxruntime(on: str) -> None:
     """The exported graph in ONNX Runtime on the GPU against its CPU provider."""
     need("onnxruntime", "onnx", "pydantic", "torch")
     import numpy as np
-    import onnxruntime as ort
     import torch
+
+    from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
+
+    ort = import_onnxruntime()
 
     provider = "CUDAExecutionProvider" if on == "cuda" else "CPUExecutionProvider"
     if provider not in ort.get_available_providers():

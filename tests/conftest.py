@@ -11,6 +11,7 @@ from tiny_bundle import write_bundle
 
 from darnet_trt.cli.main import main
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports it without our help
 _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

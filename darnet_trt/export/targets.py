@@ -11,6 +11,7 @@ from darnet_trt.errors import BuildError, MissingPackageError, UsageError
 from darnet_trt.export.openvino_builder import cpu_precisions
 from darnet_trt.runtime.environment import gpus
 from darnet_trt.runtime.manifest import Backend, Precision
+from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, RTX_TARGETS, TensorRTBackend
 
 __all__ = ["Asked", "Candidate", "candidates", "plan_backends"]
@@ -121,11 +122,8 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
 
 def _cuda_provider() -> str:
     """ONNX Runtime's target on an NVIDIA GPU."""
-    if importlib.util.find_spec("onnxruntime") is not None:
-        import onnxruntime
-
-        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            return "cuda"
+    if "CUDAExecutionProvider" in import_onnxruntime(extra="gpu").get_available_providers():
+        return "cuda"
     raise MissingPackageError("onnxruntime-gpu", extra="gpu")
 
 

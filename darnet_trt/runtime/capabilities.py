@@ -9,6 +9,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.kernels.build import cached_library, source_key
 from darnet_trt.kernels.library import Library, covers
 from darnet_trt.runtime.environment import Gpu, gpus, package_version
+from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
 from darnet_trt.runtime.openvino_import import import_openvino
 from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS
 
@@ -46,9 +47,7 @@ def _openvino(version: str) -> Capability:
 
 
 def _onnxruntime(version: str) -> Capability:
-    import onnxruntime
-
-    providers = onnxruntime.get_available_providers()
+    providers = import_onnxruntime().get_available_providers()
     runs = [name for name in ("CPU", "CUDA") if f"{name}ExecutionProvider" in providers]
     remedy = ""
     if gpus() and "CUDA" not in runs:

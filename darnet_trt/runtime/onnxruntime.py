@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import BundleError, MissingPackageError
+from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
 from darnet_trt.runtime.runner import Outputs
 
 __all__ = ["OnnxRuntimeRunner"]
@@ -40,11 +41,7 @@ class OnnxRuntimeRunner:
     def __init__(
         self, model: Path, *, device: Literal["cpu", "cuda"] = "cpu", threads: int | None = None
     ) -> None:
-        try:
-            import onnxruntime
-        except ModuleNotFoundError as error:
-            extra = "cpu" if device == "cpu" else "gpu"
-            raise MissingPackageError("onnxruntime", extra=extra) from error
+        onnxruntime = import_onnxruntime(extra="cpu" if device == "cpu" else "gpu")
         wanted = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
         if wanted not in onnxruntime.get_available_providers():
             raise MissingPackageError("onnxruntime-gpu", extra="gpu")
