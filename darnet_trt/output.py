@@ -16,6 +16,8 @@ __all__ = ["cannot_write", "cannot_write_stdout", "whole_file"]
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """The error for a file or folder that the system did not let us write."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return OutputError("is a file where a folder is needed", where=path, do="name another")
     return OutputError(
         f"cannot be written ({error.strerror or error})",
         where=path,

@@ -28,6 +28,12 @@ def test_an_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("a", b"new")]
 
 
+def test_a_file_where_a_folder_is_needed(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(OutputError, match=r"a/b: is a file where a folder is needed"):
+        write(tmp_path / "a" / "b")
+
+
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     (tmp_path / "link").symlink_to("a")
@@ -50,9 +56,3 @@ def test_a_pipe_stays_a_pipe(tmp_path):
 def test_a_folder_is_told(tmp_path):
     with pytest.raises(OutputError, match="Is a directory"):
         write(tmp_path)
-
-
-def test_under_a_file(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="cannot be written"):
-        write(tmp_path / "file" / "a")

@@ -79,6 +79,7 @@ def build(
     from darnet_trt.export.packages import require_export_packages
 
     require_export_packages()
+    from darnet_trt.errors import UsageError
     from darnet_trt.export.build import build_bundle
     from darnet_trt.export.bundle_writer import check_free
     from darnet_trt.export.onnx_export import load_source
@@ -98,6 +99,11 @@ def build(
         optimization_level=optimization_level,
     )
     check_options(options, plan_backends(wanted))
+    if plugin == "on" and not plan_backends(wanted):
+        raise UsageError(
+            "--plugin on is for TensorRT plans, and no --target is one",
+            do="add --target tensorrt-rtx or tensorrt, or leave --plugin out",
+        )
     check_free(out, force=force)
     source = load_source(run)
     spec = source.checkpoint.preprocessing

@@ -55,7 +55,8 @@ _FLAGS: Final = (
     "NVCC_APPEND_FLAGS",
 )
 """What compilers and CMake take from the environment."""
-_ELSEWHERE: Final = "free some space, or name another folder in XDG_CACHE_HOME"
+_FULL: Final = 2**20  # bytes: less than one object file
+_ELSEWHERE: Final = "check free space and permissions, or name another folder in XDG_CACHE_HOME"
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,8 @@ def _run(*words: str) -> str:
             raise
     if process.returncode == 0:
         return said
-    if "No space left on device" in said:
+    # cmake's own files may be the ones that did not fit, and it does not say so.
+    if "No space left on device" in said or shutil.disk_usage(cache_folder()).free < _FULL:
         raise OutputError("the disk is full", where=cache_folder(), do=_ELSEWHERE)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if re.search(r"\berror\b", line, re.I)), -1)

@@ -83,6 +83,12 @@ def test_options_of_plans(run, tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plugin_is_for_plans(run, tmp_path, command):
+    line = failed(command("build", run, "-o", tmp_path / "b", "--plugin", "on"))
+    assert "no --target is one" in line
+    assert not (tmp_path / "b").exists()
+
+
 def test_scans_that_are_not_there(run, tmp_path, command):
     result = command("build", run, "-o", tmp_path / "b", "--scans", tmp_path / "absent")
     assert "absent" in failed(result)
