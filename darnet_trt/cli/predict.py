@@ -64,13 +64,12 @@ def predict(
     done. Research use only: not a medical device.
     """
     from contextlib import nullcontext
-    from dataclasses import replace
 
     from darnet_trt.errors import UsageError
     from darnet_trt.runtime.bundle import open_bundle
     from darnet_trt.runtime.engines import load_engine
     from darnet_trt.runtime.predict import predict as results_of
-    from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
+    from darnet_trt.runtime.result_folder import ResultFolder
 
     if out is None and (cam or resume):
         option = "--cam" if cam else "--resume"
@@ -94,11 +93,9 @@ def predict(
         ):
             statuses.append(result.status)
             if result.evidence is not None and folder is not None:
-                from darnet_trt.runtime.overlay import write_overlay
+                from darnet_trt.runtime.overlay import with_overlay
 
-                name = overlay_name(result)
-                write_overlay(result, result.evidence, folder.folder / name)
-                result = replace(result, overlay=name)
+                result = with_overlay(result, result.evidence, folder.folder)
             if folder is not None:
                 folder.add(result)
             if folder is None or as_json:

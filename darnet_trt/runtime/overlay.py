@@ -6,6 +6,7 @@ bar reads as evidence for the class; what speaks against it, or weakly for it, i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +15,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from darnet_trt.output import whole_file
+from darnet_trt.runtime.result_folder import overlay_name
 from darnet_trt.runtime.results import Evidence, Result
 
-__all__ = ["draw_overlay", "grown", "telling_slices", "write_overlay"]
+__all__ = ["draw_overlay", "grown", "telling_slices", "with_overlay"]
 
 Image8 = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
@@ -50,6 +52,9 @@ _INFERNO: Final = np.array(
 # that weak evidence would tint the whole chest.
 _FLOOR: Final = 0.3
 _OPACITY: Final = 0.7  # at the largest evidence; the anatomy has to stay readable under it
+
+# What Pillow and numpy raise for a page that cannot be drawn: a size, a text, the memory.
+_UNDRAWABLE: Final = (ValueError, TypeError, IndexError, OverflowError, MemoryError, OSError)
 
 _INK: Final = (232, 232, 232)
 _DIM: Final = (160, 160, 160)
@@ -114,15 +119,23 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
     return page
 
 
-def write_overlay(result: Result, evidence: Evidence, path: Path) -> None:
-    """Draw the montage into a PNG.
+def with_overlay(result: Result, evidence: Evidence, folder: Path) -> Result:
+    """Draw the montage into a PNG in the folder; the result then names it.
+
+    One that cannot be drawn becomes a warning of its result: the class stands without it.
 
     Raises:
         OutputError: It cannot be written.
     """
-    page = draw_overlay(result, evidence)
-    with whole_file(path) as file:
+    try:
+        page = draw_overlay(result, evidence)
+    except _UNDRAWABLE as error:
+        told = _in_one_line(str(error)) or type(error).__name__
+        return replace(result, warnings=(*result.warnings, f"no overlay could be drawn: {told}"))
+    name = overlay_name(result)
+    with whole_file(folder / name) as file:
         page.save(file, "PNG", compress_level=4)
+    return replace(result, overlay=name)
 
 
 def grown(cam: Float, shape: tuple[int, ...]) -> Float:
@@ -204,7 +217,7 @@ def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
     about.append(f"trained on {result.trained_on}")
     pen.text(
         (GAP + 2, 64),
-        _shortened(pen, "   ".join(about), width - 2 * GAP, _font(13)),
+        _shortened(pen, "   ".join(map(_in_one_line, about)), width - 2 * GAP, _font(13)),
         _DIM,
         _font(13),
     )
@@ -234,6 +247,11 @@ def _colour_bar(page: Image.Image, pen: ImageDraw.ImageDraw, peak: float, height
         pen.line((x + 18, y, x + 22, y), _DIM)
         pen.text((x + 26, y), f"{part * peak:.3g}", _DIM, _font(13), anchor="lm")
     pen.multiline_text((x, top - 36), "evidence for\nthe class", _DIM, _font(12))
+
+
+def _in_one_line(text: str) -> str:
+    """Names of files and series may hold line breaks, control characters and what is not UTF-8."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -15,7 +15,7 @@ from darnet_trt.runtime.overlay import (
     draw_overlay,
     grown,
     telling_slices,
-    write_overlay,
+    with_overlay,
 )
 from darnet_trt.runtime.results import Evidence
 
@@ -101,16 +101,34 @@ def test_proportions_are_the_patients():
     assert abs((np.abs(middle - 127.5) < 2).sum() - TILE / 2) <= 2
 
 
-def test_the_png_is_whole(tmp_path):
-    write_overlay(result(), evidence(), tmp_path / "overlay.png")
-    with Image.open(tmp_path / "overlay.png") as page:
+def test_the_png_is_whole_and_named_by_its_result(tmp_path):
+    drawn = with_overlay(result(), evidence(), tmp_path)
+    with Image.open(tmp_path / drawn.overlay) as page:
         page.verify()
-    assert [file.name for file in tmp_path.iterdir()] == ["overlay.png"]
+    assert [file.name for file in tmp_path.iterdir()] == [drawn.overlay]
+    assert drawn.warnings == result().warnings
 
 
 def test_a_png_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
-        write_overlay(result(), evidence(), tmp_path / "nowhere" / "overlay.png")
+        with_overlay(result(), evidence(), tmp_path / "nowhere")
+
+
+def test_a_page_that_cannot_be_drawn_is_a_warning_of_its_scan(tmp_path):
+    one_class = replace(evidence(), cam=evidence().cam[:1])  # the second is the predicted one
+    drawn = with_overlay(result(), one_class, tmp_path)
+    assert drawn.overlay is None
+    assert drawn.warnings[-1].startswith("no overlay could be drawn: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("odd", ["\n", "\r\n", "\t", "\x07", "\udcff"])
+def test_any_name_can_be_captioned(odd):
+    def page(gap: str) -> Image.Image:
+        used = replace(result().series, description=f"soft{gap}tissue")
+        return draw_overlay(result(f"/scans/two{gap}words", series=used), evidence())
+
+    assert page(odd) == page(" ")
 
 
 @given(
