@@ -10,8 +10,10 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -78,6 +80,9 @@ def main() -> None:
     for closed in ("stdout", "stderr"):
         if getattr(sys, closed) is None:  # a shell's >&-
             setattr(sys, closed, Path(os.devnull).open("w"))  # noqa: SIM115 (until the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal in Latin-1 shows the rest all the same
+            stream.reconfigure(errors="replace")
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
@@ -85,20 +90,16 @@ def main() -> None:
             code = app(arguments or ["--help"], prog_name="darnet-trt", standalone_mode=False)
             sys.stdout.flush()
     except OSError as error:  # of a file it has a name, of a stream none
-        if debug:
-            raise
+        _traceback(debug)
         _fail(_of_system(error), 2)
     except (DarnetError, typer.TyperException) as error:
-        if debug:
-            raise
+        _traceback(debug)
         _fail(_one_line(error), 2)
     except _Ended as error:
-        if debug:
-            raise
+        _traceback(debug)
         _fail(f"ended by {error}", error.code)
     except (KeyboardInterrupt, typer.Abort):
-        if debug:
-            raise
+        _traceback(debug)
         code = _INTERRUPTED
     if code == _INTERRUPTED:  # which Typer makes of Ctrl-C
         _fail("interrupted", code)
@@ -136,6 +137,13 @@ def _of_system(error: OSError) -> str:
     if error.filename is None:
         return str(cannot_write_stdout(error))
     return f"{error.filename}: {error.strerror or error}"
+
+
+def _traceback(wanted: bool) -> None:
+    """Show where the error came from; its line and exit code follow as without it."""
+    if wanted:
+        with suppress(OSError):
+            traceback.print_exc()
 
 
 def _fail(line: str, code: int) -> NoReturn:

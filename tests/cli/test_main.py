@@ -1,11 +1,13 @@
 """Every mistake on the command line is one line on stderr and exit code 2."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from command import darnet_trt
+from PIL import Image
 
 COMMAND = Path(sys.executable).with_name("darnet-trt")
 
@@ -31,7 +33,10 @@ def test_a_mistake_is_one_line(arguments, says):
 
 def test_debug_shows_the_traceback_wherever_it_stands():
     for arguments in (["--debug", "export", "/no/such"], ["export", "/no/such", "--debug"]):
-        assert "Traceback" in darnet_trt(*arguments).stderr
+        done = darnet_trt(*arguments)
+        assert "Traceback" in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("darnet-trt: /no/such: ")
+        assert done.returncode == 2
 
 
 def test_version_and_bare_call_answer():
@@ -56,3 +61,25 @@ def test_closed_streams_are_no_failure(tmp_path):
     shell = 'exec "$0" inspect "$1" >&- 2>&-'
     done = subprocess.run(["sh", "-c", shell, COMMAND, tmp_path], check=False)
     assert done.returncode == 2  # an empty folder
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_a_terminal_of_few_characters_is_no_failure(surroundings, tmp_path):
+    (tmp_path / "scan → 1").mkdir()
+    for index in range(12):
+        Image.new("L", (32, 32), index).save(tmp_path / "scan → 1" / f"{index}.png")
+    done = subprocess.run(
+        [COMMAND, "inspect", "--headers-only", tmp_path / "scan → 1"],
+        env={**os.environ, **surroundings}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == b""
+    assert done.returncode == 0
+    assert b"chosen (by headers only): the only series" in done.stdout
