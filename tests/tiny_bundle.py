@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from darnet_trt.runtime.manifest import Artifact, Manifest, ModelCard, Parity
+from darnet_trt.export.bundle_writer import write_manifest
+from darnet_trt.runtime.manifest import Artifact, Manifest, ModelCard, Parity, content_digest
 from darnet_trt.scan.preprocessing import Preprocessing
 
 SIZE = (16, 32, 32)
@@ -100,11 +101,12 @@ def write_bundle(folder: Path, *, bias: float = 0.5) -> Path:
         default="openvino-fp32",
         built_on={},
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2))
+    write_manifest(folder, manifest)
     return folder
 
 
 def change_manifest(bundle: Path, **fields: object) -> None:
-    """Set top-level fields of a bundle's manifest."""
+    """Set top-level fields of a bundle's manifest, and seal it again."""
     file = bundle / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+    content = {**json.loads(file.read_text()), **fields}
+    file.write_text(json.dumps({**content, "content_sha256": content_digest(content)}))

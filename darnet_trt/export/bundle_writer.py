@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Final
 from darnet_trt.errors import UsageError
 from darnet_trt.output import cannot_write
 from darnet_trt.runtime.bundle import sha256_of
-from darnet_trt.runtime.manifest import FILE_NAME, Manifest
+from darnet_trt.runtime.manifest import FILE_NAME, Manifest, content_digest
 
 __all__ = ["bundle_folder", "check_free", "hashes", "write_manifest"]
 
@@ -27,8 +28,10 @@ def hashes(folder: Path, *files: Path) -> dict[str, str]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """`manifest.json`, for machines and for people."""
-    (folder / FILE_NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
+    """`manifest.json`, for machines and for people, sealed with the digest of its content."""
+    digest = content_digest(json.loads(manifest.model_dump_json()))
+    sealed = manifest.model_copy(update={"content_sha256": digest})
+    (folder / FILE_NAME).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -12,7 +12,13 @@ from typing import Final
 from pydantic import ValidationError
 
 from darnet_trt.errors import BundleError, UsageError
-from darnet_trt.runtime.manifest import FILE_NAME, SCHEMA_VERSION, Artifact, Manifest
+from darnet_trt.runtime.manifest import (
+    FILE_NAME,
+    SCHEMA_VERSION,
+    Artifact,
+    Manifest,
+    content_digest,
+)
 
 __all__ = [
     "REBUILD",
@@ -161,6 +167,12 @@ def _parse(raw: bytes, file: Path) -> Manifest:
             f"its schema version {version} is {age} than this toolkit's {SCHEMA_VERSION}",
             where=file,
             do="install the darnet-trt that built it, or build the bundle again",
+        )
+    if content.get("content_sha256") != content_digest(content):
+        raise BundleError(
+            "it was edited or damaged: its content is not that of its content_sha256",
+            where=file,
+            do=REBUILD,
         )
     try:
         return Manifest.model_validate_json(raw)

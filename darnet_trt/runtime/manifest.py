@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +23,7 @@ __all__ = [
     "Plan",
     "PluginLibrary",
     "Precision",
+    "content_digest",
 ]
 
 SCHEMA_VERSION: Final = 1
@@ -169,6 +173,7 @@ class Manifest(_Part):
             executed on the build machine.
         rejected: Candidates that failed the parity gate; their files are not in the bundle.
         built_on: Machine and versions.
+        content_sha256: `content_digest` of all the rest; `write_manifest` fills it in.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -182,3 +187,15 @@ class Manifest(_Part):
     rejected: tuple[Artifact, ...] = ()
     default: str | None
     built_on: dict[str, Any]
+    content_sha256: str = ""
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's JSON content without `content_sha256`, keys sorted, no spaces.
+
+    It finds edits by hand and damaged copies. It is no signature: who changes the content on
+    purpose can compute it again.
+    """
+    rest = {key: value for key, value in content.items() if key != "content_sha256"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

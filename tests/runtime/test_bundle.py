@@ -60,6 +60,22 @@ def test_a_field_of_the_wrong_type_is_named(tiny):
     refused(tiny, r"artifacts\.1\.batch")
 
 
+@pytest.mark.parametrize(
+    ("written", "edited"),
+    [
+        ("nothing: random weights", "ten thousand patients"),
+        ('"window_center_hu": -600.0', '"window_center_hu": 40.0'),
+        ('"covid-19",\n    "common-pneumonia"', '"common-pneumonia",\n    "covid-19"'),
+        ('"content_sha256"', '"content_sha512"'),
+    ],
+)
+def test_an_edit_by_hand_is_found(tiny, written, edited):
+    text = (tiny / "manifest.json").read_text()
+    assert written in text
+    (tiny / "manifest.json").write_text(text.replace(written, edited))
+    refused(tiny, "edited or damaged")
+
+
 def test_a_default_that_is_not_in_it(tiny):
     change_manifest(tiny, default="openvino-int8")
     refused(tiny, "default artifact 'openvino-int8' is not in it")
