@@ -10,6 +10,9 @@ import pytest
 from tiny_bundle import write_bundle
 
 from darnet_trt.cli.main import main
+from darnet_trt.cpus import share_cpus
+
+share_cpus()  # before a test imports torch
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports it without our help
 _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from darnet_trt.cpus import cgroup_quota, usable_cpus
+from darnet_trt.cpus import cgroup_quota, share_cpus, usable_cpus
 
 MEMBERSHIP = "9:name=systemd:/\n0::/system.slice/scanner.service\n"
 
@@ -45,3 +45,12 @@ def test_the_tightest_limit_of_a_group_and_those_around_it_holds(tmp_path):
 def test_a_container_sees_its_own_group_as_the_top(tmp_path):
     limit(tmp_path, "200000 100000\n")
     assert cgroup_quota(tmp_path, "0::/\n") == 2
+
+
+def test_threads_sleep_while_they_wait_unless_the_user_wants_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    share_cpus()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    share_cpus()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

@@ -76,8 +76,10 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Build engines, check each against torch on the same scans, and keep those that agree."""
+    from darnet_trt.cpus import share_cpus
     from darnet_trt.export.packages import require_export_packages
 
+    share_cpus()
     require_export_packages()
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import build_bundle

@@ -56,6 +56,9 @@ def train(
     """
     import json
 
+    from darnet_trt.cpus import share_cpus
+
+    share_cpus()
     try:
         import torch
     except ModuleNotFoundError as error:
