@@ -146,7 +146,7 @@ def _show(report: BenchReport) -> None:
     console.print(
         f"{cpu['name']}, {cpu['cores']} cores, {cpu['memory_gib']} GiB, load "
         f"{report.environment['load_1min']}; bundle {report.bundle_sha256[:12]}, "
-        f"{report.rounds} rounds",
+        f"{report.rounds} round{'s' * (report.rounds != 1)}",
         soft_wrap=True,
     )
     engines = Table(

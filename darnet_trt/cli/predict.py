@@ -70,11 +70,14 @@ def predict(
     from darnet_trt.runtime.engines import load_engine
     from darnet_trt.runtime.predict import predict as results_of
     from darnet_trt.runtime.result_folder import ResultFolder
+    from darnet_trt.runtime.results import INTENDED_USE
 
     if out is None and (cam or resume):
         option = "--cam" if cam else "--resume"
         raise UsageError("it needs a folder for the results", where=option, do="add -o OUT")
     opened = open_bundle(bundle)
+    use = f"trained on {opened.manifest.model.trained_on}. {INTENDED_USE}"
+    typer.echo(_printable(use), err=True)
     statuses: list[str] = []
     with nullcontext() if out is None else ResultFolder(out, resume=resume) as folder:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
@@ -102,7 +105,7 @@ def predict(
                 _print(result, as_json or not sys.stdout.isatty())
             if folder is not None or not sys.stdout.isatty():
                 typer.echo(f"[{len(statuses)}] {summary(result)}", err=True)
-    typer.echo(_tally(statuses), err=True)
+    typer.echo(_printable(f"{_tally(statuses)}; {use}"), err=True)
     if any(status != "ok" for status in statuses):
         raise typer.Exit(1)
 
@@ -125,7 +128,10 @@ def _line(result: Result) -> str:
     notes = "".join(f"; {warning}" for warning in result.warnings)
     why = f", {result.series.why}" if result.series else ""
     seconds = result.stages_ms.total / 1000
-    return f"{scan}: {best} {result.probabilities[best]:.1%}{why}{notes} ({seconds:.2f} s)"
+    others = ", ".join(f"{n} {p:.1%}" for n, p in result.probabilities.items() if n != best)
+    return (
+        f"{scan}: {best} {result.probabilities[best]:.1%} ({others}){why}{notes} ({seconds:.2f} s)"
+    )
 
 
 def _print(result: Result, as_json: bool) -> None:

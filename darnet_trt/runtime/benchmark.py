@@ -195,7 +195,7 @@ def _one(results: Iterable[Result]) -> Result:
             f"it holds {1 + len(others)} scans", where=first.scan, do="name one of them"
         )
     if first.status != "ok":
-        raise ScanError(f"it was {first.status}: {first.reason}", where=first.scan)
+        raise ScanError(f"{first.status}: {first.reason}", where=first.scan)
     return first
 
 

@@ -15,7 +15,7 @@ from darnet_trt.errors import DarnetError, RefusedScanError, ScanError, UsageErr
 from darnet_trt.runtime.bundle import Bundle, pick_artifact
 from darnet_trt.runtime.engines import Engine, load_engine
 from darnet_trt.runtime.prefetch import OneAhead
-from darnet_trt.runtime.results import Evidence, Result, SeriesUsed, StageTimes
+from darnet_trt.runtime.results import Evidence, Result, SeriesUsed, StageTimes, undecided
 from darnet_trt.runtime.runner import Runner
 from darnet_trt.scan import Choice, Study, choose, find_studies, load_study
 
@@ -177,11 +177,13 @@ def _classify(scan: _Scan, runner: Runner, bundle: Bundle, evidence: bool) -> Re
         reason = "the engine gave values that are not finite; try another with --artifact"
         return replace(scan.result, stages_ms=stages, reason=reason)
     probabilities = outputs.probabilities[0]
+    by_class = dict(zip(classes, map(float, probabilities), strict=True))
     return replace(
         scan.result,
         status="ok",
         predicted=classes[int(probabilities.argmax())],
-        probabilities=dict(zip(classes, map(float, probabilities), strict=True)),
+        probabilities=by_class,
+        warnings=(*scan.result.warnings, *undecided(by_class)),
         stages_ms=stages,
         evidence=Evidence(scan.volume[0], outputs.cam[0], scan.oriented) if evidence else None,
     )
@@ -200,7 +202,8 @@ def _reason(scan: str, error: DarnetError | OSError) -> str:
         return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     if error.where is None or _absolute(Path(error.where)) != scan:
         return str(error)
-    return f"{error.what}; {error.do}" if error.do else error.what
+    what = f"it {error.what}" if error.what.startswith(("is ", "has ", "cannot ")) else error.what
+    return f"{what}; {error.do}" if error.do else what
 
 
 def _with_series(result: Result, choice: Choice) -> Result:

@@ -135,7 +135,7 @@ def _as_csv(records: list[dict[str, Any]]) -> bytes:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return text.getvalue().encode("utf-8", "backslashreplace")  # names may be no UTF-8
 
 
 def _flat(r: dict[str, Any], classes: list[str]) -> dict[str, Any]:

@@ -19,9 +19,13 @@ __all__ = [
     "StageTimes",
     "json_line",
     "record",
+    "undecided",
 ]
 
 INTENDED_USE: Final = "Research use only. Not a medical device."
+
+UNDECIDED_BELOW: Final = 0.1
+"""The most probable class leads by less than this: near chance, and no decision."""
 
 # Beyond these digits there is only the engine's rounding, and the clock's.
 _PROBABILITY_DIGITS: Final = 6
@@ -131,6 +135,12 @@ class Result:
     toolkit: str = __version__
     overlay: str | None = None
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
+
+
+def undecided(probabilities: dict[str, float]) -> tuple[str, ...]:
+    """The warning where the most probable class hardly leads; none where it does."""
+    (first, most), (second, next_) = sorted(probabilities.items(), key=lambda p: -p[1])[:2]
+    return (f"undecided between {first} and {second}",) if most - next_ < UNDECIDED_BELOW else ()
 
 
 def record(result: Result) -> dict[str, Any]:

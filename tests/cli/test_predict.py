@@ -67,7 +67,7 @@ def test_overlays_and_resuming_need_a_folder(predict, tiny):
 
 def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "cannot be written")
+    errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "a file where a folder is needed")
 
 
 def test_an_unknown_artifact(predict, tiny):
@@ -84,7 +84,10 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     assert [result["scan"] for result in results] == [str(scan) for scan in scans]
     assert {result["status"] for result in results} == {"failed"}
     assert all(result["reason"] and "\n" not in result["reason"] for result in results)
-    assert "3 scans: 3 failed" in err
+    assert results[1]["reason"].startswith("it is in no known format; ")
+    use = "trained on nothing: random weights. Research use only. Not a medical device."
+    assert err.splitlines()[0] == use
+    assert err.splitlines()[-1] == f"3 scans: 3 failed; {use}"
 
 
 @pytest.mark.data

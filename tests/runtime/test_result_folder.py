@@ -7,7 +7,14 @@ import pytest
 
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
-from darnet_trt.runtime.results import INTENDED_USE, Result, SeriesUsed, StageTimes, json_line
+from darnet_trt.runtime.results import (
+    INTENDED_USE,
+    Result,
+    SeriesUsed,
+    StageTimes,
+    json_line,
+    undecided,
+)
 
 
 def result(scan: str = "/scans/a", status: str = "ok", **changes: object) -> Result:
@@ -34,7 +41,7 @@ def lines(folder):
 
 
 def rows(folder):
-    with (folder / "results.csv").open(newline="") as file:
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -45,6 +52,12 @@ def test_a_line_says_what_came_out_and_what_it_is_worth():
     assert content["stages_ms"]["total"] == 10
     assert content["intended_use"] == INTENDED_USE
     assert content["trained_on"] == "phantoms"
+
+
+def test_a_class_that_hardly_leads_is_no_decision():
+    near = {"covid-19": 0.339, "common-pneumonia": 0.32, "normal": 0.341}
+    assert undecided(near) == ("undecided between normal and covid-19",)
+    assert undecided({**near, "normal": 0.45}) == ()
 
 
 def test_lines_come_as_they_are_finished_and_the_csv_at_the_end(tmp_path):
@@ -153,6 +166,7 @@ def test_a_path_that_is_not_utf8_is_written_and_found_again(tmp_path):
     odd = b"/scans/\xff\xfe".decode("utf-8", "surrogateescape")
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result(odd))
+    assert rows(tmp_path)[0]["scan"] == r"/scans/\udcff\udcfe"
     with ResultFolder(tmp_path, resume=True) as folder:
         assert (odd, "1.2.3") in folder.finished("b" * 64, "openvino-fp32")
     assert overlay_name(result(odd)).isascii()
