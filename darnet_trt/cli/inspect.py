@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darnet_trt.errors import DarnetError, RefusedScanError
+from darnet_trt.errors import DarnetError, ScanError
 
 if TYPE_CHECKING:
     from darnet_trt.scan import Choice, Preprocessing, Series, Study, Verdict
@@ -107,7 +107,7 @@ def _chosen(study: Study, verdicts: list[Verdict]) -> tuple[Choice | None, str]:
     failed: list[tuple[Series, str]] = []
     try:
         ranked = rank(study)
-    except RefusedScanError as error:
+    except ScanError as error:
         return None, error.what
     for choice in ranked:
         verdict = verdicts[study.series.index(choice.series)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from darnet_trt.errors import RefusedScanError
+from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.series import Choice, Series, Study
 
 __all__ = ["choose", "none_reads", "passed_over", "rank", "sharpness"]
@@ -49,6 +49,7 @@ def choose(study: Study) -> Choice:
 
     Raises:
         RefusedScanError: None is usable; carries the reasons.
+        UnreadableScanError: None can be read.
     """
     return rank(study)[0]
 
@@ -58,10 +59,13 @@ def rank(study: Study) -> list[Choice]:
 
     Raises:
         RefusedScanError: None is usable; carries the reasons.
+        UnreadableScanError: None can be read.
     """
     usable = sorted((s for s in study.series if s.verdict.usable), key=_rank)
     if not usable:
-        raise RefusedScanError(_why_none(study), where=study.path)
+        readable = any(s.verdict.readable for s in study.series)
+        kind = RefusedScanError if readable else UnreadableScanError
+        raise kind(_why_none(study), where=study.path)
     return [Choice(s, _why(usable[i:], len(study.series))) for i, s in enumerate(usable)]
 
 

@@ -213,7 +213,7 @@ def _refused(errors: list[UnreadableScanError]) -> Series:
         kernel="",
         matrix=(0, 0),
         spacing_mm=None,
-        verdict=Verdict(False, reason),
+        verdict=Verdict(False, reason, readable=False),
     )
 
 

@@ -23,11 +23,13 @@ class Verdict:
         reason: One clause that a person at the scanner understands: "30 axial slices, 240 mm",
             "gantry tilted by 18.5°".
         warnings: What is unusual in a series that is usable all the same.
+        readable: False where its files are broken: not refused, but failed.
     """
 
     usable: bool
     reason: str
     warnings: tuple[str, ...] = ()
+    readable: bool = True
 
 
 @dataclass(frozen=True)

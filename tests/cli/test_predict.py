@@ -67,7 +67,9 @@ def test_overlays_and_resuming_need_a_folder(predict, tiny):
 
 def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "a file where a folder is needed")
+    errors_in_one_line(
+        predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "a file where a folder is needed"
+    )
 
 
 def test_an_unknown_artifact(predict, tiny):
@@ -88,6 +90,15 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     use = "trained on nothing: random weights. Research use only. Not a medical device."
     assert err.splitlines()[0] == use
     assert err.splitlines()[-1] == f"3 scans: 3 failed; {use}"
+
+
+def test_a_broken_file_in_a_folder_failed_as_it_does_alone(predict, tiny, phantom, tmp_path):
+    (tmp_path / "scans" / "bad").mkdir(parents=True)
+    (tmp_path / "scans" / "bad" / "x.dcm").write_text("text")
+    (tmp_path / "scans" / "good").symlink_to(phantom)
+    code, out, _ = predict(tiny, tmp_path / "scans")
+    assert code == 1
+    assert sorted(json.loads(line)["status"] for line in out.splitlines()) == ["failed", "ok"]
 
 
 @pytest.mark.data
