@@ -84,7 +84,7 @@ def predict(
         engine = load_engine(opened, artifact, threads=threads) if resume else None
         for result in results_of(
             opened,
-            scans,
+            _each_once(scans),
             artifact=artifact,
             threads=threads,
             engine=engine,
@@ -108,6 +108,10 @@ def predict(
     typer.echo(_printable(f"{_tally(statuses)}; {use}"), err=True)
     if any(status != "ok" for status in statuses):
         raise typer.Exit(1)
+
+
+def _each_once(scans: list[Path]) -> list[Path]:
+    return list({os.path.abspath(scan): scan for scan in scans}.values())  # noqa: PTH100
 
 
 def summary(result: Result) -> str:

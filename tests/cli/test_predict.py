@@ -92,6 +92,12 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     assert err.splitlines()[-1] == f"3 scans: 3 failed; {use}"
 
 
+def test_a_scan_named_twice_is_classified_once(predict, tiny, phantom, tmp_path):
+    code, out, _ = predict(tiny, phantom, tmp_path / "nowhere", f"{phantom}/", phantom)
+    assert code == 1
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["ok", "failed"]
+
+
 def test_a_broken_file_in_a_folder_failed_as_it_does_alone(predict, tiny, phantom, tmp_path):
     (tmp_path / "scans" / "bad").mkdir(parents=True)
     (tmp_path / "scans" / "bad" / "x.dcm").write_text("text")
