@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -74,7 +75,7 @@ def cache_folder() -> Path:
 
 
 def cached_library(target: Target) -> Path | None:
-    """The library built last from these very sources for this processor, if there is one."""
+    """The library asked for last, of these very sources and this processor, if there is one."""
     found = cache_folder().glob(f"{_prefix(target)}-*/{LIBRARY}")
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
@@ -107,6 +108,8 @@ def build_library(
     home = cache_folder() / f"{variant}-{toolchain}"
     library = home / LIBRARY
     if library.exists():
+        with suppress(OSError):  # another user's cache
+            os.utime(library)
         return library
     log(f"compiling the kernels with {tools.version}")
     try:
@@ -193,7 +196,8 @@ def _codes(nvcc: str, architectures: Sequence[str] | None) -> str:
     known = _output(nvcc, "--list-gpu-code").split()
     wanted = architectures or [a for a in ARCHITECTURES if a in known]
     for architecture in wanted:
-        if architecture not in known:
+        # sm_90a and the like are for instructions that these kernels do not use.
+        if architecture not in known or not architecture[-1].isdigit():
             raise UsageError(
                 f"unknown architecture; {nvcc} knows {', '.join(known)}", where=architecture
             )

@@ -92,6 +92,8 @@ def _check(
         _refuse("x", "5 axes (n c d h w) of a floating type", x)
     if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
         _refuse("the residual", f"{tuple(x.shape)} {x.dtype}, as x", residual)
+    if residual is not None and residual.device != x.device:
+        _refuse("the residual", f"{x.device}, as x", residual)
     if not channel and not depth:
         raise UsageError("neither a channel nor a depth gate is given", where="fused attention")
     c, d = x.shape[1:3]

@@ -299,10 +299,11 @@ class TensorRTRunner:
             return
         with self._device.current():
             self._settle(self._device)
-            for lane in self._lanes.values():
+            while self._lanes:
+                _, lane = self._lanes.popitem()
                 if lane.graph is not None:
                     lane.graph.close()
-            self._lanes.clear()
+                del lane  # and with it its context, while the device is still there
             self._slots.clear()
             plan.release()
             self._device.close()

@@ -159,6 +159,7 @@ def test_backward_can_be_compiled():
         (lambda x, r, c, d: (x.long(), r, c, d), "floating type; found .* torch.int64"),
         (lambda x, r, c, d: (x, r[:1], c, d), r"residual must be \(2, 6, 3, 4, 5\).* found \(1, 6"),
         (lambda x, r, c, d: (x, r.half(), c, d), "float64, as x; found .* torch.float16"),
+        (lambda x, r, c, d: (x, r.to("meta"), c, d), "residual must be cpu, as x; found .* meta"),
         (lambda x, r, c, d: (x, r, [], []), "neither a channel nor a depth gate"),
         (lambda x, r, c, d: (x, r, c[:3], d), "a channel gate has 4 parameters; found 3"),
         (lambda x, r, c, d: (x[:, :4], r[:, :4], c, d), r"channel gate must be \(1, 4\)"),
