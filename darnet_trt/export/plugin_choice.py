@@ -42,7 +42,9 @@ def choose_plugin(
     targets: Collection[str],
     log: Callable[[str], None],
 ) -> Plugin | None:
-    """The CUDA library in this user's cache, else the CPU one, which is enough to build a plan.
+    """The CUDA library in this user's cache, else the CPU one, which is enough to build RTX plans.
+
+    TensorRT may run the plugin while it builds, so it gets the CUDA library only.
 
     Args:
         mode: "on" compiles a library where there is none, and fails where it cannot be used;
@@ -57,12 +59,14 @@ def choose_plugin(
     """
     if mode == "off":
         return None
-    library = cached_library("cuda") or cached_library("cpu")
+    library = cached_library("cuda")
+    if library is None and backend == "tensorrt-rtx":
+        library = cached_library("cpu")
     if library is None:
         if mode == "auto":
             log("no plugin is compiled (darnet-trt plugin build): plans take standard operators")
             return None
-        library = _compiled(log)
+        library = _compiled(backend, log)
     refusal = _version_refused(backend, library) or _uncovered(library, targets)
     if refusal is not None:
         if mode == "on":
@@ -81,10 +85,12 @@ def choose_plugin(
     )
 
 
-def _compiled(log: Callable[[str], None]) -> Path:
+def _compiled(backend: TensorRTBackend, log: Callable[[str], None]) -> Path:
     try:
         find_nvcc()
     except BuildError as error:
+        if backend == "tensorrt":
+            raise
         log(f"{error.what}: compiling the plugin for the CPU")
         return build_library("cpu", log=log)
     return build_library("cuda", log=log)

@@ -50,6 +50,15 @@ def test_on_compiles_it_for_the_cpu_where_there_is_no_nvcc(no_libraries, monkeyp
     assert said == ["CUDACXX names no program: /absent/nvcc: compiling the plugin for the CPU"]
 
 
+def test_tensorrt_which_may_run_it_gets_no_cpu_library(one_library, monkeypatch):
+    said = []
+    assert choose_plugin("auto", "tensorrt", ("sm90",), said.append) is None
+    assert "no plugin is compiled" in said[0]
+    monkeypatch.setenv("CUDACXX", "/absent/nvcc")
+    with pytest.raises(BuildError, match="no program: /absent/nvcc"):
+        choose_plugin("on", "tensorrt", ("sm90",), said.append)
+
+
 def test_a_library_that_is_none(one_library):
     one_library.write_text("not a library")
     plugin, said = choose("auto")
