@@ -28,8 +28,8 @@ def share_cpus() -> None:
     """Let torch's threads sleep while they wait for each other; call it before torch is imported.
 
     By default GNU's OpenMP spins. Where another process wants the same CPUs, the thread that all
-    wait for then does not get one: a training step took 0.25 to 0.56 s instead of 1.5 to 8.6 s, on
-    2 cores in alternation: benchmarks/shared_cpus.py.
+    wait for then does not get one: beside one busy process, on 2 cores, a training step took 0.36
+    to 0.41 s instead of 0.59 to 0.60 s (benchmarks/shared_cpus.py).
     Who sets OMP_WAIT_POLICY keeps it.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
