@@ -30,7 +30,7 @@ from traffic import BLOCKS, COMPILED, EAGER, STAGES, fused, map_bytes, problem, 
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
-from darnet_trt.kernels.library import PHASES, Library, Problem
+from darnet_trt.kernels.library import PHASES, Library, Problem, architecture
 
 L2_TIMES = 2
 KINDS = ("float16", "int8")
@@ -412,8 +412,8 @@ def main() -> int:
     else:
         from darnet_trt.kernels.torch_operator import kernels_for
 
-        architecture = "sm_{}{}".format(*torch.cuda.get_device_capability())
-        build_library("cuda", [architecture])  # for the operator, too
+        here = architecture(torch.cuda.get_device_capability())
+        build_library("cuda", [here])  # for the operator, too
         library = kernels_for(torch.device("cuda", torch.cuda.current_device()))
         if library is None:
             sys.exit("attention: the kernels that were built do not run on this GPU")

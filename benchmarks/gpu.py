@@ -102,13 +102,13 @@ def pytest_words(file: str, *options: str) -> list[str]:
 def build(on: str) -> None:
     """The library, for this GPU alone."""
     from darnet_trt.kernels.build import build_library
-    from darnet_trt.kernels.library import Library
+    from darnet_trt.kernels.library import Library, architecture
 
     architectures = None
     if on == "cuda":
         import torch
 
-        architectures = ["sm_{}{}".format(*torch.cuda.get_device_capability())]
+        architectures = [architecture(torch.cuda.get_device_capability())]
     path = build_library(on, architectures, log=print)  # type: ignore[arg-type]
     print(f"{path}: {Library(path).target}, {path.stat().st_size:,} bytes")
     if on == "cuda":

@@ -21,6 +21,7 @@ __all__ = [
     "Library",
     "Problem",
     "TensorType",
+    "architecture",
     "covers",
 ]
 
@@ -236,6 +237,12 @@ class Library:
             self._call("launch", *structures, c_void_p(stream))
         else:
             self._call("launch_phase", *structures, c_int(phase), c_void_p(stream))
+
+
+def architecture(capability: tuple[int, int]) -> str:
+    """nvcc's name for GPUs of a compute capability: (8, 9) is "sm_89"."""
+    major, minor = capability
+    return f"sm_{major}{minor}"
 
 
 def covers(target: str, capability: tuple[int, int]) -> bool:

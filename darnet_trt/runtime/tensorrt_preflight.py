@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from darnet_trt.errors import BundleError
 from darnet_trt.kernels.build import cached_library, source_key
-from darnet_trt.kernels.library import Library, covers
+from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.runtime.cuda_device import CudaDevice, open_device
 from darnet_trt.runtime.manifest import Artifact
 from darnet_trt.runtime.tensorrt_packages import (
@@ -133,7 +133,7 @@ def needed_library(artifact: Artifact, capability: tuple[int, int]) -> Path | No
             )
         target = Library(library).target
     if not covers(target, capability):
-        here = "sm_{}{}".format(*capability)
+        here = architecture(capability)
         raise BundleError(
             f"the plan {artifact.name!r} needs the plugin for {here}, and it is for {target}",
             do=f"compile it with: darnet-trt plugin build --arch {here}"

@@ -17,7 +17,7 @@ from attention_cases import DTYPES, Case, make_case
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
-from darnet_trt.kernels.library import Library
+from darnet_trt.kernels.library import Library, architecture
 from darnet_trt.kernels.torch_operator import fused_attention, kernels_for
 
 GUARD = 256  # bytes before and after every buffer
@@ -134,7 +134,7 @@ def on(request: pytest.FixtureRequest) -> Device:
     if request.param == "cuda":
         if not torch.cuda.is_available():
             pytest.skip("torch sees no NVIDIA GPU")
-        architectures = ["sm_{}{}".format(*torch.cuda.get_device_capability())]
+        architectures = [architecture(torch.cuda.get_device_capability())]
     try:
         return Device(
             torch.device(request.param, 0 if request.param == "cuda" else None),
