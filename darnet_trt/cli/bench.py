@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from darnet_trt.runtime.bench_report import BenchReport, OnScan
-    from darnet_trt.runtime.benchmark import Latency
     from darnet_trt.runtime.bundle import Bundle
     from darnet_trt.runtime.runner import Runner
+    from darnet_trt.runtime.timing import Latency
 
 __all__ = ["bench"]
 
@@ -175,7 +175,7 @@ def _show(report: BenchReport) -> None:
 
 
 def _cells(latency: Latency) -> Iterable[str]:
-    from darnet_trt.runtime.benchmark import needed_samples
+    from darnet_trt.runtime.timing import needed_samples
 
     yield _ms(latency.median_ms)
     for percent in (90, 99):

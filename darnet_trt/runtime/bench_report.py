@@ -13,18 +13,12 @@ from typing import Any
 import numpy as np
 
 from darnet_trt import __version__
-from darnet_trt.runtime.benchmark import (
-    Fresh,
-    Latency,
-    batch_ms_per_scan,
-    fresh_process,
-    in_turns,
-    scan_in_turns,
-)
+from darnet_trt.runtime.benchmark import Fresh, batch_ms_per_scan, fresh_process, scan_in_turns
 from darnet_trt.runtime.bundle import Bundle, pick_artifact
 from darnet_trt.runtime.engines import Engine
 from darnet_trt.runtime.environment import cpu, gpus, package_version
 from darnet_trt.runtime.runner import Runner
+from darnet_trt.runtime.timing import Latency, in_turns
 
 __all__ = ["BenchReport", "Measured", "OnScan", "benchmark"]
 

@@ -1,8 +1,7 @@
 """How fast a bundle's engines are here, measured with `predict`'s own code.
 
-Configurations take turns, round after round in one process, so that whatever slows the machine
-slows all of them; ratios are of medians within one run. Start-up and memory come from a fresh
-`darnet-trt predict` process for each configuration.
+Engines take turns (see `timing`); ratios are of medians within one run. Start-up and memory come
+from a fresh `darnet-trt predict` process for each engine.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -22,19 +21,14 @@ from darnet_trt.runtime.bundle import Bundle
 from darnet_trt.runtime.engines import Engine
 from darnet_trt.runtime.predict import predict
 from darnet_trt.runtime.results import Result, StageTimes
+from darnet_trt.runtime.timing import Latency, in_turns
 
 __all__ = [
     "Fresh",
-    "Latency",
     "batch_ms_per_scan",
     "fresh_process",
-    "in_turns",
-    "needed_samples",
     "scan_in_turns",
 ]
-
-# Engines leave their threads spinning for a moment after a run; the next one's turn waits.
-_SETTLE_S: Final = 0.05
 
 # One scan's reading cannot hide behind an engine: in a batch this small it weighs an eighth.
 _BATCH: Final = 8
@@ -52,62 +46,6 @@ finally:
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
     print(status["VmHWM"].split()[0], file=sys.stderr)
 """
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Times of one configuration, in the order they were taken.
-
-    Attributes:
-        samples_ms: One a round.
-    """
-
-    samples_ms: tuple[float, ...]
-
-    def percentile_ms(self, percent: float) -> float | None:
-        """The smallest sample that `percent` % of them do not exceed (nearest rank).
-
-        None where the samples are too few for one of them to lie beyond it: p90 needs 10, p99
-        needs 100.
-        """
-        count = len(self.samples_ms)
-        if count < needed_samples(percent):
-            return None
-        rank = int(np.ceil(round(percent * count / 100, 9)))
-        return sorted(self.samples_ms)[max(rank, 1) - 1]
-
-    @property
-    def median_ms(self) -> float:
-        """Median, of however few."""
-        return float(np.median(self.samples_ms))
-
-    def summary(self) -> dict[str, Any]:
-        """For JSON: median, p90, p99 (null where refused), best, samples."""
-        return {
-            "median_ms": round(self.median_ms, 3),
-            "p90_ms": _rounded(self.percentile_ms(90)),
-            "p99_ms": _rounded(self.percentile_ms(99)),
-            "min_ms": round(min(self.samples_ms), 3),
-            "samples_ms": [round(sample, 3) for sample in self.samples_ms],
-        }
-
-
-def needed_samples(percent: float) -> int:
-    """How many samples a percentile takes: one of them must lie beyond it."""
-    return int(np.ceil(round(100 / (100 - percent), 9)))
-
-
-def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Latency]:
-    """Time every run once a round, in turns, after one untimed turn each."""
-    samples: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):
-        for name, run in runs.items():
-            time.sleep(_SETTLE_S)
-            start = time.perf_counter()
-            run()
-            if turn > 0:
-                samples[name].append((time.perf_counter() - start) * 1000)
-    return {name: Latency(tuple(taken)) for name, taken in samples.items()}
 
 
 def scan_in_turns(
@@ -204,7 +142,3 @@ def _stage_medians(results: list[Result]) -> dict[str, float]:
         stage: float(np.median([getattr(r.stages_ms, stage) for r in results]))
         for stage in (field.name for field in fields(StageTimes))
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darnet_trt.runtime.benchmark import Latency, in_turns, needed_samples
+from darnet_trt.runtime.timing import LEAST_ROUNDS, Latency, in_turns, needed_samples
 
 
 @pytest.mark.parametrize(("percent", "count"), [(50, 2), (90, 10), (99, 100), (99.9, 1000)])
@@ -34,3 +34,8 @@ def test_configurations_take_turns_after_one_untimed_turn():
     latencies = in_turns(runs, 3)
     assert order == ["a", "b"] * 4
     assert [len(latency.samples_ms) for latency in latencies.values()] == [3, 3]
+
+
+def test_out_of_time_each_still_gets_its_least_rounds():
+    latencies = in_turns({"a": lambda: None}, 30, budget_s=0)
+    assert len(latencies["a"].samples_ms) == LEAST_ROUNDS
