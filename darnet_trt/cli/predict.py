@@ -46,7 +46,8 @@ def predict(
         typer.Option(
             "--resume",
             help="Go on with the results in --out: scans that this engine of this bundle has "
-            "classified or refused are left out, failed ones are tried again.",
+            "classified or refused are left out, failed ones are tried again, and a new result "
+            "replaces the scan's old one.",
         ),
     ] = False,
     threads: Annotated[
@@ -79,7 +80,7 @@ def predict(
     use = f"trained on {opened.manifest.model.trained_on}. {INTENDED_USE}"
     typer.echo(_printable(use), err=True)
     statuses: list[str] = []
-    with nullcontext() if out is None else ResultFolder(out, resume=resume) as folder:
+    with nullcontext() if out is None else ResultFolder(out, resume=resume, asked=scans) as folder:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
         engine = load_engine(opened, artifact, threads=threads) if resume else None
         for result in results_of(

@@ -1,8 +1,9 @@
 """The folder `predict` writes into: `results.jsonl` grows a line a scan, `results.csv` ends it.
 
 A line is written whole and at once, so that a run that is interrupted, or fills the disk, keeps
-every scan it finished; a resumed run goes on from there. The CSV has the same content, flat, and
-is written when the run ends, also when it is interrupted.
+every scan it finished; a resumed run goes on from there. A new result for a scan that has one
+replaces it: both lines stand until the run ends, so that there always is one. The CSV has the same
+content, flat, and is written when the run ends, also when it is interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,23 +31,30 @@ _CSV: Final = "results.csv"
 # A spreadsheet takes a cell that begins so for a formula, and DICOM text is not ours.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
+_Key = tuple[str, str]
+
 
 class ResultFolder:
     """An output folder that is open for results; use it in a `with` statement.
 
     Args:
         folder: Made where absent.
-        resume: Keep the results already in it; those of failed scans are dropped, to be tried
-            again. Without it a folder that has results is refused.
+        resume: Keep the results already in it, each until the same scan has a new one. Without
+            it a folder that has results is refused.
+        asked: The files and folders that this run goes through. What failed in them before, and
+            does not come again, is dropped when the run ends uninterrupted.
 
     Raises:
         UsageError: The folder already has results, or its results are not ours.
         OutputError: It cannot be written.
     """
 
-    def __init__(self, folder: Path, *, resume: bool) -> None:
+    def __init__(self, folder: Path, *, resume: bool, asked: Iterable[Path] = ()) -> None:
         self.folder = folder
-        self._records: list[dict[str, Any]] = []
+        self._records: dict[_Key, dict[str, Any]] = {}
+        self._failed_before: set[_Key] = set()
+        self._asked = [os.path.abspath(place) for place in asked]  # noqa: PTH100 (as a result's)
+        self._replaced = False
         lines = folder / _JSONL
         try:
             self._made = not folder.exists()
@@ -57,19 +66,22 @@ class ResultFolder:
                         where=folder,
                         do="add --resume to go on with them, or choose another folder",
                     )
-                self._records = [r for r in _read(lines) if r["status"] != "failed"]
-                with whole_file(lines) as file:
-                    file.writelines(json.dumps(r).encode() + b"\n" for r in self._records)
+                for known in _read(lines):
+                    self._keep(known)
+                self._failed_before = {
+                    key for key, r in self._records.items() if r["status"] == "failed"
+                }
+                self._rewrite()
             self._file = lines.open("ab", buffering=0)
         except OSError as error:
             raise cannot_write(folder, error) from error
 
     def finished(self, bundle: str, artifact: str) -> frozenset[tuple[str, str]]:
-        """(scan, study_uid) of the results that this engine of this bundle gave."""
+        """(scan, study_uid) of what this engine of this bundle classified or refused."""
         return frozenset(
-            (r["scan"], r["study_uid"])
-            for r in self._records
-            if (r["bundle"], r["artifact"]) == (bundle, artifact)
+            key
+            for key, r in self._records.items()
+            if (r["bundle"], r["artifact"]) == (bundle, artifact) and r["status"] != "failed"
         )
 
     def add(self, result: Result) -> None:
@@ -88,7 +100,32 @@ class ResultFolder:
             with suppress(OSError):
                 self._file.truncate(end)
             raise cannot_write(self.folder / _JSONL, error) from error
-        self._records.append(record(result))
+        old = self._keep(record(result))
+        if old is not None and result.overlay is None:
+            with suppress(OSError):  # there need not be one
+                (self.folder / overlay_name(result)).unlink()
+
+    def _keep(self, new: dict[str, Any]) -> dict[str, Any] | None:
+        """Put it last; gives back what it replaces."""
+        key = _key(new)
+        old = self._records.pop(key, None)
+        self._records[key] = new
+        self._failed_before.discard(key)
+        self._replaced = self._replaced or old is not None
+        return old
+
+    def _drop_failures_tried_again(self) -> None:
+        """What failed before and was not met again: mended, moved or gone."""
+        for key in self._failed_before:
+            if any(Path(key[0]).is_relative_to(place) for place in self._asked):
+                del self._records[key]
+                self._replaced = True
+
+    def _rewrite(self) -> None:
+        """The lines of the results that stand, and no others."""
+        with whole_file(self.folder / _JSONL) as file:
+            file.writelines(json.dumps(r).encode() + b"\n" for r in self._records.values())
+        self._replaced = False
 
     def __enter__(self) -> Self:
         return self
@@ -100,14 +137,22 @@ class ResultFolder:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        if kind is None:
+            self._drop_failures_tried_again()
         if not self._records:  # nothing came out: leave nothing behind
             with suppress(OSError):
                 (self.folder / _JSONL).unlink()
                 if self._made:
                     self.folder.rmdir()
             return
+        if self._replaced:
+            self._rewrite()
         with whole_file(self.folder / _CSV) as file:
-            file.write(_as_csv(self._records))
+            file.write(_as_csv(list(self._records.values())))
+
+
+def _key(r: dict[str, Any]) -> _Key:
+    return r["scan"], r["study_uid"]
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
@@ -117,8 +162,8 @@ def _read(file: Path) -> list[dict[str, Any]]:
     for number, line in enumerate([*lines, rest], 1):
         try:
             content = json.loads(line)
-            _ = [content[key] for key in ("scan", "study_uid", "status", "bundle", "artifact")]
-        except (ValueError, TypeError, KeyError) as error:
+            _ = _flat(content, ["any class"]), hash(_key(content))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             if number == len(lines) + 1:
                 break
             raise UsageError(

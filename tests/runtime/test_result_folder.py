@@ -2,6 +2,7 @@ import csv
 import json
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -101,11 +102,11 @@ def test_results_are_never_overwritten_unasked(tmp_path):
     assert len(lines(tmp_path)) == 1
 
 
-def test_resuming_keeps_answers_and_drops_failures_and_a_torn_line(tmp_path):
+def test_resuming_keeps_answers_and_tries_failures_and_a_torn_line_again(tmp_path):
     with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/scans/torn", status="failed"))
         folder.add(result("/scans/ok"))
         folder.add(result("/scans/tilted", status="refused"))
-        folder.add(result("/scans/torn", status="failed"))
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"scan": "/scans/half')
     with ResultFolder(tmp_path, resume=True) as folder:
@@ -118,7 +119,62 @@ def test_resuming_keeps_answers_and_drops_failures_and_a_torn_line(tmp_path):
         "/scans/tilted",
         "/scans/torn",
     ]
-    assert len(rows(tmp_path)) == 3
+    assert [row["status"] for row in rows(tmp_path)] == ["ok", "refused", "ok"]
+
+
+def test_a_scan_has_one_result_the_newest(tmp_path):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/scans/a"))
+        folder.add(result("/scans/b"))
+        folder.add(result("/scans/a", study_uid="another study in the same folder"))
+    with ResultFolder(tmp_path, resume=True) as folder:
+        folder.add(result("/scans/a", artifact="openvino-int8"))
+    assert [(r["scan"], r["artifact"]) for r in lines(tmp_path)] == [
+        ("/scans/b", "openvino-fp32"),
+        ("/scans/a", "openvino-fp32"),
+        ("/scans/a", "openvino-int8"),
+    ]
+    assert [r["artifact"] for r in rows(tmp_path)] == [r["artifact"] for r in lines(tmp_path)]
+
+
+def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
+    def killed():
+        folder = ResultFolder(tmp_path, resume=True, asked=[Path("/scans")])
+        folder.add(result("/scans/a", artifact="openvino-int8"))
+        folder._file.close()  # as the kernel does
+
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/scans/a"))
+        folder.add(result("/scans/b"))
+        folder.add(result("/scans/c", status="failed"))
+    killed()
+    assert {r["scan"] for r in lines(tmp_path)} == {"/scans/a", "/scans/b", "/scans/c"}
+    with ResultFolder(tmp_path, resume=True):
+        pass
+    assert [(r["scan"], r["artifact"]) for r in lines(tmp_path)] == [
+        ("/scans/b", "openvino-fp32"),
+        ("/scans/c", "openvino-fp32"),
+        ("/scans/a", "openvino-int8"),
+    ]
+
+
+def test_a_failure_that_does_not_come_again_goes_where_it_was_looked_for(tmp_path):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/day1", "failed", study_uid=""))  # a share that was not mounted
+        folder.add(result("/day2", "failed", study_uid=""))
+    with ResultFolder(tmp_path, resume=True, asked=[Path("/day1")]) as folder:
+        folder.add(result("/day1/patient"))
+    assert [r["scan"] for r in rows(tmp_path)] == ["/day2", "/day1/patient"]
+
+
+def test_the_picture_goes_with_the_result_that_it_is_of(tmp_path):
+    drawn = result(overlay=overlay_name(result()))
+    with ResultFolder(tmp_path, resume=False) as folder:
+        (tmp_path / drawn.overlay).write_bytes(b"a picture")
+        folder.add(drawn)
+    with ResultFolder(tmp_path, resume=True) as folder:
+        folder.add(result(artifact="openvino-int8"))
+    assert not (tmp_path / drawn.overlay).exists()
 
 
 def test_results_that_are_not_ours_are_not_touched(tmp_path):
@@ -128,12 +184,21 @@ def test_results_that_are_not_ours_are_not_touched(tmp_path):
     assert (tmp_path / "results.jsonl").read_text() == "a\nb\n"
 
 
+@pytest.mark.parametrize("change", [{"probabilities": None}, {"scan": []}, {"stages_ms": 3}])
+def test_lines_that_only_look_like_ours_are_not_touched(tmp_path, change):
+    other = json.dumps({**json.loads(json_line(result())), **change}) + "\n"
+    (tmp_path / "results.jsonl").write_text(other)
+    with pytest.raises(UsageError, match="line 1 is not a result of predict"):
+        ResultFolder(tmp_path, resume=True)
+    assert (tmp_path / "results.jsonl").read_text() == other
+
+
 def test_a_full_disk_leaves_whole_lines(tmp_path):
     def fill():
         with ResultFolder(tmp_path, resume=False) as folder:
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-            for _ in range(3):
-                folder.add(result())
+            for scan in ("/scans/a", "/scans/b", "/scans/c"):
+                folder.add(result(scan))
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     room = len(json_line(result())) * 5 // 2
