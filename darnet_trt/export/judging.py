@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from darnet_trt.errors import (
-    BuildError,
-    BundleError,
-    DeviceError,
-    MissingPackageError,
-    ParityError,
-)
+from darnet_trt.errors import BuildError, BundleError, DarnetError, ParityError
 from darnet_trt.export.bundle_writer import hashes
 from darnet_trt.export.onnx_export import Source
 from darnet_trt.export.openvino_builder import build_openvino
@@ -24,11 +18,12 @@ from darnet_trt.export.parity import gate, run
 from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Parity, Precision
+from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Precision
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.runner import Outputs, Runner
 from darnet_trt.runtime.tensorrt import open_plan
+from darnet_trt.runtime.tensorrt_packages import PACKAGES
 from darnet_trt.runtime.timing import in_turns
 
 __all__ = ["NOT_EXECUTED", "Judged", "judge"]
@@ -47,7 +42,7 @@ class Judged:
     Attributes:
         passed: Within the gate's limits, timed in alternation.
         rejected: Not within them; their files are deleted where no other needs them.
-        not_run: Plans for other machines.
+        not_run: Plans for other machines, and those that failed on this one; their notes say why.
     """
 
     passed: list[Artifact]
@@ -80,43 +75,55 @@ def judge(
         BuildError: A candidate cannot be built, or does not run in the precision asked for.
         ParityError: Engines ran and none passed.
     """
+    failures = _Failures(log)
     with ExitStack() as stack:
-        contenders, not_run = _contenders(folder, candidates, plans, threads, log)
+        contenders = _contenders(folder, candidates, plans, threads, failures, log)
         for _, runner in contenders:
             stack.callback(runner.close)
-        if not contenders:
-            return Judged([], [], not_run)
-        reference = _reference(source, scans, threads, log)
-        passed: list[Artifact] = []
-        rejected: list[Artifact] = []
-        failures: list[str] = []
-        runners: dict[str, Runner] = {}
-        for contender, runner in contenders:
-            effective = cast(Precision, runner.precision)
-            parity = gate(runner, reference, scans.inputs, scans.source, effective)
-            verdict = _verdict(contender.name, parity)
-            log(verdict)
-            artifact = contender.model_copy(
-                update={"effective_precision": effective, "executed": True, "parity": parity}
-            )
-            if parity.passed:
-                passed.append(artifact)
-                runners[artifact.name] = runner
-            else:
-                rejected.append(artifact)
-                failures.append(verdict)
-        if not passed:
+        judged: list[tuple[Artifact, Runner]] = []
+        if contenders:
+            reference = _reference(source, scans, threads, log)
+            for engine, runner in contenders:
+                with failures.of_a_plan(engine):
+                    judged.append((_judged(engine, runner, reference, scans, log), runner))
+        passed = [pair for pair in judged if _passed(pair[0])]
+        rejected = [engine for engine, _ in judged if not _passed(engine)]
+        if rejected and not passed:
             raise ParityError(
-                "no engine passed the parity gate: " + "; ".join(failures),
+                "no engine passed the parity gate: " + "; ".join(map(_verdict, rejected)),
                 do="choose another --precision",
             )
-        runs = {n: partial(r.infer, scans.inputs[0][None]) for n, r in runners.items()}
-        latencies = in_turns(runs, _ROUNDS, budget_s=_TIMING_S)
-    timed = [
-        a.model_copy(update={"latency_ms": round(latencies[a.name].median_ms, 3)}) for a in passed
-    ]
+        timed = _timed(passed, scans, failures)
+    not_run = [_not_executed(plan, failures[plan.name]) for plan in plans if plan.name in failures]
     _drop(folder, (*timed, *not_run), rejected)
     return Judged(timed, rejected, not_run)
+
+
+class _Failures(dict[str, DarnetError]):
+    """Plan → why it did not run here.
+
+    Args:
+        log: Takes a line on each.
+    """
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        super().__init__()
+        self._log = log
+
+    @contextmanager
+    def of_a_plan(self, engine: Artifact) -> Iterator[None]:
+        """A plan may fail without harm to the rest: it may be this machine's fault.
+
+        Raises:
+            DarnetError: An engine that is no plan failed.
+        """
+        try:
+            yield
+        except DarnetError as error:
+            if engine.backend not in PACKAGES:
+                raise
+            self[engine.name] = error
+            self._log(f"{engine.name}: {NOT_EXECUTED}: {error.what}")
 
 
 def _contenders(
@@ -124,9 +131,10 @@ def _contenders(
     candidates: Sequence[Candidate],
     plans: Sequence[Artifact],
     threads: int | None,
+    failures: _Failures,
     log: Callable[[str], None],
-) -> tuple[list[tuple[Artifact, Runner]], list[Artifact]]:
-    """What runs here, open, and the plans that do not."""
+) -> list[tuple[Artifact, Runner]]:
+    """What runs here, open."""
     files = _engine_files(folder, candidates, log)
     with ExitStack() as opened:  # closes all if one fails
         contenders: list[tuple[Artifact, Runner]] = []
@@ -135,18 +143,54 @@ def _contenders(
             opened.callback(runner.close)
             engine = _artifact(candidate, hashes(folder, *files[candidate.backend]), runner.batch)
             contenders.append((engine, runner))
-        not_run = []
         for plan in plans:
-            try:
+            with failures.of_a_plan(plan):
                 runner = open_plan(plan, folder / next(iter(plan.files)))
-            except (BundleError, DeviceError, MissingPackageError) as error:
-                log(f"{plan.name}: {NOT_EXECUTED}: {error.what}")
-                not_run.append(_not_executed(plan))
-                continue
-            opened.callback(runner.close)
-            contenders.append((plan, runner))
+                opened.callback(runner.close)
+                contenders.append((plan, runner))
         opened.pop_all()
-    return contenders, not_run
+    return contenders
+
+
+def _judged(
+    engine: Artifact,
+    runner: Runner,
+    reference: Outputs,
+    scans: ParityScans,
+    log: Callable[[str], None],
+) -> Artifact:
+    """With the gate's report."""
+    effective = cast(Precision, runner.precision)
+    parity = gate(runner, reference, scans.inputs, scans.source, effective)
+    judged = engine.model_copy(
+        update={"effective_precision": effective, "executed": True, "parity": parity}
+    )
+    log(_verdict(judged))
+    return judged
+
+
+def _passed(judged: Artifact) -> bool:
+    return judged.parity is not None and judged.parity.passed
+
+
+def _timed(
+    passed: Sequence[tuple[Artifact, Runner]], scans: ParityScans, failures: _Failures
+) -> list[Artifact]:
+    """With their latencies; without plans that fail meanwhile."""
+    volume = scans.inputs[0][None]
+
+    def run(engine: Artifact, runner: Runner) -> None:
+        if engine.name not in failures:
+            with failures.of_a_plan(engine):
+                runner.infer(volume)
+
+    runs = {engine.name: partial(run, engine, runner) for engine, runner in passed}
+    latencies = in_turns(runs, _ROUNDS, budget_s=_TIMING_S)
+    return [
+        engine.model_copy(update={"latency_ms": round(latencies[engine.name].median_ms, 3)})
+        for engine, _ in passed
+        if engine.name not in failures
+    ]
 
 
 def _artifact(candidate: Candidate, files: dict[str, str], batch: tuple[int, int]) -> Artifact:
@@ -166,9 +210,9 @@ def _artifact(candidate: Candidate, files: dict[str, str], batch: tuple[int, int
     )
 
 
-def _not_executed(plan: Artifact) -> Artifact:
+def _not_executed(plan: Artifact, error: DarnetError) -> Artifact:
     built, *others = plan.notes
-    return plan.model_copy(update={"notes": (f"{built}, {NOT_EXECUTED}", *others)})
+    return plan.model_copy(update={"notes": (f"{built}, {NOT_EXECUTED}: {error.what}", *others)})
 
 
 def _engine_files(
@@ -215,9 +259,11 @@ def _reference(
         runner.close()
 
 
-def _verdict(name: str, parity: Parity) -> str:
+def _verdict(judged: Artifact) -> str:
+    parity = judged.parity
+    assert parity is not None
     return (
-        f"{name}: {'passed' if parity.passed else 'failed'} the parity gate "
+        f"{judged.name}: {'passed' if parity.passed else 'failed'} the parity gate "
         f"({parity.class_flips} of {parity.scans} classes flipped, "
         f"probabilities within {parity.max_probability_difference:.2g}, "
         f"logits {parity.max_logits_error:.2g}, map {parity.max_cam_error:.2g})"

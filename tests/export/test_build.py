@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from darnet_trt.errors import ParityError
+from darnet_trt.errors import BundleError, DeviceError, ParityError
 from darnet_trt.export import judging, parity
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.openvino_builder import cpu_precisions
@@ -95,9 +95,13 @@ def test_a_plan_is_never_passed_off_as_checked(source, scans, tmp_path):
 
 
 class _Fp16(OnnxRuntimeRunner):
-    """Stands for a plan on its GPU; `wrong` for one that computes something else."""
+    """Stands for a plan on its GPU.
+
+    `wrong` for one that computes something else, `runs` for one that fails after so many.
+    """
 
     wrong = False
+    runs = 1000
 
     def __init__(self, plan, model):
         assert plan.executed is False
@@ -105,6 +109,9 @@ class _Fp16(OnnxRuntimeRunner):
         self.precision = "fp16"
 
     def infer(self, batch):
+        if self.runs == 0:
+            raise DeviceError("tensorrt-rtx does not take the batch (an internal fault)")
+        self.runs -= 1
         found = super().infer(batch)
         return Outputs(-found.logits, found.cam) if self.wrong else found
 
@@ -141,6 +148,47 @@ def test_a_plan_that_fails_the_gate_is_left_out(source, scans, tmp_path, monkeyp
     assert [a.name for a in manifest.rejected] == ["tensorrt-rtx-sm86-fp16"]
     names = sorted(p.name for p in open_bundle(tmp_path / "b").path.iterdir())
     assert names == ["manifest.json", "model.onnx"]
+
+
+@rtx
+@pytest.mark.parametrize("runs", [0, 2, 7])  # of 4 for the gate and at least 4 for the timing
+def test_a_plan_that_fails_while_it_is_judged_does_no_harm_to_the_rest(
+    source, scans, tmp_path, monkeypatch, runs
+):
+    plans_run(monkeypatch)
+    monkeypatch.setattr(_Fp16, "runs", runs)
+    said = []
+    wanted = candidates(["tensorrt-rtx:sm86", "onnxruntime"], "auto")
+    manifest = build_bundle(source, tmp_path / "b", wanted, scans, log=said.append)
+    model, plan = manifest.artifacts
+    assert model.name == manifest.default == "onnxruntime-fp32"
+    assert model.parity.passed
+    assert not plan.executed
+    assert plan.parity is plan.effective_precision is plan.latency_ms is None
+    reason = "not executed here: tensorrt-rtx does not take the batch (an internal fault)"
+    assert plan.notes[0].endswith(reason)
+    assert said.count(f"{plan.name}: {reason}") == 1
+    assert (tmp_path / "b" / "tensorrt-rtx" / "sm86-fp16.plan").exists()
+
+
+@rtx
+def test_a_bundle_whose_only_plan_fails_still_holds_it(source, scans, tmp_path, monkeypatch):
+    plans_run(monkeypatch)
+    monkeypatch.setattr(_Fp16, "runs", 0)
+    wanted = candidates(["tensorrt-rtx:sm86"], "auto")
+    manifest = build_bundle(source, tmp_path / "b", wanted, scans)
+    assert manifest.default is None
+    assert [a.name for a in manifest.artifacts] == ["onnxruntime-fp32", "tensorrt-rtx-sm86-fp16"]
+
+
+def test_an_engine_for_the_cpu_that_fails_is_an_error(source, scans, tmp_path, monkeypatch):
+    def fail(runner, batch):
+        raise BundleError("a wrong output")
+
+    monkeypatch.setattr(OnnxRuntimeRunner, "infer", fail)
+    with pytest.raises(BundleError, match="a wrong output"):
+        build_bundle(source, tmp_path / "b", CPU, scans)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_manifest_says_what_a_plan_needs_to_run(source, scans, tmp_path, one_library):
