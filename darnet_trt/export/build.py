@@ -11,7 +11,8 @@ from typing import Final
 
 from darnet_trt import __version__
 from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifest
-from darnet_trt.export.judging import NOT_EXECUTED, judge
+from darnet_trt.export.contenders import NOT_EXECUTED
+from darnet_trt.export.judging import judge
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.packages import producer
 from darnet_trt.export.parity_scans import ParityScans

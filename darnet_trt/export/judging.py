@@ -1,34 +1,26 @@
-"""Engines that run on this machine: built, put through the parity gate, timed."""
+"""Engines that run on this machine, put through the parity gate and timed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, cast
 
-from darnet_trt.errors import BuildError, BundleError, DarnetError, ParityError
-from darnet_trt.export.bundle_writer import hashes
+from darnet_trt.errors import DarnetError, ParityError
+from darnet_trt.export.contenders import NOT_EXECUTED, PlanFailures, open_contenders
 from darnet_trt.export.onnx_export import Source
-from darnet_trt.export.openvino_builder import build_openvino
-from darnet_trt.export.packages import producer
 from darnet_trt.export.parity import gate, run
 from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Precision
-from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.runner import Outputs, Runner
-from darnet_trt.runtime.tensorrt import open_plan
-from darnet_trt.runtime.tensorrt_packages import PACKAGES
 from darnet_trt.runtime.timing import in_turns
 
-__all__ = ["NOT_EXECUTED", "Judged", "judge"]
-
-NOT_EXECUTED: Final = "not executed here"
+__all__ = ["Judged", "judge"]
 
 # Small networks take what rounds fit into the time, the paper's the fewest that there are.
 _ROUNDS: Final = 30
@@ -75,9 +67,9 @@ def judge(
         BuildError: A candidate cannot be built, or does not run in the precision asked for.
         ParityError: Engines ran and none passed.
     """
-    failures = _Failures(log)
+    failures = PlanFailures(log)
     with ExitStack() as stack:
-        contenders = _contenders(folder, candidates, plans, threads, failures, log)
+        contenders = open_contenders(folder, candidates, plans, threads, failures, log)
         for _, runner in contenders:
             stack.callback(runner.close)
         judged: list[tuple[Artifact, Runner]] = []
@@ -97,59 +89,6 @@ def judge(
     not_run = [_not_executed(plan, failures[plan.name]) for plan in plans if plan.name in failures]
     _drop(folder, (*timed, *not_run), rejected)
     return Judged(timed, rejected, not_run)
-
-
-class _Failures(dict[str, DarnetError]):
-    """Plan → why it did not run here.
-
-    Args:
-        log: Takes a line on each.
-    """
-
-    def __init__(self, log: Callable[[str], None]) -> None:
-        super().__init__()
-        self._log = log
-
-    @contextmanager
-    def of_a_plan(self, engine: Artifact) -> Iterator[None]:
-        """A plan may fail without harm to the rest: it may be this machine's fault.
-
-        Raises:
-            DarnetError: An engine that is no plan failed.
-        """
-        try:
-            yield
-        except DarnetError as error:
-            if engine.backend not in PACKAGES:
-                raise
-            self[engine.name] = error
-            self._log(f"{engine.name}: {NOT_EXECUTED}: {error.what}")
-
-
-def _contenders(
-    folder: Path,
-    candidates: Sequence[Candidate],
-    plans: Sequence[Artifact],
-    threads: int | None,
-    failures: _Failures,
-    log: Callable[[str], None],
-) -> list[tuple[Artifact, Runner]]:
-    """What runs here, open."""
-    files = _engine_files(folder, candidates, log)
-    with ExitStack() as opened:  # closes all if one fails
-        contenders: list[tuple[Artifact, Runner]] = []
-        for candidate in candidates:
-            runner = _open(candidate, files[candidate.backend][0], threads)
-            opened.callback(runner.close)
-            engine = _artifact(candidate, hashes(folder, *files[candidate.backend]), runner.batch)
-            contenders.append((engine, runner))
-        for plan in plans:
-            with failures.of_a_plan(plan):
-                runner = open_plan(plan, folder / next(iter(plan.files)))
-                opened.callback(runner.close)
-                contenders.append((plan, runner))
-        opened.pop_all()
-    return contenders
 
 
 def _judged(
@@ -174,7 +113,7 @@ def _passed(judged: Artifact) -> bool:
 
 
 def _timed(
-    passed: Sequence[tuple[Artifact, Runner]], scans: ParityScans, failures: _Failures
+    passed: Sequence[tuple[Artifact, Runner]], scans: ParityScans, failures: PlanFailures
 ) -> list[Artifact]:
     """With their latencies; without plans that fail meanwhile."""
     volume = scans.inputs[0][None]
@@ -193,59 +132,9 @@ def _timed(
     ]
 
 
-def _artifact(candidate: Candidate, files: dict[str, str], batch: tuple[int, int]) -> Artifact:
-    """Before it ran."""
-    return Artifact(
-        name=candidate.name,
-        files=files,
-        backend=candidate.backend,
-        precision=candidate.precision,
-        effective_precision=None,
-        target=candidate.target,
-        batch=batch,
-        producer=producer(candidate.backend, "onnx"),
-        executed=False,
-        parity=None,
-        latency_ms=None,
-    )
-
-
 def _not_executed(plan: Artifact, error: DarnetError) -> Artifact:
     built, *others = plan.notes
     return plan.model_copy(update={"notes": (f"{built}, {NOT_EXECUTED}: {error.what}", *others)})
-
-
-def _engine_files(
-    folder: Path, here: Sequence[Candidate], log: Callable[[str], None]
-) -> dict[str, tuple[Path, ...]]:
-    """Backend → the files it loads; OpenVINO's precisions share theirs."""
-    files: dict[str, tuple[Path, ...]] = {"onnxruntime": (folder / MODEL_FILE,)}
-    if any(c.backend == "openvino" for c in here):
-        log("convert to OpenVINO")
-        files["openvino"] = build_openvino(folder / MODEL_FILE, folder / "openvino")
-    return files
-
-
-def _open(candidate: Candidate, file: Path, threads: int | None) -> Runner:
-    try:
-        runner: Runner
-        if candidate.backend == "openvino":
-            precision = cast(Literal["fp32", "bf16", "fp16"], candidate.precision)
-            runner = OpenVINORunner(file, precision=precision, threads=threads)
-        else:
-            device: Literal["cpu", "cuda"] = "cuda" if candidate.target == "cuda" else "cpu"
-            runner = OnnxRuntimeRunner(file, device=device, threads=threads)
-    except BundleError as error:
-        raise BuildError(error.what, where=candidate.name) from error
-    if runner.precision != candidate.precision:
-        ran = runner.precision
-        runner.close()
-        raise BuildError(
-            f"asked for {candidate.precision}, it runs in {ran} here",
-            where=candidate.name,
-            do=f"choose --precision {ran} or auto",
-        )
-    return runner
 
 
 def _reference(

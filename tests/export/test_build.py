@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import BundleError, DeviceError, ParityError
-from darnet_trt.export import judging, parity
+from darnet_trt.export import contenders, parity
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.openvino_builder import cpu_precisions
 from darnet_trt.export.parity_scans import synthetic_scans
@@ -121,7 +121,7 @@ def plans_run(monkeypatch):
         assert file.read_bytes()
         return _Fp16(plan, file.parents[1] / "model.onnx")
 
-    monkeypatch.setattr(judging, "open_plan", open_plan)
+    monkeypatch.setattr(contenders, "open_plan", open_plan)
 
 
 @rtx
@@ -237,7 +237,7 @@ def test_no_bundle_where_nothing_passes(source, scans, tmp_path, monkeypatch):
 
 def damage_openvino(monkeypatch):
     """Overwrite a part of the weights of a really built model."""
-    original = judging.build_openvino
+    original = contenders.build_openvino
 
     def damaged(*arguments):
         xml, weights = original(*arguments)
@@ -247,7 +247,7 @@ def damage_openvino(monkeypatch):
         weights.write_bytes(content)
         return xml, weights
 
-    monkeypatch.setattr(judging, "build_openvino", damaged)
+    monkeypatch.setattr(contenders, "build_openvino", damaged)
 
 
 @pytest.mark.skipif("bf16" not in cpu_precisions(), reason="this CPU has no bf16")
