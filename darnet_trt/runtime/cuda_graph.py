@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from darnet_trt.errors import DeviceError, MissingPackageError
+from darnet_trt.runtime.cuda_python_device import answered
 
 __all__ = ["CudaGraph"]
 
@@ -31,25 +32,18 @@ class CudaGraph:
         self._stream = stream
         # Other threads' calls do no harm to what this one captures.
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        self._call(runtime.cudaStreamBeginCapture(stream, mode))
+        answered(runtime, runtime.cudaStreamBeginCapture(stream, mode))
         try:
             taken = enqueue()
         finally:  # else the stream would take nothing else
             ended = runtime.cudaStreamEndCapture(stream)
-        graph = self._call(ended)
+        graph = answered(runtime, ended)
         try:
             if not taken:
                 raise DeviceError("the engine does not take a capture")
-            self._executable = self._call(runtime.cudaGraphInstantiate(graph, 0))
+            self._executable = answered(runtime, runtime.cudaGraphInstantiate(graph, 0))
         finally:
             runtime.cudaGraphDestroy(graph)
-
-    def _call(self, answer: tuple[Any, ...]) -> Any:
-        error, *values = answer
-        if error != self._cuda.cudaError_t.cudaSuccess:
-            _, said = self._cuda.cudaGetErrorString(error)
-            raise DeviceError(f"CUDA failed: {said.decode()}")
-        return values[0] if values else None
 
     def launch(self) -> None:
         """Put it all into the stream.
@@ -57,7 +51,7 @@ class CudaGraph:
         Raises:
             DeviceError: CUDA failed.
         """
-        self._call(self._cuda.cudaGraphLaunch(self._executable, self._stream))
+        answered(self._cuda, self._cuda.cudaGraphLaunch(self._executable, self._stream))
 
     def close(self) -> None:
         """Free it; the stream must be empty."""

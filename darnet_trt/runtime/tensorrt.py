@@ -272,7 +272,7 @@ class TensorRTRunner:
             graph = CudaGraph(stream, enqueue)
         except (DeviceError, MissingPackageError) as error:
             self._graph = False
-            self.provenance["cuda_graph"] = f"off: {error}"
+            self.provenance["cuda_graph"] = f"off: {error.what}"
             return None
         self.provenance["cuda_graph"] = "captured"
         return graph

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from darnet_trt.errors import DeviceError
+from darnet_trt.runtime.cuda_device import cuda_failed
 
 
 @dataclass(eq=False)
@@ -145,7 +145,7 @@ class HostGraph:
         finally:
             self.stream.capture = None
         if self.refuse:
-            raise DeviceError("CUDA failed: operation not permitted when stream is capturing")
+            raise cuda_failed("operation not permitted when stream is capturing")
 
     def launch(self):
         HostGraph.launches += 1

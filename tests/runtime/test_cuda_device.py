@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import DeviceError, MissingPackageError
-from darnet_trt.runtime.cuda_device import _CudaPython, open_device
+from darnet_trt.runtime.cuda_device import open_device
 from darnet_trt.runtime.cuda_graph import CudaGraph
+from darnet_trt.runtime.cuda_python_device import _Device
 from darnet_trt.runtime.environment import gpus
 
 NO_DRIVER = "CUDA failed: CUDA driver version is insufficient"
@@ -61,7 +62,7 @@ def test_a_machine_without_driver():
     ],
 )
 def test_every_call_of_cuda_python_reaches_cuda(runtime, call):
-    device = _CudaPython.__new__(_CudaPython)
+    device = _Device.__new__(_Device)
     device._cuda, device._owned = runtime, []
     stream, event = runtime.cudaStream_t(5), runtime.cudaEvent_t(7)
     assert device.handle(stream) == 5
