@@ -19,6 +19,8 @@ STAGES = {
 }
 """c, d, h, w of the paper's network; two blocks each."""
 BLOCKS = 2  # of a stage
+KINDS: tuple[TensorType, ...] = ("float16", "int8")
+"""Types that the tail is measured and accounted in."""
 SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 REDUCTION = 16
 

@@ -17,7 +17,7 @@ from darnet_trt.kernels.reference import Gate, fused_attention
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-from attention import paper  # noqa: E402
+from attention_tail import paper  # noqa: E402
 from traffic import EAGER, fused, map_bytes, parameter_bytes, problem, unfused  # noqa: E402
 
 

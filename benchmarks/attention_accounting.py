@@ -1,0 +1,69 @@
+"""Bytes and launches of the tail, fused and as torch runs it: what is known without a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traffic import BLOCKS, COMPILED, EAGER, KINDS, STAGES, fused, map_bytes, problem, unfused
+
+from darnet_trt.kernels.library import Library
+
+
+def accounting(library: Library, batches: list[int]) -> list[dict[str, Any]]:
+    """Bytes and launches of one block, by type, stage, batch and variant."""
+    rows = []
+    for kind in KINDS:
+        for batch in batches:
+            for stage in STAGES:
+                p = problem(stage, batch, kind)
+                variants = {
+                    "fused": fused(library, p),
+                    "compiled, at its best": unfused(COMPILED, p),
+                    "torch eager": unfused(EAGER, p),
+                }
+                rows += [
+                    {
+                        "type": kind, "stage": stage, "batch": batch, "variant": name,
+                        "map_bytes": map_bytes(p), "bytes_read": t.read,
+                        "bytes_written": t.written, "launches": t.kernels,
+                    }
+                    for name, t in variants.items()
+                ]  # fmt: skip
+    return rows
+
+
+def accounting_table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: one block a row, the eight blocks last; MB = 10⁶ bytes."""
+    lines = []
+    for kind in KINDS:
+        for batch in sorted({row["batch"] for row in rows}):
+            some = [r for r in rows if r["type"] == kind and r["batch"] == batch]
+            names = list(dict.fromkeys(r["variant"] for r in some))
+            lines += [
+                f"{kind}, batch {batch}: MB moved by one block's tail (launches)",
+                "",
+                "| | the map | " + " | ".join(names) + " | eager / fused | compiled / fused |",
+                "| --- |" + " ---: |" * (len(names) + 3),
+            ]
+            total = dict.fromkeys(names, (0, 0))
+            for stage in STAGES:
+                here = {r["variant"]: r for r in some if r["stage"] == stage}
+                cells = []
+                for name in names:
+                    moved = here[name]["bytes_read"] + here[name]["bytes_written"]
+                    launches = here[name]["launches"]
+                    cells.append((moved, launches))
+                    total[name] = (
+                        total[name][0] + BLOCKS * moved,
+                        total[name][1] + BLOCKS * launches,
+                    )
+                lines.append(_row(stage, f"{here['fused']['map_bytes'] / 1e6:.1f}", cells))
+            lines += [_row("eight blocks", "", list(total.values())), ""]
+    return "\n".join(lines)
+
+
+def _row(name: str, first: str, cells: list[tuple[int, int]]) -> str:
+    fused_bytes, compiled, eager = (moved for moved, _ in cells)
+    shown = " | ".join(f"{moved / 1e6:.1f} ({launches})" for moved, launches in cells)
+    ratios = f"{eager / fused_bytes:.2f} | {compiled / fused_bytes:.2f}"
+    return f"| {name} | {first} | {shown} | {ratios} |"

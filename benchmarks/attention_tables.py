@@ -1,0 +1,209 @@
+"""What `attention.py` measured, as tables and as targets that were reached, missed or not judged.
+
+A row is one type, batch and stage: `ms` and `bytes` by name, and in `failed` a reason for each name
+that has no time; a row that failed as a whole has one reason, under `ROW`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from traffic import KINDS, STAGES
+
+from darnet_trt.kernels.library import PHASES
+
+COPY_SHARE = 0.85  # of the copy's bandwidth, pool and apply, stages 1 and 2
+AGAINST = {"torch eager": 2.5, "torch.compile": 1.3}  # times faster, sum of the eight blocks
+COPIES = ("memcpy", "kernel")
+COPIED = ("pool", "apply", "fused")
+ROW = "all"
+
+REACHED, MISSED, NOT_MEASURED = "reached", "missed", "not measured"
+
+Row = dict[str, Any]
+
+
+def copy_name(way: str, phase: str) -> str:
+    """The name under which a row has the copy that moves as much as a phase."""
+    return f"{way} as {phase}"
+
+
+def bytes_per_s(row: Row, name: str) -> float | None:
+    """Bytes read and written; None where it was not measured."""
+    ms = row["ms"].get(name)
+    return None if ms is None else row["bytes"][name] / ms * 1e3
+
+
+def copy_bytes_per_s(row: Row, phase: str) -> float | None:
+    """Of the faster of the copies; None unless both were measured."""
+    found = [bytes_per_s(row, copy_name(way, phase)) for way in COPIES]
+    measured = [rate for rate in found if rate is not None]
+    return max(measured) if len(measured) == len(COPIES) else None
+
+
+def share_of_copy(row: Row, phase: str) -> float | None:
+    """Bandwidth over that of the faster copy."""
+    return _ratio(bytes_per_s(row, phase), copy_bytes_per_s(row, phase))
+
+
+def targets(rows: Sequence[Row], batches: Sequence[int]) -> list[dict[str, Any]]:
+    """What was to be reached, and what came of it.
+
+    A share or ratio that lacks a number is not measured, unless what there is misses already.
+    """
+    at = {(row["type"], row["batch"], row["stage"]): row for row in rows if row["ms"]}
+    found = []
+    for kind in KINDS:
+        for stage in ("stage 1", "stage 2"):
+            shares = {
+                f"{phase}, batch {batch}": share_of_copy(at[kind, batch, stage], phase)
+                if (kind, batch, stage) in at
+                else None
+                for batch in batches
+                for phase in ("pool", "apply")
+            }
+            found.append(_least(f"{kind} {stage}: bandwidth / the copy's", shares, COPY_SHARE))
+    for batch in batches:
+        some = [at.get(("float16", batch, stage)) for stage in STAGES]
+        for rival, limit in AGAINST.items():
+            ratio = _ratio(_summed(some, rival), _summed(some, "fused"))
+            what = f"float16 batch {batch}, eight blocks: {rival} / fused"
+            found.append(_least(what, {"": ratio}, limit))
+    return found
+
+
+def _summed(rows: Sequence[Row | None], name: str) -> float | None:
+    return _sum([None if row is None else row["ms"].get(name) for row in rows])
+
+
+def _sum(times: Sequence[float | None]) -> float | None:
+    measured = [time for time in times if time is not None]
+    return sum(measured) if len(measured) == len(times) else None
+
+
+def _ratio(over: float | None, under: float | None) -> float | None:
+    return None if over is None or under is None else over / under
+
+
+def _least(what: str, found: dict[str, float | None], limit: float) -> dict[str, Any]:
+    measured = {name: value for name, value in found.items() if value is not None}
+    least = min(measured, key=lambda name: measured[name], default=None)
+    value = None if least is None else measured[least]
+    if value is not None and value < limit:
+        verdict = MISSED
+    else:
+        verdict = REACHED if len(measured) == len(found) else NOT_MEASURED
+    if least and value is not None:
+        what += f" (least: {least})"
+    return {"what": what, "found": value, "limit": limit, "verdict": verdict}
+
+
+def summary(judged: Sequence[dict[str, Any]]) -> str:
+    """How many targets were reached, missed and not measured."""
+    verdicts = [target["verdict"] for target in judged]
+    return "targets: " + ", ".join(
+        f"{verdicts.count(verdict)} {verdict}" for verdict in (REACHED, MISSED, NOT_MEASURED)
+    )
+
+
+def report(content: dict[str, Any]) -> str:
+    """Markdown of everything that `attention.py` wrote on a GPU; of a part of it as well."""
+    rows = content["rows"]
+    lines = [
+        f"{content['gpu']}, torch {content['torch']}; µs of one block's tail, medians of "
+        f"{content['rounds']} turns; L2 {content['l2_bytes'] / 2**20:.0f} MiB, buffers rotated",
+        *_clocks(rows),
+        "",
+        phase_table(rows),
+        "",
+        rival_table(rows),
+        "",
+    ]
+    for target in content["targets"]:
+        found = "–" if target["found"] is None else f"{target['found']:.2f}"
+        lines.append(
+            f"- {target['what']}: {found}, at least {target['limit']:g}: {target['verdict']}"
+        )
+    for row in rows:
+        here = f"{row['type']} batch {row['batch']} {row['stage']}"
+        lines += [f"- {here}: {name}: {reason}" for name, reason in row["failed"].items()]
+        if row.get("launch_not_hidden"):
+            names = ", ".join(row["launch_not_hidden"])
+            lines.append(f"- {here}: launches may be in the times of {names}")
+    return "\n".join([*lines, "", summary(content["targets"])])
+
+
+def _clocks(rows: Sequence[Row]) -> list[str]:
+    seen = [row["clocks_mhz"] for row in rows if row.get("clocks_mhz")]
+    said = []
+    for name, title in (("sm", "SM"), ("memory", "memory")):
+        now = [clocks[name] for clocks in seen if name in clocks]
+        if now:
+            most = max((clocks.get(f"{name}_max", 0) for clocks in seen), default=0)
+            said.append(f"{title} {min(now)} to {max(now)} MHz (at most {most})")
+    return [f"Clocks just after each row: {'; '.join(said)}"] if said else []
+
+
+def phase_table(rows: Sequence[Row]) -> str:
+    """The phases, their bandwidth and that of the copies: µs, GB/s, shares."""
+    lines = []
+    for row in rows:
+        summed = _sum([row["ms"].get(phase) for phase in PHASES])
+        lines.append(
+            [
+                *_name(row),
+                *(_us(row["ms"].get(phase)) for phase in PHASES),
+                _us(summed),
+                _us(row["ms"].get("fused")),
+                *(_shown(bytes_per_s(row, phase), 1e-9, ".0f") for phase in ("pool", "apply")),
+                *(_shown(bytes_per_s(row, copy_name(way, "fused")), 1e-9, ".0f") for way in COPIES),
+                *(_shown(share_of_copy(row, phase), 1, ".0%") for phase in COPIED),
+            ]
+        )
+    return markdown(
+        "type, batch, stage, pool, gate, apply, their sum, fused, pool GB/s, apply GB/s, "
+        "memcpy GB/s, copy kernel GB/s, pool / copy, apply / copy, fused / copy",
+        lines,
+    )
+
+
+def rival_table(rows: Sequence[Row]) -> str:
+    """The tail against torch: µs and ratios."""
+    lines = [
+        [
+            *_name(row),
+            *(_us(row["ms"].get(name)) for name in ("fused", *AGAINST)),
+            *(
+                _shown(_ratio(row["ms"].get(name), row["ms"].get("fused")), 1, ".2f")
+                for name in AGAINST
+            ),
+            *(_us(row.get("from_python_ms", {}).get(name)) for name in ("operator", *AGAINST)),
+        ]
+        for row in rows
+        if row["type"] == "float16"
+    ]
+    return markdown(
+        "type, batch, stage, fused, torch eager, torch.compile, eager / fused, compile / fused, "
+        "from Python: operator, torch eager, torch.compile",
+        lines,
+    )
+
+
+def _name(row: Row) -> list[str]:
+    return [row["type"], str(row["batch"]), row["stage"]]
+
+
+def _us(ms: float | None) -> str:
+    return _shown(ms, 1e3, ".1f")
+
+
+def _shown(value: float | None, times: float, form: str) -> str:
+    return "–" if value is None else format(value * times, form)
+
+
+def markdown(head: str, rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first three columns are names."""
+    names = head.split(", ")
+    lines = [names, ["---"] * 3 + ["---:"] * (len(names) - 3), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,31 @@
+"""What clocks the GPU runs at, read from nvidia-smi; nothing is set."""
+
+from __future__ import annotations
+
+import subprocess
+
+FIELDS = {
+    "sm": "clocks.sm",
+    "memory": "clocks.mem",
+    "sm_max": "clocks.max.sm",
+    "memory_max": "clocks.max.mem",
+}
+
+
+def clocks_mhz(gpu: str = "0") -> dict[str, int]:
+    """MHz now and at most, of the GPU with an index or UUID; empty where it is not said."""
+    query = f"--query-gpu={','.join(FIELDS.values())}"
+    words = ["nvidia-smi", "-i", gpu, query, "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return parsed(said)
+
+
+def parsed(said: str) -> dict[str, int]:
+    """ "1980, 3201, 1980, 3201" by name; what is "[N/A]" is left out."""
+    values = [value.strip() for value in said.strip().split(",")]
+    return {
+        name: int(value) for name, value in zip(FIELDS, values, strict=False) if value.isdigit()
+    }
