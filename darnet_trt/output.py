@@ -1,17 +1,24 @@
-"""Files that are whole or absent, and what is said where something cannot be written."""
+"""Whole files, folders with one writer, and what is said where nothing can be written."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from darnet_trt.errors import OutputError
+from darnet_trt.errors import OutputError, UsageError
 
-__all__ = ["cannot_write", "cannot_write_stdout", "whole_file"]
+__all__ = ["LOCK", "cannot_write", "cannot_write_stdout", "sole_writer", "whole_file"]
+
+LOCK: Final = ".darnet-trt.lock"
+"""The file in a folder that `sole_writer` has locked."""
+
+# What flock says on shares that have no locks: there the folder is written without one.
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
@@ -59,3 +66,69 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # it is gone, or its folder is
             temporary.unlink()
+
+
+@contextmanager
+def sole_writer(folder: Path, *, shown: Path | None = None) -> Iterator[None]:
+    """Make the folder where absent, and keep every other darnet-trt from writing into it.
+
+    The lock is the kernel's (flock): it ends with this process, however that ends. The folder may
+    be renamed meanwhile. One that was made here and got nothing to hold goes again.
+
+    Args:
+        folder: Which.
+        shown: What errors call it, where a person has never seen that one.
+
+    Raises:
+        UsageError: Another one is writing into it.
+        OutputError: It cannot be made or written.
+    """
+    shown = shown or folder
+    try:
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        inside = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(shown, error) from error
+    try:
+        lock = _locked(shown, inside)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.unlink(LOCK, dir_fd=inside)
+            os.close(lock)
+    finally:
+        os.close(inside)
+        if made:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+
+
+def _locked(folder: Path, inside: int) -> int:
+    """Open and lock the file LOCK of a folder that is open; its descriptor."""
+    import fcntl  # not everywhere, and only who writes a folder needs it
+
+    while True:
+        try:
+            lock = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o666, dir_fd=inside)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise UsageError(
+                "another darnet-trt is writing into it",
+                where=folder,
+                do="wait for its end, or name another folder",
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                os.close(lock)
+                raise cannot_write(folder, error) from error
+        # Who held it may have removed the file between the two calls: then it locks nobody out.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(LOCK, dir_fd=inside)):
+                return lock
+        os.close(lock)

@@ -1,12 +1,14 @@
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from darnet_trt.errors import OutputError
-from darnet_trt.output import whole_file
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.output import sole_writer, whole_file
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -56,3 +58,61 @@ def test_a_pipe_stays_a_pipe(tmp_path):
 def test_a_folder_is_told(tmp_path):
     with pytest.raises(OutputError, match="Is a directory"):
         write(tmp_path)
+
+
+def refused(folder: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="another darnet-trt is writing into it"),
+        sole_writer(folder),
+    ):
+        pass
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path):
+    with sole_writer(tmp_path / "out"):
+        (tmp_path / "out" / "kept").touch()
+        refused(tmp_path / "out")
+        refused(tmp_path / "out")
+    with sole_writer(tmp_path / "out"):
+        refused(tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["kept"]
+
+
+def test_a_folder_is_locked_under_its_next_name_too(tmp_path):
+    with sole_writer(tmp_path / "partial"):
+        (tmp_path / "partial" / "kept").touch()
+        (tmp_path / "partial").rename(tmp_path / "out")
+        refused(tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["kept"]
+
+
+def test_a_killed_writer_locks_nobody_out(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from darnet_trt.output import sole_writer\n"
+        "with sole_writer(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE)
+    writer.stdout.readline()
+    refused(tmp_path)
+    writer.kill()
+    writer.communicate()
+    with sole_writer(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_nothing_goes_where_it_was_made_for_it(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "new"):
+        with sole_writer(tmp_path / name):
+            pass
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_file_is_no_folder_to_write_into(tmp_path):
+    (tmp_path / "a").touch()
+    with (
+        pytest.raises(OutputError, match="a: is a file where a folder is needed"),
+        sole_writer(tmp_path / "a"),
+    ):
+        pass

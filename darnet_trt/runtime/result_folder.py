@@ -14,13 +14,13 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from darnet_trt.errors import UsageError
-from darnet_trt.output import cannot_write, whole_file
+from darnet_trt.output import cannot_write, sole_writer, whole_file
 from darnet_trt.runtime.results import Result, json_line, record
 
 __all__ = ["ResultFolder", "overlay_name"]
@@ -45,7 +45,8 @@ class ResultFolder:
             does not come again, is dropped when the run ends uninterrupted.
 
     Raises:
-        UsageError: The folder already has results, or its results are not ours.
+        UsageError: The folder already has results, its results are not ours, or another process
+            is writing into it.
         OutputError: It cannot be written.
     """
 
@@ -55,26 +56,29 @@ class ResultFolder:
         self._failed_before: set[_Key] = set()
         self._asked = [os.path.abspath(place) for place in asked]  # noqa: PTH100 (as a result's)
         self._replaced = False
-        lines = folder / _JSONL
-        try:
-            self._made = not folder.exists()
-            folder.mkdir(parents=True, exist_ok=True)
-            if lines.exists():
-                if not resume:
-                    raise UsageError(
-                        "it already holds results",
-                        where=folder,
-                        do="add --resume to go on with them, or choose another folder",
-                    )
-                for known in _read(lines):
-                    self._keep(known)
-                self._failed_before = {
-                    key for key, r in self._records.items() if r["status"] == "failed"
-                }
-                self._rewrite()
-            self._file = lines.open("ab", buffering=0)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
+        with ExitStack() as opened:
+            opened.enter_context(sole_writer(folder))
+            try:
+                self._open(folder / _JSONL, resume)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
+            self._opened = opened.pop_all()
+
+    def _open(self, lines: Path, resume: bool) -> None:
+        if lines.exists():
+            if not resume:
+                raise UsageError(
+                    "it already holds results",
+                    where=self.folder,
+                    do="add --resume to go on with them, or choose another folder",
+                )
+            for known in _read(lines):
+                self._keep(known)
+            self._failed_before = {
+                key for key, r in self._records.items() if r["status"] == "failed"
+            }
+            self._rewrite()
+        self._file = lines.open("ab", buffering=0)
 
     def finished(self, bundle: str, artifact: str) -> frozenset[tuple[str, str]]:
         """(scan, study_uid) of what this engine of this bundle classified or refused."""
@@ -136,19 +140,18 @@ class ResultFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        if kind is None:
-            self._drop_failures_tried_again()
-        if not self._records:  # nothing came out: leave nothing behind
-            with suppress(OSError):
-                (self.folder / _JSONL).unlink()
-                if self._made:
-                    self.folder.rmdir()
-            return
-        if self._replaced:
-            self._rewrite()
-        with whole_file(self.folder / _CSV) as file:
-            file.write(_as_csv(list(self._records.values())))
+        with self._opened:
+            self._file.close()
+            if kind is None:
+                self._drop_failures_tried_again()
+            if self._records:
+                if self._replaced:
+                    self._rewrite()
+                with whole_file(self.folder / _CSV) as file:
+                    file.write(_as_csv(list(self._records.values())))
+            else:  # nothing came out: leave nothing behind
+                with suppress(OSError):
+                    (self.folder / _JSONL).unlink()
 
 
 def _key(r: dict[str, Any]) -> _Key:

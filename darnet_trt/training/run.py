@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.output import whole_file
+from darnet_trt.output import sole_writer, whole_file
+from darnet_trt.scan import Preprocessing
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.classes import CLASSES
-from darnet_trt.training.cohort import Entry, read_cohort
+from darnet_trt.training.cohort import Cohort, Entry, read_cohort
 from darnet_trt.training.evaluation import evaluate
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
 from darnet_trt.training.inputs import Example, Failure, prepare
@@ -74,55 +75,73 @@ def train(
         listener: Told what happens.
 
     Raises:
-        UsageError: The cohort or the options cannot work, or `run` holds a finished run.
+        UsageError: The cohort or the options cannot work, `run` holds a finished run, or
+            another process is writing into it.
         OutputError: `run` cannot be written.
     """
-    if (run / FILE_NAME).exists():
-        raise UsageError("holds a finished run already", where=run, do="name another folder")
     cohort = read_cohort(table)
-    network, spec = preset.network(attention), preset.preprocessing()
-    train_entries, held_entries = split_by_patient(cohort.entries, held_out, schedule.seed)
-    listener.split(len(train_entries), len(held_entries))
-    sides: list[tuple[Example, ...]] = []
+    sides = split_by_patient(cohort.entries, held_out, schedule.seed)
+    with sole_writer(run):
+        if (run / FILE_NAME).exists():
+            raise UsageError("holds a finished run already", where=run, do="name another folder")
+        listener.split(*map(len, sides))
+        (seen, unseen), failures = _prepare(sides, preset.preprocessing(), run, cohort, listener)
+        _write_split(run / SPLIT, cohort.table, seen, unseen, failures)
+        network = preset.network(attention)
+        model = fit(network, seen, unseen, schedule, run, device=device, report=listener.epoch)
+        labels = np.array([e.label for e in unseen], np.int64)
+        checkpoint = Checkpoint(
+            network=network,
+            preprocessing=preset.preprocessing(),
+            trained_on=cohort.describe(tuple(e.entry for e in seen)),
+            validation=evaluate(predict_logits(model, unseen), labels),
+            state_dict=model.state_dict(),
+        )
+        _write_metrics(run / METRICS, checkpoint, schedule, failures)
+        save_checkpoint(checkpoint, run)
+        (run / STATE).unlink(missing_ok=True)
+    return checkpoint
+
+
+def _prepare(
+    sides: Iterable[tuple[Entry, ...]],
+    spec: Preprocessing,
+    run: Path,
+    cohort: Cohort,
+    listener: Listener,
+) -> tuple[list[tuple[Example, ...]], list[Failure]]:
+    """The inputs of the training side, then of the held-out one, and what gives none."""
+    prepared: list[tuple[Example, ...]] = []
     failures: list[Failure] = []
-    for entries in (train_entries, held_entries):
+    for entries in sides:
         examples, bad = prepare(entries, spec, run / INPUTS, done=listener.prepared)
         for failure in bad:
             listener.failed(failure)
-        sides.append(examples)
+        prepared.append(examples)
         failures += bad
-    seen, unseen = sides
     for label in CLASSES:
-        if not any(e.entry.label == label for e in seen):
+        if not any(e.entry.label == label for e in prepared[0]):
             raise UsageError(
                 f"no usable scan with the label {label} is left to train on",
                 where=cohort.table,
                 do="every class must occur; darnet-trt inspect says why scans are refused",
             )
-    _write_split(run / SPLIT, cohort.table, seen, unseen, failures)
-    model = fit(network, seen, unseen, schedule, run, device=device, report=listener.epoch)
-    labels = np.array([e.label for e in unseen], np.int64)
-    validation = evaluate(predict_logits(model, unseen), labels)
-    checkpoint = Checkpoint(
-        network=network,
-        preprocessing=spec,
-        trained_on=cohort.describe(tuple(e.entry for e in seen)),
-        validation=validation,
-        state_dict=model.state_dict(),
-    )
+    return prepared, failures
+
+
+def _write_metrics(
+    path: Path, checkpoint: Checkpoint, schedule: Schedule, failures: list[Failure]
+) -> None:
     metrics: dict[str, Any] = {
         "trained_on": checkpoint.trained_on,
-        "held_out": validation,
-        "network": network.model_dump(mode="json"),
-        "preprocessing": spec.model_dump(mode="json"),
+        "held_out": checkpoint.validation,
+        "network": checkpoint.network.model_dump(mode="json"),
+        "preprocessing": checkpoint.preprocessing.model_dump(mode="json"),
         "schedule": asdict(schedule),
         "unusable_scans": [{"scan": str(f.entry.scan), "reason": f.reason} for f in failures],
     }
-    with whole_file(run / METRICS) as file:
+    with whole_file(path) as file:
         file.write(json.dumps(metrics, indent=2).encode() + b"\n")
-    save_checkpoint(checkpoint, run)
-    (run / STATE).unlink(missing_ok=True)
-    return checkpoint
 
 
 def _write_split(

@@ -3,6 +3,8 @@
 import pytest
 from command import darnet_trt
 
+from darnet_trt.output import sole_writer
+
 
 def test_writes_a_cohort(tmp_path):
     done = darnet_trt(
@@ -15,6 +17,15 @@ def test_writes_a_cohort(tmp_path):
     assert again.returncode == 2
     assert again.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: exists already")
     assert again.stderr.count("\n") == 1
+
+
+def test_two_at_once_into_one_folder(tmp_path):
+    with sole_writer(tmp_path / ".c.partial"):  # as the first one does
+        done = darnet_trt("phantom", tmp_path / "c", "--scans", 1)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: another darnet-trt is writing")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -37,4 +48,4 @@ def test_options_that_cannot_work(tmp_path, options, reason):
 def test_folder_that_cannot_be_made():
     done = darnet_trt("phantom", "/proc/no/such/place", "--scans", 1)
     assert done.returncode == 2
-    assert "the cohort cannot be written" in done.stderr
+    assert done.stderr.startswith("darnet-trt: /proc/no/such/place: cannot be written")

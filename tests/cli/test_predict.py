@@ -11,6 +11,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 from tiny_bundle import change_manifest
 
+from darnet_trt.output import sole_writer
 from darnet_trt.runtime.environment import cpu
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
@@ -70,6 +71,12 @@ def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
     errors_in_one_line(
         predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "a file where a folder is needed"
     )
+
+
+def test_two_at_once_into_one_folder(predict, tiny, tmp_path):
+    with sole_writer(tmp_path / "out"):
+        outcome = predict(tiny, tiny, "-o", tmp_path / "out", "--resume")
+    errors_in_one_line(outcome, "out: another darnet-trt is writing into it; wait for its end")
 
 
 def test_an_unknown_artifact(predict, tiny):

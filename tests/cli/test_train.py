@@ -6,6 +6,7 @@ import shutil
 import pytest
 from command import darnet_trt
 
+from darnet_trt.output import sole_writer
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 QUICK = ("--epochs", "1", "--threads", "1")
@@ -32,6 +33,14 @@ def test_trains(cohort, tmp_path):
     again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
     assert again.returncode == 2
     assert "holds a finished run already" in again.stderr
+
+
+def test_two_at_once_into_one_folder(cohort, tmp_path):
+    with sole_writer(tmp_path / "run"):
+        done = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'run'}: another darnet-trt is writing")
+    assert done.stderr.count("\n") == 1
 
 
 def test_broken_scan_is_left_out_and_told(cohort, tmp_path):

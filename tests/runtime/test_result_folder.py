@@ -2,6 +2,8 @@ import csv
 import json
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,16 +140,16 @@ def test_a_scan_has_one_result_the_newest(tmp_path):
 
 
 def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
-    def killed():
-        folder = ResultFolder(tmp_path, resume=True, asked=[Path("/scans")])
-        folder.add(result("/scans/a", artifact="openvino-int8"))
-        folder._file.close()  # as the kernel does
-
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result("/scans/a"))
         folder.add(result("/scans/b"))
         folder.add(result("/scans/c", status="failed"))
-    killed()
+    program = (
+        "import os; from pathlib import Path; from test_result_folder import ResultFolder, result\n"
+        f"folder = ResultFolder(Path({str(tmp_path)!r}), resume=True, asked=[Path('/scans')])\n"
+        "folder.add(result('/scans/a', artifact='openvino-int8')); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=False)
     assert {r["scan"] for r in lines(tmp_path)} == {"/scans/a", "/scans/b", "/scans/c"}
     with ResultFolder(tmp_path, resume=True):
         pass

@@ -20,6 +20,7 @@ import numpy as np
 from darnet_trt import __version__
 from darnet_trt.cpus import usable_cpus
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.output import LOCK, sole_writer
 from darnet_trt.scan.phantom.dicom import write_dicom
 from darnet_trt.scan.phantom.disease import LABELS
 from darnet_trt.scan.phantom.images import write_nifti, write_slices
@@ -143,26 +144,16 @@ def write_cohort(
         The path of `cohort.csv`.
 
     Raises:
-        UsageError: `out` holds something already.
+        UsageError: `out` holds something already, or another process is writing it.
         OutputError: Something cannot be written.
     """
     _refuse_occupied(out)
     partial = out.parent / f".{out.name}.partial"
     try:
-        _open_partial(plan, partial)
-        todo = []
-        for member in members(plan):
-            if (partial / member.scan).exists():
-                done(1)
-            else:
-                todo.append(member)
-        for count in _write_all(plan, partial, todo, processes):
-            done(count)
-        with (partial / COHORT_CSV).open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["scan", "patient", "label"])
-            table.writerows((m.scan, m.patient, m.label) for m in members(plan))
-        partial.rename(out)
+        with sole_writer(partial, shown=out):
+            _refuse_occupied(out)  # by who wrote it until now
+            _write_partial(plan, partial, processes, done)
+            partial.rename(out)
     except (OSError, BrokenProcessPool) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(
@@ -171,6 +162,24 @@ def write_cohort(
             do="check free space and permissions; the same command goes on where it stopped",
         ) from error
     return out / COHORT_CSV
+
+
+def _write_partial(
+    plan: CohortPlan, partial: Path, processes: int | None, done: Callable[[int], None]
+) -> None:
+    _open_partial(plan, partial)
+    todo = []
+    for member in members(plan):
+        if (partial / member.scan).exists():
+            done(1)
+        else:
+            todo.append(member)
+    for count in _write_all(plan, partial, todo, processes):
+        done(count)
+    with (partial / COHORT_CSV).open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["scan", "patient", "label"])
+        table.writerows((m.scan, m.patient, m.label) for m in members(plan))
 
 
 def _refuse_occupied(out: Path) -> None:
@@ -183,16 +192,13 @@ def _refuse_occupied(out: Path) -> None:
 
 
 def _open_partial(plan: CohortPlan, partial: Path) -> None:
-    """Make the working folder; what another plan left in it goes."""
+    """Go on with the working folder; what another plan left in it goes."""
     content = json.dumps({"synthetic": True, "version": __version__, **asdict(plan)}, indent=2)
     recorded = partial / COHORT_JSON
-    if partial.exists():
-        if recorded.is_file() and recorded.read_text("utf-8") == content:
-            for unfinished in partial.glob("P*/.*"):
-                shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
-            return
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
+    same = recorded.is_file() and recorded.read_text("utf-8") == content
+    for left in list(partial.glob("P*/.*" if same else "*")):
+        if left.name != LOCK:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
     recorded.write_text(content, "utf-8")
 
 
