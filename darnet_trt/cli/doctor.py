@@ -44,8 +44,9 @@ def doctor(
         f"{' '.join(processor.features) or 'no vector extension that matters here'}",
     )
     for card in cards:
+        memory = "memory not reported" if card.memory_mib is None else f"{card.memory_mib} MiB"
         console.print(
-            f"GPU  {card.name}, {card.memory_mib} MiB, compute capability "
+            f"GPU  {card.name}, {memory}, compute capability "
             f"{card.compute_capability}, driver {card.driver}",
             highlight=False,
         )

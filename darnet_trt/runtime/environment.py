@@ -43,13 +43,14 @@ class Gpu:
     Attributes:
         name: Product name.
         driver: Driver version.
-        memory_mib: Device memory.
+        memory_mib: Device memory; None where the driver does not say, as a Jetson's, which has
+            the host's.
         compute_capability: "8.9".
     """
 
     name: str
     driver: str
-    memory_mib: int
+    memory_mib: int | None
     compute_capability: str
 
 
@@ -93,7 +94,10 @@ def gpus() -> tuple[Gpu, ...]:
     except (subprocess.SubprocessError, OSError):
         return ()
     rows = (line.split(", ") for line in found.stdout.splitlines())
-    return tuple(Gpu(row[0], row[1], int(row[2]), row[3]) for row in rows if len(row) == 4)
+    return tuple(
+        Gpu(name, driver, int(memory) if memory.isdigit() else None, capability)
+        for name, driver, memory, capability in (row for row in rows if len(row) == 4)
+    )
 
 
 def package_version(package: str) -> str | None:

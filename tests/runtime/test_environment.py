@@ -1,0 +1,44 @@
+"""What nvidia-smi prints, read; a program of that name prints it."""
+
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from darnet_trt.cli.main import app
+from darnet_trt.runtime.environment import Gpu, gpus
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    def prints(*lines: str, code: int = 0) -> None:
+        program = tmp_path / "nvidia-smi"
+        words = "".join(f"echo '{line}'\n" for line in lines)
+        program.write_text(f"#!/bin/sh\n{words}exit {code}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return prints
+
+
+def test_two_cards(nvidia_smi):
+    nvidia_smi(
+        "NVIDIA GeForce RTX 4090, 570.86.10, 24564, 8.9", "NVIDIA H200, 570.86.10, 143771, 9.0"
+    )
+    assert gpus() == (
+        Gpu("NVIDIA GeForce RTX 4090", "570.86.10", 24564, "8.9"),
+        Gpu("NVIDIA H200", "570.86.10", 143771, "9.0"),
+    )
+
+
+def test_a_jetson_does_not_say_its_memory(nvidia_smi):
+    nvidia_smi("Orin (nvgpu), 540.3.0, [N/A], 8.7")
+    assert gpus() == (Gpu("Orin (nvgpu)", "540.3.0", None, "8.7"),)
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert "GPU  Orin (nvgpu), memory not reported, compute capability 8.7" in result.stdout
+
+
+def test_a_driver_that_fails(nvidia_smi):
+    nvidia_smi("NVIDIA-SMI has failed because it could not communicate with the driver.", code=9)
+    assert gpus() == ()
