@@ -52,6 +52,7 @@ def inspect(
     2: nothing could be read.
     """
     from darnet_trt.scan import Preprocessing, find_studies
+    from darnet_trt.scan.distinct import distinct_paths, unseen
 
     spec = Preprocessing()
     if bundle is not None:
@@ -60,9 +61,10 @@ def inspect(
         spec = open_bundle(bundle).manifest.preprocessing
     reports: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
-    for path in paths:
+    seen: set[str] = set()
+    for path in distinct_paths(paths):
         try:
-            studies = find_studies(path)
+            studies = unseen(find_studies(path), seen)
         except DarnetError as error:
             errors.append({"path": str(path), "error": str(error)})
             typer.echo(f"darnet-trt: {error}", err=True)

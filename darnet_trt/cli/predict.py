@@ -85,7 +85,7 @@ def predict(
         engine = load_engine(opened, artifact, threads=threads) if resume else None
         for result in results_of(
             opened,
-            _each_once(scans),
+            scans,
             artifact=artifact,
             threads=threads,
             engine=engine,
@@ -109,10 +109,6 @@ def predict(
     typer.echo(_printable(f"{_tally(statuses)}; {use}"), err=True)
     if any(status != "ok" for status in statuses):
         raise typer.Exit(1)
-
-
-def _each_once(scans: list[Path]) -> list[Path]:
-    return list({os.path.abspath(scan): scan for scan in scans}.values())  # noqa: PTH100
 
 
 def summary(result: Result) -> str:

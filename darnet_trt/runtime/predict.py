@@ -18,6 +18,7 @@ from darnet_trt.runtime.prefetch import OneAhead
 from darnet_trt.runtime.results import Evidence, Result, SeriesUsed, StageTimes, undecided
 from darnet_trt.runtime.runner import Runner
 from darnet_trt.scan import Choice, Study, choose, find_studies, load_study
+from darnet_trt.scan.distinct import distinct_paths, unseen
 
 __all__ = ["predict"]
 
@@ -33,7 +34,7 @@ def predict(
     finished: Collection[tuple[str, str]] = (),
     notify: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Result]:
-    """Classify every scan under the paths, in their order.
+    """Classify every scan under the paths once, in their order.
 
     The engine is loaded while the first scan's headers are read, and each scan is read while
     the one before it is classified. A scan that is refused or cannot be read becomes a result
@@ -58,7 +59,7 @@ def predict(
     if not any(os.path.lexists(path) for path in paths):
         raise UsageError("there is no such file or folder", where=", ".join(map(str, paths)))
     pick_artifact(bundle, artifact)  # no reading where there is no such engine
-    scans = OneAhead(_read_scans(bundle, paths, finished, notify))
+    scans = OneAhead(_read_scans(bundle, distinct_paths(paths), finished, notify))
     try:
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
@@ -116,13 +117,14 @@ def _read_scans(
     finished: Collection[tuple[str, str]],
     notify: Callable[[str], None],
 ) -> Iterator[_Scan]:
+    seen: set[str] = set()
     for path in paths:
         start = time.perf_counter()
         if len(paths) == 1:  # of several, the results themselves show how far it is
             notify(f"looking for scans in {path} …")
         blank = replace(_blank(bundle), scan=_absolute(path))
         try:
-            studies = find_studies(path)
+            studies = unseen(find_studies(path), seen)
         except (ScanError, UsageError, OSError) as error:
             find = StageTimes(find=_ms_since(start))
             yield _Scan(_without_class(replace(blank, stages_ms=find), error))

@@ -17,7 +17,7 @@ from darnet_trt.scan.images import image_format, image_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.slices import SUFFIXES, natural_key, slice_series
 
-__all__ = ["find_studies"]
+__all__ = ["find_studies", "is_stray"]
 
 # fmt: off
 _STRAY_SUFFIXES: Final = frozenset({
@@ -62,7 +62,7 @@ def find_studies(path: Path) -> list[Study]:
     pictures: dict[Path, list[Path]] = defaultdict(list)
     studies: list[Study] = []
     for file in _walk(path, broken):
-        if _is_stray(file):
+        if is_stray(file):
             continue
         if file.suffix.lower() in SUFFIXES:
             pictures[file.parent].append(file)
@@ -141,7 +141,8 @@ def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator
                 yield file
 
 
-def _is_stray(file: Path) -> bool:
+def is_stray(file: Path) -> bool:
+    """Whether a folder's search passes it by, judged by its name."""
     name = file.name.lower()
     if image_format(file) or name.startswith("."):
         return name.startswith(".")

@@ -45,6 +45,15 @@ def test_the_table_and_headers_only(data_dir):
     assert "chosen (by headers only): the only series" in done.stdout
 
 
+def test_a_study_is_listed_once(tmp_path):
+    write_cohort(CohortPlan(scans=1, matrix=32, slices=(30, 30)), tmp_path / "c", processes=1)
+    (tmp_path / "worklist").mkdir()
+    (tmp_path / "worklist" / "link").symlink_to(tmp_path / "c")
+    scan = tmp_path / "c" / "P0001"
+    done = run(scan, tmp_path / "c", tmp_path / "worklist", "--json", "--headers-only")
+    assert [study["path"] for study in json.loads(done.stdout)["studies"]] == [str(scan / "1")]
+
+
 def test_nothing_readable(tmp_path):
     done = run(tmp_path / "nothing", tmp_path)
     assert done.returncode == 2

@@ -100,7 +100,12 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
 
 
 def test_a_scan_named_twice_is_classified_once(predict, tiny, phantom, tmp_path):
-    code, out, _ = predict(tiny, phantom, tmp_path / "nowhere", f"{phantom}/", phantom)
+    (tmp_path / "worklist").mkdir()
+    (tmp_path / "worklist" / "link").symlink_to(phantom)
+    one = next(phantom.iterdir())
+    code, out, _ = predict(
+        tiny, phantom, tmp_path / "nowhere", f"{phantom}/", one, phantom, tmp_path / "worklist"
+    )
     assert code == 1
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["ok", "failed"]
 
