@@ -268,11 +268,14 @@ class TensorRTRunner:
             self._take(enqueue(), "the batch")
 
     def _capture(self, stream: int, enqueue: Callable[[], bool]) -> CudaGraph | None:
+        plan, _ = self._opened()
         try:
             graph = CudaGraph(stream, enqueue)
         except (DeviceError, MissingPackageError) as error:
             self._graph = False
-            self.provenance["cuda_graph"] = f"off: {error.what}"
+            # Asked for now, TensorRT's part in it is not taken for a later failure's reason.
+            reasons = filter(None, [error.what, plan.messages.told()])
+            self.provenance["cuda_graph"] = f"off: {' | '.join(reasons)}"
             return None
         self.provenance["cuda_graph"] = "captured"
         return graph
@@ -281,7 +284,7 @@ class TensorRTRunner:
         """Raise where TensorRT refused something."""
         if not taken:
             plan, _ = self._opened()
-            raise DeviceError(f"{plan.backend} does not take {what} ({plan.reason()})")
+            raise DeviceError(f"{plan.backend} does not take {what} ({plan.messages.reason()})")
 
     def _settle(self, device: CudaDevice) -> None:
         """Wait for what still uses the buffers, after a failure that is being told already."""

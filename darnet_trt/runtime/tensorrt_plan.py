@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.cuda_device import CudaDevice, open_device
 from darnet_trt.runtime.manifest import Artifact, Precision
+from darnet_trt.runtime.tensorrt_messages import Messages
 from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
 from darnet_trt.runtime.tensorrt_preflight import preflight
 
 __all__ = ["LoadedPlan", "load_plan", "read_back"]
-
-_LINES_TOLD: Final = 3  # of TensorRT's messages: the first names the reason
 
 
 class LoadedPlan:
@@ -32,6 +31,7 @@ class LoadedPlan:
         trt: The package.
         backend: Which of the two.
         engine: The `ICudaEngine`.
+        messages: Of the engine and its contexts.
 
     Raises:
         BundleError: TensorRT refuses the library or the plan; carries its reason.
@@ -48,20 +48,22 @@ class LoadedPlan:
     ) -> None:
         self.trt = trt
         self.backend = backend
-        self._said: list[str] = []
-        self._logger = _logger(trt, self._said)
-        self._runtime: Any = trt.Runtime(self._logger)
+        self.messages = Messages(trt)
+        self._runtime: Any = trt.Runtime(self.messages.logger)
+        self._runtime.error_recorder = self.messages.recorder
         if library is not None:
             # The runtime's own registry: the process's would refuse a second library.
             registered = self._runtime.get_plugin_registry().load_library(str(library))
             if registered is None:
-                raise BundleError(f"{backend} refuses the plugin ({self.reason()})", where=library)
+                raise BundleError(
+                    f"{backend} refuses the plugin ({self.messages.reason()})", where=library
+                )
         if host_code:
             self._runtime.engine_host_code_allowed = True
         self.engine: Any = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
             raise BundleError(
-                f"{backend} {trt.__version__} cannot load the plan ({self.reason()})",
+                f"{backend} {trt.__version__} cannot load the plan ({self.messages.reason()})",
                 do="build the bundle again on this machine with: darnet-trt build",
             )
         self._workers = 0
@@ -95,7 +97,10 @@ class LoadedPlan:
         else:
             context = self.engine.create_execution_context()
         if context is None:
-            raise BundleError(f"{self.backend} gives no execution context ({self.reason()})")
+            raise BundleError(
+                f"{self.backend} gives no execution context ({self.messages.reason()})"
+            )
+        context.error_recorder = self.messages.recorder
         return context
 
     def acquire(self) -> None:
@@ -108,13 +113,7 @@ class LoadedPlan:
         with self._lock:
             self._workers -= 1
             if self._workers == 0:
-                del self.engine, self._runtime, self._logger  # each uses the next
-
-    def reason(self) -> str:
-        """What TensorRT complained of since this was asked last."""
-        said = " | ".join(self._said[:_LINES_TOLD])
-        self._said.clear()
-        return said or "without a reason"
+                del self.engine, self._runtime, self.messages  # each uses the next
 
 
 def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
@@ -149,17 +148,3 @@ def read_back(artifact: Artifact) -> Precision:
     if not convolutions:
         return artifact.precision
     return cast(Precision, max(convolutions, key=lambda precision: convolutions[precision]))
-
-
-def _logger(trt: Any, said: list[str]) -> Any:
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        """Keeps errors, drops the rest."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                said.append(" ".join(message.split()))
-
-    return Logger()

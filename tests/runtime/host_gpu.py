@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from darnet_trt.errors import DeviceError
 from darnet_trt.runtime.cuda_device import cuda_failed
 
 
@@ -141,7 +142,8 @@ class HostGraph:
         self.stream = STREAMS[stream]
         self.stream.capture = self.work = []
         try:
-            assert enqueue()
+            if not enqueue():
+                raise DeviceError("the engine does not take a capture")
         finally:
             self.stream.capture = None
         if self.refuse:
@@ -163,6 +165,7 @@ class _Context:
         self.profile = 0
         self.addresses = {}
         self.n = None
+        self.error_recorder = None
 
     def set_optimization_profile_async(self, index, stream):
         assert stream in STREAMS
@@ -181,7 +184,8 @@ class _Context:
         return True
 
     def execute_async_v3(self, stream):
-        if self.engine.broken:
+        if self.engine.broken or (self.engine.uncapturable and STREAMS[stream].capture is not None):
+            self.error_recorder.report_error("code", "the plugin's own words")
             self.engine.logger.log("error", "an internal fault")
             return False
         n = self.n
@@ -215,6 +219,7 @@ class _Engine:
         self.size = tuple(d.dim_value for d in graph.input[0].type.tensor_type.shape.dim)[2:]
         self.profiles = profiles
         self.broken = False
+        self.uncapturable = False
         self.num_io_tensors = 3
         self.num_optimization_profiles = len(profiles) or 1
         _Engine.alive += 1
@@ -255,6 +260,10 @@ def tensorrt(version="10.13.2", profiles=()):
         def __init__(self):
             pass
 
+    class IErrorRecorder:
+        def __init__(self):
+            pass
+
     class Runtime:
         engine_host_code_allowed = False
 
@@ -275,6 +284,7 @@ def tensorrt(version="10.13.2", profiles=()):
     return SimpleNamespace(
         __version__=version,
         ILogger=ILogger,
+        IErrorRecorder=IErrorRecorder,
         Runtime=Runtime,
         CudaGraphStrategy=SimpleNamespace(WHOLE_GRAPH_CAPTURE=1),
     )

@@ -10,6 +10,7 @@ from darnet_trt.runtime import tensorrt as runner_module
 from darnet_trt.runtime import tensorrt_plan
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.tensorrt import TensorRTRunner, parts
+from darnet_trt.runtime.tensorrt_messages import Messages
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan
 
 RANGE = ((1, 1, 1), (1, 4, 4))
@@ -106,6 +107,20 @@ def test_what_cannot_be_captured_runs_without(load, volumes, expected, monkeypat
     runner.close()
 
 
+def test_what_tensorrt_said_of_a_capture_is_not_blamed_for_a_later_failure(load, volumes):
+    plan = load()
+    runner = TensorRTRunner(plan, precision="fp32")
+    plan.engine.uncapturable = True
+    for _ in range(2):
+        runner.infer(volumes[:1])
+    said = "the plugin's own words | an internal fault"
+    assert runner.provenance["cuda_graph"] == f"off: the engine does not take a capture | {said}"
+    plan.engine.broken = True
+    with pytest.raises(DeviceError, match=rf"the batch \({said.replace('|', '.')}\)"):
+        runner.infer(volumes[:1])
+    runner.close()
+
+
 def test_rtx_captures_by_itself(load, volumes):
     runner = TensorRTRunner(load(backend="tensorrt-rtx"), precision="fp16")
     runner.infer(volumes)
@@ -132,7 +147,8 @@ def test_a_failure_tells_what_tensorrt_said_and_the_next_run_works(load, volumes
     runner.infer(volumes[:1])
     plan.engine.broken = True
     runner._graph = False
-    with pytest.raises(DeviceError, match=r"does not take the batch \(an internal fault\)"):
+    told = r"does not take the batch \(the plugin's own words \| an internal fault\)"
+    with pytest.raises(DeviceError, match=told):
         runner.infer(volumes)
     plan.engine.broken = False
     agrees(runner.infer(volumes), expected)
@@ -167,6 +183,18 @@ def test_too_few_volumes(load, volumes):
     runner.close()
 
 
+def test_the_real_package_tells_its_reason_through_the_recorder():
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    messages = Messages(trt)
+    runtime = trt.Runtime(messages.logger)
+    runtime.error_recorder = messages.recorder
+    assert runtime.deserialize_cuda_engine(b"not a plan") is None
+    assert messages.recorder.num_errors() > 0
+    assert "readHeader" in messages.reason()
+    assert messages.reason() == "without a reason"
+    assert messages.recorder.num_errors() == 0
+
+
 def test_a_plan_that_is_none():
     with pytest.raises(BundleError, match=r"cannot load the plan \(no plan: \w+\)") as caught:
         LoadedPlan(tensorrt(), "tensorrt", b"not a plan")
@@ -194,7 +222,8 @@ def test_the_real_package_has_what_the_runner_calls():
     trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     called = {
         trt.ILogger: "ERROR INTERNAL_ERROR",
-        trt.Runtime: "get_plugin_registry deserialize_cuda_engine engine_host_code_allowed",
+        trt.Runtime: "get_plugin_registry deserialize_cuda_engine engine_host_code_allowed "
+        "error_recorder",
         trt.IPluginRegistry: "load_library",
         trt.ICudaEngine: "create_execution_context create_runtime_config num_io_tensors "
         "get_tensor_name get_tensor_dtype get_tensor_shape get_tensor_profile_shape "
@@ -202,7 +231,7 @@ def test_the_real_package_has_what_the_runner_calls():
         trt.IRuntimeConfig: "cuda_graph_strategy",
         trt.CudaGraphStrategy: "WHOLE_GRAPH_CAPTURE",
         trt.IExecutionContext: "set_optimization_profile_async set_tensor_address set_input_shape "
-        "execute_async_v3",
+        "execute_async_v3 error_recorder",
     }
     for owner, names in called.items():
         for name in names.split():
