@@ -25,7 +25,7 @@ class OnnxRuntimeRunner:
     """An ONNX Runtime session on one device.
 
     Args:
-        model: The float32 `.onnx` file.
+        model: The `.onnx` file, float32 or with quantized convolutions ("u8" of `calibration.qdq`).
         device: "cuda" fails where the CUDA provider is missing or did not start: ONNX Runtime
             itself would fall back to the CPU without a word.
         threads: On the CPU; None leaves the number to ONNX Runtime: one for each physical core.
@@ -78,7 +78,8 @@ class OnnxRuntimeRunner:
         self._input = volume.name
         self._session: Any = session
         # ONNX Runtime runs the types that the file has; it has no setting to ask back.
-        self.precision = "fp32"
+        properties = session.get_modelmeta().custom_metadata_map
+        self.precision = properties.get("precision", "fp32")
         self.provenance = {
             "onnxruntime": onnxruntime.__version__,
             "device": running[0],

@@ -1,0 +1,1 @@
+"""INT8: calibration data, activation statistics, Q/DQ graphs, sensitivity."""

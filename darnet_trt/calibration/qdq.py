@@ -1,0 +1,329 @@
+"""Quantize and dequantize nodes in the network's ONNX graph, in the form each backend runs fastest.
+
+A pair of QuantizeLinear and DequantizeLinear (Q/DQ) around a tensor tells a backend that it may
+hold it in eight bits. Weights of quantized convolutions are stored as int8, one symmetric scale an
+output channel. Activations get one scale a tensor: what a quantized convolution reads, and what
+the attention reads of one (its x and its residual), so that a block's tail works on eight bits too.
+The head, the gates and the means stay in the graph's own float type.
+
+The forms differ where the backends do:
+
+- "s8": symmetric int8, no zero points. TensorRT and TensorRT-RTX reject others. In a float16
+  graph the scales are float16, which needs `OPSET_FP16_SCALES`.
+- "u8": uint8; a tensor that has no negative value uses all 256 steps, others a zero point of 128.
+  On the CPU ONNX Runtime is fast with these alone. Its convolutions take no float biases: they
+  become int32.
+- "plugin": "s8" whose attention takes and gives int8 itself, with its scales as attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx.helper import make_attribute, make_node
+from onnx.numpy_helper import from_array, to_array
+
+from darnet_trt.errors import UsageError
+
+__all__ = ["Form", "Range", "convolutions", "quantize", "quantized_tensors"]
+
+Form = Literal["s8", "u8", "plugin"]
+OPSET_FP16_SCALES: Final = 19
+ATTENTIONS: Final = ("FusedDualAttention", "FusedChannelAttention", "FusedDepthAttention")
+HEAD: Final = "classifier"
+
+_SIGNED_LIMIT: Final = 127
+_UNSIGNED_LIMIT: Final = 255
+_UNSIGNED_ZERO: Final = 128
+_INT32_LIMIT: Final = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values a tensor shall be able to hold; what lies beyond is clipped.
+
+    Attributes:
+        largest: Magnitude, above 0.
+        signed: Whether it has negative values.
+    """
+
+    largest: float
+    signed: bool
+
+
+def convolutions(model: ModelProto) -> tuple[str, ...]:
+    """Names of the convolutions that can be quantized, in the graph's order: all but the head."""
+    return tuple(n.name for n in model.graph.node if n.op_type == "Conv" and n.name != HEAD)
+
+
+def quantized_tensors(model: ModelProto, layers: Collection[str]) -> tuple[str, ...]:
+    """Activations that carry Q/DQ when `layers` are quantized, in the graph's order.
+
+    Raises:
+        UsageError: The graph is quantized already, or has no convolution of such a name.
+    """
+    return tuple(_Plan(model, layers).tensors)
+
+
+def quantize(
+    model: ModelProto, ranges: Mapping[str, Range], layers: Collection[str], form: Form
+) -> ModelProto:
+    """A copy of the graph with `layers` quantized.
+
+    Args:
+        model: As `export.graph.build_graph` made it, float32, or float16 for "s8" and "plugin".
+        ranges: For each of `quantized_tensors` of the float32 graph, at least.
+        layers: Names of convolutions.
+        form: For which backend.
+
+    Raises:
+        UsageError: As `quantized_tensors`.
+        KeyError: A tensor has no range.
+    """
+    if not layers:
+        return _copy(model)
+    plan = _Plan(model, layers)
+    return _Writer(model, plan, ranges, form).written()
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+class _Plan:
+    """Which tensors and which of their readers; names as in the graph.
+
+    Attributes:
+        layers: Quantized convolutions.
+        tensors: Tensors with Q/DQ, in the graph's order.
+        tails: Attention nodes whose x comes from a quantized convolution.
+    """
+
+    def __init__(self, model: ModelProto, layers: Collection[str]) -> None:
+        graph = model.graph
+        if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
+            raise UsageError("the ONNX graph is quantized already", do="give the float32 one")
+        if unknown := set(layers) - set(convolutions(model)):
+            raise UsageError(f"no convolution is called {', '.join(sorted(unknown))}")
+        self.layers = frozenset(layers)
+        self.producer = {output: node for node in graph.node for output in node.output}
+        self.transposes = [node for node in graph.node if node.op_type == "Transpose"]
+        self.attentions = [node for node in graph.node if node.op_type in ATTENTIONS]
+        found = {
+            node.input[0]: None
+            for node in graph.node
+            if node.op_type == "Conv" and node.name in self.layers
+        }
+        self.tails = frozenset(
+            node.name for node in self.attentions if self._convolution(node.input[0]) in self.layers
+        )
+        for node in self.attentions:
+            if node.name in self.tails:
+                x, residual = (self.before_transpose(node.input[i]) for i in range(2))
+                found[x] = None
+                if self._convolution(node.input[1]) in self.layers:
+                    found[residual] = None
+        order = [i.name for i in graph.input] + [o for n in graph.node for o in n.output]
+        self.tensors = [name for name in order if name in found]
+
+    def before_transpose(self, tensor: str) -> str:
+        """The tensor that a Transpose made this one from; itself if none did."""
+        node = self.producer.get(tensor)
+        return node.input[0] if node is not None and node.op_type == "Transpose" else tensor
+
+    def before_cast(self, tensor: str) -> str:
+        """The tensor that was cast to this one, as it is called in the float32 graph."""
+        node = self.producer.get(tensor)
+        return node.input[0] if node is not None and node.op_type == "Cast" else tensor
+
+    def after_transpose(self, tensor: str) -> str:
+        """What a Transpose makes of a tensor; itself if none does."""
+        return next(
+            (n.output[0] for n in self.transposes if n.input[0] == tensor),
+            tensor,
+        )
+
+    def given_to_tails(self) -> frozenset[str]:
+        """Transposed maps that `tails` read and whose origin has Q/DQ."""
+        return frozenset(
+            name
+            for tail in self.attentions
+            if tail.name in self.tails
+            for name in tail.input[:2]
+            if self.before_transpose(name) in self.tensors
+        )
+
+    def _convolution(self, tensor: str) -> str:
+        """The convolution that a tensor comes straight from, else ""."""
+        node = self.producer.get(self.before_transpose(tensor))
+        return node.name if node is not None and node.op_type == "Conv" else ""
+
+
+class _Writer:
+    """Builds the quantized copy."""
+
+    def __init__(
+        self, model: ModelProto, plan: _Plan, ranges: Mapping[str, Range], form: Form
+    ) -> None:
+        self.source, self.plan, self.form = model, plan, form
+        self.ranges = {name: ranges[plan.before_cast(name)] for name in plan.tensors}
+        self.values = {t.name: t for t in model.graph.initializer}
+        self.float_type = _float_type(model.graph)
+        self.initializers: dict[str, TensorProto] = {}
+        self.nodes: list[NodeProto] = []
+        self.in_int8 = plan.given_to_tails() if form == "plugin" else frozenset()
+
+    def written(self) -> ModelProto:
+        """The copy."""
+        for name in self.plan.tensors:
+            self._parameters(name, *self._scale_and_zero(name))
+        given = [i.name for i in self.source.graph.input]
+        for name in given:
+            self._pair(name)
+        for node in self.source.graph.node:
+            self._node(node)
+            for output in node.output:
+                self._pair(output)
+        result = _copy(self.source)
+        for entry in result.metadata_props:
+            if entry.key == "precision":
+                entry.value = "int8"
+        graph = result.graph
+        kept = [t for t in graph.initializer if t.name not in self.initializers]
+        used = {name for node in self.nodes for name in node.input}
+        del graph.node[:], graph.initializer[:]
+        graph.node.extend(self.nodes)
+        graph.initializer.extend(t for t in (*kept, *self.initializers.values()) if t.name in used)
+        if self.float_type == np.float16:
+            for part in (result, *result.functions):
+                for opset in part.opset_import:
+                    if opset.domain == "":
+                        opset.version = max(opset.version, OPSET_FP16_SCALES)
+        return result
+
+    def _node(self, node: NodeProto) -> None:
+        copied = NodeProto()
+        copied.CopyFrom(node)
+        if node.op_type == "Conv" and node.name in self.plan.layers:
+            copied.input[0] = _dequantized(node.input[0])
+            copied.input[1] = self._weight(node.input[1])
+            if self.form == "u8" and len(node.input) > 2:
+                copied.input[2] = self._bias(node.input[2], node.input[1], node.input[0])
+        elif node.op_type == "Transpose" and node.output[0] in self.in_int8:
+            copied.input[0] = _stored(node.input[0])
+        elif node.op_type == "Transpose" and node.output[0] in self.ranges and self._int8(node):
+            copied.output[0] = _stored(node.output[0])
+        elif node.op_type == "Transpose" and node.input[0] in self.ranges:
+            copied.input[0] = _dequantized(node.input[0])
+        elif node.name in self.plan.tails and self.form == "plugin":
+            self._scales(copied)
+        self.nodes.append(copied)
+
+    def _int8(self, transpose: NodeProto) -> bool:
+        """Whether what is transposed comes from a plugin that gives int8."""
+        maker = self.plan.producer.get(transpose.input[0])
+        return self.form == "plugin" and maker is not None and maker.name in self.plan.tails
+
+    def _scales(self, attention: NodeProto) -> None:
+        """The plugin's fields: one for each of its maps that is int8."""
+        maps = {"x": attention.input[0], "residual": attention.input[1]}
+        of = {field: self.plan.before_transpose(name) for field, name in maps.items()}
+        found = {field: of[field] for field, name in maps.items() if name in self.in_int8}
+        out = self.plan.after_transpose(attention.output[0])
+        if out in self.ranges:
+            found["y"] = out
+        for field, tensor in found.items():
+            scale = float(to_array(self.initializers[f"{tensor}.scale"]))
+            attention.attribute.append(make_attribute(f"{field}_scale", scale))
+
+    def _pair(self, tensor: str) -> None:
+        """Q/DQ behind a tensor that has a range."""
+        if tensor not in self.ranges:
+            return
+        parameters = [f"{tensor}.scale", f"{tensor}.zero"]
+        stored, read = _stored(tensor), _dequantized(tensor)
+        if not any(stored in node.output for node in self.nodes):  # else a plugin gave it
+            self.nodes.append(
+                make_node("QuantizeLinear", [tensor, *parameters], [stored], name=stored)
+            )
+        self.nodes.append(make_node("DequantizeLinear", [stored, *parameters], [read], name=read))
+
+    def _scale_and_zero(self, tensor: str) -> tuple[float, npt.NDArray[np.integer]]:
+        found = self.ranges[tensor]
+        if self.form != "u8":
+            return found.largest / _SIGNED_LIMIT, np.array(0, np.int8)
+        if found.signed:
+            return found.largest / _SIGNED_LIMIT, np.array(_UNSIGNED_ZERO, np.uint8)
+        return found.largest / _UNSIGNED_LIMIT, np.array(0, np.uint8)
+
+    def _parameters(self, tensor: str, scale: float, zero: npt.NDArray[np.integer]) -> None:
+        self._add(f"{tensor}.scale", np.array(scale, self.float_type))
+        self._add(f"{tensor}.zero", zero)
+
+    def _weight(self, name: str) -> str:
+        """Weight → int8 with a scale for each output channel, dequantized."""
+        values = to_array(self.values[name]).astype(np.float32)
+        scales = self._weight_scales(values)
+        columns = (-1, *(1,) * (values.ndim - 1))
+        stored = np.rint(values / scales.astype(np.float32).reshape(columns))
+        limit = _SIGNED_LIMIT
+        self._add(f"{name}.int8", np.clip(stored, -limit, limit).astype(np.int8))
+        self._add(f"{name}.scale", scales)
+        self._add(f"{name}.zero", np.zeros(len(scales), np.int8))
+        return self._dequantize(name, f"{name}.int8", axis=0)
+
+    def _weight_scales(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+        largest = np.abs(values).reshape(len(values), -1).max(1)
+        largest[largest == 0] = 1  # a channel that is off; any scale stores its zeros
+        scales = largest / np.float32(_SIGNED_LIMIT)
+        smallest = np.finfo(self.float_type).tiny
+        return np.asarray(np.maximum(scales, smallest).astype(self.float_type))
+
+    def _bias(self, name: str, weight: str, x: str) -> str:
+        """Bias → int32 in units of the products' scale."""
+        scale_x = to_array(self.initializers[f"{x}.scale"]).astype(np.float64)
+        scale_w = to_array(self.initializers[f"{weight}.scale"]).astype(np.float64)
+        scale = (scale_x * scale_w).astype(np.float32)
+        stored = np.rint(to_array(self.values[name]).astype(np.float64) / scale)
+        stored = np.clip(stored, -_INT32_LIMIT, _INT32_LIMIT).astype(np.int32)
+        self._add(f"{name}.int32", stored)
+        self._add(f"{name}.scale", scale)
+        self._add(f"{name}.zero", np.zeros(len(scale), np.int32))
+        return self._dequantize(name, f"{name}.int32", axis=0)
+
+    def _dequantize(self, name: str, stored: str, axis: int) -> str:
+        self.nodes.append(
+            make_node(
+                "DequantizeLinear",
+                [stored, f"{name}.scale", f"{name}.zero"],
+                [_dequantized(name)],
+                name=_dequantized(name),
+                axis=axis,
+            )
+        )
+        return _dequantized(name)
+
+    def _add(self, name: str, value: npt.NDArray[np.generic]) -> None:
+        self.initializers[name] = from_array(np.asarray(value), name)
+
+
+def _stored(tensor: str) -> str:
+    return f"{tensor}.quantized"
+
+
+def _dequantized(tensor: str) -> str:
+    return f"{tensor}.dequantized"
+
+
+def _float_type(graph: GraphProto) -> type[np.floating]:
+    """Of the convolutions' weights."""
+    weight = next(n.input[1] for n in graph.node if n.op_type == "Conv")
+    dtype = next(t.data_type for t in graph.initializer if t.name == weight)
+    return np.float16 if dtype == TensorProto.FLOAT16 else np.float32

@@ -1,0 +1,202 @@
+"""The Q/DQ forms: what ONNX Runtime and OpenVINO compute with them, and what the graph says."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from networks import TINY, trained_like
+from onnx.numpy_helper import to_array
+
+from darnet_trt.calibration.qdq import (
+    ATTENTIONS,
+    Range,
+    convolutions,
+    quantize,
+    quantized_tensors,
+)
+from darnet_trt.errors import UsageError
+from darnet_trt.export.graph import build_graph
+from darnet_trt.export.openvino_builder import build_openvino
+from darnet_trt.export.weights import folded
+from darnet_trt.runtime.openvino import OpenVINORunner
+
+
+def graph(precision="fp32"):
+    return build_graph(
+        TINY, folded(trained_like(TINY).model()), precision, {"precision": precision}
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    return graph()
+
+
+@pytest.fixture(scope="module")
+def volume():
+    return np.random.default_rng(0).random((1, 1, *TINY.input_size), np.float32)
+
+
+@pytest.fixture(scope="module")
+def ranges(model, volume):
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    tensors = quantized_tensors(model, convolutions(model))
+    for name in tensors[1:]:
+        watched.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    values = (volume, *run(watched, volume, tensors[1:]))
+    return {
+        name: Range(float(np.abs(value).max()), bool(value.min() < 0))
+        for name, value in zip(tensors, values, strict=True)
+    }
+
+
+def run(model, volume, outputs=("logits",)):
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return session.run(list(outputs), {"input": volume})
+
+
+def nodes(model, kind):
+    return [node for node in model.graph.node if node.op_type == kind]
+
+
+def test_twenty_convolutions_and_no_head(model):
+    names = convolutions(model)
+    assert len(names) == 20
+    assert names[0] == "stem.0"
+    assert "classifier" not in names
+
+
+@pytest.mark.parametrize("form", ["s8", "u8"])
+def test_a_quantized_graph_computes_nearly_the_same(model, ranges, volume, form):
+    quantized = quantize(model, ranges, convolutions(model), form)
+    onnx.checker.check_model(quantized, full_check=True)
+    (expected,), (got,) = run(model, volume), run(quantized, volume)
+    assert 0 < np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_every_spared_layer_brings_it_nearer(model, ranges, volume):
+    layers = convolutions(model)
+    (expected,) = run(model, volume)
+    errors = []
+    for count in (20, 1, 0):
+        (got,) = run(quantize(model, ranges, layers[:count], "s8"), volume)
+        errors.append(float(np.abs(got - expected).max()))
+    assert errors[0] > errors[1] > errors[2] == 0
+
+
+def test_weights_are_int8_with_a_scale_for_each_channel(model, ranges):
+    quantized = quantize(model, ranges, ["stages.1.0.conv1"], "s8")
+    values = {t.name: to_array(t) for t in quantized.graph.initializer}
+    original = {t.name: to_array(t) for t in model.graph.initializer}
+    name = "stages.1.0.conv1.weight"
+    assert name not in values
+    stored, scales = values[f"{name}.int8"], values[f"{name}.scale"]
+    assert stored.dtype == np.int8
+    assert scales.shape == (stored.shape[0],)
+    back = stored * scales.reshape(-1, 1, 1, 1, 1)
+    # Half a step; a little more where the division itself was rounded.
+    assert (np.abs(back - original[name]) <= 0.501 * scales.reshape(-1, 1, 1, 1, 1)).all()
+    assert (np.abs(stored).reshape(len(stored), -1).max(1) == 127).all()
+
+
+def test_forms_differ_in_zero_points_and_biases(model, ranges):
+    layers = convolutions(model)
+    s8, u8 = (quantize(model, ranges, layers, form) for form in ("s8", "u8"))
+    zeros = {t.name: to_array(t) for t in s8.graph.initializer if t.name.endswith(".zero")}
+    assert all(value.dtype == np.int8 and not value.any() for value in zeros.values())
+    values = {t.name: to_array(t) for t in u8.graph.initializer}
+    assert values["stem.1.relu.zero"] == 0
+    assert values["stages.0.0.bn2.out.zero"] == 128
+    assert values["stem.1.bias.int32"].dtype == np.int32
+    assert "stem.1.bias" not in values
+
+
+def test_only_what_quantized_layers_touch_is_quantized(model, ranges):
+    assert quantized_tensors(model, ["stages.0.0.conv1"]) == ("stem.1.relu",)
+    assert quantized_tensors(model, ["stages.1.0.conv2", "stages.1.0.shortcut.0"]) == (
+        "stages.0.1.out",
+        "stages.1.0.bn1.relu",
+        "stages.1.0.bn2.out",
+        "stages.1.0.shortcut.1.out",
+    )
+    quantized = quantize(model, ranges, ["stages.0.0.conv1"], "s8")
+    other = next(node for node in nodes(quantized, "Conv") if node.name == "stages.0.0.conv2")
+    assert other.input[1] == "stages.0.0.conv2.weight"
+
+
+def test_no_layer_leaves_the_graph_as_it_is(model, ranges):
+    assert quantize(model, ranges, [], "u8") == model
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_plugin_takes_and_gives_int8(ranges, precision):
+    base = graph(precision)
+    quantized = quantize(base, ranges, convolutions(base), "plugin")
+    tails = [node for node in quantized.graph.node if node.op_type in ATTENTIONS]
+    given = [{a.name: a.f for a in node.attribute if a.name.endswith("_scale")} for node in tails]
+    assert all(set(one) == {"x_scale", "residual_scale", "y_scale"} for one in given[:-1])
+    assert set(given[-1]) == {"x_scale", "residual_scale"}  # the head reads it in float
+    first = ranges["stages.0.0.bn2.out"].largest / 127
+    assert given[0]["x_scale"] == pytest.approx(first, rel=1e-3)
+    producer = {output: node for node in quantized.graph.node for output in node.output}
+    for tail in tails:
+        for name in tail.input[:2]:
+            before = producer[producer[name].input[0]]
+            assert before.op_type == "QuantizeLinear" or (
+                before.op_type == "Transpose" and producer[before.input[0]].op_type in ATTENTIONS
+            )
+
+
+def test_a_tail_behind_a_spared_convolution_stays_in_float(model, ranges):
+    layers = set(convolutions(model)) - {"stages.0.1.conv2"}
+    quantized = quantize(model, ranges, layers, "plugin")
+    tail = next(n for n in quantized.graph.node if n.name == "stages.0.1.attention")
+    assert not [a.name for a in tail.attribute if a.name.endswith("_scale")]
+    producer = {output: node for node in quantized.graph.node for output in node.output}
+    assert producer[producer[tail.input[1]].input[0]].op_type == "DequantizeLinear"
+    assert producer["stages.0.1.out.quantized"].op_type == "QuantizeLinear"
+
+
+def test_a_quantized_graph_is_not_quantized_again(model, ranges):
+    quantized = quantize(model, ranges, convolutions(model), "s8")
+    with pytest.raises(UsageError, match="quantized already; give the float32 one"):
+        quantize(quantized, ranges, ["stem.0"], "s8")
+
+
+def test_an_unknown_layer_is_named(model, ranges):
+    with pytest.raises(UsageError, match=r"no convolution is called stem\.9"):
+        quantize(model, ranges, ["stem.9"], "s8")
+
+
+def test_a_channel_that_is_off_stays_off(model, ranges):
+    off = onnx.ModelProto()
+    off.CopyFrom(model)
+    for tensor in off.graph.initializer:
+        if tensor.name == "stem.0.weight":
+            values = to_array(tensor).copy()
+            values[0] = 0
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    quantized = quantize(off, ranges, ["stem.0"], "u8")
+    values = {t.name: to_array(t) for t in quantized.graph.initializer}
+    assert not values["stem.0.weight.int8"][0].any()
+    assert np.isfinite(values["stem.0.weight.scale"]).all()
+
+
+def test_openvino_says_that_it_runs_in_int8(model, ranges, volume, tmp_path):
+    onnx.save(quantize(model, ranges, convolutions(model), "u8"), tmp_path / "u8.onnx")
+    xml, _ = build_openvino(tmp_path / "u8.onnx", tmp_path / "openvino")
+    runner = OpenVINORunner(xml, precision="int8")
+    assert runner.precision == "int8"
+    assert runner.provenance["int8 convolutions"] == "20"
+    (expected,) = run(model, volume)
+    assert np.abs(runner.infer(volume).logits - expected).max() < 0.1 * np.abs(expected).max()
+    runner.close()
+
+
+def test_a_float_graph_is_never_called_int8(model, tmp_path):
+    onnx.save(model, tmp_path / "fp32.onnx")
+    xml, _ = build_openvino(tmp_path / "fp32.onnx", tmp_path / "openvino")
+    runner = OpenVINORunner(xml, precision="int8")
+    assert runner.precision == "fp32"
+    runner.close()
