@@ -16,15 +16,21 @@ from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, RTX_TARGETS
 
 __all__ = ["Asked", "Candidate", "candidates", "plan_backends"]
 
-Asked = Literal["auto", "fp32", "bf16", "fp16"]
+Asked = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _BACKENDS: Final = get_args(Backend)
 
-# What a backend can be asked for here; INT8 needs calibration data and is no choice of `build`.
+# What a backend can be asked for here.
 _PRECISIONS: Final[dict[Backend, tuple[Precision, ...]]] = {
-    "openvino": ("fp32", "bf16", "fp16"),
-    "onnxruntime": ("fp32",),
-    "tensorrt": ("fp32", "fp16"),
-    "tensorrt-rtx": ("fp32", "fp16"),
+    "openvino": ("fp32", "bf16", "fp16", "int8"),
+    "onnxruntime": ("fp32", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8"),
+    "tensorrt-rtx": ("fp32", "fp16", "int8"),
+}
+# What `auto` builds beside what it measures on this CPU.
+_AUTO: Final[dict[Backend, tuple[Precision, ...]]] = {
+    "onnxruntime": ("fp32", "int8"),
+    "tensorrt": ("fp16", "int8"),
+    "tensorrt-rtx": ("fp16", "int8"),
 }
 
 
@@ -49,26 +55,40 @@ class Candidate:
         return f"{self.backend}{target}-{self.precision}"
 
 
-def candidates(targets: Sequence[str], asked: Asked) -> tuple[Candidate, ...]:
+def candidates(
+    targets: Sequence[str], asked: Asked, *, calibrated: bool = False
+) -> tuple[Candidate, ...]:
     """Parse `--target` and find what this machine can build of it.
 
     Args:
         targets: "openvino", "onnxruntime", "onnxruntime:cuda", "tensorrt-rtx",
             "tensorrt-rtx:sm86,sm89", "tensorrt"; none takes OpenVINO and ONNX Runtime, whichever
             is installed.
-        asked: The precision; "auto" takes fp32 and, where the CPU has it, bf16 on the CPU, and
-            fp16 on GPUs.
+        asked: The precision; "auto" takes fp32 and, where the CPU has it, bf16 on the CPU, fp16
+            on GPUs, and int8 wherever there is calibration data. On the CPU int8 comes with fp32,
+            which it is judged by.
+        calibrated: Whether there is calibration data.
 
     Raises:
-        UsageError: An unknown target, or a precision that a named target does not have.
+        UsageError: An unknown target, a precision that a named target does not have, or int8
+            without calibration data.
         MissingPackageError: A named target's package is not installed.
         BuildError: `tensorrt` without the GPU that it builds for.
     """
+    if asked == "int8" and not calibrated:
+        raise UsageError(
+            "int8 needs scans to calibrate with", where="--precision", do="add --calibration DIR"
+        )
     if targets:
         wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))
     else:
         wanted = dict.fromkeys((b, "cpu") for b in _installed() if _offers(b, asked))
-    found = [Candidate(b, p, t) for b, t in wanted for p in _precisions(b, asked)]
+    found = [
+        Candidate(b, p, t)
+        for b, t in wanted
+        for p in _precisions(b, asked, t)
+        if p != "int8" or calibrated
+    ]
     if not found:
         raise UsageError(
             f"no engine here runs {asked} by default", do="name the backend with --target"
@@ -141,22 +161,26 @@ def _offers(backend: Backend, asked: Asked) -> bool:
     return asked == "auto" or asked in _PRECISIONS[backend]
 
 
-def _precisions(backend: Backend, asked: Asked) -> tuple[Precision, ...]:
-    if not _offers(backend, asked):
-        able = ", ".join(_PRECISIONS[backend])
+def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision, ...]:
+    if not _offers(backend, asked) or (target, asked) == ("cuda", "int8"):
+        able = ", ".join(p for p in _PRECISIONS[backend] if (target, p) != ("cuda", "int8"))
         raise UsageError(
             f"{backend} has no {asked} here", do=f"choose --precision auto or one of {able}"
         )
-    if asked != "auto" and backend != "openvino":
-        return (asked,)
-    if backend == "openvino":
-        able_here = cpu_precisions()
-        if asked == "auto":
-            return tuple(p for p in ("fp32", "bf16") if p in able_here)
-        if asked not in able_here:
-            raise UsageError(
-                f"OpenVINO does not compute in {asked} on this CPU, it has {', '.join(able_here)}",
-                do="choose one of these or --precision auto",
-            )
-        return (asked,)
-    return ("fp32",) if backend == "onnxruntime" else ("fp16",)
+    if target == "cuda":
+        return ("fp32",)
+    if asked == "int8" and backend in PACKAGES:
+        return ("int8",)
+    if asked == "int8":
+        return ("fp32", "int8")
+    if backend != "openvino":
+        return _AUTO[backend] if asked == "auto" else (asked,)
+    able_here = cpu_precisions()
+    if asked == "auto":
+        return (*(p for p in ("fp32", "bf16") if p in able_here), "int8")
+    if asked not in able_here:
+        raise UsageError(
+            f"OpenVINO does not compute in {asked} on this CPU, it has {', '.join(able_here)}",
+            do="choose one of these or --precision auto",
+        )
+    return (asked,)

@@ -16,8 +16,8 @@ rtx = pytest.mark.skipif(
 )
 
 
-def names(*arguments):
-    return [c.name for c in candidates(*arguments)]
+def names(*arguments, **options):
+    return [c.name for c in candidates(*arguments, **options)]
 
 
 def test_auto_takes_what_this_cpu_can():
@@ -30,6 +30,30 @@ def test_auto_takes_what_this_cpu_can():
 def test_one_precision():
     assert names([], "fp32") == ["openvino-fp32", "onnxruntime-fp32"]
     assert names(["onnxruntime", "onnxruntime"], "fp32") == ["onnxruntime-fp32"]
+
+
+def test_calibration_data_brings_int8_with_the_fp32_that_judges_it():
+    with_int8 = names([], "auto", calibrated=True)
+    assert [name for name in with_int8 if name not in names([], "auto")] == [
+        "openvino-int8",
+        "onnxruntime-int8",
+    ]
+    assert names(["openvino"], "int8", calibrated=True) == ["openvino-fp32", "openvino-int8"]
+    assert names(["openvino"], "fp32", calibrated=True) == ["openvino-fp32"]
+
+
+def test_int8_without_calibration_data_is_refused():
+    with pytest.raises(UsageError, match="needs scans to calibrate with; add --calibration"):
+        candidates(["openvino"], "int8")
+
+
+@rtx
+def test_calibrated_plans():
+    assert names(["tensorrt-rtx"], "int8", calibrated=True) == ["tensorrt-rtx-portable-int8"]
+    assert names(["tensorrt-rtx"], "auto", calibrated=True) == [
+        "tensorrt-rtx-portable-fp16",
+        "tensorrt-rtx-portable-int8",
+    ]
 
 
 @rtx
