@@ -159,5 +159,6 @@ def print_summary(out: Path, manifest: Manifest) -> None:
     console.print(table)
     for a in manifest.artifacts:
         if a.plan is not None:
-            console.print(f"{a.name}: {described(a.plan.kernels)}", soft_wrap=True)
+            kernels = described(a.plan.kernels, len(a.plan.profiles))
+            console.print(f"{a.name}: {kernels}", soft_wrap=True)
     console.print(f"{out}: trained on {manifest.model.trained_on}", soft_wrap=True)

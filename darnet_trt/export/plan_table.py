@@ -8,7 +8,8 @@ every layer of what was built (with `ProfilingVerbosity.DETAILED`) in one messag
     [1,64,64,112,112], Strides: […], StrideOrder: […], Datatype: Half, Format: (NDHWC) … }],
     Constants: [ … ], Outputs: [ … ], TacticName: …, StreamId: 0, Metadata: [ONNX Layer: …]
 
-as of version 1.7. TensorRT's own could not be looked at; where it differs, there is no table.
+as of version 1.7; a plan with two optimization profiles has the layers of both in one table.
+TensorRT's own could not be looked at; where it differs, there is no table.
 """
 
 from __future__ import annotations
@@ -99,13 +100,19 @@ def counted(layers: Sequence[PlanLayer]) -> Kernels:
     return kernels
 
 
-def described(kernels: Kernels) -> str:
-    """`32 kernels: 21 convolution fp16, 8 plugin fp16, 2 generated fp32, …`."""
+def described(kernels: Kernels, profiles: int) -> str:
+    """`32 kernels: 21 convolution fp16, 8 plugin fp16, 2 generated fp32, …`.
+
+    Args:
+        kernels: Of all profiles together.
+        profiles: How many there are; 0 and 1 go unsaid.
+    """
     if not kernels:
         return "the builder printed no table of layers"
+    of_all = f" in {profiles} profiles" if profiles > 1 else ""
     parts = [f"{n} {kind} {type_}" for kind, types in kernels.items() for type_, n in types.items()]
     total = sum(n for types in kernels.values() for n in types.values())
-    return f"{total} kernels: {', '.join(parts)}"
+    return f"{total} kernels{of_all}: {', '.join(parts)}"
 
 
 def _type(layer: PlanLayer) -> str:

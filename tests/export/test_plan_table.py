@@ -91,10 +91,11 @@ def test_counts_and_their_line():
         "plugin": {"fp16": 1},
         "a_new_word": {"FP8": 1},
     }
-    assert described(kernels).startswith("5 kernels: 1 convolution fp16, 1 reformat fp32, ")
+    assert described(kernels, 0).startswith("5 kernels: 1 convolution fp16, 1 reformat fp32, ")
+    assert described(kernels, 2).startswith("5 kernels in 2 profiles: 1 convolution fp16, ")
 
 
 def test_other_messages_are_no_table():
     for message in ("", "Layers:", "After dead-layer removal: 12 layers", TABLE[8:]):
         assert read_table(message) == ()
-    assert described(counted(())) == "the builder printed no table of layers"
+    assert described(counted(()), 1) == "the builder printed no table of layers"
