@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from darnet_trt.cli.interruption import goes_on
 from darnet_trt.cli.progress import Progress
 from darnet_trt.errors import UsageError
 
@@ -44,7 +45,7 @@ def phantom(
         matrix=matrix,
         slices=_range(slices),
     )
-    with Progress("writing scans", scans) as progress:
+    with goes_on(), Progress("writing scans", scans) as progress:
         table = write_cohort(plan, out, processes=processes, done=progress.advance)
     typer.echo(f"{scans} synthetic scans, labels in {table}")
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli.interruption import goes_on
+
 if TYPE_CHECKING:
+    from darnet_trt.runtime.result_folder import ResultFolder
     from darnet_trt.runtime.results import Result
 
 __all__ = ["predict"]
@@ -64,13 +69,10 @@ def predict(
     Exit code 0: every scan was classified; 1: some were refused or failed; 2: nothing could be
     done. Research use only: not a medical device.
     """
-    from contextlib import nullcontext
-
     from darnet_trt.errors import UsageError
     from darnet_trt.runtime.bundle import open_bundle
     from darnet_trt.runtime.engines import load_engine
     from darnet_trt.runtime.predict import predict as results_of
-    from darnet_trt.runtime.result_folder import ResultFolder
     from darnet_trt.runtime.results import INTENDED_USE
 
     if out is None and (cam or resume):
@@ -80,7 +82,7 @@ def predict(
     use = f"trained on {opened.manifest.model.trained_on}. {INTENDED_USE}"
     typer.echo(_printable(use), err=True)
     statuses: list[str] = []
-    with nullcontext() if out is None else ResultFolder(out, resume=resume, asked=scans) as folder:
+    with _opened(out, scans, resume=resume) as folder:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
         engine = load_engine(opened, artifact, threads=threads) if resume else None
         for result in results_of(
@@ -109,6 +111,18 @@ def predict(
     typer.echo(_printable(f"{_tally(statuses)}; {use}"), err=True)
     if any(status != "ok" for status in statuses):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[ResultFolder | None]:
+    if out is None:
+        yield None
+        return
+    from darnet_trt.runtime.result_folder import ResultFolder
+
+    again = "the same command" if resume else "the same command with --resume"
+    with goes_on(again), ResultFolder(out, resume=resume, asked=scans) as folder:
+        yield folder
 
 
 def summary(result: Result) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.interruption import goes_on
 from darnet_trt.cli.progress import Progress
 from darnet_trt.errors import MissingPackageError, UsageError
 
@@ -96,24 +97,25 @@ def train(
         reading.close()
         line(result)
 
-    try:
-        checkpoint = train_run(
-            cohort,
-            run,
-            size,
-            schedule,
-            attention=attention,
-            held_out=held_out,
-            device=_device(device),
-            listener=Listener(
-                split=split,
-                prepared=lambda count: reading.advance(count),
-                failed=unusable,
-                epoch=epoch,
-            ),
-        )
-    finally:
-        reading.close()
+    with goes_on():
+        try:
+            checkpoint = train_run(
+                cohort,
+                run,
+                size,
+                schedule,
+                attention=attention,
+                held_out=held_out,
+                device=_device(device),
+                listener=Listener(
+                    split=split,
+                    prepared=lambda count: reading.advance(count),
+                    failed=unusable,
+                    epoch=epoch,
+                ),
+            )
+        finally:
+            reading.close()
     if as_json:
         typer.echo((run / METRICS).read_text().rstrip())
     else:

@@ -21,8 +21,11 @@ def cohort(tmp_path_factory):
     return out
 
 
-def end(number: signal.Signals, when: str, *words: object) -> None:
-    """Send the signal to the command, not to its children, once it has said `when`."""
+def end(number: signal.Signals, when: str, *words: object) -> str:
+    """Send the signal to the command, not to its children, once it has said `when`.
+
+    Gives the line that it says before its last one.
+    """
     process = subprocess.Popen(
         [COMMAND, *map(str, words)],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
@@ -39,11 +42,13 @@ def end(number: signal.Signals, when: str, *words: object) -> None:
     assert rest.splitlines()[-1] == f"darnet-trt: ended by {number.name}"
     assert "Traceback" not in rest
     assert psutil.wait_procs(children, timeout=10)[1] == []
+    return (["", *rest.splitlines()])[-2]
 
 
 def test_phantom(tmp_path):
     words = ("--scans", 40, "--matrix", 64, "--slices", 40, "--processes", 2)
-    end(signal.SIGTERM, "writing scans", "phantom", tmp_path / "cohort", *words)
+    said = end(signal.SIGTERM, "writing scans", "phantom", tmp_path / "cohort", *words)
+    assert said == "the same command goes on from what is done"
     (partial,) = tmp_path.iterdir()
     assert partial.name == ".cohort.partial", "where the same command goes on"
     assert [f for f in partial.rglob("*") if f.name.startswith(".")] == []
@@ -51,7 +56,8 @@ def test_phantom(tmp_path):
 
 def test_train(cohort, tmp_path):
     words = ("-o", tmp_path / "run", "--epochs", 100, "--threads", 1)
-    end(signal.SIGTERM, "epoch 1/100", "train", cohort, *words)
+    said = end(signal.SIGTERM, "epoch 1/100", "train", cohort, *words)
+    assert said == "the same command goes on from what is done"
     files = {file.name for file in (tmp_path / "run").iterdir()}
     assert files == {"history.csv", "inputs", "split.csv", "state.pt"}
 
@@ -77,10 +83,11 @@ def test_build(tmp_path):
 
 @pytest.mark.parametrize("number", CODES)
 def test_predict_keeps_what_was_finished(tiny, cohort, tmp_path, number):
-    end(number, "[3]", "predict", tiny, cohort, cohort, cohort, "-o", tmp_path / "out")
+    said = end(number, "[3]", "predict", tiny, cohort, "-o", tmp_path / "out")
+    assert said == "the same command with --resume goes on from what is done"
     lines, table = ((tmp_path / "out" / f"results.{kind}").read_text() for kind in ("jsonl", "csv"))
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"results.jsonl", "results.csv"}
-    assert 3 <= lines.count("\n") < 72
+    assert 3 <= lines.count("\n") < 24
     assert table.count("\n") == 1 + lines.count("\n")
 
 
