@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from darnet_trt.output import whole_file
 from darnet_trt.runtime.result_folder import overlay_name
-from darnet_trt.runtime.results import Evidence, Result
+from darnet_trt.runtime.results import Evidence, Result, undecided
 
 __all__ = ["draw_overlay", "grown", "telling_slices", "with_overlay"]
 
@@ -206,10 +206,9 @@ def _position(result: Result, index: int, depth: int) -> str:
 
 
 def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
-    best = result.predicted or ""
-    pen.text((GAP + 2, 10), f"{best}  {result.probabilities[best]:.1%}", _INK, _font(26))
-    others = "   ".join(f"{n} {p:.1%}" for n, p in result.probabilities.items() if n != best)
-    pen.text((GAP + 2, 44), others, _DIM, _font(15))
+    head, below = _verdict(result)
+    pen.text((GAP + 2, 10), _shortened(pen, head, width - 2 * GAP, _font(26)), _INK, _font(26))
+    pen.text((GAP + 2, 44), below, _DIM, _font(15))
     series = result.series
     about = [Path(result.scan).name]
     if series is not None:
@@ -221,6 +220,17 @@ def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
         _DIM,
         _font(13),
     )
+
+
+def _verdict(result: Result) -> tuple[str, str]:
+    """What came out, in large type, and the probabilities that this leaves out."""
+    best = result.predicted or ""
+    told = {name: f"{name} {p:.1%}" for name, p in result.probabilities.items()}
+    near = undecided(result.probabilities)
+    if near:
+        return near[0], "   ".join([*told.values(), f"drawn: the evidence for {best}"])
+    head = f"{best}  {result.probabilities[best]:.1%}"
+    return head, "   ".join(line for name, line in told.items() if name != best)
 
 
 def _label(pen: ImageDraw.ImageDraw, x: int, y: int, position: str, oriented: bool) -> None:

@@ -101,6 +101,16 @@ def test_proportions_are_the_patients():
     assert abs((np.abs(middle - 127.5) < 2).sum() - TILE / 2) <= 2
 
 
+def test_the_heading_says_undecided_where_the_result_does():
+    def heading(covid: float) -> np.ndarray:
+        found = result(probabilities={"covid-19": covid, "normal": 1 - covid}, series=None)
+        return np.asarray(draw_overlay(found, evidence()))[:44].astype(int)
+
+    ink = [np.flatnonzero((heading(covid) > 128).all(-1).any(0)) for covid in (0.25, 0.49)]
+    assert ink[0].max() < 220, "normal  75.0%"
+    assert ink[1].max() > 400, "undecided between normal and covid-19"
+
+
 def test_the_png_is_whole_and_named_by_its_result(tmp_path):
     drawn = with_overlay(result(), evidence(), tmp_path)
     with Image.open(tmp_path / drawn.overlay) as page:
