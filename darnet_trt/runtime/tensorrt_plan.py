@@ -9,6 +9,7 @@ from typing import Any, cast
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.cuda_device import CudaDevice, open_device
 from darnet_trt.runtime.manifest import Artifact, Precision
+from darnet_trt.runtime.runtime_cache import RuntimeCache, file_for
 from darnet_trt.runtime.tensorrt_messages import Messages
 from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
 from darnet_trt.runtime.tensorrt_preflight import preflight
@@ -24,6 +25,7 @@ class LoadedPlan:
         backend: Which of the two.
         plan: The plan's bytes.
         library: Of the plugin, to be registered before.
+        cache: Of TensorRT-RTX: where its runtime cache is kept; None: nowhere.
         host_code: The plan carries code for the CPU, which TensorRT refuses unless told: a plugin
             library, or the runtime of a version-compatible plan.
 
@@ -44,6 +46,7 @@ class LoadedPlan:
         plan: bytes,
         *,
         library: Path | None = None,
+        cache: Path | None = None,
         host_code: bool = False,
     ) -> None:
         self.trt = trt
@@ -66,6 +69,7 @@ class LoadedPlan:
                 f"{backend} {trt.__version__} cannot load the plan ({self.messages.reason()})",
                 do="build the bundle again on this machine with: darnet-trt build",
             )
+        self._cache = None if cache is None else RuntimeCache(self.engine, cache)
         self._workers = 0
         self._lock = Lock()
 
@@ -90,12 +94,15 @@ class LoadedPlan:
         Raises:
             BundleError: TensorRT cannot make one.
         """
-        if graph and self.captures_itself:
-            config = self.engine.create_runtime_config()
-            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            context = self.engine.create_execution_context(config)
-        else:
+        if self.backend == "tensorrt":
             context = self.engine.create_execution_context()
+        else:
+            config = self.engine.create_runtime_config()
+            if graph:
+                config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            if self._cache is not None:
+                self._cache.serve(config)
+            context = self.engine.create_execution_context(config)
         if context is None:
             raise BundleError(
                 f"{self.backend} gives no execution context ({self.messages.reason()})"
@@ -113,7 +120,9 @@ class LoadedPlan:
         with self._lock:
             self._workers -= 1
             if self._workers == 0:
-                del self.engine, self._runtime, self.messages  # each uses the next
+                if self._cache is not None:
+                    self._cache.store()
+                del self._cache, self.engine, self._runtime, self.messages  # each uses the next
 
 
 def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
@@ -126,6 +135,7 @@ def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
     """
     ready = preflight(artifact)
     plan = artifact.plan
+    sha256 = next(iter(artifact.files.values()))
     carries_plugin = plan is not None and plan.plugin is not None and plan.plugin.embedded
     with ready.device.current():
         return LoadedPlan(
@@ -133,6 +143,7 @@ def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
             cast(TensorRTBackend, artifact.backend),
             file.read_bytes(),
             library=ready.library,
+            cache=file_for(sha256) if artifact.backend == "tensorrt-rtx" else None,
             host_code=carries_plugin or (plan is not None and plan.version_compatible),
         )
 

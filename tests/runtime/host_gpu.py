@@ -8,10 +8,12 @@ relies on more order than it asked for finds buffers that were overwritten or ne
 from __future__ import annotations
 
 import ctypes
+import json
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -245,10 +247,43 @@ class _Engine:
         return [(n, 1, *self.size) for n in ranges[index]]
 
     def create_execution_context(self, config=None):
+        if config is not None and config.cache is not None:
+            config.cache.kernels.add("compiled for a context")
         return _Context(self)
 
     def create_runtime_config(self):
-        return SimpleNamespace()
+        return _RuntimeConfig()
+
+
+class _RuntimeConfig:
+    cache = None
+
+    def create_runtime_cache(self):
+        return HostRuntimeCache()
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
+
+
+class HostRuntimeCache:
+    """An `IRuntimeCache`; `taken` says what came of each that was read."""
+
+    taken: ClassVar[list[bool]] = []
+
+    def __init__(self):
+        self.kernels = set()
+
+    def serialize(self):
+        return memoryview(json.dumps(sorted(self.kernels)).encode())
+
+    def deserialize(self, blob):
+        try:
+            self.kernels.update(json.loads(blob))
+        except ValueError:
+            self.taken.append(False)
+            return False
+        self.taken.append(True)
+        return True
 
 
 def tensorrt(version="10.13.2", profiles=()):

@@ -1,15 +1,19 @@
 """The runner's order of work, on a GPU that the host plays (see `host_gpu`)."""
 
+import json
+
 import numpy as np
 import pytest
-from host_gpu import HostDevice, HostGraph, engines_alive, tensorrt
+from host_gpu import HostDevice, HostGraph, HostRuntimeCache, engines_alive, tensorrt
+from plan_bundle import FILE, NAME, put_plan
 from tiny_bundle import SIZE, write_onnx
 
 from darnet_trt.errors import BundleError, DeviceError, UsageError
 from darnet_trt.runtime import tensorrt as runner_module
-from darnet_trt.runtime import tensorrt_plan
+from darnet_trt.runtime import tensorrt_plan, tensorrt_preflight
+from darnet_trt.runtime.bundle import open_bundle, pick_artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.tensorrt import TensorRTRunner, parts
+from darnet_trt.runtime.tensorrt import TensorRTRunner, open_plan, parts
 from darnet_trt.runtime.tensorrt_messages import Messages
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan
 
@@ -52,8 +56,8 @@ def load(request, model, monkeypatch):
 
     monkeypatch.setattr(tensorrt_plan, "open_device", device)
 
-    def load(profiles=(), backend="tensorrt"):
-        return LoadedPlan(tensorrt(profiles=profiles), backend, model.read_bytes())
+    def load(profiles=(), backend="tensorrt", cache=None):
+        return LoadedPlan(tensorrt(profiles=profiles), backend, model.read_bytes(), cache=cache)
 
     return load
 
@@ -128,6 +132,57 @@ def test_rtx_captures_by_itself(load, volumes):
     assert runner.provenance["cuda_graph"] == "by tensorrt-rtx"
     assert (runner.backend, runner.precision) == ("tensorrt-rtx", "fp16")
     runner.close()
+
+
+@pytest.fixture
+def starts(load, volumes, expected, monkeypatch):
+    """Start with a runtime cache's file and run; tells whether the file was taken, where read."""
+    monkeypatch.setattr(HostRuntimeCache, "taken", [])
+
+    def start(file):
+        HostRuntimeCache.taken.clear()
+        plan = load(backend="tensorrt-rtx", cache=file)
+        workers = [TensorRTRunner(plan, precision="fp32") for _ in range(2)]
+        for worker in workers:
+            agrees(worker.infer(volumes), expected)
+        for worker in workers:
+            worker.close()
+        return list(HostRuntimeCache.taken)
+
+    return start
+
+
+def test_what_was_compiled_is_there_at_the_next_start(starts, tmp_path):
+    file = tmp_path / "runtime" / "x.cache"
+    assert starts(file) == []
+    assert json.loads(file.read_text()) == ["compiled for a context"]
+    assert starts(file) == [True]
+    file.write_bytes(b"of another GPU")
+    assert starts(file) == [False]
+    assert starts(file) == [True]
+    assert [f.name for f in file.parent.iterdir()] == ["x.cache"]
+
+
+def test_a_bundles_plan_keeps_its_runtime_cache_in_the_users_cache(
+    tiny, model, volumes, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tensorrt_preflight, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
+    for module in (tensorrt_preflight, tensorrt_plan):
+        monkeypatch.setattr(module, "open_device", lambda backend: HostDevice())
+    plan = pick_artifact(open_bundle(put_plan(tiny, model.read_bytes(), "1.7.1")), NAME)
+    runner = open_plan(plan, tiny / FILE)
+    agrees(runner.infer(volumes), expected)
+    runner.close()
+    (file,) = (tmp_path / "cache").rglob("*.*")
+    assert file == tmp_path / "cache/darnet-trt/runtime" / f"{plan.files[FILE]}.cache"
+
+
+def test_no_place_for_the_runtime_cache_is_no_error(starts, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert starts(tmp_path / "file" / "runtime" / "x.cache") == []
+    (tmp_path / "x.cache").mkdir()
+    assert starts(tmp_path / "x.cache") == []
 
 
 def test_two_workers_share_the_engine_which_goes_with_the_last(load, volumes, expected):
@@ -228,7 +283,8 @@ def test_the_real_package_has_what_the_runner_calls():
         trt.ICudaEngine: "create_execution_context create_runtime_config num_io_tensors "
         "get_tensor_name get_tensor_dtype get_tensor_shape get_tensor_profile_shape "
         "num_optimization_profiles",
-        trt.IRuntimeConfig: "cuda_graph_strategy",
+        trt.IRuntimeConfig: "cuda_graph_strategy create_runtime_cache set_runtime_cache",
+        trt.IRuntimeCache: "serialize deserialize",
         trt.CudaGraphStrategy: "WHOLE_GRAPH_CAPTURE",
         trt.IExecutionContext: "set_optimization_profile_async set_tensor_address set_input_shape "
         "execute_async_v3 error_recorder",

@@ -1,6 +1,7 @@
 """Plans on a real GPU; `test_tensorrt.py` has the same contract on a GPU that the host plays."""
 
 import importlib.util
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +17,7 @@ from darnet_trt.runtime.cuda_device import open_device
 from darnet_trt.runtime.engines import load_runner
 from darnet_trt.runtime.environment import gpus
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
+from darnet_trt.runtime.runtime_cache import file_for
 from darnet_trt.runtime.tensorrt import TensorRTRunner
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, RTX_TARGETS
 from darnet_trt.runtime.tensorrt_plan import load_plan
@@ -134,6 +136,20 @@ def test_nothing_is_left_after_it_is_closed(bundle, backend, volumes):
     for _ in range(10):
         once()
     assert free_memory(backend) > before - FREE_MEMORY_SLACK
+
+
+def test_what_tensorrt_rtx_compiled_is_kept(bundle, backend, volumes, tmp_path, monkeypatch):
+    if backend != "tensorrt-rtx":
+        pytest.skip("TensorRT's plans hold their kernels")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = file_for(next(iter(pick_artifact(bundle, NAME).files.values())))
+    for _ in range(2):
+        started = time.perf_counter()
+        runner = load_runner(bundle, NAME)
+        runner.infer(volumes)
+        print(f"to the first result {time.perf_counter() - started:.2f} s")
+        runner.close()
+        assert file.stat().st_size > 0
 
 
 def test_a_damaged_plan(bundle, tmp_path):
