@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darnet_trt.errors import DarnetError, ScanError
+from darnet_trt.errors import DarnetError, ScanError, UnreadableScanError
 
 if TYPE_CHECKING:
     from darnet_trt.scan import Choice, Preprocessing, Series, Study, Verdict
@@ -76,7 +76,7 @@ def inspect(
         _print_table(reports)
     if not reports:
         raise typer.Exit(2)
-    if errors or any(report["chosen"] is None for report in reports):
+    if errors or any(report["status"] != "ok" for report in reports):
         raise typer.Exit(1)
 
 
@@ -86,7 +86,7 @@ def _report(study: Study, spec: Preprocessing, headers_only: bool) -> dict[str, 
     verdicts = [
         series.verdict if headers_only else judge_pixels(series, spec) for series in study.series
     ]
-    choice, why = _chosen(study, verdicts)
+    choice, status, why = _chosen(study, verdicts)
     rows = [
         _row(series, verdict, choice is not None and series == choice.series)
         for series, verdict in zip(study.series, verdicts, strict=True)
@@ -98,25 +98,33 @@ def _report(study: Study, spec: Preprocessing, headers_only: bool) -> dict[str, 
         "patient_id": study.patient_id,
         "series": rows,
         "chosen": next((i for i, row in enumerate(rows) if row["chosen"]), None),
+        "status": status,
         "why": why,
     }
 
 
-def _chosen(study: Study, verdicts: list[Verdict]) -> tuple[Choice | None, str]:
-    """What a prediction would take, and why; None with the reason of its refusal."""
+def _chosen(study: Study, verdicts: list[Verdict]) -> tuple[Choice | None, str, str]:
+    """What a prediction would take, the status that it would give, and why."""
     from darnet_trt.scan.choice import none_reads, passed_over, rank
 
-    failed: list[tuple[Series, str]] = []
+    failed: list[tuple[Series, Verdict]] = []
     try:
         ranked = rank(study)
     except ScanError as error:
-        return None, error.what
+        return None, _status(not isinstance(error, UnreadableScanError)), error.what
     for choice in ranked:
         verdict = verdicts[study.series.index(choice.series)]
         if verdict.usable:
-            return choice, "; ".join([choice.why, *(passed_over(*told) for told in failed)])
-        failed.append((choice.series, verdict.reason))
-    return None, none_reads(failed)
+            others = (passed_over(series, other.reason) for series, other in failed)
+            return choice, "ok", "; ".join([choice.why, *others])
+        failed.append((choice.series, verdict))
+    why = none_reads([(series, verdict.reason) for series, verdict in failed])
+    return None, _status(failed[0][1].readable), why
+
+
+def _status(readable: bool) -> str:
+    """Of what cannot be classified, in a prediction's words."""
+    return "refused" if readable else "failed"
 
 
 def _row(series: Series, verdict: Verdict, chosen: bool) -> dict[str, Any]:
@@ -130,7 +138,7 @@ def _row(series: Series, verdict: Verdict, chosen: bool) -> dict[str, Any]:
         "slices": series.slices,
         "matrix": series.matrix,
         "spacing_mm": series.spacing_mm,
-        "usable": verdict.usable,
+        "verdict": "usable" if verdict.usable else _status(verdict.readable),
         "reason": verdict.reason,
         "warnings": verdict.warnings,
         "chosen": chosen,
@@ -154,7 +162,7 @@ def _print_table(reports: list[dict[str, Any]]) -> None:
         for name in ("series", "kernel", "slices", "mm (d×h×w)", "verdict", "reason and warnings"):
             table.add_column(name, overflow="fold")
         for row in report["series"]:
-            style = "green" if row["usable"] else "red"
+            style = "green" if row["verdict"] == "usable" else "red"
             remarks = [row["reason"], *(f"! {warning}" for warning in row["warnings"])]
             h, w = row["matrix"]
             table.add_row(
@@ -163,10 +171,10 @@ def _print_table(reports: list[dict[str, Any]]) -> None:
                 escape(row["kernel"]),
                 f"{row['slices']} of {h}×{w}" if h else str(row["slices"]),
                 "×".join(f"{mm:.3g}" for mm in row["spacing_mm"] or ()),
-                f"[{style}]{'usable' if row['usable'] else 'refused'}[/]",
+                f"[{style}]{row['verdict']}[/]",
                 escape("\n".join(remarks)),
             )
         console.print(table)
-        lead = "chosen" if report["chosen"] is not None else "refused"
+        lead = "chosen" if report["status"] == "ok" else report["status"]
         limit = "" if report["pixels_checked"] else " (by headers only)"
         console.print(escape(f"{lead}{limit}: {report['why']}\n"), soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import RefusedScanError, ScanError
+from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
 from darnet_trt.scan.chest import judge_chest, judge_values, measure_lungs
 from darnet_trt.scan.choice import none_reads, passed_over, rank
 from darnet_trt.scan.images import read_image
@@ -216,7 +216,8 @@ def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:
     try:
         loaded = load_input(series, spec)
     except ScanError as error:
-        return Verdict(False, _without_place(error, series), series.verdict.warnings)
+        readable = not isinstance(error, UnreadableScanError)
+        return Verdict(False, _without_place(error, series), series.verdict.warnings, readable)
     known = series.verdict
     return Verdict(True, known.reason, (*known.warnings, *loaded.warnings))
 

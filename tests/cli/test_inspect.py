@@ -2,6 +2,7 @@
 
 import json
 
+import pydicom
 import pytest
 from command import darnet_trt
 
@@ -65,6 +66,24 @@ def test_nothing_readable(tmp_path):
     ]
 
 
+def test_what_cannot_be_read_failed_as_a_prediction_of_it_does(tiny, tmp_path):
+    write_cohort(CohortPlan(scans=1, matrix=64, slices=(30, 30)), tmp_path / "c", processes=1)
+    (tmp_path / "c" / "bad").mkdir()
+    (tmp_path / "c" / "bad" / "x.dcm").write_text("text")
+    (tmp_path / "c" / "few").mkdir()
+    one = pydicom.dcmread(next((tmp_path / "c" / "P0001" / "1").iterdir()))
+    one.StudyInstanceUID = "1.2.3"
+    one.save_as(tmp_path / "c" / "few" / "1.dcm")
+    studies = json.loads(run(tmp_path / "c", "--json").stdout)["studies"]
+    told = {study["path"]: study["status"] for study in studies}
+    done = darnet_trt("predict", tiny, tmp_path / "c")
+    assert told == {r["scan"]: r["status"] for r in map(json.loads, done.stdout.splitlines())}
+    assert sorted(told.values()) == ["failed", "ok", "refused"]
+    table = run(tmp_path / "c")
+    assert table.returncode == 1
+    assert "failed: is not a DICOM file" in table.stdout
+
+
 @pytest.mark.data
 def test_one_path_of_two_fails(data_dir, tmp_path):
     done = run(data_dir / "chest-4mm-64px", tmp_path)
@@ -81,7 +100,7 @@ def test_a_bundle_decides_which_slices_must_be_whole(tiny, tmp_path):
     lowest.write_bytes(lowest.read_bytes()[:-500])
     done = run(scan)
     assert done.returncode == 1
-    assert "refused: 0047.png cannot be read (image file is truncated" in done.stdout
+    assert "failed: 0047.png cannot be read (image file is truncated" in done.stdout
     done = run(scan, "--bundle", tiny)  # of 48 slices it takes every third, from the second on
     assert done.returncode == 0
     assert "chosen: the only series" in done.stdout
