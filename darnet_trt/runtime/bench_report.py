@@ -133,7 +133,7 @@ def benchmark(
     """
     runners = {**artifacts, **(against or {})}
     environment = _environment(threads)
-    notify(f"engines, {rounds} rounds of {', '.join(runners)}")
+    notify(f"engines, {_turns(rounds)} of {', '.join(runners)}")
     size = bundle.manifest.preprocessing.size
     volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
     engines = in_turns({n: partial(r.infer, volume) for n, r in runners.items()}, rounds)
@@ -171,7 +171,7 @@ def _on_scan(
     threads: int | None,
     notify: Callable[[str], None],
 ) -> dict[str, OnScan]:
-    notify(f"file to result, {rounds} rounds of {', '.join(artifacts)}")
+    notify(f"file to result, {_turns(rounds)} of {', '.join(artifacts)}")
     loaded = {name: Engine(pick_artifact(bundle, name), r) for name, r in artifacts.items()}
     found = {}
     for name, (file, stages_ms) in scan_in_turns(bundle, scan, loaded, rounds).items():
@@ -181,6 +181,10 @@ def _on_scan(
         startup_ms = fresh.first_result_ms - engines[name].median_ms
         found[name] = OnScan(file, stages_ms, batch_ms, fresh, startup_ms)
     return found
+
+
+def _turns(rounds: int) -> str:
+    return f"{rounds} round{'s' * (rounds != 1)}"
 
 
 def _environment(threads: int | None) -> dict[str, Any]:
