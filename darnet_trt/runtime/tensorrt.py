@@ -24,19 +24,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import BundleError, DeviceError, MissingPackageError, UsageError
+from darnet_trt.errors import DeviceError, MissingPackageError, UsageError
 from darnet_trt.runtime.cuda_device import CudaDevice, Event, Stream
 from darnet_trt.runtime.cuda_graph import CudaGraph
 from darnet_trt.runtime.manifest import Artifact
 from darnet_trt.runtime.runner import Outputs
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan, load_plan, read_back
+from darnet_trt.runtime.tensorrt_shapes import parts, read_shapes
 
-__all__ = ["MAX_BATCH", "TensorRTRunner", "open_plan", "parts"]
+__all__ = ["MAX_BATCH", "TensorRTRunner", "open_plan"]
 
 MAX_BATCH: Final = 64
 """Largest batch a runner takes; the plan's own decides in how many parts it runs."""
 
-_OUTPUTS: Final = ("logits", "cam")
 _FLOAT_BYTES: Final = 4
 
 
@@ -103,13 +103,16 @@ class TensorRTRunner:
         self._device: CudaDevice | None = None
         plan.acquire()
         try:
-            self._describe(plan)
+            self._shapes = read_shapes(plan.engine)
             device = self._device = plan.open_device()
             with device.current():
                 self._allocate(device)
         except BaseException:
             self.close()
             raise
+        smallest, largest = self._shapes.batch
+        self.batch = (smallest, max(MAX_BATCH, largest))
+        self.input_size = self._shapes.size
         self.provenance = {
             plan.backend: plan.trt.__version__,
             "device": device.name,
@@ -118,36 +121,15 @@ class TensorRTRunner:
             "cuda_graph": _graphs_at_first(plan) if graph else "off",
         }
 
-    def _describe(self, plan: LoadedPlan) -> None:
-        """Names and shapes, from the engine itself."""
-        engine = plan.engine
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        inputs = [name for name in names if name not in _OUTPUTS]
-        types = {engine.get_tensor_dtype(name).name for name in names}
-        if len(inputs) != 1 or len(names) != 3 or types != {"FLOAT"}:
-            raise BundleError(
-                f"expected one input, logits and cam in float32, found {', '.join(names)} in "
-                f"{', '.join(sorted(types))}",
-                where=f"a {plan.backend} plan",
-            )
-        self._input: str = inputs[0]
-        shapes = {name: tuple(engine.get_tensor_shape(name)) for name in names}
-        _, _, d, h, w = shapes[self._input]
-        self.input_size: tuple[int, int, int] = (d, h, w)
-        self._shapes = {name: shapes[name][1:] for name in _OUTPUTS}
-        self._profiles = _profiles(engine, self._input)
-        smallest = min(low for low, _ in self._profiles)
-        self._range = (smallest, max(high for _, high in self._profiles))
-        self.batch = (smallest, max(MAX_BATCH, self._range[1]))
-
     def _allocate(self, device: CudaDevice) -> None:
         self._streams = self._copies, self._compute = device.stream(), device.stream()
-        largest = self._range[1]
-        volume = (largest, 1, *self.input_size)
-        outputs = {name: (largest, *shape) for name, shape in self._shapes.items()}
+        shapes = self._shapes
+        largest = shapes.batch[1]
+        volume = (largest, 1, *shapes.size)
+        outputs = {name: (largest, *shape) for name, shape in shapes.outputs.items()}
         self._addresses = {
             name: device.allocate(_FLOAT_BYTES * math.prod(shape))
-            for name, shape in {self._input: volume, **outputs}.items()
+            for name, shape in {shapes.volume: volume, **outputs}.items()
         }
         self._slots = [
             _Slot(
@@ -171,7 +153,8 @@ class TensorRTRunner:
             raise UsageError(f"expected volumes (n, 1, *{self.input_size}), found {batch.shape}")
         plan, device = self._opened()
         results = {
-            name: np.empty((len(batch), *shape), np.float32) for name, shape in self._shapes.items()
+            name: np.empty((len(batch), *shape), np.float32)
+            for name, shape in self._shapes.outputs.items()
         }
         running: deque[tuple[_Slot, slice]] = deque()
 
@@ -184,7 +167,7 @@ class TensorRTRunner:
         slots = cycle(self._slots)
         with device.current():
             try:
-                for part in parts(len(batch), *self._range):
+                for part in parts(len(batch), *self._shapes.batch):
                     if len(running) == len(self._slots):
                         collect()  # the part that had the next slot
                     size = part.stop - part.start
@@ -218,7 +201,9 @@ class TensorRTRunner:
         device.upload(slot.staging, pinned, self._copies)
         device.record(slot.uploaded, self._copies)
         device.wait(self._compute, slot.uploaded)
-        device.move(self._addresses[self._input], slot.staging, pinned.nbytes, self._compute)
+        device.move(
+            self._addresses[self._shapes.volume], slot.staging, pinned.nbytes, self._compute
+        )
         self._enqueue(lane, device.handle(self._compute))
         for name, output in slot.outputs.items():
             device.download(output[:size], self._addresses[name], self._compute)
@@ -226,14 +211,10 @@ class TensorRTRunner:
 
     def _lane(self, plan: LoadedPlan, device: CudaDevice, size: int) -> _Lane:
         """The context on the narrowest profile for parts of that size."""
-        _, index = min(
-            (high - low, index)
-            for index, (low, high) in enumerate(self._profiles)
-            if low <= size <= high
-        )
+        index = self._shapes.profile_for(size)
         if index not in self._lanes:
             context = plan.create_context(graph=self._graph)
-            if len(self._profiles) > 1:
+            if len(self._shapes.profiles) > 1:
                 stream = device.handle(self._compute)
                 self._take(context.set_optimization_profile_async(index, stream), "its own profile")
             for name, address in self._addresses.items():
@@ -247,7 +228,7 @@ class TensorRTRunner:
             lane.graph = None
         lane.size, lane.runs = 0, 0
         shape = (size, 1, *self.input_size)
-        self._take(lane.context.set_input_shape(self._input, shape), f"the shape {shape}")
+        self._take(lane.context.set_input_shape(self._shapes.volume, shape), f"the shape {shape}")
         lane.size = size
 
     def _enqueue(self, lane: _Lane, stream: int) -> None:
@@ -321,36 +302,6 @@ def open_plan(artifact: Artifact, file: Path) -> TensorRTRunner:
         BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
     """
     return TensorRTRunner(load_plan(artifact, file), precision=read_back(artifact))
-
-
-def parts(n: int, smallest: int, largest: int) -> list[slice]:
-    """n volumes in the fewest parts, of `smallest` to `largest`.
-
-    Raises:
-        UsageError: There are no such parts.
-    """
-    count = -(-n // largest)
-    sizes = [largest] * (count - 1) + [n - largest * (count - 1)] * (count > 0)
-    for index in reversed(range(len(sizes))):  # a small rest takes from those before it
-        missing = max(smallest - sizes[index], 0)
-        if missing and index == 0:
-            raise UsageError(f"the plan takes {smallest} to {largest} volumes at once, not {n}")
-        sizes[index] += missing
-        sizes[index - 1] -= missing
-    ends = np.cumsum(sizes, dtype=int).tolist()
-    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-
-
-def _profiles(engine: Any, name: str) -> list[tuple[int, int]]:
-    """Smallest and largest batch of each optimization profile."""
-    batch = engine.get_tensor_shape(name)[0]
-    if batch >= 0:
-        return [(batch, batch)]
-    ranges = (
-        engine.get_tensor_profile_shape(name, index)
-        for index in range(engine.num_optimization_profiles)
-    )
-    return [(smallest[0], largest[0]) for smallest, _, largest in ranges]
 
 
 def _graphs_at_first(plan: LoadedPlan) -> str:

@@ -13,9 +13,10 @@ from darnet_trt.runtime import tensorrt as runner_module
 from darnet_trt.runtime import tensorrt_plan, tensorrt_preflight
 from darnet_trt.runtime.bundle import open_bundle, pick_artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.tensorrt import TensorRTRunner, open_plan, parts
+from darnet_trt.runtime.tensorrt import TensorRTRunner, open_plan
 from darnet_trt.runtime.tensorrt_messages import Messages
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan
+from darnet_trt.runtime.tensorrt_shapes import parts
 
 RANGE = ((1, 1, 1), (1, 4, 4))
 
