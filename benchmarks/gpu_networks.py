@@ -1,0 +1,127 @@
+"""Steps of `gpu.py`: the paper's whole network in torch and in ONNX Runtime, on the GPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from step_process import elapsed, need, skip
+
+
+def network(on: str) -> None:
+    """The paper's network in torch: the layers as written and fused, eager and compiled."""
+    need("pydantic", "torch")
+    import torch
+
+    from darnet_trt.training.model import DARNet
+
+    shape, dtype = paper_network(on), torch.float16 if on == "cuda" else torch.float32
+    order = {"memory_format": torch.channels_last_3d}
+    x = torch.rand(1, 1, *shape.input_size, device=on, dtype=dtype).to(**order)
+    runs: dict[str, Callable[[Any], Any]] = {}
+    for name, fused in (("paper's layers", False), ("fused", True)):
+        torch.manual_seed(0)
+        model = DARNet(shape, fused=fused).to(on, dtype).to(**order).eval()
+        runs[f"{name}, eager"] = model
+        if on == "cuda":
+            runs[f"{name}, compiled"] = torch.compile(model)
+    reference = None
+    turns: dict[str, list[float]] = {name: [] for name in runs}
+    with torch.inference_mode():
+        for name, model in runs.items():
+            logits, _ = model(x)
+            reference = logits if reference is None else reference
+            difference = float((logits - reference).abs().max() / reference.abs().max())
+            print(f"{name}: logits differ from the paper's layers by {difference:.1e}, relative")
+            if not difference < 0.02:
+                sys.exit("the logits differ too much")
+        for _ in range(20 if on == "cuda" else 2):
+            for name, model in runs.items():
+                turns[name].append(elapsed(on, lambda m=model: m(x)))  # type: ignore[misc]
+    for name, seconds in turns.items():
+        print(f"{name}: {sorted(seconds)[len(seconds) // 2] * 1e3:.2f} ms a volume (median)")
+
+
+def training(on: str) -> None:
+    """A training step of the paper's network: batch 4, automatic mixed precision."""
+    need("pydantic", "torch")
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from darnet_trt.training.model import DARNet
+
+    shape, order = paper_network(on), {"memory_format": torch.channels_last_3d}
+    x = torch.rand(4, 1, *shape.input_size, device=on).to(**order)
+    y = torch.tensor([0, 1, 2, 0], device=on)
+    for name, fused in (("paper's layers", False), ("fused", True)):
+        torch.manual_seed(0)
+        model = DARNet(shape, fused=fused).to(on).to(**order).train()
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+        scaler = torch.amp.GradScaler(on, enabled=on == "cuda")
+
+        def step(model: Any = model, optimizer: Any = optimizer, scaler: Any = scaler) -> None:
+            with torch.autocast(on, torch.float16, enabled=on == "cuda"):
+                loss = cross_entropy(model(x)[0], y)
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            if not loss.isfinite():
+                sys.exit(f"the loss is {loss}")
+
+        if on == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        step()
+        seconds = sorted(elapsed(on, step) for _ in range(7 if on == "cuda" else 2))
+        peak = torch.cuda.max_memory_allocated() / 2**30 if on == "cuda" else float("nan")
+        print(f"{name}: {seconds[len(seconds) // 2] * 1e3:.0f} ms a step, {peak:.2f} GiB at most")
+        del model, optimizer, scaler, step
+
+
+def onnxruntime(on: str) -> None:
+    """The exported graph in ONNX Runtime on the GPU against its CPU provider."""
+    need("onnxruntime", "onnx", "pydantic", "torch")
+    import numpy as np
+    import torch
+
+    from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
+
+    ort = import_onnxruntime()
+
+    provider = "CUDAExecutionProvider" if on == "cuda" else "CPUExecutionProvider"
+    if provider not in ort.get_available_providers():
+        skip(f"this onnxruntime has no {provider}: {ort.get_available_providers()}")
+    if on == "cuda" and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA and cuDNN as torch brought them
+    from darnet_trt.export.graph import build_graph
+    from darnet_trt.export.weights import folded
+    from darnet_trt.training.model import DARNet
+
+    torch.manual_seed(0)
+    shape = paper_network(on)
+    graph = build_graph(shape, folded(DARNet(shape).eval()), "fp32", {}).SerializeToString()
+    x = np.random.default_rng(0).random((1, 1, *shape.input_size), np.float32)
+    sessions = {
+        name: ort.InferenceSession(graph, providers=[name])
+        for name in dict.fromkeys((provider, "CPUExecutionProvider"))
+    }
+    used = sessions[provider].get_providers()
+    if used[0] != provider:
+        sys.exit(f"asked for {provider}, got {used}")
+    feed = {sessions[provider].get_inputs()[0].name: x}
+    results = {name: session.run(None, feed) for name, session in sessions.items()}
+    expected = results["CPUExecutionProvider"][0]
+    difference = float(np.abs(results[provider][0] - expected).max() / np.abs(expected).max())
+    seconds = sorted(elapsed("cpu", lambda: sessions[provider].run(None, feed)) for _ in range(5))
+    print(f"onnxruntime {ort.__version__} {provider}: {seconds[2] * 1e3:.1f} ms a volume")
+    print(f"logits differ from the CPU's by {difference:.1e}, relative")
+    if not difference < 5e-3:  # convolutions in TF32
+        sys.exit("the logits differ too much")
+
+
+def paper_network(on: str) -> Any:
+    """The paper's size on a GPU; for the CPU's twin one of the same shape."""
+    from darnet_trt.training.model import Network
+
+    return Network() if on == "cuda" else Network(width=4, input_size=(8, 32, 32))
