@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -274,14 +274,19 @@ class TensorRTRunner:
                 device.finish(stream)
 
     def close(self) -> None:
-        """Free graphs, contexts, the engine if nobody else has it, buffers and streams."""
+        """Free graphs, contexts, the engine if nobody else has it, buffers and streams.
+
+        Says nothing of a GPU that failed: that was told when it did.
+        """
         plan, self._plan = self._plan, None
         if plan is None:
             return
         if self._device is None:
             plan.release()
             return
-        with self._device.current():
+        with suppress(DeviceError), ExitStack() as current:
+            with suppress(DeviceError):  # of a GPU that failed: all is let go nevertheless
+                current.enter_context(self._device.current())
             self._settle(self._device)
             while self._lanes:
                 _, lane = self._lanes.popitem()

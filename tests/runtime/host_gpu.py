@@ -65,9 +65,12 @@ class HostDevice:
         self.memory = []
         self.streams: dict[int, HostStream] = {}
         self.inside = 0
+        self.failed = False
 
     @contextmanager
     def current(self):
+        if self.failed:
+            raise cuda_failed("an illegal memory access was encountered")
         self.inside += 1
         yield
         self.inside -= 1
@@ -124,6 +127,8 @@ class HostDevice:
         stream.run_to(stream.added)
 
     def close(self):
+        with self.current():
+            pass
         if self.memory:
             HostDevice.open -= 1
         for array in self.memory:

@@ -224,6 +224,19 @@ def test_after_a_failure_in_the_middle_the_shapes_can_change(load, volumes, expe
     runner.close()
 
 
+def test_a_gpu_that_failed_is_told_once_and_the_runner_can_be_closed(load, volumes):
+    runner = TensorRTRunner(load(), precision="fp32")
+    runner.infer(volumes)
+    device = runner._device
+    device.failed = True
+    with pytest.raises(DeviceError, match="an illegal memory access"):
+        runner.infer(volumes)
+    runner.close()
+    assert engines_alive() == 0
+    device.failed = False
+    device.close()
+
+
 def test_volumes_of_another_size(load):
     runner = TensorRTRunner(load(), precision="fp32")
     with pytest.raises(UsageError, match=r"found \(1, 1, 8, 8, 8\)"):
