@@ -35,7 +35,8 @@ from darnet_trt.runtime.tensorrt_shapes import parts, read_shapes
 __all__ = ["MAX_BATCH", "TensorRTRunner", "open_plan"]
 
 MAX_BATCH: Final = 64
-"""Largest batch a runner takes; the plan's own decides in how many parts it runs."""
+"""Largest batch a runner takes; the plan's own decides in how many parts it runs, and what it
+takes at least is filled up."""
 
 _FLOAT_BYTES: Final = 4
 
@@ -110,8 +111,7 @@ class TensorRTRunner:
         except BaseException:
             self.close()
             raise
-        smallest, largest = self._shapes.batch
-        self.batch = (smallest, max(MAX_BATCH, largest))
+        self.batch = (1, max(MAX_BATCH, self._shapes.batch[1]))
         self.input_size = self._shapes.size
         self.provenance = {
             plan.backend: plan.trt.__version__,
@@ -146,7 +146,7 @@ class TensorRTRunner:
         """Run volumes of shape (n, 1, d, h, w), n within `batch`.
 
         Raises:
-            UsageError: The plan takes no such volumes, or no such number of them.
+            UsageError: The plan takes no such volumes.
             DeviceError: The GPU failed.
         """
         if batch.shape[1:] != (1, *self.input_size):
@@ -167,10 +167,11 @@ class TensorRTRunner:
         slots = cycle(self._slots)
         with device.current():
             try:
-                for part in parts(len(batch), *self._shapes.batch):
+                smallest, largest = self._shapes.batch
+                for part in parts(len(batch), smallest, largest):
                     if len(running) == len(self._slots):
                         collect()  # the part that had the next slot
-                    size = part.stop - part.start
+                    size = max(part.stop - part.start, smallest)
                     lane = self._lane(plan, device, size)
                     if lane.size != size:
                         while running:  # shapes change only when nothing runs
@@ -194,10 +195,13 @@ class TensorRTRunner:
     def _start(
         self, device: CudaDevice, slot: _Slot, lane: _Lane, volumes: npt.NDArray[np.float32]
     ) -> None:
-        """Everything that one part needs, into the streams."""
-        size = len(volumes)
+        """Everything that one part needs, into the streams.
+
+        Where it has fewer volumes than the plan takes, the rest is what the memory holds.
+        """
+        size = lane.size
         pinned = slot.volume[:size]
-        pinned[...] = volumes
+        pinned[: len(volumes)] = volumes
         device.upload(slot.staging, pinned, self._copies)
         device.record(slot.uploaded, self._copies)
         device.wait(self._compute, slot.uploaded)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from darnet_trt.errors import BundleError, UsageError
+from darnet_trt.errors import BundleError
 
 __all__ = ["PlanShapes", "parts", "read_shapes"]
 
@@ -79,17 +79,11 @@ def _profiles(engine: Any, volume: str) -> list[tuple[int, int]]:
 
 
 def parts(n: int, smallest: int, largest: int) -> list[slice]:
-    """n volumes in the fewest parts, of `smallest` to `largest`.
-
-    Raises:
-        UsageError: There are no such parts.
-    """
+    """n volumes in the fewest parts, of `smallest` to `largest`; the first may have fewer."""
     count = -(-n // largest)
     sizes = [largest] * (count - 1) + [n - largest * (count - 1)] * (count > 0)
-    for index in reversed(range(len(sizes))):  # a small rest takes from those before it
+    for index in range(len(sizes) - 1, 0, -1):  # a small rest takes from those before it
         missing = max(smallest - sizes[index], 0)
-        if missing and index == 0:
-            raise UsageError(f"the plan takes {smallest} to {largest} volumes at once, not {n}")
         sizes[index] += missing
         sizes[index - 1] -= missing
     ends = np.cumsum(sizes, dtype=int).tolist()

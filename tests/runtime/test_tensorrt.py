@@ -244,11 +244,12 @@ def test_volumes_of_another_size(load):
     runner.close()
 
 
-def test_too_few_volumes(load, volumes):
-    runner = TensorRTRunner(load(((2, 4, 5),)), precision="fp32")
-    assert runner.batch == (2, 64)
-    with pytest.raises(UsageError, match="2 to 5 volumes at once, not 1"):
-        runner.infer(volumes[:1])
+@pytest.mark.parametrize("profile", [(2, 4, 5), (5, 8, 8), (16, 16, 16)])
+def test_fewer_volumes_than_the_plan_takes_at_once(load, profile, volumes, expected):
+    runner = TensorRTRunner(load((profile,)), precision="fp32")
+    assert runner.batch == (1, 64)
+    for count in (1, 9, 1, 1, 13):
+        agrees(runner.infer(volumes[:count]), expected, slice(count))
     runner.close()
 
 
@@ -279,6 +280,8 @@ def test_a_plan_that_is_none():
         (9, 4, 8, [5, 4]),
         (19, 6, 8, [7, 6, 6]),
         (8, 8, 8, [8]),
+        (1, 2, 4, [1]),
+        (9, 5, 8, [4, 5]),
     ],
 )
 def test_parts(n, smallest, largest, sizes):
