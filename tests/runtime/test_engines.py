@@ -118,8 +118,9 @@ def no_gpu():
 
 
 @pytest.fixture
-def host_gpu(monkeypatch):
+def host_gpu(tmp_path, monkeypatch):
     """An SM89 GPU and a TensorRT-RTX that the host plays: plans are ONNX files."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # of what it compiles
     monkeypatch.setattr(tensorrt_preflight, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
     monkeypatch.setattr(tensorrt_preflight, "open_device", lambda backend: HostDevice())
     monkeypatch.setattr(tensorrt_plan, "open_device", lambda backend: HostDevice())
