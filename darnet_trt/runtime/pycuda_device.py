@@ -112,7 +112,8 @@ class _Device:
         event.synchronize()
 
     def finish(self, stream: Stream) -> None:
-        stream.synchronize()
+        with self._errors():  # not left to `current`: who cleans up goes on within it
+            stream.synchronize()
 
     def close(self) -> None:
         if not self._owned:

@@ -4,11 +4,13 @@ A name, a number of arguments or a type that the package does not know fails dif
 """
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from darnet_trt.errors import DeviceError, MissingPackageError
+from darnet_trt.runtime import pycuda_device
 from darnet_trt.runtime.cuda_device import open_device
 from darnet_trt.runtime.cuda_graph import CudaGraph
 from darnet_trt.runtime.cuda_python_device import _Device
@@ -91,3 +93,17 @@ def test_what_frees_is_there(runtime):
         assert runtime.cudaDeviceGetAttribute(attribute, 0) == (code, None)
     assert runtime.cudaGetDeviceProperties(0) == (code, None)
     assert runtime.cudaDeviceProp().name.decode() == ""
+
+
+def test_pycudas_error_is_told_before_the_gpu_is_left():
+    class Error(Exception):
+        pass
+
+    class Stream:
+        def synchronize(self):
+            raise Error("an illegal memory access was encountered")
+
+    device = pycuda_device._Device.__new__(pycuda_device._Device)
+    device._cuda = SimpleNamespace(Error=Error)  # pycuda builds only where a driver is
+    with pytest.raises(DeviceError, match="CUDA failed: an illegal memory access"):
+        device.finish(Stream())
