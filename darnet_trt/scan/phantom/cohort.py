@@ -136,7 +136,8 @@ def write_cohort(
 
     Args:
         plan: What to write.
-        out: A folder that does not exist yet, or is empty.
+        out: A folder that does not exist yet, or is empty; neither the current one nor a mount
+            point, which cannot be replaced by a whole one.
         processes: How many at once; by default as many as there are CPUs for this process.
         done: Called with the number of scans finished since the last call.
 
@@ -147,6 +148,7 @@ def write_cohort(
         UsageError: `out` holds something already, or another process is writing it.
         OutputError: Something cannot be written.
     """
+    out = Path(os.path.realpath(out))
     _refuse_occupied(out)
     partial = out.parent / f".{out.name}.partial"
     try:
@@ -184,11 +186,20 @@ def _write_partial(
 
 def _refuse_occupied(out: Path) -> None:
     try:
-        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        if not out.exists():
+            return
+        occupied = not out.is_dir() or any(out.iterdir())
+        fixed = out.is_mount() or out.samefile(Path())
     except OSError as error:
         raise UsageError(f"cannot be read ({error.strerror})", where=out) from error
     if occupied:
         raise UsageError("exists already and is not empty", where=out, do="name another folder")
+    if fixed:
+        raise UsageError(
+            "is the current folder or a mount point, which cannot be replaced",
+            where=out,
+            do="name a new folder in it",
+        )
 
 
 def _open_partial(plan: CohortPlan, partial: Path) -> None:

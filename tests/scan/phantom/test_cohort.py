@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -194,6 +195,21 @@ def test_never_overwrites(tmp_path):
     assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
     (tmp_path / "empty").mkdir()
     assert write_cohort(plan, tmp_path / "empty", processes=1).is_file()
+
+
+def test_the_current_folder_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="current folder or a mount point"):
+        write_cohort(CohortPlan(scans=1, **TINY), Path())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_an_empty_folder(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    write_cohort(CohortPlan(scans=1, **TINY), tmp_path / "link", processes=1)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "cohort.csv").is_file()
 
 
 def test_no_permission_or_space_is_one_line(tmp_path, monkeypatch):
