@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 from darnet_trt.errors import UsageError
 from darnet_trt.output import cannot_write, sole_writer, whole_file
 from darnet_trt.runtime.results import Result, json_line, record
+from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
 __all__ = ["ResultFolder", "overlay_name"]
 
@@ -220,4 +221,4 @@ def overlay_name(result: Result) -> str:
     """File name for a scan's overlay: readable, and the same again for the same scan only."""
     readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in Path(result.scan).name)
     key = hashlib.sha256(f"{result.scan}\0{result.study_uid}".encode("utf-8", "surrogateescape"))
-    return f"{readable[:60].strip('-') or 'scan'}-{key.hexdigest()[:8]}.png"
+    return f"{readable[:60].strip('-') or 'scan'}-{key.hexdigest()[:8]}{OVERLAY_SUFFIX}"

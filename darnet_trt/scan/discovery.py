@@ -17,7 +17,10 @@ from darnet_trt.scan.images import image_format, image_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.slices import SUFFIXES, natural_key, slice_series
 
-__all__ = ["find_studies", "is_stray"]
+__all__ = ["OVERLAY_SUFFIX", "find_studies", "is_stray"]
+
+OVERLAY_SUFFIX: Final = ".overlay.png"
+"""Of pictures that show a result: no slices, wherever they lie."""
 
 # fmt: off
 _STRAY_SUFFIXES: Final = frozenset({
@@ -144,6 +147,8 @@ def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator
 def is_stray(file: Path) -> bool:
     """Whether a folder's search passes it by, judged by its name."""
     name = file.name.lower()
+    if name.endswith(OVERLAY_SUFFIX):
+        return True
     if image_format(file) or name.startswith("."):
         return name.startswith(".")
     return name in _STRAY_NAMES or file.suffix.lower() in _STRAY_SUFFIXES

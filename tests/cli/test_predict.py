@@ -110,6 +110,16 @@ def test_a_scan_named_twice_is_classified_once(predict, tiny, phantom, tmp_path)
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["ok", "failed"]
 
 
+def test_results_among_the_scans_are_not_taken_for_one(predict, tiny, phantom, tmp_path):
+    (tmp_path / "my scans").mkdir()
+    (tmp_path / "my scans" / "link").symlink_to(phantom)
+    words = (tiny, tmp_path / "my scans", "-o", tmp_path / "my scans" / "results", "--cam")
+    assert predict(*words)[0] == 0
+    code, _, err = predict(*words, "--resume")
+    assert code == 0
+    assert "nothing left to do" in err.splitlines()[-1]
+
+
 def test_a_broken_file_in_a_folder_failed_as_it_does_alone(predict, tiny, phantom, tmp_path):
     (tmp_path / "scans" / "bad").mkdir(parents=True)
     (tmp_path / "scans" / "bad" / "x.dcm").write_text("text")
