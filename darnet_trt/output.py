@@ -28,7 +28,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot be written ({error.strerror or error})",
         where=path,
-        do="check free space and permissions, or choose another place with -o",
+        do="check free space and permissions, or choose another place",
     )
 
 
