@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.cpus import usable_cpus
+from darnet_trt.end_with_parent import end_with_parent
 from darnet_trt.errors import OutputError, ScanError, UsageError
 from darnet_trt.output import whole_file
 from darnet_trt.scan import Preprocessing, find_studies, load_study
@@ -103,7 +104,8 @@ def _prepare_all(
         yield from map(_prepare_one, *arguments)
         return
     # spawn: a fork of a process with threads (torch) may hang.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
         yield from pool.map(_prepare_one, *arguments, chunksize=4)
 
 

@@ -54,6 +54,20 @@ def test_phantom(tmp_path):
     assert [f for f in partial.rglob("*") if f.name.startswith(".")] == []
 
 
+def test_a_killed_phantom_takes_its_processes_along(tmp_path):
+    process = subprocess.Popen(
+        [COMMAND, "phantom", tmp_path / "cohort", "--scans", "40", "--matrix", "64",
+         "--slices", "40", "--processes", "2"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert "writing scans" in process.stderr.readline()
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
 def test_train(cohort, tmp_path):
     words = ("-o", tmp_path / "run", "--epochs", 100, "--threads", 1)
     said = end(signal.SIGTERM, "epoch 1/100", "train", cohort, *words)

@@ -19,6 +19,7 @@ import numpy as np
 
 from darnet_trt import __version__
 from darnet_trt.cpus import usable_cpus
+from darnet_trt.end_with_parent import end_with_parent
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.output import LOCK, sole_writer
 from darnet_trt.scan.phantom.dicom import write_dicom
@@ -225,7 +226,7 @@ def _write_all(
         return
     # spawn: a fork of a process with threads (BLAS, torch) may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context) as pool:
+    with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
         futures = [pool.submit(_write_scan, plan, folder, member) for member in todo]
         try:
             for future in as_completed(futures):
