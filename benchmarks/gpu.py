@@ -160,13 +160,16 @@ def main() -> int:
 
 
 def perform_all(steps: Sequence[str], on: str, out: Path, limit_s: float) -> list[Outcome]:
-    """Each step in turn, until one is interrupted; the report holds those that were done."""
+    """Each step in turn; one that is interrupted ends it, and those after it are skipped."""
     command = " ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]])
     about, outcomes = machine(), list[Outcome]()
     end = time.monotonic() + limit_s
     for done, step in enumerate(steps):
         outcome = perform(step, on, out, budget(steps[done:], end - time.monotonic()))
         outcomes.append(outcome)
+        if outcome.status == "interrupted":
+            rest = steps[done + 1 :]
+            outcomes += [Outcome(s, "skipped", "interrupted before it", 0, "") for s in rest]
         print(
             f"{step:14} {outcome.status:11}{outcome.seconds:6.1f} s  {outcome.reason}", flush=True
         )

@@ -172,4 +172,9 @@ def _loaded(plan: bytes, library: Path | None, embedded: bool) -> Any:
 
 
 if __name__ == "__main__":
-    try_plan(sys.argv[1], sys.argv[2])
+    from darnet_trt.errors import DarnetError
+
+    try:
+        try_plan(sys.argv[1], sys.argv[2])
+    except DarnetError as error:
+        sys.exit(str(error))

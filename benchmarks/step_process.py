@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -30,10 +31,14 @@ def skip(reason: str) -> NoReturn:
 
 
 def installed(*packages: str) -> list[str]:
-    """Those of the packages that can be imported, by their import names."""
+    """Those of the packages that are here, by their import names."""
     from importlib.util import find_spec
 
-    return [name for name in packages if find_spec(name.partition(".")[0]) and find_spec(name)]
+    found = []
+    for name in packages:
+        with suppress(ModuleNotFoundError):  # the package that it is a part of
+            found += [name] if find_spec(name) else []
+    return found
 
 
 def need(*packages: str) -> None:
@@ -79,8 +84,10 @@ def run_tests(
     """
     print("$", *words, flush=True)
     summary, reasons = "", []
+    # A machine's own plugins of pytest are no part of what is tested.
+    all_of_it = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
     with subprocess.Popen(
-        words, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+        words, cwd=ROOT, env=all_of_it, stdout=subprocess.PIPE, text=True
     ) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
