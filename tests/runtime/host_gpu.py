@@ -77,12 +77,11 @@ class HostDevice:
 
     def allocate(self, size):
         assert self.inside
-        if not self.memory:
-            HostDevice.open += 1
-        self.memory.append(np.full(size // 4, np.nan, np.float32))
-        return self.memory[-1].ctypes.data
+        return self.pinned(size // 4).ctypes.data
 
     def pinned(self, shape):
+        if not self.memory:
+            HostDevice.open += 1
         self.memory.append(np.full(shape, np.nan, np.float32))
         return self.memory[-1]
 
