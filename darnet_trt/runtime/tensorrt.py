@@ -14,21 +14,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DeviceError, MissingPackageError, UsageError
+from darnet_trt.errors import DeviceError, UsageError
 from darnet_trt.runtime.cuda_device import CudaDevice, Event, Stream
-from darnet_trt.runtime.cuda_graph import CudaGraph
 from darnet_trt.runtime.manifest import Artifact
 from darnet_trt.runtime.runner import Outputs
+from darnet_trt.runtime.tensorrt_lane import Graphs, Lane
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan, load_plan, read_back
 from darnet_trt.runtime.tensorrt_shapes import parts, read_shapes
 
@@ -60,23 +59,6 @@ class _Slot:
     done: Event
 
 
-@dataclass(eq=False)
-class _Lane:
-    """An execution context on one optimization profile.
-
-    Attributes:
-        context: It.
-        size: Batch that its shapes are set to; 0: none yet.
-        runs: How often it ran with these shapes.
-        graph: What it enqueues with these shapes.
-    """
-
-    context: Any
-    size: int = 0
-    runs: int = 0
-    graph: CudaGraph | None = None
-
-
 class TensorRTRunner:
     """One worker: an execution context, streams and buffers of its own. Not for two threads.
 
@@ -96,9 +78,8 @@ class TensorRTRunner:
         self.backend: str = plan.backend
         self.precision = precision
         self._plan: LoadedPlan | None = plan
-        self._captures_itself = plan.captures_itself
-        self._graph = graph
-        self._lanes: dict[int, _Lane] = {}
+        self._graphs = Graphs(graph, _graphs_at_first(plan) if graph else "off")
+        self._lanes: dict[int, Lane] = {}
         self._slots: list[_Slot] = []
         self._streams: tuple[Stream, ...] = ()
         self._device: CudaDevice | None = None
@@ -118,7 +99,7 @@ class TensorRTRunner:
             "device": device.name,
             "compute_capability": "{}.{}".format(*device.capability),
             **device.provenance,
-            "cuda_graph": _graphs_at_first(plan) if graph else "off",
+            "cuda_graph": self._graphs.state,
         }
 
     def _allocate(self, device: CudaDevice) -> None:
@@ -173,10 +154,11 @@ class TensorRTRunner:
                         collect()  # the part that had the next slot
                     size = max(part.stop - part.start, smallest)
                     lane = self._lane(plan, device, size)
-                    if lane.size != size:
+                    shape = (size, 1, *self.input_size)
+                    if lane.shape != shape:
                         while running:  # shapes change only when nothing runs
                             collect()
-                        self._reshape(lane, size)
+                        lane.reshape(self._shapes.volume, shape)
                     slot = next(slots)
                     self._start(device, slot, lane, batch[part])
                     running.append((slot, part))
@@ -193,13 +175,13 @@ class TensorRTRunner:
         return self._plan, self._device
 
     def _start(
-        self, device: CudaDevice, slot: _Slot, lane: _Lane, volumes: npt.NDArray[np.float32]
+        self, device: CudaDevice, slot: _Slot, lane: Lane, volumes: npt.NDArray[np.float32]
     ) -> None:
         """Everything that one part needs, into the streams.
 
         Where it has fewer volumes than the plan takes, the rest is what the memory holds.
         """
-        size = lane.size
+        size = lane.shape[0]
         pinned = slot.volume[:size]
         pinned[: len(volumes)] = volumes
         device.upload(slot.staging, pinned, self._copies)
@@ -208,68 +190,25 @@ class TensorRTRunner:
         device.move(
             self._addresses[self._shapes.volume], slot.staging, pinned.nbytes, self._compute
         )
-        self._enqueue(lane, device.handle(self._compute))
+        lane.enqueue()
+        self.provenance["cuda_graph"] = self._graphs.state
         for name, output in slot.outputs.items():
             device.download(output[:size], self._addresses[name], self._compute)
         device.record(slot.done, self._compute)
 
-    def _lane(self, plan: LoadedPlan, device: CudaDevice, size: int) -> _Lane:
-        """The context on the narrowest profile for parts of that size."""
+    def _lane(self, plan: LoadedPlan, device: CudaDevice, size: int) -> Lane:
+        """The one on the narrowest profile for parts of that size."""
+        profiles = self._shapes.profiles
         index = self._shapes.profile_for(size)
         if index not in self._lanes:
-            context = plan.create_context(graph=self._graph)
-            if len(self._shapes.profiles) > 1:
-                stream = device.handle(self._compute)
-                self._take(context.set_optimization_profile_async(index, stream), "its own profile")
-            for name, address in self._addresses.items():
-                self._take(context.set_tensor_address(name, address), f"an address of {name}")
-            self._lanes[index] = _Lane(context)
+            self._lanes[index] = Lane(
+                plan,
+                index if len(profiles) > 1 else None,
+                self._addresses,
+                device.handle(self._compute),
+                self._graphs,
+            )
         return self._lanes[index]
-
-    def _reshape(self, lane: _Lane, size: int) -> None:
-        if lane.graph is not None:
-            lane.graph.close()
-            lane.graph = None
-        lane.size, lane.runs = 0, 0
-        shape = (size, 1, *self.input_size)
-        self._take(lane.context.set_input_shape(self._shapes.volume, shape), f"the shape {shape}")
-        lane.size = size
-
-    def _enqueue(self, lane: _Lane, stream: int) -> None:
-        """The kernels; from the second run with the same shapes on as one graph.
-
-        The first run does what a capture must not see: it loads kernels and takes memory.
-        """
-
-        def enqueue() -> bool:
-            return bool(lane.context.execute_async_v3(stream))
-
-        if lane.runs == 1 and self._graph and not self._captures_itself:
-            lane.graph = self._capture(stream, enqueue)
-        lane.runs += 1
-        if lane.graph is not None:
-            lane.graph.launch()
-        else:
-            self._take(enqueue(), "the batch")
-
-    def _capture(self, stream: int, enqueue: Callable[[], bool]) -> CudaGraph | None:
-        plan, _ = self._opened()
-        try:
-            graph = CudaGraph(stream, enqueue)
-        except (DeviceError, MissingPackageError) as error:
-            self._graph = False
-            # Asked for now, TensorRT's part in it is not taken for a later failure's reason.
-            reasons = filter(None, [error.what, plan.messages.told()])
-            self.provenance["cuda_graph"] = f"off: {' | '.join(reasons)}"
-            return None
-        self.provenance["cuda_graph"] = "captured"
-        return graph
-
-    def _take(self, taken: bool, what: str) -> None:
-        """Raise where TensorRT refused something."""
-        if not taken:
-            plan, _ = self._opened()
-            raise DeviceError(f"{plan.backend} does not take {what} ({plan.messages.reason()})")
 
     def _settle(self, device: CudaDevice) -> None:
         """Wait for what still uses the buffers, after a failure that is being told already."""
@@ -294,9 +233,7 @@ class TensorRTRunner:
             self._settle(self._device)
             while self._lanes:
                 _, lane = self._lanes.popitem()
-                if lane.graph is not None:
-                    lane.graph.close()
-                del lane  # and with it its context, while the device is still there
+                lane.close()
             self._slots.clear()
             plan.release()
             self._device.close()

@@ -9,8 +9,7 @@ from plan_bundle import FILE, NAME, put_plan
 from tiny_bundle import SIZE, write_onnx
 
 from darnet_trt.errors import BundleError, DeviceError, UsageError
-from darnet_trt.runtime import tensorrt as runner_module
-from darnet_trt.runtime import tensorrt_plan, tensorrt_preflight
+from darnet_trt.runtime import tensorrt_lane, tensorrt_plan, tensorrt_preflight
 from darnet_trt.runtime.bundle import open_bundle, pick_artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.tensorrt import TensorRTRunner, open_plan
@@ -23,7 +22,7 @@ RANGE = ((1, 1, 1), (1, 4, 4))
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(monkeypatch):
-    monkeypatch.setattr(runner_module, "CudaGraph", HostGraph)
+    monkeypatch.setattr(tensorrt_lane, "CudaGraph", HostGraph)
     monkeypatch.setattr(HostGraph, "launches", 0)
     yield
     assert HostDevice.open == 0
@@ -199,10 +198,9 @@ def test_two_workers_share_the_engine_which_goes_with_the_last(load, volumes, ex
 
 def test_a_failure_tells_what_tensorrt_said_and_the_next_run_works(load, volumes, expected):
     plan = load()
-    runner = TensorRTRunner(plan, precision="fp32")
+    runner = TensorRTRunner(plan, precision="fp32", graph=False)
     runner.infer(volumes[:1])
     plan.engine.broken = True
-    runner._graph = False
     told = r"does not take the batch \(the plugin's own words \| an internal fault\)"
     with pytest.raises(DeviceError, match=told):
         runner.infer(volumes)
