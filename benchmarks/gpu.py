@@ -22,7 +22,8 @@ reported as skipped, with its name. `FOLDER/report.md` and `report.json` hold it
 gpu-report).
 
 Exit code 0: all that ran passed; 1: a step failed; 3: none failed, but the benchmark missed a
-target or could not measure all; 2: no GPU, or no folder for the report; 130: interrupted.
+target or could not measure all; 2: nothing ran (no GPU, no folder for the report, all skipped);
+130: interrupted.
 `--twins` runs what every step has for a machine without a GPU, on the CPU.
 """
 
@@ -46,7 +47,7 @@ from step_process import INCOMPLETE, MISSED, NOTE, SKIPPED  # noqa: E402
 
 STEP_SCRIPT = Path(__file__).with_name("gpu_steps.py")
 LAST_LINES = 60
-NO_GPU = 2
+NOTHING_RAN = 2
 NOT_ALL_TARGETS = 3
 INTERRUPTED = 130
 
@@ -122,7 +123,9 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
         return INTERRUPTED
     if "failed" in statuses:
         return 1
-    return NOT_ALL_TARGETS if statuses & {"missed", "incomplete"} else 0
+    if statuses & {"missed", "incomplete"}:
+        return NOT_ALL_TARGETS
+    return 0 if "passed" in statuses else NOTHING_RAN
 
 
 def has_gpu() -> bool:
@@ -146,14 +149,14 @@ def main() -> int:
     on = "cpu" if arguments.twins else "cuda"
     if on == "cuda" and not has_gpu():
         print("gpu: no NVIDIA GPU that torch can use on this machine", file=sys.stderr)
-        return NO_GPU
+        return NOTHING_RAN
     out = arguments.out.resolve()
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / MEASURED).unlink(missing_ok=True)  # of an earlier run
     except OSError as error:
         print(f"gpu: no folder for the report: {error}", file=sys.stderr)
-        return NO_GPU
+        return NOTHING_RAN
     outcomes = perform_all([s for s in STEPS if s in arguments.only], on, out, arguments.limit)
     print(f"report: {out / 'report.md'}")
     return exit_code(outcomes)

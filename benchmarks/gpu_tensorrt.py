@@ -38,6 +38,7 @@ def tensorrt(on: str) -> None:
 
 def build_tiny() -> None:
     """The project's own command, with the plugin, on a small network: what its manifest says."""
+    need("pydicom", "SimpleITK", "imagecodecs")
     from darnet_trt.training.checkpoint import save_checkpoint
 
     out = folder() / "tensorrt"

@@ -1,6 +1,7 @@
 """`make gpu`: what it says without a GPU, and that a step which fails or hangs stops no other."""
 
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -20,7 +21,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import gpu  # noqa: E402
 import gpu_tensorrt  # noqa: E402
 from gpu_report import Outcome, clocks_line, write_report  # noqa: E402
-from step_process import all_parts, run_tests, skip  # noqa: E402
+from step_process import ROOT, all_parts, pytest_words, run_tests, skip  # noqa: E402
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -84,6 +85,7 @@ def outcomes(*statuses):
         (["incomplete", "skipped"], 3),
         (["missed", "failed", "passed"], 1),
         (["failed", "interrupted"], 130),
+        (["skipped", "skipped"], 2),
     ],
 )
 def test_the_exit_code(statuses, code):
@@ -136,6 +138,25 @@ def test_a_test_that_a_gpu_skips_is_no_pass(tmp_path, capfd):
     with pytest.raises(SystemExit, match=r"tests were skipped: .*no tool"):
         run_tests("cuda", words)
     run_tests("cpu", words)
+
+
+@pytest.mark.parametrize(
+    ("file", "chosen"),
+    [
+        ("kernels/test_on_a_device.py", ("-k", "cuda")),
+        ("kernels/test_plugin_host.py", ("-m", "gpu")),
+        ("runtime/test_memory_on_a_device.py", ("-k", "cuda-python or pycuda")),
+        ("runtime/test_tensorrt_on_a_gpu.py", ()),
+    ],
+)
+def test_what_a_gpu_runs_needs_no_fixture_of_the_projects(file, chosen):
+    words = [*pytest_words(file, *chosen), "--setup-plan"]
+    path = os.pathsep.join((str(ROOT / "tests"), str(ROOT)))
+    done = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "not found" not in done.stdout
 
 
 def ended(parts):
