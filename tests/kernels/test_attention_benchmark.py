@@ -100,7 +100,9 @@ def test_wrong_results_are_no_time(on_cpu, kind):
         def ms(self):
             return 1.0
 
-    assert "not written" in measure(tail, {}, 1, Idle)["failed"]["fused"]
+    row = measure(tail, {}, 1, Idle)
+    assert "not written" in row["failed"]["fused"]
+    assert "fused" not in row["ms"]
     row = measure(tail, {}, 1, OnTheHost)
     assert "fused" in row["ms"]
     tail.y[-1][0, 2, 3, 1, 5] += 30
