@@ -32,6 +32,7 @@ def predict(
     engine: Engine | None = None,
     evidence: bool = False,
     finished: Collection[tuple[str, str]] = (),
+    repeats: bool = False,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Result]:
     """Classify every scan under the paths once, in their order.
@@ -48,6 +49,7 @@ def predict(
         engine: Loaded already, in place of `artifact` and `threads`; it stays open.
         evidence: Keep each result's input and activation map, for an overlay.
         finished: (scan, study_uid) of scans to leave out.
+        repeats: Classify a scan as often as it is named, as a benchmark wants.
         notify: Told, also from another thread, what is being looked for and found, and what is
             unusual about the engine.
 
@@ -59,7 +61,8 @@ def predict(
     if not any(os.path.lexists(path) for path in paths):
         raise UsageError("there is no such file or folder", where=", ".join(map(str, paths)))
     pick_artifact(bundle, artifact)  # no reading where there is no such engine
-    scans = OneAhead(_read_scans(bundle, distinct_paths(paths), finished, notify))
+    paths = paths if repeats else distinct_paths(paths)
+    scans = OneAhead(_read_scans(bundle, paths, finished, notify, repeats))
     try:
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
@@ -116,6 +119,7 @@ def _read_scans(
     paths: Sequence[Path],
     finished: Collection[tuple[str, str]],
     notify: Callable[[str], None],
+    repeats: bool,
 ) -> Iterator[_Scan]:
     seen: set[str] = set()
     for path in paths:
@@ -124,7 +128,8 @@ def _read_scans(
             notify(f"looking for scans in {path} …")
         blank = replace(_blank(bundle), scan=_absolute(path))
         try:
-            studies = unseen(find_studies(path), seen)
+            found = find_studies(path)
+            studies = found if repeats else unseen(found, seen)
         except (ScanError, UsageError, OSError) as error:
             find = StageTimes(find=_ms_since(start))
             yield _Scan(_without_class(replace(blank, stages_ms=find), error))

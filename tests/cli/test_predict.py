@@ -12,7 +12,9 @@ from pydicom.uid import JPEGLosslessSV1
 from tiny_bundle import change_manifest
 
 from darnet_trt.output import sole_writer
+from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.runtime.environment import cpu
+from darnet_trt.runtime.predict import predict as classify
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 COMMAND = [sys.executable, "-c", "from darnet_trt.cli.main import main; main()", "predict"]
@@ -108,6 +110,11 @@ def test_a_scan_named_twice_is_classified_once(predict, tiny, phantom, tmp_path)
     )
     assert code == 1
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["ok", "failed"]
+
+
+def test_a_benchmark_classifies_a_scan_as_often_as_it_is_named(tiny, phantom):
+    results = list(classify(open_bundle(tiny), [phantom] * 3, repeats=True))
+    assert [result.status for result in results] == ["ok"] * 3
 
 
 def test_results_among_the_scans_are_not_taken_for_one(predict, tiny, phantom, tmp_path):
