@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 from attention_tables import COPIED, ROW, Row, copy_name
 from attention_tail import Run, Tail, copied_bytes, paper
-from cuda_timing import from_python, replay_of
+from cuda_timing import from_python, replay_of, wake
 from gpu_clocks import clocks_mhz
 from traffic import map_bytes, problem
 
 from darnet_trt.kernels.library import PHASES, Library, Problem, TensorType
+
+WARM_UP_S = 0.3
 
 
 class Timed(Protocol):
@@ -89,13 +91,15 @@ def prepared(
 
 
 def in_turns(ready: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
-    """ms of each in every round, after one round that does not count."""
+    """ms of each in every round, after rounds that do not count, while the clocks rise."""
+    counted_from = time.monotonic() + WARM_UP_S
+    while time.monotonic() < counted_from:
+        for one in ready.values():
+            one.ms()
     times: dict[str, list[float]] = {name: [] for name in ready}
-    for counted in range(-1, rounds):
+    for _ in range(rounds):
         for name, one in ready.items():
-            ms = one.ms()
-            if counted >= 0:
-                times[name].append(ms)
+            times[name].append(one.ms())
     return times
 
 
@@ -106,6 +110,7 @@ def measure_on_gpu(library: Library, rounds: int, p: Problem) -> dict[str, Any]:
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     tail = Tail(library, p, "cuda", properties.L2_cache_size)
     rivals = torch_rivals(tail)
+    wake()
     row = measure(tail, rivals, rounds, replay_of)
     clocks = clocks_mhz(f"GPU-{properties.uuid}" if hasattr(properties, "uuid") else "0")
     return row | {

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 MIN_GRAPH_MS = 1.0
+MARGIN = 1.2  # of a graph's length: clocks may rise after it was chosen
 SPIN_CYCLES = 1 << 20  # about half a millisecond
 MAX_SPIN_CYCLES = 1 << 26
+WAKE_CYCLES = 1 << 29  # a quarter of a second at full clocks
 PROBES = 3
 
 
@@ -75,8 +77,16 @@ def replay_of(run: Callable[[int], None], sets: int) -> Replay:
 
 
 def passes_for(pass_ms: float) -> int:
-    """Whole passes that last `MIN_GRAPH_MS` together."""
-    return max(1, math.ceil(MIN_GRAPH_MS / pass_ms))
+    """Whole passes that last `MIN_GRAPH_MS` together, and somewhat longer."""
+    return max(1, math.ceil(MARGIN * MIN_GRAPH_MS / pass_ms))
+
+
+def wake() -> None:
+    """Keep the GPU busy until its clocks are up."""
+    import torch
+
+    torch.cuda._sleep(WAKE_CYCLES)
+    torch.cuda.synchronize()
 
 
 def _captured(run: Callable[[int], None], sets: int, passes: int) -> Any:

@@ -17,7 +17,7 @@ import attention  # noqa: E402
 from attention_measure import measure, measure_all  # noqa: E402
 from attention_tables import report, share_of_copy, targets  # noqa: E402
 from attention_tail import COPY_UNIT, Tail, copied_bytes, paper  # noqa: E402
-from cuda_timing import MIN_GRAPH_MS, passes_for  # noqa: E402
+from cuda_timing import MARGIN, MIN_GRAPH_MS, passes_for  # noqa: E402
 from gpu_clocks import parsed  # noqa: E402
 from traffic import KINDS, STAGES, map_bytes  # noqa: E402
 
@@ -223,7 +223,7 @@ def test_a_graph_is_as_many_passes_as_make_it_long_enough():
     for pass_ms in (0.003, 0.4, MIN_GRAPH_MS, 7):
         passes = passes_for(pass_ms)
         assert passes * pass_ms >= MIN_GRAPH_MS
-        assert passes == 1 or (passes - 1) * pass_ms < MIN_GRAPH_MS
+        assert passes == 1 or (passes - 1) * pass_ms < MARGIN * MIN_GRAPH_MS
 
 
 def test_clocks_as_nvidia_smi_prints_them():

@@ -10,8 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-import cuda_timing
-from cuda_timing import MAX_SPIN_CYCLES, MIN_GRAPH_MS, from_python, replay_of
+from cuda_timing import MAX_SPIN_CYCLES, MIN_GRAPH_MS, from_python, replay_of, wake
 
 CYCLES_PER_MS = 2_000_000
 
@@ -126,4 +125,9 @@ def test_from_python_the_launches_count(monkeypatch):
         queue.work(0.1)
 
     assert from_python(run, 2) == pytest.approx(0.5, rel=0.05)
-    assert cuda_timing.passes_for(2 * MIN_GRAPH_MS) == 1
+
+
+def test_waking_takes_a_quarter_of_a_second_of_the_gpu(monkeypatch):
+    queue = Queue(monkeypatch, 0)
+    wake()
+    assert queue.host == queue.gpu == pytest.approx(268, abs=1)
