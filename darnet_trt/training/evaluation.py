@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.training.classes import CLASSES
+from darnet_trt.scan.classes import CLASSES
 
 __all__ = ["area_under_curve", "evaluate"]
 

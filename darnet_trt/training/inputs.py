@@ -19,8 +19,8 @@ from darnet_trt.end_with_parent import end_with_parent
 from darnet_trt.errors import OutputError, ScanError, UsageError
 from darnet_trt.output import whole_file
 from darnet_trt.scan import Preprocessing, find_studies, load_study
-from darnet_trt.training.classes import CLASSES
-from darnet_trt.training.cohort import Entry
+from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import Entry
 
 __all__ = ["Example", "Failure", "prepare"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.training.classes import CLASSES
-from darnet_trt.training.cohort import Entry
+from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import Entry
 
 __all__ = ["split_by_patient"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tiny_network import TINY
 
-from darnet_trt.training.classes import CLASSES
-from darnet_trt.training.cohort import Entry
+from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import Entry
 from darnet_trt.training.inputs import Example
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from darnet_trt.scan import Preprocessing
+from darnet_trt.scan.cohort import Entry, read_cohort
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
-from darnet_trt.training.cohort import Entry, read_cohort
 from darnet_trt.training.inputs import prepare
 
 SPEC = Preprocessing(size=(8, 16, 16))

@@ -13,12 +13,12 @@ from sklearn.preprocessing import StandardScaler
 
 from darnet_trt.runtime.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
+from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import read_cohort
 from darnet_trt.scan.phantom import CohortPlan, synthesize, write_cohort
 from darnet_trt.scan.phantom.cohort import members
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import load_checkpoint
-from darnet_trt.training.classes import CLASSES
-from darnet_trt.training.cohort import read_cohort
 from darnet_trt.training.fit import Schedule
 from darnet_trt.training.presets import preset
 from darnet_trt.training.run import train

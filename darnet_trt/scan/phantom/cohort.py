@@ -22,14 +22,13 @@ from darnet_trt.cpus import usable_cpus
 from darnet_trt.end_with_parent import end_with_parent
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.output import LOCK, sole_writer
+from darnet_trt.scan.cohort import COLUMNS, PLAN, TABLE
 from darnet_trt.scan.phantom.dicom import write_dicom
 from darnet_trt.scan.phantom.disease import LABELS
 from darnet_trt.scan.phantom.images import write_nifti, write_slices
 from darnet_trt.scan.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES, synthesize_scan
 
 __all__ = [
-    "COHORT_CSV",
-    "COHORT_JSON",
     "FORMATS",
     "CohortPlan",
     "Member",
@@ -39,8 +38,6 @@ __all__ = [
 
 CohortFormat = Literal["dicom", "nifti", "slices"]
 FORMATS: tuple[CohortFormat, ...] = get_args(CohortFormat)
-COHORT_CSV = "cohort.csv"
-COHORT_JSON = "cohort.json"  # the plan: says that the cohort is synthetic, and how to repeat it
 SECOND_VISIT = 0.25  # share of patients with two scans, about CC-CCII's
 MATRIX_RANGE = (32, 1024)
 SLICES_RANGE = (30, 600)  # fewer would lie more than 10 mm apart
@@ -164,7 +161,7 @@ def write_cohort(
             where=out,
             do="check free space and permissions; the same command goes on where it stopped",
         ) from error
-    return out / COHORT_CSV
+    return out / TABLE
 
 
 def _write_partial(
@@ -179,9 +176,9 @@ def _write_partial(
             todo.append(member)
     for count in _write_all(plan, partial, todo, processes):
         done(count)
-    with (partial / COHORT_CSV).open("w", newline="", encoding="utf-8") as file:
+    with (partial / TABLE).open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["scan", "patient", "label"])
+        table.writerow(COLUMNS)
         table.writerows((m.scan, m.patient, m.label) for m in members(plan))
 
 
@@ -206,7 +203,7 @@ def _refuse_occupied(out: Path) -> None:
 def _open_partial(plan: CohortPlan, partial: Path) -> None:
     """Go on with the working folder; what another plan left in it goes."""
     content = json.dumps({"synthetic": True, "version": __version__, **asdict(plan)}, indent=2)
-    recorded = partial / COHORT_JSON
+    recorded = partial / PLAN
     same = recorded.is_file() and recorded.read_text("utf-8") == content
     for left in list(partial.glob("P*/.*" if same else "*")):
         if left.name != LOCK:

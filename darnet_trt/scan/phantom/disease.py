@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.scan.classes import CLASSES
 from darnet_trt.scan.phantom.anatomy import Anatomy
 from darnet_trt.scan.phantom.vessels import points_in_lung
 
 __all__ = ["LABELS", "Findings", "Patch", "draw_findings"]
 
-# The same names and order as training.model.CLASSES, which scan may not import; a test compares.
-LABELS = ("covid-19", "common-pneumonia", "normal")
+LABELS = CLASSES
 
 
 @dataclass(frozen=True)

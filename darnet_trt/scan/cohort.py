@@ -1,0 +1,115 @@
+"""A labelled cohort: the table that says where each scan is, whose it is, and its class."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from darnet_trt.errors import UsageError
+from darnet_trt.scan.classes import CLASSES
+
+__all__ = ["COLUMNS", "PLAN", "TABLE", "Cohort", "Entry", "read_cohort"]
+
+TABLE = "cohort.csv"
+PLAN = "cohort.json"  # beside a synthetic cohort's table: says that it is one, and how to repeat it
+COLUMNS = ("scan", "patient", "label")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table: where the scan is, whose it is, and its class."""
+
+    scan: Path
+    patient: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A labelled cohort.
+
+    Attributes:
+        table: The CSV it was read from.
+        entries: In the table's order.
+        seed: Of the phantoms when the cohort is synthetic, else None.
+    """
+
+    table: Path
+    entries: tuple[Entry, ...]
+    seed: int | None
+
+    def describe(self, entries: tuple[Entry, ...]) -> str:
+        """One sentence that says what a network trained on these entries has seen."""
+        if self.seed is not None:
+            return (
+                f"{len(entries)} synthetic phantoms (darnet-trt phantom, seed {self.seed}); "
+                "not real patients"
+            )
+        patients = len({e.patient for e in entries})
+        digest = hashlib.sha256(self.table.read_bytes()).hexdigest()[:12]
+        return (
+            f"{len(entries)} scans of {patients} patients of the cohort "
+            f"{self.table.resolve().parent.name} (table's SHA-256 {digest}…)"
+        )
+
+
+def read_cohort(path: Path) -> Cohort:
+    """Read `cohort.csv`: columns scan (relative to the table), patient, label.
+
+    Args:
+        path: The table, or the folder that holds it.
+
+    Raises:
+        UsageError: No table, a missing column, an unknown label, an empty field, a scan twice.
+    """
+    table = path / TABLE if path.is_dir() else path
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise UsageError(
+                    f"the table has no column {', '.join(missing)}",
+                    where=table,
+                    do=f"its first line must be {','.join(COLUMNS)}",
+                )
+            entries = tuple(_entry(table, reader.line_num, row) for row in reader)
+    except FileNotFoundError as error:
+        raise UsageError(
+            "there is no cohort table here",
+            where=table,
+            do="make one with darnet-trt phantom, or write scan,patient,label for your own scans",
+        ) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"the table cannot be read ({error})", where=table) from error
+    if not entries:
+        raise UsageError("the table names no scan", where=table)
+    twice = [scan for scan, count in Counter(e.scan for e in entries).items() if count > 1]
+    if twice:
+        raise UsageError(f"the scan {twice[0]} occurs twice", where=table, do="keep one line of it")
+    return Cohort(table, entries, _phantom_seed(table.with_name(PLAN)))
+
+
+def _entry(table: Path, line: int, row: dict[str, str]) -> Entry:
+    scan, patient, label = ((row[name] or "").strip() for name in COLUMNS)
+    if not (scan and patient and label):
+        raise UsageError(f"line {line} has an empty field", where=table, do="fill it in")
+    if label not in CLASSES:
+        raise UsageError(
+            f"line {line}: no class is called {label!r}",
+            where=table,
+            do=f"use {', '.join(CLASSES)}",
+        )
+    return Entry(table.parent / scan, patient, label)
+
+
+def _phantom_seed(plan: Path) -> int | None:
+    try:
+        content = json.loads(plan.read_text("utf-8"))
+        return int(content["seed"]) if content["synthetic"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
