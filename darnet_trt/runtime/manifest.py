@@ -17,6 +17,8 @@ __all__ = [
     "SCHEMA_VERSION",
     "Artifact",
     "Backend",
+    "Decisions",
+    "Difference",
     "Manifest",
     "ModelCard",
     "Parity",
@@ -83,6 +85,62 @@ class Parity(_Part):
     passed: bool
 
 
+class Difference(_Part):
+    """A measure of two engines on the same labelled scans.
+
+    Attributes:
+        reference: Of the float32 engine.
+        candidate: Of the engine that is judged.
+        lower: Of the 95 % interval of candidate − reference.
+        upper: Of the same.
+    """
+
+    reference: float
+    candidate: float
+    lower: float
+    upper: float
+
+
+class Decisions(_Part):
+    """Whether an engine decides as the float32 engine does, on scans that did not calibrate it.
+
+    Attributes:
+        scans: How many, and `source` says which.
+        labelled: Scans of each class, in the order of the logits; None where nothing could be
+            judged by labels: there were none, or an output was no number.
+        class_flips: Scans whose most probable class differs.
+        sure_flips: Those among them of which the float32 engine was sure.
+        agreement: Share of the scans with the same class.
+        flips_at_most: Share of other scans whose class may differ, by the 95 % interval.
+        mean_probability_drift: Mean over the scans of the class probability that moved most.
+        max_probability_drift: The largest of these.
+        auc: COVID-19 against the rest; None without `labelled` or where one side is absent.
+        accuracy: Of all classes; None without `labelled`.
+        limits: `calibration.margins.Margins`, by name.
+        failures: What was found and what is allowed, a sentence each.
+        notes: What could not be judged, and why.
+        passed: No failure.
+        accepted: Who took the engine in spite of its failures, and why; it keeps `passed` false.
+    """
+
+    scans: int
+    source: str
+    labelled: tuple[int, ...] | None
+    class_flips: int
+    sure_flips: int
+    agreement: float
+    flips_at_most: float
+    mean_probability_drift: float
+    max_probability_drift: float
+    auc: Difference | None
+    accuracy: Difference | None
+    limits: dict[str, float]
+    failures: tuple[str, ...]
+    notes: tuple[str, ...]
+    passed: bool
+    accepted: str | None = None
+
+
 class PluginLibrary(_Part):
     """The fused attention's library, which a TensorRT plan with its layers cannot do without.
 
@@ -142,6 +200,7 @@ class Artifact(_Part):
             executed, or failed the gate.
         notes: What else a person should know.
         plan: Of TensorRT and TensorRT-RTX.
+        decisions: Of int8.
     """
 
     name: str
@@ -157,6 +216,7 @@ class Artifact(_Part):
     latency_ms: float | None
     notes: tuple[str, ...] = ()
     plan: Plan | None = None
+    decisions: Decisions | None = None
 
 
 class Manifest(_Part):
