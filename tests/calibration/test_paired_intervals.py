@@ -1,0 +1,125 @@
+"""The intervals are what other people's statistics say, and hold the truth as often as they say."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from darnet_trt.calibration.paired_intervals import (
+    accuracy_interval,
+    paired_areas,
+    share_at_most,
+)
+from darnet_trt.training.evaluation import area_under_curve
+
+
+def scores(scans, rng, *, fall=0.0, ties=False):
+    """Labels 0 to 2, and two engines' scores; 0 is ahead by 1.5, of the candidate by less."""
+    labels = np.arange(scans) % 3
+    reference = rng.normal(size=scans) + 1.5 * (labels == 0)
+    candidate = reference + 0.3 * rng.normal(size=scans) - fall * (labels == 0)
+    if ties:
+        reference, candidate = reference.round(), candidate.round()
+    return labels, reference, candidate
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_areas_are_those_of_scikit_learn_and_of_training(ties):
+    labels, reference, candidate = scores(60, np.random.default_rng(1), ties=ties)
+    found = paired_areas(reference, candidate, labels, 0)
+    assert found.reference == pytest.approx(roc_auc_score(labels == 0, reference))
+    assert found.candidate == pytest.approx(area_under_curve(candidate, labels == 0))
+
+
+def test_the_interval_is_that_of_a_bootstrap_done_scan_by_scan():
+    rng = np.random.default_rng(2)
+    labels, reference, candidate = scores(60, rng, fall=0.3)
+    differences = []
+    for _ in range(600):
+        drawn = np.concatenate([rng.choice(np.flatnonzero(labels == c), 20) for c in range(3)])
+        truth = labels[drawn] == 0
+        after, before = (roc_auc_score(truth, s[drawn]) for s in (candidate, reference))
+        differences.append(after - before)
+    found = paired_areas(reference, candidate, labels, 0)
+    expected = np.quantile(differences, (0.025, 0.975))
+    assert (found.lower, found.upper) == pytest.approx(expected, abs=0.1 * np.ptp(expected))
+
+
+def test_the_interval_of_areas_holds_the_truth():
+    rng = np.random.default_rng(3)
+    # Both engines' scores are normal in each class: the areas are known.
+    spread = np.sqrt(1 + 0.3**2)
+    truth = norm.cdf((1.5 - 0.2) / (np.sqrt(2) * spread)) - norm.cdf(1.5 / np.sqrt(2))
+    held = 0
+    for _ in range(150):
+        labels, reference, candidate = scores(90, rng, fall=0.2)
+        found = paired_areas(reference, candidate, labels, 0)
+        held += found.lower <= truth <= found.upper
+    assert 0.89 < held / 150 < 0.99
+
+
+def test_the_interval_is_the_same_each_time_and_for_each_order_of_the_scans():
+    rng = np.random.default_rng(4)
+    labels, reference, candidate = scores(45, rng, ties=True)
+    first = paired_areas(reference, candidate, labels, 0)
+    assert paired_areas(reference, candidate, labels, 0) == first
+    order = rng.permutation(45)
+    assert paired_areas(reference[order], candidate[order], labels[order], 0) == first
+
+
+def score_test(lost, gained, scans, difference):
+    """Tango's statistic, its constrained likelihood maximised by brute force."""
+
+    def unlikelihood(loss):
+        p = np.array([loss, loss + difference, 1 - 2 * loss - difference])
+        counts = np.array([lost, gained, scans - lost - gained])
+        return -float((counts * np.log(np.maximum(p, 1e-300))).sum())
+
+    low, high = max(0.0, -difference), (1 - difference) / 2
+    loss = minimize_scalar(
+        unlikelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
+    ).x
+    variance = scans * (2 * loss + difference - difference**2)
+    return (gained - lost - scans * difference) / np.sqrt(variance)
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "scans"), [(12, 2, 50), (2, 12, 50), (1, 0, 120), (0, 1, 30), (3, 3, 20)]
+)
+def test_the_accuracy_interval_ends_where_the_score_test_rejects(lost, gained, scans):
+    lower, upper = accuracy_interval(lost, gained, scans)
+    assert lower < (gained - lost) / scans < upper
+    assert score_test(lost, gained, scans, lower) == pytest.approx(1.96, abs=2e-3)
+    assert score_test(lost, gained, scans, upper) == pytest.approx(-1.96, abs=2e-3)
+
+
+def test_nothing_changed_on_few_scans_still_has_an_interval():
+    z2 = norm.ppf(0.975) ** 2
+    assert accuracy_interval(0, 0, 4) == pytest.approx((-z2 / (4 + z2), z2 / (4 + z2)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("lost", "lower"), [(1, -1.0), (4, -1.0)])
+def test_everything_lost_ends_at_minus_one(lost, lower):
+    assert accuracy_interval(lost, 0, lost)[0] == pytest.approx(lower)
+
+
+def test_the_accuracy_interval_holds_the_truth():
+    rng = np.random.default_rng(5)
+    lost, gained = 0.06, 0.03
+    held = 0
+    for _ in range(400):
+        counts = rng.multinomial(120, [lost, gained, 1 - lost - gained])
+        low, high = accuracy_interval(int(counts[0]), int(counts[1]), 120)
+        held += low <= gained - lost <= high
+    assert 0.92 < held / 400 < 0.98
+
+
+@pytest.mark.parametrize(("found", "scans"), [(0, 4), (0, 120), (1, 120), (7, 20), (20, 20)])
+def test_a_share_ends_where_its_score_test_rejects(found, scans):
+    share = share_at_most(found, scans)
+    if found == scans:
+        assert share == pytest.approx(1)
+    else:
+        statistic = (found - scans * share) / np.sqrt(scans * share * (1 - share))
+        assert statistic == pytest.approx(norm.ppf(0.025), abs=1e-5)
