@@ -1,0 +1,140 @@
+"""What is measured of two engines' decisions on the same scans."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.calibration.paired_intervals import accuracy_interval, paired_areas
+from darnet_trt.runtime.manifest import Difference
+from darnet_trt.scan.classes import CLASSES
+
+__all__ = ["Labelled", "Logits", "Movement", "labelled", "movement"]
+
+Logits = npt.NDArray[np.float32]
+
+_COVID: Final = CLASSES.index("covid-19")
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How far decisions moved; a scan where an engine gave NaN or infinity flips and moves by 1.
+
+    Attributes:
+        scans: All.
+        broken: Scans where an engine gave NaN or infinity.
+        broken_reference: Those among them where the reference did.
+        flips: Scans whose most probable class differs.
+        sure_flips: Those among them of which the reference was sure.
+        called: Number of classes that the reference gives to any scan.
+        mean_drift: Mean over the scans of the class probability that moved most.
+        max_drift: The largest of these.
+    """
+
+    scans: int
+    broken: int
+    broken_reference: int
+    flips: int
+    sure_flips: int
+    called: int
+    mean_drift: float
+    max_drift: float
+
+
+def movement(reference: Logits, candidate: Logits, sure_lead: float) -> Movement:
+    """Compare classes and probabilities.
+
+    Args:
+        reference: (n, classes).
+        candidate: Of the same scans.
+        sure_lead: The reference is sure where its first class leads the second by this.
+    """
+    lacking = ~np.asarray(np.isfinite(reference).all(1))
+    broken = lacking | ~np.asarray(np.isfinite(candidate).all(1))
+    before = _probabilities(np.where(broken[:, None], 0, reference))
+    after = _probabilities(np.where(broken[:, None], 0, candidate))
+    second, first = np.sort(before, 1)[:, -2:].T
+    classes = before.argmax(1)
+    flipped = broken | (classes != after.argmax(1))
+    drift = np.where(broken, 1.0, np.abs(after - before).max(1))
+    return Movement(
+        scans=len(drift),
+        broken=int(broken.sum()),
+        broken_reference=int(lacking.sum()),
+        flips=int(flipped.sum()),
+        sure_flips=int((flipped & (broken | (first - second >= sure_lead))).sum()),
+        called=len(np.unique(classes)),
+        mean_drift=math.fsum(drift) / len(drift),  # the same for every order of the scans
+        max_drift=float(drift.max()),
+    )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """How right decisions are.
+
+    Attributes:
+        counts: Scans of each class, in the order of CLASSES.
+        auc: COVID-19 against the rest; None where one side is absent.
+        accuracy: Of all classes.
+    """
+
+    counts: tuple[int, ...]
+    auc: Difference | None
+    accuracy: Difference
+
+    @property
+    def scans(self) -> int:
+        """All."""
+        return sum(self.counts)
+
+    @property
+    def covid(self) -> int:
+        """Scans with COVID-19."""
+        return self.counts[_COVID]
+
+    @property
+    def others(self) -> int:
+        """Scans without."""
+        return self.scans - self.covid
+
+
+def labelled(reference: Logits, candidate: Logits, labels: npt.NDArray[np.int64]) -> Labelled:
+    """Compare with the truth.
+
+    Args:
+        reference: (n, classes), finite.
+        candidate: Of the same scans, finite.
+        labels: (n,).
+    """
+    counts = np.bincount(labels, minlength=len(CLASSES))
+    auc = None
+    if 0 < counts[_COVID] < len(labels):
+        areas = paired_areas(_log_odds(reference), _log_odds(candidate), labels, _COVID)
+        auc = Difference(**asdict(areas))
+    return Labelled(tuple(counts.tolist()), auc, _accuracy(reference, candidate, labels))
+
+
+def _accuracy(reference: Logits, candidate: Logits, labels: npt.NDArray[np.int64]) -> Difference:
+    before, after = reference.argmax(1) == labels, candidate.argmax(1) == labels
+    lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
+    lower, upper = accuracy_interval(lost, gained, len(labels))
+    return Difference(
+        reference=float(before.mean()), candidate=float(after.mean()), lower=lower, upper=upper
+    )
+
+
+def _probabilities(logits: Logits) -> npt.NDArray[np.float64]:
+    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(1, keepdims=True))
+
+
+def _log_odds(logits: Logits) -> npt.NDArray[np.float64]:
+    """Of COVID-19: it rises with the probability, but does not round to the same near 0 and 1."""
+    exact = logits.astype(np.float64)
+    rest = np.logaddexp.reduce(np.delete(exact, _COVID, axis=1), axis=1)
+    return np.asarray(exact[:, _COVID] - rest)

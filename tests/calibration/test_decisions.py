@@ -1,0 +1,283 @@
+"""An int8 engine passes where it decides alike, and fails with a reason where it does not."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from darnet_trt.calibration.decisions import decide
+from darnet_trt.errors import UsageError
+from darnet_trt.runtime.manifest import Decisions
+
+LEAD = 3.0
+"""Of the right class's logit: a sure decision."""
+
+
+def right(labels):
+    """Logits of an engine that is always right, no two scans alike."""
+    spread = np.linspace(0, 0.5, len(labels))[:, None]
+    return ((LEAD + spread) * np.eye(3)[labels]).astype(np.float32)
+
+
+def logits(*probabilities):
+    return np.log(np.array(probabilities)).astype(np.float32)
+
+
+def with_scan(values, scan, probabilities):
+    changed = values.copy()
+    changed[scan] = logits(probabilities)[0]
+    return changed
+
+
+def mixed(scans):
+    return list(np.arange(scans) % 3)
+
+
+def judge(reference, candidate, labels=None):
+    return decide(reference, candidate, labels, "a test")
+
+
+finite = st.floats(-50, 50, width=32)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_identical_outputs_always_pass(data):
+    scans = data.draw(st.integers(1, 130))
+    outputs = data.draw(arrays(np.float32, (scans, 3), elements=finite))
+    labels = data.draw(st.none() | st.lists(st.integers(0, 2), min_size=scans, max_size=scans))
+    found = judge(outputs, outputs.copy(), labels)
+    assert found.passed
+    assert found.failures == ()
+    assert (found.class_flips, found.agreement, found.max_probability_drift) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("scans", [2, 30, 120])
+def test_the_order_of_the_scans_changes_nothing(scans):
+    rng = np.random.default_rng(scans)
+    labels = np.array(mixed(scans))
+    reference = (rng.normal(size=(scans, 3)) + 2 * np.eye(3)[labels]).astype(np.float32)
+    candidate = (reference + 0.3 * rng.normal(size=(scans, 3))).astype(np.float32)
+    order = rng.permutation(scans)
+    first = judge(reference, candidate, labels)
+    assert judge(reference[order], candidate[order], labels[order]) == first
+    assert judge(reference, candidate, labels) == first
+
+
+def test_a_small_change_of_120_scans_passes_without_reserve():
+    labels = mixed(120)
+    reference = right(labels)
+    found = judge(reference, reference * np.float32(1.02), labels)
+    assert found.passed
+    assert found.notes == ()
+    assert found.labelled == (40, 40, 40)
+    assert found.auc.candidate == found.accuracy.candidate == 1
+    assert found.accuracy.lower > -0.05
+
+
+@pytest.mark.parametrize("scans", [4, 20])
+def test_few_scans_pass_but_are_said_to_show_little(scans):
+    reference = right(mixed(scans))
+    found = judge(reference, reference, mixed(scans))
+    assert found.passed
+    assert f"up to {found.flips_at_most:.0%} of others may change class" in found.notes[0]
+    assert "110 can" in found.notes[0]
+    assert "20 scans with COVID-19" in found.notes[1]
+
+
+def test_one_scan_is_judged_and_shows_next_to_nothing():
+    found = judge(right([1]), right([1]), [1])
+    assert found.passed
+    assert [note.split(",")[0] for note in found.notes] == [
+        "1 scan cannot show that the decisions are kept: up to 79% of others may change class "
+        "(95 % confidence); 110 can",
+        "COVID-19's AUC was not judged: no scan is labelled covid-19",
+        "no scan is labelled covid-19 or normal: nothing is known of such scans",
+    ]
+
+
+UNSURE, TURNED = (0.52, 0.47, 0.01), (0.49, 0.5, 0.01)
+SURE, LOST = (0.57, 0.42, 0.01), (0.48, 0.51, 0.01)
+
+
+@pytest.mark.parametrize("scans", [4, 20, 120])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_one_flip_of_an_unsure_scan_passes(scans, labelled):
+    labels = mixed(scans)
+    reference = with_scan(right(labels), 0, UNSURE)
+    candidate = with_scan(right(labels), 0, TURNED)
+    found = judge(reference, candidate, labels if labelled else None)
+    assert found.passed
+    assert (found.class_flips, found.sure_flips) == (1, 0)
+
+
+@pytest.mark.parametrize(("scans", "passed"), [(4, False), (20, False), (99, False), (100, True)])
+def test_a_flip_of_a_sure_scan_is_one_of_a_hundred(scans, passed):
+    reference = with_scan(right(mixed(scans)), 0, SURE)
+    candidate = with_scan(right(mixed(scans)), 0, LOST)
+    found = judge(reference, candidate)
+    assert (found.class_flips, found.sure_flips) == (1, 1)
+    assert found.passed == passed
+    if not passed:
+        assert any("led by 0.1 or more; none may" in f for f in found.failures)
+
+
+def test_two_unsure_flips_of_120_are_too_many():
+    labels = mixed(120)
+    reference, candidate = right(labels), right(labels)
+    for scan in (0, 3):
+        reference = with_scan(reference, scan, UNSURE)
+        candidate = with_scan(candidate, scan, TURNED)
+    found = judge(reference, candidate, labels)
+    assert found.failures[0] == "2 of 120 scans changed class; at most 1 may"
+    assert any(f.startswith("the accuracy fell by 0.0167") for f in found.failures)
+    assert any(f.startswith("the accuracy may be lower by") for f in found.failures)
+
+
+def test_probabilities_that_move_everywhere_fail_without_a_flip():
+    reference = right(mixed(30))
+    found = judge(reference, reference * np.float32(0.7))
+    assert found.class_flips == 0
+    assert found.failures == (
+        f"probabilities moved by {found.mean_probability_drift:.3g} on average; "
+        "at most 0.02 is allowed",
+    )
+
+
+def test_one_probability_that_moves_far_fails_without_a_flip():
+    reference = with_scan(right(mixed(30)), 0, (0.9, 0.09, 0.01))
+    candidate = with_scan(right(mixed(30)), 0, (0.7, 0.29, 0.01))
+    found = judge(reference, candidate)
+    assert found.failures == ("a scan's probability moved by 0.2; at most 0.15 is allowed",)
+
+
+def ranked(covid, others):
+    """Logits of scans that all call the first class, by their COVID-19 logits; and the labels."""
+    first = np.concatenate([covid, others])
+    zero = np.zeros_like(first)
+    labels = [0] * len(covid) + [1, 2] * (len(others) // 2)
+    return np.stack([first, zero, zero], 1).astype(np.float32), labels
+
+
+def test_a_worse_order_of_the_scans_fails_though_no_class_flips():
+    # The other scans rise above half of the COVID-19 scans, by little.
+    reference, labels = ranked(np.linspace(5.01, 5.4, 40), np.linspace(4.8, 5.0, 80))
+    candidate, _ = ranked(np.linspace(5.01, 5.4, 40), np.linspace(5.0, 5.2, 80))
+    found = judge(reference, candidate, labels)
+    assert found.class_flips == 0
+    assert found.max_probability_drift < 0.01
+    assert found.auc.reference == 1
+    assert [f.split(",")[0] for f in found.failures] == [
+        f"COVID-19's AUC fell by {1 - found.auc.candidate:.3g}",
+        f"COVID-19's AUC may be lower by {-found.auc.lower:.3g} on other scans (95 % interval of "
+        f"the difference {found.auc.lower:.3g} to {found.auc.upper:.3g}); at most 0.02 is allowed",
+    ]
+
+
+def test_an_auc_that_holds_on_average_but_not_surely_fails():
+    # COVID-19 scans sink and rise in turn, across others: which of them are drawn decides.
+    covid, others = np.linspace(5, 6, 20), np.linspace(4.5, 5.5, 20)
+    reference, labels = ranked(covid, others)
+    candidate, _ = ranked(covid + np.tile([-0.06, 0.06], 10), others)
+    found = judge(reference, candidate, labels)
+    assert found.auc.reference - found.auc.candidate < 0.005
+    assert [f[:30] for f in found.failures] == ["COVID-19's AUC may be lower by"]
+
+
+def test_one_pair_that_changes_places_is_no_fall_on_few_scans():
+    reference, labels = ranked(np.array([5.0]), np.array([4.99, 4.0]))
+    candidate, _ = ranked(np.array([4.98]), np.array([4.99, 4.0]))
+    found = judge(reference, candidate, labels)
+    assert found.auc.candidate == 0.5
+    assert not any("AUC" in f for f in found.failures)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_no_numbers_fail_and_fit_into_json(value):
+    labels = mixed(20)
+    candidate = right(labels)
+    candidate[[3, 7], 1] = value
+    found = judge(right(labels), candidate, labels)
+    assert found.failures == ("NaN or infinity came out for 2 of 20 scans; for none it may",)
+    assert (found.class_flips, found.sure_flips, found.max_probability_drift) == (2, 2, 1)
+    assert (found.labelled, found.auc, found.accuracy) == (None, None, None)
+    assert Decisions.model_validate(json.loads(found.model_dump_json())) == found
+
+
+def test_a_reference_that_is_no_number_is_blamed_itself():
+    reference = right(mixed(4))
+    reference[0] = np.nan
+    found = judge(reference, right(mixed(4)), mixed(4))
+    assert found.failures == (
+        "the float32 engine itself gave NaN or infinity for 1 of 4 scans: nothing to compare",
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"), [([0] * 6, "all scans are"), ([1, 2] * 3, "no scan is")]
+)
+def test_without_covid_or_the_rest_no_auc_is_judged(labels, note):
+    found = judge(right(labels), right(labels), labels)
+    assert found.passed
+    assert found.auc is None
+    assert found.accuracy.reference == 1
+    assert f"COVID-19's AUC was not judged: {note} labelled covid-19" in found.notes
+
+
+def test_a_class_without_scans_is_said():
+    labels = [0, 1] * 60
+    found = judge(right(labels), right(labels), labels)
+    assert found.auc.reference == 1
+    assert found.notes == ("no scan is labelled normal: nothing is known of such scans",)
+
+
+def test_unlabelled_scans_are_judged_by_agreement():
+    reference = with_scan(right(mixed(200)), 0, UNSURE)
+    found = judge(reference, with_scan(right(mixed(200)), 0, TURNED))
+    assert found.passed
+    assert (found.labelled, found.auc, found.accuracy) == (None, None, None)
+    assert found.agreement == 1 - 1 / 200
+    assert found.notes == ()
+
+
+def test_a_reference_that_calls_all_alike_shows_little():
+    reference = right([2] * 120)
+    found = judge(reference, reference)
+    assert found.passed
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith("the float32 engine calls all 120 scans alike")
+
+
+def test_keeping_to_a_bad_reference_is_said_to_be_no_merit():
+    labels = mixed(120)
+    wrong = right([(label + 1) % 3 for label in labels])
+    found = judge(wrong, wrong, labels)
+    assert found.passed
+    assert found.notes[0].startswith("the float32 engine itself is no better than a guess")
+
+
+def test_equal_logits_are_a_tie_of_both_engines():
+    equal = np.zeros((120, 3), np.float32)
+    found = judge(equal, equal, mixed(120))
+    assert found.passed
+    assert found.auc.reference == found.auc.candidate == 0.5
+
+
+def test_scores_that_round_to_one_probability_keep_their_order():
+    reference, labels = ranked(np.linspace(60, 61, 40), np.linspace(50, 51, 80))
+    assert judge(reference, reference, labels).auc.reference == 1
+
+
+def test_no_scans_is_an_error_that_says_what_to_do():
+    with pytest.raises(UsageError, match="name more scans than calibration takes"):
+        judge(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), [])
+
+
+def test_an_accepted_engine_has_still_not_passed():
+    reference = right(mixed(4))
+    found = judge(reference, -reference).model_copy(update={"accepted": "A. Person: a trial"})
+    written = json.loads(found.model_dump_json())
+    assert (written["passed"], written["accepted"]) == (False, "A. Person: a trial")
