@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from darnet_trt.errors import BundleError, DeviceError, MissingPackageError
 from darnet_trt.runtime.bundle import REBUILD, Bundle, listed, pick_artifact, verified_file
+from darnet_trt.runtime.environment import sums_of_int8_overflow
 from darnet_trt.runtime.manifest import Artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner, emulates
@@ -37,10 +38,11 @@ def load_engine(
     """Verify and load the engine to classify with.
 
     The bundle's default may not be for this machine: it needs another GPU, or a precision that
-    this CPU lacks (bfloat16), which OpenVINO then replaces or emulates, three times slower than
-    float32. An engine that passed the parity gate takes its place then, with a warning: for a GPU
-    the fastest that runs here, else one in float32, which every CPU has. One that was named is
-    never replaced, and one that never passed the gate never replaces another.
+    this CPU lacks: bfloat16, which OpenVINO then replaces or emulates, three times slower than
+    float32, or int8 without VNNI, where sums overflow. An engine that passed the parity gate
+    takes its place then, with a warning: for a GPU the fastest that runs here, else one in
+    float32, which every CPU has. One that was named is never replaced, and one that never passed
+    the gate never replaces another.
 
     Args:
         bundle: From `open_bundle`.
@@ -120,6 +122,10 @@ def _remark(artifact: Artifact, runner: Runner) -> str | None:
         )
     if runner.precision != artifact.effective_precision:
         return f"this CPU runs it in {runner.precision}, which was not checked"
+    if artifact.target == "cpu" and runner.precision == "int8":
+        if sums_of_int8_overflow():
+            return "this CPU has no VNNI, and its sums of int8 products may overflow"
+        return None
     if artifact.backend == "openvino" and emulates(runner.precision):
         return f"this CPU emulates {runner.precision}, slower than fp32"
     return None
@@ -178,11 +184,6 @@ _Size = tuple[int, int, int]
 
 
 def _openvino(bundle: Bundle, artifact: Artifact, threads: int | None) -> tuple[Runner, _Size]:
-    if artifact.precision == "int8":
-        raise BundleError(
-            f"the artifact {artifact.name!r} is int8, which this version cannot run yet",
-            where=bundle.path,
-        )
     file = bundle.path / _first(artifact)
     runner = OpenVINORunner(file, precision=artifact.precision, threads=threads)
     return runner, runner.input_size

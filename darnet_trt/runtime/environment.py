@@ -13,7 +13,7 @@ import psutil
 
 from darnet_trt.cpus import usable_cpus
 
-__all__ = ["Cpu", "Gpu", "cpu", "gpus", "package_version"]
+__all__ = ["Cpu", "Gpu", "cpu", "gpus", "package_version", "sums_of_int8_overflow"]
 
 _SMI_FIELDS = "name,driver_version,memory.total,compute_cap"
 
@@ -65,6 +65,9 @@ _FEATURES = (
 )
 
 
+_INT8_DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "amx_int8")
+
+
 def cpu() -> Cpu:
     """Describe the processor; /proc/cpuinfo where there is one."""
     info: dict[str, str] = {}
@@ -81,6 +84,15 @@ def cpu() -> Cpu:
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         features=tuple(feature for feature in _FEATURES if feature in flags),
     )
+
+
+def sums_of_int8_overflow() -> bool:
+    """Whether this CPU adds eight-bit products in 16 bits, as x86 does without VNNI or AMX.
+
+    Two products of 255 · 127 do not fit, and what a quantized convolution gives is then clipped.
+    """
+    features = cpu().features
+    return "avx2" in features and not any(name in features for name in _INT8_DOT_PRODUCTS)
 
 
 def gpus() -> tuple[Gpu, ...]:

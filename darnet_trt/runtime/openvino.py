@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import BundleError
-from darnet_trt.runtime.environment import cpu
 from darnet_trt.runtime.openvino_import import import_openvino
 from darnet_trt.runtime.runner import Outputs
 
@@ -28,7 +27,6 @@ MAX_BATCH: Final = 64
 
 # An int8 graph says itself what is held in eight bits; this is for the rest.
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
-_EIGHT_BITS: Final = ("avx512_vnni", "avx_vnni", "amx_int8")
 _EFFECTIVE: Final = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 
 
@@ -120,12 +118,7 @@ def emulates(precision: str) -> bool:
     """Whether this CPU has no arithmetic of that precision, so that OpenVINO works around it.
 
     bfloat16 on AVX-512 without BF16 took 2.1 s where float32 took 0.7 s (quarter-size network).
-    Eight bits are no more than slower without VNNI, but x86's older instructions add products in
-    16 bits, which overflow.
     """
-    if precision == "int8":
-        features = cpu().features
-        return "avx2" in features and not any(f in features for f in _EIGHT_BITS)
     offered = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return precision.upper() not in offered
 

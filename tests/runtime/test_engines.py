@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from host_gpu import HostDevice, tensorrt
 from plan_bundle import FILE, gated, plan_card, put_plan
@@ -11,7 +12,7 @@ from tiny_bundle import SIZE, change_manifest, write_onnx
 
 from darnet_trt.errors import BuildError, BundleError, DeviceError
 from darnet_trt.kernels.build import build_library
-from darnet_trt.runtime import tensorrt_plan, tensorrt_preflight
+from darnet_trt.runtime import engines, tensorrt_plan, tensorrt_preflight
 from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.runtime.engines import load_engine, load_runner
 from darnet_trt.runtime.environment import gpus
@@ -77,6 +78,36 @@ def test_what_has_not_passed_the_gate_replaces_nothing(tiny):
     change_manifest(tiny, artifacts=artifacts)
     with pytest.raises(BundleError, match="checked in bf16 but this machine runs it in fp32"):
         load_engine(open_bundle(tiny))
+
+
+def test_int8_where_its_sums_overflow_gives_way_to_float32(tiny, monkeypatch):
+    int8_by_default(tiny)
+    engine = load_engine(open_bundle(tiny))
+    assert (engine.artifact.name, engine.runner.precision) == ("onnxruntime-int8", "int8")
+    assert engine.warnings == ()
+    monkeypatch.setattr(engines, "sums_of_int8_overflow", lambda: True)
+    engine = load_engine(open_bundle(tiny))
+    assert engine.artifact.name == "openvino-fp32"
+    assert engine.warnings == (
+        "engine openvino-fp32 instead of the default onnxruntime-int8: this CPU has no VNNI, and "
+        "its sums of int8 products may overflow",
+    )
+
+
+def int8_by_default(tiny: Path) -> None:
+    """ONNX Runtime's engine has a file of its own that says it is quantized."""
+    model = onnx.load(tiny / "model.onnx")
+    model.metadata_props.add(key="precision", value="int8")
+    onnx.save(model, tiny / "model-int8.onnx")
+    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
+    digest = hashlib.sha256((tiny / "model-int8.onnx").read_bytes()).hexdigest()
+    artifacts[1] |= {
+        "name": "onnxruntime-int8",
+        "files": {"model-int8.onnx": digest},
+        "precision": "int8",
+        "effective_precision": "int8",
+    }
+    change_manifest(tiny, artifacts=artifacts, default="onnxruntime-int8")
 
 
 def checked_in_bf16(tiny: Path) -> list[dict[str, object]]:
