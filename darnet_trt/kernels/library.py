@@ -31,7 +31,7 @@ _TYPES: Final[dict[str, int]] = {"float32": 0, "float16": 1, "int8": 2, "bfloat1
 PHASES: Final = ("pool", "gate", "apply")
 """Names of the phases 0, 1 and 2."""
 ALIGNMENT: Final = 16
-"""Bytes, of every address."""
+"""Bytes, of every address but those of biases, which need their element's size alone."""
 _MESSAGE_BYTES: Final = 512
 
 GateAddresses = tuple[int, int, int, int]
@@ -209,7 +209,7 @@ class Library:
 
         Args:
             problem: What to compute.
-            x: Address, as all below, each a multiple of `ALIGNMENT`.
+            x: Address, as all below, aligned as `ALIGNMENT` says.
             residual: None where the problem has none.
             channel: None where channel_hidden is 0.
             depth: None where depth_hidden is 0.

@@ -266,7 +266,7 @@ def _launch(
     x = _aligned(x.contiguous(memory_format=torch.channels_last_3d))
     if residual is not None:
         residual = _aligned(residual.contiguous(memory_format=torch.channels_last_3d))
-    gates = [[_aligned(p.to(x.dtype).contiguous()) for p in gate] for gate in (channel, depth)]
+    gates = [[_parameter(p, x.dtype) for p in gate] for gate in (channel, depth)]
     y = torch.empty_like(x, memory_format=torch.channels_last_3d)
     workspace = torch.empty(size, dtype=torch.uint8, device=x.device)
     library.launch(
@@ -286,6 +286,11 @@ def _launch(
 def _aligned(tensor: Tensor) -> Tensor:
     """The tensor, or a copy where it begins at no multiple of `ALIGNMENT`."""
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
+
+
+def _parameter(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    tensor = tensor.to(dtype).contiguous()
+    return tensor if tensor.dim() == 1 else _aligned(tensor)  # a bias is read one at a time
 
 
 def _addresses(gate: list[Tensor]) -> GateAddresses | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attention_cases import Case, addresses, make_case
+from attention_cases import Case, addresses, aligned, make_case
 
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels.library import Library, Problem, covers
@@ -115,7 +115,10 @@ def test_addresses_are_checked_before_anything_is_touched(on_cpu: Library) -> No
         },
         f"y must be aligned to 16 bytes; it is at {shifted(case.x):#x}": {"y": shifted(case.x)},
         f"the workspace must be aligned to 16 bytes; it is at {off:#x}": {"workspace": off},
-        f"channel_squeeze_bias must be aligned to 16 bytes; it is at {channel[1] + 2:#x}": {
+        f"depth_excite_weight must be aligned to 16 bytes; it is at {depth[2] + 4:#x}": {
+            "depth": (*depth[:2], depth[2] + 4, depth[3])
+        },
+        f"channel_squeeze_bias must be aligned to 4 bytes; it is at {channel[1] + 2:#x}": {
             "channel": (channel[0], channel[1] + 2, *channel[2:])
         },
         "phase must be 0, 1 or 2; it is 3": {"phase": 3},
@@ -131,6 +134,21 @@ def test_addresses_are_checked_before_anything_is_touched(on_cpu: Library) -> No
     np.testing.assert_array_equal(before, [case.x, case.residual])
     assert not y.any()
     assert not memory.any()
+
+
+@pytest.mark.parametrize("weights", ["float32", "float16"])
+def test_biases_may_begin_at_any_element(on_cpu: Library, weights: str) -> None:
+    case = make_case((1, 4, 6, 5, 16), weights=weights)
+    expected = case.run(on_cpu)
+    kept, moved = [], {}
+    for kind in ("channel", "depth"):
+        gate = list(addresses(getattr(case, kind)))
+        for bias in (1, 3):
+            values = getattr(case, kind)[bias]
+            kept.append(aligned(np.concatenate((values[:1], values))))
+            gate[bias] = kept[-1].ctypes.data + values.itemsize
+        moved[kind] = tuple(gate)
+    np.testing.assert_array_equal(case.run(on_cpu, **moved), expected)
 
 
 def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Path) -> None:

@@ -162,9 +162,9 @@ REFUSED = {
         ),
         (BASE.but("misaligned-x", "shift x 4"), "enqueue", "x must be aligned to 16 bytes"),
         (
-            BASE.but("misaligned-parameter", "shift depth_squeeze_bias 8"),
+            BASE.but("misaligned-parameter", "shift depth_squeeze_weight 8"),
             "enqueue",
-            "depth_squeeze_bias must be aligned to 16 bytes",
+            "depth_squeeze_weight must be aligned to 16 bytes",
         ),
         (
             BASE.but("misaligned-workspace", "shift workspace 8"),

@@ -27,7 +27,7 @@ namespace {
 using namespace darnet;
 
 constexpr int kThreads = 256;
-constexpr int kAlignment = 16;  // bytes, of every pointer: one access
+constexpr int kAlignment = 16;  // bytes, of every pointer but the biases: one access
 // Parts of a slice: enough blocks to fill a large GPU at the paper's sizes (64 to 8 slices a
 // volume), few enough that every block of the gate phase can add the pooled parts.
 constexpr int kMaxParts = 16;
@@ -212,21 +212,25 @@ int check_type(const DarnetAttention& a, const char* name, int type, float scale
     return 0;
 }
 
-int check_pointer(const char* name, const void* p, char* message, size_t size) {
+int check_pointer(
+    const char* name, const void* p, char* message, size_t size, int alignment = kAlignment) {
     if (p == nullptr) return fail(message, size, "%s is a null pointer", name);
-    if (reinterpret_cast<uintptr_t>(p) % kAlignment != 0)
-        return fail(message, size, "%s must be aligned to %d bytes; it is at %p", name, kAlignment, p);
+    if (reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(alignment) != 0)
+        return fail(message, size, "%s must be aligned to %d bytes; it is at %p", name, alignment, p);
     return 0;
 }
 
-int check_gate(const char* kind, const DarnetGate& g, char* message, size_t size) {
-    const struct { const char* name; const void* p; } parameters[] = {
-        {"squeeze_weight", g.squeeze_weight}, {"squeeze_bias", g.squeeze_bias},
-        {"excite_weight", g.excite_weight}, {"excite_bias", g.excite_bias}};
+int check_gate(const char* kind, const DarnetGate& g, int type, char* message, size_t size) {
+    const int element = type_size(type);  // biases are read one at a time
+    const struct { const char* name; const void* p; int alignment; } parameters[] = {
+        {"squeeze_weight", g.squeeze_weight, kAlignment},
+        {"squeeze_bias", g.squeeze_bias, element},
+        {"excite_weight", g.excite_weight, kAlignment},
+        {"excite_bias", g.excite_bias, element}};
     for (const auto& parameter : parameters) {
         char name[64];
         snprintf(name, sizeof name, "%s_%s", kind, parameter.name);
-        if (check_pointer(name, parameter.p, message, size)) return 1;
+        if (check_pointer(name, parameter.p, message, size, parameter.alignment)) return 1;
     }
     return 0;
 }
@@ -240,8 +244,9 @@ int check_tensors(const DarnetAttention& a, const DarnetTensors& t, char* messag
         || (a.has_residual && t.y == t.residual && a.y_type != a.residual_type))
         return fail(message, size, "y may only lie over a tensor of its type; it is %s over %s",
             type_name(a.y_type), type_name(t.y == t.x ? a.x_type : a.residual_type));
-    if (a.channel_hidden > 0 && check_gate("channel", t.channel, message, size)) return 1;
-    if (a.depth_hidden > 0 && check_gate("depth", t.depth, message, size)) return 1;
+    if (a.channel_hidden > 0 && check_gate("channel", t.channel, a.weight_type, message, size))
+        return 1;
+    if (a.depth_hidden > 0 && check_gate("depth", t.depth, a.weight_type, message, size)) return 1;
     const size_t needed = darnet_attention_workspace(&a);
     if (t.workspace_bytes < needed)
         return fail(message, size, "the workspace must have %zu bytes; it has %zu", needed,

@@ -38,6 +38,7 @@ struct DarnetGate {
     const void* excite_bias;     // (features)
 };
 
+// Addresses are multiples of 16 bytes, those of biases of their element's size.
 struct DarnetTensors {
     const void* x;         // (n, d, h, w, c)
     const void* residual;  // the same, or null
