@@ -1,0 +1,117 @@
+"""From an activation's statistics to the range that its eight bits cover.
+
+- minmax: all of it. Nothing is clipped; one outlier makes every step coarse.
+- percentile: the magnitude that 99.99 % of the elements do not exceed.
+- entropy: the range whose 128 steps lose least of the distribution, measured by the
+  Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT", GTC 2017).
+- mse: the range with the smallest mean squared error of rounding and clipping together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.calibration.qdq import Range
+from darnet_trt.calibration.statistics import BINS, Statistics
+from darnet_trt.errors import UsageError
+
+__all__ = ["METHODS", "Method", "ranges_of"]
+
+Method = Literal["minmax", "percentile", "entropy", "mse"]
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
+
+_PERCENT: Final = 99.99
+_STEPS: Final = 128  # of eight bits on one side of 0
+_CANDIDATES: Final = 256  # ranges tried by mse
+_SMOOTHING: Final = 1e-4  # of an empty bin of the divergence
+
+
+def ranges_of(found: Mapping[str, Statistics], method: Method) -> dict[str, Range]:
+    """A range for each tensor.
+
+    Raises:
+        UsageError: A tensor had NaN or infinite elements, or is 0 in all scans: no scale fits.
+    """
+    ranges = {}
+    for name, statistics in found.items():
+        if statistics.not_finite:
+            raise UsageError(
+                f"{statistics.not_finite} values are NaN or infinite in this model",
+                where=name,
+                do="the weights are damaged; train again",
+            )
+        if statistics.magnitude == 0:
+            raise UsageError(
+                "always 0 on the calibration scans, so its range is unknown",
+                where=name,
+                do="use other scans; where it stays 0, train again",
+            )
+        largest = min(_THRESHOLDS[method](statistics), statistics.magnitude)
+        ranges[name] = Range(largest, statistics.signed)
+    return ranges
+
+
+def _minmax(found: Statistics) -> float:
+    return found.magnitude
+
+
+def _percentile(found: Statistics) -> float:
+    below = np.cumsum(found.counts)
+    wanted = _PERCENT / 100 * below[-1]
+    return float(found.edges[int(np.searchsorted(below, wanted)) + 1])
+
+
+def _mse(found: Statistics) -> float:
+    """Each bin's elements stand at its middle; a step is what the sign leaves of 256."""
+    edges = found.edges
+    middles = (edges[:-1] + edges[1:]) / 2
+    steps = _STEPS - 1 if found.signed else 2 * _STEPS - 1
+    candidates = found.magnitude * np.arange(1, _CANDIDATES + 1) / _CANDIDATES
+    errors = []
+    for largest in candidates:
+        scale = largest / steps
+        stored = np.minimum(np.rint(middles / scale), steps) * scale
+        errors.append(float((found.counts * np.square(middles - stored)).sum()))
+    return float(candidates[int(np.argmin(errors))])
+
+
+def _entropy(found: Statistics) -> float:
+    counts = found.counts.astype(np.float64)
+    counts[0] = counts[1]  # what ReLU made 0 says nothing of the range
+    last = int(np.flatnonzero(found.counts)[-1]) + 1
+    # Widest first: it wins where a narrower range is no better.
+    candidates = range(max(last, _STEPS), _STEPS - 1, -_stride(last))
+    best = min(candidates, key=lambda bins: _divergence(counts[:bins], counts[bins:].sum()))
+    return float(found.edges[best])
+
+
+def _stride(last: int) -> int:
+    """Some 500 candidates are as good as all of them."""
+    return max(1, last // 512)
+
+
+def _divergence(kept: npt.NDArray[np.float64], clipped: float) -> float:
+    """Of the distribution with all that is clipped at its end, from its 128 steps."""
+    reference = kept.copy()
+    reference[-1] += clipped
+    groups = np.minimum(np.arange(len(kept)) * _STEPS // len(kept), _STEPS - 1)
+    filled = kept > 0
+    sums = np.bincount(groups, kept, _STEPS)
+    members = np.bincount(groups, filled, _STEPS)
+    steps = np.where(filled, (sums / np.maximum(members, 1))[groups], 0.0)
+    p, q = (np.where(v > 0, v, _SMOOTHING) for v in (reference, steps))
+    p, q = p / p.sum(), q / q.sum()
+    return float((p * np.log(p / q)).sum())
+
+
+_THRESHOLDS: Final[dict[Method, Callable[[Statistics], float]]] = {
+    "minmax": _minmax,
+    "percentile": _percentile,
+    "entropy": _entropy,
+    "mse": _mse,
+}
+assert BINS % _STEPS == 0

@@ -1,0 +1,116 @@
+"""What calibration remembers of an activation: a histogram of magnitudes that can be merged.
+
+Bins are a power of two wide and start at 0, so two histograms of one tensor merge exactly, in any
+order: the finer one's neighbouring bins are added. Memory does not grow with the scans.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BINS", "Statistics", "merge", "statistics_of"]
+
+BINS: Final = 4096
+_CHUNK: Final = 1 << 16  # elements at once: what fits the processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Of one activation tensor over some scans.
+
+    Attributes:
+        smallest: Exact, of all finite elements.
+        largest: Exact, of all finite elements.
+        not_finite: How many elements are NaN or infinite.
+        exponent: A bin is 2^exponent wide.
+        counts: int64 (BINS,): elements by magnitude, of those that were sampled.
+    """
+
+    smallest: float
+    largest: float
+    not_finite: int
+    exponent: int
+    counts: npt.NDArray[np.int64]
+
+    @property
+    def magnitude(self) -> float:
+        """The largest."""
+        return max(-self.smallest, self.largest, 0.0)
+
+    @property
+    def signed(self) -> bool:
+        """Whether any element is negative."""
+        return self.smallest < 0
+
+    @property
+    def edges(self) -> npt.NDArray[np.float64]:
+        """float64 (BINS + 1,): the bins' borders."""
+        return np.arange(BINS + 1, dtype=np.float64) * 2.0**self.exponent
+
+
+def statistics_of(
+    sample: npt.NDArray[np.float32], smallest: float, largest: float, not_finite: int = 0
+) -> Statistics:
+    """Of one tensor of one scan.
+
+    Args:
+        sample: Some or all of its finite elements, of any shape.
+        smallest: Of all its finite elements.
+        largest: Of all its finite elements.
+        not_finite: How many are not.
+    """
+    exponent = _exponent(max(-smallest, largest, 0.0))
+    counts = np.zeros(BINS, np.int64)
+    scale = np.float32(2.0**-exponent)
+    flat = sample.reshape(-1)
+    scaled = np.empty(min(_CHUNK, flat.size), np.float32)
+    bins = np.empty(scaled.size, np.int32)
+    for start in range(0, flat.size, _CHUNK):
+        values = flat[start : start + _CHUNK]
+        n = values.size
+        np.abs(values, out=scaled[:n])
+        scaled[:n] *= scale
+        np.copyto(bins[:n], scaled[:n], casting="unsafe")
+        counts += np.bincount(bins[:n], minlength=BINS)
+    return Statistics(smallest, largest, not_finite, exponent, counts)
+
+
+def merge(a: Statistics, b: Statistics) -> Statistics:
+    """Of the scans of both."""
+    exponent = max(a.exponent, b.exponent)
+    return Statistics(
+        smallest=min(a.smallest, b.smallest),
+        largest=max(a.largest, b.largest),
+        not_finite=a.not_finite + b.not_finite,
+        exponent=exponent,
+        counts=_coarser(a, exponent) + _coarser(b, exponent),
+    )
+
+
+# Of float32's smallest normal number: its scale, 2^126, is still a float32.
+_SMALLEST_EXPONENT: Final = -126
+
+
+def _exponent(magnitude: float) -> int:
+    """Of the narrowest bins that reach beyond a magnitude."""
+    if magnitude == 0:
+        return _SMALLEST_EXPONENT
+    _, exponent = math.frexp(magnitude)  # magnitude < 2^exponent
+    return max(exponent - int(math.log2(BINS)), _SMALLEST_EXPONENT)
+
+
+def _coarser(found: Statistics, exponent: int) -> npt.NDArray[np.int64]:
+    steps = exponent - found.exponent
+    if steps == 0:
+        return found.counts
+    if steps >= int(math.log2(BINS)):
+        counts = np.zeros(BINS, np.int64)
+        counts[0] = found.counts.sum()
+        return counts
+    kept = found.counts.reshape(BINS >> steps, -1).sum(1)
+    return np.concatenate([kept, np.zeros(BINS - len(kept), np.int64)])

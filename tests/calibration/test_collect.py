@@ -1,0 +1,223 @@
+"""What a graph's activations are on scans: as torch sees them; each scan run once."""
+
+import resource
+
+import numpy as np
+import pytest
+import torch
+from networks import TINY, trained_like
+from onnx import ModelProto
+from onnx.numpy_helper import from_array, to_array
+
+from darnet_trt.calibration import collect
+from darnet_trt.calibration.collect import Collector, merged, peak_bytes
+from darnet_trt.calibration.qdq import convolutions, quantized_tensors
+from darnet_trt.calibration.ranges import ranges_of
+from darnet_trt.errors import UsageError
+from darnet_trt.export.graph import build_graph
+from darnet_trt.export.weights import folded
+
+
+@pytest.fixture(scope="module")
+def network():
+    return trained_like(TINY).model().eval()
+
+
+@pytest.fixture(scope="module")
+def model(network):
+    return build_graph(TINY, folded(network), "fp32", {"precision": "fp32"})
+
+
+@pytest.fixture(scope="module")
+def tensors(model):
+    return quantized_tensors(model, convolutions(model))
+
+
+@pytest.fixture
+def collector(model, tensors, cache):
+    collector = Collector(model, tensors, threads=1)
+    yield collector
+    collector.close()
+
+
+def scan(seed):
+    return np.random.default_rng(seed).random((1, *TINY.input_size), np.float32)
+
+
+def changed(model, name, change):
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    for tensor in copied.graph.initializer:
+        if tensor.name == name:
+            values = to_array(tensor).copy()
+            change(values)
+            tensor.CopyFrom(from_array(values, tensor.name))
+    return copied
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(
+        (a[t].smallest, a[t].largest, a[t].not_finite, a[t].exponent)
+        == (b[t].smallest, b[t].largest, b[t].not_finite, b[t].exponent)
+        and (a[t].counts == b[t].counts).all()
+        for t in a
+    )
+
+
+def test_extremes_and_counts_are_those_of_torchs_activations(collector, network):
+    seen = {}
+
+    def keep(name):
+        return lambda module, given, made: seen.update({name: made.numpy()})
+
+    hooks = [m.register_forward_hook(keep(name)) for name, m in network.named_modules() if name]
+    with torch.no_grad():
+        network(torch.from_numpy(scan(0)[None]))
+    for hook in hooks:
+        hook.remove()
+    found = collector.statistics(scan(0))
+    assert len(found) == 28
+    for tensor, statistics in found.items():
+        if tensor == "input":
+            expected = scan(0)
+        elif tensor.endswith(".relu"):
+            expected = np.maximum(seen[tensor.removesuffix(".relu")], 0)
+        else:
+            expected = seen[tensor.removesuffix(".out")]
+        close = {"rel": 1e-4, "abs": 1e-5}
+        assert statistics.smallest == pytest.approx(float(expected.min()), **close), tensor
+        assert statistics.largest == pytest.approx(float(expected.max()), **close), tensor
+        assert statistics.counts.sum() == expected.size, tensor
+        counts, _ = np.histogram(np.abs(expected), statistics.edges)
+        # Where the engines round differently an element changes to the neighbouring bin.
+        moved = np.abs(np.cumsum(counts) - np.cumsum(statistics.counts)).max()
+        assert moved <= 0.01 * expected.size + 2, tensor
+
+
+def test_large_maps_are_sampled_and_keep_their_extremes(collector, model, tensors, monkeypatch):
+    whole = collector.statistics(scan(0))
+    monkeypatch.setattr(collect, "_SAMPLED_FROM", scan(0).size - 1)
+    monkeypatch.setattr(collect, "_SCHEMA", "of this test")
+    few = Collector(model, tensors).statistics(scan(0))
+    expected, _ = np.histogram(scan(0)[:, ::2, ::2], few["input"].edges)
+    assert (few["input"].counts == expected).all()
+    for tensor in tensors:
+        assert few[tensor].smallest == pytest.approx(whole[tensor].smallest, rel=1e-5, abs=1e-6)
+        assert few[tensor].largest == pytest.approx(whole[tensor].largest, rel=1e-5)
+    assert few["stages.3.0.out"].counts.sum() == whole["stages.3.0.out"].counts.sum()
+
+
+def test_a_scan_of_before_comes_from_the_cache(collector, model, tensors):
+    first = collector.statistics(scan(0))
+    file = collector.cached(scan(0))
+    assert same(collector.statistics(scan(0)), first)
+    collector.statistics(scan(1))
+    file.write_bytes(collector.cached(scan(1)).read_bytes())
+    assert same(Collector(model, tensors).statistics(scan(0)), collector.statistics(scan(1)))
+
+
+def test_other_scans_weights_and_tensors_have_files_of_their_own(collector, model, tensors):
+    other = changed(model, "stem.0.weight", lambda v: np.multiply(v, 2, out=v))
+    files = {
+        collector.cached(scan(0)),
+        collector.cached(scan(1)),
+        Collector(other, tensors).cached(scan(0)),
+        Collector(model, tensors[:3]).cached(scan(0)),
+    }
+    assert len(files) == 4
+
+
+def test_the_cache_is_small(collector):
+    collector.statistics(scan(0))
+    assert collector.cached(scan(0)).stat().st_size < 200_000
+
+
+def archive(file):
+    with file.open("wb") as stream:
+        np.savez(stream, limits=np.zeros((28, 2)), integers=np.zeros(3), counts=np.zeros(3))
+
+
+def array(file):
+    with file.open("wb") as stream:
+        np.save(stream, np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"no archive at all"),
+        lambda file: file.write_bytes(file.read_bytes()[:-100]),
+        lambda file: file.write_bytes(file.read_bytes()[:40]),
+        lambda file: file.write_bytes(file.read_bytes().replace(b"\x00", b"\x01")),
+        array,
+        archive,
+        lambda file: (file.unlink(), file.mkdir()),
+    ],
+    ids=["empty", "text", "cut off", "begun", "garbled", "an array", "foreign", "a folder"],
+)
+def test_a_file_that_is_none_is_not_taken(collector, spoil):
+    first = collector.statistics(scan(0))
+    spoil(collector.cached(scan(0)))
+    assert same(collector.statistics(scan(0)), first)
+    assert same(collector.statistics(scan(0)), first)
+
+
+def test_nothing_is_lost_without_a_cache(model, tensors, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for place in ("/proc/none", tmp_path / "file"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+        collector = Collector(model, tensors[:3])
+        assert same(collector.statistics(scan(0)), collector.statistics(scan(0)))
+
+
+def test_a_full_disk_leaves_no_half_file(collector):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        first = collector.statistics(scan(0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(collector.cached(scan(0)).parent.iterdir())
+    assert same(collector.statistics(scan(0)), first)
+    assert collector.cached(scan(0)).exists()
+
+
+def test_merged_is_the_same_in_any_order_and_tells_how_far_it_is(collector, tensors):
+    done = []
+    found = merged(collector, map(scan, range(3)), done.append)
+    assert done == [1, 2, 3]
+    assert same(found, merged(collector, map(scan, (2, 0, 1))))
+    assert found["input"].counts.sum() == 3 * scan(0).size
+    assert list(found) == list(tensors)
+
+
+def test_no_scan(collector):
+    with pytest.raises(UsageError, match="no scan to calibrate with"):
+        merged(collector, [])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_scan_with_nan_is_refused_and_leaves_nothing(collector, value):
+    broken = scan(0)
+    broken[0, 3, 3, 3] = value
+    with pytest.raises(UsageError, match="a calibration scan holds NaN or infinite values"):
+        collector.statistics(broken)
+    assert not collector.cached(broken).exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_damaged_weights_are_found_and_named(model, tensors, value, cache):
+    def damage(weights):
+        weights[2, 0, 1, 3] = value
+
+    collector = Collector(changed(model, "stem.0.weight", damage), tensors)
+    found = collector.statistics(scan(0))
+    assert not found["input"].not_finite
+    with pytest.raises(UsageError, match=r"NaN or infinite in this model; the weights are damaged"):
+        ranges_of(found, "minmax")
+    assert same(collector.statistics(scan(0)), found)
+
+
+def test_memory_is_told_beforehand(model, tensors):
+    assert peak_bytes(model, tensors) > peak_bytes(model, tensors[:1]) > 100_000_000

@@ -1,0 +1,141 @@
+"""Ranges from statistics, against their definitions and ONNX Runtime's calibrators."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnxruntime.quantization.calibrate import HistogramCollector
+
+from darnet_trt.calibration.ranges import METHODS, ranges_of
+from darnet_trt.calibration.statistics import statistics_of
+from darnet_trt.errors import UsageError
+
+# Not a round number: 99.99 % of it would be an element, and rounding would decide which.
+RNG = np.random.default_rng(0)
+DISTRIBUTIONS = {
+    "normal": RNG.standard_normal(100_003),
+    "relu": np.maximum(RNG.standard_normal(100_003), 0),
+    "laplace": RNG.laplace(size=100_003),
+    "outlier": np.append(RNG.standard_normal(100_003), 60),
+    "uniform": RNG.random(100_003),
+    "negative": -RNG.gamma(1.0, 1.0, 100_003),
+}
+each_distribution = pytest.mark.parametrize(
+    "elements", [v.astype(np.float32) for v in DISTRIBUTIONS.values()], ids=list(DISTRIBUTIONS)
+)
+
+
+def of(elements):
+    return statistics_of(elements, float(elements.min()), float(elements.max()))
+
+
+def range_by(method, elements):
+    return ranges_of({"x": of(elements)}, method)["x"]
+
+
+@each_distribution
+def test_minmax_is_the_largest_magnitude(elements):
+    found = range_by("minmax", elements)
+    assert found.largest == np.abs(elements).max()
+    assert found.signed == (elements.min() < 0)
+
+
+@each_distribution
+def test_percentile_is_numpys_within_a_bin(elements):
+    exact = np.percentile(np.abs(elements), 99.99, method="inverted_cdf")
+    assert 0 <= range_by("percentile", elements).largest - exact <= of(elements).edges[1]
+
+
+@each_distribution
+def test_percentile_is_onnx_runtimes_within_its_bin(elements, capsys):
+    bins = 2048
+    theirs = HistogramCollector("percentile", True, bins, 128, 99.99, "same")
+    theirs.collect({"x": np.abs(elements)})
+    expected = float(theirs.compute_collection_result()["x"][1])
+    width = np.abs(elements).max() / bins + of(elements).edges[1]
+    assert abs(range_by("percentile", elements).largest - expected) <= width
+
+
+def rounding_error(elements, largest, steps):
+    scale = largest / steps
+    stored = np.clip(np.rint(elements / scale), -steps if (elements < 0).any() else 0, steps)
+    return np.square(elements - stored * scale).sum()
+
+
+@each_distribution
+def test_mse_errs_least_of_all_ranges(elements):
+    elements = elements.astype(np.float64)
+    steps = 127 if (elements < 0).any() else 255
+    best = min(
+        rounding_error(elements, np.abs(elements).max() * part, steps)
+        for part in np.linspace(0.02, 1, 333)
+    )
+    found = range_by("mse", elements.astype(np.float32)).largest
+    assert rounding_error(elements, found, steps) <= 1.02 * best
+
+
+def divergence(counts, kept):
+    """Kullback-Leibler, bin by bin as the definition goes."""
+    reference = counts[:kept].copy()
+    reference[-1] += counts[kept:].sum()
+    groups = [[b for b in range(kept) if b * 128 // kept == g] for g in range(128)]
+    coarse = np.zeros(kept)
+    for group in groups:
+        filled = [b for b in group if counts[b]]
+        for b in filled:
+            coarse[b] = counts[group].sum() / len(filled)
+    p, q = (np.where(v > 0, v, 1e-4) for v in (reference, coarse))
+    p, q = p / p.sum(), q / q.sum()
+    return sum(a * np.log(a / b) for a, b in zip(p, q, strict=True))
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace", "outlier"])
+def test_entropy_loses_least_of_the_distribution(name):
+    elements = DISTRIBUTIONS[name].astype(np.float32)
+    found = of(elements)
+    counts = found.counts.astype(np.float64)
+    counts[0] = counts[1]
+    kept = int(np.searchsorted(found.edges, range_by("entropy", elements).largest))
+    others = [divergence(counts, bins) for bins in (128, 200, 411, 983, 1900, 3000, 4000)]
+    assert divergence(counts, kept) <= min(others)
+
+
+def test_entropy_clips_an_outlier():
+    alone = range_by("entropy", DISTRIBUTIONS["normal"].astype(np.float32)).largest
+    beside = range_by("entropy", DISTRIBUTIONS["outlier"].astype(np.float32)).largest
+    assert beside == pytest.approx(alone, rel=0.1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(deadline=None, max_examples=20)
+@given(st.floats(2.0**-100, 2.0**100, width=32), st.booleans(), st.integers(1, 3000))
+def test_a_constant_activation_is_never_clipped(method, value, negative, count):
+    found = range_by(method, np.full(count, -value if negative else value, np.float32))
+    assert found.largest == pytest.approx(value, rel=1e-6)
+    assert found.signed == negative
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32), st.integers(-40, 40))
+def test_a_range_lies_within_what_occurred_and_scales_with_it(method, seed, power):
+    elements = np.random.default_rng(seed).standard_normal(2000, np.float32)
+    found = range_by(method, elements)
+    assert 0 < found.largest <= np.abs(elements).max()
+    scaled = range_by(method, elements * np.float32(2.0**power))
+    assert scaled.largest == pytest.approx(found.largest * 2.0**power, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_sample_without_the_largest_element(method):
+    found = statistics_of(np.linspace(0, 1, 500, dtype=np.float32), 0.0, 1e6)
+    assert 0 < ranges_of({"x": found}, method)["x"].largest <= 1e6
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_no_scale_fits_is_named(method):
+    with pytest.raises(UsageError, match=r"^layer: always 0 on the calibration scans.*; use other"):
+        ranges_of({"layer": of(np.zeros(3, np.float32))}, method)
+    broken = statistics_of(np.ones(3, np.float32), 1.0, 1.0, not_finite=2)
+    with pytest.raises(UsageError, match=r"^layer: 2 values are NaN or infinite.*; the weights"):
+        ranges_of({"layer": broken}, method)
