@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,15 @@ import pytest
 from attention_cases import Case, make_case, volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
+from onnx.helper import (
+    make_graph,
+    make_model,
+    make_node,
+    make_opsetid,
+    make_tensor_value_info,
+)
+from onnxruntime import InferenceSession
 
 from darnet_trt.kernels.library import PHASES, Library
 from darnet_trt.kernels.reference import quantize
@@ -198,7 +208,7 @@ def half_gates(case: Case) -> Case:
 def test_int8_rounds_ties_to_even_and_saturates(on_cpu: Library) -> None:
     case = make_case((1, 1, 8, 8, 16), attention="channel", y="int8", has_residual=False)
     half_gates(case)
-    case.problem = type(case.problem)(**{**vars(case.problem), "y_scale": 0.5})
+    case.problem = replace(case.problem, y_scale=0.5)
     numbers = np.arange(-512, 512) / 2  # y / scale = x: every tie, and beyond both ends
     case.x[...] = numbers.reshape(case.x.shape)
     np.testing.assert_array_equal(case.run(on_cpu).ravel(), quantize(numbers / 2, 0.5))
@@ -206,6 +216,32 @@ def test_int8_rounds_ties_to_even_and_saturates(on_cpu: Library) -> None:
         quantize(np.array([-1e9, -0.5, 0.5, 1.5, 2.5, 126.5, 127.5, 1e9, np.nan]), 1),
         [-128, 0, 0, 2, 2, 126, 127, 127, 0],
     )
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.3, 0.7, 1e-3, 123.0, 3e-30, 3e30])
+def test_int8_beside_ties_is_what_onnx_runtime_quantizes(on_cpu: Library, scale: float) -> None:
+    case = make_case((1, 1, 7, 7, 16), attention="channel", y="int8", has_residual=False)
+    half_gates(case)
+    case.problem = replace(case.problem, y_scale=scale)
+    ties = ((np.arange(-131, 130) + 0.5) * scale).astype(np.float32)
+    beside = [np.nextafter(ties, np.float32(side)) for side in (-np.inf, np.inf)]
+    values = np.concatenate((ties, *beside, [0])).astype(np.float32)
+    case.x[...] = 2 * values.reshape(case.x.shape)
+    node = make_node(
+        "QuantizeLinear", ["values", "scale"], ["stored"], output_dtype=TensorProto.INT8
+    )
+    inputs = [make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("values", "scale")]
+    output = make_tensor_value_info("stored", TensorProto.INT8, None)
+    model = make_model(
+        make_graph([node], "quantize", inputs, [output]),
+        opset_imports=[make_opsetid("", 21)],
+        ir_version=10,
+    )
+    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"values": values, "scale": np.array(scale, np.float32)})
+    np.testing.assert_array_equal(case.run(on_cpu).ravel(), expected)
+    inverse = np.float32(1) / np.float32(scale)
+    assert (np.clip(np.rint(values * inverse), -128, 127) != expected).any()  # it does matter
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)

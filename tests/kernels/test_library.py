@@ -43,11 +43,15 @@ REFUSED = [
     ),
     (
         {"x_type": "int8", "x_scale": 0.0},
-        "x is int8 and needs a scale above 0; it is 0",
+        "x is int8 and needs a scale above 0 and not subnormal; it is 0",
     ),
     (
         {"y_type": "int8", "y_scale": float("nan")},
-        "y is int8 and needs a scale above 0; it is nan",
+        "y is int8 and needs a scale above 0 and not subnormal; it is nan",
+    ),
+    (
+        {"y_type": "int8", "y_scale": 1e-39},
+        "y is int8 and needs a scale above 0 and not subnormal; it is 1e-39",
     ),
     (
         {"n": 70000},

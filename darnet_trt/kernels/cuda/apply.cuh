@@ -15,7 +15,7 @@ template <typename X, typename R, typename Y, typename W, int V>
 __global__ void __launch_bounds__(256, 3) apply(const X* x, const R* residual, Y* y,
     const float* __restrict__ channel_gates, const float* __restrict__ hidden,
     const W* __restrict__ excite, const W* __restrict__ excite_bias, int d, int hw, int c,
-    int parts, int depth_hidden, float x_scale, float residual_scale, float y_inverse_scale) {
+    int parts, int depth_hidden, float x_scale, float residual_scale, Int8Scale y_scale) {
     DARNET_SHARED(float, gates);
     const int slice = gridDim.x - 1 - blockIdx.x;  // of n·d
     const int n = slice / d, in_volume = slice % d;
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(256, 3) apply(const X* x, const R* residual, Y
                 if (residual != nullptr) {
                     value = relu(fmaf(to_float(shortcut[u].element[i]), residual_scale, value));
                 }
-                out.element[i] = from_float<Y>(value * y_inverse_scale);
+                out.element[i] = stored<Y>(value, y_scale);
             }
             out.store(y + start + static_cast<int64_t>(row + u * step) * c);
         }

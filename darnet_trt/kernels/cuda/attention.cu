@@ -161,7 +161,7 @@ const char* launch_apply(const DarnetAttention& a, const DarnetTensors& t, void*
             static_cast<const W*>(t.depth.excite_bias), a.d, a.h * a.w, a.c, p.parts, a.depth_hidden,
             a.x_type == DARNET_INT8 ? a.x_scale : 1.0f,
             a.residual_type == DARNET_INT8 ? a.residual_scale : 1.0f,
-            a.y_type == DARNET_INT8 ? 1.0f / a.y_scale : 1.0f);
+            Int8Scale{a.y_scale, 1.0f / a.y_scale, -128.0f * a.y_scale, 127.0f * a.y_scale});
     };
     constexpr int widest = static_cast<int>(std::max({sizeof(X), sizeof(R), sizeof(Y)}));
     return p.vector == 1 ? run(apply<X, R, Y, W, 1>) : run(apply<X, R, Y, W, 16 / widest>);
@@ -206,8 +206,8 @@ int check_type(const DarnetAttention& a, const char* name, int type, float scale
     if (type != DARNET_INT8 && type != a.weight_type)
         return fail(message, size, "%s must be %s, as the gate parameters, or int8; it is %s", name,
             type_name(a.weight_type), type_name(type));
-    if (type == DARNET_INT8 && !(std::isfinite(scale) && scale > 0))
-        return fail(message, size, "%s is int8 and needs a scale above 0; it is %g", name,
+    if (type == DARNET_INT8 && !(std::isnormal(scale) && scale > 0))
+        return fail(message, size, "%s is int8 and needs a scale above 0 and not subnormal; it is %g", name,
             static_cast<double>(scale));
     return 0;
 }
