@@ -101,7 +101,7 @@ def plugin(on: str) -> None:
     if on == "cpu":
         run(sys.executable, "-m", "pytest", "-q", "tests/kernels/test_plugin_host.py", "-k", "life")
         return
-    from darnet_trt.kernels.build import find_nvcc
+    from darnet_trt.kernels.toolchain import find_nvcc
 
     path = os.pathsep.join((str(Path(find_nvcc()).parent), os.environ["PATH"]))
     run_tests(on, pytest_words("kernels/test_plugin_host.py", "-m", "gpu"), PATH=path)
@@ -168,7 +168,7 @@ def sanitizers(on: str, checks: Iterable[str], chosen: str) -> None:
 
 def sanitizer() -> str:
     """compute-sanitizer; skips where it is not there or does not work on this machine."""
-    from darnet_trt.kernels.build import find_nvcc
+    from darnet_trt.kernels.toolchain import find_nvcc
 
     beside = Path(find_nvcc()).with_name("compute-sanitizer")
     tool = shutil.which("compute-sanitizer") or shutil.which(beside)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from darnet_trt.errors import BuildError
-from darnet_trt.kernels.build import build_library, cached_library, find_nvcc, source_key
+from darnet_trt.kernels.build import build_library, cached_library, source_key
 from darnet_trt.kernels.check import check_library
 from darnet_trt.kernels.library import Library, covers
+from darnet_trt.kernels.toolchain import find_nvcc
 from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.manifest import PluginLibrary
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, TensorRTBackend

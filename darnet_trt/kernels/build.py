@@ -15,38 +15,28 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from darnet_trt.errors import BuildError, OutputError, UsageError
+from darnet_trt.kernels.toolchain import Target, find_cmake, find_toolchain
 
 __all__ = [
-    "ARCHITECTURES",
     "COMPILER_LOG",
     "LIBRARY",
     "SOURCES",
-    "Target",
     "build_library",
     "cache_folder",
     "cached_library",
-    "find_nvcc",
 ]
-
-Target = Literal["cpu", "cuda"]
 
 LIBRARY: Final = "libdarnet_attention.so"
 COMPILER_LOG: Final = "compiler.log"
 """Beside the library: what the compilers said, registers and spills among it."""
 SOURCES: Final = Path(__file__).parent / "cuda"
-ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
-"""Built unless others are asked for, where nvcc knows them; with PTX of the newest."""
-_LEAST_NVCC: Final = (12, 0)
-"""C++17 in device code, and sm_89 and sm_90 without gaps; JetPack 6 has 12.2."""
 _FLAGS: Final = (
     "CXXFLAGS",
     "LDFLAGS",
@@ -58,14 +48,6 @@ _FLAGS: Final = (
 """What compilers and CMake take from the environment."""
 _FULL: Final = 2**20  # bytes: less than one object file
 _ELSEWHERE: Final = "check free space and permissions, or name another folder in XDG_CACHE_HOME"
-
-
-@dataclass(frozen=True)
-class _Toolchain:
-    """What compiles: a compiler, what it says of itself, and CMake's options for it."""
-
-    version: str
-    options: tuple[str, ...]
 
 
 def cache_folder() -> Path:
@@ -100,7 +82,7 @@ def build_library(
         BuildError: No compiler or one too old, or it refused; carries its first error.
         OutputError: The cache cannot be written.
     """
-    tools = _toolchain(target, architectures)
+    tools = find_toolchain(target, architectures)
     options = (*tools.options, *_headers(), *(["-DDARNET_SANITIZE=ON"] if sanitize else []))
     flags = (f"{name}={os.environ.get(name, '')}" for name in _FLAGS)
     toolchain = _hash(*(part.encode() for part in (tools.version, *options, *flags)))
@@ -164,87 +146,9 @@ def _headers() -> list[str]:
     return [f"-DTENSORRT_INCLUDE_DIR={folder}"]
 
 
-def _toolchain(target: Target, architectures: Sequence[str] | None) -> _Toolchain:
-    wanted = os.environ.get("CXX") or "g++"
-    compiler = shutil.which(wanted)
-    if compiler is None:
-        raise BuildError("no C++ compiler", where=wanted, do="install g++, or name one in CXX")
-    version = _output(compiler, "--version").partition("\n")[0]
-    host = (f"-DCMAKE_CXX_COMPILER={compiler}",)
-    if target == "cpu":
-        if architectures:
-            raise UsageError("architectures are of the target cuda, not of cpu")
-        return _Toolchain(version, (*host, "-DDARNET_CPU=ON"))
-    nvcc = find_nvcc()
-    release = re.search(r"release (\d+)\.(\d+), V(\S+)", _output(nvcc, "--version"))
-    if release is None or (int(release[1]), int(release[2])) < _LEAST_NVCC:
-        found = f"{release[1]}.{release[2]}" if release else "of an unknown version"
-        least = ".".join(map(str, _LEAST_NVCC))
-        raise BuildError(f"expected nvcc {least} or newer, found {found}", where=nvcc)
-    return _Toolchain(
-        f"nvcc {release[3]} and {version}",
-        (
-            *host,
-            f"-DCMAKE_CUDA_COMPILER={nvcc}",
-            f"-DCMAKE_CUDA_ARCHITECTURES={_codes(nvcc, architectures)}",
-        ),
-    )
-
-
-def _codes(nvcc: str, architectures: Sequence[str] | None) -> str:
-    """CMake's list: machine code for each architecture, and PTX of the newest."""
-    known = _output(nvcc, "--list-gpu-code").split()
-    wanted = architectures or [a for a in ARCHITECTURES if a in known]
-    for architecture in wanted:
-        # sm_90a and the like are for instructions that these kernels do not use.
-        if architecture not in known or not architecture[-1].isdigit():
-            raise UsageError(
-                f"unknown architecture; {nvcc} knows {', '.join(known)}", where=architecture
-            )
-    numbers = sorted({a.removeprefix("sm_") for a in wanted}, key=int)
-    return ";".join([*(f"{n}-real" for n in numbers), f"{numbers[-1]}-virtual"])
-
-
-def find_nvcc() -> str:
-    """nvcc of CUDACXX, CUDA_HOME, the PATH or /usr/local/cuda.
-
-    Raises:
-        BuildError: There is none.
-    """
-    named = os.environ.get("CUDACXX")
-    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
-    candidates = [named] if named else [*([f"{home}/bin/nvcc"] if home else []), "nvcc"]
-    for candidate in [*candidates, *([] if named else ["/usr/local/cuda/bin/nvcc"])]:
-        if found := shutil.which(candidate):
-            return found
-    raise BuildError(
-        "no nvcc: not in CUDA_HOME, on the PATH or in /usr/local/cuda"
-        if not named
-        else f"CUDACXX names no program: {named}",
-        do="install the CUDA toolkit, or build with --target cpu",
-    )
-
-
-def _cmake() -> str:
-    beside = Path(sys.executable).with_name("cmake")  # as pip installs it
-    found = shutil.which("cmake") or shutil.which(beside)
-    if found is None:
-        raise BuildError(
-            "no cmake", do="install it with the system's packages or: pip install cmake"
-        )
-    return found
-
-
-def _output(*words: str) -> str:
-    try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise BuildError(f"it does not run: {error}", where=words[0]) from error
-
-
 def _compile(work: Path, options: Sequence[str]) -> str:
     """Make work/LIBRARY; returns what the compilers said."""
-    cmake = _cmake()
+    cmake = find_cmake()
     _run(cmake, "-S", str(SOURCES), "-B", str(work), *options)
     return _run(cmake, "--build", str(work), "--parallel")
 

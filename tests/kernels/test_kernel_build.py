@@ -15,6 +15,7 @@ import pytest
 from darnet_trt.errors import BuildError, OutputError, UsageError
 from darnet_trt.kernels import build
 from darnet_trt.kernels.build import LIBRARY, build_library, cached_library
+from darnet_trt.kernels.toolchain import find_nvcc
 
 GXX = shutil.which("g++")
 CMAKE = shutil.which("cmake")
@@ -148,12 +149,12 @@ def test_no_cmake_is_told(sources: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def test_no_nvcc_is_told(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
     with pytest.raises(BuildError, match="CUDACXX names no program: /nowhere/nvcc"):
-        build.find_nvcc()
+        find_nvcc()
     if not Path("/usr/local/cuda/bin/nvcc").exists():
         monkeypatch.delenv("CUDACXX")
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(BuildError, match=r"no nvcc: .*install the CUDA toolkit, or"):
-            build.find_nvcc()
+            find_nvcc()
 
 
 @needs_gxx

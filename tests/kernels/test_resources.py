@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from darnet_trt.errors import BuildError
-from darnet_trt.kernels.build import COMPILER_LOG, build_library, find_nvcc
+from darnet_trt.kernels.build import COMPILER_LOG, build_library
 from darnet_trt.kernels.resources import Resources, markdown, resources
+from darnet_trt.kernels.toolchain import find_nvcc
 
 # The oldest and the newest; `darnet-trt plugin build --report` looks at all of them.
 ARCHITECTURES = ("sm_75", "sm_120")

@@ -1,0 +1,121 @@
+"""What compiles the kernels: g++, or nvcc with it, and cmake; found, and old ones refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from darnet_trt.errors import BuildError, UsageError
+
+__all__ = ["ARCHITECTURES", "Target", "Toolchain", "find_cmake", "find_nvcc", "find_toolchain"]
+
+Target = Literal["cpu", "cuda"]
+
+ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
+"""Built unless others are asked for, where nvcc knows them; with PTX of the newest."""
+_LEAST_NVCC: Final = (12, 0)
+"""C++17 in device code, and sm_89 and sm_90 without gaps; JetPack 6 has 12.2."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """What compiles: a compiler, what it says of itself, and CMake's options for it."""
+
+    version: str
+    options: tuple[str, ...]
+
+
+def find_toolchain(target: Target, architectures: Sequence[str] | None = None) -> Toolchain:
+    """The compilers for a target; `architectures` as of `build_library`.
+
+    Raises:
+        UsageError: An architecture that nvcc does not know.
+        BuildError: A compiler is missing, does not run or is too old.
+    """
+    wanted = os.environ.get("CXX") or "g++"
+    compiler = shutil.which(wanted)
+    if compiler is None:
+        raise BuildError("no C++ compiler", where=wanted, do="install g++, or name one in CXX")
+    version = _output(compiler, "--version").partition("\n")[0]
+    host = (f"-DCMAKE_CXX_COMPILER={compiler}",)
+    if target == "cpu":
+        if architectures:
+            raise UsageError("architectures are of the target cuda, not of cpu")
+        return Toolchain(version, (*host, "-DDARNET_CPU=ON"))
+    nvcc = find_nvcc()
+    release = re.search(r"release (\d+)\.(\d+), V(\S+)", _output(nvcc, "--version"))
+    if release is None or (int(release[1]), int(release[2])) < _LEAST_NVCC:
+        found = f"{release[1]}.{release[2]}" if release else "of an unknown version"
+        least = ".".join(map(str, _LEAST_NVCC))
+        raise BuildError(f"expected nvcc {least} or newer, found {found}", where=nvcc)
+    return Toolchain(
+        f"nvcc {release[3]} and {version}",
+        (
+            *host,
+            f"-DCMAKE_CUDA_COMPILER={nvcc}",
+            f"-DCMAKE_CUDA_ARCHITECTURES={_codes(nvcc, architectures)}",
+        ),
+    )
+
+
+def _codes(nvcc: str, architectures: Sequence[str] | None) -> str:
+    """CMake's list: machine code for each architecture, and PTX of the newest."""
+    known = _output(nvcc, "--list-gpu-code").split()
+    wanted = architectures or [a for a in ARCHITECTURES if a in known]
+    for architecture in wanted:
+        # sm_90a and the like are for instructions that these kernels do not use.
+        if architecture not in known or not architecture[-1].isdigit():
+            raise UsageError(
+                f"unknown architecture; {nvcc} knows {', '.join(known)}", where=architecture
+            )
+    numbers = sorted({a.removeprefix("sm_") for a in wanted}, key=int)
+    return ";".join([*(f"{n}-real" for n in numbers), f"{numbers[-1]}-virtual"])
+
+
+def find_nvcc() -> str:
+    """nvcc of CUDACXX, CUDA_HOME, the PATH or /usr/local/cuda.
+
+    Raises:
+        BuildError: There is none.
+    """
+    named = os.environ.get("CUDACXX")
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    candidates = [named] if named else [*([f"{home}/bin/nvcc"] if home else []), "nvcc"]
+    for candidate in [*candidates, *([] if named else ["/usr/local/cuda/bin/nvcc"])]:
+        if found := shutil.which(candidate):
+            return found
+    raise BuildError(
+        "no nvcc: not in CUDA_HOME, on the PATH or in /usr/local/cuda"
+        if not named
+        else f"CUDACXX names no program: {named}",
+        do="install the CUDA toolkit, or build with --target cpu",
+    )
+
+
+def find_cmake() -> str:
+    """Of the PATH, or beside this Python.
+
+    Raises:
+        BuildError: There is none.
+    """
+    beside = Path(sys.executable).with_name("cmake")  # as pip installs it
+    found = shutil.which("cmake") or shutil.which(beside)
+    if found is None:
+        raise BuildError(
+            "no cmake", do="install it with the system's packages or: pip install cmake"
+        )
+    return found
+
+
+def _output(*words: str) -> str:
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BuildError(f"it does not run: {error}", where=words[0]) from error
