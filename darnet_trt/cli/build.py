@@ -26,11 +26,31 @@ def build(
         ),
     ] = None,
     precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"],
+        Literal["auto", "fp32", "bf16", "fp16", "int8"],
         typer.Option(
-            help="auto: on the CPU the fastest that passes the parity gate, fp16 for GPUs."
+            help="auto: on the CPU the fastest that passes the gates, fp16 for GPUs, and int8 "
+            "where there is calibration data."
         ),
     ] = "auto",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scans to calibrate int8 with: a cohort (cohort.csv) or any folder that predict "
+            "reads. Some calibrate, the others judge.",
+        ),
+    ] = None,
+    calibration_scans: Annotated[int, typer.Option(min=1, help="How many of them calibrate.")] = 32,
+    method: Annotated[
+        Literal["auto", "minmax", "percentile", "entropy", "mse"],
+        typer.Option(help="How an activation's range is chosen. auto: the one that errs least."),
+    ] = "auto",
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHO AND WHY",
+            help="Ship an int8 engine that does not keep the decisions; the manifest says so.",
+        ),
+    ] = None,
     plugin: Annotated[
         Literal["auto", "on", "off"],
         typer.Option(
@@ -81,9 +101,11 @@ def build(
 
     share_cpus()
     require_export_packages()
+    from darnet_trt.calibration.data import choose_scans
     from darnet_trt.errors import UsageError
-    from darnet_trt.export.build import build_bundle
+    from darnet_trt.export.build import Calibration, build_bundle
     from darnet_trt.export.bundle_writer import check_free
+    from darnet_trt.export.int8 import Search
     from darnet_trt.export.onnx_export import load_source
     from darnet_trt.export.parity_scans import read_scans, synthetic_scans
     from darnet_trt.export.plan_options import PlanOptions, batch_range, check_options
@@ -92,7 +114,7 @@ def build(
     def log(line: str) -> None:
         typer.echo(line, err=True)
 
-    wanted = candidates(target or [], precision)
+    wanted = candidates(target or [], precision, calibrated=calibration is not None)
     options = PlanOptions(
         batch=batch_range(batch),
         workspace_mib=workspace,
@@ -110,6 +132,10 @@ def build(
     source = load_source(run)
     spec = source.checkpoint.preprocessing
     gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, log)
+    int8 = None
+    if calibration is not None and any(c.precision == "int8" for c in wanted):
+        chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, log)
+        int8 = Calibration(chosen, held_out, Search(method), accept)
     manifest = build_bundle(
         source,
         out,
@@ -117,6 +143,7 @@ def build(
         gate_scans,
         plan_options=options,
         plugin=plugin,
+        calibration=int8,
         threads=threads,
         force=force,
         log=log,

@@ -61,7 +61,8 @@ def _root(
     pass
 
 
-for _name in ("doctor", "phantom", "train", "export", "build", "inspect", "predict", "bench"):
+_COMMANDS = "doctor phantom train export calibrate build inspect predict bench"
+for _name in _COMMANDS.split():
     _module = importlib.import_module(f"darnet_trt.cli.{_name}")
     app.command(_name)(getattr(_module, _name))
 app.add_typer(plugin, name="plugin")

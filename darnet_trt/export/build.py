@@ -5,13 +5,18 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+import onnx
+
 from darnet_trt import __version__
+from darnet_trt.calibration.data import CalibrationScans, HeldOut
 from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifest
 from darnet_trt.export.contenders import NOT_EXECUTED
+from darnet_trt.export.decision_gate import DecisionGate
+from darnet_trt.export.int8 import Int8, Search, calibrate, trial_backend
 from darnet_trt.export.judging import judge
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.packages import producer
@@ -21,14 +26,16 @@ from darnet_trt.export.plans import build_plans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.environment import cpu, gpus, package_version
-from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Manifest, ModelCard
+from darnet_trt.runtime.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.results import INTENDED_USE
 from darnet_trt.runtime.tensorrt_packages import PACKAGES
 
-__all__ = ["build_bundle"]
+__all__ = ["Calibration", "build_bundle"]
 
 _DEFAULTS: Final = PlanOptions()
+# Less speed than this is not worth a change of numbers.
+_INT8_GAIN: Final = 1.05
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 
 
@@ -40,6 +47,7 @@ def build_bundle(
     *,
     plan_options: PlanOptions = _DEFAULTS,
     plugin: PluginMode = "auto",
+    calibration: Calibration | None = None,
     threads: int | None = None,
     force: bool = False,
     log: Callable[[str], None] = lambda _: None,
@@ -57,6 +65,7 @@ def build_bundle(
         scans: What the gate runs.
         plan_options: For TensorRT plans.
         plugin: Whether TensorRT plans run the attention as a plugin; see `choose_plugin`.
+        calibration: What int8 candidates are made and judged with; there where one is.
         threads: CPU threads of the reference and the engines; None leaves it to each.
         force: Replace an existing bundle.
         log: Takes a line on each step.
@@ -75,9 +84,16 @@ def build_bundle(
         log("export the network to ONNX")
         export_onnx(source, folder / MODEL_FILE)
         wanted = [c for c in candidates if c.backend in PACKAGES]
-        plans = build_plans(source, folder, wanted, plan_options, plugin, log)
         here = [c for c in candidates if c.backend not in PACKAGES]
-        judged = judge(source, folder, here, plans, scans, threads, log)
+        int8 = _int8(folder, candidates, calibration, threads, log)
+        plans = build_plans(source, folder, wanted, plan_options, plugin, int8, log)
+        gate = None
+        if int8 is not None and calibration is not None:
+            gate = DecisionGate(
+                calibration.held_out, int8.expected, int8.report, calibration.accept, log
+            )
+        judged = judge(source, folder, here, plans, scans, gate, threads, log)
+        _drop_int8_graph(folder, judged.passed)
         timed = judged.passed
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
         manifest = Manifest(
@@ -89,7 +105,7 @@ def build_bundle(
             preprocessing=source.checkpoint.preprocessing,
             artifacts=(*timed, *unchecked, *judged.not_run),
             rejected=tuple(judged.rejected),
-            default=min(timed, key=lambda a: a.latency_ms or 0.0).name if timed else None,
+            default=_default(timed, log),
             built_on={
                 "cpu": asdict(cpu()),
                 "gpus": [asdict(gpu) for gpu in gpus()],
@@ -101,6 +117,64 @@ def build_bundle(
         )
         write_manifest(folder, manifest)
     return manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What int8 engines are made and judged with.
+
+    Attributes:
+        scans: Whose activations give the ranges.
+        held_out: Others, on which decisions are judged.
+        search: How ranges and layers are chosen; its backend and threads are the build's.
+        accept: Who takes an int8 engine that fails the gate, and why.
+    """
+
+    scans: CalibrationScans
+    held_out: HeldOut
+    search: Search = field(default_factory=Search)
+    accept: str | None = None
+
+
+def _int8(
+    folder: Path,
+    candidates: Sequence[Candidate],
+    calibration: Calibration | None,
+    threads: int | None,
+    log: Callable[[str], None],
+) -> Int8 | None:
+    """Calibrated; its graph for the CPU is written."""
+    wanted = [c.backend for c in candidates if c.precision == "int8"]
+    if not wanted or calibration is None:
+        return None
+    search = replace(calibration.search, backend=trial_backend(), threads=threads)
+    model = onnx.load(folder / MODEL_FILE)
+    int8 = calibrate(model, calibration.scans, calibration.held_out, search, log)
+    if any(backend not in PACKAGES for backend in wanted):
+        onnx.save(int8.graph(model, "u8"), folder / INT8_FILE)
+    return int8
+
+
+def _drop_int8_graph(folder: Path, kept: Sequence[Artifact]) -> None:
+    """OpenVINO has its own form of it."""
+    if not any(INT8_FILE in artifact.files for artifact in kept):
+        (folder / INT8_FILE).unlink(missing_ok=True)
+
+
+def _default(timed: Sequence[Artifact], log: Callable[[str], None]) -> str | None:
+    """The fastest; an int8 engine only where it is worth its error."""
+    fastest = sorted(timed, key=lambda a: a.latency_ms or 0.0)
+    in_float = [a for a in fastest if a.effective_precision != "int8"]
+    if not fastest or not in_float or fastest[0] is in_float[0]:
+        return fastest[0].name if fastest else None
+    gain = (in_float[0].latency_ms or 0.0) / (fastest[0].latency_ms or 1.0)
+    if gain >= _INT8_GAIN:
+        return fastest[0].name
+    log(
+        f"{fastest[0].name} is only {gain:.2f} times as fast as {in_float[0].name}, "
+        "which stays the default"
+    )
+    return in_float[0].name
 
 
 def _card(source: Source) -> ModelCard:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from darnet_trt.errors import BuildError, BundleError, DarnetError
 from darnet_trt.export.bundle_writer import hashes
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.manifest import MODEL_FILE, Artifact
+from darnet_trt.runtime.manifest import INT8_FILE, MODEL_FILE, Artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.runner import Runner
@@ -62,7 +62,8 @@ def open_contenders(
     """What runs here, open; the caller closes it.
 
     Args:
-        folder: Of the bundle; holds `MODEL_FILE` and the plans.
+        folder: Of the bundle; holds `MODEL_FILE`, `INT8_FILE` where a candidate is int8, and the
+            plans.
         candidates: Built into it and opened.
         plans: Opened where this machine can.
         threads: CPU threads; None leaves the number to the engines.
@@ -77,9 +78,10 @@ def open_contenders(
     with ExitStack() as opened:  # closes all if one fails
         contenders: list[tuple[Artifact, Runner]] = []
         for candidate in candidates:
-            runner = _open(candidate, files[candidate.backend][0], threads)
+            loaded = files[_graph(candidate)]
+            runner = _open(candidate, loaded[0], threads)
             opened.callback(runner.close)
-            engine = _artifact(candidate, hashes(folder, *files[candidate.backend]), runner.batch)
+            engine = _artifact(candidate, hashes(folder, *loaded), runner.batch)
             contenders.append((engine, runner))
         for plan in plans:
             with failures.of_a_plan(plan):
@@ -107,14 +109,27 @@ def _artifact(candidate: Candidate, files: dict[str, str], batch: tuple[int, int
     )
 
 
+_Graph = tuple[str, str]
+
+
+def _graph(candidate: Candidate) -> _Graph:
+    """Backend and the graph it loads; OpenVINO's float precisions share theirs."""
+    return candidate.backend, INT8_FILE if candidate.precision == "int8" else MODEL_FILE
+
+
 def _engine_files(
     folder: Path, here: Sequence[Candidate], log: Callable[[str], None]
-) -> dict[str, tuple[Path, ...]]:
-    """Backend → the files it loads; OpenVINO's precisions share theirs."""
-    files: dict[str, tuple[Path, ...]] = {"onnxruntime": (folder / MODEL_FILE,)}
-    if any(c.backend == "openvino" for c in here):
-        log("convert to OpenVINO")
-        files["openvino"] = build_openvino(folder / MODEL_FILE, folder / "openvino")
+) -> dict[_Graph, tuple[Path, ...]]:
+    """Backend and graph → the files that are loaded."""
+    files: dict[_Graph, tuple[Path, ...]] = {}
+    for backend, graph in dict.fromkeys(map(_graph, here)):
+        source = folder / graph
+        if backend == "openvino":
+            log(f"convert {graph} to OpenVINO")
+            name = "openvino-int8" if graph == INT8_FILE else "openvino"
+            files[backend, graph] = build_openvino(source, folder / name)
+        else:
+            files[backend, graph] = (source,)
     return files
 
 
@@ -122,8 +137,7 @@ def _open(candidate: Candidate, file: Path, threads: int | None) -> Runner:
     try:
         runner: Runner
         if candidate.backend == "openvino":
-            precision = cast(Literal["fp32", "bf16", "fp16"], candidate.precision)
-            runner = OpenVINORunner(file, precision=precision, threads=threads)
+            runner = OpenVINORunner(file, precision=candidate.precision, threads=threads)
         else:
             device: Literal["cpu", "cuda"] = "cuda" if candidate.target == "cuda" else "cpu"
             runner = OnnxRuntimeRunner(file, device=device, threads=threads)

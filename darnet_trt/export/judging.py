@@ -11,6 +11,7 @@ from typing import Final, cast
 
 from darnet_trt.errors import DarnetError, ParityError
 from darnet_trt.export.contenders import NOT_EXECUTED, PlanFailures, open_contenders
+from darnet_trt.export.decision_gate import DecisionGate
 from darnet_trt.export.onnx_export import Source
 from darnet_trt.export.parity import gate, run
 from darnet_trt.export.parity_scans import ParityScans
@@ -48,6 +49,7 @@ def judge(
     candidates: Sequence[Candidate],
     plans: Sequence[Artifact],
     scans: ParityScans,
+    decisions: DecisionGate | None,
     threads: int | None,
     log: Callable[[str], None],
 ) -> Judged:
@@ -59,6 +61,7 @@ def judge(
         candidates: What to build and judge.
         plans: Those that this machine runs are judged as well.
         scans: What the gate runs.
+        decisions: What int8 engines must keep; None where there are none.
         threads: CPU threads; None leaves the number to the engines.
         log: Takes a line on each step.
 
@@ -77,7 +80,10 @@ def judge(
             reference = _reference(source, scans, threads, log)
             for engine, runner in contenders:
                 with failures.of_a_plan(engine):
-                    judged.append((_judged(engine, runner, reference, scans, log), runner))
+                    found = _judged(engine, runner, reference, scans, log)
+                    if decisions is not None:
+                        found = decisions.judged(found, runner)
+                    judged.append((found, runner))
         passed = [pair for pair in judged if _passed(pair[0])]
         rejected = [engine for engine, _ in judged if not _passed(engine)]
         if rejected and not passed:
@@ -109,7 +115,12 @@ def _judged(
 
 
 def _passed(judged: Artifact) -> bool:
-    return judged.parity is not None and judged.parity.passed
+    """Within the limits and, of int8, with the decisions kept; or accepted in spite of them."""
+    decisions = judged.decisions
+    if decisions is not None and decisions.accepted is not None:
+        return True
+    alike = judged.parity is not None and judged.parity.passed
+    return alike and (decisions is None or decisions.passed)
 
 
 def _timed(

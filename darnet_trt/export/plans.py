@@ -7,14 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
+import onnx
+
+from darnet_trt.calibration.qdq import Form
 from darnet_trt.export.bundle_writer import hashes
+from darnet_trt.export.int8 import Int8
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plan_table import counted
 from darnet_trt.export.plugin_choice import Plugin, PluginMode, choose_plugin
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt_builder import build_tensorrt
-from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Plan
+from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Plan, Precision
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 
 __all__ = ["build_plans"]
@@ -26,9 +30,12 @@ def build_plans(
     candidates: Sequence[Candidate],
     options: PlanOptions,
     plugin: PluginMode,
+    int8: Int8 | None,
     log: Callable[[str], None],
 ) -> list[Artifact]:
     """Build TensorRT plans into a bundle's folder, which holds `MODEL_FILE` already.
+
+    What is not quantized in an int8 plan is float16. `int8` is there if a candidate needs it.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
@@ -40,15 +47,34 @@ def build_plans(
     plugins = _plugins(source, candidates, plugin, log)
     artifacts = []
     with TemporaryDirectory(dir=folder) as work:
-        graphs = {"fp32": folder / MODEL_FILE, "fp16": Path(work) / MODEL_FILE}
-        if any(c.precision == "fp16" for c in candidates):
-            export_onnx(source, graphs["fp16"], "fp16")
+        graphs = _Graphs(source, folder, Path(work), int8)
         for candidate in candidates:
-            graph = graphs[candidate.precision]
-            artifacts.append(
-                _build(folder, graph, candidate, options, plugins[candidate.backend], log)
-            )
+            library = plugins[candidate.backend]
+            graph = graphs.file(candidate.precision, plugin=library is not None)
+            artifacts.append(_build(folder, graph, candidate, options, library, int8, log))
     return artifacts
+
+
+class _Graphs:
+    """The ONNX files that plans are built from, written when they are first asked for."""
+
+    def __init__(self, source: Source, folder: Path, work: Path, int8: Int8 | None) -> None:
+        self._source, self._folder, self._work, self._int8 = source, folder, work, int8
+
+    def file(self, precision: Precision, *, plugin: bool) -> Path:
+        if precision == "fp32":
+            return self._folder / MODEL_FILE
+        file = self._work / f"fp16-{MODEL_FILE}"
+        if not file.exists():
+            export_onnx(self._source, file, "fp16")
+        if precision == "fp16":
+            return file
+        assert self._int8 is not None
+        form: Form = "plugin" if plugin else "s8"
+        quantized = self._work / f"{form}-{MODEL_FILE}"
+        if not quantized.exists():
+            onnx.save(self._int8.graph(onnx.load(file), form), quantized)
+        return quantized
 
 
 def _plugins(
@@ -78,6 +104,7 @@ def _build(
     candidate: Candidate,
     options: PlanOptions,
     plugin: Plugin | None,
+    int8: Int8 | None,
     log: Callable[[str], None],
 ) -> Artifact:
     backend = cast(TensorRTBackend, candidate.backend)
@@ -120,4 +147,5 @@ def _build(
             version_compatible=options.version_compatible,
             hardware_compatible=options.hardware_compatible,
         ),
+        quantization=int8.report if int8 and candidate.precision == "int8" else None,
     )

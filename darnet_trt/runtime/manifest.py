@@ -13,18 +13,21 @@ from darnet_trt.scan.preprocessing import Preprocessing
 
 __all__ = [
     "FILE_NAME",
+    "INT8_FILE",
     "MODEL_FILE",
     "SCHEMA_VERSION",
     "Artifact",
     "Backend",
     "Decisions",
     "Difference",
+    "LayerEffect",
     "Manifest",
     "ModelCard",
     "Parity",
     "Plan",
     "PluginLibrary",
     "Precision",
+    "Quantization",
     "content_digest",
 ]
 
@@ -32,6 +35,8 @@ SCHEMA_VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"
 MODEL_FILE: Final = "model.onnx"
 """The network as ONNX in float32: in every bundle, because other engines are rebuilt from it."""
+INT8_FILE: Final = "model-int8.onnx"
+"""The same with quantized convolutions, where ONNX Runtime runs it."""
 
 Backend = Literal["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -181,6 +186,48 @@ class Plan(_Part):
     hardware_compatible: bool = False
 
 
+class LayerEffect(_Part):
+    """What quantizing a layer does to the logits, over the float32 logits' largest magnitude.
+
+    Attributes:
+        layer: The convolution.
+        alone: Error with it alone quantized.
+        left_out: How much smaller the error of all others is than that of all.
+    """
+
+    layer: str
+    alone: float
+    left_out: float
+
+
+class Quantization(_Part):
+    """How an int8 engine was calibrated.
+
+    Attributes:
+        scans: How many gave the activations' ranges.
+        source: Which, in a sentence.
+        digest: Of the preprocessed scans.
+        random: True: they were random numbers, asked for by name; the engine is for speed alone.
+        method: How the ranges were chosen from their statistics.
+        errors: Method → logits error on scans that were kept aside, where several were compared.
+        layers: Quantized convolutions.
+        spared: Convolutions left in higher precision, most harmful first.
+        effects: Each layer's, where they were measured.
+        trials: Number of layers spared → whether the engine kept the decisions then.
+    """
+
+    scans: int
+    source: str
+    digest: str
+    random: bool
+    method: str
+    errors: dict[str, float]
+    layers: tuple[str, ...]
+    spared: tuple[str, ...] = ()
+    effects: tuple[LayerEffect, ...] = ()
+    trials: dict[int, bool] = Field(default_factory=dict)
+
+
 class Artifact(_Part):
     """One engine.
 
@@ -200,6 +247,7 @@ class Artifact(_Part):
             executed, or failed the gate.
         notes: What else a person should know.
         plan: Of TensorRT and TensorRT-RTX.
+        quantization: Of int8.
         decisions: Of int8.
     """
 
@@ -216,6 +264,7 @@ class Artifact(_Part):
     latency_ms: float | None
     notes: tuple[str, ...] = ()
     plan: Plan | None = None
+    quantization: Quantization | None = None
     decisions: Decisions | None = None
 
 

@@ -1,0 +1,95 @@
+"""`darnet-trt calibrate`: what int8 would do to a network, before anything is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from darnet_trt.export.int8 import Int8
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    model: Annotated[
+        Path,
+        typer.Argument(help="A run, a bundle, or a float32 .onnx file of darnet-trt export."),
+    ],
+    scans: Annotated[
+        Path,
+        typer.Argument(
+            help="A cohort (cohort.csv) or any folder that predict reads. Some calibrate, the "
+            "others judge."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", help="Folder for report.md, sensitivity.svg, calibration.json."
+        ),
+    ],
+    count: Annotated[int, typer.Option("--scans", min=1, help="How many calibrate.")] = 32,
+    method: Annotated[
+        Literal["auto", "minmax", "percentile", "entropy", "mse"],
+        typer.Option(help="How an activation's range is chosen. auto: the one that errs least."),
+    ] = "auto",
+    seconds: Annotated[
+        float,
+        typer.Option(min=0, help="For the layers' effects, and as many for a search if needed."),
+    ] = 600,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads. [default: the engines' choice]")
+    ] = None,
+) -> None:
+    """Calibrate int8: choose ranges, rank the layers it harms, and judge the decisions.
+
+    Statistics and trials are kept in the user's cache: an interrupted run goes on from there, and
+    so does build --calibration with the same model and scans.
+    """
+    from darnet_trt.cpus import share_cpus
+    from darnet_trt.export.packages import require_export_packages
+
+    share_cpus()
+    require_export_packages()
+    from darnet_trt.calibration.data import choose_scans
+    from darnet_trt.cli.interruption import goes_on
+    from darnet_trt.export.int8 import Search, trial_backend
+    from darnet_trt.export.int8 import calibrate as calibrated
+    from darnet_trt.export.onnx_source import float_graph
+    from darnet_trt.output import sole_writer
+
+    def log(line: str) -> None:
+        typer.echo(line, err=True)
+
+    graph, spec = float_graph(model)
+    with sole_writer(out), goes_on():
+        chosen, held_out = choose_scans(scans, spec, count, seed, log)
+        found = calibrated(
+            graph,
+            chosen,
+            held_out,
+            Search(
+                method, sensitivity=True, seconds=seconds, backend=trial_backend(), threads=threads
+            ),
+            log,
+        )
+        _write(out, found)
+    typer.echo(f"{out / 'report.md'}")
+
+
+def _write(out: Path, found: Int8) -> None:
+    """report.md, sensitivity.svg and calibration.json."""
+    from darnet_trt.calibration.report import chart, markdown
+    from darnet_trt.output import whole_file
+
+    files = {"report.md": markdown(found.report), "calibration.json": found.as_json()}
+    if found.report.effects:
+        files["sensitivity.svg"] = chart(found.report.effects)
+        files["report.md"] += "\n![Effects of the layers](sensitivity.svg)\n"
+    for name, content in files.items():
+        with whole_file(out / name) as file:
+            file.write(content.encode())

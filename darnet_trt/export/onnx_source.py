@@ -1,0 +1,51 @@
+"""The float32 ONNX graph of a run, a bundle or a file, with the preprocessing that it asks for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import ModelProto
+
+from darnet_trt.errors import BundleError
+from darnet_trt.export.onnx_export import export_onnx, load_source
+from darnet_trt.runtime.bundle import open_bundle, verified_file
+from darnet_trt.runtime.manifest import FILE_NAME, MODEL_FILE
+from darnet_trt.scan.preprocessing import Preprocessing
+
+__all__ = ["float_graph"]
+
+
+def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
+    """Read it.
+
+    Args:
+        path: A run or its checkpoint, a bundle, or an `.onnx` file of `export_onnx`.
+
+    Raises:
+        CheckpointError: The run cannot be used.
+        BundleError: The bundle cannot, or the file is none of `export_onnx`.
+    """
+    if (path / FILE_NAME).exists():
+        bundle = open_bundle(path)
+        return onnx.load(verified_file(bundle, MODEL_FILE)), bundle.manifest.preprocessing
+    if path.suffix == ".onnx":
+        return _read(path)
+    with TemporaryDirectory(prefix="darnet-trt-") as work:
+        file = Path(work) / MODEL_FILE
+        export_onnx(load_source(path), file)
+        return _read(file)
+
+
+def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
+    try:
+        model = onnx.load(file)
+        properties = {entry.key: entry.value for entry in model.metadata_props}
+        return model, Preprocessing.model_validate(json.loads(properties["preprocessing"]))
+    except (OSError, DecodeError, KeyError, ValueError) as error:
+        raise BundleError(
+            f"this is no graph of darnet-trt export ({type(error).__name__})", where=file
+        ) from error

@@ -1,0 +1,209 @@
+"""Int8 engines in a bundle: calibrated, judged, and refused where they change decisions."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx.numpy_helper import from_array, to_array
+
+from darnet_trt.calibration.data import CalibrationScans, HeldOut
+from darnet_trt.calibration.qdq import convolutions, quantize
+from darnet_trt.errors import ParityError
+from darnet_trt.export import int8, int8_trials
+from darnet_trt.export.build import Calibration, build_bundle
+from darnet_trt.export.int8 import Search
+from darnet_trt.export.parity_scans import synthetic_scans
+from darnet_trt.export.plan_table import described
+from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.runtime.bundle import open_bundle
+from darnet_trt.runtime.engines import load_engine
+from darnet_trt.runtime.manifest import INT8_FILE
+from darnet_trt.scan.phantom import LABELS, synthesize
+from darnet_trt.scan.preprocessing import preprocess
+
+rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
+)
+OPENVINO = (Candidate("openvino", "fp32"), Candidate("openvino", "int8"))
+# What one convolution reads, and that block's attention as its residual.
+BROKEN, READER = "stages.1.0.out", "stages.1.1.conv1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_cache(tmp_path_factory):
+    """Of these tests alone: what one tried, the next one knows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def scans(source):
+    return synthetic_scans(source.checkpoint.preprocessing)
+
+
+@pytest.fixture(scope="module")
+def calibration(source):
+    spec = source.checkpoint.preprocessing
+    volumes = tuple(preprocess(spec, synthesize(LABELS[i % 3], i)) for i in range(9))
+    return Calibration(
+        CalibrationScans(volumes[:3], "3 phantoms", None, "a digest"),
+        HeldOut(volumes[3:], None, "6 other phantoms"),
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(source, scans, calibration, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bundles") / "bundle"
+    wanted = candidates(["openvino", "onnxruntime"], "int8", calibrated=True)
+    build_bundle(source, out, wanted, scans, calibration=calibration)
+    return open_bundle(out)
+
+
+def engine(bundle, name):
+    return next(a for a in bundle.manifest.artifacts if a.name == name)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_an_int8_engine_beside_the_float32_one(bundle, calibration, backend):
+    artifact = engine(bundle, f"{backend}-int8")
+    assert artifact.effective_precision == "int8"
+    assert artifact.parity.passed
+    assert artifact.decisions.passed
+    assert artifact.decisions.scans == 6
+    assert artifact.decisions.source == "6 other phantoms"
+    report = artifact.quantization
+    assert len(report.layers) == 20
+    assert not report.spared
+    assert (report.scans, report.source) == (3, "3 phantoms")
+    assert set(report.errors) == {"minmax", "percentile", "entropy", "mse"}
+    assert report.errors[report.method] == min(report.errors.values())
+    assert engine(bundle, f"{backend}-fp32").quantization is None
+    volume = calibration.held_out.inputs[0][None]
+    in_int8, in_fp32 = (
+        load_engine(bundle, f"{backend}-{precision}").runner.infer(volume)
+        for precision in ("int8", "fp32")
+    )
+    assert 0 < np.abs(in_int8.logits - in_fp32.logits).max() < 0.1
+
+
+def test_the_default_is_int8_only_where_that_is_worth_it(bundle):
+    timed = {a.name: a.latency_ms for a in bundle.manifest.artifacts}
+    in_float = min(ms for name, ms in timed.items() if not name.endswith("int8"))
+    in_int8 = min(ms for name, ms in timed.items() if name.endswith("int8"))
+    expected = in_int8 * 1.05 <= in_float
+    assert bundle.manifest.default.endswith("int8") == expected
+
+
+def test_openvino_alone_keeps_no_graph_of_onnx_runtimes(source, scans, calibration, tmp_path):
+    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=calibration)
+    found = open_bundle(tmp_path / "bundle")
+    assert not (found.path / INT8_FILE).exists()
+    assert load_engine(found, "openvino-int8").runner.precision == "int8"
+
+
+@pytest.fixture
+def wrong_scale(monkeypatch):
+    """One layer's weights come out 20 times too large."""
+
+    def wrong(*arguments):
+        graph = quantize(*arguments)
+        for tensor in graph.graph.initializer:
+            if tensor.name == f"{READER}.weight.scale":
+                tensor.CopyFrom(from_array(20 * to_array(tensor), tensor.name))
+        return graph
+
+    monkeypatch.setattr(int8, "quantize", wrong)
+    monkeypatch.setattr(int8_trials, "quantize", wrong)
+    # What other tests tried was not wrong.
+    monkeypatch.setattr(int8_trials, "cache_folder", lambda: Path("/proc/nowhere"))
+
+
+@pytest.fixture
+def range_far_too_wide(monkeypatch):
+    """Nearly all of an activation's values are stored as 0."""
+    right = int8.ranges_of
+
+    def wrong(found, method):
+        ranges = right(found, method)
+        ranges[BROKEN] = replace(ranges[BROKEN], largest=400 * ranges[BROKEN].largest)
+        return ranges
+
+    monkeypatch.setattr(int8, "ranges_of", wrong)
+
+
+@pytest.mark.usefixtures("wrong_scale")
+def test_a_wrong_scale_is_caught_by_the_gate(source, scans, calibration, tmp_path):
+    said = []
+    no_time = replace(calibration, search=Search(seconds=-1.0))
+    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=no_time, log=said.append)
+    found = open_bundle(tmp_path / "bundle")
+    assert [a.name for a in found.manifest.artifacts] == ["openvino-fp32", "onnxruntime-fp32"]
+    (refused,) = found.manifest.rejected
+    assert refused.name == "openvino-int8"
+    assert not refused.decisions.passed
+    assert refused.decisions.failures
+    assert refused.quantization.trials == {0: False}
+    assert found.manifest.default == "openvino-fp32"
+    assert not any(name.startswith("openvino-int8") for name in map(str, found.path.iterdir()))
+    assert any("does not keep the decisions" in line for line in said)
+
+
+@pytest.mark.usefixtures("range_far_too_wide")
+def test_with_time_to_search_the_layer_that_suffers_is_spared(source, scans, calibration, tmp_path):
+    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=calibration)
+    report = engine(open_bundle(tmp_path / "bundle"), "openvino-int8").quantization
+    assert report.spared == (READER,)
+    assert set(report.layers) | set(report.spared) == set(
+        convolutions_of(open_bundle(tmp_path / "bundle"))
+    )
+    assert report.trials[0] is False
+    assert report.trials[len(report.spared)] is True
+    assert report.effects[0].layer == READER
+
+
+@pytest.mark.usefixtures("wrong_scale")
+def test_a_person_may_accept_it_and_is_named(source, scans, calibration, tmp_path):
+    accepted = replace(
+        calibration, search=Search(seconds=-1.0), accept="A. Person, to look at its speed"
+    )
+    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=accepted)
+    found = engine(open_bundle(tmp_path / "bundle"), "openvino-int8")
+    assert not found.decisions.passed
+    assert found.decisions.accepted == "A. Person, to look at its speed"
+
+
+def convolutions_of(bundle):
+    return convolutions(onnx.load(bundle.path / "model.onnx"))
+
+
+@rtx
+@pytest.mark.parametrize(("plugin", "kind"), [("on", "plugin int8"), ("off", "generated")])
+def test_plans_run_their_convolutions_in_int8(
+    source, scans, calibration, cpu_library, tmp_path, plugin, kind, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cpu_library.parents[3]))
+    wanted = (
+        Candidate("openvino", "fp32"),
+        Candidate("tensorrt-rtx", "int8", "portable"),
+    )
+    build_bundle(source, tmp_path / "bundle", wanted, scans, plugin=plugin, calibration=calibration)
+    plan = engine(open_bundle(tmp_path / "bundle"), "tensorrt-rtx-portable-int8")
+    assert plan.quantization.scans == 3
+    assert plan.plan.kernels["convolution"]["int8"] == 20
+    assert kind in described(plan.plan.kernels, 1)
+    if plugin == "on":
+        assert plan.plan.kernels["plugin"] == {"int8": 8}
+
+
+def test_where_every_engine_fails_nothing_is_written(
+    source, scans, calibration, wrong_scale, tmp_path
+):
+    only_int8 = (Candidate("openvino", "int8"),)
+    no_time = replace(calibration, search=Search(seconds=-1.0))
+    with pytest.raises(ParityError, match="no engine passed"):
+        build_bundle(source, tmp_path / "bundle", only_int8, scans, calibration=no_time)
+    assert not list(tmp_path.iterdir())
