@@ -33,6 +33,8 @@ PHASES: Final = ("pool", "gate", "apply")
 ALIGNMENT: Final = 16
 """Bytes, of every address but those of biases, which need their element's size alone."""
 _MESSAGE_BYTES: Final = 512
+_TEGRA: Final = frozenset({(5, 3), (6, 2), (7, 2), (8, 7), (8, 8), (10, 1)})
+"""Compute capabilities of systems on a chip, which share no machine code with desktop GPUs."""
 
 GateAddresses = tuple[int, int, int, int]
 """squeeze weight, squeeze bias, excite weight, excite bias."""
@@ -248,7 +250,8 @@ def architecture(capability: tuple[int, int]) -> str:
 def covers(target: str, capability: tuple[int, int]) -> bool:
     """Whether a library for `target` (as of `Library`) runs on GPUs of a compute capability.
 
-    Code for sm_86 runs on 8.6 to 8.9, code for sm_90a on 9.0 alone, PTX of 8.6 on all later GPUs.
+    Code for sm_86 runs on 8.6 and 8.9, code of and for a Tegra (sm_87, Orin) on that alone, so does
+    code for sm_90a; PTX of 8.6 on all later GPUs (CUDA C++ Programming Guide, 6.1.2 and 6.1.3).
     """
     return any(_runs_on(code, capability) for code in target.split()[1:])
 
@@ -258,4 +261,8 @@ def _runs_on(code: str, capability: tuple[int, int]) -> bool:
     have = divmod(int(number.removesuffix("a")), 10)
     if number.endswith("a"):
         return have == capability
-    return have <= capability and (kind == "ptx" or have[0] == capability[0])
+    if kind == "ptx":
+        return have <= capability
+    if _TEGRA & {have, capability}:
+        return have == capability
+    return have <= capability and have[0] == capability[0]

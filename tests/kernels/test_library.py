@@ -166,6 +166,10 @@ def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Pa
         Library(Path(np.linalg._umath_linalg.__file__))
 
 
+# What `darnet-trt plugin build` makes.
+ALL = "cuda sm_75 sm_80 sm_86 sm_87 sm_89 sm_90 sm_120 ptx_90"
+
+
 @pytest.mark.parametrize(
     ("target", "capability", "runs"),
     [
@@ -177,8 +181,19 @@ def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Pa
         ("cuda sm_75 sm_86 ptx_86", (12, 0), True),
         ("cuda ptx_120", (8, 9), False),
         ("cuda sm_120", (12, 1), True),
+        ("cuda sm_87", (8, 7), True),
+        ("cuda sm_87", (8, 9), False),
+        ("cuda sm_86", (8, 7), False),
+        ("cuda ptx_86", (8, 7), True),
+        ("cuda ptx_87", (8, 9), True),
         ("cuda sm_75 sm_120 ptx_120", (7, 5), True),
         ("cuda sm_75 sm_120 ptx_120", (10, 0), False),
+        (ALL, (10, 0), True),
+        (ALL, (10, 3), True),
+        (ALL, (11, 0), True),
+        (ALL, (12, 1), True),
+        (ALL, (8, 8), False),
+        (ALL, (7, 2), False),
         ("cuda sm_90a", (9, 0), True),
         ("cuda sm_120a ptx_120a", (12, 1), False),
     ],
