@@ -3,7 +3,8 @@
 A library's folder is named for what went into it: target and processor, a hash of the sources,
 and one of the compiler's version and the options. Another toolchain or source is another folder,
 so nothing stale is ever loaded. It is compiled beside its place and renamed, so it is whole or
-absent, and of two processes that build at once both succeed.
+absent, and of two processes that build at once both succeed. Each build removes what nobody asked
+for in a long time: the libraries of sources that were here before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +48,7 @@ _FLAGS: Final = (
     "NVCC_APPEND_FLAGS",
 )
 """What compilers and CMake take from the environment."""
+_KEPT_DAYS: Final = 30
 _FULL: Final = 2**20  # bytes: less than one object file
 _ELSEWHERE: Final = "check free space and permissions, or name another folder in XDG_CACHE_HOME"
 
@@ -59,7 +62,10 @@ def cache_folder() -> Path:
 def cached_library(target: Target) -> Path | None:
     """The library asked for last, of these very sources and this processor, if there is one."""
     found = cache_folder().glob(f"{_prefix(target)}-*/{LIBRARY}")
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+    library = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    if library is not None:
+        _asked_for(library)
+    return library
 
 
 def build_library(
@@ -90,8 +96,7 @@ def build_library(
     home = cache_folder() / f"{variant}-{toolchain}"
     library = home / LIBRARY
     if library.exists():
-        with suppress(OSError):  # another user's cache
-            os.utime(library)
+        _asked_for(library)
         return library
     log(f"compiling the kernels with {tools.version}")
     try:
@@ -108,12 +113,28 @@ def build_library(
             except OSError:
                 if not library.exists():  # another process was first: its library is as good
                     raise
+        _remove_unused(home.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
             f"cannot be written ({reason})", where=home.parent, do=_ELSEWHERE
         ) from error
     return library
+
+
+def _asked_for(library: Path) -> None:
+    with suppress(OSError):  # another user's cache
+        os.utime(library)
+
+
+def _remove_unused(cache: Path) -> None:
+    """Libraries last asked for `_KEPT_DAYS` ago or earlier, and what killed builds left then."""
+    oldest = time.time() - _KEPT_DAYS * 24 * 3600
+    for folder in cache.iterdir():
+        library = folder / LIBRARY
+        with suppress(OSError):  # another process removes it, too
+            if (library if library.exists() else folder).stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def source_key() -> str:

@@ -42,6 +42,12 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def build_another(sources: Path, number: int) -> Path:
+    """The library of a source like no other number's."""
+    (sources / "attention.cu").write_text(f'extern "C" int answer() {{ return {number}; }}\n')
+    return build_library("cpu")
+
+
 def program(path: Path, script: str) -> str:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
@@ -82,6 +88,26 @@ def test_another_source_toolchain_or_option_is_another_library(
     assert cached_library("cpu") is None  # all were of another source
     source = build_library("cpu")
     assert len({first, flags, toolchain, source}) == 4
+
+
+@needs_gxx
+def test_a_build_removes_what_nobody_asked_for_in_a_month(
+    sources: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def last_asked_for(path: Path, days: int) -> None:
+        then = time.time() - days * 24 * 3600
+        os.utime(path, (then, then))
+
+    unused, used, asked = (build_another(sources, number) for number in (1, 2, 3))
+    killed, building = cache / ".building-killed", cache / ".building-now"
+    for folder in (killed, building):
+        folder.mkdir()
+    for path, days in ((unused, 31), (used, 29), (asked, 40), (killed, 31)):
+        last_asked_for(path, days)
+    assert cached_library("cpu") == asked
+    new = build_another(sources, 4)
+    left = {unused, used, asked, new, killed, building}
+    assert {path for path in left if path.exists()} == {used, asked, new, building}
 
 
 @needs_gxx
