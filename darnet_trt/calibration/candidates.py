@@ -1,11 +1,10 @@
-"""The scans that may calibrate or judge, in the order in which they are tried."""
+"""The scans that may calibrate or judge: whose they are, and in which order they are tried."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import Study, find_studies
 from darnet_trt.scan.cohort import TABLE, Cohort, Entry, read_cohort
 
-__all__ = ["Candidate", "Candidates", "find_candidates", "patients_in_turn"]
+__all__ = ["Candidate", "Candidates", "find_candidates", "patients_of_each_class"]
 
 
 @dataclass(frozen=True)
@@ -82,21 +81,21 @@ def _of_study(study: Study) -> Candidate:
     return Candidate(study.path, patient, None, lambda: study)
 
 
-def patients_in_turn(scans: Sequence[Candidate], seed: int) -> Iterator[list[Candidate]]:
-    """Each patient's scans; patients of each class in turn, in an order drawn by the seed.
+def patients_of_each_class(
+    scans: Sequence[Candidate], seed: int
+) -> tuple[tuple[tuple[Candidate, ...], ...], ...]:
+    """For each class its patients in an order drawn by the seed, each with all their scans.
 
     A patient with scans of several classes counts as one of the first.
     """
     of_patient: dict[str, list[Candidate]] = defaultdict(list)
     for scan in scans:
         of_patient[scan.patient].append(scan)
-    of_class: dict[str, list[str]] = defaultdict(list)
-    for patient, theirs in sorted(of_patient.items()):
-        of_class[theirs[0].label].append(patient)
-    orders = []
+    of_class: dict[str, list[tuple[Candidate, ...]]] = defaultdict(list)
+    for _, theirs in sorted(of_patient.items()):
+        of_class[theirs[0].label].append(tuple(theirs))
+    drawn = []
     for index, (_, patients) in enumerate(sorted(of_class.items())):
         order = np.random.default_rng((seed, index)).permutation(len(patients))
-        orders.append([patients[i] for i in order])
-    for patient in chain.from_iterable(zip_longest(*orders)):
-        if patient is not None:
-            yield of_patient[patient]
+        drawn.append(tuple(patients[i] for i in order))
+    return tuple(drawn)

@@ -16,7 +16,12 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.calibration.candidates import Candidates, find_candidates, patients_in_turn
+from darnet_trt.calibration.candidates import (
+    Candidate,
+    Candidates,
+    find_candidates,
+    patients_of_each_class,
+)
 from darnet_trt.calibration.memo import digest
 from darnet_trt.calibration.sample import Input, Sample, SampledScan, hashed, on_disk
 from darnet_trt.errors import UsageError
@@ -28,7 +33,7 @@ __all__ = ["CalibrationScans", "HeldOut", "choose_scans", "random_scans"]
 # With 40 of COVID-19 and 80 others the AUC's and the accuracy's intervals fit the margins.
 _HELD_OUT: Final = 120
 _RANDOM_HELD_OUT: Final = 4
-_TOLD_EVERY: Final = 16  # patients
+_TOLD_EVERY: Final = 16  # scans
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +101,7 @@ def choose_scans(
     """
     candidates = find_candidates(path)
     sample = Sample(count, _HELD_OUT)
-    for number, scans in enumerate(patients_in_turn(candidates.scans, seed), 1):
-        if sample.full:
-            break
-        sample.add(scans, spec, log)
-        if number % _TOLD_EVERY == 0:
-            log(f"calibration: {sample.size} scans read")
+    _fill(sample, patients_of_each_class(candidates.scans, seed), spec, log)
     _require_both(sample, path)
     notes = tuple(_notes(sample, candidates, count))
     for note in notes:
@@ -143,6 +143,24 @@ def random_scans(spec: Preprocessing, count: int, seed: int) -> tuple[Calibratio
         notes=("random inputs: the engine is for timing alone",),
     )
     return chosen, HeldOut(tuple(inputs[count:]), None, f"{_RANDOM_HELD_OUT} {source}")
+
+
+def _fill(
+    sample: Sample,
+    classes: Sequence[Sequence[Sequence[Candidate]]],
+    spec: Preprocessing,
+    log: Callable[[str], None],
+) -> None:
+    """A patient of each class in turn, the next one where one has no usable scan."""
+    left = [iter(patients) for patients in classes]
+    while left and not sample.full:
+        for patients in tuple(left):
+            if sample.full:
+                return
+            if not any(sample.add(scans, spec, log) for scans in patients):
+                left.remove(patients)
+            elif sample.size % _TOLD_EVERY == 0:
+                log(f"calibration: {sample.size} scans read")
 
 
 def _require_both(sample: Sample, path: Path) -> None:

@@ -66,8 +66,12 @@ class Sample:
 
     def add(
         self, scans: Sequence[Candidate], spec: Preprocessing, log: Callable[[str], None]
-    ) -> None:
-        """Put a patient's first usable scan on the side that has fewer of its class."""
+    ) -> bool:
+        """Put a patient's first usable scan on the side that has fewer of its class.
+
+        Returns:
+            Whether there is one.
+        """
         for candidate in scans:
             try:
                 scan = self._read(candidate, spec)
@@ -76,7 +80,8 @@ class Sample:
                 log(f"left out of calibration: {error}")
                 continue
             self._side(candidate.label).append(scan)
-            return
+            return True
+        return False
 
     def _read(self, candidate: Candidate, spec: Preprocessing) -> SampledScan:
         array = load_study(candidate.study(), spec)[1].array

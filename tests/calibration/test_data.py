@@ -1,0 +1,237 @@
+"""Which scans calibrate and which judge: on phantoms, with and without labels."""
+
+import csv
+import resource
+import shutil
+import tempfile
+
+import numpy as np
+import pytest
+
+from darnet_trt.calibration import data
+from darnet_trt.calibration.data import choose_scans, random_scans
+from darnet_trt.errors import OutputError, UnreadableScanError, UsageError
+from darnet_trt.scan import Preprocessing, find_studies, load_study
+from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.phantom import CohortPlan, write_cohort
+
+SPEC = Preprocessing(size=(8, 16, 16))
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    """18 scans, some of them second visits; never written to."""
+    out = tmp_path_factory.mktemp("phantoms") / "cohort"
+    plan = CohortPlan(scans=18, seed=3, format="nifti", matrix=48, slices=(30, 30))
+    write_cohort(plan, out, processes=1)
+    return out
+
+
+@pytest.fixture
+def cohort(phantoms, tmp_path):
+    """The same to be spoiled."""
+    return shutil.copytree(phantoms, tmp_path / "cohort")
+
+
+@pytest.fixture
+def log():
+    return []
+
+
+def choose(path, count=32, seed=0, log=None):
+    return choose_scans(path, SPEC, count, seed, [].append if log is None else log.append)
+
+
+def rows(cohort):
+    with (cohort / "cohort.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def keep(cohort, kept):
+    with (cohort / "cohort.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, ["scan", "patient", "label"])
+        table.writeheader()
+        table.writerows(kept)
+
+
+def entry_of(cohort, array):
+    """The table's row whose scan this is."""
+    for entry in read_cohort(cohort).entries:
+        if np.array_equal(load_study(find_studies(entry.scan)[0], SPEC)[1].array, array):
+            return entry
+    raise AssertionError("an input of no scan")
+
+
+def test_no_patient_is_on_both_sides_and_labels_are_the_tables(phantoms):
+    chosen, held_out = choose(phantoms)
+    calibrating = [entry_of(phantoms, volume) for volume in chosen.volumes()]
+    judging = [entry_of(phantoms, volume) for volume in held_out.inputs]
+    patients = [entry.patient for entry in (*calibrating, *judging)]
+    assert len(set(patients)) == len(patients) == len({row["patient"] for row in rows(phantoms)})
+    assert [CLASSES[label] for label in held_out.labels] == [entry.label for entry in judging]
+    assert abs(len(calibrating) - len(judging)) <= 1
+    counts = tuple(sum(entry.label == label for entry in calibrating) for label in CLASSES)
+    assert chosen.labelled == counts
+    assert chosen.count == len(calibrating)
+    assert not chosen.random
+
+
+def test_each_class_calibrates_as_often(phantoms):
+    chosen, held_out = choose(phantoms, count=3)
+    assert chosen.labelled == (1, 1, 1)
+    assert len(held_out.inputs) > 3
+    assert set(held_out.labels[:3]) == {0, 1, 2}  # a few of the first are of all classes
+
+
+def test_the_seed_decides_and_not_the_tables_order(cohort):
+    first, again, other = (choose(cohort, 3, seed)[0].digest for seed in (0, 0, 1))
+    assert first == again != other
+    keep(cohort, sorted(rows(cohort), key=lambda row: (row["label"], row["scan"])))
+    assert choose(cohort, 3)[0].digest == first
+
+
+def test_the_report_says_which(phantoms):
+    chosen, held_out = choose(phantoms, count=3)
+    assert chosen.source == (
+        "3 synthetic phantoms (darnet-trt phantom, seed 3); not real patients: "
+        "1 covid-19, 1 common-pneumonia, 1 normal"
+    )
+    assert held_out.source.startswith(f"{len(held_out.inputs)} synthetic phantoms")
+    assert chosen.notes == ()
+
+
+def test_no_more_judge_than_are_of_use(phantoms, monkeypatch):
+    monkeypatch.setattr(data, "_HELD_OUT", 4)
+    chosen, held_out = choose(phantoms, count=2)
+    assert (chosen.count, len(held_out.inputs)) == (2, 4)
+
+
+def test_fewer_scans_than_asked_for_are_halved_and_said(phantoms, log):
+    chosen, held_out = choose(phantoms, count=32, log=log)
+    note = f"{chosen.count} scans calibrate, not 32, because {len(held_out.inputs)} of other"
+    assert any(line.startswith(note) for line in chosen.notes)
+    assert any(note in line for line in log)
+
+
+def test_a_folder_without_a_table_has_no_labels(cohort):
+    (cohort / "cohort.csv").unlink()
+    chosen, held_out = choose(cohort, count=4)
+    assert chosen.labelled is None
+    assert held_out.labels is None
+    assert (chosen.count, len(held_out.inputs)) == (4, 14)
+    assert chosen.source == "4 scans of cohort, their classes not known"
+
+
+def test_visits_of_one_dicom_patient_stay_together(tmp_path):
+    plan = CohortPlan(scans=8, seed=3, format="dicom", matrix=48, slices=(30, 30))
+    cohort = write_cohort(plan, tmp_path / "cohort", processes=1).parent
+    patients = {row["patient"] for row in rows(cohort)}
+    assert len(patients) < 8
+    (cohort / "cohort.csv").unlink()
+    chosen, held_out = choose(cohort)
+    assert chosen.count + len(held_out.inputs) == len(patients)
+
+
+def test_a_scan_that_cannot_be_used_is_replaced_by_one_of_its_class(cohort, log):
+    covid = [row for row in rows(cohort) if row["label"] == "covid-19"]
+    for row in covid[:2]:
+        (cohort / row["scan"]).write_bytes(b"no scan")
+    (cohort / covid[2]["scan"]).unlink()
+    usable = {row["patient"] for row in covid[3:]}
+    chosen, held_out = choose(cohort, count=3, log=log)
+    assert chosen.labelled == (1, 1, 1)
+    assert held_out.labels.count(0) == len(usable) - 1
+    left_out = [line for line in log if line.startswith("left out of calibration: ")]
+    assert len(left_out) == 3
+    assert chosen.notes[0].startswith("3 scans could not be used, the first: ")
+    assert all("\n" not in line for line in log)
+
+
+def test_a_copy_is_not_on_both_sides(cohort, log):
+    first = rows(cohort)[0]
+    shutil.copy(cohort / first["scan"], cohort / "copy.nii.gz")
+    keep(cohort, [*rows(cohort), {**first, "scan": "copy.nii.gz", "patient": "another"}])
+    chosen, held_out = choose(cohort, log=log)
+    inputs = {volume.tobytes() for volume in (*chosen.volumes(), *held_out.inputs)}
+    assert len(inputs) == chosen.count + len(held_out.inputs)
+    assert any("is the same scan as" in line for line in log)
+
+
+def test_an_absent_class_is_said(cohort):
+    keep(cohort, [row for row in rows(cohort) if row["label"] != "normal"])
+    chosen, held_out = choose(cohort, count=4)
+    assert chosen.labelled == (2, 2, 0)
+    assert set(held_out.labels) == {0, 1}
+    assert "no scan of the class normal calibrates" in chosen.notes
+
+
+@pytest.mark.parametrize("labels", [("covid-19",), ("covid-19", "normal")])
+def test_two_patients_are_enough(cohort, labels):
+    first = [next(r for r in rows(cohort) if r["label"] == label) for label in labels]
+    second = next(
+        r for r in rows(cohort) if r["label"] == labels[-1] and r["patient"] != first[0]["patient"]
+    )
+    keep(cohort, [*first, second][:2])
+    chosen, held_out = choose(cohort)
+    assert (chosen.count, len(held_out.inputs)) == (1, 1)
+
+
+def test_one_patient_cannot_judge_itself(cohort):
+    keep(cohort, rows(cohort)[:1])
+    with pytest.raises(UsageError, match="only one patient's scan can be used; one calibrates"):
+        choose(cohort)
+    (cohort / "cohort.csv").unlink()
+    scan = next(cohort.rglob("*.nii.gz"))
+    with pytest.raises(UsageError, match=r"only one patient's scan can be used; .*two patients"):
+        choose(scan)
+
+
+def test_nothing_usable_says_why(cohort):
+    for row in rows(cohort):
+        (cohort / row["scan"]).write_bytes(b"no scan")
+    with pytest.raises(UsageError, match=r"cohort: no usable scan to calibrate with; the first of"):
+        choose(cohort)
+    (cohort / "cohort.csv").unlink()
+    with pytest.raises(UsageError, match=r"no usable scan to calibrate with; .* inspect"):
+        choose(cohort)
+
+
+def test_no_such_path(tmp_path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        choose(tmp_path / "none")
+    with pytest.raises(UsageError, match="there is no cohort table here"):
+        choose(tmp_path / "none.csv")
+    with pytest.raises(UnreadableScanError, match="no scan in this folder"):
+        choose(tmp_path)
+
+
+def test_inputs_wait_on_disk_and_nothing_is_left_there(phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    chosen, held_out = choose(phantoms, count=3)
+    assert all(isinstance(volume, np.memmap) for volume in (*chosen.inputs, *held_out.inputs))
+    assert not list(tmp_path.iterdir())
+    volume = chosen.inputs[0]
+    assert (volume.shape, volume.dtype) == ((1, *SPEC.size), np.float32)
+
+
+def test_a_full_disk_is_one_clear_line(phantoms):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be kept in a temporary file .*TMPDIR"):
+            choose(phantoms, count=3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_random_inputs_are_marked_and_the_same_by_seed():
+    (chosen, held_out), (again, _), (other, _) = (random_scans(SPEC, 3, s) for s in (5, 5, 6))
+    assert chosen.random
+    assert chosen.digest == again.digest != other.digest
+    assert chosen.source == "3 random inputs, seed 5: no scans"
+    assert chosen.notes
+    assert (chosen.count, chosen.labelled, held_out.labels) == (3, None, None)
+    volumes = [*chosen.volumes(), *held_out.inputs]
+    assert len({volume.tobytes() for volume in volumes}) == len(volumes) > 3
+    assert all(volume.shape == (1, *SPEC.size) for volume in volumes)
