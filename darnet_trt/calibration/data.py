@@ -88,7 +88,8 @@ def choose_scans(
 
     Args:
         path: A cohort (`cohort.csv`, or the folder that holds it), or any file or folder that
-            `find_studies` reads; its scans have no labels.
+            `find_studies` reads; its scans have no labels. The word "random", where nothing has
+            that name, asks for `random_scans`.
         spec: What makes the network's input of a scan.
         count: How many calibrate. Where there are fewer than twice as many, half of them do.
         seed: Decides which.
@@ -99,6 +100,8 @@ def choose_scans(
         UnreadableScanError: Nothing there can be read.
         OutputError: The disk for temporary files is full.
     """
+    if str(path) == "random" and not path.exists():
+        return random_scans(spec, count, seed)
     candidates = find_candidates(path)
     sample = Sample(count, _HELD_OUT)
     _fill(sample, patients_of_each_class(candidates.scans, seed), spec, log)

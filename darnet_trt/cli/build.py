@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.manifest import Manifest
+    from darnet_trt.runtime.manifest import Artifact, Manifest
 
 __all__ = ["build", "print_summary"]
 
@@ -36,7 +36,7 @@ def build(
         Path | None,
         typer.Option(
             help="Scans to calibrate int8 with: a cohort (cohort.csv) or any folder that predict "
-            "reads. Some calibrate, the others judge.",
+            "reads. Some calibrate, the others judge. The word random: only to see its speed.",
         ),
     ] = None,
     calibration_scans: Annotated[int, typer.Option(min=1, help="How many of them calibrate.")] = 32,
@@ -128,6 +128,12 @@ def build(
             "--plugin on is for TensorRT plans, and no --target is one",
             do="add --target tensorrt-rtx or tensorrt, or leave --plugin out",
         )
+    if accept is not None and calibration is None:
+        raise UsageError(
+            "it is for int8 engines, and none is built without calibration",
+            where="--accept",
+            do="add --calibration DIR, or leave it out",
+        )
     check_free(out, force=force)
     source = load_source(run)
     spec = source.checkpoint.preprocessing
@@ -154,6 +160,12 @@ def build(
         print_summary(out, manifest)
 
 
+def _rejection(rejected: Artifact) -> str:
+    if rejected.decisions is None or rejected.decisions.passed:
+        return "rejected: failed the parity gate"
+    return f"rejected: {rejected.decisions.failures[0]}"
+
+
 def print_summary(out: Path, manifest: Manifest) -> None:
     """The bundle as a table: one engine a row; then what plans run, and what the weights know."""
     from rich.console import Console
@@ -168,9 +180,11 @@ def print_summary(out: Path, manifest: Manifest) -> None:
     for a in (*manifest.artifacts, *manifest.rejected):
         size = sum((out / file).stat().st_size for file in a.files if (out / file).exists())
         if a.name in rejected:
-            remark = "rejected: failed the parity gate"
+            remark = _rejection(a)
         elif a.name == manifest.default:
             remark = "default"
+        elif a.quantization is not None and a.quantization.random:
+            remark = "calibrated with random numbers: only for its speed"
         else:
             remark = "; ".join(a.notes)
         table.add_row(

@@ -162,8 +162,9 @@ def _drop_int8_graph(folder: Path, kept: Sequence[Artifact]) -> None:
 
 
 def _default(timed: Sequence[Artifact], log: Callable[[str], None]) -> str | None:
-    """The fastest; an int8 engine only where it is worth its error."""
-    fastest = sorted(timed, key=lambda a: a.latency_ms or 0.0)
+    """The fastest; an int8 engine only where scans calibrated it and it is worth its error."""
+    able = [a for a in timed if a.quantization is None or not a.quantization.random]
+    fastest = sorted(able, key=lambda a: a.latency_ms or 0.0)
     in_float = [a for a in fastest if a.effective_precision != "int8"]
     if not fastest or not in_float or fastest[0] is in_float[0]:
         return fastest[0].name if fastest else None

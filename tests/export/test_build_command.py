@@ -89,6 +89,17 @@ def test_a_plugin_is_for_plans(run, tmp_path, command):
     assert not (tmp_path / "b").exists()
 
 
+def test_int8_needs_scans(run, tmp_path, command):
+    build = ("build", run, "-o", tmp_path / "b", "--target", "openvino")
+    line = failed(command(*build, "--precision", "int8"))
+    assert line.endswith("--precision: int8 needs scans to calibrate with; add --calibration DIR")
+    assert "add --calibration DIR" in failed(command(*build, "--accept", "me"))
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "nowhere", tmp_path / "empty"):
+        assert str(place) in failed(command(*build, "--calibration", place))
+    assert not (tmp_path / "b").exists()
+
+
 def test_scans_that_are_not_there(run, tmp_path, command):
     result = command("build", run, "-o", tmp_path / "b", "--scans", tmp_path / "absent")
     assert "absent" in failed(result)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx.numpy_helper import from_array, to_array
 
-from darnet_trt.calibration.data import CalibrationScans, HeldOut
+from darnet_trt.calibration.data import CalibrationScans, HeldOut, choose_scans
 from darnet_trt.calibration.qdq import convolutions, quantize
 from darnet_trt.errors import ParityError
 from darnet_trt.export import int8, int8_trials
@@ -174,6 +174,15 @@ def test_a_person_may_accept_it_and_is_named(source, scans, calibration, tmp_pat
     found = engine(open_bundle(tmp_path / "bundle"), "openvino-int8")
     assert not found.decisions.passed
     assert found.decisions.accepted == "A. Person, to look at its speed"
+
+
+def test_what_random_numbers_calibrated_is_never_the_default(source, scans, tmp_path):
+    spec = source.checkpoint.preprocessing
+    drawn = Calibration(*choose_scans(Path("random"), spec, 2, 0, print), accept="for a look")
+    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=drawn)
+    found = open_bundle(tmp_path / "bundle")
+    assert engine(found, "openvino-int8").quantization.random
+    assert found.manifest.default == "openvino-fp32"
 
 
 def convolutions_of(bundle):
