@@ -17,6 +17,20 @@ DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "int8": np.dtype(np.int8),
 }
+WEIGHTS = ("float32", "float16", "bfloat16")
+ATTENTIONS = ("channel", "depth", "both")
+# n d h w c, each for a path of its own: few and many rows, a pack of every width, chunks of
+# channels, one slice, a batch, and means that do not fit into shared memory.
+SHAPES = [
+    (1, 1, 1, 1, 1),
+    (1, 1, 3, 5, 8),
+    (2, 5, 6, 7, 33),
+    (1, 3, 40, 38, 24),
+    (1, 4, 9, 7, 64),
+    (3, 2, 4, 3, 513),
+    (1, 8, 5, 4, 512),
+    (1, 16, 2, 3, 1024),
+]
 _ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Half a unit in the last place, relative."""
 _ACCUMULATED = 1e-5

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attention_cases import Case, make_case, volume
+from attention_cases import ATTENTIONS, SHAPES, WEIGHTS, Case, make_case, volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
@@ -28,21 +28,7 @@ from onnxruntime import InferenceSession
 from darnet_trt.kernels.library import PHASES, Library
 from darnet_trt.kernels.reference import quantize
 
-WEIGHTS = ("float32", "float16", "bfloat16")
-ATTENTIONS = ("channel", "depth", "both")
 CHANNELS = [1, 2, 3, 4, 7, 8, 12, 16, 24, 33, 64, 72, 128, 130, 256, 512, 513]
-# n d h w c, each for a path of its own: few and many rows, a pack of every width, chunks of
-# channels, one slice, a batch, and means that do not fit into shared memory.
-SHAPES = [
-    (1, 1, 1, 1, 1),
-    (1, 1, 3, 5, 8),
-    (2, 5, 6, 7, 33),
-    (1, 3, 40, 38, 24),
-    (1, 4, 9, 7, 64),
-    (3, 2, 4, 3, 513),
-    (1, 8, 5, 4, 512),
-    (1, 16, 2, 3, 1024),
-]
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)

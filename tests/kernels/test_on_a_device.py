@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from attention_cases import DTYPES, Case, make_case
+from attention_cases import ATTENTIONS, DTYPES, SHAPES, WEIGHTS, Case, make_case
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
@@ -21,19 +21,6 @@ from darnet_trt.kernels.library import Library, architecture
 from darnet_trt.kernels.torch_operator import fused_attention, kernels_for
 
 GUARD = 256  # bytes before and after every buffer
-ATTENTIONS = ("channel", "depth", "both")
-WEIGHTS = ("float32", "float16", "bfloat16")
-# n d h w c: one voxel, odd channels, many rows, chunks of channels, gates beyond shared memory.
-SHAPES = [
-    (1, 1, 1, 1, 1),
-    (1, 1, 3, 5, 8),
-    (2, 5, 6, 7, 33),
-    (1, 3, 40, 38, 24),
-    (1, 4, 9, 7, 64),
-    (3, 2, 4, 3, 513),
-    (1, 8, 5, 4, 512),
-    (1, 16, 2, 3, 1024),
-]
 STAGES = [(1, 64, 112, 112, 64), (1, 32, 56, 56, 128), (1, 16, 28, 28, 256), (1, 8, 14, 14, 512)]
 
 
