@@ -14,12 +14,22 @@ from typing import Final, Literal
 
 from darnet_trt.errors import BuildError, UsageError
 
-__all__ = ["ARCHITECTURES", "Target", "Toolchain", "find_cmake", "find_nvcc", "find_toolchain"]
+__all__ = [
+    "ARCHITECTURES",
+    "Target",
+    "Toolchain",
+    "find_cmake",
+    "find_nvcc",
+    "find_toolchain",
+    "how_to_get_the_cuda_build",
+]
 
 Target = Literal["cpu", "cuda"]
 
 ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
-"""Built unless others are asked for, where nvcc knows them; with PTX of the newest."""
+"""Built unless others are asked for, where nvcc knows them."""
+_PTX: Final = "90"
+"""With them: what 10.0 to 11.0 (data-centre Blackwell, Thor) run, and all after 12."""
 _LEAST_NVCC: Final = (12, 0)
 """C++17 in device code, and sm_89 and sm_90 without gaps; JetPack 6 has 12.2."""
 
@@ -65,8 +75,18 @@ def find_toolchain(target: Target, architectures: Sequence[str] | None = None) -
     )
 
 
+def how_to_get_the_cuda_build() -> str:
+    """What to run on this machine, or what it lacks for that."""
+    try:
+        find_toolchain("cuda")
+        find_cmake()
+    except BuildError as error:
+        return f"darnet-trt plugin build cannot compile it here: {error}"
+    return "run: darnet-trt plugin build"
+
+
 def _codes(nvcc: str, architectures: Sequence[str] | None) -> str:
-    """CMake's list: machine code for each architecture, and PTX of the newest."""
+    """CMake's list: machine code for each architecture; PTX of `_PTX`, or the newest asked for."""
     known = _output(nvcc, "--list-gpu-code").split()
     wanted = architectures or [a for a in ARCHITECTURES if a in known]
     for architecture in wanted:
@@ -76,7 +96,9 @@ def _codes(nvcc: str, architectures: Sequence[str] | None) -> str:
                 f"unknown architecture; {nvcc} knows {', '.join(known)}", where=architecture
             )
     numbers = sorted({a.removeprefix("sm_") for a in wanted}, key=int)
-    return ";".join([*(f"{n}-real" for n in numbers), f"{numbers[-1]}-virtual"])
+    return ";".join(
+        [*(f"{n}-real" for n in numbers), f"{numbers[-1] if architectures else _PTX}-virtual"]
+    )
 
 
 def find_nvcc() -> str:

@@ -73,7 +73,7 @@ DARNET_EXPORT size_t darnet_attention_workspace(const struct DarnetAttention*);
 DARNET_EXPORT void darnet_attention_cost(
     const struct DarnetAttention*, int phase, struct DarnetCost*);
 
-// "cuda sm_75 sm_80 … ptx_120" or "cpu", from the build.
+// "cuda sm_75 sm_80 … ptx_90" or "cpu", from the build.
 DARNET_EXPORT const char* darnet_attention_target(void);
 
 #ifdef __cplusplus
