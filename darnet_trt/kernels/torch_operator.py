@@ -4,12 +4,14 @@
 
 It reads x once to pool and once to scale, as `reference.py` writes it down; the paper's layers one
 after the other read a map of that size four times. On a CUDA device the kernels of `cuda/` run, if
-`darnet-trt plugin build` has made a library that fits the device; everywhere else, and for the
-backward, plain torch in the same fused form. `torch.compile` keeps the operator whole.
+`darnet-trt plugin build` has made a library that fits the device (without one it says so, once);
+everywhere else, and for the backward, plain torch in the same fused form. `torch.compile` keeps the
+operator whole.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
@@ -24,11 +26,13 @@ from darnet_trt.kernels.library import (
     Library,
     Problem,
     TensorType,
+    architecture,
     covers,
 )
 
 __all__ = ["fused_attention", "kernels_for"]
 
+_log: Final = logging.getLogger(__name__)
 _TYPES: Final[dict[torch.dtype, TensorType]] = {
     torch.float32: "float32",
     torch.float16: "float16",
@@ -233,14 +237,29 @@ fused_attention.register_autograd(_backward, setup_context=_save)
 
 @cache
 def kernels_for(device: torch.device) -> Library | None:
-    """The kernels' library for a CUDA device, or None where none was built that it can run."""
+    """The kernels' library for a CUDA device, or None where none was built that it can run.
+
+    None is said once for a device, with the reason: the operator is then slower, not wrong.
+    """
     from darnet_trt.kernels.build import cached_library
+    from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
 
     path = cached_library("cuda")
     if path is None:
-        return None
-    library = Library(path)
-    return library if covers(library.target, torch.cuda.get_device_capability(device)) else None
+        reason = "its kernels are not compiled"
+    else:
+        library = Library(path)
+        capability = torch.cuda.get_device_capability(device)
+        if covers(library.target, capability):
+            return library
+        reason = f"its kernels are not for {architecture(capability)}, but {library.target}"
+    _log.warning(
+        "the fused attention runs as plain torch on %s: %s; %s",
+        device,
+        reason,
+        how_to_get_the_cuda_build(),
+    )
+    return None
 
 
 def _launch(

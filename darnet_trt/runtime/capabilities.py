@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels.build import cached_library, source_key
 from darnet_trt.kernels.library import Library, covers
+from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
 from darnet_trt.runtime.environment import Gpu, gpus, package_version
 from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
 from darnet_trt.runtime.openvino_import import import_openvino
@@ -108,12 +109,14 @@ def _plugin() -> Capability:
     """The fused attention's library, as far as this user has compiled it."""
     cuda, cpu = cached_library("cuda"), cached_library("cpu")
     if cuda is None:
-        remedy = "running plans with it needs the CUDA build: darnet-trt plugin build"
+        remedy = f"running plans with it needs the CUDA build; {how_to_get_the_cuda_build()}"
         builds = "plans (compiled for the CPU)" if cpu else ""
         return Capability("plugin", source_key() if cpu else None, builds, "", remedy)
     target = Library(cuda).target
     unable = [g.name for g in gpus() if not _covered(g, target)]
-    remedy = f"not compiled for {', '.join(unable)}: darnet-trt plugin build" if unable else ""
+    remedy = ""
+    if unable:
+        remedy = f"not compiled for {', '.join(unable)}; {how_to_get_the_cuda_build()}"
     return Capability("plugin", source_key(), "plans", target, remedy)
 
 

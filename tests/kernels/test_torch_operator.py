@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from attention_cases import ATTENTIONS
 
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels import torch_operator
@@ -11,7 +12,6 @@ from darnet_trt.kernels.reference import fused_attention as in_float64
 from darnet_trt.kernels.torch_operator import fused_attention
 from darnet_trt.training.model import ChannelAttention, DepthAttention
 
-ATTENTIONS = ("channel", "depth", "both")
 LAYOUTS = (torch.contiguous_format, torch.channels_last_3d)
 SHAPE = (2, 6, 3, 4, 5)
 
@@ -176,6 +176,26 @@ def test_an_empty_batch_gives_an_empty_result():
     _, gates = layers("both")
     x, residual = (t[:0] for t in inputs())
     assert fused_attention(x, residual, *gates).shape == (0, *SHAPE[1:])
+
+
+def test_without_kernels_a_cuda_device_says_so_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
+    torch_operator.kernels_for.cache_clear()
+    for _ in range(2):
+        assert torch_operator.kernels_for(torch.device("cuda", 0)) is None
+    torch_operator.kernels_for.cache_clear()
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert said.startswith(
+        "the fused attention runs as plain torch on cuda:0: its kernels are not compiled; "
+    )
+    assert "CUDACXX names no program: /nowhere/nvcc" in said
+
+
+def test_on_the_cpu_plain_torch_is_nothing_to_tell(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fused_attention(*inputs(), *layers("both")[1])
+    assert not caplog.records
 
 
 # What the operator does on CUDA, with the kernels' CPU build in place of the CUDA one.
