@@ -1,0 +1,82 @@
+"""`darnet-trt calibrate`, as typed, with what goes wrong."""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from darnet_trt.training.checkpoint import save_checkpoint
+
+sys.path.append(str(Path(__file__).parents[1] / "export"))  # for its networks
+from networks import TINY, trained_like
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("calibrate") / "cohort"
+    write_cohort(CohortPlan(scans=6, matrix=64, slices=(30, 30)), folder, processes=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("calibrate") / "run"
+    save_checkpoint(trained_like(TINY), folder)
+    return folder
+
+
+@pytest.fixture
+def calibrate(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return partial(command, "calibrate")
+
+
+def refused(outcome) -> str:
+    code, out, err = outcome
+    assert code == 2, err
+    assert out == ""
+    assert "Traceback" not in err
+    return err.strip().splitlines()[-1]
+
+
+def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
+    out = tmp_path / "calibration"
+    code, stdout, err = calibrate(run, cohort, "-o", out, "--scans", 2, "--seconds", 0)
+    assert code == 0, err
+    assert stdout.strip() == str(out / "report.md")
+    assert sorted(file.name for file in out.iterdir()) == [
+        "calibration.json",
+        "report.md",
+        "sensitivity.svg",
+    ]
+    content = json.loads((out / "calibration.json").read_text())
+    assert content["scans"] == 2
+    assert len(content["ranges"]) == 28
+    assert len(content["effects"]) == 1  # for more there was no time
+    assert "19 of 20 not measured" in err
+    assert "(sensitivity.svg)" in (out / "report.md").read_text()
+
+
+def test_what_is_no_graph_of_ours(calibrate, cohort, tmp_path):
+    (tmp_path / "text.onnx").write_text("no graph")
+    line = refused(calibrate(tmp_path / "text.onnx", cohort, "-o", tmp_path / "out"))
+    assert "text.onnx: this is no graph of darnet-trt export" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_scans_that_are_none_leave_nothing(calibrate, run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "empty", tmp_path / "nowhere"):
+        assert str(place) in refused(calibrate(run, place, "-o", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file(calibrate, run, cohort, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    assert "is a file where a folder is needed" in refused(
+        calibrate(run, cohort, "-o", tmp_path / "out")
+    )
+    assert (tmp_path / "out").read_text() == "mine"
