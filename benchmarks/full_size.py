@@ -27,6 +27,7 @@ from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt_builder import build_tensorrt
 from darnet_trt.runtime.manifest import MODEL_FILE
+from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS
 from darnet_trt.scan.phantom import LABELS, synthesize
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
@@ -35,8 +36,7 @@ from darnet_trt.training.model import DARNet, Network
 SEED = 2021
 PARAMETERS = 35_237_163  # the paper's Table 3 (its columns for DA and for both are swapped)
 STATISTICS_SIZE = (64, 96, 96)  # depth is fixed by the network; smaller slices are enough
-FP16_TARGETS = ("portable", "sm75", "sm86", "sm89", "sm120")
-FP32_TARGETS = ("portable", "sm86", "sm89", "sm120")  # sm75 has no FP32 3D convolution
+NO_FP32 = "sm75"  # it has no FP32 3D convolution
 
 
 def random_network() -> DARNet:
@@ -89,8 +89,12 @@ def main() -> None:
         bundle,
         (
             *candidates([], "auto"),
-            *(Candidate("tensorrt-rtx", "fp16", target) for target in FP16_TARGETS),
-            *(Candidate("tensorrt-rtx", "fp32", target) for target in FP32_TARGETS),
+            *(Candidate("tensorrt-rtx", "fp16", target) for target in RTX_TARGETS),
+            *(
+                Candidate("tensorrt-rtx", "fp32", target)
+                for target in RTX_TARGETS
+                if target != NO_FP32
+            ),
         ),
         synthetic_scans(source.checkpoint.preprocessing),
         plugin=arguments.plugin,
@@ -102,7 +106,9 @@ def main() -> None:
     print_summary(bundle, manifest)
     with TemporaryDirectory() as work:
         try:
-            build_tensorrt("tensorrt-rtx", bundle / MODEL_FILE, Path(work) / "refused.plan", "sm75")
+            build_tensorrt(
+                "tensorrt-rtx", bundle / MODEL_FILE, Path(work) / "refused.plan", NO_FP32
+            )
         except BuildError as error:
             print(f"refused, as expected: {error}")
 
