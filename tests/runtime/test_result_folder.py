@@ -104,7 +104,7 @@ def test_results_are_never_overwritten_unasked(tmp_path):
     assert len(lines(tmp_path)) == 1
 
 
-def test_resuming_keeps_answers_and_tries_failures_and_a_torn_line_again(tmp_path):
+def test_resuming_keeps_classes_and_tries_the_rest_and_a_torn_line_again(tmp_path):
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result("/scans/torn", status="failed"))
         folder.add(result("/scans/ok"))
@@ -113,7 +113,7 @@ def test_resuming_keeps_answers_and_tries_failures_and_a_torn_line_again(tmp_pat
         file.write('{"scan": "/scans/half')
     with ResultFolder(tmp_path, resume=True) as folder:
         done = folder.finished("b" * 64, "openvino-fp32")
-        assert done == {("/scans/ok", "1.2.3"), ("/scans/tilted", "1.2.3")}
+        assert done == {("/scans/ok", "1.2.3")}
         assert not folder.finished("c" * 64, "openvino-fp32")
         folder.add(result("/scans/torn"))
     assert [line["scan"] for line in lines(tmp_path)] == [
@@ -160,10 +160,11 @@ def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
     ]
 
 
-def test_a_failure_that_does_not_come_again_goes_where_it_was_looked_for(tmp_path):
+@pytest.mark.parametrize("status", ["failed", "refused"])
+def test_what_does_not_come_again_goes_where_it_was_looked_for(tmp_path, status):
     with ResultFolder(tmp_path, resume=False) as folder:
-        folder.add(result("/day1", "failed", study_uid=""))  # a share that was not mounted
-        folder.add(result("/day2", "failed", study_uid=""))
+        folder.add(result("/day1", status, study_uid=""))  # such as a share that was not mounted
+        folder.add(result("/day2", status, study_uid=""))
     with ResultFolder(tmp_path, resume=True, asked=[Path("/day1")]) as folder:
         folder.add(result("/day1/patient"))
     assert [r["scan"] for r in rows(tmp_path)] == ["/day2", "/day1/patient"]
