@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from full_disk import files_up_to
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 from tiny_bundle import change_manifest
@@ -312,6 +313,18 @@ def test_a_scan_without_permission_is_a_result_and_the_rest_go_on(predict, tiny,
 def test_a_folder_without_write_permission(predict, tiny, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
     errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "locked" / "out"), "cannot be written")
+
+
+def test_a_disk_without_room_for_an_overlay_keeps_what_was_finished(
+    predict, tiny, phantom, tmp_path
+):
+    (tmp_path / "note.txt").write_text("no scan")
+    with files_up_to(20_000):
+        outcome = predict(tiny, tmp_path / "note.txt", phantom, "-o", tmp_path / "out", "--cam")
+    errors_in_one_line(outcome, ".png: cannot be written (File too large); ")
+    assert [r["status"] for r in results_in(tmp_path / "out")] == ["failed"]
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {"results.jsonl", "results.csv"}
 
 
 def run_on(cpu: dict[str, str], *words: object) -> tuple[int, list[dict[str, object]], str]:

@@ -1,12 +1,11 @@
 import csv
 import json
-import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from full_disk import files_up_to
 
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
@@ -199,19 +198,12 @@ def test_lines_that_only_look_like_ours_are_not_touched(tmp_path, change):
 def test_a_full_disk_leaves_whole_lines(tmp_path):
     def fill():
         with ResultFolder(tmp_path, resume=False) as folder:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
             for scan in ("/scans/a", "/scans/b", "/scans/c"):
                 folder.add(result(scan))
 
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     room = len(json_line(result())) * 5 // 2
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        with pytest.raises(OutputError, match="cannot be written") as caught:
-            fill()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+    with files_up_to(room), pytest.raises(OutputError, match="cannot be written") as caught:
+        fill()
     assert "\n" not in str(caught.value)
     assert len(lines(tmp_path)) == 2
     assert not list(tmp_path.glob(".*"))
