@@ -301,7 +301,7 @@ def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
     assert "Traceback" not in finished.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+@pytest.mark.usefixtures("obeyed_permissions")
 def test_a_scan_without_permission_is_a_result_and_the_rest_go_on(predict, tiny, phantom, tmp_path):
     (tmp_path / "locked").mkdir(mode=0)
     code, out, _ = predict(tiny, tmp_path / "locked", phantom)
@@ -309,7 +309,7 @@ def test_a_scan_without_permission_is_a_result_and_the_rest_go_on(predict, tiny,
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["failed", "ok"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.usefixtures("obeyed_permissions")
 def test_a_folder_without_write_permission(predict, tiny, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
     errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "locked" / "out"), "cannot be written")

@@ -1,6 +1,5 @@
 """A bundle is whole or absent, whatever happens while it is written."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -112,7 +111,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
         write(tmp_path / "file" / "bundle", "new")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.usefixtures("obeyed_permissions")
 def test_no_permission(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="Permission denied"):
