@@ -144,11 +144,13 @@ def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
         folder.add(result("/scans/b"))
         folder.add(result("/scans/c", status="failed"))
     program = (
-        "import os; from pathlib import Path; from test_result_folder import ResultFolder, result\n"
+        "import os, sys; from pathlib import Path; sys.path.append('..')\n"
+        "from test_result_folder import ResultFolder, result\n"
         f"folder = ResultFolder(Path({str(tmp_path)!r}), resume=True, asked=[Path('/scans')])\n"
         "folder.add(result('/scans/a', artifact='openvino-int8')); os._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=False)
+    child = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=False)
+    assert child.returncode == 9
     assert {r["scan"] for r in lines(tmp_path)} == {"/scans/a", "/scans/b", "/scans/c"}
     with ResultFolder(tmp_path, resume=True):
         pass
