@@ -9,9 +9,11 @@ DarnetError
 │   └── RefusedScanError       readable, but classifying it would be a guess
 ├── CheckpointError        a training run or its checkpoint cannot be used
 ├── BundleError            a bundle is absent, corrupt, altered or of another schema
+├── DeviceError            a GPU is absent or failed
 ├── BuildError             an engine or the kernels could not be built
 │   └── ParityError            it was built, but differs too much from the reference
-└── OutputError            a result could not be written (disk, permission)
+├── OutputError            a result could not be written (disk, permission)
+└── InternalError          nobody foresaw it: a defect of the toolkit itself
 ```
 
 Each says what is wrong, where, and what to do. The command line prints it as one
@@ -21,6 +23,8 @@ line; nothing else catches it.
 from __future__ import annotations
 
 import os
+import traceback
+from pathlib import Path
 
 __all__ = [
     "BuildError",
@@ -28,6 +32,7 @@ __all__ = [
     "CheckpointError",
     "DarnetError",
     "DeviceError",
+    "InternalError",
     "MissingPackageError",
     "OutputError",
     "ParityError",
@@ -36,6 +41,9 @@ __all__ = [
     "UnreadableScanError",
     "UsageError",
 ]
+
+
+_PACKAGE = Path(__file__).parent
 
 
 class DarnetError(Exception):
@@ -116,3 +124,18 @@ class ParityError(BuildError):
 
 class OutputError(DarnetError):
     """A result could not be written (disk full, no permission)."""
+
+
+class InternalError(DarnetError):
+    """What nobody foresaw: a defect of the toolkit itself.
+
+    Args:
+        error: The exception, as it was caught; raised in this package or in what it called.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
+        place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
+        kind = type(error).__name__
+        super().__init__(f"internal error: {kind} in {place}: {error}", do="please report it")

@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import permissions
 import pytest
 from tiny_bundle import write_bundle
 
@@ -30,6 +31,13 @@ def data_dir() -> Path:
 def tiny(tmp_path: Path) -> Path:
     """A fresh bundle, to be used or spoiled."""
     return write_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def obeyed_permissions() -> Iterator[None]:
+    """Files' permissions count in this test, whoever runs it."""
+    with permissions.obeyed():
+        yield
 
 
 class Ended(NamedTuple):

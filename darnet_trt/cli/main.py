@@ -22,7 +22,7 @@ import typer
 
 from darnet_trt import __version__
 from darnet_trt.cli.plugin import plugin
-from darnet_trt.errors import DarnetError
+from darnet_trt.errors import DarnetError, InternalError
 from darnet_trt.output import cannot_write_stdout
 
 __all__ = ["app", "main"]
@@ -102,6 +102,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _traceback(debug)
         code = _INTERRUPTED
+    except Exception as error:
+        _traceback(debug)
+        _fail(f"{InternalError(error)}; --debug shows where", 2)
     if code == _INTERRUPTED:  # which Typer makes of Ctrl-C
         _fail("interrupted", code)
     sys.exit(code)

@@ -51,7 +51,7 @@ def predict(
         typer.Option(
             "--resume",
             help="Go on with the results in --out: scans that this engine of this bundle has "
-            "classified or refused are left out, failed ones are tried again, and a new result "
+            "classified are left out, refused and failed ones are tried again, and a new result "
             "replaces the scan's old one.",
         ),
     ] = False,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import DarnetError, UsageError
 from darnet_trt.output import cannot_write
 from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.manifest import FILE_NAME, Manifest, content_digest
@@ -47,19 +47,23 @@ def bundle_folder(out: Path, *, force: bool) -> Iterator[Path]:
         OutputError: It cannot be written.
     """
     check_free(out, force=force)
-    out = out.absolute()
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    place = out.absolute()
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
     made: list[Path] = []
     try:
-        made = [p for p in reversed(out.parents) if not p.exists()]
+        made = [p for p in reversed(place.parents) if not p.exists()]
         for parent in made:
             parent.mkdir()
         temporary.mkdir()
         yield temporary
         check_free(out, force=force)  # another build may have come first
-        _move(temporary, out)
+        _move(temporary, place)
     except OSError as error:
         raise cannot_write(out, error) from error
+    except DarnetError as error:
+        if error.where is not None and Path(error.where).is_relative_to(temporary):
+            error.where = os.fspath(out)  # the temporary name goes, and nobody has asked for it
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if not out.exists():

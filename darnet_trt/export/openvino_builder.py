@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import BuildError, OutputError
+from darnet_trt.output import cannot_write
 from darnet_trt.runtime.openvino_import import import_openvino
 
 __all__ = ["build_openvino", "cpu_precisions"]
@@ -34,8 +35,8 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
     Raises:
         MissingPackageError: OpenVINO is not installed.
         BuildError: OpenVINO does not take the graph.
-        OSError: The folder cannot be written.
-        OutputError: OpenVINO could not write its files.
+        OSError: The folder cannot be made.
+        OutputError: The files cannot be written.
     """
     openvino = import_openvino()
     import onnx
@@ -56,9 +57,20 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
     try:
         openvino.save_model(model, xml, compress_to_fp16=False)
     except RuntimeError as error:  # a C++ stream's, which does not know why
+        _write_as_much(xml, 2 * onnx_file.stat().st_size)
         raise OutputError(
             f"OpenVINO cannot write its files ({error})",
             where=folder,
             do="check free space and permissions",
         ) from error
     return xml, xml.with_suffix(".bin")
+
+
+def _write_as_much(file: Path, size: int) -> None:
+    """Have the system say why so many bytes cannot be written there."""
+    try:
+        file.write_bytes(bytes(size))
+    except OSError as error:
+        raise cannot_write(file.parent, error) from error
+    finally:
+        file.unlink(missing_ok=True)

@@ -54,6 +54,7 @@ class TorchRunner:
         if threads is not None:
             torch.set_num_threads(threads)
         self.input_size = model.network.input_size
+        self.classes = len(model.network.classes)
         self._layout = torch.channels_last_3d if compiled else torch.contiguous_format
         network: Any = model.eval()
         if compiled:

@@ -59,14 +59,20 @@ def open_bundle(path: Path) -> Bundle:
     The artifacts' hashes are checked by `verified_file`, for what is loaded.
 
     Raises:
-        BundleError: Absent, not a bundle, corrupt, of another schema, incomplete, or with a file
-            outside its folder.
+        BundleError: Absent, not a bundle, corrupt, of another schema, incomplete, with classes
+            that cannot be told apart, or with a file outside its folder.
     """
     raw = _read_manifest(path)
     manifest = _parse(raw, path / FILE_NAME)
     names = [artifact.name for artifact in manifest.artifacts]
     if len(set(names)) < len(names):
         raise BundleError("two artifacts have one name", where=path / FILE_NAME, do=REBUILD)
+    if len(set(manifest.classes)) < max(len(manifest.classes), 2):
+        raise BundleError(
+            f"its classes are not two or more of different names: {listed(manifest.classes)}",
+            where=path / FILE_NAME,
+            do=REBUILD,
+        )
     if manifest.default is not None and manifest.default not in names:
         raise BundleError(
             f"the default artifact {manifest.default!r} is not in it",

@@ -168,16 +168,18 @@ def _instead(engine: Engine, default: Artifact, remark: str) -> Engine:
 def _load(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
     """Whatever precision it runs in."""
     runner, size = _LOADERS[artifact.backend](bundle, artifact, threads)
-    expected = bundle.manifest.preprocessing.size
+    expected, named = bundle.manifest.preprocessing.size, len(bundle.manifest.classes)
     if size != expected:
-        runner.close()
-        raise BundleError(
-            f"the artifact {artifact.name!r} takes {_times(size)} voxels, but the manifest's "
-            f"preprocessing makes {_times(expected)}",
-            where=bundle.path,
-            do=REBUILD,
+        misfit = (
+            f"takes {_times(size)} voxels, but the manifest's preprocessing makes "
+            f"{_times(expected)}"
         )
-    return runner
+    elif runner.classes != named:
+        misfit = f"gives {runner.classes} logits, but the manifest names {named} classes"
+    else:
+        return runner
+    runner.close()
+    raise BundleError(f"the artifact {artifact.name!r} {misfit}", where=bundle.path, do=REBUILD)
 
 
 _Size = tuple[int, int, int]

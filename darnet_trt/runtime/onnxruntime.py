@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from darnet_trt.errors import BundleError, MissingPackageError
 from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
-from darnet_trt.runtime.runner import Outputs
+from darnet_trt.runtime.runner import Outputs, count_classes
 
 __all__ = ["OnnxRuntimeRunner"]
 
@@ -32,7 +32,8 @@ class OnnxRuntimeRunner:
 
     Raises:
         MissingPackageError: ONNX Runtime, or its build for GPUs, is not installed.
-        BundleError: ONNX Runtime cannot load the model, or not on this device.
+        BundleError: ONNX Runtime cannot load the model, or not on this device, or it is of
+            another network.
     """
 
     backend = "onnxruntime"
@@ -69,12 +70,16 @@ class OnnxRuntimeRunner:
                 do="check the CUDA driver and libraries with: darnet-trt doctor",
             )
         volume = session.get_inputs()[0]
-        if len(volume.shape) != 5 or volume.type != "tensor(float)":
+        fixed = all(isinstance(size, int) for size in volume.shape[1:])
+        if len(volume.shape) != 5 or not fixed or volume.type != "tensor(float)":
             raise BundleError(
                 f"its input is {volume.type} {volume.shape}, not float (n, 1, d, h, w)",
                 where=model,
             )
-        self.input_size = (int(volume.shape[2]), int(volume.shape[3]), int(volume.shape[4]))
+        _, _, d, h, w = volume.shape
+        self.input_size: tuple[int, int, int] = (d, h, w)
+        outputs = {output.name: output.shape for output in session.get_outputs()}
+        self.classes = count_classes(outputs, model)
         self._input = volume.name
         self._session: Any = session
         # ONNX Runtime runs the types that the file has; it has no setting to ask back.

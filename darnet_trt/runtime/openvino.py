@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.openvino_import import import_openvino
-from darnet_trt.runtime.runner import Outputs
+from darnet_trt.runtime.runner import Outputs, count_classes
 
 __all__ = ["OpenVINORunner", "emulates"]
 
@@ -41,7 +41,7 @@ class OpenVINORunner:
 
     Raises:
         MissingPackageError: OpenVINO is not installed.
-        BundleError: OpenVINO cannot read or compile the model.
+        BundleError: OpenVINO cannot read or compile the model, or it is of another network.
     """
 
     backend = "openvino"
@@ -63,7 +63,7 @@ class OpenVINORunner:
             config["INFERENCE_NUM_THREADS"] = threads
         core = openvino.Core()
         try:
-            network = core.read_model(model)
+            network = _read(core, model)
             size = network.input(0).partial_shape
             self.input_size = (int(str(size[2])), int(str(size[3])), int(str(size[4])))
             network.reshape([1, 1, *self.input_size])
@@ -74,6 +74,14 @@ class OpenVINORunner:
                 where=model,
                 do="build the bundle again",
             ) from error
+        outputs = {
+            name: [
+                size.get_length() if size.is_static else str(size) for size in output.partial_shape
+            ]
+            for output in compiled.outputs
+            for name in output.names
+        }
+        self.classes = count_classes(outputs, model)
         hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.precision: str = _EFFECTIVE.get(hint, hint)
         in_int8 = 0
@@ -102,6 +110,16 @@ class OpenVINORunner:
     def close(self) -> None:
         """Free the engine."""
         del self._request, self._logits, self._cam
+
+
+def _read(core: Any, model: Path) -> Any:
+    """Of other files `read_model` asks every format it knows, and some of these print."""
+    from openvino.frontend import FrontEndManager
+
+    format_ = "ir" if model.suffix == ".xml" else "onnx"
+    if not FrontEndManager().load_by_framework(format_).supported(model):
+        raise ValueError(f"it is no {'OpenVINO IR' if format_ == 'ir' else 'ONNX'} file")
+    return core.read_model(model)
 
 
 def _int8_convolutions(compiled: Any) -> int:

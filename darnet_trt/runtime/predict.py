@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DarnetError, RefusedScanError, ScanError, UsageError
+from darnet_trt.errors import DarnetError, InternalError, RefusedScanError, ScanError, UsageError
 from darnet_trt.runtime.bundle import Bundle, pick_artifact
 from darnet_trt.runtime.engines import Engine, load_engine
 from darnet_trt.runtime.prefetch import OneAhead
@@ -39,7 +40,8 @@ def predict(
 
     The engine is loaded while the first scan's headers are read, and each scan is read while
     the one before it is classified. A scan that is refused or cannot be read becomes a result
-    that says why, and the rest go on.
+    that says why, and the rest go on, also after an exception that nobody foresaw; one that the
+    engine raises would come again with every scan and ends the run.
 
     Args:
         bundle: From `open_bundle`.
@@ -51,7 +53,7 @@ def predict(
         finished: (scan, study_uid) of scans to leave out.
         repeats: Classify a scan as often as it is named, as a benchmark wants.
         notify: Told, also from another thread, what is being looked for and found, and what is
-            unusual about the engine.
+            unusual about the engine; nothing more once the iterator has ended.
 
     Raises:
         UsageError: No path, none of them exists, or there is no such artifact.
@@ -62,7 +64,8 @@ def predict(
         raise UsageError("there is no such file or folder", where=", ".join(map(str, paths)))
     pick_artifact(bundle, artifact)  # no reading where there is no such engine
     paths = paths if repeats else distinct_paths(paths)
-    scans = OneAhead(_read_scans(bundle, paths, finished, notify, repeats))
+    notices = _Notices(notify)
+    scans = OneAhead(_read_scans(bundle, paths, finished, notices.tell, repeats))
     try:
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
@@ -75,6 +78,25 @@ def predict(
                 loaded.runner.close()
     finally:
         scans.close()
+        notices.end()
+
+
+class _Notices:
+    """What the reading thread tells until `end`: an error's line shall be the last one."""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
+        self._telling = threading.Lock()
+        self._ended = False
+
+    def tell(self, line: str) -> None:
+        with self._telling:
+            if not self._ended:
+                self._notify(line)
+
+    def end(self) -> None:
+        with self._telling:
+            self._ended = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +152,9 @@ def _read_scans(
         try:
             found = find_studies(path)
             studies = found if repeats else unseen(found, seen)
-        except (ScanError, UsageError, OSError) as error:
+        except Exception as error:
             find = StageTimes(find=_ms_since(start))
-            yield _Scan(_without_class(replace(blank, stages_ms=find), error))
+            yield _Scan(_without_class(replace(blank, stages_ms=find), _of_the_scan(error)))
             continue
         if len(studies) > 1:
             notify(f"found {len(studies)} scans in {path}")
@@ -153,11 +175,11 @@ def _read_study(bundle: Bundle, study: Study, result: Result) -> _Scan:
         result = replace(result, stages_ms=StageTimes(find=find))
         start = time.perf_counter()
         choice, loaded = load_study(study, bundle.manifest.preprocessing)
-    except (ScanError, OSError) as error:
+    except Exception as error:
         stage = "find" if result.series is None else "read"
         spent = getattr(result.stages_ms, stage) + _ms_since(start)
         result = replace(result, stages_ms=replace(result.stages_ms, **{stage: spent}))
-        return _Scan(_without_class(result, error))
+        return _Scan(_without_class(result, _of_the_scan(error)))
     result = _with_series(result, choice)
     return _Scan(
         replace(
@@ -194,6 +216,15 @@ def _classify(scan: _Scan, runner: Runner, bundle: Bundle, evidence: bool) -> Re
         stages_ms=stages,
         evidence=Evidence(scan.volume[0], outputs.cam[0], scan.oriented) if evidence else None,
     )
+
+
+def _of_the_scan(error: Exception) -> DarnetError | OSError:
+    """What a scan's result says of it; what every scan would meet is raised on."""
+    if isinstance(error, ScanError | UsageError | OSError):
+        return error
+    if isinstance(error, DarnetError | ImportError):  # a package is missing, or its library
+        raise error
+    return InternalError(error)
 
 
 def _without_class(result: Result, error: DarnetError | OSError) -> Result:

@@ -42,8 +42,8 @@ class ResultFolder:
         folder: Made where absent.
         resume: Keep the results already in it, each until the same scan has a new one. Without
             it a folder that has results is refused.
-        asked: The files and folders that this run goes through. What failed in them before, and
-            does not come again, is dropped when the run ends uninterrupted.
+        asked: The files and folders that this run goes through. What was refused or failed in
+            them before, and does not come again, is dropped when the run ends uninterrupted.
 
     Raises:
         UsageError: The folder already has results, its results are not ours, or another process
@@ -54,7 +54,7 @@ class ResultFolder:
     def __init__(self, folder: Path, *, resume: bool, asked: Iterable[Path] = ()) -> None:
         self.folder = folder
         self._records: dict[_Key, dict[str, Any]] = {}
-        self._failed_before: set[_Key] = set()
+        self._not_ok_before: set[_Key] = set()
         self._asked = [os.path.abspath(place) for place in asked]  # noqa: PTH100 (as a result's)
         self._replaced = False
         with ExitStack() as opened:
@@ -75,18 +75,16 @@ class ResultFolder:
                 )
             for known in _read(lines):
                 self._keep(known)
-            self._failed_before = {
-                key for key, r in self._records.items() if r["status"] == "failed"
-            }
+            self._not_ok_before = {k for k, r in self._records.items() if r["status"] != "ok"}
             self._rewrite()
         self._file = lines.open("ab", buffering=0)
 
     def finished(self, bundle: str, artifact: str) -> frozenset[tuple[str, str]]:
-        """(scan, study_uid) of what this engine of this bundle classified or refused."""
+        """(scan, study_uid) of what this engine of this bundle classified."""
         return frozenset(
             key
             for key, r in self._records.items()
-            if (r["bundle"], r["artifact"]) == (bundle, artifact) and r["status"] != "failed"
+            if (r["bundle"], r["artifact"]) == (bundle, artifact) and r["status"] == "ok"
         )
 
     def add(self, result: Result) -> None:
@@ -115,13 +113,13 @@ class ResultFolder:
         key = _key(new)
         old = self._records.pop(key, None)
         self._records[key] = new
-        self._failed_before.discard(key)
+        self._not_ok_before.discard(key)
         self._replaced = self._replaced or old is not None
         return old
 
-    def _drop_failures_tried_again(self) -> None:
-        """What failed before and was not met again: mended, moved or gone."""
-        for key in self._failed_before:
+    def _drop_what_was_tried_again(self) -> None:
+        """What was not classified before and was not met again: mended, moved or gone."""
+        for key in self._not_ok_before:
             if any(Path(key[0]).is_relative_to(place) for place in self._asked):
                 del self._records[key]
                 self._replaced = True
@@ -144,7 +142,7 @@ class ResultFolder:
         with self._opened:
             self._file.close()
             if kind is None:
-                self._drop_failures_tried_again()
+                self._drop_what_was_tried_again()
             if self._records:
                 if self._replaced:
                     self._rewrite()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Outputs", "Runner"]
+from darnet_trt.errors import BundleError
+
+__all__ = ["Outputs", "Runner", "count_classes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +41,14 @@ class Runner(Protocol):
         backend: "openvino", "onnxruntime", "torch", …
         precision: What really runs, read back from the engine: "fp32", "bf16", "fp16", "int8".
         batch: Smallest and largest batch it takes.
+        classes: Number of logits.
         provenance: Versions, device, threads: whatever a latency depends on.
     """
 
     backend: str
     precision: str
     batch: tuple[int, int]
+    classes: int
     provenance: dict[str, str]
 
     def infer(self, batch: npt.NDArray[np.float32]) -> Outputs:
@@ -52,3 +58,25 @@ class Runner(Protocol):
     def close(self) -> None:
         """Free the engine."""
         ...
+
+
+def count_classes(outputs: Mapping[str, Sequence[object]], model: str | Path) -> int:
+    """How many classes a network tells apart.
+
+    Args:
+        outputs: Name → shape with the batch; a size that the network leaves open is no int.
+        model: What errors call it.
+
+    Raises:
+        BundleError: It does not give logits (n, classes) and a map of each class (n, classes, d,
+            h, w).
+    """
+    logits, cam = outputs.get("logits", ()), outputs.get("cam", ())
+    if len(logits) == 2 and len(cam) == 5 and isinstance(logits[1], int) and logits[1] == cam[1]:
+        return logits[1]
+    found = ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in outputs.items())
+    raise BundleError(
+        f"it gives {found or 'nothing'}, not logits (n, classes) and cam (n, classes, d, h, w)",
+        where=model,
+        do="build the bundle again",
+    )

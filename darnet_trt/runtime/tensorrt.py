@@ -94,6 +94,7 @@ class TensorRTRunner:
             raise
         self.batch = (1, max(MAX_BATCH, self._shapes.batch[1]))
         self.input_size = self._shapes.size
+        self.classes = self._shapes.classes
         self.provenance = {
             plan.backend: plan.trt.__version__,
             "device": device.name,

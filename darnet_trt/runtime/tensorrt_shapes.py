@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from darnet_trt.errors import BundleError
+from darnet_trt.runtime.runner import count_classes
 
 __all__ = ["PlanShapes", "parts", "read_shapes"]
 
@@ -22,12 +23,14 @@ class PlanShapes:
         volume: Name of the input.
         size: Of a volume, (d, h, w).
         outputs: "logits" and "cam" → shape of one volume's.
+        classes: Number of logits.
         profiles: Smallest and largest batch of each optimization profile.
     """
 
     volume: str
     size: tuple[int, int, int]
     outputs: dict[str, tuple[int, ...]]
+    classes: int
     profiles: tuple[tuple[int, int], ...]
 
     @property
@@ -64,7 +67,8 @@ def read_shapes(engine: Any) -> PlanShapes:
     shapes = {name: tuple(engine.get_tensor_shape(name)) for name in names}
     _, _, d, h, w = shapes[volume]
     outputs = {name: shapes[name][1:] for name in _OUTPUTS}
-    return PlanShapes(volume, (d, h, w), outputs, tuple(_profiles(engine, volume)))
+    classes = count_classes({name: shapes[name] for name in _OUTPUTS}, "a TensorRT plan")
+    return PlanShapes(volume, (d, h, w), outputs, classes, tuple(_profiles(engine, volume)))
 
 
 def _profiles(engine: Any, volume: str) -> list[tuple[int, int]]:

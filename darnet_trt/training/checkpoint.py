@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from darnet_trt.errors import CheckpointError, OutputError
+from darnet_trt.errors import CheckpointError
 from darnet_trt.output import cannot_write, whole_file
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import DARNet, Network
@@ -104,12 +104,10 @@ def write_tensors(content: dict[str, Any], path: Path) -> None:
             torch.save(content, file)
     except OSError as error:
         raise cannot_write(path, error) from error
-    except RuntimeError as error:  # torch reports a full disk so
-        raise OutputError(
-            f"cannot be written ({str(error).splitlines()[0]})",
-            where=path,
-            do="check free space and permissions, or choose another place with -o",
-        ) from error
+    except RuntimeError as error:  # torch's own, while it passes on the system's
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise cannot_write(path, error.__context__) from error
 
 
 def checkpoint_file(run: Path) -> Path:

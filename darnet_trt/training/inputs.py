@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,8 @@ def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, s
     except (ScanError, UsageError) as error:
         return file, str(error)
     # float16 keeps 11 bits of a value of 0…1: 0.7 HU of a window of 1500 at the most.
+    content = BytesIO()  # numpy, which writes past Python's files, does not say why it cannot
+    np.save(content, array.astype(np.float16), allow_pickle=False)
     with whole_file(file) as stream:
-        np.save(stream, array.astype(np.float16), allow_pickle=False)
+        stream.write(content.getbuffer())
     return file, None

@@ -2,6 +2,7 @@ import json
 from functools import partial
 
 import pytest
+from full_disk import files_up_to
 
 
 @pytest.fixture
@@ -64,3 +65,12 @@ def test_an_unknown_rival(bench, tiny):
     code, _, err = bench(tiny, "--against", "tensorflow")
     assert code == 2
     assert "knows no 'tensorflow'" in err
+
+
+def test_a_disk_without_room_leaves_no_half_report(bench, tiny, tmp_path):
+    with files_up_to(1000):
+        code, out, err = bench(tiny, "--rounds", 1, "-o", tmp_path / "report.json")
+    assert (code, out) == (2, "")
+    line = f"darnet-trt: {tmp_path / 'report.json'}: cannot be written (File too large); "
+    assert err.splitlines()[-1].startswith(line)
+    assert not list(tmp_path.glob("*report*"))

@@ -1,6 +1,7 @@
 """Every mistake on the command line is one line on stderr and exit code 2."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from command import darnet_trt
 from PIL import Image
+
+from darnet_trt import scan
 
 COMMAND = Path(sys.executable).with_name("darnet-trt")
 
@@ -37,6 +40,20 @@ def test_debug_shows_the_traceback_wherever_it_stands():
         assert "Traceback" in done.stderr
         assert done.stderr.splitlines()[-1].startswith("darnet-trt: /no/such: ")
         assert done.returncode == 2
+
+
+def test_what_nobody_foresaw_is_one_line_too(command, monkeypatch, tmp_path):
+    def broken(path):
+        return {}[path.name]
+
+    monkeypatch.setattr(scan, "find_studies", broken)
+    done = command("inspect", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        r"darnet-trt: internal error: KeyError in inspect\.py:\d+: '.*'; please report it; "
+        r"--debug shows where\n",
+        done.stderr,
+    )
 
 
 def test_version_and_bare_call_answer():

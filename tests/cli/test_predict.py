@@ -1,20 +1,29 @@
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
 import pydicom
 import pytest
+from full_disk import files_up_to
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 from tiny_bundle import change_manifest
 
+from darnet_trt.errors import BundleError
 from darnet_trt.output import sole_writer
+from darnet_trt.runtime import engines
+from darnet_trt.runtime import predict as prediction
 from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.runtime.environment import cpu
+from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.predict import predict as classify
+from darnet_trt.scan import find_studies, load_study
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 COMMAND = [sys.executable, "-c", "from darnet_trt.cli.main import main; main()", "predict"]
@@ -99,6 +108,63 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     use = "trained on nothing: random weights. Research use only. Not a medical device."
     assert err.splitlines()[0] == use
     assert err.splitlines()[-1] == f"3 scans: 3 failed; {use}"
+
+
+def test_an_exception_that_nobody_foresaw_ends_one_scan(
+    predict, tiny, phantom, tmp_path, monkeypatch
+):
+    def broken_for_one(study, spec):
+        if study.path.name == "b":
+            raise ZeroDivisionError("division by\nzero")
+        return load_study(study, spec)
+
+    monkeypatch.setattr(prediction, "load_study", broken_for_one)
+    for name in "abc":
+        shutil.copytree(phantom, tmp_path / "scans" / name)
+    code, out, err = predict(tiny, *(tmp_path / "scans" / name for name in "abc"))
+    assert code == 1, err
+    one, two, three = map(json.loads, out.splitlines())
+    assert (one["status"], two["status"], three["status"]) == ("ok", "failed", "ok")
+    assert re.fullmatch(
+        r"internal error: ZeroDivisionError in predict\.py:\d+: division by zero; "
+        "please report it",
+        two["reason"],
+    )
+
+
+def test_an_exception_of_the_engine_ends_the_run(predict, tiny, phantom, tmp_path, monkeypatch):
+    class Broken(OpenVINORunner):
+        def infer(self, batch):
+            raise RuntimeError("no more memory")
+
+    monkeypatch.setattr(engines, "OpenVINORunner", Broken)
+    outcome = predict(tiny, phantom, "-o", tmp_path / "out")
+    errors_in_one_line(outcome, "no more memory; please report it; --debug shows where")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_said_after_an_error(tiny, phantom, monkeypatch):
+    """The scans are still being looked for when the engine fails."""
+    failed = threading.Event()
+
+    def slow(path):
+        failed.wait(60)
+        return find_studies(path)
+
+    monkeypatch.setattr(prediction, "find_studies", slow)
+    done = {(str(phantom), study.uid) for study in find_studies(phantom)}
+    with (tiny / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    said = []
+    results = classify(open_bundle(tiny), [phantom], finished=done, notify=said.append)
+    with pytest.raises(BundleError, match="altered or damaged"):
+        next(results)
+    before = list(said)
+    failed.set()
+    for thread in threading.enumerate():
+        if thread.name == "prefetch":
+            thread.join()
+    assert said == before
 
 
 def test_a_scan_named_twice_is_classified_once(predict, tiny, phantom, tmp_path):
@@ -199,6 +265,29 @@ def test_a_resumed_run_does_only_what_is_left(predict, tiny, data_dir, tmp_path)
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_resumed_run_looks_again_at_a_scan_that_was_mended(predict, tiny, phantom, tmp_path):
+    shutil.copytree(phantom, tmp_path / "scan")
+    slices = sorted((tmp_path / "scan").iterdir())
+    lost = [slices[10].read_bytes(), slices[11].read_bytes()]
+    slices[10].unlink()
+    slices[11].unlink()
+    assert predict(tiny, tmp_path / "scan", "-o", tmp_path / "out")[0] == 1
+    (refused,) = results_in(tmp_path / "out")
+    assert (refused["status"], refused["class"]) == ("refused", None)
+    again = (tiny, tmp_path / "scan", "-o", tmp_path / "out", "--resume")
+    assert predict(*again)[0] == 1, "refused again"
+    assert [r["reason"] for r in results_in(tmp_path / "out")] == [refused["reason"]]
+    slices[10].write_bytes(lost[0])
+    slices[11].write_bytes(lost[1])
+    assert predict(*again)[0] == 0
+    assert [r["status"] for r in results_in(tmp_path / "out")] == ["ok"]
+    assert "nothing left to do" in predict(*again)[2].splitlines()[-1]
+
+
+def results_in(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
@@ -212,7 +301,7 @@ def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
     assert "Traceback" not in finished.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+@pytest.mark.usefixtures("obeyed_permissions")
 def test_a_scan_without_permission_is_a_result_and_the_rest_go_on(predict, tiny, phantom, tmp_path):
     (tmp_path / "locked").mkdir(mode=0)
     code, out, _ = predict(tiny, tmp_path / "locked", phantom)
@@ -220,10 +309,22 @@ def test_a_scan_without_permission_is_a_result_and_the_rest_go_on(predict, tiny,
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["failed", "ok"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.usefixtures("obeyed_permissions")
 def test_a_folder_without_write_permission(predict, tiny, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
     errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "locked" / "out"), "cannot be written")
+
+
+def test_a_disk_without_room_for_an_overlay_keeps_what_was_finished(
+    predict, tiny, phantom, tmp_path
+):
+    (tmp_path / "note.txt").write_text("no scan")
+    with files_up_to(20_000):
+        outcome = predict(tiny, tmp_path / "note.txt", phantom, "-o", tmp_path / "out", "--cam")
+    errors_in_one_line(outcome, ".png: cannot be written (File too large); ")
+    assert [r["status"] for r in results_in(tmp_path / "out")] == ["failed"]
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {"results.jsonl", "results.csv"}
 
 
 def run_on(cpu: dict[str, str], *words: object) -> tuple[int, list[dict[str, object]], str]:

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from fnmatch import fnmatch
 
 import pytest
 from command import darnet_trt
+from full_disk import files_up_to
 
 from darnet_trt.output import sole_writer
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
@@ -83,6 +85,18 @@ def test_options_that_cannot_work(cohort, tmp_path, options, reason):
     assert reason in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("room", "file"), [(20_000, "inputs/*.npy"), (500_000, "state.pt")])
+def test_a_disk_without_room(cohort, tmp_path, command, room, file):
+    with files_up_to(room):
+        done = command("train", cohort, "-o", tmp_path / "run", *QUICK)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert fnmatch(
+        last, f"darnet-trt: {tmp_path}/run/{file}: cannot be written (File too large); *"
+    )
+    assert [path for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
 
 
 def test_no_cohort(tmp_path):

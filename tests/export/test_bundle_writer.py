@@ -1,14 +1,14 @@
 """A bundle is whole or absent, whatever happens while it is written."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.errors import BuildError, OutputError, UsageError
 from darnet_trt.export.bundle_writer import bundle_folder
 from darnet_trt.runtime.manifest import FILE_NAME
 
@@ -34,6 +34,18 @@ def test_what_ends_it_early_leaves_nothing(tmp_path, fault):
     with pytest.raises(fault):
         write(tmp_path / "new" / "bundle", "half", fault=fault)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_in_it_names_the_bundle_that_was_asked_for(tmp_path, monkeypatch):
+    def fail(out, where):
+        with bundle_folder(out, force=False) as folder:
+            raise BuildError("a fault", where=where(folder))
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BuildError, match=r"^bundle: a fault$"):
+        fail(Path("bundle"), lambda folder: folder / "openvino" / "model.xml")
+    with pytest.raises(BuildError, match=r"^elsewhere: a fault$"):
+        fail(Path("bundle"), lambda _: "elsewhere")
 
 
 def test_an_existing_bundle_is_kept_without_force(tmp_path):
@@ -99,7 +111,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
         write(tmp_path / "file" / "bundle", "new")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.usefixtures("obeyed_permissions")
 def test_no_permission(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="Permission denied"):

@@ -1,7 +1,10 @@
 """ONNX → OpenVINO IR."""
 
 import numpy as np
+import pytest
+from full_disk import files_up_to
 
+from darnet_trt.errors import OutputError
 from darnet_trt.export.onnx_export import export_onnx
 from darnet_trt.export.openvino_builder import build_openvino, cpu_precisions
 from darnet_trt.export.reference import TorchRunner
@@ -23,6 +26,13 @@ def test_equals_torch_and_is_the_same_each_time(source, tmp_path):
     runner.close()
     np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.cam, expected.cam, rtol=0, atol=1e-4)
+
+
+def test_a_disk_without_room_is_told_as_the_system_tells_it(source, tmp_path):
+    export_onnx(source, tmp_path / "model.onnx")
+    with files_up_to(100_000), pytest.raises(OutputError, match=r"\(File too large\)") as caught:
+        build_openvino(tmp_path / "model.onnx", tmp_path / "openvino")
+    assert caught.value.where == str(tmp_path / "openvino")
 
 
 def test_float32_is_always_there():

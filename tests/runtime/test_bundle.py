@@ -81,6 +81,12 @@ def test_a_default_that_is_not_in_it(tiny):
     refused(tiny, "default artifact 'openvino-int8' is not in it")
 
 
+@pytest.mark.parametrize("classes", [("a", "a", "b"), ("a",), ()])
+def test_classes_that_cannot_be_told_apart(tiny, classes):
+    change_manifest(tiny, classes=classes)
+    refused(tiny, "its classes are not two or more of different names: ")
+
+
 def test_a_missing_file(tiny):
     (tiny / "model.onnx").unlink()
     refused(tiny, "model.onnx is missing; build")

@@ -55,6 +55,15 @@ def test_an_engine_of_another_size_than_the_preprocessing(tiny, engine):
         load_runner(open_bundle(tiny), engine)
 
 
+@pytest.mark.parametrize("engine", ["openvino-fp32", "onnxruntime-fp32"])
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c", "d")])
+def test_an_engine_of_another_number_of_classes_than_the_manifest(tiny, engine, classes):
+    change_manifest(tiny, classes=classes)
+    says = f"gives 3 logits, but the manifest names {len(classes)} classes"
+    with pytest.raises(BundleError, match=says):
+        load_runner(open_bundle(tiny), engine)
+
+
 def test_a_default_in_a_precision_that_this_cpu_lacks_is_replaced_with_a_warning(tiny):
     checked_in_bf16(tiny)
     engine = load_engine(open_bundle(tiny))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from tiny_bundle import SIZE, write_onnx
 
+from darnet_trt.errors import BundleError
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.openvino_import import import_openvino
@@ -45,3 +46,14 @@ def test_a_volume_is_classified_alike_alone_and_in_a_batch(model):
 
 def test_threads_are_read_back(model):
     assert OpenVINORunner(model, precision="fp32", threads=1).provenance["threads"] == "1"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", bytes(range(256)), b"<?xml version='1.0'?><ne"]
+)
+@pytest.mark.parametrize("name", ["model.xml", "model.onnx"])
+def test_openvino_prints_nothing_of_its_own_about_a_corrupt_file(tmp_path, capfd, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BundleError, match="OpenVINO cannot load it"):
+        OpenVINORunner(tmp_path / name, precision="fp32")
+    assert capfd.readouterr() == ("", "")

@@ -1,12 +1,11 @@
 import csv
 import json
-import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from full_disk import files_up_to
 
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
@@ -104,7 +103,7 @@ def test_results_are_never_overwritten_unasked(tmp_path):
     assert len(lines(tmp_path)) == 1
 
 
-def test_resuming_keeps_answers_and_tries_failures_and_a_torn_line_again(tmp_path):
+def test_resuming_keeps_classes_and_tries_the_rest_and_a_torn_line_again(tmp_path):
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result("/scans/torn", status="failed"))
         folder.add(result("/scans/ok"))
@@ -113,7 +112,7 @@ def test_resuming_keeps_answers_and_tries_failures_and_a_torn_line_again(tmp_pat
         file.write('{"scan": "/scans/half')
     with ResultFolder(tmp_path, resume=True) as folder:
         done = folder.finished("b" * 64, "openvino-fp32")
-        assert done == {("/scans/ok", "1.2.3"), ("/scans/tilted", "1.2.3")}
+        assert done == {("/scans/ok", "1.2.3")}
         assert not folder.finished("c" * 64, "openvino-fp32")
         folder.add(result("/scans/torn"))
     assert [line["scan"] for line in lines(tmp_path)] == [
@@ -145,11 +144,13 @@ def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
         folder.add(result("/scans/b"))
         folder.add(result("/scans/c", status="failed"))
     program = (
-        "import os; from pathlib import Path; from test_result_folder import ResultFolder, result\n"
+        "import os, sys; from pathlib import Path; sys.path.append('..')\n"
+        "from test_result_folder import ResultFolder, result\n"
         f"folder = ResultFolder(Path({str(tmp_path)!r}), resume=True, asked=[Path('/scans')])\n"
         "folder.add(result('/scans/a', artifact='openvino-int8')); os._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=False)
+    child = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=False)
+    assert child.returncode == 9
     assert {r["scan"] for r in lines(tmp_path)} == {"/scans/a", "/scans/b", "/scans/c"}
     with ResultFolder(tmp_path, resume=True):
         pass
@@ -160,10 +161,11 @@ def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
     ]
 
 
-def test_a_failure_that_does_not_come_again_goes_where_it_was_looked_for(tmp_path):
+@pytest.mark.parametrize("status", ["failed", "refused"])
+def test_what_does_not_come_again_goes_where_it_was_looked_for(tmp_path, status):
     with ResultFolder(tmp_path, resume=False) as folder:
-        folder.add(result("/day1", "failed", study_uid=""))  # a share that was not mounted
-        folder.add(result("/day2", "failed", study_uid=""))
+        folder.add(result("/day1", status, study_uid=""))  # such as a share that was not mounted
+        folder.add(result("/day2", status, study_uid=""))
     with ResultFolder(tmp_path, resume=True, asked=[Path("/day1")]) as folder:
         folder.add(result("/day1/patient"))
     assert [r["scan"] for r in rows(tmp_path)] == ["/day2", "/day1/patient"]
@@ -198,19 +200,12 @@ def test_lines_that_only_look_like_ours_are_not_touched(tmp_path, change):
 def test_a_full_disk_leaves_whole_lines(tmp_path):
     def fill():
         with ResultFolder(tmp_path, resume=False) as folder:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
             for scan in ("/scans/a", "/scans/b", "/scans/c"):
                 folder.add(result(scan))
 
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     room = len(json_line(result())) * 5 // 2
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        with pytest.raises(OutputError, match="cannot be written") as caught:
-            fill()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+    with files_up_to(room), pytest.raises(OutputError, match="cannot be written") as caught:
+        fill()
     assert "\n" not in str(caught.value)
     assert len(lines(tmp_path)) == 2
     assert not list(tmp_path.glob(".*"))
