@@ -137,5 +137,5 @@ class InternalError(DarnetError):
         frames = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
         place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
-        kind = type(error).__name__
-        super().__init__(f"internal error: {kind} in {place}: {error}", do="please report it")
+        kind, text = type(error).__name__, " ".join(str(error).split())  # some have many lines
+        super().__init__(f"internal error: {kind} in {place}: {text}", do="please report it")
