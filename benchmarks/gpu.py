@@ -8,7 +8,7 @@ Runs from a bare copy of the tree; nothing has to be installed but what a step n
     build                     nvcc ≥ 12, cmake, g++; the other steps use what it makes
     kernels, operator         pytest, ml_dtypes
     memory                    pytest, psutil, and cuda-python or pycuda
-    plugin                    what kernels needs, onnx, psutil
+    plugin                    what kernels needs, and onnx
     network, training         pydantic
     tensorrt                  tensorrt_rtx, cuda-python, and darnet-trt itself installed
     plans                     the same, or tensorrt and pycuda in their place

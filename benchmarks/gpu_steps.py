@@ -97,7 +97,7 @@ def memory(on: str) -> None:
 
 def plugin(on: str) -> None:
     """The plugin's whole life on device pointers, with no TensorRT."""
-    need("pytest", "ml_dtypes", "onnx", "psutil")
+    need("pytest", "ml_dtypes", "onnx", "torch")
     if on == "cpu":
         run(sys.executable, "-m", "pytest", "-q", "tests/kernels/test_plugin_host.py", "-k", "life")
         return
