@@ -167,6 +167,14 @@ def test_tensorrts_options_exist_in_the_api_that_both_share(tmp_path, cpu_librar
     assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
 
 
+def test_the_inspector_exists_in_the_api_that_both_share():
+    import tensorrt_rtx as trt
+
+    assert trt.ICudaEngine.create_engine_inspector
+    assert trt.EngineInspector.get_engine_information
+    assert trt.LayerInformationFormat.JSON
+
+
 @pytest.fixture
 def tensorrt(tmp_path, monkeypatch, request):
     """A package `tensorrt` that is TensorRT-RTX, whose API it shares, under another version."""
