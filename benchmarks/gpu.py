@@ -8,7 +8,7 @@ Runs from a bare copy of the tree; nothing has to be installed but what a step n
     build                     nvcc ≥ 12, cmake, g++; the other steps use what it makes
     kernels, operator         pytest, ml_dtypes
     memory                    pytest, psutil, and cuda-python or pycuda
-    plugin                    what kernels needs, onnx, psutil
+    plugin                    what kernels needs, and onnx
     network, training         pydantic
     tensorrt                  tensorrt_rtx, cuda-python, and darnet-trt itself installed
     plans                     the same, or tensorrt and pycuda in their place
@@ -36,6 +36,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +48,7 @@ from step_process import INCOMPLETE, MISSED, NOTE, SKIPPED  # noqa: E402
 
 STEP_SCRIPT = Path(__file__).with_name("gpu_steps.py")
 LAST_LINES = 60
+GRACE_S = 5  # for a step that is asked to end
 NOTHING_RAN = 2
 NOT_ALL_TARGETS = 3
 INTERRUPTED = 130
@@ -77,13 +79,28 @@ def perform(step: str, on: str, out: Path, budget_s: float) -> Outcome:
             interrupted = True
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                stop(process)
     lines = log.read_text(errors="replace").splitlines()
     last = next((line for line in reversed(lines) if line.strip()), "")
     status, reason = ("interrupted", "") if interrupted else ending(code, last, budget_s)
     seconds = round(time.monotonic() - started, 1)
     return Outcome(step, status, reason, seconds, "\n".join(lines[-LAST_LINES:]))
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End the leader of a session and its children, which may have started others elsewhere.
+
+    Asked first, they end those: a compiler is in a session of its own.
+    """
+    os.killpg(process.pid, signal.SIGINT)
+    end = time.monotonic() + GRACE_S
+    with suppress(ProcessLookupError):  # nobody is left
+        while time.monotonic() < end:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def environment(out: Path, budget_s: float) -> dict[str, str]:

@@ -64,7 +64,13 @@ def build(on: str) -> None:
 def kernels(on: str) -> None:
     """The kernels against the reference: types, shapes, streams, threads, CUDA graphs."""
     need("pytest", "ml_dtypes", "torch")
-    run_tests(on, pytest_words("kernels/test_on_a_device.py", "-k", f"{on} and not operator"))
+
+    def of(chosen: str) -> Callable[[], None]:
+        words = pytest_words("kernels/test_on_a_device.py", "-k", f"{on} and {chosen}")
+        return partial(run_tests, on, words)
+
+    # Of its own, because many GPUs have not the memory for it.
+    all_parts({"all": of("not operator and not beyond"), "large batch": of("beyond")})
 
 
 def operator(on: str) -> None:
@@ -97,7 +103,7 @@ def memory(on: str) -> None:
 
 def plugin(on: str) -> None:
     """The plugin's whole life on device pointers, with no TensorRT."""
-    need("pytest", "ml_dtypes", "onnx", "psutil")
+    need("pytest", "ml_dtypes", "onnx", "torch")
     if on == "cpu":
         run(sys.executable, "-m", "pytest", "-q", "tests/kernels/test_plugin_host.py", "-k", "life")
         return
@@ -159,9 +165,10 @@ def sanitizers(on: str, checks: Iterable[str], chosen: str) -> None:
             FOUND_ERRORS: "errors were found",
             TIMED_OUT: f"not done in {seconds:.0f} s",
         }
-        # Else torch takes one large block, in which nothing is out of bounds.
-        words = [*stopped, tool, *options, *tests]
-        run_tests(on, words, meanings, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
+        # Else torch takes one large block, in which nothing is out of bounds, and the tests put
+        # guards beside what they lend.
+        alone = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "DARNET_NO_GUARDS": "1"}
+        run_tests(on, [*stopped, tool, *options, *tests], meanings, **alone)
 
     all_parts({check: partial(under, check) for check in tuple(waiting)})
 
@@ -203,7 +210,7 @@ _ALL = "cuda and (combination or test_shapes)"
 STEPS = {
     # In the order of what matters most; the time that a step does not take goes to those after it.
     "build": Step(build, 120),
-    "kernels": Step(kernels, 60),
+    "kernels": Step(kernels, 120),
     "memory": Step(memory, 20),
     "operator": Step(operator, 60),
     "benchmark": Step(benchmark, 300),

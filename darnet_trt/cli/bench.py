@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-_AGAINST: Final = ("torch", "torch-compile", "onnxruntime", "openvino")
+_AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "openvino")
 
 # Enough for a p90; at the paper's size a round of one CPU engine takes 1.4 to 10 seconds.
 _ROUNDS: Final = 10
@@ -42,7 +42,8 @@ def bench(
         str | None,
         typer.Option(
             help=f"Compare with any of {', '.join(_AGAINST)} (float32, comma-separated): "
-            "engine time only.",
+            "engine time only. torch-fused runs on a CUDA device if there is one, the others on "
+            "the CPU.",
         ),
     ] = None,
     rounds: Annotated[
@@ -120,6 +121,10 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
         return OnnxRuntimeRunner(model, threads=threads)
     if name == "openvino":
         return _openvino(model, threads)
+    if name == "torch-fused":
+        from darnet_trt.export.torch_fused import FusedTorchRunner
+
+        return FusedTorchRunner(model, threads=threads)
     from darnet_trt.export.reference import TorchRunner
 
     return TorchRunner.from_onnx(model, threads=threads, compiled=name == "torch-compile")

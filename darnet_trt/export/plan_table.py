@@ -9,18 +9,29 @@ every layer of what was built (with `ProfilingVerbosity.DETAILED`) in one messag
     Constants: [ … ], Outputs: [ … ], TacticName: …, StreamId: 0, Metadata: [ONNX Layer: …]
 
 as of version 1.7; a plan with two optimization profiles has the layers of both in one table.
-TensorRT's own could not be looked at; where it differs, there is no table.
+TensorRT's own logger could not be looked at. Where it prints no such table, the engine inspector
+tells the same of a plan that was deserialized, as JSON: read as NVIDIA documents it ("Engine
+Inspector", `kDETAILED`; from 11 on "Format/Datatype" is two fields), not tried on a GPU yet.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["Kernels", "PlanLayer", "PlanTensor", "counted", "described", "read_table"]
+__all__ = [
+    "Kernels",
+    "PlanLayer",
+    "PlanTensor",
+    "counted",
+    "described",
+    "read_inspection",
+    "read_table",
+]
 
 Kernels = dict[str, dict[str, int]]
 """Kind → type of the first input → how many."""
@@ -37,12 +48,18 @@ _KINDS: Final = {
     "kgen": "generated",
     "gemm": "matrix product",
     "custom_layer": "plugin",
+    "Reformat": "reformat",
 }
 # They order the streams or compute shapes on the host.
 _NO_KERNEL: Final = {"signal", "wait", "shape_call"}
 # A generated kernel is named for its operations, four letters each: these only move or convert.
 _MOVES: Final = {"Tran", "Move", "Resh", "Cast", "Copy"}
 _TYPES: Final = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8"}
+# The inspector's words, alone or in a sentence: "Channel major FP16 format where channel % 8 == 0".
+_WORDS: Final = {word.lower(): type_ for word, type_ in _TYPES.items()} | {
+    type_: type_ for type_ in _TYPES.values()
+}
+_WORD: Final = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,22 @@ def read_table(message: str) -> tuple[PlanLayer, ...]:
     return tuple(_layers(message[heading.end() :].split("\n\n")[0].split("\n")))
 
 
+def read_inspection(answer: str) -> tuple[PlanLayer, ...]:
+    """The same from `EngineInspector.get_engine_information` in JSON.
+
+    Empty where it is of another form, or leaves open which type a convolution computes in.
+    """
+    try:
+        rows = [row for row in json.loads(answer)["Layers"] if row["LayerType"] not in _NO_KERNEL]
+        layers = tuple(_inspected(row) for row in rows)
+    except (ValueError, KeyError, TypeError):  # a layer's name alone is a text
+        return ()
+    known = set(_TYPES.values())
+    if any(layer.kind == "convolution" and _type(layer) not in known for layer in layers):
+        return ()
+    return layers
+
+
 def counted(layers: Sequence[PlanLayer]) -> Kernels:
     """How many kernels of which kind and type; the most frequent first."""
     pairs = Counter((layer.kind, _type(layer)) for layer in layers)
@@ -126,17 +159,49 @@ def _layers(lines: Sequence[str]) -> Iterator[PlanLayer]:
         word = fields.get("LayerType", "")
         if not word or word in _NO_KERNEL:
             continue
-        name = fields["Name"]
-        kind = _KINDS.get(word, word)
-        if kind == "generated" and _operations(name) <= _MOVES:
-            kind = "reformat"
         yield PlanLayer(
-            name,
-            kind,
+            fields["Name"],
+            _kind(word, fields["Name"]),
             _tensors(fields.get("Inputs", "")),
             _tensors(fields.get("Outputs", "")),
-            tuple(dict.fromkeys(_ONNX_NODE.findall(fields.get("Metadata", "")))),
+            _nodes(fields.get("Metadata", "")),
         )
+
+
+def _inspected(row: dict[str, Any]) -> PlanLayer:
+    def tensors(of: str) -> tuple[PlanTensor, ...]:
+        return tuple(
+            PlanTensor(t["Name"], tuple(t["Dimensions"]), *_type_and_format(t))
+            for t in row.get(of, ())
+        )
+
+    return PlanLayer(
+        row["Name"],
+        _kind(row["LayerType"], row["Name"]),
+        tensors("Inputs"),
+        tensors("Outputs"),
+        _nodes(row.get("Metadata", "")),
+    )
+
+
+def _type_and_format(tensor: dict[str, Any]) -> tuple[str, str]:
+    words = next((str(v) for k, v in tensor.items() if "datatype" in k.lower()), "")
+    match = _WORD.search(words.lower())
+    return _WORDS[match[1]] if match else words, tensor.get("Format", words)
+
+
+def _kind(word: str, name: str) -> str:
+    kind = _KINDS.get(word, word)
+    if kind == "generated" and _operations(name) <= _MOVES:
+        return "reformat"
+    # TensorRT has many words for one thing: CaskConvolution, CaskConvActPool; PluginV2, PluginV3.
+    if "Conv" in kind:
+        return "convolution"
+    return "plugin" if kind.startswith("Plugin") else kind
+
+
+def _nodes(metadata: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_ONNX_NODE.findall(metadata)))
 
 
 def _fields(line: str) -> dict[str, str]:

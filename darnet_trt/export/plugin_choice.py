@@ -10,7 +10,7 @@ from typing import Final, Literal
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, cached_library, source_key
 from darnet_trt.kernels.check import check_library
-from darnet_trt.kernels.library import Library, covers
+from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.kernels.toolchain import find_nvcc
 from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.manifest import PluginLibrary
@@ -45,6 +45,8 @@ def choose_plugin(
 ) -> Plugin | None:
     """The CUDA library in this user's cache, else the CPU one, which is enough to build RTX plans.
 
+    Of several CUDA libraries it is one that runs on all targets, if there is such a one.
+
     TensorRT may run the plugin while it builds, so it gets the CUDA library only.
 
     Args:
@@ -60,7 +62,7 @@ def choose_plugin(
     """
     if mode == "off":
         return None
-    library = cached_library("cuda")
+    library = cached_library("cuda", [_capability(target) for target in _named(targets)])
     if library is None and backend == "tensorrt-rtx":
         library = cached_library("cpu")
     if library is None:
@@ -114,11 +116,21 @@ def _uncovered(library: Path, targets: Collection[str]) -> str | None:
     compiled_for = Library(library).target
     if compiled_for == "cpu":
         return None
-    for target in targets:
-        number = target.removeprefix("sm")
-        if target != PORTABLE and not covers(compiled_for, divmod(int(number), 10)):
+    for target in _named(targets):
+        capability = _capability(target)
+        if not covers(compiled_for, capability):
             return (
                 f"expected code for {target}, found {compiled_for.removeprefix('cuda ')} "
-                f"(darnet-trt plugin build --arch sm_{number})"
+                f"(darnet-trt plugin build --arch {architecture(capability)})"
             )
     return None
+
+
+def _named(targets: Collection[str]) -> list[str]:
+    """Those that are one GPU's."""
+    return [target for target in targets if target != PORTABLE]
+
+
+def _capability(target: str) -> tuple[int, int]:
+    """ "sm120" → (12, 0)."""
+    return divmod(int(target.removeprefix("sm")), 10)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from darnet_trt.training.checkpoint import Checkpoint
     from darnet_trt.training.model import DARNet
 
-__all__ = ["TorchRunner"]
+__all__ = ["MAX_BATCH", "TorchRunner", "network_from_onnx"]
 
 # torch takes any; a batch costs memory (about 1 GB a volume at the paper's size) and gains no
 # time on the CPU.
@@ -30,6 +30,46 @@ def _torch() -> Any:
     except ModuleNotFoundError as error:
         raise MissingPackageError("torch", extra="train") from error
     return torch
+
+
+def network_from_onnx(path: Path, *, fused: bool = False) -> DARNet:
+    """The network rebuilt from a float32 `model.onnx` that `export_onnx` wrote.
+
+    The batch norms do no more than add the bias that the export folded them into.
+
+    Args:
+        path: The file.
+        fused: With the fused attention's operator in place of the paper's layers.
+
+    Raises:
+        MissingPackageError: torch or onnx is not installed.
+        BundleError: It is not such a file.
+    """
+    torch = _torch()
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("onnx", extra="train") from error
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    from darnet_trt.export.weights import unfolded
+    from darnet_trt.training.model import DARNet, Network
+
+    try:
+        proto = onnx.load(os.fspath(path))
+        properties = {entry.key: entry.value for entry in proto.metadata_props}
+        network = Network.model_validate(json.loads(properties["network"]))
+        with torch.device("meta"):
+            model = DARNet(network, fused=fused)
+        weights = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
+        model.load_state_dict(unfolded(model, weights), assign=True)
+    except (OSError, DecodeError, KeyError, ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"the network cannot be rebuilt from it ({type(error).__name__})",
+            where=path,
+            do="build the bundle again",
+        ) from error
+    return model
 
 
 class TorchRunner:
@@ -76,39 +116,8 @@ class TorchRunner:
     def from_onnx(
         cls, path: Path, *, threads: int | None = None, compiled: bool = False
     ) -> TorchRunner:
-        """The paper's layers rebuilt from a float32 `model.onnx` that `export_onnx` wrote.
-
-        The batch norms do no more than add the bias that the export folded them into.
-
-        Raises:
-            MissingPackageError: torch or onnx is not installed.
-            BundleError: It is not such a file.
-        """
-        torch = _torch()
-        try:
-            import onnx
-        except ModuleNotFoundError as error:
-            raise MissingPackageError("onnx", extra="train") from error
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-        from darnet_trt.export.weights import unfolded
-        from darnet_trt.training.model import DARNet, Network
-
-        try:
-            proto = onnx.load(os.fspath(path))
-            properties = {entry.key: entry.value for entry in proto.metadata_props}
-            network = Network.model_validate(json.loads(properties["network"]))
-            with torch.device("meta"):
-                model = DARNet(network)
-            weights = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-            model.load_state_dict(unfolded(model, weights), assign=True)
-        except (OSError, DecodeError, KeyError, ValueError, RuntimeError) as error:
-            raise BundleError(
-                f"the network cannot be rebuilt from it ({type(error).__name__})",
-                where=path,
-                do="build the bundle again",
-            ) from error
-        return cls(model, threads=threads, compiled=compiled)
+        """The network of a float32 `model.onnx`: see `network_from_onnx`."""
+        return cls(network_from_onnx(path), threads=threads, compiled=compiled)
 
     def infer(self, batch: npt.NDArray[np.float32]) -> Outputs:
         """Run volumes of shape (n, 1, d, h, w)."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
-from darnet_trt.errors import BuildError, MissingPackageError, UsageError
+from darnet_trt.errors import BuildError, DeviceError, MissingPackageError, UsageError
 from darnet_trt.export.openvino_builder import cpu_precisions
-from darnet_trt.runtime.environment import gpus
+from darnet_trt.runtime.cuda_device import open_device
 from darnet_trt.runtime.manifest import Backend, Precision
 from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, RTX_TARGETS, TensorRTBackend
@@ -72,7 +72,7 @@ def candidates(
     Raises:
         UsageError: An unknown target, a precision that a named target does not have, or int8
             without calibration data.
-        MissingPackageError: A named target's package is not installed.
+        MissingPackageError: A package that a named target needs is not installed.
         BuildError: `tensorrt` without the GPU that it builds for.
     """
     if asked == "int8" and not calibrated:
@@ -148,13 +148,15 @@ def _cuda_provider() -> str:
 
 
 def _gpu() -> str:
-    cards = gpus()
-    if not cards:
+    """The target of the GPU that the builder and the runner take: the first that CUDA shows."""
+    try:
+        capability = open_device("tensorrt").capability
+    except DeviceError as error:
         raise BuildError(
-            "TensorRT builds only for the GPU it finds, and nvidia-smi finds none",
+            f"TensorRT builds only for the GPU it finds, and {error.what}",
             do="run this on the machine that has it, or use --target tensorrt-rtx",
-        )
-    return "sm" + cards[0].compute_capability.replace(".", "")
+        ) from error
+    return "sm{}{}".format(*capability)
 
 
 def _offers(backend: Backend, asked: Asked) -> bool:

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -30,6 +31,7 @@ __all__ = ["build_tensorrt"]
 
 _DEFAULTS: Final = PlanOptions()
 _LAST_LINES: Final = 3  # of a builder that crashed: enough to name the fault on one line
+_PLUGIN: Final = "darnet-trt plugin: "  # begins a line of cuda/plugin.cpp that says what it refuses
 # TensorRT's own words for what SM75 lacks, and what helps.
 _REMEDIES: Final = {"FP32 3D convolution": "this architecture needs --precision fp16"}
 
@@ -76,30 +78,49 @@ def build_tensorrt(
     )
     name = f"{backend}:{target}"
     with TemporaryDirectory() as work:
-        code, answer, said = _run(job, Path(work), lambda line: log(f"{name}: {line}"))
+        ended = _run(job, Path(work), lambda line: log(f"{name}: {line}"))
     try:
-        result = Result.model_validate_json(answer)
+        result = Result.model_validate_json(ended.answer)
     except ValidationError as error:
+        last_words = " | ".join(ended.last_lines) or "nothing"
         raise BuildError(
-            f"the builder {_ending(code)}; its last words: {' | '.join(said) or 'nothing'}",
-            where=name,
+            f"the builder {_ending(ended.code)}; its last words: {last_words}", where=name
         ) from error
     if result.unwritable is not None:
         raise OSError(result.unwritable, os.strerror(result.unwritable), plan)
     if result.error is not None:
         remedy = next((do for words, do in _REMEDIES.items() if words in result.error), None)
-        raise BuildError(f"no plan: {result.error}", where=name, do=remedy)
+        # TensorRT tells only that a plugin failed, the plugin tells why.
+        why = "" if ended.plugin is None else f"; the plugin says: {ended.plugin}"
+        raise BuildError(f"no plan: {result.error}{why}", where=name, do=remedy)
     return result
 
 
-def _run(job: Job, work: Path, log: Callable[[str], None]) -> tuple[int, str, list[str]]:
-    """The child's exit code, what it printed, and the last lines it said beside that."""
+@dataclass(frozen=True)
+class _Ended:
+    """What a child left.
+
+    Attributes:
+        code: Its exit code.
+        answer: What it printed.
+        last_lines: That it said beside that.
+        plugin: What the plugin refused last; None: nothing.
+    """
+
+    code: int
+    answer: str
+    last_lines: tuple[str, ...]
+    plugin: str | None
+
+
+def _run(job: Job, work: Path, log: Callable[[str], None]) -> _Ended:
     environment = dict(os.environ)
     if job.backend == "tensorrt-rtx":
         link_loader_name(work)
         paths = [str(work), *filter(None, [environment.get("LD_LIBRARY_PATH")])]
         environment["LD_LIBRARY_PATH"] = ":".join(paths)
     said: deque[str] = deque(maxlen=_LAST_LINES)
+    plugin: str | None = None
     with (
         (work / "result.json").open("w+") as answer,  # a pipe could fill up while stderr is read
         subprocess.Popen(
@@ -123,12 +144,14 @@ def _run(job: Job, work: Path, log: Callable[[str], None]) -> tuple[int, str, li
                     log(line.removeprefix(PROGRESS).rstrip())
                 elif line.strip():
                     said.append(line.strip())
+                if line.startswith(_PLUGIN):
+                    plugin = line.removeprefix(_PLUGIN).strip()
             code = child.wait()
         except BaseException:
             child.kill()
             raise
         answer.seek(0)
-        return code, answer.read(), list(said)
+        return _Ended(code, answer.read(), tuple(said), plugin)
 
 
 def _ending(code: int) -> str:

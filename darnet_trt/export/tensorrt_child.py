@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from darnet_trt.errors import BuildError, DarnetError
 from darnet_trt.export import timing_cache
 from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.plan_table import PlanLayer, read_table
+from darnet_trt.export.plan_table import PlanLayer, read_inspection, read_table
 from darnet_trt.export.tensorrt_compat import load, set_target, strongly_typed
 from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
 
@@ -56,7 +56,8 @@ class Result(BaseModel):
     Attributes:
         version: Of the package; empty where it did not load.
         seconds: Parsing and building.
-        layers: The plan's kernels in the order in which they run, profile after profile.
+        layers: The plan's kernels in the order in which they run, profile after profile; none where
+            they could not be told.
         note: What went wrong without harm to the plan.
         error: Why there is no plan; None where there is one.
         unwritable: The system's error number, where the plan could not be written.
@@ -154,12 +155,26 @@ def build(job: Job) -> Result:
     if plan is None:
         raise BuildError((messages.errors or ["the builder gave no reason"])[0])
     job.plan.write_bytes(plan)
+    layers = messages.layers
+    if not layers and job.backend == "tensorrt":
+        layers = _inspected(trt, builder.logger, plan)
     return Result(
         version=trt.__version__,
         seconds=round(time.monotonic() - started, 2),
-        layers=messages.layers,
+        layers=layers,
         note=timing_cache.store(config, cache) if job.backend == "tensorrt" else None,
     )
+
+
+def _inspected(trt: Any, logger: Any, plan: Any) -> tuple[PlanLayer, ...]:
+    """The layers of a plan for the GPU at hand; none where it cannot be loaded for this."""
+    runtime = trt.Runtime(logger)
+    runtime.engine_host_code_allowed = True  # the plan is this process's own
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        return ()
+    inspector = engine.create_engine_inspector()
+    return read_inspection(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
 def configure(trt: Any, config: Any, job: Job) -> None:

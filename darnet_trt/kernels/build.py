@@ -18,12 +18,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import BuildError, OutputError, UsageError
+from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import Target, find_cmake, find_toolchain
 
 __all__ = [
@@ -59,13 +60,36 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "darnet-trt" / "kernels"
 
 
-def cached_library(target: Target) -> Path | None:
-    """The library asked for last, of these very sources and this processor, if there is one."""
+def cached_library(target: Target, capabilities: Collection[tuple[int, int]] = ()) -> Path | None:
+    """A library of these very sources and this processor, if there is one.
+
+    Args:
+        target: What it was compiled for.
+        capabilities: Of "cuda": the GPUs that it shall run on. Where no library here runs on all
+            of them, it is one that does not.
+
+    Returns:
+        Of those that fit, the one that was asked for last.
+    """
     found = cache_folder().glob(f"{_prefix(target)}-*/{LIBRARY}")
-    library = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    library = max(
+        found,
+        key=lambda path: (_runs_on(path, capabilities), path.stat().st_mtime),
+        default=None,
+    )
     if library is not None:
         _asked_for(library)
     return library
+
+
+def _runs_on(library: Path, capabilities: Collection[tuple[int, int]]) -> bool:
+    if not capabilities:
+        return True
+    try:
+        target = Library(library).target
+    except UsageError:  # it is broken
+        return False
+    return all(covers(target, capability) for capability in capabilities)
 
 
 def build_library(

@@ -244,12 +244,12 @@ def kernels_for(device: torch.device) -> Library | None:
     from darnet_trt.kernels.build import cached_library
     from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
 
-    path = cached_library("cuda")
+    capability = torch.cuda.get_device_capability(device)
+    path = cached_library("cuda", [capability])
     if path is None:
         reason = "its kernels are not compiled"
     else:
         library = Library(path)
-        capability = torch.cuda.get_device_capability(device)
         if covers(library.target, capability):
             return library
         reason = f"its kernels are not for {architecture(capability)}, but {library.target}"

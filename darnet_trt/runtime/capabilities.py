@@ -107,23 +107,24 @@ def _pycuda(version: str) -> Capability:
 
 def _plugin() -> Capability:
     """The fused attention's library, as far as this user has compiled it."""
-    cuda, cpu = cached_library("cuda"), cached_library("cpu")
+    # Some boards' nvidia-smi does not say what they are.
+    cards = {g.name: c for g in gpus() if (c := _capability(g)) is not None}
+    cuda, cpu = cached_library("cuda", cards.values()), cached_library("cpu")
     if cuda is None:
         remedy = f"running plans with it needs the CUDA build; {how_to_get_the_cuda_build()}"
         builds = "plans (compiled for the CPU)" if cpu else ""
         return Capability("plugin", source_key() if cpu else None, builds, "", remedy)
     target = Library(cuda).target
-    unable = [g.name for g in gpus() if not _covered(g, target)]
+    unable = [name for name, capability in cards.items() if not covers(target, capability)]
     remedy = ""
     if unable:
         remedy = f"not compiled for {', '.join(unable)}; {how_to_get_the_cuda_build()}"
     return Capability("plugin", source_key(), "plans", target, remedy)
 
 
-def _covered(gpu: Gpu, target: str) -> bool:
+def _capability(gpu: Gpu) -> tuple[int, int] | None:
     major, _, minor = gpu.compute_capability.partition(".")
-    # Some boards' nvidia-smi does not say.
-    return not (major + minor).isdigit() or covers(target, (int(major), int(minor)))
+    return (int(major), int(minor)) if (major + minor).isdigit() else None
 
 
 def _torch(version: str) -> Capability:

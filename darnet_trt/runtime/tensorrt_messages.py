@@ -69,8 +69,10 @@ def _recorder(trt: Any, said: deque[str]) -> Any:
             self._errors.append((code, description))
             return True  # it ends the call that reports it
 
-        def num_errors(self) -> int:
+        def get_num_errors(self) -> int:  # TensorRT calls this name, its documentation the other
             return len(self._errors)
+
+        num_errors = get_num_errors
 
         def get_error_code(self, index: int) -> Any:
             return self._errors[index][0]

@@ -88,16 +88,23 @@ class LoadedPlan:
     def create_context(self, *, graph: bool) -> Any:
         """An `IExecutionContext`, with activations of its own.
 
+        Of a plan with several profiles it takes their memory when a profile is set, for that one
+        alone; else now.
+
         Args:
             graph: Turn what it enqueues into CUDA graphs, if it can.
 
         Raises:
             BundleError: TensorRT cannot make one.
         """
+        strategies = self.trt.ExecutionContextAllocationStrategy
+        several = self.engine.num_optimization_profiles > 1
+        strategy = strategies.ON_PROFILE_CHANGE if several else strategies.STATIC
         if self.backend == "tensorrt":
-            context = self.engine.create_execution_context()
+            context = self.engine.create_execution_context(strategy)
         else:
             config = self.engine.create_runtime_config()
+            config.set_execution_context_allocation_strategy(strategy)
             if graph:
                 config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             if self._cache is not None:

@@ -125,7 +125,7 @@ def needed_library(artifact: Artifact, capability: tuple[int, int]) -> Path | No
                 f"darnet-trt has {source_key()}",
                 do=f"install the darnet-trt that built it, or {_BUILD_HERE}",
             )
-        library = cached_library("cuda")
+        library = cached_library("cuda", [capability])
         if library is None:
             raise BundleError(
                 f"the plan {artifact.name!r} needs the plugin's CUDA build, which is not here",

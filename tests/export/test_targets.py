@@ -1,14 +1,16 @@
 """The words of `--target` and `--precision`."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import onnxruntime
 import pytest
 
 from darnet_trt.errors import BuildError, MissingPackageError, UsageError
+from darnet_trt.export import targets
 from darnet_trt.export.openvino_builder import cpu_precisions
 from darnet_trt.export.targets import Candidate, candidates
-from darnet_trt.runtime.environment import gpus
+from darnet_trt.runtime.cuda_device import no_gpu
 from darnet_trt.runtime.tensorrt_packages import PORTABLE, RTX_TARGETS
 
 rtx = pytest.mark.skipif(
@@ -74,7 +76,7 @@ def test_the_list_of_architectures_is_the_packages():
 
 
 @pytest.mark.parametrize(
-    ("targets", "precision", "message"),
+    ("wanted", "precision", "message"),
     [
         (["cuda"], "auto", "no target 'cuda'"),
         (["openvino:sm89"], "auto", "takes no 'sm89'"),
@@ -84,9 +86,9 @@ def test_the_list_of_architectures_is_the_packages():
         pytest.param(["tensorrt-rtx"], "bf16", "tensorrt-rtx has no bf16", marks=rtx),
     ],
 )
-def test_words_that_cannot_work(targets, precision, message):
+def test_words_that_cannot_work(wanted, precision, message):
     with pytest.raises(UsageError, match=message):
-        candidates(targets, precision)
+        candidates(wanted, precision)
 
 
 @pytest.mark.skipif("fp16" in cpu_precisions(), reason="this CPU has fp16")
@@ -103,14 +105,30 @@ def test_onnx_runtime_on_a_gpu_needs_its_own_package():
         candidates(["onnxruntime:cuda"], "auto")
 
 
-def test_tensorrt_needs_the_package_and_the_gpu():
-    if importlib.util.find_spec("tensorrt") is None:
-        with pytest.raises(MissingPackageError, match="tensorrt"):
-            candidates(["tensorrt"], "auto")
-        return
-    if not gpus():
-        with pytest.raises(BuildError, match="nvidia-smi"):
-            candidates(["tensorrt"], "auto")
-        return
-    (only,) = candidates(["tensorrt"], "auto")
-    assert only.target.startswith("sm")
+def test_tensorrt_needs_the_package(monkeypatch):
+    monkeypatch.setitem(targets.PACKAGES, "tensorrt", ("absent_tensorrt", "gpu"))
+    with pytest.raises(MissingPackageError, match=r"absent_tensorrt .*darnet-trt\[gpu\]"):
+        candidates(["tensorrt"], "auto")
+
+
+@pytest.fixture
+def tensorrt(tmp_path, monkeypatch):
+    (tmp_path / "tensorrt.py").touch()  # so that it counts as installed
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("tensorrt")
+def test_tensorrt_builds_for_the_gpu_that_cuda_shows_first(monkeypatch):
+    hopper = SimpleNamespace(capability=(9, 0))
+    monkeypatch.setattr(targets, "open_device", lambda backend: hopper)
+    assert candidates(["tensorrt"], "fp16") == (Candidate("tensorrt", "fp16", "sm90"),)
+
+
+@pytest.mark.usefixtures("tensorrt")
+def test_tensorrt_without_a_gpu(monkeypatch):
+    def none(backend):
+        raise no_gpu()
+
+    monkeypatch.setattr(targets, "open_device", none)
+    with pytest.raises(BuildError, match=r"there is no NVIDIA GPU here; .*--target tensorrt-rtx"):
+        candidates(["tensorrt"], "fp16")

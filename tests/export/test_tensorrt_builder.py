@@ -167,6 +167,14 @@ def test_tensorrts_options_exist_in_the_api_that_both_share(tmp_path, cpu_librar
     assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
 
 
+def test_the_inspector_exists_in_the_api_that_both_share():
+    import tensorrt_rtx as trt
+
+    assert trt.ICudaEngine.create_engine_inspector
+    assert trt.EngineInspector.get_engine_information
+    assert trt.LayerInformationFormat.JSON
+
+
 @pytest.fixture
 def tensorrt(tmp_path, monkeypatch, request):
     """A package `tensorrt` that is TensorRT-RTX, whose API it shares, under another version."""
@@ -219,6 +227,21 @@ def test_a_graph_with_an_operator_it_does_not_know(graphs, tmp_path):
     onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(BuildError, match=r"not taken.*FusedDualAttention"):
         build_tensorrt("tensorrt-rtx", tmp_path / "x.onnx", tmp_path / "x.plan", "portable")
+
+
+def test_what_the_plugin_refuses_is_in_the_error(graphs, tmp_path, cpu_library):
+    model = onnx.load(graphs / "fp16.onnx")
+    of_one = "stages.0.0.depth_attention.squeeze.weight"
+    (weight,) = (t for t in model.graph.initializer if t.name == of_one)
+    values = onnx.numpy_helper.to_array(weight)[:, 1:]  # of a volume that is not as deep
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, of_one))
+    onnx.save(model, tmp_path / "x.onnx")
+    told = r"no plan: .*; the plugin says: FusedDualAttention: depth squeeze\.weight must be \("
+    with pytest.raises(BuildError, match=told) as refusal:
+        build_tensorrt(
+            "tensorrt-rtx", tmp_path / "x.onnx", tmp_path / "x.plan", "sm89", plugin=cpu_library
+        )
+    assert str(refusal.value).endswith(f"it is {values.shape}")
 
 
 def test_a_place_it_cannot_write_to(graphs, tmp_path):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +73,34 @@ def test_how_a_step_may_end(monkeypatch, tmp_path, code, status, reason):
     report = (tmp_path / "report.md").read_text()
     assert f"| build | {status} |" in report
     assert "Not asked for: sanitizers-all." in report
+
+
+def test_a_step_that_is_stopped_takes_its_compilers_with_it(monkeypatch, tmp_path):
+    started = tmp_path / "compiler"  # its process id
+    slow = tmp_path / "g++"
+    slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit; echo $$ > {started}; sleep 60\n')
+    slow.chmod(0o755)
+    step = "from darnet_trt.kernels.build import build_library; build_library('cpu')"
+    process = subprocess.Popen(
+        [sys.executable, "-c", step],
+        env={
+            **gpu.environment(tmp_path, 60), "CXX": str(slow), "XDG_CACHE_HOME": str(tmp_path),
+        },
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    while not (started.exists() and started.read_text().strip()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    gpu.stop(process)
+    assert process.returncode == -signal.SIGINT
+    for _ in range(100):  # until the system has cleared it away
+        try:
+            os.kill(int(started.read_text()), 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the compiler still runs")
 
 
 def outcomes(*statuses):

@@ -90,6 +90,37 @@ def test_another_source_toolchain_or_option_is_another_library(
     assert len({first, flags, toolchain, source}) == 4
 
 
+FUNCTIONS = ("workspace", "cost", "check", "launch", "launch_phase")
+
+
+@needs_gxx
+def test_of_several_cuda_libraries_one_that_runs_on_the_gpus_is_taken(
+    sources: Path, cache: Path, tmp_path: Path
+) -> None:
+    folder = build_library("cpu").parent.name.replace("cpu-", "cuda-", 1)
+    libraries = {}
+    now = time.time()
+    for number, target in enumerate(("sm_90", "sm_89", "sm_80 ptx_80", "broken")):
+        path = libraries[target] = cache / f"{folder}{number}" / LIBRARY
+        path.parent.mkdir()
+        path.write_text("not a library")
+        if target != "broken":
+            said = f'const char* darnet_attention_target() {{ return "cuda {target}"; }}'
+            rest = (f"void darnet_attention_{name}() {{}}" for name in FUNCTIONS)
+            (tmp_path / "x.cpp").write_text("\n".join(('extern "C" {', said, *rest, "}")))
+            words = [str(GXX), "-shared", "-fPIC", str(tmp_path / "x.cpp"), "-o", str(path)]
+            subprocess.run(words, check=True)
+        os.utime(path, (now - 100 + number, now - 100 + number))  # the last one is the newest
+    assert cached_library("cuda", [(8, 9)]) == libraries["sm_80 ptx_80"]
+    assert cached_library("cuda", [(9, 0)]) == libraries["sm_80 ptx_80"]  # asked for just now
+    os.utime(libraries["sm_90"], (now + 100, now + 100))
+    assert cached_library("cuda", [(9, 0)]) == libraries["sm_90"]
+    assert cached_library("cuda", [(9, 0), (8, 9)]) == libraries["sm_80 ptx_80"]
+    os.utime(libraries["sm_89"], (now + 200, now + 200))
+    assert cached_library("cuda", [(7, 5)]) == libraries["sm_89"]  # none fits: the newest
+    assert cached_library("cuda") == libraries["sm_89"]
+
+
 @needs_gxx
 def test_a_build_removes_what_nobody_asked_for_in_a_month(
     sources: Path, cache: Path, monkeypatch: pytest.MonkeyPatch

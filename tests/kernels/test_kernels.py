@@ -38,7 +38,7 @@ CHANNELS = [1, 2, 3, 4, 7, 8, 12, 16, 24, 33, 64, 72, 128, 130, 256, 512, 513]
 def test_every_combination_of_types(
     on_cpu: Library, weights: str, x: str, residual: str, y: str
 ) -> None:
-    for channels in (16, 5):  # 16 bytes at a time, one element at a time
+    for channels in (16, 8, 5):  # 16 bytes at a time, 8 of int8 alone, one element at a time
         case = make_case(
             (2, 3, 5, 7, channels),
             weights=weights,

@@ -6,8 +6,9 @@ fails for the GPU's reasons. `python benchmarks/gpu.py` runs it where only torch
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -17,10 +18,12 @@ from attention_cases import ATTENTIONS, DTYPES, SHAPES, WEIGHTS, Case, make_case
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
-from darnet_trt.kernels.library import Library, architecture
+from darnet_trt.kernels.library import Library, Problem, architecture
 from darnet_trt.kernels.torch_operator import fused_attention, kernels_for
 
 GUARD = 256  # bytes before and after every buffer
+# Set where compute-sanitizer runs this: to it a guard is memory like the buffer itself.
+NO_GUARDS = "DARNET_NO_GUARDS"
 STAGES = [(1, 64, 112, 112, 64), (1, 32, 56, 56, 128), (1, 16, 28, 28, 256), (1, 8, 14, 14, 512)]
 
 
@@ -28,18 +31,18 @@ class Buffer:
     """Bytes on a device between two guards."""
 
     def __init__(self, size: int, device: torch.device, fill: int) -> None:
-        self.memory = torch.full((size + 2 * GUARD,), 0xA5, dtype=torch.uint8, device=device)
-        self.inside = self.memory[GUARD : GUARD + size]
+        guard = 0 if NO_GUARDS in os.environ else GUARD
+        self.memory = torch.full((size + 2 * guard,), 0xA5, dtype=torch.uint8, device=device)
+        self.before, self.inside, self.behind = self.memory.split((guard, size, guard))
         self.inside.fill_(fill)
-        self.address = self.memory.data_ptr() + GUARD
+        self.address = self.memory.data_ptr() + guard
 
     def put(self, array: np.ndarray) -> Buffer:
         self.inside.copy_(torch.from_numpy(array.reshape(-1).view(np.uint8)))
         return self
 
     def untouched(self) -> bool:
-        ends = torch.cat((self.memory[:GUARD], self.memory[GUARD + len(self.inside) :]))
-        return bool((ends == 0xA5).all())
+        return bool((torch.cat((self.before, self.behind)) == 0xA5).all())
 
 
 @dataclass
@@ -77,7 +80,7 @@ class Loaded:
         self.y = Buffer(case.x.size * self.dtype.itemsize, on.device, 0xFF)
         self.workspace = Buffer(on.library.workspace_bytes(p), on.device, 0xFF)
 
-    def launch(self, stream: int = 0, **changes: int) -> None:
+    def launch(self, stream: int = 0, problem: Problem | None = None, **changes: int) -> None:
         at = {name: buffer.address for name, buffer in self.buffers.items()}
         gates = {
             kind: tuple(at[f"{kind}{n}"] for n in range(4)) if f"{kind}0" in at else None
@@ -92,7 +95,7 @@ class Loaded:
             "workspace_bytes": len(self.workspace.inside),
             "stream": stream,
         }
-        self.on.library.launch(self.case.problem, **{**arguments, **changes})
+        self.on.library.launch(problem or self.case.problem, **{**arguments, **changes})
 
     def result(self, of: Buffer | None = None) -> np.ndarray:
         """y, when no byte beside it and no input was written."""
@@ -164,7 +167,65 @@ def test_the_papers_stages(on: Device, stage: tuple[int, int, int, int, int], ki
         d, h = d // 8, h // 4
     narrow = dict.fromkeys(("x", "residual", "y"), "int8") if kind == "int8" else {}
     case = make_case((n, d, h, w, c), weights="float16", **narrow)
-    case.check(on.load(case).run())
+    y = on.load(case).run()
+    check_on(on.device, case, y)
+    if not on.is_gpu:
+        case.check(y)
+
+
+def check_on(device: torch.device, case: Case, y: np.ndarray) -> None:
+    """`Case.check` with plain torch in float64 on a device: the host takes half a minute."""
+    p = case.problem
+
+    def values(stored: np.ndarray, scale: float) -> torch.Tensor:
+        precise = torch.from_numpy(stored).to(device).double().permute(0, 4, 1, 2, 3)
+        return precise * float(np.float32(scale)) if stored.dtype == np.int8 else precise
+
+    maps = values(case.x, p.x_scale), values(case.residual, p.residual_scale)
+    gates = [[torch.from_numpy(a).to(device) for a in g] for g in (case.channel, case.depth)]
+    expected, allowed = case.stored(fused_attention(*maps, *gates))
+    beyond = (values(y, p.y_scale) - expected).abs_() - allowed
+    assert float(beyond.max()) < 0
+
+
+def test_a_batch_beyond_2_to_the_31_elements(on: Device) -> None:
+    n, shape = (42, STAGES[0]) if on.is_gpu else (3, (1, 2, 6, 7, 64))
+    case = make_case(shape, weights="float16", x="int8", residual="int8", y="int8")
+    if on.is_gpu:
+        assert n * case.x.size > 2**31
+        needed, (free, _) = 4 * n * case.x.size, torch.cuda.mem_get_info()
+        if free < needed:
+            pytest.skip(
+                f"needs {needed / 2**30:.0f} GiB of GPU memory, {free / 2**30:.1f} are free"
+            )
+    loaded = on.load(case)
+    size, bytes_of = (n, case.x.size), {"dtype": torch.int8, "device": on.device}
+    x, residual = (torch.randint(-128, 128, size, **bytes_of) for _ in range(2))
+    y, alone = torch.zeros(size, **bytes_of), torch.zeros(size[1:], **bytes_of)
+    whole = replace(case.problem, n=n)
+    workspace = Buffer(on.library.workspace_bytes(whole), on.device, 0xFF)
+    space = {"workspace": workspace.address, "workspace_bytes": len(workspace.inside)}
+    at = {"x": x.data_ptr(), "residual": residual.data_ptr(), "y": y.data_ptr()}
+    loaded.launch(problem=whole, **at, **space)
+    for volume in (0, n // 2, n - 1):
+        of_it = {"x": x[volume].data_ptr(), "residual": residual[volume].data_ptr()}
+        loaded.launch(**of_it, y=alone.data_ptr(), **space)
+        if on.is_gpu:
+            torch.cuda.synchronize()
+        assert alone.count_nonzero() > 0
+        assert torch.equal(y[volume], alone), volume
+    assert workspace.untouched()
+
+
+def test_under_compute_sanitizer_nothing_is_beside_a_buffer(
+    on: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NO_GUARDS, "1")
+    loaded = on.load(make_case((1, 2, 3, 5, 16), weights="float16"))
+    for buffer in (*loaded.buffers.values(), loaded.y, loaded.workspace):
+        assert buffer.address == buffer.memory.data_ptr()
+        assert len(buffer.memory) == len(buffer.inside)
+    loaded.case.check(loaded.run())
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)

@@ -3,16 +3,16 @@
 On the host's memory, with and without sanitizers, and on a GPU where there is one.
 """
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from plugin_cases import Life, Lives
 
 from darnet_trt.kernels.build import SOURCES, build_library
-from darnet_trt.runtime.environment import gpus
+from darnet_trt.kernels.library import architecture
 
 HOST = Path(__file__).with_name("plugin_host.cpp")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1")
@@ -248,11 +248,9 @@ def test_the_host_compiles_for_the_gpu(nvcc, tmp_path):
 
 @pytest.mark.gpu
 def test_a_life_on_device_pointers_and_in_a_cuda_graph(nvcc, tmp_path):
-    cards = gpus()
-    if not cards:
-        pytest.skip("no NVIDIA GPU")
-    architecture = "sm_" + re.sub(r"\D", "", cards[0].compute_capability)
-    library = build_library("cuda", [architecture])
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no NVIDIA GPU")
+    library = build_library("cuda", [architecture(torch.cuda.get_device_capability())])
     host = compile_host([nvcc, "-x", "cu"], tmp_path, "-DDARNET_CUDA")
     lives = Lives(host, library, tmp_path, [*SERVED, *(life for life, _, _ in REFUSED.values())])
     for life in SERVED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import COMPILER_LOG, build_library
 from darnet_trt.kernels.resources import Resources, markdown, resources
-from darnet_trt.kernels.toolchain import find_nvcc
+from darnet_trt.kernels.toolchain import find_nvcc, find_toolchain
 
 # The oldest and the newest; `darnet-trt plugin build --report` looks at all of them.
 ARCHITECTURES = ("sm_75", "sm_120")
@@ -17,26 +18,50 @@ ARCHITECTURES = ("sm_75", "sm_120")
 MOST_REGISTERS = 80
 
 
-def test_no_kernel_spills_or_takes_more_than_a_third_of_an_sm(
-    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Not into the user's cache: there the newest library is the one that engines get.
-    monkeypatch.setenv("XDG_CACHE_HOME", str(pytestconfig.cache.mkdir("plugin")))
+PAGE = Path(__file__).parents[2] / "docs" / "kernel-resources.md"
+
+
+@pytest.fixture(scope="module")
+def found(pytestconfig: pytest.Config) -> list[Resources]:
+    """What this machine's nvcc makes of the kernels."""
     try:
         find_nvcc()
     except BuildError as error:
         pytest.skip(str(error))
-    found = resources(build_library("cuda", ARCHITECTURES))
+    with pytest.MonkeyPatch.context() as patch:
+        # Not into the user's cache: there the newest library is the one that engines get.
+        patch.setenv("XDG_CACHE_HOME", str(pytestconfig.cache.mkdir("plugin")))
+        return resources(build_library("cuda", ARCHITECTURES))
+
+
+def test_no_kernel_spills_or_takes_more_than_a_third_of_an_sm(found: list[Resources]) -> None:
     assert {r.architecture for r in found} == set(ARCHITECTURES)
     kernels = {r.kernel for r in found}
     assert len(found) == len(kernels) * len(ARCHITECTURES)
-    # Any type of weights; x, residual and y of it or int8; packs or single elements.
-    assert sum(k.startswith("apply<") for k in kernels) == 3 * 2**3 * 2
+    # Any type of weights; x, residual and y of it or int8; packs or single elements, and packs of
+    # another size where all are int8.
+    assert sum(k.startswith("apply<") for k in kernels) == 3 * (2**3 * 2 + 1)
     assert sum(k.startswith("gate<") for k in kernels) == 3
-    assert sum(k.startswith("pool<") for k in kernels) == 4 * 2
+    assert sum(k.startswith("pool<") for k in kernels) == 4 * 2 + 1
     for r in found:
         assert r.spilled_bytes == r.stack_bytes == 0, r
         assert r.registers <= MOST_REGISTERS, r
+
+
+def test_the_page_says_what_the_compiler_says(found: list[Resources]) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    nvcc = find_toolchain("cuda").version.partition(" and ")[0]
+    if f"{nvcc}," not in page:
+        pytest.skip(f"the page is of another compiler than {nvcc}")
+    if shutil.which("c++filt") is None:
+        pytest.skip("no c++filt, and the page has its names")
+    lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    columns = [lines[0].index(architecture) for architecture in ARCHITECTURES]
+    written = {row[0].strip("`"): [row[column] for column in columns] for row in lines[2:]}
+    compiled: dict[str, list[str]] = {}
+    for r in found:  # architectures in ascending order
+        compiled.setdefault(r.kernel, []).append(str(r.registers))
+    assert written == compiled, "make it anew with: darnet-trt plugin build --report"
 
 
 LOG = """\

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import weakref
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -166,9 +167,16 @@ class HostGraph:
 
 
 class _Context:
-    def __init__(self, engine):
+    alive: ClassVar[weakref.WeakSet] = weakref.WeakSet()
+
+    def __init__(self, engine, strategy):
         self.engine = engine
+        self.strategy = strategy
         self.profile = 0
+        # Of how many volumes it has the activations; on a change of profile those of that profile.
+        indices = range(engine.num_optimization_profiles) if strategy == "static" else ()
+        self.activations = max((engine.largest_batch(index) for index in indices), default=0)
+        _Context.alive.add(self)
         self.addresses = {}
         self.n = None
         self.error_recorder = None
@@ -176,6 +184,8 @@ class _Context:
     def set_optimization_profile_async(self, index, stream):
         assert stream in STREAMS
         self.profile = index
+        if self.strategy == "on profile change":
+            self.activations = self.engine.largest_batch(index)
         return True
 
     def set_tensor_address(self, name, address):
@@ -195,6 +205,7 @@ class _Context:
             self.engine.logger.log("error", "an internal fault")
             return False
         n = self.n
+        assert n <= self.activations
 
         def run():
             d, h, w = self.engine.size
@@ -250,10 +261,15 @@ class _Engine:
         ranges = self.profiles or ((1, 1, 1),)
         return [(n, 1, *self.size) for n in ranges[index]]
 
-    def create_execution_context(self, config=None):
-        if config is not None and config.cache is not None:
-            config.cache.kernels.add("compiled for a context")
-        return _Context(self)
+    def largest_batch(self, index):
+        return self.get_tensor_profile_shape("volume", index)[2][0]
+
+    def create_execution_context(self, how):
+        if not isinstance(how, _RuntimeConfig):
+            return _Context(self, how)
+        if how.cache is not None:
+            how.cache.kernels.add("compiled for a context")
+        return _Context(self, how.strategy)
 
     def create_runtime_config(self):
         return _RuntimeConfig()
@@ -261,6 +277,10 @@ class _Engine:
 
 class _RuntimeConfig:
     cache = None
+    strategy = "static"
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        self.strategy = strategy
 
     def create_runtime_cache(self):
         return HostRuntimeCache()
@@ -325,8 +345,16 @@ def tensorrt(version="10.13.2", profiles=()):
         ILogger=ILogger,
         IErrorRecorder=IErrorRecorder,
         Runtime=Runtime,
+        ExecutionContextAllocationStrategy=SimpleNamespace(
+            STATIC="static", ON_PROFILE_CHANGE="on profile change"
+        ),
         CudaGraphStrategy=SimpleNamespace(WHOLE_GRAPH_CAPTURE=1),
     )
+
+
+def activations():
+    """Of how many volumes each context has memory for the activations."""
+    return sorted(context.activations for context in _Context.alive)
 
 
 def engines_alive():

@@ -4,7 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from host_gpu import HostDevice, HostGraph, HostRuntimeCache, engines_alive, tensorrt
+from host_gpu import (
+    HostDevice,
+    HostGraph,
+    HostRuntimeCache,
+    activations,
+    engines_alive,
+    tensorrt,
+)
 from plan_bundle import FILE, NAME, put_plan
 from tiny_bundle import SIZE, write_onnx
 
@@ -74,6 +81,17 @@ def test_any_batch_agrees_with_onnx_runtime(load, profiles, backend, volumes, ex
     for count in (13, 2, 5, 13, 4, 4, 4):
         agrees(runner.infer(volumes[:count]), expected, slice(count))
     runner.close()
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_a_worker_has_the_activations_of_each_profile_once(load, backend, volumes):
+    for profiles, volumes_at_once in (((), [1]), (RANGE, [1, 4])):
+        runner = TensorRTRunner(load(profiles, backend), precision="fp32")
+        runner.infer(volumes[:1])
+        runner.infer(volumes[:4])
+        assert activations() == volumes_at_once
+        runner.close()
+        assert activations() == []
 
 
 def test_outputs_outlive_the_next_run_and_the_runner(load, volumes, expected):
@@ -257,10 +275,11 @@ def test_the_real_package_tells_its_reason_through_the_recorder():
     runtime = trt.Runtime(messages.logger)
     runtime.error_recorder = messages.recorder
     assert runtime.deserialize_cuda_engine(b"not a plan") is None
-    assert messages.recorder.num_errors() > 0
+    as_tensorrt_asks = trt.IErrorRecorder.num_errors
+    assert as_tensorrt_asks(messages.recorder) == messages.recorder.num_errors() > 0
     assert "readHeader" in messages.reason()
     assert messages.reason() == "without a reason"
-    assert messages.recorder.num_errors() == 0
+    assert as_tensorrt_asks(messages.recorder) == 0
 
 
 def test_a_plan_that_is_none():
@@ -298,7 +317,9 @@ def test_the_real_package_has_what_the_runner_calls():
         trt.ICudaEngine: "create_execution_context create_runtime_config num_io_tensors "
         "get_tensor_name get_tensor_dtype get_tensor_shape get_tensor_profile_shape "
         "num_optimization_profiles",
-        trt.IRuntimeConfig: "cuda_graph_strategy create_runtime_cache set_runtime_cache",
+        trt.IRuntimeConfig: "cuda_graph_strategy create_runtime_cache set_runtime_cache "
+        "set_execution_context_allocation_strategy",
+        trt.ExecutionContextAllocationStrategy: "STATIC ON_PROFILE_CHANGE",
         trt.IRuntimeCache: "serialize deserialize",
         trt.CudaGraphStrategy: "WHOLE_GRAPH_CAPTURE",
         trt.IExecutionContext: "set_optimization_profile_async set_tensor_address set_input_shape "

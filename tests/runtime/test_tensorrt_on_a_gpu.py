@@ -9,13 +9,12 @@ import pytest
 from plan_bundle import NAME, put_plan
 from tiny_bundle import SIZE, write_bundle, write_onnx
 
-from darnet_trt.errors import BundleError
+from darnet_trt.errors import BundleError, DeviceError
 from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.tensorrt_builder import build_tensorrt
 from darnet_trt.runtime.bundle import open_bundle, pick_artifact
 from darnet_trt.runtime.cuda_device import open_device
 from darnet_trt.runtime.engines import load_runner
-from darnet_trt.runtime.environment import gpus
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.runtime_cache import file_for
 from darnet_trt.runtime.tensorrt import TensorRTRunner
@@ -32,16 +31,20 @@ FREE_MEMORY_SLACK = 64 << 20
 @pytest.fixture(scope="module", params=["tensorrt-rtx", "tensorrt"])
 def backend(request):
     """A backend that can run here."""
-    cards = gpus()
-    if not cards:
-        pytest.skip("no NVIDIA GPU")
-    here = "sm" + cards[0].compute_capability.replace(".", "")
-    if request.param == "tensorrt-rtx" and here not in RTX_TARGETS:
-        pytest.skip(f"TensorRT-RTX does not run on {here}")
     for package in (PACKAGES[request.param][0], MEMORY[request.param].partition(".")[0]):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
+    try:
+        here = target_here(request.param)
+    except DeviceError as error:
+        pytest.skip(error.what)
+    if request.param == "tensorrt-rtx" and here not in RTX_TARGETS:
+        pytest.skip(f"TensorRT-RTX does not run on {here}")
     return request.param
+
+
+def target_here(backend):
+    return "sm{}{}".format(*open_device(backend).capability)
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +53,7 @@ def bundle(backend, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plan")
     path = write_bundle(folder / "bundle")
     write_onnx(folder / "model.onnx")
-    target = "portable"
-    if backend == "tensorrt":
-        target = "sm" + gpus()[0].compute_capability.replace(".", "")
+    target = target_here(backend) if backend == "tensorrt" else "portable"
     options = PlanOptions(batch=(1, 4))
     plan = folder / "x.plan"
     result = build_tensorrt(backend, folder / "model.onnx", plan, target, options=options)

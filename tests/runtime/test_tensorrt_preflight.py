@@ -120,7 +120,7 @@ def test_a_plugin_built_for_the_cpu_is_not_enough(tiny):
 @pytest.mark.usefixtures("cpu_build_alone")
 def test_a_plugin_in_the_cache_for_another_gpu(tiny, monkeypatch):
     library = build.cached_library("cpu")
-    monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda target: library)
+    monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda target, capabilities: library)
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key()}))
     with pytest.raises(BundleError, match=r"for sm_89, and it is for cpu; .*build --arch sm_89"):
         needed_library(plan, (8, 9))

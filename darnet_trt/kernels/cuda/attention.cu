@@ -34,6 +34,7 @@ constexpr int kMaxParts = 16;
 // Rounds of kUnroll rows that a thread has at least: more parts would add latency, not bandwidth.
 constexpr int kPoolRounds = 2;
 constexpr int kApplyRounds = 1;
+constexpr int kNarrowPack = 8;  // elements of int8: a network's first stage may have 8 or 24 channels
 constexpr int kMaxSharedBytes = 48 * 1024;  // what every GPU grants without being asked
 constexpr int64_t kMaxGrid = std::numeric_limits<int32_t>::max();
 constexpr int kMaxGridYZ = 65535;
@@ -71,7 +72,9 @@ bool staged(const DarnetAttention& a) {
 
 // How pool and apply are cut; depends on one volume's shape and the types alone.
 struct Plan {
-    int vector;  // elements a thread takes at once: 16 bytes of the widest tensor, or 1
+    // Elements a thread takes at once: 16 bytes of the widest tensor, 8 where all are int8 and that
+    // is what divides the channels, or 1.
+    int vector;
     int groups, rows;  // a block's threads: of one row, and rows
     int chunks;  // of the channels, where a block's threads do not cover them
     int parts;
@@ -80,6 +83,7 @@ struct Plan {
 Plan cut(const DarnetAttention& a, int widest, int rounds) {
     Plan p{};
     p.vector = 16 / widest;
+    if (widest == 1 && a.c % 16 != 0) p.vector = kNarrowPack;
     if (a.c % p.vector != 0) p.vector = 1;
     const int needed = (a.c + p.vector - 1) / p.vector;
     p.groups = 1;
@@ -130,6 +134,8 @@ const char* launch_pool(const DarnetAttention& a, const DarnetTensors& t, void* 
         return launch(kernel, grid, block, shared, stream, static_cast<const X*>(t.x),
             divide(a, t.workspace).partial, a.h * a.w, a.c, p.parts);
     };
+    if constexpr (sizeof(X) == 1)
+        if (p.vector == kNarrowPack) return run(pool<X, kNarrowPack>);
     return p.vector == 1 ? run(pool<X, 1>) : run(pool<X, kPerAccess<X>>);
 }
 
@@ -164,6 +170,8 @@ const char* launch_apply(const DarnetAttention& a, const DarnetTensors& t, void*
             Int8Scale{a.y_scale, 1.0f / a.y_scale, -128.0f * a.y_scale, 127.0f * a.y_scale});
     };
     constexpr int widest = static_cast<int>(std::max({sizeof(X), sizeof(R), sizeof(Y)}));
+    if constexpr (widest == 1)
+        if (p.vector == kNarrowPack) return run(apply<X, R, Y, W, kNarrowPack>);
     return p.vector == 1 ? run(apply<X, R, Y, W, 1>) : run(apply<X, R, Y, W, 16 / widest>);
 }
 
