@@ -74,8 +74,7 @@ class Sensitivity:
 def blocks(layers: Sequence[str]) -> dict[str, Layers]:
     """Name → convolutions: "stem", "stages.0.0", … in the order of the layers.
 
-    With both convolutions and the shortcut of a block its attention's x and, behind a shortcut, its
-    residual are in eight bits as well.
+    With all convolutions of a block both maps that its attention reads are in eight bits as well.
     """
     found: dict[str, Layers] = {}
     for layer in layers:

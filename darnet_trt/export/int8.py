@@ -186,6 +186,8 @@ class _Search:
         layers = found.quantized or frozenset(self._layers)
         expected = self._every.logits(ranges, frozenset())
         decisions = self._decisions(ranges, layers)
+        kept = "; ".join(decisions.failures) or "kept"
+        self._log(f"{len(layers)} of {len(self._layers)} layers in eight bits; decisions: {kept}")
         notes = (*decisions.notes, *search_notes(found.tried))
         return Int8(
             ranges,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,13 @@ from darnet_trt.calibration.qdq import Form, Range, quantize
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer
-from darnet_trt.export.parity import run
+from darnet_trt.export.parity import NOT_FINITE, run
 from darnet_trt.output import cannot_keep
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.runner import Runner
 
 __all__ = ["Subject", "Trials"]
-
-# Of an engine that gives NaN or infinity: JSON has no number for those.
-_NO_NUMBER: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +107,7 @@ class Trials:
                 do="train again",
             )
         difference = float(np.abs(self.logits(ranges, layers) - expected).max())
-        return difference / magnitude if np.isfinite(difference) else _NO_NUMBER
+        return difference / magnitude if np.isfinite(difference) else NOT_FINITE
 
     def _run(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> list[list[float]]:
         subject = self._subject
