@@ -60,7 +60,7 @@ def calibrate(
     require_export_packages()
     from darnet_trt.calibration.data import choose_scans
     from darnet_trt.cli.interruption import goes_on
-    from darnet_trt.export.int8 import Search, trial_backend
+    from darnet_trt.export.int8 import Search, gather, trial_backend
     from darnet_trt.export.int8 import calibrate as calibrated
     from darnet_trt.export.int8_cost import announce
     from darnet_trt.export.onnx_source import float_graph
@@ -75,6 +75,7 @@ def calibrate(
         chosen, held_out = choose_scans(scans, spec, count, seed, log)
         found = calibrated(
             graph,
+            gather(graph, chosen, threads, log),
             {"u8": graph},
             chosen,
             held_out,

@@ -19,7 +19,7 @@ from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifes
 from darnet_trt.export.contenders import NOT_EXECUTED
 from darnet_trt.export.decision_gate import DecisionGate
 from darnet_trt.export.graph import build_graph
-from darnet_trt.export.int8 import Int8, Search, calibrate, trial_backend
+from darnet_trt.export.int8 import Int8, Search, calibrate, gather, trial_backend
 from darnet_trt.export.judging import judge
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.packages import producer
@@ -60,7 +60,8 @@ def build_bundle(
 
     Candidates that this machine runs go through the parity gate and are timed in alternation;
     the fastest that passed becomes the default. One that failed is listed as rejected, its files
-    left out. TensorRT plans that this machine does not run are marked as not executed.
+    left out. TensorRT plans that this machine does not run are marked as not executed; of int8
+    ones the graph runs in their place, and where it changes decisions they are rejected unbuilt.
 
     Args:
         source: The checkpoint.
@@ -90,13 +91,14 @@ def build_bundle(
         wanted = [c for c in candidates if c.backend in PACKAGES]
         here = [c for c in candidates if c.backend not in PACKAGES]
         int8 = _int8(source, folder, candidates, calibration, threads, log)
-        plans = build_plans(source, folder, wanted, plan_options, plugin, int8.get("s8"), log)
+        accept = None if calibration is None else calibration.accept
+        plans = build_plans(
+            source, folder, wanted, plan_options, plugin, int8.get("s8"), accept, log
+        )
         gate = None
         if int8 and calibration is not None:
             first = next(iter(int8.values()))
-            gate = DecisionGate(
-                calibration.held_out, first.expected, first.report, calibration.accept, log
-            )
+            gate = DecisionGate(calibration.held_out, first.expected, first.report, accept, log)
         judged = judge(source, folder, here, plans.built, scans, gate, threads, log)
         _drop_int8_graph(folder, judged.passed)
         timed = judged.passed
@@ -160,10 +162,12 @@ def _int8(
         forms["u8"] = model
     if True in wanted:
         forms["s8"] = _in_float16(source)
-    found = calibrate(model, forms, calibration.scans, calibration.held_out, search, log)
-    if "u8" in found:
-        onnx.save(found["u8"].graph(model, "u8"), folder / INT8_FILE)
-    return {form: int8.accepted(calibration.accept) for form, int8 in found.items()}
+    scans = calibration.scans
+    found = gather(model, scans, threads, log)
+    int8 = calibrate(model, found, forms, scans, calibration.held_out, search, log)
+    if "u8" in int8:
+        onnx.save(int8["u8"].graph(model, "u8"), folder / INT8_FILE)
+    return int8
 
 
 def _in_float16(source: Source) -> ModelProto:

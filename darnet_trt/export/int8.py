@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Final, Literal
 
@@ -36,7 +36,7 @@ from darnet_trt.calibration.statistics import Statistics
 from darnet_trt.export.int8_trials import Subject, Trials
 from darnet_trt.runtime.manifest import Decisions, LayerEffect, Quantization
 
-__all__ = ["AskedMethod", "Int8", "Search", "calibrate", "trial_backend"]
+__all__ = ["AskedMethod", "Int8", "Search", "calibrate", "gather", "trial_backend"]
 
 AskedMethod = Literal["auto", "minmax", "percentile", "entropy", "mse"]
 
@@ -72,25 +72,19 @@ class Int8:
         ranges: Of each activation.
         layers: Convolutions to quantize: all of them where no set kept the decisions.
         expected: The float32 engine's logits for the scans kept aside, (scans, classes).
-        decisions: Of the engine with these layers quantized, as it was tried.
         report: For the manifest.
+        decisions: Of the engine with these layers quantized, as it was tried.
     """
 
     ranges: Mapping[str, Range]
     layers: frozenset[str]
     expected: npt.NDArray[np.float32]
-    decisions: Decisions
     report: Quantization
+    decisions: Decisions
 
     def graph(self, model: ModelProto, form: Form) -> ModelProto:
         """The float32 or float16 graph, quantized."""
         return quantize(model, self.ranges, self.layers, form)
-
-    def accepted(self, by: str | None) -> Int8:
-        """The same; where the decisions are not kept, with who took it in spite of that and why."""
-        if by is None or self.decisions.passed:
-            return self
-        return replace(self, decisions=self.decisions.model_copy(update={"accepted": by}))
 
     def as_json(self) -> str:
         """The report, the decisions, and the range of each activation."""
@@ -100,8 +94,35 @@ class Int8:
         return json.dumps(content, indent=2) + "\n"
 
 
+def gather(
+    model: ModelProto, scans: CalibrationScans, threads: int | None, log: Callable[[str], None]
+) -> dict[str, Statistics]:
+    """What each activation that can be quantized is on the scans, read one at a time.
+
+    Args:
+        model: The float32 graph.
+        scans: Whose activations.
+        threads: CPU threads; None leaves the number to ONNX Runtime.
+        log: Takes a line a scan.
+
+    Raises:
+        UsageError: The graph is quantized already, or a scan holds NaN or infinite values.
+    """
+    log(f"calibration: {scans.source}")
+    collector = Collector(model, quantized_tensors(model, convolutions(model)), threads=threads)
+    try:
+        return merged(
+            collector,
+            scans.volumes(),
+            lambda done: log(f"calibration: scan {done} of {scans.count}"),
+        )
+    finally:
+        collector.close()
+
+
 def calibrate(
     model: ModelProto,
+    found: Mapping[str, Statistics],
     forms: Mapping[Form, ModelProto],
     scans: CalibrationScans,
     held_out: HeldOut,
@@ -112,10 +133,10 @@ def calibrate(
 
     Args:
         model: The float32 graph.
+        found: `gather`.
         forms: Which are wanted: "u8" with the float32 graph for engines on the CPU, "s8" with the
             float16 one for plans.
-        scans: Whose activations give the ranges; read one at a time. The first few compare methods
-            and layers as well.
+        scans: Whose activations gave the ranges; the first few compare methods and layers, too.
         held_out: Others, on which the decisions are judged.
         search: How.
         log: Takes a line on each step.
@@ -125,8 +146,6 @@ def calibrate(
         BuildError: The backend does not take a graph.
         OutputError: There is no room for temporary files.
     """
-    log(f"calibration: {scans.source}")
-    found = _statistics(model, scans, search.threads, log)
     calibrated = {}
     for form, graph in forms.items():
         backend = search.backend if form == "u8" else "onnxruntime"
@@ -138,20 +157,6 @@ def calibrate(
 def trial_backend() -> Literal["openvino", "onnxruntime"]:
     """What this machine tries int8 for the CPU with: OpenVINO where it is installed."""
     return "onnxruntime" if find_spec("openvino") is None else "openvino"
-
-
-def _statistics(
-    model: ModelProto, scans: CalibrationScans, threads: int | None, log: Callable[[str], None]
-) -> dict[str, Statistics]:
-    collector = Collector(model, quantized_tensors(model, convolutions(model)), threads=threads)
-    try:
-        return merged(
-            collector,
-            scans.volumes(),
-            lambda done: log(f"calibration: scan {done} of {scans.count}"),
-        )
-    finally:
-        collector.close()
 
 
 class _Search:
@@ -193,7 +198,6 @@ class _Search:
             ranges,
             layers,
             expected,
-            decisions.model_copy(update={"notes": notes}),
             Quantization(
                 scans=self._scans.count,
                 source=self._scans.source,
@@ -207,6 +211,7 @@ class _Search:
                 block_effects=_listing(measured.blocks),
                 trials=found.tried,
             ),
+            decisions.model_copy(update={"notes": notes}),
         )
 
     def _errors(self) -> dict[Method, float]:

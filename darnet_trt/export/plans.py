@@ -48,12 +48,13 @@ def build_plans(
     options: PlanOptions,
     plugin: PluginMode,
     int8: Int8 | None,
+    accept: str | None,
     log: Callable[[str], None],
 ) -> Plans:
     """Build TensorRT plans into a bundle's folder, which holds `MODEL_FILE` already.
 
     What is not quantized in an int8 plan is float16. `int8` is there if a candidate needs it; where
-    its decisions are not kept and nobody accepted that, int8 candidates are not built.
+    its decisions are not kept, int8 candidates are only built if somebody accepts that.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
@@ -61,7 +62,7 @@ def build_plans(
         OSError: It cannot be written.
     """
     rejected = []
-    if int8 is not None and not int8.decisions.passed and int8.decisions.accepted is None:
+    if int8 is not None and not int8.decisions.passed and accept is None:
         rejected = [_refused(c, options, int8, log) for c in candidates if c.precision == "int8"]
         candidates = [c for c in candidates if c.precision != "int8"]
     if not candidates:
@@ -74,7 +75,7 @@ def build_plans(
             library = plugins[candidate.backend]
             graph = graphs.file(candidate.precision, plugin=library is not None)
             its = int8 if candidate.precision == "int8" else None
-            artifacts.append(_build(folder, graph, candidate, options, library, its, log))
+            artifacts.append(_build(folder, graph, candidate, options, library, its, accept, log))
     return Plans(artifacts, rejected)
 
 
@@ -124,7 +125,6 @@ def _plugins(
 def _refused(
     candidate: Candidate, options: PlanOptions, int8: Int8, log: Callable[[str], None]
 ) -> Artifact:
-    decisions = _stand_in(int8.decisions)
     log(f"{candidate.name}: not built: {_STAND_IN} does not keep the decisions")
     return Artifact(
         name=candidate.name,
@@ -140,14 +140,15 @@ def _refused(
         latency_ms=None,
         notes=("not built",),
         quantization=int8.report,
-        decisions=decisions,
+        decisions=_stand_in(int8.decisions, None),
     )
 
 
-def _stand_in(decisions: Decisions) -> Decisions:
+def _stand_in(decisions: Decisions, accept: str | None) -> Decisions:
     """With a note that they are not the plan's own."""
     note = f"{_STAND_IN} was judged, not the plan itself"
-    return decisions.model_copy(update={"notes": (note, *decisions.notes)})
+    accepted = None if decisions.passed else accept
+    return decisions.model_copy(update={"notes": (note, *decisions.notes), "accepted": accepted})
 
 
 def _build(
@@ -157,6 +158,7 @@ def _build(
     options: PlanOptions,
     plugin: Plugin | None,
     int8: Int8 | None,
+    accept: str | None,
     log: Callable[[str], None],
 ) -> Artifact:
     backend = cast(TensorRTBackend, candidate.backend)
@@ -200,5 +202,5 @@ def _build(
             hardware_compatible=options.hardware_compatible,
         ),
         quantization=None if int8 is None else int8.report,
-        decisions=None if int8 is None else _stand_in(int8.decisions),
+        decisions=None if int8 is None else _stand_in(int8.decisions, accept),
     )

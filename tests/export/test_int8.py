@@ -8,7 +8,7 @@ import pytest
 
 from darnet_trt.calibration.data import CalibrationScans, HeldOut
 from darnet_trt.export.graph import build_graph
-from darnet_trt.export.int8 import Search, calibrate
+from darnet_trt.export.int8 import Search, calibrate, gather
 from darnet_trt.export.parity import NOT_FINITE
 from darnet_trt.export.weights import folded
 
@@ -44,7 +44,8 @@ def calibrated(graphs, source, forms, judges, search=SEARCH):
     chosen = CalibrationScans(scans(source, 0, 2), "2 drawn", None, "a digest")
     held_out = HeldOut(scans(source, judges, 3), None, f"3 drawn by {judges}")
     wanted = {form: graphs["fp32" if form == "u8" else "fp16"] for form in forms}
-    return calibrate(graphs["fp32"], wanted, chosen, held_out, search, lambda line: None)
+    found = gather(graphs["fp32"], chosen, None, lambda line: None)
+    return calibrate(graphs["fp32"], found, wanted, chosen, held_out, search, lambda line: None)
 
 
 def test_the_scans_that_judge_choose_nothing(graphs, source):
