@@ -31,6 +31,8 @@ LOW_LUNG_L: Final = 1.2
 """Below it an adult's lungs are cut off, collapsed or largely consolidated: worth a look."""
 LUNG_SLICE_MM2: Final = 1500.0
 """A slice with this area of aerated lung (4 cm squared) shows lung."""
+MAX_LUNG_L: Final = 12.0
+"""The largest lungs hold 10 l; more means a wrong spacing."""
 MIN_LUNG_EXTENT_MM: Final = 80.0
 """Lungs that show over less than this, from top to bottom, are not a whole chest's: an adult's
 are 200 to 300 mm high."""
@@ -117,6 +119,8 @@ def judge_chest(lungs: Lungs) -> tuple[str | None, tuple[str, ...]]:
     )
     if lungs.volume_l < MIN_LUNG_L:
         return f"not a chest: {found}; at least {MIN_LUNG_L} l are expected", ()
+    if lungs.volume_l > MAX_LUNG_L:
+        return f"{found} are not plausible (at most {MAX_LUNG_L:.0f} l): is the spacing right?", ()
     if lungs.extent_mm < MIN_LUNG_EXTENT_MM:
         return f"not a whole chest: {found}; at least {MIN_LUNG_EXTENT_MM:.0f} mm are expected", ()
     if lungs.volume_l < LOW_LUNG_L or lungs.extent_mm < LOW_LUNG_EXTENT_MM:

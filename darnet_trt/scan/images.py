@@ -11,7 +11,13 @@ import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.nifti import read_voxels
-from darnet_trt.scan.positions import MAX_OBLIQUE_DEG, MAX_STEP_MM, MIN_MATRIX, MIN_SLICES
+from darnet_trt.scan.positions import (
+    MAX_OBLIQUE_DEG,
+    MAX_STEP_MM,
+    MIN_MATRIX,
+    MIN_SLICES,
+    too_wide,
+)
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
 
@@ -155,7 +161,7 @@ def _judge_size(
         return f"slices of {rows}×{columns} pixels"
     if spacing_mm[0] > MAX_STEP_MM:
         return f"slices lie {spacing_mm[0]:.3g} mm apart (at most {MAX_STEP_MM:.3g} mm)"
-    return None
+    return too_wide((rows, columns), spacing_mm[1:])
 
 
 def _reader(path: Path) -> Any:

@@ -71,6 +71,17 @@ def test_limits(lung, usable, remark):
     assert remark in (refusal or " ".join(warnings))
 
 
+def test_more_lung_than_anybody_has():
+    hu = np.full((60, 60, 60), -1000, np.float32)
+    hu[:, 10:50, 5:55] = 30
+    hu[10:55, 15:45, 10:50] = -800
+    refusal, _ = judge_chest(measure_lungs(hu, (5, 8, 8)))
+    assert refusal == (
+        "17.28 l of aerated lung over 225 mm in a scan of 300 mm are not plausible "
+        "(at most 12 l): is the spacing right?"
+    )
+
+
 @pytest.mark.parametrize(
     ("hu", "reason"),
     [

@@ -88,6 +88,14 @@ def test_colours(tmp_path):
     assert "3 values a voxel" in only(tmp_path).verdict.reason
 
 
+def test_a_field_of_view_that_is_no_ct_s(tmp_path):
+    sitk.WriteImage(image(spacing=(500, 500, 5)), tmp_path / "a.nii.gz")
+    assert only(tmp_path).verdict.reason == (
+        "a field of view of 32000×32000 mm is not plausible (at most 1000 mm): "
+        "is the pixel spacing right?"
+    )
+
+
 def test_oblique_axes(tmp_path):
     turned = image()
     turned.SetDirection(tuple(np.array(sitk.Euler3DTransform((0, 0, 0), 0.6, 0, 0).GetMatrix())))
