@@ -106,12 +106,11 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     """Read, preprocess and check one series.
 
     Raises:
-        UnreadableScanError: Broken pixels.
+        UnreadableScanError: Broken files or pixels.
         RefusedScanError: Its verdict already says so, or its pixels do: no Hounsfield units, not
             a chest.
     """
-    if not series.verdict.usable:
-        raise RefusedScanError(series.verdict.reason, where=series.path)
+    _refuse(series)
     start = time.perf_counter()
     count, slices = _open(series, spec)
     timed = _Timed(slices)
@@ -130,11 +129,10 @@ def read_volume(series: Series) -> Volume:
     spacing of 1 mm.
 
     Raises:
-        UnreadableScanError: Broken pixels.
-        RefusedScanError: The series is refused.
+        UnreadableScanError: Broken files or pixels.
+        RefusedScanError: The series is refused, or holds values that are not numbers.
     """
-    if not series.verdict.usable:
-        raise RefusedScanError(series.verdict.reason, where=series.path)
+    _refuse(series)
     if series.stack is not None and series.spacing_mm is not None:
         return _dicom_volume(series)
     if series.format == "slices":
@@ -144,6 +142,13 @@ def read_volume(series: Series) -> Volume:
         ]
         return Volume(np.stack(parts), (1.0, 1.0, 1.0))
     return read_image(series)
+
+
+def _refuse(series: Series) -> None:
+    """Raise what the verdict says where it says that the series cannot be used."""
+    if not series.verdict.usable:
+        kind = RefusedScanError if series.verdict.readable else UnreadableScanError
+        raise kind(series.verdict.reason, where=series.path)
 
 
 def _open(series: Series, spec: Preprocessing) -> tuple[int, Iterator[Needed]]:
