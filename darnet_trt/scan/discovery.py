@@ -190,11 +190,10 @@ def _dicom_studies(
 def _of_several(series: Series, patients: int) -> Series:
     """A series that lies among those of other patients, refused."""
     reason = (
-        f"slices of {patients} patients (PatientID) lie in one folder under one StudyInstanceUID "
+        f"slices of {patients} patients (PatientID) lie together under one StudyInstanceUID "
         "(put each patient's into a folder of their own)"
     )
-    verdict = series.verdict
-    return replace(series, verdict=replace(verdict, usable=False, reason=reason))
+    return replace(series, verdict=Verdict(False, reason, series.verdict.warnings))
 
 
 def _with_neighbours(

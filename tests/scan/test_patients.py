@@ -7,7 +7,7 @@ from darnet_trt.errors import RefusedScanError
 from darnet_trt.scan import choose, find_studies
 
 MIXED = (
-    "slices of 2 patients (PatientID) lie in one folder under one StudyInstanceUID "
+    "slices of 2 patients (PatientID) lie together under one StudyInstanceUID "
     "(put each patient's into a folder of their own)"
 )
 
