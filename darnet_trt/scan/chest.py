@@ -1,4 +1,4 @@
-"""What only the pixels can tell: whether the values are Hounsfield units, and of a chest.
+"""What only the pixels can tell: whether this is a chest.
 
 A network of three classes gives one of them to anything: a leg, an abdomen, a phantom of water.
 So aerated lung is measured on a coarse grid: air and lung inside the body are what is below
@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Lungs", "judge_chest", "judge_values", "measure_lungs"]
+__all__ = ["Lungs", "judge_chest", "measure_lungs"]
 
 Grid = npt.NDArray[np.float32]
 
@@ -43,12 +43,6 @@ MIN_LUNG_SHARE: Final = 0.01
 """Without spacing: aerated share of all pixels below which there is no chest to classify. The
 lungs take 10 to 20 % of a chest scan's field of view."""
 
-PLAUSIBLE_HU: Final = (-4100.0, 33000.0)
-"""Padding at −4096 and saturated metal at 32767 occur; beyond are not Hounsfield units."""
-SOFT_TISSUE_HU: Final = (-250.0, 250.0)
-MIN_SHARE: Final = 0.01
-"""Share of air, and of soft tissue, that a slice through a body shows at the least."""
-
 
 @dataclass(frozen=True)
 class Lungs:
@@ -69,25 +63,6 @@ class Lungs:
     share: float
     cut_below: bool
     cut_above: bool
-
-
-def judge_values(hu: Grid) -> str | None:
-    """Why these cannot be Hounsfield units of a body, or None."""
-    if not np.isfinite(hu).all():
-        return "values that are not numbers (NaN or infinite)"
-    low, high = float(hu.min()), float(hu.max())
-    if low == high:
-        return f"a constant image (all {low:g})"
-    if low < PLAUSIBLE_HU[0] or high > PLAUSIBLE_HU[1]:
-        return f"values from {low:g} to {high:g} cannot be Hounsfield units"
-    if np.mean(hu < LUNG_HU[1]) < MIN_SHARE:
-        return f"values from {low:g} to {high:g} without air: not Hounsfield units of a body"
-    tissue = (hu > SOFT_TISSUE_HU[0]) & (hu < SOFT_TISSUE_HU[1])
-    if tissue.mean() < MIN_SHARE:
-        return (
-            f"values from {low:g} to {high:g} without soft tissue: not Hounsfield units of a body"
-        )
-    return None
 
 
 def measure_lungs(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Lungs:

@@ -108,17 +108,18 @@ def read_image(series: Series) -> Volume:
             f"cannot be read ({_reason(error)})", where=series.path, do="copy it again"
         ) from error
     values = sitk.GetArrayFromImage(image)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is told as infinite
+        hu = values if values.dtype == np.int16 else values.astype(np.float32)
     if values.dtype.kind == "f":
-        bad = int(values.size - np.isfinite(values).sum())
+        bad = int(hu.size - np.isfinite(hu).sum())
         if bad:
             raise RefusedScanError(
-                f"{bad} of {values.size} voxels are not numbers (NaN or infinite)",
+                f"{bad} of {hu.size} voxels are not numbers (NaN or infinite)",
                 where=series.path,
                 do="fill them with air (-1024 HU) if they lie outside the body",
             )
     x_mm, y_mm, z_mm = image.GetSpacing()
     x, y, z = image.GetOrigin()
-    hu = values if values.dtype == np.int16 else values.astype(np.float32)
     direction = np.array(image.GetDirection()).reshape(3, 3)[:, ::-1]
     return Volume(hu, (z_mm, y_mm, x_mm), (x, y, z), direction)
 

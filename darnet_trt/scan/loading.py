@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.chest import judge_chest, judge_values, measure_lungs
+from darnet_trt.scan.chest import judge_chest, measure_lungs
 from darnet_trt.scan.choice import none_reads, passed_over, rank
+from darnet_trt.scan.hounsfield import judge_values
 from darnet_trt.scan.images import read_image
 from darnet_trt.scan.pixels import decode_slices, rescale
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
@@ -67,7 +68,8 @@ class _Timed:
             index, stored, slope, intercept = item
             step = _coarse_step(stored.shape)
             part = stored[step // 2 :: step, step // 2 :: step].astype(np.float32)
-            self.coarse.append(np.float32(slope) * part + np.float32(intercept))
+            with np.errstate(over="ignore"):  # an infinity is refused as no Hounsfield unit
+                self.coarse.append(np.float32(slope) * part + np.float32(intercept))
             self.places.append(index)
             yield item
 
@@ -201,17 +203,24 @@ def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
     """Refuse what is no chest in Hounsfield units; the warnings otherwise."""
     order = np.argsort(timed.places)
     coarse = np.stack([timed.coarse[i] for i in order])
-    wrong = judge_values(coarse)
+    names = [_slice_name(series, timed.places[i]) for i in order]
+    wrong, warnings = judge_values(coarse, names, calibrated=series.format != "slices")
     if wrong is None:
         spacing = None
         if series.spacing_mm is not None:
             d_mm, h_mm, w_mm = series.spacing_mm
             step = _coarse_step(series.matrix)
             spacing = (d_mm * count / len(coarse), h_mm * step, w_mm * step)
-        wrong, warnings = judge_chest(measure_lungs(coarse, spacing))
+        wrong, more = judge_chest(measure_lungs(coarse, spacing))
         if wrong is None:
-            return warnings
+            return (*warnings, *more)
     raise RefusedScanError(wrong, where=series.path)
+
+
+def _slice_name(series: Series, index: int) -> str:
+    """Its file; in a volume file its number, from the feet."""
+    one_file = len(series.files) == 1
+    return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 
 def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:
