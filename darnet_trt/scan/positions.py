@@ -94,7 +94,7 @@ def too_wide(matrix: tuple[int, int], pixel_mm: Sequence[float]) -> str | None:
     if max(h_mm, w_mm) <= MAX_FIELD_MM:
         return None
     return (
-        f"a field of view of {h_mm:.0f}×{w_mm:.0f} mm is not plausible "
+        f"a field of view of {h_mm:.4g}×{w_mm:.4g} mm is not plausible "
         f"(at most {MAX_FIELD_MM:.0f} mm): is the pixel spacing right?"
     )
 
