@@ -5,8 +5,8 @@ Both would be windowed into an input that looks like one. What is judged here is
 the decoded slices, which is there for the lungs anyway.
 
 What nobody's body can show is refused. Metal can show much: a 12-bit scan saturates at 3071 HU,
-an extended scale ends at 16 000 to 32 767, and streaks reach as far down; but metal and the
-densest bone together fill a few hundredths of a slice. Padding can lie anywhere below air.
+an extended scale ends at 16 000 to 32 767, and dark streaks lie far below air; but metal and the
+densest bone together fill a few hundredths of a slice. Padding can be any number below air.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["judge_values"]
 Grid = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-PLAUSIBLE_HU: Final = (-4100.0, 33000.0)
-"""Padding at −4096 and saturated metal at 32767 occur; beyond are not Hounsfield units."""
+PLAUSIBLE_HU: Final = (-33000.0, 33000.0)
+"""Padding at −32768 and saturated metal at 32767 occur; beyond are not Hounsfield units."""
 AIR_HU: Final = -400.0
 """Air and aerated lung lie below."""
 SOFT_TISSUE_HU: Final = (-250.0, 250.0)
@@ -104,7 +104,9 @@ def _judge_neighbours(
             return f"broken pixels: slices that {what} ({_told(inner, names)})", []
     if (empty := constant & outer).mean() > MAX_EMPTY_ENDS:
         return f"not a whole scan: empty slices at its ends ({_told(empty, names)})", []
-    return None, [f"empty slices at its ends ({_told(outer, names)})"] if outer.any() else []
+    if not outer.any():
+        return None, []
+    return None, [f"slices at its ends lack air or soft tissue ({_told(outer, names)})"]
 
 
 def _abrupt(share: npt.NDArray[Any]) -> Mask:
