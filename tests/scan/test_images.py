@@ -108,7 +108,7 @@ def test_oblique_axes(tmp_path):
     [
         (np.where(chest() > 600, np.nan, chest()).astype(np.float32), "not numbers"),
         ((chest() / 4 + 250).clip(0, 255).astype(np.uint8), "not Hounsfield units"),
-        ((chest() * 100).astype(np.int32), "cannot be Hounsfield units"),
+        (chest().astype(np.int32) * 100, "cannot be Hounsfield units"),
         (np.full((24, 64, 64), 7, np.int16), "constant"),
         (np.where(chest() < -500, -1000, chest()).astype(np.int16), "not a chest"),
     ],
