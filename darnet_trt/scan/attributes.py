@@ -49,6 +49,14 @@ WANTED: Final[dict[int, str]] = {
 
 _LISTS: Final = frozenset({"ImageType", "ConvolutionKernel", "SpecificCharacterSet"})
 _VECTORS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+_LARGEST: Final = {  # beyond these a value is a mistake, and computing with it would overflow
+    "ImagePositionPatient": 1e5,  # mm; a scanner's own coordinates end some metres from its centre
+    "ImageOrientationPatient": 1.1,
+    "PixelSpacing": 1e5,
+    "SliceThickness": 1e5,
+    "RescaleSlope": 1e5,
+    "RescaleIntercept": 1e5,
+}
 _NUMBERS: Final = frozenset(
     {
         "SliceThickness", "SeriesNumber", "AcquisitionNumber", "SamplesPerPixel",
@@ -105,7 +113,7 @@ def _encodings(charset: bytes) -> Any:
         warnings.simplefilter("ignore")  # an unknown character set reads as ASCII
         try:
             return convert_encodings([name.strip() for name in names])
-        except LookupError:
+        except (LookupError, ValueError):  # a name that no codec has, or that cannot be one
             return None
 
 
@@ -125,17 +133,20 @@ def _shaped(keyword: str, value: Any) -> Any:
     """The value if it is of the kind that its attribute has, else None."""
     if keyword in _VECTORS:
         right = isinstance(value, tuple) and len(value) == _VECTORS[keyword]
-        return tuple(map(float, value)) if right and all(map(_is_number, value)) else None
+        right = right and all(_is_number(v, keyword) for v in value)
+        return tuple(map(float, value)) if right else None
     if keyword in _NUMBERS:
-        return value if _is_number(value) else None
+        return value if _is_number(value, keyword) else None
     if value is None:
         return None
     parts = tuple(str(part or "") for part in (value if isinstance(value, tuple) else (value,)))
     return parts if keyword in _LISTS else "\\".join(parts)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _is_number(value: Any, keyword: str) -> bool:
+    if not (isinstance(value, int | float) and math.isfinite(value)):
+        return False
+    return abs(value) <= _LARGEST.get(keyword, math.inf)
 
 
 def _plain(value: Any) -> Any:

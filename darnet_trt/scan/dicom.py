@@ -47,7 +47,9 @@ def _judge(group: Group) -> Series:
         headers=group.headers,
     )
     if group.unfit is not None:
-        return replace(series, verdict=Verdict(False, group.unfit, group.notes))
+        # What a cut file lacks is told with the cut; anything else is wrong with a whole one, too.
+        readable = not (first.defect and first.defect in group.unfit)
+        return replace(series, verdict=Verdict(False, group.unfit, group.notes, readable))
     whole = [header for header in group.headers if not header.defect]
     broken = [header for header in group.headers if header.defect]
     notes = list(group.notes)
@@ -56,7 +58,7 @@ def _judge(group: Group) -> Series:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         notes.append(f"{len(broken)} of {len(paths)} files left out: {names}{more}")
     if not whole:
-        return replace(series, verdict=Verdict(False, f"no whole slice: {notes[-1]}"))
+        return replace(series, verdict=Verdict(False, f"no whole slice: {notes[-1]}", (), False))
     try:
         stack = stack_slices(
             [h.get("ImagePositionPatient") for h in whole],
@@ -69,7 +71,7 @@ def _judge(group: Group) -> Series:
     ordered = tuple(whole[i] for i in stack.order)
     verdict, step = judge_stack(stack, ordered, notes)
     if broken and not verdict.usable:  # most likely the cause: a prediction reports this alone
-        verdict = replace(verdict, reason=f"{verdict.reason}; {notes[-1]}")
+        verdict = replace(verdict, reason=f"{verdict.reason}; {notes[-1]}", readable=False)
     return replace(
         series,
         files=tuple(header.path for header in ordered),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from darnet_trt.errors import ScanError, UnreadableScanError, UsageError
 from darnet_trt.scan.dicom import dicom_series, folder_of
 from darnet_trt.scan.header import Header, read_header
 from darnet_trt.scan.images import image_format, image_series
+from darnet_trt.scan.patients import by_patient, in_one_place
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.slices import SUFFIXES, natural_key, slice_series
 
@@ -42,9 +43,10 @@ _DIRECTORY_RECORD = "1.2.840.10008.1.3.10"
 def find_studies(path: Path) -> list[Study]:
     """Everything under a file or folder that could be classified, or says why it cannot.
 
-    DICOM files form one study a StudyInstanceUID (a folder, where UIDs are emptied); every volume
-    file and every folder of image slices is a study of its own. A file that should be readable
-    and is not becomes a warning on the series beside it, or a refused series where there is none.
+    DICOM files form one study a StudyInstanceUID (a folder, where UIDs are emptied) and patient;
+    every volume file and every folder of image slices is a study of its own. A file that should
+    be readable and is not becomes a warning on the series beside it, or a failed series where
+    there is none.
 
     Raises:
         UsageError: There is no such path.
@@ -169,17 +171,29 @@ def _dicom_studies(
         by_study[header.get("StudyInstanceUID") or str(header.path.parent)].append(header)
     studies = []
     for members in by_study.values():
-        series = tuple(_with_neighbours(s, broken, ignored) for s in dicom_series(members))
-        patients = Counter(str(header.get("PatientID", "")) for header in members)
-        studies.append(
-            Study(
-                path=folder_of([header.path for header in members]),
-                uid=members[0].get("StudyInstanceUID", ""),
-                patient_id=patients.most_common(1)[0][0],
-                series=series,
-            )
-        )
+        patients = by_patient(members)
+        series = {
+            patient: [_with_neighbours(s, broken, ignored) for s in dicom_series(own)]
+            for patient, own in patients.items()
+        }
+        if len(patients) > 1 and in_one_place(patients.values()):
+            # Nobody could say of a result whose it is.
+            every = [_of_several(s, len(patients)) for own in series.values() for s in own]
+            patients, series = {"": members}, {"": every}
+        for patient, own in patients.items():
+            path = folder_of([header.path for header in own])
+            uid = own[0].get("StudyInstanceUID", "")
+            studies.append(Study(path, uid, patient, tuple(series[patient])))
     return studies
+
+
+def _of_several(series: Series, patients: int) -> Series:
+    """A series that lies among those of other patients, refused."""
+    reason = (
+        f"slices of {patients} patients (PatientID) lie together under one StudyInstanceUID "
+        "(put each patient's into a folder of their own)"
+    )
+    return replace(series, verdict=Verdict(False, reason, series.verdict.warnings))
 
 
 def _with_neighbours(
@@ -196,7 +210,8 @@ def _with_neighbours(
             notes.append(f"{ignored[folder]} PNG or JPEG images beside the DICOM files ignored")
     verdict = series.verdict
     if series.stack is not None and not verdict.usable:  # slices; most likely the cause
-        verdict = replace(verdict, reason="; ".join([verdict.reason, *unread]))
+        readable = verdict.readable and not unread
+        verdict = replace(verdict, reason="; ".join([verdict.reason, *unread]), readable=readable)
     else:
         notes = [*unread, *notes]
     return replace(series, verdict=replace(verdict, warnings=(*verdict.warnings, *notes)))

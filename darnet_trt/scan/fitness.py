@@ -20,6 +20,8 @@ _NEEDED: Final = (
     "RescaleSlope",
     "RescaleIntercept",
 )
+MIN_SLOPE: Final = 1e-6
+"""Even 32 stored bits reach no tissue with less: a Hounsfield unit would be a million steps."""
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED_CT = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -64,8 +66,8 @@ def unfit(header: Header) -> str | None:
         return f"{stored} of {allocated} bits a pixel: no pixels of a CT"
     if min(header.get("Rows"), header.get("Columns")) < MIN_MATRIX:
         return f"slices of {header.get('Rows')}×{header.get('Columns')} pixels"
-    if header.get("RescaleSlope") == 0:
-        return "RescaleSlope is 0, so there are no Hounsfield units"
+    if abs(header.get("RescaleSlope")) < MIN_SLOPE:
+        return f"RescaleSlope is {header.get('RescaleSlope'):g}, so there are no Hounsfield units"
     if min(header.get("PixelSpacing")) <= 0:
         return "PixelSpacing is not positive"
     return None

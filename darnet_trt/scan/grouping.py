@@ -12,7 +12,7 @@ import numpy as np
 from darnet_trt.scan.fitness import unfit
 from darnet_trt.scan.geometry import Vector
 from darnet_trt.scan.header import Header
-from darnet_trt.scan.positions import DUPLICATE_MM, SPACING_TOLERANCE
+from darnet_trt.scan.positions import DUPLICATE_MM, RESCALE, SPACING_TOLERANCE
 
 __all__ = ["Group", "group_slices"]
 
@@ -128,7 +128,7 @@ def _without_copies(group: Group) -> Group:
 def _same_image(a: Header, b: Header) -> bool:
     if a.defect or b.defect or a.pixels is None or b.pixels is None:
         return False
-    if any(a.get(keyword) != b.get(keyword) for keyword in _APART):
+    if any(a.get(keyword) != b.get(keyword) for keyword in (*_APART, *RESCALE)):
         return False
     if [length for _, length in a.pixels] != [length for _, length in b.pixels]:
         return False

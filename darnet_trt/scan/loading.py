@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.chest import judge_chest, judge_values, measure_lungs
+from darnet_trt.scan.chest import judge_chest, measure_lungs
 from darnet_trt.scan.choice import none_reads, passed_over, rank
+from darnet_trt.scan.hounsfield import judge_values
 from darnet_trt.scan.images import read_image
 from darnet_trt.scan.pixels import decode_slices, rescale
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
@@ -67,7 +68,8 @@ class _Timed:
             index, stored, slope, intercept = item
             step = _coarse_step(stored.shape)
             part = stored[step // 2 :: step, step // 2 :: step].astype(np.float32)
-            self.coarse.append(np.float32(slope) * part + np.float32(intercept))
+            with np.errstate(over="ignore"):  # an infinity is refused as no Hounsfield unit
+                self.coarse.append(np.float32(slope) * part + np.float32(intercept))
             self.places.append(index)
             yield item
 
@@ -106,12 +108,11 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     """Read, preprocess and check one series.
 
     Raises:
-        UnreadableScanError: Broken pixels.
+        UnreadableScanError: Broken files or pixels.
         RefusedScanError: Its verdict already says so, or its pixels do: no Hounsfield units, not
             a chest.
     """
-    if not series.verdict.usable:
-        raise RefusedScanError(series.verdict.reason, where=series.path)
+    _refuse(series)
     start = time.perf_counter()
     count, slices = _open(series, spec)
     timed = _Timed(slices)
@@ -130,11 +131,10 @@ def read_volume(series: Series) -> Volume:
     spacing of 1 mm.
 
     Raises:
-        UnreadableScanError: Broken pixels.
-        RefusedScanError: The series is refused.
+        UnreadableScanError: Broken files or pixels.
+        RefusedScanError: The series is refused, or holds values that are not numbers.
     """
-    if not series.verdict.usable:
-        raise RefusedScanError(series.verdict.reason, where=series.path)
+    _refuse(series)
     if series.stack is not None and series.spacing_mm is not None:
         return _dicom_volume(series)
     if series.format == "slices":
@@ -144,6 +144,13 @@ def read_volume(series: Series) -> Volume:
         ]
         return Volume(np.stack(parts), (1.0, 1.0, 1.0))
     return read_image(series)
+
+
+def _refuse(series: Series) -> None:
+    """Raise what the verdict says where it says that the series cannot be used."""
+    if not series.verdict.usable:
+        kind = RefusedScanError if series.verdict.readable else UnreadableScanError
+        raise kind(series.verdict.reason, where=series.path)
 
 
 def _open(series: Series, spec: Preprocessing) -> tuple[int, Iterator[Needed]]:
@@ -196,17 +203,24 @@ def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
     """Refuse what is no chest in Hounsfield units; the warnings otherwise."""
     order = np.argsort(timed.places)
     coarse = np.stack([timed.coarse[i] for i in order])
-    wrong = judge_values(coarse)
+    names = [_slice_name(series, timed.places[i]) for i in order]
+    wrong, warnings = judge_values(coarse, names, calibrated=series.format != "slices")
     if wrong is None:
         spacing = None
         if series.spacing_mm is not None:
             d_mm, h_mm, w_mm = series.spacing_mm
             step = _coarse_step(series.matrix)
             spacing = (d_mm * count / len(coarse), h_mm * step, w_mm * step)
-        wrong, warnings = judge_chest(measure_lungs(coarse, spacing))
+        wrong, more = judge_chest(measure_lungs(coarse, spacing))
         if wrong is None:
-            return warnings
+            return (*warnings, *more)
     raise RefusedScanError(wrong, where=series.path)
+
+
+def _slice_name(series: Series, index: int) -> str:
+    """Its file; in a volume file its number, from the feet."""
+    one_file = len(series.files) == 1
+    return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 
 def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.cpus import usable_cpus
-from darnet_trt.errors import UnreadableScanError
+from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.header import Header
 
@@ -56,6 +56,7 @@ def decode_slice(header: Header) -> Stored:
 
     Raises:
         UnreadableScanError: The pixels are truncated or corrupt, or no decoder knows them.
+        RefusedScanError: Values that are not numbers.
     """
     try:
         stored = _decode(header)
@@ -68,6 +69,14 @@ def decode_slice(header: Header) -> Stored:
         raise UnreadableScanError(
             f"decodes to {stored.shape} where its header says {shape}", where=header.path
         )
+    if stored.dtype.kind == "f":  # FloatPixelData (7FE0,0008)
+        bad = int(stored.size - np.isfinite(stored).sum())
+        if bad:
+            raise RefusedScanError(
+                f"has {bad} of {stored.size} pixels that are not numbers (NaN or infinite)",
+                where=header.path,
+                do="fill them with air (-1024 HU) if they lie outside the body",
+            )
     return _without_padding(_significant_bits(stored, header), header)
 
 

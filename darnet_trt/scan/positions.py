@@ -17,8 +17,10 @@ __all__ = [
     "MAX_STEP_MM",
     "MIN_MATRIX",
     "MIN_SLICES",
+    "RESCALE",
     "SPACING_TOLERANCE",
     "judge_stack",
+    "too_wide",
 ]
 
 DUPLICATE_MM: Final = 0.02
@@ -45,6 +47,10 @@ MAX_WANDER_MM: Final = 5.0
 """Slices whose origins jump sideways do not stack into a volume."""
 MIN_FIELD_MM: Final = 220.0
 """A field of view below this cuts an adult's lungs off at the sides."""
+MAX_FIELD_MM: Final = 1000.0
+"""The widest bores are 900 mm across, and reconstruct 850 mm at the most."""
+RESCALE: Final = ("RescaleSlope", "RescaleIntercept")
+"""Where they differ the same stored pixels are other Hounsfield units."""
 
 
 def judge_stack(
@@ -60,13 +66,14 @@ def judge_stack(
     Returns:
         The verdict, and the distance of neighbouring slices in mm (None for a single one).
     """
-    count = len(headers)
+    count, first = len(headers), headers[0]
     if count == 1:
         return Verdict(False, "a single slice, not a volume", tuple(notes)), None
     steps = np.diff(stack.positions_mm)
     step = float(np.median(steps))
-    z_mm = [header.get("ImagePositionPatient")[2] for header in headers]
-    refusals = [*_direction(stack), *_spacing(steps, step, z_mm)]
+    refusals = [*_direction(stack), *_spacing(steps, step, headers)]
+    if wide := too_wide((first.get("Rows"), first.get("Columns")), first.get("PixelSpacing")):
+        refusals.append(wide)
     if count < MIN_SLICES:
         refusals.append(f"{count} slices are too few for a chest (at least {MIN_SLICES})")
     elif step > MAX_STEP_MM:
@@ -81,6 +88,17 @@ def judge_stack(
     return Verdict(True, f"{count} axial slices, {count * step:.0f} mm", warnings), mean_step
 
 
+def too_wide(matrix: tuple[int, int], pixel_mm: Sequence[float]) -> str | None:
+    """Why a field of view cannot be a CT's, or None; rows first, then columns."""
+    h_mm, w_mm = (count * mm for count, mm in zip(matrix, pixel_mm, strict=True))
+    if max(h_mm, w_mm) <= MAX_FIELD_MM:
+        return None
+    return (
+        f"a field of view of {h_mm:.4g}×{w_mm:.4g} mm is not plausible "
+        f"(at most {MAX_FIELD_MM:.0f} mm): is the pixel spacing right?"
+    )
+
+
 def _direction(stack: Stack) -> list[str]:
     if not stack.axial:
         return ["slices are not axial (coronal or sagittal)"]
@@ -93,16 +111,20 @@ def _direction(stack: Stack) -> list[str]:
     return []
 
 
-def _spacing(steps: Vector, step: float, z_mm: Sequence[float]) -> list[str]:
-    doubled = int((steps <= DUPLICATE_MM).sum())
-    if doubled:
-        return [f"{doubled} positions hold more than one image"]
+def _spacing(steps: Vector, step: float, headers: Sequence[Header]) -> list[str]:
+    doubled = np.flatnonzero(steps <= DUPLICATE_MM)
+    if len(doubled):
+        scales = [tuple(header.get(keyword) for keyword in RESCALE) for header in headers]
+        differ = any(scales[i] != scales[i + 1] for i in doubled)
+        by = f", that differ in {' or '.join(RESCALE)}" if differ else ""
+        return [f"{len(doubled)} positions hold more than one image{by}"]
     missing = np.rint(steps / step) - 1
     whole = np.abs(steps / step - np.rint(steps / step)) <= SPACING_TOLERANCE
     if whole.all() and missing.any():
         widest = int(np.argmax(steps))
         total, gaps = int(missing.sum()), int((missing > 0).sum())
         noun = "slice is" if total == 1 else "slices are"
+        z_mm = [header.get("ImagePositionPatient")[2] for header in headers]
         places = f" in {gaps} places, the widest" if gaps > 1 else ""
         return [
             f"{total} {noun} missing{places}: {steps[widest]:.3g} mm between z = "

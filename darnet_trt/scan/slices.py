@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import RefusedScanError, UnreadableScanError
+from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
 from darnet_trt.scan.positions import MIN_SLICES
 from darnet_trt.scan.series import Series, Verdict
 
@@ -60,8 +60,12 @@ def slice_series(folder: Path, files: list[Path]) -> Series:
             images[path] = _probe(path)
         except UnreadableScanError as error:
             broken.append(f"{path.name} {error.what}")
-    refusal = _unreadable(images, broken) or _unlike(images) or _not_grey(images)
-    verdict = Verdict(True, f"{len(images)} image slices", ASSUMPTIONS)
+    verdict = (
+        _unreadable(images, broken)
+        or _unlike(images)
+        or _not_grey(images)
+        or Verdict(True, f"{len(images)} image slices", ASSUMPTIONS)
+    )
     return Series(
         path=folder if len(ordered) > 1 else ordered[0],
         format="slices",
@@ -71,51 +75,56 @@ def slice_series(folder: Path, files: list[Path]) -> Series:
         kernel="",
         matrix=next((image.size for image in images.values()), (0, 0)),
         spacing_mm=None,
-        verdict=verdict if refusal is None else Verdict(False, refusal),
+        verdict=verdict,
         slice_count=len(images),
     )
 
 
-def _unreadable(images: dict[Path, _Image], broken: list[str]) -> str | None:
-    """Why too few of the files are images."""
+def _unreadable(images: dict[Path, _Image], broken: list[str]) -> Verdict | None:
+    """The verdict where too few of the files are images."""
     count = len(images)
     if not count:
-        return f"no readable image among {len(broken)}: {broken[0]}"
+        reason = f"no readable image among {len(broken)}: {broken[0]}"
+        return Verdict(False, reason, readable=False)
     if broken:
-        return f"{len(broken)} of {count + len(broken)} images cannot be read: {broken[0]}"
+        reason = f"{len(broken)} of {count + len(broken)} images cannot be read: {broken[0]}"
+        return Verdict(False, reason, readable=False)
     if count == 1:
-        return "a single image, not a volume"
+        return Verdict(False, "a single image, not a volume")
     if count < MIN_SLICES:
-        return f"{count} slices are too few for a chest (at least {MIN_SLICES})"
+        return Verdict(False, f"{count} slices are too few for a chest (at least {MIN_SLICES})")
     return None
 
 
-def _unlike(images: dict[Path, _Image]) -> str | None:
-    """Why the images are not the slices of one volume, as their headers and names tell."""
+def _unlike(images: dict[Path, _Image]) -> Verdict | None:
+    """The verdict where headers and names tell that these are not the slices of one volume."""
     sizes = Counter(image.size for image in images.values())
     if len(sizes) > 1:
         listed = ", ".join(f"{n} of {h}×{w}" for (h, w), n in sorted(sizes.items()))
-        return f"images of different sizes ({listed})"
+        return Verdict(False, f"images of different sizes ({listed})")
     deep = sum(image.mode.startswith(("I", "F")) for image in images.values())
     if deep:
-        return f"{deep} images have more than 8 bits: their grey values have no known meaning"
+        reason = f"{deep} images have more than 8 bits: their grey values have no known meaning"
+        return Verdict(False, reason)
     numbers = sorted(int(n[-1]) for path in images if (n := re.findall(r"\d+", path.stem)))
     missing = numbers[-1] - numbers[0] + 1 - len(images) if len(numbers) == len(images) else 0
     if missing > 0:
         noun = "slice is" if missing == 1 else "slices are"
         before = next(low for low, high in pairwise(numbers) if high - low > 1)
         first = "" if missing == 1 else "the first "
-        return f"{missing} {noun} missing from the numbering, {first}after {before}"
+        reason = f"{missing} {noun} missing from the numbering, {first}after {before}"
+        return Verdict(False, reason)
     return None
 
 
-def _not_grey(images: dict[Path, _Image]) -> str | None:
-    """Why the middle slice cannot be used: there a colour screenshot shows."""
+def _not_grey(images: dict[Path, _Image]) -> Verdict | None:
+    """The verdict where the middle slice cannot be used: there a colour screenshot shows."""
     middle = list(images)[len(images) // 2]
     try:
         decode_grey(middle)
-    except (RefusedScanError, UnreadableScanError) as error:
-        return f"{middle.name}: {error.what}"
+    except ScanError as error:
+        readable = isinstance(error, RefusedScanError)
+        return Verdict(False, f"{middle.name}: {error.what}", readable=readable)
     return None
 
 

@@ -47,13 +47,28 @@ def test_a_plain_series(tmp_path):
         ({"RescaleSlope": "0"}, "RescaleSlope is 0"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not axial"),
         ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "not perpendicular"),
+        ({"RescaleSlope": "1e-300"}, "RescaleSlope is 1e-300"),
+        ({"ImagePositionPatient": [0, 0, 1e30]}, "no valid ImagePositionPatient"),
+        (
+            {"PixelSpacing": [20, 16]},
+            "a field of view of 1280×1024 mm is not plausible (at most 1000 mm)",
+        ),
     ],
 )
 def test_what_is_no_axial_ct_is_refused_and_says_why(tmp_path, attributes, reason):
     write_series(tmp_path, **attributes)
     verdict = only(tmp_path).verdict
     assert not verdict.usable
+    assert verdict.readable
     assert reason in verdict.reason
+
+
+def test_one_slice_at_no_place_in_the_world(tmp_path):
+    files = write_series(tmp_path)
+    save(slice_dataset(chest()[7], (0, 0, 1e30)), files[7])
+    reasons = [series.verdict.reason for series in series_of(tmp_path)]
+    assert any(reason.startswith("1 slice is missing: 20 mm between") for reason in reasons)
+    assert any(reason == "no valid ImagePositionPatient in the header" for reason in reasons)
 
 
 def test_a_missing_slice(tmp_path):
@@ -92,11 +107,13 @@ def test_a_truncated_slice_inside_and_at_the_end(tmp_path):
     files[-1].write_bytes(files[-1].read_bytes()[:-10])
     verdict = only(tmp_path).verdict
     assert verdict.usable
+    assert verdict.readable
     assert verdict.reason.startswith("23 axial slices")
     assert "IM0023.dcm (truncated: 8182 of 8192 bytes" in verdict.warnings[0]
     files[7].write_bytes(files[7].read_bytes()[:-10])
     verdict = only(tmp_path).verdict
     assert not verdict.usable
+    assert not verdict.readable
     assert "1 slice is missing" in verdict.reason
     assert "IM0007.dcm" in verdict.reason
 
@@ -106,6 +123,7 @@ def test_all_truncated(tmp_path):
         file.write_bytes(file.read_bytes()[:-10])
     verdict = only(tmp_path).verdict
     assert not verdict.usable
+    assert not verdict.readable
     assert "no whole slice" in verdict.reason
 
 

@@ -54,6 +54,7 @@ def test_a_slice_that_cannot_be_read_is_named_where_it_is_missed(tmp_path):
     ((series,),) = (study.series for study in find_studies(tmp_path))
     assert "1 slice is missing" in series.verdict.reason
     assert "; IM0007.dcm is a broken DICOM file" in series.verdict.reason
+    assert not series.verdict.readable
 
 
 def test_a_folder_of_nothing_readable(tmp_path):
@@ -69,12 +70,14 @@ def test_a_truncated_dicom_file_alone(tmp_path):
     path.write_bytes(whole[:400])
     ((series,),) = (study.series for study in find_studies(path))
     assert not series.verdict.usable
+    assert not series.verdict.readable
     path.write_bytes(whole[:150])
     with pytest.raises(UnreadableScanError, match=r"a\.dcm: is a broken DICOM file"):
         find_studies(path)
     path.write_bytes(whole[:-100])
     ((series,),) = (study.series for study in find_studies(path))
     assert "truncated: 8092 of 8192 bytes of pixels" in series.verdict.reason
+    assert not series.verdict.readable
 
 
 def test_mixed_formats_each_a_study(tmp_path):
@@ -91,7 +94,7 @@ def test_mixed_formats_each_a_study(tmp_path):
     ]  # fmt: skip
 
 
-def test_broken_files_elsewhere_are_a_refused_series(tmp_path):
+def test_broken_files_elsewhere_are_a_failed_series(tmp_path):
     write_series(tmp_path / "good")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.dcm").write_text("text")

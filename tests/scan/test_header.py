@@ -12,7 +12,7 @@ from series_factory import chest, save, slice_dataset
 
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import header
-from darnet_trt.scan.attributes import WANTED
+from darnet_trt.scan.attributes import WANTED, convert
 from darnet_trt.scan.header import read_header
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
@@ -163,3 +163,44 @@ def test_arbitrary_bytes_never_crash_it(tmp_path):
         assert isinstance(walked.get("Modality", ""), str | tuple)
 
     survives()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    raw=st.dictionaries(
+        st.sampled_from(sorted(WANTED)),
+        st.tuples(
+            st.sampled_from([None, "CS", "DS", "IS", "US", "SS", "UI", "LO", "FD"]),
+            st.binary(max_size=9) | st.sampled_from([b"ISO_IR\0 100", b"1e999", b"nan\\nan"]),
+        ),
+        max_size=6,
+    )
+)
+def test_no_bytes_of_an_element_are_a_failure(raw):
+    convert(raw, implicit=False)
+
+
+@pytest.mark.parametrize(
+    "name", [b"ISO_IR\x00100", b"ISO_IR 9\x00\x00", b"\xff\xff\xff\xff\xff\xff\xff\xff"]
+)
+def test_a_character_set_that_cannot_be_one(tmp_path, name):
+    ds = slice_dataset(chest(1, 16)[0], (0, 0, 0), SpecificCharacterSet="ISO_IR 100")
+    ds.SeriesDescription = "Thorax"
+    path = save(ds, tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", name.ljust(10)))
+    assert read_header(path).get("SeriesDescription") == "Thorax"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImagePositionPatient", [0, 0, 1e30]),
+        ("ImageOrientationPatient", [1e200, 0, 0, 0, 1, 0]),
+        ("PixelSpacing", [1e38, 1]),
+        ("RescaleSlope", "1e300"),
+        ("RescaleIntercept", "-1e38"),
+    ],
+)
+def test_a_value_that_nothing_can_be_computed_with_is_absent(tmp_path, keyword, value):
+    path = save(slice_dataset(chest(1, 16)[0], (0, 0, 0), **{keyword: value}), tmp_path / "a.dcm")
+    assert agree(path).get(keyword) is None

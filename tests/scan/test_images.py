@@ -88,6 +88,14 @@ def test_colours(tmp_path):
     assert "3 values a voxel" in only(tmp_path).verdict.reason
 
 
+def test_a_field_of_view_that_is_no_ct_s(tmp_path):
+    sitk.WriteImage(image(spacing=(500, 500, 5)), tmp_path / "a.nii.gz")
+    assert only(tmp_path).verdict.reason == (
+        "a field of view of 3.2e+04×3.2e+04 mm is not plausible (at most 1000 mm): "
+        "is the pixel spacing right?"
+    )
+
+
 def test_oblique_axes(tmp_path):
     turned = image()
     turned.SetDirection(tuple(np.array(sitk.Euler3DTransform((0, 0, 0), 0.6, 0, 0).GetMatrix())))
@@ -100,7 +108,7 @@ def test_oblique_axes(tmp_path):
     [
         (np.where(chest() > 600, np.nan, chest()).astype(np.float32), "not numbers"),
         ((chest() / 4 + 250).clip(0, 255).astype(np.uint8), "not Hounsfield units"),
-        ((chest() * 100).astype(np.int32), "cannot be Hounsfield units"),
+        (chest().astype(np.int32) * 100, "cannot be Hounsfield units"),
         (np.full((24, 64, 64), 7, np.int16), "constant"),
         (np.where(chest() < -500, -1000, chest()).astype(np.int16), "not a chest"),
     ],
@@ -162,7 +170,10 @@ def test_nifti_voxels_that_begin_nowhere(tmp_path, offset):
 
 
 def test_a_direction_that_is_not_a_number(tmp_path):
-    nifti(tmp_path / "a.nii", (280, "f", np.nan))  # srow_x
+    sitk.WriteImage(image(spacing=(1, 1, 1)), tmp_path / "a.nrrd")
+    data = (tmp_path / "a.nrrd").read_bytes()
+    assert b"(1,0,0) (0,1,0)" in data
+    (tmp_path / "a.nrrd").write_bytes(data.replace(b"(1,0,0) (0,1,0)", b"(0,0,0) (0,1,0)"))
     assert only(tmp_path).verdict.reason == "its direction is not a number"
 
 

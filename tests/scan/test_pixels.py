@@ -6,7 +6,7 @@ import pydicom
 import pytest
 from series_factory import chest, save, slice_dataset, write_series
 
-from darnet_trt.errors import UnreadableScanError
+from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.header import read_header
 from darnet_trt.scan.pixels import decode_slice
@@ -135,3 +135,17 @@ def test_a_truncated_codestream_is_an_error_and_no_picture(tmp_path, syntax):
     header = read_header(save(ds, tmp_path / "a.dcm"))
     with pytest.raises(UnreadableScanError, match=r"a\.dcm"):
         decode_slice(header)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_float_pixels_that_are_not_numbers(tmp_path, value):
+    stored = chest(3)[1].astype(np.float32)
+    ds = slice_dataset(stored, (0, 0, 0))
+    del ds.PixelData
+    ds.FloatPixelData = stored.tobytes()
+    np.testing.assert_array_equal(decode_slice(read_header(save(ds, tmp_path / "a.dcm"))), stored)
+    stored[5, 6] = value
+    ds.FloatPixelData = stored.tobytes()
+    with pytest.raises(RefusedScanError) as caught:
+        decode_slice(read_header(save(ds, tmp_path / "a.dcm")))
+    assert caught.value.what == "has 1 of 4096 pixels that are not numbers (NaN or infinite)"

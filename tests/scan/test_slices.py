@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from series_factory import chest
 
-from darnet_trt.errors import RefusedScanError
+from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input, preprocess, read_volume
 from darnet_trt.scan.slices import natural_key
 
@@ -65,9 +65,9 @@ def test_every_scan_folder_is_a_study(tmp_path):
     assert paths == ["1/9", "1/10", "2/1"]
 
 
-def refusal(path):
+def refusal(path, kind=RefusedScanError):
     (study,) = find_studies(path)
-    with pytest.raises(RefusedScanError) as caught:
+    with pytest.raises(kind) as caught:
         load_input(choose(study).series, SPEC)
     return str(caught.value)
 
@@ -107,7 +107,10 @@ def test_sizes_that_differ(tmp_path):
 def test_broken_and_deep_images(tmp_path):
     write(tmp_path / "a" / "s", grey())
     (tmp_path / "a" / "s" / "0003.png").write_text("text")
-    assert "0003.png is no image" in refusal(tmp_path / "a")
+    assert "0003.png is no image" in refusal(tmp_path / "a", UnreadableScanError)
+    for index in range(24):
+        (tmp_path / "a" / "s" / f"{index:04}.png").write_text("text")
+    assert "no readable image among 24" in refusal(tmp_path / "a", UnreadableScanError)
     (tmp_path / "b" / "s").mkdir(parents=True)
     for index in range(12):
         deep = Image.fromarray(np.full((64, 64), 3000, np.uint16))
@@ -133,4 +136,11 @@ def test_a_picture_larger_than_any_slice_is_not_decoded(tmp_path):
     data[16:24] = struct.pack(">2I", 60_000, 60_000)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     file.write_bytes(data)
-    assert "0003.png cannot be read (Image size" in refusal(tmp_path)
+    assert "0003.png cannot be read (Image size" in refusal(tmp_path, UnreadableScanError)
+
+
+def test_pictures_that_are_all_cut_short_have_failed(tmp_path):
+    write(tmp_path / "p" / "s", grey())
+    for file in (tmp_path / "p" / "s").iterdir():
+        file.write_bytes(file.read_bytes()[:-200])
+    assert ".png: cannot be read" in refusal(tmp_path, UnreadableScanError)

@@ -1,0 +1,44 @@
+"""Whose the slices are: two patients under one UID are never one scan.
+
+StudyInstanceUID and SeriesInstanceUID are unique by the standard (PS3.3 C.7.2.1.1, C.7.3.1.1.1);
+software that writes them anew, or writes the same ones everywhere, breaks this.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from darnet_trt.scan.fitness import unfit
+from darnet_trt.scan.header import Header
+
+__all__ = ["by_patient", "in_one_place"]
+
+
+def by_patient(headers: Sequence[Header]) -> dict[str, list[Header]]:
+    """The files of one study by PatientID (0010,0020).
+
+    Only images that may be slices of a CT tell patients apart: reports are often renumbered. What
+    names no patient, or one who has no slice, goes to the patient with the most slices.
+    """
+    named = Counter(str(header.get("PatientID", "")) for header in headers)
+    if len(named) > 1:
+        named = Counter(str(h.get("PatientID", "")) for h in headers if unfit(h) is None) or named
+    if len(named) > 1:
+        del named[""]
+    most = named.most_common(1)[0][0]
+    if len(named) == 1:
+        return {most: list(headers)}
+    patients: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        own = str(header.get("PatientID", ""))
+        patients[own if own in named else most].append(header)
+    return patients
+
+
+def in_one_place(patients: Iterable[Sequence[Header]]) -> bool:
+    """Whether the places of their files do not tell two of the patients apart."""
+    folders = [{header.path.parent for header in headers} for headers in patients]
+    places = [os.path.commonpath(own) for own in folders]
+    return len(set(places)) < len(places) or len(set().union(*folders)) < sum(map(len, folders))

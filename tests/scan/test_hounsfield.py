@@ -1,0 +1,160 @@
+"""Values that no body has are refused, wherever in the scan they are."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from series_factory import chest, write_series
+
+from darnet_trt.errors import RefusedScanError
+from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
+from darnet_trt.scan.hounsfield import judge_values
+
+SLICES = 24
+NAMES = [f"{index}.dcm" for index in range(SLICES)]
+
+
+def judge(hu, calibrated=True):
+    return judge_values(np.asarray(hu, np.float32), NAMES, calibrated)
+
+
+def refusal(hu):
+    reason, warnings = judge(hu)
+    assert reason is not None
+    assert warnings == ()
+    return reason
+
+
+def with_slices(replaced, values):
+    """A chest some of whose slices are others."""
+    hu = chest(SLICES).astype(np.float32)
+    hu[replaced] = values
+    return hu
+
+
+def random_bytes(slices):
+    """What random bytes are in 12 stored bits."""
+    return np.random.default_rng(0).integers(-1024, 3072, (slices, 64, 64))
+
+
+def byteswapped():
+    return ((chest() + 1024).astype(np.uint16).byteswap() & 0xFFF) - 1024.0
+
+
+def test_a_chest():
+    assert judge(chest(SLICES)) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("hu", "reason"),
+    [
+        (np.full((SLICES, 64, 64), 7), "a constant image (all 7)"),
+        (chest() * 100.0, "cannot be Hounsfield units"),
+        (chest() + 1024.0, "without air"),
+        (chest() - 1024.0, "without soft tissue"),
+        (2 * (chest() + 1024.0) - 1024, "without soft tissue"),  # the slope doubled
+        (chest() + 300.0, "without soft tissue"),
+        (chest() + 210.0, "the median of the body is 250 HU (-200 to 200 are possible)"),
+        (byteswapped(), "more than 10% of a slice lies above 1500 HU"),
+    ],
+)
+def test_scales_that_are_not_hounsfield_s(hu, reason):
+    assert reason in refusal(hu)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "values", "reason"),
+    [
+        (15, random_bytes(1)[0], "above 1500 HU, as in no body (15.dcm, up to"),
+        (np.s_[12:17], random_bytes(5), "above 1500 HU, as in no body (5 of 24 slices, first 12"),
+        (0, random_bytes(1)[0], "above 1500 HU, as in no body (0.dcm"),
+        (15, 31000 + chest(SLICES)[15] / 10, "above 1500 HU, as in no body (15.dcm, up to 100%)"),
+        (15, chest(SLICES)[15] * 1000.0, "cannot be Hounsfield units (15.dcm)"),
+        (15, 31000, "above 1500 HU, as in no body (15.dcm, up to 100%)"),
+        (15, -1024, "broken pixels: slices that hold one value throughout (15.dcm)"),
+        (np.s_[12:17], 0, "that hold one value throughout (5 of 24 slices, first 12.dcm)"),
+        (np.s_[6:18], -1024, "that hold one value throughout (12 of 24 slices, first 6.dcm)"),
+        (np.s_[3:21:4], -1024, "that hold one value throughout (5 of 24 slices, first 3.dcm)"),
+        (15, chest(SLICES)[15] + 1024, "that show no air between others that do (15.dcm)"),
+        (15, chest(SLICES)[15] + 500, "that show no soft tissue between others that do (15.dcm)"),
+        (np.s_[:12], 0, "not a whole scan: empty slices at its ends (12 of 24 slices, first 0.dcm"),
+    ],
+)
+def test_slices_that_are_not_like_the_others(replaced, values, reason):
+    assert reason in refusal(with_slices(replaced, values))
+
+
+@pytest.mark.parametrize(
+    ("replaced", "told"),
+    [
+        (np.s_[:2], "2 of 24 slices, first 0.dcm"),
+        (-1, "23.dcm"),
+        ([0, 22, 23], "3 of 24 slices, first 0.dcm"),
+    ],
+)
+def test_a_padded_volume_is_told_and_used(replaced, told):
+    expected = (None, (f"slices at its ends lack air or soft tissue ({told})",))
+    assert judge(with_slices(replaced, -1024)) == expected
+    assert judge(with_slices(replaced, -1024), calibrated=False) == expected
+
+
+@pytest.mark.parametrize("scale", [3071, 16000, 30000])
+@pytest.mark.parametrize("padding", [-1024, -2000, -3024, -10240, -32768])
+def test_metal_and_padding_are_no_fault(scale, padding):
+    hu = chest(SLICES).astype(np.float32)
+    hu[8:14, 20:28, 20:28] = scale  # an implant
+    hu[8:14, 24, 28:50] = -scale / 8  # its streaks
+    hu[8:14, 25, 28:50] = scale / 3
+    corners = np.hypot(*np.mgrid[-1:1:64j, -1:1:64j]) > 1
+    hu[:, corners] = padding
+    assert judge(hu) == (None, ())
+
+
+def test_much_metal_is_worth_a_look():
+    hu = chest(SLICES)
+    hu[8:14, 20:35, 20:35] = 3071
+    assert judge(hu) == (
+        None,
+        ("much metal, or broken pixels: up to 5% of 6 of 24 slices, first 8.dcm",),
+    )
+
+
+def test_a_scan_that_goes_on_into_the_abdomen():
+    """Within a field of view that the body fills, slices below the lungs show no air."""
+    hu = np.full((SLICES, 64, 64), 40.0)
+    for index in range(10, SLICES):
+        hu[index, 20:40, 10 : 10 + min(3 * (index - 9), 44)] = -850
+    hu += np.random.default_rng(0).normal(0, 8, hu.shape)
+    assert judge(hu) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("hu", "warning"),
+    [
+        (chest() + 100.0, "the median of the body is 140 HU, where -125 to 125 are expected"),
+        (chest() - 100.0, "air and lung lie at -1098 HU, where -1000 is the lowest"),
+    ],
+)
+def test_a_scale_that_is_somewhat_off_is_told(hu, warning):
+    assert judge(hu) == (None, (warning,))
+
+
+def test_grey_values_have_no_scale_to_be_off():
+    saturated = np.where(chest() > -200, 150, chest())
+    assert judge(saturated)[1] != ()
+    assert judge(saturated, calibrated=False) == (None, ())
+
+
+def test_the_file_is_named(tmp_path):
+    write_series(tmp_path, with_slices(15, 0).astype(np.int16))
+    (study,) = find_studies(tmp_path)
+    with pytest.raises(RefusedScanError, match=r"one value throughout \(IM0015\.dcm\)"):
+        load_input(choose(study).series, Preprocessing())
+
+
+def test_the_slice_of_a_volume_is_numbered(tmp_path):
+    broken = sitk.GetImageFromArray(with_slices(15, 0).astype(np.int16))
+    broken.SetSpacing((6, 6, 10))
+    sitk.WriteImage(broken, tmp_path / "a.nrrd")
+    (study,) = find_studies(tmp_path)
+    with pytest.raises(RefusedScanError, match=r"one value throughout \(slice 16 of 24\)"):
+        load_input(choose(study).series, Preprocessing())

@@ -1,0 +1,178 @@
+"""MetaImage files read as ITK reads them, and no header of one does any harm."""
+
+import contextlib
+import re
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from series_factory import chest
+
+from darnet_trt.errors import UnreadableScanError
+from darnet_trt.scan import find_studies, read_volume
+from darnet_trt.scan.metaimage import read_header, read_voxels
+
+VALUES = chest(12, 20)
+HEADER = {
+    "ObjectType": "Image",
+    "NDims": "3",
+    "BinaryData": "True",
+    "DimSize": "20 20 12",
+    "ElementType": "MET_SHORT",
+    "ElementDataFile": "LOCAL",
+}
+DATA = VALUES.astype("<i2").tobytes()
+
+
+def write(path, data=DATA, **fields):
+    """A file by hand; None leaves a field out."""
+    lines = {**{k: v for k, v in HEADER.items() if k != "ElementDataFile"}, **fields}
+    lines.setdefault("ElementDataFile", "LOCAL")
+    text = "".join(f"{name} = {value}\n" for name, value in lines.items() if value is not None)
+    path.write_bytes(text.encode() + data)
+    return path
+
+
+def agree(path):
+    """Ours and ITK's reading of a file."""
+    image = sitk.ReadImage(path)
+    header = read_header(path)
+    assert header.size == image.GetSize()
+    for ours, theirs in [
+        (header.spacing_mm, image.GetSpacing()),
+        (header.origin_mm, image.GetOrigin()),
+        (header.direction.ravel(), image.GetDirection()),
+    ]:
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-300)  # ITK has no subnormals
+    np.testing.assert_array_equal(read_voxels(path), sitk.GetArrayFromImage(image))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(["a.mha", "a.mhd"]),
+    compressed=st.booleans(),
+    dtype=st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]),
+    spacing=st.tuples(*[st.floats(0.1, 20)] * 3),
+    origin=st.tuples(*[st.floats(-900, 900)] * 3),
+    angles=st.tuples(*[st.floats(-3, 3)] * 3),
+)
+def test_what_itk_writes(tmp_path_factory, name, compressed, dtype, spacing, origin, angles):
+    image = sitk.GetImageFromArray(VALUES.clip(-128 if dtype == "i1" else 0, 127).astype(dtype))
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(sitk.Euler3DTransform((0, 0, 0), *angles).GetMatrix())
+    path = tmp_path_factory.mktemp("meta") / name
+    sitk.WriteImage(image, path, useCompression=compressed)
+    agree(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "fields"),
+    [
+        (DATA, {"BinaryData": None}),
+        (VALUES.astype(">i2").tobytes(), {"BinaryDataByteOrderMSB": "True"}),
+        (VALUES.astype(">i2").tobytes(), {"ElementByteOrderMSB": "true"}),
+        (DATA, {"ElementSize": "2 3 4"}),
+        (DATA, {"ElementSize": "2 3 4", "ElementSpacing": "5 6 7"}),
+        (DATA, {"Position": "1 2 3"}),
+        (DATA, {"Origin": "1 2 3", "Rotation": "0 1 0 -1 0 0 0 0 1"}),
+        (b"more header" + DATA, {"HeaderSize": "-1"}),
+    ],
+)
+def test_what_is_written_by_hand(tmp_path, data, fields):
+    agree(write(tmp_path / "a.mha", data, **fields))
+
+
+def test_voxels_in_another_file_behind_a_header_of_its_own(tmp_path):
+    (tmp_path / "ä b.raw").write_bytes(b"1234" + DATA)
+    path = write(tmp_path / "a.mhd", b"", HeaderSize="4", ElementDataFile="ä b.raw")
+    agree(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"NDims": "-1"}, "has a broken header (NDims '-1')"),
+        ({"NDims": "11"}, "has a broken header (NDims '11')"),
+        ({"NDims": "three"}, "has a broken header (NDims 'three')"),
+        ({"NDims": None}, "has a broken header (no NDims)"),
+        ({"DimSize": "20 20"}, "has a broken header (DimSize '20 20')"),
+        ({"DimSize": "20 20 -12"}, "has a broken header (DimSize '20 20 -12')"),
+        ({"ElementSpacing": "1 1 0"}, "has a broken header (ElementSpacing '1 1 0')"),
+        ({"ElementSize": "1 1 -1"}, "has a broken header (ElementSize '1 1 -1')"),
+        ({"TransformMatrix": "1 0 0"}, "has a broken header (TransformMatrix '1 0 0')"),
+        ({"Offset": "0 nan 0"}, "has a broken header (Offset '0 nan 0')"),
+        ({"HeaderSize": "\x00\x1b"}, "has a broken header (HeaderSize '\\x00\\x1b')"),
+        ({"ElementType": "MET_STRING"}, "has element type 'MET_STRING', which no CT has"),
+        ({"ElementDataFile": None}, "has no ElementDataFile in its header"),
+        ({"ElementDataFile": "nope.raw"}, "lacks its voxels: there is no file 'nope.raw'"),
+        ({"ElementDataFile": "."}, "lacks its voxels: there is no file '.'"),
+        ({"ElementDataFile": "x" * 9999}, "lacks its voxels: there is no file 'xxx"),
+        ({"BinaryData": "False"}, "has its voxels as text"),
+        ({"ElementDataFile": "LIST"}, "has its voxels in several files"),
+        ({"ElementDataFile": "%03d.raw 1 12 1"}, "has its voxels in several files"),
+        (
+            {"DimSize": "100000 100000 100000"},
+            "cannot be read (truncated: 9600 of 2000000000000000 bytes of voxels)",
+        ),
+        ({"CompressedData": "True"}, "cannot be read (Error -3 while decompressing data"),
+    ],
+)
+def test_what_is_broken_is_named_once(tmp_path, capfd, fields, told):
+    path = tmp_path / "a.mhd"
+    if "ElementDataFile" in fields and fields["ElementDataFile"] is None:
+        path.write_bytes(b"NDims = 3\n" + DATA)
+    else:
+        write(path, **fields)
+    with pytest.raises(UnreadableScanError, match=re.escape(told)) as caught:
+        read_voxels(path)
+    assert caught.value.where == str(path)
+    assert str(caught.value).isprintable()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_cut_short_where_the_voxels_are(tmp_path, capfd):
+    sitk.WriteImage(sitk.GetImageFromArray(VALUES), tmp_path / "a.mha")
+    sitk.WriteImage(sitk.GetImageFromArray(VALUES), tmp_path / "b.mhd")
+    for name, holder in [("a.mha", "a.mha"), ("b.mhd", "b.raw")]:
+        file = tmp_path / holder
+        file.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(UnreadableScanError) as caught:
+            read_voxels(tmp_path / name)
+        assert caught.value.where == str(file)
+        assert caught.value.what == "cannot be read (truncated: 9500 of 9600 bytes of voxels)"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_packed_file_unpacks_to_no_more_than_its_header_says(tmp_path):
+    image = sitk.GetImageFromArray(np.zeros((300, 300, 300), np.int16))
+    sitk.WriteImage(image, tmp_path / "a.mha", useCompression=True)
+    whole = (tmp_path / "a.mha").read_bytes()
+    (tmp_path / "a.mha").write_bytes(whole.replace(b"300 300 300", b"20 20 12"))
+    assert read_voxels(tmp_path / "a.mha").shape == (12, 20, 20)
+
+
+def test_no_header_crashes_it(tmp_path, capfd):
+    path = write(tmp_path / "a.mha", ElementSpacing="9 9 9", Offset="1 2 3", HeaderSize="0")
+    whole = path.read_bytes()
+    end = whole.index(b"LOCAL") + 6
+    words = st.binary(max_size=4) | st.sampled_from(
+        [b"-1", b"0", b"1e30", b"nan", b"99999999999", b"\n", b"=", b"%s%n", b"A" * 300]
+    )
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, end), st.integers(0, 4), words), max_size=3))
+    def survives(changes):
+        broken = bytearray(whole)
+        for at, length, word in changes:
+            broken[at : at + length] = word
+        path.write_bytes(broken)
+        with contextlib.suppress(UnreadableScanError):
+            for study in find_studies(path):
+                if study.series[0].verdict.usable:
+                    read_volume(study.series[0])
+
+    survives()
+    assert capfd.readouterr() == ("", "")
