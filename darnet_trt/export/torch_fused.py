@@ -42,6 +42,7 @@ class FusedTorchRunner:
 
         if threads is not None:
             torch.set_num_threads(threads)
+        self.classes = len(model.network.classes)
         self._layout = torch.channels_last_3d
         on_gpu = torch.cuda.is_available()
         self._device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
