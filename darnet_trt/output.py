@@ -5,14 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from darnet_trt.errors import OutputError, UsageError
 
-__all__ = ["LOCK", "cannot_write", "cannot_write_stdout", "sole_writer", "whole_file"]
+__all__ = [
+    "LOCK",
+    "cannot_write",
+    "cannot_write_stdout",
+    "sole_writer",
+    "whole_file",
+    "whole_files",
+]
 
 LOCK: Final = ".darnet-trt.lock"
 """The file in a folder that `sole_writer` has locked."""
@@ -66,6 +73,21 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # it is gone, or its folder is
             temporary.unlink()
+
+
+def whole_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together, see `whole_file`.
+
+    All are written before the first gets its name, so that a full disk leaves none of them.
+
+    Raises:
+        OutputError: As there; what had the names before still has them.
+    """
+    with ExitStack() as written:
+        for path, content in contents.items():
+            file = written.enter_context(whole_file(path))
+            file.write(content)
+            file.flush()
 
 
 @contextmanager

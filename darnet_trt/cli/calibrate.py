@@ -48,7 +48,8 @@ def calibrate(
     """Calibrate int8: choose ranges, rank the layers it harms, and judge the decisions.
 
     Statistics and trials are kept in the user's cache: an interrupted run goes on from there, and
-    so does build --calibration with the same model and scans.
+    so does build --calibration with the same model and scans. Exit code 0: the report is written,
+    also where no set of layers keeps the decisions, as report.md then says first; 2: it is not.
     """
     from darnet_trt.cpus import share_cpus
     from darnet_trt.export.packages import require_export_packages
@@ -78,18 +79,23 @@ def calibrate(
             log,
         )
         _write(out, found)
+    for line in (*found.decisions.failures, *found.decisions.reserves, *found.decisions.notes):
+        log(f"calibration: {line}")
+    if not found.decisions.passed:
+        log("calibration: no set of layers that was tried keeps the decisions")
     typer.echo(f"{out / 'report.md'}")
 
 
 def _write(out: Path, found: Int8) -> None:
     """report.md, sensitivity.svg and calibration.json."""
     from darnet_trt.calibration.report import chart, markdown
-    from darnet_trt.output import whole_file
+    from darnet_trt.output import whole_files
 
-    files = {"report.md": markdown(found.report), "calibration.json": found.as_json()}
+    files = {
+        "report.md": markdown(found.report, found.decisions),
+        "calibration.json": found.as_json(),
+    }
     if found.report.effects:
-        files["sensitivity.svg"] = chart(found.report.effects)
         files["report.md"] += "\n![Effects of the layers](sensitivity.svg)\n"
-    for name, content in files.items():
-        with whole_file(out / name) as file:
-            file.write(content.encode())
+        files["sensitivity.svg"] = chart(found.report.effects)
+    whole_files({out / name: content.encode() for name, content in files.items()})

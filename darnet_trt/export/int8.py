@@ -19,7 +19,7 @@ from darnet_trt.calibration.qdq import Form, Range, convolutions, quantize, quan
 from darnet_trt.calibration.ranges import METHODS, Method, ranges_of
 from darnet_trt.calibration.sensitivity import Error, Found, effects, fewest_spared, ranked
 from darnet_trt.export.int8_trials import Trials
-from darnet_trt.runtime.manifest import LayerEffect, Quantization
+from darnet_trt.runtime.manifest import Decisions, LayerEffect, Quantization
 
 __all__ = ["AskedMethod", "Int8", "Search", "calibrate", "trial_backend"]
 
@@ -57,20 +57,23 @@ class Int8:
         layers: Convolutions to quantize.
         expected: The float32 engine's logits for the scans kept aside, (scans, classes).
         report: For the manifest.
+        decisions: Of the network with these layers quantized, as the trials' backend runs it.
     """
 
     ranges: Mapping[str, Range]
     layers: frozenset[str]
     expected: npt.NDArray[np.float32]
     report: Quantization
+    decisions: Decisions
 
     def graph(self, model: ModelProto, form: Form) -> ModelProto:
         """The float32 or float16 graph, quantized."""
         return quantize(model, self.ranges, self.layers, form)
 
     def as_json(self) -> str:
-        """The report, and the range of each activation."""
+        """The report, the decisions, and the range of each activation."""
         content = self.report.model_dump(mode="json")
+        content["decisions"] = self.decisions.model_dump(mode="json")
         content["ranges"] = {name: asdict(found) for name, found in self.ranges.items()}
         return json.dumps(content, indent=2) + "\n"
 
@@ -121,9 +124,13 @@ def calibrate(
     every = Trials(model, held_out.inputs, search.backend, search.threads)
     expected = every.logits(ranges, frozenset())
 
+    judged: dict[int, Decisions] = {}  # by the number of layers spared
+
     def keeps_decisions(chosen: frozenset[str]) -> bool:
         got = every.logits(ranges, chosen)
-        return decide(expected, got, held_out.labels, held_out.source).passed
+        found = decide(expected, got, held_out.labels, held_out.source)
+        judged[len(layers) - len(chosen)] = found
+        return found.passed
 
     measured: tuple[LayerEffect, ...] = ()
     result = Found(frozenset(layers), (), {0: keeps_decisions(frozenset(layers))}, finished=True)
@@ -147,8 +154,9 @@ def calibrate(
             layers=tuple(name for name in layers if name in chosen),
             spared=result.spared if result.quantized else (),
             effects=measured,
-            trials=result.tried,
+            trials={spared: found.failures for spared, found in sorted(judged.items())},
         ),
+        judged[len(layers) - len(chosen)],
     )
 
 
