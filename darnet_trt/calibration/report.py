@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from darnet_trt.runtime.manifest import Decisions, LayerEffect, Quantization
 
-__all__ = ["chart", "markdown"]
+__all__ = ["chart", "headline", "markdown"]
 
 _ROW: Final = 26
 _BAR: Final = 9
@@ -27,7 +27,7 @@ def markdown(found: Quantization, decisions: Decisions) -> str:
         decisions: Of the network as it came out.
     """
     lines = [
-        f"# {_headline(found, decisions)}",
+        f"# {headline(found, decisions)}",
         "",
         f"{len(found.layers)} of {len(found.layers) + len(found.spared)} convolutions in int8, "
         f"ranges by {found.method}, from {found.source}.",
@@ -50,7 +50,8 @@ def markdown(found: Quantization, decisions: Decisions) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _headline(found: Quantization, decisions: Decisions) -> str:
+def headline(found: Quantization, decisions: Decisions) -> str:
+    """What came of one calibration."""
     if not decisions.passed:
         return "Int8: no set of layers that was tried keeps the decisions"
     if decisions.reserves:

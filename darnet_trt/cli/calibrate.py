@@ -57,6 +57,7 @@ def calibrate(
     share_cpus()
     require_export_packages()
     from darnet_trt.calibration.data import choose_scans
+    from darnet_trt.calibration.report import headline
     from darnet_trt.cli.interruption import goes_on
     from darnet_trt.export.int8 import Search, trial_backend
     from darnet_trt.export.int8 import calibrate as calibrated
@@ -81,8 +82,7 @@ def calibrate(
         _write(out, found)
     for line in (*found.decisions.failures, *found.decisions.reserves, *found.decisions.notes):
         log(f"calibration: {line}")
-    if not found.decisions.passed:
-        log("calibration: no set of layers that was tried keeps the decisions")
+    log(headline(found.report, found.decisions))
     typer.echo(f"{out / 'report.md'}")
 
 
