@@ -26,7 +26,7 @@ from peak import compile_peak, measure
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.runtime.bench_report import BenchReport, benchmark
 from darnet_trt.runtime.bundle import open_bundle, verified_file
-from darnet_trt.runtime.engines import load_runner
+from darnet_trt.runtime.engines import load_engine
 from darnet_trt.runtime.environment import cpu
 from darnet_trt.runtime.manifest import MODEL_FILE
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
@@ -143,7 +143,8 @@ def main() -> int:
         sys.exit("engines: the bundle has no default engine")
     model = verified_file(bundle, MODEL_FILE)
     names = [a.name for a in bundle.manifest.artifacts if a.executed]
-    runners: dict[str, Runner] = {name: load_runner(bundle, name) for name in names}
+    loaded = {name: load_engine(bundle, name) for name in names}
+    runners: dict[str, Runner] = {name: engine.runner for name, engine in loaded.items()}
     runners["torch"] = TorchRunner.from_onnx(model)
     if arguments.torch_compile:
         runners["torch-compile"] = TorchRunner.from_onnx(model, compiled=True)
@@ -182,7 +183,7 @@ def main() -> int:
     report = None
     if arguments.scan is not None:
         report = benchmark(
-            bundle, {default: runners[default]}, scan=arguments.scan, rounds=arguments.rounds,
+            bundle, [loaded[default]], scan=arguments.scan, rounds=arguments.rounds,
             notify=lambda line: print(line, file=sys.stderr),
         )  # fmt: skip
     print()

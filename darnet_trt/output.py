@@ -6,8 +6,8 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -21,6 +21,7 @@ __all__ = [
     "sole_writer",
     "temporary_folder",
     "whole_file",
+    "whole_files",
 ]
 
 LOCK: Final = ".darnet-trt.lock"
@@ -102,6 +103,21 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # it is gone, or its folder is
             temporary.unlink()
+
+
+def whole_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together, see `whole_file`.
+
+    All are written before the first gets its name, so that a full disk leaves none of them.
+
+    Raises:
+        OutputError: As there; what had the names before still has them.
+    """
+    with ExitStack() as written:
+        for path, content in contents.items():
+            file = written.enter_context(whole_file(path))
+            file.write(content)
+            file.flush()
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.output import sole_writer, whole_file
+from darnet_trt.output import sole_writer, whole_file, whole_files
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -58,6 +59,26 @@ def test_a_pipe_stays_a_pipe(tmp_path):
 def test_a_folder_is_told(tmp_path):
     with pytest.raises(OutputError, match="Is a directory"):
         write(tmp_path)
+
+
+def test_a_full_disk_leaves_none_of_the_files_that_belong_together(tmp_path):
+    (tmp_path / "b").write_bytes(b"old")
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, allowed[1]))  # instead of a full disk
+    try:
+        with pytest.raises(OutputError, match="b: cannot be written"):
+            whole_files({tmp_path / "a": b"new", tmp_path / "b": bytes(2**20 + 1)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("b", b"old")]
+
+
+def test_files_that_belong_together_are_written(tmp_path):
+    whole_files({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    assert sorted((f.name, f.read_bytes()) for f in tmp_path.iterdir()) == [
+        ("a", b"1"),
+        ("b", b"2"),
+    ]
 
 
 def refused(folder: Path) -> None:

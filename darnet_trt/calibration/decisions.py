@@ -53,7 +53,7 @@ def decide(
             do="name more scans than calibration takes",
         )
     moved = movement(reference, candidate, margins.sure_lead)
-    failures, notes = _movement_failures(moved, margins), list(_movement_notes(moved, margins))
+    failures, notes = _movement_failures(moved, margins), list[str]()
     truth = None
     if labels is not None and not moved.broken:
         truth = labelled(reference, candidate, np.asarray(labels, np.int64))
@@ -73,6 +73,7 @@ def decide(
         accuracy=None if truth is None else truth.accuracy,
         limits=asdict(margins),
         failures=tuple(failures),
+        reserves=tuple(_reserves(moved, margins)),
         notes=tuple(notes),
         passed=not failures,
     )
@@ -108,12 +109,12 @@ def _movement_failures(moved: Movement, margins: Margins) -> list[str]:
     return found
 
 
-def _movement_notes(moved: Movement, margins: Margins) -> Iterator[str]:
+def _reserves(moved: Movement, margins: Margins) -> Iterator[str]:
     if not margins.can_show_accuracy(moved.scans):
         yield (
             f"{_scans(moved.scans)} cannot show that the decisions are kept: up to "
-            f"{share_at_most(moved.flips, moved.scans):.0%} of others may change class "
-            f"(95 % confidence); {margins.scans_to_show_accuracy()} can"
+            f"{share_at_most(moved.flips, moved.scans):.0%} of others may change class; it takes "
+            f"{margins.scans_to_show_accuracy()} that do not calibrate"
         )
     if moved.called == 1 and moved.scans > 1:
         yield (
@@ -126,7 +127,7 @@ def _truth_failures(truth: Labelled, margins: Margins) -> Iterator[str]:
     if truth.auc is not None:
         allowed = margins.auc_fall(truth.covid * truth.others)
         yield from _fell("COVID-19's AUC", truth.auc, allowed)
-        if min(truth.covid, truth.others) >= margins.auc_scans:
+        if margins.can_show_auc(truth.covid, truth.others):
             yield from _may_fall("COVID-19's AUC", truth.auc, margins.auc_lower)
     yield from _fell("the accuracy", truth.accuracy, margins.accuracy_fall(truth.scans))
     if margins.can_show_accuracy(truth.scans):
@@ -137,10 +138,11 @@ def _truth_notes(truth: Labelled, margins: Margins) -> Iterator[str]:
     if truth.auc is None:
         which = "all scans are" if truth.covid else "no scan is"
         yield f"COVID-19's AUC was not judged: {which} labelled covid-19"
-    elif min(truth.covid, truth.others) < margins.auc_scans:
+    elif not margins.can_show_auc(truth.covid, truth.others):
         yield (
-            f"whether other scans' AUC is kept was not judged: that takes {margins.auc_scans} "
-            f"scans with COVID-19 and as many without, here are {truth.covid} and {truth.others}"
+            f"whether other scans' AUC is kept was not judged: that takes "
+            f"{margins.scans_to_show_auc()} scans with COVID-19 and as many without, here are "
+            f"{truth.covid} and {truth.others}"
         )
     absent = [name for name, scans in zip(CLASSES, truth.counts, strict=True) if not scans]
     if absent:

@@ -44,10 +44,16 @@ def paired_areas(
     labels: npt.NDArray[np.int64],
     positive: int,
 ) -> PairedAreas:
-    """Compare two engines' areas by a bootstrap of the scans, each resampled within its class.
+    """Compare two engines' areas on the same scans.
 
-    The interval is that of the percentiles. It is the same for every order of the scans, and
-    each time.
+    Two ignorances make the interval. What was seen of other scans is drawn by a bootstrap, each
+    class resampled within itself, between the percentiles. What no scan did cannot be drawn: where
+    none of k scans of a side is torn out of its place, a share of up to `share_at_most(0, k)` of
+    others may be, and each takes its own share of the area along (the rule of three of Hanley and
+    Lippman-Hand, JAMA 249, 1983, 1743-1745, with Wilson's limit); k is that of the smaller side.
+    The two are put together by the root of their squares (Newcombe, Statistics in Medicine 17,
+    1998, 873-890; Zou and Donner, ibid. 27, 2008, 1693-1702). So it is never narrower than the
+    number of scans allows. It is the same for every order of the scans, and each time.
 
     Args:
         reference: Scores, (n,).
@@ -70,8 +76,15 @@ def paired_areas(
         axis=1,
     )
     resampled = ((drawn[:, positives] @ (after - before)) * drawn[:, ~positives]).sum(1)
-    lower, upper = np.quantile(resampled / before.size, (_TAIL, 1 - _TAIL))
-    return PairedAreas(float(before.mean()), float(after.mean()), float(lower), float(upper))
+    drawn_low, drawn_high = np.quantile(resampled / before.size, (_TAIL, 1 - _TAIL))
+    found = float(after.mean() - before.mean())
+    unseen = share_at_most(0, min(before.shape))
+    return PairedAreas(
+        reference=float(before.mean()),
+        candidate=float(after.mean()),
+        lower=max(-1.0, found - math.hypot(max(0.0, found - drawn_low), unseen)),
+        upper=min(1.0, found + math.hypot(max(0.0, drawn_high - found), unseen)),
+    )
 
 
 def accuracy_interval(lost: int, gained: int, scans: int) -> tuple[float, float]:

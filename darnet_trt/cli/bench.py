@@ -74,11 +74,10 @@ def bench(
     engines = [load_engine(opened, name, threads=threads) for name in dict.fromkeys(names)]
     for warning in (warning for engine in engines for warning in engine.warnings):
         typer.echo(f"warning: {warning}", err=True)
-    runners = {engine.artifact.name: engine.runner for engine in engines}
     others = {name: _rival(opened, name, threads) for name in rivals}
     report = benchmark(
         opened,
-        runners,
+        engines,
         against=others,
         scan=scan,
         rounds=rounds,

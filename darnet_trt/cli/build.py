@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.manifest import Artifact, Manifest
+    from darnet_trt.runtime.manifest import Manifest
 
 __all__ = ["build", "print_summary"]
 
@@ -36,7 +36,8 @@ def build(
         Path | None,
         typer.Option(
             help="Scans to calibrate int8 with: a cohort (cohort.csv) or any folder that predict "
-            "reads. Some calibrate, the others judge. The word random: only to see its speed.",
+            "reads. Some calibrate, the others judge; where fewer than 110 judge, int8 is not the "
+            "default. The word random: only to see its speed.",
         ),
     ] = None,
     calibration_scans: Annotated[int, typer.Option(min=1, help="How many of them calibrate.")] = 32,
@@ -56,7 +57,8 @@ def build(
         str | None,
         typer.Option(
             metavar="WHO AND WHY",
-            help="Ship an int8 engine that does not keep the decisions; the manifest says so.",
+            help="Ship an int8 engine that fails a gate: never as the default, and the manifest "
+            "and each of its results say so.",
         ),
     ] = None,
     plugin: Annotated[
@@ -103,7 +105,11 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Build engines, check each against torch on the same scans, and keep those that agree."""
+    """Build engines, check each against torch on the same scans, and keep those that agree.
+
+    The fastest becomes the default; one in int8 only if it is 1.05 times as fast as the best float
+    one, and enough scans judged it (--calibration).
+    """
     from darnet_trt.cpus import share_cpus
     from darnet_trt.export.packages import require_export_packages
 
@@ -144,6 +150,10 @@ def build(
             where="--accept",
             do="add --calibration DIR, or leave it out",
         )
+    if accept is not None and not accept.strip():
+        raise UsageError(
+            "it is blank", where="--accept", do="say who takes the engine and why, or leave it out"
+        )
     check_free(out, force=force)
     source = load_source(run)
     spec = source.checkpoint.preprocessing
@@ -171,18 +181,13 @@ def build(
         print_summary(out, manifest)
 
 
-def _rejection(rejected: Artifact) -> str:
-    if rejected.decisions is None or rejected.decisions.passed:
-        return "rejected: failed the parity gate"
-    return f"rejected: {rejected.decisions.failures[0]}"
-
-
 def print_summary(out: Path, manifest: Manifest) -> None:
     """The bundle as a table: one engine a row; then what plans run, and what the weights know."""
     from rich.console import Console
     from rich.table import Table
 
     from darnet_trt.export.plan_table import described
+    from darnet_trt.runtime.doubts import failed_gates
 
     table = Table(
         "engine", "ms/volume", "logits error", "flips", "size", "", box=None, pad_edge=False
@@ -191,11 +196,9 @@ def print_summary(out: Path, manifest: Manifest) -> None:
     for a in (*manifest.artifacts, *manifest.rejected):
         size = sum((out / file).stat().st_size for file in a.files if (out / file).exists())
         if a.name in rejected:
-            remark = _rejection(a)
+            remark = f"rejected: {failed_gates(a)[0]}"
         elif a.name == manifest.default:
             remark = "default"
-        elif a.quantization is not None and a.quantization.random:
-            remark = "calibrated with random numbers: only for its speed"
         else:
             remark = "; ".join(a.notes)
         table.add_row(

@@ -51,7 +51,8 @@ def calibrate(
     """Calibrate int8: choose ranges, rank the layers it harms, and judge the decisions.
 
     Statistics and trials are kept in the user's cache: an interrupted run goes on from there, and
-    so does build --calibration with the same model and scans.
+    so does build --calibration with the same model and scans. Exit code 0: the report is written,
+    also where no set of layers keeps the decisions, as report.md then says first; 2: it is not.
     """
     from darnet_trt.cpus import share_cpus
     from darnet_trt.export.packages import require_export_packages
@@ -59,6 +60,7 @@ def calibrate(
     share_cpus()
     require_export_packages()
     from darnet_trt.calibration.data import choose_scans
+    from darnet_trt.calibration.report import headline
     from darnet_trt.cli.interruption import goes_on
     from darnet_trt.export.int8 import Search, gather, trial_backend
     from darnet_trt.export.int8 import calibrate as calibrated
@@ -84,20 +86,25 @@ def calibrate(
             ),
             log,
         )
-        _write(out, found["u8"])
+        int8 = found["u8"]
+        _write(out, int8)
+    for line in (*int8.decisions.failures, *int8.decisions.reserves, *int8.decisions.notes):
+        log(f"calibration: {line}")
+    log(headline(int8.report, int8.decisions))
     typer.echo(f"{out / 'report.md'}")
 
 
 def _write(out: Path, found: Int8) -> None:
     """report.md, sensitivity.svg and calibration.json."""
     from darnet_trt.calibration.report import chart, markdown
-    from darnet_trt.output import whole_file
+    from darnet_trt.output import whole_files
 
-    files = {"report.md": markdown(found.report), "calibration.json": found.as_json()}
+    files = {
+        "report.md": markdown(found.report, found.decisions),
+        "calibration.json": found.as_json(),
+    }
     effects = found.report.effects or found.report.block_effects
     if effects:
-        files["sensitivity.svg"] = chart(effects)
         files["report.md"] += "\n![Effects of the layers](sensitivity.svg)\n"
-    for name, content in files.items():
-        with whole_file(out / name) as file:
-            file.write(content.encode())
+        files["sensitivity.svg"] = chart(effects)
+    whole_files({out / name: content.encode() for name, content in files.items()})

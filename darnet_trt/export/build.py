@@ -1,4 +1,4 @@
-"""Run → bundle: export, build every candidate, let those in that pass the parity gate."""
+"""Run → bundle: export, build every candidate, let those in that pass the gates."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from darnet_trt.calibration.qdq import Form
 from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifest
 from darnet_trt.export.contenders import NOT_EXECUTED
 from darnet_trt.export.decision_gate import DecisionGate
+from darnet_trt.export.default_engine import choose_default
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.int8 import Int8, Search, calibrate, gather, trial_backend
 from darnet_trt.export.judging import judge
@@ -38,8 +39,6 @@ from darnet_trt.runtime.tensorrt_packages import PACKAGES
 __all__ = ["Calibration", "build_bundle"]
 
 _DEFAULTS: Final = PlanOptions()
-# Less speed than this is not worth a change of numbers.
-_INT8_GAIN: Final = 1.05
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 
 
@@ -58,10 +57,11 @@ def build_bundle(
 ) -> Manifest:
     """Build a bundle folder.
 
-    Candidates that this machine runs go through the parity gate and are timed in alternation;
-    the fastest that passed becomes the default. One that failed is listed as rejected, its files
-    left out. TensorRT plans that this machine does not run are marked as not executed; of int8
-    ones the graph runs in their place, and where it changes decisions they are rejected unbuilt.
+    Candidates that this machine runs go through the gates and are timed in alternation;
+    `choose_default` says which becomes the default. One that failed is listed as rejected, its
+    files left out. TensorRT plans that this machine does not run are marked as not executed; of
+    int8 ones the graph runs in their place, and where it changes decisions they are rejected
+    unbuilt.
 
     Args:
         source: The checkpoint.
@@ -101,7 +101,7 @@ def build_bundle(
             gate = DecisionGate(calibration.held_out, first.expected, first.report, accept, log)
         judged = judge(source, folder, here, plans.built, scans, gate, threads, log)
         _drop_int8_graph(folder, judged.passed)
-        timed = judged.passed
+        default, timed = _chosen(judged.passed, log)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
         manifest = Manifest(
             toolkit=f"darnet-trt {__version__}",
@@ -112,7 +112,7 @@ def build_bundle(
             preprocessing=source.checkpoint.preprocessing,
             artifacts=(*timed, *unchecked, *judged.not_run),
             rejected=(*plans.rejected, *judged.rejected),
-            default=_default(timed, log),
+            default=default,
             built_on={
                 "cpu": asdict(cpu()),
                 "gpus": [asdict(gpu) for gpu in gpus()],
@@ -134,7 +134,7 @@ class Calibration:
         scans: Whose activations give the ranges.
         held_out: Others, on which decisions are judged.
         search: How ranges and layers are chosen; its backend and threads are the build's.
-        accept: Who takes an int8 engine that fails the gate, and why.
+        accept: Who takes an int8 engine that fails a gate, and why.
     """
 
     scans: CalibrationScans
@@ -182,21 +182,20 @@ def _drop_int8_graph(folder: Path, kept: Sequence[Artifact]) -> None:
         (folder / INT8_FILE).unlink(missing_ok=True)
 
 
-def _default(timed: Sequence[Artifact], log: Callable[[str], None]) -> str | None:
-    """The fastest; an int8 engine only where scans calibrated it and it is worth its error."""
-    able = [a for a in timed if a.quantization is None or not a.quantization.random]
-    fastest = sorted(able, key=lambda a: a.latency_ms or 0.0)
-    in_float = [a for a in fastest if a.effective_precision != "int8"]
-    if not fastest or not in_float or fastest[0] is in_float[0]:
-        return fastest[0].name if fastest else None
-    gain = (in_float[0].latency_ms or 0.0) / (fastest[0].latency_ms or 1.0)
-    if gain >= _INT8_GAIN:
-        return fastest[0].name
-    log(
-        f"{fastest[0].name} is only {gain:.2f} times as fast as {in_float[0].name}, "
-        "which stays the default"
-    )
-    return in_float[0].name
+def _chosen(
+    timed: Sequence[Artifact], log: Callable[[str], None]
+) -> tuple[str | None, tuple[Artifact, ...]]:
+    """The default's name, and the engines with a note on why another is not it."""
+    choice = choose_default(timed)
+    noted = []
+    for engine in timed:
+        why = choice.passed_over.get(engine.name)
+        if why is not None:
+            why = f"not the default: {why}"
+            log(f"{engine.name}: {why}")
+            engine = engine.model_copy(update={"notes": (*engine.notes, why)})
+        noted.append(engine)
+    return choice.name, tuple(noted)
 
 
 def _card(source: Source) -> ModelCard:

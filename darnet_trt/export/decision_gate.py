@@ -11,6 +11,7 @@ from darnet_trt.calibration.data import HeldOut
 from darnet_trt.calibration.decisions import decide
 from darnet_trt.calibration.sensitivity import search_notes
 from darnet_trt.export.parity import run
+from darnet_trt.runtime.doubts import failed_gates
 from darnet_trt.runtime.manifest import Artifact, Decisions, Quantization
 from darnet_trt.runtime.runner import Runner
 
@@ -22,10 +23,11 @@ class DecisionGate:
 
     Args:
         held_out: The scans.
-        expected: The float32 engine's logits for them, (scans, classes).
+        expected: Logits of the float32 network for them, (scans, classes), as the backend that
+            tried int8 runs it: the same for the int8 engines of all backends.
         quantization: How the engines for the CPU were calibrated.
-        accept: Who takes an engine that fails, and why; None takes none.
-        log: Takes a line an engine.
+        accept: Who takes an engine that fails this gate or the first, and why; None takes none.
+        log: Takes lines on each engine.
     """
 
     def __init__(
@@ -50,18 +52,20 @@ class DecisionGate:
             self._held_out.source,
         )
         quantization = engine.quantization or self._quantization  # a plan has its own
-        asked_before = search_notes(quantization.trials)
-        found = found.model_copy(update={"notes": (*found.notes, *asked_before)})
-        if not found.passed and self._accept is not None:
-            found = found.model_copy(update={"accepted": self._accept})
-        self._log(f"{engine.name}: {_verdict(found)}")
-        return engine.model_copy(update={"decisions": found, "quantization": quantization})
+        notes = (*found.notes, *search_notes(quantization.trials))
+        found = found.model_copy(update={"notes": notes})
+        judged = engine.model_copy(update={"decisions": found, "quantization": quantization})
+        for line in (_verdict(found), *found.reserves, *found.notes):
+            self._log(f"{engine.name}: {line}")
+        if self._accept is None or not failed_gates(judged):
+            return judged
+        self._log(f"{engine.name}: accepted by {self._accept}")
+        return judged.model_copy(update={"accepted": self._accept})
 
 
 def _verdict(found: Decisions) -> str:
-    if found.passed:
-        return f"keeps the decisions on {found.source}"
-    failures = "; ".join(found.failures)
-    if found.accepted is not None:
-        return f"does not keep the decisions ({failures}), accepted by {found.accepted}"
-    return f"does not keep the decisions: {failures}"
+    if not found.passed:
+        return f"does not keep the decisions: {'; '.join(found.failures)}"
+    if found.reserves:
+        return f"keeps the decisions as far as these show: {found.source}"
+    return f"keeps the decisions on {found.source}"

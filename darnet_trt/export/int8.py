@@ -73,7 +73,7 @@ class Int8:
         layers: Convolutions to quantize: all of them where no set kept the decisions.
         expected: The float32 engine's logits for the scans kept aside, (scans, classes).
         report: For the manifest.
-        decisions: Of the engine with these layers quantized, as it was tried.
+        decisions: Of the network with these layers quantized, as the trials' backend runs it.
     """
 
     ranges: Mapping[str, Range]

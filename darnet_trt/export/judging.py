@@ -1,4 +1,4 @@
-"""Engines that run on this machine, put through the parity gate and timed."""
+"""Engines that run on this machine, put through the gates and timed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from darnet_trt.export.parity import gate, run
 from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.targets import Candidate
+from darnet_trt.runtime.doubts import failed_gates
 from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Precision
 from darnet_trt.runtime.runner import Outputs, Runner
 from darnet_trt.runtime.timing import in_turns
@@ -33,8 +34,8 @@ class Judged:
     """What came of the engines.
 
     Attributes:
-        passed: Within the gate's limits, timed in alternation.
-        rejected: Not within them; their files are deleted where no other needs them.
+        passed: Within the gates' limits or accepted in spite of them, timed in alternation.
+        rejected: The others; their files are deleted where no other needs them.
         not_run: Plans for other machines, and those that failed on this one; their notes say why.
     """
 
@@ -88,7 +89,7 @@ def judge(
         rejected = [engine for engine, _ in judged if not _passed(engine)]
         if rejected and not passed:
             raise ParityError(
-                "no engine passed the parity gate: " + "; ".join(map(_verdict, rejected)),
+                "no engine passed the gates: " + "; ".join(map(_rejection, rejected)),
                 do="choose another --precision",
             )
         timed = _timed(passed, scans, failures)
@@ -115,12 +116,8 @@ def _judged(
 
 
 def _passed(judged: Artifact) -> bool:
-    """Within the limits and, of int8, with the decisions kept; or accepted in spite of them."""
-    decisions = judged.decisions
-    if decisions is not None and decisions.accepted is not None:
-        return True
-    alike = judged.parity is not None and judged.parity.passed
-    return alike and (decisions is None or decisions.passed)
+    """Within the limits and, of int8, with the decisions kept; or accepted in spite of that."""
+    return judged.accepted is not None or not failed_gates(judged)
 
 
 def _timed(
@@ -168,6 +165,13 @@ def _verdict(judged: Artifact) -> str:
         f"probabilities within {parity.max_probability_difference:.2g}, "
         f"logits {parity.max_logits_error:.2g}, map {parity.max_cam_error:.2g})"
     )
+
+
+def _rejection(rejected: Artifact) -> str:
+    parity = rejected.parity
+    if parity is None or not parity.passed:
+        return _verdict(rejected)
+    return f"{rejected.name}: {failed_gates(rejected)[0]}"
 
 
 def _drop(folder: Path, kept_engines: Sequence[Artifact], rejected: Sequence[Artifact]) -> None:

@@ -140,15 +140,14 @@ def _refused(
         latency_ms=None,
         notes=("not built",),
         quantization=int8.report,
-        decisions=_stand_in(int8.decisions, None),
+        decisions=_stand_in(int8.decisions),
     )
 
 
-def _stand_in(decisions: Decisions, accept: str | None) -> Decisions:
+def _stand_in(decisions: Decisions) -> Decisions:
     """With a note that they are not the plan's own."""
     note = f"{_STAND_IN} was judged, not the plan itself"
-    accepted = None if decisions.passed else accept
-    return decisions.model_copy(update={"notes": (note, *decisions.notes), "accepted": accepted})
+    return decisions.model_copy(update={"notes": (note, *decisions.notes)})
 
 
 def _build(
@@ -202,5 +201,6 @@ def _build(
             hardware_compatible=options.hardware_compatible,
         ),
         quantization=None if int8 is None else int8.report,
-        decisions=None if int8 is None else _stand_in(int8.decisions, accept),
+        decisions=None if int8 is None else _stand_in(int8.decisions),
+        accepted=None if int8 is None or int8.decisions.passed else accept,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from darnet_trt import __version__
 from darnet_trt.runtime.benchmark import Fresh, batch_ms_per_scan, fresh_process, scan_in_turns
-from darnet_trt.runtime.bundle import Bundle, pick_artifact
+from darnet_trt.runtime.bundle import Bundle
 from darnet_trt.runtime.engines import Engine
 from darnet_trt.runtime.environment import cpu, gpus, package_version
 from darnet_trt.runtime.runner import Runner
@@ -58,6 +58,7 @@ class Measured:
 
     Attributes:
         name: An artifact of the bundle, or what it is compared against.
+        warnings: The artifact's, from `load_engine`.
         precision: What really ran.
         provenance: The engine's.
         engine: One volume through the engine.
@@ -66,6 +67,7 @@ class Measured:
     """
 
     name: str
+    warnings: tuple[str, ...]
     precision: str
     provenance: dict[str, str]
     engine: Latency
@@ -107,7 +109,7 @@ class BenchReport:
 
 def benchmark(
     bundle: Bundle,
-    artifacts: Mapping[str, Runner],
+    loaded: Sequence[Engine],
     *,
     against: Mapping[str, Runner] | None = None,
     scan: Path | None = None,
@@ -119,7 +121,7 @@ def benchmark(
 
     Args:
         bundle: From `open_bundle`.
-        artifacts: Its engines, loaded, by name; the first is the reference of the ratios.
+        loaded: Its engines; the first is the reference of the ratios.
         against: Other engines on the same network; engine time only.
         scan: One scan, for file-to-result, start-up and memory.
         rounds: Timed turns of each configuration.
@@ -131,7 +133,8 @@ def benchmark(
         UsageError: It is more than one scan.
         BundleError: A fresh process gave no result.
     """
-    runners = {**artifacts, **(against or {})}
+    artifacts = {engine.artifact.name: engine for engine in loaded}
+    runners = {name: engine.runner for name, engine in artifacts.items()} | dict(against or {})
     environment = _environment(threads)
     notify(f"engines, {_turns(rounds)} of {', '.join(runners)}")
     size = bundle.manifest.preprocessing.size
@@ -144,6 +147,7 @@ def benchmark(
     measured = tuple(
         Measured(
             name=name,
+            warnings=artifacts[name].warnings if name in artifacts else (),
             precision=runner.precision,
             provenance=runner.provenance,
             engine=engines[name],
@@ -165,14 +169,13 @@ def benchmark(
 def _on_scan(
     bundle: Bundle,
     scan: Path,
-    artifacts: Mapping[str, Runner],
+    loaded: Mapping[str, Engine],
     engines: Mapping[str, Latency],
     rounds: int,
     threads: int | None,
     notify: Callable[[str], None],
 ) -> dict[str, OnScan]:
-    notify(f"file to result, {_turns(rounds)} of {', '.join(artifacts)}")
-    loaded = {name: Engine(pick_artifact(bundle, name), r) for name, r in artifacts.items()}
+    notify(f"file to result, {_turns(rounds)} of {', '.join(loaded)}")
     found = {}
     for name, (file, stages_ms) in scan_in_turns(bundle, scan, loaded, rounds).items():
         notify(f"a batch, and a fresh process: {name}")
@@ -203,6 +206,7 @@ def _environment(threads: int | None) -> dict[str, Any]:
 def _as_json(measured: Measured) -> dict[str, Any]:
     content = {
         "name": measured.name,
+        "warnings": list(measured.warnings),
         "precision": measured.precision,
         "provenance": measured.provenance,
         "engine": measured.engine.summary(),

@@ -99,7 +99,7 @@ def pick_artifact(bundle: Bundle, name: str | None = None) -> Artifact:
     wanted = bundle.manifest.default if name is None else name
     if wanted is None:
         raise UsageError(
-            "the bundle has no default engine: none of them ran where it was built",
+            "the bundle has no default engine: none that may answer unasked ran where it was built",
             where=bundle.path,
             do="build it again on the machine that shall run it, which also checks the engines, or "
             f"choose one with --artifact: {listed(known)}",

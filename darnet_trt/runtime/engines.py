@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from darnet_trt.errors import BundleError, DeviceError, MissingPackageError
 from darnet_trt.runtime.bundle import REBUILD, Bundle, listed, pick_artifact, verified_file
+from darnet_trt.runtime.doubts import doubt
 from darnet_trt.runtime.environment import sums_of_int8_overflow
 from darnet_trt.runtime.manifest import Artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
@@ -42,7 +43,7 @@ def load_engine(
     float32, or int8 without VNNI, where sums overflow. An engine that passed the parity gate
     takes its place then, with a warning: for a GPU the fastest that runs here, else one in
     float32, which every CPU has. One that was named is never replaced, and one that never passed
-    the gate never replaces another.
+    the gates, or that nobody vouches for, never replaces another; where it runs, a warning says so.
 
     Args:
         bundle: From `open_bundle`.
@@ -71,7 +72,7 @@ def load_engine(
         return _instead(found, chosen, error.what)
     remark = _remark(chosen, runner)
     if remark is None:
-        return Engine(chosen, runner)
+        return Engine(chosen, runner, _warnings(chosen))
     able = _in_float32(bundle, chosen)
     if not able:
         return _anyway(bundle, chosen, runner, remark)
@@ -94,14 +95,16 @@ def _exactly(bundle: Bundle, artifact: Artifact, threads: int | None) -> Engine:
     _verify(bundle, artifact)
     runner = _load(bundle, artifact, threads)
     remark = _remark(artifact, runner)
-    return Engine(artifact, runner) if remark is None else _anyway(bundle, artifact, runner, remark)
+    if remark is None:
+        return Engine(artifact, runner, _warnings(artifact))
+    return _anyway(bundle, artifact, runner, remark)
 
 
 def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> Engine:
     """With a warning; an engine in another precision than the gate has seen is refused."""
     gated = artifact.effective_precision
     if gated is None or runner.precision == gated:
-        return Engine(artifact, runner, (f"engine {artifact.name}: {remark}",))
+        return Engine(artifact, runner, _warnings(artifact, remark))
     runner.close()
     others = [
         a.name for a in bundle.manifest.artifacts if a != artifact and a.target == artifact.target
@@ -112,6 +115,11 @@ def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> 
         where=bundle.path,
         do=f"choose another with --artifact: {listed(others)}",
     )
+
+
+def _warnings(artifact: Artifact, *remarks: str) -> tuple[str, ...]:
+    """Those on this machine, and why nobody vouches for the engine on any."""
+    return tuple(f"engine {artifact.name}: {r}" for r in (*remarks, doubt(artifact)) if r)
 
 
 def _remark(artifact: Artifact, runner: Runner) -> str | None:
@@ -156,7 +164,7 @@ def _gated(bundle: Bundle, chosen: Artifact) -> list[Artifact]:
     return [
         a
         for a in bundle.manifest.artifacts
-        if a != chosen and a.parity is not None and a.parity.passed
+        if a != chosen and a.parity is not None and a.parity.passed and doubt(a) is None
     ]
 
 

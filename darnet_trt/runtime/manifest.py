@@ -123,9 +123,10 @@ class Decisions(_Part):
         accuracy: Of all classes; None without `labelled`.
         limits: `calibration.margins.Margins`, by name.
         failures: What was found and what is allowed, a sentence each.
-        notes: What could not be judged, and why.
+        reserves: Why these scans cannot show that decisions are kept, a sentence each; none: they
+            can. With one an engine does not become the default by itself.
+        notes: What else could not be judged, and why.
         passed: No failure.
-        accepted: Who took the engine in spite of its failures, and why; it keeps `passed` false.
     """
 
     scans: int
@@ -141,9 +142,9 @@ class Decisions(_Part):
     accuracy: Difference | None
     limits: dict[str, float]
     failures: tuple[str, ...]
+    reserves: tuple[str, ...]
     notes: tuple[str, ...]
     passed: bool
-    accepted: str | None = None
 
 
 class PluginLibrary(_Part):
@@ -215,9 +216,10 @@ class Quantization(_Part):
         layers: Quantized convolutions.
         spared: Convolutions left in higher precision, most harmful first.
         effects: Each layer's, where they were measured, most harmful first.
-        block_effects: Each block's, where they were measured, most harmful first.
-        trials: Number of layers spared → why the engine did not keep the decisions then, a sentence
-            each; none where it did.
+        block_effects: Each block's ("stem", "stages.2.0"), where they were measured, most harmful
+            first.
+        trials: Number of layers spared → why the engine failed then, a sentence each; empty: it
+            kept the decisions.
     """
 
     scans: int
@@ -254,6 +256,8 @@ class Artifact(_Part):
         plan: Of TensorRT and TensorRT-RTX.
         quantization: Of int8.
         decisions: Of int8.
+        accepted: Who took an int8 engine that failed a gate, and why; what `parity` and
+            `decisions` say of it stays.
     """
 
     name: str
@@ -271,6 +275,7 @@ class Artifact(_Part):
     plan: Plan | None = None
     quantization: Quantization | None = None
     decisions: Decisions | None = None
+    accepted: str | None = None
 
 
 class Manifest(_Part):
@@ -284,8 +289,8 @@ class Manifest(_Part):
         preprocessing: What makes the engines' input.
         artifacts: The engines, and `MODEL_FILE`.
         default: Name of the artifact to use where nobody chose; None where no artifact was
-            executed on the build machine.
-        rejected: Candidates that failed the parity gate; their files are not in the bundle.
+            executed on the build machine, or none may be taken unasked.
+        rejected: Candidates that failed a gate; their files are not in the bundle.
         built_on: Machine and versions.
         content_sha256: `content_digest` of all the rest; `write_manifest` fills it in.
     """

@@ -3,13 +3,17 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import onnx
 import pytest
 
+from darnet_trt.calibration.decisions import decide
+from darnet_trt.calibration.margins import MARGINS
 from darnet_trt.calibration.qdq import Range, quantize, quantized_tensors
+from darnet_trt.export import int8
 from darnet_trt.export.onnx_source import float_graph
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 from darnet_trt.training.checkpoint import save_checkpoint
@@ -63,8 +67,39 @@ def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
     assert content["effects"] == []
     assert "8 of 9 not measured" in err
     assert "none of 20 layers measured" in err
-    assert content["decisions"]["scans"] == 2
-    assert "(sensitivity.svg)" in (out / "report.md").read_text()
+    report = (out / "report.md").read_text()
+    assert "(sensitivity.svg)" in report
+    decisions = content["decisions"]
+    assert decisions["scans"] == 2
+    assert decisions["source"] in report
+    assert decisions["accuracy"]["lower"] < 0
+    for sentence in (*decisions["failures"], *decisions["reserves"], *decisions["notes"]):
+        assert sentence in report
+        assert sentence in err
+    assert "2 scans cannot show that the decisions are kept" in err
+
+
+def test_where_no_set_of_layers_keeps_the_decisions(calibrate, run, cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(int8, "decide", partial(decide, margins=replace(MARGINS, mean_drift=-1)))
+    out = tmp_path / "calibration"
+    code, _, err = calibrate(run, cohort, "-o", out, "--scans", 2, "--seconds", 1)
+    assert code == 0, err
+    headline, *rest = (out / "report.md").read_text().splitlines()
+    assert headline == "# Int8: no set of layers that was tried keeps the decisions"
+    assert err.strip().endswith("no set of layers that was tried keeps the decisions")
+    trials = json.loads((out / "calibration.json").read_text())["trials"]
+    assert "0" in trials
+    for spared, failures in trials.items():
+        assert "at most -1 is allowed" in failures[-1]
+        assert f"| {spared} | {'; '.join(failures)} |" in rest
+
+
+def test_a_file_that_cannot_be_written_leaves_none(calibrate, run, cohort, tmp_path):
+    out = tmp_path / "calibration"
+    (out / "sensitivity.svg").mkdir(parents=True)
+    line = refused(calibrate(run, cohort, "-o", out, "--scans", 2, "--seconds", 0))
+    assert "sensitivity.svg: cannot be written" in line
+    assert [file.name for file in out.iterdir()] == ["sensitivity.svg"]
 
 
 def test_what_it_takes_is_said_before_the_first_scan_is_read(calibrate, run, cohort, tmp_path):

@@ -1,6 +1,7 @@
 """`darnet-trt export` and `darnet-trt build`, as typed, with what goes wrong."""
 
 import importlib.util
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from networks import TINY, trained_like
 
 from darnet_trt.export import int8
 from darnet_trt.runtime.bundle import open_bundle
+from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.phantom import CohortPlan, write_cohort
 from darnet_trt.training.checkpoint import save_checkpoint
 
 
@@ -45,6 +48,32 @@ def test_build_prints_what_it_built(run, tmp_path, command):
     result = command("build", run, "-o", out, "--target", "onnxruntime", "--force", "--json")
     assert '"default": "onnxruntime-fp32"' in result.stdout
     assert [a.name for a in open_bundle(out).manifest.artifacts] == ["onnxruntime-fp32"]
+
+
+def test_few_scans_make_no_int8_engine_the_default(run, tmp_path, command, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cohort = tmp_path / "scans"
+    write_cohort(CohortPlan(scans=4, matrix=64, slices=(30, 30)), cohort, processes=1)
+    out = tmp_path / "b"
+    words = ("--target", "openvino", "--precision", "int8", "--calibration", cohort)
+    blank = command("build", run, "-o", out, *words, "--accept", " ")
+    assert "--accept: it is blank" in failed(blank)
+    result = command("build", run, "-o", out, *words)
+    assert result.returncode == 0, result.stderr
+    assert open_bundle(out).manifest.default == "openvino-fp32"
+    few = "cannot show that the decisions are kept"
+    int8 = next(a for a in open_bundle(out).manifest.artifacts if a.name == "openvino-int8")
+    said = int8.decisions.reserves[0]
+    assert few in said
+    assert f"openvino-int8: {said}" in result.stderr
+    assert "not the default:" in result.stdout
+    scan = read_cohort(cohort).entries[0].scan
+    result = command("predict", out, scan, "--artifact", "openvino-int8")
+    (line,) = result.stdout.splitlines()
+    assert any(few in warning for warning in json.loads(line)["warnings"])
+    result = command("bench", out, "--artifact", "openvino-int8", "--rounds", 1, "--json")
+    (configuration,) = json.loads(result.stdout)["configurations"]
+    assert few in configuration["warnings"][0]
 
 
 @pytest.mark.parametrize("name", ["export", "build"])

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from networks import TINY, trained_like
 from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.calibration.data import CalibrationScans, HeldOut, choose_scans
 from darnet_trt.calibration.qdq import convolutions, quantize
 from darnet_trt.errors import ParityError
-from darnet_trt.export import int8, int8_trials
+from darnet_trt.export import int8, int8_trials, parity
 from darnet_trt.export.build import Calibration, build_bundle
 from darnet_trt.export.int8 import Search
+from darnet_trt.export.onnx_export import load_source
 from darnet_trt.export.parity_scans import synthetic_scans
 from darnet_trt.export.plan_table import described
 from darnet_trt.export.targets import Candidate, candidates
@@ -23,6 +25,7 @@ from darnet_trt.runtime.engines import load_engine
 from darnet_trt.runtime.manifest import INT8_FILE
 from darnet_trt.scan.phantom import LABELS, synthesize
 from darnet_trt.scan.preprocessing import preprocess
+from darnet_trt.training.checkpoint import save_checkpoint
 
 rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
@@ -91,12 +94,38 @@ def test_an_int8_engine_beside_the_float32_one(bundle, calibration, backend):
     assert 0 < np.abs(in_int8.logits - in_fp32.logits).max() < 0.1
 
 
-def test_the_default_is_int8_only_where_that_is_worth_it(bundle):
-    timed = {a.name: a.latency_ms for a in bundle.manifest.artifacts}
-    in_float = min(ms for name, ms in timed.items() if not name.endswith("int8"))
-    in_int8 = min(ms for name, ms in timed.items() if name.endswith("int8"))
-    expected = in_int8 * 1.05 <= in_float
-    assert bundle.manifest.default.endswith("int8") == expected
+def test_six_scans_make_no_int8_engine_the_default(bundle):
+    manifest = bundle.manifest
+    assert manifest.default.endswith("fp32")
+    for backend in ("openvino", "onnxruntime"):
+        (note,) = engine(bundle, f"{backend}-int8").notes
+        assert note.startswith("not the default: 6 scans cannot show that the decisions are kept")
+        assert "110" in note
+
+
+def test_enough_scans_make_it_the_default_where_that_is_worth_it(scans, tmp_path):
+    checkpoint = trained_like(TINY)
+    checkpoint.state_dict["classifier.bias"][2] -= 1.3  # or all inputs are called alike
+    save_checkpoint(checkpoint, tmp_path / "run")
+    draw = np.random.default_rng(0)
+    inputs = [i % 2 * 2 * draw.random((1, *TINY.input_size), np.float32) for i in range(120)]
+    enough = Calibration(
+        CalibrationScans(tuple(inputs[:10]), "10 inputs", None, "another digest"),
+        HeldOut(tuple(inputs[10:]), None, "110 other inputs"),
+    )
+    said = []
+    source = load_source(tmp_path / "run")
+    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=enough, log=said.append)
+    found = open_bundle(tmp_path / "bundle")
+    int8, fp32 = engine(found, "openvino-int8"), engine(found, "openvino-fp32")
+    assert int8.decisions.reserves == ()
+    assert "openvino-int8: keeps the decisions on 110 other inputs" in said
+    if int8.latency_ms * 1.05 <= fp32.latency_ms:
+        assert (found.manifest.default, int8.notes) == ("openvino-int8", ())
+    else:
+        assert found.manifest.default == "openvino-fp32"
+        if int8.latency_ms < fp32.latency_ms:
+            assert "times as fast as openvino-fp32" in int8.notes[0]
 
 
 def test_openvino_alone_keeps_no_graph_of_onnx_runtimes(source, scans, calibration, tmp_path):
@@ -147,6 +176,7 @@ def test_a_wrong_scale_is_caught_by_the_gate(source, scans, calibration, tmp_pat
     assert refused.name == "openvino-int8"
     assert not refused.decisions.passed
     assert refused.decisions.failures
+    assert refused.accepted is None
     assert set(refused.quantization.trials) == {0}
     assert refused.quantization.trials[0] == refused.decisions.failures
     assert found.manifest.default == "openvino-fp32"
@@ -180,9 +210,35 @@ def test_a_person_may_accept_it_and_is_named(source, scans, calibration, tmp_pat
         calibration, search=Search(seconds=-1.0), accept="A. Person, to look at its speed"
     )
     build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=accepted)
-    found = engine(open_bundle(tmp_path / "bundle"), "openvino-int8")
+    bundle = open_bundle(tmp_path / "bundle")
+    found = engine(bundle, "openvino-int8")
     assert not found.decisions.passed
-    assert found.decisions.accepted == "A. Person, to look at its speed"
+    assert found.accepted == "A. Person, to look at its speed"
+    assert bundle.manifest.default == "openvino-fp32"
+    (warning,) = load_engine(bundle, "openvino-int8").warnings
+    assert warning.endswith("; accepted by A. Person, to look at its speed")
+
+
+def test_accepting_covers_the_parity_gate_too(source, scans, calibration, tmp_path, monkeypatch):
+    strict = {**parity.LIMITS, "int8": parity.Limits(probability=0, logits=0, cam=0)}
+    monkeypatch.setattr(parity, "LIMITS", strict)
+    build_bundle(source, tmp_path / "a", OPENVINO, scans, calibration=calibration)
+    (refused,) = open_bundle(tmp_path / "a").manifest.rejected
+    assert refused.decisions.passed
+    accepted = replace(calibration, accept="A. Person: its map is not used")
+    build_bundle(source, tmp_path / "b", OPENVINO, scans, calibration=accepted)
+    found = engine(open_bundle(tmp_path / "b"), "openvino-int8")
+    assert (found.parity.passed, found.decisions.passed) == (False, True)
+    assert found.accepted == "A. Person: its map is not used"
+    assert found.notes[0].startswith("not the default: failed the parity gate; accepted by A.")
+    assert open_bundle(tmp_path / "b").manifest.default == "openvino-fp32"
+
+
+def test_nothing_is_accepted_that_passed(source, scans, calibration, tmp_path):
+    unneeded = replace(calibration, accept="A. Person")
+    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=unneeded)
+    for artifact in open_bundle(tmp_path / "bundle").manifest.artifacts:
+        assert artifact.accepted is None
 
 
 def test_what_random_numbers_calibrated_is_never_the_default(source, scans, tmp_path):
@@ -192,6 +248,8 @@ def test_what_random_numbers_calibrated_is_never_the_default(source, scans, tmp_
     found = open_bundle(tmp_path / "bundle")
     assert engine(found, "openvino-int8").quantization.random
     assert found.manifest.default == "openvino-fp32"
+    (warning,) = load_engine(found, "openvino-int8").warnings
+    assert "calibrated with random numbers" in warning
 
 
 def convolutions_of(bundle):
@@ -231,7 +289,7 @@ def test_a_person_may_accept_such_a_plan(source, scans, calibration, tmp_path):
     assert not found.manifest.rejected
     plan = engine(found, PLAN.name)
     assert not plan.decisions.passed
-    assert plan.decisions.accepted == "A. Person, for its speed"
+    assert plan.accepted == "A. Person, for its speed"
 
 
 @rtx
@@ -284,6 +342,8 @@ def test_where_every_engine_fails_nothing_is_written(
 ):
     only_int8 = (Candidate("openvino", "int8"),)
     no_time = replace(calibration, search=Search(seconds=-1.0))
-    with pytest.raises(ParityError, match="no engine passed"):
+    with pytest.raises(
+        ParityError, match=r"no engine passed the gates: openvino-int8: .*(changed|moved)"
+    ):
         build_bundle(source, tmp_path / "bundle", only_int8, scans, calibration=no_time)
     assert not list(tmp_path.iterdir())

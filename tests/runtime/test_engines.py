@@ -103,6 +103,65 @@ def test_int8_where_its_sums_overflow_gives_way_to_float32(tiny, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("why", ["accepted", "random", "few"])
+def test_what_nobody_vouches_for_runs_by_name_with_a_warning(tiny, why):
+    doubtful_int8(tiny, why)
+    (warning,) = load_engine(open_bundle(tiny), "onnxruntime-int8").warnings
+    assert warning == f"engine onnxruntime-int8: {DOUBTS[why]}"
+    assert load_engine(open_bundle(tiny)).warnings == ()
+
+
+@pytest.mark.usefixtures("host_gpu")
+@pytest.mark.parametrize("why", ["accepted", "random", "few"])
+def test_it_replaces_no_other_engine(tiny, why):
+    model = (tiny / "model.onnx").read_bytes()
+    doubtful_int8(tiny, why)
+    put_plan(tiny, model, "1.7.1")
+    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
+    doubtful = artifacts[1]
+    ran = {
+        **{n: artifacts[0][n] for n in ("parity", "latency_ms")},
+        **{n: doubtful[n] for n in ("quantization", "decisions", "accepted")},
+        "executed": True,
+        "effective_precision": "int8",
+        "precision": "int8",
+    }
+    artifacts[2] |= ran  # the plan for this GPU is doubtful, too
+    artifacts.append(artifacts[2] | {"name": "for-sm86", "target": "sm86"})
+    change_manifest(tiny, artifacts=artifacts, default="for-sm86")
+    assert load_engine(open_bundle(tiny)).artifact.name == "openvino-fp32"
+
+
+DOUBTS = {
+    "accepted": "2 of 6 scans changed class; accepted by A. Person: a trial",
+    "random": "calibrated with random numbers: only for its speed",
+    "few": "6 scans cannot show it",
+}
+
+
+def doubtful_int8(tiny: Path, why: str) -> None:
+    """Beside the default in float32, an engine for whose decisions nobody vouches."""
+    int8_by_default(tiny)
+    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
+    failed = why == "accepted"
+    artifacts[1] |= {
+        "quantization": {
+            "scans": 3, "source": "", "digest": "", "random": why == "random", "method": "mse",
+            "errors": {}, "layers": [],
+        },
+        "decisions": {
+            "scans": 6, "source": "", "labelled": None, "class_flips": 0, "sure_flips": 0,
+            "agreement": 1, "flips_at_most": 0.4, "mean_probability_drift": 0,
+            "max_probability_drift": 0, "auc": None, "accuracy": None, "limits": {},
+            "failures": ["2 of 6 scans changed class"] * failed,
+            "reserves": ["6 scans cannot show it"] * (why == "few"), "notes": [],
+            "passed": not failed,
+        },
+        "accepted": "A. Person: a trial" if failed else None,
+    }  # fmt: skip
+    change_manifest(tiny, artifacts=artifacts, default="openvino-fp32")
+
+
 def int8_by_default(tiny: Path) -> None:
     """ONNX Runtime's engine has a file of its own that says it is quantized."""
     model = onnx.load(tiny / "model.onnx")

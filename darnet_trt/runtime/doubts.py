@@ -1,0 +1,28 @@
+"""Why nobody vouches for an engine: it runs where a person names it, and each result says so."""
+
+from __future__ import annotations
+
+from darnet_trt.runtime.manifest import Artifact
+
+__all__ = ["doubt", "failed_gates"]
+
+
+def doubt(engine: Artifact) -> str | None:
+    """Why an engine that ran must not answer unasked; None: it may."""
+    if engine.quantization is not None and engine.quantization.random:
+        return "calibrated with random numbers: only for its speed"
+    if engine.accepted is not None:
+        return f"{failed_gates(engine)[0]}; accepted by {engine.accepted}"
+    if engine.decisions is not None and engine.decisions.reserves:
+        return engine.decisions.reserves[0]
+    return None
+
+
+def failed_gates(engine: Artifact) -> tuple[str, ...]:
+    """What the gates found of an engine that ran, a sentence each; none: it passed them."""
+    found = list[str]()
+    if engine.parity is not None and not engine.parity.passed:
+        found.append("failed the parity gate")
+    if engine.decisions is not None:
+        found += engine.decisions.failures
+    return tuple(found)
