@@ -66,6 +66,11 @@ class _Graph:
 
     def weight(self, name: str, dtype: type, shape: tuple[int, ...] | None = None) -> str:
         value = self.weights[name]
+        if not np.isfinite(value).all():
+            raise BuildError(
+                f"the weight {name} holds NaN or infinite values",
+                do="the weights are damaged; train again",
+            )
         with np.errstate(over="ignore"):
             cast: npt.NDArray[np.floating] = value.astype(dtype)
         if not np.isfinite(cast).all():
@@ -185,7 +190,7 @@ def build_graph(
         (batch, classes, d/8, h/16, w/16); all float32.
 
     Raises:
-        BuildError: A weight does not fit float16.
+        BuildError: A weight is NaN or infinite, or does not fit float16.
     """
     onnx_type, body = _TYPES[precision]
     graph = _Graph(network, weights, body)

@@ -54,7 +54,7 @@ def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") 
         precision: See `graph.build_graph`; fp16 is for TensorRT's strongly typed networks.
 
     Raises:
-        BuildError: A weight does not fit float16.
+        BuildError: A weight is NaN or infinite, or does not fit float16.
         OutputError: It cannot be written.
     """
     checkpoint = source.checkpoint
