@@ -86,7 +86,7 @@ def build_bundle(
         wanted = [c for c in candidates if c.backend in PACKAGES]
         here = [c for c in candidates if c.backend not in PACKAGES]
         int8 = _int8(folder, candidates, calibration, threads, log)
-        plans = build_plans(source, folder, wanted, plan_options, plugin, int8, log)
+        plans = build_plans(source, folder, wanted, plan_options, plugin, int8, scans, threads, log)
         gate = None
         if int8 is not None and calibration is not None:
             gate = DecisionGate(

@@ -57,12 +57,14 @@ class Int8:
         layers: Convolutions to quantize.
         expected: The float32 engine's logits for the scans kept aside, (scans, classes).
         report: For the manifest.
+        magnitudes: The largest of each activation on the calibration scans.
     """
 
     ranges: Mapping[str, Range]
     layers: frozenset[str]
     expected: npt.NDArray[np.float32]
     report: Quantization
+    magnitudes: Mapping[str, float]
 
     def graph(self, model: ModelProto, form: Form) -> ModelProto:
         """The float32 or float16 graph, quantized."""
@@ -149,6 +151,7 @@ def calibrate(
             effects=measured,
             trials=result.tried,
         ),
+        {name: statistics.magnitude for name, statistics in found.items()},
     )
 
 

@@ -11,8 +11,10 @@ import onnx
 
 from darnet_trt.calibration.qdq import Form
 from darnet_trt.export.bundle_writer import hashes
+from darnet_trt.export.float16_range import Float16Range, range_for
 from darnet_trt.export.int8 import Int8
 from darnet_trt.export.onnx_export import Source, export_onnx
+from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plan_table import counted
 from darnet_trt.export.plugin_choice import Plugin, PluginMode, choose_plugin
@@ -31,15 +33,20 @@ def build_plans(
     options: PlanOptions,
     plugin: PluginMode,
     int8: Int8 | None,
+    scans: ParityScans,
+    threads: int | None,
     log: Callable[[str], None],
 ) -> list[Artifact]:
     """Build TensorRT plans into a bundle's folder, which holds `MODEL_FILE` already.
 
     What is not quantized in an int8 plan is float16. `int8` is there if a candidate needs it.
+    Where the scans show that float16 cannot hold all activations, an fp16 plan keeps the parts
+    concerned in float32, and an int8 plan all that is not quantized.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
-        BuildError: A plan cannot be built, or not with the plugin that shall be on.
+        BuildError: A plan cannot be built, or not with the plugin that shall be on, or is for a
+            GPU that has no float32 for what float16 does not hold.
         OSError: It cannot be written.
     """
     if not candidates:
@@ -47,34 +54,49 @@ def build_plans(
     plugins = _plugins(source, candidates, plugin, log)
     artifacts = []
     with TemporaryDirectory(dir=folder) as work:
-        graphs = _Graphs(source, folder, Path(work), int8)
+        calibrated = {} if int8 is None else int8.magnitudes
+        half = range_for(candidates, folder / MODEL_FILE, scans, calibrated, threads, log)
+        graphs = _Graphs(source, folder, Path(work), int8, half)
         for candidate in candidates:
             library = plugins[candidate.backend]
             graph = graphs.file(candidate.precision, plugin=library is not None)
-            artifacts.append(_build(folder, graph, candidate, options, library, int8, log))
+            plan = _build(folder, graph, candidate, options, library, int8, log)
+            artifacts.append(plan if half is None else half.noted(plan))
     return artifacts
 
 
 class _Graphs:
     """The ONNX files that plans are built from, written when they are first asked for."""
 
-    def __init__(self, source: Source, folder: Path, work: Path, int8: Int8 | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        folder: Path,
+        work: Path,
+        int8: Int8 | None,
+        half: Float16Range | None,
+    ) -> None:
         self._source, self._folder, self._work, self._int8 = source, folder, work, int8
+        self._in_float32 = () if half is None else half.in_float32
 
     def file(self, precision: Precision, *, plugin: bool) -> Path:
         if precision == "fp32":
             return self._folder / MODEL_FILE
-        file = self._work / f"fp16-{MODEL_FILE}"
-        if not file.exists():
-            export_onnx(self._source, file, "fp16")
         if precision == "fp16":
-            return file
+            return self._half()
         assert self._int8 is not None
         form: Form = "plugin" if plugin else "s8"
         quantized = self._work / f"{form}-{MODEL_FILE}"
         if not quantized.exists():
-            onnx.save(self._int8.graph(onnx.load(file), form), quantized)
+            base = self._folder / MODEL_FILE if self._in_float32 else self._half()
+            onnx.save(self._int8.graph(onnx.load(base), form), quantized)
         return quantized
+
+    def _half(self) -> Path:
+        file = self._work / f"fp16-{MODEL_FILE}"
+        if not file.exists():
+            export_onnx(self._source, file, "fp16", self._in_float32)
+        return file
 
 
 def _plugins(
