@@ -49,7 +49,7 @@ class Float16Range:
     @property
     def note(self) -> str:
         """For the manifest."""
-        found = f"activations up to {self.magnitude:.4g} ({self.layer}) on {self.source}"
+        found = f"activations up to {self.magnitude:.5g} ({self.layer}) on {self.source}"
         return f"{found}; in float32: {', '.join(self.in_float32)}" if self.in_float32 else found
 
     def noted(self, plan: Artifact) -> Artifact:
@@ -68,7 +68,7 @@ class Float16Range:
             lacking = (candidate.backend, candidate.target) == ("tensorrt-rtx", "sm75")
             if lacking and self.in_float32 and candidate.precision != "fp32":
                 raise BuildError(
-                    f"{self.layer} reaches {self.magnitude:.4g} on {self.source}; float16 ends at "
+                    f"{self.layer} reaches {self.magnitude:.5g} on {self.source}; float16 ends at "
                     f"{LARGEST:.0f}, and this architecture has no float32 convolutions",
                     where=candidate.name,
                     do="build for other GPUs, or train again with weight decay",
