@@ -94,14 +94,14 @@ def float16_range(
         BuildError: Not even float32 holds a value.
     """
     found = magnitudes(model, scans.inputs, threads=threads)
-    for name, magnitude in calibrated.items():
-        found[name] = max(magnitude, found.get(name, 0.0))
     for name, magnitude in found.items():
         if not np.isfinite(magnitude):
             raise BuildError(
                 f"{name} is infinite or NaN on {scans.source}",
                 do="the weights are damaged; train again",
             )
+    for name, magnitude in calibrated.items():
+        found[name] = max(magnitude, found.get(name, 0.0))
     layer = max(found, key=lambda name: found[name])
     source = f"{scans.source} and the calibration scans" if calibrated else scans.source
     too_large = {name for name, magnitude in found.items() if magnitude > LARGEST / HEADROOM}
@@ -134,11 +134,7 @@ def _parts(names: Collection[str], too_large: Collection[str]) -> tuple[str, ...
     """Those that give a value that is too large, or read one from the part before."""
     parts = list(dict.fromkeys(part_of(name) for name in names))
     giving = {part_of(name) for name in too_large}
-    handing_on = {part_of(name) for name in too_large if name in map(_result, parts)}
+    results = {"stem.1.out", "stem.1.relu", *(f"{part}.out" for part in parts)}
+    handing_on = {part_of(name) for name in results.intersection(too_large)}
     before = dict(zip(parts[1:], parts, strict=False))
     return tuple(part for part in parts if part in giving or before.get(part) in handing_on)
-
-
-def _result(part: str) -> str:
-    """The tensor that the next part reads, or one that is no smaller."""
-    return "stem.1.out" if part == "stem" else f"{part}.out"

@@ -109,13 +109,20 @@ def test_room_is_left_for_other_scans(reach, parts):
     assert float16_range(graph(hot(reach)), SCANS, {}).in_float32 == parts
 
 
-def test_calibration_scans_count_as_well():
+@pytest.mark.parametrize(
+    ("layer", "parts"),
+    [
+        ("stem.1.relu", ("stem", "stages.0.0")),
+        ("stages.2.0.bn1.relu", ("stages.2.0",)),
+        ("stages.2.0.out", ("stages.2.0", "stages.2.1")),
+    ],
+)
+def test_calibration_scans_count_as_well(layer, parts):
     model = graph(trained_like(TINY))
-    seen = {"input": 1.0, "stages.2.0.bn1.relu": 3e4}
-    found = float16_range(model, SCANS, seen)
-    assert (found.layer, found.magnitude) == ("stages.2.0.bn1.relu", 3e4)
+    found = float16_range(model, SCANS, {"input": 1.0, layer: 3e4})
+    assert (found.layer, found.magnitude) == (layer, 3e4)
     assert found.source == "two scans and the calibration scans"
-    assert found.in_float32 == ("stages.2.0",)
+    assert found.in_float32 == parts
 
 
 def test_what_float32_does_not_hold_either_is_damage():
