@@ -51,9 +51,10 @@ def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
             f"this is no graph of darnet-trt export ({type(error).__name__})", where=file
         ) from error
     if precision != "fp32":
+        is_so = "is quantized already" if precision == "int8" else f"is {precision}"
         raise BundleError(
-            f"this graph is {precision}, and a float32 one is needed",
+            f"the ONNX graph {is_so}",
             where=file,
-            do="give the run or its bundle, or export with --precision fp32",
+            do="give the float32 one: the run, its bundle, or export --precision fp32",
         )
     return model, spec
