@@ -34,7 +34,7 @@ def main() -> None:
     from darnet_trt.calibration.decisions import decide
     from darnet_trt.calibration.qdq import convolutions, quantized_tensors
     from darnet_trt.calibration.ranges import METHODS, ranges_of
-    from darnet_trt.export.int8_trials import Trials
+    from darnet_trt.export.int8_trials import Subject, Trials
     from darnet_trt.export.onnx_export import export_onnx, load_source
     from darnet_trt.scan.cohort import read_cohort
     from darnet_trt.training.inputs import prepare
@@ -71,10 +71,10 @@ def main() -> None:
         print(f"| {' | '.join(cells)} |", flush=True)
 
     for backend in ("openvino", "onnxruntime"):
-        trials = Trials(model, held_out, backend)
+        trials = Trials(Subject(model, model, "u8", backend), held_out)
         expected = trials.logits({}, frozenset())
         for method in METHODS:
-            ranges = ranges_of(statistics, method)
+            ranges = ranges_of(statistics, method, "u8")
             row(backend, method, expected, trials.logits(ranges, frozenset(layers)))
         if backend == "openvino" and arguments.nncf:
             calibrating = [seen[i].load() for i in chosen]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,15 @@ from typing import BinaryIO, Final
 
 from darnet_trt.errors import OutputError, UsageError
 
-__all__ = ["LOCK", "cannot_write", "cannot_write_stdout", "sole_writer", "whole_file"]
+__all__ = [
+    "LOCK",
+    "cannot_keep",
+    "cannot_write",
+    "cannot_write_stdout",
+    "sole_writer",
+    "temporary_folder",
+    "whole_file",
+]
 
 LOCK: Final = ".darnet-trt.lock"
 """The file in a folder that `sole_writer` has locked."""
@@ -30,6 +39,33 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
         where=path,
         do="check free space and permissions, or choose another place",
     )
+
+
+def cannot_keep(what: str, error: Exception) -> OutputError:
+    """The error for what found no room among the temporary files.
+
+    Args:
+        what: "a scan".
+        error: Says why.
+    """
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return OutputError(
+        f"{what} cannot be kept in a temporary file ({reason})",
+        where=tempfile.tempdir,  # None where there is none at all, which the reason says
+        do="free some space there, or set TMPDIR to a folder that has some",
+    )
+
+
+def temporary_folder() -> str:
+    """Where temporary files go.
+
+    Raises:
+        OutputError: Nowhere.
+    """
+    try:
+        return tempfile.gettempdir()
+    except OSError as error:
+        raise cannot_keep("nothing", error) from error
 
 
 def cannot_write_stdout(error: OSError) -> OutputError:

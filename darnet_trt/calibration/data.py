@@ -25,6 +25,7 @@ from darnet_trt.calibration.candidates import (
 from darnet_trt.calibration.memo import digest
 from darnet_trt.calibration.sample import Input, Sample, SampledScan, hashed, on_disk
 from darnet_trt.errors import UsageError
+from darnet_trt.output import temporary_folder
 from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.classes import CLASSES
 
@@ -93,7 +94,8 @@ def choose_scans(
         spec: What makes the network's input of a scan.
         count: How many calibrate. Where there are fewer than twice as many, half of them do.
         seed: Decides which.
-        log: Takes a line for each scan that is left out, each note, and now and then.
+        log: Takes a line on the temporary files, for each scan that is left out, each note, and now
+            and then.
 
     Raises:
         UsageError: No such path, no usable scan, or usable scans of one patient only.
@@ -101,9 +103,11 @@ def choose_scans(
         OutputError: The disk for temporary files is full.
     """
     if str(path) == "random" and not path.exists():
+        _announce(count + _RANDOM_HELD_OUT, spec, log)
         return random_scans(spec, count, seed)
     candidates = find_candidates(path)
     sample = Sample(count, _HELD_OUT)
+    _announce(min(count + _HELD_OUT, len(candidates.scans)), spec, log)
     _fill(sample, patients_of_each_class(candidates.scans, seed), spec, log)
     _require_both(sample, path)
     notes = tuple(_notes(sample, candidates, count))
@@ -146,6 +150,15 @@ def random_scans(spec: Preprocessing, count: int, seed: int) -> tuple[Calibratio
         notes=("random inputs: the engine is for timing alone",),
     )
     return chosen, HeldOut(tuple(inputs[count:]), None, f"{_RANDOM_HELD_OUT} {source}")
+
+
+def _announce(scans: int, spec: Preprocessing, log: Callable[[str], None]) -> None:
+    """How much room the scans need while they wait."""
+    size = scans * int(np.prod(spec.size)) * np.dtype(np.float32).itemsize
+    log(
+        f"calibration: up to {scans} scans wait in temporary files, {size / 1e9:.2f} GB in "
+        f"{temporary_folder()} (of memory where that is a tmpfs)"
+    )
 
 
 def _fill(

@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.calibration.qdq import Range
+from darnet_trt.calibration.qdq import Form, Range
 from darnet_trt.calibration.statistics import BINS, Statistics
 from darnet_trt.errors import UsageError
 
@@ -26,12 +26,20 @@ METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 _PERCENT: Final = 99.99
 _STEPS: Final = 128  # of eight bits on one side of 0
+_SIGNED_STEPS: Final = 127  # above 0
+_UNSIGNED_STEPS: Final = 255
 _CANDIDATES: Final = 256  # ranges tried by mse
 _SMOOTHING: Final = 1e-4  # of an empty bin of the divergence
 
 
-def ranges_of(found: Mapping[str, Statistics], method: Method) -> dict[str, Range]:
+def ranges_of(found: Mapping[str, Statistics], method: Method, form: Form) -> dict[str, Range]:
     """A range for each tensor.
+
+    Args:
+        found: Of each tensor.
+        method: One of the above.
+        form: Says in how many steps a tensor without negative values is stored: 255 in "u8", else
+            127, as all others are.
 
     Raises:
         UsageError: A tensor had NaN or infinite elements, or is 0 in all scans: no scale fits.
@@ -50,9 +58,16 @@ def ranges_of(found: Mapping[str, Statistics], method: Method) -> dict[str, Rang
                 where=name,
                 do="use other scans; where it stays 0, train again",
             )
-        largest = min(_THRESHOLDS[method](statistics), statistics.magnitude)
+        steps = _UNSIGNED_STEPS if form == "u8" and not statistics.signed else _SIGNED_STEPS
+        largest = min(_threshold(statistics, method, steps), statistics.magnitude)
         ranges[name] = Range(largest, statistics.signed)
     return ranges
+
+
+def _threshold(found: Statistics, method: Method, steps: int) -> float:
+    if method == "mse":
+        return _mse(found, steps)
+    return _THRESHOLDS[method](found)
 
 
 def _minmax(found: Statistics) -> float:
@@ -65,11 +80,10 @@ def _percentile(found: Statistics) -> float:
     return float(found.edges[int(np.searchsorted(below, wanted)) + 1])
 
 
-def _mse(found: Statistics) -> float:
-    """Each bin's elements stand at its middle; a step is what the sign leaves of 256."""
+def _mse(found: Statistics, steps: int) -> float:
+    """Each bin's elements stand at its middle."""
     edges = found.edges
     middles = (edges[:-1] + edges[1:]) / 2
-    steps = _STEPS - 1 if found.signed else 2 * _STEPS - 1
     candidates = found.magnitude * np.arange(1, _CANDIDATES + 1) / _CANDIDATES
     errors = []
     for largest in candidates:
@@ -108,10 +122,10 @@ def _divergence(kept: npt.NDArray[np.float64], clipped: float) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-_THRESHOLDS: Final[dict[Method, Callable[[Statistics], float]]] = {
+# Which do not depend on the steps that a range is stored in.
+_THRESHOLDS: Final[dict[str, Callable[[Statistics], float]]] = {
     "minmax": _minmax,
     "percentile": _percentile,
     "entropy": _entropy,
-    "mse": _mse,
 }
 assert BINS % _STEPS == 0

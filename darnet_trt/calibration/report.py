@@ -34,8 +34,8 @@ def markdown(found: Quantization) -> str:
     if found.trials:
         lines += ["", "| layers spared | decisions |", "| ---: | --- |"]
         lines += [
-            f"| {count} | {'kept' if kept else 'not kept'} |"
-            for count, kept in sorted(found.trials.items())
+            f"| {count} | {'; '.join(failures) or 'kept'} |"
+            for count, failures in sorted(found.trials.items())
         ]
     if found.effects:
         lines += [

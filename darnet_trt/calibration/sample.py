@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.calibration.candidates import Candidate
-from darnet_trt.errors import OutputError, ScanError, UsageError
+from darnet_trt.errors import ScanError, UsageError
+from darnet_trt.output import cannot_keep
 from darnet_trt.scan import Preprocessing, load_study
 
 __all__ = ["Input", "Sample", "SampledScan", "hashed", "on_disk"]
@@ -118,7 +119,4 @@ def on_disk(array: Input) -> Input:
             file.flush()
             return np.memmap(file, array.dtype, "c", shape=array.shape)
     except OSError as error:
-        raise OutputError(
-            f"a scan cannot be kept in a temporary file ({error.strerror or error})",
-            do="free some space there, or set TMPDIR to a folder that has some",
-        ) from error
+        raise cannot_keep("a scan", error) from error

@@ -44,6 +44,14 @@ def build(
         Literal["auto", "minmax", "percentile", "entropy", "mse"],
         typer.Option(help="How an activation's range is chosen. auto: the one that errs least."),
     ] = "auto",
+    seconds: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Where int8 in all layers changes decisions: for the layers' effects, and as many "
+            "for the search; each for the CPU and for plans.",
+        ),
+    ] = 600,
     accept: Annotated[
         str | None,
         typer.Option(
@@ -105,8 +113,10 @@ def build(
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
     from darnet_trt.export.bundle_writer import check_free
-    from darnet_trt.export.int8 import Search
+    from darnet_trt.export.int8 import Search, trial_backend
+    from darnet_trt.export.int8_cost import announce
     from darnet_trt.export.onnx_export import load_source
+    from darnet_trt.export.onnx_source import float_graph
     from darnet_trt.export.parity_scans import read_scans, synthetic_scans
     from darnet_trt.export.plan_options import PlanOptions, batch_range, check_options
     from darnet_trt.export.targets import candidates, plan_backends
@@ -140,8 +150,9 @@ def build(
     gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, log)
     int8 = None
     if calibration is not None and any(c.precision == "int8" for c in wanted):
+        announce(float_graph(run)[0], trial_backend(), log)
         chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, log)
-        int8 = Calibration(chosen, held_out, Search(method), accept)
+        int8 = Calibration(chosen, held_out, Search(method, seconds=seconds), accept)
     manifest = build_bundle(
         source,
         out,

@@ -38,7 +38,10 @@ def calibrate(
     ] = "auto",
     seconds: Annotated[
         float,
-        typer.Option(min=0, help="For the layers' effects, and as many for a search if needed."),
+        typer.Option(
+            min=0,
+            help="For the blocks' and layers' effects, and as many for a search if needed.",
+        ),
     ] = 600,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
     threads: Annotated[
@@ -57,8 +60,9 @@ def calibrate(
     require_export_packages()
     from darnet_trt.calibration.data import choose_scans
     from darnet_trt.cli.interruption import goes_on
-    from darnet_trt.export.int8 import Search, trial_backend
+    from darnet_trt.export.int8 import Search, gather, trial_backend
     from darnet_trt.export.int8 import calibrate as calibrated
+    from darnet_trt.export.int8_cost import announce
     from darnet_trt.export.onnx_source import float_graph
     from darnet_trt.output import sole_writer
 
@@ -67,9 +71,12 @@ def calibrate(
 
     graph, spec = float_graph(model)
     with sole_writer(out), goes_on():
+        announce(graph, trial_backend(), log)
         chosen, held_out = choose_scans(scans, spec, count, seed, log)
         found = calibrated(
             graph,
+            gather(graph, chosen, threads, log),
+            {"u8": graph},
             chosen,
             held_out,
             Search(
@@ -77,7 +84,7 @@ def calibrate(
             ),
             log,
         )
-        _write(out, found)
+        _write(out, found["u8"])
     typer.echo(f"{out / 'report.md'}")
 
 
@@ -87,8 +94,9 @@ def _write(out: Path, found: Int8) -> None:
     from darnet_trt.output import whole_file
 
     files = {"report.md": markdown(found.report), "calibration.json": found.as_json()}
-    if found.report.effects:
-        files["sensitivity.svg"] = chart(found.report.effects)
+    effects = found.report.effects or found.report.block_effects
+    if effects:
+        files["sensitivity.svg"] = chart(effects)
         files["report.md"] += "\n![Effects of the layers](sensitivity.svg)\n"
     for name, content in files.items():
         with whole_file(out / name) as file:

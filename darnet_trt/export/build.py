@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import onnx
+from onnx import ModelProto
 
 from darnet_trt import __version__
 from darnet_trt.calibration.data import CalibrationScans, HeldOut
+from darnet_trt.calibration.qdq import Form
+from darnet_trt.calibration.statistics import Statistics
 from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifest
 from darnet_trt.export.contenders import NOT_EXECUTED
 from darnet_trt.export.decision_gate import DecisionGate
-from darnet_trt.export.int8 import Int8, Search, calibrate, trial_backend
+from darnet_trt.export.float16_range import Float16Range, range_for
+from darnet_trt.export.graph import build_graph
+from darnet_trt.export.int8 import Int8, Search, calibrate, gather, trial_backend
 from darnet_trt.export.judging import judge
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.packages import producer
@@ -25,6 +30,7 @@ from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plans import build_plans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
+from darnet_trt.export.weights import folded
 from darnet_trt.runtime.environment import cpu, gpus, package_version
 from darnet_trt.runtime.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
@@ -56,7 +62,8 @@ def build_bundle(
 
     Candidates that this machine runs go through the parity gate and are timed in alternation;
     the fastest that passed becomes the default. One that failed is listed as rejected, its files
-    left out. TensorRT plans that this machine does not run are marked as not executed.
+    left out. TensorRT plans that this machine does not run are marked as not executed; of int8
+    ones the graph runs in their place, and where it changes decisions they are rejected unbuilt.
 
     Args:
         source: The checkpoint.
@@ -76,7 +83,8 @@ def build_bundle(
     Raises:
         UsageError: `out` exists.
         MissingPackageError: A candidate's package is not installed.
-        BuildError: A candidate cannot be built, or does not run in the precision asked for.
+        BuildError: A candidate cannot be built, or does not run in the precision asked for, or is
+            for a GPU that has no float32 for what float16 does not hold.
         ParityError: Candidates ran here and none passed; nothing is written.
         OutputError: It cannot be written.
     """
@@ -85,14 +93,19 @@ def build_bundle(
         export_onnx(source, folder / MODEL_FILE)
         wanted = [c for c in candidates if c.backend in PACKAGES]
         here = [c for c in candidates if c.backend not in PACKAGES]
-        int8 = _int8(folder, candidates, calibration, threads, log)
-        plans = build_plans(source, folder, wanted, plan_options, plugin, int8, scans, threads, log)
+        found = _statistics(folder, candidates, calibration, threads, log)
+        seen = {name: statistics.magnitude for name, statistics in found.items()}
+        half = range_for(wanted, folder / MODEL_FILE, scans, seen, threads, log)
+        int8 = _int8(source, folder, candidates, calibration, found, half, threads, log)
+        accept = None if calibration is None else calibration.accept
+        plans = build_plans(
+            source, folder, wanted, plan_options, plugin, int8.get("s8"), half, accept, log
+        )
         gate = None
-        if int8 is not None and calibration is not None:
-            gate = DecisionGate(
-                calibration.held_out, int8.expected, int8.report, calibration.accept, log
-            )
-        judged = judge(source, folder, here, plans, scans, gate, threads, log)
+        if int8 and calibration is not None:
+            first = next(iter(int8.values()))
+            gate = DecisionGate(calibration.held_out, first.expected, first.report, accept, log)
+        judged = judge(source, folder, here, plans.built, scans, gate, threads, log)
         _drop_int8_graph(folder, judged.passed)
         timed = judged.passed
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
@@ -104,7 +117,7 @@ def build_bundle(
             classes=source.checkpoint.network.classes,
             preprocessing=source.checkpoint.preprocessing,
             artifacts=(*timed, *unchecked, *judged.not_run),
-            rejected=tuple(judged.rejected),
+            rejected=(*plans.rejected, *judged.rejected),
             default=_default(timed, log),
             built_on={
                 "cpu": asdict(cpu()),
@@ -136,23 +149,50 @@ class Calibration:
     accept: str | None = None
 
 
-def _int8(
+def _statistics(
     folder: Path,
     candidates: Sequence[Candidate],
     calibration: Calibration | None,
     threads: int | None,
     log: Callable[[str], None],
-) -> Int8 | None:
-    """Calibrated; its graph for the CPU is written."""
-    wanted = [c.backend for c in candidates if c.precision == "int8"]
+) -> dict[str, Statistics]:
+    """Of the calibration scans; none where no candidate is int8."""
+    if calibration is None or all(c.precision != "int8" for c in candidates):
+        return {}
+    return gather(onnx.load(folder / MODEL_FILE), calibration.scans, threads, log)
+
+
+def _int8(
+    source: Source,
+    folder: Path,
+    candidates: Sequence[Candidate],
+    calibration: Calibration | None,
+    found: Mapping[str, Statistics],
+    half: Float16Range | None,
+    threads: int | None,
+    log: Callable[[str], None],
+) -> dict[Form, Int8]:
+    """Calibrated in the forms that are wanted, the CPU's first; its graph is written."""
+    wanted = {c.backend in PACKAGES for c in candidates if c.precision == "int8"}
     if not wanted or calibration is None:
-        return None
+        return {}
     search = replace(calibration.search, backend=trial_backend(), threads=threads)
     model = onnx.load(folder / MODEL_FILE)
-    int8 = calibrate(model, calibration.scans, calibration.held_out, search, log)
-    if any(backend not in PACKAGES for backend in wanted):
-        onnx.save(int8.graph(model, "u8"), folder / INT8_FILE)
+    forms: dict[Form, ModelProto] = {}
+    if False in wanted:
+        forms["u8"] = model
+    if True in wanted:
+        forms["s8"] = model if half is not None and half.in_float32 else _in_float16(source)
+    int8 = calibrate(model, found, forms, calibration.scans, calibration.held_out, search, log)
+    if "u8" in int8:
+        onnx.save(int8["u8"].graph(model, "u8"), folder / INT8_FILE)
     return int8
+
+
+def _in_float16(source: Source) -> ModelProto:
+    checkpoint = source.checkpoint
+    weights = folded(checkpoint.model())
+    return build_graph(checkpoint.network, weights, "fp16", {"precision": "fp16"})
 
 
 def _drop_int8_graph(folder: Path, kept: Sequence[Artifact]) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from darnet_trt.calibration.data import HeldOut
 from darnet_trt.calibration.decisions import decide
+from darnet_trt.calibration.sensitivity import search_notes
 from darnet_trt.export.parity import run
 from darnet_trt.runtime.manifest import Artifact, Decisions, Quantization
 from darnet_trt.runtime.runner import Runner
@@ -22,7 +23,7 @@ class DecisionGate:
     Args:
         held_out: The scans.
         expected: The float32 engine's logits for them, (scans, classes).
-        quantization: How the engines were calibrated.
+        quantization: How the engines for the CPU were calibrated.
         accept: Who takes an engine that fails, and why; None takes none.
         log: Takes a line an engine.
     """
@@ -48,10 +49,13 @@ class DecisionGate:
             self._held_out.labels,
             self._held_out.source,
         )
+        quantization = engine.quantization or self._quantization  # a plan has its own
+        asked_before = search_notes(quantization.trials)
+        found = found.model_copy(update={"notes": (*found.notes, *asked_before)})
         if not found.passed and self._accept is not None:
             found = found.model_copy(update={"accepted": self._accept})
         self._log(f"{engine.name}: {_verdict(found)}")
-        return engine.model_copy(update={"decisions": found, "quantization": self._quantization})
+        return engine.model_copy(update={"decisions": found, "quantization": quantization})
 
 
 def _verdict(found: Decisions) -> str:

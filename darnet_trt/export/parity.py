@@ -17,7 +17,7 @@ import numpy.typing as npt
 from darnet_trt.runtime.manifest import Parity, Precision
 from darnet_trt.runtime.runner import Outputs, Runner
 
-__all__ = ["LIMITS", "Limits", "compare", "gate", "run"]
+__all__ = ["LIMITS", "NOT_FINITE", "Limits", "compare", "gate", "run"]
 
 
 @dataclass(frozen=True)

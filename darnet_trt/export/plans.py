@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Final, cast
 
 import onnx
 
 from darnet_trt.calibration.qdq import Form
 from darnet_trt.export.bundle_writer import hashes
-from darnet_trt.export.float16_range import Float16Range, range_for
+from darnet_trt.export.float16_range import Float16Range
 from darnet_trt.export.int8 import Int8
 from darnet_trt.export.onnx_export import Source, export_onnx
-from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plan_table import counted
 from darnet_trt.export.plugin_choice import Plugin, PluginMode, choose_plugin
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt_builder import build_tensorrt
-from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Plan, Precision
+from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Decisions, Plan, Precision
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 
-__all__ = ["build_plans"]
+__all__ = ["Plans", "build_plans"]
+
+# A machine without the plan's GPU cannot run it; this it can.
+_STAND_IN: Final = "the same graph in ONNX Runtime on the CPU"
+
+
+@dataclass(frozen=True)
+class Plans:
+    """What came of the candidates.
+
+    Attributes:
+        built: With their files in the bundle's folder.
+        rejected: Int8, not built: the same graph did not keep the decisions.
+    """
+
+    built: list[Artifact]
+    rejected: list[Artifact]
 
 
 def build_plans(
@@ -33,36 +49,39 @@ def build_plans(
     options: PlanOptions,
     plugin: PluginMode,
     int8: Int8 | None,
-    scans: ParityScans,
-    threads: int | None,
+    half: Float16Range | None,
+    accept: str | None,
     log: Callable[[str], None],
-) -> list[Artifact]:
+) -> Plans:
     """Build TensorRT plans into a bundle's folder, which holds `MODEL_FILE` already.
 
-    What is not quantized in an int8 plan is float16. `int8` is there if a candidate needs it.
-    Where the scans show that float16 cannot hold all activations, an fp16 plan keeps the parts
-    concerned in float32, and an int8 plan all that is not quantized.
+    What is not quantized in an int8 plan is float16. Where the scans show that float16 cannot hold
+    all activations (`half`), an fp16 plan keeps the parts concerned in float32, and an int8 plan
+    all that is not quantized. `int8` is there if a candidate needs it; where its decisions are not
+    kept, int8 candidates are only built if somebody accepts that.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
-        BuildError: A plan cannot be built, or not with the plugin that shall be on, or is for a
-            GPU that has no float32 for what float16 does not hold.
+        BuildError: A plan cannot be built, or not with the plugin that shall be on.
         OSError: It cannot be written.
     """
+    rejected = []
+    if int8 is not None and not int8.decisions.passed and accept is None:
+        rejected = [_refused(c, options, int8, log) for c in candidates if c.precision == "int8"]
+        candidates = [c for c in candidates if c.precision != "int8"]
     if not candidates:
-        return []
+        return Plans([], rejected)
     plugins = _plugins(source, candidates, plugin, log)
     artifacts = []
     with TemporaryDirectory(dir=folder) as work:
-        calibrated = {} if int8 is None else int8.magnitudes
-        half = range_for(candidates, folder / MODEL_FILE, scans, calibrated, threads, log)
         graphs = _Graphs(source, folder, Path(work), int8, half)
         for candidate in candidates:
             library = plugins[candidate.backend]
             graph = graphs.file(candidate.precision, plugin=library is not None)
-            plan = _build(folder, graph, candidate, options, library, int8, log)
+            its = int8 if candidate.precision == "int8" else None
+            plan = _build(folder, graph, candidate, options, library, its, accept, log)
             artifacts.append(plan if half is None else half.noted(plan))
-    return artifacts
+    return Plans(artifacts, rejected)
 
 
 class _Graphs:
@@ -120,6 +139,35 @@ def _plugins(
     }
 
 
+def _refused(
+    candidate: Candidate, options: PlanOptions, int8: Int8, log: Callable[[str], None]
+) -> Artifact:
+    log(f"{candidate.name}: not built: {_STAND_IN} does not keep the decisions")
+    return Artifact(
+        name=candidate.name,
+        files={},
+        backend=candidate.backend,
+        precision=candidate.precision,
+        effective_precision=None,
+        target=candidate.target,
+        batch=options.batch,
+        producer={},
+        executed=False,
+        parity=None,
+        latency_ms=None,
+        notes=("not built",),
+        quantization=int8.report,
+        decisions=_stand_in(int8.decisions, None),
+    )
+
+
+def _stand_in(decisions: Decisions, accept: str | None) -> Decisions:
+    """With a note that they are not the plan's own."""
+    note = f"{_STAND_IN} was judged, not the plan itself"
+    accepted = None if decisions.passed else accept
+    return decisions.model_copy(update={"notes": (note, *decisions.notes), "accepted": accepted})
+
+
 def _build(
     folder: Path,
     graph: Path,
@@ -127,6 +175,7 @@ def _build(
     options: PlanOptions,
     plugin: Plugin | None,
     int8: Int8 | None,
+    accept: str | None,
     log: Callable[[str], None],
 ) -> Artifact:
     backend = cast(TensorRTBackend, candidate.backend)
@@ -169,5 +218,6 @@ def _build(
             version_compatible=options.version_compatible,
             hardware_compatible=options.hardware_compatible,
         ),
-        quantization=int8.report if int8 and candidate.precision == "int8" else None,
+        quantization=None if int8 is None else int8.report,
+        decisions=None if int8 is None else _stand_in(int8.decisions, accept),
     )

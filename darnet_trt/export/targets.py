@@ -65,8 +65,8 @@ def candidates(
             "tensorrt-rtx:sm86,sm89", "tensorrt"; none takes OpenVINO and ONNX Runtime, whichever
             is installed.
         asked: The precision; "auto" takes fp32 and, where the CPU has it, bf16 on the CPU, fp16
-            on GPUs, and int8 wherever there is calibration data. On the CPU int8 comes with fp32,
-            which it is judged by.
+            on GPUs, and int8 wherever there is calibration data. Int8 comes with the float engine
+            that it must outrun: fp32 on the CPU, fp16 on GPUs.
         calibrated: Whether there is calibration data.
 
     Raises:
@@ -170,7 +170,7 @@ def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision,
     if target == "cuda":
         return ("fp32",)
     if asked == "int8" and backend in PACKAGES:
-        return ("int8",)
+        return ("fp16", "int8")
     if asked == "int8":
         return ("fp32", "int8")
     if backend != "openvino":

@@ -187,10 +187,12 @@ class Plan(_Part):
 
 
 class LayerEffect(_Part):
-    """What quantizing a layer does to the logits, over the float32 logits' largest magnitude.
+    """What quantizing a layer or a block does to the logits, over their largest magnitude.
+
+    The logits are the float32 engine's.
 
     Attributes:
-        layer: The convolution.
+        layer: The convolution, or the block: "stem", "stages.2.0".
         alone: Error with it alone quantized.
         left_out: How much smaller the error of all others is than that of all.
     """
@@ -209,11 +211,13 @@ class Quantization(_Part):
         digest: Of the preprocessed scans.
         random: True: they were random numbers, asked for by name; the engine is for speed alone.
         method: How the ranges were chosen from their statistics.
-        errors: Method → logits error on scans that were kept aside, where several were compared.
+        errors: Method → logits error on some of the scans that gave the ranges.
         layers: Quantized convolutions.
         spared: Convolutions left in higher precision, most harmful first.
-        effects: Each layer's, where they were measured.
-        trials: Number of layers spared → whether the engine kept the decisions then.
+        effects: Each layer's, where they were measured, most harmful first.
+        block_effects: Each block's, where they were measured, most harmful first.
+        trials: Number of layers spared → why the engine did not keep the decisions then, a sentence
+            each; none where it did.
     """
 
     scans: int
@@ -225,7 +229,8 @@ class Quantization(_Part):
     layers: tuple[str, ...]
     spared: tuple[str, ...] = ()
     effects: tuple[LayerEffect, ...] = ()
-    trials: dict[int, bool] = Field(default_factory=dict)
+    block_effects: tuple[LayerEffect, ...] = ()
+    trials: dict[int, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class Artifact(_Part):

@@ -151,11 +151,14 @@ def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
 def read_back(artifact: Artifact) -> Precision:
     """What the plan's convolutions compute in, from the table that its builder printed.
 
-    Where the builder printed none it is what was asked for: the network is strongly typed, so
-    that TensorRT cannot choose another.
+    One in int8 makes the plan int8, as in the engines for the CPU: it is what must keep the
+    decisions, whatever the search spared. Where the builder printed none it is what was asked
+    for: the network is strongly typed, so that TensorRT cannot choose another.
     """
     kernels = {} if artifact.plan is None else artifact.plan.kernels
     convolutions = kernels.get("convolution")
     if not convolutions:
         return artifact.precision
+    if "int8" in convolutions:
+        return "int8"
     return cast(Precision, max(convolutions, key=lambda precision: convolutions[precision]))

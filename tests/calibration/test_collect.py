@@ -215,7 +215,7 @@ def test_damaged_weights_are_found_and_named(model, tensors, value, cache):
     found = collector.statistics(scan(0))
     assert not found["input"].not_finite
     with pytest.raises(UsageError, match=r"NaN or infinite in this model; the weights are damaged"):
-        ranges_of(found, "minmax")
+        ranges_of(found, "minmax", "u8")
     assert same(collector.statistics(scan(0)), found)
 
 

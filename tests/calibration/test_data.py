@@ -206,6 +206,14 @@ def test_no_such_path(tmp_path):
         choose(tmp_path)
 
 
+def test_the_room_for_temporary_files_is_said_first(phantoms, log):
+    choose(phantoms, count=3, log=log)
+    assert log[0] == (
+        "calibration: up to 18 scans wait in temporary files, 0.00 GB in "
+        f"{tempfile.gettempdir()} (of memory where that is a tmpfs)"
+    )
+
+
 def test_inputs_wait_on_disk_and_nothing_is_left_there(phantoms, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     chosen, held_out = choose(phantoms, count=3)
@@ -219,7 +227,10 @@ def test_a_full_disk_is_one_clear_line(phantoms):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        with pytest.raises(OutputError, match=r"cannot be kept in a temporary file .*TMPDIR"):
+        with pytest.raises(
+            OutputError,
+            match=rf"^{tempfile.gettempdir()}: a scan cannot be kept in a temporary file .*TMPDIR",
+        ):
             choose(phantoms, count=3)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -29,8 +29,8 @@ def of(elements):
     return statistics_of(elements, float(elements.min()), float(elements.max()))
 
 
-def range_by(method, elements):
-    return ranges_of({"x": of(elements)}, method)["x"]
+def range_by(method, elements, form="u8"):
+    return ranges_of({"x": of(elements)}, method, form)["x"]
 
 
 @each_distribution
@@ -63,14 +63,15 @@ def rounding_error(elements, largest, steps):
 
 
 @each_distribution
-def test_mse_errs_least_of_all_ranges(elements):
+@pytest.mark.parametrize(("form", "unsigned_steps"), [("u8", 255), ("s8", 127), ("plugin", 127)])
+def test_mse_errs_least_of_all_ranges(elements, form, unsigned_steps):
     elements = elements.astype(np.float64)
-    steps = 127 if (elements < 0).any() else 255
+    steps = 127 if (elements < 0).any() else unsigned_steps
     best = min(
         rounding_error(elements, np.abs(elements).max() * part, steps)
         for part in np.linspace(0.02, 1, 333)
     )
-    found = range_by("mse", elements.astype(np.float32)).largest
+    found = range_by("mse", elements.astype(np.float32), form).largest
     assert rounding_error(elements, found, steps) <= 1.02 * best
 
 
@@ -129,13 +130,13 @@ def test_a_range_lies_within_what_occurred_and_scales_with_it(method, seed, powe
 @pytest.mark.parametrize("method", METHODS)
 def test_a_sample_without_the_largest_element(method):
     found = statistics_of(np.linspace(0, 1, 500, dtype=np.float32), 0.0, 1e6)
-    assert 0 < ranges_of({"x": found}, method)["x"].largest <= 1e6
+    assert 0 < ranges_of({"x": found}, method, "u8")["x"].largest <= 1e6
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_no_scale_fits_is_named(method):
     with pytest.raises(UsageError, match=r"^layer: always 0 on the calibration scans.*; use other"):
-        ranges_of({"layer": of(np.zeros(3, np.float32))}, method)
+        ranges_of({"layer": of(np.zeros(3, np.float32))}, method, "u8")
     broken = statistics_of(np.ones(3, np.float32), 1.0, 1.0, not_finite=2)
     with pytest.raises(UsageError, match=r"^layer: 2 values are NaN or infinite.*; the weights"):
-        ranges_of({"layer": broken}, method)
+        ranges_of({"layer": broken}, method, "u8")

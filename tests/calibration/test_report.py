@@ -24,14 +24,14 @@ def test_everything_that_was_found_is_told():
             layers=("stages.0.0.conv1",),
             spared=("stem.0",),
             effects=EFFECTS,
-            trials={0: False, 1: True},
+            trials={0: ("3 of 6 scans changed class", "too far"), 1: ()},
         )
     )
     for words in (
         "1 of 2 convolutions in int8, ranges by mse, from 3 phantoms.",
         "| minmax | 0.034 |",
         "Left in higher precision: stem.0.",
-        "| 0 | not kept |\n| 1 | kept |",
+        "| 0 | 3 of 6 scans changed class; too far |\n| 1 | kept |",
         "| stages.0.0.conv1 | 0.062 | -0.031 |",
     ):
         assert words in text

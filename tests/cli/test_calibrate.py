@@ -1,6 +1,7 @@
 """`darnet-trt calibrate`, as typed, with what goes wrong."""
 
 import json
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from darnet_trt.calibration.qdq import Range, quantize, quantized_tensors
 from darnet_trt.export.graph import build_graph
+from darnet_trt.export.onnx_source import float_graph
 from darnet_trt.export.weights import folded
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.preprocessing import Preprocessing
@@ -60,9 +62,33 @@ def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
     content = json.loads((out / "calibration.json").read_text())
     assert content["scans"] == 2
     assert len(content["ranges"]) == 28
-    assert len(content["effects"]) == 1  # for more there was no time
-    assert "19 of 20 not measured" in err
+    assert [e["layer"] for e in content["block_effects"]] == ["stem"]  # for more there was no time
+    assert content["effects"] == []
+    assert "8 of 9 not measured" in err
+    assert "none of 20 layers measured" in err
+    assert content["decisions"]["scans"] == 2
     assert "(sensitivity.svg)" in (out / "report.md").read_text()
+
+
+def test_what_it_takes_is_said_before_the_first_scan_is_read(calibrate, run, cohort, tmp_path):
+    code, _, err = calibrate(run, cohort, "-o", tmp_path / "out", "--scans", 2, "--seconds", 0)
+    assert code == 0, err
+    lines = err.splitlines()
+    memory = next(i for i, line in enumerate(lines) if re.search(r"about \d+\.\d GB of mem", line))
+    disk = next(
+        i for i, line in enumerate(lines) if "up to 6 scans wait in temporary files" in line
+    )
+    assert (memory, disk) == (0, 1)
+
+
+def test_a_quantized_graph_is_refused_before_a_scan_is_read(calibrate, run, tmp_path):
+    graph, _ = float_graph(run)
+    ranges = {name: Range(4.0, True) for name in quantized_tensors(graph, ["stem.0"])}
+    onnx.save(quantize(graph, ranges, ["stem.0"], "u8"), tmp_path / "int8.onnx")
+    no_scans = tmp_path / "no_scans"
+    no_scans.mkdir()
+    line = refused(calibrate(tmp_path / "int8.onnx", no_scans, "-o", tmp_path / "out"))
+    assert "the ONNX graph is quantized already" in line
 
 
 def test_what_is_no_graph_of_ours(calibrate, cohort, tmp_path):

@@ -3,10 +3,12 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from networks import TINY, trained_like
 
+from darnet_trt.export import int8
 from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.training.checkpoint import save_checkpoint
 
@@ -98,6 +100,30 @@ def test_int8_needs_scans(run, tmp_path, command):
     for place in (tmp_path / "nowhere", tmp_path / "empty"):
         assert str(place) in failed(command(*build, "--calibration", place))
     assert not (tmp_path / "b").exists()
+
+
+def test_int8_says_what_it_takes_and_the_search_has_a_limit(run, tmp_path, command, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    right = int8.ranges_of
+
+    def far_too_wide(*arguments):
+        found = right(*arguments)
+        return {name: replace(r, largest=400 * r.largest) for name, r in found.items()}
+
+    monkeypatch.setattr(int8, "ranges_of", far_too_wide)
+    words = ("--target", "onnxruntime", "--calibration", "random", "--calibration-scans", 1)
+    words += ("--method", "mse", "--seconds", 0, "--accept", "a test, for its speed")
+    result = command("build", run, "-o", tmp_path / "b", *words)
+    assert result.returncode == 0, result.stderr
+    memory, disk, *_ = result.stderr.splitlines()
+    assert "GB of memory" in memory
+    assert "up to 5 scans wait in temporary files" in disk
+    found = {a.name: a for a in open_bundle(tmp_path / "b").manifest.artifacts}
+    report = found["onnxruntime-int8"].quantization
+    assert list(report.trials) == [0]  # there was no time for another
+    assert report.trials[0]
+    assert [e.layer for e in report.block_effects] == ["stem"]
+    assert "--seconds" in failed(command("build", run, "-o", tmp_path / "c", "--seconds", -1))
 
 
 def test_scans_that_are_not_there(run, tmp_path, command):

@@ -81,6 +81,7 @@ def test_an_int8_engine_beside_the_float32_one(bundle, calibration, backend):
     assert (report.scans, report.source) == (3, "3 phantoms")
     assert set(report.errors) == {"minmax", "percentile", "entropy", "mse"}
     assert report.errors[report.method] == min(report.errors.values())
+    assert report.trials == {0: ()}
     assert engine(bundle, f"{backend}-fp32").quantization is None
     volume = calibration.held_out.inputs[0][None]
     in_int8, in_fp32 = (
@@ -127,8 +128,8 @@ def range_far_too_wide(monkeypatch):
     """Nearly all of an activation's values are stored as 0."""
     right = int8.ranges_of
 
-    def wrong(found, method):
-        ranges = right(found, method)
+    def wrong(found, method, form):
+        ranges = right(found, method, form)
         ranges[BROKEN] = replace(ranges[BROKEN], largest=400 * ranges[BROKEN].largest)
         return ranges
 
@@ -146,7 +147,8 @@ def test_a_wrong_scale_is_caught_by_the_gate(source, scans, calibration, tmp_pat
     assert refused.name == "openvino-int8"
     assert not refused.decisions.passed
     assert refused.decisions.failures
-    assert refused.quantization.trials == {0: False}
+    assert set(refused.quantization.trials) == {0}
+    assert refused.quantization.trials[0] == refused.decisions.failures
     assert found.manifest.default == "openvino-fp32"
     assert not any(name.startswith("openvino-int8") for name in map(str, found.path.iterdir()))
     assert any("does not keep the decisions" in line for line in said)
@@ -155,14 +157,21 @@ def test_a_wrong_scale_is_caught_by_the_gate(source, scans, calibration, tmp_pat
 @pytest.mark.usefixtures("range_far_too_wide")
 def test_with_time_to_search_the_layer_that_suffers_is_spared(source, scans, calibration, tmp_path):
     build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=calibration)
-    report = engine(open_bundle(tmp_path / "bundle"), "openvino-int8").quantization
+    found = engine(open_bundle(tmp_path / "bundle"), "openvino-int8")
+    report = found.quantization
     assert report.spared == (READER,)
     assert set(report.layers) | set(report.spared) == set(
         convolutions_of(open_bundle(tmp_path / "bundle"))
     )
-    assert report.trials[0] is False
-    assert report.trials[len(report.spared)] is True
+    assert report.trials[0]
+    assert report.trials[len(report.spared)] == ()
     assert report.effects[0].layer == READER
+    assert report.block_effects[0].layer == "stages.1.1"
+    assert {e.layer for e in report.block_effects} == {
+        "stem",
+        *(f"stages.{stage}.{block}" for stage in range(4) for block in range(2)),
+    }
+    assert any("chose among" in note for note in found.decisions.notes)
 
 
 @pytest.mark.usefixtures("wrong_scale")
@@ -189,6 +198,64 @@ def convolutions_of(bundle):
     return convolutions(onnx.load(bundle.path / "model.onnx"))
 
 
+PLAN = Candidate("tensorrt-rtx", "int8", "portable")
+
+
+@pytest.mark.usefixtures("wrong_scale")
+def test_a_plan_whose_stand_in_changes_decisions_is_not_built(source, scans, calibration, tmp_path):
+    said = []
+    no_time = replace(calibration, search=Search(method="mse", seconds=-1.0))
+    wanted = (Candidate("openvino", "fp32"), PLAN)
+    build_bundle(source, tmp_path / "bundle", wanted, scans, calibration=no_time, log=said.append)
+    found = open_bundle(tmp_path / "bundle")
+    assert [a.name for a in found.manifest.artifacts] == ["openvino-fp32", "onnxruntime-fp32"]
+    (refused,) = found.manifest.rejected
+    assert refused.name == "tensorrt-rtx-portable-int8"
+    assert not refused.decisions.passed
+    assert refused.quantization.trials[0] == refused.decisions.failures
+    assert "the same graph in ONNX Runtime" in refused.decisions.notes[0]
+    assert not (found.path / "tensorrt-rtx").exists()
+    assert any("tensorrt-rtx-portable-int8: not built" in line for line in said)
+    assert not any("int8 for the CPU" in line for line in said)  # nobody asked for that
+
+
+@rtx
+@pytest.mark.usefixtures("wrong_scale")
+def test_a_person_may_accept_such_a_plan(source, scans, calibration, tmp_path):
+    accepted = replace(
+        calibration, search=Search(method="mse", seconds=-1.0), accept="A. Person, for its speed"
+    )
+    wanted = (Candidate("openvino", "fp32"), PLAN)
+    build_bundle(source, tmp_path / "bundle", wanted, scans, plugin="off", calibration=accepted)
+    found = open_bundle(tmp_path / "bundle")
+    assert not found.manifest.rejected
+    plan = engine(found, PLAN.name)
+    assert not plan.decisions.passed
+    assert plan.decisions.accepted == "A. Person, for its speed"
+
+
+@rtx
+def test_plans_and_engines_for_the_cpu_are_searched_each_in_their_form(
+    source, scans, calibration, tmp_path
+):
+    said = []
+    build_bundle(
+        source,
+        tmp_path / "bundle",
+        (*OPENVINO, PLAN),
+        scans,
+        plugin="off",
+        calibration=calibration,
+        log=said.append,
+    )
+    found = open_bundle(tmp_path / "bundle")
+    cpu, plan = (engine(found, name) for name in ("openvino-int8", PLAN.name))
+    assert plan.decisions.passed
+    assert plan.decisions.max_probability_drift != cpu.decisions.max_probability_drift
+    assert plan.quantization.errors != cpu.quantization.errors
+    assert sum("calibration: scan 3 of 3" in line for line in said) == 1
+
+
 @rtx
 @pytest.mark.parametrize(("plugin", "kind"), [("on", "plugin int8"), ("off", "generated")])
 def test_plans_run_their_convolutions_in_int8(
@@ -202,6 +269,10 @@ def test_plans_run_their_convolutions_in_int8(
     build_bundle(source, tmp_path / "bundle", wanted, scans, plugin=plugin, calibration=calibration)
     plan = engine(open_bundle(tmp_path / "bundle"), "tensorrt-rtx-portable-int8")
     assert plan.quantization.scans == 3
+    assert plan.decisions.passed
+    assert plan.decisions.notes[0].startswith(
+        "the same graph in ONNX Runtime on the CPU was judged"
+    )
     assert plan.plan.kernels["convolution"]["int8"] == 20
     assert kind in described(plan.plan.kernels, 1)
     if plugin == "on":

@@ -1,21 +1,30 @@
-"""Trials run an engine once and remember what it said."""
+"""Trials run an engine once and remember what it said, in the form that will be built."""
 
+import resource
+import tempfile
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import pytest
+from onnx import ModelProto
+from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.calibration.qdq import Range, convolutions, quantized_tensors
-from darnet_trt.export.int8_trials import Trials
-from darnet_trt.export.onnx_export import export_onnx
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.export.graph import build_graph
+from darnet_trt.export.int8_trials import Subject, Trials
+from darnet_trt.export.weights import folded
 
 
 @pytest.fixture(scope="module")
-def model(source, tmp_path_factory):
-    file = tmp_path_factory.mktemp("trials") / "model.onnx"
-    export_onnx(source, file)
-    return onnx.load(file)
+def graphs(source):
+    weights, network = folded(source.checkpoint.model()), source.checkpoint.network
+    return {p: build_graph(network, weights, p, {"precision": p}) for p in ("fp32", "fp16")}
+
+
+@pytest.fixture(scope="module")
+def model(graphs):
+    return graphs["fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +44,10 @@ def ranges(model):
     return {name: Range(4.0, name.endswith("bn2.out")) for name in tensors}
 
 
+def for_the_cpu(model, backend="openvino"):
+    return Subject(model, model, "u8", backend)
+
+
 def nothing_runs(self, ranges, layers):
     pytest.fail("an engine ran for what is known")
 
@@ -42,23 +55,66 @@ def nothing_runs(self, ranges, layers):
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_an_engine_runs_once_for_the_same_question(model, scans, cache, backend, monkeypatch):
     layers = frozenset(convolutions(model)[:3])
-    trials = Trials(model, scans, backend)
+    trials = Trials(for_the_cpu(model, backend), scans)
     got = trials.logits(ranges(model), layers)
     assert got.shape == (2, 3)
     assert 0 < trials.error(ranges(model), layers) < 0.2
     assert trials.error(ranges(model), frozenset()) == 0
     monkeypatch.setattr(Trials, "_run", nothing_runs)
-    again = Trials(model, scans, backend)
+    again = Trials(for_the_cpu(model, backend), scans)
     np.testing.assert_array_equal(again.logits(ranges(model), layers), got)
 
 
-def test_another_question_is_asked_again(model, scans, cache):
+def test_another_question_is_asked_again(graphs, model, scans, cache):
     layers = frozenset(["stem.0"])
     known = ranges(model)
-    trials = Trials(model, scans, "openvino")
+    trials = Trials(for_the_cpu(model), scans)
     got = trials.logits(known, layers)
     wider = known | {"input": replace(known["input"], largest=40.0)}
     assert not np.array_equal(trials.logits(wider, layers), got)
     assert not np.array_equal(trials.logits(known, layers | {"stages.0.0.conv1"}), got)
-    other = Trials(model, [scan[:, ::-1].copy() for scan in scans], "openvino")
+    other = Trials(for_the_cpu(model), [scan[:, ::-1].copy() for scan in scans])
     assert not np.array_equal(other.logits(known, layers), got)
+    plan = Trials(Subject(model, graphs["fp16"], "s8", "onnxruntime"), scans)
+    assert not np.array_equal(plan.logits(known, layers), got)
+
+
+def test_a_plans_stand_in_keeps_large_biases_of_small_scales(graphs, scans, cache):
+    """ONNX Runtime's own optimizer would round them, over their scales, to float16's largest."""
+    shifted = {p: with_bias(graph, "stem.1.bias", 30.0) for p, graph in graphs.items()}
+    layers = frozenset(["stem.0", "stages.0.0.conv1"])
+    found = {"input": Range(1.0, signed=False), "stem.1.relu": Range(34.0, signed=False)}
+    trials = Trials(Subject(shifted["fp32"], shifted["fp16"], "s8", "onnxruntime"), scans)
+    assert trials.error(found, layers) < 0.02
+
+
+def with_bias(model, name, value):
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    for tensor in copied.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(from_array(np.full_like(to_array(tensor), value), name))
+    return copied
+
+
+def test_logits_that_are_all_0_are_said_and_divide_nothing(model, scans, cache):
+    silent = ModelProto()
+    silent.CopyFrom(model)
+    for tensor in silent.graph.initializer:
+        if tensor.name.startswith("classifier."):
+            tensor.CopyFrom(from_array(np.zeros_like(to_array(tensor)), tensor.name))
+    with pytest.raises(UsageError, match=r"logits are 0 for all of 2 scans.*; train again"):
+        Trials(for_the_cpu(silent), scans).error(ranges(model), frozenset(["stem.0"]))
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_full_disk_of_temporary_files_is_named(model, scans, cache, backend):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(
+            OutputError, match=rf"^{tempfile.gettempdir()}: an int8 engine .* TMPDIR"
+        ):
+            Trials(for_the_cpu(model, backend), scans).logits({}, frozenset())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -292,6 +292,7 @@ def test_a_plan_of_another_size_than_the_preprocessing(tiny):
         ({}, "fp16"),
         ({"generated": {"fp32": 30}, "convolution": {"fp16": 20, "fp32": 1}}, "fp16"),
         ({"convolution": {"fp16": 1, "int8": 20}}, "int8"),
+        ({"convolution": {"fp16": 19, "int8": 1}}, "int8"),
     ],
 )
 def test_the_precision_is_of_the_plans_own_convolutions(tiny, kernels, precision):

@@ -1,0 +1,43 @@
+"""What calibration will take, said before the first scan is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+import numpy as np
+from onnx import ModelProto
+
+from darnet_trt.calibration.collect import peak_bytes
+from darnet_trt.calibration.qdq import convolutions, quantized_tensors
+from darnet_trt.output import temporary_folder
+
+__all__ = ["announce"]
+
+# Copies of the weights while shapes are inferred and a session is made, and while OpenVINO converts
+# a graph: six were measured in both, ONNX Runtime's trials hold four. `peak_bytes` counts two.
+_MORE_COPIES: Final = 4
+
+
+def announce(
+    model: ModelProto, backend: Literal["openvino", "onnxruntime"], log: Callable[[str], None]
+) -> None:
+    """Say how much memory calibrating a float32 graph takes at its peak, and its trials' files.
+
+    Args:
+        model: The float32 graph.
+        backend: What tries int8.
+        log: Takes the line.
+
+    Raises:
+        UsageError: The graph is quantized already.
+        OutputError: There is no folder for temporary files.
+    """
+    tensors = quantized_tensors(model, convolutions(model))
+    weights = 4 * sum(int(np.prod(t.dims)) for t in model.graph.initializer)
+    memory = peak_bytes(model, tensors) + _MORE_COPIES * weights
+    files = weights * (2 if backend == "openvino" else 1)  # OpenVINO's, beside the ONNX file
+    log(
+        f"calibration: about {memory / 1e9:.1f} GB of memory; its trials' files take "
+        f"{files / 1e9:.2f} GB in {temporary_folder()}"
+    )
