@@ -31,7 +31,7 @@ from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.output import whole_file
 from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
 
-__all__ = ["Collector", "cache_folder", "merged", "peak_bytes"]
+__all__ = ["Collector", "cache_folder", "merged", "open_session", "peak_bytes"]
 
 _SAMPLED_FROM: Final = 1 << 22  # elements; smaller maps are taken whole
 _SCHEMA: Final = 1  # of what is cached
@@ -95,7 +95,7 @@ class Collector:
         if not np.isfinite(volume).all():
             raise UsageError("a calibration scan holds NaN or infinite values")
         if self._session is None:
-            self._session = _session(_watched(self._model, self.tensors), self._threads)
+            self._session = open_session(_watched(self._model, self.tensors), self._threads)
         names = [name for t in self.tensors for name in _outputs(t)]
         values = dict(
             zip(names, self._session.run(names, {self._input: volume[None]}), strict=True)
@@ -195,7 +195,8 @@ def _watching(tensor: str, slicing: Sequence[str]) -> list[NodeProto]:
     ]
 
 
-def _session(model: ModelProto, threads: int | None) -> Any:
+def open_session(model: ModelProto, threads: int | None) -> Any:
+    """ONNX Runtime on the CPU, for a graph that puts out what is watched of its activations."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY

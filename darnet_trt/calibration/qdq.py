@@ -2,14 +2,16 @@
 
 A pair of QuantizeLinear and DequantizeLinear (Q/DQ) around a tensor tells a backend that it may
 hold it in eight bits. Weights of quantized convolutions are stored as int8, one symmetric scale an
-output channel. Activations get one scale a tensor: what a quantized convolution reads, and what
-the attention reads of one (its x and its residual), so that a block's tail works on eight bits too.
-The head, the gates and the means stay in the graph's own float type.
+output channel. Activations get one scale a tensor: what a quantized convolution reads, and what a
+block's tail reads of one (the x and the residual of the attention, or of the sum where there is
+no attention), so that the tail works on eight bits too: OpenVINO then runs the sum within the
+convolution. The head, the gates and the means stay in the graph's own float type.
 
 The forms differ where the backends do:
 
 - "s8": symmetric int8, no zero points. TensorRT and TensorRT-RTX reject others. In a float16
-  graph the scales are float16, which needs `OPSET_FP16_SCALES`.
+  graph the scales are float16, which needs `OPSET_FP16_SCALES`; those of activations that are too
+  small for that are float32, between casts.
 - "u8": uint8; a tensor that has no negative value uses all 256 steps, others a zero point of 128.
   On the CPU ONNX Runtime is fast with these alone. Its convolutions take no float biases: they
   become int32.
@@ -35,6 +37,7 @@ __all__ = ["Form", "Range", "convolutions", "quantize", "quantized_tensors"]
 Form = Literal["s8", "u8", "plugin"]
 OPSET_FP16_SCALES: Final = 19
 ATTENTIONS: Final = ("FusedDualAttention", "FusedChannelAttention", "FusedDepthAttention")
+SUM: Final = "Add"  # of a block without attention; the head's, which is none, reads no convolution
 HEAD: Final = "classifier"
 
 _SIGNED_LIMIT: Final = 127
@@ -103,7 +106,7 @@ class _Plan:
     Attributes:
         layers: Quantized convolutions.
         tensors: Tensors with Q/DQ, in the graph's order.
-        tails: Attention nodes whose x comes from a quantized convolution.
+        tails: Attentions and sums whose x comes from a quantized convolution.
     """
 
     def __init__(self, model: ModelProto, layers: Collection[str]) -> None:
@@ -116,15 +119,16 @@ class _Plan:
         self.producer = {output: node for node in graph.node for output in node.output}
         self.transposes = [node for node in graph.node if node.op_type == "Transpose"]
         self.attentions = [node for node in graph.node if node.op_type in ATTENTIONS]
+        joints = [node for node in graph.node if node.op_type in (*ATTENTIONS, SUM)]
         found = {
             node.input[0]: None
             for node in graph.node
             if node.op_type == "Conv" and node.name in self.layers
         }
         self.tails = frozenset(
-            node.name for node in self.attentions if self._convolution(node.input[0]) in self.layers
+            node.name for node in joints if self._convolution(node.input[0]) in self.layers
         )
-        for node in self.attentions:
+        for node in joints:
             if node.name in self.tails:
                 x, residual = (self.before_transpose(node.input[i]) for i in range(2))
                 found[x] = None
@@ -151,7 +155,7 @@ class _Plan:
         )
 
     def given_to_tails(self) -> frozenset[str]:
-        """Transposed maps that `tails` read and whose origin has Q/DQ."""
+        """Transposed maps that attentions of `tails` read and whose origin has Q/DQ."""
         return frozenset(
             name
             for tail in self.attentions
@@ -212,16 +216,19 @@ class _Writer:
         copied = NodeProto()
         copied.CopyFrom(node)
         if node.op_type == "Conv" and node.name in self.plan.layers:
-            copied.input[0] = _dequantized(node.input[0])
-            copied.input[1] = self._weight(node.input[1])
-            if self.form == "u8" and len(node.input) > 2:
-                copied.input[2] = self._bias(node.input[2], node.input[1], node.input[0])
+            x, weight, bias = node.input
+            copied.input[0] = _dequantized(x)
+            copied.input[1] = self._weight(weight, bias, x)
+            if self.form == "u8":
+                copied.input[2] = self._bias(bias, weight, x)
         elif node.op_type == "Transpose" and node.output[0] in self.in_int8:
             copied.input[0] = _stored(node.input[0])
         elif node.op_type == "Transpose" and node.output[0] in self.ranges and self._int8(node):
             copied.output[0] = _stored(node.output[0])
         elif node.op_type == "Transpose" and node.input[0] in self.ranges:
             copied.input[0] = _dequantized(node.input[0])
+        elif node.op_type == SUM:
+            copied.input[:] = [_dequantized(i) if i in self.ranges else i for i in node.input]
         elif node.name in self.plan.tails and self.form == "plugin":
             self._scales(copied)
         self.nodes.append(copied)
@@ -249,11 +256,18 @@ class _Writer:
             return
         parameters = [f"{tensor}.scale", f"{tensor}.zero"]
         stored, read = _stored(tensor), _dequantized(tensor)
+        taken, given = tensor, read
+        if widened := self._scale_type(tensor) != self.float_type:
+            taken, given = f"{tensor}.fp32", f"{read}.fp32"
         if not any(stored in node.output for node in self.nodes):  # else a plugin gave it
+            if widened:
+                self.nodes.append(_cast(tensor, taken, TensorProto.FLOAT))
             self.nodes.append(
-                make_node("QuantizeLinear", [tensor, *parameters], [stored], name=stored)
+                make_node("QuantizeLinear", [taken, *parameters], [stored], name=stored)
             )
-        self.nodes.append(make_node("DequantizeLinear", [stored, *parameters], [read], name=read))
+        self.nodes.append(make_node("DequantizeLinear", [stored, *parameters], [given], name=given))
+        if widened:
+            self.nodes.append(_cast(given, read, TensorProto.FLOAT16))
 
     def _scale_and_zero(self, tensor: str) -> tuple[float, npt.NDArray[np.integer]]:
         found = self.ranges[tensor]
@@ -264,13 +278,20 @@ class _Writer:
         return found.largest / _UNSIGNED_LIMIT, np.array(0, np.uint8)
 
     def _parameters(self, tensor: str, scale: float, zero: npt.NDArray[np.integer]) -> None:
-        self._add(f"{tensor}.scale", np.array(scale, self.float_type))
+        smallest = float(np.finfo(np.float32).tiny)
+        self._add(f"{tensor}.scale", np.array(max(scale, smallest), self._scale_type(tensor)))
         self._add(f"{tensor}.zero", zero)
 
-    def _weight(self, name: str) -> str:
+    def _scale_type(self, tensor: str) -> type[np.floating]:
+        """float32 in a float16 graph, too, where float16 would have no exact scale or an engine
+        no finite reciprocal of it."""
+        scale, _ = self._scale_and_zero(tensor)
+        return np.float32 if scale < np.finfo(self.float_type).tiny else self.float_type
+
+    def _weight(self, name: str, bias: str, x: str) -> str:
         """Weight → int8 with a scale for each output channel, dequantized."""
         values = to_array(self.values[name]).astype(np.float32)
-        scales = self._weight_scales(values)
+        scales = self._weight_scales(values, bias, x)
         columns = (-1, *(1,) * (values.ndim - 1))
         stored = np.rint(values / scales.astype(np.float32).reshape(columns))
         limit = _SIGNED_LIMIT
@@ -279,12 +300,20 @@ class _Writer:
         self._add(f"{name}.zero", np.zeros(len(scales), np.int8))
         return self._dequantize(name, f"{name}.int8", axis=0)
 
-    def _weight_scales(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
+    def _weight_scales(
+        self, values: npt.NDArray[np.float32], bias: str, x: str
+    ) -> npt.NDArray[np.floating]:
         largest = np.abs(values).reshape(len(values), -1).max(1)
         largest[largest == 0] = 1  # a channel that is off; any scale stores its zeros
         scales = largest / np.float32(_SIGNED_LIMIT)
-        smallest = np.finfo(self.float_type).tiny
-        return np.asarray(np.maximum(scales, smallest).astype(self.float_type))
+        if self.form == "u8":  # so large that the bias, in units of the products', fits int32
+            scale_x = to_array(self.initializers[f"{x}.scale"]).astype(np.float64)
+            unit = np.abs(to_array(self.values[bias]).astype(np.float64)) / _INT32_LIMIT
+            needed = np.maximum(unit, np.finfo(np.float32).tiny) / scale_x
+            scales = np.maximum(scales, needed.astype(np.float32))
+        if self.float_type == np.float16:
+            return _float16_above(scales)
+        return np.asarray(np.maximum(scales, np.float32(np.finfo(np.float32).tiny)))
 
     def _bias(self, name: str, weight: str, x: str) -> str:
         """Bias → int32 in units of the products' scale."""
@@ -320,6 +349,21 @@ def _stored(tensor: str) -> str:
 
 def _dequantized(tensor: str) -> str:
     return f"{tensor}.dequantized"
+
+
+def _cast(taken: str, given: str, to: int) -> NodeProto:
+    return make_node("Cast", [taken], [given], name=given, to=to)
+
+
+def _float16_above(scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Rounded up, so that nothing is clipped; where float16 is subnormal, too.
+
+    There it loses nothing: the weights are float16, so all are multiples of its smallest number,
+    and a channel of none above 127 times that is stored exactly.
+    """
+    nearest = scales.astype(np.float16)
+    above = np.nextafter(nearest, np.float16(np.inf))
+    return np.asarray(np.where(nearest < scales, above, nearest))
 
 
 def _float_type(graph: GraphProto) -> type[np.floating]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -15,10 +15,12 @@ from onnx import ModelProto
 from darnet_trt import __version__
 from darnet_trt.calibration.data import CalibrationScans, HeldOut
 from darnet_trt.calibration.qdq import Form
+from darnet_trt.calibration.statistics import Statistics
 from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifest
 from darnet_trt.export.contenders import NOT_EXECUTED
 from darnet_trt.export.decision_gate import DecisionGate
 from darnet_trt.export.default_engine import choose_default
+from darnet_trt.export.float16_range import Float16Range, range_for
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.int8 import Int8, Search, calibrate, gather, trial_backend
 from darnet_trt.export.judging import judge
@@ -81,7 +83,8 @@ def build_bundle(
     Raises:
         UsageError: `out` exists.
         MissingPackageError: A candidate's package is not installed.
-        BuildError: A candidate cannot be built, or does not run in the precision asked for.
+        BuildError: A candidate cannot be built, or does not run in the precision asked for, or is
+            for a GPU that has no float32 for what float16 does not hold.
         ParityError: Candidates ran here and none passed; nothing is written.
         OutputError: It cannot be written.
     """
@@ -90,10 +93,13 @@ def build_bundle(
         export_onnx(source, folder / MODEL_FILE)
         wanted = [c for c in candidates if c.backend in PACKAGES]
         here = [c for c in candidates if c.backend not in PACKAGES]
-        int8 = _int8(source, folder, candidates, calibration, threads, log)
+        found = _statistics(folder, candidates, calibration, threads, log)
+        seen = {name: statistics.magnitude for name, statistics in found.items()}
+        half = range_for(wanted, folder / MODEL_FILE, scans, seen, threads, log)
+        int8 = _int8(source, folder, candidates, calibration, found, half, threads, log)
         accept = None if calibration is None else calibration.accept
         plans = build_plans(
-            source, folder, wanted, plan_options, plugin, int8.get("s8"), accept, log
+            source, folder, wanted, plan_options, plugin, int8.get("s8"), half, accept, log
         )
         gate = None
         if int8 and calibration is not None:
@@ -143,11 +149,26 @@ class Calibration:
     accept: str | None = None
 
 
+def _statistics(
+    folder: Path,
+    candidates: Sequence[Candidate],
+    calibration: Calibration | None,
+    threads: int | None,
+    log: Callable[[str], None],
+) -> dict[str, Statistics]:
+    """Of the calibration scans; none where no candidate is int8."""
+    if calibration is None or all(c.precision != "int8" for c in candidates):
+        return {}
+    return gather(onnx.load(folder / MODEL_FILE), calibration.scans, threads, log)
+
+
 def _int8(
     source: Source,
     folder: Path,
     candidates: Sequence[Candidate],
     calibration: Calibration | None,
+    found: Mapping[str, Statistics],
+    half: Float16Range | None,
     threads: int | None,
     log: Callable[[str], None],
 ) -> dict[Form, Int8]:
@@ -161,10 +182,8 @@ def _int8(
     if False in wanted:
         forms["u8"] = model
     if True in wanted:
-        forms["s8"] = _in_float16(source)
-    scans = calibration.scans
-    found = gather(model, scans, threads, log)
-    int8 = calibrate(model, found, forms, scans, calibration.held_out, search, log)
+        forms["s8"] = model if half is not None and half.in_float32 else _in_float16(source)
+    int8 = calibrate(model, found, forms, calibration.scans, calibration.held_out, search, log)
     if "u8" in int8:
         onnx.save(int8["u8"].graph(model, "u8"), folder / INT8_FILE)
     return int8

@@ -8,7 +8,7 @@ Initializers have the names of the state dict, nodes the names of the modules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
 import numpy as np
@@ -36,7 +36,7 @@ from darnet_trt.kernels.onnx_function import (
 )
 from darnet_trt.training.model import Network, halved
 
-__all__ = ["INPUT", "GraphPrecision", "build_graph"]
+__all__ = ["INPUT", "GraphPrecision", "build_graph", "part_of"]
 
 INPUT: Final = "input"
 IR_VERSION: Final = 8  # the one of OPSET 18, and the first with model-local functions
@@ -48,6 +48,14 @@ _TYPES: Final = {
 }
 
 
+def part_of(name: str) -> str:
+    """Where a node, tensor or weight belongs: "stem", a block as "stages.1.0", or "head"."""
+    place = name.split(".")
+    if place[0] == "stages":
+        return ".".join(place[:3])
+    return "stem" if place[0] in ("stem", INPUT) else "head"
+
+
 def _transpose(x: str, y: str, order: tuple[int, ...]) -> NodeProto:
     return make_node("Transpose", [x], [y], name=y, perm=list(order))
 
@@ -56,16 +64,37 @@ class _Graph:
     """Nodes and initializers as they come."""
 
     def __init__(
-        self, network: Network, weights: Mapping[str, npt.NDArray[np.float32]], body: type
+        self,
+        network: Network,
+        weights: Mapping[str, npt.NDArray[np.float32]],
+        precision: GraphPrecision,
+        in_float32: Collection[str],
     ) -> None:
         self.network = network
         self.weights = weights
-        self.body = body
+        self.precision, self.in_float32 = precision, in_float32
+        self.body: type = np.float32
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
 
+    def begin(self, part: str, x: str) -> str:
+        """x in the type of a part, in which all that follows is."""
+        precision: GraphPrecision = "fp32" if part in self.in_float32 else self.precision
+        onnx_type, body = _TYPES[precision]
+        if body is self.body:
+            return x
+        self.body = body
+        cast = f"{x}_{precision}"
+        self.nodes.append(make_node("Cast", [x], [cast], name=f"{x}.{precision}", to=onnx_type))
+        return cast
+
     def weight(self, name: str, dtype: type, shape: tuple[int, ...] | None = None) -> str:
         value = self.weights[name]
+        if not np.isfinite(value).all():
+            raise BuildError(
+                f"the weight {name} holds NaN or infinite values",
+                do="the weights are damaged; train again",
+            )
         with np.errstate(over="ignore"):
             cast: npt.NDArray[np.floating] = value.astype(dtype)
         if not np.isfinite(cast).all():
@@ -106,6 +135,7 @@ class _Graph:
 
     def block(self, x: str, name: str, stride: int) -> str:
         """conv-ReLU-conv → attention and shortcut."""
+        x = self.begin(name, x)
         strides = (stride,) * 3
         y = self.convolution(x, f"{name}.conv1", f"{name}.bn1", strides, relu=True)
         y = self.convolution(y, f"{name}.conv2", f"{name}.bn2", (1, 1, 1), relu=False)
@@ -142,6 +172,7 @@ class _Graph:
 
     def head(self, x: str) -> None:
         """Features → `cam` and `logits`, float32; the mean is taken in float32."""
+        x = self.begin("head", x)
         classes, channels = self.weights["classifier.weight"].shape
         weight = self.weight("classifier.weight", self.body, (classes, channels, 1, 1, 1))
         half = self.body is np.float16
@@ -170,6 +201,7 @@ def build_graph(
     weights: Mapping[str, npt.NDArray[np.float32]],
     precision: GraphPrecision,
     metadata: Mapping[str, str],
+    in_float32: Collection[str] = (),
 ) -> ModelProto:
     """The whole network.
 
@@ -179,20 +211,17 @@ def build_graph(
         precision: fp16 puts weights and activations into float16. Input, outputs, the attention's
             means and the final mean stay in float32: the sums would leave float16's range.
         metadata: Written as the model's properties, sorted by key.
+        in_float32: Parts, as `part_of` names them, that stay in float32 altogether.
 
     Returns:
         Input `input` (batch, 1, d, h, w); outputs `logits` (batch, classes) and `cam`
         (batch, classes, d/8, h/16, w/16); all float32.
 
     Raises:
-        BuildError: A weight does not fit float16.
+        BuildError: A weight is NaN or infinite, or does not fit float16.
     """
-    onnx_type, body = _TYPES[precision]
-    graph = _Graph(network, weights, body)
-    x = INPUT
-    if precision == "fp16":
-        x = "input_fp16"
-        graph.nodes.append(make_node("Cast", [INPUT], [x], name="input.fp16", to=onnx_type))
+    graph = _Graph(network, weights, precision, in_float32)
+    x = graph.begin("stem", INPUT)
     x = graph.convolution(x, "stem.0", "stem.1", (1, 2, 2), relu=True)
     d, h, w = network.input_size
     h, w = halved(h), halved(w)

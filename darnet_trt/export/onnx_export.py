@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,12 @@ def load_source(run: Path) -> Source:
     return Source(load_checkpoint(run), sha256_of(checkpoint_file(run)))
 
 
-def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") -> None:
+def export_onnx(
+    source: Source,
+    path: Path,
+    precision: GraphPrecision = "fp32",
+    in_float32: Collection[str] = (),
+) -> None:
     """Write one ONNX file: opset 18, dynamic batch, the same bytes for the same checkpoint.
 
     Its properties hold the network, preprocessing and classes as JSON, what the weights were
@@ -52,9 +58,10 @@ def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") 
         source: From `load_source`.
         path: Where to; an existing file is replaced, whole or not at all.
         precision: See `graph.build_graph`; fp16 is for TensorRT's strongly typed networks.
+        in_float32: Parts of an fp16 graph that stay in float32.
 
     Raises:
-        BuildError: A weight does not fit float16.
+        BuildError: A weight is NaN or infinite, or does not fit float16.
         OutputError: It cannot be written.
     """
     checkpoint = source.checkpoint
@@ -72,6 +79,7 @@ def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") 
             "toolkit": f"darnet-trt {__version__}",
             "trained_on": checkpoint.trained_on,
         },
+        in_float32,
     )
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -27,7 +27,7 @@ def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
 
     Raises:
         CheckpointError: The run cannot be used.
-        BundleError: The bundle cannot, or the file is none of `export_onnx`.
+        BundleError: The bundle cannot, or the file is none of `export_onnx`, or not float32.
     """
     if (path / FILE_NAME).exists():
         bundle = open_bundle(path)
@@ -44,8 +44,17 @@ def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
     try:
         model = onnx.load(file)
         properties = {entry.key: entry.value for entry in model.metadata_props}
-        return model, Preprocessing.model_validate(json.loads(properties["preprocessing"]))
+        precision = properties["precision"]
+        spec = Preprocessing.model_validate(json.loads(properties["preprocessing"]))
     except (OSError, DecodeError, KeyError, ValueError) as error:
         raise BundleError(
             f"this is no graph of darnet-trt export ({type(error).__name__})", where=file
         ) from error
+    if precision != "fp32":
+        is_so = "is quantized already" if precision == "int8" else f"is {precision}"
+        raise BundleError(
+            f"the ONNX graph {is_so}",
+            where=file,
+            do="give the float32 one: the run, its bundle, or export --precision fp32",
+        )
+    return model, spec

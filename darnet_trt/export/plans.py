@@ -12,6 +12,7 @@ import onnx
 
 from darnet_trt.calibration.qdq import Form
 from darnet_trt.export.bundle_writer import hashes
+from darnet_trt.export.float16_range import Float16Range
 from darnet_trt.export.int8 import Int8
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.plan_options import PlanOptions
@@ -48,13 +49,16 @@ def build_plans(
     options: PlanOptions,
     plugin: PluginMode,
     int8: Int8 | None,
+    half: Float16Range | None,
     accept: str | None,
     log: Callable[[str], None],
 ) -> Plans:
     """Build TensorRT plans into a bundle's folder, which holds `MODEL_FILE` already.
 
-    What is not quantized in an int8 plan is float16. `int8` is there if a candidate needs it; where
-    its decisions are not kept, int8 candidates are only built if somebody accepts that.
+    What is not quantized in an int8 plan is float16. Where the scans show that float16 cannot hold
+    all activations (`half`), an fp16 plan keeps the parts concerned in float32, and an int8 plan
+    all that is not quantized. `int8` is there if a candidate needs it; where its decisions are not
+    kept, int8 candidates are only built if somebody accepts that.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
@@ -70,35 +74,48 @@ def build_plans(
     plugins = _plugins(source, candidates, plugin, log)
     artifacts = []
     with TemporaryDirectory(dir=folder) as work:
-        graphs = _Graphs(source, folder, Path(work), int8)
+        graphs = _Graphs(source, folder, Path(work), int8, half)
         for candidate in candidates:
             library = plugins[candidate.backend]
             graph = graphs.file(candidate.precision, plugin=library is not None)
             its = int8 if candidate.precision == "int8" else None
-            artifacts.append(_build(folder, graph, candidate, options, library, its, accept, log))
+            plan = _build(folder, graph, candidate, options, library, its, accept, log)
+            artifacts.append(plan if half is None else half.noted(plan))
     return Plans(artifacts, rejected)
 
 
 class _Graphs:
     """The ONNX files that plans are built from, written when they are first asked for."""
 
-    def __init__(self, source: Source, folder: Path, work: Path, int8: Int8 | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        folder: Path,
+        work: Path,
+        int8: Int8 | None,
+        half: Float16Range | None,
+    ) -> None:
         self._source, self._folder, self._work, self._int8 = source, folder, work, int8
+        self._in_float32 = () if half is None else half.in_float32
 
     def file(self, precision: Precision, *, plugin: bool) -> Path:
         if precision == "fp32":
             return self._folder / MODEL_FILE
-        file = self._work / f"fp16-{MODEL_FILE}"
-        if not file.exists():
-            export_onnx(self._source, file, "fp16")
         if precision == "fp16":
-            return file
+            return self._half()
         assert self._int8 is not None
         form: Form = "plugin" if plugin else "s8"
         quantized = self._work / f"{form}-{MODEL_FILE}"
         if not quantized.exists():
-            onnx.save(self._int8.graph(onnx.load(file), form), quantized)
+            base = self._folder / MODEL_FILE if self._in_float32 else self._half()
+            onnx.save(self._int8.graph(onnx.load(base), form), quantized)
         return quantized
+
+    def _half(self) -> Path:
+        file = self._work / f"fp16-{MODEL_FILE}"
+        if not file.exists():
+            export_onnx(self._source, file, "fp16", self._in_float32)
+        return file
 
 
 def _plugins(

@@ -36,15 +36,17 @@ def folded(model: DARNet) -> Weights:
     """Fold in float64, round once to float32.
 
     With γ, β, μ, σ² the batch norm's weight, bias, mean and variance:
-    weight · γ/√(σ² + ε) and bias β − μ · γ/√(σ² + ε).
+    weight · γ/√(σ² + ε) and bias β − μ · γ/√(σ² + ε). What is NaN or infinite comes out as such.
     """
     state = {k: v.detach().cpu().double().numpy() for k, v in model.state_dict().items()}
-    for norm, (convolution, module) in _batch_norms(model).items():
-        scale = state.pop(f"{norm}.weight") / np.sqrt(state.pop(f"{norm}.running_var") + module.eps)
-        state[f"{convolution}.weight"] *= scale[:, None, None, None, None]
-        state[f"{norm}.bias"] -= state.pop(f"{norm}.running_mean") * scale
-        del state[f"{norm}.num_batches_tracked"]
-    return {name: value.astype(np.float32) for name, value in state.items()}
+    with np.errstate(over="ignore", invalid="ignore"):
+        for norm, (convolution, module) in _batch_norms(model).items():
+            deviation = np.sqrt(state.pop(f"{norm}.running_var") + module.eps)
+            scale = state.pop(f"{norm}.weight") / deviation
+            state[f"{convolution}.weight"] *= scale[:, None, None, None, None]
+            state[f"{norm}.bias"] -= state.pop(f"{norm}.running_mean") * scale
+            del state[f"{norm}.num_batches_tracked"]
+        return {name: value.astype(np.float32) for name, value in state.items()}
 
 
 def unfolded(model: DARNet, weights: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ OpenVINO and TensorRT-RTX cancel all of them and run what they would run without
 The bodies read F once for the pooling and once for the scaling (see `reference.py`). All inputs
 are float32 or all are float16. The means are taken in float32 either way, because a float16 sum
 over 112×112 voxels overflows from a mean of 5.2 on; the gates' matrix products stay in the
-inputs' type, because TensorRT-RTX has no float32 ones on SM75. The casts are no operation in a
-float32 graph.
+inputs' type, because TensorRT-RTX has no float32 ones on SM75, and in float32 they would gain
+little (docs/quantization.md). The casts are no operation in a float32 graph.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 from networks import TINY, trained_like
-from onnx.numpy_helper import to_array
+from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.calibration.qdq import (
     ATTENTIONS,
@@ -19,11 +19,13 @@ from darnet_trt.export.graph import build_graph
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.weights import folded
 from darnet_trt.runtime.openvino import OpenVINORunner
+from darnet_trt.runtime.openvino_import import import_openvino
 
 
-def graph(precision="fp32"):
+def graph(precision="fp32", attention="both"):
+    network = TINY.model_copy(update={"attention": attention})
     return build_graph(
-        TINY, folded(trained_like(TINY).model()), precision, {"precision": precision}
+        network, folded(trained_like(network).model()), precision, {"precision": precision}
     )
 
 
@@ -39,6 +41,10 @@ def volume():
 
 @pytest.fixture(scope="module")
 def ranges(model, volume):
+    return ranges_on(model, volume)
+
+
+def ranges_on(model, volume):
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     tensors = quantized_tensors(model, convolutions(model))
@@ -176,11 +182,121 @@ def test_a_channel_that_is_off_stays_off(model, ranges):
         if tensor.name == "stem.0.weight":
             values = to_array(tensor).copy()
             values[0] = 0
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+            tensor.CopyFrom(from_array(values, tensor.name))
     quantized = quantize(off, ranges, ["stem.0"], "u8")
     values = {t.name: to_array(t) for t in quantized.graph.initializer}
     assert not values["stem.0.weight.int8"][0].any()
     assert np.isfinite(values["stem.0.weight.scale"]).all()
+
+
+@pytest.mark.parametrize("form", ["s8", "u8"])
+def test_without_attention_sums_read_eight_bits(volume, form):
+    model = graph(attention="none")
+    ranges = ranges_on(model, volume)
+    quantized = quantize(model, ranges, convolutions(model), form)
+    onnx.checker.check_model(quantized, full_check=True)
+    sums = [node for node in nodes(quantized, "Add") if node.name.endswith(".sum")]
+    producer = {output: node for node in quantized.graph.node for output in node.output}
+    assert len(sums) == 8
+    for node in sums:
+        assert [producer[name].op_type for name in node.input] == ["DequantizeLinear"] * 2
+    (expected,), (got,) = run(model, volume), run(quantized, volume)
+    assert 0 < np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_a_sum_behind_a_spared_convolution_stays_in_float(volume):
+    model = graph(attention="none")
+    layers = set(convolutions(model)) - {"stages.0.1.conv2"}
+    quantized = quantize(model, ranges_on(model, volume), layers, "s8")
+    (one,) = [node for node in quantized.graph.node if node.name == "stages.0.1.sum"]
+    assert list(one.input) == ["stages.0.1.bn2.out", "stages.0.0.out.dequantized"]
+
+
+def test_openvino_adds_within_the_convolutions(volume, tmp_path):
+    model = graph(attention="none")
+    ranges = ranges_on(model, volume)
+    onnx.save(quantize(model, ranges, convolutions(model), "u8"), tmp_path / "u8.onnx")
+    core = import_openvino().Core()
+    network = core.read_model(tmp_path / "u8.onnx")
+    network.reshape([1, 1, *TINY.input_size])
+    compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    layers = [op.get_rt_info()["layerType"].value for op in compiled.get_runtime_model().get_ops()]
+    assert layers.count("Convolution") == 21
+    assert layers.count("Eltwise") + layers.count("Subgraph") <= 1  # the input's quantization
+
+
+def scaled(model, name, factor, channel=0):
+    """With one output channel of a weight scaled."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    (tensor,) = [t for t in copied.graph.initializer if t.name == name]
+    values = to_array(tensor).copy()
+    values[channel] *= factor
+    tensor.CopyFrom(from_array(values, name))
+    return copied
+
+
+@pytest.mark.parametrize(("largest", "error"), [(1e-3, 0.01), (3e-5, 0.02), (5e-6, 0)])
+def test_a_channel_of_small_weights_keeps_its_steps_in_float16(ranges, largest, error):
+    name = "stages.1.0.conv1.weight"
+    model = graph("fp16")
+    weights = {t.name: to_array(t) for t in model.graph.initializer}[name]
+    small = scaled(model, name, np.float16(largest / np.abs(weights[0]).max()))
+    weights = {t.name: to_array(t) for t in small.graph.initializer}[name][0].astype(np.float32)
+    quantized = quantize(small, ranges, ["stages.1.0.conv1"], "s8")
+    values = {t.name: to_array(t) for t in quantized.graph.initializer}
+    back = values[f"{name}.int8"][0] * np.float32(values[f"{name}.scale"][0])
+    assert np.sqrt(np.square(back - weights).mean() / np.square(weights).mean()) <= error
+    assert np.abs(values[f"{name}.int8"]).max() <= 127
+
+
+@pytest.mark.parametrize("form", ["s8", "plugin"])
+@pytest.mark.parametrize("largest", [1e-6, 1e-3])
+def test_an_activation_of_small_values_keeps_its_steps_in_float16(ranges, largest, form):
+    tensor = "stages.0.0.bn2.out"
+    narrow = {**ranges, tensor: Range(largest, signed=True)}
+    quantized = quantize(graph("fp16"), narrow, convolutions(graph("fp16")), form)
+    scale = next(t for t in quantized.graph.initializer if t.name == f"{tensor}.scale")
+    assert float(to_array(scale)) == pytest.approx(largest / 127, rel=1e-5)
+    if form == "plugin":
+        tail = next(n for n in quantized.graph.node if n.name == "stages.0.0.attention")
+        (given,) = [a.f for a in tail.attribute if a.name == "x_scale"]
+        assert given == pytest.approx(largest / 127, rel=1e-5)
+
+
+def test_small_activations_survive_in_float16(volume):
+    """One block's second convolution gives values that float16 has no normal number for."""
+    name, tensor = "stages.0.0.conv2.weight", "stages.0.0.bn2.out"
+    small = graph("fp32"), graph("fp16")
+    for model in small:
+        for t in model.graph.initializer:
+            if t.name in (name, "stages.0.0.bn2.bias"):
+                t.CopyFrom(from_array((to_array(t) * 2e-4).astype(to_array(t).dtype), t.name))
+    ranges = ranges_on(small[0], volume)
+    assert ranges[tensor].largest < 127 * np.finfo(np.float16).tiny
+    quantized = quantize(small[1], ranges, ["stages.0.0.conv2"], "s8")
+    onnx.checker.check_model(quantized, full_check=True)
+    quantized.graph.output.append(onnx.helper.make_empty_tensor_value_info(f"{tensor}.dequantized"))
+    before = onnx.ModelProto()
+    before.CopyFrom(small[0])
+    before.graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
+    (expected,) = run(before, volume, [tensor])
+    (got,) = run(quantized, volume, [f"{tensor}.dequantized"])
+    assert got.dtype == np.float16
+    assert np.abs(got - expected).max() < 0.03 * np.abs(expected).max()
+
+
+def test_a_bias_larger_than_its_channels_weights_is_kept(model, ranges, volume):
+    """A channel that training has all but switched off gives its bias."""
+    name = "stages.1.0.conv1"
+    off = scaled(model, f"{name}.weight", 1e-9)
+    quantized = quantize(off, ranges, [name], "u8")
+    values = {t.name: to_array(t) for t in (*off.graph.initializer, *quantized.graph.initializer)}
+    bias = "stages.1.0.bn1.bias"
+    back = values[f"{bias}.int32"][0] * np.float64(values[f"{bias}.scale"][0])
+    assert back == pytest.approx(values[bias][0], rel=1e-6)
+    scale_x = values["stages.0.1.out.scale"]
+    assert values[f"{bias}.scale"][0] == scale_x * values[f"{name}.weight.scale"][0]
 
 
 def test_openvino_says_that_it_runs_in_int8(model, ranges, volume, tmp_path):

@@ -14,8 +14,11 @@ from darnet_trt.calibration.decisions import decide
 from darnet_trt.calibration.margins import MARGINS
 from darnet_trt.calibration.qdq import Range, quantize, quantized_tensors
 from darnet_trt.export import int8
+from darnet_trt.export.graph import build_graph
 from darnet_trt.export.onnx_source import float_graph
+from darnet_trt.export.weights import folded
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import save_checkpoint
 
 sys.path.append(str(Path(__file__).parents[1] / "export"))  # for its networks
@@ -127,6 +130,28 @@ def test_what_is_no_graph_of_ours(calibrate, cohort, tmp_path):
     (tmp_path / "text.onnx").write_text("no graph")
     line = refused(calibrate(tmp_path / "text.onnx", cohort, "-o", tmp_path / "out"))
     assert "text.onnx: this is no graph of darnet-trt export" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("precision", "said"), [("fp16", "is fp16"), ("int8", "is quantized already")]
+)
+def test_a_graph_of_ours_that_is_not_float32(calibrate, cohort, tmp_path, precision, said):
+    graph = build_graph(
+        TINY,
+        folded(trained_like(TINY).model()),
+        "fp16" if precision == "fp16" else "fp32",
+        {
+            "precision": precision,
+            "preprocessing": Preprocessing(size=(16, 32, 32)).model_dump_json(),
+        },
+    )
+    if precision == "int8":
+        ranges = {t: Range(1.0, signed=True) for t in quantized_tensors(graph, ["stem.0"])}
+        graph = quantize(graph, ranges, ["stem.0"], "u8")
+    onnx.save(graph, tmp_path / "m.onnx")
+    line = refused(calibrate(tmp_path / "m.onnx", cohort, "-o", tmp_path / "out"))
+    assert f"m.onnx: the ONNX graph {said}; give the float32 one" in line
     assert not (tmp_path / "out").exists()
 
 

@@ -147,6 +147,27 @@ def test_a_weight_beyond_float16_is_an_error_not_an_infinity(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("damaged", "value", "told"),
+    [
+        ("stages.1.0.conv1.weight", np.nan, "stages.1.0.conv1.weight"),
+        ("classifier.bias", np.inf, "classifier.bias"),
+        ("stages.1.0.bn1.running_var", -1.0, "stages.1.0.conv1.weight"),
+        ("stages.1.0.bn1.weight", np.inf, "stages.1.0.conv1.weight"),
+    ],
+)
+def test_damaged_weights_are_called_so(damaged, value, told, precision, tmp_path):
+    checkpoint = trained_like(TINY)
+    checkpoint.state_dict[damaged].flatten()[0] = value
+    with pytest.raises(BuildError) as caught:
+        exported(checkpoint, tmp_path, precision)
+    assert str(caught.value) == (
+        f"the weight {told} holds NaN or infinite values; the weights are damaged; train again"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("obeyed_permissions")
 def test_no_folder_and_no_permission(source, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):

@@ -6,6 +6,7 @@ import onnx
 import pytest
 from networks import TINY, trained_like
 
+from darnet_trt.calibration.qdq import Range, convolutions, quantize, quantized_tensors
 from darnet_trt.errors import BuildError, MissingPackageError
 from darnet_trt.export import tensorrt_builder
 from darnet_trt.export.onnx_export import Source, export_onnx
@@ -97,6 +98,24 @@ def test_the_ablations_networks_take_the_plugin_too(tmp_path, cpu_library, atten
         "tensorrt-rtx", tmp_path / "x.onnx", tmp_path / "x.plan", "sm86", plugin=cpu_library
     ).layers
     assert numbers(layers).get("plugin", 0) == (0 if attention == "none" else 8)
+
+
+@pytest.mark.parametrize("form", ["s8", "plugin"])
+def test_small_scales_cost_no_kernels(graphs, tmp_path, cpu_library, form):
+    model = onnx.load(graphs / "fp16.onnx")
+    layers = convolutions(model)
+    kernels = []
+    for largest in (1.0, 1e-6):  # whose scale is float32, between casts
+        ranges = {t: Range(largest, signed=True) for t in quantized_tensors(model, layers)}
+        ranges["input"] = ranges["input_fp16"]
+        onnx.save(quantize(model, ranges, layers, form), tmp_path / "int8.onnx")
+        plugin = cpu_library if form == "plugin" else None
+        built = build_tensorrt(
+            "tensorrt-rtx", tmp_path / "int8.onnx", tmp_path / "x.plan", "sm89", plugin=plugin
+        )
+        kernels.append(numbers(built.layers))
+        assert counted(built.layers)["convolution"]["int8"] == 20
+    assert kernels[0] == kernels[1]
 
 
 def test_a_range_of_batches_has_two_profiles(graphs, tmp_path, cpu_library):

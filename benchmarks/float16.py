@@ -1,0 +1,122 @@
+"""What float32 gates and a float32 head would gain in a float16 network: docs/quantization.md.
+
+    python benchmarks/float16.py RUN [--width 64] [--scans 6]
+
+Logits, map and probabilities on phantoms against the float32 network. ONNX Runtime hands float32
+values from one float16 convolution to the next on the CPU, so here the float32 graph is run with
+every value and weight rounded to float16's eleven bits where a float16 plan stores it (sums within
+a layer are float32's). `--width` widens the run as `wide_network.py` does, without training it.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from darnet_trt.cpus import share_cpus
+
+SPLIT = 2.0**13 + 1  # Veltkamp's, which leaves 24 - 13 bits
+ROUNDED = ("Conv", "Gemm", "Mul", "Add", "Sigmoid")
+SEED = 0
+
+
+def rounded(model, *, gates, head):
+    """As float16 stores it, but for what shall stay in float32."""
+    from onnx import ModelProto
+    from onnx.helper import make_node
+    from onnx.inliner import inline_local_functions
+    from onnx.numpy_helper import from_array, to_array
+
+    copied = ModelProto()
+    copied.CopyFrom(inline_local_functions(model))
+    graph = copied.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        name = node.output[0].split("__")[0]
+        of_gates = name.startswith(("z", "channel_", "depth_", "both_"))
+        of_head = node.name in ("classifier", "logits")
+        rounds = node.op_type in ROUNDED or name in ("z", "z_channel")
+        if node.name == "logits" or (of_head and head) or (of_gates and gates):
+            rounds = False
+        if name == "gates_ncdhw":  # where gates in float32 are rounded
+            rounds = gates
+        graph.node.append(node)
+        if not rounds:
+            continue
+        for weight in node.input[1:]:
+            if weight in weights:
+                values = to_array(weights[weight]).astype(np.float16).astype(np.float32)
+                weights[weight].CopyFrom(from_array(values, weight))
+        exact, given = f"{node.output[0]}.exact", node.output[0]
+        graph.node[-1].output[0] = exact
+        graph.node.extend(
+            [
+                make_node("Mul", [exact, "split"], [f"{given}.high"]),
+                make_node("Sub", [f"{given}.high", exact], [f"{given}.low"]),
+                make_node("Sub", [f"{given}.high", f"{given}.low"], [given]),
+            ]
+        )
+    graph.initializer.append(from_array(np.array(SPLIT, np.float32), "split"))
+    return copied
+
+
+def outputs(model, scans):
+    """Logits, map and probabilities of all scans."""
+    from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
+    from darnet_trt.runtime.runner import Outputs
+
+    session = import_onnxruntime().InferenceSession(model.SerializeToString())
+    found = [session.run(["logits", "cam"], {"input": scan[None]}) for scan in scans]
+    both = Outputs(*(np.concatenate(values) for values in zip(*found, strict=True)))
+    return both.logits, both.cam, both.probabilities
+
+
+def main() -> None:
+    """Run, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--scans", type=int, default=6)
+    arguments = parser.parse_args()
+    share_cpus()
+    from wide_network import widened
+
+    from darnet_trt.export.graph import build_graph
+    from darnet_trt.export.weights import folded
+    from darnet_trt.scan.phantom import LABELS, synthesize
+    from darnet_trt.scan.preprocessing import preprocess
+    from darnet_trt.training.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(arguments.run)
+    network, model = checkpoint.network, checkpoint.model()
+    if arguments.width is not None:
+        network = network.model_copy(update={"width": arguments.width})
+        model = widened(model, network).eval()
+    scans = [
+        preprocess(checkpoint.preprocessing, synthesize(LABELS[i % len(LABELS)], SEED + i))
+        for i in range(arguments.scans)
+    ]
+    graph = build_graph(network, folded(model), "fp32", {})
+    expected = outputs(graph, scans)
+    print(f"{network.width} channels, {'×'.join(map(str, network.input_size))}, {len(scans)} scans")
+    print("| in float32 | logits error: largest, rms | map error | probability moved, most |")
+    print("| --- | --- | --- | --- |")
+    kept = {"neither": (0, 0), "gates": (1, 0), "head": (0, 1), "gates and head": (1, 1)}
+    for name, (gates, head) in kept.items():
+        got = outputs(rounded(graph, gates=gates, head=head), scans)
+        logits, cam, probabilities = (g - e for g, e in zip(got, expected, strict=True))
+        largest = np.abs(expected[0]).max()
+        rms = np.sqrt(np.square(logits).mean())
+        cells = [
+            name,
+            f"{np.abs(logits).max() / largest:.1e}, {rms / largest:.1e}",
+            f"{np.abs(cam).max() / np.abs(expected[1]).max():.1e}",
+            f"{np.abs(probabilities).max():.1e}",
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

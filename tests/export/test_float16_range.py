@@ -1,0 +1,177 @@
+"""Values beyond float16: found on scans, kept in float32, refused where there is none."""
+
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from networks import TINY, trained_like
+
+from darnet_trt.calibration.data import CalibrationScans, HeldOut
+from darnet_trt.calibration.magnitudes import magnitudes
+from darnet_trt.errors import BuildError
+from darnet_trt.export.build import Calibration, build_bundle
+from darnet_trt.export.float16_range import float16_range
+from darnet_trt.export.graph import build_graph
+from darnet_trt.export.onnx_export import Source
+from darnet_trt.export.parity_scans import ParityScans
+from darnet_trt.export.targets import Candidate
+from darnet_trt.export.weights import folded
+
+rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
+)
+SCANS = ParityScans(
+    tuple(np.random.default_rng(seed).random((1, *TINY.input_size), np.float32) for seed in (0, 1)),
+    "two scans",
+)
+
+
+def hot(reach=8e4, attention="both"):
+    """A network of which one block's first convolution gives values up to that."""
+    checkpoint = trained_like(TINY.model_copy(update={"attention": attention}))
+    state = checkpoint.state_dict
+    state["stages.1.0.bn1.bias"] *= 0  # the weights themselves fit float16
+    state["stages.1.0.bn1.running_mean"] *= 0
+    factor = reach / magnitudes(graph(checkpoint), SCANS.inputs)["stages.1.0.bn1.out"]
+    state["stages.1.0.bn1.weight"] *= factor
+    state["stages.1.0.conv2.weight"] /= factor
+    return checkpoint
+
+
+def graph(checkpoint, precision="fp32", in_float32=()):
+    return build_graph(checkpoint.network, folded(checkpoint.model()), precision, {}, in_float32)
+
+
+def values(model, tensor="logits"):
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    if tensor != "logits":
+        watched.graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
+    session = onnxruntime.InferenceSession(watched.SerializeToString())
+    return np.concatenate(
+        [session.run([tensor], {"input": scan[None]})[0] for scan in SCANS.inputs]
+    )
+
+
+def test_an_ordinary_network_is_float16_throughout():
+    found = float16_range(graph(trained_like(TINY)), SCANS, {})
+    assert found.in_float32 == ()
+    assert 1 < found.magnitude < 100
+    assert found.note == f"activations up to {found.magnitude:.5g} ({found.layer}) on two scans"
+
+
+@pytest.mark.parametrize("attention", ["both", "channel", "depth", "none"])
+def test_only_the_block_that_needs_it_stays_in_float32(attention):
+    checkpoint = hot(attention=attention)
+    expected = values(graph(checkpoint))
+    # Its convolutions hand float32 to each other in ONNX Runtime; what is put out is float16.
+    too_large = "stages.1.0.bn1.out"
+    assert np.isinf(values(graph(checkpoint, "fp16"), too_large)).any()
+    found = float16_range(graph(checkpoint), SCANS, {})
+    assert found.in_float32 == ("stages.1.0",)
+    assert found.layer == "stages.1.0.bn1.out"
+    assert found.magnitude > 65504
+    assert found.note.endswith("; in float32: stages.1.0")
+    mixed = graph(checkpoint, "fp16", found.in_float32)
+    onnx.checker.check_model(mixed, full_check=True)
+    assert np.abs(values(mixed) - expected).max() < 0.01 * np.abs(expected).max()
+    assert np.isfinite(values(mixed, too_large)).all()
+    types = {t.name: t.data_type for t in mixed.graph.initializer}
+    assert types["stages.1.0.conv2.weight"] == onnx.TensorProto.FLOAT
+    assert types["stages.1.1.conv1.weight"] == onnx.TensorProto.FLOAT16
+
+
+@pytest.mark.parametrize(
+    ("scaled", "expected"),
+    [
+        ("stem.1", ["stem", "stages.0.0"]),
+        ("stages.3.1.bn2", ["stages.3.1", "head"]),
+        ("classifier", ["head"]),
+    ],
+)
+def test_who_reads_a_value_that_is_too_large_is_in_float32_too(scaled, expected):
+    checkpoint = trained_like(TINY)
+    for parameter in ("weight", "bias"):
+        checkpoint.state_dict[f"{scaled}.{parameter}"] *= 1e5
+    found = float16_range(graph(checkpoint), SCANS, {})
+    assert [part for part in expected if part in found.in_float32] == expected
+    if scaled != "stem.1":  # from whose sum all others get large values
+        assert list(found.in_float32) == expected
+    got, wanted = values(graph(checkpoint, "fp16", found.in_float32)), values(graph(checkpoint))
+    assert np.abs(got - wanted).max() < 0.01 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize(("reach", "parts"), [(9000, ("stages.1.0",)), (8000, ())])
+def test_room_is_left_for_other_scans(reach, parts):
+    assert float16_range(graph(hot(reach)), SCANS, {}).in_float32 == parts
+
+
+@pytest.mark.parametrize(
+    ("layer", "parts"),
+    [
+        ("stem.1.relu", ("stem", "stages.0.0")),
+        ("stages.2.0.bn1.relu", ("stages.2.0",)),
+        ("stages.2.0.out", ("stages.2.0", "stages.2.1")),
+    ],
+)
+def test_calibration_scans_count_as_well(layer, parts):
+    model = graph(trained_like(TINY))
+    found = float16_range(model, SCANS, {"input": 1.0, layer: 3e4})
+    assert (found.layer, found.magnitude) == (layer, 3e4)
+    assert found.source == "two scans and the calibration scans"
+    assert found.in_float32 == parts
+
+
+def test_what_float32_does_not_hold_either_is_damage():
+    checkpoint = trained_like(TINY)
+    checkpoint.state_dict["stages.2.0.conv2.weight"] *= 1e38
+    with pytest.raises(BuildError, match=r"stages\.2\.0\.bn2\.out is infinite or NaN on two scans"):
+        float16_range(graph(checkpoint), SCANS, {})
+
+
+def built(checkpoint, out, target, precision, calibration=None):
+    wanted = (Candidate("tensorrt-rtx", precision, target),)
+    source = Source(checkpoint, "0" * 64)
+    manifest = build_bundle(
+        source, out, wanted, SCANS, plugin="off", calibration=calibration, log=lambda _: None
+    )
+    return manifest.artifacts[-1]
+
+
+@rtx
+def test_a_plan_keeps_the_block_in_float32_and_says_so(tmp_path):
+    plan = built(hot(), tmp_path / "b", "sm89", "fp16")
+    assert plan.plan.kernels["convolution"]["fp16"] == 18
+    assert plan.plan.kernels["convolution"]["fp32"] >= 2  # the shortcut's may be fused otherwise
+    assert "(stages.1.0.bn1.out) on two scans; in float32: stages.1.0" in plan.notes[-1]
+    ordinary = built(trained_like(TINY), tmp_path / "c", "sm89", "fp16")
+    assert ordinary.plan.kernels["convolution"] == {"fp16": 21}
+    assert ordinary.notes[-1].startswith("activations up to ")
+
+
+@rtx
+def test_an_int8_plan_is_float32_where_float16_does_not_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    volumes = SCANS.inputs
+    calibration = Calibration(
+        CalibrationScans(volumes, "2 scans", None, "a digest"),
+        HeldOut(volumes, None, "the same 2 scans"),
+    )
+    calibration = replace(calibration, search=replace(calibration.search, method="minmax"))
+    plan = built(hot(), tmp_path / "b", "sm89", "int8", calibration)
+    assert plan.plan.kernels["convolution"] == {"int8": 20, "fp32": 1}
+    assert "in float32: stages.1.0" in plan.notes[-1]
+
+
+@rtx
+def test_where_there_is_no_float32_it_is_refused(tmp_path):
+    with pytest.raises(BuildError) as caught:
+        built(hot(), tmp_path / "b", "sm75", "fp16")
+    line = str(caught.value)
+    assert line.startswith("tensorrt-rtx-sm75-fp16: stages.1.0.bn1.out reaches ")
+    assert "float16 ends at 65504, and this architecture has no float32 convolutions" in line
+    assert not (tmp_path / "b").exists()
+    assert built(trained_like(TINY), tmp_path / "b", "sm75", "fp16").plan.kernels
