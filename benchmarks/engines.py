@@ -1,6 +1,6 @@
 """A bundle's engines against torch, against each other, and against this CPU's arithmetic peak.
 
-    python benchmarks/engines.py BUNDLE --scan PATH [--rounds 5] [-o report.json]
+    python benchmarks/engines.py BUNDLE --scan PATH [--engine NAME] [--rounds 5] [-o report.json]
 
 Engines, rivals and the peak's loops take turns in one process. Prints the share of the peak that
 each engine reaches and the targets of the project, reached or not.
@@ -131,6 +131,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--engine", help="the one with targets, by default the bundle's default")
     parser.add_argument("--scan", type=Path, help="one scan: adds file-to-result, start-up, memory")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--torch-compile", action="store_true", help="also measure torch.compile")
@@ -138,7 +139,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     bundle = open_bundle(arguments.bundle)
-    default = bundle.manifest.default
+    default = arguments.engine or bundle.manifest.default
     if default is None:
         sys.exit("engines: the bundle has no default engine")
     model = verified_file(bundle, MODEL_FILE)

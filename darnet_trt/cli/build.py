@@ -162,7 +162,13 @@ def build(
     if calibration is not None and any(c.precision == "int8" for c in wanted):
         announce(float_graph(run)[0], trial_backend(), log)
         chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, log)
-        int8 = Calibration(chosen, held_out, Search(method, seconds=seconds), accept)
+        int8 = Calibration(
+            chosen,
+            held_out,
+            Search(method, seconds=seconds),
+            accept,
+            asked_for=precision == "int8",
+        )
     manifest = build_bundle(
         source,
         out,

@@ -107,7 +107,8 @@ def build_bundle(
             gate = DecisionGate(calibration.held_out, first.expected, first.report, accept, log)
         judged = judge(source, folder, here, plans.built, scans, gate, threads, log)
         _drop_int8_graph(folder, judged.passed)
-        default, timed = _chosen(judged.passed, log)
+        asked_for = calibration is not None and calibration.asked_for
+        default, timed = _chosen(judged.passed, asked_for, log)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
         manifest = Manifest(
             toolkit=f"darnet-trt {__version__}",
@@ -141,12 +142,14 @@ class Calibration:
         held_out: Others, on which decisions are judged.
         search: How ranges and layers are chosen; its backend and threads are the build's.
         accept: Who takes an int8 engine that fails a gate, and why.
+        asked_for: int8 was named, and not only taken because there are scans; `choose_default`.
     """
 
     scans: CalibrationScans
     held_out: HeldOut
     search: Search = field(default_factory=Search)
     accept: str | None = None
+    asked_for: bool = False
 
 
 def _statistics(
@@ -202,10 +205,10 @@ def _drop_int8_graph(folder: Path, kept: Sequence[Artifact]) -> None:
 
 
 def _chosen(
-    timed: Sequence[Artifact], log: Callable[[str], None]
+    timed: Sequence[Artifact], int8_asked_for: bool, log: Callable[[str], None]
 ) -> tuple[str | None, tuple[Artifact, ...]]:
     """The default's name, and the engines with a note on why another is not it."""
-    choice = choose_default(timed)
+    choice = choose_default(timed, int8_asked_for=int8_asked_for)
     noted = []
     for engine in timed:
         why = choice.passed_over.get(engine.name)

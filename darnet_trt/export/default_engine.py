@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from darnet_trt.runtime.doubts import doubt
+from darnet_trt.runtime.doubts import doubt, only_reserved
 from darnet_trt.runtime.manifest import Artifact
 
 __all__ = ["Choice", "choose_default"]
@@ -28,16 +28,22 @@ class Choice:
     passed_over: dict[str, str]
 
 
-def choose_default(timed: Sequence[Artifact]) -> Choice:
+def choose_default(timed: Sequence[Artifact], *, int8_asked_for: bool = False) -> Choice:
     """The fastest; of int8 only what is proven, and so much faster as to be worth its error.
 
     Proven: scans calibrated it, it passed both gates, and the scans that judged it are enough to
-    show that decisions are kept.
+    show that decisions are kept. Who asks for int8 by name has it without the last: its results
+    say that few scans judged it.
 
     Args:
         timed: Engines with their latencies.
+        int8_asked_for: Somebody named the precision.
     """
-    passed_over = {a.name: why for a in timed if (why := doubt(a)) is not None}
+    passed_over = {
+        a.name: why
+        for a in timed
+        if (why := doubt(a)) is not None and not (int8_asked_for and only_reserved(a))
+    }
     fastest = sorted(
         (a for a in timed if a.name not in passed_over), key=lambda a: a.latency_ms or 0.0
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darnet_trt.runtime.manifest import Artifact
 
-__all__ = ["doubt", "failed_gates"]
+__all__ = ["doubt", "failed_gates", "only_reserved"]
 
 
 def doubt(engine: Artifact) -> str | None:
@@ -16,6 +16,12 @@ def doubt(engine: Artifact) -> str | None:
     if engine.decisions is not None and engine.decisions.reserves:
         return engine.decisions.reserves[0]
     return None
+
+
+def only_reserved(engine: Artifact) -> bool:
+    """Whether the doubt is no more than that too few scans, or all alike, judged the engine."""
+    random = engine.quantization is not None and engine.quantization.random
+    return not random and engine.accepted is None
 
 
 def failed_gates(engine: Artifact) -> tuple[str, ...]:

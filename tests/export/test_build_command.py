@@ -55,7 +55,7 @@ def test_few_scans_make_no_int8_engine_the_default(run, tmp_path, command, monke
     cohort = tmp_path / "scans"
     write_cohort(CohortPlan(scans=4, matrix=64, slices=(30, 30)), cohort, processes=1)
     out = tmp_path / "b"
-    words = ("--target", "openvino", "--precision", "int8", "--calibration", cohort)
+    words = ("--target", "openvino", "--calibration", cohort)
     blank = command("build", run, "-o", out, *words, "--accept", " ")
     assert "--accept: it is blank" in failed(blank)
     result = command("build", run, "-o", out, *words)

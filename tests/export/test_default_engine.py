@@ -107,6 +107,18 @@ def test_what_nobody_vouches_for_never_answers_unasked(doubtful, why):
     assert choose_default([int8]).name is None
 
 
+def test_who_asks_for_int8_has_it_though_few_scans_judged_it():
+    reserved = engine("openvino-int8", 5.0, reserves=(RESERVE,))
+    found = choose_default([reserved, FLOAT], int8_asked_for=True)
+    assert (found.name, found.passed_over) == ("openvino-int8", {})
+
+
+@pytest.mark.parametrize("doubtful", [{"random": True}, {"accepted": "A. Person: a trial"}])
+def test_asking_for_int8_brings_none_that_failed_or_met_no_scan(doubtful):
+    int8 = engine("openvino-int8", 5.0, reserves=(RESERVE,), parity=alike(passed=False), **doubtful)
+    assert choose_default([int8, FLOAT], int8_asked_for=True).name == "openvino-fp32"
+
+
 def test_the_next_proven_int8_engine_may_still_answer():
     doubtful = engine("openvino-int8", 5.0, reserves=(RESERVE,))
     found = choose_default([doubtful, FLOAT, engine("onnxruntime-int8", 8.0)])
