@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from darnet_trt.runtime.doubts import doubt, only_reserved
+from darnet_trt.runtime.doubts import disowned, doubt
 from darnet_trt.runtime.manifest import Artifact
 
 __all__ = ["Choice", "choose_default"]
@@ -39,11 +39,8 @@ def choose_default(timed: Sequence[Artifact], *, int8_asked_for: bool = False) -
         timed: Engines with their latencies.
         int8_asked_for: Somebody named the precision.
     """
-    passed_over = {
-        a.name: why
-        for a in timed
-        if (why := doubt(a)) is not None and not (int8_asked_for and only_reserved(a))
-    }
+    against = disowned if int8_asked_for else doubt
+    passed_over = {a.name: why for a in timed if (why := against(a)) is not None}
     fastest = sorted(
         (a for a in timed if a.name not in passed_over), key=lambda a: a.latency_ms or 0.0
     )

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from darnet_trt.runtime.manifest import Artifact
 
-__all__ = ["doubt", "failed_gates", "only_reserved"]
+__all__ = ["disowned", "doubt", "failed_gates"]
 
 
 def doubt(engine: Artifact) -> str | None:
     """Why an engine that ran must not answer unasked; None: it may."""
-    if engine.quantization is not None and engine.quantization.random:
-        return "calibrated with random numbers: only for its speed"
-    if engine.accepted is not None:
-        return f"{failed_gates(engine)[0]}; accepted by {engine.accepted}"
+    if (why := disowned(engine)) is not None:
+        return why
     if engine.decisions is not None and engine.decisions.reserves:
         return engine.decisions.reserves[0]
     return None
 
 
-def only_reserved(engine: Artifact) -> bool:
-    """Whether the doubt is no more than that too few scans, or all alike, judged the engine."""
-    random = engine.quantization is not None and engine.quantization.random
-    return not random and engine.accepted is None
+def disowned(engine: Artifact) -> str | None:
+    """The doubts of an engine that no scans calibrated, or that failed a gate; None: neither."""
+    if engine.quantization is not None and engine.quantization.random:
+        return "calibrated with random numbers: only for its speed"
+    if engine.accepted is not None:
+        return f"{failed_gates(engine)[0]}; accepted by {engine.accepted}"
+    return None
 
 
 def failed_gates(engine: Artifact) -> tuple[str, ...]:
