@@ -147,8 +147,9 @@ def build_library(
 
 
 def _asked_for(library: Path) -> None:
+    now = time.time_ns()  # the file system's own clock moves in steps of milliseconds
     with suppress(OSError):  # another user's cache
-        os.utime(library)
+        os.utime(library, ns=(now, now))
 
 
 def _remove_unused(cache: Path) -> None:
