@@ -34,8 +34,9 @@ help: ## List the chores
 demo: .venv/.installed-demo ## Phantoms, training, engine, prediction, report; SCANS="path …" adds yours
 	@$(BIN)/python examples/demo.py --out demo $(SCANS)
 
+# Whole files go to the workers, so that what a file's tests share is made once.
 test: .venv/.installed-dev ## The whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="step …" chooses
 	@$(BIN)/python benchmarks/gpu.py $(if $(ONLY),--only $(ONLY))

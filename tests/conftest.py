@@ -11,12 +11,22 @@ import pytest
 from tiny_bundle import write_bundle
 
 from darnet_trt.cli.main import main
-from darnet_trt.cpus import share_cpus
+from darnet_trt.cpus import share_cpus, usable_cpus
 
 share_cpus()  # before a test imports torch
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports it without our help
 _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of `make test`: the longest file alone takes a third of two CPUs' time."""
+    return min(usable_cpus(), 4)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest starts first, or the others would wait for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+
 _README = Path(__file__).parents[1] / "README.md"
 
 

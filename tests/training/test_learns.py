@@ -23,6 +23,9 @@ from darnet_trt.training.fit import Schedule
 from darnet_trt.training.presets import preset
 from darnet_trt.training.run import train
 
+# It shares the CPUs with the other tests.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
 # NIfTI in small matrices: the same phantoms as everywhere, quick to write and to read.
 PLAN = CohortPlan(scans=480, seed=0, format="nifti", matrix=64, slices=(30, 40))
 
