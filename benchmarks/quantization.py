@@ -1,112 +1,170 @@
-"""How each way of choosing ranges fares on held-out scans: the table of docs/quantization.md.
+"""How each way of choosing ranges fares on held-out scans: the tables of docs/quantization.md.
 
     python benchmarks/wide_network.py --out /tmp/wide
-    python benchmarks/quantization.py /tmp/wide [--calibration-scans 32] [--nncf]
+    python benchmarks/quantization.py /tmp/wide [--nncf] [--modelopt PYTHON]
 
-For OpenVINO and ONNX Runtime, int8 against float32 of the same backend: class flips, AUC and
-accuracy with their paired 95 % intervals, probability drift, logits error. The scans of the
-training side calibrate, those that training held out judge. `--nncf` adds OpenVINO's own
-quantizer, where the package nncf is installed.
+int8 with all 20 layers against float32 of the same backend: class flips, AUC and accuracy,
+probability drift, logits error, and the time of one volume, all engines in turns. The scans of
+the training side calibrate, those that training held out judge. ONNX Runtime's quantizer is always
+among them; `--nncf` adds OpenVINO's, where the package nncf is installed, and `--modelopt`
+NVIDIA's from another environment.
 """
 
 import argparse
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import quantizers
 
 from darnet_trt.cpus import share_cpus
 
 SEED = 0
+ROUNDS = 15
+HEAD = (
+    "run by", "quantizer", "logits error", "class flips", "accuracy", "difference of AUC",
+    "probability moved: mean, most", "decisions", "time of float32's",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """An engine of the table."""
+
+    backend: str
+    quantizer: str
+    cells: tuple[str, ...]
+    engine: object
 
 
 def main() -> None:
-    """Calibrate, try, print."""
+    """Calibrate, judge, time, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wide", type=Path)
     parser.add_argument("--calibration-scans", type=int, default=32)
     parser.add_argument("--nncf", action="store_true")
+    parser.add_argument("--modelopt", type=Path, metavar="PYTHON")
     arguments = parser.parse_args()
     share_cpus()
     import onnx
+    from onnx.inliner import inline_local_functions
+    from wide_network import HELD_OUT
 
     from darnet_trt.calibration.collect import Collector, merged
     from darnet_trt.calibration.decisions import decide
-    from darnet_trt.calibration.qdq import convolutions, quantized_tensors
+    from darnet_trt.calibration.qdq import convolutions, quantize, quantized_tensors
     from darnet_trt.calibration.ranges import METHODS, ranges_of
-    from darnet_trt.export.int8_trials import Subject, Trials
     from darnet_trt.export.onnx_export import export_onnx, load_source
+    from darnet_trt.export.openvino_builder import build_openvino
+    from darnet_trt.export.parity import run
+    from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
+    from darnet_trt.runtime.openvino import OpenVINORunner
     from darnet_trt.scan.cohort import read_cohort
     from darnet_trt.training.inputs import prepare
     from darnet_trt.training.split import split_by_patient
 
     source = load_source(arguments.wide / "run")
-    with TemporaryDirectory() as work:
-        export_onnx(source, Path(work) / "model.onnx")
-        model = onnx.load(Path(work) / "model.onnx")
-    entries = split_by_patient(read_cohort(arguments.wide / "cohort").entries, 0.25, SEED)
+    cohort = read_cohort(arguments.wide / "cohort")
+    entries = split_by_patient(cohort.entries, float(HELD_OUT), SEED)
     spec, cache = source.checkpoint.preprocessing, arguments.wide / "small" / "inputs"
     seen, unseen = (prepare(side, spec, cache)[0] for side in entries)
-    chosen = np.random.default_rng(SEED).permutation(len(seen))[: arguments.calibration_scans]
-    layers = convolutions(model)
-    statistics = merged(
-        Collector(model, quantized_tensors(model, layers)), (seen[i].load() for i in chosen)
-    )
+    drawn = np.random.default_rng(SEED).permutation(len(seen))[: arguments.calibration_scans]
+    calibrating = [seen[i].load() for i in drawn]
     held_out = [example.load() for example in unseen]
     labels = [example.label for example in unseen]
-    print(f"{len(chosen)} scans calibrate, {len(held_out)} judge; {len(layers)} convolutions\n")
-    head = ("backend", "ranges by", "logits error", "flips", "accuracy", "Δ AUC", "Δ accuracy")
-    head += ("drift mean, max", "decisions")
-    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
+    rows: list[Row] = []
+    with TemporaryDirectory() as name:
+        work = Path(name)
+        export_onnx(source, work / "model.onnx")
+        model = onnx.load(work / "model.onnx")
+        plain = work / "plain.onnx"
+        onnx.save(inline_local_functions(model), plain)
+        layers = convolutions(model)
+        started = time.monotonic()
+        statistics = merged(Collector(model, quantized_tensors(model, layers)), calibrating)
+        print(f"{len(calibrating)} scans calibrate, {len(held_out)} judge; statistics", end=" ")
+        print(f"{time.monotonic() - started:.0f} s", flush=True)
 
-    def row(backend, method, expected, got):
-        found = decide(expected, got, labels, "held out")
-        error = np.abs(got - expected).max() / np.abs(expected).max()
-        cells = [
-            backend, method, f"{error:.3f}", f"{found.class_flips} of {found.scans}",
-            f"{found.accuracy.candidate:.3f}", difference(found.auc), difference(found.accuracy),
-            f"{found.mean_probability_drift:.4f}, {found.max_probability_drift:.3f}",
-            "kept" if found.passed else "; ".join(found.failures),
-        ]  # fmt: skip
-        print(f"| {' | '.join(cells)} |", flush=True)
+        def opened(backend, file, precision="int8"):
+            if backend == "ONNX Runtime":
+                return OnnxRuntimeRunner(file)
+            if file.suffix != ".xml":
+                file, _ = build_openvino(file, file.with_suffix(""))
+            return OpenVINORunner(file, precision=precision)
 
-    for backend in ("openvino", "onnxruntime"):
-        trials = Trials(Subject(model, model, "u8", backend), held_out)
-        expected = trials.logits({}, frozenset())
+        def ours(form, method):
+            file = work / f"{form}-{method}.onnx"
+            if not file.exists():
+                ranges = ranges_of(statistics, method, form)
+                onnx.save(quantize(model, ranges, layers, form), file)
+            return file
+
+        def theirs(quantizer, *words):
+            started = time.monotonic()
+            file = quantizer(*words, plain, calibrating, work)
+            print(f"{quantizer.__name__}: {time.monotonic() - started:.0f} s", flush=True)
+            return file
+
+        def add(backend, quantizer, file, shown=None):
+            engine = opened(backend, file)
+            expected, got = references[backend][1], run(engine, held_out).logits
+            found = decide(expected, got, labels, "held out")
+            error = np.abs(got - expected).max() / np.abs(expected).max()
+            drift = found.mean_probability_drift, found.max_probability_drift
+            cells = (
+                f"{error:.3f}",
+                f"{found.class_flips} of {found.scans}",
+                f"{found.accuracy.candidate:.3f}",
+                f"{found.auc.candidate - found.auc.reference:+.4f}",
+                f"{drift[0]:.4f}, {drift[1]:.3f}",
+                "kept" if found.passed else "; ".join(found.failures),
+            )
+            rows.append(Row(shown or backend, quantizer, cells, engine))
+            print(rows[-1].backend, quantizer, *cells, sep=" | ", flush=True)
+
+        references = {}
+        for backend in ("OpenVINO", "ONNX Runtime"):
+            engine = opened(backend, work / "model.onnx", "fp32")
+            logits = run(engine, held_out).logits
+            references[backend] = engine, logits
+            found = decide(logits, logits, labels, "held out")
+            print(f"{backend} float32: accuracy {found.accuracy.reference:.3f}", end=", ")
+            print(f"AUC {found.auc.reference:.4f}", flush=True)
+        ort = theirs(quantizers.onnxruntime)
+        for backend in references:
+            for method in METHODS:
+                add(backend, method, ours("u8", method))
+            add(backend, "onnxruntime.quantization", ort)
+            if backend == "OpenVINO" and arguments.nncf:
+                add(backend, "NNCF", theirs(quantizers.nncf))
         for method in METHODS:
-            ranges = ranges_of(statistics, method, "u8")
-            row(backend, method, expected, trials.logits(ranges, frozenset(layers)))
-        if backend == "openvino" and arguments.nncf:
-            calibrating = [seen[i].load() for i in chosen]
-            row(backend, "NNCF", expected, nncf_logits(model, calibrating, held_out))
+            add("OpenVINO", method, ours("s8", method), shown="OpenVINO, as plans")
+        if arguments.modelopt:
+            file = theirs(quantizers.modelopt, arguments.modelopt)
+            add("OpenVINO", "ModelOpt", file, shown="OpenVINO, as plans")
+        float32 = {backend: engine for backend, (engine, _) in references.items()}
+        shares = in_turns(rows, float32, held_out[0][None])
+    print(f"\n| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}")
+    for row, share in zip(rows, shares, strict=True):
+        print(f"| {' | '.join((row.backend, row.quantizer, *row.cells, f'{share:.2f}'))} |")
 
 
-def difference(found) -> str:
-    """ "-0.001 (-0.004 … 0.002)"."""
-    value = found.candidate - found.reference
-    return f"{value:+.4f} ({found.lower:+.4f} … {found.upper:+.4f})"
-
-
-def nncf_logits(model, calibrating, held_out):
-    """OpenVINO's own quantizer with its defaults for the same network."""
-    import nncf
-    from onnx.inliner import inline_local_functions
-
-    from darnet_trt.runtime.openvino_import import import_openvino
-
-    openvino = import_openvino()
-    with TemporaryDirectory() as work:
-        file = Path(work) / "model.onnx"
-        file.write_bytes(inline_local_functions(model).SerializeToString())
-        network = openvino.convert_model(file)
-    quantized = nncf.quantize(
-        network,
-        nncf.Dataset(calibrating, lambda scan: scan[None]),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(calibrating),
-    )
-    compiled = openvino.compile_model(quantized, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.concatenate([compiled(scan[None])[compiled.output("logits")] for scan in held_out])
+def in_turns(rows, float32, volume) -> list[float]:
+    """Median time of each engine over that of float32 in the same backend."""
+    engines = {**float32, **{(row.backend, row.quantizer): row.engine for row in rows}}
+    times: dict[object, list[float]] = {name: [] for name in engines}
+    for round_ in range(ROUNDS + 1):
+        for name, engine in engines.items():
+            started = time.perf_counter()
+            engine.infer(volume)
+            if round_:  # the first warms up
+                times[name].append(time.perf_counter() - started)
+    medians = {name: float(np.median(found)) for name, found in times.items()}
+    return [
+        medians[row.backend, row.quantizer] / medians[row.backend.partition(",")[0]] for row in rows
+    ]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/wide_network.py --out /tmp/wide
 
-makes `/tmp/wide/cohort` (480 phantoms), `/tmp/wide/small` (the small preset, trained on three
-quarters of them) and `/tmp/wide/run`: the same network with 64 instead of 8 channels in the first
+makes `/tmp/wide/cohort` (480 phantoms), `/tmp/wide/small` (the small preset, trained on half
+of them) and `/tmp/wide/run`: the same network with 64 instead of 8 channels in the first
 stage, 25×81×81 voxels. Trained from nothing at that width it would take hours on a CPU, so the
 small network is widened without changing what it computes (Net2WiderNet: Chen, Goodfellow, Shlens,
 "Net2Net", ICLR 2016) and then trained on. `small/split.csv` says which scans were held out.
@@ -20,7 +20,7 @@ from darnet_trt.cpus import share_cpus
 
 WIDTH = 64
 SCANS = ("--scans", "480", "--matrix", "96", "--slices", "30:60", "--seed", "5")
-HELD_OUT = "0.25"
+HELD_OUT = "0.5"
 EPOCHS, LEARNING_RATE, BATCH, SEED = 2, 2e-4, 4, 0
 SPREAD = 0.5  # of the shares that copies of a channel have, so that they learn different things
 

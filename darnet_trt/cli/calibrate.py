@@ -78,7 +78,7 @@ def calibrate(
         found = calibrated(
             graph,
             gather(graph, chosen, threads, log),
-            {"u8": graph},
+            ["u8"],
             chosen,
             held_out,
             Search(

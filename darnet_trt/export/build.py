@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import onnx
-from onnx import ModelProto
 
 from darnet_trt import __version__
 from darnet_trt.calibration.data import CalibrationScans, HeldOut
@@ -20,8 +19,7 @@ from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifes
 from darnet_trt.export.contenders import NOT_EXECUTED
 from darnet_trt.export.decision_gate import DecisionGate
 from darnet_trt.export.default_engine import choose_default
-from darnet_trt.export.float16_range import Float16Range, range_for
-from darnet_trt.export.graph import build_graph
+from darnet_trt.export.float16_range import range_for
 from darnet_trt.export.int8 import Int8, Search, calibrate, gather, trial_backend
 from darnet_trt.export.judging import judge
 from darnet_trt.export.onnx_export import Source, export_onnx
@@ -31,7 +29,6 @@ from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plans import build_plans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
-from darnet_trt.export.weights import folded
 from darnet_trt.runtime.environment import cpu, gpus, package_version
 from darnet_trt.runtime.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
@@ -96,7 +93,7 @@ def build_bundle(
         found = _statistics(folder, candidates, calibration, threads, log)
         seen = {name: statistics.magnitude for name, statistics in found.items()}
         half = range_for(wanted, folder / MODEL_FILE, scans, seen, threads, log)
-        int8 = _int8(source, folder, candidates, calibration, found, half, threads, log)
+        int8 = _int8(folder, candidates, calibration, found, threads, log)
         accept = None if calibration is None else calibration.accept
         plans = build_plans(
             source, folder, wanted, plan_options, plugin, int8.get("s8"), half, accept, log
@@ -166,12 +163,10 @@ def _statistics(
 
 
 def _int8(
-    source: Source,
     folder: Path,
     candidates: Sequence[Candidate],
     calibration: Calibration | None,
     found: Mapping[str, Statistics],
-    half: Float16Range | None,
     threads: int | None,
     log: Callable[[str], None],
 ) -> dict[Form, Int8]:
@@ -181,21 +176,15 @@ def _int8(
         return {}
     search = replace(calibration.search, backend=trial_backend(), threads=threads)
     model = onnx.load(folder / MODEL_FILE)
-    forms: dict[Form, ModelProto] = {}
+    forms: list[Form] = []
     if False in wanted:
-        forms["u8"] = model
+        forms.append("u8")
     if True in wanted:
-        forms["s8"] = model if half is not None and half.in_float32 else _in_float16(source)
+        forms.append("s8")
     int8 = calibrate(model, found, forms, calibration.scans, calibration.held_out, search, log)
     if "u8" in int8:
         onnx.save(int8["u8"].graph(model, "u8"), folder / INT8_FILE)
     return int8
-
-
-def _in_float16(source: Source) -> ModelProto:
-    checkpoint = source.checkpoint
-    weights = folded(checkpoint.model())
-    return build_graph(checkpoint.network, weights, "fp16", {"precision": "fp16"})
 
 
 def _drop_int8_graph(folder: Path, kept: Sequence[Artifact]) -> None:

@@ -1,7 +1,7 @@
 """Calibration data → the ranges and the layers of an int8 network that keeps its decisions.
 
-Each form is searched by itself: TensorRT's has no zero points and float16 around it, so that its
-best ranges and the layers it must spare may be others than those of the engines for the CPU. The
+Each form is searched by itself: TensorRT's has no zero points, so that its best ranges and the
+layers it must spare may be others than those of the engines for the CPU. The
 statistics are gathered once. Methods and layers are compared on scans that calibrated; those that
 were kept aside only judge.
 """
@@ -9,7 +9,7 @@ were kept aside only judge.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Final, Literal
@@ -53,7 +53,7 @@ class Search:
         method: Of `ranges_of`; "auto" tries all and takes the one with the smallest error.
         sensitivity: Measure the blocks' and layers' effects also where all layers pass.
         seconds: For these effects, and as many again for the search after them; of each form.
-        backend: What runs the trials of the form for the CPU.
+        backend: What runs the trials.
         threads: CPU threads of calibration and trials.
     """
 
@@ -123,7 +123,7 @@ def gather(
 def calibrate(
     model: ModelProto,
     found: Mapping[str, Statistics],
-    forms: Mapping[Form, ModelProto],
+    forms: Iterable[Form],
     scans: CalibrationScans,
     held_out: HeldOut,
     search: Search,
@@ -134,8 +134,7 @@ def calibrate(
     Args:
         model: The float32 graph.
         found: `gather`.
-        forms: Which are wanted: "u8" with the float32 graph for engines on the CPU, "s8" with the
-            float16 one for plans.
+        forms: Which are wanted: "u8" for engines on the CPU, "s8" for plans.
         scans: Whose activations gave the ranges; the first few compare methods and layers, too.
         held_out: Others, on which the decisions are judged.
         search: How.
@@ -146,16 +145,13 @@ def calibrate(
         BuildError: The backend does not take a graph.
         OutputError: There is no room for temporary files.
     """
-    calibrated = {}
-    for form, graph in forms.items():
-        backend = search.backend if form == "u8" else "onnxruntime"
-        subject = Subject(model, graph, form, backend)
-        calibrated[form] = _Search(subject, found, scans, held_out, search, log).result()
-    return calibrated
+    return {
+        form: _Search(model, form, found, scans, held_out, search, log).result() for form in forms
+    }
 
 
 def trial_backend() -> Literal["openvino", "onnxruntime"]:
-    """What this machine tries int8 for the CPU with: OpenVINO where it is installed."""
+    """What this machine tries int8 with: OpenVINO where it is installed."""
     return "onnxruntime" if find_spec("openvino") is None else "openvino"
 
 
@@ -164,16 +160,18 @@ class _Search:
 
     def __init__(
         self,
-        subject: Subject,
+        model: ModelProto,
+        form: Form,
         found: Mapping[str, Statistics],
         scans: CalibrationScans,
         held_out: HeldOut,
         search: Search,
         log: Callable[[str], None],
     ) -> None:
-        self._form, self._found, self._scans = subject.form, found, scans
+        self._form, self._found, self._scans = form, found, scans
         self._held_out, self._search = held_out, search
-        self._layers = convolutions(subject.reference)
+        self._layers = convolutions(model)
+        subject = Subject(model, form, search.backend)
         self._few = Trials(subject, scans.inputs[:_SELECTION_SCANS], search.threads)
         self._every = Trials(subject, held_out.inputs, search.threads)
         self._unnamed_log = log

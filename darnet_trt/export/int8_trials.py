@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -20,7 +20,7 @@ from darnet_trt.calibration.qdq import Form, Range, quantize
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer
-from darnet_trt.export.parity import NOT_FINITE, run
+from darnet_trt.export.parity import run
 from darnet_trt.output import cannot_keep
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
@@ -33,18 +33,16 @@ __all__ = ["Subject", "Trials"]
 class Subject:
     """What is quantized, how, and what runs it.
 
-    TensorRT's form, "s8" in a float16 graph, runs in ONNX Runtime alone: there it stands for the
-    plan, which cannot run on a machine without its GPU.
+    TensorRT's form, "s8", stands for the plan, which cannot run on a machine without its GPU. What
+    is not quantized is float32 here; `float16_range` sees to it that float16 can hold it.
 
     Attributes:
-        reference: The float32 graph.
-        graph: What is quantized: the same for "u8", the float16 one for "s8".
+        model: The float32 graph.
         form: Of `calibration.qdq`.
         backend: What runs it, on the CPU.
     """
 
-    reference: ModelProto
-    graph: ModelProto
+    model: ModelProto
     form: Form
     backend: Literal["openvino", "onnxruntime"]
 
@@ -52,7 +50,7 @@ class Subject:
 class Trials:
     """Logits of engines with some layers quantized, each built and run once.
 
-    They are kept in the user's cache under the hash of the graphs, the ranges, the scans and the
+    They are kept in the user's cache under the hash of the graph that ran, of the scans and of the
     backend's version, so that an interrupted search goes on.
 
     Args:
@@ -72,10 +70,8 @@ class Trials:
         inputs = hashlib.sha256()
         for scan in scans:
             inputs.update(np.ascontiguousarray(scan, np.float32).tobytes())
-        graphs = (
-            g.SerializeToString(deterministic=True) for g in (subject.reference, subject.graph)
-        )
-        self._key = digest(*graphs, inputs.hexdigest(), subject.form, producer(subject.backend))
+        key = digest(inputs.hexdigest(), producer(subject.backend))
+        self._memo = Memo(cache_folder() / "trials" / f"{key}.jsonl")
 
     def logits(
         self, ranges: Mapping[str, Range], layers: frozenset[str]
@@ -86,9 +82,11 @@ class Trials:
             BuildError: The backend does not take the graph.
             OutputError: There is no room for it among the temporary files.
         """
-        used = {name: asdict(r) for name, r in sorted(ranges.items())} if layers else {}
-        memo = Memo(cache_folder() / "trials" / f"{digest(self._key, used)}.jsonl")
-        return np.array(memo.get(layers, lambda: self._run(ranges, layers)), np.float32)
+        model, form = self._subject.model, self._subject.form
+        graph = quantize(model, ranges, layers, form) if layers else model
+        key = digest(graph.SerializeToString(deterministic=True))
+        found = self._memo.get([key], lambda: self._run(graph, quantized=bool(layers)))
+        return np.array(found, np.float32)
 
     def error(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> float:
         """Largest difference from the float32 engine's logits, over their largest magnitude.
@@ -106,17 +104,12 @@ class Trials:
                 "can be compared with nothing",
                 do="train again",
             )
-        difference = float(np.abs(self.logits(ranges, layers) - expected).max())
-        return difference / magnitude if np.isfinite(difference) else NOT_FINITE
+        return float(np.abs(self.logits(ranges, layers) - expected).max()) / magnitude
 
-    def _run(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> list[list[float]]:
-        subject = self._subject
-        graph = subject.reference
-        if layers:
-            graph = quantize(subject.graph, ranges, layers, subject.form)
+    def _run(self, graph: ModelProto, *, quantized: bool) -> list[list[float]]:
         try:
             with TemporaryDirectory(prefix="darnet-trt-") as work:
-                runner = self._open(graph, Path(work), quantized=bool(layers))
+                runner = self._open(graph, Path(work), quantized=quantized)
                 try:
                     logits: list[list[float]] = run(runner, self.scans).logits.tolist()
                     return logits
@@ -129,9 +122,7 @@ class Trials:
         file = work / "model.onnx"
         onnx.save(graph, file)
         if self._subject.backend == "onnxruntime":
-            return OnnxRuntimeRunner(
-                file, threads=self._threads, as_written=self._subject.form != "u8"
-            )
+            return OnnxRuntimeRunner(file, threads=self._threads)
         xml, _ = build_openvino(file, work / "openvino")
         precision: Literal["int8", "fp32"] = "int8" if quantized else "fp32"
         return OpenVINORunner(xml, precision=precision, threads=self._threads)

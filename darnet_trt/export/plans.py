@@ -26,7 +26,7 @@ from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 __all__ = ["Plans", "build_plans"]
 
 # A machine without the plan's GPU cannot run it; this it can.
-_STAND_IN: Final = "the same graph in ONNX Runtime on the CPU"
+_STAND_IN: Final = "int8 in the plan's form, run on the CPU,"
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _plugins(
 def _refused(
     candidate: Candidate, options: PlanOptions, int8: Int8, log: Callable[[str], None]
 ) -> Artifact:
-    log(f"{candidate.name}: not built: {_STAND_IN} does not keep the decisions")
+    log(f"{candidate.name}: not built: {_STAND_IN} changes decisions")
     return Artifact(
         name=candidate.name,
         files={},

@@ -30,8 +30,6 @@ class OnnxRuntimeRunner:
         device: "cuda" fails where the CUDA provider is missing or did not start: ONNX Runtime
             itself would fall back to the CPU without a word.
         threads: On the CPU; None leaves the number to ONNX Runtime: one for each physical core.
-        as_written: Each node runs as the file has it. What ONNX Runtime would make of a quantized
-            float16 graph is another one, whose biases over their scales are rounded to float16.
 
     Raises:
         MissingPackageError: ONNX Runtime, or its build for GPUs, is not installed.
@@ -48,7 +46,6 @@ class OnnxRuntimeRunner:
         *,
         device: Literal["cpu", "cuda"] = "cpu",
         threads: int | None = None,
-        as_written: bool = False,
     ) -> None:
         onnxruntime = import_onnxruntime(extra="cpu" if device == "cpu" else "gpu")
         wanted = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
@@ -56,8 +53,6 @@ class OnnxRuntimeRunner:
             raise MissingPackageError("onnxruntime-gpu", extra="gpu")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
-        if as_written:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if threads is not None:
             options.intra_op_num_threads = threads
         # TF32 is on by default and keeps 10 of float32's 23 bits: the artifact says fp32.
