@@ -3,7 +3,8 @@
     python benchmarks/engines.py BUNDLE --scan PATH [--engine NAME] [--rounds 5] [-o report.json]
 
 Engines, rivals and the peak's loops take turns in one process. Prints the share of the peak that
-each engine reaches and the targets of the project, reached or not.
+each engine reaches in its best round and the targets of the project, reached or not; engines are
+compared with each other by their medians.
 """
 
 from __future__ import annotations
@@ -165,10 +166,11 @@ def main() -> int:
             {**runs, "peak": lambda: peaks.append(measure(program, threads))}, arguments.rounds
         )
     del times["peak"]
-    # The largest: anything less is another process on these cores, not the CPU's limit.
+    # Best round against best loop: what either lacks of it in the others, another process on
+    # these cores had.
     peak = {kind: max((p[kind] or 0 for p in peaks), default=0) for kind in peaks[0]}
     shares = {
-        name: gmac / (times[name].median_ms / 1e3) / peak[runner.precision]
+        name: gmac / (min(times[name].samples_ms) / 1e3) / peak[runner.precision]
         for name, runner in runners.items()
         if peak.get(runner.precision)
     }

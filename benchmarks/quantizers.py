@@ -88,7 +88,6 @@ def onnxruntime(plain: Path, scans: Scans, out: Path) -> Path:
         per_channel=True,
         activation_type=ort.QuantType.QUInt8,
         weight_type=ort.QuantType.QInt8,
-        extra_options={"CalibMaxIntermediateOutputs": 1},
     )
     return file
 

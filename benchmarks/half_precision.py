@@ -1,6 +1,6 @@
 """What float32 gates and a float32 head would gain in a float16 network: docs/quantization.md.
 
-    python benchmarks/float16.py RUN [--width 64] [--scans 6]
+    python benchmarks/half_precision.py RUN [--width 64] [--scans 6]
 
 Logits, map and probabilities on phantoms against the float32 network. ONNX Runtime hands float32
 values from one float16 convolution to the next on the CPU, so here the float32 graph is run with
