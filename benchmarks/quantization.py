@@ -104,7 +104,8 @@ def main() -> None:
         def theirs(quantizer, *words):
             started = time.monotonic()
             file = quantizer(*words, plain, calibrating, work)
-            print(f"{quantizer.__name__}: {time.monotonic() - started:.0f} s", flush=True)
+            label = " ".join([quantizer.__name__, *map(str, words)])
+            print(f"{label}: {time.monotonic() - started:.0f} s", flush=True)
             return file
 
         def add(backend, quantizer, file, shown=None):
@@ -119,10 +120,12 @@ def main() -> None:
                 f"{found.accuracy.candidate:.3f}",
                 f"{found.auc.candidate - found.auc.reference:+.4f}",
                 f"{drift[0]:.4f}, {drift[1]:.3f}",
-                "kept" if found.passed else "; ".join(found.failures),
+                "kept" if found.passed else "not kept",
             )
             rows.append(Row(shown or backend, quantizer, cells, engine))
-            print(rows[-1].backend, quantizer, *cells, sep=" | ", flush=True)
+            in_int8 = engine.provenance.get("int8 convolutions", "?")
+            said = (*cells, f"{in_int8} int8 convolutions", *found.failures)
+            print(rows[-1].backend, quantizer, *said, sep=" | ", flush=True)
 
         references = {}
         for backend in ("OpenVINO", "ONNX Runtime"):
@@ -138,12 +141,14 @@ def main() -> None:
                 add(backend, method, ours("u8", method))
             add(backend, "onnxruntime.quantization", ort)
             if backend == "OpenVINO" and arguments.nncf:
-                add(backend, "NNCF", theirs(quantizers.nncf))
+                for settings in ("defaults", "min-max"):
+                    add(backend, f"NNCF, {settings}", theirs(quantizers.nncf, settings))
         for method in METHODS:
             add("OpenVINO", method, ours("s8", method), shown="OpenVINO, as plans")
         if arguments.modelopt:
-            file = theirs(quantizers.modelopt, arguments.modelopt)
-            add("OpenVINO", "ModelOpt", file, shown="OpenVINO, as plans")
+            for method in ("entropy", "max"):
+                file = theirs(quantizers.modelopt, arguments.modelopt, method)
+                add("OpenVINO", f"ModelOpt, {method}", file, shown="OpenVINO, as plans")
         float32 = {backend: engine for backend, (engine, _) in references.items()}
         shares = in_turns(rows, float32, held_out[0][None])
     print(f"\n| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}")
@@ -157,6 +162,7 @@ def in_turns(rows, float32, volume) -> list[float]:
     times: dict[object, list[float]] = {name: [] for name in engines}
     for round_ in range(ROUNDS + 1):
         for name, engine in engines.items():
+            time.sleep(0.2)  # ONNX Runtime's threads go on spinning for a while
             started = time.perf_counter()
             engine.infer(volume)
             if round_:  # the first warms up

@@ -1,14 +1,16 @@
 """Other people's quantizers for the same network, at the settings that suit it best."""
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Scans = Sequence[npt.NDArray[np.float32]]  # each (1, d, h, w)
+
+_NOT_CONVOLUTIONS = ["MatMul", "Multiply", "Add", "ReduceMean", "Sigmoid"]
 
 # ModelOpt pins other releases of onnx and onnxruntime than ours, so it runs by itself.
 _MODELOPT = """
@@ -16,10 +18,11 @@ import sys
 import numpy as np
 from modelopt.onnx.quantization import quantize
 
-plain, scans, out = sys.argv[1:]
+method, plain, scans, out = sys.argv[1:]
 quantize(
     plain,
     calibration_data={"input": np.load(scans)},
+    calibration_method=method,
     calibration_eps=["cpu"],
     high_precision_dtype="fp32",
     op_types_to_quantize=["Conv"],
@@ -30,10 +33,13 @@ quantize(
 """
 
 
-def nncf(plain: Path, scans: Scans, out: Path) -> Path:
-    """OpenVINO's, with its defaults but for u8 activations that may have a sign.
+def nncf(settings: Literal["defaults", "min-max"], plain: Path, scans: Scans, out: Path) -> Path:
+    """OpenVINO's.
 
     Args:
+        settings: Its defaults but for u8 activations that may have a sign; or, the best that was
+            found for this network, convolutions alone, the extremes of all scans instead of their
+            mean over scans, and no correction of biases.
         plain: The float32 ONNX file without functions.
         scans: What calibrates.
         out: A folder.
@@ -43,14 +49,25 @@ def nncf(plain: Path, scans: Scans, out: Path) -> Path:
     """
     import nncf
     import openvino
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
+    options: dict[str, object] = {}
+    if settings == "min-max":
+        options = {
+            "ignored_scope": nncf.IgnoredScope(types=_NOT_CONVOLUTIONS, names=["cam"]),
+            "advanced_parameters": nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+                disable_bias_correction=True,
+            ),
+        }
     quantized = nncf.quantize(
         openvino.convert_model(plain),
         nncf.Dataset(scans, lambda scan: scan[None]),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(scans),
+        **options,
     )
-    file = out / "nncf.xml"
+    file = out / f"nncf-{settings}.xml"
     openvino.save_model(quantized, file, compress_to_fp16=False)
     return file
 
@@ -92,11 +109,14 @@ def onnxruntime(plain: Path, scans: Scans, out: Path) -> Path:
     return file
 
 
-def modelopt(python: Path, plain: Path, scans: Scans, out: Path) -> Path:
-    """NVIDIA's, for TensorRT: symmetric int8, entropy.
+def modelopt(
+    python: Path, method: Literal["entropy", "max"], plain: Path, scans: Scans, out: Path
+) -> Path:
+    """NVIDIA's, for TensorRT: symmetric int8.
 
     Args:
         python: Of an environment with nvidia-modelopt[onnx].
+        method: Entropy is its default.
         plain: As above.
         scans: As above.
         out: As above.
@@ -104,8 +124,8 @@ def modelopt(python: Path, plain: Path, scans: Scans, out: Path) -> Path:
     Returns:
         The .onnx file.
     """
-    file, inputs = out / "modelopt.onnx", out / "scans.npy"
+    file, inputs = out / f"modelopt-{method}.onnx", out / "scans.npy"
     np.save(inputs, np.stack(scans))
-    words = [python, "-c", _MODELOPT, plain, inputs, file]
-    subprocess.run(words, check=True, stdout=sys.stderr)
+    words = [python, "-c", _MODELOPT, method, plain, inputs, file]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return file
