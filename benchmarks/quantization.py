@@ -13,6 +13,7 @@ NVIDIA's from another environment.
 import argparse
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +22,6 @@ import quantizers
 
 from darnet_trt.cpus import share_cpus
 
-SEED = 0
 ROUNDS = 15
 HEAD = (
     "run by", "quantizer", "logits error", "class flips", "accuracy", "difference of AUC",
@@ -50,7 +50,7 @@ def main() -> None:
     share_cpus()
     import onnx
     from onnx.inliner import inline_local_functions
-    from wide_network import HELD_OUT
+    from wide_network import HELD_OUT, SEED
 
     from darnet_trt.calibration.collect import Collector, merged
     from darnet_trt.calibration.decisions import decide
@@ -61,6 +61,7 @@ def main() -> None:
     from darnet_trt.export.parity import run
     from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
     from darnet_trt.runtime.openvino import OpenVINORunner
+    from darnet_trt.runtime.timing import in_turns
     from darnet_trt.scan.cohort import read_cohort
     from darnet_trt.training.inputs import prepare
     from darnet_trt.training.split import split_by_patient
@@ -149,28 +150,16 @@ def main() -> None:
             for method in ("entropy", "max"):
                 file = theirs(quantizers.modelopt, arguments.modelopt, method)
                 add("OpenVINO", f"ModelOpt, {method}", file, shown="OpenVINO, as plans")
-        float32 = {backend: engine for backend, (engine, _) in references.items()}
-        shares = in_turns(rows, float32, held_out[0][None])
+        engines = {backend: engine for backend, (engine, _) in references.items()}
+        engines |= {f"{row.backend}, {row.quantizer}": row.engine for row in rows}
+        volume = held_out[0][None]
+        runs = {name: partial(engine.infer, volume) for name, engine in engines.items()}
+        times = {name: latency.median_ms for name, latency in in_turns(runs, ROUNDS).items()}
     print(f"\n| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}")
-    for row, share in zip(rows, shares, strict=True):
+    for row in rows:
+        float32 = times[row.backend.partition(",")[0]]
+        share = times[f"{row.backend}, {row.quantizer}"] / float32
         print(f"| {' | '.join((row.backend, row.quantizer, *row.cells, f'{share:.2f}'))} |")
-
-
-def in_turns(rows, float32, volume) -> list[float]:
-    """Median time of each engine over that of float32 in the same backend."""
-    engines = {**float32, **{(row.backend, row.quantizer): row.engine for row in rows}}
-    times: dict[object, list[float]] = {name: [] for name in engines}
-    for round_ in range(ROUNDS + 1):
-        for name, engine in engines.items():
-            time.sleep(0.2)  # ONNX Runtime's threads go on spinning for a while
-            started = time.perf_counter()
-            engine.infer(volume)
-            if round_:  # the first warms up
-                times[name].append(time.perf_counter() - started)
-    medians = {name: float(np.median(found)) for name, found in times.items()}
-    return [
-        medians[row.backend, row.quantizer] / medians[row.backend.partition(",")[0]] for row in rows
-    ]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ of them) and `/tmp/wide/run`: the same network with 64 instead of 8 channels in 
 stage, 25×81×81 voxels. Trained from nothing at that width it would take hours on a CPU, so the
 small network is widened without changing what it computes (Net2WiderNet: Chen, Goodfellow, Shlens,
 "Net2Net", ICLR 2016) and then trained on. `small/split.csv` says which scans were held out.
-About half an hour on two CPU cores that have bfloat16.
+About a quarter of an hour on two CPU cores that have bfloat16.
 """
 
 import argparse
