@@ -20,7 +20,7 @@ from darnet_trt.calibration.qdq import Form, Range, quantize
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer
-from darnet_trt.export.parity import run
+from darnet_trt.export.parity import NOT_FINITE, run
 from darnet_trt.output import cannot_keep
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
@@ -104,7 +104,8 @@ class Trials:
                 "can be compared with nothing",
                 do="train again",
             )
-        return float(np.abs(self.logits(ranges, layers) - expected).max()) / magnitude
+        difference = float(np.abs(self.logits(ranges, layers) - expected).max())
+        return difference / magnitude if np.isfinite(difference) else NOT_FINITE
 
     def _run(self, graph: ModelProto, *, quantized: bool) -> list[list[float]]:
         try:

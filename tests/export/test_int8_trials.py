@@ -13,6 +13,7 @@ from darnet_trt.calibration.qdq import Range, convolutions, quantized_tensors
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.int8_trials import Subject, Trials
+from darnet_trt.export.parity import NOT_FINITE
 from darnet_trt.export.weights import folded
 
 
@@ -100,6 +101,12 @@ def test_logits_that_are_all_0_are_said_and_divide_nothing(model, scans, cache):
             tensor.CopyFrom(from_array(np.zeros_like(to_array(tensor)), tensor.name))
     with pytest.raises(UsageError, match=r"logits are 0 for all of 2 scans.*; train again"):
         Trials(for_the_cpu(silent), scans).error(ranges(model), frozenset(["stem.0"]))
+
+
+def test_logits_that_are_no_numbers_have_an_error_that_json_can_hold(model, scans, cache):
+    endless = ranges(model) | {"input": Range(float("inf"), signed=False)}
+    trials = Trials(for_the_cpu(model, "onnxruntime"), scans)
+    assert trials.error(endless, frozenset(["stem.0"])) == NOT_FINITE
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
