@@ -39,7 +39,7 @@ test: .venv/.installed-dev ## The whole test suite
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="step …" chooses
-	@$(BIN)/python benchmarks/gpu.py $(if $(ONLY),--only $(ONLY))
+	@$(BIN)/python -m benchmarks.gpu.run $(if $(ONLY),--only $(ONLY))
 
 lint: .venv/.installed-dev ## Formatting, lint and types
 	@$(BIN)/ruff format --check .

@@ -29,7 +29,7 @@ def share_cpus() -> None:
 
     By default GNU's OpenMP spins. Where another process wants the same CPUs, the thread that all
     wait for then does not get one: beside one busy process, on 2 cores, a training step took 0.36
-    to 0.41 s instead of 0.59 to 0.60 s (benchmarks/shared_cpus.py).
+    to 0.41 s instead of 0.59 to 0.60 s (benchmarks/cpu/shared_cpus.py).
     Who sets OMP_WAIT_POLICY keeps it.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import permissions
 import pytest
-from tiny_bundle import write_bundle
 
 from darnet_trt.cli.main import main
 from darnet_trt.cpus import share_cpus, usable_cpus
+from darnet_trt.errors import BuildError
+from darnet_trt.kernels.build import build_library
+from darnet_trt.kernels.library import Library
+from tests import permissions
+from tests.tiny_bundle import write_bundle
 
 share_cpus()  # before a test imports torch
 
@@ -35,6 +38,17 @@ def data_dir() -> Path:
     if not _DATA.is_dir():
         pytest.skip(f"no real CT series at {_DATA} (set DARNET_TEST_DATA)")
     return _DATA
+
+
+@pytest.fixture(scope="session")
+def on_cpu() -> Library:
+    """The CPU build; skips where there is no g++ or cmake."""
+    try:
+        return Library(build_library("cpu"))
+    except BuildError as error:
+        if error.what.startswith("no "):
+            pytest.skip(str(error))
+        raise
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """Fixtures of a tiny network's graph and of a cache of the test's own."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "export"))  # for its networks
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import resource
 import numpy as np
 import pytest
 import torch
-from networks import TINY, trained_like
 from onnx import ModelProto
 from onnx.numpy_helper import from_array, to_array
 
@@ -16,6 +15,7 @@ from darnet_trt.calibration.ranges import ranges_of
 from darnet_trt.errors import UsageError
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.weights import folded
+from tests.export.networks import TINY, trained_like
 
 
 @pytest.fixture(scope="module")

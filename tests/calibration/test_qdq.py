@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from networks import TINY, trained_like
 from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.calibration.qdq import (
@@ -20,6 +19,7 @@ from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.weights import folded
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.openvino_import import import_openvino
+from tests.export.networks import TINY, trained_like
 
 
 def graph(precision="fp32", attention="both"):

@@ -2,7 +2,8 @@ import json
 from functools import partial
 
 import pytest
-from full_disk import files_up_to
+
+from tests.full_disk import files_up_to
 
 
 @pytest.fixture

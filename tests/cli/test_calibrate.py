@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +19,7 @@ from darnet_trt.export.weights import folded
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import save_checkpoint
-
-sys.path.append(str(Path(__file__).parents[1] / "export"))  # for its networks
-from networks import TINY, trained_like
+from tests.export.networks import TINY, trained_like
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import json
 
 import pydicom
 import pytest
-from command import darnet_trt
 
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from tests.cli.command import darnet_trt
 
 
 def run(*arguments):

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import darnet_trt
 from PIL import Image
 
 from darnet_trt import scan
+from tests.cli.command import darnet_trt
 
 COMMAND = Path(sys.executable).with_name("darnet-trt")
 

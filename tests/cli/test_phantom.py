@@ -1,9 +1,9 @@
 """`darnet-trt phantom` as a person meets it."""
 
 import pytest
-from command import darnet_trt
 
 from darnet_trt.output import sole_writer
+from tests.cli.command import darnet_trt
 
 
 def test_writes_a_cohort(tmp_path):

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from full_disk import files_up_to
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
-from tiny_bundle import change_manifest
 
 from darnet_trt.errors import BundleError
 from darnet_trt.output import sole_writer
@@ -25,6 +23,8 @@ from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.predict import predict as classify
 from darnet_trt.scan import find_studies, load_study
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from tests.full_disk import files_up_to
+from tests.tiny_bundle import change_manifest
 
 COMMAND = [sys.executable, "-c", "from darnet_trt.cli.main import main; main()", "predict"]
 

@@ -5,11 +5,11 @@ import shutil
 from fnmatch import fnmatch
 
 import pytest
-from command import darnet_trt
-from full_disk import files_up_to
 
 from darnet_trt.output import sole_writer
 from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from tests.cli.command import darnet_trt
+from tests.full_disk import files_up_to
 
 QUICK = ("--epochs", "1", "--threads", "1")
 

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from networks import TINY, trained_like
 
 from darnet_trt.errors import BuildError
 from darnet_trt.export.onnx_export import Source, load_source
 from darnet_trt.kernels.build import build_library, cache_folder
 from darnet_trt.training.checkpoint import save_checkpoint
+from tests.export.networks import TINY, trained_like
 
 
 @pytest.fixture(scope="session")

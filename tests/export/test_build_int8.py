@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import TINY, trained_like
 from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.calibration.data import CalibrationScans, HeldOut, choose_scans
@@ -26,6 +25,7 @@ from darnet_trt.runtime.manifest import INT8_FILE
 from darnet_trt.scan.phantom import LABELS, synthesize
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import save_checkpoint
+from tests.export.networks import TINY, trained_like
 
 rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"

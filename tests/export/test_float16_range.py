@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from networks import TINY, trained_like
 
 from darnet_trt.calibration.data import CalibrationScans, HeldOut
 from darnet_trt.calibration.magnitudes import magnitudes
@@ -19,6 +18,7 @@ from darnet_trt.export.onnx_export import Source
 from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.weights import folded
+from tests.export.networks import TINY, trained_like
 
 rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"

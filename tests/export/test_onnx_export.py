@@ -8,7 +8,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from networks import TINY, trained_like
 
 from darnet_trt.errors import BuildError, OutputError
 from darnet_trt.export.onnx_export import Source, export_onnx
@@ -16,6 +15,7 @@ from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.kernels.onnx_function import DOMAIN
 from darnet_trt.runtime.openvino_import import import_openvino
 from darnet_trt.training.model import Network
+from tests.export.networks import TINY, trained_like
 
 openvino = import_openvino()
 ATTENTIONS = ["none", "channel", "depth", "both"]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from full_disk import files_up_to
 
 from darnet_trt.errors import OutputError
 from darnet_trt.export.onnx_export import export_onnx
@@ -10,6 +9,7 @@ from darnet_trt.export.openvino_builder import build_openvino, cpu_precisions
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.openvino import OpenVINORunner
+from tests.full_disk import files_up_to
 
 
 def test_equals_torch_and_is_the_same_each_time(source, tmp_path):

@@ -4,12 +4,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from networks import trained_like
 
 from darnet_trt.errors import BundleError
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.training.model import Network
+from tests.export.networks import trained_like
 
 
 @pytest.mark.parametrize("attention", ["none", "channel", "depth", "both"])

@@ -4,7 +4,6 @@ import sys
 
 import onnx
 import pytest
-from networks import TINY, trained_like
 
 from darnet_trt.calibration.qdq import Range, convolutions, quantize, quantized_tensors
 from darnet_trt.errors import BuildError, MissingPackageError
@@ -14,6 +13,7 @@ from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plan_table import counted
 from darnet_trt.export.tensorrt_builder import build_tensorrt
 from darnet_trt.export.tensorrt_child import PROGRESS, Job, configure
+from tests.export.networks import TINY, trained_like
 
 
 @pytest.fixture(scope="module")

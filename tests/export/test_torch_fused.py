@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from networks import TINY, trained_like
 
 from darnet_trt.errors import BundleError
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.torch_fused import FusedTorchRunner
+from tests.export.networks import TINY, trained_like
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from attention_cases import DTYPES, Case, make_case
 
 from darnet_trt.kernels.onnx_function import GATE_PARAMETERS, NAMES
+from tests.kernels.attention_cases import DTYPES, Case, make_case
 
 _NUMBERS = {"float32": 0, "float16": 1, "int8": 2, "bfloat16": 7}  # of nvinfer1::DataType
 _TYPES = {dtype: name for name, dtype in DTYPES.items()}

@@ -6,9 +6,8 @@ Every array ends where its memory ends, so that an access beyond it is seen.
 import sys
 from pathlib import Path
 
-from attention_cases import make_case
-
 from darnet_trt.kernels.library import Library
+from tests.kernels.attention_cases import make_case
 
 SHAPES = [
     (1, 1, 1, 1, 1),

@@ -8,11 +8,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from attention_cases import ATTENTIONS, SHAPES, WEIGHTS, Case, make_case, volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
@@ -27,6 +25,7 @@ from onnxruntime import InferenceSession
 
 from darnet_trt.kernels.library import PHASES, Library
 from darnet_trt.kernels.reference import quantize
+from tests.kernels.attention_cases import ATTENTIONS, SHAPES, WEIGHTS, Case, make_case, volume
 
 CHANNELS = [1, 2, 3, 4, 7, 8, 12, 16, 24, 33, 64, 72, 128, 130, 256, 512, 513]
 
@@ -117,11 +116,10 @@ def test_a_volume_is_the_same_bits_alone_and_in_a_batch(on_cpu: Library) -> None
 
 ORDERED = """
 import hashlib, sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from attention_cases import make_case
+from tests.kernels.attention_cases import make_case
 from darnet_trt.kernels.library import Library
-library = Library(Path(sys.argv[2]))
+library = Library(Path(sys.argv[1]))
 digest = hashlib.sha256()
 for shape in [(2, 5, 6, 7, 33), (1, 3, 40, 38, 24), (1, 8, 5, 4, 512), (1, 16, 2, 3, 1024)]:
     for weights in ("float32", "float16"):
@@ -136,7 +134,7 @@ print(digest.hexdigest())
 def test_neither_a_second_run_nor_the_order_of_threads_changes_a_bit(on_cpu: Library) -> None:
     def bits(order: str) -> str:
         return subprocess.run(
-            [sys.executable, "-c", ORDERED, str(Path(__file__).parent), str(on_cpu.path)],
+            [sys.executable, "-c", ORDERED, str(on_cpu.path)],
             env={**os.environ, "DARNET_FIBER_ORDER": order},
             capture_output=True,
             text=True,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attention_cases import Case, addresses, aligned, make_case
 
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels.library import Library, Problem, covers
+from tests.kernels.attention_cases import Case, addresses, aligned, make_case
 
 
 def problem(**changes: object) -> Problem:

@@ -1,7 +1,7 @@
 """The kernels and the torch operator on a device's memory: on a GPU, and the same on the host.
 
 Everything here that a GPU runs, the CPU build runs as well, so that a test which fails on a GPU
-fails for the GPU's reasons. `python benchmarks/gpu.py` runs it where only torch is installed.
+fails for the GPU's reasons. `python -m benchmarks.gpu.run` runs it where only torch is installed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from attention_cases import ATTENTIONS, DTYPES, SHAPES, WEIGHTS, Case, make_case
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import Library, Problem, architecture
 from darnet_trt.kernels.torch_operator import fused_attention, kernels_for
+from tests.kernels.attention_cases import ATTENTIONS, DTYPES, SHAPES, WEIGHTS, Case, make_case
 
 GUARD = 256  # bytes before and after every buffer
 # Set where compute-sanitizer runs this: to it a guard is memory like the buffer itself.

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from plugin_cases import Life, Lives
 
 from darnet_trt.kernels.build import SOURCES, build_library
 from darnet_trt.kernels.library import architecture
+from tests.kernels.plugin_cases import Life, Lives
 
 HOST = Path(__file__).with_name("plugin_host.cpp")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1")

@@ -14,7 +14,6 @@ from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import SOURCES, build_library
 
 COMPILER = os.environ.get("CXX") or "g++"
-TESTS = Path(__file__).parent
 # Python itself leaves memory to the system; the kernels allocate none.
 ASAN_OPTIONS = "detect_leaks=0"
 
@@ -34,7 +33,7 @@ def test_odd_shapes_touch_nothing_that_is_not_theirs(sanitized: Path) -> None:
         [COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
     done = subprocess.run(
-        [sys.executable, str(TESTS / "sanitized_run.py"), str(sanitized)],
+        [sys.executable, "-m", "tests.kernels.sanitized_run", str(sanitized)],
         env={**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": ASAN_OPTIONS},
         capture_output=True,
         text=True,
@@ -72,8 +71,9 @@ def pool_once(folder: Path, change: tuple[str, str] | None, *flags: str) -> tupl
         assert change[0] in text
         pool.write_text(text.replace(*change))
     program = folder / "pool_once"
+    source = Path(__file__).with_name("pool_once.cpp")
     options = ("-std=c++17", "-Wno-unknown-pragmas", f"-I{sources}", *flags)
-    subprocess.run([COMPILER, *options, TESTS / "pool_once.cpp", "-o", program], check=True)
+    subprocess.run([COMPILER, *options, source, "-o", program], check=True)
     return program, pool
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from attention_cases import ATTENTIONS
 
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels import torch_operator
@@ -11,6 +10,7 @@ from darnet_trt.kernels.reference import Gate
 from darnet_trt.kernels.reference import fused_attention as in_float64
 from darnet_trt.kernels.torch_operator import fused_attention
 from darnet_trt.training.model import ChannelAttention, DepthAttention
+from tests.kernels.attention_cases import ATTENTIONS
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last_3d)
 SHAPE = (2, 6, 3, 4, 5)

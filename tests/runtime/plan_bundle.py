@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tiny_bundle import change_manifest
+from tests.tiny_bundle import change_manifest
 
 NAME = "tensorrt-rtx-fp16"
 FILE = "tensorrt-rtx/sm89-fp16.plan"

@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_bundle import change_manifest, write_bundle
 
 from darnet_trt.errors import BundleError, UsageError
 from darnet_trt.runtime.bundle import open_bundle, pick_artifact
 from darnet_trt.runtime.engines import load_engine
+from tests.tiny_bundle import change_manifest, write_bundle
 
 
 def refused(path: Path, match: str) -> None:

@@ -5,10 +5,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from host_gpu import HostDevice, tensorrt
-from plan_bundle import FILE, gated, plan_card, put_plan
-from plan_bundle import NAME as PLAN
-from tiny_bundle import SIZE, change_manifest, write_onnx
 
 from darnet_trt.errors import BuildError, BundleError, DeviceError
 from darnet_trt.kernels.build import build_library
@@ -17,6 +13,10 @@ from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.runtime.engines import load_engine, load_runner
 from darnet_trt.runtime.environment import gpus
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan
+from tests.runtime.host_gpu import HostDevice, tensorrt
+from tests.runtime.plan_bundle import FILE, gated, plan_card, put_plan
+from tests.runtime.plan_bundle import NAME as PLAN
+from tests.tiny_bundle import SIZE, change_manifest, write_onnx
 
 
 def test_both_engines_of_a_bundle_agree(tiny):

@@ -1,6 +1,6 @@
 """The GPU's memory, streams, events and graphs as the runner uses them; the same on the host.
 
-Needs no TensorRT: `python benchmarks/gpu.py --only memory` runs it with cuda-python and pycuda,
+Needs no TensorRT: `python -m benchmarks.gpu.run --only memory` runs it with cuda-python and pycuda,
 whichever is installed.
 """
 
@@ -23,7 +23,7 @@ ON_A_GPU = [pytest.param(name, marks=pytest.mark.gpu) for name in BACKENDS]
 def opened(name: str) -> CudaDevice:
     """The host's, or the GPU through a package; skips where that is not to be had."""
     if name == "host":
-        from host_gpu import HostDevice
+        from tests.runtime.host_gpu import HostDevice
 
         return HostDevice(late=True)
     try:
@@ -41,7 +41,7 @@ def device(request):
 
 def captured(device, stream, enqueue):
     if device.name == "Host":
-        from host_gpu import HostGraph
+        from tests.runtime.host_gpu import HostGraph
 
         return HostGraph(device.handle(stream), enqueue)
     return CudaGraph(device.handle(stream), enqueue)

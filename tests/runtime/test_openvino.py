@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from tiny_bundle import SIZE, write_onnx
 
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.openvino_import import import_openvino
+from tests.tiny_bundle import SIZE, write_onnx
 
 CORE = import_openvino().Core()
 OFFERED = [name.lower() for name in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")]

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_result_folder import result
 
 from darnet_trt.errors import OutputError
 from darnet_trt.runtime.overlay import (
@@ -18,6 +17,7 @@ from darnet_trt.runtime.overlay import (
     with_overlay,
 )
 from darnet_trt.runtime.results import Evidence
+from tests.runtime.test_result_folder import result
 
 
 def evidence(value: float = 3.0, *, oriented: bool = True) -> Evidence:

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from full_disk import files_up_to
 
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.runtime.result_folder import ResultFolder, overlay_name
@@ -17,6 +16,7 @@ from darnet_trt.runtime.results import (
     json_line,
     undecided,
 )
+from tests.full_disk import files_up_to
 
 
 def result(scan: str = "/scans/a", status: str = "ok", **changes: object) -> Result:
@@ -144,12 +144,12 @@ def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
         folder.add(result("/scans/b"))
         folder.add(result("/scans/c", status="failed"))
     program = (
-        "import os, sys; from pathlib import Path; sys.path.append('..')\n"
-        "from test_result_folder import ResultFolder, result\n"
+        "import os; from pathlib import Path\n"
+        "from tests.runtime.test_result_folder import ResultFolder, result\n"
         f"folder = ResultFolder(Path({str(tmp_path)!r}), resume=True, asked=[Path('/scans')])\n"
         "folder.add(result('/scans/a', artifact='openvino-int8')); os._exit(9)"
     )
-    child = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=False)
+    child = subprocess.run([sys.executable, "-c", program], check=False)
     assert child.returncode == 9
     assert {r["scan"] for r in lines(tmp_path)} == {"/scans/a", "/scans/b", "/scans/c"}
     with ResultFolder(tmp_path, resume=True):

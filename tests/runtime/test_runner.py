@@ -3,11 +3,11 @@
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tiny_bundle import write_onnx
 
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
+from tests.tiny_bundle import write_onnx
 
 
 @pytest.fixture

@@ -4,16 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from host_gpu import (
-    HostDevice,
-    HostGraph,
-    HostRuntimeCache,
-    activations,
-    engines_alive,
-    tensorrt,
-)
-from plan_bundle import FILE, NAME, put_plan
-from tiny_bundle import SIZE, write_onnx
 
 from darnet_trt.errors import BundleError, DeviceError, UsageError
 from darnet_trt.runtime import tensorrt_lane, tensorrt_plan, tensorrt_preflight
@@ -23,6 +13,16 @@ from darnet_trt.runtime.tensorrt import TensorRTRunner, open_plan
 from darnet_trt.runtime.tensorrt_messages import Messages
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan
 from darnet_trt.runtime.tensorrt_shapes import parts
+from tests.runtime.host_gpu import (
+    HostDevice,
+    HostGraph,
+    HostRuntimeCache,
+    activations,
+    engines_alive,
+    tensorrt,
+)
+from tests.runtime.plan_bundle import FILE, NAME, put_plan
+from tests.tiny_bundle import SIZE, write_onnx
 
 RANGE = ((1, 1, 1), (1, 4, 4))
 

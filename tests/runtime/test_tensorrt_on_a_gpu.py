@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from plan_bundle import NAME, put_plan
-from tiny_bundle import SIZE, write_bundle, write_onnx
 
 from darnet_trt.errors import BundleError, DeviceError
 from darnet_trt.export.plan_options import PlanOptions
@@ -20,6 +18,8 @@ from darnet_trt.runtime.runtime_cache import file_for
 from darnet_trt.runtime.tensorrt import TensorRTRunner
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, RTX_TARGETS
 from darnet_trt.runtime.tensorrt_plan import load_plan
+from tests.runtime.plan_bundle import NAME, put_plan
+from tests.tiny_bundle import SIZE, write_bundle, write_onnx
 
 pytestmark = pytest.mark.gpu
 

@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from plan_bundle import NAME, PLUGIN, plan_card, put_plan
 
 from darnet_trt.errors import BuildError, BundleError, MissingPackageError
 from darnet_trt.kernels import build
@@ -18,6 +17,7 @@ from darnet_trt.runtime.tensorrt_preflight import (
     needed_library,
     preflight,
 )
+from tests.runtime.plan_bundle import NAME, PLUGIN, plan_card, put_plan
 
 
 def artifact(bundle: Path, **changes):

@@ -2,7 +2,8 @@ import subprocess
 import sys
 
 import pytest
-from tiny_bundle import SIZE
+
+from tests.tiny_bundle import SIZE
 
 PREDICT = """
 import sys

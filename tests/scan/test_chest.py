@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from series_factory import chest
 
 from darnet_trt.scan.chest import judge_chest, measure_lungs
+from tests.scan.series_factory import chest
 
 
 def test_volume_of_a_known_lung():

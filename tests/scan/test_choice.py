@@ -2,11 +2,11 @@
 
 import pytest
 from pydicom.uid import generate_uid
-from series_factory import chest, write_series
 
 from darnet_trt.errors import RefusedScanError
 from darnet_trt.scan import choose, find_studies
 from darnet_trt.scan.choice import SHARP, SOFT, UNKNOWN, sharpness
+from tests.scan.series_factory import chest, write_series
 
 
 @pytest.mark.parametrize(

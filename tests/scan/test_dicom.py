@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from pydicom.uid import generate_uid
-from series_factory import chest, save, slice_dataset, write_series
 
 from darnet_trt.scan import find_studies
+from tests.scan.series_factory import chest, save, slice_dataset, write_series
 
 
 def only(path):

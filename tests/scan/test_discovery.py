@@ -7,10 +7,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 from pydicom.uid import generate_uid
-from series_factory import chest, save, slice_dataset, write_series
 
 from darnet_trt.errors import UnreadableScanError, UsageError
 from darnet_trt.scan import find_studies
+from tests.scan.series_factory import chest, save, slice_dataset, write_series
 
 
 def test_no_such_path(tmp_path):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from series_factory import chest, save, slice_dataset
 
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.geometry import stack_slices
+from tests.scan.series_factory import chest, save, slice_dataset
 
 AXES = [
     (in_rows, in_columns)

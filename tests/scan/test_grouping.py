@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from series_factory import chest, save, slice_dataset, write_series
 
 from darnet_trt.scan import find_studies
+from tests.scan.series_factory import chest, save, slice_dataset, write_series
 
 
 def series_of(path):

@@ -8,12 +8,12 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
-from series_factory import chest, save, slice_dataset
 
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import header
 from darnet_trt.scan.attributes import WANTED, convert
 from darnet_trt.scan.header import read_header
+from tests.scan.series_factory import chest, save, slice_dataset
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 

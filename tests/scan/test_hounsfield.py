@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from series_factory import chest, write_series
 
 from darnet_trt.errors import RefusedScanError
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
 from darnet_trt.scan.hounsfield import judge_values
+from tests.scan.series_factory import chest, write_series
 
 SLICES = 24
 NAMES = [f"{index}.dcm" for index in range(SLICES)]

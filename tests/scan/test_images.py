@@ -10,10 +10,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from series_factory import chest
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import Preprocessing, find_studies, load_input, preprocess, read_volume
+from tests.scan.series_factory import chest
 
 FORMATS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd"]
 SPEC = Preprocessing(size=(16, 32, 32))

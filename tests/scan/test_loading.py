@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from pydicom.uid import generate_uid
-from series_factory import chest, write_series
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import (
@@ -16,6 +15,7 @@ from darnet_trt.scan import (
     preprocess,
     read_volume,
 )
+from tests.scan.series_factory import chest, write_series
 
 SMALL = Preprocessing(size=(16, 32, 32))
 

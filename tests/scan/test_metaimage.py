@@ -8,11 +8,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from series_factory import chest
 
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import find_studies, read_volume
 from darnet_trt.scan.metaimage import read_header, read_voxels
+from tests.scan.series_factory import chest
 
 VALUES = chest(12, 20)
 HEADER = {

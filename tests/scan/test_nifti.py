@@ -7,10 +7,10 @@ import struct
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from series_factory import chest
 
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import find_studies
+from tests.scan.series_factory import chest
 
 
 def write(path, *fields):

@@ -1,10 +1,10 @@
 """Two patients are never one scan, whatever the UIDs say."""
 
 import pytest
-from series_factory import chest, save, slice_dataset, write_series
 
 from darnet_trt.errors import RefusedScanError
 from darnet_trt.scan import choose, find_studies
+from tests.scan.series_factory import chest, save, slice_dataset, write_series
 
 MIXED = (
     "slices of 2 patients (PatientID) lie together under one StudyInstanceUID "

@@ -6,11 +6,11 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from series_factory import chest
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input, preprocess, read_volume
 from darnet_trt.scan.slices import natural_key
+from tests.scan.series_factory import chest
 
 SPEC = Preprocessing(size=(16, 32, 32))
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tiny_network import TINY
 
 from darnet_trt.scan.classes import CLASSES
 from darnet_trt.scan.cohort import Entry
 from darnet_trt.training.inputs import Example
+from tests.training.tiny_network import TINY
 
 
 @pytest.fixture

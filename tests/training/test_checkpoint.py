@@ -4,12 +4,12 @@ import pickle
 
 import pytest
 import torch
-from full_disk import files_up_to
 
 from darnet_trt.errors import CheckpointError, OutputError
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from darnet_trt.training.model import DARNet, Network
+from tests.full_disk import files_up_to
 
 NETWORK = Network(width=4, input_size=(8, 16, 16), attention="depth")
 

@@ -5,11 +5,11 @@ import csv
 import numpy as np
 import pytest
 import torch
-from tiny_network import TINY
 
 from darnet_trt.errors import UsageError
 from darnet_trt.training.augmentation import Augmentation
 from darnet_trt.training.fit import HISTORY, STATE, Schedule, fit, predict_logits
+from tests.training.tiny_network import TINY
 
 
 def weights(model):

@@ -4,22 +4,17 @@ import json
 import re
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from benchmarks.attention import run as attention
+from benchmarks.attention.clocks import parsed
+from benchmarks.attention.cuda_timing import MARGIN, MIN_GRAPH_MS, passes_for
+from benchmarks.attention.measure import measure, measure_all
+from benchmarks.attention.tables import report, share_of_copy, targets
+from benchmarks.attention.tail import COPY_UNIT, Tail, copied_bytes, paper
+from benchmarks.attention.traffic import KINDS, STAGES, map_bytes
 from darnet_trt.kernels.library import PHASES, Problem
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import attention  # noqa: E402
-from attention_measure import measure, measure_all  # noqa: E402
-from attention_tables import report, share_of_copy, targets  # noqa: E402
-from attention_tail import COPY_UNIT, Tail, copied_bytes, paper  # noqa: E402
-from cuda_timing import MARGIN, MIN_GRAPH_MS, passes_for  # noqa: E402
-from gpu_clocks import parsed  # noqa: E402
-from traffic import KINDS, STAGES, map_bytes  # noqa: E402
 
 
 class OnTheHost:

@@ -1,6 +1,6 @@
 """A training step with the fused attention against the layers as written, on one CPU thread.
 
-    python benchmarks/training_step.py [--rounds 9]
+    python -m benchmarks.cpu.training_step [--rounds 9]
 
 Processor time, which other programs on the machine disturb least; the two take turns, medians.
 First a step of the small preset at batch 4, then the tail alone at shapes c×d×h×w.

@@ -1,6 +1,6 @@
 """Everything that needs a GPU, in one command and one report.
 
-    python benchmarks/gpu.py [--only STEP…] [--limit SECONDS] [-o FOLDER]
+    python -m benchmarks.gpu.run [--only STEP…] [--limit SECONDS] [-o FOLDER]
 
 Runs from a bare copy of the tree; nothing has to be installed but what a step needs:
 
@@ -39,14 +39,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.gpu.report import MEASURED, Outcome, machine, write_report
+from benchmarks.gpu.step_process import INCOMPLETE, MISSED, NOTE, ROOT, SKIPPED
+from benchmarks.gpu.steps import STEPS
 
-from gpu_report import MEASURED, Outcome, machine, write_report  # noqa: E402
-from gpu_steps import STEPS  # noqa: E402
-from step_process import INCOMPLETE, MISSED, NOTE, SKIPPED  # noqa: E402
-
-STEP_SCRIPT = Path(__file__).with_name("gpu_steps.py")
+STEP_COMMAND = ("-m", "benchmarks.gpu.steps")
 LAST_LINES = 60
 GRACE_S = 5  # for a step that is asked to end
 NOTHING_RAN = 2
@@ -64,7 +61,7 @@ def perform(step: str, on: str, out: Path, budget_s: float) -> Outcome:
     interrupted = False
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, STEP_SCRIPT, step, on],
+            [sys.executable, *STEP_COMMAND, step, on],
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
@@ -181,7 +178,7 @@ def main() -> int:
 
 def perform_all(steps: Sequence[str], on: str, out: Path, limit_s: float) -> list[Outcome]:
     """Each step in turn; one that is interrupted ends it, and those after it are skipped."""
-    command = " ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]])
+    command = " ".join(["python", "-m", "benchmarks.gpu.run", *sys.argv[1:]])
     about, outcomes = machine(), list[Outcome]()
     end = time.monotonic() + limit_s
     for done, step in enumerate(steps):

@@ -1,6 +1,6 @@
 """The steps of `gpu.py`: the project's tests that a GPU can run, the benchmark, the networks.
 
-`gpu.py` runs each as `python benchmarks/gpu_steps.py STEP ON`, in a process of its own.
+`gpu.py` runs each as `python -m benchmarks.gpu.steps STEP ON`, in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import gpu_networks
-import gpu_tensorrt
-from step_process import (
+from benchmarks.gpu import networks as gpu_networks
+from benchmarks.gpu import tensorrt as gpu_tensorrt
+from benchmarks.gpu.step_process import (
     INCOMPLETE,
     MISSED,
     ROOT,
@@ -119,12 +119,11 @@ def plans(on: str) -> None:
     if on == "cpu":
         run(sys.executable, "-m", "pytest", "-q", "tests/runtime/test_tensorrt.py")
         return
-    path = os.pathsep.join((str(ROOT / "tests"), os.environ["PYTHONPATH"]))
 
     def of(package: str, memory_package: str, chosen: str) -> None:
         need(package, memory_package)
         tests = pytest_words("runtime/test_tensorrt_on_a_gpu.py", "-k", chosen)
-        run_tests(on, tests, PYTHONPATH=path)
+        run_tests(on, tests)
 
     all_parts(
         {
@@ -135,9 +134,9 @@ def plans(on: str) -> None:
 
 
 def benchmark(on: str) -> None:
-    """benchmarks/attention.py: bandwidth, rivals, targets."""
+    """benchmarks/attention/run.py: bandwidth, rivals, targets."""
     need("torch")
-    words = [sys.executable, "benchmarks/attention.py", "-o", str(folder() / "attention.json")]
+    words = [sys.executable, "benchmarks/attention/run.py", "-o", str(folder() / "attention.json")]
     if on == "cpu":
         words += ["--batch", "1"]
     else:

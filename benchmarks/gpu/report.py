@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from attention_tables import report as attention_report
-from gpu_clocks import clocks_mhz
-from step_process import ROOT
+from benchmarks.attention.clocks import clocks_mhz
+from benchmarks.attention.tables import report as attention_report
+from benchmarks.gpu.step_process import ROOT
 
 MEASURED = "attention.json"
 PACKAGES = (

@@ -1,6 +1,6 @@
 """The paper's network at full size, untrained: a checkpoint, and a bundle with every target.
 
-    python benchmarks/full_size.py --out /tmp/full-size
+    python -m benchmarks.cpu.full_size --out /tmp/full-size
 
 makes `/tmp/full-size/run` and `/tmp/full-size/bundle` and prints each engine's agreement with
 torch, its time here, size and build time. The weights are random with a fixed seed; the batch

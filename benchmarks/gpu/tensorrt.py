@@ -16,8 +16,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gpu_networks import paper_network
-from step_process import ROOT, all_parts, elapsed, folder, need, run, skip
+from benchmarks.gpu.networks import paper_network
+from benchmarks.gpu.step_process import all_parts, elapsed, folder, need, run, skip
 
 ROUNDS = 20
 LIMIT = 0.05  # of the largest logit: float16 against float32
@@ -26,11 +26,11 @@ LIMIT = 0.05  # of the largest logit: float16 against float32
 def tensorrt(on: str) -> None:
     """A portable plan without and with the plugin, and the same by `darnet-trt build`."""
     need("tensorrt_rtx", "onnx", "pydantic", "typer", "torch", "cuda.bindings")
-    here = str(Path(__file__))
+    here = ("-m", "benchmarks.gpu.tensorrt")
     all_parts(
         {
-            "standard operators": partial(run, sys.executable, here, "off", on),
-            "plugin": partial(run, sys.executable, here, "on", on),
+            "standard operators": partial(run, sys.executable, *here, "off", on),
+            "plugin": partial(run, sys.executable, *here, "on", on),
             "darnet-trt build": build_tiny,
         }
     )
@@ -151,8 +151,7 @@ def compare(runner: Any, checkpoint: Any, x: Any, logits: Any, on: str) -> None:
 
 
 def _networks() -> Any:
-    sys.path.insert(0, str(ROOT / "tests" / "export"))
-    import networks
+    from tests.export import networks
 
     return networks
 

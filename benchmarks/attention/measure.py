@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, Protocol
 
-from attention_tables import COPIED, ROW, Row, copy_name
-from attention_tail import Run, Tail, copied_bytes, paper
-from cuda_timing import from_python, replay_of, wake
-from gpu_clocks import clocks_mhz
-from traffic import map_bytes, problem
-
+from benchmarks.attention.clocks import clocks_mhz
+from benchmarks.attention.cuda_timing import from_python, replay_of, wake
+from benchmarks.attention.tables import COPIED, ROW, Row, copy_name
+from benchmarks.attention.tail import Run, Tail, copied_bytes, paper
+from benchmarks.attention.traffic import map_bytes, problem
 from darnet_trt.kernels.library import PHASES, Library, Problem, TensorType
 
 WARM_UP_S = 0.3

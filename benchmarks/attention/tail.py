@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from traffic import map_bytes
-
+from benchmarks.attention.traffic import map_bytes
 from darnet_trt.kernels.library import PHASES, Library, Problem
 
 L2_TIMES = 2

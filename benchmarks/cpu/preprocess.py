@@ -1,6 +1,6 @@
 """From a series on disk to the network's input: this toolkit against SimpleITK.
 
-    python benchmarks/preprocess.py [--slices 300] [--rounds 5] [--json FILE]
+    python -m benchmarks.cpu.preprocess [--slices 300] [--rounds 5] [--json FILE]
 
 Writes one CT series of 512×512 slices (an elliptic chest with noise; headers of some hundred
 elements with sequences), uncompressed and in lossless JPEG 2000, then measures in alternation
@@ -199,7 +199,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
         for name, work in candidates.items():
             times[name].append(timed(work))
     child = subprocess.run(
-        [sys.executable, __file__, "--child", str(folder)],
+        [sys.executable, "-m", "benchmarks.cpu.preprocess", "--child", str(folder)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     result: dict[str, Any] = {}

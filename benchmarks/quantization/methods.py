@@ -1,7 +1,7 @@
 """How each way of choosing ranges fares on held-out scans: the tables of docs/quantization.md.
 
-    python benchmarks/wide_network.py --out /tmp/wide
-    python benchmarks/quantization.py /tmp/wide [--nncf] [--modelopt PYTHON]
+    python -m benchmarks.quantization.wide_network --out /tmp/wide
+    python -m benchmarks.quantization.methods /tmp/wide [--nncf] [--modelopt PYTHON]
 
 int8 with all 20 layers against float32 of the same backend: class flips, AUC and accuracy,
 probability drift, logits error, and the time of one volume, all engines in turns. The scans of
@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import quantizers
 
+from benchmarks.quantization import quantizers
 from darnet_trt.cpus import share_cpus
 
 ROUNDS = 15
@@ -50,8 +50,8 @@ def main() -> None:
     share_cpus()
     import onnx
     from onnx.inliner import inline_local_functions
-    from wide_network import HELD_OUT, SEED
 
+    from benchmarks.quantization.wide_network import HELD_OUT, SEED
     from darnet_trt.calibration.collect import Collector, merged
     from darnet_trt.calibration.decisions import decide
     from darnet_trt.calibration.qdq import convolutions, quantize, quantized_tensors

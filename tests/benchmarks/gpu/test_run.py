@@ -7,29 +7,24 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.gpu import run as gpu
+from benchmarks.gpu import tensorrt as gpu_tensorrt
+from benchmarks.gpu.report import Outcome, clocks_line, write_report
+from benchmarks.gpu.step_process import ROOT, all_parts, pytest_words, run_tests, skip
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.weights import folded
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.training.model import DARNet
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import gpu  # noqa: E402
-import gpu_tensorrt  # noqa: E402
-from gpu_report import Outcome, clocks_line, write_report  # noqa: E402
-from step_process import ROOT, all_parts, pytest_words, run_tests, skip  # noqa: E402
-
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_in_one_line():
     done = subprocess.run(
-        [sys.executable, BENCHMARKS / "gpu.py"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "benchmarks.gpu.run"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "gpu: no NVIDIA GPU that torch can use on this machine\n"
@@ -38,7 +33,10 @@ def test_without_a_gpu_it_says_so_in_one_line():
 def test_a_report_of_steps_that_pass(on_cpu, tmp_path):
     words = ("--twins", "--only", "build", "network", "-o", tmp_path)
     done = subprocess.run(
-        [sys.executable, BENCHMARKS / "gpu.py", *words], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.gpu.run", *words],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     report = json.loads((tmp_path / "report.json").read_text())
     assert [(s["step"], s["status"]) for s in report["steps"]] == [
@@ -66,7 +64,7 @@ def test_a_report_of_steps_that_pass(on_cpu, tmp_path):
 def test_how_a_step_may_end(monkeypatch, tmp_path, code, status, reason):
     step = tmp_path / "step.py"
     step.write_text(f"import os, sys, time\n{code}\n")
-    monkeypatch.setattr(gpu, "STEP_SCRIPT", step)
+    monkeypatch.setattr(gpu, "STEP_COMMAND", (step,))
     outcome = gpu.perform("build", "cpu", tmp_path, 2)
     assert (outcome.status, outcome.reason) == (status, reason)
     write_report(tmp_path, "gpu.py", {}, [outcome], ["sanitizers-all"])

@@ -1,16 +1,18 @@
 """How the benchmark takes its times, on a GPU's queue that the host plays: no launch is in them."""
 
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from cuda_timing import MAX_SPIN_CYCLES, MIN_GRAPH_MS, from_python, replay_of, wake
+from benchmarks.attention.cuda_timing import (
+    MAX_SPIN_CYCLES,
+    MIN_GRAPH_MS,
+    from_python,
+    replay_of,
+    wake,
+)
 
 CYCLES_PER_MS = 2_000_000
 

@@ -8,7 +8,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from step_process import elapsed, need, skip
+from benchmarks.gpu.step_process import elapsed, need, skip
 
 
 def network(on: str) -> None:

@@ -1,6 +1,6 @@
 """The paper's network at full width on small inputs, trained on phantoms: what INT8 is judged on.
 
-    python benchmarks/wide_network.py --out /tmp/wide
+    python -m benchmarks.quantization.wide_network --out /tmp/wide
 
 makes `/tmp/wide/cohort` (480 phantoms), `/tmp/wide/small` (the small preset, trained on half
 of them) and `/tmp/wide/run`: the same network with 64 instead of 8 channels in the first

@@ -1,6 +1,6 @@
 """The fused attention tail against torch and against the memory's speed.
 
-    python benchmarks/attention.py [--batch 1,4,8] [--rounds 20] [--limit S] [--json] [-o FILE]
+    python -m benchmarks.attention.run [--batch 1,4,8] [--rounds 20] [--limit S] [--json] [-o FILE]
 
 On a GPU, for the four stages of the paper's network: bytes/s of each phase against copies that move
 as many bytes, and the fused tail against torch eager and torch.compile running the paper's layers,
@@ -33,11 +33,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attention_accounting import accounting, accounting_table
-from attention_measure import measure_all, measure_on_gpu
-from attention_tables import MISSED, NOT_MEASURED, Row, report, targets
-from traffic import KINDS, STAGES
-
+from benchmarks.attention.accounting import accounting, accounting_table
+from benchmarks.attention.measure import measure_all, measure_on_gpu
+from benchmarks.attention.tables import MISSED, NOT_MEASURED, Row, report, targets
+from benchmarks.attention.traffic import KINDS, STAGES
 from darnet_trt.errors import DarnetError
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import Library, architecture

@@ -1,6 +1,6 @@
 """The CPU's arithmetic peak, measured by `peak.c`: GMAC/s in fp32, bf16 and int8.
 
-python benchmarks/peak.py [--threads N]
+python -m benchmarks.cpu.peak [--threads N]
 """
 
 from __future__ import annotations

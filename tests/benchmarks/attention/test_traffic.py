@@ -3,22 +3,17 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from attention_cases import make_case
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.attention.tail import paper
+from benchmarks.attention.traffic import EAGER, fused, map_bytes, parameter_bytes, problem, unfused
 from darnet_trt.kernels.reference import Gate, fused_attention
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-from attention_tail import paper  # noqa: E402
-from traffic import EAGER, fused, map_bytes, parameter_bytes, problem, unfused  # noqa: E402
+from tests.kernels.attention_cases import make_case
 
 
 class Counted(TorchDispatchMode):
@@ -74,7 +69,15 @@ def test_the_parameters_are_counted_once(on_cpu):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it measures")
 def test_without_a_gpu_the_benchmark_says_so_and_accounts(on_cpu, tmp_path):
     done = subprocess.run(
-        [sys.executable, BENCHMARKS / "attention.py", "--batch", "1", "-o", tmp_path / "a.json"],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.attention.run",
+            "--batch",
+            "1",
+            "-o",
+            tmp_path / "a.json",
+        ],
         capture_output=True,
         text=True,
         check=True,

@@ -1,6 +1,6 @@
 """What float32 gates and a float32 head would gain in a float16 network: docs/quantization.md.
 
-    python benchmarks/half_precision.py RUN [--width 64] [--scans 6]
+    python -m benchmarks.quantization.half_precision RUN [--width 64] [--scans 6]
 
 Logits, map and probabilities on phantoms against the float32 network. ONNX Runtime hands float32
 values from one float16 convolution to the next on the CPU, so here the float32 graph is run with
@@ -81,8 +81,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=6)
     arguments = parser.parse_args()
     share_cpus()
-    from wide_network import widened
-
+    from benchmarks.quantization.wide_network import widened
     from darnet_trt.export.graph import build_graph
     from darnet_trt.export.weights import folded
     from darnet_trt.scan.phantom import LABELS, synthesize

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from traffic import KINDS, STAGES
-
+from benchmarks.attention.traffic import KINDS, STAGES
 from darnet_trt.kernels.library import PHASES
 
 COPY_SHARE = 0.85  # of the copy's bandwidth, pool and apply, stages 1 and 2

@@ -1,6 +1,6 @@
 """A bundle's engines against torch, against each other, and against this CPU's arithmetic peak.
 
-    python benchmarks/engines.py BUNDLE --scan PATH [--engine NAME] [--rounds 5] [-o report.json]
+    python -m benchmarks.cpu.engines BUNDLE --scan PATH [--engine NAME] [--rounds 5] [-o FILE]
 
 Engines, rivals and the peak's loops take turns in one process. Prints the share of the peak that
 each engine reaches in its best round and the targets of the project, reached or not; engines are
@@ -22,8 +22,8 @@ from typing import Final
 
 import numpy as np
 import onnx
-from peak import compile_peak, measure
 
+from benchmarks.cpu.peak import compile_peak, measure
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.runtime.bench_report import BenchReport, benchmark
 from darnet_trt.runtime.bundle import open_bundle, verified_file

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from traffic import BLOCKS, COMPILED, EAGER, KINDS, STAGES, fused, map_bytes, problem, unfused
-
+from benchmarks.attention.traffic import (
+    BLOCKS,
+    COMPILED,
+    EAGER,
+    KINDS,
+    STAGES,
+    fused,
+    map_bytes,
+    problem,
+    unfused,
+)
 from darnet_trt.kernels.library import Library
 
 

@@ -1,6 +1,6 @@
 """Training steps beside another busy process: OpenMP threads that spin against ones that sleep.
 
-    python benchmarks/shared_cpus.py [--rounds 3]
+    python -m benchmarks.cpu.shared_cpus [--rounds 3]
 
 Each turn is a process of its own, because OpenMP reads its policy once; first on the machine as it
 is, then beside a process that keeps one CPU busy. Seconds a step, median of 10.

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = 75  # it lacks something
 MISSED = 76  # it ran, and did not reach a target
 INCOMPLETE = 77  # it ran, and not everything could be measured
