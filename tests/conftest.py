@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from darnet_trt.cli.main import main
-from darnet_trt.cpus import share_cpus, usable_cpus
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import Library
+from darnet_trt.machine.cpus import share_cpus, usable_cpus
 from tests import permissions
 from tests.tiny_bundle import write_bundle
 

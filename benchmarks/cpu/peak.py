@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from darnet_trt.runtime.environment import cpu
+from darnet_trt.machine.hardware import cpu
 
 _SOURCE = Path(__file__).with_name("peak.c")
 _SECONDS = 0.5

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from darnet_trt.cpus import usable_cpus
+from darnet_trt.machine.cpus import usable_cpus
 
 SIZE = (64, 224, 224)
 EXPLICIT, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darnet_trt.cpus import share_cpus
+from darnet_trt.machine.cpus import share_cpus
 
 SPLIT = 2.0**13 + 1  # Veltkamp's, which leaves 24 - 13 bits
 ROUNDED = ("Conv", "Gemm", "Mul", "Add", "Sigmoid")

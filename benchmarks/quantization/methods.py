@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.quantization import quantizers
-from darnet_trt.cpus import share_cpus
+from darnet_trt.machine.cpus import share_cpus
 
 ROUNDS = 15
 HEAD = (

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from darnet_trt.cpus import share_cpus
+from darnet_trt.machine.cpus import share_cpus
 
 WIDTH = 64
 SCANS = ("--scans", "480", "--matrix", "96", "--slices", "30:60", "--seed", "5")

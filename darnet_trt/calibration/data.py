@@ -25,7 +25,7 @@ from darnet_trt.calibration.candidates import (
 from darnet_trt.calibration.memo import digest
 from darnet_trt.calibration.sample import Input, Sample, SampledScan, hashed, on_disk
 from darnet_trt.errors import UsageError
-from darnet_trt.output import temporary_folder
+from darnet_trt.machine.files import temporary_folder
 from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.classes import CLASSES
 

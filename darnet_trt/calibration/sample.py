@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from darnet_trt.calibration.candidates import Candidate
 from darnet_trt.errors import ScanError, UsageError
-from darnet_trt.output import cannot_keep
+from darnet_trt.machine.files import cannot_keep
 from darnet_trt.scan import Preprocessing, load_study
 
 __all__ = ["Input", "Sample", "SampledScan", "hashed", "on_disk"]

@@ -86,7 +86,7 @@ def bench(
     )
     content = json.dumps(report.as_json(), indent=2)
     if out is not None:
-        from darnet_trt.output import whole_file
+        from darnet_trt.machine.files import whole_file
 
         with whole_file(out) as file:
             file.write(content.encode() + b"\n")

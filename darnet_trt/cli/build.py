@@ -110,8 +110,8 @@ def build(
     The fastest becomes the default; one in int8 only if it is 1.05 times as fast as the best float
     one, and enough scans judged it (--calibration).
     """
-    from darnet_trt.cpus import share_cpus
     from darnet_trt.export.packages import require_export_packages
+    from darnet_trt.machine.cpus import share_cpus
 
     share_cpus()
     require_export_packages()

@@ -54,8 +54,8 @@ def calibrate(
     so does build --calibration with the same model and scans. Exit code 0: the report is written,
     also where no set of layers keeps the decisions, as report.md then says first; 2: it is not.
     """
-    from darnet_trt.cpus import share_cpus
     from darnet_trt.export.packages import require_export_packages
+    from darnet_trt.machine.cpus import share_cpus
 
     share_cpus()
     require_export_packages()
@@ -66,7 +66,7 @@ def calibrate(
     from darnet_trt.export.int8 import calibrate as calibrated
     from darnet_trt.export.int8_cost import announce
     from darnet_trt.export.onnx_source import float_graph
-    from darnet_trt.output import sole_writer
+    from darnet_trt.machine.files import sole_writer
 
     def log(line: str) -> None:
         typer.echo(line, err=True)
@@ -97,7 +97,7 @@ def calibrate(
 def _write(out: Path, found: Int8) -> None:
     """report.md, sensitivity.svg and calibration.json."""
     from darnet_trt.calibration.report import chart, markdown
-    from darnet_trt.output import whole_files
+    from darnet_trt.machine.files import whole_files
 
     files = {
         "report.md": markdown(found.report, found.decisions),

@@ -18,8 +18,8 @@ def doctor(
     from dataclasses import asdict
 
     from darnet_trt import __version__
+    from darnet_trt.machine.hardware import cpu, gpus
     from darnet_trt.runtime.capabilities import capabilities
-    from darnet_trt.runtime.environment import cpu, gpus
 
     processor, cards, backends = cpu(), gpus(), capabilities()
     python = sys.version.partition(" ")[0]

@@ -23,7 +23,7 @@ import typer
 from darnet_trt import __version__
 from darnet_trt.cli.plugin import plugin
 from darnet_trt.errors import DarnetError, InternalError
-from darnet_trt.output import cannot_write_stdout
+from darnet_trt.machine.files import cannot_write_stdout
 
 __all__ = ["app", "main"]
 

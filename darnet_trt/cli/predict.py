@@ -150,7 +150,7 @@ def _line(result: Result) -> str:
 
 
 def _print(result: Result, as_json: bool) -> None:
-    from darnet_trt.output import cannot_write_stdout
+    from darnet_trt.machine.files import cannot_write_stdout
     from darnet_trt.runtime.results import json_line
 
     try:

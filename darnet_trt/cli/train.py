@@ -57,7 +57,7 @@ def train(
     """
     import json
 
-    from darnet_trt.cpus import share_cpus
+    from darnet_trt.machine.cpus import share_cpus
 
     share_cpus()
     try:

@@ -29,7 +29,7 @@ from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plans import build_plans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.environment import cpu, gpus, package_version
+from darnet_trt.machine.hardware import cpu, gpus, package_version
 from darnet_trt.runtime.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.results import INTENDED_USE

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import DarnetError, UsageError
-from darnet_trt.output import cannot_write
+from darnet_trt.machine.files import cannot_write
 from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.manifest import FILE_NAME, Manifest, content_digest
 

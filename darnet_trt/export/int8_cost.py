@@ -10,7 +10,7 @@ from onnx import ModelProto
 
 from darnet_trt.calibration.collect import peak_bytes
 from darnet_trt.calibration.qdq import convolutions, quantized_tensors
-from darnet_trt.output import temporary_folder
+from darnet_trt.machine.files import temporary_folder
 
 __all__ = ["announce"]
 

@@ -21,7 +21,7 @@ from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer
 from darnet_trt.export.parity import NOT_FINITE, run
-from darnet_trt.output import cannot_keep
+from darnet_trt.machine.files import cannot_keep
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.runner import Runner

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import BuildError, OutputError
-from darnet_trt.output import cannot_write
+from darnet_trt.machine.files import cannot_write
 from darnet_trt.runtime.openvino_import import import_openvino
 
 __all__ = ["build_openvino", "cpu_precisions"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from darnet_trt.errors import MissingPackageError
-from darnet_trt.runtime.environment import package_version
+from darnet_trt.machine.hardware import package_version
 
 __all__ = ["producer", "require_export_packages"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from darnet_trt.errors import OutputError
 from darnet_trt.kernels.build import cache_folder
-from darnet_trt.output import whole_file
+from darnet_trt.machine.files import whole_file
 
 __all__ = ["file_for", "load", "store"]
 

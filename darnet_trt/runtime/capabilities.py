@@ -9,7 +9,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.kernels.build import cached_library, source_key
 from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
-from darnet_trt.runtime.environment import Gpu, gpus, package_version
+from darnet_trt.machine.hardware import Gpu, gpus, package_version
 from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
 from darnet_trt.runtime.openvino_import import import_openvino
 from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS

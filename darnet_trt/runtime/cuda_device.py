@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import DeviceError
-from darnet_trt.runtime.environment import package_version
+from darnet_trt.machine.hardware import package_version
 from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
 
 __all__ = [

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from darnet_trt.output import whole_file
+from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.result_folder import overlay_name
 from darnet_trt.runtime.results import Evidence, Result, undecided
 

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from darnet_trt.errors import UsageError
-from darnet_trt.output import cannot_write, sole_writer, whole_file
+from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
 from darnet_trt.runtime.results import Result, json_line, record
 from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.cpus import usable_cpus
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
+from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.header import Header
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from darnet_trt.errors import UsageError
-from darnet_trt.output import whole_file
+from darnet_trt.machine.files import whole_file
 from darnet_trt.training.augmentation import Augmentation, augment
 from darnet_trt.training.checkpoint import read_tensors, write_tensors
 from darnet_trt.training.inputs import Example

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.cpus import usable_cpus
-from darnet_trt.end_with_parent import end_with_parent
 from darnet_trt.errors import OutputError, ScanError, UsageError
-from darnet_trt.output import whole_file
+from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.processes import end_with_parent
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.classes import CLASSES
 from darnet_trt.scan.cohort import Entry

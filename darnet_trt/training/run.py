@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.output import sole_writer, whole_file
+from darnet_trt.machine.files import sole_writer, whole_file
 from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.classes import CLASSES
 from darnet_trt.scan.cohort import Cohort, Entry, read_cohort

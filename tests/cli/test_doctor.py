@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from darnet_trt.cli.main import app
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, source_key
-from darnet_trt.runtime import environment
+from darnet_trt.machine import hardware as environment
 from darnet_trt.runtime.capabilities import capabilities
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from darnet_trt.output import sole_writer
+from darnet_trt.machine.files import sole_writer
 from tests.cli.command import darnet_trt
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import DeviceError, MissingPackageError
+from darnet_trt.machine.hardware import gpus
 from darnet_trt.runtime import pycuda_device
 from darnet_trt.runtime.cuda_device import open_device
 from darnet_trt.runtime.cuda_graph import CudaGraph
 from darnet_trt.runtime.cuda_python_device import _Device
-from darnet_trt.runtime.environment import gpus
 
 NO_DRIVER = "CUDA failed: CUDA driver version is insufficient"
 

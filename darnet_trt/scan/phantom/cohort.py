@@ -18,10 +18,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from darnet_trt import __version__
-from darnet_trt.cpus import usable_cpus
-from darnet_trt.end_with_parent import end_with_parent
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.output import LOCK, sole_writer
+from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.machine.files import LOCK, sole_writer
+from darnet_trt.machine.processes import end_with_parent
 from darnet_trt.scan.cohort import COLUMNS, PLAN, TABLE
 from darnet_trt.scan.phantom.dicom import write_dicom
 from darnet_trt.scan.phantom.disease import LABELS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from darnet_trt.cpus import usable_cpus
+from darnet_trt.machine.cpus import usable_cpus
 
 __all__ = ["Cpu", "Gpu", "cpu", "gpus", "package_version", "sums_of_int8_overflow"]
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from darnet_trt.cpus import cgroup_quota, share_cpus, usable_cpus
+from darnet_trt.machine.cpus import cgroup_quota, share_cpus, usable_cpus
 
 MEMBERSHIP = "9:name=systemd:/\n0::/system.slice/scanner.service\n"
 
@@ -27,7 +27,8 @@ def test_the_cpus_it_is_bound_to():
 
 
 def test_where_a_process_cannot_ask_what_it_is_bound_to():
-    code = "import os, sys; vars(os).pop('sched_getaffinity', None); import darnet_trt.cpus as c; "
+    code = "import os, sys; vars(os).pop('sched_getaffinity', None)\n"
+    code += "import darnet_trt.machine.cpus as c; "
     code += "sys.exit(not 1 <= c.usable_cpus() <= os.cpu_count())"
     subprocess.run([sys.executable, "-c", code], check=True)
 

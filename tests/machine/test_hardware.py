@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from darnet_trt.cli.main import app
-from darnet_trt.runtime.environment import Gpu, gpus
+from darnet_trt.machine.hardware import Gpu, gpus
 
 
 @pytest.fixture

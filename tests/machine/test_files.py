@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.output import sole_writer, whole_file, whole_files
+from darnet_trt.machine.files import sole_writer, whole_file, whole_files
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -109,7 +109,8 @@ def test_a_folder_is_locked_under_its_next_name_too(tmp_path):
 
 def test_a_killed_writer_locks_nobody_out(tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from darnet_trt.output import sole_writer\n"
+        "import sys, time; from pathlib import Path\n"
+        "from darnet_trt.machine.files import sole_writer\n"
         "with sole_writer(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
     )
     writer = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE)
