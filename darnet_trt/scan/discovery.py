@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import ScanError, UnreadableScanError, UsageError
-from darnet_trt.scan.dicom import dicom_series, folder_of
-from darnet_trt.scan.header import Header, read_header
-from darnet_trt.scan.images import image_format, image_series
-from darnet_trt.scan.patients import by_patient, in_one_place
+from darnet_trt.scan.dicom.header import Header, read_header
+from darnet_trt.scan.dicom.patients import by_patient, in_one_place
+from darnet_trt.scan.dicom.series import dicom_series, folder_of
+from darnet_trt.scan.pictures import SUFFIXES, natural_key, slice_series
 from darnet_trt.scan.series import Series, Study, Verdict
-from darnet_trt.scan.slices import SUFFIXES, natural_key, slice_series
+from darnet_trt.scan.volume_files.series import image_format, image_series
 
 __all__ = ["OVERLAY_SUFFIX", "find_studies", "is_stray"]
 

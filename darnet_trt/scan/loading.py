@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.chest import judge_chest, measure_lungs
 from darnet_trt.scan.choice import none_reads, passed_over, rank
-from darnet_trt.scan.hounsfield import judge_values
-from darnet_trt.scan.images import read_image
-from darnet_trt.scan.pixels import decode_slices, rescale
+from darnet_trt.scan.dicom.pixels import decode_slices, rescale
+from darnet_trt.scan.pictures import decode_grey
+from darnet_trt.scan.plausibility.chest import judge_chest, measure_lungs
+from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
 from darnet_trt.scan.series import Choice, Series, Study, Verdict
-from darnet_trt.scan.slices import decode_grey
 from darnet_trt.scan.volume import Volume
+from darnet_trt.scan.volume_files.series import read_image
 
 __all__ = ["LoadedInput", "judge_pixels", "load_input", "load_study", "read_volume"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from darnet_trt.scan.geometry import Stack
-from darnet_trt.scan.header import Header
+from darnet_trt.scan.dicom.geometry import Stack
+from darnet_trt.scan.dicom.header import Header
 
 __all__ = ["Choice", "Format", "Series", "Study", "Verdict"]
 

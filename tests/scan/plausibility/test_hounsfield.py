@@ -6,7 +6,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from darnet_trt.errors import RefusedScanError
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
-from darnet_trt.scan.hounsfield import judge_values
+from darnet_trt.scan.plausibility.hounsfield import judge_values
 from tests.scan.series_factory import chest, write_series
 
 SLICES = 24

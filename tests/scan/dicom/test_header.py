@@ -10,9 +10,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from darnet_trt.errors import UnreadableScanError
-from darnet_trt.scan import header
-from darnet_trt.scan.attributes import WANTED, convert
-from darnet_trt.scan.header import read_header
+from darnet_trt.scan.dicom import header
+from darnet_trt.scan.dicom.attributes import WANTED, convert
+from darnet_trt.scan.dicom.header import read_header
 from tests.scan.series_factory import chest, save, slice_dataset
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError
-from darnet_trt.scan.image_files import read_header, read_oriented
-from darnet_trt.scan.positions import (
+from darnet_trt.scan.dicom.stack import (
     MAX_OBLIQUE_DEG,
     MAX_STEP_MM,
     MIN_MATRIX,
@@ -19,6 +18,7 @@ from darnet_trt.scan.positions import (
 )
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
+from darnet_trt.scan.volume_files.reading import read_header, read_oriented
 
 __all__ = ["image_format", "image_series", "read_image"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from darnet_trt.errors import UnreadableScanError
-from darnet_trt.scan.attributes import WANTED, convert, plain_value
-from darnet_trt.scan.elements import (
+from darnet_trt.scan.dicom.attributes import WANTED, convert, plain_value
+from darnet_trt.scan.dicom.elements import (
     EXPLICIT,
     IMPLICIT,
     TooShortError,

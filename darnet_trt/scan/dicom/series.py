@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from darnet_trt.scan.geometry import stack_slices
-from darnet_trt.scan.grouping import Group, group_slices
-from darnet_trt.scan.header import Header
-from darnet_trt.scan.positions import judge_stack
+from darnet_trt.scan.dicom.geometry import stack_slices
+from darnet_trt.scan.dicom.grouping import Group, group_slices
+from darnet_trt.scan.dicom.header import Header
+from darnet_trt.scan.dicom.stack import judge_stack
 from darnet_trt.scan.series import Series, Verdict
 
 __all__ = ["dicom_series", "folder_of"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darnet_trt.scan.chest import judge_chest, measure_lungs
+from darnet_trt.scan.plausibility.chest import judge_chest, measure_lungs
 from tests.scan.series_factory import chest
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import UnreadableScanError
-from darnet_trt.scan.image_header import ImageHeader
+from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["read_header", "read_voxels"]
 

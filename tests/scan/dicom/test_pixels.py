@@ -7,8 +7,8 @@ import pytest
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import choose, find_studies, read_volume
-from darnet_trt.scan.header import read_header
-from darnet_trt.scan.pixels import decode_slice
+from darnet_trt.scan.dicom.header import read_header
+from darnet_trt.scan.dicom.pixels import decode_slice
 from tests.scan.series_factory import chest, save, slice_dataset, write_series
 
 JPEG_2000, JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"

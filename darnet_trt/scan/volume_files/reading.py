@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import UnreadableScanError
-from darnet_trt.scan import metaimage, nifti
-from darnet_trt.scan.image_header import ImageHeader
 from darnet_trt.scan.series import Format
+from darnet_trt.scan.volume_files import metaimage, nifti
+from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["read_header", "read_oriented"]
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.positions import MIN_SLICES
+from darnet_trt.scan.dicom.stack import MIN_SLICES
 from darnet_trt.scan.series import Series, Verdict
 
 if TYPE_CHECKING:

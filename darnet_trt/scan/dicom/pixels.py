@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.machine.cpus import usable_cpus
-from darnet_trt.scan.elements import EXPLICIT, IMPLICIT
-from darnet_trt.scan.header import Header
+from darnet_trt.scan.dicom.elements import EXPLICIT, IMPLICIT
+from darnet_trt.scan.dicom.header import Header
 
 __all__ = ["AIR_HU", "decode_slice", "decode_slices", "rescale"]
 

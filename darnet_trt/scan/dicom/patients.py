@@ -10,8 +10,8 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from darnet_trt.scan.fitness import unfit
-from darnet_trt.scan.header import Header
+from darnet_trt.scan.dicom.fitness import unfit
+from darnet_trt.scan.dicom.header import Header
 
 __all__ = ["by_patient", "in_one_place"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import find_studies, read_volume
-from darnet_trt.scan.metaimage import read_header, read_voxels
+from darnet_trt.scan.volume_files.metaimage import read_header, read_voxels
 from tests.scan.series_factory import chest
 
 VALUES = chest(12, 20)

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.scan.geometry import Stack, Vector
-from darnet_trt.scan.header import Header
+from darnet_trt.scan.dicom.geometry import Stack, Vector
+from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.series import Verdict
 
 __all__ = [

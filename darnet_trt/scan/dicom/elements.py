@@ -12,7 +12,7 @@ import os
 import struct
 from typing import Final, NamedTuple
 
-from darnet_trt.scan.attributes import WANTED
+from darnet_trt.scan.dicom.attributes import WANTED
 
 __all__ = [
     "EXPLICIT",

@@ -9,7 +9,7 @@ from PIL import Image
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input, preprocess, read_volume
-from darnet_trt.scan.slices import natural_key
+from darnet_trt.scan.pictures import natural_key
 from tests.scan.series_factory import chest
 
 SPEC = Preprocessing(size=(16, 32, 32))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darnet_trt.scan import choose, find_studies, read_volume
-from darnet_trt.scan.geometry import stack_slices
+from darnet_trt.scan.dicom.geometry import stack_slices
 from tests.scan.series_factory import chest, save, slice_dataset
 
 AXES = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from darnet_trt.scan.header import Header
-from darnet_trt.scan.positions import MIN_MATRIX
+from darnet_trt.scan.dicom.header import Header
+from darnet_trt.scan.dicom.stack import MIN_MATRIX
 
 __all__ = ["unfit"]
 

@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.scan.fitness import unfit
-from darnet_trt.scan.geometry import Vector
-from darnet_trt.scan.header import Header
-from darnet_trt.scan.positions import DUPLICATE_MM, RESCALE, SPACING_TOLERANCE
+from darnet_trt.scan.dicom.fitness import unfit
+from darnet_trt.scan.dicom.geometry import Vector
+from darnet_trt.scan.dicom.header import Header
+from darnet_trt.scan.dicom.stack import DUPLICATE_MM, RESCALE, SPACING_TOLERANCE
 
 __all__ = ["Group", "group_slices"]
 

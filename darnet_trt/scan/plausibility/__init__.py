@@ -1,0 +1,1 @@
+"""Whether the values are Hounsfield units, and of a chest."""

@@ -1,0 +1,1 @@
+"""Scans in one file: NIfTI, NRRD, MetaImage."""
