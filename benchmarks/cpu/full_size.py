@@ -26,9 +26,9 @@ from darnet_trt.export.parity_scans import synthetic_scans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt_builder import build_tensorrt
+from darnet_trt.phantom import LABELS, synthesize
 from darnet_trt.runtime.manifest import MODEL_FILE
 from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS
-from darnet_trt.scan.phantom import LABELS, synthesize
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
 from darnet_trt.training.model import DARNet, Network

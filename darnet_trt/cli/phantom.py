@@ -36,7 +36,7 @@ def phantom(
     run goes on where it stopped when the same command is given again. Synthetic: nothing
     learned from it says anything about patients.
     """
-    from darnet_trt.scan.phantom import CohortPlan, write_cohort
+    from darnet_trt.phantom import CohortPlan, write_cohort
 
     plan = CohortPlan(
         scans=scans,

@@ -35,7 +35,7 @@ class ParityScans:
 
 def synthetic_scans(spec: Preprocessing) -> ParityScans:
     """Phantoms of every label in turn, always the same ones."""
-    from darnet_trt.scan.phantom import LABELS, synthesize
+    from darnet_trt.phantom import LABELS, synthesize
 
     inputs = tuple(
         preprocess(spec, synthesize(LABELS[i % len(LABELS)], SEED + i))

@@ -16,7 +16,7 @@ from darnet_trt.export import int8
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.onnx_source import float_graph
 from darnet_trt.export.weights import folded
-from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like

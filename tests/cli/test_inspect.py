@@ -5,7 +5,7 @@ import json
 import pydicom
 import pytest
 
-from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from darnet_trt.phantom import CohortPlan, write_cohort
 from tests.cli.command import darnet_trt
 
 

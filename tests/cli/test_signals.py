@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from darnet_trt.phantom import CohortPlan, write_cohort
 
 COMMAND = Path(sys.executable).with_name("darnet-trt")
 CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129}

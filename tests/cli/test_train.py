@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 import pytest
 
 from darnet_trt.machine.files import sole_writer
-from darnet_trt.scan.phantom import CohortPlan, write_cohort
+from darnet_trt.phantom import CohortPlan, write_cohort
 from tests.cli.command import darnet_trt
 from tests.full_disk import files_up_to
 

@@ -19,10 +19,10 @@ from darnet_trt.export.onnx_export import load_source
 from darnet_trt.export.parity_scans import synthetic_scans
 from darnet_trt.export.plan_table import described
 from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.phantom import LABELS, synthesize
 from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.runtime.engines import load_engine
 from darnet_trt.runtime.manifest import INT8_FILE
-from darnet_trt.scan.phantom import LABELS, synthesize
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like

@@ -3,8 +3,8 @@
 import pytest
 
 from darnet_trt.errors import UsageError
+from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohort import Entry, read_cohort
-from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 
 @pytest.mark.parametrize(

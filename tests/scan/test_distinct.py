@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import find_studies
 from darnet_trt.scan.distinct import distinct_paths, unseen
-from darnet_trt.scan.phantom import CohortPlan, write_cohort
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohort import Entry, read_cohort
-from darnet_trt.scan.phantom import CohortPlan, write_cohort
 from darnet_trt.training.inputs import prepare
 
 SPEC = Preprocessing(size=(8, 16, 16))

@@ -11,12 +11,12 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from darnet_trt.phantom import CohortPlan, synthesize, write_cohort
+from darnet_trt.phantom.cohort import members
 from darnet_trt.runtime.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.classes import CLASSES
 from darnet_trt.scan.cohort import read_cohort
-from darnet_trt.scan.phantom import CohortPlan, synthesize, write_cohort
-from darnet_trt.scan.phantom.cohort import members
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.fit import Schedule

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.phantom.body.anatomy import Anatomy
+from darnet_trt.phantom.body.vessels import points_in_lung
 from darnet_trt.scan.classes import CLASSES
-from darnet_trt.scan.phantom.anatomy import Anatomy
-from darnet_trt.scan.phantom.vessels import points_in_lung
 
 __all__ = ["LABELS", "Findings", "Patch", "draw_findings"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from darnet_trt.scan.phantom.anatomy import Anatomy
+from darnet_trt.phantom.body.anatomy import Anatomy
 
 __all__ = ["PATIENT_POSITIONS", "Acquisition", "draw_acquisition"]
 

@@ -11,9 +11,9 @@ import pydicom
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.phantom import LABELS, CohortPlan, cohort, write_cohort
+from darnet_trt.phantom.cohort import members
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
-from darnet_trt.scan.phantom import LABELS, CohortPlan, cohort, write_cohort
-from darnet_trt.scan.phantom.cohort import members
 
 TINY = {"matrix": 48, "slices": (30, 34)}
 SPEC = Preprocessing(size=(16, 32, 32))
@@ -94,7 +94,7 @@ def test_formats_give_the_same_input(dicom_cohort, tmp_path):
 
 
 def test_input_is_the_phantom(dicom_cohort):
-    from darnet_trt.scan.phantom import synthesize
+    from darnet_trt.phantom import synthesize
     from darnet_trt.scan.preprocessing import preprocess
 
     for member in members(CohortPlan(scans=8, seed=3, **TINY)):
@@ -105,7 +105,7 @@ def test_input_is_the_phantom(dicom_cohort):
 
 
 def test_orientations_and_positions_vary():
-    from darnet_trt.scan.phantom import synthesize_scan
+    from darnet_trt.phantom import synthesize_scan
 
     taken = [
         synthesize_scan("normal", seed, matrix=32, slices=(30, 30)).acquisition

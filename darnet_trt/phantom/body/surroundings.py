@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from darnet_trt.scan.phantom.acquisition import Acquisition
-from darnet_trt.scan.phantom.anatomy import Anatomy
-from darnet_trt.scan.phantom.grid import Array, Grid, mix
+from darnet_trt.phantom.body.anatomy import Anatomy
+from darnet_trt.phantom.scanner.acquisition import Acquisition
+from darnet_trt.phantom.scanner.grid import Array, Grid, mix
 
 __all__ = ["BLOOD_HU", "draw_bones", "draw_soft_organs", "draw_table"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darnet_trt.scan.phantom.placement import as_stored
-from darnet_trt.scan.phantom.synthesis import Scan
+from darnet_trt.phantom.files.placement import as_stored
+from darnet_trt.phantom.synthesis import Scan
 from darnet_trt.scan.preprocessing import Preprocessing
 
 __all__ = ["write_nifti", "write_slices"]

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.phantom import LABELS, synthesize, synthesize_scan
-from darnet_trt.scan.phantom.acquisition import draw_acquisition
-from darnet_trt.scan.phantom.anatomy import draw_anatomy
-from darnet_trt.scan.phantom.disease import draw_findings
-from darnet_trt.scan.phantom.grid import Grid
-from darnet_trt.scan.phantom.render import SLAB_VOXELS, render
-from darnet_trt.scan.phantom.vessels import points_in_lung
+from darnet_trt.phantom import LABELS, synthesize, synthesize_scan
+from darnet_trt.phantom.body.anatomy import draw_anatomy
+from darnet_trt.phantom.body.disease import draw_findings
+from darnet_trt.phantom.body.vessels import points_in_lung
+from darnet_trt.phantom.scanner.acquisition import draw_acquisition
+from darnet_trt.phantom.scanner.grid import Grid
+from darnet_trt.phantom.scanner.render import SLAB_VOXELS, render
 
 SMALL = {"matrix": 48, "slices": (30, 34)}
 
@@ -61,7 +61,7 @@ def test_slabs_do_not_show(monkeypatch):
     findings = draw_findings("covid-19", anatomy, rng(3))
     whole = render(anatomy, findings, acquisition, rng(4), rng(5))
     assert whole.size < SLAB_VOXELS
-    monkeypatch.setattr("darnet_trt.scan.phantom.render.SLAB_VOXELS", 3 * 40 * 40)
+    monkeypatch.setattr("darnet_trt.phantom.scanner.render.SLAB_VOXELS", 3 * 40 * 40)
     assert np.array_equal(whole, render(anatomy, findings, acquisition, rng(4), rng(5)))
 
 

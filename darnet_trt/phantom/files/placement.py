@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.phantom.synthesis import Scan
+from darnet_trt.phantom.synthesis import Scan
 
 __all__ = ["Stored", "as_stored"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
-from darnet_trt.scan.phantom.placement import as_stored
-from darnet_trt.scan.phantom.synthesis import Scan
+from darnet_trt.phantom.files.placement import as_stored
+from darnet_trt.phantom.synthesis import Scan
 
 __all__ = ["write_dicom"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.phantom.acquisition import Acquisition, draw_acquisition
-from darnet_trt.scan.phantom.anatomy import Anatomy, draw_anatomy
-from darnet_trt.scan.phantom.disease import LABELS, draw_findings
-from darnet_trt.scan.phantom.render import render
+from darnet_trt.phantom.body.anatomy import Anatomy, draw_anatomy
+from darnet_trt.phantom.body.disease import LABELS, draw_findings
+from darnet_trt.phantom.scanner.acquisition import Acquisition, draw_acquisition
+from darnet_trt.phantom.scanner.render import render
 from darnet_trt.scan.volume import Volume
 
 __all__ = ["DEFAULT_MATRIX", "DEFAULT_SLICES", "Scan", "synthesize", "synthesize_scan"]

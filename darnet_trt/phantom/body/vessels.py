@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.phantom.anatomy import Anatomy
+from darnet_trt.phantom.body.anatomy import Anatomy
 
 __all__ = ["Capsules", "draw_airways", "draw_vessels", "points_in_lung"]
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.phantom.acquisition import Acquisition
-from darnet_trt.scan.phantom.anatomy import Anatomy
-from darnet_trt.scan.phantom.disease import Findings, Patch
-from darnet_trt.scan.phantom.grid import Array, Grid, mix
-from darnet_trt.scan.phantom.surroundings import (
+from darnet_trt.phantom.body.anatomy import Anatomy
+from darnet_trt.phantom.body.disease import Findings, Patch
+from darnet_trt.phantom.body.surroundings import (
     BLOOD_HU,
     draw_bones,
     draw_soft_organs,
     draw_table,
 )
-from darnet_trt.scan.phantom.texture import SmoothField, reconstruction_noise
-from darnet_trt.scan.phantom.tubes import fill_airways, fill_vessels
-from darnet_trt.scan.phantom.vessels import Capsules, draw_airways, draw_vessels
+from darnet_trt.phantom.body.texture import SmoothField, reconstruction_noise
+from darnet_trt.phantom.body.tubes import fill_airways, fill_vessels
+from darnet_trt.phantom.body.vessels import Capsules, draw_airways, draw_vessels
+from darnet_trt.phantom.scanner.acquisition import Acquisition
+from darnet_trt.phantom.scanner.grid import Array, Grid, mix
 
 __all__ = ["render"]
 

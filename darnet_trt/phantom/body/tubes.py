@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.phantom.grid import Array, Grid, mix
-from darnet_trt.scan.phantom.vessels import Capsules
+from darnet_trt.phantom.body.vessels import Capsules
+from darnet_trt.phantom.scanner.grid import Array, Grid, mix
 
 __all__ = ["fill_airways", "fill_vessels"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.phantom.acquisition import Acquisition
+from darnet_trt.phantom.scanner.acquisition import Acquisition
 
 __all__ = ["Array", "Grid", "mix"]
 

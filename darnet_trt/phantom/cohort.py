@@ -22,11 +22,11 @@ from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import LOCK, sole_writer
 from darnet_trt.machine.processes import end_with_parent
+from darnet_trt.phantom.body.disease import LABELS
+from darnet_trt.phantom.files.dicom import write_dicom
+from darnet_trt.phantom.files.images import write_nifti, write_slices
+from darnet_trt.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES, synthesize_scan
 from darnet_trt.scan.cohort import COLUMNS, PLAN, TABLE
-from darnet_trt.scan.phantom.dicom import write_dicom
-from darnet_trt.scan.phantom.disease import LABELS
-from darnet_trt.scan.phantom.images import write_nifti, write_slices
-from darnet_trt.scan.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES, synthesize_scan
 
 __all__ = [
     "FORMATS",

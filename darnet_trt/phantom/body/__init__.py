@@ -1,0 +1,1 @@
+"""The synthetic chest: anatomy, vessels, disease."""
