@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from darnet_trt.export.bundle_writer import write_manifest
-from darnet_trt.runtime.manifest import Artifact, Manifest, ModelCard, Parity, content_digest
+from darnet_trt.bundle.manifest import Artifact, Manifest, ModelCard, Parity, content_digest
+from darnet_trt.bundle.writing import write_manifest
 from darnet_trt.scan.preprocessing import Preprocessing
 
 SIZE = (16, 32, 32)

@@ -24,12 +24,12 @@ import numpy as np
 import onnx
 
 from benchmarks.cpu.peak import compile_peak, measure
+from darnet_trt.bundle.manifest import MODEL_FILE
+from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.machine.hardware import cpu
 from darnet_trt.runtime.bench_report import BenchReport, benchmark
-from darnet_trt.runtime.bundle import open_bundle, verified_file
 from darnet_trt.runtime.engines import load_engine
-from darnet_trt.runtime.manifest import MODEL_FILE
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.runner import Runner
 from darnet_trt.runtime.timing import Latency, in_turns

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from darnet_trt.bundle.manifest import MODEL_FILE
 from darnet_trt.cli.build import print_summary
 from darnet_trt.errors import BuildError
 from darnet_trt.export.build import build_bundle
@@ -27,7 +28,6 @@ from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt_builder import build_tensorrt
 from darnet_trt.phantom import LABELS, synthesize
-from darnet_trt.runtime.manifest import MODEL_FILE
 from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint

@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from darnet_trt.bundle.manifest import Decisions, Difference
 from darnet_trt.calibration.decision_measures import (
     Labelled,
     Logits,
@@ -22,7 +23,6 @@ from darnet_trt.calibration.decision_measures import (
 from darnet_trt.calibration.margins import MARGINS, Margins
 from darnet_trt.calibration.paired_intervals import share_at_most
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.manifest import Decisions, Difference
 from darnet_trt.scan.classes import CLASSES
 
 __all__ = ["decide"]

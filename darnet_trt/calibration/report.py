@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
-from darnet_trt.runtime.manifest import Decisions, LayerEffect, Quantization
+from darnet_trt.bundle.manifest import Decisions, LayerEffect, Quantization
 
 __all__ = ["chart", "headline", "markdown"]
 

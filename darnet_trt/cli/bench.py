@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from darnet_trt.bundle.reading import Bundle
     from darnet_trt.runtime.bench_report import BenchReport, OnScan
-    from darnet_trt.runtime.bundle import Bundle
     from darnet_trt.runtime.runner import Runner
     from darnet_trt.runtime.timing import Latency
 
@@ -64,8 +64,8 @@ def bench(
     Configurations take turns in one process after one untimed turn; compare ratios of one run,
     not seconds of two.
     """
+    from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.runtime.bench_report import benchmark
-    from darnet_trt.runtime.bundle import open_bundle
     from darnet_trt.runtime.engines import load_engine
 
     opened = open_bundle(bundle)
@@ -110,8 +110,8 @@ def _rivals(against: str | None) -> list[str]:
 
 def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
     """The bundle's network in float32 by other means; its ONNX file is in every bundle."""
-    from darnet_trt.runtime.bundle import verified_file
-    from darnet_trt.runtime.manifest import MODEL_FILE
+    from darnet_trt.bundle.manifest import MODEL_FILE
+    from darnet_trt.bundle.reading import verified_file
 
     model = verified_file(bundle, MODEL_FILE)
     if name == "onnxruntime":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.manifest import Manifest
+    from darnet_trt.bundle.manifest import Manifest
 
 __all__ = ["build", "print_summary"]
 
@@ -115,10 +115,10 @@ def build(
 
     share_cpus()
     require_export_packages()
+    from darnet_trt.bundle.writing import check_free
     from darnet_trt.calibration.data import choose_scans
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
-    from darnet_trt.export.bundle_writer import check_free
     from darnet_trt.export.int8 import Search, trial_backend
     from darnet_trt.export.int8_cost import announce
     from darnet_trt.export.onnx_export import load_source
@@ -192,8 +192,8 @@ def print_summary(out: Path, manifest: Manifest) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from darnet_trt.bundle.trust import failed_gates
     from darnet_trt.export.plan_table import described
-    from darnet_trt.runtime.doubts import failed_gates
 
     table = Table(
         "engine", "ms/volume", "logits error", "flips", "size", "", box=None, pad_edge=False

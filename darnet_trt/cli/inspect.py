@@ -56,7 +56,7 @@ def inspect(
 
     spec = Preprocessing()
     if bundle is not None:
-        from darnet_trt.runtime.bundle import open_bundle
+        from darnet_trt.bundle.reading import open_bundle
 
         spec = open_bundle(bundle).manifest.preprocessing
     reports: list[dict[str, Any]] = []

@@ -69,8 +69,8 @@ def predict(
     Exit code 0: every scan was classified; 1: some were refused or failed; 2: nothing could be
     done. Research use only: not a medical device.
     """
+    from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.errors import UsageError
-    from darnet_trt.runtime.bundle import open_bundle
     from darnet_trt.runtime.engines import load_engine
     from darnet_trt.runtime.predict import predict as results_of
     from darnet_trt.runtime.results import INTENDED_USE

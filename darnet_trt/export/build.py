@@ -12,10 +12,11 @@ from typing import Final
 import onnx
 
 from darnet_trt import __version__
+from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
+from darnet_trt.bundle.writing import bundle_folder, hashes, write_manifest
 from darnet_trt.calibration.data import CalibrationScans, HeldOut
 from darnet_trt.calibration.qdq import Form
 from darnet_trt.calibration.statistics import Statistics
-from darnet_trt.export.bundle_writer import bundle_folder, hashes, write_manifest
 from darnet_trt.export.contenders import NOT_EXECUTED
 from darnet_trt.export.decision_gate import DecisionGate
 from darnet_trt.export.default_engine import choose_default
@@ -30,7 +31,6 @@ from darnet_trt.export.plans import build_plans
 from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
 from darnet_trt.machine.hardware import cpu, gpus, package_version
-from darnet_trt.runtime.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.results import INTENDED_USE
 from darnet_trt.runtime.tensorrt_packages import PACKAGES

@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
+from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact
+from darnet_trt.bundle.writing import hashes
 from darnet_trt.errors import BuildError, BundleError, DarnetError
-from darnet_trt.export.bundle_writer import hashes
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.manifest import INT8_FILE, MODEL_FILE, Artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.runner import Runner

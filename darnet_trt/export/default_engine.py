@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from darnet_trt.runtime.doubts import disowned, doubt
-from darnet_trt.runtime.manifest import Artifact
+from darnet_trt.bundle.manifest import Artifact
+from darnet_trt.bundle.trust import disowned, doubt
 
 __all__ = ["Choice", "choose_default"]
 

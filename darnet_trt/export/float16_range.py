@@ -15,12 +15,12 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
+from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.calibration.magnitudes import magnitudes
 from darnet_trt.errors import BuildError
 from darnet_trt.export.graph import part_of
 from darnet_trt.export.parity_scans import ParityScans
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.manifest import Artifact
 
 __all__ = ["Float16Range", "float16_range", "range_for"]
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
+from darnet_trt.bundle.manifest import Decisions, LayerEffect, Quantization
 from darnet_trt.calibration.collect import Collector, merged
 from darnet_trt.calibration.data import CalibrationScans, HeldOut
 from darnet_trt.calibration.decisions import decide
@@ -34,7 +35,6 @@ from darnet_trt.calibration.sensitivity import (
 )
 from darnet_trt.calibration.statistics import Statistics
 from darnet_trt.export.int8_trials import Subject, Trials
-from darnet_trt.runtime.manifest import Decisions, LayerEffect, Quantization
 
 __all__ = ["AskedMethod", "Int8", "Search", "calibrate", "gather", "trial_backend"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import onnx
 
 from darnet_trt import __version__
+from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
 from darnet_trt.export.graph import GraphPrecision, build_graph
 from darnet_trt.export.weights import folded
 from darnet_trt.machine.files import whole_file
-from darnet_trt.runtime.bundle import sha256_of
 from darnet_trt.runtime.results import INTENDED_USE
 from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 

@@ -10,8 +10,9 @@ from typing import Final, cast
 
 import onnx
 
+from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Decisions, Plan, Precision
+from darnet_trt.bundle.writing import hashes
 from darnet_trt.calibration.qdq import Form
-from darnet_trt.export.bundle_writer import hashes
 from darnet_trt.export.float16_range import Float16Range
 from darnet_trt.export.int8 import Int8
 from darnet_trt.export.onnx_export import Source, export_onnx
@@ -20,7 +21,6 @@ from darnet_trt.export.plan_table import counted
 from darnet_trt.export.plugin_choice import Plugin, PluginMode, choose_plugin
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt_builder import build_tensorrt
-from darnet_trt.runtime.manifest import MODEL_FILE, Artifact, Decisions, Plan, Precision
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 
 __all__ = ["Plans", "build_plans"]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from darnet_trt.bundle.manifest import PluginLibrary
+from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, cached_library, source_key
 from darnet_trt.kernels.check import check_library
 from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.kernels.toolchain import find_nvcc
-from darnet_trt.runtime.bundle import sha256_of
-from darnet_trt.runtime.manifest import PluginLibrary
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, TensorRTBackend
 
 __all__ = ["Plugin", "PluginMode", "choose_plugin"]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from darnet_trt import __version__
+from darnet_trt.bundle.reading import Bundle
 from darnet_trt.machine.hardware import cpu, gpus, package_version
 from darnet_trt.runtime.benchmark import Fresh, batch_ms_per_scan, fresh_process, scan_in_turns
-from darnet_trt.runtime.bundle import Bundle
 from darnet_trt.runtime.engines import Engine
 from darnet_trt.runtime.runner import Runner
 from darnet_trt.runtime.timing import Latency, in_turns

@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
+from darnet_trt.bundle.reading import Bundle
 from darnet_trt.errors import BundleError, ScanError, UsageError
-from darnet_trt.runtime.bundle import Bundle
 from darnet_trt.runtime.engines import Engine
 from darnet_trt.runtime.predict import predict
 from darnet_trt.runtime.results import Result, StageTimes

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from darnet_trt.bundle.manifest import Artifact
+from darnet_trt.bundle.reading import REBUILD, Bundle, listed, pick_artifact, verified_file
+from darnet_trt.bundle.trust import doubt
 from darnet_trt.errors import BundleError, DeviceError, MissingPackageError
 from darnet_trt.machine.hardware import sums_of_int8_overflow
-from darnet_trt.runtime.bundle import REBUILD, Bundle, listed, pick_artifact, verified_file
-from darnet_trt.runtime.doubts import doubt
-from darnet_trt.runtime.manifest import Artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.openvino import OpenVINORunner, emulates
 from darnet_trt.runtime.runner import Runner

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.bundle.reading import Bundle, pick_artifact
 from darnet_trt.errors import DarnetError, InternalError, RefusedScanError, ScanError, UsageError
-from darnet_trt.runtime.bundle import Bundle, pick_artifact
 from darnet_trt.runtime.engines import Engine, load_engine
 from darnet_trt.runtime.prefetch import OneAhead
 from darnet_trt.runtime.results import Evidence, Result, SeriesUsed, StageTimes, undecided

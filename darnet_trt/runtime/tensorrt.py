@@ -23,9 +23,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.errors import DeviceError, UsageError
 from darnet_trt.runtime.cuda_device import CudaDevice, Event, Stream
-from darnet_trt.runtime.manifest import Artifact
 from darnet_trt.runtime.runner import Outputs
 from darnet_trt.runtime.tensorrt_lane import Graphs, Lane
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan, load_plan, read_back

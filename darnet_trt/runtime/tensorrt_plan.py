@@ -6,9 +6,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 
+from darnet_trt.bundle.manifest import Artifact, Precision
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.cuda_device import CudaDevice, open_device
-from darnet_trt.runtime.manifest import Artifact, Precision
 from darnet_trt.runtime.runtime_cache import RuntimeCache, file_for
 from darnet_trt.runtime.tensorrt_messages import Messages
 from darnet_trt.runtime.tensorrt_packages import TensorRTBackend

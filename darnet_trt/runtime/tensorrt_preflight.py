@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.errors import BundleError
 from darnet_trt.kernels.build import cached_library, source_key
 from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.runtime.cuda_device import CudaDevice, open_device
-from darnet_trt.runtime.manifest import Artifact
 from darnet_trt.runtime.tensorrt_packages import (
     PACKAGES,
     PORTABLE,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binom
 
+from darnet_trt.bundle.manifest import Decisions
 from darnet_trt.calibration.decisions import decide
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.manifest import Decisions
 
 LEAD = 3.0
 """Of the right class's logit: a sure decision."""

@@ -13,13 +13,13 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 
+from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import BundleError
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.machine.hardware import cpu
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.runtime import engines
 from darnet_trt.runtime import predict as prediction
-from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.predict import predict as classify
 from darnet_trt.scan import find_studies, load_study

@@ -5,6 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+from darnet_trt.bundle.reading import open_bundle, sha256_of
 from darnet_trt.errors import BundleError, DeviceError, ParityError
 from darnet_trt.export import contenders, parity
 from darnet_trt.export.build import build_bundle
@@ -14,7 +15,6 @@ from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.kernels.build import source_key
-from darnet_trt.runtime.bundle import open_bundle, sha256_of
 from darnet_trt.runtime.engines import load_runner
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.runner import Outputs

@@ -9,6 +9,8 @@ import onnx
 import pytest
 from onnx.numpy_helper import from_array, to_array
 
+from darnet_trt.bundle.manifest import INT8_FILE
+from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.calibration.data import CalibrationScans, HeldOut, choose_scans
 from darnet_trt.calibration.qdq import convolutions, quantize
 from darnet_trt.errors import ParityError
@@ -20,9 +22,7 @@ from darnet_trt.export.parity_scans import synthetic_scans
 from darnet_trt.export.plan_table import described
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.phantom import LABELS, synthesize
-from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.runtime.engines import load_engine
-from darnet_trt.runtime.manifest import INT8_FILE
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like

@@ -2,8 +2,8 @@
 
 import pytest
 
+from darnet_trt.bundle.manifest import Artifact, Decisions, Parity, Quantization
 from darnet_trt.export.default_engine import choose_default
-from darnet_trt.runtime.manifest import Artifact, Decisions, Parity, Quantization
 
 RESERVE = "1 scan cannot show that the decisions are kept"
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
 from darnet_trt.export import plugin_choice
 from darnet_trt.export.plugin_choice import choose_plugin
 from darnet_trt.kernels.build import source_key
-from darnet_trt.runtime.bundle import sha256_of
 
 
 @pytest.fixture(autouse=True)

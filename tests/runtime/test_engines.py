@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
+from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import BuildError, BundleError, DeviceError
 from darnet_trt.kernels.build import build_library
 from darnet_trt.machine.hardware import gpus
 from darnet_trt.runtime import engines, tensorrt_plan, tensorrt_preflight
-from darnet_trt.runtime.bundle import open_bundle
 from darnet_trt.runtime.engines import load_engine, load_runner
 from darnet_trt.runtime.tensorrt_plan import LoadedPlan
 from tests.runtime.host_gpu import HostDevice, tensorrt

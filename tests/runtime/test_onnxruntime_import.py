@@ -15,7 +15,7 @@ def test_a_session_leaves_nothing_in_the_users_home(tiny, tmp_path):
     code = f"""
 from pathlib import Path
 import numpy as np
-from darnet_trt.runtime.bundle import open_bundle
+from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.engines import load_runner
 runner = load_runner(open_bundle(Path({str(tiny)!r})), "onnxruntime-fp32")
 runner.infer(np.zeros((1, 1, *runner.input_size), np.float32))

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, DeviceError, UsageError
 from darnet_trt.runtime import tensorrt_lane, tensorrt_plan, tensorrt_preflight
-from darnet_trt.runtime.bundle import open_bundle, pick_artifact
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.tensorrt import TensorRTRunner, open_plan
 from darnet_trt.runtime.tensorrt_messages import Messages

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BuildError, BundleError, MissingPackageError
 from darnet_trt.kernels import build
 from darnet_trt.kernels.build import build_library, cache_folder, source_key
 from darnet_trt.runtime import tensorrt_preflight
-from darnet_trt.runtime.bundle import open_bundle, pick_artifact
 from darnet_trt.runtime.tensorrt_packages import PACKAGES
 from darnet_trt.runtime.tensorrt_preflight import (
     check_target,

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import darnet_trt.runtime
 from darnet_trt.runtime import bench_report, overlay, result_folder
-from darnet_trt.runtime.bundle import open_bundle
+from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.engines import load_runner
 from darnet_trt.runtime.predict import predict
 
@@ -39,7 +39,7 @@ def watch(event, args):
         print("UNWANTED", event, args)
 sys.addaudithook(watch)
 from pathlib import Path
-from darnet_trt.runtime.bundle import open_bundle
+from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.engines import load_engine
 load_engine(open_bundle(Path(sys.argv[1])))
 import time; time.sleep(0.5)

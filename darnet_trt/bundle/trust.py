@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darnet_trt.runtime.manifest import Artifact
+from darnet_trt.bundle.manifest import Artifact
 
 __all__ = ["disowned", "doubt", "failed_gates"]
 

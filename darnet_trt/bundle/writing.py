@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from darnet_trt.bundle.manifest import FILE_NAME, Manifest, content_digest
+from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import DarnetError, UsageError
 from darnet_trt.machine.files import cannot_write
-from darnet_trt.runtime.bundle import sha256_of
-from darnet_trt.runtime.manifest import FILE_NAME, Manifest, content_digest
 
 __all__ = ["bundle_folder", "check_free", "hashes", "write_manifest"]
 

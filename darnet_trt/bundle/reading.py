@@ -11,14 +11,14 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from darnet_trt.errors import BundleError, UsageError
-from darnet_trt.runtime.manifest import (
+from darnet_trt.bundle.manifest import (
     FILE_NAME,
     SCHEMA_VERSION,
     Artifact,
     Manifest,
     content_digest,
 )
+from darnet_trt.errors import BundleError, UsageError
 
 __all__ = [
     "REBUILD",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from darnet_trt.bundle.manifest import FILE_NAME
+from darnet_trt.bundle.writing import bundle_folder
 from darnet_trt.errors import BuildError, OutputError, UsageError
-from darnet_trt.export.bundle_writer import bundle_folder
-from darnet_trt.runtime.manifest import FILE_NAME
 
 
 def write(out, content, *, force=False, fault=None):

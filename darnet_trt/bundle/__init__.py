@@ -1,0 +1,1 @@
+"""The bundle: its manifest, reading, writing, and which engines to trust."""
