@@ -115,9 +115,9 @@ def main() -> None:
     import numpy as np
     import torch
 
+    from darnet_trt.evaluation.metrics import evaluate
     from darnet_trt.scan.cohort import read_cohort
     from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-    from darnet_trt.training.evaluation import evaluate
     from darnet_trt.training.fit import predict_logits
     from darnet_trt.training.inputs import prepare
     from darnet_trt.training.split import split_by_patient

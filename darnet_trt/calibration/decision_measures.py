@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import Difference
-from darnet_trt.calibration.paired_intervals import accuracy_interval, paired_areas
+from darnet_trt.evaluation.intervals import accuracy_interval, paired_areas
 from darnet_trt.scan.classes import CLASSES
 
 __all__ = ["Labelled", "Logits", "Movement", "labelled", "movement"]

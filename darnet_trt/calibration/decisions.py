@@ -21,8 +21,8 @@ from darnet_trt.calibration.decision_measures import (
     movement,
 )
 from darnet_trt.calibration.margins import MARGINS, Margins
-from darnet_trt.calibration.paired_intervals import share_at_most
 from darnet_trt.errors import UsageError
+from darnet_trt.evaluation.intervals import share_at_most
 from darnet_trt.scan.classes import CLASSES
 
 __all__ = ["decide"]

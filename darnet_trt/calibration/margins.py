@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from darnet_trt.calibration.paired_intervals import accuracy_interval, share_at_most
+from darnet_trt.evaluation.intervals import accuracy_interval, share_at_most
 from darnet_trt.runtime.results import UNDECIDED_BELOW
 
 __all__ = ["MARGINS", "Margins"]

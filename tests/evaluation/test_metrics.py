@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
-from darnet_trt.training.evaluation import area_under_curve, evaluate
+from darnet_trt.evaluation.metrics import area_under_curve, evaluate
 
 
 @given(

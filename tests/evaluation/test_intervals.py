@@ -6,12 +6,12 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 from sklearn.metrics import roc_auc_score
 
-from darnet_trt.calibration.paired_intervals import (
+from darnet_trt.evaluation.intervals import (
     accuracy_interval,
     paired_areas,
     share_at_most,
 )
-from darnet_trt.training.evaluation import area_under_curve
+from darnet_trt.evaluation.metrics import area_under_curve
 
 
 def scores(scans, rng, *, fall=0.0, ties=False):
