@@ -52,10 +52,10 @@ def main() -> None:
     from onnx.inliner import inline_local_functions
 
     from benchmarks.quantization.wide_network import HELD_OUT, SEED
-    from darnet_trt.calibration.collect import Collector, merged
-    from darnet_trt.calibration.decisions import decide
+    from darnet_trt.calibration.activations.collect import Collector, merged
+    from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
+    from darnet_trt.calibration.decisions.decide import decide
     from darnet_trt.calibration.qdq import convolutions, quantize, quantized_tensors
-    from darnet_trt.calibration.ranges import METHODS, ranges_of
     from darnet_trt.export.onnx_export import export_onnx, load_source
     from darnet_trt.export.openvino_builder import build_openvino
     from darnet_trt.export.parity import run

@@ -116,11 +116,11 @@ def build(
     share_cpus()
     require_export_packages()
     from darnet_trt.bundle.writing import check_free
-    from darnet_trt.calibration.data import choose_scans
+    from darnet_trt.calibration.scans.choosing import choose_scans
+    from darnet_trt.calibration.search.cost import announce
+    from darnet_trt.calibration.search.search import Search, trial_backend
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
-    from darnet_trt.export.int8 import Search, trial_backend
-    from darnet_trt.export.int8_cost import announce
     from darnet_trt.export.onnx_export import load_source
     from darnet_trt.export.onnx_source import float_graph
     from darnet_trt.export.parity_scans import read_scans, synthetic_scans

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from darnet_trt.export.int8 import Int8
+    from darnet_trt.calibration.search.search import Int8
 
 __all__ = ["calibrate"]
 
@@ -59,12 +59,12 @@ def calibrate(
 
     share_cpus()
     require_export_packages()
-    from darnet_trt.calibration.data import choose_scans
     from darnet_trt.calibration.report import headline
+    from darnet_trt.calibration.scans.choosing import choose_scans
+    from darnet_trt.calibration.search.cost import announce
+    from darnet_trt.calibration.search.search import Search, gather, trial_backend
+    from darnet_trt.calibration.search.search import calibrate as calibrated
     from darnet_trt.cli.interruption import goes_on
-    from darnet_trt.export.int8 import Search, gather, trial_backend
-    from darnet_trt.export.int8 import calibrate as calibrated
-    from darnet_trt.export.int8_cost import announce
     from darnet_trt.export.onnx_source import float_graph
     from darnet_trt.machine.files import sole_writer
 

@@ -14,14 +14,14 @@ import onnx
 from darnet_trt import __version__
 from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
 from darnet_trt.bundle.writing import bundle_folder, hashes, write_manifest
-from darnet_trt.calibration.data import CalibrationScans, HeldOut
+from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.qdq import Form
-from darnet_trt.calibration.statistics import Statistics
+from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
+from darnet_trt.calibration.search.search import Int8, Search, calibrate, gather, trial_backend
 from darnet_trt.export.contenders import NOT_EXECUTED
 from darnet_trt.export.decision_gate import DecisionGate
 from darnet_trt.export.default_engine import choose_default
 from darnet_trt.export.float16_range import range_for
-from darnet_trt.export.int8 import Int8, Search, calibrate, gather, trial_backend
 from darnet_trt.export.judging import judge
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.packages import producer

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import Artifact, Decisions, Quantization
 from darnet_trt.bundle.trust import failed_gates
-from darnet_trt.calibration.data import HeldOut
-from darnet_trt.calibration.decisions import decide
-from darnet_trt.calibration.sensitivity import search_notes
+from darnet_trt.calibration.decisions.decide import decide
+from darnet_trt.calibration.scans.choosing import HeldOut
+from darnet_trt.calibration.search.sensitivity import search_notes
 from darnet_trt.export.parity import run
 from darnet_trt.runtime.runner import Runner
 

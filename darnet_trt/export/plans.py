@@ -13,8 +13,8 @@ import onnx
 from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Decisions, Plan, Precision
 from darnet_trt.bundle.writing import hashes
 from darnet_trt.calibration.qdq import Form
+from darnet_trt.calibration.search.search import Int8
 from darnet_trt.export.float16_range import Float16Range
-from darnet_trt.export.int8 import Int8
 from darnet_trt.export.onnx_export import Source, export_onnx
 from darnet_trt.export.plan_options import PlanOptions
 from darnet_trt.export.plan_table import counted

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from darnet_trt.bundle.manifest import LayerEffect, Quantization
-from darnet_trt.calibration.decisions import decide
+from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.calibration.report import chart, markdown
 
 SVG = "{http://www.w3.org/2000/svg}"

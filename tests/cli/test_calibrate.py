@@ -9,10 +9,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from darnet_trt.calibration.decisions import decide
-from darnet_trt.calibration.margins import MARGINS
+from darnet_trt.calibration.decisions.decide import decide
+from darnet_trt.calibration.decisions.margins import MARGINS
 from darnet_trt.calibration.qdq import Range, quantize, quantized_tensors
-from darnet_trt.export import int8
+from darnet_trt.calibration.search import search as int8
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.onnx_source import float_graph
 from darnet_trt.export.weights import folded

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.export import int8
+from darnet_trt.calibration.search import search as int8
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohort import read_cohort
 from darnet_trt.training.checkpoint import save_checkpoint

@@ -11,12 +11,14 @@ from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.bundle.manifest import INT8_FILE
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.calibration.data import CalibrationScans, HeldOut, choose_scans
 from darnet_trt.calibration.qdq import convolutions, quantize
+from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut, choose_scans
+from darnet_trt.calibration.search import search as int8
+from darnet_trt.calibration.search import trials as int8_trials
+from darnet_trt.calibration.search.search import Search
 from darnet_trt.errors import ParityError
-from darnet_trt.export import int8, int8_trials, parity
+from darnet_trt.export import parity
 from darnet_trt.export.build import Calibration, build_bundle
-from darnet_trt.export.int8 import Search
 from darnet_trt.export.onnx_export import load_source
 from darnet_trt.export.parity_scans import synthetic_scans
 from darnet_trt.export.plan_table import described

@@ -8,8 +8,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from darnet_trt.calibration.data import CalibrationScans, HeldOut
-from darnet_trt.calibration.magnitudes import magnitudes
+from darnet_trt.calibration.activations.magnitudes import magnitudes
+from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.errors import BuildError
 from darnet_trt.export.build import Calibration, build_bundle
 from darnet_trt.export.float16_range import float16_range

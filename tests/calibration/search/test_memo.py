@@ -1,6 +1,6 @@
 import pytest
 
-from darnet_trt.calibration.memo import Memo, digest
+from darnet_trt.calibration.search.memo import Memo, digest
 
 
 def refuse():

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from darnet_trt.calibration.data import CalibrationScans, HeldOut
+from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
+from darnet_trt.calibration.search.search import Search, calibrate, gather
 from darnet_trt.export.graph import build_graph
-from darnet_trt.export.int8 import Search, calibrate, gather
 from darnet_trt.export.weights import folded
 
 SEARCH = Search(method="mse", backend="onnxruntime")

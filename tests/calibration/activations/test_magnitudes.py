@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from darnet_trt.calibration.collect import Collector
-from darnet_trt.calibration.magnitudes import magnitudes
+from darnet_trt.calibration.activations.collect import Collector
+from darnet_trt.calibration.activations.magnitudes import magnitudes
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.weights import folded
 from tests.export.networks import TINY, trained_like

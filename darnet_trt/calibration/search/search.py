@@ -19,12 +19,13 @@ import numpy.typing as npt
 from onnx import ModelProto
 
 from darnet_trt.bundle.manifest import Decisions, LayerEffect, Quantization
-from darnet_trt.calibration.collect import Collector, merged
-from darnet_trt.calibration.data import CalibrationScans, HeldOut
-from darnet_trt.calibration.decisions import decide
+from darnet_trt.calibration.activations.collect import Collector, merged
+from darnet_trt.calibration.activations.histogram import Statistics
+from darnet_trt.calibration.activations.ranges import METHODS, Method, ranges_of
+from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.calibration.qdq import Form, Range, convolutions, quantize, quantized_tensors
-from darnet_trt.calibration.ranges import METHODS, Method, ranges_of
-from darnet_trt.calibration.sensitivity import (
+from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
+from darnet_trt.calibration.search.sensitivity import (
     Effect,
     Found,
     Sensitivity,
@@ -33,8 +34,7 @@ from darnet_trt.calibration.sensitivity import (
     sensitivity,
     sparing_order,
 )
-from darnet_trt.calibration.statistics import Statistics
-from darnet_trt.export.int8_trials import Subject, Trials
+from darnet_trt.calibration.search.trials import Subject, Trials
 
 __all__ = ["AskedMethod", "Int8", "Search", "calibrate", "gather", "trial_backend"]
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from darnet_trt.calibration.ranges import METHODS, ranges_of
-from darnet_trt.calibration.statistics import statistics_of
+from darnet_trt.calibration.activations.histogram import statistics_of
+from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
 from darnet_trt.errors import UsageError
 
 # Not a round number: 99.99 % of it would be an element, and rounding would decide which.

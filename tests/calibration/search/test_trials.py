@@ -10,9 +10,9 @@ from onnx import ModelProto
 from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.calibration.qdq import Range, convolutions, quantized_tensors
+from darnet_trt.calibration.search.trials import Subject, Trials
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.graph import build_graph
-from darnet_trt.export.int8_trials import Subject, Trials
 from darnet_trt.export.parity import NOT_FINITE
 from darnet_trt.export.weights import folded
 

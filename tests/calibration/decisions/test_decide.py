@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom
 
 from darnet_trt.bundle.manifest import Decisions
-from darnet_trt.calibration.decisions import decide
+from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.errors import UsageError
 
 LEAD = 3.0

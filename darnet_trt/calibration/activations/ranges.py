@@ -15,8 +15,8 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.calibration.activations.histogram import BINS, Statistics
 from darnet_trt.calibration.qdq import Form, Range
-from darnet_trt.calibration.statistics import BINS, Statistics
 from darnet_trt.errors import UsageError
 
 __all__ = ["METHODS", "Method", "ranges_of"]

@@ -26,7 +26,7 @@ from onnx.helper import make_empty_tensor_value_info, make_node
 from onnx.inliner import inline_local_functions
 from onnx.numpy_helper import from_array
 
-from darnet_trt.calibration.statistics import BINS, Statistics, merge, statistics_of
+from darnet_trt.calibration.activations.histogram import BINS, Statistics, merge, statistics_of
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.onnxruntime_import import import_onnxruntime

@@ -13,14 +13,14 @@ from dataclasses import asdict
 import numpy as np
 
 from darnet_trt.bundle.manifest import Decisions, Difference
-from darnet_trt.calibration.decision_measures import (
+from darnet_trt.calibration.decisions.margins import MARGINS, Margins
+from darnet_trt.calibration.decisions.measures import (
     Labelled,
     Logits,
     Movement,
     labelled,
     movement,
 )
-from darnet_trt.calibration.margins import MARGINS, Margins
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.intervals import share_at_most
 from darnet_trt.scan.classes import CLASSES

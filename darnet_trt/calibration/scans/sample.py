@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.calibration.candidates import Candidate
+from darnet_trt.calibration.scans.patients import Candidate
 from darnet_trt.errors import ScanError, UsageError
 from darnet_trt.machine.files import cannot_keep
 from darnet_trt.scan import Preprocessing, load_study

@@ -8,8 +8,8 @@ import tempfile
 import numpy as np
 import pytest
 
-from darnet_trt.calibration import data
-from darnet_trt.calibration.data import choose_scans, random_scans
+from darnet_trt.calibration.scans import choosing as data
+from darnet_trt.calibration.scans.choosing import choose_scans, random_scans
 from darnet_trt.errors import OutputError, UnreadableScanError, UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies, load_study

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darnet_trt.calibration.sensitivity import (
+from darnet_trt.calibration.search.sensitivity import (
     Effect,
     Sensitivity,
     blocks,

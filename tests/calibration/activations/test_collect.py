@@ -8,10 +8,10 @@ import torch
 from onnx import ModelProto
 from onnx.numpy_helper import from_array, to_array
 
-from darnet_trt.calibration import collect
-from darnet_trt.calibration.collect import Collector, merged, peak_bytes
+from darnet_trt.calibration.activations import collect
+from darnet_trt.calibration.activations.collect import Collector, merged, peak_bytes
+from darnet_trt.calibration.activations.ranges import ranges_of
 from darnet_trt.calibration.qdq import convolutions, quantized_tensors
-from darnet_trt.calibration.ranges import ranges_of
 from darnet_trt.errors import UsageError
 from darnet_trt.export.graph import build_graph
 from darnet_trt.export.weights import folded

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto
 
-from darnet_trt.calibration.collect import cache_folder
-from darnet_trt.calibration.memo import Memo, digest
+from darnet_trt.calibration.activations.collect import cache_folder
 from darnet_trt.calibration.qdq import Form, Range, quantize
+from darnet_trt.calibration.search.memo import Memo, digest
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer

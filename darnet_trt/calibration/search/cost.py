@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from onnx import ModelProto
 
-from darnet_trt.calibration.collect import peak_bytes
+from darnet_trt.calibration.activations.collect import peak_bytes
 from darnet_trt.calibration.qdq import convolutions, quantized_tensors
 from darnet_trt.machine.files import temporary_folder
 

@@ -12,7 +12,7 @@ from onnx import ModelProto, NodeProto
 from onnx.helper import make_empty_tensor_value_info, make_node
 from onnx.inliner import inline_local_functions
 
-from darnet_trt.calibration.collect import open_session
+from darnet_trt.calibration.activations.collect import open_session
 
 __all__ = ["magnitudes"]
 

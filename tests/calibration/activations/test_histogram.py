@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from darnet_trt.calibration.statistics import BINS, merge, statistics_of
+from darnet_trt.calibration.activations.histogram import BINS, merge, statistics_of
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 ELEMENTS = arrays(np.float32, st.integers(1, 40), elements=FLOATS)

@@ -16,14 +16,14 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.calibration.candidates import (
+from darnet_trt.calibration.scans.patients import (
     Candidate,
     Candidates,
     find_candidates,
     patients_of_each_class,
 )
-from darnet_trt.calibration.memo import digest
-from darnet_trt.calibration.sample import Input, Sample, SampledScan, hashed, on_disk
+from darnet_trt.calibration.scans.sample import Input, Sample, SampledScan, hashed, on_disk
+from darnet_trt.calibration.search.memo import digest
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import temporary_folder
 from darnet_trt.scan import Preprocessing

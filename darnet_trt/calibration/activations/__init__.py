@@ -1,0 +1,1 @@
+"""Collect the activations and derive their ranges."""

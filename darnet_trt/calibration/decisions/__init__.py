@@ -1,0 +1,1 @@
+"""Compare decisions, and decide whether int8 keeps them."""

@@ -1,0 +1,1 @@
+"""Choose the scans that calibrate and the scans that judge."""

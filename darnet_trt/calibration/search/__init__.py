@@ -1,0 +1,1 @@
+"""Search for the int8 engine that keeps the decisions."""
