@@ -26,7 +26,7 @@ import onnx
 from benchmarks.cpu.peak import compile_peak, measure
 from darnet_trt.bundle.manifest import MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
-from darnet_trt.export.reference import TorchRunner
+from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.machine.hardware import cpu
 from darnet_trt.runtime.bench_report import BenchReport, benchmark
 from darnet_trt.runtime.engines import load_engine

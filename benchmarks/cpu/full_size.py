@@ -22,11 +22,11 @@ from darnet_trt.bundle.manifest import MODEL_FILE
 from darnet_trt.cli.build import print_summary
 from darnet_trt.errors import BuildError
 from darnet_trt.export.build import build_bundle
-from darnet_trt.export.onnx_export import load_source
-from darnet_trt.export.parity_scans import synthetic_scans
-from darnet_trt.export.plugin_choice import PluginMode
+from darnet_trt.export.gates.parity_scans import synthetic_scans
+from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.export.targets import Candidate, candidates
-from darnet_trt.export.tensorrt_builder import build_tensorrt
+from darnet_trt.export.tensorrt.builder import build_tensorrt
+from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 from darnet_trt.phantom import LABELS, synthesize
 from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess

@@ -121,8 +121,8 @@ def onnxruntime(on: str) -> None:
         skip(f"this onnxruntime has no {provider}: {ort.get_available_providers()}")
     if on == "cuda" and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # CUDA and cuDNN as torch brought them
-    from darnet_trt.export.graph import build_graph
-    from darnet_trt.export.weights import folded
+    from darnet_trt.export.onnx.graph import build_graph
+    from darnet_trt.export.onnx.weights import folded
     from darnet_trt.training.model import DARNet
 
     torch.manual_seed(0)

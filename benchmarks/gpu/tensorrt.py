@@ -89,10 +89,10 @@ def try_plan(plugin_mode: str, on: str) -> None:
 
 def built(checkpoint: Any, plugin_mode: Any) -> tuple[bytes, Path | None, bool]:
     """The plan, the library to load before it, and whether the plan carries it."""
-    from darnet_trt.export.onnx_export import Source, export_onnx
-    from darnet_trt.export.plan_table import counted
-    from darnet_trt.export.plugin_choice import choose_plugin
-    from darnet_trt.export.tensorrt_builder import build_tensorrt
+    from darnet_trt.export.onnx.writing import Source, export_onnx
+    from darnet_trt.export.tensorrt.builder import build_tensorrt
+    from darnet_trt.export.tensorrt.layer_table import counted
+    from darnet_trt.export.tensorrt.plugin_choice import choose_plugin
 
     plugin = choose_plugin(plugin_mode, "tensorrt-rtx", {"portable"}, print)
     library = None if plugin is None else plugin.path

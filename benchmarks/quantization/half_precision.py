@@ -82,8 +82,8 @@ def main() -> None:
     arguments = parser.parse_args()
     share_cpus()
     from benchmarks.quantization.wide_network import widened
-    from darnet_trt.export.graph import build_graph
-    from darnet_trt.export.weights import folded
+    from darnet_trt.export.onnx.graph import build_graph
+    from darnet_trt.export.onnx.weights import folded
     from darnet_trt.phantom import LABELS, synthesize
     from darnet_trt.scan.preprocessing import preprocess
     from darnet_trt.training.checkpoint import load_checkpoint

@@ -56,9 +56,9 @@ def main() -> None:
     from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
     from darnet_trt.calibration.decisions.decide import decide
     from darnet_trt.calibration.qdq import convolutions, quantize, quantized_tensors
-    from darnet_trt.export.onnx_export import export_onnx, load_source
+    from darnet_trt.export.gates.parity import run
+    from darnet_trt.export.onnx.writing import export_onnx, load_source
     from darnet_trt.export.openvino_builder import build_openvino
-    from darnet_trt.export.parity import run
     from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
     from darnet_trt.runtime.openvino import OpenVINORunner
     from darnet_trt.runtime.timing import in_turns

@@ -121,10 +121,10 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
     if name == "openvino":
         return _openvino(model, threads)
     if name == "torch-fused":
-        from darnet_trt.export.torch_fused import FusedTorchRunner
+        from darnet_trt.export.gates.torch_fused import FusedTorchRunner
 
         return FusedTorchRunner(model, threads=threads)
-    from darnet_trt.export.reference import TorchRunner
+    from darnet_trt.export.gates.reference import TorchRunner
 
     return TorchRunner.from_onnx(model, threads=threads, compiled=name == "torch-compile")
 

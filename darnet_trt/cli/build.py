@@ -121,11 +121,11 @@ def build(
     from darnet_trt.calibration.search.search import Search, trial_backend
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
-    from darnet_trt.export.onnx_export import load_source
-    from darnet_trt.export.onnx_source import float_graph
-    from darnet_trt.export.parity_scans import read_scans, synthetic_scans
-    from darnet_trt.export.plan_options import PlanOptions, batch_range, check_options
+    from darnet_trt.export.gates.parity_scans import read_scans, synthetic_scans
+    from darnet_trt.export.onnx.reading import float_graph
+    from darnet_trt.export.onnx.writing import load_source
     from darnet_trt.export.targets import candidates, plan_backends
+    from darnet_trt.export.tensorrt.options import PlanOptions, batch_range, check_options
 
     def log(line: str) -> None:
         typer.echo(line, err=True)
@@ -193,7 +193,7 @@ def print_summary(out: Path, manifest: Manifest) -> None:
     from rich.table import Table
 
     from darnet_trt.bundle.trust import failed_gates
-    from darnet_trt.export.plan_table import described
+    from darnet_trt.export.tensorrt.layer_table import described
 
     table = Table(
         "engine", "ms/volume", "logits error", "flips", "size", "", box=None, pad_edge=False

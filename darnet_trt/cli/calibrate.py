@@ -65,7 +65,7 @@ def calibrate(
     from darnet_trt.calibration.search.search import Search, gather, trial_backend
     from darnet_trt.calibration.search.search import calibrate as calibrated
     from darnet_trt.cli.interruption import goes_on
-    from darnet_trt.export.onnx_source import float_graph
+    from darnet_trt.export.onnx.reading import float_graph
     from darnet_trt.machine.files import sole_writer
 
     def log(line: str) -> None:

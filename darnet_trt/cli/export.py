@@ -25,7 +25,7 @@ def export(
     from darnet_trt.export.packages import require_export_packages
 
     require_export_packages()
-    from darnet_trt.export.onnx_export import export_onnx, load_source
+    from darnet_trt.export.onnx.writing import export_onnx, load_source
 
     if out is None:
         folder = run if run.is_dir() else run.parent

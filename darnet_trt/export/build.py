@@ -18,18 +18,18 @@ from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.qdq import Form
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.calibration.search.search import Int8, Search, calibrate, gather, trial_backend
-from darnet_trt.export.contenders import NOT_EXECUTED
-from darnet_trt.export.decision_gate import DecisionGate
-from darnet_trt.export.default_engine import choose_default
-from darnet_trt.export.float16_range import range_for
-from darnet_trt.export.judging import judge
-from darnet_trt.export.onnx_export import Source, export_onnx
+from darnet_trt.export.gates.contenders import NOT_EXECUTED
+from darnet_trt.export.gates.decision_gate import DecisionGate
+from darnet_trt.export.gates.default_engine import choose_default
+from darnet_trt.export.gates.float16_range import range_for
+from darnet_trt.export.gates.judging import judge
+from darnet_trt.export.gates.parity_scans import ParityScans
+from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.export.packages import producer
-from darnet_trt.export.parity_scans import ParityScans
-from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.plans import build_plans
-from darnet_trt.export.plugin_choice import PluginMode
 from darnet_trt.export.targets import Candidate
+from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.export.tensorrt.plans import build_plans
+from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 from darnet_trt.machine.hardware import cpu, gpus, package_version
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.results import INTENDED_USE

@@ -14,9 +14,9 @@ from darnet_trt.calibration.qdq import (
     quantized_tensors,
 )
 from darnet_trt.errors import UsageError
-from darnet_trt.export.graph import build_graph
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.weights import folded
 from darnet_trt.export.openvino_builder import build_openvino
-from darnet_trt.export.weights import folded
 from darnet_trt.runtime.openvino import OpenVINORunner
 from darnet_trt.runtime.openvino_import import import_openvino
 from tests.export.networks import TINY, trained_like

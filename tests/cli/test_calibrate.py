@@ -13,9 +13,9 @@ from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.calibration.decisions.margins import MARGINS
 from darnet_trt.calibration.qdq import Range, quantize, quantized_tensors
 from darnet_trt.calibration.search import search as int8
-from darnet_trt.export.graph import build_graph
-from darnet_trt.export.onnx_source import float_graph
-from darnet_trt.export.weights import folded
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.reading import float_graph
+from darnet_trt.export.onnx.weights import folded
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import save_checkpoint

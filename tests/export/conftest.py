@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from darnet_trt.errors import BuildError
-from darnet_trt.export.onnx_export import Source, load_source
+from darnet_trt.export.onnx.writing import Source, load_source
 from darnet_trt.kernels.build import build_library, cache_folder
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like

@@ -7,13 +7,13 @@ import pytest
 
 from darnet_trt.bundle.reading import open_bundle, sha256_of
 from darnet_trt.errors import BundleError, DeviceError, ParityError
-from darnet_trt.export import contenders, parity
 from darnet_trt.export.build import build_bundle
+from darnet_trt.export.gates import contenders, parity
+from darnet_trt.export.gates.parity_scans import synthetic_scans
+from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.openvino_builder import cpu_precisions
-from darnet_trt.export.parity_scans import synthetic_scans
-from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.engines import load_runner
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner

@@ -17,12 +17,12 @@ from darnet_trt.calibration.search import search as int8
 from darnet_trt.calibration.search import trials as int8_trials
 from darnet_trt.calibration.search.search import Search
 from darnet_trt.errors import ParityError
-from darnet_trt.export import parity
 from darnet_trt.export.build import Calibration, build_bundle
-from darnet_trt.export.onnx_export import load_source
-from darnet_trt.export.parity_scans import synthetic_scans
-from darnet_trt.export.plan_table import described
+from darnet_trt.export.gates import parity
+from darnet_trt.export.gates.parity_scans import synthetic_scans
+from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.export.tensorrt.layer_table import described
 from darnet_trt.phantom import LABELS, synthesize
 from darnet_trt.runtime.engines import load_engine
 from darnet_trt.scan.preprocessing import preprocess

@@ -5,9 +5,9 @@ import pytest
 
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import OutputError
-from darnet_trt.export.onnx_export import export_onnx
+from darnet_trt.export.gates.reference import TorchRunner
+from darnet_trt.export.onnx.writing import export_onnx
 from darnet_trt.export.openvino_builder import build_openvino, cpu_precisions
-from darnet_trt.export.reference import TorchRunner
 from darnet_trt.runtime.openvino import OpenVINORunner
 from tests.full_disk import files_up_to
 

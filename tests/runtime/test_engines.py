@@ -201,7 +201,7 @@ def rehash(tiny: Path) -> None:
 def real_plan(tmp_path_factory) -> tuple[bytes, str]:
     """The tiny network for SM89, built here, and the version of TensorRT-RTX that built it."""
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
-    from darnet_trt.export.tensorrt_builder import build_tensorrt
+    from darnet_trt.export.tensorrt.builder import build_tensorrt
 
     folder = tmp_path_factory.mktemp("plan")
     write_onnx(folder / "model.onnx")

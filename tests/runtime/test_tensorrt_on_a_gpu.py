@@ -9,8 +9,8 @@ import pytest
 
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, DeviceError
-from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.tensorrt_builder import build_tensorrt
+from darnet_trt.export.tensorrt.builder import build_tensorrt
+from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.runtime.cuda_device import open_device
 from darnet_trt.runtime.engines import load_runner
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner

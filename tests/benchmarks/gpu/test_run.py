@@ -15,8 +15,8 @@ from benchmarks.gpu import run as gpu
 from benchmarks.gpu import tensorrt as gpu_tensorrt
 from benchmarks.gpu.report import Outcome, clocks_line, write_report
 from benchmarks.gpu.step_process import ROOT, all_parts, pytest_words, run_tests, skip
-from darnet_trt.export.graph import build_graph
-from darnet_trt.export.weights import folded
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.weights import folded
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.training.model import DARNet
 

@@ -13,8 +13,8 @@ from darnet_trt.calibration.activations.collect import Collector, merged, peak_b
 from darnet_trt.calibration.activations.ranges import ranges_of
 from darnet_trt.calibration.qdq import convolutions, quantized_tensors
 from darnet_trt.errors import UsageError
-from darnet_trt.export.graph import build_graph
-from darnet_trt.export.weights import folded
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.weights import folded
 from tests.export.networks import TINY, trained_like
 
 

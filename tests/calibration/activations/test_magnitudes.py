@@ -5,8 +5,8 @@ import pytest
 
 from darnet_trt.calibration.activations.collect import Collector
 from darnet_trt.calibration.activations.magnitudes import magnitudes
-from darnet_trt.export.graph import build_graph
-from darnet_trt.export.weights import folded
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.weights import folded
 from tests.export.networks import TINY, trained_like
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.calibration.search.search import Search, calibrate, gather
-from darnet_trt.export.graph import build_graph
-from darnet_trt.export.weights import folded
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.weights import folded
 
 SEARCH = Search(method="mse", backend="onnxruntime")
 

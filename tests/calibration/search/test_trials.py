@@ -12,9 +12,9 @@ from onnx.numpy_helper import from_array, to_array
 from darnet_trt.calibration.qdq import Range, convolutions, quantized_tensors
 from darnet_trt.calibration.search.trials import Subject, Trials
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.export.graph import build_graph
-from darnet_trt.export.parity import NOT_FINITE
-from darnet_trt.export.weights import folded
+from darnet_trt.export.gates.parity import NOT_FINITE
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.weights import folded
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.export.plan_options import PlanOptions, batch_range, check_options
+from darnet_trt.export.tensorrt.options import PlanOptions, batch_range, check_options
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1", (1, 1)), ("4", (4, 4)), ("1:8", (1, 8))])

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from darnet_trt.errors import BundleError
-from darnet_trt.export.onnx_export import Source, export_onnx
-from darnet_trt.export.reference import TorchRunner
+from darnet_trt.export.gates.reference import TorchRunner
+from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.training.model import Network
 from tests.export.networks import trained_like
 

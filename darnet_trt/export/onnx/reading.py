@@ -13,7 +13,7 @@ from onnx import ModelProto
 from darnet_trt.bundle.manifest import FILE_NAME, MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.errors import BundleError
-from darnet_trt.export.onnx_export import export_onnx, load_source
+from darnet_trt.export.onnx.writing import export_onnx, load_source
 from darnet_trt.scan.preprocessing import Preprocessing
 
 __all__ = ["float_graph"]

@@ -12,12 +12,12 @@ from typing import Final, cast
 from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Precision
 from darnet_trt.bundle.trust import failed_gates
 from darnet_trt.errors import DarnetError, ParityError
-from darnet_trt.export.contenders import NOT_EXECUTED, PlanFailures, open_contenders
-from darnet_trt.export.decision_gate import DecisionGate
-from darnet_trt.export.onnx_export import Source
-from darnet_trt.export.parity import gate, run
-from darnet_trt.export.parity_scans import ParityScans
-from darnet_trt.export.reference import TorchRunner
+from darnet_trt.export.gates.contenders import NOT_EXECUTED, PlanFailures, open_contenders
+from darnet_trt.export.gates.decision_gate import DecisionGate
+from darnet_trt.export.gates.parity import gate, run
+from darnet_trt.export.gates.parity_scans import ParityScans
+from darnet_trt.export.gates.reference import TorchRunner
+from darnet_trt.export.onnx.writing import Source
 from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.runner import Outputs, Runner
 from darnet_trt.runtime.timing import in_turns

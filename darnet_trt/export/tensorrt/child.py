@@ -1,6 +1,6 @@
 """The child process of `tensorrt_builder`: one plan, then exit.
 
-`python -m darnet_trt.export.tensorrt_child` reads a `Job` as JSON from stdin and prints a
+`python -m darnet_trt.export.tensorrt.child` reads a `Job` as JSON from stdin and prints a
 `Result` as JSON; the builder's own messages go to stderr, and its progress as lines that start
 with `PROGRESS`.
 """
@@ -16,10 +16,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from darnet_trt.errors import BuildError, DarnetError
-from darnet_trt.export import timing_cache
-from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.plan_table import PlanLayer, read_inspection, read_table
-from darnet_trt.export.tensorrt_compat import load, set_target, strongly_typed
+from darnet_trt.export.tensorrt import timing_cache
+from darnet_trt.export.tensorrt.layer_table import PlanLayer, read_inspection, read_table
+from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.export.tensorrt.versions import load, set_target, strongly_typed
 from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
 
 __all__ = ["PROGRESS", "Job", "Result", "build", "configure"]

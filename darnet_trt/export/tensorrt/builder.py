@@ -22,9 +22,9 @@ from typing import Final
 from pydantic import ValidationError
 
 from darnet_trt.errors import BuildError, MissingPackageError
-from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.tensorrt_child import PROGRESS, Job, Result
-from darnet_trt.export.tensorrt_compat import link_loader_name
+from darnet_trt.export.tensorrt.child import PROGRESS, Job, Result
+from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.export.tensorrt.versions import link_loader_name
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 
 __all__ = ["build_tensorrt"]
@@ -124,7 +124,7 @@ def _run(job: Job, work: Path, log: Callable[[str], None]) -> _Ended:
     with (
         (work / "result.json").open("w+") as answer,  # a pipe could fill up while stderr is read
         subprocess.Popen(
-            [sys.executable, "-m", "darnet_trt.export.tensorrt_child"],
+            [sys.executable, "-m", "darnet_trt.export.tensorrt.child"],
             stdin=subprocess.PIPE,
             stdout=answer,
             stderr=subprocess.PIPE,

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from darnet_trt.export import timing_cache
+from darnet_trt.export.tensorrt import timing_cache
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Tt]iming cache:DeprecationWarning")

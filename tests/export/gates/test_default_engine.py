@@ -3,7 +3,7 @@
 import pytest
 
 from darnet_trt.bundle.manifest import Artifact, Decisions, Parity, Quantization
-from darnet_trt.export.default_engine import choose_default
+from darnet_trt.export.gates.default_engine import choose_default
 
 RESERVE = "1 scan cannot show that the decisions are kept"
 

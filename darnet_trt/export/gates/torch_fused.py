@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.export.reference import MAX_BATCH, network_from_onnx
+from darnet_trt.export.gates.reference import MAX_BATCH, network_from_onnx
 from darnet_trt.runtime.runner import Outputs
 
 __all__ = ["FusedTorchRunner"]

@@ -12,12 +12,12 @@ from darnet_trt.calibration.activations.magnitudes import magnitudes
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.errors import BuildError
 from darnet_trt.export.build import Calibration, build_bundle
-from darnet_trt.export.float16_range import float16_range
-from darnet_trt.export.graph import build_graph
-from darnet_trt.export.onnx_export import Source
-from darnet_trt.export.parity_scans import ParityScans
+from darnet_trt.export.gates.float16_range import float16_range
+from darnet_trt.export.gates.parity_scans import ParityScans
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.weights import folded
+from darnet_trt.export.onnx.writing import Source
 from darnet_trt.export.targets import Candidate
-from darnet_trt.export.weights import folded
 from tests.export.networks import TINY, trained_like
 
 rtx = pytest.mark.skipif(

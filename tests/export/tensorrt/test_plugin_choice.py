@@ -4,8 +4,8 @@ import pytest
 
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
-from darnet_trt.export import plugin_choice
-from darnet_trt.export.plugin_choice import choose_plugin
+from darnet_trt.export.tensorrt import plugin_choice
+from darnet_trt.export.tensorrt.plugin_choice import choose_plugin
 from darnet_trt.kernels.build import source_key
 
 

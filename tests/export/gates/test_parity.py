@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from darnet_trt.bundle.manifest import Parity
-from darnet_trt.export.onnx_export import Source, export_onnx
-from darnet_trt.export.parity import LIMITS, Limits, compare, gate, run
-from darnet_trt.export.parity_scans import synthetic_scans
-from darnet_trt.export.reference import TorchRunner
+from darnet_trt.export.gates.parity import LIMITS, Limits, compare, gate, run
+from darnet_trt.export.gates.parity_scans import synthetic_scans
+from darnet_trt.export.gates.reference import TorchRunner
+from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
 from darnet_trt.runtime.runner import Outputs
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from darnet_trt.errors import BundleError
-from darnet_trt.export.onnx_export import Source, export_onnx
-from darnet_trt.export.reference import TorchRunner
-from darnet_trt.export.torch_fused import FusedTorchRunner
+from darnet_trt.export.gates.reference import TorchRunner
+from darnet_trt.export.gates.torch_fused import FusedTorchRunner
+from darnet_trt.export.onnx.writing import Source, export_onnx
 from tests.export.networks import TINY, trained_like
 
 

@@ -18,8 +18,8 @@ from onnx import ModelProto
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.calibration.activations.magnitudes import magnitudes
 from darnet_trt.errors import BuildError
-from darnet_trt.export.graph import part_of
-from darnet_trt.export.parity_scans import ParityScans
+from darnet_trt.export.gates.parity_scans import ParityScans
+from darnet_trt.export.onnx.graph import part_of
 from darnet_trt.export.targets import Candidate
 
 __all__ = ["Float16Range", "float16_range", "range_for"]

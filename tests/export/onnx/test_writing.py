@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from darnet_trt.errors import BuildError, OutputError
-from darnet_trt.export.onnx_export import Source, export_onnx
+from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.kernels.onnx_function import DOMAIN
 from darnet_trt.runtime.openvino_import import import_openvino

@@ -14,13 +14,13 @@ from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Decisions, Plan, Pr
 from darnet_trt.bundle.writing import hashes
 from darnet_trt.calibration.qdq import Form
 from darnet_trt.calibration.search.search import Int8
-from darnet_trt.export.float16_range import Float16Range
-from darnet_trt.export.onnx_export import Source, export_onnx
-from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.plan_table import counted
-from darnet_trt.export.plugin_choice import Plugin, PluginMode, choose_plugin
+from darnet_trt.export.gates.float16_range import Float16Range
+from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.export.targets import Candidate
-from darnet_trt.export.tensorrt_builder import build_tensorrt
+from darnet_trt.export.tensorrt.builder import build_tensorrt
+from darnet_trt.export.tensorrt.layer_table import counted
+from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.export.tensorrt.plugin_choice import Plugin, PluginMode, choose_plugin
 from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
 
 __all__ = ["Plans", "build_plans"]

@@ -7,12 +7,12 @@ import pytest
 
 from darnet_trt.calibration.qdq import Range, convolutions, quantize, quantized_tensors
 from darnet_trt.errors import BuildError, MissingPackageError
-from darnet_trt.export import tensorrt_builder
-from darnet_trt.export.onnx_export import Source, export_onnx
-from darnet_trt.export.plan_options import PlanOptions
-from darnet_trt.export.plan_table import counted
-from darnet_trt.export.tensorrt_builder import build_tensorrt
-from darnet_trt.export.tensorrt_child import PROGRESS, Job, configure
+from darnet_trt.export.onnx.writing import Source, export_onnx
+from darnet_trt.export.tensorrt import builder as tensorrt_builder
+from darnet_trt.export.tensorrt.builder import build_tensorrt
+from darnet_trt.export.tensorrt.child import PROGRESS, Job, configure
+from darnet_trt.export.tensorrt.layer_table import counted
+from darnet_trt.export.tensorrt.options import PlanOptions
 from tests.export.networks import TINY, trained_like
 
 

@@ -52,7 +52,7 @@ def network_from_onnx(path: Path, *, fused: bool = False) -> DARNet:
         raise MissingPackageError("onnx", extra="train") from error
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    from darnet_trt.export.weights import unfolded
+    from darnet_trt.export.onnx.weights import unfolded
     from darnet_trt.training.model import DARNet, Network
 
     try:

@@ -2,7 +2,7 @@
 
 import json
 
-from darnet_trt.export.plan_table import counted, described, read_inspection, read_table
+from darnet_trt.export.tensorrt.layer_table import counted, described, read_inspection, read_table
 
 NDHWC = "Format: (NDHWC) Channel major format with 3 spatial dimensions"
 LINEAR = "Format: (Linear) Row major linear format"

@@ -12,8 +12,8 @@ import onnx
 from darnet_trt import __version__
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
-from darnet_trt.export.graph import GraphPrecision, build_graph
-from darnet_trt.export.weights import folded
+from darnet_trt.export.onnx.graph import GraphPrecision, build_graph
+from darnet_trt.export.onnx.weights import folded
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.results import INTENDED_USE
 from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint

@@ -1,0 +1,1 @@
+"""Compare each engine with the reference before it enters a bundle."""
