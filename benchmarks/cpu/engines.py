@@ -28,11 +28,11 @@ from darnet_trt.bundle.manifest import MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.machine.hardware import cpu
-from darnet_trt.runtime.bench_report import BenchReport, benchmark
-from darnet_trt.runtime.engines import load_engine
-from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.runner import Runner
-from darnet_trt.runtime.timing import Latency, in_turns
+from darnet_trt.runtime.bench.report import BenchReport, benchmark
+from darnet_trt.runtime.bench.timing import Latency, in_turns
+from darnet_trt.runtime.engines.loading import load_engine
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.runner import Runner
 
 
 @dataclass(frozen=True)

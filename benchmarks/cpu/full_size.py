@@ -28,7 +28,7 @@ from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 from darnet_trt.phantom import LABELS, synthesize
-from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS
+from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
 from darnet_trt.training.model import DARNet, Network

@@ -112,7 +112,7 @@ def onnxruntime(on: str) -> None:
     import numpy as np
     import torch
 
-    from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
+    from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 
     ort = import_onnxruntime()
 

@@ -82,7 +82,7 @@ def operator(on: str) -> None:
 def memory(on: str) -> None:
     """The runner's memory, streams, events and graphs, through cuda-python and pycuda."""
     need("pytest", "psutil")
-    tests = partial(pytest_words, "runtime/test_memory_on_a_device.py", "-k")
+    tests = partial(pytest_words, "runtime/engines/cuda/test_on_a_device.py", "-k")
     if on == "cpu":
         run_tests(on, tests("host"))
         return
@@ -117,12 +117,12 @@ def plans(on: str) -> None:
     """The runner on plans: batches, graphs, two workers, what is left after it."""
     need("pytest", "psutil", "onnx", "onnxruntime", "pydantic")
     if on == "cpu":
-        run(sys.executable, "-m", "pytest", "-q", "tests/runtime/test_tensorrt.py")
+        run(sys.executable, "-m", "pytest", "-q", "tests/runtime/engines/tensorrt/test_runner.py")
         return
 
     def of(package: str, memory_package: str, chosen: str) -> None:
         need(package, memory_package)
-        tests = pytest_words("runtime/test_tensorrt_on_a_gpu.py", "-k", chosen)
+        tests = pytest_words("runtime/engines/tensorrt/test_on_a_gpu.py", "-k", chosen)
         run_tests(on, tests)
 
     all_parts(

@@ -60,9 +60,9 @@ def build_tiny() -> None:
 def try_plan(plugin_mode: str, on: str) -> None:
     """Build, load, run, compare, time; a refusal by TensorRT-RTX is said in its own words."""
     from darnet_trt.errors import DarnetError
-    from darnet_trt.runtime.cuda_device import open_device
-    from darnet_trt.runtime.tensorrt import TensorRTRunner
-    from darnet_trt.runtime.tensorrt_packages import RTX_TARGETS
+    from darnet_trt.runtime.engines.cuda.device import open_device
+    from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
+    from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
 
     checkpoint = _networks().trained_like(paper_network(on))
     plan, library, embedded = built(checkpoint, plugin_mode)
@@ -164,8 +164,8 @@ def _volume(checkpoint: Any) -> Any:
 
 
 def _loaded(plan: bytes, library: Path | None, embedded: bool) -> Any:
-    from darnet_trt.runtime.tensorrt_packages import import_tensorrt
-    from darnet_trt.runtime.tensorrt_plan import LoadedPlan
+    from darnet_trt.runtime.engines.tensorrt.package import import_tensorrt
+    from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
 
     trt = import_tensorrt("tensorrt-rtx")
     return LoadedPlan(trt, "tensorrt-rtx", plan, library=library, host_code=embedded)

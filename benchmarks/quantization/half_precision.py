@@ -64,8 +64,8 @@ def rounded(model, *, gates, head):
 
 def outputs(model, scans):
     """Logits, map and probabilities of all scans."""
-    from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
-    from darnet_trt.runtime.runner import Outputs
+    from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
+    from darnet_trt.runtime.engines.runner import Outputs
 
     session = import_onnxruntime().InferenceSession(model.SerializeToString())
     found = [session.run(["logits", "cam"], {"input": scan[None]}) for scan in scans]

@@ -58,10 +58,10 @@ def main() -> None:
     from darnet_trt.calibration.qdq import convolutions, quantize, quantized_tensors
     from darnet_trt.export.gates.parity import run
     from darnet_trt.export.onnx.writing import export_onnx, load_source
-    from darnet_trt.export.openvino_builder import build_openvino
-    from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-    from darnet_trt.runtime.openvino import OpenVINORunner
-    from darnet_trt.runtime.timing import in_turns
+    from darnet_trt.runtime.bench.timing import in_turns
+    from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+    from darnet_trt.runtime.engines.openvino.conversion import build_openvino
+    from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
     from darnet_trt.scan.cohort import read_cohort
     from darnet_trt.training.inputs import prepare
     from darnet_trt.training.split import split_by_patient

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from darnet_trt.bundle.reading import Bundle
-    from darnet_trt.runtime.bench_report import BenchReport, OnScan
-    from darnet_trt.runtime.runner import Runner
-    from darnet_trt.runtime.timing import Latency
+    from darnet_trt.runtime.bench.report import BenchReport, OnScan
+    from darnet_trt.runtime.bench.timing import Latency
+    from darnet_trt.runtime.engines.runner import Runner
 
 __all__ = ["bench"]
 
@@ -65,8 +65,8 @@ def bench(
     not seconds of two.
     """
     from darnet_trt.bundle.reading import open_bundle
-    from darnet_trt.runtime.bench_report import benchmark
-    from darnet_trt.runtime.engines import load_engine
+    from darnet_trt.runtime.bench.report import benchmark
+    from darnet_trt.runtime.engines.loading import load_engine
 
     opened = open_bundle(bundle)
     rivals = _rivals(against)
@@ -115,7 +115,7 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
 
     model = verified_file(bundle, MODEL_FILE)
     if name == "onnxruntime":
-        from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
+        from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 
         return OnnxRuntimeRunner(model, threads=threads)
     if name == "openvino":
@@ -133,8 +133,8 @@ def _openvino(onnx_file: Path, threads: int | None) -> Runner:
     """OpenVINO from the ONNX file: the bundle need not have been built for it."""
     from tempfile import TemporaryDirectory
 
-    from darnet_trt.export.openvino_builder import build_openvino
-    from darnet_trt.runtime.openvino import OpenVINORunner
+    from darnet_trt.runtime.engines.openvino.conversion import build_openvino
+    from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 
     with TemporaryDirectory() as folder:
         xml, _ = build_openvino(onnx_file, Path(folder))
@@ -179,7 +179,7 @@ def _show(report: BenchReport) -> None:
 
 
 def _cells(latency: Latency) -> Iterable[str]:
-    from darnet_trt.runtime.timing import needed_samples
+    from darnet_trt.runtime.bench.timing import needed_samples
 
     yield _ms(latency.median_ms)
     for percent in (90, 99):

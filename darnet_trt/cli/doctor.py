@@ -19,7 +19,7 @@ def doctor(
 
     from darnet_trt import __version__
     from darnet_trt.machine.hardware import cpu, gpus
-    from darnet_trt.runtime.capabilities import capabilities
+    from darnet_trt.runtime.engines.capabilities import capabilities
 
     processor, cards, backends = cpu(), gpus(), capabilities()
     python = sys.version.partition(" ")[0]

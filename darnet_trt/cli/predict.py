@@ -14,8 +14,8 @@ import typer
 from darnet_trt.cli.interruption import goes_on
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.result_folder import ResultFolder
-    from darnet_trt.runtime.results import Result
+    from darnet_trt.runtime.prediction.result_folder import ResultFolder
+    from darnet_trt.runtime.prediction.results import Result
 
 __all__ = ["predict"]
 
@@ -71,9 +71,9 @@ def predict(
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.errors import UsageError
-    from darnet_trt.runtime.engines import load_engine
-    from darnet_trt.runtime.predict import predict as results_of
-    from darnet_trt.runtime.results import INTENDED_USE
+    from darnet_trt.runtime.engines.loading import load_engine
+    from darnet_trt.runtime.prediction.predict import predict as results_of
+    from darnet_trt.runtime.prediction.results import INTENDED_USE
 
     if out is None and (cam or resume):
         option = "--cam" if cam else "--resume"
@@ -99,7 +99,7 @@ def predict(
         ):
             statuses.append(result.status)
             if result.evidence is not None and folder is not None:
-                from darnet_trt.runtime.overlay import with_overlay
+                from darnet_trt.runtime.prediction.overlay import with_overlay
 
                 result = with_overlay(result, result.evidence, folder.folder)
             if folder is not None:
@@ -118,7 +118,7 @@ def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[Re
     if out is None:
         yield None
         return
-    from darnet_trt.runtime.result_folder import ResultFolder
+    from darnet_trt.runtime.prediction.result_folder import ResultFolder
 
     again = "the same command" if resume else "the same command with --resume"
     with goes_on(again), ResultFolder(out, resume=resume, asked=scans) as folder:
@@ -151,7 +151,7 @@ def _line(result: Result) -> str:
 
 def _print(result: Result, as_json: bool) -> None:
     from darnet_trt.machine.files import cannot_write_stdout
-    from darnet_trt.runtime.results import json_line
+    from darnet_trt.runtime.prediction.results import json_line
 
     try:
         sys.stdout.write(json_line(result) if as_json else summary(result) + "\n")

@@ -31,9 +31,9 @@ from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.plans import build_plans
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 from darnet_trt.machine.hardware import cpu, gpus, package_version
-from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.results import INTENDED_USE
-from darnet_trt.runtime.tensorrt_packages import PACKAGES
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
+from darnet_trt.runtime.prediction.results import INTENDED_USE
 
 __all__ = ["Calibration", "build_bundle"]
 

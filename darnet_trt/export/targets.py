@@ -9,10 +9,15 @@ from typing import Final, Literal, cast, get_args
 
 from darnet_trt.bundle.manifest import Backend, Precision
 from darnet_trt.errors import BuildError, DeviceError, MissingPackageError, UsageError
-from darnet_trt.export.openvino_builder import cpu_precisions
-from darnet_trt.runtime.cuda_device import open_device
-from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
-from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, RTX_TARGETS, TensorRTBackend
+from darnet_trt.runtime.engines.cuda.device import open_device
+from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
+from darnet_trt.runtime.engines.openvino.conversion import cpu_precisions
+from darnet_trt.runtime.engines.tensorrt.package import (
+    PACKAGES,
+    PORTABLE,
+    RTX_TARGETS,
+    TensorRTBackend,
+)
 
 __all__ = ["Asked", "Candidate", "candidates", "plan_backends"]
 

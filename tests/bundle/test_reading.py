@@ -7,7 +7,7 @@ import pytest
 
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, UsageError
-from darnet_trt.runtime.engines import load_engine
+from darnet_trt.runtime.engines.loading import load_engine
 from tests.tiny_bundle import change_manifest, write_bundle
 
 

@@ -16,9 +16,9 @@ from darnet_trt.calibration.qdq import (
 from darnet_trt.errors import UsageError
 from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.weights import folded
-from darnet_trt.export.openvino_builder import build_openvino
-from darnet_trt.runtime.openvino import OpenVINORunner
-from darnet_trt.runtime.openvino_import import import_openvino
+from darnet_trt.runtime.engines.openvino.conversion import build_openvino
+from darnet_trt.runtime.engines.openvino.package import import_openvino
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from tests.export.networks import TINY, trained_like
 
 

@@ -11,7 +11,7 @@ from darnet_trt.cli.main import app
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, source_key
 from darnet_trt.machine import hardware as environment
-from darnet_trt.runtime.capabilities import capabilities
+from darnet_trt.runtime.engines.capabilities import capabilities
 
 
 def test_json_names_every_backend_and_what_to_install():

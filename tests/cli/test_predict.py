@@ -18,10 +18,10 @@ from darnet_trt.errors import BundleError
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.machine.hardware import cpu
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.runtime import engines
-from darnet_trt.runtime import predict as prediction
-from darnet_trt.runtime.openvino import OpenVINORunner
-from darnet_trt.runtime.predict import predict as classify
+from darnet_trt.runtime.engines import loading as engines
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
+from darnet_trt.runtime.prediction import predict as prediction
+from darnet_trt.runtime.prediction.predict import predict as classify
 from darnet_trt.scan import find_studies, load_study
 from tests.full_disk import files_up_to
 from tests.tiny_bundle import change_manifest

@@ -11,13 +11,13 @@ from darnet_trt.export.build import build_bundle
 from darnet_trt.export.gates import contenders, parity
 from darnet_trt.export.gates.parity_scans import synthetic_scans
 from darnet_trt.export.gates.reference import TorchRunner
-from darnet_trt.export.openvino_builder import cpu_precisions
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.kernels.build import source_key
-from darnet_trt.runtime.engines import load_runner
-from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.runner import Outputs
+from darnet_trt.runtime.engines.loading import load_runner
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.openvino.conversion import cpu_precisions
+from darnet_trt.runtime.engines.runner import Outputs
 
 rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"

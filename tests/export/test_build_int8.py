@@ -24,7 +24,7 @@ from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.layer_table import described
 from darnet_trt.phantom import LABELS, synthesize
-from darnet_trt.runtime.engines import load_engine
+from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like

@@ -8,10 +8,10 @@ import pytest
 
 from darnet_trt.errors import BuildError, MissingPackageError, UsageError
 from darnet_trt.export import targets
-from darnet_trt.export.openvino_builder import cpu_precisions
 from darnet_trt.export.targets import Candidate, candidates
-from darnet_trt.runtime.cuda_device import no_gpu
-from darnet_trt.runtime.tensorrt_packages import PORTABLE, RTX_TARGETS
+from darnet_trt.runtime.engines.cuda.device import no_gpu
+from darnet_trt.runtime.engines.openvino.conversion import cpu_precisions
+from darnet_trt.runtime.engines.tensorrt.package import PORTABLE, RTX_TARGETS
 
 rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"

@@ -17,10 +17,12 @@ sys.meta_path.insert(0, Blocker())
 from pathlib import Path
 import numpy as np
 import darnet_trt.runtime
-from darnet_trt.runtime import bench_report, overlay, result_folder
+from darnet_trt.runtime.bench import report as bench_report
+from darnet_trt.runtime.prediction import overlay
+from darnet_trt.runtime.prediction import result_folder
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.runtime.engines import load_runner
-from darnet_trt.runtime.predict import predict
+from darnet_trt.runtime.engines.loading import load_runner
+from darnet_trt.runtime.prediction.predict import predict
 
 bundle = open_bundle(Path(sys.argv[1]))
 for engine in ("openvino-fp32", "onnxruntime-fp32"):
@@ -40,7 +42,7 @@ def watch(event, args):
 sys.addaudithook(watch)
 from pathlib import Path
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.runtime.engines import load_engine
+from darnet_trt.runtime.engines.loading import load_engine
 load_engine(open_bundle(Path(sys.argv[1])))
 import time; time.sleep(0.5)
 print("done")

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from darnet_trt.phantom import CohortPlan, synthesize, write_cohort
 from darnet_trt.phantom.cohort import members
-from darnet_trt.runtime.overlay import grown
+from darnet_trt.runtime.prediction.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.classes import CLASSES
 from darnet_trt.scan.cohort import read_cohort

@@ -29,7 +29,7 @@ from onnx.numpy_helper import from_array
 from darnet_trt.calibration.activations.histogram import BINS, Statistics, merge, statistics_of
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.files import whole_file
-from darnet_trt.runtime.onnxruntime_import import import_onnxruntime
+from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 
 __all__ = ["Collector", "cache_folder", "merged", "open_session", "peak_bytes"]
 

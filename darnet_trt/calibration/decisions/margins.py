@@ -8,7 +8,7 @@ from itertools import count
 from typing import Final
 
 from darnet_trt.evaluation.intervals import accuracy_interval, share_at_most
-from darnet_trt.runtime.results import UNDECIDED_BELOW
+from darnet_trt.runtime.prediction.results import UNDECIDED_BELOW
 
 __all__ = ["MARGINS", "Margins"]
 

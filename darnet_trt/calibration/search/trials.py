@@ -19,12 +19,12 @@ from darnet_trt.calibration.qdq import Form, Range, quantize
 from darnet_trt.calibration.search.memo import Memo, digest
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.gates.parity import NOT_FINITE, run
-from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer
 from darnet_trt.machine.files import cannot_keep
-from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.openvino import OpenVINORunner
-from darnet_trt.runtime.runner import Runner
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.openvino.conversion import build_openvino
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
+from darnet_trt.runtime.engines.runner import Runner
 
 __all__ = ["Subject", "Trials"]
 

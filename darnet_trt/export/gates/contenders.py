@@ -10,14 +10,14 @@ from typing import Final, Literal
 from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact
 from darnet_trt.bundle.writing import hashes
 from darnet_trt.errors import BuildError, BundleError, DarnetError
-from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.export.packages import producer
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.openvino import OpenVINORunner
-from darnet_trt.runtime.runner import Runner
-from darnet_trt.runtime.tensorrt import open_plan
-from darnet_trt.runtime.tensorrt_packages import PACKAGES
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.openvino.conversion import build_openvino
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
+from darnet_trt.runtime.engines.runner import Runner
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
+from darnet_trt.runtime.engines.tensorrt.runner import open_plan
 
 __all__ = ["NOT_EXECUTED", "PlanFailures", "open_contenders"]
 

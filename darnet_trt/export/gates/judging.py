@@ -19,8 +19,8 @@ from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.onnx.writing import Source
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.runner import Outputs, Runner
-from darnet_trt.runtime.timing import in_turns
+from darnet_trt.runtime.bench.timing import in_turns
+from darnet_trt.runtime.engines.runner import Outputs, Runner
 
 __all__ = ["Judged", "judge"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import Parity, Precision
-from darnet_trt.runtime.runner import Outputs, Runner
+from darnet_trt.runtime.engines.runner import Outputs, Runner
 
 __all__ = ["LIMITS", "NOT_FINITE", "Limits", "compare", "gate", "run"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import BundleError, MissingPackageError
-from darnet_trt.runtime.runner import Outputs
+from darnet_trt.runtime.engines.runner import Outputs
 
 if TYPE_CHECKING:
     from darnet_trt.training.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.export.gates.reference import MAX_BATCH, network_from_onnx
-from darnet_trt.runtime.runner import Outputs
+from darnet_trt.runtime.engines.runner import Outputs
 
 __all__ = ["FusedTorchRunner"]
 

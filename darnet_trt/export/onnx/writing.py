@@ -15,7 +15,7 @@ from darnet_trt.errors import BuildError
 from darnet_trt.export.onnx.graph import GraphPrecision, build_graph
 from darnet_trt.export.onnx.weights import folded
 from darnet_trt.machine.files import whole_file
-from darnet_trt.runtime.results import INTENDED_USE
+from darnet_trt.runtime.prediction.results import INTENDED_USE
 from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 
 __all__ = ["Source", "export_onnx", "load_source"]

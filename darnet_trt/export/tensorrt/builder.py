@@ -25,7 +25,7 @@ from darnet_trt.errors import BuildError, MissingPackageError
 from darnet_trt.export.tensorrt.child import PROGRESS, Job, Result
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.versions import link_loader_name
-from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
 __all__ = ["build_tensorrt"]
 

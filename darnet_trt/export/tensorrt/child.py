@@ -20,7 +20,7 @@ from darnet_trt.export.tensorrt import timing_cache
 from darnet_trt.export.tensorrt.layer_table import PlanLayer, read_inspection, read_table
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.versions import load, set_target, strongly_typed
-from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
 
 __all__ = ["PROGRESS", "Job", "Result", "build", "configure"]
 

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.tensorrt_packages import TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
 
 __all__ = ["PlanOptions", "batch_range", "check_options"]
 

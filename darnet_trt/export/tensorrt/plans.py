@@ -21,7 +21,7 @@ from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.layer_table import counted
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.plugin_choice import Plugin, PluginMode, choose_plugin
-from darnet_trt.runtime.tensorrt_packages import PACKAGES, TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
 __all__ = ["Plans", "build_plans"]
 

@@ -14,7 +14,7 @@ from darnet_trt.kernels.build import build_library, cached_library, source_key
 from darnet_trt.kernels.check import check_library
 from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.kernels.toolchain import find_nvcc
-from darnet_trt.runtime.tensorrt_packages import PACKAGES, PORTABLE, TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, PORTABLE, TensorRTBackend
 
 __all__ = ["Plugin", "PluginMode", "choose_plugin"]
 

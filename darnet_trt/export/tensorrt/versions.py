@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from darnet_trt.errors import BuildError, BundleError
-from darnet_trt.runtime.tensorrt_packages import (
+from darnet_trt.runtime.engines.tensorrt.package import (
     PORTABLE,
     RTX_TARGETS,
     TensorRTBackend,

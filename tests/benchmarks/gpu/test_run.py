@@ -17,7 +17,7 @@ from benchmarks.gpu.report import Outcome, clocks_line, write_report
 from benchmarks.gpu.step_process import ROOT, all_parts, pytest_words, run_tests, skip
 from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.weights import folded
-from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.training.model import DARNet
 
 
@@ -173,8 +173,8 @@ def test_a_test_that_a_gpu_skips_is_no_pass(tmp_path, capfd):
     [
         ("kernels/test_on_a_device.py", ("-k", "cuda")),
         ("kernels/test_plugin_host.py", ("-m", "gpu")),
-        ("runtime/test_memory_on_a_device.py", ("-k", "cuda-python or pycuda")),
-        ("runtime/test_tensorrt_on_a_gpu.py", ()),
+        ("runtime/engines/cuda/test_on_a_device.py", ("-k", "cuda-python or pycuda")),
+        ("runtime/engines/tensorrt/test_on_a_gpu.py", ()),
     ],
 )
 def test_what_a_gpu_runs_needs_no_fixture_of_the_projects(file, chosen):

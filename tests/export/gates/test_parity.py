@@ -11,8 +11,8 @@ from darnet_trt.export.gates.parity import LIMITS, Limits, compare, gate, run
 from darnet_trt.export.gates.parity_scans import synthetic_scans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.onnx.writing import Source, export_onnx
-from darnet_trt.runtime.onnxruntime import OnnxRuntimeRunner
-from darnet_trt.runtime.runner import Outputs
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.runner import Outputs
 
 
 def outputs(logits):

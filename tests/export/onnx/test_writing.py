@@ -11,9 +11,9 @@ import torch
 
 from darnet_trt.errors import BuildError, OutputError
 from darnet_trt.export.onnx.writing import Source, export_onnx
-from darnet_trt.export.openvino_builder import build_openvino
 from darnet_trt.kernels.onnx_function import DOMAIN
-from darnet_trt.runtime.openvino_import import import_openvino
+from darnet_trt.runtime.engines.openvino.conversion import build_openvino
+from darnet_trt.runtime.engines.openvino.package import import_openvino
 from darnet_trt.training.model import Network
 from tests.export.networks import TINY, trained_like
 

@@ -1,0 +1,1 @@
+"""Time engines and report the times."""

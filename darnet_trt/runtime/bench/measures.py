@@ -1,0 +1,144 @@
+"""How fast a bundle's engines are here, measured with `predict`'s own code.
+
+Engines take turns (see `timing`); ratios are of medians within one run. Start-up and memory come
+from a fresh `darnet-trt predict` process for each engine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from darnet_trt.bundle.reading import Bundle
+from darnet_trt.errors import BundleError, ScanError, UsageError
+from darnet_trt.runtime.bench.timing import Latency, in_turns
+from darnet_trt.runtime.engines.loading import Engine
+from darnet_trt.runtime.prediction.predict import predict
+from darnet_trt.runtime.prediction.results import Result, StageTimes
+
+__all__ = [
+    "Fresh",
+    "batch_ms_per_scan",
+    "fresh_process",
+    "scan_in_turns",
+]
+
+# One scan's reading cannot hide behind an engine: in a batch this small it weighs an eighth.
+_BATCH: Final = 8
+# A single start says what the machine did just then.
+_PROCESSES: Final = 3
+
+# VmHWM (KiB) is this program's own; what the system tells a parent of its child (ru_maxrss)
+# counts the parent's memory at the fork as well.
+_PREDICT_AND_TELL_MEMORY: Final = """
+import sys
+from darnet_trt.cli.main import main
+try:
+    main()
+finally:
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    print(status["VmHWM"].split()[0], file=sys.stderr)
+"""
+
+
+def scan_in_turns(
+    bundle: Bundle, scan: Path, engines: Mapping[str, Engine], rounds: int
+) -> dict[str, tuple[Latency, dict[str, float]]]:
+    """File to result with loaded engines, in turns; with each stage's median in ms.
+
+    Raises:
+        ScanError: The scan cannot be classified.
+        UsageError: It is more than one scan.
+    """
+    results: dict[str, list[Result]] = {name: [] for name in engines}
+
+    def classify(name: str, engine: Engine) -> Callable[[], None]:
+        return lambda: results[name].append(_one(predict(bundle, [scan], engine=engine)))
+
+    runs = {name: classify(name, engine) for name, engine in engines.items()}
+    latencies = in_turns(runs, rounds)
+    return {
+        name: (latency, _stage_medians(results[name][1:])) for name, latency in latencies.items()
+    }
+
+
+def batch_ms_per_scan(bundle: Bundle, scan: Path, engine: Engine) -> float:
+    """Wall time a scan when the same one comes several times in one run."""
+    start = time.perf_counter()
+    count = sum(1 for _ in predict(bundle, [scan] * _BATCH, engine=engine, repeats=True))
+    return (time.perf_counter() - start) * 1000 / count
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A `darnet-trt predict` process of its own.
+
+    Attributes:
+        first_result_ms: From the start of the process to its first result.
+        peak_memory_mb: Largest resident memory, in units of 10^6 bytes.
+    """
+
+    first_result_ms: float
+    peak_memory_mb: float
+
+
+def fresh_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None) -> Fresh:
+    """Predict one scan in new processes; the one with the median time, and the largest memory.
+
+    Raises:
+        BundleError: One gave no result.
+    """
+    found = [_one_process(bundle, artifact, scan, threads) for _ in range(_PROCESSES)]
+    middle = sorted(found, key=lambda fresh: fresh.first_result_ms)[_PROCESSES // 2]
+    return replace(middle, peak_memory_mb=max(fresh.peak_memory_mb for fresh in found))
+
+
+def _one_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None) -> Fresh:
+    words = ["predict", str(bundle.path), str(scan), "--artifact", artifact, "--json"]
+    words += [] if threads is None else ["--threads", str(threads)]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", _PREDICT_AND_TELL_MEMORY, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            first_result = (time.perf_counter() - start) * 1000
+            _, stderr = process.communicate()
+        except BaseException:  # whatever ends this process ends that one
+            process.kill()
+            raise
+    *told, peak = stderr.decode(errors="replace").strip().splitlines() or [""]
+    if not line:
+        raise BundleError(
+            f"predict with {artifact} gave no result ({told[-1] if told else 'no reason'})",
+            where=bundle.path,
+        )
+    return Fresh(first_result, int(peak) * 1024 / 1e6)
+
+
+def _one(results: Iterable[Result]) -> Result:
+    first, *others = results
+    if others:
+        raise UsageError(
+            f"it holds {1 + len(others)} scans", where=first.scan, do="name one of them"
+        )
+    if first.status != "ok":
+        raise ScanError(f"{first.status}: {first.reason}", where=first.scan)
+    return first
+
+
+def _stage_medians(results: list[Result]) -> dict[str, float]:
+    return {
+        stage: float(np.median([getattr(r.stages_ms, stage) for r in results]))
+        for stage in (field.name for field in fields(StageTimes))
+    }

@@ -1,0 +1,163 @@
+"""What each backend can do on this machine, and what to install for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from darnet_trt.errors import UsageError
+from darnet_trt.kernels.build import cached_library, source_key
+from darnet_trt.kernels.library import Library, covers
+from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
+from darnet_trt.machine.hardware import Gpu, gpus, package_version
+from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
+from darnet_trt.runtime.engines.openvino.package import import_openvino
+from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
+
+__all__ = ["Capability", "capabilities"]
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One backend on this machine, or a part that plans for GPUs need.
+
+    Attributes:
+        backend: The name `build --target` and the manifest use, or "torch"; "cuda-python",
+            "pycuda", "plugin".
+        version: Installed version, the plugin's key of sources; None where absent.
+        builds: What it can build here; empty for nothing.
+        runs: What it can run here; empty for nothing.
+        remedy: What to do to get more from it; empty where nothing is missing.
+    """
+
+    backend: str
+    version: str | None
+    builds: str
+    runs: str
+    remedy: str
+
+
+def _openvino(version: str) -> Capability:
+    core = import_openvino().Core()
+    devices = [str(device) for device in core.available_devices]
+    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in devices else []
+    precisions = [p for p in ("FP32", "BF16", "FP16", "INT8") if p in offered]
+    offers = {"CPU": f"CPU in {', '.join(p.lower() for p in precisions)}"}
+    runs = "; ".join(offers.get(device, device) for device in devices)
+    return Capability("openvino", version, "CPU", runs, "")
+
+
+def _onnxruntime(version: str) -> Capability:
+    providers = import_onnxruntime().get_available_providers()
+    runs = [name for name in ("CPU", "CUDA") if f"{name}ExecutionProvider" in providers]
+    remedy = ""
+    if gpus() and "CUDA" not in runs:
+        remedy = "for this GPU: pip install 'darnet-trt[gpu]'"
+    return Capability("onnxruntime", version, "CPU, GPU", ", ".join(runs), remedy)
+
+
+def _tensorrt_rtx(version: str) -> Capability:
+    able = [g.name for g in gpus() if _target(g) in RTX_TARGETS]
+    remedies = []
+    if not able:
+        remedies.append("running its plans needs an NVIDIA RTX GPU and its driver")
+    if package_version("cuda-bindings") is None:
+        remedies.append("running its plans needs cuda-python: pip install 'darnet-trt[rtx]'")
+        able = []
+    return Capability(
+        "tensorrt-rtx",
+        version,
+        "any RTX GPU; needs none to build",
+        ", ".join(able),
+        "; ".join(remedies),
+    )
+
+
+def _tensorrt(version: str) -> Capability:
+    names = ", ".join(gpu.name for gpu in gpus())
+    if not names:
+        return Capability(
+            "tensorrt", version, "", "", "building and running need an NVIDIA GPU and its driver"
+        )
+    if package_version("pycuda") is None:
+        remedy = "running its plans needs pycuda: pip install 'darnet-trt[gpu]'"
+        return Capability("tensorrt", version, names, "", remedy)
+    return Capability("tensorrt", version, names, names, "")
+
+
+def _target(gpu: Gpu) -> str:
+    return "sm" + gpu.compute_capability.replace(".", "")
+
+
+def _cuda_python(version: str) -> Capability:
+    from cuda.bindings import runtime
+
+    _, driver = runtime.cudaDriverGetVersion()
+    remedy = "" if driver else "it found no NVIDIA driver"
+    runs = "memory for tensorrt-rtx, graphs for tensorrt" if driver else ""
+    return Capability("cuda-python", version, "", runs, remedy)
+
+
+def _pycuda(version: str) -> Capability:
+    from pycuda import driver
+
+    driver.init()
+    return Capability("pycuda", version, "", "memory for tensorrt", "")
+
+
+def _plugin() -> Capability:
+    """The fused attention's library, as far as this user has compiled it."""
+    # Some boards' nvidia-smi does not say what they are.
+    cards = {g.name: c for g in gpus() if (c := _capability(g)) is not None}
+    cuda, cpu = cached_library("cuda", cards.values()), cached_library("cpu")
+    if cuda is None:
+        remedy = f"running plans with it needs the CUDA build; {how_to_get_the_cuda_build()}"
+        builds = "plans (compiled for the CPU)" if cpu else ""
+        return Capability("plugin", source_key() if cpu else None, builds, "", remedy)
+    target = Library(cuda).target
+    unable = [name for name, capability in cards.items() if not covers(target, capability)]
+    remedy = ""
+    if unable:
+        remedy = f"not compiled for {', '.join(unable)}; {how_to_get_the_cuda_build()}"
+    return Capability("plugin", source_key(), "plans", target, remedy)
+
+
+def _capability(gpu: Gpu) -> tuple[int, int] | None:
+    major, _, minor = gpu.compute_capability.partition(".")
+    return (int(major), int(minor)) if (major + minor).isdigit() else None
+
+
+def _torch(version: str) -> Capability:
+    return Capability("torch", version, "", "training, reference", "")
+
+
+_BACKENDS: tuple[tuple[str, tuple[str, ...], str, Callable[[str], Capability]], ...] = (
+    ("openvino", ("openvino",), "cpu", _openvino),
+    ("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), "cpu", _onnxruntime),
+    ("tensorrt-rtx", ("tensorrt-rtx", "tensorrt_rtx"), "rtx", _tensorrt_rtx),
+    ("tensorrt", ("tensorrt",), "gpu", _tensorrt),
+    ("cuda-python", ("cuda-bindings",), "rtx", _cuda_python),
+    ("pycuda", ("pycuda",), "gpu", _pycuda),
+    ("torch", ("torch",), "train", _torch),
+)
+
+
+def capabilities() -> tuple[Capability, ...]:
+    """Ask every backend; one that is installed but does not load is reported as such."""
+    found = []
+    for backend, distributions, extra, describe in _BACKENDS:
+        version = next((v for d in distributions if (v := package_version(d))), None)
+        if version is None:
+            remedy = f"pip install 'darnet-trt[{extra}]'"
+            found.append(Capability(backend, None, "", "", remedy))
+            continue
+        try:
+            found.append(describe(version))
+        except Exception as error:  # whatever a package's first call raises
+            reason = str(error).strip().partition("\n")[0]
+            found.append(Capability(backend, version, "", "", f"does not load: {reason}"))
+    try:
+        found.append(_plugin())
+    except UsageError as error:
+        found.append(Capability("plugin", None, "", "", str(error)))
+    return tuple(found)

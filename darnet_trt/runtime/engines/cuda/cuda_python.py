@@ -1,0 +1,140 @@
+"""The GPU through cuda-python, for TensorRT-RTX."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import MissingPackageError
+from darnet_trt.runtime.engines.cuda.device import (
+    DISABLE_TIMING,
+    NON_BLOCKING,
+    CudaDevice,
+    Event,
+    Stream,
+    cuda_failed,
+    no_driver,
+    no_gpu,
+    provenance,
+)
+
+__all__ = ["answered", "open_with_cuda_python"]
+
+
+def answered(runtime: Any, answer: tuple[Any, ...]) -> Any:
+    """The value that a function of `cuda.bindings.runtime` returned after its error code, if any.
+
+    Raises:
+        DeviceError: The code is of an error.
+    """
+    error, *values = answer
+    if error != runtime.cudaError_t.cudaSuccess:
+        _, said = runtime.cudaGetErrorString(error)
+        raise cuda_failed(said.decode())
+    return values[0] if values else None
+
+
+def open_with_cuda_python() -> CudaDevice:
+    """See `cuda_device.open_device`."""
+    return _Device()
+
+
+class _Device:
+    """Through `cuda.bindings.runtime`: each function returns an error code, then its values."""
+
+    def __init__(self) -> None:
+        try:
+            from cuda.bindings import runtime
+        except ModuleNotFoundError as error:
+            raise MissingPackageError("cuda-python", extra="rtx") from error
+        self._cuda: Any = runtime
+        self._owned: list[Callable[[], object]] = []
+        driver = self._call(runtime.cudaDriverGetVersion())
+        if driver == 0:
+            raise no_driver()
+        if self._call(runtime.cudaGetDeviceCount()) == 0:
+            raise no_gpu()
+        attributes = runtime.cudaDeviceAttr
+        major, minor = (
+            self._call(runtime.cudaDeviceGetAttribute(attribute, 0))
+            for attribute in (
+                attributes.cudaDevAttrComputeCapabilityMajor,
+                attributes.cudaDevAttrComputeCapabilityMinor,
+            )
+        )
+        self.name: str = self._call(runtime.cudaGetDeviceProperties(0)).name.decode()
+        self.capability = (int(major), int(minor))
+        self.provenance = provenance("cuda-bindings", driver)
+
+    def _call(self, answer: tuple[Any, ...]) -> Any:
+        return answered(self._cuda, answer)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        self._call(self._cuda.cudaSetDevice(0))
+        yield
+
+    def allocate(self, size: int) -> int:
+        address = int(self._call(self._cuda.cudaMalloc(size)))
+        self._owned.append(lambda: self._cuda.cudaFree(address))
+        return address
+
+    def pinned(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        count = math.prod(shape)
+        flags = self._cuda.cudaHostAllocDefault
+        address = int(self._call(self._cuda.cudaHostAlloc(4 * count, flags)))
+        self._owned.append(lambda: self._cuda.cudaFreeHost(address))
+        block = (ctypes.c_float * count).from_address(address)
+        return np.ndarray(shape, np.float32, buffer=memoryview(block))
+
+    def stream(self) -> Stream:
+        stream = self._call(self._cuda.cudaStreamCreateWithFlags(NON_BLOCKING))
+        self._owned.append(lambda: self._cuda.cudaStreamDestroy(stream))
+        return stream
+
+    def event(self) -> Event:
+        event = self._call(self._cuda.cudaEventCreateWithFlags(DISABLE_TIMING))
+        self._owned.append(lambda: self._cuda.cudaEventDestroy(event))
+        return event
+
+    def handle(self, stream: Stream) -> int:
+        return int(stream)
+
+    def upload(self, target: int, source: npt.NDArray[np.float32], stream: Stream) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        address = source.ctypes.data
+        self._call(self._cuda.cudaMemcpyAsync(target, address, source.nbytes, kind, stream))
+
+    def move(self, target: int, source: int, size: int, stream: Stream) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._call(self._cuda.cudaMemcpyAsync(target, source, size, kind, stream))
+
+    def download(self, target: npt.NDArray[np.float32], source: int, stream: Stream) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        address = target.ctypes.data
+        self._call(self._cuda.cudaMemcpyAsync(address, source, target.nbytes, kind, stream))
+
+    def record(self, event: Event, stream: Stream) -> None:
+        self._call(self._cuda.cudaEventRecord(event, stream))
+
+    def wait(self, stream: Stream, event: Event) -> None:
+        self._call(self._cuda.cudaStreamWaitEvent(stream, event, 0))
+
+    def synchronize(self, event: Event) -> None:
+        self._call(self._cuda.cudaEventSynchronize(event))
+
+    def finish(self, stream: Stream) -> None:
+        self._call(self._cuda.cudaStreamSynchronize(stream))
+
+    def close(self) -> None:
+        if not self._owned:
+            return
+        with self.current():
+            while self._owned:
+                self._owned.pop()()  # its error code says nothing new

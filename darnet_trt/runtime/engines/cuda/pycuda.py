@@ -1,0 +1,129 @@
+"""The GPU through pycuda, for TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import MissingPackageError
+from darnet_trt.runtime.engines.cuda.device import (
+    DISABLE_TIMING,
+    NON_BLOCKING,
+    CudaDevice,
+    Event,
+    Stream,
+    cuda_failed,
+    no_driver,
+    no_gpu,
+    provenance,
+)
+
+__all__ = ["open_with_pycuda"]
+
+
+def open_with_pycuda() -> CudaDevice:
+    """See `cuda_device.open_device`."""
+    return _Device()
+
+
+class _Device:
+    """Through `pycuda.driver`, whose functions raise, and whose objects free themselves."""
+
+    def __init__(self) -> None:
+        try:
+            from pycuda import driver
+        except ModuleNotFoundError as error:
+            raise MissingPackageError("pycuda", extra="gpu") from error
+        except ImportError as error:  # it is linked to the driver's library
+            raise no_driver() from error
+        self._cuda: Any = driver
+        self._owned: list[Any] = []
+        with self._errors():
+            driver.init()
+            if driver.Device.count() == 0:
+                raise no_gpu()
+            gpu = driver.Device(0)
+            self._context = _primary_context(gpu)
+            self.name: str = gpu.name()
+            major, minor = gpu.compute_capability()
+            self.provenance = provenance("pycuda", driver.get_driver_version())
+        self.capability = (int(major), int(minor))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except self._cuda.Error as error:
+            raise cuda_failed(error) from error
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        with self._errors():
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._cuda.Context.pop()
+
+    def allocate(self, size: int) -> int:
+        memory = self._cuda.mem_alloc(size)
+        self._owned.append(memory)
+        return int(memory)
+
+    def pinned(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        array: npt.NDArray[np.float32] = self._cuda.pagelocked_empty(shape, np.float32)
+        self._owned.append(array)
+        return array
+
+    def stream(self) -> Stream:
+        stream = self._cuda.Stream(NON_BLOCKING)
+        self._owned.append(stream)
+        return stream
+
+    def event(self) -> Event:
+        event = self._cuda.Event(DISABLE_TIMING)
+        self._owned.append(event)
+        return event
+
+    def handle(self, stream: Stream) -> int:
+        return int(stream.handle)
+
+    def upload(self, target: int, source: npt.NDArray[np.float32], stream: Stream) -> None:
+        self._cuda.memcpy_htod_async(target, source, stream)
+
+    def move(self, target: int, source: int, size: int, stream: Stream) -> None:
+        self._cuda.memcpy_dtod_async(target, source, size, stream)
+
+    def download(self, target: npt.NDArray[np.float32], source: int, stream: Stream) -> None:
+        self._cuda.memcpy_dtoh_async(target, source, stream)
+
+    def record(self, event: Event, stream: Stream) -> None:
+        event.record(stream)
+
+    def wait(self, stream: Stream, event: Event) -> None:
+        stream.wait_for_event(event)
+
+    def synchronize(self, event: Event) -> None:
+        event.synchronize()
+
+    def finish(self, stream: Stream) -> None:
+        with self._errors():  # not left to `current`: who cleans up goes on within it
+            stream.synchronize()
+
+    def close(self) -> None:
+        if not self._owned:
+            return
+        with self.current():
+            while self._owned:
+                self._owned.pop()
+
+
+@cache
+def _primary_context(gpu: Any) -> Any:
+    """Kept until the process ends: pycuda gives it back only in the thread that took it."""
+    return gpu.retain_primary_context()

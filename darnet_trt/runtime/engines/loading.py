@@ -1,0 +1,234 @@
+"""Loading one of a bundle's engines, or another that stands in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from darnet_trt.bundle.manifest import Artifact
+from darnet_trt.bundle.reading import REBUILD, Bundle, listed, pick_artifact, verified_file
+from darnet_trt.bundle.trust import doubt
+from darnet_trt.errors import BundleError, DeviceError, MissingPackageError
+from darnet_trt.machine.hardware import sums_of_int8_overflow
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner, emulates
+from darnet_trt.runtime.engines.runner import Runner
+
+__all__ = ["Engine", "load_engine", "load_runner"]
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """An engine of a bundle, loaded.
+
+    Attributes:
+        artifact: Which one.
+        runner: What runs it.
+        warnings: Why it is another than the bundle's default, or slow, or not to be trusted.
+    """
+
+    artifact: Artifact
+    runner: Runner
+    warnings: tuple[str, ...] = ()
+
+
+def load_engine(
+    bundle: Bundle, artifact: str | None = None, *, threads: int | None = None
+) -> Engine:
+    """Verify and load the engine to classify with.
+
+    The bundle's default may not be for this machine: it needs another GPU, or a precision that
+    this CPU lacks: bfloat16, which OpenVINO then replaces or emulates, three times slower than
+    float32, or int8 without VNNI, where sums overflow. An engine that passed the parity gate
+    takes its place then, with a warning: for a GPU the fastest that runs here, else one in
+    float32, which every CPU has. One that was named is never replaced, and one that never passed
+    the gates, or that nobody vouches for, never replaces another; where it runs, a warning says so.
+
+    Args:
+        bundle: From `open_bundle`.
+        artifact: Its name; None takes the bundle's default.
+        threads: CPU threads; None leaves the number to the engine.
+
+    Raises:
+        UsageError: No such artifact.
+        BundleError: A file was altered, the engine does not fit the manifest, this machine
+            cannot run it, or would run it in a precision that the parity gate has not seen.
+        DeviceError: It needs a GPU, which is not here or failed.
+        MissingPackageError: The engine's package is not installed.
+    """
+    chosen = pick_artifact(bundle, artifact)
+    if artifact is not None:
+        return _exactly(bundle, chosen, threads)
+    _verify(bundle, chosen)  # an altered file is no reason to take another
+    try:
+        runner = _load(bundle, chosen, threads)
+    except (BundleError, DeviceError, MissingPackageError) as error:
+        if chosen.target == "cpu":
+            raise
+        found = _stand_in_for_gpu(bundle, chosen, threads)
+        if found is None:
+            raise
+        return _instead(found, chosen, error.what)
+    remark = _remark(chosen, runner)
+    if remark is None:
+        return Engine(chosen, runner, _warnings(chosen))
+    able = _in_float32(bundle, chosen)
+    if not able:
+        return _anyway(bundle, chosen, runner, remark)
+    runner.close()
+    return _instead(_exactly(bundle, able[0], threads), chosen, remark)
+
+
+def load_runner(bundle: Bundle, artifact: str, *, threads: int | None = None) -> Runner:
+    """The engine of that name and no other; see `load_engine`."""
+    return load_engine(bundle, artifact, threads=threads).runner
+
+
+def _verify(bundle: Bundle, artifact: Artifact) -> None:
+    for file in artifact.files:
+        verified_file(bundle, file)
+
+
+def _exactly(bundle: Bundle, artifact: Artifact, threads: int | None) -> Engine:
+    """That engine and no other."""
+    _verify(bundle, artifact)
+    runner = _load(bundle, artifact, threads)
+    remark = _remark(artifact, runner)
+    if remark is None:
+        return Engine(artifact, runner, _warnings(artifact))
+    return _anyway(bundle, artifact, runner, remark)
+
+
+def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> Engine:
+    """With a warning; an engine in another precision than the gate has seen is refused."""
+    gated = artifact.effective_precision
+    if gated is None or runner.precision == gated:
+        return Engine(artifact, runner, _warnings(artifact, remark))
+    runner.close()
+    others = [
+        a.name for a in bundle.manifest.artifacts if a != artifact and a.target == artifact.target
+    ]
+    raise BundleError(
+        f"the artifact {artifact.name!r} was checked in {gated} but this machine runs it in "
+        f"{runner.precision}",
+        where=bundle.path,
+        do=f"choose another with --artifact: {listed(others)}",
+    )
+
+
+def _warnings(artifact: Artifact, *remarks: str) -> tuple[str, ...]:
+    """Those on this machine, and why nobody vouches for the engine on any."""
+    return tuple(f"engine {artifact.name}: {r}" for r in (*remarks, doubt(artifact)) if r)
+
+
+def _remark(artifact: Artifact, runner: Runner) -> str | None:
+    """What is wrong with the engine on this machine."""
+    if artifact.effective_precision is None:
+        return (
+            "it was never compared with the reference; darnet-trt build on this machine does that"
+        )
+    if runner.precision != artifact.effective_precision:
+        return f"this CPU runs it in {runner.precision}, which was not checked"
+    if artifact.target == "cpu" and runner.precision == "int8":
+        if sums_of_int8_overflow():
+            return "this CPU has no VNNI, and its sums of int8 products may overflow"
+        return None
+    if artifact.backend == "openvino" and emulates(runner.precision):
+        return f"this CPU emulates {runner.precision}, slower than fp32"
+    return None
+
+
+def _stand_in_for_gpu(bundle: Bundle, chosen: Artifact, threads: int | None) -> Engine | None:
+    """The fastest other engine on a GPU that passed the gate and loads here, else a CPU's."""
+    on_gpu = [a for a in _gated(bundle, chosen) if a.target != "cpu"]
+    on_gpu.sort(key=lambda a: a.latency_ms or 0.0)
+    for artifact in (*on_gpu, *_in_float32(bundle, chosen)):
+        _verify(bundle, artifact)
+        try:
+            return _exactly(bundle, artifact, threads)
+        except (BundleError, DeviceError, MissingPackageError):
+            continue
+    return None
+
+
+def _in_float32(bundle: Bundle, chosen: Artifact) -> list[Artifact]:
+    """Others for the CPU that passed the gate in float32; of the same backend first."""
+    able = [
+        a for a in _gated(bundle, chosen) if a.target == "cpu" and a.effective_precision == "fp32"
+    ]
+    return sorted(able, key=lambda a: a.backend != chosen.backend)
+
+
+def _gated(bundle: Bundle, chosen: Artifact) -> list[Artifact]:
+    return [
+        a
+        for a in bundle.manifest.artifacts
+        if a != chosen and a.parity is not None and a.parity.passed and doubt(a) is None
+    ]
+
+
+def _instead(engine: Engine, default: Artifact, remark: str) -> Engine:
+    warning = f"engine {engine.artifact.name} instead of the default {default.name}: {remark}"
+    return Engine(engine.artifact, engine.runner, (warning, *engine.warnings))
+
+
+def _load(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
+    """Whatever precision it runs in."""
+    runner, size = _LOADERS[artifact.backend](bundle, artifact, threads)
+    expected, named = bundle.manifest.preprocessing.size, len(bundle.manifest.classes)
+    if size != expected:
+        misfit = (
+            f"takes {_times(size)} voxels, but the manifest's preprocessing makes "
+            f"{_times(expected)}"
+        )
+    elif runner.classes != named:
+        misfit = f"gives {runner.classes} logits, but the manifest names {named} classes"
+    else:
+        return runner
+    runner.close()
+    raise BundleError(f"the artifact {artifact.name!r} {misfit}", where=bundle.path, do=REBUILD)
+
+
+_Size = tuple[int, int, int]
+
+
+def _openvino(bundle: Bundle, artifact: Artifact, threads: int | None) -> tuple[Runner, _Size]:
+    file = bundle.path / _first(artifact)
+    runner = OpenVINORunner(file, precision=artifact.precision, threads=threads)
+    return runner, runner.input_size
+
+
+def _onnxruntime(bundle: Bundle, artifact: Artifact, threads: int | None) -> tuple[Runner, _Size]:
+    device: Literal["cpu", "cuda"] = "cuda" if artifact.target == "cuda" else "cpu"
+    runner = OnnxRuntimeRunner(bundle.path / _first(artifact), device=device, threads=threads)
+    return runner, runner.input_size
+
+
+def _tensorrt(bundle: Bundle, artifact: Artifact, _: int | None) -> tuple[Runner, _Size]:
+    from darnet_trt.runtime.engines.tensorrt.runner import open_plan
+
+    try:
+        runner = open_plan(artifact, bundle.path / _first(artifact))
+    except (BundleError, DeviceError) as error:
+        here = [a.name for a in bundle.manifest.artifacts if a.target == "cpu"]
+        remedies = [error.do, f"choose another with --artifact: {listed(here)}"]
+        remedy = ", or ".join(filter(None, remedies))
+        raise type(error)(error.what, where=bundle.path, do=remedy) from error
+    return runner, runner.input_size
+
+
+_LOADERS: Final[dict[str, Callable[[Bundle, Artifact, int | None], tuple[Runner, _Size]]]] = {
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+    "tensorrt": _tensorrt,
+    "tensorrt-rtx": _tensorrt,
+}
+
+
+def _first(artifact: Artifact) -> str:
+    return next(iter(artifact.files))
+
+
+def _times(size: _Size) -> str:
+    return "×".join(map(str, size))

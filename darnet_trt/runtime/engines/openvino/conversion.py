@@ -1,0 +1,76 @@
+"""ONNX → OpenVINO IR: `model.xml` and `model.bin`, one pair for every CPU precision."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+from darnet_trt.errors import BuildError, OutputError
+from darnet_trt.machine.files import cannot_write
+from darnet_trt.runtime.engines.openvino.package import import_openvino
+
+__all__ = ["build_openvino", "cpu_precisions"]
+
+# Operators without a name get one from a counter of the whole process.
+_COUNTED_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]*_\d+")
+
+
+def cpu_precisions() -> tuple[str, ...]:
+    """Which of fp32, bf16 and fp16 OpenVINO computes in on this CPU.
+
+    Raises:
+        MissingPackageError: OpenVINO is not installed.
+    """
+    offered = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(p for p in ("fp32", "bf16", "fp16") if p.upper() in offered)
+
+
+def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
+    """Write `folder/model.xml` and `model.bin`, weights in float32, the same bytes each time.
+
+    The precision is chosen when the model is compiled, on the machine that runs it.
+
+    Raises:
+        MissingPackageError: OpenVINO is not installed.
+        BuildError: OpenVINO does not take the graph.
+        OSError: The folder cannot be made.
+        OutputError: The files cannot be written.
+    """
+    openvino = import_openvino()
+    import onnx
+    from onnx.inliner import inline_local_functions
+
+    # OpenVINO knows no model-local functions: put the attention's operators into the graph.
+    plain = inline_local_functions(onnx.load(onnx_file))
+    try:
+        # Unlike read_model this folds the constants, once and not at every start.
+        model = openvino.convert_model(BytesIO(plain.SerializeToString()))
+    except RuntimeError as error:
+        raise BuildError(f"OpenVINO cannot convert the model ({error})", where=onnx_file) from error
+    for index, operator in enumerate(model.get_ordered_ops()):
+        if _COUNTED_NAME.fullmatch(operator.get_friendly_name()):
+            operator.set_friendly_name(f"{operator.get_type_name()}_{index}")
+    folder.mkdir(parents=True, exist_ok=True)
+    xml = folder / "model.xml"
+    try:
+        openvino.save_model(model, xml, compress_to_fp16=False)
+    except RuntimeError as error:  # a C++ stream's, which does not know why
+        _write_as_much(xml, 2 * onnx_file.stat().st_size)
+        raise OutputError(
+            f"OpenVINO cannot write its files ({error})",
+            where=folder,
+            do="check free space and permissions",
+        ) from error
+    return xml, xml.with_suffix(".bin")
+
+
+def _write_as_much(file: Path, size: int) -> None:
+    """Have the system say why so many bytes cannot be written there."""
+    try:
+        file.write_bytes(bytes(size))
+    except OSError as error:
+        raise cannot_write(file.parent, error) from error
+    finally:
+        file.unlink(missing_ok=True)

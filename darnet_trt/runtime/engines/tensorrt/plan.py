@@ -1,0 +1,171 @@
+"""A TensorRT plan in memory: deserialized once, shared by the workers that run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import Any, cast
+
+from darnet_trt.bundle.manifest import Artifact, Precision
+from darnet_trt.errors import BundleError
+from darnet_trt.runtime.engines.cuda.device import CudaDevice, open_device
+from darnet_trt.runtime.engines.tensorrt.kernel_cache import RuntimeCache, file_for
+from darnet_trt.runtime.engines.tensorrt.messages import Messages
+from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.preflight import preflight
+
+__all__ = ["LoadedPlan", "load_plan", "read_back"]
+
+
+class LoadedPlan:
+    """An engine and what it needs to live; freed when the last worker has let it go.
+
+    Args:
+        trt: The package.
+        backend: Which of the two.
+        plan: The plan's bytes.
+        library: Of the plugin, to be registered before.
+        cache: Of TensorRT-RTX: where its runtime cache is kept; None: nowhere.
+        host_code: The plan carries code for the CPU, which TensorRT refuses unless told: a plugin
+            library, or the runtime of a version-compatible plan.
+
+    Attributes:
+        trt: The package.
+        backend: Which of the two.
+        engine: The `ICudaEngine`.
+        messages: Of the engine and its contexts.
+
+    Raises:
+        BundleError: TensorRT refuses the library or the plan; carries its reason.
+    """
+
+    def __init__(
+        self,
+        trt: Any,
+        backend: TensorRTBackend,
+        plan: bytes,
+        *,
+        library: Path | None = None,
+        cache: Path | None = None,
+        host_code: bool = False,
+    ) -> None:
+        self.trt = trt
+        self.backend = backend
+        self.messages = Messages(trt)
+        self._runtime: Any = trt.Runtime(self.messages.logger)
+        self._runtime.error_recorder = self.messages.recorder
+        if library is not None:
+            # The runtime's own registry: the process's would refuse a second library.
+            registered = self._runtime.get_plugin_registry().load_library(str(library))
+            if registered is None:
+                raise BundleError(
+                    f"{backend} refuses the plugin ({self.messages.reason()})", where=library
+                )
+        if host_code:
+            self._runtime.engine_host_code_allowed = True
+        self.engine: Any = self._runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            raise BundleError(
+                f"{backend} {trt.__version__} cannot load the plan ({self.messages.reason()})",
+                do="build the bundle again on this machine with: darnet-trt build",
+            )
+        self._cache = None if cache is None else RuntimeCache(self.engine, cache)
+        self._workers = 0
+        self._lock = Lock()
+
+    def open_device(self) -> CudaDevice:
+        """The GPU, for one worker's memory."""
+        return open_device(self.backend)
+
+    @property
+    def captures_itself(self) -> bool:
+        """Contexts can turn what they enqueue into CUDA graphs: those of TensorRT-RTX.
+
+        It allows no capture from outside, unless a plan was built for that.
+        """
+        return self.backend == "tensorrt-rtx"
+
+    def create_context(self, *, graph: bool) -> Any:
+        """An `IExecutionContext`, with activations of its own.
+
+        Of a plan with several profiles it takes their memory when a profile is set, for that one
+        alone; else now.
+
+        Args:
+            graph: Turn what it enqueues into CUDA graphs, if it can.
+
+        Raises:
+            BundleError: TensorRT cannot make one.
+        """
+        strategies = self.trt.ExecutionContextAllocationStrategy
+        several = self.engine.num_optimization_profiles > 1
+        strategy = strategies.ON_PROFILE_CHANGE if several else strategies.STATIC
+        if self.backend == "tensorrt":
+            context = self.engine.create_execution_context(strategy)
+        else:
+            config = self.engine.create_runtime_config()
+            config.set_execution_context_allocation_strategy(strategy)
+            if graph:
+                config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            if self._cache is not None:
+                self._cache.serve(config)
+            context = self.engine.create_execution_context(config)
+        if context is None:
+            raise BundleError(
+                f"{self.backend} gives no execution context ({self.messages.reason()})"
+            )
+        context.error_recorder = self.messages.recorder
+        return context
+
+    def acquire(self) -> None:
+        """One worker more."""
+        with self._lock:
+            self._workers += 1
+
+    def release(self) -> None:
+        """One worker less; its contexts must be gone. After the last one the engine is freed."""
+        with self._lock:
+            self._workers -= 1
+            if self._workers == 0:
+                if self._cache is not None:
+                    self._cache.store()
+                del self._cache, self.engine, self._runtime, self.messages  # each uses the next
+
+
+def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
+    """Check that the plan fits this machine and load it.
+
+    Raises:
+        MissingPackageError: A package that runs it is not installed.
+        DeviceError: There is no GPU or no driver.
+        BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
+    """
+    ready = preflight(artifact)
+    plan = artifact.plan
+    sha256 = next(iter(artifact.files.values()))
+    carries_plugin = plan is not None and plan.plugin is not None and plan.plugin.embedded
+    with ready.device.current():
+        return LoadedPlan(
+            ready.trt,
+            cast(TensorRTBackend, artifact.backend),
+            file.read_bytes(),
+            library=ready.library,
+            cache=file_for(sha256) if artifact.backend == "tensorrt-rtx" else None,
+            host_code=carries_plugin or (plan is not None and plan.version_compatible),
+        )
+
+
+def read_back(artifact: Artifact) -> Precision:
+    """What the plan's convolutions compute in, from the table that its builder printed.
+
+    One in int8 makes the plan int8, as in the engines for the CPU: it is what must keep the
+    decisions, whatever the search spared. Where the builder printed none it is what was asked
+    for: the network is strongly typed, so that TensorRT cannot choose another.
+    """
+    kernels = {} if artifact.plan is None else artifact.plan.kernels
+    convolutions = kernels.get("convolution")
+    if not convolutions:
+        return artifact.precision
+    if "int8" in convolutions:
+        return "int8"
+    return cast(Precision, max(convolutions, key=lambda precision: convolutions[precision]))

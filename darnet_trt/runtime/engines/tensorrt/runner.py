@@ -1,0 +1,255 @@
+"""TensorRT and TensorRT-RTX: runs a plan on the GPU, with copies while it computes.
+
+Of a batch that is larger than the plan's, one part is copied to the GPU while the part before it
+is computed. Each part goes the same way:
+
+    host ─► pinned memory ─► staging ─► the engine's input ─► outputs ─► pinned memory ─► host
+                    (copies' stream)  (the engine's stream, in order)
+
+The engine's own input and outputs have one address each, so that a captured CUDA graph, which
+keeps addresses, stays valid; there are two sets of everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.bundle.manifest import Artifact
+from darnet_trt.errors import DeviceError, UsageError
+from darnet_trt.runtime.engines.cuda.device import CudaDevice, Event, Stream
+from darnet_trt.runtime.engines.runner import Outputs
+from darnet_trt.runtime.engines.tensorrt.lane import Graphs, Lane
+from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan, load_plan, read_back
+from darnet_trt.runtime.engines.tensorrt.shapes import parts, read_shapes
+
+__all__ = ["MAX_BATCH", "TensorRTRunner", "open_plan"]
+
+MAX_BATCH: Final = 64
+"""Largest batch a runner takes; the plan's own decides in how many parts it runs, and what it
+takes at least is filled up."""
+
+_FLOAT_BYTES: Final = 4
+
+
+@dataclass(eq=False)
+class _Slot:
+    """One of the two sets of buffers, each for the largest part.
+
+    Attributes:
+        volume: Pinned, (n, 1, d, h, w).
+        staging: Address of as much on the GPU.
+        outputs: Pinned, by name.
+        uploaded: The staging memory is filled.
+        done: The outputs are back.
+    """
+
+    volume: npt.NDArray[np.float32]
+    staging: int
+    outputs: dict[str, npt.NDArray[np.float32]]
+    uploaded: Event
+    done: Event
+
+
+class TensorRTRunner:
+    """One worker: an execution context, streams and buffers of its own. Not for two threads.
+
+    Args:
+        plan: Loaded; may be shared with other workers, and is freed with the last of them.
+        precision: See `tensorrt_plan.read_back`.
+        graph: Launch CUDA graphs; False enqueues kernel by kernel. Where a graph cannot be
+            captured, `provenance["cuda_graph"]` says why and the kernels are enqueued.
+
+    Raises:
+        MissingPackageError: The package for the GPU's memory is not installed.
+        DeviceError: There is no GPU, or too little memory.
+        BundleError: The plan is of another network.
+    """
+
+    def __init__(self, plan: LoadedPlan, *, precision: str, graph: bool = True) -> None:
+        self.backend: str = plan.backend
+        self.precision = precision
+        self._plan: LoadedPlan | None = plan
+        self._graphs = Graphs(graph, _graphs_at_first(plan) if graph else "off")
+        self._lanes: dict[int, Lane] = {}
+        self._slots: list[_Slot] = []
+        self._streams: tuple[Stream, ...] = ()
+        self._device: CudaDevice | None = None
+        plan.acquire()
+        try:
+            self._shapes = read_shapes(plan.engine)
+            device = self._device = plan.open_device()
+            with device.current():
+                self._allocate(device)
+        except BaseException:
+            self.close()
+            raise
+        self.batch = (1, max(MAX_BATCH, self._shapes.batch[1]))
+        self.input_size = self._shapes.size
+        self.classes = self._shapes.classes
+        self.provenance = {
+            plan.backend: plan.trt.__version__,
+            "device": device.name,
+            "compute_capability": "{}.{}".format(*device.capability),
+            **device.provenance,
+            "cuda_graph": self._graphs.state,
+        }
+
+    def _allocate(self, device: CudaDevice) -> None:
+        self._streams = self._copies, self._compute = device.stream(), device.stream()
+        shapes = self._shapes
+        largest = shapes.batch[1]
+        volume = (largest, 1, *shapes.size)
+        outputs = {name: (largest, *shape) for name, shape in shapes.outputs.items()}
+        self._addresses = {
+            name: device.allocate(_FLOAT_BYTES * math.prod(shape))
+            for name, shape in {shapes.volume: volume, **outputs}.items()
+        }
+        self._slots = [
+            _Slot(
+                device.pinned(volume),
+                device.allocate(_FLOAT_BYTES * math.prod(volume)),
+                {name: device.pinned(shape) for name, shape in outputs.items()},
+                device.event(),
+                device.event(),
+            )
+            for _ in range(2)
+        ]
+
+    def infer(self, batch: npt.NDArray[np.float32]) -> Outputs:
+        """Run volumes of shape (n, 1, d, h, w), n within `batch`.
+
+        Raises:
+            UsageError: The plan takes no such volumes.
+            DeviceError: The GPU failed.
+        """
+        if batch.shape[1:] != (1, *self.input_size):
+            raise UsageError(f"expected volumes (n, 1, *{self.input_size}), found {batch.shape}")
+        plan, device = self._opened()
+        results = {
+            name: np.empty((len(batch), *shape), np.float32)
+            for name, shape in self._shapes.outputs.items()
+        }
+        running: deque[tuple[_Slot, slice]] = deque()
+
+        def collect() -> None:
+            slot, part = running.popleft()
+            device.synchronize(slot.done)
+            for name, result in results.items():
+                result[part] = slot.outputs[name][: part.stop - part.start]
+
+        slots = cycle(self._slots)
+        with device.current():
+            try:
+                smallest, largest = self._shapes.batch
+                for part in parts(len(batch), smallest, largest):
+                    if len(running) == len(self._slots):
+                        collect()  # the part that had the next slot
+                    size = max(part.stop - part.start, smallest)
+                    lane = self._lane(plan, device, size)
+                    shape = (size, 1, *self.input_size)
+                    if lane.shape != shape:
+                        while running:  # shapes change only when nothing runs
+                            collect()
+                        lane.reshape(self._shapes.volume, shape)
+                    slot = next(slots)
+                    self._start(device, slot, lane, batch[part])
+                    running.append((slot, part))
+                while running:
+                    collect()
+            except BaseException:
+                self._settle(device)
+                raise
+        return Outputs(results["logits"], results["cam"])
+
+    def _opened(self) -> tuple[LoadedPlan, CudaDevice]:
+        assert self._plan is not None, "the runner is closed"
+        assert self._device is not None
+        return self._plan, self._device
+
+    def _start(
+        self, device: CudaDevice, slot: _Slot, lane: Lane, volumes: npt.NDArray[np.float32]
+    ) -> None:
+        """Everything that one part needs, into the streams.
+
+        Where it has fewer volumes than the plan takes, the rest is what the memory holds.
+        """
+        size = lane.shape[0]
+        pinned = slot.volume[:size]
+        pinned[: len(volumes)] = volumes
+        device.upload(slot.staging, pinned, self._copies)
+        device.record(slot.uploaded, self._copies)
+        device.wait(self._compute, slot.uploaded)
+        device.move(
+            self._addresses[self._shapes.volume], slot.staging, pinned.nbytes, self._compute
+        )
+        lane.enqueue()
+        self.provenance["cuda_graph"] = self._graphs.state
+        for name, output in slot.outputs.items():
+            device.download(output[:size], self._addresses[name], self._compute)
+        device.record(slot.done, self._compute)
+
+    def _lane(self, plan: LoadedPlan, device: CudaDevice, size: int) -> Lane:
+        """The one on the narrowest profile for parts of that size."""
+        profiles = self._shapes.profiles
+        index = self._shapes.profile_for(size)
+        if index not in self._lanes:
+            self._lanes[index] = Lane(
+                plan,
+                index if len(profiles) > 1 else None,
+                self._addresses,
+                device.handle(self._compute),
+                self._graphs,
+            )
+        return self._lanes[index]
+
+    def _settle(self, device: CudaDevice) -> None:
+        """Wait for what still uses the buffers, after a failure that is being told already."""
+        for stream in self._streams:
+            with suppress(DeviceError):
+                device.finish(stream)
+
+    def close(self) -> None:
+        """Free graphs, contexts, the engine if nobody else has it, buffers and streams.
+
+        Says nothing of a GPU that failed: that was told when it did.
+        """
+        plan, self._plan = self._plan, None
+        if plan is None:
+            return
+        if self._device is None:
+            plan.release()
+            return
+        with suppress(DeviceError), ExitStack() as current:
+            with suppress(DeviceError):  # of a GPU that failed: all is let go nevertheless
+                current.enter_context(self._device.current())
+            self._settle(self._device)
+            while self._lanes:
+                _, lane = self._lanes.popitem()
+                lane.close()
+            self._slots.clear()
+            plan.release()
+            self._device.close()
+
+
+def open_plan(artifact: Artifact, file: Path) -> TensorRTRunner:
+    """Load a plan and run it with one worker.
+
+    Raises:
+        MissingPackageError: A package that runs it is not installed.
+        DeviceError: There is no GPU or no driver, or too little memory.
+        BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
+    """
+    return TensorRTRunner(load_plan(artifact, file), precision=read_back(artifact))
+
+
+def _graphs_at_first(plan: LoadedPlan) -> str:
+    return f"by {plan.backend}" if plan.captures_itself else "not captured yet"

@@ -1,0 +1,281 @@
+"""The class activation map over the slices that say most, as one PNG.
+
+The map is in units of the logits (a class's logit is its map's mean plus a bias), so the colour
+bar reads as evidence for the class; what speaks against it, or weakly for it, is not drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from darnet_trt.machine.files import whole_file
+from darnet_trt.runtime.prediction.result_folder import overlay_name
+from darnet_trt.runtime.prediction.results import Evidence, Result, undecided
+
+__all__ = ["draw_overlay", "grown", "telling_slices", "with_overlay"]
+
+Image8 = npt.NDArray[np.uint8]
+Float = npt.NDArray[np.float32]
+
+COLUMNS: Final = 4
+MAX_ROWS: Final = 2
+TILE: Final = 280  # pixels; the paper's 224 grown a little, so that the letters fit beside lungs
+GAP: Final = 6
+HEADER: Final = 84
+FOOTER: Final = 34
+BAR: Final = 96
+
+# Inferno at equal steps (matplotlib's, CC0): lightness grows evenly, and colour-blind readers
+# see the same order.
+_INFERNO: Final = np.array(
+    [
+        (0, 0, 4),
+        (31, 12, 72),
+        (85, 15, 109),
+        (136, 34, 106),
+        (186, 54, 85),
+        (227, 89, 51),
+        (249, 140, 10),
+        (249, 201, 50),
+        (252, 255, 164),
+    ],
+    np.float32,
+)
+
+# Evidence below this share of the largest is left out: every cell reads far around its centre, so
+# that weak evidence would tint the whole chest.
+_FLOOR: Final = 0.3
+_OPACITY: Final = 0.7  # at the largest evidence; the anatomy has to stay readable under it
+
+# What Pillow and numpy raise for a page that cannot be drawn: a size, a text, the memory.
+_UNDRAWABLE: Final = (ValueError, TypeError, IndexError, OverflowError, MemoryError, OSError)
+
+_INK: Final = (232, 232, 232)
+_DIM: Final = (160, 160, 160)
+_PAPER: Final = (16, 16, 18)
+
+
+def telling_slices(evidence: Float, count: int) -> list[int]:
+    """The slices with most positive evidence, foot to head, none beside another one chosen.
+
+    Args:
+        evidence: (d, h, w), positive where it speaks for the class.
+        count: How many; where nothing is positive they are spread evenly.
+    """
+    depth = evidence.shape[0]
+    mass = evidence.clip(0).sum((1, 2))
+    apart = max(depth // (2 * count), 1)
+    chosen: list[int] = []
+    left = np.where(mass > 0, mass, -1.0)
+    while len(chosen) < count and left.max() > 0:
+        best = int(left.argmax())
+        chosen.append(best)
+        left[max(best - apart, 0) : best + apart + 1] = -1.0
+    if not chosen:
+        chosen = np.linspace(0, depth - 1, count + 2).round().astype(int)[1:-1].tolist()
+    return sorted(set(chosen))
+
+
+def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
+    """The montage for a result with status "ok"."""
+    classes = list(result.probabilities)
+    cam = evidence.cam[classes.index(result.predicted or "")]
+    volume = evidence.volume
+    evidence_at = grown(cam, volume.shape)
+    peak = float(evidence_at.max())
+    chosen = telling_slices(evidence_at, COLUMNS * MAX_ROWS)
+    rows = -(-len(chosen) // COLUMNS)
+    page = Image.new(
+        "RGB",
+        (COLUMNS * (TILE + GAP) + GAP + BAR, HEADER + rows * (TILE + GAP) + FOOTER),
+        _PAPER,
+    )
+    pen = ImageDraw.Draw(page)
+    _caption(pen, result, page.width)
+    for place, index in enumerate(chosen):
+        x = GAP + place % COLUMNS * (TILE + GAP)
+        y = HEADER + place // COLUMNS * (TILE + GAP)
+        share = evidence_at[index] / peak if peak > 0 else np.zeros_like(volume[index])
+        tile = _blend(volume[index], share)
+        picture = Image.fromarray(tile).resize(
+            _fitted(result, volume.shape), Image.Resampling.BICUBIC
+        )
+        page.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
+        _label(pen, x, y, _position(result, index, volume.shape[0]), evidence.oriented)
+    _colour_bar(page, pen, peak, rows * (TILE + GAP) - 80)
+    side = "" if evidence.oriented else "  The files do not say which side is left."
+    pen.text(
+        (GAP + 2, page.height - FOOTER + 10),
+        f"{result.intended_use}  Network input, not for reading.{side}",
+        _DIM,
+        _font(14),
+    )
+    return page
+
+
+def with_overlay(result: Result, evidence: Evidence, folder: Path) -> Result:
+    """Draw the montage into a PNG in the folder; the result then names it.
+
+    One that cannot be drawn becomes a warning of its result: the class stands without it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        page = draw_overlay(result, evidence)
+    except _UNDRAWABLE as error:
+        told = _in_one_line(str(error)) or type(error).__name__
+        return replace(result, warnings=(*result.warnings, f"no overlay could be drawn: {told}"))
+    name = overlay_name(result)
+    with whole_file(folder / name) as file:
+        page.save(file, "PNG", compress_level=4)
+    return replace(result, overlay=name)
+
+
+def grown(cam: Float, shape: tuple[int, ...]) -> Float:
+    """Lay the map over the network's input.
+
+    Args:
+        cam: One class's map, (d/8, h/16, w/16).
+        shape: Of the input, (d, h, w).
+
+    Returns:
+        Evidence at each voxel of the input, (d, h, w): the cell's own at its centre, linear
+        between centres.
+    """
+    tents = (_tents(n, cells) for n, cells in zip(shape, cam.shape, strict=True))
+    evidence = np.einsum("Dd,Hh,Ww,dhw->DHW", *tents, cam, optimize=True)
+    return np.asarray(evidence, np.float32)
+
+
+def _tents(n: int, cells: int) -> Float:
+    """How much each cell counts at each voxel of an axis, (n, cells).
+
+    A convolution of stride 2 with "same" padding is centred on the even places of its input. So
+    after k of them cell i is centred on voxel i·2^k: not in the middle of the i-th of equal parts,
+    which lies half a cell further to the head, the back and the left. From its centre a cell fades
+    towards the next; beyond the last it fades alike, for no cell looks there.
+    """
+    stride = 1
+    while -(-n // stride) > cells:
+        stride *= 2
+    away = np.abs(np.arange(n)[:, None] - stride * np.arange(cells))
+    return np.asarray((1 - away / stride).clip(0), np.float32)
+
+
+def _colours(share: Float) -> Float:
+    """Inferno of values 0…1; shape (…, 3), values 0…255."""
+    steps = np.linspace(0, 1, len(_INFERNO))
+    channels = [np.interp(share, steps, _INFERNO[:, c]) for c in range(3)]
+    return np.stack(channels, -1).astype(np.float32)
+
+
+def _opacity(share: Float) -> Float:
+    return np.asarray(_OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1), np.float32)
+
+
+def _blend(grey: Float, share: Float) -> Image8:
+    base = 255 * grey.clip(0, 1)[..., None]
+    opacity = _opacity(share)[..., None]
+    return (base * (1 - opacity) + _colours(share) * opacity).round().astype(np.uint8)
+
+
+def _fitted(result: Result, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Width and height of a tile's picture, with the patient's proportions."""
+    height, width = 1.0, shape[2] / shape[1]
+    if result.series and result.series.matrix and result.series.spacing_mm:
+        rows, columns = result.series.matrix
+        width = columns * result.series.spacing_mm[2] / (rows * result.series.spacing_mm[1])
+    scale = TILE / max(height, width)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def _position(result: Result, index: int, depth: int) -> str:
+    """Where the slice lies: millimetres from the lowest slice, where spacing is known."""
+    if result.series is None or result.series.spacing_mm is None:
+        return f"slice {index + 1} of {depth}"
+    slices = result.series.slices
+    at = min(max((index + 0.5) * slices / depth - 0.5, 0), slices - 1)
+    return f"+{at * result.series.spacing_mm[0]:.0f} mm"
+
+
+def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
+    head, below = _verdict(result)
+    pen.text((GAP + 2, 10), _shortened(pen, head, width - 2 * GAP, _font(26)), _INK, _font(26))
+    pen.text((GAP + 2, 44), below, _DIM, _font(15))
+    series = result.series
+    about = [Path(result.scan).name]
+    if series is not None:
+        about.append(f"{series.description or 'series'}, {series.slices} slices")
+    about.append(f"trained on {result.trained_on}")
+    pen.text(
+        (GAP + 2, 64),
+        _shortened(pen, "   ".join(map(_in_one_line, about)), width - 2 * GAP, _font(13)),
+        _DIM,
+        _font(13),
+    )
+
+
+def _verdict(result: Result) -> tuple[str, str]:
+    """What came out, in large type, and the probabilities that this leaves out."""
+    best = result.predicted or ""
+    told = {name: f"{name} {p:.1%}" for name, p in result.probabilities.items()}
+    near = undecided(result.probabilities)
+    if near:
+        return near[0], "   ".join([*told.values(), f"drawn: the evidence for {best}"])
+    head = f"{best}  {result.probabilities[best]:.1%}"
+    return head, "   ".join(line for name, line in told.items() if name != best)
+
+
+def _label(pen: ImageDraw.ImageDraw, x: int, y: int, position: str, oriented: bool) -> None:
+    _write_over(pen, (x + 6, y + TILE - 8), position, "ls")
+    if oriented:  # d h w grow to Superior, Posterior, Left: the patient's right is on the left
+        _write_over(pen, (x + 6, y + TILE // 2), "R", "lm")
+        _write_over(pen, (x + TILE - 6, y + TILE // 2), "L", "rm")
+
+
+def _write_over(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, anchor: str) -> None:
+    """Text that stays readable over any grey."""
+    pen.text(at, text, _INK, _font(15), anchor=anchor, stroke_width=2, stroke_fill=_PAPER)
+
+
+def _colour_bar(page: Image.Image, pen: ImageDraw.ImageDraw, peak: float, height: int) -> None:
+    x, top = COLUMNS * (TILE + GAP) + 2 * GAP, HEADER + 40
+    if peak <= 0:
+        pen.multiline_text((x, top), "no evidence\nfor the class\nanywhere", _DIM, _font(13))
+        return
+    share = np.repeat(np.linspace(1, 0, height, dtype=np.float32)[:, None], 18, axis=1)
+    page.paste(Image.fromarray(_blend(np.full_like(share, 0.35), share)), (x, top))
+    for part in (0.0, 0.5, 1.0):
+        y = top + round((1 - part) * (height - 1))
+        pen.line((x + 18, y, x + 22, y), _DIM)
+        pen.text((x + 26, y), f"{part * peak:.3g}", _DIM, _font(13), anchor="lm")
+    pen.multiline_text((x, top - 36), "evidence for\nthe class", _DIM, _font(12))
+
+
+def _in_one_line(text: str) -> str:
+    """Names of files and series may hold line breaks, control characters and what is not UTF-8."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _shortened(
+    pen: ImageDraw.ImageDraw,
+    text: str,
+    width: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> str:
+    if pen.textlength(text, font) <= width:
+        return text
+    while text and pen.textlength(text + "…", font) > width:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,109 @@
+"""The packages for the GPU's memory, where there is no GPU: each call reaches CUDA, which refuses.
+
+A name, a number of arguments or a type that the package does not know fails differently.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from darnet_trt.errors import DeviceError, MissingPackageError
+from darnet_trt.machine.hardware import gpus
+from darnet_trt.runtime.engines.cuda import pycuda as pycuda_device
+from darnet_trt.runtime.engines.cuda.cuda_python import _Device
+from darnet_trt.runtime.engines.cuda.device import open_device
+from darnet_trt.runtime.engines.cuda.graph import CudaGraph
+
+NO_DRIVER = "CUDA failed: CUDA driver version is insufficient"
+
+
+@pytest.fixture
+def runtime():
+    if gpus():
+        pytest.skip("there is a GPU")
+    bindings = pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
+    assert bindings.__version__.startswith("13.")
+    return pytest.importorskip("cuda.bindings.runtime")
+
+
+@pytest.mark.parametrize(
+    ("backend", "package", "extra"),
+    [("tensorrt-rtx", "cuda-python", "rtx"), ("tensorrt", "pycuda", "gpu")],
+)
+def test_a_package_that_is_not_installed(monkeypatch, backend, package, extra):
+    for module in ("cuda", "cuda.bindings", "pycuda"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingPackageError, match=rf"{package} is not .*darnet-trt\[{extra}\]"):
+        open_device(backend)
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_machine_without_driver():
+    with pytest.raises(DeviceError, match="there is no NVIDIA driver here; TensorRT plans run on"):
+        open_device("tensorrt-rtx")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda device, *_: device.allocate(16),
+        lambda device, *_: device.pinned((2, 3)),
+        lambda device, *_: device.stream(),
+        lambda device, *_: device.event(),
+        lambda device, stream, _: device.upload(1, np.zeros(4, np.float32), stream),
+        lambda device, stream, _: device.move(1, 2, 16, stream),
+        lambda device, stream, _: device.download(np.zeros(4, np.float32), 1, stream),
+        lambda device, stream, event: device.record(event, stream),
+        lambda device, stream, event: device.wait(stream, event),
+        lambda device, _, event: device.synchronize(event),
+        lambda device, stream, _: device.finish(stream),
+        lambda device, *_: device.current().__enter__(),
+        lambda device, stream, _: CudaGraph(device.handle(stream), lambda: True),
+    ],
+)
+def test_every_call_of_cuda_python_reaches_cuda(runtime, call):
+    device = _Device.__new__(_Device)
+    device._cuda, device._owned = runtime, []
+    stream, event = runtime.cudaStream_t(5), runtime.cudaEvent_t(7)
+    assert device.handle(stream) == 5
+    with pytest.raises(DeviceError, match=NO_DRIVER):
+        call(device, stream, event)
+    assert device._owned == []
+    device.close()
+
+
+def test_what_frees_is_there(runtime):
+    code = runtime.cudaError_t.cudaErrorInsufficientDriver
+    assert runtime.cudaFree(16) == (code,)
+    assert runtime.cudaFreeHost(16) == (code,)
+    assert runtime.cudaStreamDestroy(runtime.cudaStream_t(5)) == (code,)
+    assert runtime.cudaEventDestroy(runtime.cudaEvent_t(5)) == (code,)
+    assert runtime.cudaGraphDestroy(runtime.cudaGraph_t(5)) == (code,)
+    assert runtime.cudaGraphExecDestroy(runtime.cudaGraphExec_t(5)) == (code,)
+    assert runtime.cudaGraphLaunch(runtime.cudaGraphExec_t(5), 5) == (code,)
+    assert runtime.cudaGraphInstantiate(runtime.cudaGraph_t(5), 0) == (code, None)
+    assert runtime.cudaStreamEndCapture(5) == (code, None)
+    attributes = runtime.cudaDeviceAttr
+    for attribute in (
+        attributes.cudaDevAttrComputeCapabilityMajor,
+        attributes.cudaDevAttrComputeCapabilityMinor,
+    ):
+        assert runtime.cudaDeviceGetAttribute(attribute, 0) == (code, None)
+    assert runtime.cudaGetDeviceProperties(0) == (code, None)
+    assert runtime.cudaDeviceProp().name.decode() == ""
+
+
+def test_pycudas_error_is_told_before_the_gpu_is_left():
+    class Error(Exception):
+        pass
+
+    class Stream:
+        def synchronize(self):
+            raise Error("an illegal memory access was encountered")
+
+    device = pycuda_device._Device.__new__(pycuda_device._Device)
+    device._cuda = SimpleNamespace(Error=Error)  # pycuda builds only where a driver is
+    with pytest.raises(DeviceError, match="CUDA failed: an illegal memory access"):
+        device.finish(Stream())

@@ -1,0 +1,192 @@
+"""The GPU's memory, streams, events and graphs as the runner uses them; the same on the host.
+
+Needs no TensorRT: `python -m benchmarks.gpu.run --only memory` runs it with cuda-python and pycuda,
+whichever is installed.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from darnet_trt.errors import DeviceError, MissingPackageError
+from darnet_trt.runtime.engines.cuda.device import CudaDevice, open_device
+from darnet_trt.runtime.engines.cuda.graph import CudaGraph
+
+FLOATS = 4 << 20  # 16 MiB: a copy takes long enough for one that does not wait to overtake it
+BACKENDS = {"cuda-python": "tensorrt-rtx", "pycuda": "tensorrt"}
+ON_A_GPU = [pytest.param(name, marks=pytest.mark.gpu) for name in BACKENDS]
+
+
+def opened(name: str) -> CudaDevice:
+    """The host's, or the GPU through a package; skips where that is not to be had."""
+    if name == "host":
+        from tests.runtime.engines.host_gpu import HostDevice
+
+        return HostDevice(late=True)
+    try:
+        return open_device(BACKENDS[name])
+    except (DeviceError, MissingPackageError) as error:
+        pytest.skip(error.what)
+
+
+@pytest.fixture(params=["host", *ON_A_GPU])
+def device(request):
+    device = opened(request.param)
+    yield device
+    device.close()
+
+
+def captured(device, stream, enqueue):
+    if device.name == "Host":
+        from tests.runtime.engines.host_gpu import HostGraph
+
+        return HostGraph(device.handle(stream), enqueue)
+    return CudaGraph(device.handle(stream), enqueue)
+
+
+def numbers(count, seed):
+    return np.random.default_rng(seed).random(count, np.float32)
+
+
+def test_what_goes_up_comes_back(device):
+    with device.current():
+        sent, back = device.pinned((3, 1000)), device.pinned((3, 1000))
+        first, second = device.allocate(sent.nbytes), device.allocate(sent.nbytes)
+        stream, done = device.stream(), device.event()
+        sent[...] = numbers(3000, 0).reshape(3, 1000)
+        back[...] = 0
+        device.upload(first, sent, stream)
+        device.move(second, first, sent.nbytes, stream)
+        device.download(back, second, stream)
+        device.record(done, stream)
+        device.synchronize(done)
+    np.testing.assert_array_equal(back, sent)
+
+
+def test_parts_of_buffers(device):
+    with device.current():
+        sent, back = device.pinned((4, 10)), device.pinned((4, 10))
+        memory, stream = device.allocate(sent.nbytes), device.stream()
+        sent[...] = numbers(40, 0).reshape(4, 10)
+        back[...] = -1
+        device.upload(memory, sent[2:], stream)
+        device.move(memory + 80, memory + 40, 40, stream)
+        device.download(back[:1], memory + 80, stream)
+        device.finish(stream)
+    np.testing.assert_array_equal(back[0], sent[3])
+    assert (back[1:] == -1).all()
+
+
+def test_a_stream_waits_for_another_where_it_is_told_to(device):
+    with device.current():
+        sent = [device.pinned((FLOATS,)) for _ in range(2)]
+        back = [device.pinned((FLOATS,)) for _ in range(2)]
+        size = sent[0].nbytes
+        staging, result = ([device.allocate(size) for _ in range(2)] for _ in range(2))
+        copies, compute = device.stream(), device.stream()
+        uploaded, done = ([device.event() for _ in range(2)] for _ in range(2))
+        for turn in range(6):
+            slot = turn % 2
+            if turn >= 2:
+                device.synchronize(done[slot])
+                np.testing.assert_array_equal(back[slot][::4097], numbers(FLOATS, turn - 2)[::4097])
+            sent[slot][...] = numbers(FLOATS, turn)
+            device.upload(staging[slot], sent[slot], copies)
+            device.record(uploaded[slot], copies)
+            device.wait(compute, uploaded[slot])
+            device.move(result[slot], staging[slot], size, compute)
+            device.download(back[slot], result[slot], compute)
+            device.record(done[slot], compute)
+        device.finish(compute)
+    np.testing.assert_array_equal(back[1], numbers(FLOATS, 5))
+
+
+def test_a_captured_graph_runs_when_it_is_launched(device):
+    with device.current():
+        sent, back = device.pinned((FLOATS,)), device.pinned((FLOATS,))
+        first, second = device.allocate(sent.nbytes), device.allocate(sent.nbytes)
+        stream = device.stream()
+
+        def run(seed):
+            sent[...] = numbers(FLOATS, seed)
+            device.upload(first, sent, stream)
+
+        def enqueue():
+            device.move(second, first, sent.nbytes, stream)
+            device.download(back, second, stream)
+            return True
+
+        back[...] = -1
+        run(1)
+        device.finish(stream)
+        graph = captured(device, stream, enqueue)
+        device.finish(stream)
+        assert (back == -1).all(), "it ran while it was captured"
+        for seed in (2, 3):
+            run(seed)
+            graph.launch()
+            device.finish(stream)
+            np.testing.assert_array_equal(back, numbers(FLOATS, seed))
+        graph.close()
+
+
+def test_another_thread_may_use_it(device):
+    def work(seed):
+        with device.current():
+            sent, back = device.pinned((1000,)), device.pinned((1000,))
+            memory, stream = device.allocate(sent.nbytes), device.stream()
+            sent[...] = numbers(1000, seed)
+            device.upload(memory, sent, stream)
+            device.download(back, memory, stream)
+            device.finish(stream)
+        return np.array_equal(back, numbers(1000, seed))
+
+    with ThreadPoolExecutor(1) as pool:
+        assert all(pool.map(work, range(8)))
+    assert work(8)
+
+
+@pytest.mark.parametrize("name", ON_A_GPU)
+def test_what_it_says_of_the_gpu_and_of_too_much_memory(name):
+    device = opened(name)
+    assert device.name
+    assert device.capability >= (5, 0)
+    assert len(device.provenance) == 2
+    with device.current():
+        with pytest.raises(DeviceError, match=r"CUDA failed: .*memory") as caught:
+            device.allocate(1 << 50)
+        assert "\n" not in str(caught.value)
+        assert device.allocate(1 << 20)  # it goes on
+    device.close()
+
+
+@pytest.mark.parametrize("name", ON_A_GPU)
+def test_all_is_given_back(name):
+    def free():
+        with opened(name).current():
+            if name == "pycuda":
+                from pycuda import driver
+
+                return driver.mem_get_info()[0]
+            from cuda.bindings import runtime
+
+            return runtime.cudaMemGetInfo()[1]
+
+    def use():
+        device = opened(name)
+        with device.current():
+            for _ in range(8):
+                device.allocate(64 << 20)
+                device.pinned((1 << 20,))
+                device.stream()
+                device.event()
+        device.close()
+
+    use()
+    before = free()
+    for _ in range(5):
+        use()
+    assert free() > before - (64 << 20)

@@ -1,0 +1,176 @@
+"""Plans on a real GPU; `test_runner.py` has the same contract on a GPU that the host plays."""
+
+import importlib.util
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from darnet_trt.bundle.reading import open_bundle, pick_artifact
+from darnet_trt.errors import BundleError, DeviceError
+from darnet_trt.export.tensorrt.builder import build_tensorrt
+from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.runtime.engines.cuda.device import open_device
+from darnet_trt.runtime.engines.loading import load_runner
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.tensorrt.kernel_cache import file_for
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, RTX_TARGETS
+from darnet_trt.runtime.engines.tensorrt.plan import load_plan
+from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
+from tests.runtime.engines.plan_bundle import NAME, put_plan
+from tests.tiny_bundle import SIZE, write_bundle, write_onnx
+
+pytestmark = pytest.mark.gpu
+
+MEMORY = {"tensorrt": "pycuda", "tensorrt-rtx": "cuda.bindings"}
+# The first engine of a process loads libraries and kernels that stay.
+FREE_MEMORY_SLACK = 64 << 20
+
+
+@pytest.fixture(scope="module", params=["tensorrt-rtx", "tensorrt"])
+def backend(request):
+    """A backend that can run here."""
+    for package in (PACKAGES[request.param][0], MEMORY[request.param].partition(".")[0]):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    try:
+        here = target_here(request.param)
+    except DeviceError as error:
+        pytest.skip(error.what)
+    if request.param == "tensorrt-rtx" and here not in RTX_TARGETS:
+        pytest.skip(f"TensorRT-RTX does not run on {here}")
+    return request.param
+
+
+def target_here(backend):
+    return "sm{}{}".format(*open_device(backend).capability)
+
+
+@pytest.fixture(scope="module")
+def bundle(backend, tmp_path_factory):
+    """The tiny network in float32, with batches of 1 to 4, for the GPU at hand."""
+    folder = tmp_path_factory.mktemp("plan")
+    path = write_bundle(folder / "bundle")
+    write_onnx(folder / "model.onnx")
+    target = target_here(backend) if backend == "tensorrt" else "portable"
+    options = PlanOptions(batch=(1, 4))
+    plan = folder / "x.plan"
+    result = build_tensorrt(backend, folder / "model.onnx", plan, target, options=options)
+    producer = {PACKAGES[backend][0]: result.version}
+    put_plan(
+        path, plan.read_bytes(), result.version, target=target, backend=backend, producer=producer
+    )
+    return open_bundle(path)
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    return np.random.default_rng(0).normal(size=(9, 1, *SIZE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(bundle, volumes):
+    runner = OnnxRuntimeRunner(bundle.path / "model.onnx", threads=1)
+    outputs = runner.infer(volumes)
+    runner.close()
+    return outputs
+
+
+def loaded(bundle):
+    artifact = pick_artifact(bundle, NAME)
+    return load_plan(artifact, bundle.path / next(iter(artifact.files)))
+
+
+def agrees(outputs, expected, count):
+    np.testing.assert_allclose(outputs.logits, expected.logits[:count], atol=1e-4)
+    np.testing.assert_allclose(outputs.cam, expected.cam[:count], atol=1e-4)
+
+
+def test_any_batch_agrees_with_onnx_runtime(bundle, volumes, expected):
+    runner = load_runner(bundle, NAME)
+    for count in (1, 1, 1, 9, 3, 4, 4, 4, 2):
+        agrees(runner.infer(volumes[:count]), expected, count)
+    print(runner.provenance)
+    runner.close()
+
+
+def test_graphs_change_no_bit(bundle, volumes):
+    plan = loaded(bundle)
+    eager = TensorRTRunner(plan, precision="fp32", graph=False)
+    runner = TensorRTRunner(plan, precision="fp32")
+    for count in (1, 1, 1, 8, 8):
+        one, other = runner.infer(volumes[:count]), eager.infer(volumes[:count])
+        assert one.logits.tobytes() == other.logits.tobytes()
+        assert one.cam.tobytes() == other.cam.tobytes()
+    if bundle.manifest.artifacts[2].backend == "tensorrt":
+        pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
+        assert runner.provenance["cuda_graph"] == "captured"
+    runner.close()
+    eager.close()
+
+
+def test_two_workers_in_two_threads(bundle, volumes, expected):
+    plan = loaded(bundle)
+    workers = [TensorRTRunner(plan, precision="fp32") for _ in range(2)]
+
+    def work(worker):
+        return [worker.infer(volumes) for _ in range(20)]
+
+    with ThreadPoolExecutor(2) as pool:
+        for outputs in pool.map(work, workers):
+            for one in outputs:
+                agrees(one, expected, len(volumes))
+    for worker in workers:
+        worker.close()
+
+
+def test_nothing_is_left_after_it_is_closed(bundle, backend, volumes):
+    def once():
+        runner = load_runner(bundle, NAME)
+        for _ in range(3):
+            runner.infer(volumes)
+        runner.close()
+
+    once()
+    before = free_memory(backend)
+    for _ in range(10):
+        once()
+    assert free_memory(backend) > before - FREE_MEMORY_SLACK
+
+
+def test_what_tensorrt_rtx_compiled_is_kept(bundle, backend, volumes, tmp_path, monkeypatch):
+    if backend != "tensorrt-rtx":
+        pytest.skip("TensorRT's plans hold their kernels")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = file_for(next(iter(pick_artifact(bundle, NAME).files.values())))
+    for _ in range(2):
+        started = time.perf_counter()
+        runner = load_runner(bundle, NAME)
+        runner.infer(volumes)
+        print(f"to the first result {time.perf_counter() - started:.2f} s")
+        runner.close()
+        assert file.stat().st_size > 0
+
+
+def test_a_damaged_plan(bundle, tmp_path):
+    artifact = pick_artifact(bundle, NAME)
+    content = (bundle.path / next(iter(artifact.files))).read_bytes()
+    (tmp_path / "x.plan").write_bytes(content[: len(content) // 2])
+    with pytest.raises(BundleError, match="cannot load the plan") as caught:
+        load_plan(artifact, tmp_path / "x.plan")
+    assert "\n" not in str(caught.value)
+
+
+def free_memory(backend):
+    """Bytes of the GPU's memory that nobody has."""
+    with open_device(backend).current():
+        if backend == "tensorrt":
+            from pycuda import driver
+
+            return driver.mem_get_info()[0]
+        from cuda.bindings import runtime
+
+        error, free, _ = runtime.cudaMemGetInfo()
+        assert error == runtime.cudaError_t.cudaSuccess
+        return free

@@ -1,0 +1,132 @@
+"""Which plans are refused, and with what words, before anything is loaded."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from darnet_trt.bundle.reading import open_bundle, pick_artifact
+from darnet_trt.errors import BuildError, BundleError, MissingPackageError
+from darnet_trt.kernels import build
+from darnet_trt.kernels.build import build_library, cache_folder, source_key
+from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
+from darnet_trt.runtime.engines.tensorrt.preflight import (
+    check_target,
+    check_version,
+    needed_library,
+    preflight,
+)
+from tests.runtime.engines.plan_bundle import NAME, PLUGIN, plan_card, put_plan
+
+
+def artifact(bundle: Path, **changes):
+    changes = {"plan": plan_card(), **changes}
+    put_plan(bundle, b"a plan", changes.pop("version", "1.7.1.116"), **changes)
+    return pick_artifact(open_bundle(bundle), NAME)
+
+
+def test_the_version_that_built_it(tiny):
+    check_version(artifact(tiny), "1.7.1.116")
+
+
+def test_another_version(tiny):
+    with pytest.raises(BundleError) as caught:
+        check_version(artifact(tiny, version="1.6.0.30"), "1.7.1.116")
+    assert str(caught.value) == (
+        "the plan 'tensorrt-rtx-fp16' was built by tensorrt_rtx 1.6.0.30, and here is 1.7.1.116; "
+        "install tensorrt_rtx==1.6.0.30, or build the bundle on this machine with: "
+        "darnet-trt build"
+    )
+
+
+@pytest.mark.parametrize(("found", "fits"), [("1.10.0", True), ("2.0", True), ("1.7.1", False)])
+def test_a_version_compatible_plan_runs_in_later_versions(tiny, found, fits):
+    plan = artifact(tiny, version="1.9.0.2", plan=plan_card(version_compatible=True))
+    if fits:
+        check_version(plan, found)
+    else:
+        with pytest.raises(BundleError, match=r"built by tensorrt_rtx 1\.9\.0\.2"):
+            check_version(plan, found)
+
+
+def test_a_plan_that_nobody_built(tiny):
+    with pytest.raises(BundleError, match="does not say which tensorrt_rtx built"):
+        check_version(artifact(tiny, producer={}), "1.7.1.116")
+
+
+@pytest.mark.parametrize(
+    ("target", "capability", "hardware_compatible", "fits"),
+    [
+        ("sm89", (8, 9), False, True),
+        ("sm89", (8, 6), False, False),
+        ("sm86", (8, 9), False, False),
+        ("sm120", (12, 0), False, True),
+        ("portable", (7, 5), False, True),
+        ("portable", (9, 0), False, False),
+        ("sm80", (9, 0), True, True),
+        ("sm80", (7, 5), True, False),
+    ],
+)
+def test_which_gpu_a_plan_is_for(tiny, target, capability, hardware_compatible, fits):
+    card = plan_card(hardware_compatible=hardware_compatible)
+    plan = artifact(tiny, target=target, plan=card)
+    if fits:
+        check_target(plan, "GPU", capability)
+    else:
+        with pytest.raises(BundleError, match=rf"is for {target}, and here is sm\d+ \(GPU\)"):
+            check_target(plan, "GPU", capability)
+
+
+def test_a_plan_without_plugin_needs_no_library(tiny):
+    assert needed_library(artifact(tiny), (8, 9)) is None
+
+
+def test_a_plan_that_carries_its_plugin_needs_no_library(tiny):
+    card = plan_card(PLUGIN | {"embedded": True})
+    assert needed_library(artifact(tiny, plan=card), (8, 9)) is None
+
+
+def test_a_plan_that_carries_a_plugin_for_another_gpu(tiny):
+    plan = artifact(tiny, plan=plan_card(PLUGIN | {"embedded": True}), target="portable")
+    with pytest.raises(BundleError, match=r"for sm_120, and it is for cuda sm_89; .*and build"):
+        needed_library(plan, (12, 0))
+
+
+def test_a_plugin_of_other_sources(tiny):
+    with pytest.raises(BundleError, match=f"sources 000000000000, .* has {source_key()}"):
+        needed_library(artifact(tiny, plan=plan_card(PLUGIN)), (8, 9))
+
+
+@pytest.fixture
+def cpu_build_alone(tmp_path, monkeypatch):
+    """A cache that has the library for the CPU, which builds plans and cannot run them."""
+    try:
+        library = build_library("cpu")
+    except BuildError as error:
+        pytest.skip(f"the plugin cannot be compiled: {error}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(library.parent, cache_folder() / library.parent.name)
+    assert build.cached_library("cpu") is not None
+
+
+@pytest.mark.usefixtures("cpu_build_alone")
+def test_a_plugin_built_for_the_cpu_is_not_enough(tiny):
+    plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key(), "target": "cpu"}))
+    with pytest.raises(BundleError, match=r"plugin's CUDA build, .* darnet-trt plugin build"):
+        needed_library(plan, (8, 9))
+
+
+@pytest.mark.usefixtures("cpu_build_alone")
+def test_a_plugin_in_the_cache_for_another_gpu(tiny, monkeypatch):
+    library = build.cached_library("cpu")
+    monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda target, capabilities: library)
+    plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key()}))
+    with pytest.raises(BundleError, match=r"for sm_89, and it is for cpu; .*build --arch sm_89"):
+        needed_library(plan, (8, 9))
+
+
+def test_a_package_that_is_not_installed(tiny, monkeypatch):
+    monkeypatch.setitem(PACKAGES, "tensorrt-rtx", ("absent_tensorrt_rtx", "rtx"))
+    with pytest.raises(MissingPackageError, match=r"absent_tensorrt_rtx .*darnet-trt\[rtx\]"):
+        preflight(artifact(tiny))

@@ -1,0 +1,338 @@
+"""The runner's order of work, on a GPU that the host plays (see `host_gpu`)."""
+
+import json
+
+import numpy as np
+import pytest
+
+from darnet_trt.bundle.reading import open_bundle, pick_artifact
+from darnet_trt.errors import BundleError, DeviceError, UsageError
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.tensorrt import lane as tensorrt_lane
+from darnet_trt.runtime.engines.tensorrt import plan as tensorrt_plan
+from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
+from darnet_trt.runtime.engines.tensorrt.messages import Messages
+from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
+from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner, open_plan
+from darnet_trt.runtime.engines.tensorrt.shapes import parts
+from tests.runtime.engines.host_gpu import (
+    HostDevice,
+    HostGraph,
+    HostRuntimeCache,
+    activations,
+    engines_alive,
+    tensorrt,
+)
+from tests.runtime.engines.plan_bundle import FILE, NAME, put_plan
+from tests.tiny_bundle import SIZE, write_onnx
+
+RANGE = ((1, 1, 1), (1, 4, 4))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(monkeypatch):
+    monkeypatch.setattr(tensorrt_lane, "CudaGraph", HostGraph)
+    monkeypatch.setattr(HostGraph, "launches", 0)
+    yield
+    assert HostDevice.open == 0
+    assert engines_alive() == 0
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    write_onnx(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    return np.random.default_rng(0).normal(size=(13, 1, *SIZE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(model, volumes):
+    runner = OnnxRuntimeRunner(model, threads=1)
+    outputs = [runner.infer(v[None]) for v in volumes]
+    runner.close()
+    return np.concatenate([o.logits for o in outputs]), np.concatenate([o.cam for o in outputs])
+
+
+@pytest.fixture(params=["late", "at once"])
+def load(request, model, monkeypatch):
+    def device(backend):
+        return HostDevice(late=request.param == "late")
+
+    monkeypatch.setattr(tensorrt_plan, "open_device", device)
+
+    def load(profiles=(), backend="tensorrt", cache=None):
+        return LoadedPlan(tensorrt(profiles=profiles), backend, model.read_bytes(), cache=cache)
+
+    return load
+
+
+def agrees(outputs, expected, rows=slice(None)):
+    np.testing.assert_allclose(outputs.logits, expected[0][rows], atol=1e-6)
+    np.testing.assert_allclose(outputs.cam, expected[1][rows], atol=1e-6)
+
+
+@pytest.mark.parametrize("profiles", [(), RANGE, ((2, 4, 5),)])
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_any_batch_agrees_with_onnx_runtime(load, profiles, backend, volumes, expected):
+    runner = TensorRTRunner(load(profiles, backend), precision="fp32")
+    for count in (13, 2, 5, 13, 4, 4, 4):
+        agrees(runner.infer(volumes[:count]), expected, slice(count))
+    runner.close()
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_a_worker_has_the_activations_of_each_profile_once(load, backend, volumes):
+    for profiles, volumes_at_once in (((), [1]), (RANGE, [1, 4])):
+        runner = TensorRTRunner(load(profiles, backend), precision="fp32")
+        runner.infer(volumes[:1])
+        runner.infer(volumes[:4])
+        assert activations() == volumes_at_once
+        runner.close()
+        assert activations() == []
+
+
+def test_outputs_outlive_the_next_run_and_the_runner(load, volumes, expected):
+    runner = TensorRTRunner(load(), precision="fp32")
+    first = runner.infer(volumes[:1])
+    runner.infer(volumes[1:])
+    runner.close()
+    runner.close()
+    agrees(first, expected, slice(1))
+
+
+def test_a_graph_is_captured_once_per_shape_and_changes_no_bit(load, volumes):
+    eager = TensorRTRunner(load(RANGE), precision="fp32", graph=False)
+    runner = TensorRTRunner(load(RANGE), precision="fp32")
+    assert runner.provenance["cuda_graph"] == "not captured yet"
+    for count in (1, 1, 1, 4, 8, 3, 1):
+        one, other = runner.infer(volumes[:count]), eager.infer(volumes[:count])
+        assert one.logits.tobytes() == other.logits.tobytes()
+        assert one.cam.tobytes() == other.cam.tobytes()
+    # Of 1: the second, third and last run; of 4 the second and third part; of 3 none.
+    assert HostGraph.launches == 5
+    assert runner.provenance["cuda_graph"] == "captured"
+    assert eager.provenance["cuda_graph"] == "off"
+    runner.close()
+    eager.close()
+
+
+def test_what_cannot_be_captured_runs_without(load, volumes, expected, monkeypatch):
+    monkeypatch.setattr(HostGraph, "refuse", True)
+    runner = TensorRTRunner(load(), precision="fp32")
+    for _ in range(3):
+        agrees(runner.infer(volumes), expected)
+    assert HostGraph.launches == 0
+    assert runner.provenance["cuda_graph"].startswith("off: CUDA failed: operation not permitted")
+    runner.close()
+
+
+def test_what_tensorrt_said_of_a_capture_is_not_blamed_for_a_later_failure(load, volumes):
+    plan = load()
+    runner = TensorRTRunner(plan, precision="fp32")
+    plan.engine.uncapturable = True
+    for _ in range(2):
+        runner.infer(volumes[:1])
+    said = "the plugin's own words | an internal fault"
+    assert runner.provenance["cuda_graph"] == f"off: the engine does not take a capture | {said}"
+    plan.engine.broken = True
+    with pytest.raises(DeviceError, match=rf"the batch \({said.replace('|', '.')}\)"):
+        runner.infer(volumes[:1])
+    runner.close()
+
+
+def test_rtx_captures_by_itself(load, volumes):
+    runner = TensorRTRunner(load(backend="tensorrt-rtx"), precision="fp16")
+    runner.infer(volumes)
+    assert HostGraph.launches == 0
+    assert runner.provenance["cuda_graph"] == "by tensorrt-rtx"
+    assert (runner.backend, runner.precision) == ("tensorrt-rtx", "fp16")
+    runner.close()
+
+
+@pytest.fixture
+def starts(load, volumes, expected, monkeypatch):
+    """Start with a runtime cache's file and run; tells whether the file was taken, where read."""
+    monkeypatch.setattr(HostRuntimeCache, "taken", [])
+
+    def start(file):
+        HostRuntimeCache.taken.clear()
+        plan = load(backend="tensorrt-rtx", cache=file)
+        workers = [TensorRTRunner(plan, precision="fp32") for _ in range(2)]
+        for worker in workers:
+            agrees(worker.infer(volumes), expected)
+        for worker in workers:
+            worker.close()
+        return list(HostRuntimeCache.taken)
+
+    return start
+
+
+def test_what_was_compiled_is_there_at_the_next_start(starts, tmp_path):
+    file = tmp_path / "runtime" / "x.cache"
+    assert starts(file) == []
+    assert json.loads(file.read_text()) == ["compiled for a context"]
+    assert starts(file) == [True]
+    file.write_bytes(b"of another GPU")
+    assert starts(file) == [False]
+    assert starts(file) == [True]
+    assert [f.name for f in file.parent.iterdir()] == ["x.cache"]
+
+
+def test_a_bundles_plan_keeps_its_runtime_cache_in_the_users_cache(
+    tiny, model, volumes, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tensorrt_preflight, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
+    for module in (tensorrt_preflight, tensorrt_plan):
+        monkeypatch.setattr(module, "open_device", lambda backend: HostDevice())
+    plan = pick_artifact(open_bundle(put_plan(tiny, model.read_bytes(), "1.7.1")), NAME)
+    runner = open_plan(plan, tiny / FILE)
+    agrees(runner.infer(volumes), expected)
+    runner.close()
+    (file,) = (tmp_path / "cache").rglob("*.*")
+    assert file == tmp_path / "cache/darnet-trt/runtime" / f"{plan.files[FILE]}.cache"
+
+
+def test_no_place_for_the_runtime_cache_is_no_error(starts, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert starts(tmp_path / "file" / "runtime" / "x.cache") == []
+    (tmp_path / "x.cache").mkdir()
+    assert starts(tmp_path / "x.cache") == []
+
+
+def test_two_workers_share_the_engine_which_goes_with_the_last(load, volumes, expected):
+    plan = load(RANGE)
+    one, other = (TensorRTRunner(plan, precision="fp32") for _ in range(2))
+    agrees(one.infer(volumes), expected)
+    one.close()
+    assert engines_alive() == 1
+    agrees(other.infer(volumes), expected)
+    other.close()
+    assert engines_alive() == 0
+
+
+def test_a_failure_tells_what_tensorrt_said_and_the_next_run_works(load, volumes, expected):
+    plan = load()
+    runner = TensorRTRunner(plan, precision="fp32", graph=False)
+    runner.infer(volumes[:1])
+    plan.engine.broken = True
+    told = r"does not take the batch \(the plugin's own words \| an internal fault\)"
+    with pytest.raises(DeviceError, match=told):
+        runner.infer(volumes)
+    plan.engine.broken = False
+    agrees(runner.infer(volumes), expected)
+    runner.close()
+
+
+def test_after_a_failure_in_the_middle_the_shapes_can_change(load, volumes, expected):
+    plan = load(RANGE)
+    runner = TensorRTRunner(plan, precision="fp32")
+    for _ in range(2):
+        runner.infer(volumes[:8])  # as a graph
+    plan.engine.broken = True
+    with pytest.raises(DeviceError):
+        runner.infer(volumes[:9])  # twice the graph, which works, and one volume, which does not
+    plan.engine.broken = False
+    agrees(runner.infer(volumes[:3]), expected, slice(3))
+    runner.close()
+
+
+def test_a_gpu_that_failed_is_told_once_and_the_runner_can_be_closed(load, volumes):
+    runner = TensorRTRunner(load(), precision="fp32")
+    runner.infer(volumes)
+    device = runner._device
+    device.failed = True
+    with pytest.raises(DeviceError, match="an illegal memory access"):
+        runner.infer(volumes)
+    runner.close()
+    assert engines_alive() == 0
+    device.failed = False
+    device.close()
+
+
+def test_volumes_of_another_size(load):
+    runner = TensorRTRunner(load(), precision="fp32")
+    with pytest.raises(UsageError, match=r"found \(1, 1, 8, 8, 8\)"):
+        runner.infer(np.zeros((1, 1, 8, 8, 8), np.float32))
+    runner.close()
+
+
+@pytest.mark.parametrize("profile", [(2, 4, 5), (5, 8, 8), (16, 16, 16)])
+def test_fewer_volumes_than_the_plan_takes_at_once(load, profile, volumes, expected):
+    runner = TensorRTRunner(load((profile,)), precision="fp32")
+    assert runner.batch == (1, 64)
+    for count in (1, 9, 1, 1, 13):
+        agrees(runner.infer(volumes[:count]), expected, slice(count))
+    runner.close()
+
+
+def test_the_real_package_tells_its_reason_through_the_recorder():
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    messages = Messages(trt)
+    runtime = trt.Runtime(messages.logger)
+    runtime.error_recorder = messages.recorder
+    assert runtime.deserialize_cuda_engine(b"not a plan") is None
+    as_tensorrt_asks = trt.IErrorRecorder.num_errors
+    assert as_tensorrt_asks(messages.recorder) == messages.recorder.num_errors() > 0
+    assert "readHeader" in messages.reason()
+    assert messages.reason() == "without a reason"
+    assert as_tensorrt_asks(messages.recorder) == 0
+
+
+def test_a_plan_that_is_none():
+    with pytest.raises(BundleError, match=r"cannot load the plan \(no plan: \w+\)") as caught:
+        LoadedPlan(tensorrt(), "tensorrt", b"not a plan")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("n", "smallest", "largest", "sizes"),
+    [
+        (0, 1, 8, []),
+        (3, 1, 1, [1, 1, 1]),
+        (13, 1, 8, [8, 5]),
+        (9, 4, 8, [5, 4]),
+        (19, 6, 8, [7, 6, 6]),
+        (8, 8, 8, [8]),
+        (1, 2, 4, [1]),
+        (9, 5, 8, [4, 5]),
+    ],
+)
+def test_parts(n, smallest, largest, sizes):
+    found = parts(n, smallest, largest)
+    assert [p.stop - p.start for p in found] == sizes
+    assert [i for p in found for i in range(p.start, p.stop)] == list(range(n))
+
+
+def test_the_real_package_has_what_the_runner_calls():
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    called = {
+        trt.ILogger: "ERROR INTERNAL_ERROR",
+        trt.Runtime: "get_plugin_registry deserialize_cuda_engine engine_host_code_allowed "
+        "error_recorder",
+        trt.IPluginRegistry: "load_library",
+        trt.ICudaEngine: "create_execution_context create_runtime_config num_io_tensors "
+        "get_tensor_name get_tensor_dtype get_tensor_shape get_tensor_profile_shape "
+        "num_optimization_profiles",
+        trt.IRuntimeConfig: "cuda_graph_strategy create_runtime_cache set_runtime_cache "
+        "set_execution_context_allocation_strategy",
+        trt.ExecutionContextAllocationStrategy: "STATIC ON_PROFILE_CHANGE",
+        trt.IRuntimeCache: "serialize deserialize",
+        trt.CudaGraphStrategy: "WHOLE_GRAPH_CAPTURE",
+        trt.IExecutionContext: "set_optimization_profile_async set_tensor_address set_input_shape "
+        "execute_async_v3 error_recorder",
+    }
+    for owner, names in called.items():
+        for name in names.split():
+            assert hasattr(owner, name), (owner, name)
+    assert trt.IRuntimeConfig.cuda_graph_strategy.fset
+    assert trt.Runtime.engine_host_code_allowed.fset
+    assert trt.DataType.FLOAT.name == "FLOAT"
+    assert tuple(trt.Dims((2, 3))) == (2, 3)
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    runtime.engine_host_code_allowed = True

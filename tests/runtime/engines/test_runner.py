@@ -1,0 +1,68 @@
+"""A file of another network is refused when it is loaded, by every engine."""
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from darnet_trt.errors import BundleError
+from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
+from tests.tiny_bundle import write_onnx
+
+
+@pytest.fixture
+def model(tmp_path):
+    write_onnx(tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+@pytest.fixture(params=["openvino", "onnxruntime"])
+def load(request):
+    if request.param == "onnxruntime":
+        return OnnxRuntimeRunner
+    return lambda file: OpenVINORunner(file, precision="fp32")
+
+
+def altered(file, change):
+    model = onnx.load(file)
+    change(model.graph)
+    onnx.save(model, file)
+
+
+def refused(load, file, match):
+    with pytest.raises(BundleError, match=match) as caught:
+        load(file)
+    assert "\n" not in str(caught.value)
+    assert caught.value.where == str(file)
+
+
+def test_the_number_of_logits_is_told(load, model):
+    assert load(model).classes == 3
+
+
+def test_no_activation_map(load, model):
+    altered(model, lambda graph: graph.output.pop())
+    refused(load, model, r"it gives logits \(\w, 3\), not logits \(n, classes\) and cam")
+
+
+def test_a_map_of_fewer_classes_than_logits(load, model):
+    def halve(graph):
+        starts = ("zero", [0]), ("two", [2]), ("axis", [1])
+        graph.initializer.extend(
+            helper.make_tensor(n, TensorProto.INT64, [1], v) for n, v in starts
+        )
+        graph.node[0].output[0] = graph.node[1].input[0] = "all"
+        graph.node.append(helper.make_node("Slice", ["all", "zero", "two", "axis"], ["cam"]))
+        graph.output[1].type.tensor_type.shape.dim[1].dim_value = 2
+
+    altered(model, halve)
+    refused(load, model, r"logits \(\w, 3\).* cam \(\w, 2, 2, 2, 2\)")
+
+
+def test_an_input_of_open_size(load, model):
+    def leave_open(graph):
+        graph.input[0].type.tensor_type.shape.dim[2].dim_param = "d"
+        graph.output[1].type.tensor_type.shape.dim[2].dim_param = "s"
+
+    altered(model, leave_open)
+    refused(load, model, "cannot load it|its input is")

@@ -1,0 +1,155 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from darnet_trt.errors import OutputError
+from darnet_trt.runtime.prediction.overlay import (
+    GAP,
+    HEADER,
+    TILE,
+    draw_overlay,
+    grown,
+    telling_slices,
+    with_overlay,
+)
+from darnet_trt.runtime.prediction.results import Evidence
+from tests.runtime.prediction.test_result_folder import result
+
+
+def evidence(value: float = 3.0, *, oriented: bool = True) -> Evidence:
+    """Grey everywhere; the map speaks for "normal" in the patient's left half of the top third."""
+    cam = np.full((2, 6, 4, 4), -1.0, np.float32)
+    cam[1, 4:, :, 2:] = value
+    return Evidence(np.full((48, 64, 64), 0.5, np.float32), cam, oriented)
+
+
+def tile(page: Image.Image, place: int = 0) -> np.ndarray:
+    left = GAP + place * (TILE + GAP)
+    return np.asarray(page)[HEADER : HEADER + TILE, left : left + TILE].astype(int)
+
+
+def test_colour_lies_where_the_evidence_is_and_nowhere_else():
+    page = draw_overlay(result(series=None), evidence())
+    hottest = max((tile(page, place) for place in range(4)), key=lambda t: np.ptp(t, -1).sum())
+    colour = np.ptp(hottest, axis=-1)
+    assert (colour[60:200, 24:80] == 0).all()
+    assert (colour[60:200, 150:200] > 20).all()
+    assert abs(hottest[60:200, 24:80].mean() - 127.5) < 1
+
+
+def test_a_hot_cell_is_laid_over_the_voxels_that_it_reads():
+    from torch import autograd, manual_seed, rand
+
+    from darnet_trt.training.model import DARNet, Network
+
+    manual_seed(0)
+    network = DARNet(Network(width=4, input_size=(40, 161, 144), attention="none")).eval()
+    scan = rand(1, 1, 40, 161, 144, requires_grad=True)
+    cam = network(scan)[1][0, 0]
+    cell = (2, 5, 4)
+    read = autograd.grad(cam[cell], scan)[0][0, 0].square().numpy()
+    one = np.zeros(cam.shape, np.float32)
+    one[cell] = 1
+    drawn = grown(one, read.shape)
+    for axis, stride in enumerate((8, 16, 16)):
+        places = np.arange(read.shape[axis])
+        others = tuple({0, 1, 2} - {axis})
+        centre = np.average(places, weights=read.sum(others))
+        assert abs(np.average(places, weights=drawn.sum(others)) - centre) < stride / 5
+
+
+def test_a_hot_cell_is_drawn_in_its_place():
+    cam = np.zeros((2, 3, 6, 6), np.float32)
+    cam[1, 1, 2, 4] = 5  # slice 8, row 32, column 64 of the input: right of the middle, in front
+    grey = Evidence(np.full((24, 96, 96), 0.5, np.float32), cam, oriented=False)
+    assert telling_slices(grown(cam[1], (24, 96, 96)), 1) == [8]
+    page = draw_overlay(result(series=None), grey)
+    first_row = np.asarray(page)[HEADER : HEADER + TILE - 30, : 4 * (TILE + GAP)].astype(int)
+    hottest = first_row[..., :2].sum(-1).argmax()
+    row, column = np.unravel_index(hottest, first_row.shape[:2])
+    assert abs(row - 32.5 / 96 * TILE) < 4
+    assert abs(column % (TILE + GAP) - GAP - 64.5 / 96 * TILE) < 4
+
+
+def test_a_map_of_its_inputs_size_is_itself():
+    cam = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    assert np.array_equal(grown(cam, cam.shape), cam)
+
+
+def test_what_speaks_against_the_class_is_not_drawn():
+    drawn = tile(draw_overlay(result(series=None), evidence(-0.5)))
+    assert (np.ptp(drawn, axis=-1)[40:240, 40:240] == 0).all()
+
+
+def test_sides_are_named_only_where_the_file_says_them():
+    named = tile(draw_overlay(result(series=None), evidence()))
+    unnamed = tile(draw_overlay(result(series=None), evidence(oriented=False)))
+    letters = np.abs(named - unnamed).max(-1) > 0
+    assert letters[:, :24].any()
+    assert letters[:, -24:].any()
+    assert not letters[:, 30:-30].any()
+
+
+def test_proportions_are_the_patients():
+    used = replace(result().series, matrix=(256, 512), spacing_mm=(4.0, 1.0, 1.0))
+    page = draw_overlay(result(series=used), evidence(-0.5))
+    middle = tile(page)[:, TILE // 2].mean(-1)
+    assert abs((np.abs(middle - 127.5) < 2).sum() - TILE / 2) <= 2
+
+
+def test_the_heading_says_undecided_where_the_result_does():
+    def heading(covid: float) -> np.ndarray:
+        found = result(probabilities={"covid-19": covid, "normal": 1 - covid}, series=None)
+        return np.asarray(draw_overlay(found, evidence()))[:44].astype(int)
+
+    ink = [np.flatnonzero((heading(covid) > 128).all(-1).any(0)) for covid in (0.25, 0.49)]
+    assert ink[0].max() < 220, "normal  75.0%"
+    assert ink[1].max() > 400, "undecided between normal and covid-19"
+
+
+def test_the_png_is_whole_and_named_by_its_result(tmp_path):
+    drawn = with_overlay(result(), evidence(), tmp_path)
+    with Image.open(tmp_path / drawn.overlay) as page:
+        page.verify()
+    assert [file.name for file in tmp_path.iterdir()] == [drawn.overlay]
+    assert drawn.warnings == result().warnings
+
+
+def test_a_png_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(OutputError, match="cannot be written"):
+        with_overlay(result(), evidence(), tmp_path / "nowhere")
+
+
+def test_a_page_that_cannot_be_drawn_is_a_warning_of_its_scan(tmp_path):
+    one_class = replace(evidence(), cam=evidence().cam[:1])  # the second is the predicted one
+    drawn = with_overlay(result(), one_class, tmp_path)
+    assert drawn.overlay is None
+    assert drawn.warnings[-1].startswith("no overlay could be drawn: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("odd", ["\n", "\r\n", "\t", "\x07", "\udcff"])
+def test_any_name_can_be_captioned(odd):
+    def page(gap: str) -> Image.Image:
+        used = replace(result().series, description=f"soft{gap}tissue")
+        return draw_overlay(result(f"/scans/two{gap}words", series=used), evidence())
+
+    assert page(odd) == page(" ")
+
+
+@given(
+    st.integers(1, 80), st.integers(1, 12), st.integers(0, 2**32 - 1), st.sampled_from([-9, 0, 9])
+)
+def test_telling_slices_are_distinct_in_order_and_hold_the_best(depth, count, seed, shift):
+    map_ = np.random.default_rng(seed).normal(shift, 1, (depth, 2, 2)).astype(np.float32)
+    chosen = telling_slices(map_, count)
+    assert 1 <= len(chosen) <= count
+    assert chosen == sorted(set(chosen))
+    assert all(0 <= index < depth for index in chosen)
+    mass = map_.clip(0).sum((1, 2))
+    if mass.max() > 0:
+        assert int(mass.argmax()) in chosen

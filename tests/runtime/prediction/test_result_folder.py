@@ -1,0 +1,243 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.runtime.prediction.result_folder import ResultFolder, overlay_name
+from darnet_trt.runtime.prediction.results import (
+    INTENDED_USE,
+    Result,
+    SeriesUsed,
+    StageTimes,
+    json_line,
+    undecided,
+)
+from tests.full_disk import files_up_to
+
+
+def result(scan: str = "/scans/a", status: str = "ok", **changes: object) -> Result:
+    fields = {
+        "scan": scan,
+        "study_uid": "1.2.3",
+        "status": status,
+        "reason": "" if status == "ok" else "gantry tilted by 18.5°",
+        "predicted": "normal" if status == "ok" else None,
+        "probabilities": {"covid-19": 0.25, "normal": 0.75} if status == "ok" else {},
+        "series": SeriesUsed("1.2.3.4", "Thorax", 79, (512, 512), (4.0, 0.7, 0.7), "the only one"),
+        "warnings": ("thick slices", "few slices"),
+        "stages_ms": StageTimes(find=1, read=2, preprocess=3, infer=4),
+        "bundle": "b" * 64,
+        "artifact": "openvino-fp32",
+        "precision": "fp32",
+        "trained_on": "phantoms",
+    }
+    return Result(**{**fields, **changes})
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def rows(folder):
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_says_what_came_out_and_what_it_is_worth():
+    content = json.loads(json_line(result()))
+    assert content["class"] == "normal"
+    assert content["probabilities"] == {"covid-19": 0.25, "normal": 0.75}
+    assert content["stages_ms"]["total"] == 10
+    assert content["intended_use"] == INTENDED_USE
+    assert content["trained_on"] == "phantoms"
+
+
+def test_a_class_that_hardly_leads_is_no_decision():
+    near = {"covid-19": 0.339, "common-pneumonia": 0.32, "normal": 0.341}
+    assert undecided(near) == ("undecided between normal and covid-19",)
+    assert undecided({**near, "normal": 0.45}) == ()
+
+
+def test_lines_come_as_they_are_finished_and_the_csv_at_the_end(tmp_path):
+    with ResultFolder(tmp_path / "out", resume=False) as folder:
+        folder.add(result(status="refused"))
+        assert len(lines(tmp_path / "out")) == 1
+        folder.add(result("/scans/b"))
+    refused, ok = rows(tmp_path / "out")
+    assert (refused["status"], refused["class"]) == ("refused", "")
+    assert refused["reason"] == "gantry tilted by 18.5°"
+    assert (ok["class"], ok["probability_covid-19"], ok["spacing_d_mm"]) == (
+        "normal",
+        "0.25",
+        "4.0",
+    )
+    assert ok["warnings"] == "thick slices; few slices"
+
+
+def test_an_interrupt_keeps_what_was_finished(tmp_path):
+    def interrupted():
+        with ResultFolder(tmp_path, resume=False) as folder:
+            folder.add(result())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(lines(tmp_path)) == len(rows(tmp_path)) == 1
+
+
+def test_nothing_is_left_behind_where_nothing_came_out(tmp_path):
+    with ResultFolder(tmp_path / "out", resume=False):
+        pass
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_are_never_overwritten_unasked(tmp_path):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result())
+    with pytest.raises(UsageError, match="already holds results; add --resume"):
+        ResultFolder(tmp_path, resume=False)
+    assert len(lines(tmp_path)) == 1
+
+
+def test_resuming_keeps_classes_and_tries_the_rest_and_a_torn_line_again(tmp_path):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/scans/torn", status="failed"))
+        folder.add(result("/scans/ok"))
+        folder.add(result("/scans/tilted", status="refused"))
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write('{"scan": "/scans/half')
+    with ResultFolder(tmp_path, resume=True) as folder:
+        done = folder.finished("b" * 64, "openvino-fp32")
+        assert done == {("/scans/ok", "1.2.3")}
+        assert not folder.finished("c" * 64, "openvino-fp32")
+        folder.add(result("/scans/torn"))
+    assert [line["scan"] for line in lines(tmp_path)] == [
+        "/scans/ok",
+        "/scans/tilted",
+        "/scans/torn",
+    ]
+    assert [row["status"] for row in rows(tmp_path)] == ["ok", "refused", "ok"]
+
+
+def test_a_scan_has_one_result_the_newest(tmp_path):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/scans/a"))
+        folder.add(result("/scans/b"))
+        folder.add(result("/scans/a", study_uid="another study in the same folder"))
+    with ResultFolder(tmp_path, resume=True) as folder:
+        folder.add(result("/scans/a", artifact="openvino-int8"))
+    assert [(r["scan"], r["artifact"]) for r in lines(tmp_path)] == [
+        ("/scans/b", "openvino-fp32"),
+        ("/scans/a", "openvino-fp32"),
+        ("/scans/a", "openvino-int8"),
+    ]
+    assert [r["artifact"] for r in rows(tmp_path)] == [r["artifact"] for r in lines(tmp_path)]
+
+
+def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/scans/a"))
+        folder.add(result("/scans/b"))
+        folder.add(result("/scans/c", status="failed"))
+    program = (
+        "import os; from pathlib import Path\n"
+        "from tests.runtime.prediction.test_result_folder import ResultFolder, result\n"
+        f"folder = ResultFolder(Path({str(tmp_path)!r}), resume=True, asked=[Path('/scans')])\n"
+        "folder.add(result('/scans/a', artifact='openvino-int8')); os._exit(9)"
+    )
+    child = subprocess.run([sys.executable, "-c", program], check=False)
+    assert child.returncode == 9
+    assert {r["scan"] for r in lines(tmp_path)} == {"/scans/a", "/scans/b", "/scans/c"}
+    with ResultFolder(tmp_path, resume=True):
+        pass
+    assert [(r["scan"], r["artifact"]) for r in lines(tmp_path)] == [
+        ("/scans/b", "openvino-fp32"),
+        ("/scans/c", "openvino-fp32"),
+        ("/scans/a", "openvino-int8"),
+    ]
+
+
+@pytest.mark.parametrize("status", ["failed", "refused"])
+def test_what_does_not_come_again_goes_where_it_was_looked_for(tmp_path, status):
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result("/day1", status, study_uid=""))  # such as a share that was not mounted
+        folder.add(result("/day2", status, study_uid=""))
+    with ResultFolder(tmp_path, resume=True, asked=[Path("/day1")]) as folder:
+        folder.add(result("/day1/patient"))
+    assert [r["scan"] for r in rows(tmp_path)] == ["/day2", "/day1/patient"]
+
+
+def test_the_picture_goes_with_the_result_that_it_is_of(tmp_path):
+    drawn = result(overlay=overlay_name(result()))
+    with ResultFolder(tmp_path, resume=False) as folder:
+        (tmp_path / drawn.overlay).write_bytes(b"a picture")
+        folder.add(drawn)
+    with ResultFolder(tmp_path, resume=True) as folder:
+        folder.add(result(artifact="openvino-int8"))
+    assert not (tmp_path / drawn.overlay).exists()
+
+
+def test_results_that_are_not_ours_are_not_touched(tmp_path):
+    (tmp_path / "results.jsonl").write_text("a\nb\n")
+    with pytest.raises(UsageError, match="line 1 is not a result of predict"):
+        ResultFolder(tmp_path, resume=True)
+    assert (tmp_path / "results.jsonl").read_text() == "a\nb\n"
+
+
+@pytest.mark.parametrize("change", [{"probabilities": None}, {"scan": []}, {"stages_ms": 3}])
+def test_lines_that_only_look_like_ours_are_not_touched(tmp_path, change):
+    other = json.dumps({**json.loads(json_line(result())), **change}) + "\n"
+    (tmp_path / "results.jsonl").write_text(other)
+    with pytest.raises(UsageError, match="line 1 is not a result of predict"):
+        ResultFolder(tmp_path, resume=True)
+    assert (tmp_path / "results.jsonl").read_text() == other
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path):
+    def fill():
+        with ResultFolder(tmp_path, resume=False) as folder:
+            for scan in ("/scans/a", "/scans/b", "/scans/c"):
+                folder.add(result(scan))
+
+    room = len(json_line(result())) * 5 // 2
+    with files_up_to(room), pytest.raises(OutputError, match="cannot be written") as caught:
+        fill()
+    assert "\n" not in str(caught.value)
+    assert len(lines(tmp_path)) == 2
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_under_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="is a file where a folder is needed"):
+        ResultFolder(tmp_path / "file" / "out", resume=False)
+
+
+def test_dicom_text_is_no_formula_in_a_spreadsheet(tmp_path):
+    series = SeriesUsed("1", '=HYPERLINK("http://evil")', 1, (1, 1), None, "the only one")
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result(series=series))
+    assert rows(tmp_path)[0]["series_description"].startswith("'=")
+
+
+def test_a_path_that_is_not_utf8_is_written_and_found_again(tmp_path):
+    odd = b"/scans/\xff\xfe".decode("utf-8", "surrogateescape")
+    with ResultFolder(tmp_path, resume=False) as folder:
+        folder.add(result(odd))
+    assert rows(tmp_path)[0]["scan"] == r"/scans/\udcff\udcfe"
+    with ResultFolder(tmp_path, resume=True) as folder:
+        assert (odd, "1.2.3") in folder.finished("b" * 64, "openvino-fp32")
+    assert overlay_name(result(odd)).isascii()
+
+
+def test_overlay_names_are_safe_and_tell_scans_apart():
+    one, two = overlay_name(result("/a/Müller, ../x")), overlay_name(result("/b/Müller, ../x"))
+    assert one != two
+    assert "/" not in one
+    assert overlay_name(result("/a/x", study_uid="1")) != overlay_name(
+        result("/a/x", study_uid="2")
+    )
