@@ -60,7 +60,7 @@ def build_tiny() -> None:
 def try_plan(plugin_mode: str, on: str) -> None:
     """Build, load, run, compare, time; a refusal by TensorRT-RTX is said in its own words."""
     from darnet_trt.errors import DarnetError
-    from darnet_trt.runtime.engines.cuda.device import open_device
+    from darnet_trt.runtime.engines.tensorrt.gpu import open_device
     from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
     from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
 

@@ -56,12 +56,12 @@ def main() -> None:
     from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
     from darnet_trt.calibration.decisions.decide import decide
     from darnet_trt.calibration.qdq import convolutions, quantize, quantized_tensors
-    from darnet_trt.export.gates.parity import run
     from darnet_trt.export.onnx.writing import export_onnx, load_source
     from darnet_trt.runtime.bench.timing import in_turns
     from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
     from darnet_trt.runtime.engines.openvino.conversion import build_openvino
     from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
+    from darnet_trt.runtime.engines.runner import run
     from darnet_trt.scan.cohort import read_cohort
     from darnet_trt.training.inputs import prepare
     from darnet_trt.training.split import split_by_patient

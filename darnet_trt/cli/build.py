@@ -110,11 +110,11 @@ def build(
     The fastest becomes the default; one in int8 only if it is 1.05 times as fast as the best float
     one, and enough scans judged it (--calibration).
     """
-    from darnet_trt.export.packages import require_export_packages
     from darnet_trt.machine.cpus import share_cpus
+    from darnet_trt.machine.hardware import require_packages
 
     share_cpus()
-    require_export_packages()
+    require_packages("torch", "onnx", extra="train")
     from darnet_trt.bundle.writing import check_free
     from darnet_trt.calibration.scans.choosing import choose_scans
     from darnet_trt.calibration.search.cost import announce

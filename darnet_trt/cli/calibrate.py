@@ -54,11 +54,11 @@ def calibrate(
     so does build --calibration with the same model and scans. Exit code 0: the report is written,
     also where no set of layers keeps the decisions, as report.md then says first; 2: it is not.
     """
-    from darnet_trt.export.packages import require_export_packages
     from darnet_trt.machine.cpus import share_cpus
+    from darnet_trt.machine.hardware import require_packages
 
     share_cpus()
-    require_export_packages()
+    require_packages("torch", "onnx", extra="train")
     from darnet_trt.calibration.report import headline
     from darnet_trt.calibration.scans.choosing import choose_scans
     from darnet_trt.calibration.search.cost import announce

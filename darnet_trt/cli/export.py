@@ -22,9 +22,9 @@ def export(
 ) -> None:
     """Write a trained network as one ONNX file that every backend takes."""
     from darnet_trt.errors import UsageError
-    from darnet_trt.export.packages import require_export_packages
+    from darnet_trt.machine.hardware import require_packages
 
-    require_export_packages()
+    require_packages("torch", "onnx", extra="train")
     from darnet_trt.export.onnx.writing import export_onnx, load_source
 
     if out is None:

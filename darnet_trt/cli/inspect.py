@@ -52,7 +52,7 @@ def inspect(
     2: nothing could be read.
     """
     from darnet_trt.scan import Preprocessing, find_studies
-    from darnet_trt.scan.distinct import distinct_paths, unseen
+    from darnet_trt.scan.discovery import distinct_paths, unseen
 
     spec = Preprocessing()
     if bundle is not None:

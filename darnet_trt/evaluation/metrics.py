@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["area_under_curve", "evaluate"]
+__all__ = ["area_under_curve", "evaluate", "softmax"]
 
 COVID = CLASSES.index("covid-19")
+
+
+def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the probabilities of logits, float64 (n, classes)."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
 def area_under_curve(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> float:
@@ -50,10 +56,8 @@ def evaluate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> 
     result["accuracy"] = float((predicted == labels).mean())
     actual, called = labels == COVID, predicted == COVID
     if actual.any() and not actual.all():
-        shifted = np.exp(logits - logits.max(1, keepdims=True))
-        probability = shifted[:, COVID] / shifted.sum(1)
         hits = int((actual & called).sum())
-        result["covid_auc"] = area_under_curve(probability, actual)
+        result["covid_auc"] = area_under_curve(softmax(logits)[:, COVID], actual)
         result["covid_sensitivity"] = hits / int(actual.sum())
         result["covid_specificity"] = float((~called[~actual]).mean())
         result["covid_f1"] = 2 * hits / (int(actual.sum()) + int(called.sum()))

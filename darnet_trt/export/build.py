@@ -25,12 +25,11 @@ from darnet_trt.export.gates.float16_range import range_for
 from darnet_trt.export.gates.judging import judge
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.onnx.writing import Source, export_onnx
-from darnet_trt.export.packages import producer
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.plans import build_plans
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
-from darnet_trt.machine.hardware import cpu, gpus, package_version
+from darnet_trt.machine.hardware import cpu, gpus, package_version, producer
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from darnet_trt.runtime.prediction.results import INTENDED_USE

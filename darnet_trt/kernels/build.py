@@ -26,13 +26,13 @@ from typing import Final
 from darnet_trt.errors import BuildError, OutputError, UsageError
 from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import Target, find_cmake, find_toolchain
+from darnet_trt.machine.cache import cache_folder
 
 __all__ = [
     "COMPILER_LOG",
     "LIBRARY",
     "SOURCES",
     "build_library",
-    "cache_folder",
     "cached_library",
 ]
 
@@ -54,12 +54,6 @@ _FULL: Final = 2**20  # bytes: less than one object file
 _ELSEWHERE: Final = "check free space and permissions, or name another folder in XDG_CACHE_HOME"
 
 
-def cache_folder() -> Path:
-    """Where the libraries are: $XDG_CACHE_HOME or ~/.cache, then darnet-trt/kernels."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "darnet-trt" / "kernels"
-
-
 def cached_library(target: Target, capabilities: Collection[tuple[int, int]] = ()) -> Path | None:
     """A library of these very sources and this processor, if there is one.
 
@@ -71,7 +65,7 @@ def cached_library(target: Target, capabilities: Collection[tuple[int, int]] = (
     Returns:
         Of those that fit, the one that was asked for last.
     """
-    found = cache_folder().glob(f"{_prefix(target)}-*/{LIBRARY}")
+    found = cache_folder("kernels").glob(f"{_prefix(target)}-*/{LIBRARY}")
     library = max(
         found,
         key=lambda path: (_runs_on(path, capabilities), path.stat().st_mtime),
@@ -117,7 +111,7 @@ def build_library(
     flags = (f"{name}={os.environ.get(name, '')}" for name in _FLAGS)
     toolchain = _hash(*(part.encode() for part in (tools.version, *options, *flags)))
     variant = f"sanitized-{_prefix(target)}" if sanitize else _prefix(target)
-    home = cache_folder() / f"{variant}-{toolchain}"
+    home = cache_folder("kernels") / f"{variant}-{toolchain}"
     library = home / LIBRARY
     if library.exists():
         _asked_for(library)
@@ -217,8 +211,8 @@ def _run(*words: str) -> str:
     if process.returncode == 0:
         return said
     # cmake's own files may be the ones that did not fit, and it does not say so.
-    if "No space left on device" in said or shutil.disk_usage(cache_folder()).free < _FULL:
-        raise OutputError("the disk is full", where=cache_folder(), do=_ELSEWHERE)
+    if "No space left on device" in said or shutil.disk_usage(cache_folder("kernels")).free < _FULL:
+        raise OutputError("the disk is full", where=cache_folder("kernels"), do=_ELSEWHERE)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if re.search(r"\berror\b", line, re.I)), -1)
     reason = lines[first] if lines else f"it ended with code {process.returncode}"

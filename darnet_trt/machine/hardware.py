@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 import shutil
 import subprocess
@@ -11,9 +12,19 @@ from pathlib import Path
 
 import psutil
 
+from darnet_trt.errors import MissingPackageError
 from darnet_trt.machine.cpus import usable_cpus
 
-__all__ = ["Cpu", "Gpu", "cpu", "gpus", "package_version", "sums_of_int8_overflow"]
+__all__ = [
+    "Cpu",
+    "Gpu",
+    "cpu",
+    "gpus",
+    "package_version",
+    "producer",
+    "require_packages",
+    "sums_of_int8_overflow",
+]
 
 _SMI_FIELDS = "name,driver_version,memory.total,compute_cap"
 
@@ -118,3 +129,23 @@ def package_version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def producer(*packages: str) -> dict[str, str]:
+    """Return package → version, as an artifact names what built it."""
+    return {package: package_version(package) or "unknown" for package in packages}
+
+
+def require_packages(*packages: str, extra: str) -> None:
+    """Check that packages are installed, before an import fails in the middle of the work.
+
+    Args:
+        packages: Import names.
+        extra: The extra of darnet-trt that installs them.
+
+    Raises:
+        MissingPackageError: Names the first that is missing.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackageError(package, extra=extra)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from concurrent.futures import ProcessPoolExecutor
 
-__all__ = ["end_with_parent"]
+__all__ = ["worker_pool"]
 
 
-def end_with_parent() -> None:
-    """For a pool's `initializer`: end this process as soon as its parent has ended.
+def worker_pool(processes: int) -> ProcessPoolExecutor:
+    """Start a pool of worker processes that end when this process ends, however it ends.
 
-    A pool whose owner was killed leaves its workers waiting for ever: each holds the other end of
-    the pipe that the next call would come from.
+    They are spawned: a fork of a process with threads (BLAS, torch) may hang. Each watches its
+    parent: the workers of a pool whose owner was killed would otherwise wait for ever, because
+    each holds the other end of the pipe that the next call would come from.
     """
+    return ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    )
+
+
+def _end_with_parent() -> None:
     threading.Thread(target=_wait_and_end, daemon=True).start()
 
 

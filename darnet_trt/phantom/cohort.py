@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from darnet_trt import __version__
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import LOCK, sole_writer
-from darnet_trt.machine.processes import end_with_parent
+from darnet_trt.machine.processes import worker_pool
 from darnet_trt.phantom.body.disease import LABELS
 from darnet_trt.phantom.files.dicom import write_dicom
 from darnet_trt.phantom.files.images import write_nifti, write_slices
@@ -221,9 +220,7 @@ def _write_all(
             _write_scan(plan, folder, member)
             yield 1
         return
-    # spawn: a fork of a process with threads (BLAS, torch) may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
+    with worker_pool(processes) as pool:
         futures = [pool.submit(_write_scan, plan, folder, member) for member in todo]
         try:
             for future in as_completed(futures):

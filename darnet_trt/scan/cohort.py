@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.classes import CLASSES
 
-__all__ = ["COLUMNS", "PLAN", "TABLE", "Cohort", "Entry", "read_cohort"]
+__all__ = ["CLASSES", "COLUMNS", "PLAN", "TABLE", "Cohort", "Entry", "read_cohort"]
 
+CLASSES = ("covid-19", "common-pneumonia", "normal")
+"""In the order of the logits."""
 TABLE = "cohort.csv"
 PLAN = "cohort.json"  # beside a synthetic cohort's table: says that it is one, and how to repeat it
 COLUMNS = ("scan", "patient", "label")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from darnet_trt.scan.pictures import SUFFIXES, natural_key, slice_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.volume_files.series import image_format, image_series
 
-__all__ = ["OVERLAY_SUFFIX", "find_studies", "is_stray"]
+__all__ = ["OVERLAY_SUFFIX", "distinct_paths", "find_studies", "unseen"]
 
 OVERLAY_SUFFIX: Final = ".overlay.png"
 """Of pictures that show a result: no slices, wherever they lie."""
@@ -67,7 +67,7 @@ def find_studies(path: Path) -> list[Study]:
     pictures: dict[Path, list[Path]] = defaultdict(list)
     studies: list[Study] = []
     for file in _walk(path, broken):
-        if is_stray(file):
+        if _is_stray(file):
             continue
         if file.suffix.lower() in SUFFIXES:
             pictures[file.parent].append(file)
@@ -146,7 +146,7 @@ def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator
                 yield file
 
 
-def is_stray(file: Path) -> bool:
+def _is_stray(file: Path) -> bool:
     """Whether a folder's search passes it by, judged by its name."""
     name = file.name.lower()
     if name.endswith(OVERLAY_SUFFIX):
@@ -244,3 +244,59 @@ def _told(error: ScanError) -> str:
 
 def _alone(series: Series) -> Study:
     return Study(path=series.path, uid="", patient_id="", series=(series,))
+
+
+def distinct_paths(paths: Iterable[Path]) -> list[Path]:
+    """The paths, in their order, without those that a search of another one meets as well.
+
+    That is the same place under another name, and what lies in a folder that is named, too.
+    """
+    places: dict[Path, Path] = {}
+    for path in paths:
+        places.setdefault(Path(os.path.realpath(path)), path)
+    folders = {place for place in places if os.path.isdir(place)}  # noqa: PTH112 (never fails)
+    return [path for place, path in places.items() if not _is_met(place, folders)]
+
+
+def _is_met(place: Path, folders: set[Path]) -> bool:
+    """Whether a search of one of the folders comes to this place, and looks at it."""
+    looked_at = os.path.isfile(place) and not _is_stray(place)  # noqa: PTH113 (never fails)
+    if not (looked_at or place in folders):
+        return False
+    below = place
+    while not below.name.startswith(".") and below != below.parent:
+        below = below.parent
+        if below in folders:
+            return True
+    return False
+
+
+def unseen(studies: Iterable[Study], seen: set[str]) -> list[Study]:
+    """The studies with a file that none before had: links lead to one file in many ways.
+
+    Args:
+        studies: From `find_studies`.
+        seen: Files of the studies before, links resolved; those of these studies are added.
+    """
+    new = []
+    for study in studies:
+        files = _real_files(study)
+        if not files <= seen:
+            new.append(study)
+            seen |= files
+    return new
+
+
+def _real_files(study: Study) -> set[str]:
+    folders: dict[str, str] = {}
+    found = set()
+    for series in study.series:
+        for file in map(str, series.files):
+            folder, name = os.path.split(file)
+            if os.path.islink(file):  # noqa: PTH114 (a Path takes three times as long)
+                found.add(os.path.realpath(file))
+                continue
+            if folder not in folders:
+                folders[folder] = os.path.realpath(folder)
+            found.add(f"{folders[folder]}/{name}")
+    return found

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,10 +16,9 @@ import numpy.typing as npt
 from darnet_trt.errors import OutputError, ScanError, UsageError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
-from darnet_trt.machine.processes import end_with_parent
+from darnet_trt.machine.processes import worker_pool
 from darnet_trt.scan import Preprocessing, find_studies, load_study
-from darnet_trt.scan.classes import CLASSES
-from darnet_trt.scan.cohort import Entry
+from darnet_trt.scan.cohort import CLASSES, Entry
 
 __all__ = ["Example", "Failure", "prepare"]
 
@@ -104,9 +101,7 @@ def _prepare_all(
     if processes <= 1:
         yield from map(_prepare_one, *arguments)
         return
-    # spawn: a fork of a process with threads (torch) may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
+    with worker_pool(processes) as pool:
         yield from pool.map(_prepare_one, *arguments, chunksize=4)
 
 

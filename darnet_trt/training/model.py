@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from darnet_trt.kernels.torch_operator import fused_attention
-from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import CLASSES
 
 __all__ = ["Attention", "ChannelAttention", "DARNet", "DepthAttention", "Network", "halved"]
 

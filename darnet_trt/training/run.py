@@ -16,8 +16,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.machine.files import sole_writer, whole_file
 from darnet_trt.scan import Preprocessing
-from darnet_trt.scan.classes import CLASSES
-from darnet_trt.scan.cohort import Cohort, Entry, read_cohort
+from darnet_trt.scan.cohort import CLASSES, Cohort, Entry, read_cohort
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
 from darnet_trt.training.inputs import Example, Failure, prepare

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.classes import CLASSES
-from darnet_trt.scan.cohort import Entry
+from darnet_trt.scan.cohort import CLASSES, Entry
 
 __all__ = ["split_by_patient"]
 

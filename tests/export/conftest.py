@@ -7,7 +7,8 @@ import pytest
 
 from darnet_trt.errors import BuildError
 from darnet_trt.export.onnx.writing import Source, load_source
-from darnet_trt.kernels.build import build_library, cache_folder
+from darnet_trt.kernels.build import build_library
+from darnet_trt.machine.cache import cache_folder
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like
 
@@ -44,6 +45,6 @@ def no_libraries(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def one_library(no_libraries, cpu_library) -> Path:
     """A cache with the CPU library alone."""
-    home = cache_folder() / cpu_library.parent.name
+    home = cache_folder("kernels") / cpu_library.parent.name
     home.mkdir(parents=True)
     return Path(shutil.copy(cpu_library, home))

@@ -151,7 +151,7 @@ def wrong_scale(monkeypatch):
     monkeypatch.setattr(int8, "quantize", wrong)
     monkeypatch.setattr(int8_trials, "quantize", wrong)
     # What other tests tried was not wrong.
-    monkeypatch.setattr(int8_trials, "cache_folder", lambda: Path("/proc/nowhere"))
+    monkeypatch.setattr(int8_trials, "cache_folder", lambda room: Path("/proc/nowhere"))
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from darnet_trt.scan.classes import CLASSES
-from darnet_trt.scan.cohort import Entry
+from darnet_trt.scan.cohort import CLASSES, Entry
 from darnet_trt.training.inputs import Example
 from tests.training.tiny_network import TINY
 

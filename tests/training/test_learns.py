@@ -15,8 +15,7 @@ from darnet_trt.phantom import CohortPlan, synthesize, write_cohort
 from darnet_trt.phantom.cohort import members
 from darnet_trt.runtime.prediction.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
-from darnet_trt.scan.classes import CLASSES
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohort import CLASSES, read_cohort
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.fit import Schedule

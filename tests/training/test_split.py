@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.classes import CLASSES
-from darnet_trt.scan.cohort import Entry
+from darnet_trt.scan.cohort import CLASSES, Entry
 from darnet_trt.training.split import split_by_patient
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,20 +28,15 @@ from onnx.numpy_helper import from_array
 
 from darnet_trt.calibration.activations.histogram import BINS, Statistics, merge, statistics_of
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 
-__all__ = ["Collector", "cache_folder", "merged", "open_session", "peak_bytes"]
+__all__ = ["Collector", "magnitudes", "merged", "peak_bytes"]
 
 _SAMPLED_FROM: Final = 1 << 22  # elements; smaller maps are taken whole
 _SCHEMA: Final = 1  # of what is cached
 _ERRORS_ONLY: Final = 3
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME or ~/.cache, then darnet-trt/calibration."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "darnet-trt" / "calibration"
 
 
 class Collector:
@@ -85,7 +80,7 @@ class Collector:
     def cached(self, volume: npt.NDArray[np.float32]) -> Path:
         """Where the statistics of a scan are kept."""
         digest = hashlib.sha256(np.ascontiguousarray(volume, np.float32).tobytes()).hexdigest()
-        return cache_folder() / self._key / f"{digest[:32]}.npz"
+        return cache_folder("calibration") / self._key / f"{digest[:32]}.npz"
 
     def close(self) -> None:
         """Free the session."""
@@ -237,3 +232,52 @@ def _write(file: Path, found: dict[str, Statistics]) -> None:
             integers=np.array([(s.not_finite, s.exponent) for s in values], np.int64),
             counts=np.stack([s.counts for s in values]),
         )
+
+
+def magnitudes(
+    model: ModelProto, volumes: Iterable[npt.NDArray[np.float32]], *, threads: int | None = None
+) -> dict[str, float]:
+    """Run scans through the float32 graph.
+
+    What is not watched is never larger than something that is: ReLU's results, means, what a gate
+    has scaled.
+
+    Args:
+        model: As `export.graph.build_graph` made it.
+        volumes: Preprocessed scans, each (1, d, h, w).
+        threads: CPU threads; None leaves the number to ONNX Runtime.
+
+    Returns:
+        Tensor, for a convolution or a block; layer, for one of a gate's → the largest magnitude of
+        any element in any scan. Infinite or NaN where float32 does not hold it.
+    """
+    watched = inline_local_functions(model)
+    graph = watched.graph
+    names: dict[str, str] = {}
+    nodes = list(graph.node)
+    del graph.node[:], graph.output[:]
+    for node in nodes:
+        graph.node.append(node)
+        if name := _watched_name(node):
+            names[node.output[0]] = name
+            for reduce in ("ReduceMin", "ReduceMax"):
+                limit = f"{node.output[0]}.{reduce}"
+                graph.node.append(make_node(reduce, [node.output[0]], [limit], keepdims=0))
+                graph.output.append(make_empty_tensor_value_info(limit))
+    session = open_session(watched, threads)
+    largest = np.zeros(len(names), np.float32)
+    for volume in volumes:
+        limits = np.array(session.run(None, {graph.input[0].name: volume[None]}))
+        largest = np.maximum(largest, np.abs(limits).reshape(-1, 2).max(1))
+    return dict(zip(names.values(), map(float, largest), strict=True))
+
+
+def _watched_name(node: NodeProto) -> str:
+    """Empty for what need not be watched."""
+    if node.op_type == "Gemm":  # inside the attention, where only its weight tells which it is
+        return str(node.input[1]).removesuffix(".weight")
+    tensor = str(node.output[0])
+    return tensor if node.op_type == "Conv" or _BLOCK.fullmatch(tensor) else ""
+
+
+_BLOCK: Final = re.compile(r"stages\.\d\.\d\.out")

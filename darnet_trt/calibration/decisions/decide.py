@@ -23,7 +23,7 @@ from darnet_trt.calibration.decisions.measures import (
 )
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.intervals import share_at_most
-from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import CLASSES
 
 __all__ = ["decide"]
 

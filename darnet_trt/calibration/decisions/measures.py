@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import Difference
 from darnet_trt.evaluation.intervals import accuracy_interval, paired_areas
-from darnet_trt.scan.classes import CLASSES
+from darnet_trt.evaluation.metrics import softmax
+from darnet_trt.scan.cohort import CLASSES
 
 __all__ = ["Labelled", "Logits", "Movement", "labelled", "movement"]
 
@@ -55,8 +56,8 @@ def movement(reference: Logits, candidate: Logits, sure_lead: float) -> Movement
     """
     lacking = ~np.asarray(np.isfinite(reference).all(1))
     broken = lacking | ~np.asarray(np.isfinite(candidate).all(1))
-    before = _probabilities(np.where(broken[:, None], 0, reference))
-    after = _probabilities(np.where(broken[:, None], 0, candidate))
+    before = softmax(np.where(broken[:, None], 0, reference))
+    after = softmax(np.where(broken[:, None], 0, candidate))
     second, first = np.sort(before, 1)[:, -2:].T
     classes = before.argmax(1)
     flipped = broken | (classes != after.argmax(1))
@@ -126,11 +127,6 @@ def _accuracy(reference: Logits, candidate: Logits, labels: npt.NDArray[np.int64
     return Difference(
         reference=float(before.mean()), candidate=float(after.mean()), lower=lower, upper=upper
     )
-
-
-def _probabilities(logits: Logits) -> npt.NDArray[np.float64]:
-    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
 def _log_odds(logits: Logits) -> npt.NDArray[np.float64]:

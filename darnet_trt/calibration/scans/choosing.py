@@ -23,11 +23,11 @@ from darnet_trt.calibration.scans.patients import (
     patients_of_each_class,
 )
 from darnet_trt.calibration.scans.sample import Input, Sample, SampledScan, hashed, on_disk
-from darnet_trt.calibration.search.memo import digest
 from darnet_trt.errors import UsageError
+from darnet_trt.machine.cache import digest
 from darnet_trt.machine.files import temporary_folder
 from darnet_trt.scan import Preprocessing
-from darnet_trt.scan.classes import CLASSES
+from darnet_trt.scan.cohort import CLASSES
 
 __all__ = ["CalibrationScans", "HeldOut", "choose_scans", "random_scans"]
 

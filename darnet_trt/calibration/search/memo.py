@@ -6,23 +6,15 @@ depends on. A line that was cut off, or is none, is left out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Memo", "digest"]
+from darnet_trt.machine.cache import digest
 
-
-def digest(*parts: object) -> str:
-    """SHA-256 of JSON values and of bytes, hexadecimal, 32 digits."""
-    found = hashlib.sha256()
-    for part in parts:
-        found.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
-        found.update(b"\0")
-    return found.hexdigest()[:32]
+__all__ = ["Memo"]
 
 
 class Memo:

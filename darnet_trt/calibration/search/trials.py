@@ -14,17 +14,16 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto
 
-from darnet_trt.calibration.activations.collect import cache_folder
 from darnet_trt.calibration.qdq import Form, Range, quantize
-from darnet_trt.calibration.search.memo import Memo, digest
+from darnet_trt.calibration.search.memo import Memo
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.export.gates.parity import NOT_FINITE, run
-from darnet_trt.export.packages import producer
+from darnet_trt.machine.cache import cache_folder, digest
 from darnet_trt.machine.files import cannot_keep
+from darnet_trt.machine.hardware import producer
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.conversion import build_openvino
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
-from darnet_trt.runtime.engines.runner import Runner
+from darnet_trt.runtime.engines.runner import NOT_FINITE, Runner, run
 
 __all__ = ["Subject", "Trials"]
 
@@ -71,7 +70,7 @@ class Trials:
         for scan in scans:
             inputs.update(np.ascontiguousarray(scan, np.float32).tobytes())
         key = digest(inputs.hexdigest(), producer(subject.backend))
-        self._memo = Memo(cache_folder() / "trials" / f"{key}.jsonl")
+        self._memo = Memo(cache_folder("calibration") / "trials" / f"{key}.jsonl")
 
     def logits(
         self, ranges: Mapping[str, Range], layers: frozenset[str]

@@ -10,8 +10,8 @@ from typing import Final, Literal
 from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact
 from darnet_trt.bundle.writing import hashes
 from darnet_trt.errors import BuildError, BundleError, DarnetError
-from darnet_trt.export.packages import producer
 from darnet_trt.export.targets import Candidate
+from darnet_trt.machine.hardware import producer
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.conversion import build_openvino
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner

@@ -12,8 +12,7 @@ from darnet_trt.bundle.trust import failed_gates
 from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.calibration.scans.choosing import HeldOut
 from darnet_trt.calibration.search.sensitivity import search_notes
-from darnet_trt.export.gates.parity import run
-from darnet_trt.runtime.engines.runner import Runner
+from darnet_trt.runtime.engines.runner import Runner, run
 
 __all__ = ["DecisionGate"]
 

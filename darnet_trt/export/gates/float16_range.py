@@ -16,7 +16,7 @@ import onnx
 from onnx import ModelProto
 
 from darnet_trt.bundle.manifest import Artifact
-from darnet_trt.calibration.activations.magnitudes import magnitudes
+from darnet_trt.calibration.activations.collect import magnitudes
 from darnet_trt.errors import BuildError
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.onnx.graph import part_of

@@ -14,13 +14,13 @@ from darnet_trt.bundle.trust import failed_gates
 from darnet_trt.errors import DarnetError, ParityError
 from darnet_trt.export.gates.contenders import NOT_EXECUTED, PlanFailures, open_contenders
 from darnet_trt.export.gates.decision_gate import DecisionGate
-from darnet_trt.export.gates.parity import gate, run
+from darnet_trt.export.gates.parity import gate
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.onnx.writing import Source
 from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.bench.timing import in_turns
-from darnet_trt.runtime.engines.runner import Outputs, Runner
+from darnet_trt.runtime.engines.runner import Outputs, Runner, run
 
 __all__ = ["Judged", "judge"]
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import Parity, Precision
-from darnet_trt.runtime.engines.runner import Outputs, Runner
+from darnet_trt.runtime.engines.runner import NOT_FINITE, Outputs, Runner, run
 
-__all__ = ["LIMITS", "NOT_FINITE", "Limits", "compare", "gate", "run"]
+__all__ = ["LIMITS", "Limits", "compare", "gate"]
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,6 @@ LIMITS: Final[dict[Precision, Limits]] = {
     # decisions is judged on many scans (`calibration.decisions`). These find a wrong scale.
     "int8": Limits(probability=0.2, logits=0.2, cam=0.5),
 }
-
-# Reported for an engine that gives NaN or infinity: JSON has no number for those.
-NOT_FINITE: Final = 1e9
-
-
-def run(runner: Runner, inputs: Sequence[npt.NDArray[np.float32]]) -> Outputs:
-    """Infer one scan after the other, each (1, d, h, w); outputs with n = scans."""
-    outputs = [runner.infer(scan[None]) for scan in inputs]
-    return Outputs(
-        np.concatenate([o.logits for o in outputs]), np.concatenate([o.cam for o in outputs])
-    )
 
 
 def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str) -> Parity:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from darnet_trt.errors import OutputError
-from darnet_trt.kernels.build import cache_folder
+from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.files import whole_file
 
 __all__ = ["file_for", "load", "store"]
@@ -19,7 +19,7 @@ __all__ = ["file_for", "load", "store"]
 
 def file_for(version: str, target: str) -> Path:
     """Where the cache of one TensorRT version and GPU is."""
-    return cache_folder().parent / "timing" / f"tensorrt-{version}-{target}.cache"
+    return cache_folder("timing") / f"tensorrt-{version}-{target}.cache"
 
 
 def load(config: Any, file: Path) -> None:

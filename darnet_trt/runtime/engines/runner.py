@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import BundleError
+from darnet_trt.evaluation.metrics import softmax
 
-__all__ = ["Outputs", "Runner", "count_classes"]
+__all__ = ["NOT_FINITE", "Outputs", "Runner", "count_classes", "run"]
+
+NOT_FINITE: Final = 1e9
+"""Reported for an engine that gives NaN or infinity: JSON has no number for those."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +33,8 @@ class Outputs:
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """Softmax of the logits, float64 (n, classes)."""
-        shifted = np.exp(self.logits.astype(np.float64) - self.logits.max(1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(1, keepdims=True))
+        """Return the softmax of the logits, float64 (n, classes)."""
+        return softmax(self.logits)
 
 
 class Runner(Protocol):
@@ -58,6 +61,14 @@ class Runner(Protocol):
     def close(self) -> None:
         """Free the engine."""
         ...
+
+
+def run(runner: Runner, inputs: Sequence[npt.NDArray[np.float32]]) -> Outputs:
+    """Infer scans, each (1, d, h, w), one at a time; return outputs with n = scans."""
+    outputs = [runner.infer(scan[None]) for scan in inputs]
+    return Outputs(
+        np.concatenate([o.logits for o in outputs]), np.concatenate([o.cam for o in outputs])
+    )
 
 
 def count_classes(outputs: Mapping[str, Sequence[object]], model: str | Path) -> int:

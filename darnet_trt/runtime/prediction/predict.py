@@ -25,7 +25,7 @@ from darnet_trt.runtime.prediction.results import (
     undecided,
 )
 from darnet_trt.scan import Choice, Study, choose, find_studies, load_study
-from darnet_trt.scan.distinct import distinct_paths, unseen
+from darnet_trt.scan.discovery import distinct_paths, unseen
 
 __all__ = ["predict"]
 

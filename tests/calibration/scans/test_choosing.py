@@ -13,8 +13,7 @@ from darnet_trt.calibration.scans.choosing import choose_scans, random_scans
 from darnet_trt.errors import OutputError, UnreadableScanError, UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies, load_study
-from darnet_trt.scan.classes import CLASSES
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohort import CLASSES, read_cohort
 
 SPEC = Preprocessing(size=(8, 16, 16))
 

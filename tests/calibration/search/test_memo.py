@@ -1,6 +1,7 @@
 import pytest
 
-from darnet_trt.calibration.search.memo import Memo, digest
+from darnet_trt.calibration.search.memo import Memo
+from darnet_trt.machine.cache import digest
 
 
 def refuse():

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from darnet_trt.calibration.activations.magnitudes import magnitudes
+from darnet_trt.calibration.activations.collect import magnitudes
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.errors import BuildError
 from darnet_trt.export.build import Calibration, build_bundle

@@ -41,7 +41,7 @@ def answered(runtime: Any, answer: tuple[Any, ...]) -> Any:
 
 
 def open_with_cuda_python() -> CudaDevice:
-    """See `cuda_device.open_device`."""
+    """Open the first GPU; see `engines.tensorrt.gpu.open_device` for the errors."""
     return _Device()
 
 

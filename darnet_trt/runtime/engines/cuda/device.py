@@ -1,4 +1,4 @@
-"""The GPU's memory, streams and events: from pycuda for TensorRT, cuda-python for TensorRT-RTX.
+"""The GPU's memory, streams and events, as pycuda and cuda-python each provide them.
 
 The GPU is the first that CUDA shows (`CUDA_VISIBLE_DEVICES` chooses another). Both packages are
 used with its primary context, which TensorRT and CUDA's runtime use as well.
@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from darnet_trt.errors import DeviceError
 from darnet_trt.machine.hardware import package_version
-from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
 
 __all__ = [
     "DISABLE_TIMING",
@@ -25,7 +24,6 @@ __all__ = [
     "cuda_failed",
     "no_driver",
     "no_gpu",
-    "open_device",
     "provenance",
 ]
 
@@ -112,22 +110,6 @@ class CudaDevice(Protocol):
     def close(self) -> None:
         """Give everything back, last things first."""
         ...
-
-
-def open_device(backend: TensorRTBackend) -> CudaDevice:
-    """The GPU, through the backend's package.
-
-    Raises:
-        MissingPackageError: The package is not installed.
-        DeviceError: There is no driver, or no GPU.
-    """
-    if backend == "tensorrt-rtx":
-        from darnet_trt.runtime.engines.cuda.cuda_python import open_with_cuda_python
-
-        return open_with_cuda_python()
-    from darnet_trt.runtime.engines.cuda.pycuda import open_with_pycuda
-
-    return open_with_pycuda()
 
 
 def provenance(package: str, driver: int) -> dict[str, str]:

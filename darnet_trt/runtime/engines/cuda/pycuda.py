@@ -27,7 +27,7 @@ __all__ = ["open_with_pycuda"]
 
 
 def open_with_pycuda() -> CudaDevice:
-    """See `cuda_device.open_device`."""
+    """Open the first GPU; see `engines.tensorrt.gpu.open_device` for the errors."""
     return _Device()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darnet_trt.errors import OutputError
-from darnet_trt.kernels.build import cache_folder
+from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.files import whole_file
 
 __all__ = ["RuntimeCache", "file_for"]
@@ -21,7 +21,7 @@ __all__ = ["RuntimeCache", "file_for"]
 
 def file_for(sha256: str) -> Path:
     """Where the cache of the plan with that digest is."""
-    return cache_folder().parent / "runtime" / f"{sha256}.cache"
+    return cache_folder("runtime") / f"{sha256}.cache"
 
 
 class RuntimeCache:

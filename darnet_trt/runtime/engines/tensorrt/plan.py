@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from darnet_trt.bundle.manifest import Artifact, Precision
 from darnet_trt.errors import BundleError
-from darnet_trt.runtime.engines.cuda.device import CudaDevice, open_device
+from darnet_trt.runtime.engines.cuda.device import CudaDevice
+from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.kernel_cache import RuntimeCache, file_for
 from darnet_trt.runtime.engines.tensorrt.messages import Messages
 from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend

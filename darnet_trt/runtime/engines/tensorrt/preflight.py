@@ -14,7 +14,8 @@ from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.errors import BundleError
 from darnet_trt.kernels.build import cached_library, source_key
 from darnet_trt.kernels.library import Library, architecture, covers
-from darnet_trt.runtime.engines.cuda.device import CudaDevice, open_device
+from darnet_trt.runtime.engines.cuda.device import CudaDevice
+from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.package import (
     PACKAGES,
     PORTABLE,

@@ -13,8 +13,8 @@ from darnet_trt.errors import DeviceError, MissingPackageError
 from darnet_trt.machine.hardware import gpus
 from darnet_trt.runtime.engines.cuda import pycuda as pycuda_device
 from darnet_trt.runtime.engines.cuda.cuda_python import _Device
-from darnet_trt.runtime.engines.cuda.device import open_device
 from darnet_trt.runtime.engines.cuda.graph import CudaGraph
+from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 
 NO_DRIVER = "CUDA failed: CUDA driver version is insufficient"
 

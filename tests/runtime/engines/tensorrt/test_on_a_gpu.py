@@ -11,9 +11,9 @@ from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, DeviceError
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.options import PlanOptions
-from darnet_trt.runtime.engines.cuda.device import open_device
 from darnet_trt.runtime.engines.loading import load_runner
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.kernel_cache import file_for
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, RTX_TARGETS
 from darnet_trt.runtime.engines.tensorrt.plan import load_plan

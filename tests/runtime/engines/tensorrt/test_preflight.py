@@ -8,7 +8,8 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BuildError, BundleError, MissingPackageError
 from darnet_trt.kernels import build
-from darnet_trt.kernels.build import build_library, cache_folder, source_key
+from darnet_trt.kernels.build import build_library, source_key
+from darnet_trt.machine.cache import cache_folder
 from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from darnet_trt.runtime.engines.tensorrt.preflight import (
@@ -106,7 +107,7 @@ def cpu_build_alone(tmp_path, monkeypatch):
     except BuildError as error:
         pytest.skip(f"the plugin cannot be compiled: {error}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    shutil.copytree(library.parent, cache_folder() / library.parent.name)
+    shutil.copytree(library.parent, cache_folder("kernels") / library.parent.name)
     assert build.cached_library("cpu") is not None
 
 

@@ -1,0 +1,25 @@
+"""The user's cache, and the keys of what is kept there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+__all__ = ["cache_folder", "digest"]
+
+
+def cache_folder(room: str) -> Path:
+    """Return $XDG_CACHE_HOME/darnet-trt/ROOM, or ~/.cache/darnet-trt/ROOM; it may not exist."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "darnet-trt" / room
+
+
+def digest(*parts: object) -> str:
+    """Return the SHA-256 of JSON values and of bytes: 32 hexadecimal digits."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
+        found.update(b"\0")
+    return found.hexdigest()[:32]
