@@ -1,6 +1,6 @@
 """The fused attention tail against torch and against the memory's speed.
 
-    python -m benchmarks.attention.run [--batch 1,4,8] [--rounds 20] [--limit S] [--json] [-o FILE]
+    python -m benchmarks.attention.run [--batch 1,4,8] [--rounds 20] [--limit S] [-o FILE]
 
 On a GPU, for the four stages of the paper's network: bytes/s of each phase against copies that move
 as many bytes, and the fused tail against torch eager and torch.compile running the paper's layers,
@@ -13,7 +13,7 @@ before its time begins, so that no launch is in it: torch eager is measured at i
 larger than the L2 cache, so that no run finds its input there; within one run of the tail the
 second pass may find what the first one left, as in the network. Copies are torch's cudaMemcpyAsync
 and a kernel of its own that reads and writes 16 bytes a thread; the faster one counts
-(attention_tail.py). After its turns every result is compared with the paper's layers in float32.
+(tail.py). After its turns every result is compared with the paper's layers in float32.
 Torch has no int8 tail: int8 is compared with copies alone.
 
 FILE is written anew after each row, and what fails is said in its place. Without a GPU it says so
@@ -86,7 +86,6 @@ def main() -> int:
     parser.add_argument("--batch", type=batch_list, default=[1, 4, 8], help="comma-separated")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds to begin rows in")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
     parser.add_argument("-o", "--out", type=Path, help="write everything as JSON")
     arguments = parser.parse_args()
     content: dict[str, Any] = {"gpu": gpu_name()}
@@ -102,7 +101,7 @@ def main() -> int:
         return NOT_BEGUN
     if arguments.out is not None:
         write_whole(arguments.out, content)
-    print(json.dumps(content, indent=2) if arguments.json else text)
+    print(text)
     return verdict(content.get("targets", []))
 
 

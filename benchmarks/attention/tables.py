@@ -1,4 +1,4 @@
-"""What `attention.py` measured, as tables and as targets that were reached, missed or not judged.
+"""What `run.py` measured, as tables and as targets that were reached, missed or not measured.
 
 A row is one type, batch and stage: `ms` and `bytes` by name, and in `failed` a reason for each name
 that has no time; a row that failed as a whole has one reason, under `ROW`.
@@ -107,7 +107,7 @@ def summary(judged: Sequence[dict[str, Any]]) -> str:
 
 
 def report(content: dict[str, Any]) -> str:
-    """Markdown of everything that `attention.py` wrote on a GPU; of a part of it as well."""
+    """Return Markdown of what `run.py` wrote on a GPU, also if it did not get to the end."""
     rows = content["rows"]
     lines = [
         f"{content['gpu']}, torch {content['torch']}; µs of one block's tail, medians of "
