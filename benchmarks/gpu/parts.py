@@ -42,17 +42,20 @@ class Part:
 
     @property
     def title(self) -> str:
-        """Its line in the report."""
+        """Return its name in the report."""
         return f"{self.name}: {self.variant}" if self.variant else self.name
 
 
 def module(name: str, *words: str) -> tuple[str, ...]:
-    """A module of the benchmarks."""
+    """Return the command of a module of the benchmarks."""
     return (sys.executable, "-m", f"benchmarks.{name}", *words)
 
 
 def gpu_tests(file: str, chosen: str = "") -> tuple[str, ...]:
-    """A file's tests marked `gpu`, without the project's settings, which need more packages."""
+    """Return the command of a file's tests marked `gpu`, without the project's pytest settings.
+
+    These, and conftest.py, need packages that a GPU machine may not have.
+    """
     return (
         sys.executable, "-m", "pytest", "-v", "-rs", "-m", "gpu", "-k", chosen,
         "-c", os.devnull, "--rootdir", str(ROOT), "--noconftest", "--import-mode=importlib",
@@ -62,7 +65,7 @@ def gpu_tests(file: str, chosen: str = "") -> tuple[str, ...]:
 
 
 def sanitizer(name: str, tool: str, weight: int, chosen: str) -> Part:
-    """The kernels' tests under one tool of compute-sanitizer."""
+    """Return the kernels' tests under one tool of compute-sanitizer."""
     return Part(
         name,
         (

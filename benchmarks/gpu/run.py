@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("--without-gpu", action="store_true",
                         help="try the script without a GPU: most parts are skipped")  # fmt: skip
     arguments = parser.parse_args()
+    end = time.monotonic() + arguments.limit
     about = machine()
     if "GPU" not in about and not arguments.without_gpu:
         print("gpu: torch finds no NVIDIA GPU on this machine", file=sys.stderr)
@@ -71,7 +72,7 @@ def main() -> int:
         return NOTHING_RAN
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the part, as Ctrl-C does
     parts = [part for part in PARTS if part.name in arguments.only]
-    results = run_all(parts, about, arguments.out, arguments.limit)
+    results = run_all(parts, about, arguments.out, end - time.monotonic())
     print(f"report: {arguments.out / 'report.md'}")
     return exit_code({result.status for result in results})
 
