@@ -88,7 +88,7 @@ class Tail:
         ]
 
     def kernels(self, phase: int | None = None) -> Run:
-        """Return the library's launch, or one phase of it, which needs the results of those before."""
+        """Return the library's launch, or one phase of it, after those before have run."""
         import torch
 
         def stream() -> int:
