@@ -3,8 +3,7 @@
 A library's folder is named for what went into it: target and processor, a hash of the sources,
 and one of the compiler's version and the options. Another toolchain or source is another folder,
 so nothing stale is ever loaded. It is compiled beside its place and renamed, so it is whole or
-absent, and of two processes that build at once both succeed. Each build removes what nobody asked
-for in a long time: the libraries of sources that were here before.
+absent, and of two processes that build at once both succeed.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ import hashlib
 import os
 import platform
 import re
-import shutil
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -27,6 +23,7 @@ from darnet_trt.errors import BuildError, OutputError, UsageError
 from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import Target, find_cmake, find_toolchain
 from darnet_trt.machine.cache import cache_folder
+from darnet_trt.machine.processes import run_child
 
 __all__ = [
     "COMPILER_LOG",
@@ -49,8 +46,6 @@ _FLAGS: Final = (
     "NVCC_APPEND_FLAGS",
 )
 """What compilers and CMake take from the environment."""
-_KEPT_DAYS: Final = 30
-_FULL: Final = 2**20  # bytes: less than one object file
 _ELSEWHERE: Final = "check free space and permissions, or name another folder in XDG_CACHE_HOME"
 
 
@@ -131,7 +126,6 @@ def build_library(
             except OSError:
                 if not library.exists():  # another process was first: its library is as good
                     raise
-        _remove_unused(home.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
@@ -144,16 +138,6 @@ def _asked_for(library: Path) -> None:
     now = time.time_ns()  # the file system's own clock moves in steps of milliseconds
     with suppress(OSError):  # another user's cache
         os.utime(library, ns=(now, now))
-
-
-def _remove_unused(cache: Path) -> None:
-    """Libraries last asked for `_KEPT_DAYS` ago or earlier, and what killed builds left then."""
-    oldest = time.time() - _KEPT_DAYS * 24 * 3600
-    for folder in cache.iterdir():
-        library = folder / LIBRARY
-        with suppress(OSError):  # another process removes it, too
-            if (library if library.exists() else folder).stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def source_key() -> str:
@@ -194,28 +178,16 @@ def _compile(work: Path, options: Sequence[str]) -> str:
 
 
 def _run(*words: str) -> str:
-    """Run a compiler; when this process is told to end, it and its children end, too."""
-    with subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        try:
-            said, _ = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    if process.returncode == 0:
+    """Run a compiler and return what it printed."""
+    ended = run_child(words)
+    said = ended.stdout + ended.stderr
+    if ended.code == 0:
         return said
-    # cmake's own files may be the ones that did not fit, and it does not say so.
-    if "No space left on device" in said or shutil.disk_usage(cache_folder("kernels")).free < _FULL:
+    if "No space left on device" in said:
         raise OutputError("the disk is full", where=cache_folder("kernels"), do=_ELSEWHERE)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if re.search(r"\berror\b", line, re.I)), -1)
-    reason = lines[first] if lines else f"it ended with code {process.returncode}"
+    reason = lines[first] if lines else f"it {ended.how}"
     if reason.startswith("CMake Error") and first + 1 < len(lines):  # which tells where, then what
         reason = f"{reason} {lines[first + 1]}"
     raise BuildError(f"the compiler refused: {reason}")

@@ -12,14 +12,13 @@ import importlib
 import importlib.util
 import json
 import os
-import signal
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import UsageError
+from darnet_trt.machine.processes import last_words, run_child
 
 __all__ = ["NAMESPACE", "PACKAGES", "PLUGINS", "VERSION", "Answer", "check_library"]
 
@@ -29,7 +28,6 @@ PLUGINS: Final = ("FusedChannelAttention", "FusedDepthAttention", "FusedDualAtte
 NAMESPACE: Final = "darnet"
 VERSION: Final = "1"
 _ENTRY_POINTS: Final = ("getCreators", "setLoggerFinder")  # both, for TensorRT's registry
-_LAST_LINES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -65,25 +63,15 @@ def check_library(library: Path) -> list[Answer]:
 
 
 def _ask(package: str, library: Path) -> Answer:
-    child = subprocess.run(
-        [sys.executable, "-m", __name__, package, str(library.resolve())],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    said = [line.strip() for line in child.stderr.splitlines() if line.strip()][-_LAST_LINES:]
+    ended = run_child([sys.executable, "-m", __name__, package, library.resolve()])
+    said = last_words(ended.stderr.splitlines())
     try:
-        answer = Answer(**json.loads(child.stdout))
+        answer = Answer(**json.loads(ended.stdout))
     except (ValueError, TypeError):
-        code = child.returncode
-        ending = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        return Answer(
-            package, None, False, f"it {ending}; its last words: {' | '.join(said) or 'nothing'}"
-        )
+        return Answer(package, None, False, f"it {ended.how}; its last words: {said or 'nothing'}")
     if answer.reason is None or not said:
         return answer
-    return Answer(package, answer.version, False, f"{answer.reason}: {' | '.join(said)}")
+    return Answer(package, answer.version, False, f"{answer.reason}: {said}")
 
 
 def _answer(package: str, library: str) -> Answer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import COMPILER_LOG
+from darnet_trt.machine.processes import run_child
 
 __all__ = ["Resources", "markdown", "resources"]
 
@@ -98,11 +98,11 @@ def _plain(mangled: list[str]) -> list[str]:
     program = shutil.which("c++filt") or shutil.which("cu++filt")
     if program is None:
         return mangled
-    done = subprocess.run(
-        [program], input="\n".join(mangled), capture_output=True, text=True, check=True
-    )
+    ended = run_child([program], stdin="\n".join(mangled))
+    if ended.code != 0:
+        raise BuildError(f"it {ended.how}", where=program)
     names = []
-    for line in done.stdout.splitlines():
+    for line in ended.stdout.splitlines():
         name = re.sub(r"^void |darnet::|\(.*\)$|\(int\)", "", line)
         for long, short in _SHORT.items():
             name = name.replace(long, short)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from darnet_trt.errors import BuildError, UsageError
+from darnet_trt.machine.processes import last_words, run_child
 
 __all__ = [
     "ARCHITECTURES",
@@ -138,6 +138,10 @@ def find_cmake() -> str:
 
 def _output(*words: str) -> str:
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise BuildError(f"it does not run: {error}", where=words[0]) from error
+        ended = run_child(words)
+    except OSError as error:
+        raise BuildError(f"cannot be run ({error.strerror})", where=words[0]) from error
+    if ended.code != 0:
+        reason = last_words(ended.stderr.splitlines()) or f"it {ended.how}"
+        raise BuildError(f"cannot be run ({reason})", where=words[0])
+    return ended.stdout

@@ -6,14 +6,15 @@ import importlib.metadata
 import importlib.util
 import platform
 import shutil
-import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
 
 from darnet_trt.errors import MissingPackageError
 from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.machine.processes import run_child
 
 __all__ = [
     "Cpu",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _SMI_FIELDS = "name,driver_version,memory.total,compute_cap"
+_SMI_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -106,17 +108,22 @@ def sums_of_int8_overflow() -> bool:
     return "avx2" in features and not any(name in features for name in _INT8_DOT_PRODUCTS)
 
 
+@cache
 def gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs that `nvidia-smi` lists; empty where it is absent or fails."""
+    """Return the NVIDIA GPUs that `nvidia-smi` lists; empty where it is absent or fails.
+
+    It is asked once in the life of this process.
+    """
     smi = shutil.which("nvidia-smi")
     if smi is None:
         return ()
     query = [smi, f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"]
     try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
-    except (subprocess.SubprocessError, OSError):
+        smi_ended = run_child(query, timeout_s=_SMI_TIMEOUT_S)
+    except OSError:
         return ()
-    rows = (line.split(", ") for line in found.stdout.splitlines())
+    listed = smi_ended.stdout if smi_ended.code == 0 else ""
+    rows = (line.split(", ") for line in listed.splitlines())
     return tuple(
         Gpu(name, driver, int(memory) if memory.isdigit() else None, capability)
         for name, driver, memory, capability in (row for row in rows if len(row) == 4)

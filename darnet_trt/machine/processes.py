@@ -1,13 +1,159 @@
-"""Worker processes that do not outlive who started them."""
+"""Child processes: one that is run to its end, and a pool of workers."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import subprocess
 import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+from typing import IO, Final, Literal
 
-__all__ = ["worker_pool"]
+__all__ = ["Ended", "last_words", "run_child", "worker_pool"]
+
+Stream = Literal["stdout", "stderr"]
+
+_LAST_LINES: Final = 3  # enough to name a crash on one line
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A child process that has ended.
+
+    Attributes:
+        code: Its exit code; minus the signal's number where a signal ended it.
+        how: The same in words: "ended with code 3", "ended by SIGABRT", "not done in 60 s".
+        stdout: All that it printed.
+        stderr: All that it printed there.
+    """
+
+    code: int
+    how: str
+    stdout: str
+    stderr: str
+
+
+def run_child(
+    words: Sequence[str | os.PathLike[str]],
+    *,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float | None = None,
+    heard: Callable[[Stream, str], None] = lambda stream, line: None,
+) -> Ended:
+    """Run a program to its end and return what it printed.
+
+    The program gets a session of its own. When time runs out, or an exception such as Ctrl-C's
+    unwinds this process, it is killed together with the processes that it started.
+
+    Args:
+        words: The program and its arguments.
+        stdin: What it reads.
+        env: Its environment; None: this process's.
+        cwd: Its working folder; None: this process's.
+        timeout_s: Kill it after this time; None: never.
+        heard: Called with each line as it comes, in this thread.
+
+    Raises:
+        OSError: The program cannot be started.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    said: dict[Stream, list[str]] = {"stdout": [], "stderr": []}
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=env,
+        cwd=cwd,
+        start_new_session=True,
+    ) as child:
+        try:
+            for stream, line in _lines(child, stdin, deadline):
+                said[stream].append(line)
+                heard(stream, line)
+            code = child.wait(_left(deadline))
+            how = _how(code)
+        except (Empty, subprocess.TimeoutExpired):
+            _kill(child)
+            code, how = child.wait(), f"not done in {timeout_s:g} s"
+        except BaseException:
+            _kill(child)
+            raise
+    return Ended(code, how, "".join(said["stdout"]), "".join(said["stderr"]))
+
+
+def last_words(lines: Iterable[str]) -> str:
+    """Return the last lines that are not blank, on one line; empty for none."""
+    said = [line.strip() for line in lines if line.strip()]
+    return " | ".join(said[-_LAST_LINES:])
+
+
+def _lines(
+    child: subprocess.Popen[str], stdin: str, deadline: float | None
+) -> Iterable[tuple[Stream, str]]:
+    """Yield the lines of both streams as they come.
+
+    Raises:
+        Empty: The deadline passed.
+    """
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    lines: Queue[tuple[Stream, str]] = Queue()
+    threading.Thread(target=_write, args=(child.stdin, stdin), daemon=True).start()
+    streams: dict[Stream, IO[str]] = {"stdout": child.stdout, "stderr": child.stderr}
+    for stream, file in streams.items():
+        threading.Thread(target=_read, args=(stream, file, lines), daemon=True).start()
+    while streams:
+        stream, line = lines.get(timeout=_left(deadline))
+        if line:
+            yield stream, line
+        else:
+            del streams[stream]
+
+
+def _write(file: IO[str], text: str) -> None:
+    with suppress(BrokenPipeError), file:  # it may end before it has read all
+        file.write(text)
+
+
+def _read(stream: Stream, file: IO[str], lines: Queue[tuple[Stream, str]]) -> None:
+    """Put each line into the queue, and an empty one for the end."""
+    for line in file:
+        lines.put((stream, line))
+    lines.put((stream, ""))
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    else:  # Windows
+        child.kill()
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with code {code}"
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"ended by signal {-code}"
 
 
 def worker_pool(processes: int) -> ProcessPoolExecutor:

@@ -122,26 +122,6 @@ def test_of_several_cuda_libraries_one_that_runs_on_the_gpus_is_taken(
 
 
 @needs_gxx
-def test_a_build_removes_what_nobody_asked_for_in_a_month(
-    sources: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def last_asked_for(path: Path, days: int) -> None:
-        then = time.time() - days * 24 * 3600
-        os.utime(path, (then, then))
-
-    unused, used, asked = (build_another(sources, number) for number in (1, 2, 3))
-    killed, building = cache / ".building-killed", cache / ".building-now"
-    for folder in (killed, building):
-        folder.mkdir()
-    for path, days in ((unused, 31), (used, 29), (asked, 40), (killed, 31)):
-        last_asked_for(path, days)
-    assert cached_library("cpu") == asked
-    new = build_another(sources, 4)
-    left = {unused, used, asked, new, killed, building}
-    assert {path for path in left if path.exists()} == {used, asked, new, building}
-
-
-@needs_gxx
 def test_two_processes_at_once_both_get_it(sources: Path, cache: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from darnet_trt.kernels import build;"

@@ -18,7 +18,9 @@ def nvidia_smi(tmp_path, monkeypatch):
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
-    return prints
+    gpus.cache_clear()
+    yield prints
+    gpus.cache_clear()
 
 
 def test_two_cards(nvidia_smi):
@@ -37,6 +39,14 @@ def test_a_jetson_does_not_say_its_memory(nvidia_smi):
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0
     assert "GPU  Orin (nvgpu), memory not reported, compute capability 8.7" in result.stdout
+
+
+def test_nvidia_smi_runs_once_a_process(nvidia_smi, tmp_path):
+    nvidia_smi("NVIDIA H200, 570.86.10, 143771, 9.0")
+    found = gpus()
+    (tmp_path / "nvidia-smi").unlink()
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
+    assert gpus() == found != ()
 
 
 def test_a_driver_that_fails(nvidia_smi):
