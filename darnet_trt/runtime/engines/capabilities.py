@@ -11,7 +11,7 @@ from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
 from darnet_trt.machine.hardware import Gpu, gpus, package_version
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
-from darnet_trt.runtime.engines.openvino.package import import_openvino
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 
 __all__ = ["Capability", "capabilities"]
@@ -38,12 +38,9 @@ class Capability:
 
 
 def _openvino(version: str) -> Capability:
-    core = import_openvino().Core()
-    devices = [str(device) for device in core.available_devices]
-    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in devices else []
-    precisions = [p for p in ("FP32", "BF16", "FP16", "INT8") if p in offered]
-    offers = {"CPU": f"CPU in {', '.join(p.lower() for p in precisions)}"}
-    runs = "; ".join(offers.get(device, device) for device in devices)
+    cpu = f"CPU in {', '.join(cpu_precisions())}"
+    devices = import_openvino().Core().available_devices
+    runs = "; ".join(cpu if device == "CPU" else device for device in devices)
     return Capability("openvino", version, "CPU", runs, "")
 
 

@@ -9,17 +9,18 @@ OpenVINO uses a stub of its own.
 from __future__ import annotations
 
 import sys
+from functools import cache
 from types import ModuleType
 
 from darnet_trt.errors import MissingPackageError
 
-__all__ = ["import_openvino"]
+__all__ = ["cpu_precisions", "import_openvino"]
 
 _TELEMETRY = "openvino_telemetry"
 
 
 def import_openvino() -> ModuleType:
-    """The `openvino` module; the only way this package imports it.
+    """Import and return the `openvino` module; nothing else in this package imports it.
 
     Raises:
         MissingPackageError: It is not installed.
@@ -32,3 +33,14 @@ def import_openvino() -> ModuleType:
         raise MissingPackageError("openvino", extra="cpu") from error
     module: ModuleType = openvino
     return module
+
+
+@cache
+def cpu_precisions() -> tuple[str, ...]:
+    """Return which of fp32, bf16, fp16 and int8 this CPU computes in with OpenVINO.
+
+    Raises:
+        MissingPackageError: OpenVINO is not installed.
+    """
+    offered = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(p for p in ("fp32", "bf16", "fp16", "int8") if p.upper() in offered)

@@ -3,12 +3,11 @@ import pytest
 
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-from darnet_trt.runtime.engines.openvino.package import import_openvino
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from tests.tiny_bundle import SIZE, write_onnx
 
-CORE = import_openvino().Core()
-OFFERED = [name.lower() for name in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
+OFFERED = cpu_precisions()
 
 
 @pytest.fixture
@@ -20,8 +19,9 @@ def model(tmp_path):
 @pytest.mark.parametrize("asked", ["fp32", "bf16", "fp16"])
 def test_the_precision_told_is_one_that_the_cpu_has(model, asked):
     runner = OpenVINORunner(model, precision=asked)
-    assert runner.precision in {"fp32", *OFFERED}
-    if asked in ("fp32", *OFFERED):
+    assert "fp32" in OFFERED
+    assert runner.precision in OFFERED
+    if asked in OFFERED:
         assert runner.precision == asked
 
 
