@@ -9,15 +9,14 @@ DarnetError
 │   └── RefusedScanError       readable, but classifying it would be a guess
 ├── CheckpointError        a training run or its checkpoint cannot be used
 ├── BundleError            a bundle is absent, corrupt, altered or of another schema
-├── DeviceError            a GPU is absent or failed
+├── DeviceError            there is no usable GPU, or it failed
 ├── BuildError             an engine or the kernels could not be built
-│   └── ParityError            it was built, but differs too much from the reference
+│   └── ParityError            an engine was built, but differs too much from the reference
 ├── OutputError            a result could not be written (disk, permission)
-└── InternalError          nobody foresaw it: a defect of the toolkit itself
+└── InternalError          an unexpected exception: a defect of the toolkit itself
 ```
 
-Each says what is wrong, where, and what to do. The command line prints it as one
-line; nothing else catches it.
+Each says what is wrong, where, and what to do. The command line prints it as one line.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ class DarnetError(Exception):
 
     Args:
         what: What is wrong, one clause without a full stop.
-        where: The file, folder or option it is about.
-        do: What the reader can do about it.
+        where: The file, folder or option that is wrong.
+        do: What the user can do.
     """
 
     def __init__(
@@ -105,11 +104,11 @@ class ScanError(DarnetError):
 
 
 class UnreadableScanError(ScanError):
-    """Broken, truncated or in no known format."""
+    """A scan is broken, truncated or in no known format."""
 
 
 class RefusedScanError(ScanError):
-    """Readable, but classifying it would be a guess."""
+    """A scan is readable, but classifying it would be a guess."""
 
 
 class CheckpointError(DarnetError):
@@ -121,7 +120,7 @@ class BundleError(DarnetError):
 
 
 class DeviceError(DarnetError):
-    """There is no GPU that can be used, or it failed."""
+    """There is no usable GPU, or it failed."""
 
 
 class BuildError(DarnetError):
@@ -137,10 +136,10 @@ class OutputError(DarnetError):
 
 
 class InternalError(DarnetError):
-    """What nobody foresaw: a defect of the toolkit itself.
+    """An unexpected exception: a defect of the toolkit itself.
 
     Args:
-        error: The exception, as it was caught; raised in this package or in what it called.
+        error: The exception, caught; it was raised in this package or in a library it calls.
     """
 
     def __init__(self, error: Exception) -> None:

@@ -159,9 +159,9 @@ def _how(code: int) -> str:
 def worker_pool(processes: int) -> ProcessPoolExecutor:
     """Start a pool of worker processes that end when this process ends, however it ends.
 
-    They are spawned: a fork of a process with threads (BLAS, torch) may hang. Each watches its
-    parent: the workers of a pool whose owner was killed would otherwise wait for ever, because
-    each holds the other end of the pipe that the next call would come from.
+    Workers are spawned, because a fork of a process with threads (BLAS, torch) may hang. Each
+    watches its parent: if that is killed, the workers would otherwise wait for ever, because each
+    of them keeps the pipe open from which the next call would come.
     """
     return ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=_end_with_parent
@@ -176,4 +176,4 @@ def _wait_and_end() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # nobody waits for the code, and the main thread may be anywhere
+        os._exit(1)  # the main thread may be blocked; nobody reads the code

@@ -80,7 +80,7 @@ ptxas info    : Used 40 registers, used 1 barriers, 384 bytes cmem[0]
 
 def test_ptxas_is_understood(tmp_path: Path) -> None:
     library = tmp_path / "library.so"
-    with pytest.raises(BuildError, match="expected what ptxas says of each kernel, found nothing"):
+    with pytest.raises(BuildError, match="no kernels"):
         resources(library)
     (tmp_path / COMPILER_LOG).write_text(LOG)
     found = resources(library)

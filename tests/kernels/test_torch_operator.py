@@ -190,7 +190,7 @@ def test_without_kernels_a_cuda_device_says_so_once(tmp_path, monkeypatch, caplo
     assert said.startswith(
         "the fused attention runs as plain torch on cuda:0: its kernels are not compiled; "
     )
-    assert "CUDACXX names no program: /nowhere/nvcc" in said
+    assert "CUDACXX is not a program: /nowhere/nvcc" in said
 
 
 def test_on_the_cpu_plain_torch_is_nothing_to_tell(tmp_path, monkeypatch, caplog):
