@@ -1,8 +1,8 @@
-"""Importing ONNX Runtime without its telemetry.
+"""Import ONNX Runtime without its telemetry.
 
-Since 1.32 `import onnxruntime` on Linux keeps a device id under the user's cache folder and queues
-events on the machine for its maker, unasked. A hospital's machine must not do that. The library
-reads the variable once, while it loads.
+Since 1.32 `import onnxruntime` on Linux writes a device id into the user's cache folder and queues
+events for its maker, without consent. A hospital's machine must not do that. The library reads the
+variable ORT_DISABLE_TELEMETRY once, while it loads.
 """
 
 from __future__ import annotations

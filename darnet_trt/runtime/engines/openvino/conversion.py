@@ -1,4 +1,4 @@
-"""ONNX → OpenVINO IR: `model.xml` and `model.bin`, one pair for every CPU precision."""
+"""Convert ONNX to OpenVINO IR: `model.xml` and `model.bin`, one pair for all CPU precisions."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from darnet_trt.runtime.engines.openvino.package import import_openvino
 
 __all__ = ["build_openvino"]
 
-# Operators without a name get one from a counter of the whole process.
+# OpenVINO names operators without a name from a counter of the whole process.
 _COUNTED_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]*_\d+")
 
 
 def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
-    """Write `folder/model.xml` and `model.bin`, weights in float32, the same bytes each time.
+    """Write `folder/model.xml` and `model.bin` with float32 weights, the same bytes each time.
 
-    The precision is chosen when the model is compiled, on the machine that runs it.
+    The machine that runs the model chooses the precision, when it compiles it.
 
     Raises:
         MissingPackageError: OpenVINO is not installed.
-        BuildError: OpenVINO does not take the graph.
-        OSError: The folder cannot be made.
+        BuildError: OpenVINO cannot convert the graph.
+        OSError: The folder cannot be created.
         OutputError: The files cannot be written.
     """
     openvino = import_openvino()
     import onnx
     from onnx.inliner import inline_local_functions
 
-    # OpenVINO knows no model-local functions: put the attention's operators into the graph.
+    # OpenVINO has no model-local functions: put the attention's operators into the graph.
     plain = inline_local_functions(onnx.load(onnx_file))
     try:
-        # Unlike read_model this folds the constants, once and not at every start.
+        # Unlike read_model, this folds the constants now and not at every start.
         model = openvino.convert_model(BytesIO(plain.SerializeToString()))
     except RuntimeError as error:
         raise BuildError(f"OpenVINO cannot convert the model ({error})", where=onnx_file) from error

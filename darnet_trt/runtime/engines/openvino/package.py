@@ -1,9 +1,9 @@
-"""Importing OpenVINO without its telemetry.
+"""Import OpenVINO without its telemetry.
 
-`import openvino` sends an event to its maker over the network, unasked, from a process that it
-forks. A hospital's machine must not do that, and the fork can stop a matrix product in another
-thread for good (OpenBLAS ends its threads at every fork). Without the telemetry package
-OpenVINO uses a stub of its own.
+`import openvino` forks a process that sends an event to its maker over the network, without
+consent. A hospital's machine must not do that, and the fork can block a matrix product in another
+thread for ever (OpenBLAS ends its threads at every fork). Without the telemetry package OpenVINO
+uses a stub.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def import_openvino() -> ModuleType:
     Raises:
         MissingPackageError: It is not installed.
     """
-    # None makes Python raise ImportError for that name, as if it were not installed.
+    # None makes Python raise ImportError, as if the telemetry were not installed.
     sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]
     try:
         import openvino

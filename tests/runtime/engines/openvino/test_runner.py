@@ -17,7 +17,7 @@ def model(tmp_path):
 
 
 @pytest.mark.parametrize("asked", ["fp32", "bf16", "fp16"])
-def test_the_precision_told_is_one_that_the_cpu_has(model, asked):
+def test_the_precision_is_one_that_the_cpu_has(model, asked):
     runner = OpenVINORunner(model, precision=asked)
     assert "fp32" in OFFERED
     assert runner.precision in OFFERED
@@ -25,7 +25,7 @@ def test_the_precision_told_is_one_that_the_cpu_has(model, asked):
         assert runner.precision == asked
 
 
-def test_fp32_is_not_turned_into_bf16_unasked(model):
+def test_fp32_does_not_run_in_bf16(model):
     volume = np.random.default_rng(0).random((1, 1, *SIZE), np.float32)
     reference = OnnxRuntimeRunner(model).infer(volume).cam
     largest = np.abs(reference).max()
@@ -36,7 +36,7 @@ def test_fp32_is_not_turned_into_bf16_unasked(model):
         assert np.abs(coarse - reference).max() > 1e-4 * largest
 
 
-def test_a_volume_is_classified_alike_alone_and_in_a_batch(model):
+def test_a_volume_gives_the_same_alone_and_in_a_batch(model):
     volumes = np.random.default_rng(0).random((3, 1, *SIZE), np.float32)
     runner = OpenVINORunner(model, precision="fp32")
     together = runner.infer(volumes).logits
