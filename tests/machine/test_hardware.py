@@ -1,4 +1,4 @@
-"""What nvidia-smi prints, read; a program of that name prints it."""
+"""Read nvidia-smi's output, printed by a program of that name."""
 
 import os
 
@@ -33,7 +33,7 @@ def test_two_cards(nvidia_smi):
     )
 
 
-def test_a_jetson_does_not_say_its_memory(nvidia_smi):
+def test_a_jetson_does_not_report_its_memory(nvidia_smi):
     nvidia_smi("Orin (nvgpu), 540.3.0, [N/A], 8.7")
     assert gpus() == (Gpu("Orin (nvgpu)", "540.3.0", None, "8.7"),)
     result = CliRunner().invoke(app, ["doctor"])
