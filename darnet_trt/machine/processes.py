@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, Queue
 from typing import IO, Final, Literal
 
@@ -45,7 +44,6 @@ def run_child(
     *,
     stdin: str = "",
     env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
     timeout_s: float | None = None,
     heard: Callable[[Stream, str], None] = lambda stream, line: None,
 ) -> Ended:
@@ -58,7 +56,6 @@ def run_child(
         words: The program and its arguments.
         stdin: What it reads.
         env: Its environment; None: this process's.
-        cwd: Its working folder; None: this process's.
         timeout_s: Kill it after this time; None: never.
         heard: Called with each line as it comes, in this thread.
 
@@ -75,7 +72,6 @@ def run_child(
         text=True,
         errors="replace",
         env=env,
-        cwd=cwd,
         start_new_session=True,
     ) as child:
         try:
@@ -83,7 +79,7 @@ def run_child(
                 said[stream].append(line)
                 heard(stream, line)
             code = child.wait(_left(deadline))
-            how = _how(code)
+            how = f"ended with code {code}" if code >= 0 else f"ended by {_name(-code)}"
         except (Empty, subprocess.TimeoutExpired):
             _kill(child)
             code, how = child.wait(), f"not done in {timeout_s:g} s"
@@ -107,20 +103,21 @@ def _lines(
     Raises:
         Empty: The deadline passed.
     """
-    assert child.stdin is not None
-    assert child.stdout is not None
-    assert child.stderr is not None
     lines: Queue[tuple[Stream, str]] = Queue()
-    threading.Thread(target=_write, args=(child.stdin, stdin), daemon=True).start()
-    streams: dict[Stream, IO[str]] = {"stdout": child.stdout, "stderr": child.stderr}
-    for stream, file in streams.items():
-        threading.Thread(target=_read, args=(stream, file, lines), daemon=True).start()
-    while streams:
+    for target, arguments in (
+        (_write, (child.stdin, stdin)),
+        (_read, (child.stdout, "stdout", lines)),
+        (_read, (child.stderr, "stderr", lines)),
+    ):
+        threading.Thread(target=target, args=arguments, daemon=True).start()
+    child.stdin = child.stdout = child.stderr = None  # each thread closes its own
+    streams_open = 2
+    while streams_open:
         stream, line = lines.get(timeout=_left(deadline))
         if line:
             yield stream, line
         else:
-            del streams[stream]
+            streams_open -= 1
 
 
 def _write(file: IO[str], text: str) -> None:
@@ -128,10 +125,11 @@ def _write(file: IO[str], text: str) -> None:
         file.write(text)
 
 
-def _read(stream: Stream, file: IO[str], lines: Queue[tuple[Stream, str]]) -> None:
+def _read(file: IO[str], stream: Stream, lines: Queue[tuple[Stream, str]]) -> None:
     """Put each line into the queue, and an empty one for the end."""
-    for line in file:
-        lines.put((stream, line))
+    with file:
+        for line in file:
+            lines.put((stream, line))
     lines.put((stream, ""))
 
 
@@ -140,20 +138,15 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _kill(child: subprocess.Popen[str]) -> None:
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    else:  # Windows
-        child.kill()
+    with suppress(OSError):  # all have ended
+        os.killpg(child.pid, signal.SIGKILL)
 
 
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"ended with code {code}"
+def _name(number: int) -> str:
     try:
-        return f"ended by {signal.Signals(-code).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"ended by signal {-code}"
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def worker_pool(processes: int) -> ProcessPoolExecutor:
