@@ -23,7 +23,7 @@ import typer
 from darnet_trt import __version__
 from darnet_trt.cli.plugin import plugin
 from darnet_trt.errors import DarnetError, InternalError
-from darnet_trt.machine.files import cannot_write_stdout
+from darnet_trt.machine.files import cannot_write_stdout, no_temporary_folder
 
 __all__ = ["app", "main"]
 
@@ -138,6 +138,8 @@ def _one_line(error: DarnetError | typer.TyperException) -> str:
 
 
 def _of_system(error: OSError) -> str:
+    if error.filename is None and isinstance(error, FileNotFoundError):
+        return str(no_temporary_folder(error))
     if error.filename is None:
         return str(cannot_write_stdout(error))
     return f"{error.filename}: {error.strerror or error}"

@@ -87,7 +87,7 @@ def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
 def test_two_at_once_into_one_folder(predict, tiny, tmp_path):
     with sole_writer(tmp_path / "out"):
         outcome = predict(tiny, tiny, "-o", tmp_path / "out", "--resume")
-    errors_in_one_line(outcome, "out: another darnet-trt is writing into it; wait for its end")
+    errors_in_one_line(outcome, "out: another darnet-trt is writing into it")
 
 
 def test_an_unknown_artifact(predict, tiny):

@@ -213,7 +213,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
 
 def test_a_folder_under_a_file_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="is a file where a folder is needed"):
+    with pytest.raises(OutputError, match="is a file"):
         ResultFolder(tmp_path / "file" / "out", resume=False)
 
 
