@@ -40,10 +40,20 @@ __all__ = [
     "ScanError",
     "UnreadableScanError",
     "UsageError",
+    "one_line",
 ]
 
 
 _PACKAGE = Path(__file__).parent
+
+
+def one_line(text: str) -> str:
+    """Return `text` on one line: white space and control characters become single spaces.
+
+    File names and DICOM headers may hold line breaks, escape sequences and bytes that are not
+    UTF-8. None of these may reach a terminal.
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 class DarnetError(Exception):
@@ -66,7 +76,7 @@ class DarnetError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         remedy = f"; {self.do}" if self.do else ""
-        return " ".join(f"{place}{self.what}{remedy}".split())
+        return one_line(f"{place}{self.what}{remedy}")
 
 
 class UsageError(DarnetError):
@@ -137,5 +147,5 @@ class InternalError(DarnetError):
         frames = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
         place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
-        kind, text = type(error).__name__, " ".join(str(error).split())  # some have many lines
-        super().__init__(f"internal error: {kind} in {place}: {text}", do="please report it")
+        kind = type(error).__name__
+        super().__init__(f"internal error: {kind} in {place}: {error}", do="please report it")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
+from darnet_trt.errors import one_line
+
 __all__ = ["Messages"]
 
 _KEPT: Final = 4  # a plugin's line, TensorRT's own about the failed call, and what that entails
@@ -51,7 +53,7 @@ def _logger(trt: Any, said: deque[str]) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                said.append(_one_line(message))
+                said.append(one_line(message))
 
     return Logger()
 
@@ -65,7 +67,7 @@ def _recorder(trt: Any, said: deque[str]) -> Any:
             self._errors: list[tuple[Any, str]] = []
 
         def report_error(self, code: Any, description: str) -> bool:
-            said.append(_one_line(description))
+            said.append(one_line(description))
             self._errors.append((code, description))
             return True  # it ends the call that reports it
 
@@ -87,7 +89,3 @@ def _recorder(trt: Any, said: deque[str]) -> Any:
             self._errors.clear()
 
     return Recorder()
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
