@@ -19,7 +19,7 @@ def test_the_real_scans(data_dir):
     assert done.returncode == 1
     assert done.stderr == ""
     report = json.loads(done.stdout)
-    assert report["errors"] == []
+    assert (report["schema_version"], report["errors"]) == (1, [])
     chosen = {
         study["path"].rsplit("/", 1)[-1]: study["chosen"] is not None for study in report["studies"]
     }
@@ -38,9 +38,7 @@ def test_the_real_scans(data_dir):
 def test_the_table_and_headers_only(data_dir):
     done = run(data_dir / "abdomen-j2k")
     assert done.returncode == 1
-    assert (
-        "refused: not a chest: 0.04 l of aerated lung over 6 mm in a scan of 40 mm" in done.stdout
-    )
+    assert "refused: not a chest: 0.04 l" in done.stdout
     done = run(data_dir / "abdomen-j2k", "--headers-only")
     assert done.returncode == 0
     assert "chosen (by headers only): the only series" in done.stdout
@@ -59,11 +57,9 @@ def test_nothing_readable(tmp_path):
     done = run(tmp_path / "nothing", tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.splitlines() == [
-        f"darnet-trt: {tmp_path / 'nothing'}: no such file or folder",
-        f"darnet-trt: {tmp_path}: no scan in this folder; "
-        "give DICOM, NIfTI, NRRD, MHA or PNG slices",
-    ]
+    absent, empty = done.stderr.splitlines()
+    assert absent.startswith(f"darnet-trt: {tmp_path / 'nothing'}: ")
+    assert empty.startswith(f"darnet-trt: {tmp_path}: ")
 
 
 def test_what_cannot_be_read_failed_as_a_prediction_of_it_does(tiny, tmp_path):

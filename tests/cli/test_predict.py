@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -175,6 +176,14 @@ def test_a_scan_named_twice_is_classified_once(predict, tiny, phantom, tmp_path)
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["ok", "failed"]
 
 
+def test_the_schema_is_printed_without_a_bundle(predict, tiny, phantom):
+    code, out, err = predict("--schema")
+    assert (code, err) == (0, "")
+    schema = json.loads(out)
+    _, line, _ = predict(tiny, phantom)
+    assert list(schema["properties"]) == list(json.loads(line))
+
+
 def test_a_benchmark_classifies_a_scan_as_often_as_it_is_named(tiny, phantom):
     results = list(classify(open_bundle(tiny), [phantom] * 3, repeats=True))
     assert [result.status for result in results] == ["ok"] * 3
@@ -294,6 +303,26 @@ def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
     assert finished.returncode == 2
     assert "stdout: cannot be written" in finished.stderr.splitlines()[-1]
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    "redirection",
+    [
+        "2>&-",
+        pytest.param(
+            "2>/dev/full",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full"),
+        ),
+    ],
+)
+def test_results_go_on_where_stderr_does_not(tiny, phantom, tmp_path, redirection):
+    words = shlex.join([*COMMAND, *map(str, (tiny, phantom, "-o", tmp_path / "out", "--json"))])
+    done = subprocess.run(
+        ["bash", "-c", f"{words} {redirection}"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "ok"
+    assert results_in(tmp_path / "out") == [json.loads(done.stdout)]
 
 
 @pytest.mark.usefixtures("obeyed_permissions")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from darnet_trt.errors import one_line
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.result_folder import overlay_name
 from darnet_trt.runtime.prediction.results import (
@@ -134,7 +135,7 @@ def with_overlay(result: Result, evidence: Evidence, folder: Path) -> Result:
     try:
         page = draw_overlay(result, evidence)
     except _UNDRAWABLE as error:
-        why = _in_one_line(str(error)) or type(error).__name__
+        why = one_line(str(error)) or type(error).__name__
         warnings = (*result.warnings, f"no overlay: it cannot be drawn ({why})")
         return result.model_copy(update={"warnings": warnings})
     name = overlay_name(result)
@@ -221,7 +222,7 @@ def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
     about.append(f"trained on {result.trained_on}")
     pen.text(
         (GAP + 2, 64),
-        _shortened(pen, "   ".join(map(_in_one_line, about)), width - 2 * GAP, _font(13)),
+        _shortened(pen, "   ".join(map(one_line, about)), width - 2 * GAP, _font(13)),
         _DIM,
         _font(13),
     )
@@ -260,11 +261,6 @@ def _colour_bar(page: Image.Image, pen: ImageDraw.ImageDraw, peak: float, height
         pen.line((x + 18, y, x + 22, y), _DIM)
         pen.text((x + 26, y), f"{part * peak:.3g}", _DIM, _font(13), anchor="lm")
     pen.multiline_text((x, top - 36), "evidence for\nthe class", _DIM, _font(12))
-
-
-def _in_one_line(text: str) -> str:
-    """Replace line breaks, control characters and what is not UTF-8 by spaces."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
