@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darnet_trt.cli.printing import printable, say
+from darnet_trt.cli.printing import printable, relative, say
 from darnet_trt.errors import DarnetError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from darnet_trt.scan.inspection import StudyReport
+    from darnet_trt.scan.inspection import SeriesReport, StudyReport
 
 __all__ = ["inspect"]
 
@@ -43,6 +44,12 @@ def inspect(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Show every series, also where there is more than one study."
+        ),
+    ] = False,
     headers_only: Annotated[
         bool,
         typer.Option(
@@ -50,7 +57,7 @@ def inspect(
         ),
     ] = False,
 ) -> None:
-    """List every series with its verdict, and which one would be classified.
+    """List what can be classified and why: a line a study, or the series of a single study.
 
     Exit code 0: each study has a series to classify; 1: some have none, or could not be read;
     2: nothing could be read.
@@ -77,12 +84,55 @@ def inspect(
         reports += [inspect_study(study, spec, headers_only=headers_only) for study in studies]
     if as_json:
         typer.echo(Inspection(studies=tuple(reports), errors=tuple(errors)).json_text())
-    elif reports:
+    elif verbose or len(reports) == 1:
         _print_details(reports)
+    elif reports:
+        _print_summary(reports)
+    if len(reports) > 1 and not as_json:
+        counts = Counter(report.status for report in reports)
+        listed = ", ".join(f"{counts[s]} {s}" for s in ("ok", "refused", "failed") if counts[s])
+        typer.echo(f"{len(reports)} studies: {listed}")
     if not reports:
         raise typer.Exit(2)
     if errors or any(report.status != "ok" for report in reports):
         raise typer.Exit(1)
+
+
+def _print_summary(reports: Sequence[StudyReport]) -> None:
+    """Print a line a study; on a terminal cut to its width, otherwise as long as needed."""
+    from rich.table import Table
+    from rich.text import Text
+
+    def cut(text: str) -> Text:
+        return Text(printable(text), no_wrap=True, overflow="ellipsis")
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("study", "slices", "mm (d×h×w)", "kernel", "verdict", "reason"):
+        table.add_column(name, no_wrap=name not in ("study", "reason"))  # rich narrows these two
+    for report in reports:
+        only = report.series[0] if len(report.series) == 1 else None
+        row = only if report.chosen is None else report.series[report.chosen]
+        warnings = len(row.warnings) if row else 0
+        remarks = f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+        style = "green" if report.status == "ok" else "red"
+        table.add_row(
+            cut(relative(report.path)),
+            _slices(row) if row else "",
+            _spacing(row) if row else "",
+            _shown(row.kernel) if row else "",
+            f"[{style}]{report.status}[/]",
+            cut(f"{report.why}{remarks}"),
+        )
+    _console(1000).print(table)
+
+
+def _slices(row: SeriesReport) -> str:
+    h, w = row.matrix
+    return f"{row.slices} of {h}×{w}" if h else str(row.slices)
+
+
+def _spacing(row: SeriesReport) -> str:
+    return "×".join(f"{mm:.3g}" for mm in row.spacing_mm or ())
 
 
 def _print_details(reports: Sequence[StudyReport]) -> None:
@@ -100,13 +150,12 @@ def _print_details(reports: Sequence[StudyReport]) -> None:
         for row in report.series:
             style = "green" if row.verdict == "usable" else "red"
             remarks = [row.reason, *(f"! {warning}" for warning in row.warnings)]
-            h, w = row.matrix
             table.add_row(
                 "→" if row.chosen else "",
                 _shown(row.description or Path(row.path).name),
                 _shown(row.kernel),
-                f"{row.slices} of {h}×{w}" if h else str(row.slices),
-                "×".join(f"{mm:.3g}" for mm in row.spacing_mm or ()),
+                _slices(row),
+                _spacing(row),
                 f"[{style}]{row.verdict}[/]",
                 "\n".join(map(_shown, remarks)),
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darnet_trt.cli.interruption import goes_on
-from darnet_trt.cli.printing import printable, say
+from darnet_trt.cli.printing import printable, relative, say
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.prediction.result_folder import ResultFolder
@@ -152,7 +151,7 @@ def summary(result: Result) -> str:
     """Return one line for a person: the classes, why this series, what is unusual, the time."""
     from darnet_trt.runtime.prediction.results import percentages, undecided
 
-    scan = _relative(result.scan)
+    scan = relative(result.scan)
     if result.status != "ok":
         return f"{scan}: {result.status}: {result.reason}"
     best, *others = percentages(result.probabilities)
@@ -177,9 +176,3 @@ def _tally(statuses: list[str]) -> str:
     counts = {status: statuses.count(status) for status in ("ok", "refused", "failed")}
     listed = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     return f"{len(statuses)} scan{'s' * (len(statuses) != 1)}: {listed or 'nothing left to do'}"
-
-
-def _relative(scan: str) -> str:
-    """Return the path relative to the current folder where it lies in it."""
-    short = os.path.relpath(scan)
-    return scan if short.startswith("..") else short

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 import typer
 
-__all__ = ["printable", "say"]
+__all__ = ["printable", "relative", "say"]
 
 
 def printable(text: str) -> str:
@@ -21,3 +22,9 @@ def say(line: str) -> None:
     """Print a line on stderr; where that fails (full, closed), go on without."""
     with suppress(OSError):
         typer.echo(printable(line), err=True)
+
+
+def relative(path: str) -> str:
+    """Return the path relative to the current folder where it lies in it."""
+    short = os.path.relpath(path)
+    return path if short.startswith("..") else short

@@ -112,6 +112,16 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     assert err.splitlines()[-1] == f"3 scans: 3 failed; {use}"
 
 
+def test_control_characters_of_names_do_not_reach_the_terminal(predict, tiny, tmp_path):
+    odd = tmp_path / "name\x1b[31m\r\n\x07"
+    odd.mkdir()
+    (odd / "x.dcm").write_text("text")
+    _, out, err = predict(tiny, odd)
+    assert json.loads(out)["scan"] == str(odd)
+    assert "name\N{REPLACEMENT CHARACTER}[31m" in err
+    assert all(line.isprintable() for line in err.split("\n"))
+
+
 def test_an_exception_that_nobody_foresaw_ends_one_scan(
     predict, tiny, phantom, tmp_path, monkeypatch
 ):
