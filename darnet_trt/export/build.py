@@ -217,6 +217,7 @@ def _card(source: Source) -> ModelCard:
         checkpoint_sha256=source.sha256,
         trained_on=checkpoint.trained_on,
         validation=checkpoint.validation,
+        phantoms_only=checkpoint.phantoms_only,
     )
 
 

@@ -95,6 +95,7 @@ def train(
             trained_on=cohort.describe(tuple(e.entry for e in seen)),
             validation=evaluate(predict_logits(model, unseen), labels),
             state_dict=model.state_dict(),
+            phantoms_only=cohort.seed is not None,
         )
         _write_metrics(run / METRICS, checkpoint, schedule, failures)
         save_checkpoint(checkpoint, run)

@@ -23,6 +23,7 @@ from darnet_trt.runtime.engines import loading as engines
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
+from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY
 from darnet_trt.scan import find_studies
 from darnet_trt.scan.loading import load_best
 from tests.full_disk import files_up_to
@@ -117,7 +118,7 @@ def test_control_characters_of_names_do_not_reach_the_terminal(predict, tiny, tm
     odd.mkdir()
     (odd / "x.dcm").write_text("text")
     _, out, err = predict(tiny, odd)
-    assert json.loads(out)["scan"] == str(odd)
+    assert json.loads(out)["scan"] == str(odd / "x.dcm")
     assert "name\N{REPLACEMENT CHARACTER}[31m" in err
     assert all(line.isprintable() for line in err.split("\n"))
 
@@ -266,6 +267,32 @@ def test_real_series_are_predicted_and_refused_for_the_true_reasons(
         drawn = result["overlay"] is not None
         assert drawn == (result["status"] == "ok")
         assert not drawn or (tmp_path / "out" / result["overlay"]).is_file()
+
+
+SEEN = "6 synthetic phantoms (darnet-trt phantom, seed 0); not real patients"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("model", "warned"),
+    [
+        ({"phantoms_only": True}, True),
+        ({"phantoms_only": False, "trained_on": SEEN}, False),
+        ({"trained_on": SEEN}, True),  # a bundle of before the field
+        ({}, False),
+    ],
+)
+def test_a_patient_is_not_what_a_network_of_phantoms_knows(
+    predict, tiny, phantom, data_dir, model, warned
+):
+    card = json.loads((tiny / "manifest.json").read_text())["model"]
+    del card["phantoms_only"]
+    change_manifest(tiny, model={**card, **model})
+    code, out, _ = predict(tiny, data_dir / "chest-4mm-64px", phantom)
+    assert code == 0
+    patient, made = map(json.loads, out.splitlines())
+    assert (PHANTOMS_ONLY in patient["warnings"]) == warned
+    assert PHANTOMS_ONLY not in made["warnings"]
 
 
 @pytest.mark.data

@@ -17,6 +17,7 @@ from darnet_trt.errors import one_line
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.result_folder import overlay_name
 from darnet_trt.runtime.prediction.results import (
+    PHANTOMS_ONLY,
     Evidence,
     Result,
     percentages,
@@ -230,11 +231,14 @@ def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
 
 def _verdict(result: Result) -> tuple[str, str]:
     """Return the headline, and the line below it."""
+    head, *others = percentages(result.probabilities)
+    below = "   ".join(others)
     doubt = undecided(result.probabilities)
     if doubt:
-        return doubt, f"drawn: the evidence for {result.predicted}"
-    head, *others = percentages(result.probabilities)
-    return head, "   ".join(others)
+        head, below = doubt, f"drawn: the evidence for {result.predicted}"
+    if PHANTOMS_ONLY in result.warnings:
+        head = f"trained on phantoms only:  {head}"
+    return head, below
 
 
 def _label(pen: ImageDraw.ImageDraw, x: int, y: int, position: str, oriented: bool) -> None:

@@ -16,14 +16,16 @@ from darnet_trt.errors import DarnetError, InternalError, RefusedScanError, Scan
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.prediction.prefetch import OneAhead
 from darnet_trt.runtime.prediction.results import (
+    PHANTOMS_ONLY,
     Evidence,
     Result,
     SeriesUsed,
     StageTimes,
     undecided,
 )
-from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Study, find_studies
+from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Series, Study, find_studies
 from darnet_trt.scan.choice import rank
+from darnet_trt.scan.cohort import is_phantom
 from darnet_trt.scan.discovery import distinct_paths, unseen
 from darnet_trt.scan.loading import load_best
 
@@ -195,6 +197,7 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
         ms = {**ms, "infer": _ms_since(start)}
         if np.isfinite(outputs.logits).all() and np.isfinite(outputs.cam).all():
             probabilities = dict(zip(classes, map(float, outputs.probabilities[0]), strict=True))
+            warnings += _about_training(scan.choice.series, bundle)
             warnings += filter(None, [undecided(probabilities)])
             # picture files do not say which side is which
             oriented = scan.choice.series.format != "slices"
@@ -225,6 +228,12 @@ def _warnings(scan: _Scan) -> tuple[str, ...]:
     by_headers = scan.choice.series.verdict.warnings if scan.choice else ()
     by_pixels = scan.loaded.warnings if scan.loaded else ()
     return tuple(dict.fromkeys((*by_headers, *by_pixels)))
+
+
+def _about_training(series: Series, bundle: Bundle) -> Iterator[str]:
+    """Yield a warning for each way in which a scan is unlike what the network was trained on."""
+    if bundle.manifest.model.saw_only_phantoms and not is_phantom(series):
+        yield PHANTOMS_ONLY
 
 
 def _reason(scan: str, error: DarnetError | OSError) -> str:

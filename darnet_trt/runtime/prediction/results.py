@@ -15,6 +15,7 @@ from darnet_trt import __version__
 
 __all__ = [
     "INTENDED_USE",
+    "PHANTOMS_ONLY",
     "SCHEMA_VERSION",
     "Evidence",
     "Result",
@@ -29,6 +30,11 @@ __all__ = [
 SCHEMA_VERSION: Final = 1
 
 INTENDED_USE: Final = "Research use only. Not a medical device."
+
+PHANTOMS_ONLY: Final = (
+    "the network was trained on synthetic phantoms only: its class says nothing about a patient"
+)
+"""The warning of a result for a scan that is not known to be a phantom."""
 
 UNDECIDED_BELOW: Final = 0.1
 """Where the most probable class leads by less than this, the result is undecided."""

@@ -16,7 +16,7 @@ from darnet_trt.runtime.prediction.overlay import (
     telling_slices,
     with_overlay,
 )
-from darnet_trt.runtime.prediction.results import Evidence
+from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY, Evidence
 from tests.runtime.prediction.test_result_folder import SERIES, result
 
 
@@ -109,6 +109,13 @@ def test_the_heading_says_undecided_where_the_result_does():
     ink = [np.flatnonzero((heading(covid) > 128).all(-1).any(0)) for covid in (0.25, 0.49)]
     assert ink[0].max() < 220, "normal 75.0 %"
     assert ink[1].max() > 400, "undecided: normal 51.0 %, covid-19 49.0 %"
+
+
+def test_the_heading_says_that_the_network_saw_only_phantoms():
+    found = result(series=None)
+    warned = found.model_copy(update={"warnings": (*found.warnings, PHANTOMS_ONLY)})
+    plain, marked = (np.asarray(draw_overlay(r, evidence()))[:44] for r in (found, warned))
+    assert (marked > 128).sum() > 2 * (plain > 128).sum()
 
 
 def test_the_png_is_whole_and_named_by_its_result(tmp_path):
