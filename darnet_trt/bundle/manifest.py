@@ -59,6 +59,8 @@ class ModelCard(_Part):
         validation: Metrics on held-out patients, where there are any.
         phantoms_only: Whether the training scans were all synthetic phantoms; None in older
             bundles, see `saw_only_phantoms`.
+        coarsest_pixel_mm: In-plane detail of the coarsest training scan; None where it is not
+            known, as in older bundles.
     """
 
     attention: Literal["none", "channel", "depth", "both"]
@@ -68,6 +70,7 @@ class ModelCard(_Part):
     trained_on: str
     validation: dict[str, float] = Field(default_factory=dict)
     phantoms_only: bool | None = None
+    coarsest_pixel_mm: float | None = None
 
     @property
     def saw_only_phantoms(self) -> bool:

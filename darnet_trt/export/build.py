@@ -218,6 +218,7 @@ def _card(source: Source) -> ModelCard:
         trained_on=checkpoint.trained_on,
         validation=checkpoint.validation,
         phantoms_only=checkpoint.phantoms_only,
+        coarsest_pixel_mm=checkpoint.coarsest_pixel_mm,
     )
 
 

@@ -40,6 +40,8 @@ class LoadedInput:
         read_ms: Time to read and decode, skipped series included.
         preprocess_ms: Time to window, resample and check.
         decoded: Slices that were decoded.
+        pixel_mm: In-plane size of the finest detail that the input can show; None where the
+            spacing is not known.
     """
 
     array: npt.NDArray[np.float32]
@@ -47,6 +49,7 @@ class LoadedInput:
     read_ms: float
     preprocess_ms: float
     decoded: int
+    pixel_mm: float | None
 
 
 class _Timed:
@@ -138,7 +141,14 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     warnings = _check(series, timed, count)
     total_s = time.perf_counter() - start
     read_s = opened_s + timed.read_s
-    return LoadedInput(array, warnings, read_s * 1e3, (total_s - read_s) * 1e3, len(timed.places))
+    return LoadedInput(
+        array,
+        warnings,
+        read_ms=read_s * 1e3,
+        preprocess_ms=(total_s - read_s) * 1e3,
+        decoded=len(timed.places),
+        pixel_mm=_pixel_mm(series, spec),
+    )
 
 
 def read_volume(series: Series) -> Volume:
@@ -161,6 +171,14 @@ def read_volume(series: Series) -> Volume:
         ]
         return Volume(np.stack(parts), (1.0, 1.0, 1.0))
     return read_image(series)
+
+
+def _pixel_mm(series: Series, spec: Preprocessing) -> float | None:
+    """Return the larger of the file's pixels and the input's, along the coarser axis."""
+    if series.spacing_mm is None:
+        return None
+    axes = zip(series.spacing_mm[1:], series.matrix, spec.size[1:], strict=True)
+    return max(mm * max(1.0, pixels / size) for mm, pixels, size in axes)
 
 
 def _refuse(series: Series) -> None:

@@ -44,6 +44,8 @@ class Checkpoint:
         validation: Metrics on the held-out patients, by name; empty when none were held out.
         state_dict: The weights, on the CPU.
         phantoms_only: Whether the training scans were all synthetic phantoms.
+        coarsest_pixel_mm: The largest `LoadedInput.pixel_mm` of the training scans; None where
+            none is known.
     """
 
     network: Network
@@ -52,6 +54,7 @@ class Checkpoint:
     validation: dict[str, float]
     state_dict: dict[str, Tensor]
     phantoms_only: bool = False
+    coarsest_pixel_mm: float | None = None
 
     def model(self) -> DARNet:
         """The network with these weights, in evaluation mode.
@@ -89,6 +92,7 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "trained_on": checkpoint.trained_on,
         "validation": dict(checkpoint.validation),
         "phantoms_only": checkpoint.phantoms_only,
+        "coarsest_pixel_mm": checkpoint.coarsest_pixel_mm,
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
@@ -147,6 +151,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
             phantoms_only=bool(
                 content.get("phantoms_only", describes_phantoms(content["trained_on"]))
             ),
+            coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
         )
     except (KeyError, TypeError, AttributeError, ValidationError, ValueError) as error:
         raise CheckpointError(

@@ -296,6 +296,21 @@ def test_a_patient_is_not_what_a_network_of_phantoms_knows(
 
 
 @pytest.mark.data
+@pytest.mark.parametrize(
+    ("coarsest_mm", "warned"), [(None, False), (7.9, False), (7.5, True), (1.5, True)]
+)
+def test_pixels_coarser_than_in_training_are_warned_of(
+    predict, tiny, data_dir, coarsest_mm, warned
+):
+    card = json.loads((tiny / "manifest.json").read_text())["model"]
+    change_manifest(tiny, model={**card, "coarsest_pixel_mm": coarsest_mm})
+    _, out, _ = predict(tiny, data_dir / "chest-4mm-64px")  # 64 pixels of 4.17 mm become 32
+    notes = [note for note in json.loads(out)["warnings"] if "8.3 mm" in note]
+    assert len(notes) == warned
+    assert not warned or f"{coarsest_mm} mm" in notes[0]
+
+
+@pytest.mark.data
 def test_a_resumed_run_does_only_what_is_left(predict, tiny, data_dir, tmp_path):
     chest, head = data_dir / "chest-4mm-64px", data_dir / "head-tilted"
     assert predict(tiny, chest, "-o", tmp_path / "out")[0] == 0

@@ -34,6 +34,8 @@ def test_streamed_equals_whole(tmp_path, spec):
     assert loaded.array.dtype == np.float32
     np.testing.assert_allclose(loaded.array, preprocess(spec, read_volume(series)), atol=2e-6)
     assert loaded.decoded == (16 if spec is SMALL else 40)
+    pixels, (_, mm, _) = series.matrix[0], series.spacing_mm
+    assert loaded.pixel_mm == pytest.approx(mm * max(1, pixels / spec.size[1]))
     assert loaded.read_ms > 0
     assert loaded.preprocess_ms > 0
     assert loaded.warnings == ()

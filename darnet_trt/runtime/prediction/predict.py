@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
+from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.bundle.reading import Bundle, pick_artifact
 from darnet_trt.errors import DarnetError, InternalError, RefusedScanError, ScanError, UsageError
 from darnet_trt.runtime.engines.loading import Engine, load_engine
@@ -30,6 +32,9 @@ from darnet_trt.scan.discovery import distinct_paths, unseen
 from darnet_trt.scan.loading import load_best
 
 __all__ = ["predict"]
+
+COARSER: Final = 1.1
+"""Pixels larger by this factor than the training data's are warned of; training scales by 8 %."""
 
 Notify = Callable[[str], None]
 
@@ -197,7 +202,7 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
         ms = {**ms, "infer": _ms_since(start)}
         if np.isfinite(outputs.logits).all() and np.isfinite(outputs.cam).all():
             probabilities = dict(zip(classes, map(float, outputs.probabilities[0]), strict=True))
-            warnings += _about_training(scan.choice.series, bundle)
+            warnings += _about_training(scan.choice.series, scan.loaded, bundle.manifest.model)
             warnings += filter(None, [undecided(probabilities)])
             # picture files do not say which side is which
             oriented = scan.choice.series.format != "slices"
@@ -230,10 +235,16 @@ def _warnings(scan: _Scan) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*by_headers, *by_pixels)))
 
 
-def _about_training(series: Series, bundle: Bundle) -> Iterator[str]:
+def _about_training(series: Series, loaded: LoadedInput, model: ModelCard) -> Iterator[str]:
     """Yield a warning for each way in which a scan is unlike what the network was trained on."""
-    if bundle.manifest.model.saw_only_phantoms and not is_phantom(series):
+    if model.saw_only_phantoms and not is_phantom(series):
         yield PHANTOMS_ONLY
+    pixel_mm, coarsest_mm = loaded.pixel_mm, model.coarsest_pixel_mm
+    if pixel_mm and coarsest_mm and pixel_mm > COARSER * coarsest_mm:
+        yield (
+            f"the network sees pixels of {pixel_mm:.2g} mm, coarser than in any training scan "
+            f"(at most {coarsest_mm:.2g} mm)"
+        )
 
 
 def _reason(scan: str, error: DarnetError | OSError) -> str:
