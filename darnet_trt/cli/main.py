@@ -22,6 +22,7 @@ import typer
 
 from darnet_trt import __version__
 from darnet_trt.cli.plugin import plugin
+from darnet_trt.cli.printing import printable
 from darnet_trt.errors import DarnetError, InternalError
 from darnet_trt.machine.files import cannot_write_stdout, no_temporary_folder
 
@@ -154,5 +155,5 @@ def _traceback(wanted: bool) -> None:
 
 def _fail(line: str, code: int) -> NoReturn:
     with suppress(OSError):  # the code tells, where stderr cannot
-        typer.echo(f"darnet-trt: {line}", err=True)
+        typer.echo(printable(f"darnet-trt: {line}"), err=True)
     sys.exit(code)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -134,5 +134,5 @@ def _one(results: Iterable[Result]) -> Result:
 def _stage_medians(results: list[Result]) -> dict[str, float]:
     return {
         stage: float(np.median([getattr(r.stages_ms, stage) for r in results]))
-        for stage in (field.name for field in fields(StageTimes))
+        for stage in StageTimes.model_fields
     }
