@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.dicom.stack import MIN_SLICES
+from darnet_trt.scan.plausibility.grid import too_few
 from darnet_trt.scan.series import Series, Verdict
 
 if TYPE_CHECKING:
@@ -91,9 +91,8 @@ def _unreadable(images: dict[Path, _Image], broken: list[str]) -> Verdict | None
         return Verdict(False, reason, readable=False)
     if count == 1:
         return Verdict(False, "a single image, not a volume")
-    if count < MIN_SLICES:
-        return Verdict(False, f"{count} slices are too few for a chest (at least {MIN_SLICES})")
-    return None
+    few = too_few(count)
+    return Verdict(False, few) if few else None
 
 
 def _unlike(images: dict[Path, _Image]) -> Verdict | None:

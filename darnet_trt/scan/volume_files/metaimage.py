@@ -1,9 +1,9 @@
 """MetaImage files (.mha, .mhd): a text header, and voxels behind it or in a file beside it.
 
-ITK's reader of them believes what the header says: a number of dimensions below zero ends the
-process, and what it misses in the data it prints itself. The format is small enough to be read
-here. (Its fields: https://itk.org/Wiki/MetaIO/Documentation; MetaTransformMatrix has one axis a
-row.)
+The format is read here because ITK's reader (SimpleITK 2.5) cannot be trusted with a damaged file:
+it hangs on a negative NDims, and where the zlib stream is damaged it prints "Uncompress failed"
+and returns zeros and wrong values without an error. (The fields: https://itk.org/Wiki/MetaIO/Documentation;
+TransformMatrix has one axis a row.)
 """
 
 from __future__ import annotations
