@@ -13,7 +13,7 @@ from darnet_trt.scan.cohort import Entry, read_cohort
         ("scan,label\na,normal\n", "no column patient"),
         ("", "no column scan, patient, label"),
         ("scan,patient,label\n", "names no scan"),
-        ("scan,patient,label\na,1,flu\n", "line 2: no class is called 'flu'"),
+        ("scan,patient,label\na,1,flu\n", "line 2: unknown class 'flu'"),
         ("scan,patient,label\na,,normal\n", "line 2 has an empty field"),
         ("scan,patient,label\na\n", "line 2 has an empty field"),
         ("scan,patient,label\na,1,normal\na,2,normal\n", "occurs twice"),

@@ -22,7 +22,7 @@ EXPLICIT_LITTLE_ENDIAN = UID("1.2.840.10008.1.2.1")
 
 
 def _uid(*parts: object) -> UID:
-    """A UID under 2.25 (PS3.5 B.2) that depends on nothing but its parts."""
+    """Return a UID under 2.25 (PS3.5 B.2) that depends on nothing but its parts."""
     digest = hashlib.sha256("/".join(map(str, ("darnet-trt phantom", *parts))).encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import UnreadableScanError
+from darnet_trt.scan.opening import cannot_read
 from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["read_header", "read_voxels"]
@@ -82,7 +83,7 @@ def read_voxels(path: Path) -> npt.NDArray[Any]:
     try:
         data = _first_bytes(path, end)
     except _NO_FILE as error:
-        raise _unreadable(path, error) from error
+        raise cannot_read(path, error) from error
     if len(data) < end:
         raise UnreadableScanError(
             f"is truncated: {max(len(data) - start, 0)} of {end - start} bytes of voxels",
@@ -143,7 +144,7 @@ def _nibabel_header(path: Path) -> Any:
         with _opened(path) as stream:
             data = stream.read(nibabel.Nifti2Header.sizeof_hdr)
     except _NO_FILE as error:
-        raise _unreadable(path, error) from error
+        raise cannot_read(path, error) from error
     kinds: dict[int, Any] = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
     for order, size in (
         ("<", int.from_bytes(data[:4], "little")),
@@ -197,11 +198,6 @@ def _first_bytes(path: Path, count: int) -> npt.NDArray[np.uint8] | bytes:
         while stream.read(1 << 20):
             pass
     return data
-
-
-def _unreadable(path: Path, error: BaseException) -> UnreadableScanError:
-    reason = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
-    return UnreadableScanError(f"cannot be read ({reason})", where=path, do="copy it again")
 
 
 def _broken(path: Path, what: str) -> UnreadableScanError:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import UnreadableScanError
+from darnet_trt.scan.opening import cannot_open
 from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["read_header", "read_voxels"]
@@ -18,7 +19,7 @@ def read_header(path: Path) -> ImageHeader:
     """Return the stored grid.
 
     Raises:
-        UnreadableScanError: Corrupt, or no NRRD.
+        UnreadableScanError: Corrupt, or not an NRRD file.
     """
     import SimpleITK
 
@@ -62,16 +63,14 @@ def _reader(path: Path) -> Any:
         with path.open("rb"):
             pass
     except OSError as error:
-        raise UnreadableScanError(
-            f"cannot be opened ({error.strerror})", where=path, do="check its permissions"
-        ) from error
+        raise cannot_open(path, error) from error
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise UnreadableScanError(
-            f"is not a readable nrrd file ({_reason(error)})", where=path
+            f"is not a readable NRRD file ({_reason(error)})", where=path, do="copy it again"
         ) from error
     return reader
 

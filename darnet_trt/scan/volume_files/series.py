@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import RefusedScanError
 from darnet_trt.scan.plausibility.grid import (
     far_apart,
     oblique,
@@ -17,6 +16,7 @@ from darnet_trt.scan.plausibility.grid import (
     too_small,
     too_wide,
 )
+from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files.reading import read_header, read_oriented
@@ -98,13 +98,7 @@ def read_image(series: Series) -> Volume:
     with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
         hu = values if values.dtype == np.int16 else values.astype(np.float32)
     if values.dtype.kind == "f":
-        bad = int(hu.size - np.isfinite(hu).sum())
-        if bad:
-            raise RefusedScanError(
-                f"{bad} of {hu.size} voxels are not numbers (NaN or infinite)",
-                where=series.path,
-                do="fill them with air (-1024 HU) if they lie outside the body",
-            )
+        refuse_not_numbers(hu, series.path)
     x_mm, y_mm, z_mm = header.spacing_mm
     x, y, z = header.origin_mm
     return Volume(hu, (z_mm, y_mm, x_mm), (x, y, z), header.direction[:, ::-1])

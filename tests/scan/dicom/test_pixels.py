@@ -148,4 +148,4 @@ def test_float_pixels_that_are_not_numbers(tmp_path, value):
     ds.FloatPixelData = stored.tobytes()
     with pytest.raises(RefusedScanError) as caught:
         decode_slice(read_header(save(ds, tmp_path / "a.dcm")))
-    assert caught.value.what == "has 1 of 4096 pixels that are not numbers (NaN or infinite)"
+    assert "1 of 4096 values" in caught.value.what

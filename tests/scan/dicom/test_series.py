@@ -46,13 +46,13 @@ def test_a_plain_series(tmp_path):
         ({"RescaleIntercept": None}, "no valid RescaleIntercept"),
         ({"RescaleSlope": "0"}, "RescaleSlope is 0"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not axial"),
-        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "not perpendicular"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "perpendicular"),
         ({"RescaleSlope": "1e-300"}, "RescaleSlope is 1e-300"),
         ({"ImagePositionPatient": [0, 0, 1e30]}, "no valid ImagePositionPatient"),
         ({"PixelSpacing": [20, 16]}, "1280×1024 mm (at most 1000 mm)"),
     ],
 )
-def test_what_is_no_axial_ct_is_refused_and_says_why(tmp_path, attributes, reason):
+def test_what_is_not_an_axial_ct_is_refused_with_its_reason(tmp_path, attributes, reason):
     write_series(tmp_path, **attributes)
     verdict = only(tmp_path).verdict
     assert not verdict.usable
@@ -121,7 +121,7 @@ def test_all_truncated(tmp_path):
     verdict = only(tmp_path).verdict
     assert not verdict.usable
     assert not verdict.readable
-    assert "no whole slice" in verdict.reason
+    assert "12 of 12 files" in verdict.reason
 
 
 def test_a_file_broken_in_its_header_is_named_beside_its_neighbours(tmp_path):

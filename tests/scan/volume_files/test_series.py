@@ -121,7 +121,7 @@ def test_a_tilted_gantry_leaves_axes_that_are_not_perpendicular(tmp_path, name, 
         (np.where(chest() > 600, np.nan, chest()).astype(np.float32), "not numbers"),
         ((chest() / 4 + 250).clip(0, 255).astype(np.uint8), "not Hounsfield units"),
         (chest().astype(np.int32) * 100, "cannot be Hounsfield units"),
-        (np.full((24, 64, 64), 7, np.int16), "constant"),
+        (np.full((24, 64, 64), 7, np.int16), "same value"),
         (np.where(chest() < -500, -1000, chest()).astype(np.int16), "not a chest"),
     ],
 )
@@ -151,13 +151,12 @@ def test_a_direction_that_is_not_a_number(tmp_path):
     assert "not numbers" in only(tmp_path).verdict.reason
 
 
-def test_what_itk_says_is_told_without_its_own_places(tmp_path):
+def test_itk_s_reason_comes_without_places_in_its_code(tmp_path):
     (tmp_path / "a.nrrd").write_text("NRRD0004\n")
     with pytest.raises(UnreadableScanError) as caught:
         find_studies(tmp_path / "a.nrrd")
-    assert caught.value.what == (
-        'is not a readable nrrd file (hit end of header, but no "data file" given)'
-    )
+    assert '(hit end of header, but no "data file" given)' in caught.value.what
+    assert ".cxx" not in caught.value.what
 
 
 @pytest.mark.parametrize("name", FORMATS)
