@@ -244,7 +244,7 @@ def _write_scan(plan: CohortPlan, folder: Path, member: Member) -> None:
     )
     target = folder / member.scan
     target.parent.mkdir(exist_ok=True)
-    # The suffix stays at the end: SimpleITK goes by it.
+    # The suffix stays at the end: nibabel goes by it.
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
         if plan.format == "nifti":

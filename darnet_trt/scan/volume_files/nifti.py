@@ -12,7 +12,6 @@ import contextlib
 import gzip
 import math
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -27,62 +26,58 @@ __all__ = ["read_header", "read_voxels"]
 
 LARGEST_MM: Final = 1e6
 """A voxel size or a position beyond this is a mistake."""
+SMALLEST_MM: Final = 1e-6
 ROUNDED_QUATERNION: Final = 1.01
 """Writers round quaternions: one this long still is a unit quaternion."""
 LARGEST_RATIO: Final = 1032
 """gzip packs at most this many bytes into one."""
-SMALLEST_MM: Final = 1e-6
-_MAGIC: Final = (b"n+1", b"ni1", b"n+2", b"ni2")
 _UNIT_MM: Final = {1: 1000.0, 3: 0.001}
 """xyzt_units: metres and micrometres; everything else means millimetres."""
-_NO_FILE: Final = (OSError, EOFError, zlib.error, MemoryError)
-
-
-@dataclass(frozen=True, eq=False)
-class _Parsed:
-    """What a header says, checked.
-
-    Attributes:
-        size: Voxels along each axis; the first is stored fastest.
-        affine: (4, 4): voxel indices to LPS coordinates in mm.
-        dtype: Of the stored values, with their byte order.
-        start: Byte at which the voxels begin.
-        scale: scl_slope and scl_inter; None where the stored values are the values.
-    """
-
-    size: tuple[int, ...]
-    affine: npt.NDArray[np.float64]
-    dtype: np.dtype[Any]
-    start: int
-    scale: tuple[float, float] | None
+_DAMAGED: Final = (OSError, EOFError, zlib.error, MemoryError)
 
 
 def read_header(path: Path) -> ImageHeader:
     """Return the stored grid.
 
     Raises:
-        UnreadableScanError: No NIfTI, a data type that no CT has, or a grid that cannot be.
+        UnreadableScanError: Not a NIfTI file, a data type that no CT has, or an impossible grid.
     """
-    parsed = _parse(path)
-    axes = parsed.affine[:3, :3]
-    spacing = np.linalg.norm(axes, axis=0)
-    lengths = (*spacing.tolist(), *(1.0 for _ in parsed.size[3:]))
-    origin = tuple(parsed.affine[:3, 3].tolist())
-    return ImageHeader(parsed.size, lengths, origin, axes / spacing)
+    from nibabel.spatialimages import HeaderDataError
+
+    header = _header(path)
+    try:
+        with np.errstate(all="ignore"):
+            affine = _affine(header)
+            header.get_slope_inter()
+    except (HeaderDataError, ValueError) as error:
+        raise _broken(path, str(error)) from error
+    if not (np.abs(affine) <= LARGEST_MM).all():  # nor NaN
+        raise _broken(path, f"its geometry is not a number, or beyond {LARGEST_MM:g} mm")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if spacing.min() < SMALLEST_MM:
+        raise _broken(path, "voxels of size 0")
+    size = _size(header)
+    lengths = (*spacing.tolist(), *(1.0 for _ in size[3:]))
+    return ImageHeader(size, lengths, tuple(affine[:3, 3].tolist()), affine[:3, :3] / spacing)
 
 
 def read_voxels(path: Path) -> npt.NDArray[Any]:
-    """Return the values of a volume, scaled by scl_slope and scl_inter: (k, j, i).
+    """Return the values of a volume whose header was read, scaled by scl_slope and scl_inter.
+
+    Returns:
+        Shape (k, j, i).
 
     Raises:
         UnreadableScanError: Truncated or corrupt.
     """
-    parsed = _parse(path)
-    count, start = math.prod(parsed.size[:3]), parsed.start
-    end = start + count * parsed.dtype.itemsize
+    header = _header(path)
+    shape = _size(header)[2::-1]
+    dtype: np.dtype[Any] = header.get_data_dtype()
+    count, start = math.prod(shape), max(int(header["vox_offset"]), header.sizeof_hdr)
+    end = start + count * dtype.itemsize
     try:
         data = _first_bytes(path, end)
-    except _NO_FILE as error:
+    except _DAMAGED as error:
         raise cannot_read(path, error) from error
     if len(data) < end:
         raise UnreadableScanError(
@@ -90,71 +85,54 @@ def read_voxels(path: Path) -> npt.NDArray[Any]:
             where=path,
             do="copy it again",
         )
-    stored = np.frombuffer(data, parsed.dtype, count, start).reshape(parsed.size[2::-1])
-    stored = stored.astype(parsed.dtype.newbyteorder("="), copy=False)
-    if parsed.scale is None:
-        return stored
+    stored = np.frombuffer(data, dtype, count, start).reshape(shape)
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope, intercept) == (1, 0):
+        return stored.astype(dtype.newbyteorder("="), copy=False)
     values = stored.astype(np.float32)
     with np.errstate(all="ignore"):  # the caller looks for what is not a number
-        values *= np.float32(parsed.scale[0])
-        values += np.float32(parsed.scale[1])
+        values *= np.float32(slope)
+        values += np.float32(intercept)
     return values
 
 
-def _parse(path: Path) -> _Parsed:
-    from nibabel.nifti1 import data_type_codes
-    from nibabel.spatialimages import HeaderDataError
-
-    header = _nibabel_header(path)
-    axes, *dims = header["dim"].tolist()
-    if not 1 <= axes <= 7 or min(dims[:axes]) < 1:
-        listed = "×".join(map(str, dims[: max(axes, 1)]))
-        raise _broken(path, f"{axes} dimensions, {listed} voxels")
-    while axes > 3 and dims[axes - 1] == 1:
-        axes -= 1
-    code = int(header["datatype"])
-    codes: Any = data_type_codes
-    dtype: np.dtype[Any] = codes.dtype.get(code, np.dtype("V"))
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise UnreadableScanError(f"has data type {code}, which no CT has", where=path)
-    try:
-        with np.errstate(all="ignore"):
-            affine = _affine(header)
-            slope, intercept = header.get_slope_inter()
-    except (HeaderDataError, ValueError) as error:
-        raise _broken(path, str(error)) from error
-    if not (np.abs(affine) <= LARGEST_MM).all():  # nor NaN
-        raise _broken(path, f"its geometry is not a number, or beyond {LARGEST_MM:g} mm")
-    if np.linalg.norm(affine[:3, :3], axis=0).min() < SMALLEST_MM:
-        raise _broken(path, "voxels of size 0")
-    offset = float(header["vox_offset"])
-    if not 0 <= offset < 1 << 62:
-        raise _broken(path, f"its voxels begin at byte {offset:g}")
-    start = max(int(offset), header.sizeof_hdr)
-    scale = None if slope is None or (slope, intercept) == (1, 0) else (slope, intercept)
-    dtype = dtype.newbyteorder(header.endianness)
-    return _Parsed(tuple(dims[:axes]), affine, dtype, start, scale)
-
-
-def _nibabel_header(path: Path) -> Any:
-    """Return nibabel's view of the header's fields, in the file's byte order."""
+def _header(path: Path) -> Any:
+    """Return nibabel's view of a header whose data type, size and offset are possible."""
     import nibabel
 
     try:
         with _opened(path) as stream:
             data = stream.read(nibabel.Nifti2Header.sizeof_hdr)
-    except _NO_FILE as error:
+    except _DAMAGED as error:
         raise cannot_read(path, error) from error
-    kinds: dict[int, Any] = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
-    for order, size in (
-        ("<", int.from_bytes(data[:4], "little")),
-        (">", int.from_bytes(data[:4], "big")),
-    ):
-        if size in kinds and len(data) >= size:
-            header = kinds[size](data[:size], order, check=False)
-            if header["magic"].item()[:3] in _MAGIC:
-                return header
-    raise UnreadableScanError("is not a NIfTI file", where=path)
+    kinds = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
+    little, big = (int.from_bytes(data[:4], order) for order in ("little", "big"))
+    size = little if little in kinds else big
+    if size not in kinds or len(data) < size:
+        raise UnreadableScanError("is not a NIfTI file", where=path)
+    header = kinds[size](data[:size], "<" if little in kinds else ">", check=False)
+    if header["magic"].item()[:3] not in (b"n+1", b"ni1", b"n+2", b"ni2"):
+        raise UnreadableScanError("is not a NIfTI file", where=path)
+    axes, *dims = header["dim"].tolist()
+    if not 1 <= axes <= 7 or min(dims[:axes]) < 1:
+        listed = "×".join(map(str, dims[: max(axes, 1)]))
+        raise _broken(path, f"{axes} dimensions, {listed} voxels")
+    code = int(header["datatype"])
+    dtype = nibabel.nifti1.data_type_codes.dtype.get(code, np.dtype("V"))
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise UnreadableScanError(f"has data type {code}, which no CT has", where=path)
+    offset = float(header["vox_offset"])
+    if not 0 <= offset < 1 << 62:
+        raise _broken(path, f"its voxels begin at byte {offset:g}")
+    return header
+
+
+def _size(header: Any) -> tuple[int, ...]:
+    """Return the voxels along each axis, without further axes of length 1 behind the third."""
+    axes, *dims = header["dim"].tolist()
+    while axes > 3 and dims[axes - 1] == 1:
+        axes -= 1
+    return tuple(dims[:axes])
 
 
 def _affine(header: Any) -> npt.NDArray[np.float64]:

@@ -223,7 +223,7 @@ def test_no_header_crashes_it(tmp_path, capfd, kind, name):
         + [struct.pack("<q", v) for v in (-1, 1 << 62)]
     )
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 540), words), min_size=1, max_size=4))
     def survives(changes):
         broken = bytearray(whole)
