@@ -201,9 +201,8 @@ def _with_neighbours(
             more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
             unread.append(f"{_named(errors[0])}{more}")
         if folder in ignored:
-            noun = "image was" if ignored[folder] == 1 else "images were"
-            beside = f"{ignored[folder]} PNG or JPEG {noun} ignored beside the DICOM files"
-            notes.append(beside)
+            what = "image was ignored" if ignored[folder] == 1 else "images were ignored"
+            notes.append(f"{ignored[folder]} PNG or JPEG {what} beside the DICOM files")
     verdict = series.verdict
     if series.stack is not None and not verdict.usable:  # unread slices are the likely cause
         readable = verdict.readable and not unread

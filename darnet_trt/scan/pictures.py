@@ -109,10 +109,10 @@ def _unlike(images: dict[Path, _Image]) -> Verdict | None:
     numbers = sorted(int(n[-1]) for path in images if (n := re.findall(r"\d+", path.stem)))
     missing = numbers[-1] - numbers[0] + 1 - len(images) if len(numbers) == len(images) else 0
     if missing > 0:
-        noun = "slice is" if missing == 1 else "slices are"
+        what = "slice is missing" if missing == 1 else "slices are missing"
         before = next(low for low, high in pairwise(numbers) if high - low > 1)
         first = "" if missing == 1 else "the first "
-        reason = f"{missing} {noun} missing from the numbering, {first}after {before}"
+        reason = f"{missing} {what} from the numbering, {first}after {before}"
         return Verdict(False, reason)
     return None
 

@@ -125,8 +125,8 @@ def _without_copies(group: Group) -> Group:
     if not dropped:
         return group
     headers = tuple(group.headers[i] for i in sorted(kept))
-    note = f"{dropped} duplicate {'file was' if dropped == 1 else 'files were'} left out"
-    return replace(group, headers=headers, notes=(*group.notes, note))
+    what = "duplicate file was left out" if dropped == 1 else "duplicate files were left out"
+    return replace(group, headers=headers, notes=(*group.notes, f"{dropped} {what}"))
 
 
 def _same_image(a: Header, b: Header) -> bool:

@@ -56,9 +56,8 @@ def _judge(group: Group) -> Series:
     if broken:
         names = ", ".join(f"{h.path.name} ({h.defect})" for h in broken[:3])
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        verb = "is" if len(broken) == 1 else "are"
-        found = f"{len(broken)} of {len(paths)} files {verb} damaged and left out"
-        notes.append(f"{found}: {names}{more}")
+        what = "files is damaged" if len(broken) == 1 else "files are damaged"
+        notes.append(f"{len(broken)} of {len(paths)} {what} and left out: {names}{more}")
     if not whole:
         return replace(series, verdict=Verdict(False, f"no complete slice: {notes[-1]}", (), False))
     try:

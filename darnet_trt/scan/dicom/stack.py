@@ -82,19 +82,19 @@ def _spacing(steps: Vector, step: float, headers: Sequence[Header]) -> str | Non
     if len(doubled):
         scales = [tuple(header.get(keyword) for keyword in RESCALE) for header in headers]
         differ = any(scales[i] != scales[i + 1] for i in doubled)
-        noun = "position holds" if len(doubled) == 1 else "positions hold"
+        what = "position holds" if len(doubled) == 1 else "positions hold"
         by = f", which differ in {' or '.join(RESCALE)}" if differ else ""
-        return f"{len(doubled)} {noun} more than one image{by}: export one series alone"
+        return f"{len(doubled)} {what} more than one image{by}: export one series alone"
     missing = np.rint(steps / step) - 1
     whole = np.abs(steps / step - np.rint(steps / step)) <= SPACING_TOLERANCE
     if whole.all() and missing.any():
         widest = int(np.argmax(steps))
         total, gaps = int(missing.sum()), int((missing > 0).sum())
-        noun = "slice is" if total == 1 else "slices are"
+        what = "slice is missing" if total == 1 else "slices are missing"
         z_mm = [header.get("ImagePositionPatient")[2] for header in headers]
         places = f" in {gaps} places, the widest" if gaps > 1 else ""
         return (
-            f"{total} {noun} missing{places}: {steps[widest]:.3g} mm between z = "
+            f"{total} {what}{places}: {steps[widest]:.3g} mm between z = "
             f"{z_mm[widest]:.1f} and {z_mm[widest + 1]:.1f} mm where the others lie {step:.3g} mm "
             "apart (copy or export the series again)"
         )
