@@ -84,9 +84,6 @@ def slice_series(folder: Path, files: list[Path]) -> Series:
 def _unreadable(images: dict[Path, _Image], broken: list[str]) -> Verdict | None:
     """Return the verdict where too few of the files are images."""
     count = len(images)
-    if not count:
-        reason = f"no readable image among {len(broken)}: {broken[0]}"
-        return Verdict(False, reason, readable=False)
     if broken:
         reason = f"{len(broken)} of {count + len(broken)} images cannot be read: {broken[0]}"
         return Verdict(False, reason, readable=False)

@@ -110,7 +110,7 @@ def test_broken_and_deep_images(tmp_path):
     assert "0003.png is not an image" in refusal(tmp_path / "a", UnreadableScanError)
     for index in range(24):
         (tmp_path / "a" / "s" / f"{index:04}.png").write_text("text")
-    assert "no readable image among 24" in refusal(tmp_path / "a", UnreadableScanError)
+    assert "24 of 24 images" in refusal(tmp_path / "a", UnreadableScanError)
     (tmp_path / "b" / "s").mkdir(parents=True)
     for index in range(12):
         deep = Image.fromarray(np.full((64, 64), 3000, np.uint16))

@@ -35,9 +35,11 @@ MOST_THREADS: Final = 8
 
 _NATIVE = frozenset({IMPLICIT, EXPLICIT})
 _JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
-_JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
-_JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
-_JPEG_DCT = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
+_JPEGS: Final = {  # imagecodecs' decoders of the others: lossless, JPEG-LS, baseline and extended
+    "1.2.840.10008.1.2.4.57": "ljpeg_decode", "1.2.840.10008.1.2.4.70": "ljpeg_decode",
+    "1.2.840.10008.1.2.4.80": "jpegls_decode", "1.2.840.10008.1.2.4.81": "jpegls_decode",
+    "1.2.840.10008.1.2.4.50": "jpeg8_decode", "1.2.840.10008.1.2.4.51": "jpeg8_decode",
+}  # fmt: skip
 _RLE = "1.2.840.10008.1.2.5"
 
 _pydicom_lock = threading.Lock()  # silencing warnings is not thread-safe
@@ -143,15 +145,9 @@ def _decoder(
 
     if syntax in _JPEG_2000:
         return lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1)
-    if syntax in _JPEG_LOSSLESS:
-        return lambda data: imagecodecs.ljpeg_decode(data)
-    if syntax in _JPEG_LS:
-        return lambda data: imagecodecs.jpegls_decode(data)
-    if syntax in _JPEG_DCT:
-        return lambda data: imagecodecs.jpeg8_decode(data)
     if syntax == _RLE:
         return lambda data: np.asarray(imagecodecs.dicomrle_decode(data, dtype)).reshape(shape)
-    return None
+    return getattr(imagecodecs, _JPEGS[syntax]) if syntax in _JPEGS else None
 
 
 def _read(header: Header) -> bytes:

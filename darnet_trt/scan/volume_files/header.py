@@ -19,8 +19,7 @@ class ImageHeader:
         spacing_mm: Along each axis.
         origin_mm: LPS coordinates of the first voxel's centre.
         direction: Columns are the LPS unit vectors of the axes; (3, 3) for a volume.
-        components: Values a voxel.
-        complex_values: Whether they are complex numbers.
+        components: Values a voxel; a complex number is two.
     """
 
     size: tuple[int, ...]
@@ -28,7 +27,6 @@ class ImageHeader:
     origin_mm: tuple[float, ...]
     direction: npt.NDArray[np.float64]
     components: int = 1
-    complex_values: bool = False
 
     @property
     def axes(self) -> tuple[int, int, int]:

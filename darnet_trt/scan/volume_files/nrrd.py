@@ -31,8 +31,7 @@ def read_header(path: Path) -> ImageHeader:
         spacing_mm=reader.GetSpacing(),
         origin_mm=reader.GetOrigin(),
         direction=np.array(reader.GetDirection()).reshape(axes, axes),
-        components=reader.GetNumberOfComponents(),
-        complex_values=reader.GetPixelID() in complex_ids,
+        components=2 if reader.GetPixelID() in complex_ids else reader.GetNumberOfComponents(),
     )
 
 

@@ -55,9 +55,7 @@ def image_series(path: Path) -> Series:
     if len(size) != 3:
         refusal = f"a {len(size)}-dimensional image, not a volume"
     elif header.components != 1:
-        refusal = f"{header.components} values a voxel, as in a colour image, not Hounsfield units"
-    elif header.complex_values:
-        refusal = "complex values, not Hounsfield units"
+        refusal = f"{header.components} values a voxel, not Hounsfield units"
     else:
         refusal = _judge_grid(header.direction[:3, :3])
     depth, rows, columns = 0, 0, 0
