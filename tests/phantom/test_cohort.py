@@ -166,7 +166,7 @@ def test_an_interrupted_cohort_is_continued(tmp_path, monkeypatch):
     assert digest(out) == digest(tmp_path / "at-once")
 
 
-def test_other_plan_does_not_reuse_what_an_interrupted_one_left(tmp_path, monkeypatch):
+def test_another_plan_does_not_reuse_an_interrupted_one(tmp_path, monkeypatch):
     real = cohort._write_scan
     calls = iter(range(10))
 

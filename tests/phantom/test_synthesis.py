@@ -106,7 +106,7 @@ def _burden(label, seed):
     return shares
 
 
-def test_classes_are_what_they_say():
+def test_each_class_has_its_findings():
     covid = np.array([_burden("covid-19", seed) for seed in range(12)])
     pneumonia = np.array([_burden("common-pneumonia", seed) for seed in range(12)])
     normal = np.array([_burden("normal", seed) for seed in range(12)])

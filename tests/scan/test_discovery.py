@@ -31,7 +31,7 @@ def test_an_empty_folder(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n" * 100, bytes(range(256)) * 4])
-def test_a_file_that_is_no_scan(tmp_path, content):
+def test_a_file_that_is_not_a_scan(tmp_path, content):
     for name in ("a.txt", "a.dcm", "a"):
         path = tmp_path / name
         path.write_bytes(content)
@@ -188,7 +188,7 @@ def test_a_loop_of_links_is_kept_to_be_reported(tmp_path):
     assert distinct_paths([tmp_path / "loop", tmp_path]) == [tmp_path / "loop", tmp_path]
 
 
-def test_a_study_that_links_lead_to_again_is_no_new_one(cohort, tmp_path):
+def test_a_study_reached_again_through_links_is_not_new(cohort, tmp_path):
     (tmp_path / "worklist").mkdir()
     (tmp_path / "worklist" / "first").symlink_to(cohort / "P0001" / "1")
     (tmp_path / "single").mkdir()
@@ -199,7 +199,7 @@ def test_a_study_that_links_lead_to_again_is_no_new_one(cohort, tmp_path):
     assert unseen(find_studies(cohort), seen) == []
 
 
-def test_a_study_of_which_one_series_was_seen_is_a_new_one(cohort):
+def test_a_study_with_one_seen_series_is_new(cohort):
     seen: set[str] = set()
     scan = cohort / "P0001" / "1"
     unseen(find_studies(next(scan.iterdir())), seen)

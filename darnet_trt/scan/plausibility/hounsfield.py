@@ -49,7 +49,7 @@ TYPICAL_BODY_HU: Final = (-125.0, 125.0)
 """Expected median of a body: between fat (−110) and muscle with contrast medium (60)."""
 POSSIBLE_BODY_HU: Final = (-200.0, 200.0)
 THIN_HU: Final = (-1300.0, -600.0)
-"""Air and aerated lung; padding at −1500 and below is no air."""
+"""Air and aerated lung; values of −1500 and below are padding."""
 LOWEST_AIR_HU: Final = -1060.0
 """Air is −1000 by definition and −1024 where it is clipped."""
 
@@ -115,19 +115,19 @@ def _judge_neighbours(
 ) -> tuple[str | None, list[str]]:
     """Find slices that lack what their neighbours show."""
     missing = {
-        "one value throughout": constant,
-        "no air, although their neighbours show it": _abrupt(air) & ~constant,
-        "no soft tissue, although their neighbours show it": _abrupt(tissue) & ~constant,
+        "with one value throughout": constant,
+        "without air although their neighbours show it": _abrupt(air) & ~constant,
+        "without soft tissue although their neighbours show it": _abrupt(tissue) & ~constant,
     }
     lost = np.logical_or.reduce(list(missing.values()))
     outer = np.logical_and.accumulate(lost) | np.logical_and.accumulate(lost[::-1])[::-1]
     for what, mask in missing.items():
         if (inner := mask & ~outer).any():
-            return f"damaged slices: {what} ({_which(inner, names)}); export them again", []
+            return f"damaged slices {what} ({_which(inner, names)}): export them again", []
     if (empty := constant & outer).mean() > MAX_EMPTY_ENDS:
         return (
             f"incomplete scan: empty slices at its ends ({_which(empty, names)}; "
-            f"at most {MAX_EMPTY_ENDS:.0%} may be)"
+            f"at most {MAX_EMPTY_ENDS:.0%} may be empty)"
         ), []
     if not outer.any():
         return None, []

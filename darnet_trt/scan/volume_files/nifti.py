@@ -48,7 +48,7 @@ def read_header(path: Path) -> ImageHeader:
     try:
         with np.errstate(all="ignore"):
             affine = _affine(header)
-            header.get_slope_inter()
+            header.get_slope_inter()  # fails where the two contradict each other
     except (HeaderDataError, ValueError) as error:
         raise _broken(path, str(error)) from error
     if not (np.abs(affine) <= LARGEST_MM).all():  # nor NaN
@@ -128,7 +128,7 @@ def _header(path: Path) -> Any:
 
 
 def _size(header: Any) -> tuple[int, ...]:
-    """Return the voxels along each axis, without further axes of length 1 behind the third."""
+    """Return the voxels along each axis; drop axes of length 1 behind the third."""
     axes, *dims = header["dim"].tolist()
     while axes > 3 and dims[axes - 1] == 1:
         axes -= 1
@@ -168,7 +168,7 @@ def _first_bytes(path: Path, count: int) -> npt.NDArray[np.uint8] | bytes:
             return stream.read(min(count, packed))
         count = min(count, packed * LARGEST_RATIO)
         with contextlib.suppress(RuntimeError, ValueError):
-            # Three times as fast, but for one gzip member without anything behind it.
+            # Three times as fast as gzip, but it stops behind the first of several members.
             content = imagecodecs.gzip_decode(path.read_bytes(), out=np.empty(count, np.uint8))
             if len(content) == count:
                 return np.asarray(content)

@@ -1,4 +1,4 @@
-"""Lungs are measured in litres, and what shows none, or more than anybody has, is refused."""
+"""Scans with too little aerated lung, or more than any person has, are refused."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_spiral_passages_to_the_outside_are_outside():
     assert measure_lungs(hu, (5, 5, 5)).volume_l == 0
 
 
-def test_bowel_gas_is_no_lung():
+def test_bowel_gas_is_not_lung():
     hu = np.full((40, 60, 60), -1000, np.float32)
     hu[:, 10:50, 5:55] = 30
     hu[5:35, 20:40, 15:45] = -1000
@@ -71,7 +71,7 @@ def test_limits(lung, usable, remark):
     assert remark in (refusal or " ".join(warnings))
 
 
-def test_more_lung_than_anybody_has():
+def test_more_lung_than_any_person_has():
     hu = np.full((60, 60, 60), -1000, np.float32)
     hu[:, 10:50, 5:55] = 30
     hu[10:55, 15:45, 10:50] = -800

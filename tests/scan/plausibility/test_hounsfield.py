@@ -1,4 +1,4 @@
-"""Values that no body has are refused, wherever in the scan they are."""
+"""Values that no body shows are refused, in any slice."""
 
 import numpy as np
 import pytest
@@ -75,8 +75,8 @@ def test_scales_that_are_not_hounsfield_s(hu, reason):
         (np.s_[12:17], 0, "one value", "5 of 24 slices, first 12.dcm"),
         (np.s_[6:18], -1024, "one value", "12 of 24 slices, first 6.dcm"),
         (np.s_[3:21:4], -1024, "one value", "5 of 24 slices, first 3.dcm"),
-        (15, chest(SLICES)[15] + 1024, "no air", "15.dcm"),
-        (15, chest(SLICES)[15] + 500, "no soft tissue", "15.dcm"),
+        (15, chest(SLICES)[15] + 1024, "without air", "15.dcm"),
+        (15, chest(SLICES)[15] + 500, "without soft tissue", "15.dcm"),
         (np.s_[:12], 0, "at its ends", "12 of 24 slices, first 0.dcm"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_scan_that_goes_on_into_the_abdomen():
         (chest() - 100.0, "air and lung is -1098 HU"),
     ],
 )
-def test_a_scale_that_is_somewhat_off_is_warned_of(hu, warning):
+def test_a_scale_slightly_off_gives_a_warning(hu, warning):
     refused, (found,) = judge(hu)
     assert refused is None
     assert warning in found

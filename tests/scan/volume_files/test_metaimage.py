@@ -58,7 +58,7 @@ def agree(path):
     origin=st.tuples(*[st.floats(-900, 900)] * 3),
     angles=st.tuples(*[st.floats(-3, 3)] * 3),
 )
-def test_what_itk_writes(tmp_path_factory, name, compressed, dtype, spacing, origin, angles):
+def test_files_that_itk_writes(tmp_path_factory, name, compressed, dtype, spacing, origin, angles):
     image = sitk.GetImageFromArray(VALUES.clip(-128 if dtype == "i1" else 0, 127).astype(dtype))
     image.SetSpacing(spacing)
     image.SetOrigin(origin)
@@ -81,7 +81,7 @@ def test_what_itk_writes(tmp_path_factory, name, compressed, dtype, spacing, ori
         (b"more header" + DATA, {"HeaderSize": "-1"}),
     ],
 )
-def test_what_is_written_by_hand(tmp_path, data, fields):
+def test_files_written_by_hand(tmp_path, data, fields):
     agree(write(tmp_path / "a.mha", data, **fields))
 
 
@@ -120,7 +120,7 @@ def test_voxels_in_another_file_behind_a_header_of_its_own(tmp_path):
         ({"CompressedData": "True"}, "cannot be read (Error -3 while decompressing data"),
     ],
 )
-def test_what_is_broken_is_named_once(tmp_path, capfd, fields, facts):
+def test_a_broken_header_is_named_once(tmp_path, capfd, fields, facts):
     path = tmp_path / "a.mhd"
     if "ElementDataFile" in fields and fields["ElementDataFile"] is None:
         path.write_bytes(b"NDims = 3\n" + DATA)

@@ -97,7 +97,7 @@ def test_units(tmp_path, code, factor):
         [(40, "h", 5)],  # further axes of length 1
     ],
 )
-def test_what_does_not_count_may_be_anything(tmp_path, fields):
+def test_fields_that_are_not_used_may_hold_anything(tmp_path, fields):
     np.testing.assert_allclose(volume(write(tmp_path / "a.nii", *fields)).spacing_mm, (10, 6.5, 6))
 
 
@@ -141,7 +141,7 @@ def test_without_a_slope_the_values_are_as_stored(tmp_path, slope):
     ],
 )
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_what_is_broken_is_named_once(tmp_path, capfd, field, facts, name):
+def test_a_broken_header_is_named_once(tmp_path, capfd, field, facts, name):
     path = write(tmp_path / name, field)
     with pytest.raises(UnreadableScanError, match=re.escape(facts)) as caught:
         find_studies(path)
@@ -164,7 +164,7 @@ def test_fields_that_contradict_each_other(tmp_path, fields, facts):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"\x1f\x8b\x08\x00 no gzip at all"])
-def test_what_is_no_nifti_at_all(tmp_path, capfd, content):
+def test_files_that_are_not_nifti(tmp_path, capfd, content):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
     with pytest.raises(UnreadableScanError, match=r"a\.nii\.gz: (is not a NIfTI|cannot be read)"):

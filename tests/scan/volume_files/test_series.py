@@ -73,7 +73,7 @@ def test_any_orientation_reads_the_same(tmp_path_factory, code):
         (np.zeros((1, 20, 20), np.int16), "a single slice"),
     ],
 )
-def test_what_is_no_volume(tmp_path, array, reason):
+def test_images_that_are_not_volumes(tmp_path, array, reason):
     sitk.WriteImage(sitk.GetImageFromArray(array, isVector=False), tmp_path / "a.nrrd")
     verdict = only(tmp_path).verdict
     assert not verdict.usable
@@ -86,7 +86,7 @@ def test_colours(tmp_path):
     assert "3 values a voxel" in only(tmp_path).verdict.reason
 
 
-def test_a_field_of_view_that_is_no_ct_s(tmp_path):
+def test_a_field_of_view_too_large_for_a_ct(tmp_path):
     sitk.WriteImage(image(spacing=(500, 500, 5)), tmp_path / "a.nii.gz")
     assert "32000×32000 mm (at most 1000 mm)" in only(tmp_path).verdict.reason
 
