@@ -98,10 +98,7 @@ def find_studies(path: Path) -> list[Study]:
         only = [error for errors in broken.values() for error in errors]
         if len(only) == 1:
             raise only[0]
-        raise UnreadableScanError(
-            f"none of {len(only)} files can be read, the first: {_named(only[0])}",
-            where=path,
-        )
+        raise UnreadableScanError(_none_of(only), where=path)
     return sorted(studies, key=lambda study: (natural_key(study.path), study.uid))
 
 
@@ -215,10 +212,7 @@ def _with_neighbours(
 def _refused(errors: list[UnreadableScanError]) -> Series:
     """Return files with nothing readable beside them as a failed series."""
     files = tuple(Path(str(error.where)) for error in errors)
-    if len(files) == 1:
-        reason = errors[0].what
-    else:
-        reason = f"none of {len(files)} files can be read, the first: {_named(errors[0])}"
+    reason = errors[0].what if len(files) == 1 else _none_of(errors)
     path = folder_of(files)
     return Series(
         path=path,
@@ -231,6 +225,10 @@ def _refused(errors: list[UnreadableScanError]) -> Series:
         spacing_mm=None,
         verdict=Verdict(False, reason, readable=False),
     )
+
+
+def _none_of(errors: list[UnreadableScanError]) -> str:
+    return f"none of {len(errors)} files can be read, the first: {_named(errors[0])}"
 
 
 def _named(error: ScanError) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ from darnet_trt.scan.plausibility.grid import (
 from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
-from darnet_trt.scan.volume_files.reading import read_header, read_oriented
+from darnet_trt.scan.volume_files import metaimage, nifti, nrrd
+from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["image_format", "image_series", "read_image"]
 
@@ -31,6 +33,7 @@ _FORMATS: Final[dict[str, Format]] = {
     ".mha": "mha",
     ".mhd": "mha",
 }
+_READERS: Final[dict[Format, ModuleType]] = {"nifti": nifti, "nrrd": nrrd, "mha": metaimage}
 
 
 def image_format(path: Path) -> Format | None:
@@ -47,7 +50,7 @@ def image_series(path: Path) -> Series:
     """
     kind = image_format(path)
     assert kind is not None
-    header = read_header(path, kind)
+    header: ImageHeader = _READERS[kind].read_header(path)
     size, spacing = header.size, header.spacing_mm
     refusal: str | None
     if len(size) == 4 and size[3] == 1:
@@ -92,14 +95,35 @@ def read_image(series: Series) -> Volume:
         UnreadableScanError: Truncated or corrupt.
         RefusedScanError: Values that are not numbers.
     """
-    values, header = read_oriented(series.path, series.format)
+    reader = _READERS[series.format]
+    header: ImageHeader = reader.read_header(series.path)
+    stored = reader.read_voxels(series.path)
+    values, origin, direction = _oriented(stored.reshape(stored.shape[-3:]), header)
     with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
         hu = values if values.dtype == np.int16 else values.astype(np.float32)
     if values.dtype.kind == "f":
         refuse_not_numbers(hu, series.path)
-    x_mm, y_mm, z_mm = header.spacing_mm
-    x, y, z = header.origin_mm
-    return Volume(hu, (z_mm, y_mm, x_mm), (x, y, z), header.direction[:, ::-1])
+    x, y, z = header.axes
+    spacing = header.spacing_mm
+    return Volume(hu, (spacing[z], spacing[y], spacing[x]), origin, direction[:, ::-1])
+
+
+def _oriented(
+    stored: npt.NDArray[Any], header: ImageHeader
+) -> tuple[npt.NDArray[Any], tuple[float, float, float], npt.NDArray[np.float64]]:
+    """Turn a volume (k, j, i) to S P L; return it, its origin and its directions along x, y, z."""
+    axes = header.axes
+    if axes != (0, 1, 2):  # slices are read one by one: each shall lie in one piece
+        stored = np.ascontiguousarray(stored.transpose([2 - axis for axis in axes[::-1]]))
+    direction = header.direction[:3, :3][:, axes]
+    origin = np.array(header.origin_mm[:3])
+    for axis, of in enumerate(axes):
+        if direction[axis, axis] < 0:
+            origin += direction[:, axis] * header.spacing_mm[of] * (header.size[of] - 1)
+            direction[:, axis] *= -1
+            stored = np.flip(stored, 2 - axis)
+    x, y, z = origin.tolist()
+    return stored, (x, y, z), direction
 
 
 def _judge_grid(direction: npt.NDArray[np.float64]) -> str | None:
