@@ -1,6 +1,6 @@
 """A synthetic chest CT cohort: anatomy, findings and acquisition, drawn by seed.
 
-No patient's data went into it, and nothing learned from it says anything about patients.
+It contains no patient's data, and a network trained on it has learned nothing about patients.
 """
 
 from darnet_trt.phantom.body.disease import LABELS

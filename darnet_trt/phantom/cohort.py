@@ -45,12 +45,12 @@ MIN_SCANS_A_PROCESS = 8  # starting a process costs as much as a few small scans
 
 @dataclass(frozen=True)
 class CohortPlan:
-    """What determines every byte of a cohort.
+    """The choices that determine every byte of a cohort.
 
     Attributes:
         scans: How many; a smaller cohort of the same seed is the beginning of a larger one.
-        seed: Whose patients.
-        format: How they are written.
+        seed: Draws the patients.
+        format: Of the files.
         matrix: Rows and columns of a slice.
         slices: Fewest and most slices of a scan.
     """
@@ -77,11 +77,13 @@ class CohortPlan:
                 f"{SLICES_RANGE[1]}, not {first}:{last}"
             )
         if self.format not in FORMATS:
-            raise UsageError(f"no format is called {self.format!r}", do=f"use {', '.join(FORMATS)}")
+            raise UsageError(
+                f"unknown format {self.format!r}", do=f"choose from {', '.join(FORMATS)}"
+            )
 
     @property
     def identity(self) -> str:
-        """Text that tells this cohort's scans from another cohort's."""
+        """Return text that differs between cohorts; the UIDs are made from it."""
         return f"seed {self.seed} matrix {self.matrix} slices {self.slices[0]}:{self.slices[1]}"
 
 
@@ -104,12 +106,12 @@ class Member:
 
 
 def members(plan: CohortPlan) -> Iterator[Member]:
-    """The scans of a cohort; classes are equally frequent, in an order drawn by the seed."""
+    """Yield the scans of a cohort; classes are equally frequent, in an order drawn by the seed."""
     written, number = 0, 0
     suffix = ".nii.gz" if plan.format == "nifti" else ""
     while True:
         block, place = divmod(number, len(LABELS))
-        # Each three patients have the three labels in random order: a name tells nothing.
+        # Each three patients have the three labels in random order: names reveal nothing.
         order = np.random.default_rng((plan.seed, 1, block)).permutation(len(LABELS))
         label = LABELS[order[place]]
         visits = 1 + (np.random.default_rng((plan.seed, 2, number)).random() < SECOND_VISIT)
@@ -129,7 +131,7 @@ def write_cohort(
     processes: int | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Path:
-    """Write a cohort; `out` appears whole, and an interrupted run goes on where it stopped.
+    """Write a cohort; `out` appears whole, and another call continues an interrupted one.
 
     Args:
         plan: What to write.
@@ -150,7 +152,7 @@ def write_cohort(
     partial = out.parent / f".{out.name}.partial"
     try:
         with sole_writer(partial, shown=out):
-            _refuse_occupied(out)  # by who wrote it until now
+            _refuse_occupied(out)  # another process may have written it meanwhile
             _write_partial(plan, partial, processes, done)
             partial.rename(out)
     except (OSError, BrokenProcessPool) as error:
@@ -158,7 +160,7 @@ def write_cohort(
         raise OutputError(
             f"the cohort cannot be written ({reason})",
             where=out,
-            do="check free space and permissions; the same command goes on where it stopped",
+            do="check free space and permissions, then run the same command again to continue",
         ) from error
     return out / TABLE
 
@@ -200,7 +202,7 @@ def _refuse_occupied(out: Path) -> None:
 
 
 def _open_partial(plan: CohortPlan, partial: Path) -> None:
-    """Go on with the working folder; what another plan left in it goes."""
+    """Keep the finished scans of this plan in the working folder; remove everything else."""
     content = json.dumps({"synthetic": True, "version": __version__, **asdict(plan)}, indent=2)
     recorded = partial / PLAN
     same = recorded.is_file() and recorded.read_text("utf-8") == content
@@ -242,7 +244,7 @@ def _write_scan(plan: CohortPlan, folder: Path, member: Member) -> None:
     )
     target = folder / member.scan
     target.parent.mkdir(exist_ok=True)
-    # The suffix stays at the end: SimpleITK goes by it.
+    # The suffix stays at the end: nibabel goes by it.
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
         if plan.format == "nifti":

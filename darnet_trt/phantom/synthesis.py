@@ -24,7 +24,7 @@ _ANATOMY, _TISSUE, _ACQUISITION, _FINDINGS, _NOISE = range(5)
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """A synthetic scan with what it was made from.
+    """A synthetic scan and what it was made from.
 
     Attributes:
         volume: Hounsfield units, int16, oriented S P L.
@@ -45,7 +45,7 @@ def synthesize(
     matrix: int = DEFAULT_MATRIX,
     slices: tuple[int, int] = DEFAULT_SLICES,
 ) -> Volume:
-    """A synthetic chest CT; the same arguments always give the same voxels.
+    """Synthesize a chest CT; the same arguments always give the same voxels.
 
     Args:
         label: One of `LABELS`.
@@ -71,9 +71,9 @@ def synthesize_scan(
     matrix: int = DEFAULT_MATRIX,
     slices: tuple[int, int] = DEFAULT_SLICES,
 ) -> Scan:
-    """`synthesize`, together with the anatomy and the acquisition that a writer needs."""
+    """Synthesize a chest CT with the anatomy and acquisition that a writer needs."""
     if label not in LABELS:
-        raise UsageError(f"no class is called {label!r}", do=f"use one of {', '.join(LABELS)}")
+        raise UsageError(f"unknown class {label!r}", do=f"choose from {', '.join(LABELS)}")
     entropy = seed if isinstance(seed, tuple) else (seed,)
 
     def stream(kind: int, *which: int) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""Reading scans and turning them into the network's input."""
+"""Read scans and turn them into the network's input."""
 
 from darnet_trt.scan.choice import choose
 from darnet_trt.scan.discovery import find_studies

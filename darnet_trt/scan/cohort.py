@@ -1,4 +1,4 @@
-"""A labelled cohort: the table that says where each scan is, whose it is, and its class."""
+"""A labelled cohort: the table with each scan's path, patient and class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 CLASSES = ("covid-19", "common-pneumonia", "normal")
 """In the order of the logits."""
 TABLE = "cohort.csv"
-PLAN = "cohort.json"  # beside a synthetic cohort's table: says that it is one, and how to repeat it
+PLAN = "cohort.json"  # beside a synthetic cohort's table: what it was made from
 COLUMNS = ("scan", "patient", "label")
 PHANTOM_MODEL = "synthetic phantom"
 """ManufacturerModelName (0008,1090) of the phantoms' DICOM files."""
@@ -38,7 +38,7 @@ _NO_PATIENTS = "not real patients"
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: where the scan is, whose it is, and its class."""
+    """A row of the table: a scan's path, its patient and its class."""
 
     scan: Path
     patient: str
@@ -60,7 +60,7 @@ class Cohort:
     seed: int | None
 
     def describe(self, entries: tuple[Entry, ...]) -> str:
-        """One sentence that says what a network trained on these entries has seen."""
+        """Describe in one sentence what a network trained on these entries has seen."""
         if self.seed is not None:
             return (
                 f"{len(entries)} synthetic phantoms (darnet-trt phantom, seed {self.seed}); "
@@ -124,7 +124,9 @@ def read_cohort(path: Path) -> Cohort:
         raise UsageError("the table names no scan", where=table)
     twice = [scan for scan, count in Counter(e.scan for e in entries).items() if count > 1]
     if twice:
-        raise UsageError(f"the scan {twice[0]} occurs twice", where=table, do="keep one line of it")
+        raise UsageError(
+            f"the scan {twice[0]} occurs twice", where=table, do="keep one of its lines"
+        )
     return Cohort(table, entries, _phantom_seed(table.with_name(PLAN)))
 
 
@@ -134,9 +136,9 @@ def _entry(table: Path, line: int, row: dict[str, str]) -> Entry:
         raise UsageError(f"line {line} has an empty field", where=table, do="fill it in")
     if label not in CLASSES:
         raise UsageError(
-            f"line {line}: no class is called {label!r}",
+            f"line {line}: unknown class {label!r}",
             where=table,
-            do=f"use {', '.join(CLASSES)}",
+            do=f"choose from {', '.join(CLASSES)}",
         )
     return Entry(table.parent / scan, patient, label)
 

@@ -1,4 +1,4 @@
-"""What there is to classify under a path: studies, in any mixture of formats."""
+"""Find the studies under a path, in any mixture of formats."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from darnet_trt.errors import ScanError, UnreadableScanError, UsageError
 from darnet_trt.scan.dicom.header import Header, read_header
 from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
+from darnet_trt.scan.opening import cannot_open
 from darnet_trt.scan.pictures import SUFFIXES, natural_key, slice_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.volume_files.series import image_format, image_series
@@ -21,7 +22,7 @@ from darnet_trt.scan.volume_files.series import image_format, image_series
 __all__ = ["OVERLAY_SUFFIX", "distinct_paths", "find_studies", "unseen"]
 
 OVERLAY_SUFFIX: Final = ".overlay.png"
-"""Of pictures that show a result: no slices, wherever they lie."""
+"""Pictures with this ending show a result and are never slices."""
 
 # fmt: off
 _STRAY_SUFFIXES: Final = frozenset({
@@ -32,21 +33,22 @@ _STRAY_SUFFIXES: Final = frozenset({
     ".zraw", ".bin", ".npy", ".npz", ".h5", ".bmp", ".gif", ".tif", ".tiff", ".svg", ".webp",
     ".bak", ".tmp", ".md5", ".sha256",
 })
-"""Files that accompany scans and are not taken for one when a folder is searched."""
+"""Files that accompany scans; the search of a folder skips them."""
 _STRAY_NAMES: Final = frozenset({
     "dicomdir", "readme", "license", "lockfile", "version", "makefile", "thumbs.db", "desktop.ini",
 })
 # fmt: on
+_KNOWN = "give DICOM, NIfTI, NRRD or MHA files, or PNG or JPEG slices"
 _DIRECTORY_RECORD = "1.2.840.10008.1.3.10"
 
 
 def find_studies(path: Path) -> list[Study]:
-    """Everything under a file or folder that could be classified, or says why it cannot.
+    """Find every study under a file or folder, the unusable ones with their reason.
 
-    DICOM files form one study a StudyInstanceUID (a folder, where UIDs are emptied) and patient;
-    every volume file and every folder of image slices is a study of its own. A file that should
-    be readable and is not becomes a warning on the series beside it, or a failed series where
-    there is none.
+    DICOM files form one study for each StudyInstanceUID (for each folder, where UIDs are emptied)
+    and patient; every volume file and every folder of image slices is a study of its own. A file
+    that should be readable but is not becomes a warning on the series beside it, or a failed
+    series where there is none.
 
     Raises:
         UsageError: There is no such path.
@@ -57,7 +59,7 @@ def find_studies(path: Path) -> list[Study]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError("no such file or folder", where=path) from error
     except OSError as error:  # in a folder that may not be looked into, or a loop of links
-        raise UnreadableScanError(f"cannot be opened ({error.strerror})", where=path) from error
+        raise cannot_open(path, error) from error
     if stat.S_ISREG(mode):
         return _single_file(path)
     if not stat.S_ISDIR(mode):
@@ -91,17 +93,12 @@ def find_studies(path: Path) -> list[Study]:
     claimed = {file.parent for study in studies for series in study.series for file in series.files}
     studies += [_alone(_refused(errors)) for f, errors in broken.items() if f not in claimed]
     if not studies:
-        raise UnreadableScanError(
-            "no scan in this folder", where=path, do="give DICOM, NIfTI, NRRD, MHA or PNG slices"
-        )
+        raise UnreadableScanError("no scan in this folder", where=path, do=_KNOWN)
     if all(not s.matrix[0] and s.path in broken for study in studies for s in study.series):
         only = [error for errors in broken.values() for error in errors]
         if len(only) == 1:
             raise only[0]
-        raise UnreadableScanError(
-            f"nothing readable in this folder: {len(only)} files, the first {_told(only[0])}",
-            where=path,
-        )
+        raise UnreadableScanError(_none_of(only), where=path)
     return sorted(studies, key=lambda study: (natural_key(study.path), study.uid))
 
 
@@ -115,23 +112,17 @@ def _single_file(path: Path) -> list[Study]:
     except UnreadableScanError as error:
         if error.what != "is not a DICOM file":
             raise
-        raise UnreadableScanError(
-            "is in no known format", where=path, do="give DICOM, NIfTI, NRRD, MHA or PNG slices"
-        ) from error
+        raise UnreadableScanError("is in no known format", where=path, do=_KNOWN) from error
     return _dicom_studies([header], {}, {})
 
 
 def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator[Path]:
-    """Every file below, in order; links are followed, circles are not."""
+    """Yield every file below, in order; follow links, but no circle of them twice."""
     seen: set[str] = set()
 
     def note(error: OSError) -> None:
         place = Path(str(error.filename))
-        broken[place].append(
-            UnreadableScanError(
-                f"cannot be opened ({error.strerror})", where=place, do="check its permissions"
-            )
-        )
+        broken[place].append(cannot_open(place, error))
 
     for folder, folders, files in os.walk(root, onerror=note, followlinks=True):
         real = os.path.realpath(folder)
@@ -147,7 +138,7 @@ def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator
 
 
 def _is_stray(file: Path) -> bool:
-    """Whether a folder's search passes it by, judged by its name."""
+    """Return whether the search of a folder skips this file, judged by its name."""
     name = file.name.lower()
     if name.endswith(OVERLAY_SUFFIX):
         return True
@@ -157,7 +148,7 @@ def _is_stray(file: Path) -> bool:
 
 
 def _is_directory_record(header: Header) -> bool:
-    """A DICOMDIR under another name: no image, and no failure."""
+    """Return whether this is a DICOMDIR under another name: neither an image nor a failure."""
     return bool(header.get("SOPClassUID") == _DIRECTORY_RECORD)
 
 
@@ -177,7 +168,7 @@ def _dicom_studies(
             for patient, own in patients.items()
         }
         if len(patients) > 1 and in_one_place(patients.values()):
-            # Nobody could say of a result whose it is.
+            # A result could belong to either patient.
             every = [_of_several(s, len(patients)) for own in series.values() for s in own]
             patients, series = {"": members}, {"": every}
         for patient, own in patients.items():
@@ -188,10 +179,10 @@ def _dicom_studies(
 
 
 def _of_several(series: Series, patients: int) -> Series:
-    """A series that lies among those of other patients, refused."""
+    """Refuse a series that lies among those of other patients."""
     reason = (
-        f"slices of {patients} patients (PatientID) lie together under one StudyInstanceUID "
-        "(put each patient's into a folder of their own)"
+        f"slices of {patients} patients (PatientID) under one StudyInstanceUID "
+        "(put each patient's files into a separate folder)"
     )
     return replace(series, verdict=Verdict(False, reason, series.verdict.warnings))
 
@@ -199,17 +190,18 @@ def _of_several(series: Series, patients: int) -> Series:
 def _with_neighbours(
     series: Series, broken: dict[Path, list[UnreadableScanError]], ignored: dict[Path, int]
 ) -> Series:
-    """Add what else lies in the series' folders, and was not read."""
+    """Add what lies in the series' folders and was not read to its verdict."""
     notes, unread = [], []
     for folder in sorted({file.parent for file in series.files}):
         errors = broken.get(folder, [])
         if errors:
             more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-            unread.append(f"{_told(errors[0])}{more}")
+            unread.append(f"{_named(errors[0])}{more}")
         if folder in ignored:
-            notes.append(f"{ignored[folder]} PNG or JPEG images beside the DICOM files ignored")
+            what = "image was ignored" if ignored[folder] == 1 else "images were ignored"
+            notes.append(f"{ignored[folder]} PNG or JPEG {what} beside the DICOM files")
     verdict = series.verdict
-    if series.stack is not None and not verdict.usable:  # slices; most likely the cause
+    if series.stack is not None and not verdict.usable:  # unread slices are the likely cause
         readable = verdict.readable and not unread
         verdict = replace(verdict, reason="; ".join([verdict.reason, *unread]), readable=readable)
     else:
@@ -218,12 +210,9 @@ def _with_neighbours(
 
 
 def _refused(errors: list[UnreadableScanError]) -> Series:
-    """Files that nothing readable lies beside, as a series that says so."""
+    """Return files with nothing readable beside them as a failed series."""
     files = tuple(Path(str(error.where)) for error in errors)
-    if len(files) == 1:
-        reason = errors[0].what
-    else:
-        reason = f"{len(files)} files that cannot be read, the first: {_told(errors[0])}"
+    reason = errors[0].what if len(files) == 1 else _none_of(errors)
     path = folder_of(files)
     return Series(
         path=path,
@@ -238,7 +227,11 @@ def _refused(errors: list[UnreadableScanError]) -> Series:
     )
 
 
-def _told(error: ScanError) -> str:
+def _none_of(errors: list[UnreadableScanError]) -> str:
+    return f"none of {len(errors)} files can be read, the first: {_named(errors[0])}"
+
+
+def _named(error: ScanError) -> str:
     return f"{Path(str(error.where)).name} {error.what}"
 
 
@@ -247,19 +240,19 @@ def _alone(series: Series) -> Study:
 
 
 def distinct_paths(paths: Iterable[Path]) -> list[Path]:
-    """The paths, in their order, without those that a search of another one meets as well.
+    """Return the paths, in their order, without those that the search of another one reaches.
 
-    That is the same place under another name, and what lies in a folder that is named, too.
+    Those are the same place under another name, and what lies in a folder that is named too.
     """
     places: dict[Path, Path] = {}
     for path in paths:
         places.setdefault(Path(os.path.realpath(path)), path)
     folders = {place for place in places if os.path.isdir(place)}  # noqa: PTH112 (never fails)
-    return [path for place, path in places.items() if not _is_met(place, folders)]
+    return [path for place, path in places.items() if not _is_reached(place, folders)]
 
 
-def _is_met(place: Path, folders: set[Path]) -> bool:
-    """Whether a search of one of the folders comes to this place, and looks at it."""
+def _is_reached(place: Path, folders: set[Path]) -> bool:
+    """Return whether the search of one of the folders reaches this place and looks at it."""
     looked_at = os.path.isfile(place) and not _is_stray(place)  # noqa: PTH113 (never fails)
     if not (looked_at or place in folders):
         return False
@@ -272,11 +265,11 @@ def _is_met(place: Path, folders: set[Path]) -> bool:
 
 
 def unseen(studies: Iterable[Study], seen: set[str]) -> list[Study]:
-    """The studies with a file that none before had: links lead to one file in many ways.
+    """Return the studies with a file that no earlier study had; links lead to a file in many ways.
 
     Args:
         studies: From `find_studies`.
-        seen: Files of the studies before, links resolved; those of these studies are added.
+        seen: Files of the earlier studies, links resolved; this call adds those of `studies`.
     """
     new = []
     for study in studies:

@@ -1,9 +1,9 @@
 """Folders of PNG or JPEG slices, as CC-CCII publishes its scans (patient/scan/0000.png).
 
-Such slices have lost what a CT is measured in, so three things are assumed, and said in the
-verdict's warnings: grey 0…255 spans the window of the network's preprocessing linearly (CC-CCII
-was windowed for the lung before it was published, with what is not documented); the numbering
-runs from head to foot; rows go posterior and columns go left, as on a screen.
+Such slices carry neither Hounsfield units nor positions, so the reader assumes three things and
+warns of the first two: grey 0…255 spans the window of the network's preprocessing linearly
+(CC-CCII was windowed for the lung before it was published; the window is not documented); the
+numbering runs from head to foot; rows go posterior and columns go left, as on a screen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.dicom.stack import MIN_SLICES
+from darnet_trt.scan.opening import cannot_read
+from darnet_trt.scan.plausibility.grid import too_few
 from darnet_trt.scan.series import Series, Verdict
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ __all__ = ["SUFFIXES", "decode_grey", "natural_key", "slice_series"]
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg"})
 ASSUMPTIONS: Final = (
-    "image slices: 0 to 255 is taken as the network's window, without Hounsfield units",
-    "image slices: the numbering is taken to run from head to foot",
+    "image slices carry no Hounsfield units: grey 0 to 255 was read as the network's window",
+    "image slices carry no positions: the numbering was read from head to foot",
 )
 
 
 class _Image(NamedTuple):
-    """What an image's header says: its size (h, w) and Pillow's mode."""
+    """An image's size (h, w) and Pillow's mode, from its header."""
 
     size: tuple[int, int]
     mode: str
@@ -51,7 +52,7 @@ def natural_key(path: Path) -> list[Any]:
 
 
 def slice_series(folder: Path, files: list[Path]) -> Series:
-    """One folder's images as a series, judged by their headers and one decoded slice."""
+    """Return a folder's images as a series, judged by their headers and one decoded slice."""
     ordered = sorted(files, key=natural_key, reverse=True)  # foot to head
     images: dict[Path, _Image] = {}
     broken: list[str] = []
@@ -81,58 +82,54 @@ def slice_series(folder: Path, files: list[Path]) -> Series:
 
 
 def _unreadable(images: dict[Path, _Image], broken: list[str]) -> Verdict | None:
-    """The verdict where too few of the files are images."""
+    """Return the verdict where too few of the files are images."""
     count = len(images)
-    if not count:
-        reason = f"no readable image among {len(broken)}: {broken[0]}"
-        return Verdict(False, reason, readable=False)
     if broken:
         reason = f"{len(broken)} of {count + len(broken)} images cannot be read: {broken[0]}"
         return Verdict(False, reason, readable=False)
     if count == 1:
         return Verdict(False, "a single image, not a volume")
-    if count < MIN_SLICES:
-        return Verdict(False, f"{count} slices are too few for a chest (at least {MIN_SLICES})")
-    return None
+    few = too_few(count)
+    return Verdict(False, few) if few else None
 
 
 def _unlike(images: dict[Path, _Image]) -> Verdict | None:
-    """The verdict where headers and names tell that these are not the slices of one volume."""
+    """Return the verdict where headers or names show that these are not one volume's slices."""
     sizes = Counter(image.size for image in images.values())
     if len(sizes) > 1:
         listed = ", ".join(f"{n} of {h}×{w}" for (h, w), n in sorted(sizes.items()))
         return Verdict(False, f"images of different sizes ({listed})")
     deep = sum(image.mode.startswith(("I", "F")) for image in images.values())
     if deep:
-        reason = f"{deep} images have more than 8 bits: their grey values have no known meaning"
+        reason = f"{deep} images have more than 8 bits, so what their grey values mean is unknown"
         return Verdict(False, reason)
     numbers = sorted(int(n[-1]) for path in images if (n := re.findall(r"\d+", path.stem)))
     missing = numbers[-1] - numbers[0] + 1 - len(images) if len(numbers) == len(images) else 0
     if missing > 0:
-        noun = "slice is" if missing == 1 else "slices are"
+        what = "slice is missing" if missing == 1 else "slices are missing"
         before = next(low for low, high in pairwise(numbers) if high - low > 1)
         first = "" if missing == 1 else "the first "
-        reason = f"{missing} {noun} missing from the numbering, {first}after {before}"
+        reason = f"{missing} {what} from the numbering, {first}after {before}"
         return Verdict(False, reason)
     return None
 
 
 def _not_grey(images: dict[Path, _Image]) -> Verdict | None:
-    """The verdict where the middle slice cannot be used: there a colour screenshot shows."""
+    """Return the verdict where the middle slice is broken or in colour, as screenshots are."""
     middle = list(images)[len(images) // 2]
     try:
         decode_grey(middle)
     except ScanError as error:
         readable = isinstance(error, RefusedScanError)
-        return Verdict(False, f"{middle.name}: {error.what}", readable=readable)
+        return Verdict(False, f"{middle.name} {error.what}", readable=readable)
     return None
 
 
 def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
-    """An image's grey values (h, w).
+    """Return an image's grey values (h, w).
 
     Raises:
-        UnreadableScanError: Truncated or no image.
+        UnreadableScanError: Truncated, or not an image.
         RefusedScanError: Its colours differ: a screenshot or an overlay.
     """
     with _opened(path) as image:
@@ -143,7 +140,9 @@ def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
         pixels = np.asarray(image.convert("RGB"))
     red, green, blue = (pixels[..., channel] for channel in range(3))
     if not (np.array_equal(red, green) and np.array_equal(red, blue)):
-        raise RefusedScanError("a colour image (screenshot or overlay), not a CT slice", where=path)
+        raise RefusedScanError(
+            "is a colour image (screenshot or overlay), not a CT slice", where=path
+        )
     return np.ascontiguousarray(red)
 
 
@@ -154,14 +153,13 @@ def _probe(path: Path) -> _Image:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image whose header was read; what is wrong with the rest of it is told, too."""
+    """Open an image; turn what is wrong with it, now or later, into UnreadableScanError."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
             yield image
     except UnidentifiedImageError:
-        raise UnreadableScanError("is no image", where=path) from None
+        raise UnreadableScanError("is not an image", where=path) from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableScanError(f"cannot be read ({reason})", where=path) from error
+        raise cannot_read(path, error) from error

@@ -1,4 +1,4 @@
-"""Preprocessing as a linear map: window, then one small matrix an axis.
+"""Preprocessing as a linear map: window, then one small matrix for each axis.
 
 `A_d · X · A_hᵀ · A_wᵀ` with X windowed to 0…1. In-plane rows average areas, so that
 512 → 224 does not alias; depth rows interpolate between neighbouring slices. The slices whose
@@ -37,7 +37,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 class Preprocessing(BaseModel):
-    """What turns Hounsfield units into the network's input.
+    """The specification that turns Hounsfield units into the network's input.
 
     Attributes:
         size: Input size (d, h, w); the paper's is 64×224×224.
@@ -63,7 +63,7 @@ class Preprocessing(BaseModel):
 
 
 def _interpolation_matrix(n_out: int, n_in: int, snap: float = 0.0) -> Matrix:
-    """Rows that interpolate linearly at the output voxels' centres; shape (n_out, n_in)."""
+    """Return rows that interpolate linearly at the output voxels' centres: (n_out, n_in)."""
     step = n_in / n_out
     position = np.clip((np.arange(n_out) + 0.5) * step - 0.5, 0, n_in - 1)
     nearest = np.rint(position)
@@ -79,7 +79,7 @@ def _interpolation_matrix(n_out: int, n_in: int, snap: float = 0.0) -> Matrix:
 
 
 def area_matrix(n_out: int, n_in: int) -> Matrix:
-    """Rows that average the input interval each output voxel covers; shape (n_out, n_in).
+    """Return rows that average the input interval each output voxel covers: (n_out, n_in).
 
     Where the axis grows (n_out > n_in) a row interpolates linearly instead.
     """
@@ -93,12 +93,12 @@ def area_matrix(n_out: int, n_in: int) -> Matrix:
 
 
 def depth_matrix(spec: Preprocessing, slices: int) -> Matrix:
-    """A_d for a series of `slices` slices; shape (size[0], slices), rows sum to 1."""
+    """Return A_d for a series of `slices` slices: (size[0], slices), rows sum to 1."""
     return _interpolation_matrix(spec.size[0], slices, spec.depth_snap)
 
 
 def needed_slices(spec: Preprocessing, slices: int) -> npt.NDArray[np.intp]:
-    """Indices of the slices that A_d reads, ascending."""
+    """Return the indices of the slices that A_d reads, ascending."""
     return np.flatnonzero(depth_matrix(spec, slices).any(axis=0))
 
 
@@ -137,7 +137,7 @@ def preprocess_slices(
 
 @functools.lru_cache(maxsize=16)
 def _taps(n_out: int, n_in: int) -> tuple[tuple[npt.NDArray[np.intp], Matrix], ...]:
-    """`area_matrix` as its few non-zero columns: for each, input indices and weights by row."""
+    """Return `area_matrix` as a few taps: for each, input indices and weights by row."""
     matrix = area_matrix(n_out, n_in)
     used = matrix != 0
     first, rows = used.argmax(1), np.arange(n_out)
@@ -152,7 +152,7 @@ def _taps(n_out: int, n_in: int) -> tuple[tuple[npt.NDArray[np.intp], Matrix], .
 def _resample_rows(
     taps: tuple[tuple[npt.NDArray[np.intp], Matrix], ...], x: Matrix
 ) -> npt.NDArray[np.float32]:
-    """The matrix that the taps stand for, times x."""
+    """Multiply the matrix that the taps stand for by x."""
     total = part = None
     for rows, weights in taps:
         part = np.take(x, rows, axis=0, out=part)
@@ -166,7 +166,7 @@ def _resample_rows(
 
 
 def preprocess(spec: Preprocessing, volume: Volume) -> npt.NDArray[np.float32]:
-    """The network's input from a volume in memory: float32, shape (1, d, h, w), values 0…1."""
+    """Return the input for a volume in memory: float32, shape (1, d, h, w), values 0…1."""
     slices = volume.hu.shape[0]
     return preprocess_slices(
         spec, slices, ((int(i), volume.hu[i], 1.0, 0.0) for i in needed_slices(spec, slices))

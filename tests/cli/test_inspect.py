@@ -39,7 +39,8 @@ def test_the_real_scans(data_dir):
 def test_the_table_and_headers_only(data_dir):
     done = run(data_dir / "abdomen-j2k")
     assert done.returncode == 1
-    assert "refused: not a chest: 0.04 l" in done.stdout
+    assert "refused: not a chest: 0.04 litres" in done.stdout
+    assert "over 6 mm in a scan of 40 mm" in done.stdout
     done = run(data_dir / "abdomen-j2k", "--headers-only")
     assert done.returncode == 0
     assert "chosen (by headers only): the only series" in done.stdout

@@ -138,7 +138,7 @@ def test_headers_are_those_of_a_ct_and_say_synthetic(dicom_cohort):
     np.testing.assert_allclose(steps, float(ds.SliceThickness), rtol=1e-4)
 
 
-def test_interrupted_cohort_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_cohort_is_continued(tmp_path, monkeypatch):
     plan = CohortPlan(scans=4, seed=3, **TINY)
     real, written = cohort._write_scan, []
 
@@ -166,7 +166,7 @@ def test_interrupted_cohort_goes_on(tmp_path, monkeypatch):
     assert digest(out) == digest(tmp_path / "at-once")
 
 
-def test_other_plan_does_not_reuse_what_an_interrupted_one_left(tmp_path, monkeypatch):
+def test_another_plan_does_not_reuse_an_interrupted_one(tmp_path, monkeypatch):
     real = cohort._write_scan
     calls = iter(range(10))
 
@@ -197,7 +197,7 @@ def test_never_overwrites(tmp_path):
     assert write_cohort(plan, tmp_path / "empty", processes=1).is_file()
 
 
-def test_the_current_folder_is_told_before_anything_is_written(tmp_path, monkeypatch):
+def test_the_current_folder_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="current folder or a mount point"):
         write_cohort(CohortPlan(scans=1, **TINY), Path())

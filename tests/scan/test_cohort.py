@@ -15,7 +15,7 @@ from tests.scan.series_factory import chest, write_series
         ("scan,label\na,normal\n", "no column patient"),
         ("", "no column scan, patient, label"),
         ("scan,patient,label\n", "names no scan"),
-        ("scan,patient,label\na,1,flu\n", "line 2: no class is called 'flu'"),
+        ("scan,patient,label\na,1,flu\n", "line 2: unknown class 'flu'"),
         ("scan,patient,label\na,,normal\n", "line 2 has an empty field"),
         ("scan,patient,label\na\n", "line 2 has an empty field"),
         ("scan,patient,label\na,1,normal\na,2,normal\n", "occurs twice"),

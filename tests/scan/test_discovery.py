@@ -1,4 +1,4 @@
-"""What is found under a path, and what is said about the rest."""
+"""Studies are found under a path, and what cannot be read is named."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def test_an_empty_folder(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n" * 100, bytes(range(256)) * 4])
-def test_a_file_that_is_no_scan(tmp_path, content):
+def test_a_file_that_is_not_a_scan(tmp_path, content):
     for name in ("a.txt", "a.dcm", "a"):
         path = tmp_path / name
         path.write_bytes(content)
@@ -51,7 +51,7 @@ def test_what_is_neither_a_file_nor_a_folder_is_not_opened(tmp_path):
         find_studies(tmp_path / "pipe" / "a")
 
 
-def test_a_slice_that_cannot_be_read_is_named_where_it_is_missed(tmp_path):
+def test_an_unreadable_slice_is_named_beside_the_gap_it_leaves(tmp_path):
     files = write_series(tmp_path)
     files[7].write_bytes(files[7].read_bytes()[:200])
     ((series,),) = (study.series for study in find_studies(tmp_path))
@@ -63,7 +63,7 @@ def test_a_slice_that_cannot_be_read_is_named_where_it_is_missed(tmp_path):
 def test_a_folder_of_nothing_readable(tmp_path):
     for name in ("1.dcm", "2.dcm"):
         (tmp_path / name).write_text("text")
-    with pytest.raises(UnreadableScanError, match=r"2 files, the first 1\.dcm is not a DICOM file"):
+    with pytest.raises(UnreadableScanError, match=r"2 files .*: 1\.dcm is not a DICOM file"):
         find_studies(tmp_path)
 
 
@@ -106,7 +106,7 @@ def test_broken_files_elsewhere_are_a_failed_series(tmp_path):
     assert good.series[0].verdict.usable
     assert good.series[0].verdict.warnings == ()
     assert not bad.series[0].verdict.usable
-    assert "2 files that cannot be read, the first: x.dcm" in bad.series[0].verdict.reason
+    assert "2 files can be read, the first: x.dcm" in bad.series[0].verdict.reason
 
 
 def test_pictures_beside_dicom_are_not_scans(tmp_path):
@@ -114,7 +114,7 @@ def test_pictures_beside_dicom_are_not_scans(tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "preview.png")
     (study,) = find_studies(tmp_path)
     assert study.series[0].verdict.usable
-    assert "1 PNG or JPEG images beside" in study.series[0].verdict.warnings[0]
+    assert "1 PNG or JPEG image was ignored" in study.series[0].verdict.warnings[0]
 
 
 def test_names_without_suffix_and_deep_folders(tmp_path):
@@ -175,7 +175,7 @@ def test_one_place_under_several_names_goes_by_the_first(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [".hidden/scan.dcm", "scan.gz", "nowhere", ".scan.dcm"])
-def test_what_a_search_passes_by_is_still_told_when_named(tmp_path, name):
+def test_what_a_search_skips_is_reported_when_named(tmp_path, name):
     if name != "nowhere":
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -183,12 +183,12 @@ def test_what_a_search_passes_by_is_still_told_when_named(tmp_path, name):
     assert distinct_paths(named) == named
 
 
-def test_a_loop_of_links_is_kept_to_be_told(tmp_path):
+def test_a_loop_of_links_is_kept_to_be_reported(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     assert distinct_paths([tmp_path / "loop", tmp_path]) == [tmp_path / "loop", tmp_path]
 
 
-def test_a_study_that_links_lead_to_again_is_no_new_one(cohort, tmp_path):
+def test_a_study_reached_again_through_links_is_not_new(cohort, tmp_path):
     (tmp_path / "worklist").mkdir()
     (tmp_path / "worklist" / "first").symlink_to(cohort / "P0001" / "1")
     (tmp_path / "single").mkdir()
@@ -199,7 +199,7 @@ def test_a_study_that_links_lead_to_again_is_no_new_one(cohort, tmp_path):
     assert unseen(find_studies(cohort), seen) == []
 
 
-def test_a_study_of_which_one_series_was_seen_is_a_new_one(cohort):
+def test_a_study_with_one_seen_series_is_new(cohort):
     seen: set[str] = set()
     scan = cohort / "P0001" / "1"
     unseen(find_studies(next(scan.iterdir())), seen)

@@ -56,9 +56,9 @@ def test_a_slice_that_is_not_needed_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("hu", "reason"),
     [
-        (chest() * 0, "constant image"),
+        (chest() * 0, "same value"),
         (np.where(chest() < -500, -1000, chest()).astype(np.int16), "not a chest"),
-        ((chest() + 1024).astype(np.int16), "without air"),
+        ((chest() + 1024).astype(np.int16), "of them air"),
     ],
 )
 def test_pixels_that_are_no_chest(tmp_path, hu, reason):
@@ -169,5 +169,5 @@ def test_the_real_abdomen_is_decoded_and_refused(data_dir):
     assert read_volume(series).hu.shape == (20, 512, 512)
     with pytest.raises(RefusedScanError) as caught:
         load_input(series, Preprocessing())
-    for fact in ("not a chest", "0.04 l", "6 mm", "40 mm", "0.3 l"):
-        assert fact in caught.value.what
+    assert "not a chest: 0.04 litres" in caught.value.what
+    assert "over 6 mm in a scan of 40 mm" in caught.value.what

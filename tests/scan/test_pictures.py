@@ -81,7 +81,7 @@ def test_colour_screenshots(tmp_path):
 def test_one_colour_screenshot_among_many(tmp_path):
     write(tmp_path / "p" / "s", grey(), mode="RGB")
     Image.new("RGB", (96, 96), "red").save(tmp_path / "p" / "s" / "0001.png")
-    assert "0001.png: a colour image" in refusal(tmp_path)
+    assert "0001.png: is a colour image" in refusal(tmp_path)
 
 
 def test_a_single_image(tmp_path):
@@ -107,10 +107,10 @@ def test_sizes_that_differ(tmp_path):
 def test_broken_and_deep_images(tmp_path):
     write(tmp_path / "a" / "s", grey())
     (tmp_path / "a" / "s" / "0003.png").write_text("text")
-    assert "0003.png is no image" in refusal(tmp_path / "a", UnreadableScanError)
+    assert "0003.png is not an image" in refusal(tmp_path / "a", UnreadableScanError)
     for index in range(24):
         (tmp_path / "a" / "s" / f"{index:04}.png").write_text("text")
-    assert "no readable image among 24" in refusal(tmp_path / "a", UnreadableScanError)
+    assert "24 of 24 images" in refusal(tmp_path / "a", UnreadableScanError)
     (tmp_path / "b" / "s").mkdir(parents=True)
     for index in range(12):
         deep = Image.fromarray(np.full((64, 64), 3000, np.uint16))
@@ -143,4 +143,4 @@ def test_pictures_that_are_all_cut_short_have_failed(tmp_path):
     write(tmp_path / "p" / "s", grey())
     for file in (tmp_path / "p" / "s").iterdir():
         file.write_bytes(file.read_bytes()[:-200])
-    assert ".png: cannot be read" in refusal(tmp_path, UnreadableScanError)
+    assert ".png cannot be read" in refusal(tmp_path, UnreadableScanError)

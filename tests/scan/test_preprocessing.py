@@ -40,7 +40,7 @@ def reference(spec, hu):
 
 @settings(max_examples=60, deadline=None)
 @given(size=sizes, shape=shapes, seed=st.integers(0, 99))
-def test_the_map_is_what_it_says(size, shape, seed):
+def test_the_map_matches_its_definition(size, shape, seed):
     spec = Preprocessing(size=size)
     hu = np.random.default_rng(seed).integers(-2000, 1500, shape).astype(np.int16)
     array = preprocess(spec, Volume(hu, (1, 1, 1)))
@@ -100,7 +100,7 @@ def test_shrinking_does_not_alias():
     assert array.std() < 0.13
 
 
-def test_what_reverses_the_scan_reverses_the_input():
+def test_a_reversed_scan_gives_a_reversed_input():
     hu = np.random.default_rng(0).integers(-1200, 200, (70, 60, 50)).astype(np.int16)
     spec = Preprocessing(size=(16, 24, 24))
     forward = preprocess(spec, Volume(hu, (1, 1, 1)))

@@ -154,7 +154,7 @@ class Anatomy:
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
-    """A person; nothing here depends on a diagnosis."""
+    """Draw a person; nothing here depends on a diagnosis."""
     size = rng.uniform(0.88, 1.1)
     inspiration = rng.beta(2.2, 1.4)  # 0 expiration … 1 full inspiration
     height = size * rng.uniform(195, 225) + 32 * inspiration

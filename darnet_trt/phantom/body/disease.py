@@ -1,4 +1,4 @@
-"""Findings in the lungs: what makes the three classes, and what all of them may share.
+"""Findings in the lungs: those of each of the three classes, and those that all share.
 
 COVID-19: bilateral, peripheral, mostly basal and posterior ground glass, later with some
 consolidation (Ai et al., Radiology 2020; the paper's introduction). Common pneumonia: lobar or
@@ -29,9 +29,9 @@ class Patch:
     Attributes:
         centre: x y z, mm.
         radii: Along x y z, mm.
-        hu: What the lung becomes where the patch is full.
-        opacity: How full it is at most, 0…1.
-        rough: How much its outline follows the texture, in radii.
+        hu: The lung's value where the patch is full.
+        opacity: The patch's largest share of a voxel, 0…1.
+        rough: How far its outline follows the texture, in radii.
         edge: Width of its edge, in radii.
         fissure: (height at y=0, slope along y, side) of a plane it does not cross: side +1 keeps
             what lies above; None for no plane.
@@ -64,9 +64,9 @@ class Findings:
 
 
 def draw_findings(label: str, anatomy: Anatomy, rng: np.random.Generator) -> Findings:
-    """Findings of a class; harmless ones are drawn first and alike for all classes."""
+    """Draw the findings of a class; the harmless ones first, alike for all classes."""
     patches = _nodules(anatomy, rng) + _scars(anatomy, rng)
-    # Without the back pressed on the table there would be none; in half of the scans it is clear.
+    # Lying on the back causes it; half of the scans show none.
     atelectasis = (0.0, 0.0)
     if rng.random() < 0.5:
         atelectasis = (float(rng.uniform(5, 14)), float(rng.uniform(80, 300)))

@@ -1,4 +1,4 @@
-"""What lies around the lungs: table, organs, bones. Nothing here knows of a finding."""
+"""The lungs' surroundings: table, organs, bones. None of them depends on a finding."""
 
 from __future__ import annotations
 

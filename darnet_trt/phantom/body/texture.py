@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 
 
 def _interpolate(values: Array, position: Array, axis: int) -> Array:
-    """Linear interpolation along an axis; positions are in units of the grid, which wraps."""
+    """Interpolate linearly along an axis; positions are in units of the grid, which wraps."""
     lower = np.floor(position).astype(np.intp)
     shape = [1] * values.ndim
     shape[axis] = -1
@@ -45,7 +45,7 @@ class SmoothField:
         self.nodes = rng.standard_normal((self.NODES,) * 3, dtype=np.float32)
 
     def sample(self, z_mm: Array, y_mm: Array, x_mm: Array) -> Array:
-        """Values on a grid given by its axes; shape (len(z), len(y), len(x))."""
+        """Return values on a grid given by its axes: (len(z), len(y), len(x))."""
         values = _interpolate(self.nodes, z_mm / self.pitch_mm, 0)
         values = _interpolate(values, y_mm / self.pitch_mm, 1)
         return _interpolate(values, x_mm / self.pitch_mm, 2)
@@ -54,7 +54,7 @@ class SmoothField:
 def reconstruction_noise(
     rng: np.random.Generator, shape: tuple[int, int], sigma_hu: float, sharpness: float
 ) -> Array:
-    """Noise of one slice, correlated as a filtered back-projection's is.
+    """Draw the noise of one slice, correlated like that of a filtered back-projection.
 
     Args:
         rng: Where it comes from.

@@ -14,7 +14,7 @@ __all__ = ["fill_airways", "fill_vessels"]
 def _capsule_share(
     grid: Grid, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], radius: float
 ) -> tuple[tuple[slice, slice, slice], Array] | None:
-    """The box around a capsule and the share of each of its voxels that it fills."""
+    """Return the box around a capsule and the share of each voxel that the capsule fills."""
     margin = radius + np.array([grid.pixel, grid.pixel, 0.5 * grid.depth])
     box = grid.box(np.minimum(start, end) - margin, np.maximum(start, end) + margin)
     if box is None:
@@ -41,7 +41,7 @@ def _crossing(grid: Grid, capsules: Capsules) -> npt.NDArray[np.intp]:
 
 
 def fill_vessels(hu: Array, grid: Grid, capsules: Capsules, value: float) -> None:
-    """Vessels of one density, in place; they never make anything less dense."""
+    """Draw vessels of one density, in place; they never make anything less dense."""
     start, end = grid.place(capsules.start), grid.place(capsules.end)
     for i in _crossing(grid, capsules):
         found = _capsule_share(grid, start[i], end[i], float(capsules.radius[i]))
@@ -52,14 +52,14 @@ def fill_vessels(hu: Array, grid: Grid, capsules: Capsules, value: float) -> Non
 
 
 def fill_airways(hu: Array, grid: Grid, airways: Capsules, open_: bool, lung: Array) -> None:
-    """Air with a thin wall, in place.
+    """Draw airways, air with a thin wall, in place.
 
     Args:
         hu: Everything but the airways.
         grid: Its voxels.
         airways: Trachea first; the thin ones are lobar branches.
-        open_: Whether lobar branches show inside consolidation: only inside the lungs, so that
-            heart and mediastinum tell nothing about it.
+        open_: Whether lobar branches show inside consolidation; only inside the lungs, so that
+            heart and mediastinum do not reveal the class.
         lung: Share of each voxel that is lung.
     """
     start, end = grid.place(airways.start), grid.place(airways.end)

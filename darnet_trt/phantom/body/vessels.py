@@ -32,7 +32,7 @@ class Capsules:
 def points_in_lung(
     anatomy: Anatomy, rng: np.random.Generator, side: int, count: int, *, depth_mm: float = 2.0
 ) -> npt.NDArray[np.float64]:
-    """Points spread evenly over one lung, at least `depth_mm` below the pleura; (count, 3)."""
+    """Draw points evenly over one lung, at least `depth_mm` below the pleura: (count, 3)."""
     a, b = anatomy.thorax
     found: list[npt.NDArray[np.float64]] = []
     while sum(map(len, found)) < count:
@@ -44,7 +44,7 @@ def points_in_lung(
 
 
 def draw_vessels(anatomy: Anatomy, rng: np.random.Generator) -> Capsules:
-    """A tree from each hilum; its radii follow the number of twigs beyond (Murray's law)."""
+    """Draw a tree from each hilum; radii follow the number of twigs beyond (Murray's law)."""
     start, end, radius = [], [], []
     for side in (-1, 1):
         targets = points_in_lung(anatomy, rng, side, TARGETS_EACH_LUNG, depth_mm=4.0)
@@ -71,7 +71,7 @@ def draw_vessels(anatomy: Anatomy, rng: np.random.Generator) -> Capsules:
 
 
 def draw_airways(anatomy: Anatomy, rng: np.random.Generator) -> Capsules:
-    """Trachea, main bronchi and three lobar bronchi a side."""
+    """Draw trachea, main bronchi and three lobar bronchi a side."""
     fork = np.array([-2.0, 0.16 * anatomy.thorax[1], anatomy.carina])
     to_the_neck = np.array([rng.uniform(-3, 3), -14, anatomy.lung_height - anatomy.carina + 60])
     top = fork + to_the_neck

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from darnet_trt.phantom.files.placement import as_stored
 from darnet_trt.phantom.synthesis import Scan
@@ -18,12 +18,10 @@ __all__ = ["write_dicom"]
 NOTE = "Synthetic phantom, no patient. Research only."
 INTERCEPT_HU = -1024
 KERNELS = ((0.25, "B20f"), (0.5, "B31f"), (0.75, "B50f"), (1.01, "B70f"))
-CT_IMAGE_STORAGE = UID("1.2.840.10008.5.1.4.1.1.2")
-EXPLICIT_LITTLE_ENDIAN = UID("1.2.840.10008.1.2.1")
 
 
 def _uid(*parts: object) -> UID:
-    """A UID under 2.25 (PS3.5 B.2) that depends on nothing but its parts."""
+    """Return a UID under 2.25 (PS3.5 B.2) that depends on nothing but its parts."""
     digest = hashlib.sha256("/".join(map(str, ("darnet-trt phantom", *parts))).encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
@@ -47,14 +45,14 @@ def write_dicom(scan: Scan, folder: Path, patient: str, visit: int, identity: st
     kernel = next(name for limit, name in KERNELS if scan.acquisition.sharpness < limit)
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CT_IMAGE_STORAGE
-    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = _uid("implementation")
     ds = Dataset()
     ds.file_meta = meta
     ds.SpecificCharacterSet = "ISO_IR 100"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    ds.SOPClassUID = CT_IMAGE_STORAGE
+    ds.SOPClassUID = CTImageStorage
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = f"202001{visit + 1:02d}"
     ds.StudyTime = ds.SeriesTime = ds.AcquisitionTime = ds.ContentTime = "120000"
     ds.AccessionNumber = ""

@@ -19,17 +19,15 @@ def write_nifti(scan: Scan, path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    import SimpleITK
+    import nibabel
 
     stored = as_stored(scan)
-    image = SimpleITK.GetImageFromArray(stored.hu)
-    image.SetSpacing(stored.spacing_mm[::-1])
-    image.SetOrigin(stored.origin_mm.tolist())
-    image.SetDirection(stored.direction[:, ::-1].ravel().tolist())
-    try:
-        SimpleITK.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
-    except RuntimeError as error:
-        raise OSError(f"cannot write {path}") from error
+    lps = np.eye(4)
+    lps[:3, :3] = (stored.direction * stored.spacing_mm)[:, ::-1]
+    lps[:3, 3] = stored.origin_mm
+    image = nibabel.Nifti1Image(stored.hu.T, np.diag([-1, -1, 1, 1]) @ lps)  # RAS
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
 
 
 def write_slices(scan: Scan, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How a scan's voxels are laid into a file: flips, and the geometry that undoes them."""
+"""Lay a scan's voxels into a file's order: flips, and the geometry that undoes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a scan was taken: grid, pose, kernel, calibration. Nothing depends on a diagnosis."""
+"""How a scan was taken: grid, pose, kernel, calibration. None depends on a diagnosis."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Acquisition:
         noise_hu: Standard deviation; sharpness of the kernel 0…1.
         offset_hu: Error of the calibration.
         flips: Whether the columns, rows and slices are stored in descending order.
-        circular: Whether what lies outside the reconstruction circle is blank.
+        circular: Whether the corners outside the reconstruction circle are blank.
         mattress: Thickness in mm and HU of the pad between patient and table.
         blanket: Thickness in mm and HU of a cover over the patient; thickness 0 for none.
     """
@@ -67,7 +67,7 @@ def draw_acquisition(
     matrix: int,
     slices: tuple[int, int],
 ) -> Acquisition:
-    """A scan that covers the whole lung of this person.
+    """Draw a scan that covers the whole lung of this person.
 
     Args:
         anatomy: Whose.
@@ -100,7 +100,7 @@ def draw_acquisition(
         offset_hu=float(rng.normal(0, 8)),
         flips=(bool(flips[0]), bool(flips[1]), bool(flips[2])),
         circular=bool(rng.random() < 0.5),
-        # Foam and cloth have the density of diseased lung: no histogram tells them apart.
+        # Foam and cloth have the density of diseased lung, so no histogram separates the classes.
         mattress=(float(rng.uniform(6, 38)), float(rng.uniform(-930, -420))),
         blanket=(
             float(rng.uniform(4, 16)) if rng.random() < 0.5 else 0.0,

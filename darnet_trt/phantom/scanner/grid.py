@@ -34,7 +34,7 @@ class Grid:
         self.depth = np.float32(dz)
 
     def place(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Body coordinates (n, 3) to the scanner's frame."""
+        """Turn body coordinates (n, 3) into the scanner's frame."""
         a = self.acquisition
         c, s = np.cos(a.rotation), np.sin(a.rotation)
         x, y, z = points.T
@@ -50,7 +50,7 @@ class Grid:
     def box(
         self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
     ) -> tuple[slice, slice, slice] | None:
-        """Index ranges (d, h, w) of the voxels between two corners, None when empty."""
+        """Return index ranges (d, h, w) of the voxels between two corners, None when empty."""
         ranges = []
         for axis, values in ((2, self.qz), (1, self.qy), (0, self.qx)):
             i, j = np.searchsorted(values, (low[axis], high[axis]))
@@ -60,7 +60,7 @@ class Grid:
         return ranges[0], ranges[1], ranges[2]
 
     def cover(self, distance: Array) -> Array:
-        """Share of a voxel inside a surface, from the distance of its centre in mm."""
+        """Return the share of a voxel inside a surface, from its centre's distance in mm."""
         share: Array = np.clip(distance / self.pixel + np.float32(0.5), 0, 1)
         return share
 

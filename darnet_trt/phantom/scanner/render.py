@@ -32,14 +32,14 @@ def render(
     tissue: np.random.Generator,
     noise: np.random.Generator,
 ) -> npt.NDArray[np.int16]:
-    """Hounsfield units, shape (d, h, w), oriented S P L.
+    """Render Hounsfield units, shape (d, h, w), oriented S P L.
 
     Args:
         anatomy: The person.
         findings: What is abnormal.
         acquisition: The scan.
-        tissue: Draws vessels and textures: the same for all scans of a person.
-        noise: Draws the noise, slice by slice: independent of the slabs' size.
+        tissue: Draws vessels and textures, the same for all scans of a person.
+        noise: Draws the noise slice by slice, so that the slabs' size does not matter.
     """
     vessels = draw_vessels(anatomy, tissue)
     airways = draw_airways(anatomy, tissue)
@@ -111,7 +111,7 @@ def _slab(
 def _lung(
     anatomy: Anatomy, findings: Findings, acquisition: Acquisition, grid: Grid, texture: Array
 ) -> Array:
-    """Parenchyma with patches, everywhere in the slab; the lung's outline comes later."""
+    """Draw parenchyma with patches all over the slab; the lung's outline comes later."""
     b = anatomy.thorax[1]
     down = -grid.y if acquisition.prone else grid.y
     lung = anatomy.texture * texture

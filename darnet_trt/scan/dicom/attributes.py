@@ -1,6 +1,6 @@
 """The DICOM attributes that reading a CT needs, and their plain Python values.
 
-pydicom converts them, once for each distinct value: within a series nearly all repeat.
+pydicom converts each distinct value once: within a series nearly all repeat.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WANTED: Final[dict[int, str]] = {
 
 _LISTS: Final = frozenset({"ImageType", "ConvolutionKernel", "SpecificCharacterSet"})
 _VECTORS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
-_LARGEST: Final = {  # beyond these a value is a mistake, and computing with it would overflow
+_LARGEST: Final = {  # a larger value is a mistake, and computing with it would overflow
     "ImagePositionPatient": 1e5,  # mm; a scanner's own coordinates end some metres from its centre
     "ImageOrientationPatient": 1.1,
     "PixelSpacing": 1e5,
@@ -72,7 +72,7 @@ _SIGN_DEPENDENT = (0x00280120, 0x00280121)
 
 
 def convert(raw: Mapping[int, tuple[str | None, bytes]], implicit: bool) -> dict[str, Any]:
-    """Values by keyword from a file's raw elements: tag → (VR or None, bytes)."""
+    """Convert a file's raw elements, tag → (VR or None, bytes), to values by keyword."""
     charset = raw.get(_CHARACTER_SET, (None, b""))[1]
     sign = raw.get(_PIXEL_REPRESENTATION, (None, b""))[1]
     values = {}
@@ -89,7 +89,7 @@ def convert(raw: Mapping[int, tuple[str | None, bytes]], implicit: bool) -> dict
 def _convert_one(
     tag: int, vr: str | None, value: bytes, charset: bytes, implicit: bool, sign: bytes
 ) -> Any:
-    """pydicom's value of an element; nearly all repeat from slice to slice."""
+    """Return pydicom's value of an element; the cache pays because values repeat."""
     from pydicom.dataelem import RawDataElement
     from pydicom.dataset import Dataset
     from pydicom.tag import BaseTag
@@ -119,7 +119,7 @@ def _encodings(charset: bytes) -> Any:
 
 
 def plain_value(dataset: Any, tag: int) -> Any:
-    """An element's value without pydicom's types; None where it is empty or malformed."""
+    """Return an element's value without pydicom's types; None where it is empty or malformed."""
     from pydicom import config
 
     with warnings.catch_warnings(), config.disable_value_validation():
@@ -131,7 +131,7 @@ def plain_value(dataset: Any, tag: int) -> Any:
 
 
 def _shaped(keyword: str, value: Any) -> Any:
-    """The value if it is of the kind that its attribute has, else None."""
+    """Return the value if it is of the kind that its attribute has, else None."""
     if keyword in _VECTORS:
         right = isinstance(value, tuple) and len(value) == _VECTORS[keyword]
         right = right and all(_is_number(v, keyword) for v in value)
@@ -168,7 +168,7 @@ def _plain(value: Any) -> Any:
 
 
 def _one_line(text: str) -> str:
-    """Without line breaks and control characters, which no text of a header may have."""
+    """Replace line breaks and control characters, which no text of a header may have."""
     if text.isprintable():
         return text
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,8 +1,8 @@
-"""Stepping over the elements of a DICOM file without interpreting them (PS3.5 section 7).
+"""Step over the elements of a DICOM file without interpreting them (PS3.5 section 7).
 
-Three hundred headers cost pydicom as long as decoding the slices costs. A CT header is some
-hundred elements of which some thirty are wanted, so `walk` steps over the top-level elements of
-the two little-endian encodings and collects their bytes. Whatever is not plain (deflated or
+pydicom needs as long for three hundred headers as decoding their slices takes. A CT header has
+some hundred elements of which some thirty are wanted, so `walk` steps over the top-level elements
+of the two little-endian encodings and collects their bytes. Whatever is not plain (deflated or
 big-endian data, an unknown VR, a length that runs past the file, …) raises `UnusualError`.
 """
 
@@ -63,7 +63,7 @@ class Walked(NamedTuple):
 
 
 class UnusualError(Exception):
-    """The walker will not judge this file; pydicom shall."""
+    """The file is not plain; pydicom must read it."""
 
 
 class TooShortError(Exception):
@@ -71,9 +71,9 @@ class TooShortError(Exception):
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file that starts with these ≥ 132 bytes is DICOM (PS3.10 section 7.1).
+    """Return whether a file that starts with these ≥ 132 bytes is DICOM (PS3.10 section 7.1).
 
-    Files of old archives without preamble count when they start with group 0002 or 0008.
+    Files of old archives have no preamble; they count if they start with group 0002 or 0008.
     """
     if start[128:132] == b"DICM":
         return True
@@ -110,7 +110,7 @@ def walk(data: bytes, size: int) -> Walked:
     implicit = syntax == IMPLICIT
     vr = data[at + 4 : at + 6]
     if implicit == (vr in _SHORT or vr in _LONG):
-        raise UnusualError  # encoded otherwise than the transfer syntax says
+        raise UnusualError  # the encoding is not the one that the transfer syntax names
 
     wanted = WANTED
     raw: dict[int, tuple[str | None, bytes]] = {}
@@ -139,7 +139,7 @@ def walk(data: bytes, size: int) -> Walked:
 
 
 def _explicit_element(data: bytes, at: int) -> tuple[int, bytes, int, int]:
-    """Tag, VR, length and offset of the value of the element at an offset."""
+    """Return tag, VR, length and the value's offset of the element at an offset."""
     try:
         group, element, vr, length = _explicit_head(data, at)
         if vr in _SHORT:
@@ -162,7 +162,7 @@ def _implicit_element(data: bytes, at: int) -> tuple[int, bytes, int, int]:
 
 
 def _skip_sequence(data: bytes, at: int, implicit: bool, depth: int = 0) -> int:
-    """Offset after a sequence of undefined length whose first item is at an offset."""
+    """Return the offset after a sequence of undefined length whose first item is at an offset."""
     if depth > DEEPEST_SEQUENCE:
         raise UnusualError
     element = _implicit_element if implicit else _explicit_element
@@ -190,7 +190,7 @@ def _skip_sequence(data: bytes, at: int, implicit: bool, depth: int = 0) -> int:
 def locate_pixels(
     fd: int, data: bytes, size: int, head: tuple[int, int] | None
 ) -> tuple[tuple[tuple[int, int], ...] | None, str]:
-    """Where the pixels lie, and what is broken about that.
+    """Find the pixels in the file, and what is broken about them.
 
     Args:
         fd: The open file.
@@ -200,7 +200,7 @@ def locate_pixels(
 
     Returns:
         Byte (offset, length) of native pixels, or of each fragment of encapsulated ones (PS3.5
-        section A.4); None where they cannot be found. Then the defect, or nothing.
+        section A.4), None where they cannot be found; and the defect, or nothing.
     """
     if head is None:
         return None, "no pixel data"

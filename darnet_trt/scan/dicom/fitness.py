@@ -1,11 +1,11 @@
-"""What makes an image unfit to be a slice of an axial CT, whatever lies beside it."""
+"""Which images cannot be slices of an axial CT, judged one by one."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.dicom.stack import MIN_MATRIX
+from darnet_trt.scan.plausibility.grid import too_small
 
 __all__ = ["unfit"]
 
@@ -21,7 +21,7 @@ _NEEDED: Final = (
     "RescaleIntercept",
 )
 MIN_SLOPE: Final = 1e-6
-"""Even 32 stored bits reach no tissue with less: a Hounsfield unit would be a million steps."""
+"""Below it not even 32 stored bits reach tissue: one Hounsfield unit is a million steps."""
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED_CT = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -30,7 +30,7 @@ _REFORMATS = ("MPR", "MIP", "MINIP", "AVERAGE", "VRT", "3D", "PROJECTION", "REFO
 
 
 def unfit(header: Header) -> str | None:
-    """The reason, or None where it may be a slice; then every attribute of `_NEEDED` is valid."""
+    """Return why an image cannot be a CT slice, or None; then all of `_NEEDED` is valid."""
     modality, sop = header.get("Modality", ""), header.get("SOPClassUID", "")
     image_type = tuple(part.upper() for part in header.get("ImageType", ()))
     cut = f" ({header.defect})" if header.defect else ""  # most likely why something is absent
@@ -42,11 +42,11 @@ def unfit(header: Header) -> str | None:
         return "a secondary capture (screenshot or scanned film), not CT slices"
     if sop in _ENHANCED_CT or header.get("NumberOfFrames", 1) > 1:
         return (
-            "enhanced multi-frame CT is not supported; export it as classic single-frame CT, "
-            "or convert it (dcm4che's emf2sf)"
+            "enhanced multi-frame CT is not supported: export it as classic single-frame CT, "
+            "or convert it with dcm4che's emf2sf"
         )
     if not modality and sop != _CT:
-        return f"says neither by modality nor by SOP class that it is a CT{cut}"
+        return f"neither Modality nor SOPClassUID says that it is a CT{cut}"
     if "LOCALIZER" in image_type or "SCOUT" in image_type:
         return "a localizer (scout view), not axial slices"
     if image_type[1:2] == ("SECONDARY",):
@@ -63,11 +63,11 @@ def unfit(header: Header) -> str | None:
             return f"no valid {keyword} in the header{cut}"
     allocated, stored = header.get("BitsAllocated"), header.get("BitsStored")
     if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:
-        return f"{stored} of {allocated} bits a pixel: no pixels of a CT"
-    if min(header.get("Rows"), header.get("Columns")) < MIN_MATRIX:
-        return f"slices of {header.get('Rows')}×{header.get('Columns')} pixels"
+        return f"BitsStored {stored} of BitsAllocated {allocated}, which no CT has"
+    if reason := too_small(header.get("Rows"), header.get("Columns")):
+        return reason
     if abs(header.get("RescaleSlope")) < MIN_SLOPE:
-        return f"RescaleSlope is {header.get('RescaleSlope'):g}, so there are no Hounsfield units"
+        return f"RescaleSlope is {header.get('RescaleSlope'):g}, which gives no Hounsfield units"
     if min(header.get("PixelSpacing")) <= 0:
         return "PixelSpacing is not positive"
     return None

@@ -1,4 +1,4 @@
-"""Where slices lie in the patient: order, spacing, tilt, and the way to S, P, L.
+"""Find from their positions how slices lie in the patient: order, spacing, tilt, S P L.
 
 Everything here follows from ImagePositionPatient (0020,0032) and ImageOrientationPatient
 (0020,0037) in the patient's coordinates x to the Left, y to the Posterior, z to the Superior
@@ -21,7 +21,7 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class InPlane:
-    """How a stored slice turns into rows that go Posterior and columns that go Left.
+    """The steps that turn a stored slice so that rows go Posterior and columns go Left.
 
     Attributes:
         transpose: Swap the axes first.
@@ -34,7 +34,7 @@ class InPlane:
     flip_w: bool
 
     def apply(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A view of the slice (h, w) in its new order; no copy."""
+        """Return a view of the slice (h, w) in its new order; no copy."""
         if self.transpose:
             stored = stored.T
         return stored[:: -1 if self.flip_h else 1, :: -1 if self.flip_w else 1]
@@ -51,8 +51,8 @@ class Stack:
         pixel_mm: Spacing along h and w after `in_plane`.
         direction: 3×3, columns are the unit vectors of d (the slice normal), h and w.
         origin_mm: Centre of the first voxel of the first slice, after `in_plane`.
-        tilt_deg: Angle between the slice normal and the line through the slices' origins:
-            a gantry tilt shears the volume. 0 for a single slice.
+        tilt_deg: Angle between the slice normal and the line through the slices' origins,
+            which a tilted gantry causes. 0 for a single slice.
         wander_mm: Largest distance of an origin from that line.
         oblique_deg: Largest angle between an axis and the patient axis it is named for.
         axial: The slice normal is nearer to the patient's long axis than to the others.
@@ -90,7 +90,7 @@ def stack_slices(
     w_axis, h_axis = np.array(cosines[:3], float), np.array(cosines[3:6], float)
     lengths = np.linalg.norm(w_axis), np.linalg.norm(h_axis)
     if not np.allclose(lengths, 1, atol=0.01) or abs(w_axis @ h_axis) > 0.01:
-        raise ValueError("the direction cosines are not perpendicular unit vectors")
+        raise ValueError("ImageOrientationPatient is not two perpendicular unit vectors")
     h_mm, w_mm = float(pixel_mm[0]), float(pixel_mm[1])
     rows, columns = matrix
 

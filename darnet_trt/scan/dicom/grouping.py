@@ -1,4 +1,4 @@
-"""Which slices belong to one series, whatever their UIDs say."""
+"""Sort slices into series, by what must be the same in one series, not by UIDs alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["Group", "group_slices"]
 SAME_COSINES: Final = 0.01
 """Direction cosines closer than this (0.6°) are one orientation, rounded differently."""
 OVERLAP: Final = 0.8
-"""Two reconstructions in one series cover the same range of the body at least by this share;
-less means that one scan changes its slice thickness on the way."""
-_APART: Final = {  # what tells reconstructions of one range apart, most telling first
+"""Two reconstructions in one series share at least this part of their range along the body; with
+less in common it is one scan that changes its slice thickness on the way."""
+_APART: Final = {  # what separates reconstructions of one range, the clearest sign first
     "SliceThickness": "slice thickness",
     "AcquisitionNumber": "acquisition number",
     "ImageType": "image type",
@@ -44,7 +44,7 @@ class Group:
     Attributes:
         headers: Theirs, in no order.
         unfit: Why they cannot be slices of an axial CT; None where they may be.
-        notes: What was unusual about telling that they belong together.
+        notes: What was unusual about finding them; becomes warnings.
     """
 
     headers: tuple[Header, ...]
@@ -53,10 +53,10 @@ class Group:
 
 
 def group_slices(headers: Iterable[Header]) -> list[Group]:
-    """Every series among some headers.
+    """Find every series among some headers.
 
-    Files belong together by SeriesInstanceUID, or by their folder where it is emptied; then by
-    whatever else must be the same within one series.
+    A series shares its SeriesInstanceUID, or its folder where that is emptied, and whatever else
+    must be the same within one series.
     """
     declared: dict[Hashable, list[Header]] = defaultdict(list)
     for header in headers:
@@ -76,7 +76,7 @@ def _tell_apart(headers: Sequence[Header]) -> list[Group]:
     parts: dict[tuple[Hashable, ...], list[Header]] = defaultdict(list)
     for header in headers:
         values = tuple(of(header) for of in _MUST_MATCH.values())
-        if values[0] is not None:  # unfit: why is all that matters
+        if values[0] is not None:  # unfit: only the reason matters
             parts[values[:2]].append(header)
             continue
         cosines = np.array(header.get("ImageOrientationPatient"))
@@ -90,15 +90,19 @@ def _tell_apart(headers: Sequence[Header]) -> list[Group]:
     if len(fit) > 1:
         names = [*_MUST_MATCH, "orientation"]
         by = [name for i, name in enumerate(names) if len({key[i] for key in fit}) > 1]
-        notes = (f"{len(fit)} series share one SeriesInstanceUID, told apart by {', '.join(by)}",)
+        notes = (_shared_uid(len(fit), ", ".join(by)),)
     return [
         Group(tuple(members), unfit(members[0]), notes if key[0] is None else ())
         for key, members in parts.items()
     ]
 
 
+def _shared_uid(count: int, names: str) -> str:
+    return f"{count} series share one SeriesInstanceUID and were separated by {names}"
+
+
 def _positions(headers: Sequence[Header]) -> Vector:
-    """Places along the normal of the first header's plane, in the order given."""
+    """Return places along the normal of the first header's plane, in the order given."""
     cosines = np.array(headers[0].get("ImageOrientationPatient"), float)
     normal = np.cross(cosines[:3], cosines[3:])
     origins = np.array([h.get("ImagePositionPatient") for h in headers], float)
@@ -121,8 +125,8 @@ def _without_copies(group: Group) -> Group:
     if not dropped:
         return group
     headers = tuple(group.headers[i] for i in sorted(kept))
-    note = f"{dropped} duplicate {'file was' if dropped == 1 else 'files were'} left out"
-    return replace(group, headers=headers, notes=(*group.notes, note))
+    what = "duplicate file was left out" if dropped == 1 else "duplicate files were left out"
+    return replace(group, headers=headers, notes=(*group.notes, f"{dropped} {what}"))
 
 
 def _same_image(a: Header, b: Header) -> bool:
@@ -143,7 +147,7 @@ def _pixel_bytes(header: Header) -> list[bytes]:
 
 
 def _split_repeated(group: Group) -> list[Group]:
-    """Two reconstructions or acquisitions of the same range, stored as one series."""
+    """Split two reconstructions or acquisitions of the same range, stored as one series."""
     if _regular(group.headers):
         return [group]
     for keyword, name in _APART.items():
@@ -151,13 +155,13 @@ def _split_repeated(group: Group) -> list[Group]:
         for header in group.headers:
             parts[header.get(keyword)].append(header)
         if len(parts) > 1 and all(_regular(p) for p in parts.values()) and _overlap(parts.values()):
-            note = f"{len(parts)} series share one SeriesInstanceUID, told apart by {name}"
-            return [Group(tuple(p), None, (*group.notes, note)) for p in parts.values()]
+            notes = (*group.notes, _shared_uid(len(parts), name))
+            return [Group(tuple(p), None, notes) for p in parts.values()]
     return [group]
 
 
 def _regular(headers: Sequence[Header]) -> bool:
-    """Slices at one distance from each other."""
+    """Return whether the slices lie at one distance from each other."""
     steps = np.diff(np.sort(_positions(headers)))
     if len(steps) == 0:
         return False

@@ -1,7 +1,6 @@
-"""The header of a DICOM file: the few attributes that reading a CT needs, and where its pixels lie.
+"""The header of a DICOM file: the few attributes that reading a CT needs, and the pixels' place.
 
-`elements.walk` finds both in plain files. Whatever is not plain goes to `pydicom.dcmread`, the
-reader of record.
+`elements.walk` finds both in plain files. pydicom reads every other file.
 """
 
 from __future__ import annotations
@@ -24,18 +23,19 @@ from darnet_trt.scan.dicom.elements import (
     locate_pixels,
     walk,
 )
+from darnet_trt.scan.opening import cannot_open, cannot_read
 
 __all__ = ["Header", "read_header"]
 
 FIRST_READ: Final = 1 << 16
 """Bytes read at first: holds nearly every classic CT header, and costs one system call."""
 LARGEST_HEADER: Final = 1 << 24
-"""Beyond this a header is left to pydicom, which does not need it in one piece."""
+"""Bytes; pydicom reads longer headers, which it does not need in one piece."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What one DICOM file says of itself.
+    """What one DICOM file's header says.
 
     Attributes:
         path: The file.
@@ -45,7 +45,7 @@ class Header:
             Absent where the file has no such attribute, or an empty or malformed one.
         pixels: Byte (offset, length) of the pixel data: one for native pixels, one a fragment for
             encapsulated ones. None: let pydicom find them.
-        defect: What is broken about the file although its header is readable, or empty.
+        defect: What is broken in a file whose header is readable; else empty.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Header:
     defect: str = ""
 
     def get(self, keyword: str, default: Any = None) -> Any:
-        """The value of an attribute, or the default."""
+        """Return the value of an attribute, or the default."""
         return self.values.get(keyword, default)
 
 
@@ -63,21 +63,19 @@ def read_header(path: Path) -> Header:
     """Read one file's header.
 
     Raises:
-        UnreadableScanError: No DICOM file, or broken before its pixels.
+        UnreadableScanError: Not a DICOM file, or broken before its pixels.
     """
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError as error:
-        raise UnreadableScanError(
-            f"cannot be opened ({error.strerror})", where=path, do="check its permissions"
-        ) from error
+        raise cannot_open(path, error) from error
     try:
         size = os.fstat(fd).st_size
         return _read(path, fd, size)
     except UnusualError:
         return _read_with_pydicom(path)
     except OSError as error:
-        raise UnreadableScanError(f"cannot be read ({error.strerror})", where=path) from error
+        raise cannot_read(path, error) from error
     finally:
         os.close(fd)
 
@@ -113,7 +111,7 @@ def _native_length(values: Mapping[str, Any]) -> int | None:
 
 
 def _read_with_pydicom(path: Path) -> Header:
-    """The reader of record."""
+    """Read a header with pydicom, which knows every encoding."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
@@ -135,9 +133,7 @@ def _read_with_pydicom(path: Path) -> Header:
     except InvalidDicomError as error:
         raise UnreadableScanError("is not a DICOM file", where=path) from error
     except OSError as error:
-        raise UnreadableScanError(
-            f"cannot be read ({error.strerror or error})", where=path
-        ) from error
+        raise cannot_read(path, error) from error
     except Exception as error:  # pydicom fails in a dozen ways at arbitrary bytes
         raise UnreadableScanError(
             "is a broken DICOM file: its header cannot be read",
@@ -146,7 +142,7 @@ def _read_with_pydicom(path: Path) -> Header:
         ) from error
     if not values:
         raise UnreadableScanError(
-            "is a broken DICOM file: no attribute of an image in it",
+            "is a broken DICOM file: it holds no attribute of an image",
             where=path,
             do="copy it again from its source",
         )

@@ -1,7 +1,7 @@
-"""Whose the slices are: two patients under one UID are never one scan.
+"""Separate the patients of one study: two patients under one UID are never one scan.
 
-StudyInstanceUID and SeriesInstanceUID are unique by the standard (PS3.3 C.7.2.1.1, C.7.3.1.1.1);
-software that writes them anew, or writes the same ones everywhere, breaks this.
+StudyInstanceUID and SeriesInstanceUID are unique by the standard (PS3.3 C.7.2.1.1, C.7.3.1.1.1),
+but some software writes the same ones for everybody.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["by_patient", "in_one_place"]
 
 
 def by_patient(headers: Sequence[Header]) -> dict[str, list[Header]]:
-    """The files of one study by PatientID (0010,0020).
+    """Sort the files of one study by PatientID (0010,0020).
 
-    Only images that may be slices of a CT tell patients apart: reports are often renumbered. What
-    names no patient, or one who has no slice, goes to the patient with the most slices.
+    Only possible CT slices count as a patient's: reports are often renumbered. A file that names
+    no patient, or one without slices, goes to the patient with the most slices.
     """
     named = Counter(str(header.get("PatientID", "")) for header in headers)
     if len(named) > 1:
@@ -38,7 +38,7 @@ def by_patient(headers: Sequence[Header]) -> dict[str, list[Header]]:
 
 
 def in_one_place(patients: Iterable[Sequence[Header]]) -> bool:
-    """Whether the places of their files do not tell two of the patients apart."""
+    """Return whether two of the patients share a folder, so that folders do not separate them."""
     folders = [{header.path.parent for header in headers} for headers in patients]
     places = [os.path.commonpath(own) for own in folders]
     return len(set(places)) < len(places) or len(set().union(*folders)) < sum(map(len, folders))

@@ -1,8 +1,7 @@
-"""Stored pixel values of one DICOM slice, and what makes Hounsfield units of them.
+"""Stored pixel values of DICOM slices, and their way to Hounsfield units.
 
-Native pixels are read where the header says they lie; compressed ones go to imagecodecs, which
-releases the GIL, so that threads decode in parallel. Whatever neither can do goes to pydicom's
-own decoders.
+Native pixels are read from where the header says they lie. imagecodecs decodes compressed ones; it
+releases the GIL, so that threads decode in parallel. pydicom's decoders do the rest.
 """
 
 from __future__ import annotations
@@ -16,10 +15,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import RefusedScanError, UnreadableScanError
+from darnet_trt.errors import UnreadableScanError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.dicom.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.dicom.header import Header
+from darnet_trt.scan.opening import cannot_read
+from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 
 __all__ = ["AIR_HU", "decode_slice", "decode_slices", "rescale"]
 
@@ -28,22 +29,26 @@ Stored = npt.NDArray[Any]
 AIR_HU: Final = -1024
 """What padding becomes: air, as outside the reconstruction circle."""
 TISSUE_HU: Final = (-950.0, 1500.0)
-"""A declared padding value within these would erase anatomy; it is not believed."""
+"""A padding value within these would erase anatomy, so it is ignored."""
 MOST_THREADS: Final = 8
 """Decoding threads; beyond it reading from disk is the limit."""
 
 _NATIVE = frozenset({IMPLICIT, EXPLICIT})
 _JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
-_JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
-_JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
-_JPEG_DCT = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
+_JPEGS: Final = {  # imagecodecs' decoders of the others: lossless, JPEG-LS, baseline and extended
+    "1.2.840.10008.1.2.4.57": "ljpeg_decode", "1.2.840.10008.1.2.4.70": "ljpeg_decode",
+    "1.2.840.10008.1.2.4.80": "jpegls_decode", "1.2.840.10008.1.2.4.81": "jpegls_decode",
+    "1.2.840.10008.1.2.4.50": "jpeg8_decode", "1.2.840.10008.1.2.4.51": "jpeg8_decode",
+}  # fmt: skip
 _RLE = "1.2.840.10008.1.2.5"
 
 _pydicom_lock = threading.Lock()  # silencing warnings is not thread-safe
 
 
 def rescale(header: Header) -> tuple[float, float]:
-    """RescaleSlope and RescaleIntercept (0028,1053 and 0028,1052): HU = slope · stored + intercept.
+    """Return RescaleSlope (0028,1053) and RescaleIntercept (0028,1052).
+
+    HU = slope · stored + intercept.
 
     MONOCHROME1 changes nothing here: it says how to display, after the rescale (PS3.3
     C.7.6.3.1.2, C.11.1).
@@ -52,31 +57,26 @@ def rescale(header: Header) -> tuple[float, float]:
 
 
 def decode_slice(header: Header) -> Stored:
-    """The stored values of a slice, rows by columns, padding replaced by air.
+    """Decode the stored values of a slice, rows by columns, padding replaced by air.
 
     Raises:
-        UnreadableScanError: The pixels are truncated or corrupt, or no decoder knows them.
+        UnreadableScanError: The pixels are truncated or corrupt, or have no decoder.
         RefusedScanError: Values that are not numbers.
     """
     try:
         stored = _decode(header)
     except OSError as error:
-        raise UnreadableScanError(
-            f"cannot be read ({error.strerror or error})", where=header.path
-        ) from error
+        raise cannot_read(header.path, error) from error
     shape = (header.get("Rows"), header.get("Columns"))
     if stored.shape != shape:
         raise UnreadableScanError(
-            f"decodes to {stored.shape} where its header says {shape}", where=header.path
+            f"decodes to {'×'.join(map(str, stored.shape))} pixels, but its header says "
+            f"{shape[0]}×{shape[1]}",
+            where=header.path,
+            do="copy it again",
         )
     if stored.dtype.kind == "f":  # FloatPixelData (7FE0,0008)
-        bad = int(stored.size - np.isfinite(stored).sum())
-        if bad:
-            raise RefusedScanError(
-                f"has {bad} of {stored.size} pixels that are not numbers (NaN or infinite)",
-                where=header.path,
-                do="fill them with air (-1024 HU) if they lie outside the body",
-            )
+        refuse_not_numbers(stored, header.path)
     return _without_padding(_significant_bits(stored, header), header)
 
 
@@ -113,7 +113,11 @@ def _decode(header: Header) -> Stored:
         offset = header.pixels[0][0]
         stored = np.fromfile(header.path, dtype, rows * columns, offset=offset)
         if stored.size < rows * columns:
-            raise UnreadableScanError("is truncated within its pixels", where=header.path)
+            raise UnreadableScanError(
+                f"is truncated: {stored.size} of {rows * columns} pixels",
+                where=header.path,
+                do="copy it again",
+            )
         return stored.reshape(rows, columns)
     decode = _decoder(syntax, np.dtype(dtype), (rows, columns))
     if decode is None:
@@ -127,7 +131,9 @@ def _decode(header: Header) -> Stored:
         if syntax != _RLE and compressed.rstrip(b"\0")[-2:] != b"\xff\xd9":
             # No end-of-image marker: a more lenient decoder would make up the rest.
             raise UnreadableScanError(
-                "is truncated within its compressed pixels", where=header.path
+                "is truncated within its compressed pixels",
+                where=header.path,
+                do="copy it again",
             ) from error
         return _decode_with_pydicom(header, error)
 
@@ -139,15 +145,9 @@ def _decoder(
 
     if syntax in _JPEG_2000:
         return lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1)
-    if syntax in _JPEG_LOSSLESS:
-        return lambda data: imagecodecs.ljpeg_decode(data)
-    if syntax in _JPEG_LS:
-        return lambda data: imagecodecs.jpegls_decode(data)
-    if syntax in _JPEG_DCT:
-        return lambda data: imagecodecs.jpeg8_decode(data)
     if syntax == _RLE:
         return lambda data: np.asarray(imagecodecs.dicomrle_decode(data, dtype)).reshape(shape)
-    return None
+    return getattr(imagecodecs, _JPEGS[syntax]) if syntax in _JPEGS else None
 
 
 def _read(header: Header) -> bytes:
@@ -161,10 +161,9 @@ def _read(header: Header) -> bytes:
 
 
 def _describes(codestream: bytes, header: Header) -> bool:
-    """Whether a JPEG 2000 codestream has the sign and precision that the header has.
+    """Return whether a JPEG 2000 codestream has the sign and precision that the header has.
 
-    Ssiz of its first component is byte 42 (ISO/IEC 15444-1, A.5.1). Where they differ, pydicom
-    knows what to do.
+    Ssiz of its first component is byte 42 (ISO/IEC 15444-1, A.5.1). pydicom handles the others.
     """
     if codestream[:4] != b"\xff\x4f\xff\x51":
         return False
@@ -173,7 +172,7 @@ def _describes(codestream: bytes, header: Header) -> bool:
 
 
 def _decode_with_pydicom(header: Header, before: Exception | None = None) -> Stored:
-    """As pydicom decodes them; `before` is why another decoder did not."""
+    """Decode with pydicom; `before` is the error of the decoder that failed first."""
     import pydicom
 
     try:
@@ -183,8 +182,8 @@ def _decode_with_pydicom(header: Header, before: Exception | None = None) -> Sto
     except OSError:
         raise
     except Exception as error:  # each of pydicom's decoder plugins has errors of its own
-        told = before or error
-        reason = str(told).strip().partition("\n")[0] or type(told).__name__
+        cause = before or error
+        reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
         raise UnreadableScanError(
             f"has pixels that cannot be decoded ({reason.rstrip('.:')})",
             where=header.path,
@@ -193,7 +192,7 @@ def _decode_with_pydicom(header: Header, before: Exception | None = None) -> Sto
 
 
 def _significant_bits(stored: Stored, header: Header) -> Stored:
-    """Without what lies in the unused high bits (old overlays), sign extended."""
+    """Clear the unused high bits, where old files keep overlays, and extend the sign."""
     allocated = stored.dtype.itemsize * 8
     if header.get("BitsAllocated") not in (8, 16, 32) or stored.dtype.kind not in "iu":
         return stored
@@ -209,7 +208,7 @@ def _significant_bits(stored: Stored, header: Header) -> Stored:
 
 
 def _without_padding(stored: Stored, header: Header) -> Stored:
-    """PixelPaddingValue (0028,0120), up to PixelPaddingRangeLimit, replaced by air."""
+    """Replace PixelPaddingValue (0028,0120), up to PixelPaddingRangeLimit, by air."""
     padding = header.get("PixelPaddingValue")
     if not isinstance(padding, int) or stored.dtype.kind not in "iu":
         return stored
@@ -226,7 +225,7 @@ def _without_padding(stored: Stored, header: Header) -> Stored:
 
 
 def _wrapped(value: int, dtype: np.dtype[Any]) -> int:
-    """A padding value written with the other signedness: 63536 is −2000 in 16 signed bits."""
+    """Return a padding value in the pixels' signedness: 63536 is −2000 in 16 signed bits."""
     bits = dtype.itemsize * 8
     value &= (1 << bits) - 1
     return value - (1 << bits) if dtype.kind == "i" and value >> (bits - 1) else value

@@ -1,4 +1,4 @@
-"""DICOM headers → series, each sorted and judged."""
+"""Turn DICOM headers into series, each sorted and judged."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["dicom_series", "folder_of"]
 
 
 def folder_of(paths: Sequence[Path]) -> Path:
-    """The deepest folder that holds all the files; the file itself where there is only one."""
+    """Return the deepest folder that holds all the files; where there is only one, that file."""
     return paths[0] if len(paths) == 1 else Path(os.path.commonpath(paths))
 
 
 def dicom_series(headers: Iterable[Header]) -> list[Series]:
-    """Every series among some headers, in a fixed order, each with its verdict."""
+    """Return every series among some headers, in a fixed order, each with its verdict."""
     series = [_judge(group) for group in group_slices(headers)]
     series.sort(key=lambda s: (s.number is None, s.number or 0, s.uid, str(s.files[0])))
     return series
 
 
 def _judge(group: Group) -> Series:
-    """One series with its verdict."""
+    """Return one series with its verdict."""
     first = group.headers[0]
     paths = [header.path for header in group.headers]
     series = Series(
@@ -47,7 +47,7 @@ def _judge(group: Group) -> Series:
         headers=group.headers,
     )
     if group.unfit is not None:
-        # What a cut file lacks is told with the cut; anything else is wrong with a whole one, too.
+        # An attribute may be absent because the file is cut; every other reason is a refusal.
         readable = not (first.defect and first.defect in group.unfit)
         return replace(series, verdict=Verdict(False, group.unfit, group.notes, readable))
     whole = [header for header in group.headers if not header.defect]
@@ -56,9 +56,10 @@ def _judge(group: Group) -> Series:
     if broken:
         names = ", ".join(f"{h.path.name} ({h.defect})" for h in broken[:3])
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        notes.append(f"{len(broken)} of {len(paths)} files left out: {names}{more}")
+        what = "files is damaged" if len(broken) == 1 else "files are damaged"
+        notes.append(f"{len(broken)} of {len(paths)} {what} and left out: {names}{more}")
     if not whole:
-        return replace(series, verdict=Verdict(False, f"no whole slice: {notes[-1]}", (), False))
+        return replace(series, verdict=Verdict(False, f"no complete slice: {notes[-1]}", (), False))
     try:
         stack = stack_slices(
             [h.get("ImagePositionPatient") for h in whole],
@@ -70,7 +71,7 @@ def _judge(group: Group) -> Series:
         return replace(series, verdict=Verdict(False, str(error), tuple(notes)))
     ordered = tuple(whole[i] for i in stack.order)
     verdict, step = judge_stack(stack, ordered, notes)
-    if broken and not verdict.usable:  # most likely the cause: a prediction reports this alone
+    if broken and not verdict.usable:  # the damaged files are the likely cause
         verdict = replace(verdict, reason=f"{verdict.reason}; {notes[-1]}", readable=False)
     return replace(
         series,

@@ -1,14 +1,14 @@
-"""What only the pixels can tell: whether this is a chest.
+"""Check from the pixels that a scan shows a chest.
 
-A network of three classes gives one of them to anything: a leg, an abdomen, a phantom of water.
-So aerated lung is measured on a coarse grid: air and lung inside the body are what is below
-`LUNG_HU[1]` and not connected to the slice's border; what is nearly as thin as air itself (bowel
-gas, stomach, large airways) does not count as lung.
+A network of three classes gives one of them to anything: a leg, an abdomen, a water phantom.
+So aerated lung is measured on a coarse grid. Air and lung inside the body lie below `LUNG_HU[1]`
+and are not connected to the slice's border; gas of bowel, stomach and large airways lies below
+`LUNG_HU[0]` and does not count.
 
-The limits are a judgement, not a calibration on patients: the whole chests they were set on show
-2.6 to 4.5 l of aerated lung, an upper abdomen 0.04 l and a head 0.04 l. They lie far below the
-chests because severe consolidation leaves little aerated lung; a chest that keeps less than
-`MIN_LUNG_L` is refused all the same. Between the limits a person is warned.
+The limits are a judgement, not a calibration on patients. The whole chests they were set on show
+2.6 to 4.5 litres of aerated lung, an upper abdomen and a head 0.04 litres each. The refusal lies
+far below the chests because severe consolidation leaves little aerated lung; a chest with less
+than `MIN_LUNG_L` is refused all the same. Between the limits there is a warning.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ Grid = npt.NDArray[np.float32]
 LUNG_HU: Final = (-970.0, -400.0)
 """Aerated lung lies within; gas of bowel and trachea at about −1000, tissue above."""
 MIN_LUNG_L: Final = 0.3
-"""Below it there is no chest to classify."""
+"""Litres. A scan with less shows no chest to classify."""
 LOW_LUNG_L: Final = 1.2
-"""Below it an adult's lungs are cut off, collapsed or largely consolidated: worth a look."""
+"""With less, an adult's lungs are cut off, collapsed or largely consolidated: worth a look."""
 LUNG_SLICE_MM2: Final = 1500.0
 """A slice with this area of aerated lung (4 cm squared) shows lung."""
 MAX_LUNG_L: Final = 12.0
-"""The largest lungs hold 10 l; more means a wrong spacing."""
+"""The largest lungs hold 10 litres; more means a wrong spacing."""
 MIN_LUNG_EXTENT_MM: Final = 80.0
-"""Lungs that show over less than this, from top to bottom, are not a whole chest's: an adult's
-are 200 to 300 mm high."""
+"""An adult's lungs are 200 to 300 mm high; less than this is not a whole chest."""
 LOW_LUNG_EXTENT_MM: Final = 150.0
 CUT_OFF: Final = 0.5
-"""First or last slice with this share of the largest slice's lung: the scan ends within them."""
+"""The scan cuts off the lungs where its first or last slice shows this share of the largest
+slice's lung."""
 MIN_LUNG_SHARE: Final = 0.01
-"""Without spacing: aerated share of all pixels below which there is no chest to classify. The
+"""Where the spacing is unknown, a scan with a smaller share of aerated pixels shows no chest. The
 lungs take 10 to 20 % of a chest scan's field of view."""
 
 
@@ -52,7 +52,7 @@ class Lungs:
         volume_l: Litres; None where the spacing is not known.
         extent_mm: Height of the slices that show lung, from the lowest to the highest.
         coverage_mm: Height of the whole scan.
-        share: Of all pixels.
+        share: Aerated lung's share of all pixels.
         cut_below: The first slice still shows much lung.
         cut_above: The last slice still shows much lung.
     """
@@ -82,34 +82,37 @@ def measure_lungs(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Lu
 
 
 def judge_chest(lungs: Lungs) -> tuple[str | None, tuple[str, ...]]:
-    """Why this is not a chest, or None; and what is unusual about it otherwise."""
+    """Return why this is not a chest, or None, and the warnings."""
     warnings = []
     if lungs.volume_l is None or lungs.extent_mm is None or lungs.coverage_mm is None:
         if lungs.share < MIN_LUNG_SHARE:
-            return f"not a chest: {lungs.share:.1%} of the pixels are aerated lung", ()
+            return (
+                f"not a chest: {lungs.share:.1%} of the pixels are aerated lung "
+                f"(at least {MIN_LUNG_SHARE:.0%})"
+            ), ()
         return None, ()
     found = (
-        f"{lungs.volume_l:.2f} l of aerated lung over {lungs.extent_mm:.0f} mm "
+        f"{lungs.volume_l:.2f} litres of aerated lung over {lungs.extent_mm:.0f} mm "
         f"in a scan of {lungs.coverage_mm:.0f} mm"
     )
     if lungs.volume_l < MIN_LUNG_L:
-        return f"not a chest: {found}; at least {MIN_LUNG_L} l are expected", ()
+        return f"not a chest: {found} (at least {MIN_LUNG_L} litres)", ()
     if lungs.volume_l > MAX_LUNG_L:
-        return f"{found} are not plausible (at most {MAX_LUNG_L:.0f} l): is the spacing right?", ()
+        return f"{found} (at most {MAX_LUNG_L:.0f} litres): check the voxel spacing", ()
     if lungs.extent_mm < MIN_LUNG_EXTENT_MM:
-        return f"not a whole chest: {found}; at least {MIN_LUNG_EXTENT_MM:.0f} mm are expected", ()
+        return f"not a whole chest: {found} (at least {MIN_LUNG_EXTENT_MM:.0f} mm)", ()
     if lungs.volume_l < LOW_LUNG_L or lungs.extent_mm < LOW_LUNG_EXTENT_MM:
         warnings.append(f"little lung: {found}")
     if lungs.cut_above or lungs.cut_below:
         where = " and ".join(
             name for name, cut in (("top", lungs.cut_above), ("bottom", lungs.cut_below)) if cut
         )
-        warnings.append(f"the scan ends within the lungs at the {where}")
+        warnings.append(f"the scan cuts off the lungs at the {where}")
     return None, tuple(warnings)
 
 
 def _outside(air: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Air that is connected to its slice's border, within the slice."""
+    """Find air that is connected to its slice's border, within the slice."""
     reached = np.zeros_like(air)
     for edge in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
         reached[edge] = air[edge]
@@ -125,7 +128,7 @@ def _outside(air: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def _along(
     air: npt.NDArray[np.bool_], reached: npt.NDArray[np.bool_], axis: int
 ) -> npt.NDArray[np.bool_]:
-    """What is reached from earlier places of the same run of air."""
+    """Spread what is reached to later places of the same run of air."""
     shape = [1, 1, 1]
     shape[axis] = air.shape[axis]
     place = np.arange(1, air.shape[axis] + 1, dtype=np.int16).reshape(shape)

@@ -1,4 +1,4 @@
-"""What the header of a volume file says of its grid, whichever reader found it."""
+"""What the header of a volume file says about its grid, whichever reader found it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ class ImageHeader:
         size: Voxels along each axis.
         spacing_mm: Along each axis.
         origin_mm: LPS coordinates of the first voxel's centre.
-        direction: (n, n), columns are the LPS unit vectors of the axes.
-        components: Values a voxel.
-        complex_values: Whether they are complex numbers.
+        direction: Columns are the LPS unit vectors of the axes; (3, 3) for a volume.
+        components: Values a voxel; a complex number is two.
     """
 
     size: tuple[int, ...]
@@ -28,4 +27,9 @@ class ImageHeader:
     origin_mm: tuple[float, ...]
     direction: npt.NDArray[np.float64]
     components: int = 1
-    complex_values: bool = False
+
+    @property
+    def axes(self) -> tuple[int, int, int]:
+        """Return the stored axis that lies closest to the patient's x, to y and to z."""
+        x, y, z = np.abs(self.direction[:3, :3]).argmax(axis=1).tolist()
+        return x, y, z

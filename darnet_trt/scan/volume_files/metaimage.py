@@ -1,9 +1,9 @@
 """MetaImage files (.mha, .mhd): a text header, and voxels behind it or in a file beside it.
 
-ITK's reader of them believes what the header says: a number of dimensions below zero ends the
-process, and what it misses in the data it prints itself. The format is small enough to be read
-here. (Its fields: https://itk.org/Wiki/MetaIO/Documentation; MetaTransformMatrix has one axis a
-row.)
+The format is read here because ITK's reader (SimpleITK 2.5) cannot be trusted with a damaged file:
+it hangs on a negative NDims, and where the zlib stream is damaged it prints "Uncompress failed"
+and returns zeros and wrong values without an error. (The fields: https://itk.org/Wiki/MetaIO/Documentation;
+TransformMatrix has one axis a row.)
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import UnreadableScanError
+from darnet_trt.scan.opening import cannot_open, cannot_read
 from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["read_header", "read_voxels"]
@@ -42,7 +43,7 @@ _DIRECTION: Final = ("TransformMatrix", "Rotation", "Orientation")
 
 @dataclass(frozen=True)
 class _Fields:
-    """The header's fields, and where in the file it ends."""
+    """The header's fields, and the byte at which it ends."""
 
     path: Path
     values: Mapping[str, str]
@@ -50,16 +51,16 @@ class _Fields:
 
 
 def read_header(path: Path) -> ImageHeader:
-    """What the header says of the grid.
+    """Return the stored grid.
 
     Raises:
-        UnreadableScanError: No MetaImage, or its header is broken.
+        UnreadableScanError: Not a MetaImage file, or its header is broken.
     """
     return _header(_fields(path))
 
 
 def read_voxels(path: Path) -> npt.NDArray[Any]:
-    """The stored values, axes reversed: (k, j, i).
+    """Return the stored values, axes reversed: (k, j, i).
 
     Raises:
         UnreadableScanError: Truncated or corrupt, or the file that holds the voxels is missing.
@@ -69,7 +70,7 @@ def read_voxels(path: Path) -> npt.NDArray[Any]:
     dtype = _dtype(fields)
     if not _is_set(fields, "BinaryData", "True"):
         raise UnreadableScanError(
-            "has its voxels as text", where=path, do="convert it to a binary .mha file"
+            "stores its voxels as text", where=path, do="convert it to a binary .mha file"
         )
     file, start = _place(fields)
     expected = math.prod(shape) * dtype.itemsize
@@ -83,13 +84,10 @@ def read_voxels(path: Path) -> npt.NDArray[Any]:
             else:
                 data = stream.read(min(expected, size))
     except (OSError, zlib.error, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableScanError(
-            f"cannot be read ({reason})", where=file, do="copy it again"
-        ) from error
+        raise cannot_read(file, error) from error
     if len(data) < expected:
         raise UnreadableScanError(
-            f"cannot be read (truncated: {len(data)} of {expected} bytes of voxels)",
+            f"is truncated: {len(data)} of {expected} bytes of voxels",
             where=file,
             do="copy it again",
         )
@@ -102,12 +100,11 @@ def _fields(path: Path) -> _Fields:
         with path.open("rb") as stream:
             start = stream.read(LARGEST_HEADER)
     except OSError as error:
-        raise UnreadableScanError(
-            f"cannot be opened ({error.strerror})", where=path, do="check its permissions"
-        ) from error
+        raise cannot_open(path, error) from error
     last = _LAST.search(start)
     if last is None:
-        what = "has no ElementDataFile in its header" if b"NDims" in start else "is no MetaImage"
+        meta = b"NDims" in start
+        what = "has no ElementDataFile in its header" if meta else "is not a MetaImage file"
         raise UnreadableScanError(what, where=path)
     lines = start[: last.end()].decode("utf-8", "surrogateescape").splitlines()
     pairs = (re.split("[=:]", line, maxsplit=1) for line in lines)
@@ -146,7 +143,7 @@ def _dtype(fields: _Fields) -> np.dtype[Any]:
 
 
 def _place(fields: _Fields) -> tuple[Path, int | None]:
-    """The file that holds the voxels, and where they begin in it; None: they are its end."""
+    """Return the file that holds the voxels and their first byte; None: they end the file."""
     name = fields.values["ElementDataFile"]
     skip = _numbers(fields, ("HeaderSize",), 1) or (0.0,)
     start = None if skip[0] < 0 else int(skip[0])
@@ -154,18 +151,20 @@ def _place(fields: _Fields) -> tuple[Path, int | None]:
         return fields.path, start if start is None else fields.end
     if name.upper().startswith("LIST") or "%" in name:
         raise UnreadableScanError(
-            "has its voxels in several files", where=fields.path, do="convert it to one .mha file"
+            "stores its voxels in several files",
+            where=fields.path,
+            do="convert it to one .mha file",
         )
     file = fields.path.parent / name
     try:
         there = stat.S_ISREG(file.stat().st_mode)
-    except (OSError, ValueError):  # absent, or no name of a file
+    except (OSError, ValueError):  # absent, or a name that no file can have
         there = False
     if not there:
         raise UnreadableScanError(
-            f"lacks its voxels: there is no file {name[:80]!r}",
+            f"names a file for its voxels that does not exist: {name[:80]!r}",
             where=fields.path,
-            do="copy both again",
+            do="copy both files again",
         )
     return file, start
 
@@ -175,7 +174,7 @@ def _is_set(fields: _Fields, name: str, default: str = "False") -> bool:
 
 
 def _whole_numbers(fields: _Fields, name: str, count: int) -> tuple[int, ...]:
-    """Positive ones."""
+    """Return a field's numbers, which must be positive."""
     try:
         found = tuple(int(text) for text in fields.values[name].split())
     except (KeyError, ValueError):
@@ -186,7 +185,7 @@ def _whole_numbers(fields: _Fields, name: str, count: int) -> tuple[int, ...]:
 
 
 def _numbers(fields: _Fields, names: tuple[str, ...], count: int) -> tuple[float, ...]:
-    """Of the first of the fields that is there; empty where none is."""
+    """Return the numbers of the first field that is there; empty where none is."""
     name = next((name for name in names if name in fields.values), None)
     if name is None:
         return ()
@@ -200,6 +199,6 @@ def _numbers(fields: _Fields, names: tuple[str, ...], count: int) -> tuple[float
 
 
 def _broken(fields: _Fields, name: str) -> UnreadableScanError:
-    # repr: whatever bytes stand there, the message is printable
+    # repr keeps the message printable, whatever bytes stand there.
     found = f"{name} {fields.values[name][:40]!r}" if name in fields.values else f"no {name}"
     return UnreadableScanError(f"has a broken header ({found})", where=fields.path)

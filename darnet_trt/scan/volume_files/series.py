@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import RefusedScanError
-from darnet_trt.scan.dicom.stack import (
-    MAX_OBLIQUE_DEG,
-    MAX_STEP_MM,
-    MIN_MATRIX,
-    MIN_SLICES,
+from darnet_trt.scan.plausibility.grid import (
+    far_apart,
+    oblique,
+    tilted,
+    too_few,
+    too_small,
     too_wide,
 )
+from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
-from darnet_trt.scan.volume_files.reading import read_header, read_oriented
+from darnet_trt.scan.volume_files import metaimage, nifti, nrrd
+from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["image_format", "image_series", "read_image"]
 
@@ -30,43 +33,46 @@ _FORMATS: Final[dict[str, Format]] = {
     ".mha": "mha",
     ".mhd": "mha",
 }
+_READERS: Final[dict[Format, ModuleType]] = {"nifti": nifti, "nrrd": nrrd, "mha": metaimage}
 
 
 def image_format(path: Path) -> Format | None:
-    """The format that a file's name promises, or None."""
+    """Return the format that a file's name promises, or None."""
     name = path.name.lower()
     return next((kind for suffix, kind in _FORMATS.items() if name.endswith(suffix)), None)
 
 
 def image_series(path: Path) -> Series:
-    """A volume file as a series, judged by its header.
+    """Return a volume file as a series, judged by its header.
 
     Raises:
         UnreadableScanError: Truncated, corrupt or another format than its name promises.
     """
     kind = image_format(path)
     assert kind is not None
-    header = read_header(path, kind)
+    header: ImageHeader = _READERS[kind].read_header(path)
     size, spacing = header.size, header.spacing_mm
     refusal: str | None
     if len(size) == 4 and size[3] == 1:
         size, spacing = size[:3], spacing[:3]
     if len(size) != 3:
-        refusal = f"a {len(size)}-dimensional image, not one volume"
+        refusal = f"a {len(size)}-dimensional image, not a volume"
     elif header.components != 1:
-        refusal = f"{header.components} values a voxel (colour or vector image), not HU"
-    elif header.complex_values:
-        refusal = "complex values, not HU"
+        refusal = f"{header.components} values a voxel, not Hounsfield units"
     else:
         refusal = _judge_grid(header.direction[:3, :3])
     depth, rows, columns = 0, 0, 0
     spacing_mm = None
     if refusal is None:
-        # Which stored axis becomes d, h, w: the one that follows the patient's z, y, x best.
-        axes = np.abs(header.direction[:3, :3]).argmax(axis=1)[::-1].tolist()
-        depth, rows, columns = (int(size[a]) for a in axes)
-        spacing_mm = (float(spacing[axes[0]]), float(spacing[axes[1]]), float(spacing[axes[2]]))
-        refusal = _judge_size(depth, rows, columns, spacing_mm)
+        x, y, z = header.axes
+        depth, rows, columns = size[z], size[y], size[x]
+        spacing_mm = (spacing[z], spacing[y], spacing[x])
+        refusal = (
+            too_few(depth)
+            or too_small(rows, columns)
+            or far_apart(spacing_mm[0])
+            or too_wide((rows, columns), spacing_mm[1:])
+        )
     reason = refusal or f"{depth} axial slices, {depth * (spacing_mm or (0,))[0]:.0f} mm"
     return Series(
         path=path,
@@ -83,49 +89,49 @@ def image_series(path: Path) -> Series:
 
 
 def read_image(series: Series) -> Volume:
-    """The whole volume.
+    """Read the whole volume.
 
     Raises:
         UnreadableScanError: Truncated or corrupt.
         RefusedScanError: Values that are not numbers.
     """
-    values, header = read_oriented(series.path, series.format)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is told as infinite
+    reader = _READERS[series.format]
+    header: ImageHeader = reader.read_header(series.path)
+    stored = reader.read_voxels(series.path)
+    values, origin, direction = _oriented(stored.reshape(stored.shape[-3:]), header)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
         hu = values if values.dtype == np.int16 else values.astype(np.float32)
     if values.dtype.kind == "f":
-        bad = int(hu.size - np.isfinite(hu).sum())
-        if bad:
-            raise RefusedScanError(
-                f"{bad} of {hu.size} voxels are not numbers (NaN or infinite)",
-                where=series.path,
-                do="fill them with air (-1024 HU) if they lie outside the body",
-            )
-    x_mm, y_mm, z_mm = header.spacing_mm
-    x, y, z = header.origin_mm
-    return Volume(hu, (z_mm, y_mm, x_mm), (x, y, z), header.direction[:, ::-1])
+        refuse_not_numbers(hu, series.path)
+    x, y, z = header.axes
+    spacing = header.spacing_mm
+    return Volume(hu, (spacing[z], spacing[y], spacing[x]), origin, direction[:, ::-1])
+
+
+def _oriented(
+    stored: npt.NDArray[Any], header: ImageHeader
+) -> tuple[npt.NDArray[Any], tuple[float, float, float], npt.NDArray[np.float64]]:
+    """Turn a volume (k, j, i) to S P L; return it, its origin and its directions along x, y, z."""
+    axes = header.axes
+    if axes != (0, 1, 2):  # slices are read one by one: each shall lie in one piece
+        stored = np.ascontiguousarray(stored.transpose([2 - axis for axis in axes[::-1]]))
+    direction = header.direction[:3, :3][:, axes]
+    origin = np.array(header.origin_mm[:3])
+    for axis, of in enumerate(axes):
+        if direction[axis, axis] < 0:
+            origin += direction[:, axis] * header.spacing_mm[of] * (header.size[of] - 1)
+            direction[:, axis] *= -1
+            stored = np.flip(stored, 2 - axis)
+    x, y, z = origin.tolist()
+    return stored, (x, y, z), direction
 
 
 def _judge_grid(direction: npt.NDArray[np.float64]) -> str | None:
     if not np.isfinite(direction).all():
-        return "its direction is not a number"
+        return "its direction matrix holds values that are not numbers"
+    if len({int(axis) for axis in np.abs(direction).argmax(axis=0)}) < 3:
+        return "its direction matrix does not have three different axes"
+    shear = np.abs(np.triu(direction.T @ direction, 1)).max()
     cosine = np.abs(direction).max(axis=0).min()
-    oblique = float(np.degrees(np.arccos(np.clip(cosine, 0, 1))))
-    if oblique > MAX_OBLIQUE_DEG:
-        return f"axes lie oblique to the patient's by {oblique:.0f}°"
-    if len({int(a) for a in np.abs(direction).argmax(axis=0)}) < 3:
-        return "its direction matrix does not name three axes"
-    return None
-
-
-def _judge_size(
-    depth: int, rows: int, columns: int, spacing_mm: tuple[float, float, float]
-) -> str | None:
-    if depth == 1:
-        return "a single slice, not a volume"
-    if depth < MIN_SLICES:
-        return f"{depth} slices are too few for a chest (at least {MIN_SLICES})"
-    if min(rows, columns) < MIN_MATRIX:
-        return f"slices of {rows}×{columns} pixels"
-    if spacing_mm[0] > MAX_STEP_MM:
-        return f"slices lie {spacing_mm[0]:.3g} mm apart (at most {MAX_STEP_MM:.3g} mm)"
-    return too_wide((rows, columns), spacing_mm[1:])
+    tilt_deg = np.degrees(np.arcsin(np.clip(shear, 0, 1)))
+    return tilted(tilt_deg) or oblique(np.degrees(np.arccos(np.clip(cosine, 0, 1))))

@@ -69,7 +69,7 @@ def test_tilt_is_the_angle_of_the_shear(tilt, step):
 
 
 @given(angle=st.floats(0, 44))
-def test_an_oblique_reformat_is_no_tilt(angle):
+def test_an_oblique_reformat_is_not_a_tilt(angle):
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     origins = [tuple(i * 2.0 * np.array([0, sin, cos])) for i in range(10)]
     stack = stack_slices(origins, [1, 0, 0, 0, cos, -sin], (1, 1), (64, 64))

@@ -1,4 +1,4 @@
-"""Which slices belong to one series, whatever their UIDs say."""
+"""Slices are sorted into series, whatever their UIDs say."""
 
 import shutil
 
@@ -22,23 +22,24 @@ def test_duplicate_files_are_left_out(tmp_path):
     shutil.copy(files[3], tmp_path / "copy.dcm")
     series = only(tmp_path)
     assert series.verdict.usable
-    assert series.verdict.warnings == ("1 duplicate file was left out",)
+    (warning,) = series.verdict.warnings
+    assert "1 duplicate file" in warning
     assert series.slices == 24
 
 
 def test_two_images_at_one_position(tmp_path):
     write_series(tmp_path)
     save(slice_dataset(chest(1, seed=9)[0], (-190, -190, 30)), tmp_path / "other.dcm")
-    assert only(tmp_path).verdict.reason == "1 positions hold more than one image"
+    assert "1 position holds more than one image" in only(tmp_path).verdict.reason
 
 
 @pytest.mark.parametrize("rescale", [{"RescaleIntercept": "200"}, {"RescaleSlope": "2"}])
 def test_the_same_pixels_in_other_hounsfield_units_are_no_duplicate(tmp_path, rescale):
     write_series(tmp_path)
     save(slice_dataset(chest()[3], (-190, -190, 30), **rescale), tmp_path / "other.dcm")
-    assert only(tmp_path).verdict.reason == (
-        "1 positions hold more than one image, that differ in RescaleSlope or RescaleIntercept"
-    )
+    reason = only(tmp_path).verdict.reason
+    assert "1 position holds more than one image" in reason
+    assert "RescaleSlope or RescaleIntercept" in reason
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_the_same_pixels_in_other_hounsfield_units_are_no_duplicate(tmp_path, re
         ({"SliceThickness": "5"}, "slice thickness"),
     ],
 )
-def test_two_series_with_one_uid_are_told_apart(tmp_path, other, by):
+def test_two_series_with_one_uid_are_separated(tmp_path, other, by):
     write_series(tmp_path / "a")
     write_series(tmp_path / "b", chest(seed=1), **other)
     series = series_of(tmp_path)
@@ -59,9 +60,9 @@ def test_two_series_with_one_uid_are_told_apart(tmp_path, other, by):
     for one in series:
         assert one.verdict.usable
         assert one.slices == 24
-        assert one.verdict.warnings == (
-            f"2 series share one SeriesInstanceUID, told apart by {by}",
-        )
+        (warning,) = one.verdict.warnings
+        assert "2 series" in warning
+        assert warning.endswith(by)
 
 
 def test_interleaved_reconstructions_of_one_range(tmp_path):

@@ -119,14 +119,14 @@ def test_padding_becomes_air(tmp_path, padding, declared):
     np.testing.assert_array_equal(volume.hu[:, 5:], hu[:, 5:])
 
 
-def test_padding_that_would_erase_tissue_is_not_believed(tmp_path):
+def test_padding_that_would_erase_tissue_is_ignored(tmp_path):
     hu = chest(12)
     write_series(tmp_path, hu, PixelPaddingValue=40)
     np.testing.assert_array_equal(read_volume(find_studies(tmp_path)[0].series[0]).hu, hu)
 
 
 @pytest.mark.parametrize("syntax", [JPEG_2000, JPEG_LOSSLESS_SV1, JPEG_LS])
-def test_a_truncated_codestream_is_an_error_and_no_picture(tmp_path, syntax):
+def test_a_truncated_codestream_is_an_error(tmp_path, syntax):
     stored = (chest(3)[1].astype(int) + 1024).clip(0).astype(np.uint16)
     code = encode(stored, syntax, 16)
     ds = slice_dataset(
@@ -148,4 +148,4 @@ def test_float_pixels_that_are_not_numbers(tmp_path, value):
     ds.FloatPixelData = stored.tobytes()
     with pytest.raises(RefusedScanError) as caught:
         decode_slice(read_header(save(ds, tmp_path / "a.dcm")))
-    assert caught.value.what == "has 1 of 4096 pixels that are not numbers (NaN or infinite)"
+    assert "1 of 4096 values" in caught.value.what

@@ -46,16 +46,13 @@ def test_a_plain_series(tmp_path):
         ({"RescaleIntercept": None}, "no valid RescaleIntercept"),
         ({"RescaleSlope": "0"}, "RescaleSlope is 0"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not axial"),
-        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "not perpendicular"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "perpendicular"),
         ({"RescaleSlope": "1e-300"}, "RescaleSlope is 1e-300"),
         ({"ImagePositionPatient": [0, 0, 1e30]}, "no valid ImagePositionPatient"),
-        (
-            {"PixelSpacing": [20, 16]},
-            "a field of view of 1280×1024 mm is not plausible (at most 1000 mm)",
-        ),
+        ({"PixelSpacing": [20, 16]}, "1280×1024 mm (at most 1000 mm)"),
     ],
 )
-def test_what_is_no_axial_ct_is_refused_and_says_why(tmp_path, attributes, reason):
+def test_what_is_not_an_axial_ct_is_refused_with_its_reason(tmp_path, attributes, reason):
     write_series(tmp_path, **attributes)
     verdict = only(tmp_path).verdict
     assert not verdict.usable
@@ -124,7 +121,7 @@ def test_all_truncated(tmp_path):
     verdict = only(tmp_path).verdict
     assert not verdict.usable
     assert not verdict.readable
-    assert "no whole slice" in verdict.reason
+    assert "12 of 12 files" in verdict.reason
 
 
 def test_a_file_broken_in_its_header_is_named_beside_its_neighbours(tmp_path):
@@ -143,7 +140,7 @@ def test_uneven_spacing(tmp_path):
     assert "unevenly spaced (7 to 14 mm)" in only(tmp_path).verdict.reason
 
 
-@pytest.mark.parametrize(("count", "reason"), [(1, "a single slice"), (5, "5 slices are too few")])
+@pytest.mark.parametrize(("count", "reason"), [(1, "a single slice"), (5, "5 slices")])
 def test_too_few(tmp_path, count, reason):
     write_series(tmp_path, chest(24)[:count])
     assert reason in only(tmp_path).verdict.reason
@@ -190,7 +187,5 @@ def test_the_real_series(data_dir):
     assert {name for name, verdict in verdicts.items() if verdict.usable} == {
         "abdomen-j2k", "chest-4mm-64px", "sharp", "soft",
     }  # fmt: skip
-    assert verdicts["head-tilted"].reason == (
-        "gantry tilted by 18.5°; slices are unevenly spaced (1.08 to 7 mm); "
-        "2 slice thicknesses in one series (4, 7 mm)"
-    )
+    for fact in ("tilted by 18.5°", "unevenly spaced (1.08 to 7 mm)", "thicknesses", "(4, 7 mm)"):
+        assert fact in verdicts["head-tilted"].reason

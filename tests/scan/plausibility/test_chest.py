@@ -1,4 +1,4 @@
-"""Lungs are measured in litres, and what shows none, or more than anybody has, is refused."""
+"""Scans with too little aerated lung, or more than any person has, are refused."""
 
 import numpy as np
 import pytest
@@ -38,13 +38,13 @@ def test_spiral_passages_to_the_outside_are_outside():
     assert measure_lungs(hu, (5, 5, 5)).volume_l == 0
 
 
-def test_bowel_gas_is_no_lung():
+def test_bowel_gas_is_not_lung():
     hu = np.full((40, 60, 60), -1000, np.float32)
     hu[:, 10:50, 5:55] = 30
     hu[5:35, 20:40, 15:45] = -1000
     refusal, _ = judge_chest(measure_lungs(hu, (5, 5, 5)))
     assert refusal is not None
-    assert refusal.startswith("not a chest: 0.00 l of aerated lung")
+    assert "not a chest: 0.00 litres" in refusal
 
 
 def body(lung):
@@ -58,11 +58,11 @@ def body(lung):
     ("lung", "usable", "remark"),
     [
         (np.s_[10:55, 15:45, 10:50], True, ""),
-        (np.s_[10:55, 25:35, 25:40], True, "little lung: 0.84 l"),  # consolidated, but a chest
-        (np.s_[10:55, 30:34, 25:35], False, "not a chest: 0.23 l"),
-        (np.s_[48:60, 15:45, 10:50], False, "not a whole chest: 1.80 l of aerated lung over 60 mm"),
-        (np.s_[20:60, 15:45, 10:50], True, "the scan ends within the lungs at the top"),
-        (np.s_[0:60, 15:45, 10:50], True, "the scan ends within the lungs at the top and bottom"),
+        (np.s_[10:55, 25:35, 25:40], True, "0.84 litres"),  # consolidated, but a chest
+        (np.s_[10:55, 30:34, 25:35], False, "not a chest: 0.23 litres"),
+        (np.s_[48:60, 15:45, 10:50], False, "1.80 litres of aerated lung over 60 mm"),
+        (np.s_[20:60, 15:45, 10:50], True, "at the top"),
+        (np.s_[0:60, 15:45, 10:50], True, "at the top and bottom"),
     ],
 )
 def test_limits(lung, usable, remark):
@@ -71,12 +71,11 @@ def test_limits(lung, usable, remark):
     assert remark in (refusal or " ".join(warnings))
 
 
-def test_more_lung_than_anybody_has():
+def test_more_lung_than_any_person_has():
     hu = np.full((60, 60, 60), -1000, np.float32)
     hu[:, 10:50, 5:55] = 30
     hu[10:55, 15:45, 10:50] = -800
     refusal, _ = judge_chest(measure_lungs(hu, (5, 8, 8)))
-    assert refusal == (
-        "17.28 l of aerated lung over 225 mm in a scan of 300 mm are not plausible "
-        "(at most 12 l): is the spacing right?"
-    )
+    assert refusal is not None
+    assert "17.28 litres" in refusal
+    assert "at most 12 litres" in refusal
