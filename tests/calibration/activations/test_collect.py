@@ -208,7 +208,7 @@ def test_no_scan(collector):
 def test_a_scan_with_nan_is_refused_and_not_cached(collector, value):
     broken = scan(0)
     broken[0, 3, 3, 3] = value
-    with pytest.raises(UsageError, match="a calibration scan holds NaN or infinite values"):
+    with pytest.raises(UsageError, match="NaN or infinite"):
         statistics(collector, broken)
     assert not cached(collector, broken).exists()
 
@@ -221,7 +221,7 @@ def test_damaged_weights_are_found_and_named(model, tensors, value, cache):
     collector = Collector(changed(model, "stem.0.weight", damage), tensors)
     found = statistics(collector, scan(0))
     assert not found["input"].not_finite
-    with pytest.raises(UsageError, match=r"NaN or infinite in this model; the weights are damaged"):
+    with pytest.raises(UsageError, match="NaN or infinite"):
         ranges_of(found, "minmax", "u8")
     assert same(statistics(collector, scan(0)), found)
 

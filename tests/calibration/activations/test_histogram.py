@@ -25,7 +25,7 @@ def same(a, b):
 
 
 @given(ELEMENTS)
-def test_counts_are_numpys(elements):
+def test_counts_agree_with_numpy(elements):
     found = of(elements)
     expected, _ = np.histogram(np.abs(elements).astype(np.float64), found.edges)
     assert (found.counts == expected).all()
@@ -43,7 +43,7 @@ def test_merging_is_exact_in_any_order(scans, random):
 
 
 @given(arrays(np.float32, 30, elements=st.floats(-8, 8, width=32)), st.integers(-60, 60))
-def test_a_scale_of_a_power_of_two_moves_the_edges_alone(elements, power):
+def test_scaling_by_a_power_of_two_moves_only_the_edges(elements, power):
     elements = np.where(np.abs(elements) < 2**-20, np.float32(1), elements)
     found, scaled = of(elements), of(elements * np.float32(2.0**power))
     assert (found.counts == scaled.counts).all()
@@ -59,7 +59,7 @@ def test_a_map_of_many_elements_in_any_layout():
     assert (found.counts == expected).all()
 
 
-def test_at_least_half_of_the_bins_are_of_use():
+def test_at_least_half_of_the_bins_are_used():
     for largest in (1e-30, 0.7, 1.0, 1.0001, 3e38):
         found = of(np.array([0, largest], np.float32))
         assert BINS / 2 <= np.flatnonzero(found.counts)[-1] < BINS
@@ -71,12 +71,12 @@ def test_a_sample_keeps_the_extremes_of_all():
     assert found.counts.sum() == 2
 
 
-def test_elements_without_a_value_are_counted_together():
+def test_nan_and_infinity_are_counted_together():
     broken = statistics_of(np.array([1, 2], np.float32), 1.0, 2.0, not_finite=3)
     assert merge(broken, of(np.array([7], np.float32))).not_finite == 3
 
 
-def test_zeros_alone():
+def test_only_zeros():
     found = of(np.zeros(5, np.float32))
     assert found.magnitude == 0
     assert found.counts[0] == 5
