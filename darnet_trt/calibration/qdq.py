@@ -1,10 +1,10 @@
 """Insert quantize and dequantize nodes into the network's ONNX graph, in each backend's form.
 
 A pair of QuantizeLinear and DequantizeLinear nodes (Q/DQ) allows a backend to hold the tensor
-between them in eight bits. Weights of quantized convolutions are stored as int8, with one symmetric
+between them in int8. Weights of quantized convolutions are stored as int8, with one symmetric
 scale an output channel. Activations have one scale a tensor. Two kinds are quantized: the input of
 a quantized convolution, and what a block's tail reads from one (x and residual of the attention, or
-of the sum in a network without attention). So the tail reads eight bits too, and OpenVINO fuses the
+of the sum in a network without attention). So the tail reads int8, too, and OpenVINO fuses the
 sum into the convolution. The head, the gates and the means stay in the graph's float type.
 
 The forms:

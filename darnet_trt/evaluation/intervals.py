@@ -58,8 +58,8 @@ def paired_areas(
     It does not depend on the order of the scans, and is the same each time.
 
     Args:
-        reference: Scores, (n,).
-        candidate: Of the same scans, (n,).
+        reference: Scores of the first engine, (n,).
+        candidate: Scores of the same scans, (n,).
         labels: Classes, (n,).
         positive: The class that should score above the others; it and another must occur.
     """

@@ -57,7 +57,7 @@ def calibration(source):
     volumes = tuple(preprocess(spec, synthesize(LABELS[i % 3], i)) for i in range(9))
     hashes = tuple(map(hashed, volumes))
     return Calibration(
-        CalibrationScans(volumes[:3], "3 phantoms", None, hashes[:3]),
+        CalibrationScans(volumes[:3], "3 phantoms", hashes[:3]),
         HeldOut(volumes[3:], None, "6 other phantoms", hashes[3:]),
     )
 
@@ -115,7 +115,7 @@ def test_enough_scans_make_it_the_default_where_that_is_worth_it(scans, tmp_path
     inputs = [i % 2 * 2 * draw.random((1, *TINY.input_size), np.float32) for i in range(120)]
     hashes = tuple(map(hashed, inputs))
     enough = Calibration(
-        CalibrationScans(tuple(inputs[:10]), "10 inputs", None, hashes[:10]),
+        CalibrationScans(tuple(inputs[:10]), "10 inputs", hashes[:10]),
         HeldOut(tuple(inputs[10:]), None, "110 other inputs", hashes[10:]),
     )
     said = []

@@ -44,18 +44,14 @@ class CalibrationScans:
     Attributes:
         inputs: Each float32 (1, d, h, w), in files.
         source: Describes the scans in a sentence.
-        labelled: Scans of each class in the order of the logits; None if not known.
         hashes: `hashed` of each input.
         random: True if these are random numbers, not scans.
-        notes: What the user should know: scans left out, fewer than asked for, a class absent.
     """
 
     inputs: tuple[Input, ...]
     source: str
-    labelled: tuple[int, ...] | None
     hashes: tuple[str, ...]
     random: bool = False
-    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -113,16 +109,13 @@ def choose_scans(
     _announce(min(count + _HELD_OUT, len(pool.scans)), spec, log)
     _fill(sample, patients_of_each_class(pool.scans, seed), spec, log)
     _require_both(sample, path)
-    notes = tuple(_notes(sample, pool, count))
-    for note in notes:
+    for note in _notes(sample, pool, count):
         log(f"calibration: {note}")
     calibrating, judging = sample.calibrating, sample.judging
     chosen = CalibrationScans(
         inputs=tuple(scan.input for scan in calibrating),
         source=_source(pool, calibrating, path),
-        labelled=_label_counts(pool, calibrating),
         hashes=tuple(scan.hash for scan in calibrating),
-        notes=notes,
     )
     return chosen, HeldOut(
         inputs=tuple(scan.input for scan in judging),
@@ -149,10 +142,8 @@ def random_scans(spec: Preprocessing, count: int, seed: int) -> tuple[Calibratio
     chosen = CalibrationScans(
         inputs=inputs[:count],
         source=f"{count} {source}",
-        labelled=None,
         hashes=hashes[:count],
         random=True,
-        notes=("random inputs: use this engine for timing only",),
     )
     held_out = HeldOut(inputs[count:], None, f"{_RANDOM_HELD_OUT} {source}", hashes[count:])
     return chosen, held_out

@@ -126,14 +126,14 @@ def effects(
     return tuple(found)
 
 
-def harm(effect: LayerEffect) -> float:
+def _harm(effect: LayerEffect) -> float:
     """Return the larger of what keeping a part in float gains and what it alone in int8 costs."""
     return max(effect.left_out, effect.alone)
 
 
 def ranked(found: Sequence[LayerEffect]) -> tuple[LayerEffect, ...]:
     """Sort effects, the most harmful first."""
-    return tuple(sorted(found, key=lambda e: (-harm(e), e.layer)))
+    return tuple(sorted(found, key=lambda e: (-_harm(e), e.layer)))
 
 
 def sparing_order(layers: Sequence[str], found: Sensitivity) -> tuple[str, ...]:
@@ -142,8 +142,8 @@ def sparing_order(layers: Sequence[str], found: Sensitivity) -> tuple[str, ...]:
     A layer that was not measured counts as harmful as its block. If its block was not measured
     either, it counts as the median block: after the harmful ones, before the harmless.
     """
-    of_layers = {e.layer: harm(e) for e in found.layers}
-    of_blocks = {e.layer: harm(e) for e in found.blocks}
+    of_layers = {e.layer: _harm(e) for e in found.layers}
+    of_blocks = {e.layer: _harm(e) for e in found.blocks}
     unknown = median(of_blocks.values())
 
     def expected(layer: str) -> float:

@@ -23,7 +23,7 @@ def scans(seed, count):
 
 def calibrated(model, forms, judges):
     calibrating, judging = scans(0, 2), scans(judges, 3)
-    chosen = CalibrationScans(calibrating, "2 drawn", None, tuple(map(hashed, calibrating)))
+    chosen = CalibrationScans(calibrating, "2 drawn", tuple(map(hashed, calibrating)))
     held_out = HeldOut(judging, None, f"3 drawn by {judges}", tuple(map(hashed, judging)))
     found = gather(model, chosen, None, lambda line: None)
     return calibrate(model, found, forms, chosen, held_out, SEARCH, lambda line: None)

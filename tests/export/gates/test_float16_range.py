@@ -159,7 +159,7 @@ def test_an_int8_plan_is_float32_where_float16_does_not_do(tmp_path, monkeypatch
     volumes = SCANS.inputs
     hashes = tuple(map(hashed, volumes))
     calibration = Calibration(
-        CalibrationScans(volumes, "2 scans", None, hashes),
+        CalibrationScans(volumes, "2 scans", hashes),
         HeldOut(volumes, None, "the same 2 scans", hashes),
     )
     calibration = replace(calibration, search=replace(calibration.search, method="minmax"))
