@@ -8,6 +8,7 @@ one at a time and kept in unnamed temporary files, 13 MB each at the paper's siz
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ def choose_scans(
     """
     if str(path) == "random" and not path.exists():
         _announce(count + _RANDOM_HELD_OUT, spec, log)
+        log("calibration: random inputs instead of scans; use the engine only for timing")
         return random_scans(spec, count, seed)
     pool = find_scans(path)
     sample = Sample(count, _HELD_OUT)
@@ -138,7 +140,7 @@ def random_scans(spec: Preprocessing, count: int, seed: int) -> tuple[Calibratio
         on_disk(draw.random((1, *spec.size), np.float32)) for _ in range(count + _RANDOM_HELD_OUT)
     )
     hashes = tuple(map(hashed, inputs))
-    source = f"random inputs, seed {seed}: no scans"
+    source = f"random inputs instead of scans, seed {seed}"
     chosen = CalibrationScans(
         inputs=inputs[:count],
         source=f"{count} {source}",
@@ -153,7 +155,7 @@ def _announce(scans: int, spec: Preprocessing, log: Callable[[str], None]) -> No
     """Log how much temporary space the scans need."""
     size = scans * int(np.prod(spec.size)) * np.dtype(np.float32).itemsize
     log(
-        f"calibration: up to {scans} preprocessed scans take {size / 1e9:.2f} GB in "
+        f"calibration: up to {scans} preprocessed scans take {math.ceil(size / 1e6)} MB in "
         f"{temporary_folder()} (memory, if that is a tmpfs)"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -38,6 +39,6 @@ def announce(
     memory = peak_bytes(model, tensors) + _MORE_COPIES * weights
     files = weights * (2 if backend == "openvino" else 1)  # OpenVINO's, beside the ONNX file
     log(
-        f"calibration: needs about {memory / 1e9:.1f} GB of memory, and {files / 1e9:.2f} GB in "
-        f"{temporary_folder()} for the engines it tries"
+        f"calibration: needs about {memory / 1e9:.1f} GB of memory, and for the engines it tries "
+        f"{math.ceil(files / 1e6)} MB in {temporary_folder()}"
     )

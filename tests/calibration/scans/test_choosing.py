@@ -211,7 +211,7 @@ def test_no_such_path(tmp_path):
 
 def test_the_space_for_temporary_files_is_logged_first(phantoms, log):
     choose(phantoms, count=3, log=log)
-    assert all(fact in log[0] for fact in ("up to 18 ", "0.00 GB", tempfile.gettempdir()))
+    assert all(fact in log[0] for fact in ("up to 18 ", "1 MB", tempfile.gettempdir()))
 
 
 def test_inputs_are_kept_in_unnamed_files(phantoms, tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def test_random_inputs_are_marked_and_repeat_with_the_seed():
     (chosen, held_out), (again, _), (other, _) = (random_scans(SPEC, 3, s) for s in (5, 5, 6))
     assert chosen.random
     assert chosen.digest == again.digest != other.digest
-    assert chosen.source == "3 random inputs, seed 5: no scans"
+    assert chosen.source == "3 random inputs instead of scans, seed 5"
     assert (chosen.count, held_out.labels) == (3, None)
     volumes = [*chosen.inputs, *held_out.inputs]
     assert len({volume.tobytes() for volume in volumes}) == len(volumes) > 3
