@@ -1,6 +1,6 @@
 """Ranking and search on networks whose result is known."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darnet_trt.bundle.manifest import LayerEffect
@@ -147,6 +147,7 @@ def passing(passes):
     return lambda chosen: () if passes(chosen) else (f"{len(chosen)} are too many",)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.data())
 def test_the_fewest_layers_are_kept_in_float(count, data):
     needed = data.draw(st.integers(0, count - 1))
