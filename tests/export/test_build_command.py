@@ -61,7 +61,7 @@ def test_few_scans_make_no_int8_engine_the_default(run, tmp_path, command, monke
     result = command("build", run, "-o", out, *words)
     assert result.returncode == 0, result.stderr
     assert open_bundle(out).manifest.default in ("openvino-fp32", "openvino-bf16")
-    few = "2 scans judged, 110 needed"
+    few = "1 scan judged, 110 needed"
     int8 = next(a for a in open_bundle(out).manifest.artifacts if a.name == "openvino-int8")
     said = int8.decisions.reserves[0]
     assert few in said
