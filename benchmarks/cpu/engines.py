@@ -1,10 +1,10 @@
-"""A bundle's engines against torch, against each other, and against this CPU's arithmetic peak.
+"""Compare a bundle's engines with torch, with each other, and with this CPU's arithmetic peak.
 
     python -m benchmarks.cpu.engines BUNDLE --scan PATH [--engine NAME] [--rounds 5] [-o FILE]
 
-Engines, rivals and the peak's loops take turns in one process. Prints the share of the peak that
-each engine reaches in its best round and the targets of the project, reached or not; engines are
-compared with each other by their medians.
+Engines, other runtimes and the peak's loops take turns in one process. The script prints the share
+of the peak that each engine reaches in its best round, and which of the project's targets are
+reached. Engines are compared with each other by their medians.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Target:
 
     @property
     def reached(self) -> bool:
-        """Whether the limit holds."""
+        """Whether the target is reached."""
         return self.found >= self.limit if self.at_least else self.found <= self.limit
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Target:
 
 
 def convolution_gmac(model: Path) -> float:
-    """Multiply-adds of all convolutions for one volume, in 10⁹, from the graph's shapes."""
+    """Return the multiply-adds of all convolutions for one volume, in 10⁹."""
     proto = onnx.load(model)
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
@@ -75,9 +75,13 @@ def convolution_gmac(model: Path) -> float:
     return total / 1e9
 
 
-# What is promised for a CPU with bfloat16 or VNNI, by the default's precision.
+# Targets for a CPU with bfloat16 or VNNI, by the default engine's precision.
 _SHARES: Final = {"bf16": 95.0, "int8": 92.0}  # % of the peak
-_TIMES: Final = {"torch": 7.0, "torch-compile": 4.4, "onnxruntime-fp32": 4.9}  # as fast, in int8
+_TIMES: Final = {
+    "torch": 7.0,
+    "torch-compile": 4.4,
+    "onnxruntime-fp32": 4.9,
+}  # speed-ups in int8
 _INT8_MEMORY_MB: Final = 700.0
 
 
@@ -88,7 +92,7 @@ def targets(
     shares: dict[str, float],
     report: BenchReport | None,
 ) -> list[Target]:
-    """What the project promises for a default engine that runs in `precision`."""
+    """Return the project's targets for a default engine that runs in `precision`."""
     found = []
     if default in shares and precision in _SHARES:
         share = shares[default] * 100
@@ -127,16 +131,16 @@ def targets(
 
 
 def main() -> int:
-    """Measure and print; exit code 1 where a target is not reached."""
+    """Measure and print; return 1 if a target is not reached."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--engine", help="the one with targets, by default the bundle's default")
-    parser.add_argument("--scan", type=Path, help="one scan: adds file-to-result, start-up, memory")
+    parser.add_argument("--engine", help="compared with the targets [default: the bundle's]")
+    parser.add_argument("--scan", type=Path, help="also measure a scan from file to result")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--torch-compile", action="store_true", help="also measure torch.compile")
-    parser.add_argument("-o", "--out", type=Path, help="write everything as JSON")
+    parser.add_argument("--torch-compile", action="store_true", help="measure torch.compile too")
+    parser.add_argument("-o", "--out", type=Path, help="file for all results as JSON")
     arguments = parser.parse_args()
 
     bundle = open_bundle(arguments.bundle)
@@ -166,8 +170,7 @@ def main() -> int:
             {**runs, "peak": lambda: peaks.append(measure(program, threads))}, arguments.rounds
         )
     del times["peak"]
-    # Best round against best loop: what either lacks of it in the others, another process on
-    # these cores had.
+    # Best round against best loop: in slower ones, other processes took time from these cores.
     peak = {kind: max((p[kind] or 0 for p in peaks), default=0) for kind in peaks[0]}
     shares = {
         name: gmac / (min(times[name].samples_ms) / 1e3) / peak[runner.precision]

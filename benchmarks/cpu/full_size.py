@@ -1,11 +1,11 @@
-"""The paper's network at full size, untrained: a checkpoint, and a bundle with every target.
+"""Build a bundle of the paper's network at full size, untrained, with every target.
 
     python -m benchmarks.cpu.full_size --out /tmp/full-size
 
-makes `/tmp/full-size/run` and `/tmp/full-size/bundle` and prints each engine's agreement with
-torch, its time here, size and build time. The weights are random with a fixed seed; the batch
-norms' statistics are those of a forward pass over phantoms, so that activations and logits
-have the spread of a trained network's. What it predicts means nothing.
+It writes `/tmp/full-size/run` and `/tmp/full-size/bundle`, and prints each engine's agreement with
+torch, its time on this machine, its size and its build time. The weights are random with a fixed
+seed. The batch norms' statistics come from a forward pass over phantoms, so that activations and
+logits are spread as in a trained network. Its predictions mean nothing.
 """
 
 import argparse
@@ -35,12 +35,12 @@ from darnet_trt.training.model import DARNet, Network
 
 SEED = 2021
 PARAMETERS = 35_237_163  # the paper's Table 3 (its columns for DA and for both are swapped)
-STATISTICS_SIZE = (64, 96, 96)  # depth is fixed by the network; smaller slices are enough
+STATISTICS_SIZE = (64, 96, 96)  # the network fixes the depth; smaller slices suffice
 NO_FP32 = "sm75"  # it has no FP32 3D convolution
 
 
 def random_network() -> DARNet:
-    """Seeded weights, batch norms with statistics, logits some units apart."""
+    """Return a network with seeded weights, batch norm statistics, and logits some units apart."""
     torch.manual_seed(SEED)
     model = DARNet(Network())
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm3d)]
@@ -61,7 +61,7 @@ def random_network() -> DARNet:
 
 
 def main() -> None:
-    """Make the run, build the bundle, print what came of it."""
+    """Make the run, build the bundle and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for run and bundle")
     parser.add_argument("--threads", type=int)

@@ -1,4 +1,4 @@
-"""The CPU's arithmetic peak, measured by `peak.c`: GMAC/s in fp32, bf16 and int8.
+"""Measure the CPU's arithmetic peak with `peak.c`: GMAC/s in fp32, bf16 and int8.
 
 python -m benchmarks.cpu.peak [--threads N]
 """
@@ -21,13 +21,13 @@ _SECONDS = 0.5
 
 
 def compile_peak(folder: Path) -> Path:
-    """Compile `peak.c` with the system's C compiler; returns the program."""
+    """Compile `peak.c` with the system's C compiler and return the program."""
     if platform.machine() not in ("x86_64", "AMD64"):
-        sys.exit("peak: its loops are written for x86-64")
+        sys.exit("peak: needs an x86-64 CPU")
     compiler = shutil.which("cc")
     if compiler is None:
-        sys.exit("peak: no C compiler: install one that answers to cc")
-    has_avx_vnni = int("avx_vnni" in cpu().features)  # GCC before 14 cannot ask for it
+        sys.exit("peak: no C compiler found as cc; install one")
+    has_avx_vnni = int("avx_vnni" in cpu().features)  # GCC before 14 cannot detect it
     program = folder / "peak"
     subprocess.run(
         [compiler, "-O2", "-pthread", f"-DHAS_AVXVNNI={has_avx_vnni}", _SOURCE, "-o", program],
@@ -37,7 +37,7 @@ def compile_peak(folder: Path) -> Path:
 
 
 def measure(program: Path, threads: int) -> dict[str, float | None]:
-    """Type → GMAC/s of all threads together; None where the CPU lacks the instruction."""
+    """Return GMAC/s of all threads together by type; None if the CPU lacks the instruction."""
     printed = subprocess.run(
         [program, str(threads), str(_SECONDS)], check=True, capture_output=True, text=True
     )

@@ -1,18 +1,18 @@
-"""From a series on disk to the network's input: this toolkit against SimpleITK.
+"""Time the way from a series on disk to the network's input: this toolkit against SimpleITK.
 
     python -m benchmarks.cpu.preprocess [--slices 300] [--rounds 5] [--json FILE]
 
-Writes one CT series of 512×512 slices (an elliptic chest with noise; headers of some hundred
-elements with sequences), uncompressed and in lossless JPEG 2000, then measures in alternation
+It writes one CT series of 512×512 slices (an elliptic chest with noise; headers of about a hundred
+elements with sequences), uncompressed and in lossless JPEG 2000. Then it measures in turns:
 
-- ours: `find_studies` → `choose` → `load_input`: every header read, sorted and judged, the needed
-  slices decoded, windowed, resampled with anti-aliasing, and checked to be a chest;
+- ours: `find_studies` → `choose` → `load_input`: read, sort and judge every header; decode the
+  needed slices, window them, resample them with anti-aliasing, and check that they show a chest;
 - SimpleITK: `ImageSeriesReader` over the sorted files → linear `Resample` to the same 64×224×224
-  grid → window. Sorting the files (its GetGDCMSeriesFileNames) is timed apart, and not counted.
+  grid → window. Sorting the files (its GetGDCMSeriesFileNames) is timed separately, not counted.
 
-Times are of warm file caches. Peak memory is of a fresh child process that does ours once. The
-processor time of both is given too: on a machine that has other work it is the fairer figure, but
-it does not show what a second core is worth.
+File caches are warm. Peak memory is that of a fresh child process that runs ours once. Processor
+time is given too: on a busy machine it is the fairer figure, but it does not show the gain of a
+second core.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EXPLICIT, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
 
 
 def chest(slices: int) -> np.ndarray[Any, Any]:
-    """Stored values (slices, 512, 512), 12 bits, HU + 1024; some noise, so that JPEG 2000 works."""
+    """Return stored values (slices, 512, 512): 12 bits, HU + 1024, noise as JPEG 2000 needs."""
     rng = np.random.default_rng(0)
     h, w = np.mgrid[-1:1:512j, -1:1:512j]
     body = (h / 0.65) ** 2 + (w / 0.9) ** 2 < 1
@@ -54,7 +54,7 @@ def chest(slices: int) -> np.ndarray[Any, Any]:
 
 
 def header(index: int, slices: int) -> Any:
-    """A CT header with about a hundred elements, private ones and sequences included."""
+    """Return a CT header with about a hundred elements, among them private ones and sequences."""
     from pydicom.dataset import Dataset, FileMetaDataset
 
     def code(value: str, meaning: str) -> Dataset:
@@ -127,7 +127,7 @@ def header(index: int, slices: int) -> Any:
 
 
 def write_series(folder: Path, volume: np.ndarray[Any, Any], syntax: str) -> None:
-    """One file a slice, in an order of names that is not the order of positions."""
+    """Write one file a slice; the order of names is not the order of positions."""
     import imagecodecs
     from pydicom.encaps import encapsulate
     from pydicom.uid import UID
@@ -147,7 +147,7 @@ def write_series(folder: Path, volume: np.ndarray[Any, Any], syntax: str) -> Non
 
 
 def ours(folder: Path) -> np.ndarray[Any, Any]:
-    """The product's own path, from a folder to the network's input."""
+    """Run this toolkit from a folder to the network's input."""
     from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
 
     (study,) = find_studies(folder)
@@ -155,7 +155,7 @@ def ours(folder: Path) -> np.ndarray[Any, Any]:
 
 
 def simpleitk(files: list[str]) -> np.ndarray[Any, Any]:
-    """Read everything, resample linearly, window."""
+    """Run SimpleITK: read everything, resample linearly, window."""
     import SimpleITK
 
     reader = SimpleITK.ImageSeriesReader()
@@ -176,14 +176,14 @@ def simpleitk(files: list[str]) -> np.ndarray[Any, Any]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Wall and processor seconds."""
+    """Return the wall and processor seconds that `work` takes."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def measure(folder: Path, rounds: int) -> dict[str, Any]:
-    """Both on one series, in alternation."""
+    """Measure both on one series, in turns."""
     import SimpleITK
 
     start = time.perf_counter()
@@ -223,18 +223,18 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def child(folder: Path) -> None:
-    """Ours once, in a process that has done nothing else."""
+    """Run ours once, in a process that has done nothing else."""
     start = time.perf_counter()
     ours(folder)
     seconds = time.perf_counter() - start
-    # Not getrusage: its maximum survives exec, and so counts the process that started this one.
+    # Not getrusage: its maximum survives exec and would include the parent process.
     status = Path("/proc/self/status").read_text().splitlines()
     peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     print(json.dumps({"peak_mb": peak_kb / 1024, "with_imports_s": seconds}))
 
 
 def main() -> None:
-    """Write the series, measure, print."""
+    """Write the series, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)

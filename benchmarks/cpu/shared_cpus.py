@@ -1,9 +1,9 @@
-"""Training steps beside another busy process: OpenMP threads that spin against ones that sleep.
+"""Time training steps beside a busy process: OpenMP threads that spin against ones that sleep.
 
     python -m benchmarks.cpu.shared_cpus [--rounds 3]
 
-Each turn is a process of its own, because OpenMP reads its policy once; first on the machine as it
-is, then beside a process that keeps one CPU busy. Seconds a step, median of 10.
+Each turn is its own process, because OpenMP reads its policy only once. The first turns run alone,
+the others beside a process that keeps one CPU busy. Printed are seconds a step, the median of 10.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ print(sorted(times[2:])[5])
 
 
 def step_seconds(policy: str) -> float:
-    """One process's median."""
+    """Return the median step of one process."""
     environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
     if policy == "PASSIVE":
         environment["OMP_WAIT_POLICY"] = policy
@@ -42,7 +42,7 @@ def step_seconds(policy: str) -> float:
 
 
 def main() -> None:
-    """Both policies in turns, without and with a neighbour."""
+    """Run both policies in turns, without and with a busy process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds

@@ -1,9 +1,9 @@
-"""A training step with the fused attention against the layers as written, on one CPU thread.
+"""Time a training step with the fused attention against the separate layers, on one CPU thread.
 
     python -m benchmarks.cpu.training_step [--rounds 9]
 
-Processor time, which other programs on the machine disturb least; the two take turns, medians.
-First a step of the small preset at batch 4, then the tail alone at shapes c×d×h×w.
+It measures processor time, which other programs disturb least; both take turns, and medians are
+printed. First comes a step of the small preset at batch 4, then the tail alone at shapes c×d×h×w.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ORDER: dict[str, Any] = {"memory_format": torch.channels_last_3d}
 def in_turns(
     runs: dict[str, Callable[[], torch.Tensor]], rounds: int
 ) -> dict[str, tuple[float, float]]:
-    """Median ms of the forward, which `runs` are, and of the backward of what they return."""
+    """Return the median ms of each forward pass in `runs`, and of its backward pass."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(WARM_UP + rounds):
         for name, forward in runs.items():
@@ -49,7 +49,7 @@ def in_turns(
 
 
 def show(what: str, found: dict[str, tuple[float, float]]) -> None:
-    """One line, with ratios."""
+    """Print one line, with ratios."""
     (f0, b0), (f1, b1) = found["written"], found["fused"]
     print(
         f"{what:14} forward {f0:8.2f} → {f1:8.2f} ms ({f1 / f0:.2f})   "
@@ -58,7 +58,7 @@ def show(what: str, found: dict[str, tuple[float, float]]) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure both and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

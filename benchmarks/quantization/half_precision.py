@@ -1,11 +1,11 @@
-"""What float32 gates and a float32 head would gain in a float16 network: docs/quantization.md.
+"""Measure what float32 gates or a float32 head gain in a float16 network: docs/quantization.md.
 
     python -m benchmarks.quantization.half_precision RUN [--width 64] [--scans 6]
 
-Logits, map and probabilities on phantoms against the float32 network. ONNX Runtime hands float32
-values from one float16 convolution to the next on the CPU, so here the float32 graph is run with
-every value and weight rounded to float16's eleven bits where a float16 plan stores it (sums within
-a layer are float32's). `--width` widens the run as `wide_network.py` does, without training it.
+It compares logits, map and probabilities on phantoms with the float32 network. On the CPU, ONNX
+Runtime keeps float32 values between float16 convolutions. So this script runs the float32 graph and
+rounds every value and weight that a float16 plan stores to float16's eleven bits; sums within a
+layer stay float32. `--width` widens the run as `wide_network.py` does, without training it.
 """
 
 import argparse
@@ -21,7 +21,7 @@ SEED = 0
 
 
 def rounded(model, *, gates, head):
-    """As float16 stores it, but for what shall stay in float32."""
+    """Return the graph with values rounded to float16, except the parts that stay in float32."""
     from onnx import ModelProto
     from onnx.helper import make_node
     from onnx.inliner import inline_local_functions
@@ -40,7 +40,7 @@ def rounded(model, *, gates, head):
         rounds = node.op_type in ROUNDED or name in ("z", "z_channel")
         if node.name == "logits" or (of_head and head) or (of_gates and gates):
             rounds = False
-        if name == "gates_ncdhw":  # where gates in float32 are rounded
+        if name == "gates_ncdhw":  # float32 gates are rounded here
             rounds = gates
         graph.node.append(node)
         if not rounds:
@@ -63,7 +63,7 @@ def rounded(model, *, gates, head):
 
 
 def outputs(model, scans):
-    """Logits, map and probabilities of all scans."""
+    """Return logits, map and probabilities of all scans."""
     from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
     from darnet_trt.runtime.engines.runner import Outputs
 
@@ -74,7 +74,7 @@ def outputs(model, scans):
 
 
 def main() -> None:
-    """Run, compare, print."""
+    """Run, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--width", type=int)

@@ -1,13 +1,13 @@
-"""How each way of choosing ranges fares on held-out scans: the tables of docs/quantization.md.
+"""Compare ways of choosing int8 ranges on held-out scans: the table of docs/quantization.md.
 
     python -m benchmarks.quantization.wide_network --out /tmp/wide
     python -m benchmarks.quantization.methods /tmp/wide [--nncf] [--modelopt PYTHON]
 
-int8 with all 20 layers against float32 of the same backend: class flips, AUC and accuracy,
-probability drift, logits error, and the time of one volume, all engines in turns. The scans of
-the training side calibrate, those that training held out judge. ONNX Runtime's quantizer is always
-among them; `--nncf` adds OpenVINO's, where the package nncf is installed, and `--modelopt`
-NVIDIA's from another environment.
+It compares int8 in all 20 layers with float32 of the same backend: class flips, AUC and accuracy,
+probability drift, logits error, and the time of one volume, with all engines in turns. Scans of the
+training side calibrate; those that training held out judge. ONNX Runtime's quantizer is always
+included; `--nncf` adds OpenVINO's (install nncf first), `--modelopt` NVIDIA's from another
+environment.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HEAD = (
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """An engine of the table."""
+    """A row of the table: one engine."""
 
     backend: str
     quantizer: str
@@ -40,7 +40,7 @@ class Row:
 
 
 def main() -> None:
-    """Calibrate, judge, time, print."""
+    """Calibrate, judge, time and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wide", type=Path)
     parser.add_argument("--calibration-scans", type=int, default=32)
@@ -56,6 +56,7 @@ def main() -> None:
     from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
     from darnet_trt.calibration.decisions.decide import decide
     from darnet_trt.calibration.qdq import convolutions, quantize, quantized_tensors
+    from darnet_trt.calibration.scans.sample import hashed
     from darnet_trt.export.onnx.writing import export_onnx, load_source
     from darnet_trt.runtime.bench.timing import in_turns
     from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
@@ -84,9 +85,10 @@ def main() -> None:
         onnx.save(inline_local_functions(model), plain)
         layers = convolutions(model)
         started = time.monotonic()
-        statistics = merged(Collector(model, quantized_tensors(model, layers)), calibrating)
-        print(f"{len(calibrating)} scans calibrate, {len(held_out)} judge; statistics", end=" ")
-        print(f"{time.monotonic() - started:.0f} s", flush=True)
+        collector = Collector(model, quantized_tensors(model, layers))
+        statistics = merged(collector, calibrating, map(hashed, calibrating))
+        print(f"{len(calibrating)} scans calibrate, {len(held_out)} judge", end="; ")
+        print(f"collecting statistics took {time.monotonic() - started:.0f} s", flush=True)
 
         def opened(backend, file, precision="int8"):
             if backend == "ONNX Runtime":

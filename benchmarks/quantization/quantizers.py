@@ -1,4 +1,4 @@
-"""Other people's quantizers for the same network, at the settings that suit it best."""
+"""Run other quantizers on the same network, with the settings that suit it best."""
 
 import subprocess
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Scans = Sequence[npt.NDArray[np.float32]]  # each (1, d, h, w)
 
 _NOT_CONVOLUTIONS = ["MatMul", "Multiply", "Add", "ReduceMean", "Sigmoid"]
 
-# ModelOpt pins other releases of onnx and onnxruntime than ours, so it runs by itself.
+# ModelOpt pins other releases of onnx and onnxruntime than ours, so it runs in its own environment.
 _MODELOPT = """
 import sys
 import numpy as np
@@ -34,15 +34,15 @@ quantize(
 
 
 def nncf(settings: Literal["defaults", "min-max"], plain: Path, scans: Scans, out: Path) -> Path:
-    """OpenVINO's.
+    """Quantize with OpenVINO's NNCF.
 
     Args:
-        settings: Its defaults but for u8 activations that may have a sign; or, the best that was
-            found for this network, convolutions alone, the extremes of all scans instead of their
-            mean over scans, and no correction of biases.
+        settings: "defaults": NNCF's defaults, with mixed signed and unsigned activations.
+            "min-max", the best found for this network: only convolutions, the extremes of all scans
+            instead of their mean over scans, and no correction of biases.
         plain: The float32 ONNX file without functions.
-        scans: What calibrates.
-        out: A folder.
+        scans: The scans that calibrate.
+        out: A folder for the result.
 
     Returns:
         The .xml file.
@@ -73,9 +73,9 @@ def nncf(settings: Literal["defaults", "min-max"], plain: Path, scans: Scans, ou
 
 
 def onnxruntime(plain: Path, scans: Scans, out: Path) -> Path:
-    """ONNX Runtime's in the form that it runs fastest: u8 activations, convolutions alone.
+    """Quantize with ONNX Runtime, in the form that it runs fastest: u8 activations, convolutions.
 
-    Of its methods min-max alone: the others hold what all scans give in memory at once.
+    Only its min-max method is used: the others keep the activations of all scans in memory.
 
     Args:
         plain: As above.
@@ -112,11 +112,11 @@ def onnxruntime(plain: Path, scans: Scans, out: Path) -> Path:
 def modelopt(
     python: Path, method: Literal["entropy", "max"], plain: Path, scans: Scans, out: Path
 ) -> Path:
-    """NVIDIA's, for TensorRT: symmetric int8.
+    """Quantize with NVIDIA's ModelOpt for TensorRT: symmetric int8.
 
     Args:
-        python: Of an environment with nvidia-modelopt[onnx].
-        method: Entropy is its default.
+        python: The interpreter of an environment with nvidia-modelopt[onnx].
+        method: Its method; entropy is its default.
         plain: As above.
         scans: As above.
         out: As above.

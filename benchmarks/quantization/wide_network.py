@@ -1,13 +1,13 @@
-"""The paper's network at full width on small inputs, trained on phantoms: what INT8 is judged on.
+"""Train the paper's network at full width on small phantoms: the network that int8 is judged on.
 
     python -m benchmarks.quantization.wide_network --out /tmp/wide
 
-makes `/tmp/wide/cohort` (480 phantoms), `/tmp/wide/small` (the small preset, trained on half
-of them) and `/tmp/wide/run`: the same network with 64 instead of 8 channels in the first
-stage, 25×81×81 voxels. Trained from nothing at that width it would take hours on a CPU, so the
-small network is widened without changing what it computes (Net2WiderNet: Chen, Goodfellow, Shlens,
-"Net2Net", ICLR 2016) and then trained on. `small/split.csv` says which scans were held out.
-About a quarter of an hour on two CPU cores that have bfloat16.
+It writes `/tmp/wide/cohort` (480 phantoms), `/tmp/wide/small` (the small preset, trained on half
+of them) and `/tmp/wide/run`: the same network with 64 instead of 8 channels in the first stage,
+25×81×81 voxels. Training from scratch at that width would take hours on a CPU. So the small network
+is widened without changing what it computes (Net2WiderNet: Chen, Goodfellow, Shlens, "Net2Net",
+ICLR 2016) and then trained further. `small/split.csv` says which scans were held out. It takes
+about a quarter of an hour on two CPU cores with bfloat16.
 """
 
 import argparse
@@ -22,11 +22,11 @@ WIDTH = 64
 SCANS = ("--scans", "480", "--matrix", "96", "--slices", "30:60", "--seed", "5")
 HELD_OUT = "0.5"
 EPOCHS, LEARNING_RATE, BATCH, SEED = 2, 2e-4, 4, 0
-SPREAD = 0.5  # of the shares that copies of a channel have, so that they learn different things
+SPREAD = 0.5  # random spread of the copies' shares, so that copies learn different things
 
 
 def widened(narrow, network):
-    """A wider network that computes the same: channels are copied, their weights shared out."""
+    """Return a wider network that computes the same: channels are copied, weights divided."""
     import torch
 
     from darnet_trt.training.model import DARNet
@@ -57,7 +57,7 @@ def widened(narrow, network):
             if copies > 1:
                 value = value.repeat_interleave(copies, axis)
                 reads = axis == 1 and not (depth and ".excite" in name)
-                if reads:  # its copies' shares come to 1
+                if reads:  # the shares of its copies add up to 1
                     shares = 1 + SPREAD * (2 * torch.rand(value.shape, generator=generator) - 1)
                     grouped = shares.unflatten(1, (-1, copies))
                     shares = (grouped / grouped.sum(2, keepdim=True)).flatten(1, 2)
@@ -68,7 +68,7 @@ def widened(narrow, network):
 
 
 def train_on(model, examples):
-    """Some epochs more, in bfloat16 where a layer can."""
+    """Train for some more epochs, in bfloat16 where a layer supports it."""
     import numpy as np
     import torch
     from torch.nn.functional import cross_entropy
@@ -100,7 +100,7 @@ def train_on(model, examples):
 
 
 def main() -> None:
-    """Phantoms, the small network, the wide one."""
+    """Make the phantoms, the small network and the wide one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

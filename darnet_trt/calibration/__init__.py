@@ -1,1 +1,1 @@
-"""INT8: calibration data, activation statistics, Q/DQ graphs, sensitivity."""
+"""Calibrate int8: choose scans, collect activations, quantize, search layers, judge decisions."""

@@ -1,21 +1,20 @@
-"""Quantize and dequantize nodes in the network's ONNX graph, in the form each backend runs fastest.
+"""Insert quantize and dequantize nodes into the network's ONNX graph, in each backend's form.
 
-A pair of QuantizeLinear and DequantizeLinear (Q/DQ) around a tensor tells a backend that it may
-hold it in eight bits. Weights of quantized convolutions are stored as int8, one symmetric scale an
-output channel. Activations get one scale a tensor: what a quantized convolution reads, and what a
-block's tail reads of one (the x and the residual of the attention, or of the sum where there is
-no attention), so that the tail works on eight bits too: OpenVINO then runs the sum within the
-convolution. The head, the gates and the means stay in the graph's own float type.
+A pair of QuantizeLinear and DequantizeLinear nodes (Q/DQ) allows a backend to hold the tensor
+between them in int8. Weights of quantized convolutions are stored as int8, with one symmetric
+scale an output channel. Activations have one scale a tensor. Two kinds are quantized: the input of
+a quantized convolution, and what a block's tail reads from one (x and residual of the attention, or
+of the sum in a network without attention). So the tail reads int8, too, and OpenVINO fuses the
+sum into the convolution. The head, the gates and the means stay in the graph's float type.
 
-The forms differ where the backends do:
+The forms:
 
-- "s8": symmetric int8, no zero points. TensorRT and TensorRT-RTX reject others. In a float16
-  graph the scales are float16, which needs `OPSET_FP16_SCALES`; those of activations that are too
-  small for that are float32, between casts.
-- "u8": uint8; a tensor that has no negative value uses all 256 steps, others a zero point of 128.
-  On the CPU ONNX Runtime is fast with these alone. Its convolutions take no float biases: they
-  become int32.
-- "plugin": "s8" whose attention takes and gives int8 itself, with its scales as attributes.
+- "s8": symmetric int8 without zero points, as TensorRT and TensorRT-RTX require. In a float16 graph
+  the scales are float16, which needs `OPSET_FP16_SCALES`; scales too small for float16 are float32,
+  between casts.
+- "u8": uint8. A tensor without negative values uses all 256 steps, others a zero point of 128. This
+  is the only form that ONNX Runtime runs fast on the CPU. Its convolutions need int32 biases.
+- "plugin": "s8", and the attention reads and writes int8 itself, with its scales as attributes.
 """
 
 from __future__ import annotations
@@ -32,12 +31,14 @@ from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.errors import UsageError
 
-__all__ = ["Form", "Range", "convolutions", "quantize", "quantized_tensors"]
+__all__ = ["VERSION", "Form", "Range", "convolutions", "quantize", "quantized_tensors"]
 
 Form = Literal["s8", "u8", "plugin"]
+VERSION: Final = 1
+"""Raise it whenever `quantize` makes another graph of the same arguments: cached trials hold it."""
 OPSET_FP16_SCALES: Final = 19
 ATTENTIONS: Final = ("FusedDualAttention", "FusedChannelAttention", "FusedDepthAttention")
-SUM: Final = "Add"  # of a block without attention; the head's, which is none, reads no convolution
+SUM: Final = "Add"  # of a block without attention; the head's Add does not read a convolution
 HEAD: Final = "classifier"
 
 _SIGNED_LIMIT: Final = 127
@@ -48,11 +49,11 @@ _INT32_LIMIT: Final = 2**31 - 1
 
 @dataclass(frozen=True)
 class Range:
-    """The values a tensor shall be able to hold; what lies beyond is clipped.
+    """The values that a quantized tensor can hold; values beyond are clipped.
 
     Attributes:
-        largest: Magnitude, above 0.
-        signed: Whether it has negative values.
+        largest: Largest magnitude, above 0.
+        signed: Whether the tensor has negative values.
     """
 
     largest: float
@@ -60,29 +61,29 @@ class Range:
 
 
 def convolutions(model: ModelProto) -> tuple[str, ...]:
-    """Names of the convolutions that can be quantized, in the graph's order: all but the head."""
+    """Return the names of the convolutions that can be quantized, all but the head, in order."""
     return tuple(n.name for n in model.graph.node if n.op_type == "Conv" and n.name != HEAD)
 
 
 def quantized_tensors(model: ModelProto, layers: Collection[str]) -> tuple[str, ...]:
-    """Activations that carry Q/DQ when `layers` are quantized, in the graph's order.
+    """Return the activations that get Q/DQ when `layers` are quantized, in the graph's order.
 
     Raises:
-        UsageError: The graph is quantized already, or has no convolution of such a name.
+        UsageError: The graph is already quantized, or has no convolution of that name.
     """
-    return tuple(_Plan(model, layers).tensors)
+    return tuple(_Places(model, layers).tensors)
 
 
 def quantize(
     model: ModelProto, ranges: Mapping[str, Range], layers: Collection[str], form: Form
 ) -> ModelProto:
-    """A copy of the graph with `layers` quantized.
+    """Return a copy of the graph with `layers` quantized.
 
     Args:
         model: As `export.graph.build_graph` made it, float32, or float16 for "s8" and "plugin".
-        ranges: For each of `quantized_tensors` of the float32 graph, at least.
+        ranges: A range for at least each of `quantized_tensors` of the float32 graph.
         layers: Names of convolutions.
-        form: For which backend.
+        form: Which of the forms above.
 
     Raises:
         UsageError: As `quantized_tensors`.
@@ -90,8 +91,7 @@ def quantize(
     """
     if not layers:
         return _copy(model)
-    plan = _Plan(model, layers)
-    return _Writer(model, plan, ranges, form).written()
+    return _Writer(model, _Places(model, layers), ranges, form).written()
 
 
 def _copy(model: ModelProto) -> ModelProto:
@@ -100,8 +100,8 @@ def _copy(model: ModelProto) -> ModelProto:
     return copied
 
 
-class _Plan:
-    """Which tensors and which of their readers; names as in the graph.
+class _Places:
+    """Where Q/DQ is inserted; names as in the graph.
 
     Attributes:
         layers: Quantized convolutions.
@@ -112,9 +112,9 @@ class _Plan:
     def __init__(self, model: ModelProto, layers: Collection[str]) -> None:
         graph = model.graph
         if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
-            raise UsageError("the ONNX graph is quantized already", do="give the float32 one")
+            raise UsageError("the ONNX graph is already quantized", do="give the float32 one")
         if unknown := set(layers) - set(convolutions(model)):
-            raise UsageError(f"no convolution is called {', '.join(sorted(unknown))}")
+            raise UsageError(f"the ONNX graph has no convolution {', '.join(sorted(unknown))}")
         self.layers = frozenset(layers)
         self.producer = {output: node for node in graph.node for output in node.output}
         self.transposes = [node for node in graph.node if node.op_type == "Transpose"]
@@ -138,24 +138,24 @@ class _Plan:
         self.tensors = [name for name in order if name in found]
 
     def before_transpose(self, tensor: str) -> str:
-        """The tensor that a Transpose made this one from; itself if none did."""
+        """Return the tensor that was transposed to this one; itself if none was."""
         node = self.producer.get(tensor)
         return node.input[0] if node is not None and node.op_type == "Transpose" else tensor
 
     def before_cast(self, tensor: str) -> str:
-        """The tensor that was cast to this one, as it is called in the float32 graph."""
+        """Return the tensor that was cast to this one: its name in the float32 graph."""
         node = self.producer.get(tensor)
         return node.input[0] if node is not None and node.op_type == "Cast" else tensor
 
     def after_transpose(self, tensor: str) -> str:
-        """What a Transpose makes of a tensor; itself if none does."""
+        """Return the tensor after its Transpose; itself if there is none."""
         return next(
             (n.output[0] for n in self.transposes if n.input[0] == tensor),
             tensor,
         )
 
     def given_to_tails(self) -> frozenset[str]:
-        """Transposed maps that attentions of `tails` read and whose origin has Q/DQ."""
+        """Return the transposed maps that attentions of `tails` read and whose origin has Q/DQ."""
         return frozenset(
             name
             for tail in self.attentions
@@ -165,28 +165,28 @@ class _Plan:
         )
 
     def _convolution(self, tensor: str) -> str:
-        """The convolution that a tensor comes straight from, else ""."""
+        """Return the convolution that directly makes a tensor, else ""."""
         node = self.producer.get(self.before_transpose(tensor))
         return node.name if node is not None and node.op_type == "Conv" else ""
 
 
 class _Writer:
-    """Builds the quantized copy."""
+    """Writes the quantized copy."""
 
     def __init__(
-        self, model: ModelProto, plan: _Plan, ranges: Mapping[str, Range], form: Form
+        self, model: ModelProto, places: _Places, ranges: Mapping[str, Range], form: Form
     ) -> None:
-        self.source, self.plan, self.form = model, plan, form
-        self.ranges = {name: ranges[plan.before_cast(name)] for name in plan.tensors}
+        self.source, self.places, self.form = model, places, form
+        self.ranges = {name: ranges[places.before_cast(name)] for name in places.tensors}
         self.values = {t.name: t for t in model.graph.initializer}
         self.float_type = _float_type(model.graph)
         self.initializers: dict[str, TensorProto] = {}
         self.nodes: list[NodeProto] = []
-        self.in_int8 = plan.given_to_tails() if form == "plugin" else frozenset()
+        self.in_int8 = places.given_to_tails() if form == "plugin" else frozenset()
 
     def written(self) -> ModelProto:
-        """The copy."""
-        for name in self.plan.tensors:
+        """Return the copy."""
+        for name in self.places.tensors:
             self._parameters(name, *self._scale_and_zero(name))
         given = [i.name for i in self.source.graph.input]
         for name in given:
@@ -215,7 +215,7 @@ class _Writer:
     def _node(self, node: NodeProto) -> None:
         copied = NodeProto()
         copied.CopyFrom(node)
-        if node.op_type == "Conv" and node.name in self.plan.layers:
+        if node.op_type == "Conv" and node.name in self.places.layers:
             x, weight, bias = node.input
             copied.input[0] = _dequantized(x)
             copied.input[1] = self._weight(weight, bias, x)
@@ -229,21 +229,21 @@ class _Writer:
             copied.input[0] = _dequantized(node.input[0])
         elif node.op_type == SUM:
             copied.input[:] = [_dequantized(i) if i in self.ranges else i for i in node.input]
-        elif node.name in self.plan.tails and self.form == "plugin":
+        elif node.name in self.places.tails and self.form == "plugin":
             self._scales(copied)
         self.nodes.append(copied)
 
     def _int8(self, transpose: NodeProto) -> bool:
-        """Whether what is transposed comes from a plugin that gives int8."""
-        maker = self.plan.producer.get(transpose.input[0])
-        return self.form == "plugin" and maker is not None and maker.name in self.plan.tails
+        """Return whether a Transpose reads the int8 output of a plugin."""
+        maker = self.places.producer.get(transpose.input[0])
+        return self.form == "plugin" and maker is not None and maker.name in self.places.tails
 
     def _scales(self, attention: NodeProto) -> None:
-        """The plugin's fields: one for each of its maps that is int8."""
+        """Set the plugin's scale fields, one for each of its int8 maps."""
         maps = {"x": attention.input[0], "residual": attention.input[1]}
-        of = {field: self.plan.before_transpose(name) for field, name in maps.items()}
+        of = {field: self.places.before_transpose(name) for field, name in maps.items()}
         found = {field: of[field] for field, name in maps.items() if name in self.in_int8}
-        out = self.plan.after_transpose(attention.output[0])
+        out = self.places.after_transpose(attention.output[0])
         if out in self.ranges:
             found["y"] = out
         for field, tensor in found.items():
@@ -251,7 +251,7 @@ class _Writer:
             attention.attribute.append(make_attribute(f"{field}_scale", scale))
 
     def _pair(self, tensor: str) -> None:
-        """Q/DQ behind a tensor that has a range."""
+        """Add Q/DQ behind a tensor that has a range."""
         if tensor not in self.ranges:
             return
         parameters = [f"{tensor}.scale", f"{tensor}.zero"]
@@ -259,7 +259,7 @@ class _Writer:
         taken, given = tensor, read
         if widened := self._scale_type(tensor) != self.float_type:
             taken, given = f"{tensor}.fp32", f"{read}.fp32"
-        if not any(stored in node.output for node in self.nodes):  # else a plugin gave it
+        if not any(stored in node.output for node in self.nodes):  # else a plugin writes it
             if widened:
                 self.nodes.append(_cast(tensor, taken, TensorProto.FLOAT))
             self.nodes.append(
@@ -283,13 +283,14 @@ class _Writer:
         self._add(f"{tensor}.zero", zero)
 
     def _scale_type(self, tensor: str) -> type[np.floating]:
-        """float32 in a float16 graph, too, where float16 would have no exact scale or an engine
-        no finite reciprocal of it."""
+        """Return float32 also in a float16 graph if the scale is subnormal in float16.
+
+        There it would be inexact, and an engine's reciprocal of it could be infinite."""
         scale, _ = self._scale_and_zero(tensor)
         return np.float32 if scale < np.finfo(self.float_type).tiny else self.float_type
 
     def _weight(self, name: str, bias: str, x: str) -> str:
-        """Weight → int8 with a scale for each output channel, dequantized."""
+        """Store a weight as int8, one scale an output channel; return its dequantized name."""
         values = to_array(self.values[name]).astype(np.float32)
         scales = self._weight_scales(values, bias, x)
         columns = (-1, *(1,) * (values.ndim - 1))
@@ -304,9 +305,9 @@ class _Writer:
         self, values: npt.NDArray[np.float32], bias: str, x: str
     ) -> npt.NDArray[np.floating]:
         largest = np.abs(values).reshape(len(values), -1).max(1)
-        largest[largest == 0] = 1  # a channel that is off; any scale stores its zeros
+        largest[largest == 0] = 1  # all weights of the channel are 0: any scale stores them
         scales = largest / np.float32(_SIGNED_LIMIT)
-        if self.form == "u8":  # so large that the bias, in units of the products', fits int32
+        if self.form == "u8":  # large enough that the bias fits int32 in units of scale_x × scale
             scale_x = to_array(self.initializers[f"{x}.scale"]).astype(np.float64)
             unit = np.abs(to_array(self.values[bias]).astype(np.float64)) / _INT32_LIMIT
             needed = np.maximum(unit, np.finfo(np.float32).tiny) / scale_x
@@ -316,7 +317,7 @@ class _Writer:
         return np.asarray(np.maximum(scales, np.float32(np.finfo(np.float32).tiny)))
 
     def _bias(self, name: str, weight: str, x: str) -> str:
-        """Bias → int32 in units of the products' scale."""
+        """Store a bias as int32 in units of the products' scale; return its dequantized name."""
         scale_x = to_array(self.initializers[f"{x}.scale"]).astype(np.float64)
         scale_w = to_array(self.initializers[f"{weight}.scale"]).astype(np.float64)
         scale = (scale_x * scale_w).astype(np.float32)
@@ -356,10 +357,10 @@ def _cast(taken: str, given: str, to: int) -> NodeProto:
 
 
 def _float16_above(scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
-    """Rounded up, so that nothing is clipped; where float16 is subnormal, too.
+    """Round up to float16, so that nothing is clipped; also to subnormal numbers.
 
-    There it loses nothing: the weights are float16, so all are multiples of its smallest number,
-    and a channel of none above 127 times that is stored exactly.
+    Subnormal scales lose nothing: the weights are float16, so all are multiples of its smallest
+    number, and a channel whose weights are at most 127 times that is stored exactly.
     """
     nearest = scales.astype(np.float16)
     above = np.nextafter(nearest, np.float16(np.inf))
@@ -367,7 +368,7 @@ def _float16_above(scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
 
 
 def _float_type(graph: GraphProto) -> type[np.floating]:
-    """Of the convolutions' weights."""
+    """Return the type of the convolutions' weights."""
     weight = next(n.input[1] for n in graph.node if n.op_type == "Conv")
     dtype = next(t.data_type for t in graph.initializer if t.name == weight)
     return np.float16 if dtype == TensorProto.FLOAT16 else np.float32

@@ -1,4 +1,4 @@
-"""What calibration found, for people: Markdown, and the layers' effects as a chart."""
+"""Write the report of a calibration: Markdown, and a chart of the layers' effects."""
 
 from __future__ import annotations
 
@@ -7,41 +7,48 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from darnet_trt.bundle.manifest import Decisions, LayerEffect, Quantization
+from darnet_trt.calibration.decisions.margins import MARGINS
 
 __all__ = ["chart", "headline", "markdown"]
 
+_ERROR: Final = (
+    "Logits error: the largest difference from float32's logits, as a share of their largest "
+    "magnitude, on some of the scans that calibrated."
+)
 _ROW: Final = 26
 _BAR: Final = 9
 _NAMES: Final = 190  # pixels for the layers' names
 _BARS: Final = 420
 _VALUES: Final = 70
 _TOP: Final = 64
-_COLOURS: Final = {"alone": "#2b6cb0", "left out": "#dd6b20"}
+_ALONE: Final = "error if only it is int8"
+_LEFT_OUT: Final = "error saved by keeping it in float"
+_COLOURS: Final = {_ALONE: "#2b6cb0", _LEFT_OUT: "#dd6b20"}
 
 
 def markdown(found: Quantization, decisions: Decisions) -> str:
-    """The report of one calibration.
+    """Return the report of one calibration.
 
     Args:
         found: What was calibrated and tried.
-        decisions: Of the network as it came out.
+        decisions: Those of the resulting network.
     """
     lines = [
         f"# {headline(found, decisions)}",
         "",
-        f"{len(found.layers)} of {len(found.layers) + len(found.spared)} convolutions in int8, "
-        f"ranges by {found.method}, from {found.source}.",
+        f"Int8 in {len(found.layers)} of {len(found.layers) + len(found.spared)} convolutions, "
+        f"ranges by {found.method}, calibrated on {found.source}.",
     ]
     if found.spared:
-        lines += ["", f"Left in higher precision: {', '.join(found.spared)}."]
+        lines += ["", f"Kept in float: {', '.join(found.spared)}."]
     lines += ["", "## Decisions", "", *_decisions(decisions)]
     if found.trials:
-        lines += ["", "## What was tried", "", "| layers spared | decisions |", "| ---: | --- |"]
+        lines += ["", "## What was tried", "", "| layers in float | decisions |", "| ---: | --- |"]
         lines += [
             f"| {count} | {'; '.join(failures) or 'kept'} |"
             for count, failures in sorted(found.trials.items())
         ]
-    lines += ["", "## Ranges", "", "| ranges by | logits error |", "| --- | ---: |"]
+    lines += ["", "## Ranges", "", _ERROR, "", "| method | logits error |", "| --- | ---: |"]
     lines += [f"| {method} | {error:.2g} |" for method, error in found.errors.items()]
     for what, effects in (("block", found.block_effects), ("layer", found.effects)):
         if effects:
@@ -51,29 +58,37 @@ def markdown(found: Quantization, decisions: Decisions) -> str:
 
 
 def headline(found: Quantization, decisions: Decisions) -> str:
-    """What came of one calibration."""
+    """Return the result of one calibration in a line."""
     if not decisions.passed:
-        return "Int8: no set of layers that was tried keeps the decisions"
+        return "int8 not approved: no set of layers that was tried keeps the decisions"
     if decisions.reserves:
-        return "Int8: the decisions are kept as far as these scans show, which is not enough"
+        needed, flips = MARGINS.scans_to_show_accuracy(), decisions.class_flips
+        why = "float32 gives all scans the same class"
+        if decisions.scans < needed:
+            why = f"{_counted(decisions.scans, 'scan')} judged, {needed} needed"
+        return f"int8 not approved: {why}; {_counted(flips, 'decision')} changed so far"
     if found.spared:
-        layers = f"{len(found.spared)} layer{'s' * (len(found.spared) != 1)}"
-        return f"Int8: the decisions are kept with {layers} spared"
-    return "Int8: the decisions are kept with all layers"
+        return f"int8 approved with {_counted(len(found.spared), 'layer')} kept in float"
+    return "int8 approved in all layers"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'s' * (number > 1)}"
 
 
 def _decisions(found: Decisions) -> Iterator[str]:
-    yield f"Judged against float32 on {found.source}."
+    yield f"Compared with float32 on {found.source}; these scans did not calibrate."
     yield from (
         "",
-        "| measure | found |",
+        "| measure | result |",
         "| --- | --- |",
-        f"| scans whose class changes | {found.class_flips} of {found.scans} |",
-        f"| of these float32 was sure of | {found.sure_flips} |",
-        f"| agreement | {found.agreement:.2%} |",
-        f"| other scans whose class may change (95 %) | up to {found.flips_at_most:.0%} |",
-        f"| a scan's probability moves, mean | {found.mean_probability_drift:.2g} |",
-        f"| the same, most | {found.max_probability_drift:.2g} |",
+        f"| scans whose class changed | {found.class_flips} of {found.scans} |",
+        f"| scans whose class changed although float32 was sure | {found.sure_flips} |",
+        f"| agreement | {100 * found.agreement:.2f} % |",
+        "| new scans whose class would change, with 95 % confidence | "
+        f"at most {100 * found.flips_at_most:.0f} % |",
+        f"| change of a scan's probability, mean | {found.mean_probability_drift:.2g} |",
+        f"| change of a scan's probability, largest | {found.max_probability_drift:.2g} |",
     )
     for measure, difference in (("AUC of COVID-19", found.auc), ("accuracy", found.accuracy)):
         if difference is not None:
@@ -83,23 +98,23 @@ def _decisions(found: Decisions) -> Iterator[str]:
                 f"{difference.upper:+.3g} |"
             )
     for title, sentences in (
-        ("Why they are not kept", found.failures),
-        ("What keeps int8 from being the default", found.reserves),
-        ("What else to know", found.notes),
+        ("Why int8 fails", found.failures),
+        ("Why int8 does not become the default", found.reserves),
+        ("Notes", found.notes),
     ):
         if sentences:
             yield from ("", f"{title}:", "", *(f"- {sentence}" for sentence in sentences))
 
 
 def _effects(what: str, effects: Sequence[LayerEffect]) -> Iterator[str]:
-    yield f"| {what} | it alone in int8 | all but it, better by |"
+    yield f"| {what} | {_ALONE} | {_LEFT_OUT} |"
     yield "| --- | ---: | ---: |"
     for effect in effects:
         yield f"| {effect.layer} | {effect.alone:.2g} | {effect.left_out:.2g} |"
 
 
 def chart(effects: Sequence[LayerEffect]) -> str:
-    """A bar chart as SVG, a layer a row in the order given.
+    """Return a bar chart as SVG, one row a layer in the given order.
 
     Args:
         effects: At least one.
@@ -113,15 +128,9 @@ def chart(effects: Sequence[LayerEffect]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        '<text x="8" y="20" font-size="14">Logits error, over the largest logit</text>',
+        '<text x="8" y="20" font-size="14">Logits error, as a share of the largest logit</text>',
     ]
-    for i, (label, colour) in enumerate(
-        zip(
-            ("the layer alone in int8", "all layers but it: better by"),
-            _COLOURS.values(),
-            strict=True,
-        )
-    ):
+    for i, (label, colour) in enumerate(_COLOURS.items()):
         x = 8 + 200 * i
         parts.append(f'<rect x="{x}" y="33" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{x + 18}" y="43">{label}</text>')

@@ -1,4 +1,4 @@
-"""`darnet-trt calibrate`: what int8 would do to a network, before anything is built."""
+"""`darnet-trt calibrate`: report what int8 does to a network, before anything is built."""
 
 from __future__ import annotations
 
@@ -16,43 +16,47 @@ __all__ = ["calibrate"]
 def calibrate(
     model: Annotated[
         Path,
-        typer.Argument(help="A run, a bundle, or a float32 .onnx file of darnet-trt export."),
+        typer.Argument(help="A run, a bundle, or a float32 .onnx file from darnet-trt export."),
     ],
     scans: Annotated[
         Path,
         typer.Argument(
-            help="A cohort (cohort.csv) or any folder that predict reads. Some calibrate, the "
-            "others judge."
+            help="A cohort (cohort.csv), or any file or folder that predict reads. Some scans "
+            "calibrate; those of other patients judge the decisions."
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", help="Folder for report.md, sensitivity.svg, calibration.json."
+            "-o", "--out", help="Folder for report.md, sensitivity.svg and calibration.json."
         ),
     ],
-    count: Annotated[int, typer.Option("--scans", min=1, help="How many calibrate.")] = 32,
+    count: Annotated[int, typer.Option("--scans", min=1, help="Scans that calibrate.")] = 32,
     method: Annotated[
         Literal["auto", "minmax", "percentile", "entropy", "mse"],
-        typer.Option(help="How an activation's range is chosen. auto: the one that errs least."),
+        typer.Option(
+            help="How the range of an activation is chosen; auto takes the method with the "
+            "smallest error."
+        ),
     ] = "auto",
     seconds: Annotated[
         float,
         typer.Option(
             min=0,
-            help="For the blocks' and layers' effects, and as many for a search if needed.",
+            help="Time limit for measuring layer sensitivity, and again for the search when full "
+            "int8 changes decisions.",
         ),
     ] = 600,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of scans.")] = 0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. [default: the engines' choice]")
     ] = None,
 ) -> None:
-    """Calibrate int8: choose ranges, rank the layers it harms, and judge the decisions.
+    """Report what int8 does to a network: best ranges, most harmed layers, changed decisions.
 
-    Statistics and trials are kept in the user's cache: an interrupted run goes on from there, and
-    so does build --calibration with the same model and scans. Exit code 0: the report is written,
-    also where no set of layers keeps the decisions, as report.md then says first; 2: it is not.
+    Run the same command again to continue after an interruption; build --calibration with the same
+    model and scans continues from there, too. Exit code 0: the report is written, even if int8 is
+    not approved (report.md says so in its first line); 2: it is not written.
     """
     from darnet_trt.machine.cpus import share_cpus
     from darnet_trt.machine.hardware import require_packages
@@ -95,7 +99,7 @@ def calibrate(
 
 
 def _write(out: Path, found: Int8) -> None:
-    """report.md, sensitivity.svg and calibration.json."""
+    """Write report.md, sensitivity.svg and calibration.json."""
     from darnet_trt.calibration.report import chart, markdown
     from darnet_trt.machine.files import whole_files
 

@@ -1,6 +1,6 @@
-"""How far a difference between two engines on the same scans may be from that on all others.
+"""Confidence intervals of the difference between two engines, from the same scans.
 
-Scans are taken for independent: one a patient.
+They assume independent scans: one a patient.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.evaluation.metrics import concordance
+
 __all__ = ["PairedAreas", "accuracy_interval", "paired_areas", "share_at_most"]
 
-# Two-sided 95 %: what falls below the lower end has a chance of 2.5 %, as trials of
-# non-inferiority ask for.
+# Two-sided 95 %: a value below the lower end has a chance of 2.5 %, as non-inferiority trials
+# require.
 _TAIL: Final = 0.025
 _Z: Final = 1.959964
 _RESAMPLES: Final = 2000
@@ -26,10 +28,10 @@ class PairedAreas:
     """Areas under the ROC curves of two engines.
 
     Attributes:
-        reference: Of the one.
-        candidate: Of the other.
-        lower: Of the 95 % interval of candidate − reference.
-        upper: Of the same.
+        reference: Area of the first engine.
+        candidate: Area of the second.
+        lower: Lower end of the 95 % interval of candidate − reference.
+        upper: Upper end of it.
     """
 
     reference: float
@@ -46,27 +48,27 @@ def paired_areas(
 ) -> PairedAreas:
     """Compare two engines' areas on the same scans.
 
-    Two ignorances make the interval. What was seen of other scans is drawn by a bootstrap, each
-    class resampled within itself, between the percentiles. What no scan did cannot be drawn: where
-    none of k scans of a side is torn out of its place, a share of up to `share_at_most(0, k)` of
-    others may be, and each takes its own share of the area along (the rule of three of Hanley and
-    Lippman-Hand, JAMA 249, 1983, 1743-1745, with Wilson's limit); k is that of the smaller side.
-    The two are put together by the root of their squares (Newcombe, Statistics in Medicine 17,
-    1998, 873-890; Zou and Donner, ibid. 27, 2008, 1693-1702). So it is never narrower than the
-    number of scans allows. It is the same for every order of the scans, and each time.
+    The interval has two parts. The first is a percentile bootstrap, resampled within each class. It
+    cannot show what happened in no scan, so there is a second: if none of k scans of a side changed
+    its place in the order, up to `share_at_most(0, k)` of new scans may, and each takes its share
+    of the area with it (the rule of three of Hanley and Lippman-Hand, JAMA 249, 1983, 1743-1745,
+    with Wilson's limit); k is the number of scans of the smaller side. The parts are combined as
+    the root of their squares (Newcombe, Statistics in Medicine 17, 1998, 873-890; Zou and Donner,
+    ibid. 27, 2008, 1693-1702). So the interval is never narrower than the number of scans allows.
+    It does not depend on the order of the scans, and is the same each time.
 
     Args:
-        reference: Scores, (n,).
-        candidate: Of the same scans, (n,).
+        reference: Scores of the first engine, (n,).
+        candidate: Scores of the same scans, (n,).
         labels: Classes, (n,).
-        positive: The class that should score above all others; it and another must occur.
+        positive: The class that should score above the others; it and another must occur.
     """
     order = np.lexsort((candidate, reference, labels))
     reference, candidate, labels = reference[order], candidate[order], labels[order]
     positives = labels == positive
-    before = _concordance(reference, positives)
-    after = _concordance(candidate, positives)
-    # How often each scan is drawn: with these the area of a resample is two products.
+    before = concordance(reference, positives)
+    after = concordance(candidate, positives)
+    # How often each scan is drawn: with it the area of a resample is two products.
     rng = np.random.default_rng(0)
     drawn = np.concatenate(
         [
@@ -88,38 +90,30 @@ def paired_areas(
 
 
 def accuracy_interval(lost: int, gained: int, scans: int) -> tuple[float, float]:
-    """95 % interval of the difference of two engines' accuracies.
+    """Return the 95 % interval of the difference of two engines' accuracies.
 
-    Tango's score interval for paired proportions (Statistics in Medicine 17, 1998, 891-908).
-    Unlike a bootstrap's it is wide where nothing changed on a few scans.
+    It is Tango's score interval for paired proportions (Statistics in Medicine 17, 1998, 891-908).
+    Unlike a bootstrap's, it is wide if a few scans showed no change.
 
     Args:
-        lost: Scans that only the reference has right.
-        gained: Scans that only the candidate has right.
-        scans: All.
+        lost: Scans that only the reference classifies correctly.
+        gained: Scans that only the candidate classifies correctly.
+        scans: Number of all scans.
     """
     return _score_limit(lost, gained, scans), -_score_limit(gained, lost, scans)
 
 
 def share_at_most(found: int, scans: int) -> float:
-    """Upper end of Wilson's 95 % interval of a share: `found` of so many scans."""
+    """Return the upper end of Wilson's 95 % interval of the share `found` / `scans`."""
     spread = _Z * math.sqrt(found * (scans - found) / scans + _Z**2 / 4)
     return (found + _Z**2 / 2 + spread) / (scans + _Z**2)
 
 
-def _concordance(
-    scores: npt.NDArray[Any], positives: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
-    """1 where a positive (row) scores above a negative (column), ½ where equal; mean: the area."""
-    high, low = scores[positives][:, None], scores[~positives]
-    return 0.5 * ((high > low).astype(np.float64) + (high >= low))
-
-
 def _score_limit(lost: int, gained: int, scans: int) -> float:
-    """The lowest difference that the score test does not reject."""
+    """Return the lowest difference that the score test does not reject."""
 
     def statistic(difference: float) -> float:
-        # The likeliest probability of a loss if this were the difference.
+        # The most likely probability of a loss if this were the difference.
         b = lost + gained - (2 * scans + lost - gained) * difference
         root = b * b + 8 * scans * lost * difference * (1 - difference)
         loss = (b + math.sqrt(max(root, 0.0))) / (4 * scans)

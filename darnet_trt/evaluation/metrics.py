@@ -1,4 +1,4 @@
-"""How good a network is on patients it has not seen: the measures of the paper's Table 2."""
+"""Measure a network on patients it has not seen, as in the paper's Table 2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["area_under_curve", "evaluate", "softmax"]
+__all__ = ["area_under_curve", "concordance", "evaluate", "softmax"]
 
 COVID = CLASSES.index("covid-19")
 
@@ -21,21 +21,25 @@ def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def area_under_curve(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative, ties half.
+    """Return the area under the ROC curve, the mean of `concordance`.
 
     Args:
         scores: (n,).
         positive: (n,); both sides must occur.
     """
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    p = int(positive.sum())
-    q = len(positive) - p
-    return float((ranks[positive].sum() - p * (p + 1) / 2) / (p * q))
+    return float(concordance(scores, positive).mean())
+
+
+def concordance(
+    scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Compare each positive (row) with each negative (column): 1 if it scores above, ½ if equal."""
+    high, low = scores[positive][:, None], scores[~positive]
+    return 0.5 * ((high > low).astype(np.float64) + (high >= low))
 
 
 def evaluate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Three-class accuracy, and COVID-19 against the rest.
+    """Return the three-class accuracy, and the measures of COVID-19 against the rest.
 
     Args:
         logits: (n, 3) in the order of CLASSES.

@@ -3,6 +3,17 @@
 from pathlib import Path
 
 import pytest
+from onnx import ModelProto
+
+from darnet_trt.export.onnx.graph import build_graph
+from darnet_trt.export.onnx.weights import folded
+from tests.export.networks import TINY, trained_like
+
+
+@pytest.fixture(scope="session")
+def model() -> ModelProto:
+    """The float32 graph of `trained_like(TINY)`; never written to."""
+    return build_graph(TINY, folded(trained_like(TINY).model()), "fp32", {"precision": "fp32"})
 
 
 @pytest.fixture

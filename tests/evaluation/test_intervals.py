@@ -1,4 +1,4 @@
-"""The intervals are what other people's statistics say, and hold the truth as often as they say."""
+"""The intervals agree with reference computations and cover the truth as often as stated."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def scores(scans, rng, *, fall=0.0, ties=False):
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_areas_are_those_of_scikit_learn_and_of_training(ties):
+def test_areas_agree_with_scikit_learn_and_with_training(ties):
     labels, reference, candidate = scores(60, np.random.default_rng(1), ties=ties)
     found = paired_areas(reference, candidate, labels, 0)
     assert found.reference == pytest.approx(roc_auc_score(labels == 0, reference))
     assert found.candidate == pytest.approx(area_under_curve(candidate, labels == 0))
 
 
-def test_what_was_seen_is_that_of_a_bootstrap_done_scan_by_scan():
+def test_the_bootstrap_agrees_with_one_done_scan_by_scan():
     rng = np.random.default_rng(2)
     labels, reference, candidate = scores(60, rng, fall=0.3)
     differences = []
@@ -51,7 +51,7 @@ def test_what_was_seen_is_that_of_a_bootstrap_done_scan_by_scan():
     assert seen == pytest.approx(expected, abs=0.1 * np.ptp(expected))
 
 
-def test_the_interval_of_areas_holds_the_truth():
+def test_the_interval_of_areas_covers_the_truth():
     rng = np.random.default_rng(3)
     # Both engines' scores are normal in each class: the areas are known.
     spread = np.sqrt(1 + 0.3**2)
@@ -65,7 +65,7 @@ def test_the_interval_of_areas_holds_the_truth():
 
 
 @pytest.mark.parametrize(("covid", "others"), [(20, 20), (37, 37), (40, 80), (80, 40)])
-def test_the_interval_of_areas_holds_the_truth_where_few_scans_are_torn_out(covid, others):
+def test_the_interval_of_areas_covers_the_truth_if_few_scans_sink(covid, others):
     """Of engines that order all right, the second sinks a share of the positives to the bottom."""
     reference = np.concatenate([10 + np.arange(covid) / 100, np.arange(others) / 100])
     labels = np.repeat([0, 1], [covid, others])
@@ -78,7 +78,7 @@ def test_the_interval_of_areas_holds_the_truth_where_few_scans_are_torn_out(covi
         assert (chances * (np.array(lower) > -share)).sum() <= 0.025
 
 
-def test_nothing_changed_leaves_areas_as_unsure_as_the_smaller_side():
+def test_without_a_change_the_smaller_side_sets_the_interval():
     labels, reference, _ = scores(60, np.random.default_rng(6))
     found = paired_areas(reference, reference, labels, 0)
     assert (found.lower, found.upper) == (-share_at_most(0, 20), share_at_most(0, 20))
@@ -129,7 +129,7 @@ def test_everything_lost_ends_at_minus_one(lost, lower):
     assert accuracy_interval(lost, 0, lost)[0] == pytest.approx(lower)
 
 
-def test_the_accuracy_interval_holds_the_truth():
+def test_the_accuracy_interval_covers_the_truth():
     rng = np.random.default_rng(5)
     lost, gained = 0.06, 0.03
     held = 0

@@ -1,19 +1,16 @@
-"""Runs the float32 graph on calibration scans, one at a time, and gathers its activations' ranges.
+"""Run the float32 graph on calibration scans and collect statistics of its activations.
 
-ONNX Runtime runs a copy of the graph whose activations are outputs, too: the exact smallest and
-largest element of each, and for its histogram the element itself, or of large maps every second
-slice and every second row of those. A scan's statistics are kept in the user's cache under the
-hash of the graph and of the preprocessed scan: an interrupted calibration goes on, and another one
-with some of the same scans runs only the new ones. Nothing can be mistaken there, because the
-key is all that the numbers depend on.
+ONNX Runtime runs a copy of the graph that also puts out, of each activation, the exact smallest and
+largest element and, for a histogram, its elements. Of large maps it puts out every second row of
+every second slice. A scan's statistics are kept in the user's cache under the hash of all that they
+depend on, the graph and the preprocessed scan: an interrupted calibration continues where it
+stopped, and one with some of the same scans runs only the new ones.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,19 +25,24 @@ from onnx.numpy_helper import from_array
 
 from darnet_trt.calibration.activations.histogram import BINS, Statistics, merge, statistics_of
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.machine.cache import cache_folder
+from darnet_trt.machine.cache import cache_folder, digest
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 
 __all__ = ["Collector", "magnitudes", "merged", "peak_bytes"]
 
 _SAMPLED_FROM: Final = 1 << 22  # elements; smaller maps are taken whole
-_SCHEMA: Final = 1  # of what is cached
+_EVERY_SECOND: Final = {"starts": [0, 0], "ends": [2**31 - 1] * 2, "axes": [2, 3], "steps": [2, 2]}
+_EXTREMES: Final = ("ReduceMin", "ReduceMax")
+_WATCHED: Final = (*_EXTREMES, "ReduceSum", "sample")
+_SCHEMA: Final = 1  # of the cached files
 _ERRORS_ONLY: Final = 3
+_LIBRARIES: Final = 250_000_000  # bytes of Python, numpy, ONNX Runtime
+_BLOCK: Final = re.compile(r"stages\.\d\.\d\.out")
 
 
 class Collector:
-    """Gathers one graph's statistics; close it to free the session.
+    """Collects the statistics of one graph's activations.
 
     Args:
         model: The float32 graph that `export_onnx` writes.
@@ -51,51 +53,45 @@ class Collector:
     def __init__(
         self, model: ModelProto, tensors: Sequence[str], *, threads: int | None = None
     ) -> None:
-        self.tensors = tuple(tensors)
-        digest = hashlib.sha256(model.SerializeToString(deterministic=True))
-        digest.update(json.dumps([_SCHEMA, BINS, self.tensors]).encode())
-        self._key = digest.hexdigest()[:32]
-        self._input = model.graph.input[0].name
+        self._tensors = tuple(tensors)
+        graph = model.SerializeToString(deterministic=True)
+        self._key = digest(graph, _SCHEMA, BINS, self._tensors)
         self._model = model
         self._threads = threads
         self._session: Any = None
 
-    def statistics(self, volume: npt.NDArray[np.float32]) -> dict[str, Statistics]:
-        """Of one preprocessed scan, (1, d, h, w), from the cache where it is there.
+    def statistics(self, volume: npt.NDArray[np.float32], hash: str) -> dict[str, Statistics]:
+        """Return the statistics of one scan, from the cache if they are there.
+
+        Args:
+            volume: The preprocessed scan, (1, d, h, w).
+            hash: `hashed` of it.
 
         Raises:
             UsageError: The scan holds NaN or infinite values.
         """
-        array = np.ascontiguousarray(volume, np.float32)
-        file = self.cached(array)
-        # What was cut off or is none of ours: zip, zlib and numpy each have their own errors.
+        file = self.cached(hash)
+        # A damaged file: zip, zlib and numpy each raise their own errors.
         with suppress(Exception):
-            return _read(file, self.tensors)
-        found = self._run(array)
-        with suppress(OSError, OutputError):  # no cache: the next run is slower
+            return _read(file, self._tensors)
+        found = self._run(volume)
+        with suppress(OSError, OutputError):  # without a cache the next run is slower
             file.parent.mkdir(parents=True, exist_ok=True)
             _write(file, found)
         return found
 
-    def cached(self, volume: npt.NDArray[np.float32]) -> Path:
-        """Where the statistics of a scan are kept."""
-        digest = hashlib.sha256(np.ascontiguousarray(volume, np.float32).tobytes()).hexdigest()
-        return cache_folder("calibration") / self._key / f"{digest[:32]}.npz"
-
-    def close(self) -> None:
-        """Free the session."""
-        self._session = None
+    def cached(self, hash: str) -> Path:
+        """Return the file that keeps the statistics of a scan."""
+        return cache_folder("calibration") / self._key / f"{hash[:32]}.npz"
 
     def _run(self, volume: npt.NDArray[np.float32]) -> dict[str, Statistics]:
         if not np.isfinite(volume).all():
             raise UsageError("a calibration scan holds NaN or infinite values")
         if self._session is None:
-            self._session = open_session(_watched(self._model, self.tensors), self._threads)
-        names = [name for t in self.tensors for name in _outputs(t)]
-        values = dict(
-            zip(names, self._session.run(names, {self._input: volume[None]}), strict=True)
-        )
-        return {t: _found(*(values.pop(name) for name in _outputs(t))) for t in self.tensors}
+            self._session = _open_session(_with_samples(self._model, self._tensors), self._threads)
+        names = [output.name for output in self._session.get_outputs()]
+        values = dict(zip(names, _outputs(self._session, volume), strict=True))
+        return {t: _found(*(values.pop(f"{t}.{name}") for name in _WATCHED)) for t in self._tensors}
 
 
 def _found(
@@ -104,7 +100,7 @@ def _found(
     total: npt.NDArray[np.float32],
     sample: npt.NDArray[np.float32],
 ) -> Statistics:
-    """From what a tensor's outputs gave; the extremes alone do not tell of NaN, their sum does."""
+    """Return the statistics of one tensor; NaN shows in its sum, not always in its extremes."""
     if np.isfinite([smallest, largest, total]).all():
         return statistics_of(sample, float(smallest), float(largest))
     finite = sample[np.isfinite(sample)]
@@ -115,16 +111,23 @@ def _found(
 def merged(
     collector: Collector,
     volumes: Iterable[npt.NDArray[np.float32]],
+    hashes: Iterable[str],
     done: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Statistics]:
-    """Of all scans together; `done` is told how many after each.
+    """Return the statistics of all scans together.
+
+    Args:
+        collector: Gives those of each scan.
+        volumes: The preprocessed scans.
+        hashes: `hashed` of each.
+        done: Called after each scan with the number of scans so far.
 
     Raises:
-        UsageError: There are none.
+        UsageError: There are no scans.
     """
     found: dict[str, Statistics] = {}
-    for count, volume in enumerate(volumes, 1):
-        one = collector.statistics(volume)
+    for count, (volume, hash) in enumerate(zip(volumes, hashes, strict=True), 1):
+        one = collector.statistics(volume, hash)
         found = {t: merge(found[t], one[t]) for t in one} if found else one
         done(count)
     if not found:
@@ -132,70 +135,105 @@ def merged(
     return found
 
 
+def magnitudes(
+    model: ModelProto, volumes: Iterable[npt.NDArray[np.float32]], *, threads: int | None = None
+) -> dict[str, float]:
+    """Return the largest magnitude of each convolution, block and layer of a gate over all scans.
+
+    Other tensors are never larger than one of these: ReLU's results, means, what a gate scaled.
+
+    Args:
+        model: As `export.graph.build_graph` made it.
+        volumes: Preprocessed scans, each (1, d, h, w).
+        threads: CPU threads; None leaves the number to ONNX Runtime.
+
+    Returns:
+        Output tensor of a convolution or a block, or name of a gate's layer → magnitude; infinite
+        or NaN where float32 overflows.
+    """
+    inlined = inline_local_functions(model)
+    names = {node.output[0]: name for node in inlined.graph.node if (name := _name(node))}
+    watchers = {tensor: _reductions(tensor, _EXTREMES) for tensor in names}
+    session = _open_session(_watching(inlined, watchers), threads)
+    largest = np.zeros(len(names), np.float32)
+    for volume in volumes:
+        limits = np.array(_outputs(session, volume))  # in the graph's order, as `names`
+        largest = np.maximum(largest, np.abs(limits).reshape(-1, 2).max(1))
+    return dict(zip(names.values(), map(float, largest), strict=True))
+
+
+def _name(node: NodeProto) -> str:
+    """Return what `magnitudes` calls a node; empty if it is not watched."""
+    if node.op_type == "Gemm":  # its outputs' names do not say which layer of which gate it is
+        return str(node.input[1]).removesuffix(".weight")
+    tensor = str(node.output[0])
+    return tensor if node.op_type == "Conv" or _BLOCK.fullmatch(tensor) else ""
+
+
 def peak_bytes(model: ModelProto, tensors: Sequence[str]) -> int:
-    """About how much memory a scan takes: the graph, its largest maps, and what is watched."""
-    shapes = onnx.shape_inference.infer_shapes(inline_local_functions(model))
-    sizes = {v.name: _elements(v) for v in (*shapes.graph.input, *shapes.graph.value_info)}
-    sampled = sum(
-        sizes[t] // 4 if sizes[t] > _SAMPLED_FROM else sizes[t] for t in tensors if t in sizes
-    )
+    """Estimate the memory that a scan takes: the graph, its largest maps, and the samples."""
+    sizes = _sizes(inline_local_functions(model))
+    sampled = sum(sizes[t] // 4 if sizes[t] > _SAMPLED_FROM else sizes[t] for t in tensors)
     weights = sum(int(np.prod(t.dims)) for t in model.graph.initializer)
     live = 5 * max(sizes.values())  # x, residual, the convolution's result, copies in its order
     return 4 * (sampled + 2 * weights + live) + _LIBRARIES
 
 
-_LIBRARIES: Final = 250_000_000  # Python, numpy, ONNX Runtime
+def _sizes(inlined: ModelProto) -> dict[str, int]:
+    """Return the number of elements of each tensor, for one volume."""
+    graph = onnx.shape_inference.infer_shapes(inlined).graph
+    return {
+        value.name: int(np.prod([d.dim_value or 1 for d in value.type.tensor_type.shape.dim]))
+        for value in (*graph.input, *graph.value_info)
+    }
 
 
-def _elements(value: onnx.ValueInfoProto) -> int:
-    """Of one volume."""
-    return int(np.prod([d.dim_value or 1 for d in value.type.tensor_type.shape.dim]))
-
-
-def _outputs(tensor: str) -> tuple[str, str, str, str]:
-    return f"{tensor}.smallest", f"{tensor}.largest", f"{tensor}.sum", f"{tensor}.sample"
-
-
-def _watched(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
-    """The graph with its activations' extremes, sums and samples as outputs."""
-    watched = inline_local_functions(model)
-    graph = watched.graph
-    inferred = onnx.shape_inference.infer_shapes(watched).graph
-    sizes = {v.name: _elements(v) for v in (*inferred.input, *inferred.value_info)}
-    every_second = {"starts": [0, 0], "ends": [2**31 - 1] * 2, "axes": [2, 3], "steps": [2, 2]}
-    graph.initializer.extend(
-        from_array(np.array(v, np.int64), f"watched.{k}") for k, v in every_second.items()
+def _with_samples(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
+    """Return the graph with the extremes, sums and samples of tensors as its outputs."""
+    inlined = inline_local_functions(model)
+    sizes = _sizes(inlined)
+    inlined.graph.initializer.extend(
+        from_array(np.array(value, np.int64), f"sampling.{name}")
+        for name, value in _EVERY_SECOND.items()
     )
+    slicing = [f"sampling.{name}" for name in _EVERY_SECOND]
+    watchers = {}
+    for tensor in tensors:
+        whole = sizes[tensor] <= _SAMPLED_FROM
+        operator, inputs = ("Identity", [tensor]) if whole else ("Slice", [tensor, *slicing])
+        sample = make_node(operator, inputs, [f"{tensor}.sample"])
+        watchers[tensor] = [*_reductions(tensor, (*_EXTREMES, "ReduceSum")), sample]
+    return _watching(inlined, watchers)
+
+
+def _reductions(tensor: str, operators: Sequence[str]) -> list[NodeProto]:
+    return [make_node(o, [tensor], [f"{tensor}.{o}"], keepdims=0) for o in operators]
+
+
+def _watching(inlined: ModelProto, watchers: Mapping[str, Sequence[NodeProto]]) -> ModelProto:
+    """Put nodes behind the tensors that they watch; their results become the only outputs."""
+    graph = inlined.graph
     nodes = list(graph.node)
-    del graph.node[:]
-    for made, node in [((graph.input[0].name,), None), *((n.output, n) for n in nodes)]:
-        if node is not None:
-            graph.node.append(node)
-        for tensor in (name for name in made if name in tensors):
-            whole = sizes[tensor] <= _SAMPLED_FROM
-            graph.node.extend(
-                _watching(tensor, [] if whole else [f"watched.{k}" for k in every_second])
-            )
-            graph.output.extend(make_empty_tensor_value_info(name) for name in _outputs(tensor))
-    return watched
+    del graph.node[:], graph.output[:]
+
+    def watch(tensors: Iterable[str]) -> None:
+        for watcher in (w for tensor in tensors for w in watchers.get(tensor, ())):
+            graph.node.append(watcher)
+            graph.output.extend(map(make_empty_tensor_value_info, watcher.output))
+
+    watch(given.name for given in graph.input)
+    for node in nodes:
+        graph.node.append(node)
+        watch(node.output)
+    return inlined
 
 
-def _watching(tensor: str, slicing: Sequence[str]) -> list[NodeProto]:
-    smallest, largest, total, sample = _outputs(tensor)
-    return [
-        make_node("ReduceMin", [tensor], [smallest], keepdims=0),
-        make_node("ReduceMax", [tensor], [largest], keepdims=0),
-        make_node("ReduceSum", [tensor], [total], keepdims=0),
-        make_node("Slice" if slicing else "Identity", [tensor, *slicing], [sample]),
-    ]
-
-
-def open_session(model: ModelProto, threads: int | None) -> Any:
-    """ONNX Runtime on the CPU, for a graph that puts out what is watched of its activations."""
+def _open_session(model: ModelProto, threads: int | None) -> Any:
+    """Open a watched graph in ONNX Runtime on the CPU."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    # What watches a map comes right behind it, so that no map has to wait for the graph's end.
+    # A watcher runs right behind its map, so that no map is kept until the graph's end.
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     options.enable_cpu_mem_arena = False  # it would keep each map's memory, about twice as much
     if threads is not None:
@@ -203,6 +241,13 @@ def open_session(model: ModelProto, threads: int | None) -> Any:
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def _outputs(session: Any, volume: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    found: list[npt.NDArray[np.float32]] = session.run(
+        None, {session.get_inputs()[0].name: volume[None]}
+    )
+    return found
 
 
 def _read(file: Path, tensors: Sequence[str]) -> dict[str, Statistics]:
@@ -232,52 +277,3 @@ def _write(file: Path, found: dict[str, Statistics]) -> None:
             integers=np.array([(s.not_finite, s.exponent) for s in values], np.int64),
             counts=np.stack([s.counts for s in values]),
         )
-
-
-def magnitudes(
-    model: ModelProto, volumes: Iterable[npt.NDArray[np.float32]], *, threads: int | None = None
-) -> dict[str, float]:
-    """Run scans through the float32 graph.
-
-    What is not watched is never larger than something that is: ReLU's results, means, what a gate
-    has scaled.
-
-    Args:
-        model: As `export.graph.build_graph` made it.
-        volumes: Preprocessed scans, each (1, d, h, w).
-        threads: CPU threads; None leaves the number to ONNX Runtime.
-
-    Returns:
-        Tensor, for a convolution or a block; layer, for one of a gate's → the largest magnitude of
-        any element in any scan. Infinite or NaN where float32 does not hold it.
-    """
-    watched = inline_local_functions(model)
-    graph = watched.graph
-    names: dict[str, str] = {}
-    nodes = list(graph.node)
-    del graph.node[:], graph.output[:]
-    for node in nodes:
-        graph.node.append(node)
-        if name := _watched_name(node):
-            names[node.output[0]] = name
-            for reduce in ("ReduceMin", "ReduceMax"):
-                limit = f"{node.output[0]}.{reduce}"
-                graph.node.append(make_node(reduce, [node.output[0]], [limit], keepdims=0))
-                graph.output.append(make_empty_tensor_value_info(limit))
-    session = open_session(watched, threads)
-    largest = np.zeros(len(names), np.float32)
-    for volume in volumes:
-        limits = np.array(session.run(None, {graph.input[0].name: volume[None]}))
-        largest = np.maximum(largest, np.abs(limits).reshape(-1, 2).max(1))
-    return dict(zip(names.values(), map(float, largest), strict=True))
-
-
-def _watched_name(node: NodeProto) -> str:
-    """Empty for what need not be watched."""
-    if node.op_type == "Gemm":  # inside the attention, where only its weight tells which it is
-        return str(node.input[1]).removesuffix(".weight")
-    tensor = str(node.output[0])
-    return tensor if node.op_type == "Conv" or _BLOCK.fullmatch(tensor) else ""
-
-
-_BLOCK: Final = re.compile(r"stages\.\d\.\d\.out")

@@ -1,7 +1,7 @@
-"""What calibration remembers of an activation: a histogram of magnitudes that can be merged.
+"""Histograms of an activation's magnitudes that can be merged.
 
-Bins are a power of two wide and start at 0, so two histograms of one tensor merge exactly, in any
-order: the finer one's neighbouring bins are added. Memory does not grow with the scans.
+Bins are a power of two wide and start at 0, so histograms of one tensor merge exactly, in any
+order: neighbouring bins of the finer one are added. Memory does not grow with the scans.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy.typing as npt
 __all__ = ["BINS", "Statistics", "merge", "statistics_of"]
 
 BINS: Final = 4096
-_CHUNK: Final = 1 << 16  # elements at once: what fits the processor's cache
+_CHUNK: Final = 1 << 16  # elements at once, to fit the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Of one activation tensor over some scans.
+    """The values of one activation tensor in some scans.
 
     Attributes:
-        smallest: Exact, of all finite elements.
-        largest: Exact, of all finite elements.
-        not_finite: How many elements are NaN or infinite.
+        smallest: Smallest of all finite elements, exact.
+        largest: Largest of all finite elements, exact.
+        not_finite: Number of elements that are NaN or infinite.
         exponent: A bin is 2^exponent wide.
-        counts: int64 (BINS,): elements by magnitude, of those that were sampled.
+        counts: int64 (BINS,): number of sampled elements by magnitude.
     """
 
     smallest: float
@@ -39,7 +39,7 @@ class Statistics:
 
     @property
     def magnitude(self) -> float:
-        """The largest."""
+        """The largest magnitude."""
         return max(-self.smallest, self.largest, 0.0)
 
     @property
@@ -56,13 +56,13 @@ class Statistics:
 def statistics_of(
     sample: npt.NDArray[np.float32], smallest: float, largest: float, not_finite: int = 0
 ) -> Statistics:
-    """Of one tensor of one scan.
+    """Return the statistics of one tensor of one scan.
 
     Args:
         sample: Some or all of its finite elements, of any shape.
-        smallest: Of all its finite elements.
-        largest: Of all its finite elements.
-        not_finite: How many are not.
+        smallest: Smallest of all its finite elements.
+        largest: Largest of all its finite elements.
+        not_finite: Number of elements that are NaN or infinite.
     """
     exponent = _exponent(max(-smallest, largest, 0.0))
     counts = np.zeros(BINS, np.int64)
@@ -81,7 +81,7 @@ def statistics_of(
 
 
 def merge(a: Statistics, b: Statistics) -> Statistics:
-    """Of the scans of both."""
+    """Return the statistics of the scans of both."""
     exponent = max(a.exponent, b.exponent)
     return Statistics(
         smallest=min(a.smallest, b.smallest),
@@ -92,12 +92,12 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
     )
 
 
-# Of float32's smallest normal number: its scale, 2^126, is still a float32.
+# Exponent of float32's smallest normal number: its scale, 2^126, is still a float32.
 _SMALLEST_EXPONENT: Final = -126
 
 
 def _exponent(magnitude: float) -> int:
-    """Of the narrowest bins that reach beyond a magnitude."""
+    """Return the exponent of the narrowest bins that reach beyond a magnitude."""
     if magnitude == 0:
         return _SMALLEST_EXPONENT
     _, exponent = math.frexp(magnitude)  # magnitude < 2^exponent
@@ -105,6 +105,7 @@ def _exponent(magnitude: float) -> int:
 
 
 def _coarser(found: Statistics, exponent: int) -> npt.NDArray[np.int64]:
+    """Return the counts in bins 2^exponent wide."""
     steps = exponent - found.exponent
     if steps == 0:
         return found.counts

@@ -1,9 +1,9 @@
-"""From an activation's statistics to the range that its eight bits cover.
+"""Choose the range that an activation's int8 values cover, from its statistics.
 
-- minmax: all of it. Nothing is clipped; one outlier makes every step coarse.
+- minmax: all values. Nothing is clipped, but one outlier makes every step coarse.
 - percentile: the magnitude that 99.99 % of the elements do not exceed.
-- entropy: the range whose 128 steps lose least of the distribution, measured by the
-  Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT", GTC 2017).
+- entropy: the range whose 128 steps change the distribution least, measured by the Kullback-Leibler
+  divergence (Migacz, "8-bit inference with TensorRT", GTC 2017).
 - mse: the range with the smallest mean squared error of rounding and clipping together.
 """
 
@@ -25,24 +25,25 @@ Method = Literal["minmax", "percentile", "entropy", "mse"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 _PERCENT: Final = 99.99
-_STEPS: Final = 128  # of eight bits on one side of 0
+_STEPS: Final = 128  # of int8 on one side of 0
 _SIGNED_STEPS: Final = 127  # above 0
 _UNSIGNED_STEPS: Final = 255
 _CANDIDATES: Final = 256  # ranges tried by mse
-_SMOOTHING: Final = 1e-4  # of an empty bin of the divergence
+_SMOOTHING: Final = 1e-4  # what the divergence takes for an empty bin
 
 
 def ranges_of(found: Mapping[str, Statistics], method: Method, form: Form) -> dict[str, Range]:
-    """A range for each tensor.
+    """Return a range for each tensor.
 
     Args:
-        found: Of each tensor.
-        method: One of the above.
-        form: Says in how many steps a tensor without negative values is stored: 255 in "u8", else
-            127, as all others are.
+        found: The statistics of each tensor.
+        method: One of the methods above.
+        form: Decides the steps of a tensor without negative values: 255 in "u8", otherwise 127, as
+            for all other tensors.
 
     Raises:
-        UsageError: A tensor had NaN or infinite elements, or is 0 in all scans: no scale fits.
+        UsageError: A tensor has NaN or infinite elements, or is 0 in all scans, so that it has no
+            scale.
     """
     ranges = {}
     for name, statistics in found.items():
@@ -54,9 +55,9 @@ def ranges_of(found: Mapping[str, Statistics], method: Method, form: Form) -> di
             )
         if statistics.magnitude == 0:
             raise UsageError(
-                "always 0 on the calibration scans, so its range is unknown",
+                "is 0 in all calibration scans, so its range is unknown",
                 where=name,
-                do="use other scans; where it stays 0, train again",
+                do="use other scans; if it is still 0, train again",
             )
         steps = _UNSIGNED_STEPS if form == "u8" and not statistics.signed else _SIGNED_STEPS
         largest = min(_threshold(statistics, method, steps), statistics.magnitude)
@@ -81,7 +82,7 @@ def _percentile(found: Statistics) -> float:
 
 
 def _mse(found: Statistics, steps: int) -> float:
-    """Each bin's elements stand at its middle."""
+    """Return the range with the smallest error; elements count as their bin's middle."""
     edges = found.edges
     middles = (edges[:-1] + edges[1:]) / 2
     candidates = found.magnitude * np.arange(1, _CANDIDATES + 1) / _CANDIDATES
@@ -95,21 +96,21 @@ def _mse(found: Statistics, steps: int) -> float:
 
 def _entropy(found: Statistics) -> float:
     counts = found.counts.astype(np.float64)
-    counts[0] = counts[1]  # what ReLU made 0 says nothing of the range
+    counts[0] = counts[1]  # zeros from ReLU say nothing about the range
     last = int(np.flatnonzero(found.counts)[-1]) + 1
-    # Widest first: it wins where a narrower range is no better.
+    # The widest is first: it wins if no narrower range is better.
     candidates = range(max(last, _STEPS), _STEPS - 1, -_stride(last))
     best = min(candidates, key=lambda bins: _divergence(counts[:bins], counts[bins:].sum()))
     return float(found.edges[best])
 
 
 def _stride(last: int) -> int:
-    """Some 500 candidates are as good as all of them."""
+    """Return a stride that leaves about 500 ranges to try, which are as good as all."""
     return max(1, last // 512)
 
 
 def _divergence(kept: npt.NDArray[np.float64], clipped: float) -> float:
-    """Of the distribution with all that is clipped at its end, from its 128 steps."""
+    """Return the divergence between the clipped distribution and its 128 steps."""
     reference = kept.copy()
     reference[-1] += clipped
     groups = np.minimum(np.arange(len(kept)) * _STEPS // len(kept), _STEPS - 1)
@@ -122,7 +123,7 @@ def _divergence(kept: npt.NDArray[np.float64], clipped: float) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-# Which do not depend on the steps that a range is stored in.
+# Methods that do not depend on the number of steps.
 _THRESHOLDS: Final[dict[str, Callable[[Statistics], float]]] = {
     "minmax": _minmax,
     "percentile": _percentile,

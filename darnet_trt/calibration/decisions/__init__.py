@@ -1,1 +1,1 @@
-"""Compare decisions, and decide whether int8 keeps them."""
+"""Compare int8 decisions with those of float32 and judge them."""

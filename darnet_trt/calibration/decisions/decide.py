@@ -1,8 +1,7 @@
-"""Does a quantized engine decide as the float32 engine does?
+"""Judge whether a quantized engine decides as the float32 engine does.
 
-Judged on scans that gave no calibration range. With labels: COVID-19's area under the ROC curve
-and the accuracy of all classes must not be inferior. With and without: class flips, and how far
-probabilities moved.
+The scans that judge did not calibrate. Class changes and moved probabilities are always judged;
+with labels, so are the area under COVID-19's ROC curve and the accuracy of all classes.
 """
 
 from __future__ import annotations
@@ -39,18 +38,18 @@ def decide(
 
     Args:
         reference: Logits of the float32 engine, (n, 3), in the order of CLASSES.
-        candidate: Of the same scans in the same order.
-        labels: Their classes; None where they are not known.
-        source: Says which scans.
-        margins: What may be lost.
+        candidate: Logits of the engine to judge, for the same scans.
+        labels: The scans' classes; None if not known.
+        source: Describes the scans in a sentence.
+        margins: The limits.
 
     Raises:
         UsageError: No scans.
     """
     if not len(reference):
         raise UsageError(
-            "no scan is left to judge an int8 engine's decisions on",
-            do="name more scans than calibration takes",
+            "no scan is left to judge the int8 engine's decisions",
+            do="give more scans than --scans takes for calibration",
         )
     moved = movement(reference, candidate, margins.sure_lead)
     failures, notes = _movement_failures(moved, margins), list[str]()
@@ -83,43 +82,43 @@ def _movement_failures(moved: Movement, margins: Margins) -> list[str]:
     scans = _scans(moved.scans)
     if moved.broken_reference:
         which = f"{moved.broken_reference} of {scans}"
-        return [f"the float32 engine itself gave NaN or infinity for {which}: nothing to compare"]
+        return [f"the float32 engine gave NaN or infinity for {which}; nothing can be compared"]
     if moved.broken:
-        return [f"NaN or infinity came out for {moved.broken} of {scans}; for none it may"]
+        return [f"{moved.broken} of {scans} gave NaN or infinity"]
     sure = margins.flipped(moved.scans)
     flips = max(1, sure)
     found = []
     if moved.flips > flips:
-        found.append(f"{moved.flips} of {scans} changed class; at most {flips} may")
+        found.append(f"{moved.flips} of {scans} changed class; at most {flips} allowed")
     if moved.sure_flips > sure:
         found.append(
-            f"{moved.sure_flips} of {scans} changed class though the float32 engine's first class "
-            f"led by {margins.sure_lead:g} or more; {f'at most {sure}' if sure else 'none'} may"
+            f"{moved.sure_flips} of {scans} changed class although float32's first class led by "
+            f"{margins.sure_lead:g} or more; {f'at most {sure}' if sure else 'none'} allowed"
         )
     if moved.mean_drift > margins.mean_drift:
         found.append(
             f"probabilities moved by {moved.mean_drift:.3g} on average; "
-            f"at most {margins.mean_drift:g} is allowed"
+            f"at most {margins.mean_drift:g} allowed"
         )
     if moved.max_drift > margins.max_drift:
         found.append(
-            f"a scan's probability moved by {moved.max_drift:.3g}; "
-            f"at most {margins.max_drift:g} is allowed"
+            f"a probability of one scan moved by {moved.max_drift:.3g}; "
+            f"at most {margins.max_drift:g} allowed"
         )
     return found
 
 
 def _reserves(moved: Movement, margins: Margins) -> Iterator[str]:
     if not margins.can_show_accuracy(moved.scans):
+        share = share_at_most(moved.flips, moved.scans)
         yield (
-            f"{_scans(moved.scans)} cannot show that the decisions are kept: up to "
-            f"{share_at_most(moved.flips, moved.scans):.0%} of others may change class; it takes "
-            f"{margins.scans_to_show_accuracy()} that do not calibrate"
+            f"{_scans(moved.scans)} judged, {margins.scans_to_show_accuracy()} needed: with 95 % "
+            f"confidence, at most {100 * share:.0f} % of new scans would change class"
         )
     if moved.called == 1 and moved.scans > 1:
         yield (
-            f"the float32 engine calls all {moved.scans} scans alike: whether decisions between "
-            "classes are kept was not seen"
+            f"float32 gives all {moved.scans} scans the same class, so they do not show whether "
+            "decisions between classes are kept"
         )
 
 
@@ -137,40 +136,40 @@ def _truth_failures(truth: Labelled, margins: Margins) -> Iterator[str]:
 def _truth_notes(truth: Labelled, margins: Margins) -> Iterator[str]:
     if truth.auc is None:
         which = "all scans are" if truth.covid else "no scan is"
-        yield f"COVID-19's AUC was not judged: {which} labelled covid-19"
+        yield f"COVID-19's AUC not judged: {which} labelled covid-19"
     elif not margins.can_show_auc(truth.covid, truth.others):
         yield (
-            f"whether other scans' AUC is kept was not judged: that takes "
-            f"{margins.scans_to_show_auc()} scans with COVID-19 and as many without, here are "
-            f"{truth.covid} and {truth.others}"
+            f"COVID-19's AUC on new scans not judged: {truth.covid} scans with and "
+            f"{truth.others} without COVID-19, {margins.scans_to_show_auc()} of each needed"
         )
     absent = [name for name, scans in zip(CLASSES, truth.counts, strict=True) if not scans]
     if absent:
-        yield f"no scan is labelled {' or '.join(absent)}: nothing is known of such scans"
+        yield f"no scan is labelled {' or '.join(absent)}: such scans were not judged"
     guess = max(truth.counts) / truth.scans
     poor = truth.accuracy.reference <= guess < 1
     if poor or (truth.auc is not None and truth.auc.reference <= 0.5):
         area = "" if truth.auc is None else f", AUC {truth.auc.reference:.3g}"
         yield (
-            "the float32 engine itself is no better than a guess on these scans (accuracy "
-            f"{truth.accuracy.reference:.3g}, always the commonest class {guess:.3g}{area})"
+            "float32 itself is no better than guessing on these scans: accuracy "
+            f"{truth.accuracy.reference:.3g}{area}; always guessing the most frequent class gives "
+            f"{guess:.3g}"
         )
 
 
 def _fell(measure: str, found: Difference, allowed: float) -> Iterator[str]:
     fall = found.reference - found.candidate
-    if fall > allowed + 1e-9:  # a fall by just one scan or pair is allowed, and rounds
+    if fall > allowed + 1e-9:  # a fall by exactly one scan or pair is allowed, and may round up
         yield (
             f"{measure} fell by {fall:.3g}, from {found.reference:.4g} to {found.candidate:.4g}; "
-            f"at most {allowed:.3g} is allowed"
+            f"at most {allowed:.3g} allowed"
         )
 
 
 def _may_fall(measure: str, found: Difference, allowed: float) -> Iterator[str]:
     if found.lower < -allowed:
         yield (
-            f"{measure} may be lower by {-found.lower:.3g} on other scans (95 % interval of the "
-            f"difference {found.lower:.3g} to {found.upper:.3g}); at most {allowed:g} is allowed"
+            f"{measure} may fall by {-found.lower:.3g} on new scans (95 % interval of the "
+            f"difference {found.lower:.3g} to {found.upper:.3g}); at most {allowed:g} allowed"
         )
 
 

@@ -1,4 +1,4 @@
-"""What is measured of two engines' decisions on the same scans."""
+"""Measure how two engines' decisions on the same scans differ."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _COVID: Final = CLASSES.index("covid-19")
 
 @dataclass(frozen=True)
 class Movement:
-    """How far decisions moved; a scan where an engine gave NaN or infinity flips and moves by 1.
+    """How far decisions moved. A scan with NaN or infinity counts as flipped and moved by 1.
 
     Attributes:
-        scans: All.
-        broken: Scans where an engine gave NaN or infinity.
-        broken_reference: Those among them where the reference did.
+        scans: Number of all scans.
+        broken: Scans for which an engine gave NaN or infinity.
+        broken_reference: Scans for which the reference gave NaN or infinity.
         flips: Scans whose most probable class differs.
-        sure_flips: Those among them of which the reference was sure.
-        called: Number of classes that the reference gives to any scan.
+        sure_flips: Flipped scans of which the reference was sure.
+        called: Number of classes that the reference assigns.
         mean_drift: Mean over the scans of the class probability that moved most.
         max_drift: The largest of these.
     """
@@ -50,9 +50,9 @@ def movement(reference: Logits, candidate: Logits, sure_lead: float) -> Movement
     """Compare classes and probabilities.
 
     Args:
-        reference: (n, classes).
-        candidate: Of the same scans.
-        sure_lead: The reference is sure where its first class leads the second by this.
+        reference: Logits, (n, classes).
+        candidate: Logits for the same scans.
+        sure_lead: The reference is sure if its first class leads the second by at least this.
     """
     lacking = ~np.asarray(np.isfinite(reference).all(1))
     broken = lacking | ~np.asarray(np.isfinite(candidate).all(1))
@@ -76,12 +76,12 @@ def movement(reference: Logits, candidate: Logits, sure_lead: float) -> Movement
 
 @dataclass(frozen=True)
 class Labelled:
-    """How right decisions are.
+    """How correct the decisions of both engines are.
 
     Attributes:
         counts: Scans of each class, in the order of CLASSES.
-        auc: COVID-19 against the rest; None where one side is absent.
-        accuracy: Of all classes.
+        auc: AUC of COVID-19 against the rest; None if one side is absent.
+        accuracy: Accuracy of all classes.
     """
 
     counts: tuple[int, ...]
@@ -90,27 +90,27 @@ class Labelled:
 
     @property
     def scans(self) -> int:
-        """All."""
+        """Number of all scans."""
         return sum(self.counts)
 
     @property
     def covid(self) -> int:
-        """Scans with COVID-19."""
+        """Number of scans with COVID-19."""
         return self.counts[_COVID]
 
     @property
     def others(self) -> int:
-        """Scans without."""
+        """Number of scans without COVID-19."""
         return self.scans - self.covid
 
 
 def labelled(reference: Logits, candidate: Logits, labels: npt.NDArray[np.int64]) -> Labelled:
-    """Compare with the truth.
+    """Compare both engines with the labels.
 
     Args:
-        reference: (n, classes), finite.
-        candidate: Of the same scans, finite.
-        labels: (n,).
+        reference: Logits, (n, classes), finite.
+        candidate: Logits for the same scans, finite.
+        labels: Classes, (n,).
     """
     counts = np.bincount(labels, minlength=len(CLASSES))
     auc = None
@@ -130,7 +130,7 @@ def _accuracy(reference: Logits, candidate: Logits, labels: npt.NDArray[np.int64
 
 
 def _log_odds(logits: Logits) -> npt.NDArray[np.float64]:
-    """Of COVID-19: it rises with the probability, but does not round to the same near 0 and 1."""
+    """Return COVID-19's log odds: unlike probabilities, they stay apart near 0 and 1."""
     exact = logits.astype(np.float64)
     rest = np.logaddexp.reduce(np.delete(exact, _COVID, axis=1), axis=1)
     return np.asarray(exact[:, _COVID] - rest)

@@ -1,13 +1,14 @@
-"""Which scans give int8 its ranges, and which others judge it.
+"""Choose the scans that give int8 its ranges, and the others that judge it.
 
-A sample drawn by seed, of each class as many as there are of all, one scan a patient and no patient
-on both sides: a second scan of a patient tells little more, and the judges' intervals take scans
-for independent. A class's scans go to both sides in turn, so that few scans are halved. They are
-read one at a time and wait in unnamed temporary files, 13 MB each at the paper's size.
+The scans are drawn by a seed, as many of each class as the cohort allows. Each patient gives one
+scan, to one side only: a second scan adds little, and the confidence intervals assume independent
+scans. A class's scans go to both sides in turn, so that a small cohort is halved. Scans are read
+one at a time and kept in unnamed temporary files, 13 MB each at the paper's size.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.calibration.scans.patients import (
-    Candidate,
-    Candidates,
-    find_candidates,
+    ScanPool,
+    UnreadScan,
+    find_scans,
     patients_of_each_class,
 )
 from darnet_trt.calibration.scans.sample import Input, Sample, SampledScan, hashed, on_disk
@@ -31,10 +32,10 @@ from darnet_trt.scan.cohort import CLASSES
 
 __all__ = ["CalibrationScans", "HeldOut", "choose_scans", "random_scans"]
 
-# With 40 of COVID-19 and 80 others the AUC's and the accuracy's intervals fit the margins.
+# With 40 COVID-19 scans and 80 others the intervals of AUC and accuracy fit the margins.
 _HELD_OUT: Final = 120
 _RANDOM_HELD_OUT: Final = 4
-_TOLD_EVERY: Final = 16  # scans
+_REPORT_EVERY: Final = 16  # scans
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,43 +44,42 @@ class CalibrationScans:
 
     Attributes:
         inputs: Each float32 (1, d, h, w), in files.
-        source: Which scans, in a sentence.
-        labelled: Scans of each class in the order of the logits; None where they are not known.
-        digest: Of the inputs in their order.
-        random: True: random numbers, no scans.
-        notes: What a person should know: scans left out, fewer than asked for, a class absent.
+        source: Describes the scans in a sentence.
+        hashes: `hashed` of each input.
+        random: True if these are random numbers, not scans.
     """
 
     inputs: tuple[Input, ...]
     source: str
-    labelled: tuple[int, ...] | None
-    digest: str
+    hashes: tuple[str, ...]
     random: bool = False
-    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
-        """How many."""
+        """Number of scans."""
         return len(self.inputs)
 
-    def volumes(self) -> Iterator[Input]:
-        """One after the other."""
-        return iter(self.inputs)
+    @property
+    def digest(self) -> str:
+        """Hash of the inputs in their order."""
+        return digest(*self.hashes)
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """The network inputs on which decisions are judged, of patients that gave no range.
+    """The network inputs on which decisions are judged, of patients that did not calibrate.
 
     Attributes:
         inputs: Each float32 (1, d, h, w), in files; the classes in turn.
-        labels: Index into `CLASSES` of each; None where they are not known.
-        source: Which scans, in a sentence.
+        labels: Index into `CLASSES` of each; None if not known.
+        source: Describes the scans in a sentence.
+        hashes: `hashed` of each input.
     """
 
     inputs: tuple[Input, ...]
     labels: tuple[int, ...] | None
     source: str
+    hashes: tuple[str, ...]
 
 
 def choose_scans(
@@ -89,85 +89,84 @@ def choose_scans(
 
     Args:
         path: A cohort (`cohort.csv`, or the folder that holds it), or any file or folder that
-            `find_studies` reads; its scans have no labels. The word "random", where nothing has
-            that name, asks for `random_scans`.
-        spec: What makes the network's input of a scan.
-        count: How many calibrate. Where there are fewer than twice as many, half of them do.
+            `find_studies` reads; its scans have no labels. The word "random", if no file has that
+            name, gives `random_scans`.
+        spec: Preprocessing from a scan to the network's input.
+        count: Scans that calibrate; half of the scans if there are fewer than twice as many.
         seed: Decides which.
-        log: Takes a line on the temporary files, for each scan that is left out, each note, and now
-            and then.
+        log: Takes a line on the temporary files, each scan that is left out, each note and the
+            progress.
 
     Raises:
         UsageError: No such path, no usable scan, or usable scans of one patient only.
-        UnreadableScanError: Nothing there can be read.
+        UnreadableScanError: No scan there can be read.
         OutputError: The disk for temporary files is full.
     """
     if str(path) == "random" and not path.exists():
         _announce(count + _RANDOM_HELD_OUT, spec, log)
+        log("calibration: random inputs instead of scans; use the engine only for timing")
         return random_scans(spec, count, seed)
-    candidates = find_candidates(path)
+    pool = find_scans(path)
     sample = Sample(count, _HELD_OUT)
-    _announce(min(count + _HELD_OUT, len(candidates.scans)), spec, log)
-    _fill(sample, patients_of_each_class(candidates.scans, seed), spec, log)
+    _announce(min(count + _HELD_OUT, len(pool.scans)), spec, log)
+    _fill(sample, patients_of_each_class(pool.scans, seed), spec, log)
     _require_both(sample, path)
-    notes = tuple(_notes(sample, candidates, count))
-    for note in notes:
+    for note in _notes(sample, pool, count):
         log(f"calibration: {note}")
     calibrating, judging = sample.calibrating, sample.judging
     chosen = CalibrationScans(
         inputs=tuple(scan.input for scan in calibrating),
-        source=_source(candidates, calibrating, path),
-        labelled=_label_counts(candidates, calibrating),
-        digest=digest(*(scan.hash for scan in calibrating)),
-        notes=notes,
+        source=_source(pool, calibrating, path),
+        hashes=tuple(scan.hash for scan in calibrating),
     )
     return chosen, HeldOut(
         inputs=tuple(scan.input for scan in judging),
         labels=None
-        if candidates.cohort is None
-        else tuple(CLASSES.index(s.candidate.label) for s in judging),
-        source=_source(candidates, judging, path),
+        if pool.cohort is None
+        else tuple(CLASSES.index(s.origin.label) for s in judging),
+        source=_source(pool, judging, path),
+        hashes=tuple(scan.hash for scan in judging),
     )
 
 
 def random_scans(spec: Preprocessing, count: int, seed: int) -> tuple[CalibrationScans, HeldOut]:
-    """Uniform random inputs, for an engine that is only timed: what it says means nothing.
+    """Return uniform random inputs, for an engine that is only timed; its results mean nothing.
 
     Raises:
         OutputError: The disk for temporary files is full.
     """
     draw = np.random.default_rng(seed)
-    inputs = [
+    inputs = tuple(
         on_disk(draw.random((1, *spec.size), np.float32)) for _ in range(count + _RANDOM_HELD_OUT)
-    ]
-    source = f"random inputs, seed {seed}: no scans"
-    chosen = CalibrationScans(
-        inputs=tuple(inputs[:count]),
-        source=f"{count} {source}",
-        labelled=None,
-        digest=digest(*map(hashed, inputs[:count])),
-        random=True,
-        notes=("random inputs: the engine is for timing alone",),
     )
-    return chosen, HeldOut(tuple(inputs[count:]), None, f"{_RANDOM_HELD_OUT} {source}")
+    hashes = tuple(map(hashed, inputs))
+    source = f"random inputs instead of scans, seed {seed}"
+    chosen = CalibrationScans(
+        inputs=inputs[:count],
+        source=f"{count} {source}",
+        hashes=hashes[:count],
+        random=True,
+    )
+    held_out = HeldOut(inputs[count:], None, f"{_RANDOM_HELD_OUT} {source}", hashes[count:])
+    return chosen, held_out
 
 
 def _announce(scans: int, spec: Preprocessing, log: Callable[[str], None]) -> None:
-    """How much room the scans need while they wait."""
+    """Log how much temporary space the scans need."""
     size = scans * int(np.prod(spec.size)) * np.dtype(np.float32).itemsize
     log(
-        f"calibration: up to {scans} scans wait in temporary files, {size / 1e9:.2f} GB in "
-        f"{temporary_folder()} (of memory where that is a tmpfs)"
+        f"calibration: up to {scans} preprocessed scans take {math.ceil(size / 1e6)} MB in "
+        f"{temporary_folder()} (memory, if that is a tmpfs)"
     )
 
 
 def _fill(
     sample: Sample,
-    classes: Sequence[Sequence[Sequence[Candidate]]],
+    classes: Sequence[Sequence[Sequence[UnreadScan]]],
     spec: Preprocessing,
     log: Callable[[str], None],
 ) -> None:
-    """A patient of each class in turn, the next one where one has no usable scan."""
+    """Add a patient of each class in turn; skip patients without a usable scan."""
     left = [iter(patients) for patients in classes]
     while left and not sample.full:
         for patients in tuple(left):
@@ -175,54 +174,55 @@ def _fill(
                 return
             if not any(sample.add(scans, spec, log) for scans in patients):
                 left.remove(patients)
-            elif sample.size % _TOLD_EVERY == 0:
+            elif sample.size % _REPORT_EVERY == 0:
                 log(f"calibration: {sample.size} scans read")
 
 
 def _require_both(sample: Sample, path: Path) -> None:
     if not sample.calibrating:
         raise UsageError(
-            f"no usable scan to calibrate with; the first of {len(sample.left_out)}: "
+            f"none of {len(sample.left_out)} scans can be used to calibrate; the first: "
             f"{sample.left_out[0]}",
             where=path,
-            do="see: darnet-trt inspect",
+            do="list the reasons with: darnet-trt inspect",
         )
     if not sample.judging:
-        unusable = f", {len(sample.left_out)} could not be used" if sample.left_out else ""
+        unusable = f" ({len(sample.left_out)} scans could not be used)" if sample.left_out else ""
         raise UsageError(
-            f"only one patient's scan can be used{unusable}; one calibrates, another must judge",
+            f"only one patient has a usable scan{unusable}; calibration needs two, one to "
+            "calibrate and one to judge",
             where=path,
-            do="give scans of two patients at least; a cohort.csv can tell patients apart",
+            do="give scans of at least two patients; a cohort.csv says which scan is whose",
         )
 
 
-def _notes(sample: Sample, candidates: Candidates, count: int) -> Iterator[str]:
+def _notes(sample: Sample, pool: ScanPool, count: int) -> Iterator[str]:
     if sample.left_out:
         yield f"{len(sample.left_out)} scans could not be used, the first: {sample.left_out[0]}"
     if len(sample.calibrating) < count:
         yield (
-            f"{len(sample.calibrating)} scans calibrate, not {count}, "
-            f"because {len(sample.judging)} of other patients judge"
+            f"{len(sample.calibrating)} scans calibrate instead of {count}, so that "
+            f"{len(sample.judging)} scans of other patients can judge"
         )
-    counts = _label_counts(candidates, sample.calibrating)
+    counts = _label_counts(pool, sample.calibrating)
     if counts is not None:
         for label, number in zip(CLASSES, counts, strict=True):
             if number == 0:
-                yield f"no scan of the class {label} calibrates"
+                yield f"no {label} scan calibrates"
 
 
-def _label_counts(candidates: Candidates, scans: Sequence[SampledScan]) -> tuple[int, ...] | None:
-    """Of each class; None where there is no cohort's table."""
-    if candidates.cohort is None:
+def _label_counts(pool: ScanPool, scans: Sequence[SampledScan]) -> tuple[int, ...] | None:
+    """Count the scans of each class; None without a cohort's table."""
+    if pool.cohort is None:
         return None
-    found = Counter(scan.candidate.label for scan in scans)
+    found = Counter(scan.origin.label for scan in scans)
     return tuple(found[label] for label in CLASSES)
 
 
-def _source(candidates: Candidates, scans: Sequence[SampledScan], path: Path) -> str:
-    counts = _label_counts(candidates, scans)
-    if candidates.cohort is None or counts is None:
-        return f"{len(scans)} scans of {path.resolve().name}, their classes not known"
-    entries = tuple(e for scan in scans if (e := scan.candidate.entry))
+def _source(pool: ScanPool, scans: Sequence[SampledScan], path: Path) -> str:
+    counts = _label_counts(pool, scans)
+    if pool.cohort is None or counts is None:
+        return f"{len(scans)} scans of {path.resolve().name}, classes not known"
+    entries = tuple(e for scan in scans if (e := scan.origin.entry))
     listed = ", ".join(f"{n} {label}" for n, label in zip(counts, CLASSES, strict=True))
-    return f"{candidates.cohort.describe(entries)}: {listed}"
+    return f"{pool.cohort.describe(entries)}: {listed}"

@@ -1,4 +1,4 @@
-"""The scans that may calibrate or judge: whose they are, and in which order they are tried."""
+"""Find the scans that may calibrate or judge, and draw the order in which patients are tried."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import Study, find_studies
 from darnet_trt.scan.cohort import TABLE, Cohort, Entry, read_cohort
 
-__all__ = ["Candidate", "Candidates", "find_candidates", "patients_of_each_class"]
+__all__ = ["ScanPool", "UnreadScan", "find_scans", "patients_of_each_class"]
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One scan, not read yet.
+class UnreadScan:
+    """A scan whose pixels have not been read yet.
 
     Attributes:
-        path: To name it by.
-        patient: Whose it is; one of its own where nothing tells.
-        entry: Its row of the cohort's table; None where there is no table.
-        study: Reads its headers. Raises ScanError or UsageError.
+        path: The file or folder that messages name.
+        patient: Identifies the patient; unique to this scan where the patient is not known.
+        entry: Its row of the cohort's table; None without a table.
+        study: Read its headers. Raises ScanError or UsageError.
     """
 
     path: Path
@@ -34,25 +34,25 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Its class; empty where it is not known."""
+        """Its class; empty if not known."""
         return self.entry.label if self.entry else ""
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """All of a path.
+class ScanPool:
+    """All scans of a cohort, file or folder.
 
     Attributes:
         scans: In the table's order, or by path.
-        cohort: The table they come from, if they do.
+        cohort: The table they come from; None without one.
     """
 
-    scans: tuple[Candidate, ...]
+    scans: tuple[UnreadScan, ...]
     cohort: Cohort | None
 
 
-def find_candidates(path: Path) -> Candidates:
-    """A cohort's scans where there is its table, else every study under a file or folder.
+def find_scans(path: Path) -> ScanPool:
+    """Return a cohort's scans if there is a table, else every study under a file or folder.
 
     Raises:
         UsageError: No such path, or a table that cannot be used.
@@ -60,38 +60,38 @@ def find_candidates(path: Path) -> Candidates:
     """
     if path.suffix.lower() == ".csv" or (path / TABLE).is_file():
         cohort = read_cohort(path)
-        return Candidates(tuple(_of_entry(entry) for entry in cohort.entries), cohort)
-    return Candidates(tuple(_of_study(study) for study in find_studies(path)), None)
+        return ScanPool(tuple(_of_entry(entry) for entry in cohort.entries), cohort)
+    return ScanPool(tuple(_of_study(study) for study in find_studies(path)), None)
 
 
-def _of_entry(entry: Entry) -> Candidate:
+def _of_entry(entry: Entry) -> UnreadScan:
     def study() -> Study:
         studies = find_studies(entry.scan)
         if len(studies) > 1:
             raise UnreadableScanError(
-                f"{len(studies)} studies where one scan is expected", where=entry.scan
+                f"holds {len(studies)} studies; one scan was expected", where=entry.scan
             )
         return studies[0]
 
-    return Candidate(entry.scan, entry.patient, entry, study)
+    return UnreadScan(entry.scan, entry.patient, entry, study)
 
 
-def _of_study(study: Study) -> Candidate:
+def _of_study(study: Study) -> UnreadScan:
     patient = study.patient_id or f"{study.path}\0{study.uid}"
-    return Candidate(study.path, patient, None, lambda: study)
+    return UnreadScan(study.path, patient, None, lambda: study)
 
 
 def patients_of_each_class(
-    scans: Sequence[Candidate], seed: int
-) -> tuple[tuple[tuple[Candidate, ...], ...], ...]:
-    """For each class its patients in an order drawn by the seed, each with all their scans.
+    scans: Sequence[UnreadScan], seed: int
+) -> tuple[tuple[tuple[UnreadScan, ...], ...], ...]:
+    """Return the patients of each class, in an order drawn by the seed, each with all their scans.
 
-    A patient with scans of several classes counts as one of the first.
+    A patient with scans of several classes is listed under the first scan's class.
     """
-    of_patient: dict[str, list[Candidate]] = defaultdict(list)
+    of_patient: dict[str, list[UnreadScan]] = defaultdict(list)
     for scan in scans:
         of_patient[scan.patient].append(scan)
-    of_class: dict[str, list[tuple[Candidate, ...]]] = defaultdict(list)
+    of_class: dict[str, list[tuple[UnreadScan, ...]]] = defaultdict(list)
     for _, theirs in sorted(of_patient.items()):
         of_class[theirs[0].label].append(tuple(theirs))
     drawn = []

@@ -1,4 +1,4 @@
-"""Two sides filled with scans: those that calibrate, and those of other patients that judge."""
+"""Read scans and split them: some calibrate, those of other patients judge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.calibration.scans.patients import Candidate
+from darnet_trt.calibration.scans.patients import UnreadScan
 from darnet_trt.errors import ScanError, UsageError
 from darnet_trt.machine.files import cannot_keep
 from darnet_trt.scan import Preprocessing, load_study
@@ -23,29 +23,29 @@ Input = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class SampledScan:
-    """A scan that was read.
+    """A scan whose network input has been made.
 
     Attributes:
-        candidate: Which.
-        input: The network's, (1, d, h, w), in a file.
-        hash: Of the input.
+        origin: The scan it was made from.
+        input: The network's input, (1, d, h, w), in a temporary file.
+        hash: `hashed` of the input.
     """
 
-    candidate: Candidate
+    origin: UnreadScan
     input: Input
     hash: str
 
 
 @dataclass
 class Sample:
-    """Both sides, while they are filled.
+    """The scans that calibrate and those that judge, while they are collected.
 
     Attributes:
-        calibrating_limit: Scans that calibrate at most.
-        judging_limit: Scans that judge at most.
-        calibrating: Those that do.
-        judging: Those that do.
-        left_out: Why each scan that was tried and not taken was not.
+        calibrating_limit: Most scans that calibrate.
+        judging_limit: Most scans that judge.
+        calibrating: Scans that calibrate.
+        judging: Scans that judge.
+        left_out: Error of each scan that could not be used.
     """
 
     calibrating_limit: int
@@ -57,61 +57,61 @@ class Sample:
 
     @property
     def size(self) -> int:
-        """Scans on both sides."""
+        """Number of scans on both sides."""
         return len(self.calibrating) + len(self.judging)
 
     @property
     def full(self) -> bool:
-        """Whether neither side takes more."""
+        """Whether both sides have reached their limit."""
         return self.size >= self.calibrating_limit + self.judging_limit
 
     def add(
-        self, scans: Sequence[Candidate], spec: Preprocessing, log: Callable[[str], None]
+        self, scans: Sequence[UnreadScan], spec: Preprocessing, log: Callable[[str], None]
     ) -> bool:
-        """Put a patient's first usable scan on the side that has fewer of its class.
+        """Add a patient's first usable scan to the side that has fewer of its class.
 
         Returns:
-            Whether there is one.
+            Whether the patient had a usable scan.
         """
-        for candidate in scans:
+        for scan in scans:
             try:
-                scan = self._read(candidate, spec)
+                read = self._read(scan, spec)
             except (ScanError, UsageError) as error:
                 self.left_out.append(str(error))
                 log(f"left out of calibration: {error}")
                 continue
-            self._side(candidate.label).append(scan)
+            self._side(scan.label).append(read)
             return True
         return False
 
-    def _read(self, candidate: Candidate, spec: Preprocessing) -> SampledScan:
-        array = load_study(candidate.study(), spec)[1].array
+    def _read(self, scan: UnreadScan, spec: Preprocessing) -> SampledScan:
+        array = load_study(scan.study(), spec)[1].array
         key = hashed(array)
         if key in self._taken:
-            raise UsageError(f"is the same scan as {self._taken[key]}", where=candidate.path)
-        self._taken[key] = candidate.path
-        return SampledScan(candidate, on_disk(array), key)
+            raise UsageError(f"is the same scan as {self._taken[key]}", where=scan.path)
+        self._taken[key] = scan.path
+        return SampledScan(scan, on_disk(array), key)
 
     def _side(self, label: str) -> list[SampledScan]:
-        """Where both have as many of the class, the one that has fewer scans at all."""
+        """Return the side with fewer scans of the class; on a tie, the one with fewer scans."""
         sides = (
             (self.calibrating, self.calibrating_limit),
             (self.judging, self.judging_limit),
         )
         room = [side for side, limit in sides if len(side) < limit]
-        return min(room, key=lambda s: (sum(o.candidate.label == label for o in s), len(s)))
+        return min(room, key=lambda s: (sum(o.origin.label == label for o in s), len(s)))
 
 
 def hashed(array: Input) -> str:
-    """SHA-256 of its values."""
+    """Return the SHA-256 of an input's values."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def on_disk(array: Input) -> Input:
-    """The same in a file without a name, which goes when the array does.
+    """Return the array in an unnamed temporary file, which is deleted along with the array.
 
     Raises:
-        OutputError: The disk is full, or there is no place for temporary files.
+        OutputError: The disk is full, or there is no folder for temporary files.
     """
     try:
         with TemporaryFile() as file:

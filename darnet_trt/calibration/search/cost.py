@@ -1,7 +1,8 @@
-"""What calibration will take, said before the first scan is read."""
+"""Estimate the memory and the temporary space of a calibration before the first scan is read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -14,15 +15,15 @@ from darnet_trt.machine.files import temporary_folder
 
 __all__ = ["announce"]
 
-# Copies of the weights while shapes are inferred and a session is made, and while OpenVINO converts
-# a graph: six were measured in both, ONNX Runtime's trials hold four. `peak_bytes` counts two.
+# Copies of the weights in memory, beyond the two that `peak_bytes` counts: six were measured while
+# shapes are inferred, while a session is made and while OpenVINO converts a graph.
 _MORE_COPIES: Final = 4
 
 
 def announce(
     model: ModelProto, backend: Literal["openvino", "onnxruntime"], log: Callable[[str], None]
 ) -> None:
-    """Say how much memory calibrating a float32 graph takes at its peak, and its trials' files.
+    """Log the peak memory of calibrating a float32 graph and the size of its trials' files.
 
     Args:
         model: The float32 graph.
@@ -30,7 +31,7 @@ def announce(
         log: Takes the line.
 
     Raises:
-        UsageError: The graph is quantized already.
+        UsageError: The graph is already quantized.
         OutputError: There is no folder for temporary files.
     """
     tensors = quantized_tensors(model, convolutions(model))
@@ -38,6 +39,6 @@ def announce(
     memory = peak_bytes(model, tensors) + _MORE_COPIES * weights
     files = weights * (2 if backend == "openvino" else 1)  # OpenVINO's, beside the ONNX file
     log(
-        f"calibration: about {memory / 1e9:.1f} GB of memory; its trials' files take "
-        f"{files / 1e9:.2f} GB in {temporary_folder()}"
+        f"calibration: needs about {memory / 1e9:.1f} GB of memory, and for the engines it tries "
+        f"{math.ceil(files / 1e6)} MB in {temporary_folder()}"
     )

@@ -1,7 +1,7 @@
-"""Results of trials that took long, kept so that an interrupted search goes on.
+"""Results that took long to compute, kept in a file so that an interrupted search can continue.
 
-A line of JSON a result, appended as it comes, in the user's cache under the hash of all that it
-depends on. A line that was cut off, or is none, is left out.
+The file has one line of JSON a result, appended as it comes. Lines that cannot be read, such as a
+last line that was cut off, are skipped.
 """
 
 from __future__ import annotations
@@ -12,25 +12,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from darnet_trt.machine.cache import digest
-
 __all__ = ["Memo"]
 
 
 class Memo:
-    """What is known under each name.
+    """Results by key.
 
     Args:
-        file: Made with its folder at the first result; one that cannot be written is done without.
+        file: Where they are kept. It is created with its folder at the first result; where it
+            cannot be written, results last as long as this object.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._known: dict[str, Any] = dict(_entries(file))
 
-    def get(self, name: Iterable[str], compute: Callable[[], Any]) -> Any:
-        """What is known for a set of names, or what `compute` gives: plain JSON values."""
-        key = digest(sorted(name))
+    def get(self, key: str, compute: Callable[[], Any]) -> Any:
+        """Return the kept result, else compute and keep it; results are plain JSON values."""
         if key not in self._known:
             self._known[key] = compute()
             with suppress(OSError):

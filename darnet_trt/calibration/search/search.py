@@ -1,9 +1,8 @@
-"""Calibration data → the ranges and the layers of an int8 network that keeps its decisions.
+"""Find the ranges and the layers of an int8 network that keeps the float32 decisions.
 
-Each form is searched by itself: TensorRT's has no zero points, so that its best ranges and the
-layers it must spare may be others than those of the engines for the CPU. The
-statistics are gathered once. Methods and layers are compared on scans that calibrated; those that
-were kept aside only judge.
+Each form is searched separately: TensorRT's has no zero points, so its best ranges and the layers
+it must keep in float may differ from those for the CPU. The statistics are collected once. Methods
+and layers are compared on the calibration scans; the held-out scans only judge.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
-from darnet_trt.bundle.manifest import Decisions, LayerEffect, Quantization
+from darnet_trt.bundle.manifest import Decisions, Quantization
 from darnet_trt.calibration.activations.collect import Collector, merged
 from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.activations.ranges import METHODS, Method, ranges_of
@@ -26,7 +25,6 @@ from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.calibration.qdq import Form, Range, convolutions, quantize, quantized_tensors
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.calibration.search.sensitivity import (
-    Effect,
     Found,
     Sensitivity,
     fewest_spared,
@@ -40,21 +38,21 @@ __all__ = ["AskedMethod", "Int8", "Search", "calibrate", "gather", "trial_backen
 
 AskedMethod = Literal["auto", "minmax", "percentile", "entropy", "mse"]
 
-# Enough to tell methods and layers apart; the decisions are judged on all that were kept aside.
+# Enough to tell methods and layers apart; decisions are judged on all held-out scans.
 _SELECTION_SCANS: Final = 8
 _RUN_BY: Final[dict[Form, str]] = {"u8": "the CPU", "s8": "TensorRT"}
 
 
 @dataclass(frozen=True)
 class Search:
-    """How an int8 network is looked for.
+    """How to search for an int8 network.
 
     Attributes:
-        method: Of `ranges_of`; "auto" tries all and takes the one with the smallest error.
-        sensitivity: Measure the blocks' and layers' effects also where all layers pass.
-        seconds: For these effects, and as many again for the search after them; of each form.
+        method: Method of `ranges_of`; "auto" tries all and takes the one with the smallest error.
+        sensitivity: Measure the effects of blocks and layers even if int8 in all layers passes.
+        seconds: Time limit of each form for measuring the effects, and again for the search.
         backend: What runs the trials.
-        threads: CPU threads of calibration and trials.
+        threads: CPU threads of calibration and trials; None leaves the number to the engines.
     """
 
     method: AskedMethod = "auto"
@@ -69,11 +67,11 @@ class Int8:
     """What to quantize and how.
 
     Attributes:
-        ranges: Of each activation.
-        layers: Convolutions to quantize: all of them where no set kept the decisions.
-        expected: The float32 engine's logits for the scans kept aside, (scans, classes).
-        report: For the manifest.
-        decisions: Of the network with these layers quantized, as the trials' backend runs it.
+        ranges: Range of each activation.
+        layers: Convolutions to quantize: all of them if no set kept the decisions.
+        expected: The float32 engine's logits for the held-out scans, (scans, classes).
+        report: What the manifest says about the calibration.
+        decisions: Those of the network with these layers quantized, run by the trials' backend.
     """
 
     ranges: Mapping[str, Range]
@@ -83,11 +81,11 @@ class Int8:
     decisions: Decisions
 
     def graph(self, model: ModelProto, form: Form) -> ModelProto:
-        """The float32 or float16 graph, quantized."""
+        """Quantize the float32 or float16 graph."""
         return quantize(model, self.ranges, self.layers, form)
 
     def as_json(self) -> str:
-        """The report, the decisions, and the range of each activation."""
+        """Return the report, the decisions and the range of each activation."""
         content = self.report.model_dump(mode="json")
         content["decisions"] = self.decisions.model_dump(mode="json")
         content["ranges"] = {name: asdict(found) for name, found in self.ranges.items()}
@@ -97,27 +95,24 @@ class Int8:
 def gather(
     model: ModelProto, scans: CalibrationScans, threads: int | None, log: Callable[[str], None]
 ) -> dict[str, Statistics]:
-    """What each activation that can be quantized is on the scans, read one at a time.
+    """Return the statistics of each activation that can be quantized.
 
     Args:
         model: The float32 graph.
-        scans: Whose activations.
+        scans: The scans to run, one at a time.
         threads: CPU threads; None leaves the number to ONNX Runtime.
         log: Takes a line a scan.
 
     Raises:
         UsageError: The graph is quantized already, or a scan holds NaN or infinite values.
     """
-    log(f"calibration: {scans.source}")
-    collector = Collector(model, quantized_tensors(model, convolutions(model)), threads=threads)
-    try:
-        return merged(
-            collector,
-            scans.volumes(),
-            lambda done: log(f"calibration: scan {done} of {scans.count}"),
-        )
-    finally:
-        collector.close()
+    log(f"calibration: ranges from {scans.source}")
+    return merged(
+        Collector(model, quantized_tensors(model, convolutions(model)), threads=threads),
+        scans.inputs,
+        scans.hashes,
+        lambda done: log(f"calibration: scan {done} of {scans.count}"),
+    )
 
 
 def calibrate(
@@ -129,21 +124,21 @@ def calibrate(
     search: Search,
     log: Callable[[str], None],
 ) -> dict[Form, Int8]:
-    """Find ranges, and the fewest layers to spare, so that the decisions are kept.
+    """Find ranges, and the fewest layers to keep in float, so that the decisions are kept.
 
     Args:
         model: The float32 graph.
-        found: `gather`.
-        forms: Which are wanted: "u8" for engines on the CPU, "s8" for plans.
-        scans: Whose activations gave the ranges; the first few compare methods and layers, too.
-        held_out: Others, on which the decisions are judged.
-        search: How.
+        found: What `gather` returned.
+        forms: Forms to search: "u8" for engines on the CPU, "s8" for plans.
+        scans: The scans that gave the statistics; the first few also compare methods and layers.
+        held_out: Scans of other patients, on which the decisions are judged.
+        search: How to search.
         log: Takes a line on each step.
 
     Raises:
         UsageError: The scans cannot calibrate this model.
-        BuildError: The backend does not take a graph.
-        OutputError: There is no room for temporary files.
+        BuildError: The backend rejects a graph.
+        OutputError: The temporary folder is full.
     """
     return {
         form: _Search(model, form, found, scans, held_out, search, log).result() for form in forms
@@ -151,12 +146,12 @@ def calibrate(
 
 
 def trial_backend() -> Literal["openvino", "onnxruntime"]:
-    """What this machine tries int8 with: OpenVINO where it is installed."""
+    """Return what tries int8 on this machine: OpenVINO if it is installed."""
     return "onnxruntime" if find_spec("openvino") is None else "openvino"
 
 
 class _Search:
-    """Of one form."""
+    """The search of one form."""
 
     def __init__(
         self,
@@ -172,30 +167,30 @@ class _Search:
         self._held_out, self._search = held_out, search
         self._layers = convolutions(model)
         subject = Subject(model, form, search.backend)
-        self._few = Trials(subject, scans.inputs[:_SELECTION_SCANS], search.threads)
-        self._every = Trials(subject, held_out.inputs, search.threads)
+        few = scans.inputs[:_SELECTION_SCANS], scans.hashes[:_SELECTION_SCANS]
+        self._few = Trials(subject, *few, search.threads)
+        self._judging = Trials(subject, held_out.inputs, held_out.hashes, search.threads)
         self._unnamed_log = log
 
     def _log(self, line: str) -> None:
         self._unnamed_log(f"int8 for {_RUN_BY[self._form]}: {line}")
 
     def result(self) -> Int8:
-        """Method, then layers, then the verdict."""
+        """Choose the method, then the layers, and judge the decisions."""
         errors = self._errors()
         method = min(errors, key=lambda name: errors[name])
-        self._log(f"ranges by {method}; logits errors: {_listed(errors)}")
+        self._log(f"logits error by method: {_listed(errors)}; ranges by {method}")
         ranges = ranges_of(self._found, method, self._form)
         found, measured = self._chosen(ranges)
         layers = found.quantized or frozenset(self._layers)
-        expected = self._every.logits(ranges, frozenset())
         decisions = self._decisions(ranges, layers)
         kept = "; ".join(decisions.failures) or "kept"
-        self._log(f"{len(layers)} of {len(self._layers)} layers in eight bits; decisions: {kept}")
+        self._log(f"int8 in {len(layers)} of {len(self._layers)} layers; decisions: {kept}")
         notes = (*decisions.notes, *search_notes(found.tried))
         return Int8(
             ranges,
             layers,
-            expected,
+            self._judging.logits(ranges, frozenset()),
             Quantization(
                 scans=self._scans.count,
                 source=self._scans.source,
@@ -205,8 +200,8 @@ class _Search:
                 errors={str(name): error for name, error in errors.items()},
                 layers=tuple(name for name in self._layers if name in layers),
                 spared=found.spared if found.quantized else (),
-                effects=_listing(measured.layers),
-                block_effects=_listing(measured.blocks),
+                effects=measured.layers,
+                block_effects=measured.blocks,
                 trials=found.tried,
             ),
             decisions.model_copy(update={"notes": notes}),
@@ -222,36 +217,33 @@ class _Search:
         }
 
     def _chosen(self, ranges: Mapping[str, Range]) -> tuple[Found, Sensitivity]:
-        """All layers where these keep the decisions, else the most that do."""
+        """Choose all layers if the decisions are kept then, else the most that keep them."""
 
         def failures(layers: frozenset[str]) -> tuple[str, ...]:
             return self._decisions(ranges, layers).failures
 
         every = frozenset(self._layers)
-        found = Found(every, (), {0: failures(every)}, finished=True)
+        failed = failures(every)
         measured = Sensitivity((), ())
-        if self._search.sensitivity or found.tried[0]:
+        if self._search.sensitivity or failed:
             measured = sensitivity(
                 self._layers,
                 lambda layers: self._few.error(ranges, layers),
                 seconds=self._search.seconds,
                 log=self._log,
             )
-        if found.tried[0]:
-            order = sparing_order(self._layers, measured)
-            found = fewest_spared(order, failures, seconds=self._search.seconds, log=self._log)
+        if not failed:
+            return Found(every, (), {0: ()}), measured
+        order = sparing_order(self._layers, measured)
+        found = fewest_spared(order, failures, seconds=self._search.seconds, log=self._log)
         return found, measured
 
     def _decisions(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> Decisions:
-        """On the scans that were kept aside."""
+        """Judge the decisions on the held-out scans."""
         held_out = self._held_out
-        expected = self._every.logits(ranges, frozenset())
-        got = self._every.logits(ranges, layers)
+        expected = self._judging.logits(ranges, frozenset())
+        got = self._judging.logits(ranges, layers)
         return decide(expected, got, held_out.labels, held_out.source)
-
-
-def _listing(found: tuple[Effect, ...]) -> tuple[LayerEffect, ...]:
-    return tuple(LayerEffect(layer=e.name, alone=e.alone, left_out=e.left_out) for e in found)
 
 
 def _listed(errors: Mapping[Method, float]) -> str:

@@ -1,9 +1,8 @@
-"""Which blocks and layers eight bits harm, and the fewest layers that must be spared.
+"""Measure which blocks and layers int8 harms, and find the fewest layers to keep in float.
 
-An effect is measured both ways, because neither alone tells all: the part alone quantized, where
-nothing else hides its error, and all but it, where the errors of the others already are. Blocks
-come first: nine of them tell in less time than twenty layers where the harm is, and stand for
-those of their layers that there was no time for.
+Each effect is measured in two ways that can differ: with only this part quantized, and with all but
+this part quantized. Blocks are measured before layers: nine blocks take less time than twenty
+layers, and a layer that was not measured in time counts as harmful as its block.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from darnet_trt.bundle.manifest import LayerEffect
+
 __all__ = [
-    "Effect",
     "Error",
     "Found",
     "Sensitivity",
@@ -31,50 +31,29 @@ __all__ = [
 
 Layers = frozenset[str]
 Error = Callable[[Layers], float]
-"""Logits error of the network with these layers quantized, against none quantized."""
+"""Gives the logits error of the network with these layers quantized, against float32."""
 
-# Of a module's name; what comes before the stages is one block.
+# The part of a layer's name that names its block; the stem is one block.
 _BLOCK: Final = re.compile(r"stages\.\d+\.\d+|[^.]+")
 
 
 @dataclass(frozen=True)
-class Effect:
-    """What quantizing a part of the network does to the logits.
-
-    Attributes:
-        name: Of the convolution or the block.
-        alone: Error with it alone quantized.
-        left_out: How much smaller the error becomes when all but it are quantized; below 0 where
-            its error happens to cancel others'.
-    """
-
-    name: str
-    alone: float
-    left_out: float
-
-    @property
-    def harm(self) -> float:
-        """What leaving it out gains or it alone costs, if that is more."""
-        return max(self.left_out, self.alone)
-
-
-@dataclass(frozen=True)
 class Sensitivity:
-    """What there was time for, the most harmful first.
+    """The effects that were measured in time, most harmful first.
 
     Attributes:
         blocks: At least one.
-        layers: None before all blocks were measured.
+        layers: Empty if not all blocks were measured.
     """
 
-    blocks: tuple[Effect, ...]
-    layers: tuple[Effect, ...]
+    blocks: tuple[LayerEffect, ...]
+    layers: tuple[LayerEffect, ...]
 
 
 def blocks(layers: Sequence[str]) -> dict[str, Layers]:
-    """Name → convolutions: "stem", "stages.0.0", … in the order of the layers.
+    """Return each block's convolutions by its name: "stem", "stages.0.0", …, in order.
 
-    With all convolutions of a block both maps that its attention reads are in eight bits as well.
+    If all convolutions of a block are quantized, both maps that its attention reads are, too.
     """
     found: dict[str, Layers] = {}
     for layer in layers:
@@ -94,17 +73,18 @@ def sensitivity(
 
     Args:
         layers: All convolutions that can be quantized.
-        error: What is measured; asked twice for a block of one layer.
-        seconds: After these nothing further is begun; the first block always is measured.
+        error: What is measured; called twice for a block of one layer.
+        seconds: Time limit: no further part is begun then. The first block is always measured.
         log: Takes a line for each block and layer.
     """
     end = time.monotonic() + seconds
     parts = blocks(layers)
+    log(f"int8 in all {len(layers)} layers: logits error {error(frozenset(layers)):.2g}")
     of_blocks = ranked(effects(parts, error, seconds=seconds, log=log))
     if time.monotonic() > end:
-        log(f"no time left: none of {len(layers)} layers measured")
+        log(f"time limit reached: none of {len(layers)} layers measured")
         return Sensitivity(of_blocks, ())
-    worst_first = [name for b in of_blocks for name in layers if name in parts[b.name]]
+    worst_first = [name for b in of_blocks for name in layers if name in parts[b.layer]]
     each = {name: frozenset([name]) for name in worst_first}
     of_layers = effects(each, error, seconds=end - time.monotonic(), log=log)
     return Sensitivity(of_blocks, ranked(of_layers))
@@ -116,72 +96,75 @@ def effects(
     *,
     seconds: float,
     log: Callable[[str], None] = lambda line: None,
-) -> tuple[Effect, ...]:
-    """Measure each part, in order, for as long as there is time.
+) -> tuple[LayerEffect, ...]:
+    """Measure the parts in order until the time limit.
 
     Args:
-        parts: Name → the layers that go together: one each, or those of a block.
+        parts: The layers of each part by its name: one layer, or all layers of a block.
         error: What is measured.
-        seconds: After these no further part is begun; the first always is.
+        seconds: Time limit: no further part is begun then. The first is always measured.
         log: Takes a line a part.
 
     Returns:
-        Of the parts that there was time for.
+        The effects of the parts that were measured.
     """
     everything = frozenset[str]().union(*parts.values())
     end = time.monotonic() + seconds
     whole = error(everything)
-    log(f"all {len(everything)} layers in eight bits: logits error {whole:.2g}")
-    found: list[Effect] = []
+    found: list[LayerEffect] = []
     for count, (name, layers) in enumerate(parts.items(), 1):
         if found and time.monotonic() > end:
-            log(f"no time left: {len(parts) - len(found)} of {len(parts)} not measured")
+            log(f"time limit reached: {len(parts) - len(found)} of {len(parts)} not measured")
             break
-        effect = Effect(name, error(layers), whole - error(everything - layers))
+        gain = whole - error(everything - layers)
+        effect = LayerEffect(layer=name, alone=error(layers), left_out=gain)
         found.append(effect)
         log(
-            f"[{count}/{len(parts)}] {name}: alone {effect.alone:.2g}, "
-            f"the others without it {effect.left_out:+.2g} better"
+            f"[{count}/{len(parts)}] {name}: error {effect.alone:.2g} if only it is int8; keeping "
+            f"it in float {'lowers' if gain >= 0 else 'raises'} the total by {abs(gain):.2g}"
         )
     return tuple(found)
 
 
-def ranked(found: Sequence[Effect]) -> tuple[Effect, ...]:
-    """The most harmful first."""
-    return tuple(sorted(found, key=lambda e: (-e.harm, e.name)))
+def _harm(effect: LayerEffect) -> float:
+    """Return the larger of what keeping a part in float gains and what it alone in int8 costs."""
+    return max(effect.left_out, effect.alone)
+
+
+def ranked(found: Sequence[LayerEffect]) -> tuple[LayerEffect, ...]:
+    """Sort effects, the most harmful first."""
+    return tuple(sorted(found, key=lambda e: (-_harm(e), e.layer)))
 
 
 def sparing_order(layers: Sequence[str], found: Sensitivity) -> tuple[str, ...]:
-    """All layers, those to spare first in front.
+    """Sort all layers, those to keep in float first.
 
-    A layer that was not measured counts as harmful as its block, and one whose block was not
-    measured either as the median block: behind the bad ones, before the harmless.
+    A layer that was not measured counts as harmful as its block. If its block was not measured
+    either, it counts as the median block: after the harmful ones, before the harmless.
     """
-    of_layers = {e.name: e.harm for e in found.layers}
-    of_blocks = {e.name: e.harm for e in found.blocks}
+    of_layers = {e.layer: _harm(e) for e in found.layers}
+    of_blocks = {e.layer: _harm(e) for e in found.blocks}
     unknown = median(of_blocks.values())
 
-    def harm(layer: str) -> float:
+    def expected(layer: str) -> float:
         return of_layers.get(layer, of_blocks.get(_block(layer), unknown))
 
-    return tuple(sorted(layers, key=lambda layer: -harm(layer)))
+    return tuple(sorted(layers, key=expected, reverse=True))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the search came to.
+    """The result of the search.
 
     Attributes:
-        quantized: The layers to quantize; empty where no set passed.
-        spared: The others, most harmful first.
-        tried: Number of layers spared → why the engine failed; empty where it passed.
-        finished: False: the time was over before the search was.
+        quantized: The layers to quantize; empty if no set passed.
+        spared: The layers to keep in float, most harmful first.
+        tried: Number of layers kept in float → the engine's failures, empty if it passed.
     """
 
     quantized: Layers
     spared: tuple[str, ...]
     tried: dict[int, tuple[str, ...]]
-    finished: bool
 
 
 def fewest_spared(
@@ -191,52 +174,46 @@ def fewest_spared(
     seconds: float,
     log: Callable[[str], None] = lambda line: None,
 ) -> Found:
-    """Bisect for the fewest layers to spare, taken from the front of `order`.
+    """Bisect for the fewest layers to keep in float, taken from the front of `order`.
 
-    It takes for granted that sparing more never harms; where that fails the result still passed,
-    but another set might have been larger.
+    It assumes that keeping more layers in float never harms. If that is wrong, the result still
+    passed, but int8 might have been possible in more layers.
 
     Args:
         order: All layers, most harmful first.
-        failures: Why the engine with these layers quantized does not keep the decisions, a sentence
-            each; none where it does.
-        seconds: After these nothing more is tried, but all in eight bits always is.
+        failures: Returns why the engine with these layers quantized does not keep the decisions, a
+            sentence each; empty if it does.
+        seconds: Time limit: nothing more is tried then. All layers in int8 are always tried.
         log: Takes a line a trial.
     """
     end = time.monotonic() + seconds
     tried: dict[int, tuple[str, ...]] = {}
 
-    def attempt(spared: int) -> bool:
-        if spared == len(order):
-            return False  # nothing quantized is no int8 engine
+    def passes(spared: int) -> bool:
         tried[spared] = failures(frozenset(order[spared:]))
         verdict = "; ".join(tried[spared]) or "passed"
-        log(f"{spared} of {len(order)} layers spared: {verdict}")
+        log(f"{spared} of {len(order)} layers in float: {verdict}")
         return not tried[spared]
 
-    if attempt(0):
-        return Found(frozenset(order), (), tried, True)
-    fails, enough = 0, len(order)
-    while enough - fails > 1:
-        if time.monotonic() > end:
-            break
+    if passes(0):
+        return Found(frozenset(order), (), tried)
+    fails, enough = 0, len(order)  # without any int8 layer it is the float engine
+    while enough - fails > 1 and time.monotonic() <= end:
         middle = (fails + enough) // 2
-        if attempt(middle):
+        if passes(middle):
             enough = middle
         else:
             fails = middle
-    return Found(
-        frozenset(order[enough:]), tuple(order[:enough]), tried, finished=enough - fails <= 1
-    )
+    return Found(frozenset(order[enough:]), tuple(order[:enough]), tried)
 
 
 def search_notes(tried: Mapping[int, object]) -> tuple[str, ...]:
-    """What the scans that judge were asked before, for a person who reads a verdict of theirs."""
+    """Return a note if the scans that judge also chose the layers."""
     if len(tried) < 2:
         return ()
     return (
-        f"the same scans chose among {len(tried)} sets of layers, so they flatter the one that "
-        "they judge; scans that neither calibrated nor judged would tell",
+        f"these scans also chose among {len(tried)} sets of layers, so their verdict is too "
+        "favourable; judge the engine on scans that took no part in the build",
     )
 
 

@@ -1,10 +1,10 @@
-"""Int8 engines of one network, tried on scans while their method and layers are being chosen."""
+"""Run int8 engines of one network on scans, to choose the ranges' method and the layers."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto
 
-from darnet_trt.calibration.qdq import Form, Range, quantize
+from darnet_trt.calibration.qdq import VERSION, Form, Range, quantize
 from darnet_trt.calibration.search.memo import Memo
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.cache import cache_folder, digest
@@ -30,14 +30,15 @@ __all__ = ["Subject", "Trials"]
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is quantized, how, and what runs it.
+    """A network, the form of int8 it is quantized to, and the backend that runs it.
 
-    TensorRT's form, "s8", stands for the plan, which cannot run on a machine without its GPU. What
-    is not quantized is float32 here; `float16_range` sees to it that float16 can hold it.
+    TensorRT's form, "s8", runs here in place of a plan, which needs its own GPU. What is not
+    quantized is float32 here and float16 in the plan; `float16_range` checks that float16 can hold
+    it.
 
     Attributes:
         model: The float32 graph.
-        form: Of `calibration.qdq`.
+        form: The form of `calibration.qdq`.
         backend: What runs it, on the CPU.
     """
 
@@ -45,16 +46,23 @@ class Subject:
     form: Form
     backend: Literal["openvino", "onnxruntime"]
 
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the float32 graph."""
+        return digest(self.model.SerializeToString(deterministic=True))
+
 
 class Trials:
-    """Logits of engines with some layers quantized, each built and run once.
+    """Logits of engines with some layers quantized; each engine is built and run once.
 
-    They are kept in the user's cache under the hash of the graph that ran, of the scans and of the
-    backend's version, so that an interrupted search goes on.
+    They are kept in the user's cache under the hash of all that they depend on: the float32 graph,
+    the form, the quantized layers, the ranges, the version of `calibration.qdq`, the scans and the
+    backend's version. So an interrupted search continues where it stopped.
 
     Args:
-        subject: What is tried.
+        subject: The network.
         scans: Network inputs, each (1, d, h, w).
+        hashes: `hashed` of each.
         threads: CPU threads; None leaves the number to the engine.
     """
 
@@ -62,36 +70,35 @@ class Trials:
         self,
         subject: Subject,
         scans: Sequence[npt.NDArray[np.float32]],
+        hashes: Sequence[str],
         threads: int | None = None,
     ) -> None:
         self.scans = scans
         self._subject, self._threads = subject, threads
-        inputs = hashlib.sha256()
-        for scan in scans:
-            inputs.update(np.ascontiguousarray(scan, np.float32).tobytes())
-        key = digest(inputs.hexdigest(), producer(subject.backend))
+        key = digest(list(hashes), producer(subject.backend))
         self._memo = Memo(cache_folder("calibration") / "trials" / f"{key}.jsonl")
 
     def logits(
         self, ranges: Mapping[str, Range], layers: frozenset[str]
     ) -> npt.NDArray[np.float32]:
-        """float32 (scans, classes); no layers: the float32 engine's.
+        """Return float32 (scans, classes); without layers, those of the float32 engine.
 
         Raises:
-            BuildError: The backend does not take the graph.
-            OutputError: There is no room for it among the temporary files.
+            BuildError: The backend rejects the graph.
+            OutputError: The temporary folder has no room for the engine.
         """
-        model, form = self._subject.model, self._subject.form
-        graph = quantize(model, ranges, layers, form) if layers else model
-        key = digest(graph.SerializeToString(deterministic=True))
-        found = self._memo.get([key], lambda: self._run(graph, quantized=bool(layers)))
+        parts: list[object] = [self._subject.digest]
+        if layers:
+            listed = {name: asdict(one) for name, one in ranges.items()}
+            parts += [VERSION, self._subject.form, sorted(layers), listed]
+        found = self._memo.get(digest(*parts), lambda: self._run(ranges, layers))
         return np.array(found, np.float32)
 
     def error(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> float:
-        """Largest difference from the float32 engine's logits, over their largest magnitude.
+        """Return the largest difference from float32's logits, over their largest magnitude.
 
         Raises:
-            UsageError: Those are all 0.
+            UsageError: The float32 logits are all 0.
             BuildError: As `logits`.
             OutputError: As `logits`.
         """
@@ -99,30 +106,31 @@ class Trials:
         magnitude = float(np.abs(expected).max())
         if magnitude == 0:
             raise UsageError(
-                f"the float32 network's logits are 0 for all of {len(self.scans)} scans, so int8 "
-                "can be compared with nothing",
+                f"the float32 network's logits are 0 for all {len(self.scans)} scans; int8 has "
+                "nothing to be compared with",
                 do="train again",
             )
         difference = float(np.abs(self.logits(ranges, layers) - expected).max())
         return difference / magnitude if np.isfinite(difference) else NOT_FINITE
 
-    def _run(self, graph: ModelProto, *, quantized: bool) -> list[list[float]]:
+    def _run(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> list[list[float]]:
         try:
             with TemporaryDirectory(prefix="darnet-trt-") as work:
-                runner = self._open(graph, Path(work), quantized=quantized)
+                runner = self._open(ranges, layers, Path(work))
                 try:
                     logits: list[list[float]] = run(runner, self.scans).logits.tolist()
                     return logits
                 finally:
                     runner.close()
         except (OSError, OutputError) as error:
-            raise cannot_keep("an int8 engine that is tried", error) from error
+            raise cannot_keep("a trial's int8 engine", error) from error
 
-    def _open(self, graph: ModelProto, work: Path, *, quantized: bool) -> Runner:
+    def _open(self, ranges: Mapping[str, Range], layers: frozenset[str], work: Path) -> Runner:
         file = work / "model.onnx"
-        onnx.save(graph, file)
+        model, form = self._subject.model, self._subject.form
+        onnx.save(quantize(model, ranges, layers, form) if layers else model, file)
         if self._subject.backend == "onnxruntime":
             return OnnxRuntimeRunner(file, threads=self._threads)
         xml, _ = build_openvino(file, work / "openvino")
-        precision: Literal["int8", "fp32"] = "int8" if quantized else "fp32"
+        precision: Literal["int8", "fp32"] = "int8" if layers else "fp32"
         return OpenVINORunner(xml, precision=precision, threads=self._threads)

@@ -1,4 +1,4 @@
-"""What a graph's activations are on scans: as torch sees them; each scan run once."""
+"""Statistics of activations agree with torch, and each scan runs once."""
 
 import resource
 
@@ -12,6 +12,7 @@ from darnet_trt.calibration.activations import collect
 from darnet_trt.calibration.activations.collect import Collector, magnitudes, merged, peak_bytes
 from darnet_trt.calibration.activations.ranges import ranges_of
 from darnet_trt.calibration.qdq import convolutions, quantized_tensors
+from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.errors import UsageError
 from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.weights import folded
@@ -24,24 +25,25 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def model(network):
-    return build_graph(TINY, folded(network), "fp32", {"precision": "fp32"})
-
-
-@pytest.fixture(scope="module")
 def tensors(model):
     return quantized_tensors(model, convolutions(model))
 
 
 @pytest.fixture
 def collector(model, tensors, cache):
-    collector = Collector(model, tensors, threads=1)
-    yield collector
-    collector.close()
+    return Collector(model, tensors, threads=1)
 
 
 def scan(seed):
     return np.random.default_rng(seed).random((1, *TINY.input_size), np.float32)
+
+
+def statistics(collector, volume):
+    return collector.statistics(volume, hashed(volume))
+
+
+def cached(collector, volume):
+    return collector.cached(hashed(volume))
 
 
 def changed(model, name, change):
@@ -64,7 +66,7 @@ def same(a, b):
     )
 
 
-def test_extremes_and_counts_are_those_of_torchs_activations(collector, network):
+def test_extremes_and_counts_agree_with_torch(collector, network):
     seen = {}
 
     def keep(name):
@@ -75,9 +77,9 @@ def test_extremes_and_counts_are_those_of_torchs_activations(collector, network)
         network(torch.from_numpy(scan(0)[None]))
     for hook in hooks:
         hook.remove()
-    found = collector.statistics(scan(0))
+    found = statistics(collector, scan(0))
     assert len(found) == 28
-    for tensor, statistics in found.items():
+    for tensor, one in found.items():
         if tensor == "input":
             expected = scan(0)
         elif tensor.endswith(".relu"):
@@ -85,20 +87,20 @@ def test_extremes_and_counts_are_those_of_torchs_activations(collector, network)
         else:
             expected = seen[tensor.removesuffix(".out")]
         close = {"rel": 1e-4, "abs": 1e-5}
-        assert statistics.smallest == pytest.approx(float(expected.min()), **close), tensor
-        assert statistics.largest == pytest.approx(float(expected.max()), **close), tensor
-        assert statistics.counts.sum() == expected.size, tensor
-        counts, _ = np.histogram(np.abs(expected), statistics.edges)
+        assert one.smallest == pytest.approx(float(expected.min()), **close), tensor
+        assert one.largest == pytest.approx(float(expected.max()), **close), tensor
+        assert one.counts.sum() == expected.size, tensor
+        counts, _ = np.histogram(np.abs(expected), one.edges)
         # Where the engines round differently an element changes to the neighbouring bin.
-        moved = np.abs(np.cumsum(counts) - np.cumsum(statistics.counts)).max()
+        moved = np.abs(np.cumsum(counts) - np.cumsum(one.counts)).max()
         assert moved <= 0.01 * expected.size + 2, tensor
 
 
 def test_large_maps_are_sampled_and_keep_their_extremes(collector, model, tensors, monkeypatch):
-    whole = collector.statistics(scan(0))
+    whole = statistics(collector, scan(0))
     monkeypatch.setattr(collect, "_SAMPLED_FROM", scan(0).size - 1)
     monkeypatch.setattr(collect, "_SCHEMA", "of this test")
-    few = Collector(model, tensors).statistics(scan(0))
+    few = statistics(Collector(model, tensors), scan(0))
     expected, _ = np.histogram(scan(0)[:, ::2, ::2], few["input"].edges)
     assert (few["input"].counts == expected).all()
     for tensor in tensors:
@@ -107,29 +109,29 @@ def test_large_maps_are_sampled_and_keep_their_extremes(collector, model, tensor
     assert few["stages.3.0.out"].counts.sum() == whole["stages.3.0.out"].counts.sum()
 
 
-def test_a_scan_of_before_comes_from_the_cache(collector, model, tensors):
-    first = collector.statistics(scan(0))
-    file = collector.cached(scan(0))
-    assert same(collector.statistics(scan(0)), first)
-    collector.statistics(scan(1))
-    file.write_bytes(collector.cached(scan(1)).read_bytes())
-    assert same(Collector(model, tensors).statistics(scan(0)), collector.statistics(scan(1)))
+def test_a_scan_that_was_run_before_comes_from_the_cache(collector, model, tensors):
+    first = statistics(collector, scan(0))
+    file = cached(collector, scan(0))
+    assert same(statistics(collector, scan(0)), first)
+    statistics(collector, scan(1))
+    file.write_bytes(cached(collector, scan(1)).read_bytes())
+    assert same(statistics(Collector(model, tensors), scan(0)), statistics(collector, scan(1)))
 
 
-def test_other_scans_weights_and_tensors_have_files_of_their_own(collector, model, tensors):
+def test_other_scans_weights_and_tensors_have_their_own_files(collector, model, tensors):
     other = changed(model, "stem.0.weight", lambda v: np.multiply(v, 2, out=v))
     files = {
-        collector.cached(scan(0)),
-        collector.cached(scan(1)),
-        Collector(other, tensors).cached(scan(0)),
-        Collector(model, tensors[:3]).cached(scan(0)),
+        cached(collector, scan(0)),
+        cached(collector, scan(1)),
+        cached(Collector(other, tensors), scan(0)),
+        cached(Collector(model, tensors[:3]), scan(0)),
     }
     assert len(files) == 4
 
 
 def test_the_cache_is_small(collector):
-    collector.statistics(scan(0))
-    assert collector.cached(scan(0)).stat().st_size < 200_000
+    statistics(collector, scan(0))
+    assert cached(collector, scan(0)).stat().st_size < 200_000
 
 
 def archive(file):
@@ -156,54 +158,59 @@ def array(file):
     ],
     ids=["empty", "text", "cut off", "begun", "garbled", "an array", "foreign", "a folder"],
 )
-def test_a_file_that_is_none_is_not_taken(collector, spoil):
-    first = collector.statistics(scan(0))
-    spoil(collector.cached(scan(0)))
-    assert same(collector.statistics(scan(0)), first)
-    assert same(collector.statistics(scan(0)), first)
+def test_a_damaged_file_is_computed_again(collector, spoil):
+    first = statistics(collector, scan(0))
+    spoil(cached(collector, scan(0)))
+    assert same(statistics(collector, scan(0)), first)
+    assert same(statistics(collector, scan(0)), first)
 
 
-def test_nothing_is_lost_without_a_cache(model, tensors, tmp_path, monkeypatch):
+def test_statistics_are_the_same_without_a_cache(model, tensors, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     for place in ("/proc/none", tmp_path / "file"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(place))
         collector = Collector(model, tensors[:3])
-        assert same(collector.statistics(scan(0)), collector.statistics(scan(0)))
+        assert same(statistics(collector, scan(0)), statistics(collector, scan(0)))
 
 
 def test_a_full_disk_leaves_no_half_file(collector):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        first = collector.statistics(scan(0))
+        first = statistics(collector, scan(0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not list(collector.cached(scan(0)).parent.iterdir())
-    assert same(collector.statistics(scan(0)), first)
-    assert collector.cached(scan(0)).exists()
+    assert not list(cached(collector, scan(0)).parent.iterdir())
+    assert same(statistics(collector, scan(0)), first)
+    assert cached(collector, scan(0)).exists()
 
 
-def test_merged_is_the_same_in_any_order_and_tells_how_far_it_is(collector, tensors):
+def test_merged_is_the_same_in_any_order_and_reports_its_progress(collector, tensors):
     done = []
-    found = merged(collector, map(scan, range(3)), done.append)
+    found = merged(collector, *some(range(3)), done.append)
     assert done == [1, 2, 3]
-    assert same(found, merged(collector, map(scan, (2, 0, 1))))
+    assert same(found, merged(collector, *some((2, 0, 1))))
     assert found["input"].counts.sum() == 3 * scan(0).size
     assert list(found) == list(tensors)
 
 
+def some(seeds):
+    volumes = [scan(seed) for seed in seeds]
+    return volumes, [hashed(volume) for volume in volumes]
+
+
 def test_no_scan(collector):
     with pytest.raises(UsageError, match="no scan to calibrate with"):
-        merged(collector, [])
+        merged(collector, [], [])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_scan_with_nan_is_refused_and_leaves_nothing(collector, value):
+def test_a_scan_with_nan_is_refused_and_not_cached(collector, value):
     broken = scan(0)
     broken[0, 3, 3, 3] = value
-    with pytest.raises(UsageError, match="a calibration scan holds NaN or infinite values"):
-        collector.statistics(broken)
-    assert not collector.cached(broken).exists()
+    with pytest.raises(UsageError, match="NaN or infinite"):
+        statistics(collector, broken)
+    assert not cached(collector, broken).exists()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
@@ -212,14 +219,14 @@ def test_damaged_weights_are_found_and_named(model, tensors, value, cache):
         weights[2, 0, 1, 3] = value
 
     collector = Collector(changed(model, "stem.0.weight", damage), tensors)
-    found = collector.statistics(scan(0))
+    found = statistics(collector, scan(0))
     assert not found["input"].not_finite
-    with pytest.raises(UsageError, match=r"NaN or infinite in this model; the weights are damaged"):
+    with pytest.raises(UsageError, match="NaN or infinite"):
         ranges_of(found, "minmax", "u8")
-    assert same(collector.statistics(scan(0)), found)
+    assert same(statistics(collector, scan(0)), found)
 
 
-def test_memory_is_told_beforehand(model, tensors):
+def test_the_memory_estimate_grows_with_the_watched_tensors(model, tensors):
     assert peak_bytes(model, tensors) > peak_bytes(model, tensors[:1]) > 100_000_000
 
 
@@ -234,20 +241,20 @@ def scans(count):
 
 
 @pytest.mark.parametrize("attention", ["both", "none"])
-def test_they_are_the_largest_of_all_scans(attention, cache):
+def test_magnitudes_are_the_largest_of_all_scans(attention, cache):
     model = graph(attention)
     found = magnitudes(model, scans(2))
     tensors = [name for name in found if name.endswith(".out")]
     assert len(tensors) == 28  # 20 convolutions and 8 blocks
     collector = Collector(model, tensors)
-    seen = [collector.statistics(scan) for scan in scans(2)]
+    seen = [statistics(collector, scan) for scan in scans(2)]
     for name in tensors:
         expected = max(one[name].magnitude for one in seen)
         assert found[name] == pytest.approx(expected, rel=1e-5), name
     assert found["cam"] > 0
 
 
-def test_gates_go_by_their_layers_names():
+def test_gates_are_named_by_their_layers():
     found = magnitudes(graph(), scans(1))
     gates = [name for name in found if "attention" in name]
     assert len(gates) == 4 * 8
@@ -258,7 +265,7 @@ def test_gates_go_by_their_layers_names():
     assert all(found[name] > 0 for name in gates)
 
 
-def test_what_float32_does_not_hold_is_no_number():
+def test_an_overflow_of_float32_has_no_finite_magnitude():
     network = trained_like(TINY)
     network.state_dict["stages.2.0.conv2.weight"] *= 1e38
     model = build_graph(TINY, folded(network.model()), "fp32", {})

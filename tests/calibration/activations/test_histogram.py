@@ -3,7 +3,7 @@
 from functools import reduce
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -24,8 +24,9 @@ def same(a, b):
     ) and (a.counts == b.counts).all()
 
 
+@settings(deadline=None)
 @given(ELEMENTS)
-def test_counts_are_numpys(elements):
+def test_counts_agree_with_numpy(elements):
     found = of(elements)
     expected, _ = np.histogram(np.abs(elements).astype(np.float64), found.edges)
     assert (found.counts == expected).all()
@@ -33,6 +34,7 @@ def test_counts_are_numpys(elements):
     assert found.signed == (elements < 0).any()
 
 
+@settings(deadline=None)
 @given(st.lists(ELEMENTS, min_size=2, max_size=5), st.randoms())
 def test_merging_is_exact_in_any_order(scans, random):
     whole = of(np.concatenate(scans))
@@ -42,8 +44,9 @@ def test_merging_is_exact_in_any_order(scans, random):
     assert same(merge(of(first), reduce(merge, map(of, rest))), whole)
 
 
+@settings(deadline=None)
 @given(arrays(np.float32, 30, elements=st.floats(-8, 8, width=32)), st.integers(-60, 60))
-def test_a_scale_of_a_power_of_two_moves_the_edges_alone(elements, power):
+def test_scaling_by_a_power_of_two_moves_only_the_edges(elements, power):
     elements = np.where(np.abs(elements) < 2**-20, np.float32(1), elements)
     found, scaled = of(elements), of(elements * np.float32(2.0**power))
     assert (found.counts == scaled.counts).all()
@@ -59,7 +62,7 @@ def test_a_map_of_many_elements_in_any_layout():
     assert (found.counts == expected).all()
 
 
-def test_at_least_half_of_the_bins_are_of_use():
+def test_at_least_half_of_the_bins_are_used():
     for largest in (1e-30, 0.7, 1.0, 1.0001, 3e38):
         found = of(np.array([0, largest], np.float32))
         assert BINS / 2 <= np.flatnonzero(found.counts)[-1] < BINS
@@ -71,12 +74,12 @@ def test_a_sample_keeps_the_extremes_of_all():
     assert found.counts.sum() == 2
 
 
-def test_elements_without_a_value_are_counted_together():
+def test_nan_and_infinity_are_counted_together():
     broken = statistics_of(np.array([1, 2], np.float32), 1.0, 2.0, not_finite=3)
     assert merge(broken, of(np.array([7], np.float32))).not_finite == 3
 
 
-def test_zeros_alone():
+def test_only_zeros():
     found = of(np.zeros(5, np.float32))
     assert found.magnitude == 0
     assert found.counts[0] == 5

@@ -1,4 +1,4 @@
-"""Ranges from statistics, against their definitions and ONNX Runtime's calibrators."""
+"""Ranges agree with the methods' definitions and with ONNX Runtime's calibrators."""
 
 import numpy as np
 import pytest
@@ -41,13 +41,13 @@ def test_minmax_is_the_largest_magnitude(elements):
 
 
 @each_distribution
-def test_percentile_is_numpys_within_a_bin(elements):
+def test_percentile_agrees_with_numpy_within_a_bin(elements):
     exact = np.percentile(np.abs(elements), 99.99, method="inverted_cdf")
     assert 0 <= range_by("percentile", elements).largest - exact <= of(elements).edges[1]
 
 
 @each_distribution
-def test_percentile_is_onnx_runtimes_within_its_bin(elements, capsys):
+def test_percentile_agrees_with_onnx_runtime_within_a_bin(elements, capsys):
     bins = 2048
     theirs = HistogramCollector("percentile", True, bins, 128, 99.99, "same")
     theirs.collect({"x": np.abs(elements)})
@@ -64,7 +64,7 @@ def rounding_error(elements, largest, steps):
 
 @each_distribution
 @pytest.mark.parametrize(("form", "unsigned_steps"), [("u8", 255), ("s8", 127), ("plugin", 127)])
-def test_mse_errs_least_of_all_ranges(elements, form, unsigned_steps):
+def test_mse_has_the_smallest_error_of_all_ranges(elements, form, unsigned_steps):
     elements = elements.astype(np.float64)
     steps = 127 if (elements < 0).any() else unsigned_steps
     best = min(
@@ -91,7 +91,7 @@ def divergence(counts, kept):
 
 
 @pytest.mark.parametrize("name", ["normal", "laplace", "outlier"])
-def test_entropy_loses_least_of_the_distribution(name):
+def test_entropy_changes_the_distribution_least(name):
     elements = DISTRIBUTIONS[name].astype(np.float32)
     found = of(elements)
     counts = found.counts.astype(np.float64)
@@ -119,7 +119,7 @@ def test_a_constant_activation_is_never_clipped(method, value, negative, count):
 @pytest.mark.parametrize("method", METHODS)
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32), st.integers(-40, 40))
-def test_a_range_lies_within_what_occurred_and_scales_with_it(method, seed, power):
+def test_a_range_is_within_the_values_and_scales_with_them(method, seed, power):
     elements = np.random.default_rng(seed).standard_normal(2000, np.float32)
     found = range_by(method, elements)
     assert 0 < found.largest <= np.abs(elements).max()
@@ -134,9 +134,9 @@ def test_a_sample_without_the_largest_element(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_no_scale_fits_is_named(method):
-    with pytest.raises(UsageError, match=r"^layer: always 0 on the calibration scans.*; use other"):
+def test_an_activation_without_a_scale_is_named(method):
+    with pytest.raises(UsageError, match=r"^layer: is 0 in all calibration scans.*; use other"):
         ranges_of({"layer": of(np.zeros(3, np.float32))}, method, "u8")
     broken = statistics_of(np.ones(3, np.float32), 1.0, 1.0, not_finite=2)
-    with pytest.raises(UsageError, match=r"^layer: 2 values are NaN or infinite.*; the weights"):
+    with pytest.raises(UsageError, match=r"^layer: 2 values are NaN or infinite"):
         ranges_of({"layer": broken}, method, "u8")

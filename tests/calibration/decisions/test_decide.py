@@ -1,4 +1,4 @@
-"""An int8 engine passes where it decides alike, and fails with a reason where it does not."""
+"""An int8 engine passes if it decides like float32, and fails with a reason if not."""
 
 import json
 
@@ -14,11 +14,11 @@ from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.errors import UsageError
 
 LEAD = 3.0
-"""Of the right class's logit: a sure decision."""
+"""Lead of the right class's logit: a sure decision."""
 
 
 def right(labels):
-    """Logits of an engine that is always right, no two scans alike."""
+    """Logits of an engine that is always right; no two scans have the same."""
     spread = np.linspace(0, 0.5, len(labels))[:, None]
     return ((LEAD + spread) * np.eye(3)[labels]).astype(np.float32)
 
@@ -44,7 +44,7 @@ def judge(reference, candidate, labels=None):
 finite = st.floats(-50, 50, width=32)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_identical_outputs_always_pass(data):
     scans = data.draw(st.integers(1, 130))
@@ -84,10 +84,9 @@ def test_few_scans_pass_with_a_reserve(scans):
     reference = right(mixed(scans))
     found = judge(reference, reference, mixed(scans))
     assert found.passed
-    assert found.reserves == (
-        f"{scans} scans cannot show that the decisions are kept: up to {found.flips_at_most:.0%} "
-        "of others may change class; it takes 110 that do not calibrate",
-    )
+    (reserve,) = found.reserves
+    for number in (f"{scans} scans", "110", f"{100 * found.flips_at_most:.0f} %"):
+        assert number in reserve
 
 
 def test_as_many_as_can_show_it_pass_without_reserve():
@@ -95,17 +94,15 @@ def test_as_many_as_can_show_it_pass_without_reserve():
     assert judge(reference, reference).reserves == ()
 
 
-def test_one_scan_is_judged_and_shows_next_to_nothing():
+def test_one_scan_is_judged_with_a_reserve_and_notes():
     found = judge(right([1]), right([1]), [1])
     assert found.passed
-    assert found.reserves == (
-        "1 scan cannot show that the decisions are kept: up to 79% of others may change class; it "
-        "takes 110 that do not calibrate",
-    )
-    assert found.notes == (
-        "COVID-19's AUC was not judged: no scan is labelled covid-19",
-        "no scan is labelled covid-19 or normal: nothing is known of such scans",
-    )
+    (reserve,) = found.reserves
+    assert "1 scan judged" in reserve
+    assert "79 %" in reserve
+    area, absent = found.notes
+    assert "AUC" in area
+    assert "covid-19 or normal" in absent
 
 
 UNSURE, TURNED = (0.52, 0.47, 0.01), (0.49, 0.5, 0.01)
@@ -124,14 +121,14 @@ def test_one_flip_of_an_unsure_scan_passes(scans, labelled):
 
 
 @pytest.mark.parametrize(("scans", "passed"), [(4, False), (20, False), (99, False), (100, True)])
-def test_a_flip_of_a_sure_scan_is_one_of_a_hundred(scans, passed):
+def test_one_of_a_hundred_sure_scans_may_change_class(scans, passed):
     reference = with_scan(right(mixed(scans)), 0, SURE)
     candidate = with_scan(right(mixed(scans)), 0, LOST)
     found = judge(reference, candidate)
     assert (found.class_flips, found.sure_flips) == (1, 1)
     assert found.passed == passed
     if not passed:
-        assert any("led by 0.1 or more; none may" in f for f in found.failures)
+        assert any("led by 0.1 or more; none" in f for f in found.failures)
 
 
 def test_two_unsure_flips_of_120_are_too_many():
@@ -141,30 +138,31 @@ def test_two_unsure_flips_of_120_are_too_many():
         reference = with_scan(reference, scan, UNSURE)
         candidate = with_scan(candidate, scan, TURNED)
     found = judge(reference, candidate, labels)
-    assert found.failures[0] == "2 of 120 scans changed class; at most 1 may"
-    assert any(f.startswith("the accuracy fell by 0.0167") for f in found.failures)
-    assert any(f.startswith("the accuracy may be lower by") for f in found.failures)
+    assert "2 of 120 scans changed class; at most 1" in found.failures[0]
+    assert any("accuracy fell by 0.0167" in f for f in found.failures)
+    assert any("accuracy may fall by" in f for f in found.failures)
 
 
 def test_probabilities_that_move_everywhere_fail_without_a_flip():
     reference = right(mixed(30))
     found = judge(reference, reference * np.float32(0.7))
     assert found.class_flips == 0
-    assert found.failures == (
-        f"probabilities moved by {found.mean_probability_drift:.3g} on average; "
-        "at most 0.02 is allowed",
-    )
+    (failure,) = found.failures
+    assert f"{found.mean_probability_drift:.3g} on average" in failure
+    assert "0.02" in failure
 
 
 def test_one_probability_that_moves_far_fails_without_a_flip():
     reference = with_scan(right(mixed(30)), 0, (0.9, 0.09, 0.01))
     candidate = with_scan(right(mixed(30)), 0, (0.7, 0.29, 0.01))
     found = judge(reference, candidate)
-    assert found.failures == ("a scan's probability moved by 0.2; at most 0.15 is allowed",)
+    (failure,) = found.failures
+    assert "0.2;" in failure
+    assert "0.15" in failure
 
 
 def ranked(covid, others):
-    """Logits of scans that all call the first class, by their COVID-19 logits; and the labels."""
+    """Logits of scans that are all called COVID-19, given their COVID-19 logits; and labels."""
     first = np.concatenate([covid, others])
     zero = np.zeros_like(first)
     labels = [0] * len(covid) + [1, 2] * (len(others) // 2)
@@ -179,11 +177,11 @@ def test_a_worse_order_of_the_scans_fails_though_no_class_flips():
     assert found.class_flips == 0
     assert found.max_probability_drift < 0.01
     assert found.auc.reference == 1
-    assert [f.split(",")[0] for f in found.failures] == [
-        f"COVID-19's AUC fell by {1 - found.auc.candidate:.3g}",
-        f"COVID-19's AUC may be lower by {-found.auc.lower:.3g} on other scans (95 % interval of "
-        f"the difference {found.auc.lower:.3g} to {found.auc.upper:.3g}); at most 0.1 is allowed",
-    ]
+    fell, may_fall = found.failures
+    assert f"AUC fell by {1 - found.auc.candidate:.3g}" in fell
+    assert f"AUC may fall by {-found.auc.lower:.3g}" in may_fall
+    assert f"{found.auc.lower:.3g} to {found.auc.upper:.3g}" in may_fall
+    assert "0.1" in may_fall
 
 
 def test_an_auc_that_holds_on_average_but_not_surely_fails():
@@ -193,7 +191,8 @@ def test_an_auc_that_holds_on_average_but_not_surely_fails():
     candidate, _ = ranked(covid + np.tile([-0.3, 0.3], 20), others)
     found = judge(reference, candidate, labels)
     assert abs(found.auc.reference - found.auc.candidate) < 0.005
-    assert [f[:30] for f in found.failures] == ["COVID-19's AUC may be lower by"]
+    (failure,) = found.failures
+    assert "AUC may fall by" in failure
 
 
 @pytest.mark.parametrize(("covid", "others"), [(37, 37), (40, 80)])
@@ -213,17 +212,15 @@ def test_an_engine_that_loses_every_tenth_covid_scan_hardly_ever_passes(covid, o
     assert 0 < passes <= 0.025
 
 
-def test_an_auc_that_did_not_fall_on_few_scans_says_how_far_it_may():
+def test_an_auc_that_did_not_fall_on_few_scans_has_an_interval():
     reference, labels = ranked(np.linspace(7, 8, 20), np.linspace(6, 6.8, 20))
     found = judge(reference, reference, labels)
     assert found.auc.candidate == found.auc.reference == 1
     assert found.auc.lower == pytest.approx(-0.161, abs=1e-3)
     assert found.passed
     assert found.reserves
-    assert found.notes[0] == (
-        "whether other scans' AUC is kept was not judged: that takes 37 scans with COVID-19 and as "
-        "many without, here are 20 and 20"
-    )
+    for fact in ("AUC", "20 scans with and 20 without", "37"):
+        assert fact in found.notes[0]
 
 
 def test_one_pair_that_changes_places_is_no_fall_on_few_scans():
@@ -235,24 +232,23 @@ def test_one_pair_that_changes_places_is_no_fall_on_few_scans():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_outputs_that_are_no_numbers_fail_and_fit_into_json(value):
+def test_nan_or_infinity_fails_and_fits_into_json(value):
     labels = mixed(20)
     candidate = right(labels)
     candidate[[3, 7], 1] = value
     found = judge(right(labels), candidate, labels)
-    assert found.failures == ("NaN or infinity came out for 2 of 20 scans; for none it may",)
+    assert found.failures == ("2 of 20 scans gave NaN or infinity",)
     assert (found.class_flips, found.sure_flips, found.max_probability_drift) == (2, 2, 1)
     assert (found.labelled, found.auc, found.accuracy) == (None, None, None)
     assert Decisions.model_validate(json.loads(found.model_dump_json())) == found
 
 
-def test_a_reference_that_is_no_number_is_blamed_itself():
+def test_nan_of_the_reference_is_reported_as_its_own():
     reference = right(mixed(4))
     reference[0] = np.nan
     found = judge(reference, right(mixed(4)), mixed(4))
-    assert found.failures == (
-        "the float32 engine itself gave NaN or infinity for 1 of 4 scans: nothing to compare",
-    )
+    (failure,) = found.failures
+    assert "float32 engine gave NaN or infinity for 1 of 4 scans" in failure
 
 
 @pytest.mark.parametrize(
@@ -263,14 +259,15 @@ def test_without_covid_or_the_rest_no_auc_is_judged(labels, note):
     assert found.passed
     assert found.auc is None
     assert found.accuracy.reference == 1
-    assert f"COVID-19's AUC was not judged: {note} labelled covid-19" in found.notes
+    assert any("AUC not judged" in n and f"{note} labelled covid-19" in n for n in found.notes)
 
 
-def test_a_class_without_scans_is_said():
+def test_a_class_without_scans_is_noted():
     labels = [0, 1] * 60
     found = judge(right(labels), right(labels), labels)
     assert found.auc.reference == 1
-    assert found.notes == ("no scan is labelled normal: nothing is known of such scans",)
+    (note,) = found.notes
+    assert "no scan is labelled normal" in note
 
 
 def test_unlabelled_scans_are_judged_by_agreement():
@@ -282,23 +279,23 @@ def test_unlabelled_scans_are_judged_by_agreement():
     assert (found.reserves, found.notes) == ((), ())
 
 
-def test_a_reference_that_calls_all_alike_shows_little():
+def test_a_reference_that_gives_one_class_is_a_reserve():
     reference = right([2] * 120)
     found = judge(reference, reference)
     assert found.passed
     assert len(found.reserves) == 1
-    assert found.reserves[0].startswith("the float32 engine calls all 120 scans alike")
+    assert "all 120 scans the same class" in found.reserves[0]
 
 
-def test_keeping_to_a_bad_reference_is_said_to_be_no_merit():
+def test_a_reference_no_better_than_guessing_is_noted():
     labels = mixed(120)
     wrong = right([(label + 1) % 3 for label in labels])
     found = judge(wrong, wrong, labels)
     assert found.passed
-    assert found.notes[0].startswith("the float32 engine itself is no better than a guess")
+    assert "no better than guessing" in found.notes[0]
 
 
-def test_equal_logits_are_a_tie_of_both_engines():
+def test_equal_logits_give_both_engines_an_auc_of_a_half():
     equal = np.zeros((120, 3), np.float32)
     found = judge(equal, equal, mixed(120))
     assert found.passed
@@ -310,6 +307,6 @@ def test_scores_that_round_to_one_probability_keep_their_order():
     assert judge(reference, reference, labels).auc.reference == 1
 
 
-def test_no_scans_is_an_error_that_says_what_to_do():
-    with pytest.raises(UsageError, match="name more scans than calibration takes"):
+def test_no_scans_is_an_error():
+    with pytest.raises(UsageError, match=r"no scan .*; give more scans"):
         judge(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), [])

@@ -10,6 +10,7 @@ import pytest
 
 from darnet_trt.calibration.activations.collect import magnitudes
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
+from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.errors import BuildError
 from darnet_trt.export.build import Calibration, build_bundle
 from darnet_trt.export.gates.float16_range import float16_range
@@ -156,9 +157,10 @@ def test_a_plan_keeps_the_block_in_float32_and_says_so(tmp_path):
 def test_an_int8_plan_is_float32_where_float16_does_not_do(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     volumes = SCANS.inputs
+    hashes = tuple(map(hashed, volumes))
     calibration = Calibration(
-        CalibrationScans(volumes, "2 scans", None, "a digest"),
-        HeldOut(volumes, None, "the same 2 scans"),
+        CalibrationScans(volumes, "2 scans", hashes),
+        HeldOut(volumes, None, "the same 2 scans", hashes),
     )
     calibration = replace(calibration, search=replace(calibration.search, method="minmax"))
     plan = built(hot(), tmp_path / "b", "sm89", "int8", calibration)
