@@ -46,9 +46,7 @@ def inspect(
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option(
-            "--verbose", "-v", help="Show every series, also where there is more than one study."
-        ),
+        typer.Option("--verbose", "-v", help="Show all series of every study."),
     ] = False,
     headers_only: Annotated[
         bool,
@@ -57,7 +55,7 @@ def inspect(
         ),
     ] = False,
 ) -> None:
-    """List what can be classified and why: a line a study, or the series of a single study.
+    """List what can be classified, and why: a line a study; all series where there is one study.
 
     Exit code 0: each study has a series to classify; 1: some have none, or could not be read;
     2: nothing could be read.

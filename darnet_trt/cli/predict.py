@@ -35,7 +35,7 @@ def predict(
     scans: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SCAN...",
+            metavar="SCAN",
             readable=False,  # one that is not readable gets its own result
             help="Files, series folders, studies, or folders of them.",
             show_default=False,

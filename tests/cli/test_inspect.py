@@ -64,7 +64,7 @@ def test_nothing_readable(tmp_path):
     assert empty.startswith(f"darnet-trt: {tmp_path}: ")
 
 
-def test_what_cannot_be_read_failed_as_a_prediction_of_it_does(tiny, tmp_path):
+def test_each_study_has_the_status_that_predict_gives_it(tiny, tmp_path):
     write_cohort(CohortPlan(scans=1, matrix=64, slices=(30, 30)), tmp_path / "c", processes=1)
     (tmp_path / "c" / "bad").mkdir()
     (tmp_path / "c" / "bad" / "x.dcm").write_text("text")

@@ -121,9 +121,7 @@ def test_control_characters_of_names_do_not_reach_the_terminal(predict, tiny, tm
     assert all(line.isprintable() for line in err.split("\n"))
 
 
-def test_an_exception_that_nobody_foresaw_ends_one_scan(
-    predict, tiny, phantom, tmp_path, monkeypatch
-):
+def test_an_unexpected_exception_fails_one_scan(predict, tiny, phantom, tmp_path, monkeypatch):
     def broken_for_one(study, ranked, spec):
         if study.path.name == "b":
             raise ZeroDivisionError("division by\nzero")
@@ -150,7 +148,7 @@ def test_an_exception_of_the_engine_ends_the_run(predict, tiny, phantom, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_is_said_after_an_error(tiny, phantom, monkeypatch):
+def test_no_line_follows_an_error(tiny, phantom, monkeypatch):
     """The scans are still being looked for when the engine fails."""
     failed = threading.Event()
 
@@ -280,9 +278,7 @@ SEEN = "6 synthetic phantoms (darnet-trt phantom, seed 0); not real patients"
         ({}, False),
     ],
 )
-def test_a_patient_is_not_what_a_network_of_phantoms_knows(
-    predict, tiny, phantom, data_dir, model, warned
-):
+def test_a_network_of_phantoms_warns_of_patients(predict, tiny, phantom, data_dir, model, warned):
     card = json.loads((tiny / "manifest.json").read_text())["model"]
     del card["phantoms_only"]
     change_manifest(tiny, model={**card, **model})
@@ -365,7 +361,7 @@ def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
         ),
     ],
 )
-def test_results_go_on_where_stderr_does_not(tiny, phantom, tmp_path, redirection):
+def test_results_go_on_where_stderr_cannot_be_written(tiny, phantom, tmp_path, redirection):
     words = shlex.join([*COMMAND, *map(str, (tiny, phantom, "-o", tmp_path / "out", "--json"))])
     done = subprocess.run(
         ["bash", "-c", f"{words} {redirection}"], stdout=subprocess.PIPE, text=True, check=False

@@ -132,7 +132,7 @@ def test_no_series_of_a_study_can_be_used(tmp_path):
     assert caught.value.where == str(found.path)
 
 
-def test_the_error_of_a_study_of_one_series_is_that_series_s(tmp_path):
+def test_a_study_of_one_series_raises_its_error(tmp_path):
     found = study(tmp_path, chest())
     found.series[0].files[4].unlink()
     with pytest.raises(UnreadableScanError) as caught:

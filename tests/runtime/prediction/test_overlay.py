@@ -80,7 +80,7 @@ def test_a_map_of_its_inputs_size_is_itself():
     assert np.array_equal(grown(cam, cam.shape), cam)
 
 
-def test_what_speaks_against_the_class_is_not_drawn():
+def test_evidence_against_the_class_is_not_drawn():
     drawn = tile(draw_overlay(result(series=None), evidence(-0.5)))
     assert (np.ptp(drawn, axis=-1)[40:240, 40:240] == 0).all()
 
@@ -94,7 +94,7 @@ def test_sides_are_named_only_where_the_file_says_them():
     assert not letters[:, 30:-30].any()
 
 
-def test_proportions_are_the_patients():
+def test_slices_keep_the_patients_proportions():
     used = SERIES.model_copy(update={"matrix": (256, 512), "spacing_mm": (4.0, 1.0, 1.0)})
     page = draw_overlay(result(series=used), evidence(-0.5))
     middle = tile(page)[:, TILE // 2].mean(-1)

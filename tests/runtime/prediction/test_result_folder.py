@@ -92,7 +92,7 @@ def test_a_class_that_hardly_leads_is_undecided():
     assert undecided({**near, "normal": 0.45}) is None
 
 
-def test_lines_come_as_they_are_finished_and_the_csv_at_the_end(tmp_path):
+def test_each_line_is_written_at_once_and_the_csv_at_the_end(tmp_path):
     with ResultFolder(tmp_path / "out", resume=False) as folder:
         folder.add(result(status="refused"))
         assert len(lines(tmp_path / "out")) == 1
@@ -119,13 +119,13 @@ def test_an_interrupt_keeps_what_was_finished(tmp_path):
     assert len(lines(tmp_path)) == len(rows(tmp_path)) == 1
 
 
-def test_nothing_is_left_behind_where_nothing_came_out(tmp_path):
+def test_without_results_no_folder_is_left(tmp_path):
     with ResultFolder(tmp_path / "out", resume=False):
         pass
     assert not (tmp_path / "out").exists()
 
 
-def test_results_are_never_overwritten_unasked(tmp_path):
+def test_results_are_not_overwritten_without_resume(tmp_path):
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result())
     with pytest.raises(UsageError, match="--resume") as caught:
@@ -134,7 +134,7 @@ def test_results_are_never_overwritten_unasked(tmp_path):
     assert len(lines(tmp_path)) == 1
 
 
-def test_resuming_keeps_classes_and_tries_the_rest_and_a_torn_line_again(tmp_path):
+def test_a_resumed_run_skips_ok_results_and_repeats_failed_and_cut_off_ones(tmp_path):
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result("/scans/torn", status="failed"))
         folder.add(result("/scans/ok"))
@@ -154,7 +154,7 @@ def test_resuming_keeps_classes_and_tries_the_rest_and_a_torn_line_again(tmp_pat
     assert [row["status"] for row in rows(tmp_path)] == ["ok", "refused", "ok"]
 
 
-def test_a_scan_has_one_result_the_newest(tmp_path):
+def test_a_scan_keeps_only_its_newest_result(tmp_path):
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result("/scans/a"))
         folder.add(result("/scans/b"))
@@ -169,7 +169,7 @@ def test_a_scan_has_one_result_the_newest(tmp_path):
     assert [r["artifact"] for r in rows(tmp_path)] == [r["artifact"] for r in lines(tmp_path)]
 
 
-def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
+def test_an_old_result_stays_until_the_new_one_is_written(tmp_path):
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result("/scans/a"))
         folder.add(result("/scans/b"))
@@ -193,7 +193,7 @@ def test_what_is_to_be_replaced_stays_until_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("status", ["failed", "refused"])
-def test_what_does_not_come_again_goes_where_it_was_looked_for(tmp_path, status):
+def test_a_scan_that_is_gone_is_dropped_where_the_run_looked_for_it(tmp_path, status):
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result("/day1", status, study_uid=""))  # such as a share that was not mounted
         folder.add(result("/day2", status, study_uid=""))
@@ -202,7 +202,7 @@ def test_what_does_not_come_again_goes_where_it_was_looked_for(tmp_path, status)
     assert [r["scan"] for r in rows(tmp_path)] == ["/day2", "/day1/patient"]
 
 
-def test_the_picture_goes_with_the_result_that_it_is_of(tmp_path):
+def test_an_overlay_is_deleted_with_its_result(tmp_path):
     drawn = result(overlay=overlay_name(result()))
     with ResultFolder(tmp_path, resume=False) as folder:
         (tmp_path / drawn.overlay).write_bytes(b"a picture")
@@ -212,7 +212,7 @@ def test_the_picture_goes_with_the_result_that_it_is_of(tmp_path):
     assert not (tmp_path / drawn.overlay).exists()
 
 
-def test_results_of_before_the_schema_are_continued(tmp_path):
+def test_results_without_a_schema_version_are_continued(tmp_path):
     old = json.loads(json_line(result("/scans/old")))
     del old["schema_version"]
     (tmp_path / "results.jsonl").write_text(json.dumps(old) + "\n")
@@ -221,7 +221,7 @@ def test_results_of_before_the_schema_are_continued(tmp_path):
     assert lines(tmp_path) == [{"schema_version": SCHEMA_VERSION, **old}]
 
 
-def test_results_that_are_not_ours_are_not_touched(tmp_path):
+def test_a_file_that_holds_no_results_is_not_changed(tmp_path):
     (tmp_path / "results.jsonl").write_text("a\nb\n")
     with pytest.raises(UsageError, match="line 1 "):
         ResultFolder(tmp_path, resume=True)
@@ -232,7 +232,7 @@ def test_results_that_are_not_ours_are_not_touched(tmp_path):
     "change",
     [{"probabilities": None}, {"scan": []}, {"stages_ms": 3}, {"schema_version": 2}],
 )
-def test_lines_that_only_look_like_ours_are_not_touched(tmp_path, change):
+def test_a_line_that_does_not_fit_the_schema_is_not_changed(tmp_path, change):
     other = json.dumps({**json.loads(json_line(result())), **change}) + "\n"
     (tmp_path / "results.jsonl").write_text(other)
     with pytest.raises(UsageError, match="line 1 "):
