@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from darnet_trt.cli.interruption import goes_on
-from darnet_trt.cli.progress import Progress
+from darnet_trt.cli.progress import progress, resumable
 from darnet_trt.errors import UsageError
 
 __all__ = ["phantom"]
@@ -19,7 +18,8 @@ def phantom(
     out: Annotated[Path, typer.Argument(help="The folder to write; must not exist or be empty.")],
     scans: Annotated[int, typer.Option(help="How many scans.")] = 120,
     format_: Annotated[
-        str, typer.Option("--format", help="dicom, nifti, or slices (PNG folders as CC-CCII's).")
+        Literal["dicom", "nifti", "slices"],
+        typer.Option("--format", help="slices: PNG files in folders, as in CC-CCII."),
     ] = "dicom",
     seed: Annotated[int, typer.Option(help="The same seed gives the same voxels.")] = 0,
     matrix: Annotated[int, typer.Option(help="Rows and columns of a slice.")] = 128,
@@ -41,12 +41,12 @@ def phantom(
     plan = CohortPlan(
         scans=scans,
         seed=seed,
-        format=format_,  # type: ignore[arg-type]  # the plan checks it
+        format=format_,
         matrix=matrix,
         slices=_range(slices),
     )
-    with goes_on(), Progress("writing scans", scans) as progress:
-        table = write_cohort(plan, out, processes=processes, done=progress.advance)
+    with resumable(), progress("writing scans", scans) as advance:
+        table = write_cohort(plan, out, processes=processes, done=advance)
     typer.echo(f"{scans} synthetic scans, labels in {table}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darnet_trt.cli.interruption import goes_on
+from darnet_trt.cli.progress import resumable
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.prediction.result_folder import ResultFolder
@@ -121,7 +121,7 @@ def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[Re
     from darnet_trt.runtime.prediction.result_folder import ResultFolder
 
     again = "the same command" if resume else "the same command with --resume"
-    with goes_on(again), ResultFolder(out, resume=resume, asked=scans) as folder:
+    with resumable(again), ResultFolder(out, resume=resume, asked=scans) as folder:
         yield folder
 
 

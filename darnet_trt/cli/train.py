@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from darnet_trt.cli.interruption import goes_on
-from darnet_trt.cli.progress import Progress
+from darnet_trt.cli.progress import progress, resumable
 from darnet_trt.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def train(
     ],
     run: Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")],
     preset: Annotated[
-        str, typer.Option(help="small: minutes on a CPU; paper: 64×224×224, 35 M parameters.")
+        Literal["small", "paper"],
+        typer.Option(help="small: minutes on a CPU; paper: 64×224×224, 35 M parameters."),
     ] = "small",
     attention: Annotated[
         Literal["none", "channel", "depth", "both"],
@@ -64,13 +66,14 @@ def train(
         import torch
     except ModuleNotFoundError as error:
         raise MissingPackageError("torch", extra="train") from error
+    from darnet_trt.scan.cohort import read_cohort
     from darnet_trt.training.augmentation import NO_AUGMENTATION, Augmentation
     from darnet_trt.training.fit import Schedule
-    from darnet_trt.training.presets import preset as find_preset
+    from darnet_trt.training.presets import PRESETS
     from darnet_trt.training.run import METRICS, Listener
     from darnet_trt.training.run import train as train_run
 
-    size = find_preset(preset)
+    size = PRESETS[preset]
     if threads:
         torch.set_num_threads(threads)
     schedule = Schedule(
@@ -78,51 +81,36 @@ def train(
         seed=seed,
         augmentation=Augmentation() if augment else NO_AUGMENTATION,
     )
-    failed = 0
-    reading = Progress("reading scans", 1)
+    failures: list[Failure] = []
 
-    def split(training: int, kept: int) -> None:
-        nonlocal reading
+    @contextmanager
+    def reading(training: int, kept: int) -> Iterator[Callable[[int], None]]:
         typer.echo(f"{training} scans to train on, {kept} held out", err=True)
-        reading = Progress("reading scans", training + kept)
+        with progress("reading scans", training + kept) as advance:
+            yield advance
 
-    def unusable(failure: Failure) -> None:
-        nonlocal failed
-        failed += 1
+    def failed(failure: Failure) -> None:
+        failures.append(failure)
         typer.echo(f"left out: {failure.reason}", err=True)
 
-    line = _EpochLine(schedule.epochs)
-
-    def epoch(result: Epoch) -> None:
-        reading.close()
-        line(result)
-
-    with goes_on():
-        try:
-            checkpoint = train_run(
-                cohort,
-                run,
-                size,
-                schedule,
-                attention=attention,
-                held_out=held_out,
-                device=_device(device),
-                listener=Listener(
-                    split=split,
-                    prepared=lambda count: reading.advance(count),
-                    failed=unusable,
-                    epoch=epoch,
-                ),
-            )
-        finally:
-            reading.close()
+    with resumable():
+        checkpoint = train_run(
+            read_cohort(cohort),
+            run,
+            size,
+            schedule,
+            attention=attention,
+            held_out=held_out,
+            device=_device(device),
+            listener=Listener(reading=reading, failed=failed, epoch=_EpochLine(schedule.epochs)),
+        )
     if as_json:
         typer.echo((run / METRICS).read_text().rstrip())
     else:
         typer.echo(f"{run}: trained on {checkpoint.trained_on}")
         if checkpoint.validation:
             typer.echo("held-out patients: " + json.dumps(checkpoint.validation))
-    if failed:
+    if failures:
         raise typer.Exit(1)
 
 

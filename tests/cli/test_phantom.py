@@ -33,7 +33,7 @@ def test_two_at_once_into_one_folder(tmp_path):
     [
         (["--slices", "many"], "--slices must be a number or MIN:MAX"),
         (["--slices", "60:40"], "ascending range"),
-        (["--format", "jpeg"], "no format is called 'jpeg'"),
+        (["--format", "jpeg"], "'jpeg'"),
         (["--scans", "0"], "scans must be"),
     ],
 )

@@ -48,7 +48,7 @@ def end(number: signal.Signals, when: str, *words: object) -> str:
 def test_phantom(tmp_path):
     words = ("--scans", 40, "--matrix", 64, "--slices", 40, "--processes", 2)
     said = end(signal.SIGTERM, "writing scans", "phantom", tmp_path / "cohort", *words)
-    assert said == "the same command goes on from what is done"
+    assert said == "run the same command again to continue"
     (partial,) = tmp_path.iterdir()
     assert partial.name == ".cohort.partial", "where the same command goes on"
     assert [f for f in partial.rglob("*") if f.name.startswith(".")] == []
@@ -71,7 +71,7 @@ def test_a_killed_phantom_takes_its_processes_along(tmp_path):
 def test_train(cohort, tmp_path):
     words = ("-o", tmp_path / "run", "--epochs", 100, "--threads", 1)
     said = end(signal.SIGTERM, "epoch 1/100", "train", cohort, *words)
-    assert said == "the same command goes on from what is done"
+    assert said == "run the same command again to continue"
     files = {file.name for file in (tmp_path / "run").iterdir()}
     assert files == {"history.csv", "inputs", "split.csv", "state.pt"}
 
@@ -98,7 +98,7 @@ def test_build(tmp_path):
 @pytest.mark.parametrize("number", CODES)
 def test_predict_keeps_what_was_finished(tiny, cohort, tmp_path, number):
     said = end(number, "[3]", "predict", tiny, cohort, "-o", tmp_path / "out")
-    assert said == "the same command with --resume goes on from what is done"
+    assert said == "run the same command with --resume to continue"
     lines, table = ((tmp_path / "out" / f"results.{kind}").read_text() for kind in ("jsonl", "csv"))
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"results.jsonl", "results.csv"}
     assert 3 <= lines.count("\n") < 24

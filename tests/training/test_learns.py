@@ -19,7 +19,7 @@ from darnet_trt.scan.cohort import CLASSES, read_cohort
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.fit import Schedule
-from darnet_trt.training.presets import preset
+from darnet_trt.training.presets import PRESETS
 from darnet_trt.training.run import train
 
 # It shares the CPUs with the other tests.
@@ -70,9 +70,9 @@ def test_no_trivial_statistic_tells_the_classes(cohort):
 @pytest.fixture(scope="session")
 def run(cohort, tmp_path_factory):
     """The small preset, trained."""
-    size = preset("small")
+    size = PRESETS["small"]
     folder = tmp_path_factory.mktemp("learns") / "run"
-    train(cohort.table, folder, size, Schedule(epochs=size.epochs))
+    train(cohort, folder, size, Schedule(epochs=size.epochs))
     return folder
 
 
@@ -93,7 +93,7 @@ def test_small_network_learns_them(run):
     ]
     assert len(split(run)) == PLAN.scans
     assert not sides[0] & sides[1]
-    assert len((run / "history.csv").read_text().splitlines()) == preset("small").epochs + 1
+    assert len((run / "history.csv").read_text().splitlines()) == PRESETS["small"].epochs + 1
     assert not (run / "state.pt").exists()
 
 
