@@ -84,7 +84,8 @@ def bench(
         threads=threads,
         notify=lambda line: typer.echo(line, err=True),
     )
-    content = json.dumps(report.as_json(), indent=2)
+    # json escapes names that are not UTF-8, at which model_dump_json fails
+    content = json.dumps(report.model_dump(mode="json"), indent=2)
     if out is not None:
         from darnet_trt.machine.files import whole_file
 
@@ -146,17 +147,17 @@ def _show(report: BenchReport) -> None:
     from rich.table import Table
 
     console = Console(markup=False, highlight=False)
-    cpu = report.environment["cpu"]
+    cpu = report.environment.cpu
     console.print(
-        f"{cpu['name']}, {cpu['cores']} cores, {cpu['memory_gib']} GiB, load "
-        f"{report.environment['load_1min']}; bundle {report.bundle_sha256[:12]}, "
+        f"{cpu.name}, {cpu.cores} cores, {cpu.memory_gib} GiB, load "
+        f"{report.environment.load_1min}; bundle {report.bundle_sha256[:12]}, "
         f"{report.rounds} round{'s' * (report.rounds != 1)}",
         soft_wrap=True,
     )
     engines = Table(
         "engine", "runs in", "median ms", "p90", "p99", "speed", box=None, pad_edge=False
     )
-    for m in report.measured:
+    for m in report.configurations:
         engines.add_row(m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×")
     console.print(engines)
     if report.scan is None:
@@ -170,9 +171,11 @@ def _show(report: BenchReport) -> None:
         "engine", "find", "read", "preprocess", "infer", "start-up ms", "peak MB",
         box=None, pad_edge=False,
     )  # fmt: skip
-    for m in report.measured:
+    for m in report.configurations:
         if m.on_scan is not None:
-            files.add_row(m.name, *_cells(m.on_scan.file), *_over_engine(m.on_scan, m.engine))
+            files.add_row(
+                m.name, *_cells(m.on_scan.file_to_result), *_over_engine(m.on_scan, m.engine)
+            )
             stages.add_row(m.name, *_stages(m.on_scan))
     console.print(files)
     console.print(stages)
@@ -188,13 +191,13 @@ def _cells(latency: Latency) -> Iterable[str]:
 
 
 def _over_engine(on_scan: OnScan, engine: Latency) -> Iterable[str]:
-    yield f"{on_scan.file.median_ms / engine.median_ms:.3f}×"
-    yield f"{on_scan.batch_ms / engine.median_ms:.3f}×"
+    yield f"{on_scan.file_to_result.median_ms / engine.median_ms:.3f}×"
+    yield f"{on_scan.batch_ms_per_scan / engine.median_ms:.3f}×"
 
 
 def _stages(on_scan: OnScan) -> Iterable[str]:
     yield from map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
-    yield f"{on_scan.fresh.peak_memory_mb:.0f}"
+    yield f"{on_scan.peak_memory_mb:.0f}"
 
 
 def _ms(value: float) -> str:
