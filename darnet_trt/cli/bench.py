@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from darnet_trt.cli.completion import artifacts
+from darnet_trt.cli.printing import say, warn
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,13 +27,20 @@ _AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "open
 _ROUNDS: Final = 10
 
 
+def _complete_against(incomplete: str) -> list[str]:
+    """Complete the last name of a comma-separated list."""
+    before = incomplete.rpartition(",")[0].split(",") if "," in incomplete else []
+    return [",".join([*before, name]) for name in _AGAINST if name not in before]
+
+
 def bench(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
     artifact: Annotated[
         list[str] | None,
         typer.Option(
-            help="Engine of the bundle; may be given several times. The first is the reference "
-            "of the ratios; by default the bundle's default engine.",
+            autocompletion=artifacts,
+            help="Engine of the bundle; repeatable. The first is the reference of the ratios. "
+            "[default: the bundle's default engine]",
             show_default=False,
         ),
     ] = None,
@@ -41,9 +51,9 @@ def bench(
     against: Annotated[
         str | None,
         typer.Option(
-            help=f"Compare with any of {', '.join(_AGAINST)} (float32, comma-separated): "
-            "engine time only. torch-fused runs on a CUDA device if there is one, the others on "
-            "the CPU.",
+            autocompletion=_complete_against,
+            help=f"Compare with any of {', '.join(_AGAINST)}: comma-separated, in float32, engine "
+            "time only. torch-fused runs on a CUDA device if there is one, the others on the CPU.",
         ),
     ] = None,
     rounds: Annotated[
@@ -73,7 +83,7 @@ def bench(
     names: list[str] | list[None] = artifact or [None]
     engines = [load_engine(opened, name, threads=threads) for name in dict.fromkeys(names)]
     for warning in (warning for engine in engines for warning in engine.warnings):
-        typer.echo(f"warning: {warning}", err=True)
+        warn(f"warning: {warning}")
     others = {name: _rival(opened, name, threads) for name in rivals}
     report = benchmark(
         opened,
@@ -82,7 +92,7 @@ def bench(
         scan=scan,
         rounds=rounds,
         threads=threads,
-        notify=lambda line: typer.echo(line, err=True),
+        notify=say,
     )
     # json escapes names that are not UTF-8, at which model_dump_json fails
     content = json.dumps(report.model_dump(mode="json"), indent=2)

@@ -64,12 +64,10 @@ def calibrate(
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, gather, trial_backend
     from darnet_trt.calibration.search.search import calibrate as calibrated
+    from darnet_trt.cli.printing import say as log
     from darnet_trt.cli.progress import resumable
     from darnet_trt.export.onnx.reading import float_graph
     from darnet_trt.machine.files import sole_writer
-
-    def log(line: str) -> None:
-        typer.echo(line, err=True)
 
     graph, spec = float_graph(model)
     with sole_writer(out), resumable():

@@ -9,14 +9,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.help import Command, Group
+from darnet_trt.cli.printing import say
+
 __all__ = ["plugin"]
 
 plugin = typer.Typer(
-    help="The fused attention as a TensorRT plugin: compile it, and see who accepts it."
+    cls=Group, help="The fused attention as a TensorRT plugin: compile it, and see who accepts it."
 )
 
 
-@plugin.command()
+@plugin.command(cls=Command)
 def build(
     target: Annotated[
         Literal["cuda", "cpu"],
@@ -55,7 +58,7 @@ def build(
     def log(line: str) -> None:
         nonlocal compiled
         compiled = True
-        typer.echo(line, err=True)
+        say(line)
 
     started = perf_counter()
     path = build_library(target, arch, log=log)
@@ -88,7 +91,7 @@ def build(
         raise BuildError(f"{len(spilled)} kernels spill registers, first {spilled[0]}", where=path)
 
 
-@plugin.command()
+@plugin.command(cls=Command)
 def check(
     library: Annotated[
         Path | None,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli.completion import artifacts
+from darnet_trt.cli.printing import say
 from darnet_trt.cli.progress import resumable
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ def predict(
         ),
     ] = None,
     artifact: Annotated[
-        str | None, typer.Option(help="Engine of the bundle to use instead of its default.")
+        str | None,
+        typer.Option(
+            autocompletion=artifacts, help="Engine of the bundle to use instead of its default."
+        ),
     ] = None,
     cam: Annotated[
         bool, typer.Option("--cam", help="Write an overlay PNG of the activation map a scan.")
@@ -80,7 +85,7 @@ def predict(
         raise UsageError("it needs a folder for the results", where=option, do="add -o OUT")
     opened = open_bundle(bundle)
     use = f"trained on {opened.manifest.model.trained_on}. {INTENDED_USE}"
-    typer.echo(_printable(use), err=True)
+    say(use)
     statuses: list[str] = []
     with _opened(out, scans, resume=resume) as folder:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
@@ -95,7 +100,7 @@ def predict(
             finished=folder.finished(opened.sha256, engine.artifact.name)
             if folder and engine
             else (),
-            notify=lambda line: typer.echo(_printable(line), err=True),
+            notify=say,
         ):
             statuses.append(result.status)
             if result.evidence is not None and folder is not None:
@@ -107,8 +112,8 @@ def predict(
             if folder is None or as_json:
                 _print(result, as_json or not sys.stdout.isatty())
             if folder is not None or not sys.stdout.isatty():
-                typer.echo(f"[{len(statuses)}] {summary(result)}", err=True)
-    typer.echo(_printable(f"{_tally(statuses)}; {use}"), err=True)
+                say(f"[{len(statuses)}] {summary(result)}")
+    say(f"{_tally(statuses)}; {use}")
     if any(status != "ok" for status in statuses):
         raise typer.Exit(1)
 

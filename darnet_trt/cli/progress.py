@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-import typer
+from darnet_trt.cli.printing import is_quiet, say, warn
 
 __all__ = ["progress", "resumable"]
 
@@ -25,6 +25,9 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     Yields:
         Call it with the number done since the last call.
     """
+    if is_quiet():
+        yield lambda count: None
+        return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import (
@@ -63,7 +66,7 @@ def _plain_lines(label: str, total: int) -> Callable[[int], None]:
             lines = done * LOG_LINES // total
             spent = time.monotonic() - started
             left = spent / done * (total - done)
-            typer.echo(f"{label}: {done} of {total}, {spent:.0f} s, {left:.0f} s left", err=True)
+            say(f"{label}: {done} of {total}, {spent:.0f} s, {left:.0f} s left")
 
     return advance
 
@@ -76,6 +79,5 @@ def resumable(command: str = "the same command again") -> Iterator[None]:
     except Exception:
         raise
     except BaseException:
-        with suppress(OSError):  # a hangup may have taken stderr
-            typer.echo(f"run {command} to continue", err=True)
+        warn(f"run {command} to continue")
         raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.printing import say, warn
 from darnet_trt.cli.progress import progress, resumable
 from darnet_trt.errors import MissingPackageError, UsageError
 
@@ -85,13 +86,13 @@ def train(
 
     @contextmanager
     def reading(training: int, kept: int) -> Iterator[Callable[[int], None]]:
-        typer.echo(f"{training} scans to train on, {kept} held out", err=True)
+        say(f"{training} scans to train on, {kept} held out")
         with progress("reading scans", training + kept) as advance:
             yield advance
 
     def failed(failure: Failure) -> None:
         failures.append(failure)
-        typer.echo(f"left out: {failure.reason}", err=True)
+        warn(f"left out: {failure.reason}")
 
     with resumable():
         checkpoint = train_run(
@@ -129,10 +130,9 @@ class _EpochLine:
             if epoch.held_out_accuracy != epoch.held_out_accuracy  # NaN: none held out
             else f"  held-out accuracy {epoch.held_out_accuracy:.3f}"
         )
-        typer.echo(
+        say(
             f"epoch {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f}  "
-            f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left",
-            err=True,
+            f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left"
         )
 
 

@@ -4,13 +4,16 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from darnet_trt import scan
+from darnet_trt import __version__, scan
+from darnet_trt.cli import main
 from tests.cli.command import darnet_trt
+from tests.full_disk import files_up_to
 
 COMMAND = Path(sys.executable).with_name("darnet-trt")
 
@@ -56,11 +59,46 @@ def test_what_nobody_foresaw_is_one_line_too(command, monkeypatch, tmp_path):
     )
 
 
-def test_version_and_bare_call_answer():
-    assert darnet_trt("--version").stdout.startswith("darnet-trt ")
+def test_version_and_bare_call_answer(command):
+    version = darnet_trt("--version").stdout
+    assert version == f"darnet-trt {__version__}\n"
+    assert command("-V").stdout == version
+    as_module = subprocess.run(
+        [sys.executable, "-m", "darnet_trt", "-V"], capture_output=True, text=True, check=True
+    )
+    assert as_module.stdout == version
     bare = darnet_trt()
     assert bare.returncode == 0
     assert "predict" in bare.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], *([name] for name in main._COMMANDS.split()), ["plugin"], ["plugin", "build"]],
+    ids=" ".join,
+)
+def test_help_shows_no_type_beside_a_flag(command, words):
+    done = command(*words, "--help")
+    assert done.returncode == 0
+    assert "--help" in done.stdout
+    assert "bool" not in done.stdout
+
+
+def test_quiet_leaves_results_warnings_and_errors(command, tmp_path):
+    words = ("phantom", tmp_path / "c", "--scans", 1, "--matrix", 48, "--slices", 30)
+    done = command(*words, "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(tmp_path / "c") in done.stdout
+    again = command("--quiet", *words)
+    assert again.returncode == 2
+    assert again.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: ")
+
+
+def test_words_after_two_dashes_are_no_flags(command):
+    done = command("inspect", "--", "-q")
+    assert done.returncode == 2
+    assert "-q" in done.stderr
+    assert "Missing argument" not in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
@@ -72,6 +110,32 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments):
         )
     assert done.returncode == 2
     assert done.stderr == "darnet-trt: stdout: cannot be written (No space left on device)\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize("stderr", [">/dev/full", ">&-"])
+def test_work_goes_on_without_stderr(stderr, tmp_path):
+    out = tmp_path / "c"
+    shell = f'exec "$0" phantom "$1" --scans 2 --matrix 48 --slices 30 2{stderr}'
+    done = subprocess.run(["sh", "-c", shell, COMMAND, out], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(out / "cohort.csv") in done.stdout
+
+
+def test_no_folder_for_temporary_files(command, monkeypatch, tiny):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with files_up_to(0):
+        done = command("bench", tiny, "--against", "openvino", "--rounds", 1)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "TMPDIR" in done.stderr
+    assert "/tmp" in done.stderr
+    assert "stdout" not in done.stderr
+
+
+def test_names_of_files_cannot_steer_a_terminal(command, tmp_path):
+    done = command("predict", tmp_path / "a\ab", tmp_path)
+    assert done.returncode == 2
+    assert str(tmp_path / "a\N{REPLACEMENT CHARACTER}b") in done.stderr
 
 
 def test_closed_streams_are_no_failure(tmp_path):
