@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from darnet_trt.cli.completion import artifacts
-from darnet_trt.cli.printing import say, warn
+from darnet_trt.cli.printing import printable, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rich.table import Table
+
     from darnet_trt.bundle.reading import Bundle
-    from darnet_trt.runtime.bench.report import BenchReport, OnScan
+    from darnet_trt.runtime.bench.report import BenchReport
     from darnet_trt.runtime.bench.timing import Latency
     from darnet_trt.runtime.engines.runner import Runner
 
@@ -103,7 +105,9 @@ def bench(
             file.write(content.encode() + b"\n")
     if as_json:
         typer.echo(content)
-    elif out is None:
+        if report.busy:
+            warn(f"warning: {_untrusted(report)}")
+    else:
         _show(report)
 
 
@@ -154,41 +158,55 @@ def _openvino(onnx_file: Path, threads: int | None) -> Runner:
 
 def _show(report: BenchReport) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console(markup=False, highlight=False)
-    cpu = report.environment.cpu
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    cpu, rounds = report.environment.cpu, report.rounds
     console.print(
         f"{cpu.name}, {cpu.cores} cores, {cpu.memory_gib} GiB, load "
-        f"{report.environment.load_1min}; bundle {report.bundle_sha256[:12]}, "
-        f"{report.rounds} round{'s' * (report.rounds != 1)}",
-        soft_wrap=True,
+        f"{report.environment.load_1min}; bundle {report.bundle_sha256[:12]}"
     )
-    engines = Table(
-        "engine", "runs in", "median ms", "p90", "p99", "speed", box=None, pad_edge=False
+    console.print(
+        f"{rounds} round{'s' * (rounds != 1)} in which the engines take turns, "
+        f"{report.pause_ms} ms pause before each run"
     )
+    doubt = "?" if report.busy else ""
+    engines = _table("runs in", "median ms", "p90", "p99", "speed")
     for m in report.configurations:
-        engines.add_row(m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×")
+        engines.add_row(m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×{doubt}")
     console.print(engines)
     if report.scan is None:
-        console.print("give --scan PATH for file-to-result, start-up and memory")
-        return
-    console.print(f"\nfile to result: {report.scan}", soft_wrap=True)
-    files = Table(
-        "engine", "median ms", "p90", "p99", "/engine", "batch/engine", box=None, pad_edge=False
+        console.print("give --scan PATH for file to result, start-up and memory")
+    else:
+        console.print(f"\nfile to result: {printable(report.scan)}")
+        files = _table("median ms", "p90", "p99", "/engine", "batch/engine")
+        stages = _table("find", "read", "preprocess", "infer", "start-up ms", "peak MB")
+        for m in report.configurations:
+            if (on_scan := m.on_scan) is not None:
+                ratios = (on_scan.file_to_result.median_ms, on_scan.batch_ms_per_scan)
+                files.add_row(
+                    m.name,
+                    *_cells(on_scan.file_to_result),
+                    *(f"{ms / m.engine.median_ms:.3f}×{doubt}" for ms in ratios),
+                )
+                times = map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
+                stages.add_row(m.name, *times, f"{on_scan.peak_memory_mb:.0f}")
+        console.print(files)
+        console.print(stages)
+    if report.busy:
+        console.print(f"? {_untrusted(report)}")
+
+
+def _table(*titles: str) -> Table:
+    from rich.table import Column, Table
+
+    return Table(Column("engine", overflow="fold"), *titles, box=None, pad_edge=False)
+
+
+def _untrusted(report: BenchReport) -> str:
+    return (
+        f"the machine was busy ({'; '.join(report.busy)}): do not trust the ratios, run again "
+        "when it is idle"
     )
-    stages = Table(
-        "engine", "find", "read", "preprocess", "infer", "start-up ms", "peak MB",
-        box=None, pad_edge=False,
-    )  # fmt: skip
-    for m in report.configurations:
-        if m.on_scan is not None:
-            files.add_row(
-                m.name, *_cells(m.on_scan.file_to_result), *_over_engine(m.on_scan, m.engine)
-            )
-            stages.add_row(m.name, *_stages(m.on_scan))
-    console.print(files)
-    console.print(stages)
 
 
 def _cells(latency: Latency) -> Iterable[str]:
@@ -198,16 +216,6 @@ def _cells(latency: Latency) -> Iterable[str]:
     for percent in (90, 99):
         value = latency.percentile_ms(percent)
         yield f"n<{needed_samples(percent)}" if value is None else _ms(value)
-
-
-def _over_engine(on_scan: OnScan, engine: Latency) -> Iterable[str]:
-    yield f"{on_scan.file_to_result.median_ms / engine.median_ms:.3f}×"
-    yield f"{on_scan.batch_ms_per_scan / engine.median_ms:.3f}×"
-
-
-def _stages(on_scan: OnScan) -> Iterable[str]:
-    yield from map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
-    yield f"{on_scan.peak_memory_mb:.0f}"
 
 
 def _ms(value: float) -> str:

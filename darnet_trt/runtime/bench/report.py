@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 from darnet_trt import __version__
 from darnet_trt.bundle.reading import Bundle
 from darnet_trt.machine.hardware import Cpu, Gpu, cpu, gpus, package_version
+from darnet_trt.runtime.bench.load import Load, busy
 from darnet_trt.runtime.bench.measures import batch_ms_per_scan, fresh_process, scan_in_turns
-from darnet_trt.runtime.bench.timing import Latency, in_turns
+from darnet_trt.runtime.bench.timing import PAUSE_MS, Latency, in_turns
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import Runner
 
@@ -79,7 +80,12 @@ class Measured(_Part):
 
 
 class Environment(_Part):
-    """Where it was measured; `load_1min` is the load average before the start."""
+    """Where it was measured.
+
+    Attributes:
+        load_1min: Load average of the minute before the start.
+        steal_percent: CPU time during the measurement that the hypervisor gave to others.
+    """
 
     darnet_trt: str
     python: str
@@ -88,6 +94,7 @@ class Environment(_Part):
     gpus: tuple[Gpu, ...]
     threads: int | None
     load_1min: float
+    steal_percent: Rounded
     packages: dict[str, str]
 
 
@@ -100,7 +107,9 @@ class BenchReport(_Part):
         bundle_sha256: Of its manifest.
         scan: The scan of `OnScan`; None without.
         rounds: Timed turns of each engine.
+        pause_ms: Pause before each of them.
         environment: Machine, versions, load.
+        busy: Reasons not to trust the ratios; empty on an idle machine.
         configurations: The first one is the reference of every ratio.
     """
 
@@ -109,7 +118,9 @@ class BenchReport(_Part):
     bundle_sha256: str
     scan: str | None
     rounds: int
+    pause_ms: int = PAUSE_MS
     environment: Environment
+    busy: tuple[str, ...]
     configurations: tuple[Measured, ...]
 
 
@@ -141,7 +152,7 @@ def benchmark(
     """
     artifacts = {engine.artifact.name: engine for engine in loaded}
     runners = {name: engine.runner for name, engine in artifacts.items()} | dict(against or {})
-    environment = _environment(threads)
+    load = Load()
     notify(f"engines, {_turns(rounds)} of {', '.join(runners)}")
     size = bundle.manifest.preprocessing.size
     volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
@@ -150,12 +161,14 @@ def benchmark(
     on_scan: dict[str, OnScan] = {}
     if scan is not None:
         on_scan = _on_scan(bundle, scan, artifacts, engines, rounds, threads, notify)
+    environment = _environment(threads, load)
     return BenchReport(
         bundle=os.path.abspath(bundle.path),  # noqa: PTH100 (resolve follows links)
         bundle_sha256=bundle.sha256,
         scan=None if scan is None else os.path.abspath(scan),  # noqa: PTH100
         rounds=rounds,
         environment=environment,
+        busy=busy(load.before, os.cpu_count() or 1, environment.steal_percent),
         configurations=tuple(
             Measured(
                 name=name,
@@ -201,7 +214,7 @@ def _turns(rounds: int) -> str:
     return f"{rounds} round{'s' * (rounds != 1)}"
 
 
-def _environment(threads: int | None) -> Environment:
+def _environment(threads: int | None, load: Load) -> Environment:
     return Environment(
         darnet_trt=__version__,
         python=platform.python_version(),
@@ -209,6 +222,7 @@ def _environment(threads: int | None) -> Environment:
         cpu=cpu(),
         gpus=gpus(),
         threads=threads,
-        load_1min=round(os.getloadavg()[0], 2),
+        load_1min=load.before,
+        steal_percent=load.steal_percent(),
         packages={p: v for p in _PACKAGES if (v := package_version(p)) is not None},
     )

@@ -14,13 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 
-__all__ = ["LEAST_ROUNDS", "Latency", "in_turns", "needed_samples"]
+__all__ = ["LEAST_ROUNDS", "PAUSE_MS", "Latency", "in_turns", "needed_samples"]
 
 LEAST_ROUNDS: Final = 3
 """The least that has a median worth the name."""
 
-# Engines leave their threads spinning for a moment after a run; the next one's turn waits.
-_SETTLE_S: Final = 0.05
+PAUSE_MS: Final = 50
+"""Before each run: the threads of the engine before it spin for a moment after its own."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _turn(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     """One run of each, in ms."""
     taken_ms = {}
     for name, run in runs.items():
-        time.sleep(_SETTLE_S)
+        time.sleep(PAUSE_MS / 1000)
         start = time.perf_counter()
         run()
         taken_ms[name] = (time.perf_counter() - start) * 1000
