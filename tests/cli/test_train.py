@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from fnmatch import fnmatch
 
 import pytest
 
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.cohort import CLASSES
 from tests.cli.command import darnet_trt
 from tests.full_disk import files_up_to
 
@@ -35,6 +38,18 @@ def test_trains(cohort, tmp_path):
     again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
     assert again.returncode == 2
     assert "holds a finished run already" in again.stderr
+
+
+def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path):
+    done = darnet_trt("train", cohort, "-o", tmp_path / "run", "-q", *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    held_out = json.loads((tmp_path / "run" / "metrics.json").read_text())["held_out"]
+    rows = [line.split() for line in done.stdout.splitlines()]
+    for label in CLASSES:
+        assert [label, *(str(held_out[f"{n}_{label}"]) for n in ("scans", "correct"))] in rows
+    assert f"{held_out['accuracy']:.3f}" in done.stdout
+    assert f"{held_out['covid_auc']:.3f}" in done.stdout
+    assert done.stdout.rstrip().endswith(str(tmp_path / "run"))
 
 
 def test_two_at_once_into_one_folder(cohort, tmp_path):
@@ -99,11 +114,18 @@ def test_a_disk_without_room(cohort, tmp_path, command, room, file):
     assert [path for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
 
 
-def test_no_cohort(tmp_path):
-    done = darnet_trt("train", tmp_path, "-o", tmp_path / "run")
+def test_no_cohort_is_reported_before_torch_is_imported(tmp_path):
+    program = (
+        "import sys; from darnet_trt.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules\n"
+    )
+    words = ["train", tmp_path, "-o", tmp_path / "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
-    assert "there is no cohort table here" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'cohort.csv'}: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_run_that_cannot_be_written(cohort):
