@@ -25,7 +25,7 @@ __all__ = ["bench"]
 
 _AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "openvino")
 
-# Enough for a p90; at the paper's size a round of one CPU engine takes 1.4 to 10 seconds.
+# Enough for a p90. At the paper's size a run of one CPU engine takes 1.4 to 10 seconds.
 _ROUNDS: Final = 10
 
 
@@ -48,7 +48,10 @@ def bench(
     ] = None,
     scan: Annotated[
         Path | None,
-        typer.Option(help="One scan: adds file-to-result, stages, batch, start-up and memory."),
+        typer.Option(
+            help="Also measure one scan: from files to result, by stage, in a batch, start-up and "
+            "memory."
+        ),
     ] = None,
     against: Annotated[
         str | None,
@@ -59,22 +62,22 @@ def bench(
         ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Timed turns; p90 takes 10 and p99 takes 100.")
+        int, typer.Option(min=1, help="Timed runs of each engine. p90 needs 10 and p99 needs 100.")
     ] = _ROUNDS,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; by default one for each core.")
+        int | None, typer.Option(min=1, help="CPU threads. [default: one for each core]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the report as JSON to this file.")
+        Path | None, typer.Option("--out", "-o", help="Also write the report as JSON to this file.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of the table.")
     ] = False,
 ) -> None:
-    """Measure latency, start-up and memory of a bundle's engines with `predict`'s own code.
+    """Measure latency, start-up and memory of a bundle's engines, with the code of `predict`.
 
-    Configurations take turns in one process after one untimed turn; compare ratios of one run,
-    not seconds of two.
+    The engines take turns in one process, after one untimed run each. Compare ratios of one run
+    of bench, not times of two: a machine's speed changes. On a busy machine the ratios are marked.
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.runtime.bench.report import benchmark
@@ -118,13 +121,15 @@ def _rivals(against: str | None) -> list[str]:
     for name in names:
         if name not in _AGAINST:
             raise UsageError(
-                f"it knows no {name!r}", where="--against", do=f"it takes {', '.join(_AGAINST)}"
+                f"unknown engine {name!r}",
+                where="--against",
+                do=f"choose from {', '.join(_AGAINST)}",
             )
     return list(dict.fromkeys(names))
 
 
 def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
-    """The bundle's network in float32 by other means; its ONNX file is in every bundle."""
+    """Load the bundle's network in float32 in another engine; every bundle has its ONNX file."""
     from darnet_trt.bundle.manifest import MODEL_FILE
     from darnet_trt.bundle.reading import verified_file
 
@@ -145,7 +150,7 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
 
 
 def _openvino(onnx_file: Path, threads: int | None) -> Runner:
-    """OpenVINO from the ONNX file: the bundle need not have been built for it."""
+    """Convert the ONNX file for OpenVINO: the bundle may not have been built for it."""
     from tempfile import TemporaryDirectory
 
     from darnet_trt.runtime.engines.openvino.conversion import build_openvino

@@ -34,9 +34,9 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # The defaults of Network and Preprocessing; a GPU's work.
+    # The defaults of Network and Preprocessing; needs a GPU.
     "paper": Preset(width=64, input_size=(64, 224, 224), epochs=100),
     # Learns the synthetic cohort in a few minutes on two CPU cores. One voxel more than a multiple
-    # of the map's strides, 8 and 16: its 4×6×6 cells are centred from border to border.
+    # of the map's strides, 8 and 16, so that its 4×6×6 cells reach from border to border.
     "small": Preset(width=8, input_size=(25, 81, 81), epochs=15),
 }

@@ -1,4 +1,4 @@
-"""One training run, from a cohort to a folder with a checkpoint."""
+"""Train on a cohort and write the run's folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["METRICS", "SPLIT", "Listener", "train"]
 
 METRICS = "metrics.json"
 SPLIT = "split.csv"
-INPUTS = "inputs"  # preprocessed scans; only a cache
+INPUTS = "inputs"  # a cache of preprocessed scans
 
 
 def _silent(train: int, held_out: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -37,11 +37,12 @@ def _silent(train: int, held_out: int) -> AbstractContextManager[Callable[[int],
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is called while a run goes on.
+    """Functions to call during a run.
 
     Attributes:
-        reading: Opened while the scans are preprocessed, with the numbers of training and of
-            held-out scans; what it gives is called with the number done since the last call.
+        reading: Called with the numbers of training and held-out scans; returns a context that
+            is open while they are preprocessed and gives a function to call with the number done
+            since the last call.
         failed: Called with each scan that cannot be used.
         epoch: Called after each epoch.
     """
@@ -74,7 +75,7 @@ def train(
         attention: The variant.
         held_out: Share of the patients to hold out.
         device: "cpu" or "cuda".
-        listener: Called while the run goes on.
+        listener: Called during the run.
 
     Raises:
         UsageError: The cohort or the options cannot work, `run` holds a finished run, or
@@ -85,7 +86,7 @@ def train(
     network, preprocessing = preset.network(attention), preset.preprocessing()
     with sole_writer(run):
         if (run / FILE_NAME).exists():
-            raise UsageError("holds a finished run already", where=run, do="name another folder")
+            raise UsageError("holds a finished run already", where=run, do="choose another folder")
         with listener.reading(*map(len, sides)) as done:
             (seen, unusable), (unseen, unusable_too) = (
                 prepare(side, preprocessing, run / INPUTS, done=done) for side in sides

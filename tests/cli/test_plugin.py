@@ -57,10 +57,12 @@ def test_build_says_what_it_built_and_where(command, quick) -> None:
 def test_mistakes_are_one_line(command, quick, monkeypatch) -> None:
     report = command("plugin", "build", "--target", "cpu", "--report")
     assert report.returncode == 2
-    assert report.stderr == "darnet-trt: --report is about GPUs and needs --target cuda\n"
+    assert report.stderr.count("\n") == 1
+    assert "--report" in report.stderr
+    assert "--target cuda" in report.stderr
     nothing = command("plugin", "check")
     assert nothing.returncode == 2
-    assert "no plugin library was built yet; run: darnet-trt plugin build" in nothing.stderr
+    assert "darnet-trt plugin build" in nothing.stderr
     monkeypatch.setenv("CXX", "/nowhere/c++")
     compiler = command("plugin", "build", "--target", "cpu")
     assert compiler.returncode == 2

@@ -107,7 +107,7 @@ def test_predict_keeps_what_was_finished(tiny, cohort, tmp_path, number):
 
 def test_bench_ends_the_process_it_measures(tiny, cohort, tmp_path):
     words = ("--scan", cohort / "P0001" / "1", "--rounds", 1, "-o", tmp_path / "bench.json")
-    end(signal.SIGTERM, "fresh process", "bench", tiny, *words)
+    end(signal.SIGTERM, "fresh processes", "bench", tiny, *words)
     assert not (tmp_path / "bench.json").exists()
 
 

@@ -1,4 +1,4 @@
-"""A whole benchmark of a bundle: which engines, on which machine, and what came out."""
+"""Benchmark a bundle: which engines, on which machine, with which results."""
 
 from __future__ import annotations
 
@@ -147,13 +147,13 @@ def benchmark(
 
     Raises:
         ScanError: The scan cannot be classified.
-        UsageError: It is more than one scan.
+        UsageError: `scan` holds more than one scan.
         BundleError: A fresh process gave no result.
     """
     artifacts = {engine.artifact.name: engine for engine in loaded}
     runners = {name: engine.runner for name, engine in artifacts.items()} | dict(against or {})
     load = Load()
-    notify(f"engines, {_turns(rounds)} of {', '.join(runners)}")
+    notify(f"timing {_turns(rounds)} of the engines: {', '.join(runners)}")
     size = bundle.manifest.preprocessing.size
     volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
     engines = in_turns({n: partial(r.infer, volume) for n, r in runners.items()}, rounds)
@@ -193,10 +193,10 @@ def _on_scan(
     threads: int | None,
     notify: Callable[[str], None],
 ) -> dict[str, OnScan]:
-    notify(f"file to result, {_turns(rounds)} of {', '.join(loaded)}")
+    notify(f"timing {_turns(rounds)} from file to result: {', '.join(loaded)}")
     found = {}
     for name, (file, stages_ms) in scan_in_turns(bundle, scan, loaded, rounds).items():
-        notify(f"a batch, and a fresh process: {name}")
+        notify(f"a batch and three fresh processes of {name}")
         batch_ms = batch_ms_per_scan(bundle, scan, loaded[name])
         fresh = fresh_process(bundle, name, scan, threads)
         found[name] = OnScan(
