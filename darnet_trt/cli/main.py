@@ -163,7 +163,7 @@ def _of_system(error: OSError) -> str:
         return f"{error.filename}: {reason}"
     try:
         temporary_folder()
-    except OutputError as nowhere:  # Python's own error names none of the folders it tried
+    except OutputError as nowhere:  # the only such error without a file name
         return str(nowhere)
     return f"{reason}; --debug shows where"
 

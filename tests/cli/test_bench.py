@@ -52,7 +52,7 @@ def test_a_scan_adds_file_to_result_start_up_and_memory(bench, tiny, data_dir, t
     assert one["startup_ms"] > 0
 
 
-def test_the_table_refuses_percentiles_of_too_few_samples(bench, tiny):
+def test_the_table_shows_no_percentile_of_too_few_samples(bench, tiny):
     code, out, err = bench(tiny, "--rounds", 1)
     assert code == 0
     assert "n<10" in out
@@ -62,16 +62,16 @@ def test_the_table_refuses_percentiles_of_too_few_samples(bench, tiny):
 
 
 @pytest.mark.data
-def test_a_refused_scan_or_several_are_no_benchmark(bench, tiny, data_dir):
+def test_a_refused_scan_or_several_scans_are_errors(bench, tiny, data_dir):
     code, _, err = bench(tiny, "--scan", data_dir / "head-tilted", "--rounds", 1)
     assert code == 2
-    assert "refused: gantry tilted" in err.splitlines()[-1]
+    assert "tilted" in err.splitlines()[-1]
     code, _, err = bench(tiny, "--scan", data_dir, "--rounds", 1)
     assert code == 2
     assert "4 scans" in err.splitlines()[-1]
 
 
-def test_an_unknown_rival(bench, tiny):
+def test_an_unknown_engine_to_compare_with(bench, tiny):
     code, _, err = bench(tiny, "--against", "tensorflow")
     assert code == 2
     assert "'tensorflow'" in err
@@ -82,6 +82,6 @@ def test_a_disk_without_room_leaves_no_half_report(bench, tiny, tmp_path):
     with files_up_to(1000):
         code, out, err = bench(tiny, "--rounds", 1, "-o", tmp_path / "report.json")
     assert (code, out) == (2, "")
-    line = f"darnet-trt: {tmp_path / 'report.json'}: cannot be written (File too large); "
-    assert err.splitlines()[-1].startswith(line)
+    assert err.splitlines()[-1].startswith(f"darnet-trt: {tmp_path / 'report.json'}: ")
+    assert "File too large" in err.splitlines()[-1]
     assert not list(tmp_path.glob("*report*"))

@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.cli.command import COMMAND
 from tests.tiny_bundle import write_bundle
 
 
@@ -19,8 +18,7 @@ def completed(*words: object) -> list[str]:
         "COMP_WORDS": " ".join(line),
         "COMP_CWORD": str(len(line) - 1),
     }
-    command = Path(sys.executable).with_name("darnet-trt")
-    done = subprocess.run([command], env=surroundings, capture_output=True, text=True, check=True)
+    done = subprocess.run([COMMAND], env=surroundings, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 

@@ -46,7 +46,7 @@ def test_the_plugin_in_the_cache(tmp_path, monkeypatch):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert (plugin().version, plugin().builds, plugin().runs) == (None, "", "")
-    assert "needs the CUDA build; " in plugin().remedy
+    assert "CUDA" in plugin().remedy
     try:
         build_library("cpu")
     except BuildError as error:
@@ -54,20 +54,15 @@ def test_the_plugin_in_the_cache(tmp_path, monkeypatch):
     assert plugin().version == source_key()
     assert plugin().builds == "plans (compiled for the CPU)"
     monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
-    assert plugin().remedy == (
-        "running plans with it needs the CUDA build; darnet-trt plugin build cannot compile it "
-        "here: CUDACXX names no program: /nowhere/nvcc; install the CUDA toolkit, or build with "
-        "--target cpu"
-    )
+    assert "/nowhere/nvcc" in plugin().remedy
     nvcc = tmp_path / "nvcc"
     nvcc.write_text(
         "#!/bin/sh\n[ $1 = --version ] && echo release 13.0, V13.0.88 || echo sm_75 sm_90\n"
     )
     nvcc.chmod(0o755)
     monkeypatch.setenv("CUDACXX", str(nvcc))
-    assert plugin().remedy == (
-        "running plans with it needs the CUDA build; run: darnet-trt plugin build"
-    )
+    assert "/nowhere/nvcc" not in plugin().remedy
+    assert plugin().remedy.endswith("darnet-trt plugin build")
 
 
 def test_the_last_line_says_whether_this_machine_can_predict(command):

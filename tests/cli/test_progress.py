@@ -5,15 +5,12 @@ import os
 import pty
 import struct
 import subprocess
-import sys
 import termios
-from pathlib import Path
 
 import pytest
 
 from darnet_trt.cli.progress import LOG_LINES, progress
-
-COMMAND = Path(sys.executable).with_name("darnet-trt")
+from tests.cli.command import COMMAND
 
 
 def test_a_log_gets_a_few_lines(capsys):

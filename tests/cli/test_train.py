@@ -1,4 +1,4 @@
-"""`darnet-trt train` as a person meets it."""
+"""`darnet-trt train` as a user sees it."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def test_trains(cohort, tmp_path):
     assert files == {"checkpoint.pt", "history.csv", "split.csv", "metrics.json", "inputs"}
     again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
     assert again.returncode == 2
-    assert "holds a finished run already" in again.stderr
+    assert again.stderr.splitlines()[-1].startswith(f"darnet-trt: {tmp_path / 'run'}: ")
 
 
 def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path):
@@ -56,17 +56,17 @@ def test_two_at_once_into_one_folder(cohort, tmp_path):
     with sole_writer(tmp_path / "run"):
         done = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'run'}: another darnet-trt is writing")
+    assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'run'}: another darnet-trt")
     assert done.stderr.count("\n") == 1
 
 
-def test_broken_scan_is_left_out_and_told(cohort, tmp_path):
+def test_a_broken_scan_is_left_out_and_named(cohort, tmp_path):
     shutil.copytree(cohort, tmp_path / "cohort")
     broken = next((tmp_path / "cohort").glob("P*/*.nii.gz"))
     broken.write_bytes(broken.read_bytes()[:2000])
     done = darnet_trt("train", tmp_path / "cohort", "-o", tmp_path / "run", *QUICK)
     assert done.returncode == 1, done.stderr
-    assert f"left out: {broken}" in done.stderr
+    assert str(broken) in done.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert [row["scan"] for row in metrics["unusable_scans"]] == [str(broken)]
     assert f"{broken.parent.name}/" in (tmp_path / "run" / "split.csv").read_text()
@@ -81,7 +81,7 @@ def test_class_without_a_usable_scan(cohort, tmp_path):
     (tmp_path / "cohort" / "cohort.csv").write_text("\n".join(rows))
     done = darnet_trt("train", tmp_path / "cohort", "-o", tmp_path / "run", *QUICK)
     assert done.returncode == 2
-    assert "no usable scan with the label normal is left" in done.stderr
+    assert "label normal" in done.stderr
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
@@ -90,7 +90,7 @@ def test_class_without_a_usable_scan(cohort, tmp_path):
     [
         (["--preset", "huge"], "'huge'"),
         (["--attention", "self"], "'self' is not one of 'none', 'channel'"),
-        (["--held-out", "1.5"], "held-out share"),
+        (["--held-out", "1.5"], "1.5"),
         (["--device", "tpu"], "'tpu' is not one of 'auto', 'cpu'"),
     ],
 )
@@ -108,9 +108,7 @@ def test_a_disk_without_room(cohort, tmp_path, command, room, file):
         done = command("train", cohort, "-o", tmp_path / "run", *QUICK)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
-    assert fnmatch(
-        last, f"darnet-trt: {tmp_path}/run/{file}: cannot be written (File too large); *"
-    )
+    assert fnmatch(last, f"darnet-trt: {tmp_path}/run/{file}: * (File too large); *")
     assert [path for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
 
 
@@ -131,5 +129,5 @@ def test_no_cohort_is_reported_before_torch_is_imported(tmp_path):
 def test_run_that_cannot_be_written(cohort):
     done = darnet_trt("train", cohort, "-o", "/proc/no/run", *QUICK)
     assert done.returncode == 2
-    assert "cannot be written" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("darnet-trt: /proc/no/run: ")
+    assert done.stderr.count("\n") == 1

@@ -52,7 +52,7 @@ def trivial_statistics(scan):
     ]
 
 
-def test_no_trivial_statistic_tells_the_classes(cohort):
+def test_no_trivial_statistic_separates_the_classes(cohort):
     x = np.array([trivial_statistics(e.scan) for e in cohort.entries])
     y = np.array([CLASSES.index(e.label) for e in cohort.entries])
     patients = [e.patient for e in cohort.entries]
@@ -98,7 +98,7 @@ def test_small_network_learns_them(run):
 
 
 def test_its_map_lies_on_the_lesions_more_than_elsewhere(run):
-    """Not that it follows every patient's lesion: each cell reads most of the chest."""
+    """On average only: each cell of the map sees most of the chest."""
     checkpoint = load_checkpoint(run)
     model, spec = checkpoint.model(), checkpoint.preprocessing
     held_out = {row["scan"] for row in split(run) if row["side"] == "held-out"}
