@@ -38,7 +38,7 @@ demo: .venv/.installed-demo ## Phantoms, training, engine, prediction, report; S
 test: .venv/.installed-dev ## The whole test suite
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="step …" chooses
+gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="part …" chooses
 	@$(BIN)/python -m benchmarks.gpu.run $(if $(ONLY),--only $(ONLY))
 
 lint: .venv/.installed-dev ## Formatting, lint and types

@@ -137,6 +137,27 @@ def test_names_of_files_cannot_steer_a_terminal(command, tmp_path):
     assert str(tmp_path / "a\N{REPLACEMENT CHARACTER}b") in done.stderr
 
 
+def test_no_temporary_folder_is_said_so(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    monkeypatch.setattr(scan, "find_studies", lambda path: tempfile.gettempdir())
+    done = command("inspect", tmp_path)
+    assert done.returncode == 2
+    assert "stdout" not in done.stderr
+    for fact in ("/nowhere", "TMPDIR"):
+        assert fact in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("inspect", "/no\x1b[31m\r\x07"), ("inspect", "--no\x1b[31m"), ("no\x1b[31m\u202e",)]
+)
+def test_no_error_passes_control_characters_on(command, words):
+    done = command(*words)
+    assert done.returncode == 2
+    assert "[31m" in done.stderr
+    assert done.stderr.rstrip("\n").isprintable()
+
+
 def test_closed_streams_are_no_failure(tmp_path):
     shell = 'exec "$0" inspect "$1" >&- 2>&-'
     done = subprocess.run(["sh", "-c", shell, COMMAND, tmp_path], check=False)
