@@ -110,23 +110,27 @@ def targets(
             if rival in times
         ]
     if report is not None:
-        one = report.measured[0]
+        one = report.configurations[0]
         assert one.on_scan is not None
         engine_ms, on_scan = one.engine.median_ms, one.on_scan
         found += [
             Target(
-                "scan file to result / engine", on_scan.file.median_ms / engine_ms, 1.25, False, "×"
+                "scan file to result / engine",
+                on_scan.file_to_result.median_ms / engine_ms,
+                1.25,
+                False,
+                "×",
             ),
-            Target("in a batch / engine", on_scan.batch_ms / engine_ms, 1.05, False, "×"),
+            Target("in a batch / engine", on_scan.batch_ms_per_scan / engine_ms, 1.05, False, "×"),
             Target(
                 "process start to first result − engine", on_scan.startup_ms / 1e3, 1.5, False, " s"
             ),
         ]
         if precision == "int8":
-            memory = on_scan.fresh.peak_memory_mb
+            memory = on_scan.peak_memory_mb
             found.append(Target("peak memory of predict", memory, _INT8_MEMORY_MB, False, " MB"))
         else:
-            print(f"peak memory of predict: {on_scan.fresh.peak_memory_mb:.0f} MB")
+            print(f"peak memory of predict: {on_scan.peak_memory_mb:.0f} MB")
     return found
 
 
@@ -204,7 +208,7 @@ def main() -> int:
             "engines": {name: latency.summary() for name, latency in times.items()},
             "share_of_peak": shares,
             "median_peak": {k: median(p[k] or 0 for p in peaks) for k in peak},
-            "report": None if report is None else report.as_json(),
+            "report": None if report is None else report.model_dump(mode="json"),
             "targets": [
                 {"what": t.what, "found": t.found, "limit": t.limit, "reached": t.reached}
                 for t in reached

@@ -17,8 +17,8 @@ POLICIES = ("ACTIVE by default", "PASSIVE")
 STEPS = """
 import time, torch
 from darnet_trt.training.model import DARNet, Network
-from darnet_trt.training.presets import preset
-size = preset("small")
+from darnet_trt.training.presets import PRESETS
+size = PRESETS["small"]
 model = DARNet(Network(width=size.width, input_size=size.input_size), fused=True).train()
 x, times = torch.rand(4, 1, *size.input_size), []
 optimizer = torch.optim.Adam(model.parameters())

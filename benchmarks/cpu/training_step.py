@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from darnet_trt.kernels.torch_operator import fused_attention
 from darnet_trt.training.model import ChannelAttention, DARNet, DepthAttention
-from darnet_trt.training.presets import preset
+from darnet_trt.training.presets import PRESETS
 
 BATCH = 4
 WARM_UP = 2
@@ -66,7 +66,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
 
-    network = preset("small").network()
+    network = PRESETS["small"].network()
     x = torch.rand(BATCH, 1, *network.input_size).to(**ORDER)
     labels = torch.arange(BATCH) % 3
     models = {

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from darnet_trt.cli.completion import artifacts
+from darnet_trt.cli.printing import printable, say, warn
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rich.table import Table
+
     from darnet_trt.bundle.reading import Bundle
-    from darnet_trt.runtime.bench.report import BenchReport, OnScan
+    from darnet_trt.runtime.bench.report import BenchReport
     from darnet_trt.runtime.bench.timing import Latency
     from darnet_trt.runtime.engines.runner import Runner
 
@@ -20,8 +25,14 @@ __all__ = ["bench"]
 
 _AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "openvino")
 
-# Enough for a p90; at the paper's size a round of one CPU engine takes 1.4 to 10 seconds.
+# Enough for a p90. At the paper's size a run of one CPU engine takes 1.4 to 10 seconds.
 _ROUNDS: Final = 10
+
+
+def _complete_against(incomplete: str) -> list[str]:
+    """Complete the last name of a comma-separated list."""
+    before = incomplete.rpartition(",")[0].split(",") if "," in incomplete else []
+    return [",".join([*before, name]) for name in _AGAINST if name not in before]
 
 
 def bench(
@@ -29,40 +40,44 @@ def bench(
     artifact: Annotated[
         list[str] | None,
         typer.Option(
-            help="Engine of the bundle; may be given several times. The first is the reference "
-            "of the ratios; by default the bundle's default engine.",
+            autocompletion=artifacts,
+            help="Engine of the bundle; repeatable. The first is the reference of the ratios. "
+            "[default: the bundle's default engine]",
             show_default=False,
         ),
     ] = None,
     scan: Annotated[
         Path | None,
-        typer.Option(help="One scan: adds file-to-result, stages, batch, start-up and memory."),
+        typer.Option(
+            help="Also measure one scan: from files to result, by stage, in a batch, start-up and "
+            "memory."
+        ),
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
-            help=f"Compare with any of {', '.join(_AGAINST)} (float32, comma-separated): "
-            "engine time only. torch-fused runs on a CUDA device if there is one, the others on "
-            "the CPU.",
+            autocompletion=_complete_against,
+            help=f"Compare with any of {', '.join(_AGAINST)}: comma-separated, in float32, engine "
+            "time only. torch-fused runs on a CUDA device if there is one, the others on the CPU.",
         ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Timed turns; p90 takes 10 and p99 takes 100.")
+        int, typer.Option(min=1, help="Timed runs of each engine. p90 needs 10 and p99 needs 100.")
     ] = _ROUNDS,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; by default one for each core.")
+        int | None, typer.Option(min=1, help="CPU threads. [default: one for each core]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the report as JSON to this file.")
+        Path | None, typer.Option("--out", "-o", help="Also write the report as JSON to this file.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of the table.")
     ] = False,
 ) -> None:
-    """Measure latency, start-up and memory of a bundle's engines with `predict`'s own code.
+    """Measure latency, start-up and memory of a bundle's engines, with the code of `predict`.
 
-    Configurations take turns in one process after one untimed turn; compare ratios of one run,
-    not seconds of two.
+    The engines take turns in one process, after one untimed run each. Compare ratios of one run
+    of bench, not times of two: a machine's speed changes. On a busy machine the ratios are marked.
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.runtime.bench.report import benchmark
@@ -73,7 +88,7 @@ def bench(
     names: list[str] | list[None] = artifact or [None]
     engines = [load_engine(opened, name, threads=threads) for name in dict.fromkeys(names)]
     for warning in (warning for engine in engines for warning in engine.warnings):
-        typer.echo(f"warning: {warning}", err=True)
+        warn(f"warning: {warning}")
     others = {name: _rival(opened, name, threads) for name in rivals}
     report = benchmark(
         opened,
@@ -82,9 +97,10 @@ def bench(
         scan=scan,
         rounds=rounds,
         threads=threads,
-        notify=lambda line: typer.echo(line, err=True),
+        notify=say,
     )
-    content = json.dumps(report.as_json(), indent=2)
+    # json escapes names that are not UTF-8, at which model_dump_json fails
+    content = json.dumps(report.model_dump(mode="json"), indent=2)
     if out is not None:
         from darnet_trt.machine.files import whole_file
 
@@ -92,7 +108,9 @@ def bench(
             file.write(content.encode() + b"\n")
     if as_json:
         typer.echo(content)
-    elif out is None:
+        if report.busy:
+            warn(f"warning: {_untrusted(report)}")
+    else:
         _show(report)
 
 
@@ -103,13 +121,15 @@ def _rivals(against: str | None) -> list[str]:
     for name in names:
         if name not in _AGAINST:
             raise UsageError(
-                f"it knows no {name!r}", where="--against", do=f"it takes {', '.join(_AGAINST)}"
+                f"unknown engine {name!r}",
+                where="--against",
+                do=f"choose from {', '.join(_AGAINST)}",
             )
     return list(dict.fromkeys(names))
 
 
 def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
-    """The bundle's network in float32 by other means; its ONNX file is in every bundle."""
+    """Load the bundle's network in float32 in another engine; every bundle has its ONNX file."""
     from darnet_trt.bundle.manifest import MODEL_FILE
     from darnet_trt.bundle.reading import verified_file
 
@@ -130,7 +150,7 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
 
 
 def _openvino(onnx_file: Path, threads: int | None) -> Runner:
-    """OpenVINO from the ONNX file: the bundle need not have been built for it."""
+    """Convert the ONNX file for OpenVINO: the bundle may not have been built for it."""
     from tempfile import TemporaryDirectory
 
     from darnet_trt.runtime.engines.openvino.conversion import build_openvino
@@ -143,39 +163,55 @@ def _openvino(onnx_file: Path, threads: int | None) -> Runner:
 
 def _show(report: BenchReport) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console(markup=False, highlight=False)
-    cpu = report.environment["cpu"]
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    cpu, rounds = report.environment.cpu, report.rounds
     console.print(
-        f"{cpu['name']}, {cpu['cores']} cores, {cpu['memory_gib']} GiB, load "
-        f"{report.environment['load_1min']}; bundle {report.bundle_sha256[:12]}, "
-        f"{report.rounds} round{'s' * (report.rounds != 1)}",
-        soft_wrap=True,
+        f"{cpu.name}, {cpu.cores} cores, {cpu.memory_gib} GiB, load "
+        f"{report.environment.load_1min}; bundle {report.bundle_sha256[:12]}"
     )
-    engines = Table(
-        "engine", "runs in", "median ms", "p90", "p99", "speed", box=None, pad_edge=False
+    console.print(
+        f"{rounds} round{'s' * (rounds != 1)} in which the engines take turns, "
+        f"{report.pause_ms} ms pause before each run"
     )
-    for m in report.measured:
-        engines.add_row(m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×")
+    doubt = "?" if report.busy else ""
+    engines = _table("runs in", "median ms", "p90", "p99", "speed")
+    for m in report.configurations:
+        engines.add_row(m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×{doubt}")
     console.print(engines)
     if report.scan is None:
-        console.print("give --scan PATH for file-to-result, start-up and memory")
-        return
-    console.print(f"\nfile to result: {report.scan}", soft_wrap=True)
-    files = Table(
-        "engine", "median ms", "p90", "p99", "/engine", "batch/engine", box=None, pad_edge=False
+        console.print("give --scan PATH for file to result, start-up and memory")
+    else:
+        console.print(f"\nfile to result: {printable(report.scan)}")
+        files = _table("median ms", "p90", "p99", "/engine", "batch/engine")
+        stages = _table("find", "read", "preprocess", "infer", "start-up ms", "peak MB")
+        for m in report.configurations:
+            if (on_scan := m.on_scan) is not None:
+                ratios = (on_scan.file_to_result.median_ms, on_scan.batch_ms_per_scan)
+                files.add_row(
+                    m.name,
+                    *_cells(on_scan.file_to_result),
+                    *(f"{ms / m.engine.median_ms:.3f}×{doubt}" for ms in ratios),
+                )
+                times = map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
+                stages.add_row(m.name, *times, f"{on_scan.peak_memory_mb:.0f}")
+        console.print(files)
+        console.print(stages)
+    if report.busy:
+        console.print(f"? {_untrusted(report)}")
+
+
+def _table(*titles: str) -> Table:
+    from rich.table import Column, Table
+
+    return Table(Column("engine", overflow="fold"), *titles, box=None, pad_edge=False)
+
+
+def _untrusted(report: BenchReport) -> str:
+    return (
+        f"the machine was busy ({'; '.join(report.busy)}): do not trust the ratios, run again "
+        "when it is idle"
     )
-    stages = Table(
-        "engine", "find", "read", "preprocess", "infer", "start-up ms", "peak MB",
-        box=None, pad_edge=False,
-    )  # fmt: skip
-    for m in report.measured:
-        if m.on_scan is not None:
-            files.add_row(m.name, *_cells(m.on_scan.file), *_over_engine(m.on_scan, m.engine))
-            stages.add_row(m.name, *_stages(m.on_scan))
-    console.print(files)
-    console.print(stages)
 
 
 def _cells(latency: Latency) -> Iterable[str]:
@@ -185,16 +221,6 @@ def _cells(latency: Latency) -> Iterable[str]:
     for percent in (90, 99):
         value = latency.percentile_ms(percent)
         yield f"n<{needed_samples(percent)}" if value is None else _ms(value)
-
-
-def _over_engine(on_scan: OnScan, engine: Latency) -> Iterable[str]:
-    yield f"{on_scan.file.median_ms / engine.median_ms:.3f}×"
-    yield f"{on_scan.batch_ms / engine.median_ms:.3f}×"
-
-
-def _stages(on_scan: OnScan) -> Iterable[str]:
-    yield from map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
-    yield f"{on_scan.fresh.peak_memory_mb:.0f}"
 
 
 def _ms(value: float) -> str:

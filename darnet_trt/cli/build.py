@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.completion import targets
+
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
 
@@ -21,8 +23,9 @@ def build(
     target: Annotated[
         list[str] | None,
         typer.Option(
+            autocompletion=targets,
             help="openvino, onnxruntime[:cuda], tensorrt-rtx[:sm75,sm86,…] or tensorrt; "
-            "repeatable. [default: openvino and onnxruntime, where installed]"
+            "repeatable. [default: openvino and onnxruntime, where installed]",
         ),
     ] = None,
     precision: Annotated[
@@ -119,6 +122,7 @@ def build(
     from darnet_trt.calibration.scans.choosing import choose_scans
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, trial_backend
+    from darnet_trt.cli.printing import say as log
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
     from darnet_trt.export.gates.parity_scans import read_scans, synthetic_scans
@@ -126,9 +130,6 @@ def build(
     from darnet_trt.export.onnx.writing import load_source
     from darnet_trt.export.targets import candidates, plan_backends
     from darnet_trt.export.tensorrt.options import PlanOptions, batch_range, check_options
-
-    def log(line: str) -> None:
-        typer.echo(line, err=True)
 
     wanted = candidates(target or [], precision, calibrated=calibration is not None)
     options = PlanOptions(

@@ -68,15 +68,13 @@ def calibrate(
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, gather, trial_backend
     from darnet_trt.calibration.search.search import calibrate as calibrated
-    from darnet_trt.cli.interruption import goes_on
+    from darnet_trt.cli.printing import say as log
+    from darnet_trt.cli.progress import resumable
     from darnet_trt.export.onnx.reading import float_graph
     from darnet_trt.machine.files import sole_writer
 
-    def log(line: str) -> None:
-        typer.echo(line, err=True)
-
     graph, spec = float_graph(model)
-    with sole_writer(out), goes_on():
+    with sole_writer(out), resumable():
         announce(graph, trial_backend(), log)
         chosen, held_out = choose_scans(scans, spec, count, seed, log)
         found = calibrated(

@@ -4,24 +4,48 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-__all__ = ["doctor"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from darnet_trt.machine.hardware import Cpu, Gpu
+    from darnet_trt.runtime.engines.capabilities import Capability
+
+__all__ = ["doctor", "readiness"]
+
+_NAMES: Final = {
+    "openvino": "OpenVINO",
+    "onnxruntime": "ONNX Runtime",
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT-RTX",
+}
+_WITHOUT_GPU: Final = ("openvino", "onnxruntime", "torch")
 
 
 def doctor(
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="List what only NVIDIA GPUs need, also without such a GPU."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Show what is installed, what each backend can do here, and what to install for the rest."""
+    """Show what this machine can do, and what to install for the rest.
+
+    The last line says whether it can predict. Exit code 0 either way.
+    """
     from dataclasses import asdict
 
     from darnet_trt import __version__
     from darnet_trt.machine.hardware import cpu, gpus
     from darnet_trt.runtime.engines.capabilities import capabilities
+    from darnet_trt.runtime.engines.onnxruntime.package import broken_onnxruntime
 
-    processor, cards, backends = cpu(), gpus(), capabilities()
+    processor, cards, backends, broken = cpu(), gpus(), capabilities(), broken_onnxruntime()
     python = sys.version.partition(" ")[0]
     if as_json:
         report = {
@@ -30,32 +54,73 @@ def doctor(
             "cpu": asdict(processor),
             "gpus": [asdict(card) for card in cards],
             "backends": [asdict(backend) for backend in backends],
+            "broken": broken,
+            "ready": readiness(backends),
         }
         typer.echo(json.dumps(report, indent=2))
         return
 
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console(markup=False)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     console.print(f"darnet-trt {__version__}, Python {python}")
+    _show_machine(console, processor, cards)
+    folded = () if cards or everything else [b for b in backends if b.backend not in _WITHOUT_GPU]
+    _show_backends(console, [b for b in backends if b not in folded])
+    if folded:
+        installed = ", ".join(f"{b.backend} {b.version}" for b in folded if b.version)
+        absent = ", ".join(b.backend for b in folded if not b.version)
+        parts = [f"installed: {installed}"] * bool(installed) + [f"absent: {absent}"] * bool(absent)
+        console.print(f"for NVIDIA GPUs only: {'; '.join(parts)} (--all: what each is for)")
+    if broken:
+        console.print(broken)
+    console.print(readiness(backends))
+
+
+def readiness(backends: Sequence[Capability]) -> str:
+    """Return what this machine can predict with; where nothing, what to install."""
+    places = (
+        ("CPU", [b for b in backends if b.backend in _NAMES and "CPU" in b.runs]),
+        ("GPU", [b for b in backends if b.backend in _NAMES and _runs_on_gpu(b)]),
+    )
+    ready = [
+        f"on the {place} with {', '.join(f'{_NAMES[b.backend]} {b.version}' for b in able)}"
+        for place, able in places
+        if able
+    ]
+    if ready:
+        return f"ready to predict {' and '.join(ready)}"
+    installed = any(b.version for b in backends if b.backend in ("openvino", "onnxruntime"))
+    remedy = "see above why" if installed else "pip install 'darnet-trt[cpu]'"
+    return f"not ready to predict: no engine runs here; {remedy}"
+
+
+def _runs_on_gpu(backend: Capability) -> bool:
+    return "CUDA" in backend.runs or (backend.backend.startswith("tensorrt") and backend.runs != "")
+
+
+def _show_machine(console: Console, processor: Cpu, cards: Sequence[Gpu]) -> None:
+    features = " ".join(processor.features) or "none of the vector extensions that engines use"
     console.print(
-        f"CPU  {processor.name}, {processor.cores} cores, {processor.memory_gib} GiB, "
-        f"{' '.join(processor.features) or 'no vector extension that matters here'}",
+        f"CPU  {processor.name}, {processor.cores} cores, {processor.memory_gib} GiB, {features}"
     )
     for card in cards:
         memory = "memory not reported" if card.memory_mib is None else f"{card.memory_mib} MiB"
         console.print(
-            f"GPU  {card.name}, {memory}, compute capability "
-            f"{card.compute_capability}, driver {card.driver}",
-            highlight=False,
+            f"GPU  {card.name}, {memory}, compute capability {card.compute_capability}, "
+            f"driver {card.driver}"
         )
     if not cards:
         console.print("GPU  none (nvidia-smi found no NVIDIA GPU)")
+
+
+def _show_backends(console: Console, backends: Sequence[Capability]) -> None:
+    from rich.table import Table
+
     table = Table("backend or part", "version", "builds for", "runs here", box=None, pad_edge=False)
     for b in backends:
         table.add_row(b.backend, b.version or "absent", b.builds or "-", b.runs or "-")
     console.print(table)
     for b in backends:
         if b.remedy:
-            console.print(f"{b.backend}: {b.remedy}", soft_wrap=True)
+            console.print(f"{b.backend}: {b.remedy}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darnet_trt.cli.printing import printable, relative, say
+from darnet_trt.cli.printing import printable, relative, warn
 from darnet_trt.errors import DarnetError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def inspect(
             studies = unseen(find_studies(path), seen)
         except DarnetError as error:
             errors.append(PathError(path=str(path), error=str(error)))
-            say(f"darnet-trt: {error}")
+            warn(f"darnet-trt: {error}")
             continue
         reports += [inspect_study(study, spec, headers_only=headers_only) for study in studies]
     if as_json:

@@ -1,30 +1,29 @@
-"""The command line's root: one line for every error, exit codes 0, 1 and 2.
+"""The root of the command line: one line for every error; exit codes 0, 1 and 2.
 
-A signal that asks to end unwinds every command as Ctrl-C does, so that nothing half-written is
-left behind; the exit code is 128 and the signal's number, as a shell reports it.
+A signal that ends the process unwinds every command as Ctrl-C does, so that no half-written file
+is left behind; the exit code is 128 plus the signal's number, as a shell reports it.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from io import TextIOWrapper
-from pathlib import Path
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from darnet_trt import __version__
+from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.plugin import plugin
-from darnet_trt.cli.printing import printable
-from darnet_trt.errors import DarnetError, InternalError
-from darnet_trt.machine.files import cannot_write_stdout, no_temporary_folder
+from darnet_trt.cli.printing import set_quiet, warn
+from darnet_trt.cli.streams import command_streams
+from darnet_trt.errors import DarnetError, InternalError, OutputError
+from darnet_trt.machine.files import temporary_folder
 
 __all__ = ["app", "main"]
 
@@ -33,30 +32,43 @@ _ENDING = [s for s in signal.Signals if s.name in ("SIGTERM", "SIGHUP")]  # no S
 
 app = typer.Typer(
     name="darnet-trt",
-    add_completion=True,
+    cls=Group,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Edge inference for the dual-attention 3D ResNet18 on chest CT. "
-    "Research software: not a medical device.",
+    help="Classify chest CT scans with the dual-attention 3D ResNet18: train it, build engines "
+    "for this machine, predict. Research software: not a medical device.",
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"darnet-trt {__version__}")
         raise typer.Exit
 
 
+# main() takes --debug and -q out of the words; they are declared here for the help.
 @app.callback()
 def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version", "-V", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            help="Show no progress and no notes on stderr, only warnings and errors. May stand "
+            "anywhere on the line.",
         ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error (anywhere on the line).")
+        bool,
+        typer.Option(
+            "--debug", help="Show the traceback of an error. May stand anywhere on the line."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -65,12 +77,12 @@ def _root(
 _COMMANDS = "doctor phantom train export calibrate build inspect predict bench"
 for _name in _COMMANDS.split():
     _module = importlib.import_module(f"darnet_trt.cli.{_name}")
-    app.command(_name)(getattr(_module, _name))
+    app.command(_name, cls=Command)(getattr(_module, _name))
 app.add_typer(plugin, name="plugin")
 
 
 class _Ended(BaseException):
-    """A signal asks this process to end; nothing may take it for an error and go on."""
+    """A signal ends this process; a BaseException, so that nothing handles it and continues."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -78,82 +90,84 @@ class _Ended(BaseException):
 
 
 def main() -> None:
-    """Entry point of `darnet-trt`: run, and turn errors into one line and an exit code."""
-    for closed in ("stdout", "stderr"):
-        if getattr(sys, closed) is None:  # a shell's >&-
-            setattr(sys, closed, Path(os.devnull).open("w"))  # noqa: SIM115 (until the end)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal in Latin-1 shows the rest all the same
-            stream.reconfigure(errors="replace")
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
-    try:
-        with _unwinding():
-            code = app(arguments or ["--help"], prog_name="darnet-trt", standalone_mode=False)
-            sys.stdout.flush()
-    except OSError as error:  # of a file it has a name, of a stream none
-        _traceback(debug)
-        _fail(_of_system(error), 2)
-    except (DarnetError, typer.TyperException) as error:
-        _traceback(debug)
-        _fail(_one_line(error), 2)
-    except _Ended as error:
-        _traceback(debug)
-        _fail(f"ended by {error}", error.code)
-    except (KeyboardInterrupt, typer.Abort):
-        _traceback(debug)
-        code = _INTERRUPTED
-    except Exception as error:
-        _traceback(debug)
-        _fail(f"{InternalError(error)}; --debug shows where", 2)
-    if code == _INTERRUPTED:  # which Typer makes of Ctrl-C
-        _fail("interrupted", code)
-    sys.exit(code)
+    """Run the command line; print an error as one line, and exit with its code."""
+    words, debug = _without(sys.argv[1:], "--debug")
+    words, quiet = _without(words, "-q", "--quiet")
+    set_quiet(quiet)
+    with command_streams():
+        try:
+            with _unwinding():
+                code = app(words or ["--help"], prog_name="darnet-trt", standalone_mode=False)
+                sys.stdout.flush()
+        except (Exception, KeyboardInterrupt, _Ended) as error:
+            if debug:
+                traceback.print_exc()
+            _fail(*_described(error))
+        if code == _INTERRUPTED:  # which Typer makes of Ctrl-C
+            _fail("interrupted", code)
+        sys.exit(code)
+
+
+def _without(words: list[str], *flags: str) -> tuple[list[str], bool]:
+    """Take a flag out of the words before `--`; the second value: whether it was there."""
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if word not in flags]
+    return kept + words[end:], len(kept) < end
+
+
+def _described(error: BaseException) -> tuple[str, int]:
+    """Return the line and the exit code of what ended a command."""
+    match error:
+        case DarnetError():
+            return str(error), 2
+        case typer.TyperException():
+            return _usage(error), 2
+        case OSError():
+            return _of_system(error), 2
+        case _Ended():
+            return f"ended by {error}", error.code
+        case KeyboardInterrupt() | typer.Abort():
+            return "interrupted", _INTERRUPTED
+    assert isinstance(error, Exception)
+    return f"{InternalError(error)}; --debug shows where", 2
 
 
 @contextmanager
 def _unwinding() -> Iterator[None]:
-    """Turn the signals that ask to end into an exception, where nobody chose to ignore them."""
+    """Raise `_Ended` at a signal that ends the process, unless it is ignored (as under nohup)."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        for heeded in before:
-            signal.signal(heeded, signal.SIG_IGN)  # once is enough: let it clean up
+        for again in before:
+            signal.signal(again, signal.SIG_IGN)  # once is enough: it cleans up now
         raise _Ended(number)
 
     before = {s: h for s in _ENDING if (h := signal.getsignal(s)) not in (signal.SIG_IGN, None)}
-    for heeded in before:
-        signal.signal(heeded, end)
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        for heeded, handler in before.items():
-            signal.signal(heeded, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _one_line(error: DarnetError | typer.TyperException) -> str:
-    if isinstance(error, DarnetError):
-        return str(error)
+def _usage(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see '{context.command_path} --help'" if context else message
 
 
 def _of_system(error: OSError) -> str:
-    if error.filename is None and isinstance(error, FileNotFoundError):
-        return str(no_temporary_folder(error))
-    if error.filename is None:
-        return str(cannot_write_stdout(error))
-    return f"{error.filename}: {error.strerror or error}"
-
-
-def _traceback(wanted: bool) -> None:
-    """Show where the error came from; its line and exit code follow as without it."""
-    if wanted:
-        with suppress(OSError):
-            traceback.print_exc()
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {reason}"
+    try:
+        temporary_folder()
+    except OutputError as nowhere:  # the only such error without a file name
+        return str(nowhere)
+    return f"{reason}; --debug shows where"
 
 
 def _fail(line: str, code: int) -> NoReturn:
-    with suppress(OSError):  # the code tells, where stderr cannot
-        typer.echo(printable(f"darnet-trt: {line}"), err=True)
+    warn(f"darnet-trt: {line}")
     sys.exit(code)

@@ -4,54 +4,57 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from darnet_trt.cli.interruption import goes_on
-from darnet_trt.cli.progress import Progress
+from darnet_trt.cli.progress import progress, resumable
 from darnet_trt.errors import UsageError
 
 __all__ = ["phantom"]
 
 
 def phantom(
-    out: Annotated[Path, typer.Argument(help="The folder to write; must not exist or be empty.")],
-    scans: Annotated[int, typer.Option(help="How many scans.")] = 120,
+    out: Annotated[Path, typer.Argument(help="Folder to write: it must not exist, or be empty.")],
+    scans: Annotated[int, typer.Option(help="Number of scans.")] = 120,
     format_: Annotated[
-        str, typer.Option("--format", help="dicom, nifti, or slices (PNG folders as CC-CCII's).")
+        Literal["dicom", "nifti", "slices"],
+        typer.Option("--format", help="slices: PNG files in folders, as in the CC-CCII data set."),
     ] = "dicom",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same voxels.")] = 0,
-    matrix: Annotated[int, typer.Option(help="Rows and columns of a slice.")] = 128,
+    seed: Annotated[
+        int, typer.Option(help="Random seed. The same seed gives the same voxels.")
+    ] = 0,
+    matrix: Annotated[int, typer.Option(help="Rows and columns of each slice.")] = 128,
     slices: Annotated[
-        str, typer.Option(help="Slices of a scan: a number, or MIN:MAX to draw between.")
+        str,
+        typer.Option(help="Slices of each scan: a number, or MIN:MAX for a random number between."),
     ] = "30:300",
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes at once.  [default: one for each CPU]")
+        int | None, typer.Option(min=1, help="Worker processes. [default: one for each CPU]")
     ] = None,
 ) -> None:
     """Write a synthetic chest CT cohort: COVID-19-like, pneumonia-like and normal phantoms.
 
-    The labels are in OUT/cohort.csv (scan, patient, label). OUT appears whole; an interrupted
-    run goes on where it stopped when the same command is given again. Synthetic: nothing
-    learned from it says anything about patients.
+    The folder gets the scans and cohort.csv with their labels (scan, patient, label). It appears
+    when all scans are written; run the same command again to continue an interrupted one. The
+    scans are synthetic: what a network learns from them does not apply to patients.
     """
     from darnet_trt.phantom import CohortPlan, write_cohort
 
     plan = CohortPlan(
         scans=scans,
         seed=seed,
-        format=format_,  # type: ignore[arg-type]  # the plan checks it
+        format=format_,
         matrix=matrix,
         slices=_range(slices),
     )
-    with goes_on(), Progress("writing scans", scans) as progress:
-        table = write_cohort(plan, out, processes=processes, done=progress.advance)
+    with resumable(), progress("writing scans", scans) as advance:
+        table = write_cohort(plan, out, processes=processes, done=advance)
     typer.echo(f"{scans} synthetic scans, labels in {table}")
 
 
 def _range(text: str) -> tuple[int, int]:
-    """ "40" or "30:300"."""
+    """Parse "40" or "30:300"."""
     match = re.fullmatch(r"(\d{1,6})(?::(\d{1,6}))?", text)
     if match is None:
         raise UsageError(f"--slices must be a number or MIN:MAX, not {text!r}")

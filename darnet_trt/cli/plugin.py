@@ -1,4 +1,4 @@
-"""`darnet-trt plugin`: the fused attention's library, compiled for this machine."""
+"""`darnet-trt plugin`: compile the library of the fused attention, and check it."""
 
 from __future__ import annotations
 
@@ -9,38 +9,43 @@ from typing import Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.help import Command, Group
+from darnet_trt.cli.printing import say
+
 __all__ = ["plugin"]
 
 plugin = typer.Typer(
-    help="The fused attention as a TensorRT plugin: compile it, and see who accepts it."
+    cls=Group,
+    help="Compile the fused attention as a TensorRT plugin, and check that TensorRT accepts it.",
 )
 
 
-@plugin.command()
+@plugin.command(cls=Command)
 def build(
     target: Annotated[
         Literal["cuda", "cpu"],
         typer.Option(
-            help="cuda: with nvcc. cpu: with g++, to build plans and to test without a GPU."
+            help="cuda: compile with nvcc. cpu: compile with g++, to build plans and to test "
+            "without a GPU."
         ),
     ] = "cuda",
     arch: Annotated[
         list[str] | None,
         typer.Option(
-            help="sm_89 and the like; repeatable. "
-            "[default: sm_75 to sm_120 as far as nvcc knows them]",
+            help="GPU architecture such as sm_89; repeatable. "
+            "[default: those of sm_75 to sm_120 that nvcc supports]",
             show_default=False,
         ),
     ] = None,
     report: Annotated[
         bool,
         typer.Option(
-            "--report", help="Registers of every kernel, as a table; fails where one spills."
+            "--report", help="Print a table of every kernel's registers; fail if one spills them."
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Compile the kernels and the plugin into this user's cache, or find them there."""
+    """Compile the kernels and the plugin into this user's cache, unless they are there already."""
     from dataclasses import asdict
 
     from darnet_trt.errors import BuildError, UsageError
@@ -49,13 +54,13 @@ def build(
     from darnet_trt.kernels.resources import markdown, resources
 
     if report and target == "cpu":
-        raise UsageError("--report is about GPUs and needs --target cuda")
+        raise UsageError("--report is for GPUs only", do="use --target cuda")
     compiled = False
 
     def log(line: str) -> None:
         nonlocal compiled
         compiled = True
-        typer.echo(line, err=True)
+        say(line)
 
     started = perf_counter()
     path = build_library(target, arch, log=log)
@@ -88,20 +93,20 @@ def build(
         raise BuildError(f"{len(spilled)} kernels spill registers, first {spilled[0]}", where=path)
 
 
-@plugin.command()
+@plugin.command(cls=Command)
 def check(
     library: Annotated[
         Path | None,
         typer.Argument(
-            help="A plugin library.  [default: of those built here, the CUDA one before the CPU's]",
+            help="Plugin library. [default: the CUDA one built here, else the CPU's]",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Ask every TensorRT of this Python whether it accepts the plugin.
+    """Check that every TensorRT installed for this Python accepts the plugin.
 
-    Exit code 0: all do; 1: some do not; 2: none does, or there is none.
+    Exit code 0: all accept it; 1: some refuse it; 2: all refuse it, or none is installed.
     """
     from dataclasses import asdict
 
@@ -111,7 +116,7 @@ def check(
 
     path = library or cached_library("cuda") or cached_library("cpu")
     if path is None:
-        raise UsageError("no plugin library was built yet", do="run: darnet-trt plugin build")
+        raise UsageError("no plugin library is built yet", do="run: darnet-trt plugin build")
     answers = check_library(path)
     if as_json:
         report = {"library": str(path), "answers": [asdict(answer) for answer in answers]}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darnet_trt.cli.interruption import goes_on
+from darnet_trt.cli.completion import artifacts
 from darnet_trt.cli.printing import printable, relative, say
+from darnet_trt.cli.progress import resumable
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.prediction.result_folder import ResultFolder
@@ -51,7 +52,10 @@ def predict(
         ),
     ] = None,
     artifact: Annotated[
-        str | None, typer.Option(help="Engine of the bundle to use instead of its default.")
+        str | None,
+        typer.Option(
+            autocompletion=artifacts, help="Engine of the bundle to use instead of its default."
+        ),
     ] = None,
     cam: Annotated[
         bool, typer.Option("--cam", help="Draw an overlay PNG of each scan's activation map.")
@@ -143,7 +147,7 @@ def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[Re
     from darnet_trt.runtime.prediction.result_folder import ResultFolder
 
     again = "the same command" if resume else "the same command with --resume"
-    with goes_on(again), ResultFolder(out, resume=resume, asked=scans) as folder:
+    with resumable(again), ResultFolder(out, resume=resume, asked=scans) as folder:
         yield folder
 
 

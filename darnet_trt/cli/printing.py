@@ -1,13 +1,36 @@
-"""Lines for a person: text that a terminal only shows, and stderr that may fail."""
+"""Lines for a person: notes and warnings on stderr, and text that a terminal only shows."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 import typer
 
-__all__ = ["printable", "relative", "say"]
+__all__ = ["is_quiet", "printable", "relative", "say", "set_quiet", "warn"]
+
+_quiet = False
+
+
+def set_quiet(wanted: bool) -> None:
+    """Silence notes and progress from now on (-q), or show them."""
+    global _quiet
+    _quiet = wanted
+
+
+def is_quiet() -> bool:
+    """Return whether notes and progress are silenced."""
+    return _quiet
+
+
+def say(line: str) -> None:
+    """Print a note on stderr unless -q was given."""
+    if not _quiet:
+        warn(line)
+
+
+def warn(line: str) -> None:
+    """Print a line on stderr, also with -q."""
+    typer.echo(printable(line), err=True)
 
 
 def printable(text: str) -> str:
@@ -16,12 +39,6 @@ def printable(text: str) -> str:
     Names of files and texts of scans may hold any of them, and a terminal obeys some.
     """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def say(line: str) -> None:
-    """Print a line on stderr; where that fails (full, closed), go on without."""
-    with suppress(OSError):
-        typer.echo(printable(line), err=True)
 
 
 def relative(path: str) -> str:

@@ -1,64 +1,83 @@
-"""How far long work has come, on stderr: one moving line, or a few lines in a log."""
+"""Show on stderr how far long work has come, and how to continue it when it is interrupted."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["Progress"]
+from darnet_trt.cli.printing import is_quiet, say, warn
 
-LOG_STEPS = 4  # lines that a log gets where a terminal gets a moving one
-REDRAW_S = 0.1
+__all__ = ["progress", "resumable"]
+
+LOG_LINES = 4  # that a log gets where a terminal gets a bar
 
 
-class Progress:
-    """Counts towards a total; used as a context, so that its line always ends.
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Count towards a total: one bar on a terminal, a few plain lines elsewhere.
 
     Args:
         label: What is being done.
         total: How many there are.
+
+    Yields:
+        Call it with the number done since the last call.
     """
+    if is_quiet():
+        yield lambda count: None
+        return
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
-    def __init__(self, label: str, total: int) -> None:
-        self.label = label
-        self.total = total
-        self.count = 0
-        self.started = time.monotonic()
-        self.shown_at = self.started - REDRAW_S
-        self.logged = 0
-        self.terminal = sys.stderr.isatty()
+        console = Console(stderr=True)
+        if console.is_interactive:  # TERM=dumb cannot move its cursor
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            with Progress(*columns, console=console, redirect_stdout=False) as bar:
+                task = bar.add_task(label, total=total)
+                yield lambda count: bar.advance(task, count)
+            return
+    yield _plain_lines(label, total)
 
-    def __enter__(self) -> Progress:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+def _plain_lines(label: str, total: int) -> Callable[[int], None]:
+    started = time.monotonic()
+    done = lines = 0
 
-    def advance(self, count: int) -> None:
-        """So many more are done."""
-        self.count += count
-        now = time.monotonic()
-        if self.terminal:
-            if now - self.shown_at >= REDRAW_S or self.count == self.total:
-                self.shown_at = now
-                print(f"\r{self._text(now)}\x1b[K", end="", file=sys.stderr, flush=True)  # noqa: T201
-        elif self.count * LOG_STEPS // self.total > self.logged:
-            self.logged = self.count * LOG_STEPS // self.total
-            print(self._text(now), file=sys.stderr, flush=True)  # noqa: T201
+    def advance(count: int) -> None:
+        nonlocal done, lines
+        done += count
+        if done * LOG_LINES // total > lines:
+            lines = done * LOG_LINES // total
+            spent = time.monotonic() - started
+            left = spent / done * (total - done)
+            say(f"{label}: {done} of {total}, {spent:.0f} s, {left:.0f} s left")
 
-    def close(self) -> None:
-        """End the moving line."""
-        if self.terminal and self.count:
-            self.terminal = False
-            print(file=sys.stderr)  # noqa: T201
+    return advance
 
-    def _text(self, now: float) -> str:
-        spent = now - self.started
-        left = spent / max(self.count, 1) * (self.total - self.count)
-        return f"{self.label}: {self.count} of {self.total}, {spent:.0f} s, {left:.0f} s left"
+
+@contextmanager
+def resumable(command: str = "the same command again") -> Iterator[None]:
+    """Say how to continue when Ctrl-C or a signal ends the work inside."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        warn(f"run {command} to continue")
+        raise

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from darnet_trt.cli.interruption import goes_on
-from darnet_trt.cli.progress import Progress
+from darnet_trt.cli.printing import printable, say, warn
+from darnet_trt.cli.progress import progress, resumable
 from darnet_trt.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
+    from darnet_trt.training.checkpoint import Checkpoint
     from darnet_trt.training.fit import Epoch
     from darnet_trt.training.inputs import Failure
 
@@ -20,43 +24,62 @@ __all__ = ["train"]
 
 def train(
     cohort: Annotated[
-        Path, typer.Argument(help="cohort.csv (scan,patient,label), or the folder that holds it.")
+        Path,
+        typer.Argument(
+            help="cohort.csv (columns scan, patient, label), or the folder that holds it."
+        ),
     ],
-    run: Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")],
+    run: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write: checkpoint, metrics, split.")
+    ],
     preset: Annotated[
-        str, typer.Option(help="small: minutes on a CPU; paper: 64×224×224, 35 M parameters.")
+        Literal["small", "paper"],
+        typer.Option(
+            help="Size of the network. small: trains in minutes on a CPU; paper: the paper's, "
+            "35 million parameters, 64×224×224 voxels."
+        ),
     ] = "small",
     attention: Annotated[
         Literal["none", "channel", "depth", "both"],
-        typer.Option(help="The paper's ablation; both is its network."),
+        typer.Option(help="Attention modules of the network; both: the paper's network."),
     ] = "both",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the cohort.  [default: the preset's]")
+        int | None,
+        typer.Option(min=1, help="Passes over the training scans. [default: the preset's]"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of split, weights and order.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed of the split, the weights and the order.")
+    ] = 0,
     held_out: Annotated[
-        float, typer.Option(help="Share of the patients to keep aside and to measure on.")
+        float,
+        typer.Option(
+            help="Share of the patients to hold out: the network is measured on them. 0: none."
+        ),
     ] = 0.2,
     augment: Annotated[
-        bool, typer.Option(help="Flip, rotate, move and scale training scans.")
+        bool, typer.Option(help="Flip, rotate, shift and scale training scans at random.")
     ] = True,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: cuda where torch finds it.")
+        Literal["auto", "cpu", "cuda"],
+        typer.Option(help="auto: cuda if torch finds a CUDA device, else cpu."),
     ] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads.  [default: torch's choice]")
+        int | None, typer.Option(min=1, help="CPU threads. [default: torch's choice]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print metrics.json instead of the table.")
+    ] = False,
 ) -> None:
     """Train the network on a labelled cohort.
 
-    The run's folder gets checkpoint.pt, history.csv, split.csv and metrics.json. An interrupted
-    run goes on from its last epoch when the same command is given again. The result is the
-    network after the last epoch; the held-out patients choose nothing. Exit code 1: trained,
+    Writes checkpoint.pt, history.csv, split.csv and metrics.json into the run's folder. Run the
+    same command again to continue an interrupted run after its last epoch. The result is the
+    network after the last epoch; the held-out patients only measure it. Exit code 1: trained,
     but some scans could not be used.
     """
-    import json
+    from darnet_trt.scan.cohort import read_cohort
 
+    entries = read_cohort(cohort)  # before torch, which takes seconds to import
     from darnet_trt.machine.cpus import share_cpus
 
     share_cpus()
@@ -66,11 +89,11 @@ def train(
         raise MissingPackageError("torch", extra="train") from error
     from darnet_trt.training.augmentation import NO_AUGMENTATION, Augmentation
     from darnet_trt.training.fit import Schedule
-    from darnet_trt.training.presets import preset as find_preset
+    from darnet_trt.training.presets import PRESETS
     from darnet_trt.training.run import METRICS, Listener
     from darnet_trt.training.run import train as train_run
 
-    size = find_preset(preset)
+    size = PRESETS[preset]
     if threads:
         torch.set_num_threads(threads)
     schedule = Schedule(
@@ -78,56 +101,39 @@ def train(
         seed=seed,
         augmentation=Augmentation() if augment else NO_AUGMENTATION,
     )
-    failed = 0
-    reading = Progress("reading scans", 1)
+    failures: list[Failure] = []
 
-    def split(training: int, kept: int) -> None:
-        nonlocal reading
-        typer.echo(f"{training} scans to train on, {kept} held out", err=True)
-        reading = Progress("reading scans", training + kept)
+    @contextmanager
+    def reading(training: int, kept: int) -> Iterator[Callable[[int], None]]:
+        say(f"{training} scans to train on, {kept} held out")
+        with progress("reading scans", training + kept) as advance:
+            yield advance
 
-    def unusable(failure: Failure) -> None:
-        nonlocal failed
-        failed += 1
-        typer.echo(f"left out: {failure.reason}", err=True)
+    def failed(failure: Failure) -> None:
+        failures.append(failure)
+        warn(f"left out: {failure.reason}")
 
-    line = _EpochLine(schedule.epochs)
-
-    def epoch(result: Epoch) -> None:
-        reading.close()
-        line(result)
-
-    with goes_on():
-        try:
-            checkpoint = train_run(
-                cohort,
-                run,
-                size,
-                schedule,
-                attention=attention,
-                held_out=held_out,
-                device=_device(device),
-                listener=Listener(
-                    split=split,
-                    prepared=lambda count: reading.advance(count),
-                    failed=unusable,
-                    epoch=epoch,
-                ),
-            )
-        finally:
-            reading.close()
+    with resumable():
+        checkpoint = train_run(
+            entries,
+            run,
+            size,
+            schedule,
+            attention=attention,
+            held_out=held_out,
+            device=_device(device),
+            listener=Listener(reading=reading, failed=failed, epoch=_EpochLine(schedule.epochs)),
+        )
     if as_json:
         typer.echo((run / METRICS).read_text().rstrip())
     else:
-        typer.echo(f"{run}: trained on {checkpoint.trained_on}")
-        if checkpoint.validation:
-            typer.echo("held-out patients: " + json.dumps(checkpoint.validation))
-    if failed:
+        _show(run, checkpoint)
+    if failures:
         raise typer.Exit(1)
 
 
 class _EpochLine:
-    """One line an epoch, with the time that is left."""
+    """Print a line for each epoch, with the time left."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -138,22 +144,46 @@ class _EpochLine:
         left = sum(self.seconds) / len(self.seconds) * (self.epochs - epoch.epoch)
         held_out = (
             ""
-            if epoch.held_out_accuracy != epoch.held_out_accuracy  # NaN: none held out
+            if math.isnan(epoch.held_out_accuracy)
             else f"  held-out accuracy {epoch.held_out_accuracy:.3f}"
         )
-        typer.echo(
+        say(
             f"epoch {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f}  "
-            f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left",
-            err=True,
+            f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left"
         )
 
 
-def _device(asked: Literal["auto", "cpu", "cuda"]) -> str:
+def _device(wanted: Literal["auto", "cpu", "cuda"]) -> str:
     import torch
 
     available = torch.cuda.is_available()
-    if asked == "auto":
+    if wanted == "auto":
         return "cuda" if available else "cpu"
-    if asked == "cuda" and not available:
+    if wanted == "cuda" and not available:
         raise UsageError("torch finds no CUDA device here", do="use --device cpu")
-    return asked
+    return wanted
+
+
+def _show(run: Path, checkpoint: Checkpoint) -> None:
+    """Print what was measured on the held-out scans, and where the run is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    found = checkpoint.validation
+    if not found:
+        console.print("no scan was held out, so nothing was measured")
+    else:
+        table = Table("held-out scans", "scans", "correct", box=None, pad_edge=False)
+        for name in checkpoint.network.classes:
+            table.add_row(name, f"{found[f'scans_{name}']:.0f}", f"{found[f'correct_{name}']:.0f}")
+        console.print(table)
+        console.print(f"accuracy over all classes  {found['accuracy']:.3f}")
+    if "covid_auc" in found:
+        console.print(
+            f"covid-19 against the rest  AUC {found['covid_auc']:.3f}, "
+            f"sensitivity {found['covid_sensitivity']:.3f}, "
+            f"specificity {found['covid_specificity']:.3f}, F1 {found['covid_f1']:.3f}"
+        )
+    console.print(f"trained on {checkpoint.trained_on}")
+    console.print(f"the run is in {printable(str(run))}")

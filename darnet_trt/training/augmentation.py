@@ -13,13 +13,13 @@ __all__ = ["NO_AUGMENTATION", "Augmentation", "augment"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far inputs are moved; each is drawn evenly up to its limit.
+    """How far inputs are moved; each movement is drawn uniformly up to its limit.
 
     Attributes:
         flip: Probability of exchanging left and right.
-        rotation_deg: In the axial plane, either way.
-        translation: Along each axis, as a share of its length.
-        scaling: Of each axis, as a share.
+        rotation_deg: Largest angle in the axial plane, in either direction.
+        translation: Largest shift along each axis, as a share of its length.
+        scaling: Largest stretch or shrinking of each axis, as a share.
     """
 
     flip: float = 0.5
@@ -37,30 +37,30 @@ def augment(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Ten
     Args:
         batch: (n, 1, d, h, w), values 0…1.
         how: How far.
-        generator: On the CPU; decides everything.
+        generator: A CPU generator, the only source of randomness.
 
     Returns:
-        The same shape and range; what comes in from outside repeats the border. The very same
-        tensor when nothing is to be done.
+        The same shape and range. Voxels from outside repeat the border. The batch itself where
+        `how` is NO_AUGMENTATION.
     """
     if how == NO_AUGMENTATION:
         return batch
     n, _, _, h, w = batch.shape
 
-    def even(limit: float, *shape: int) -> Tensor:
+    def uniform(limit: float, *shape: int) -> Tensor:
         return (torch.rand(shape, generator=generator) * 2 - 1) * limit
 
-    angle = torch.deg2rad(even(how.rotation_deg, n))
-    scale = 1 + even(how.scaling, n, 3)
+    angle = torch.deg2rad(uniform(how.rotation_deg, n))
+    scale = 1 + uniform(how.scaling, n, 3)
     flip = 1 - 2 * (torch.rand(n, generator=generator) < how.flip).float()
-    # Rows give where each output voxel is read, in the order w h d, −1…1 along every axis; a
-    # rotation in such coordinates has to take the slice's proportions along.
+    # The rows say where each output voxel is read: w h d, each axis from −1 to 1. A rotation in
+    # these coordinates has to account for the slice's proportions.
     matrix = torch.zeros(n, 3, 4)
     matrix[:, 0, 0] = angle.cos() * scale[:, 0] * flip
     matrix[:, 0, 1] = -angle.sin() * scale[:, 0] * (h / w)
     matrix[:, 1, 0] = angle.sin() * scale[:, 1] * flip * (w / h)
     matrix[:, 1, 1] = angle.cos() * scale[:, 1]
     matrix[:, 2, 2] = scale[:, 2]
-    matrix[:, :, 3] = even(2 * how.translation, n, 3)
+    matrix[:, :, 3] = uniform(2 * how.translation, n, 3)
     grid = functional.affine_grid(matrix.to(batch.device), list(batch.shape), align_corners=False)
     return functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)

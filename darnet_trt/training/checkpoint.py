@@ -1,4 +1,4 @@
-"""What a training run leaves behind: the weights and everything needed to use them."""
+"""Read and write checkpoints: the weights, and everything needed to use them."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Checkpoint:
 
     Attributes:
         network: Its shape.
-        preprocessing: What its input was made with; its size is the network's input size.
-        trained_on: One sentence that says what the weights saw.
-        validation: Metrics on the held-out patients, by name; empty when none were held out.
+        preprocessing: What made its input; its size is the network's input size.
+        trained_on: One sentence on the training data.
+        validation: Metrics on the held-out patients, by name; empty if none were held out.
         state_dict: The weights, on the CPU.
         phantoms_only: Whether the training scans were all synthetic phantoms.
         coarsest_pixel_mm: The largest `LoadedInput.pixel_mm` of the training scans; None where
@@ -57,7 +57,7 @@ class Checkpoint:
     coarsest_pixel_mm: float | None = None
 
     def model(self) -> DARNet:
-        """The network with these weights, in evaluation mode.
+        """Return the network with these weights, in evaluation mode.
 
         Raises:
             CheckpointError: The weights do not fit the network.
@@ -80,7 +80,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
-    """Write `run/checkpoint.pt`, whole or not at all; returns its path.
+    """Write `run/checkpoint.pt`, whole or not at all, and return its path.
 
     Raises:
         OutputError: It cannot be written.
@@ -101,7 +101,7 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
 
 
 def write_tensors(content: dict[str, Any], path: Path) -> None:
-    """`torch.save`, whole or not at all; makes the folder.
+    """Call `torch.save` so that the file is whole or absent; create its folder.
 
     Raises:
         OutputError: It cannot be written.
@@ -112,14 +112,14 @@ def write_tensors(content: dict[str, Any], path: Path) -> None:
             torch.save(content, file)
     except OSError as error:
         raise cannot_write(path, error) from error
-    except RuntimeError as error:  # torch's own, while it passes on the system's
+    except RuntimeError as error:  # torch raises its own while it handles the system's
         if not isinstance(error.__context__, OSError):
             raise
         raise cannot_write(path, error.__context__) from error
 
 
 def checkpoint_file(run: Path) -> Path:
-    """The checkpoint of a run's folder, or the file that was named itself."""
+    """Return the checkpoint of a run's folder; a path that is no folder, as it is."""
     return run / FILE_NAME if run.is_dir() else run
 
 
@@ -180,13 +180,13 @@ def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """A dictionary that `torch.save` wrote; never runs code from the file.
+    """Read a dictionary that `torch.save` wrote, without running code from the file.
 
     Raises:
-        CheckpointError: Absent, unreadable, or something else than such a dictionary.
+        CheckpointError: Absent, unreadable, or no such dictionary.
     """
     try:
-        # Without the ZIP's directory torch would take the file for its format of before 2020.
+        # torch reads a file that is no whole ZIP as its format from before 2020.
         content = None
         if is_zipfile(path):
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -26,9 +26,9 @@ from darnet_trt.training.model import DARNet, Network
 
 __all__ = ["HISTORY", "STATE", "Epoch", "Schedule", "fit", "predict_logits"]
 
-STATE = "state.pt"  # what an interrupted run goes on from; removed when it is done
+STATE = "state.pt"  # lets an interrupted run continue; removed at the end
 HISTORY = "history.csv"
-EVALUATION_BATCH = 4  # what fits beside the training state where a training batch fits
+EVALUATION_BATCH = 4  # fits in memory wherever a training batch of 4 does
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Schedule:
     Attributes:
         epochs: Passes over the training scans.
         batch: Scans a step.
-        learning_rate: At the start; a half cosine takes it to 0, step by step.
-        seed: Of weights, order and augmentation. On one machine with one number of threads
-            the same seed gives the same weights on the CPU.
-        augmentation: Of training scans.
+        learning_rate: At the start; it falls to 0 along half a cosine, step by step.
+        seed: Of weights, order and augmentation. On the CPU of one machine, with the same number
+            of threads, the same seed gives the same weights.
+        augmentation: Of the training scans.
     """
 
     epochs: int = 100
@@ -59,15 +59,15 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave: a line of history.csv.
+    """The result of one epoch: a line of history.csv.
 
     Attributes:
         epoch: From 1 on.
         loss: Mean over the training scans.
-        accuracy: On the training scans as they were shown.
-        held_out_accuracy: On the held-out scans, NaN without any.
-        learning_rate: At its end.
-        seconds: It took.
+        accuracy: On the augmented training scans, before each update.
+        held_out_accuracy: On the held-out scans; NaN if there are none.
+        learning_rate: At the end of the epoch.
+        seconds: Duration.
     """
 
     epoch: int
@@ -88,19 +88,19 @@ def fit(
     device: str = "cpu",
     report: Callable[[Epoch], None] = lambda epoch: None,
 ) -> DARNet:
-    """Train, going on from the last whole epoch where an interrupted run left one.
+    """Train; continue after the last finished epoch of an interrupted run.
 
     The weights after the last epoch are the result: choosing the best epoch on the held-out
     scans would make their accuracy look better than it is.
 
     Args:
-        network: What to train.
-        train: What to learn from.
-        held_out: Only watched.
-        schedule: How.
+        network: Its shape.
+        train: Training scans.
+        held_out: Scans that are only measured.
+        schedule: How to train.
         run: Folder for `state.pt` and `history.csv`.
         device: "cpu" or "cuda".
-        report: Called after each epoch, also for those of the interrupted run.
+        report: Called after each epoch, and first for those of the interrupted run.
 
     Returns:
         The network in evaluation mode, on the CPU.
@@ -126,7 +126,7 @@ def fit(
             raise UsageError(
                 "holds an unfinished run with other scans or options",
                 where=run,
-                do="give its options again to finish it, or name another folder",
+                do="give the same options to finish it, or choose another folder",
             )
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -173,13 +173,13 @@ def _epoch(
     annealing: torch.optim.lr_scheduler.LRScheduler,
     device: str,
 ) -> tuple[float, float]:
-    """One pass; mean loss and accuracy. Its randomness follows from seed and number alone."""
+    """Train one epoch; return its mean loss and accuracy. Only seed and number decide its order."""
     model.train()
     order = np.random.default_rng((schedule.seed, number)).permutation(len(train))
     generator = torch.Generator().manual_seed(schedule.seed * 100_003 + number)
     total, correct, shown = 0.0, 0, len(train) // schedule.batch * schedule.batch
-    # The last scans that do not fill a batch wait for another epoch's order: batch
-    # normalisation of a single volume would teach nothing.
+    # Scans left over from the last full batch are skipped in this epoch, in another order others
+    # are: batch normalization over a single volume would be useless.
     for first in range(0, shown, schedule.batch):
         x, y = _batch([train[i] for i in order[first : first + schedule.batch]], device)
         x = augment(x, schedule.augmentation, generator)
@@ -197,7 +197,7 @@ def _epoch(
 def predict_logits(
     model: DARNet, examples: Sequence[Example], device: str = "cpu"
 ) -> npt.NDArray[np.float32]:
-    """Logits (n, classes) in evaluation mode."""
+    """Return the logits (n, classes) in evaluation mode."""
     model.eval()
     batches = [np.zeros((0, len(model.network.classes)), np.float32)]
     with torch.inference_mode():
@@ -216,7 +216,7 @@ def _batch(examples: Sequence[Example], device: str) -> tuple[Tensor, Tensor]:
 def _identity(
     network: Network, train: Sequence[Example], held_out: Sequence[Example], schedule: Schedule
 ) -> str:
-    """A hash of all that decides the result, so that only the same run is gone on with."""
+    """Hash everything that decides the result: only the same run may be continued."""
     files = [[(e.file.name, e.label) for e in side] for side in (train, held_out)]
     text = repr((network.model_dump_json(), files, schedule))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A cohort's scans as inputs of the network, preprocessed once and kept in files."""
+"""Preprocess a cohort's scans once and keep the network's inputs in files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darnet_trt.scan.cohort import CLASSES, Entry
 
 __all__ = ["Example", "Failure", "prepare"]
 
-MIN_SCANS_A_PROCESS = 16  # below, starting a process costs more than it saves
+MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Example:
 
     @property
     def label(self) -> int:
-        """Index into CLASSES."""
+        """The index of its class in CLASSES."""
         return CLASSES.index(self.entry.label)
 
     def load(self) -> npt.NDArray[np.float32]:
-        """The network's input, values 0…1."""
+        """Read the network's input, values 0…1."""
         with np.load(self.file, allow_pickle=False) as content:
             array: npt.NDArray[np.float32] = content["volume"].astype(np.float32)
         return array
@@ -52,7 +52,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Failure:
-    """A scan that could not be used, and why."""
+    """A scan that cannot be used, and the reason."""
 
     entry: Entry
     reason: str
@@ -68,13 +68,13 @@ def prepare(
     """Read and preprocess scans, or find them in `folder` from an earlier run.
 
     Args:
-        entries: Which scans.
-        spec: What makes the input of them.
-        folder: Where the inputs are kept, under names that follow from scan and specification.
+        entries: The scans.
+        spec: The preprocessing.
+        folder: For the inputs; a file's name is a hash of the scan and the preprocessing.
         done: Called with the number of scans finished since the last call.
 
     Returns:
-        What can be used, and what cannot with its reason; both in the order given.
+        The usable scans and the others with their reasons, both in the order given.
 
     Raises:
         OutputError: An input cannot be written.
@@ -113,7 +113,7 @@ def _prepare_all(
 
 
 def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
-    """Named by specification, path, and the sizes and times of the scan's files."""
+    """Return the file named after the preprocessing, the path, and the files' sizes and times."""
     try:
         files = sorted(f for f in scan.rglob("*") if f.is_file()) if scan.is_dir() else [scan]
         stamps = [(f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
@@ -124,7 +124,7 @@ def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
 
 
 def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, str | None]:
-    """Write one input unless it is there; the reason where the scan cannot be used."""
+    """Write one input unless it exists; return the reason if the scan cannot be used."""
     file = _input_file(scan, spec, folder)
     if file.exists():
         return file, None
@@ -135,8 +135,8 @@ def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, s
         loaded = load_study(studies[0], spec)[1]
     except (ScanError, UsageError) as error:
         return file, str(error)
-    # float16 keeps 11 bits of a value of 0…1: 0.7 HU of a window of 1500 at the most.
-    content = BytesIO()  # numpy, which writes past Python's files, does not say why it cannot
+    # float16 has 11 significant bits: an error of at most 0.4 HU in a window of 1500.
+    content = BytesIO()  # numpy's own writing to a file does not report why it fails
     volume = loaded.array.astype(np.float16)
     np.savez(content, volume=volume, pixel_mm=loaded.pixel_mm or 0.0)
     with whole_file(file) as stream:

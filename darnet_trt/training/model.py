@@ -3,9 +3,9 @@
 Axes are n c d h w. For the paper's input, 1×64×224×224, the stages give 64×64×112×112,
 128×32×56×56, 256×16×28×28 and 512×8×14×14.
 
-The layers stand as the paper writes them, and so they run wherever something is compared with them.
-Training asks for `fused=True`: every block's tail is then one operator, which equals them
-(`kernels/reference.py` says why, `tests/training/test_model.py` that it does).
+By default the layers run as the paper writes them, which is the reference for every comparison.
+Training sets `fused=True`: one operator then computes each block's tail. The result is the same
+(`kernels/reference.py` says why, `tests/training/test_model.py` checks it).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Attention = Literal["none", "channel", "depth", "both"]
 
 
 class Network(BaseModel):
-    """What determines the network's shape. The defaults are the paper's.
+    """The network's shape. The defaults are the paper's.
 
     Attributes:
         attention: The four networks of the paper's ablation (Table 3).
-        width: Channels of the first stage; the following double.
+        width: Channels of the first stage; each further stage doubles them.
         input_size: (d, h, w). Fixed: the depth attention's weights depend on it.
         classes: Names of the logits, in order.
     """
@@ -43,7 +43,7 @@ class Network(BaseModel):
 
 
 def halved(size: int) -> int:
-    """Length of an axis after a stride-2 convolution with "same" padding."""
+    """Return the length of an axis after a stride-2 convolution with "same" padding."""
     return (size - 1) // 2 + 1
 
 
@@ -129,7 +129,7 @@ class DARNet(nn.Module):
 
     Args:
         network: Its shape.
-        fused: The blocks' attention, shortcut and ReLU as one operator; the same function.
+        fused: Compute each block's attention, shortcut and ReLU in one operator.
     """
 
     def __init__(

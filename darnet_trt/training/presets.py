@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import Attention, Network
 
-__all__ = ["PRESETS", "Preset", "preset"]
+__all__ = ["PRESETS", "Preset"]
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A size.
+    """A size of the network.
 
     Attributes:
         width: Channels of the first stage.
         input_size: (d, h, w).
-        epochs: Passes over the training patients unless told otherwise.
+        epochs: Passes over the training patients unless --epochs gives another number.
     """
 
     width: int
@@ -25,31 +25,18 @@ class Preset:
     epochs: int
 
     def network(self, attention: Attention = "both") -> Network:
-        """The network's shape."""
+        """Return the network's shape."""
         return Network(attention=attention, width=self.width, input_size=self.input_size)
 
     def preprocessing(self) -> Preprocessing:
-        """What makes its input."""
+        """Return the preprocessing that makes its input."""
         return Preprocessing(size=self.input_size)
 
 
 PRESETS: dict[str, Preset] = {
-    # The defaults of Network and Preprocessing; a GPU's work.
+    # The defaults of Network and Preprocessing; needs a GPU.
     "paper": Preset(width=64, input_size=(64, 224, 224), epochs=100),
     # Learns the synthetic cohort in a few minutes on two CPU cores. One voxel more than a multiple
-    # of the map's strides, 8 and 16: its 4×6×6 cells are centred from border to border.
+    # of the map's strides, 8 and 16, so that its 4×6×6 cells reach from border to border.
     "small": Preset(width=8, input_size=(25, 81, 81), epochs=15),
 }
-
-
-def preset(name: str) -> Preset:
-    """Look a preset up.
-
-    Raises:
-        UsageError: No such preset.
-    """
-    from darnet_trt.errors import UsageError
-
-    if name not in PRESETS:
-        raise UsageError(f"no preset is called {name!r}", do=f"use {' or '.join(PRESETS)}")
-    return PRESETS[name]

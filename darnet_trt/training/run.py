@@ -1,11 +1,12 @@
-"""One training run, from a cohort to a folder with a checkpoint."""
+"""Train on a cohort and write the run's folder."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,7 @@ import numpy as np
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.machine.files import sole_writer, whole_file
-from darnet_trt.scan import Preprocessing
-from darnet_trt.scan.cohort import CLASSES, Cohort, Entry, read_cohort
+from darnet_trt.scan.cohort import CLASSES, Cohort, Entry
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
 from darnet_trt.training.inputs import Example, Failure, prepare
@@ -28,28 +28,32 @@ __all__ = ["METRICS", "SPLIT", "Listener", "train"]
 
 METRICS = "metrics.json"
 SPLIT = "split.csv"
-INPUTS = "inputs"  # preprocessed scans; only a cache
+INPUTS = "inputs"  # a cache of preprocessed scans
+
+
+def _silent(train: int, held_out: int) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda count: None)
 
 
 @dataclass(frozen=True)
 class Listener:
-    """What a run tells while it goes on.
+    """Functions to call during a run.
 
     Attributes:
-        split: Called with the training and the held-out scans, before anything is read.
-        prepared: Called with the number of scans preprocessed since the last call.
+        reading: Called with the numbers of training and held-out scans; returns a context that
+            is open while they are preprocessed and gives a function to call with the number done
+            since the last call.
         failed: Called with each scan that cannot be used.
         epoch: Called after each epoch.
     """
 
-    split: Callable[[int, int], None] = lambda train, held_out: None
-    prepared: Callable[[int], None] = lambda count: None
+    reading: Callable[[int, int], AbstractContextManager[Callable[[int], None]]] = _silent
     failed: Callable[[Failure], None] = lambda failure: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
 
 
 def train(
-    table: Path,
+    cohort: Cohort,
     run: Path,
     preset: Preset,
     schedule: Schedule,
@@ -61,37 +65,42 @@ def train(
 ) -> Checkpoint:
     """Train on a cohort and write checkpoint.pt, history.csv, split.csv and metrics.json.
 
-    An interrupted run goes on from its last epoch when called again with the same arguments.
+    Called again with the same arguments, it continues an interrupted run after its last epoch.
 
     Args:
-        table: `cohort.csv`, or the folder that holds it.
+        cohort: From `read_cohort`.
         run: A folder that holds no finished run yet.
         preset: Size of the network.
         schedule: How to train.
         attention: The variant.
-        held_out: Share of the patients to keep aside.
+        held_out: Share of the patients to hold out.
         device: "cpu" or "cuda".
-        listener: Told what happens.
+        listener: Called during the run.
 
     Raises:
         UsageError: The cohort or the options cannot work, `run` holds a finished run, or
             another process is writing into it.
         OutputError: `run` cannot be written.
     """
-    cohort = read_cohort(table)
     sides = split_by_patient(cohort.entries, held_out, schedule.seed)
+    network, preprocessing = preset.network(attention), preset.preprocessing()
     with sole_writer(run):
         if (run / FILE_NAME).exists():
-            raise UsageError("holds a finished run already", where=run, do="name another folder")
-        listener.split(*map(len, sides))
-        (seen, unseen), failures = _prepare(sides, preset.preprocessing(), run, cohort, listener)
+            raise UsageError("holds a finished run already", where=run, do="choose another folder")
+        with listener.reading(*map(len, sides)) as done:
+            (seen, unusable), (unseen, unusable_too) = (
+                prepare(side, preprocessing, run / INPUTS, done=done) for side in sides
+            )
+        failures = unusable + unusable_too
+        for failure in failures:
+            listener.failed(failure)
+        _check_classes(seen, cohort)
         _write_split(run / SPLIT, cohort.table, seen, unseen, failures)
-        network = preset.network(attention)
         model = fit(network, seen, unseen, schedule, run, device=device, report=listener.epoch)
         labels = np.array([e.label for e in unseen], np.int64)
         checkpoint = Checkpoint(
             network=network,
-            preprocessing=preset.preprocessing(),
+            preprocessing=preprocessing,
             trained_on=cohort.describe(tuple(e.entry for e in seen)),
             validation=evaluate(predict_logits(model, unseen), labels),
             state_dict=model.state_dict(),
@@ -104,34 +113,19 @@ def train(
     return checkpoint
 
 
-def _prepare(
-    sides: Iterable[tuple[Entry, ...]],
-    spec: Preprocessing,
-    run: Path,
-    cohort: Cohort,
-    listener: Listener,
-) -> tuple[list[tuple[Example, ...]], list[Failure]]:
-    """The inputs of the training side, then of the held-out one, and what gives none."""
-    prepared: list[tuple[Example, ...]] = []
-    failures: list[Failure] = []
-    for entries in sides:
-        examples, bad = prepare(entries, spec, run / INPUTS, done=listener.prepared)
-        for failure in bad:
-            listener.failed(failure)
-        prepared.append(examples)
-        failures += bad
+def _check_classes(seen: tuple[Example, ...], cohort: Cohort) -> None:
+    usable = {example.entry.label for example in seen}
     for label in CLASSES:
-        if not any(e.entry.label == label for e in prepared[0]):
+        if label not in usable:
             raise UsageError(
                 f"no usable scan with the label {label} is left to train on",
                 where=cohort.table,
                 do="every class must occur; darnet-trt inspect says why scans are refused",
             )
-    return prepared, failures
 
 
 def _write_metrics(
-    path: Path, checkpoint: Checkpoint, schedule: Schedule, failures: list[Failure]
+    path: Path, checkpoint: Checkpoint, schedule: Schedule, failures: tuple[Failure, ...]
 ) -> None:
     metrics: dict[str, Any] = {
         "trained_on": checkpoint.trained_on,
@@ -150,7 +144,7 @@ def _write_split(
     table: Path,
     seen: tuple[Example, ...],
     unseen: tuple[Example, ...],
-    failures: list[Failure],
+    failures: tuple[Failure, ...],
 ) -> None:
     side: dict[Entry, str] = {e.entry: "train" for e in seen}
     side |= {e.entry: "held-out" for e in unseen}

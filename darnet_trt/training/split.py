@@ -1,4 +1,4 @@
-"""Which patients are kept aside, so that no patient is on both sides."""
+"""Split a cohort by patient into training and held-out scans."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["split_by_patient"]
 def split_by_patient(
     entries: tuple[Entry, ...], held_out: float, seed: int
 ) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-    """Set patients aside, the same share of each class; no patient is on both sides.
+    """Hold out the same share of each class's patients; no patient is on both sides.
 
     Args:
         entries: All scans.
         held_out: Share of the patients, 0 for none.
-        seed: Decides who.
+        seed: Of the random choice.
 
     Returns:
         Training and held-out entries, each in the order given.
@@ -27,8 +27,8 @@ def split_by_patient(
         UsageError: A class is absent, or has too few patients to be on both sides.
     """
     if not 0 <= held_out < 1:
-        raise UsageError(f"the held-out share must be 0 to 1, not {held_out}")
-    # A patient of several labels counts as one of the first.
+        raise UsageError(f"the held-out share must be at least 0 and below 1, not {held_out}")
+    # A patient with several labels counts for the first one.
     first: dict[str, str] = {}
     for entry in entries:
         first.setdefault(entry.patient, entry.label)

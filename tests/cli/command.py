@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-_COMMAND = Path(sys.executable).with_name("darnet-trt")
+COMMAND = Path(sys.executable).with_name("darnet-trt")
 
 
 def darnet_trt(*arguments):
     return subprocess.run(
-        [_COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False
+        [COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False
     )

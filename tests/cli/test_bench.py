@@ -20,7 +20,9 @@ def test_the_default_engine_against_another_runtime(bench, tiny):
         "onnxruntime",
         "openvino",
     ]
+    assert report["schema_version"] == 1
     assert report["configurations"][0]["speed"] == 1
+    assert report["configurations"][0]["on_scan"] is None
     for configuration in report["configurations"]:
         assert len(configuration["engine"]["samples_ms"]) == 3
         assert configuration["engine"]["p90_ms"] is None
@@ -35,8 +37,14 @@ def test_a_scan_adds_file_to_result_start_up_and_memory(bench, tiny, data_dir, t
     held = bytearray(2**30)  # this process's memory is not the prediction's
     held[::4096] = b"1" * 2**18
     code, out, _ = bench(tiny, "--scan", scan, "--rounds", 10, "-o", tmp_path / "bench.json")
-    assert (code, out) == (0, "")
-    (one,) = json.loads((tmp_path / "bench.json").read_text())["configurations"]
+    assert code == 0
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert f"{report['pause_ms']} ms" in out
+    assert ("×?" in out) == bool(report["busy"])
+    assert all(reason in out for reason in report["busy"])
+    assert 0 <= report["environment"]["steal_percent"] <= 100
+    (one,) = report["configurations"]
+    one = one["on_scan"]
     assert one["file_to_result"]["p90_ms"] >= one["file_to_result"]["median_ms"]
     assert one["file_to_result"]["p99_ms"] is None
     assert set(one["stages_ms"]) == {"find", "read", "preprocess", "infer"}
@@ -44,34 +52,36 @@ def test_a_scan_adds_file_to_result_start_up_and_memory(bench, tiny, data_dir, t
     assert one["startup_ms"] > 0
 
 
-def test_the_table_refuses_percentiles_of_too_few_samples(bench, tiny):
+def test_the_table_shows_no_percentile_of_too_few_samples(bench, tiny):
     code, out, err = bench(tiny, "--rounds", 1)
     assert code == 0
     assert "n<10" in out
     assert "n<100" in out
-    assert err == "engines, 1 round of openvino-fp32\n"
+    assert err.count("\n") == 1
+    assert "openvino-fp32" in err
 
 
 @pytest.mark.data
-def test_a_refused_scan_or_several_are_no_benchmark(bench, tiny, data_dir):
+def test_a_refused_scan_or_several_scans_are_errors(bench, tiny, data_dir):
     code, _, err = bench(tiny, "--scan", data_dir / "head-tilted", "--rounds", 1)
     assert code == 2
-    assert "refused: gantry tilted" in err.splitlines()[-1]
+    assert "tilted" in err.splitlines()[-1]
     code, _, err = bench(tiny, "--scan", data_dir, "--rounds", 1)
     assert code == 2
-    assert "holds 4 scans; name one of them" in err.splitlines()[-1]
+    assert "4 scans" in err.splitlines()[-1]
 
 
-def test_an_unknown_rival(bench, tiny):
+def test_an_unknown_engine_to_compare_with(bench, tiny):
     code, _, err = bench(tiny, "--against", "tensorflow")
     assert code == 2
-    assert "knows no 'tensorflow'" in err
+    assert "'tensorflow'" in err
+    assert "torch-compile" in err
 
 
 def test_a_disk_without_room_leaves_no_half_report(bench, tiny, tmp_path):
     with files_up_to(1000):
         code, out, err = bench(tiny, "--rounds", 1, "-o", tmp_path / "report.json")
     assert (code, out) == (2, "")
-    line = f"darnet-trt: {tmp_path / 'report.json'}: cannot be written (File too large); "
-    assert err.splitlines()[-1].startswith(line)
+    assert err.splitlines()[-1].startswith(f"darnet-trt: {tmp_path / 'report.json'}: ")
+    assert "File too large" in err.splitlines()[-1]
     assert not list(tmp_path.glob("*report*"))

@@ -1,4 +1,4 @@
-"""`darnet-trt doctor` tells the truth about this machine."""
+"""`darnet-trt doctor` describes this machine correctly."""
 
 import json
 import subprocess
@@ -7,11 +7,12 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from darnet_trt.cli.doctor import readiness
 from darnet_trt.cli.main import app
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, source_key
 from darnet_trt.machine import hardware as environment
-from darnet_trt.runtime.engines.capabilities import capabilities
+from darnet_trt.runtime.engines.capabilities import Capability, capabilities
 
 
 def test_json_names_every_backend_and_what_to_install():
@@ -45,7 +46,7 @@ def test_the_plugin_in_the_cache(tmp_path, monkeypatch):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert (plugin().version, plugin().builds, plugin().runs) == (None, "", "")
-    assert "needs the CUDA build; " in plugin().remedy
+    assert "CUDA" in plugin().remedy
     try:
         build_library("cpu")
     except BuildError as error:
@@ -53,26 +54,63 @@ def test_the_plugin_in_the_cache(tmp_path, monkeypatch):
     assert plugin().version == source_key()
     assert plugin().builds == "plans (compiled for the CPU)"
     monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
-    assert plugin().remedy == (
-        "running plans with it needs the CUDA build; darnet-trt plugin build cannot compile it "
-        "here: CUDACXX is not a program: /nowhere/nvcc; install the CUDA toolkit, or build with "
-        "--target cpu"
-    )
+    assert "/nowhere/nvcc" in plugin().remedy
     nvcc = tmp_path / "nvcc"
     nvcc.write_text(
         "#!/bin/sh\n[ $1 = --version ] && echo release 13.0, V13.0.88 || echo sm_75 sm_90\n"
     )
     nvcc.chmod(0o755)
     monkeypatch.setenv("CUDACXX", str(nvcc))
-    assert plugin().remedy == (
-        "running plans with it needs the CUDA build; run: darnet-trt plugin build"
-    )
+    assert "/nowhere/nvcc" not in plugin().remedy
+    assert plugin().remedy.endswith("darnet-trt plugin build")
 
 
-def test_table_fits_the_same_facts():
-    result = CliRunner().invoke(app, ["doctor"])
-    assert result.exit_code == 0
-    assert "onnxruntime" in result.stdout
+def test_the_last_line_says_whether_this_machine_can_predict(command):
+    *table, last = command("doctor").stdout.splitlines()
+    assert any(line.startswith("onnxruntime ") for line in table)
+    for package in ("openvino", "onnxruntime"):
+        assert str(environment.package_version(package)) in last
+    assert json.loads(command("doctor", "--json").stdout)["ready"] == last
+
+
+def able(backend, runs, version="1.0"):
+    return Capability(backend, version, "", runs, "")
+
+
+@pytest.mark.parametrize(
+    ("backends", "facts"),
+    [
+        ([able("openvino", "CPU in fp32")], ["ready", "CPU", "OpenVINO 1.0"]),
+        (
+            [able("onnxruntime", "CPU, CUDA"), able("tensorrt-rtx", "RTX 4090")],
+            ["CPU", "GPU", "ONNX Runtime 1.0", "TensorRT-RTX 1.0"],
+        ),
+        ([able("tensorrt", "", None), able("torch", "training")], ["not", "darnet-trt[cpu]"]),
+        ([able("openvino", "")], ["not", "see above"]),
+    ],
+)
+def test_readiness(backends, facts):
+    assert [fact for fact in facts if fact not in readiness(backends)] == []
+
+
+def test_without_a_gpu_what_only_gpus_need_is_one_line(command):
+    if environment.gpus():
+        pytest.skip("there is a GPU")
+    short, full = command("doctor").stdout, command("doctor", "--all").stdout
+    (line,) = [line for line in short.splitlines() if "pycuda" in line]
+    assert all(name in line for name in ("tensorrt-rtx", "tensorrt", "cuda-python", "plugin"))
+    assert len(full.splitlines()) > len(short.splitlines()) + 4
+
+
+def test_both_onnx_runtimes_in_one_environment(command, tmp_path, monkeypatch):
+    assert json.loads(command("doctor", "--json").stdout)["broken"] is None
+    metadata = tmp_path / "onnxruntime_gpu-1.99.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.99\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    report = command("doctor").stdout
+    assert "onnxruntime-gpu 1.99" in report
+    assert "pip uninstall" in report
 
 
 def test_help_answers_without_importing_a_backend():

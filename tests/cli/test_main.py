@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from darnet_trt import scan
-from tests.cli.command import darnet_trt
-
-COMMAND = Path(sys.executable).with_name("darnet-trt")
+from darnet_trt import __version__, scan
+from darnet_trt.cli import main
+from tests.cli.command import COMMAND, darnet_trt
+from tests.full_disk import files_up_to
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_mistake_is_one_line(arguments, says):
     assert says in done.stderr
 
 
-def test_debug_shows_the_traceback_wherever_it_stands():
+def test_debug_shows_the_traceback_anywhere_on_the_line():
     for arguments in (["--debug", "export", "/no/such"], ["export", "/no/such", "--debug"]):
         done = darnet_trt(*arguments)
         assert "Traceback" in done.stderr
@@ -43,7 +43,7 @@ def test_debug_shows_the_traceback_wherever_it_stands():
         assert done.returncode == 2
 
 
-def test_what_nobody_foresaw_is_one_line_too(command, monkeypatch, tmp_path):
+def test_an_unforeseen_error_is_one_line_too(command, monkeypatch, tmp_path):
     def broken(path):
         return {}[path.name]
 
@@ -51,17 +51,51 @@ def test_what_nobody_foresaw_is_one_line_too(command, monkeypatch, tmp_path):
     done = command("inspect", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(
-        r"darnet-trt: internal error: KeyError in inspect\.py:\d+: '.*'; please report it; "
-        r"--debug shows where\n",
+        r"darnet-trt: .*KeyError in inspect\.py:\d+: '.*--debug.*\n",
         done.stderr,
     )
 
 
-def test_version_and_bare_call_answer():
-    assert darnet_trt("--version").stdout.startswith("darnet-trt ")
+def test_version_and_bare_call_answer(command):
+    version = darnet_trt("--version").stdout
+    assert version == f"darnet-trt {__version__}\n"
+    assert command("-V").stdout == version
+    as_module = subprocess.run(
+        [sys.executable, "-m", "darnet_trt", "-V"], capture_output=True, text=True, check=True
+    )
+    assert as_module.stdout == version
     bare = darnet_trt()
     assert bare.returncode == 0
     assert "predict" in bare.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], *([name] for name in main._COMMANDS.split()), ["plugin"], ["plugin", "build"]],
+    ids=" ".join,
+)
+def test_help_shows_no_type_beside_a_flag(command, words):
+    done = command(*words, "--help")
+    assert done.returncode == 0
+    assert "--help" in done.stdout
+    assert "bool" not in done.stdout
+
+
+def test_quiet_leaves_results_warnings_and_errors(command, tmp_path):
+    words = ("phantom", tmp_path / "c", "--scans", 1, "--matrix", 48, "--slices", 30)
+    done = command(*words, "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(tmp_path / "c") in done.stdout
+    again = command("--quiet", *words)
+    assert again.returncode == 2
+    assert again.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: ")
+
+
+def test_a_file_called_like_a_flag_follows_two_dashes(command):
+    done = command("inspect", "--", "-q")
+    assert done.returncode == 2
+    assert "-q" in done.stderr
+    assert "Missing argument" not in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
@@ -72,7 +106,35 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments):
             [COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 2
-    assert done.stderr == "darnet-trt: stdout: cannot be written (No space left on device)\n"
+    assert done.stderr.startswith("darnet-trt: stdout: ")
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize("stderr", [">/dev/full", ">&-"])
+def test_work_continues_without_stderr(stderr, tmp_path):
+    out = tmp_path / "c"
+    shell = f'exec "$0" phantom "$1" --scans 2 --matrix 48 --slices 30 2{stderr}'
+    done = subprocess.run(["sh", "-c", shell, COMMAND, out], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(out / "cohort.csv") in done.stdout
+
+
+def test_no_folder_for_temporary_files(command, monkeypatch, tiny):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with files_up_to(0):
+        done = command("bench", tiny, "--against", "openvino", "--rounds", 1)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "TMPDIR" in done.stderr
+    assert "/tmp" in done.stderr
+    assert "stdout" not in done.stderr
+
+
+def test_names_of_files_cannot_steer_a_terminal(command, tmp_path):
+    done = command("predict", tmp_path / "a\ab", tmp_path)
+    assert done.returncode == 2
+    assert str(tmp_path / "a\N{REPLACEMENT CHARACTER}b") in done.stderr
 
 
 def test_no_temporary_folder_is_said_so(command, monkeypatch, tmp_path):
@@ -111,7 +173,7 @@ def test_closed_streams_are_no_failure(tmp_path):
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     ],
 )
-def test_a_terminal_of_few_characters_is_no_failure(surroundings, tmp_path):
+def test_characters_that_the_encoding_lacks_are_no_failure(surroundings, tmp_path):
     (tmp_path / "scan → 1").mkdir()
     for index in range(12):
         Image.new("L", (32, 32), index).save(tmp_path / "scan → 1" / f"{index}.png")
@@ -121,4 +183,4 @@ def test_a_terminal_of_few_characters_is_no_failure(surroundings, tmp_path):
     )  # fmt: skip
     assert done.stderr == b""
     assert done.returncode == 0
-    assert b"chosen (by headers only): the only series" in done.stdout
+    assert b"the only series" in done.stdout

@@ -1,16 +1,14 @@
-"""A signal that asks to end leaves nothing half-written and no process behind."""
+"""A signal that ends a command leaves nothing half-written and no process behind."""
 
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
 from darnet_trt.phantom import CohortPlan, write_cohort
+from tests.cli.command import COMMAND
 
-COMMAND = Path(sys.executable).with_name("darnet-trt")
 CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -22,9 +20,9 @@ def cohort(tmp_path_factory):
 
 
 def end(number: signal.Signals, when: str, *words: object) -> str:
-    """Send the signal to the command, not to its children, once it has said `when`.
+    """Send the signal to the command, not to its children, once it has printed `when`.
 
-    Gives the line that it says before its last one.
+    Returns the line that it prints before its last one.
     """
     process = subprocess.Popen(
         [COMMAND, *map(str, words)],
@@ -34,7 +32,7 @@ def end(number: signal.Signals, when: str, *words: object) -> str:
     said = ""
     while when not in said:
         said = process.stderr.readline()
-        assert said, f"ended before it said {when!r}"
+        assert said, f"ended before it printed {when!r}"
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     _, rest = process.communicate(timeout=60)
@@ -48,13 +46,13 @@ def end(number: signal.Signals, when: str, *words: object) -> str:
 def test_phantom(tmp_path):
     words = ("--scans", 40, "--matrix", 64, "--slices", 40, "--processes", 2)
     said = end(signal.SIGTERM, "writing scans", "phantom", tmp_path / "cohort", *words)
-    assert said == "the same command goes on from what is done"
+    assert said == "run the same command again to continue"
     (partial,) = tmp_path.iterdir()
-    assert partial.name == ".cohort.partial", "where the same command goes on"
+    assert partial.name == ".cohort.partial", "the folder in which the same command continues"
     assert [f for f in partial.rglob("*") if f.name.startswith(".")] == []
 
 
-def test_a_killed_phantom_takes_its_processes_along(tmp_path):
+def test_the_processes_of_a_killed_phantom_end_too(tmp_path):
     process = subprocess.Popen(
         [COMMAND, "phantom", tmp_path / "cohort", "--scans", "40", "--matrix", "64",
          "--slices", "40", "--processes", "2"],
@@ -71,7 +69,7 @@ def test_a_killed_phantom_takes_its_processes_along(tmp_path):
 def test_train(cohort, tmp_path):
     words = ("-o", tmp_path / "run", "--epochs", 100, "--threads", 1)
     said = end(signal.SIGTERM, "epoch 1/100", "train", cohort, *words)
-    assert said == "the same command goes on from what is done"
+    assert said == "run the same command again to continue"
     files = {file.name for file in (tmp_path / "run").iterdir()}
     assert files == {"history.csv", "inputs", "split.csv", "state.pt"}
 
@@ -96,9 +94,9 @@ def test_build(tmp_path):
 
 
 @pytest.mark.parametrize("number", CODES)
-def test_predict_keeps_what_was_finished(tiny, cohort, tmp_path, number):
+def test_predict_keeps_finished_results(tiny, cohort, tmp_path, number):
     said = end(number, "[3]", "predict", tiny, cohort, "-o", tmp_path / "out")
-    assert said == "the same command with --resume goes on from what is done"
+    assert said == "run the same command with --resume to continue"
     lines, table = ((tmp_path / "out" / f"results.{kind}").read_text() for kind in ("jsonl", "csv"))
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"results.jsonl", "results.csv"}
     assert 3 <= lines.count("\n") < 24
@@ -107,11 +105,11 @@ def test_predict_keeps_what_was_finished(tiny, cohort, tmp_path, number):
 
 def test_bench_ends_the_process_it_measures(tiny, cohort, tmp_path):
     words = ("--scan", cohort / "P0001" / "1", "--rounds", 1, "-o", tmp_path / "bench.json")
-    end(signal.SIGTERM, "fresh process", "bench", tiny, *words)
+    end(signal.SIGTERM, "fresh processes", "bench", tiny, *words)
     assert not (tmp_path / "bench.json").exists()
 
 
-def test_who_ignores_a_hangup_is_heeded(tiny, cohort, tmp_path):
+def test_an_ignored_hangup_stays_ignored(tiny, cohort, tmp_path):
     """As `nohup` does."""
     process = subprocess.Popen(
         [COMMAND, "predict", tiny, cohort, "-o", tmp_path / "out"],

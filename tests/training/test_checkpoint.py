@@ -94,7 +94,7 @@ def test_other_files_are_refused(tmp_path, name, content):
 def test_truncated(tmp_path):
     path = save_checkpoint(make(), tmp_path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+    with pytest.raises(CheckpointError, match=str(path)):
         load_checkpoint(path)
 
 
@@ -110,14 +110,14 @@ def test_code_in_a_file_does_not_run(tmp_path):
 
 def test_absent(tmp_path):
     for where in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(CheckpointError, match="there is no checkpoint here"):
+        with pytest.raises(CheckpointError, match=str(where)):
             load_checkpoint(where)
 
 
 def test_other_schema(tmp_path):
     path = save_checkpoint(make(), tmp_path)
     alter(path, schema=99)
-    with pytest.raises(CheckpointError, match="schema is 99"):
+    with pytest.raises(CheckpointError, match="99"):
         load_checkpoint(path)
 
 
@@ -135,26 +135,26 @@ def test_other_schema(tmp_path):
 def test_damaged_fields(tmp_path, change):
     path = save_checkpoint(make(), tmp_path)
     alter(path, **change)
-    with pytest.raises(CheckpointError, match="incomplete or damaged"):
+    with pytest.raises(CheckpointError, match=str(path)):
         load_checkpoint(path)
 
 
 def test_weights_of_another_network(tmp_path):
     other = DARNet(Network(width=8, input_size=(8, 16, 16)))
     path = save_checkpoint(make(state_dict=other.state_dict()), tmp_path)
-    with pytest.raises(CheckpointError, match=r"do not fit the network: .* expected"):
+    with pytest.raises(CheckpointError, match="expected"):
         load_checkpoint(path)
 
 
 def test_input_of_another_size(tmp_path):
     path = save_checkpoint(make(preprocessing=Preprocessing(size=(8, 16, 32))), tmp_path)
-    with pytest.raises(CheckpointError, match=r"expects \(8, 16, 16\)"):
+    with pytest.raises(CheckpointError, match=r"\(8, 16, 16\).*\(8, 16, 32\)"):
         load_checkpoint(path)
 
 
 # torch passes on what the system says at the first size; at the second it has its own words.
 @pytest.mark.parametrize("size", [100_000, 550_000])
 def test_full_disk_leaves_nothing(tmp_path, size):
-    with files_up_to(size), pytest.raises(OutputError, match=r"written \(File too large\)"):
+    with files_up_to(size), pytest.raises(OutputError, match="File too large"):
         save_checkpoint(make(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -65,10 +65,10 @@ def test_resumed_run_ends_like_an_uninterrupted_one(tiny_examples, tmp_path):
 @pytest.mark.parametrize(
     "change", [{"seed": 9}, {"epochs": 5}, {"augmentation": Augmentation(flip=0)}]
 )
-def test_state_of_another_run_is_not_gone_on_with(tiny_examples, tmp_path, change):
+def test_state_of_another_run_is_refused(tiny_examples, tmp_path, change):
     with pytest.raises(Interruption):
         fit(TINY, tiny_examples, (), Schedule(epochs=4), tmp_path, report=stop_after(1))
-    with pytest.raises(UsageError, match="unfinished run"):
+    with pytest.raises(UsageError, match=str(tmp_path)):
         fit(TINY, tiny_examples, (), Schedule(**({"epochs": 4} | change)), tmp_path)
 
 
@@ -81,7 +81,7 @@ def test_learning_rate_falls_along_a_cosine_to_zero(tiny_examples, tmp_path):
     assert rates[-1] == pytest.approx(0, abs=1e-9)
 
 
-def test_learns_by_heart(tiny_examples, tmp_path):
+def test_learns_its_training_scans_by_heart(tiny_examples, tmp_path):
     schedule = Schedule(epochs=30, augmentation=Augmentation(0, 0, 0, 0))
     seen = []
     fit(TINY, tiny_examples, (), schedule, tmp_path, report=seen.append)
@@ -89,7 +89,7 @@ def test_learns_by_heart(tiny_examples, tmp_path):
 
 
 def test_too_few_scans(tiny_examples, tmp_path):
-    with pytest.raises(UsageError, match="fewer than a batch"):
+    with pytest.raises(UsageError, match="batch of 4"):
         fit(TINY, tiny_examples[:3], (), SCHEDULE, tmp_path)
 
 

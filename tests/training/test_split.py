@@ -35,7 +35,7 @@ def test_split_never_leaks(rows, share, seed):
 
 
 @given(entries())
-def test_nothing_is_held_out_when_not_asked(rows):
+def test_a_share_of_0_holds_out_nothing(rows):
     assert split_by_patient(rows, 0, 0) == (rows, ())
 
 
@@ -56,17 +56,17 @@ def test_patient_with_two_labels_stays_on_one_side():
 
 def test_absent_class():
     rows = tuple(Entry(f"s{i}", f"p{i}", CLASSES[i % 2]) for i in range(20))
-    with pytest.raises(UsageError, match="no patient has the label normal"):
+    with pytest.raises(UsageError, match="normal"):
         split_by_patient(rows, 0.2, 0)
 
 
 def test_single_patient_of_a_class_cannot_be_held_out():
     rows = tuple(Entry(f"s{i}", f"p{i}", CLASSES[i]) for i in range(3))
-    with pytest.raises(UsageError, match="too few"):
+    with pytest.raises(UsageError, match="covid-19"):
         split_by_patient(rows, 0.2, 0)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 3.0])
-def test_impossible_share(share):
-    with pytest.raises(UsageError, match="held-out share"):
+def test_a_share_outside_0_to_1_is_refused(share):
+    with pytest.raises(UsageError, match=str(share)):
         split_by_patient((), share, 0)

@@ -1,7 +1,7 @@
-"""How fast a bundle's engines are here, measured with `predict`'s own code.
+"""Measure how fast a bundle's engines are on a scan, with the code of `predict`.
 
-Engines take turns (see `timing`); ratios are of medians within one run. Start-up and memory come
-from a fresh `darnet-trt predict` process for each engine.
+Engines take turns (see `timing`); ratios are of medians within one run. Start-up and memory are
+measured in a fresh `darnet-trt predict` process for each engine.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = [
     "scan_in_turns",
 ]
 
-# One scan's reading cannot hide behind an engine: in a batch this small it weighs an eighth.
+# The first scan is read before an engine can run: in a batch of 8 that counts an eighth.
 _BATCH: Final = 8
-# A single start says what the machine did just then.
+# A single start depends on what else the machine did at that moment.
 _PROCESSES: Final = 3
 
-# VmHWM (KiB) is this program's own; what the system tells a parent of its child (ru_maxrss)
-# counts the parent's memory at the fork as well.
-_PREDICT_AND_TELL_MEMORY: Final = """
+# The process prints its own VmHWM (KiB): ru_maxrss, which a parent gets of its child, includes the
+# parent's memory at the fork.
+_PREDICT_AND_PRINT_MEMORY: Final = """
 import sys
 from darnet_trt.cli.main import main
 try:
@@ -51,11 +51,11 @@ finally:
 def scan_in_turns(
     bundle: Bundle, scan: Path, engines: Mapping[str, Engine], rounds: int
 ) -> dict[str, tuple[Latency, dict[str, float]]]:
-    """File to result with loaded engines, in turns; with each stage's median in ms.
+    """Time from files to result with loaded engines, in turns; with each stage's median in ms.
 
     Raises:
         ScanError: The scan cannot be classified.
-        UsageError: It is more than one scan.
+        UsageError: `scan` holds more than one scan.
     """
     results: dict[str, list[Result]] = {name: [] for name in engines}
 
@@ -70,7 +70,7 @@ def scan_in_turns(
 
 
 def batch_ms_per_scan(bundle: Bundle, scan: Path, engine: Engine) -> float:
-    """Wall time a scan when the same one comes several times in one run."""
+    """Return the wall time per scan when the same scan is predicted several times in one run."""
     start = time.perf_counter()
     count = sum(1 for _ in predict(bundle, [scan] * _BATCH, engine=engine, repeats=True))
     return (time.perf_counter() - start) * 1000 / count
@@ -78,7 +78,7 @@ def batch_ms_per_scan(bundle: Bundle, scan: Path, engine: Engine) -> float:
 
 @dataclass(frozen=True)
 class Fresh:
-    """A `darnet-trt predict` process of its own.
+    """What a fresh `darnet-trt predict` process took.
 
     Attributes:
         first_result_ms: From the start of the process to its first result.
@@ -90,10 +90,10 @@ class Fresh:
 
 
 def fresh_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None) -> Fresh:
-    """Predict one scan in new processes; the one with the median time, and the largest memory.
+    """Predict one scan in three new processes; return the median time and the largest memory.
 
     Raises:
-        BundleError: One gave no result.
+        BundleError: A process gave no result.
     """
     found = [_one_process(bundle, artifact, scan, threads) for _ in range(_PROCESSES)]
     middle = sorted(found, key=lambda fresh: fresh.first_result_ms)[_PROCESSES // 2]
@@ -110,11 +110,11 @@ def _one_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None)
             results_at.append(time.perf_counter())
 
     start = time.perf_counter()
-    ended = run_child([sys.executable, "-c", _PREDICT_AND_TELL_MEMORY, *words], heard=heard)
-    *told, peak = ended.stderr.strip().splitlines() or [""]
+    ended = run_child([sys.executable, "-c", _PREDICT_AND_PRINT_MEMORY, *words], heard=heard)
+    *lines, peak = ended.stderr.strip().splitlines() or [""]
     if not results_at:
         raise BundleError(
-            f"predict with {artifact} gave no result ({told[-1] if told else 'no reason'})",
+            f"predict with {artifact} gave no result ({lines[-1] if lines else 'no reason'})",
             where=bundle.path,
         )
     return Fresh((results_at[0] - start) * 1000, int(peak) * 1024 / 1e6)
@@ -124,7 +124,7 @@ def _one(results: Iterable[Result]) -> Result:
     first, *others = results
     if others:
         raise UsageError(
-            f"it holds {1 + len(others)} scans", where=first.scan, do="name one of them"
+            f"--scan holds {1 + len(others)} scans", where=first.scan, do="name one of them"
         )
     if first.status != "ok":
         raise ScanError(f"{first.status}: {first.reason}", where=first.scan)

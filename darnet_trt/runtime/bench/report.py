@@ -1,110 +1,127 @@
-"""A whole benchmark of a bundle: which engines, on which machine, and what came out."""
+"""Benchmark a bundle: which engines, on which machine, with which results."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Final, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from darnet_trt import __version__
 from darnet_trt.bundle.reading import Bundle
-from darnet_trt.machine.hardware import cpu, gpus, package_version
-from darnet_trt.runtime.bench.measures import Fresh, batch_ms_per_scan, fresh_process, scan_in_turns
-from darnet_trt.runtime.bench.timing import Latency, in_turns
+from darnet_trt.machine.hardware import Cpu, Gpu, cpu, gpus, package_version
+from darnet_trt.runtime.bench.load import Load, busy
+from darnet_trt.runtime.bench.measures import batch_ms_per_scan, fresh_process, scan_in_turns
+from darnet_trt.runtime.bench.timing import PAUSE_MS, Latency, in_turns
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import Runner
 
-__all__ = ["BenchReport", "Measured", "OnScan", "benchmark"]
+__all__ = ["SCHEMA_VERSION", "BenchReport", "Environment", "Measured", "OnScan", "benchmark"]
 
-_PACKAGES = ("openvino", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "pydicom", "SimpleITK")
-_OF_A_SCAN = (
-    "file_to_result",
-    "stages_ms",
-    "batch_ms_per_scan",
-    "startup_ms",
-    "first_result_ms",
-    "peak_memory_mb",
-)
+SCHEMA_VERSION: Final = 1
+
+_PACKAGES: Final = (
+    "openvino", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "pydicom", "SimpleITK",
+)  # fmt: skip
+
+Times = Annotated[Latency, PlainSerializer(Latency.summary)]
+Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
 
 
-@dataclass(frozen=True)
-class OnScan:
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OnScan(_Part):
     """What an engine of the bundle does with one scan.
 
     Attributes:
-        file: Scan files to result, warm.
-        stages_ms: Medians of its stages.
-        batch_ms: Wall time a scan when several come in one run.
-        fresh: A `predict` process of its own.
-        startup_ms: From its start to its first result, over the engine's own (warm) time.
+        file_to_result: Scan files to result, with the engine loaded.
+        stages_ms: Median of each stage of it.
+        batch_ms_per_scan: Wall time per scan when several are predicted in one run.
+        startup_ms: `first_result_ms` minus the loaded engine's median time.
+        first_result_ms: From the start of a `predict` process to its first result.
+        peak_memory_mb: Largest resident memory of such a process, in units of 10^6 bytes.
     """
 
-    file: Latency
-    stages_ms: dict[str, float]
-    batch_ms: float
-    fresh: Fresh
-    startup_ms: float
+    file_to_result: Times
+    stages_ms: dict[str, Rounded]
+    batch_ms_per_scan: Rounded
+    startup_ms: Rounded
+    first_result_ms: Rounded
+    peak_memory_mb: Rounded
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One configuration.
+class Measured(_Part):
+    """One engine.
 
     Attributes:
-        name: An artifact of the bundle, or what it is compared against.
+        name: An artifact of the bundle, or a name of --against.
         warnings: The artifact's, from `load_engine`.
-        precision: What really ran.
+        precision: The one that ran.
         provenance: The engine's.
         engine: One volume through the engine.
-        speed: Median engine time of the first configuration over this one's: above 1 is faster.
-        on_scan: None without a scan or for a comparison.
+        speed: Median engine time of the first engine over this one's: above 1 is faster.
+        on_scan: None without a scan, and for engines that are not of the bundle.
     """
 
     name: str
     warnings: tuple[str, ...]
     precision: str
     provenance: dict[str, str]
-    engine: Latency
-    speed: float
+    engine: Times
+    speed: Rounded
     on_scan: OnScan | None
 
 
-@dataclass(frozen=True)
-class BenchReport:
+class Environment(_Part):
+    """Where it was measured.
+
+    Attributes:
+        load_1min: Load average of the minute before the start.
+        steal_percent: CPU time during the measurement that the hypervisor gave to others.
+    """
+
+    darnet_trt: str
+    python: str
+    system: str
+    cpu: Cpu
+    gpus: tuple[Gpu, ...]
+    threads: int | None
+    load_1min: float
+    steal_percent: Rounded
+    packages: dict[str, str]
+
+
+class BenchReport(_Part):
     """What was measured, where, and on what.
 
     Attributes:
+        schema_version: Of this format.
         bundle: The bundle's folder.
         bundle_sha256: Of its manifest.
-        scan: What file-to-result was measured on; None without.
-        rounds: Timed turns of each configuration.
+        scan: The scan of `OnScan`; None without.
+        rounds: Timed turns of each engine.
+        pause_ms: Pause before each of them.
         environment: Machine, versions, load.
-        measured: The first one is the reference of every ratio.
+        busy: Reasons not to trust the ratios; empty on an idle machine.
+        configurations: The first one is the reference of every ratio.
     """
 
+    schema_version: Literal[1] = SCHEMA_VERSION
     bundle: str
     bundle_sha256: str
     scan: str | None
     rounds: int
-    environment: dict[str, Any]
-    measured: tuple[Measured, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The whole report, ready for `json.dumps`."""
-        return {
-            "bundle": self.bundle,
-            "bundle_sha256": self.bundle_sha256,
-            "scan": self.scan,
-            "rounds": self.rounds,
-            "environment": self.environment,
-            "configurations": [_as_json(m) for m in self.measured],
-        }
+    pause_ms: int = PAUSE_MS
+    environment: Environment
+    busy: tuple[str, ...]
+    configurations: tuple[Measured, ...]
 
 
 def benchmark(
@@ -117,7 +134,7 @@ def benchmark(
     threads: int | None = None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> BenchReport:
-    """Measure a bundle's engines and what they are compared against.
+    """Measure a bundle's engines and those they are compared with.
 
     Args:
         bundle: From `open_bundle`.
@@ -125,18 +142,18 @@ def benchmark(
         against: Other engines on the same network; engine time only.
         scan: One scan, for file-to-result, start-up and memory.
         rounds: Timed turns of each configuration.
-        threads: What the engines were loaded with, for the fresh processes.
-        notify: Told what is being measured.
+        threads: As the engines were loaded; the fresh processes use as many.
+        notify: Called with what is measured next.
 
     Raises:
         ScanError: The scan cannot be classified.
-        UsageError: It is more than one scan.
+        UsageError: `scan` holds more than one scan.
         BundleError: A fresh process gave no result.
     """
     artifacts = {engine.artifact.name: engine for engine in loaded}
     runners = {name: engine.runner for name, engine in artifacts.items()} | dict(against or {})
-    environment = _environment(threads)
-    notify(f"engines, {_turns(rounds)} of {', '.join(runners)}")
+    load = Load()
+    notify(f"timing {_turns(rounds)} of the engines: {', '.join(runners)}")
     size = bundle.manifest.preprocessing.size
     volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
     engines = in_turns({n: partial(r.infer, volume) for n, r in runners.items()}, rounds)
@@ -144,25 +161,26 @@ def benchmark(
     on_scan: dict[str, OnScan] = {}
     if scan is not None:
         on_scan = _on_scan(bundle, scan, artifacts, engines, rounds, threads, notify)
-    measured = tuple(
-        Measured(
-            name=name,
-            warnings=artifacts[name].warnings if name in artifacts else (),
-            precision=runner.precision,
-            provenance=runner.provenance,
-            engine=engines[name],
-            speed=reference_ms / engines[name].median_ms,
-            on_scan=on_scan.get(name),
-        )
-        for name, runner in runners.items()
-    )
+    environment = _environment(threads, load)
     return BenchReport(
         bundle=os.path.abspath(bundle.path),  # noqa: PTH100 (resolve follows links)
         bundle_sha256=bundle.sha256,
         scan=None if scan is None else os.path.abspath(scan),  # noqa: PTH100
         rounds=rounds,
         environment=environment,
-        measured=measured,
+        busy=busy(load.before, os.cpu_count() or 1, environment.steal_percent),
+        configurations=tuple(
+            Measured(
+                name=name,
+                warnings=artifacts[name].warnings if name in artifacts else (),
+                precision=runner.precision,
+                provenance=runner.provenance,
+                engine=engines[name],
+                speed=reference_ms / engines[name].median_ms,
+                on_scan=on_scan.get(name),
+            )
+            for name, runner in runners.items()
+        ),
     )
 
 
@@ -175,14 +193,20 @@ def _on_scan(
     threads: int | None,
     notify: Callable[[str], None],
 ) -> dict[str, OnScan]:
-    notify(f"file to result, {_turns(rounds)} of {', '.join(loaded)}")
+    notify(f"timing {_turns(rounds)} from file to result: {', '.join(loaded)}")
     found = {}
     for name, (file, stages_ms) in scan_in_turns(bundle, scan, loaded, rounds).items():
-        notify(f"a batch, and a fresh process: {name}")
+        notify(f"a batch and three fresh processes of {name}")
         batch_ms = batch_ms_per_scan(bundle, scan, loaded[name])
         fresh = fresh_process(bundle, name, scan, threads)
-        startup_ms = fresh.first_result_ms - engines[name].median_ms
-        found[name] = OnScan(file, stages_ms, batch_ms, fresh, startup_ms)
+        found[name] = OnScan(
+            file_to_result=file,
+            stages_ms=stages_ms,
+            batch_ms_per_scan=batch_ms,
+            startup_ms=fresh.first_result_ms - engines[name].median_ms,
+            first_result_ms=fresh.first_result_ms,
+            peak_memory_mb=fresh.peak_memory_mb,
+        )
     return found
 
 
@@ -190,37 +214,15 @@ def _turns(rounds: int) -> str:
     return f"{rounds} round{'s' * (rounds != 1)}"
 
 
-def _environment(threads: int | None) -> dict[str, Any]:
-    return {
-        "darnet_trt": __version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cpu": asdict(cpu()),
-        "gpus": [asdict(gpu) for gpu in gpus()],
-        "threads": threads,
-        "load_1min": round(os.getloadavg()[0], 2),
-        "packages": {p: v for p in _PACKAGES if (v := package_version(p)) is not None},
-    }
-
-
-def _as_json(measured: Measured) -> dict[str, Any]:
-    content = {
-        "name": measured.name,
-        "warnings": list(measured.warnings),
-        "precision": measured.precision,
-        "provenance": measured.provenance,
-        "engine": measured.engine.summary(),
-        "speed": round(measured.speed, 4),
-    }
-    on_scan = measured.on_scan
-    if on_scan is None:
-        return content | dict.fromkeys(_OF_A_SCAN)
-    values = (
-        on_scan.file.summary(),
-        {stage: round(value, 3) for stage, value in on_scan.stages_ms.items()},
-        round(on_scan.batch_ms, 3),
-        round(on_scan.startup_ms, 1),
-        round(on_scan.fresh.first_result_ms, 1),
-        round(on_scan.fresh.peak_memory_mb, 1),
+def _environment(threads: int | None, load: Load) -> Environment:
+    return Environment(
+        darnet_trt=__version__,
+        python=platform.python_version(),
+        system=platform.platform(),
+        cpu=cpu(),
+        gpus=gpus(),
+        threads=threads,
+        load_1min=load.before,
+        steal_percent=load.steal_percent(),
+        packages={p: v for p in _PACKAGES if (v := package_version(p)) is not None},
     )
-    return content | dict(zip(_OF_A_SCAN, values, strict=True))

@@ -1,6 +1,6 @@
-"""Timing several things against each other.
+"""Time several things against each other.
 
-They take turns, round after round in one process, so that whatever slows the machine slows all of
+They take turns, round after round in one process, so that what slows the machine slows all of
 them.
 """
 
@@ -14,18 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 
-__all__ = ["LEAST_ROUNDS", "Latency", "in_turns", "needed_samples"]
+__all__ = ["LEAST_ROUNDS", "PAUSE_MS", "Latency", "in_turns", "needed_samples"]
 
 LEAST_ROUNDS: Final = 3
-"""The least that has a median worth the name."""
+"""With fewer a median is no better than a single sample."""
 
-# Engines leave their threads spinning for a moment after a run; the next one's turn waits.
-_SETTLE_S: Final = 0.05
+PAUSE_MS: Final = 50
+"""Before each run: the threads of the engine before it spin for a moment after its own."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one configuration, in the order they were taken.
+    """Times of one engine, in the order in which they were taken.
 
     Attributes:
         samples_ms: One a round.
@@ -34,7 +34,7 @@ class Latency:
     samples_ms: tuple[float, ...]
 
     def percentile_ms(self, percent: float) -> float | None:
-        """The smallest sample that `percent` % of them do not exceed (nearest rank).
+        """Return the smallest sample that `percent` % of them do not exceed (nearest rank).
 
         None where the samples are too few for one of them to lie beyond it: p90 needs 10, p99
         needs 100.
@@ -47,11 +47,11 @@ class Latency:
 
     @property
     def median_ms(self) -> float:
-        """Median, of however few."""
+        """The median of all samples."""
         return float(np.median(self.samples_ms))
 
     def summary(self) -> dict[str, Any]:
-        """For JSON: median, p90, p99 (null where refused), best, samples."""
+        """Return median, p90, p99 (None: too few samples), minimum and samples, for JSON."""
         return {
             "median_ms": round(self.median_ms, 3),
             "p90_ms": _rounded(self.percentile_ms(90)),
@@ -62,7 +62,7 @@ class Latency:
 
 
 def needed_samples(percent: float) -> int:
-    """How many samples a percentile takes: one of them must lie beyond it."""
+    """Return how many samples a percentile needs, so that one of them lies beyond it."""
     return int(np.ceil(round(100 / (100 - percent), 9)))
 
 
@@ -74,7 +74,7 @@ def in_turns(
     Args:
         runs: By name.
         rounds: Timed turns of each.
-        budget_s: No round is begun after that time, but `LEAST_ROUNDS` are made.
+        budget_s: Start no round after this time, except for the first `LEAST_ROUNDS`.
     """
     samples: dict[str, list[float]] = {name: [] for name in runs}
     _turn(runs)
@@ -88,10 +88,10 @@ def in_turns(
 
 
 def _turn(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """One run of each, in ms."""
+    """Time one run of each, in ms."""
     taken_ms = {}
     for name, run in runs.items():
-        time.sleep(_SETTLE_S)
+        time.sleep(PAUSE_MS / 1000)
         start = time.perf_counter()
         run()
         taken_ms[name] = (time.perf_counter() - start) * 1000

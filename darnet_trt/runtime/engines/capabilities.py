@@ -49,7 +49,7 @@ def _onnxruntime(version: str) -> Capability:
     runs = [name for name in ("CPU", "CUDA") if f"{name}ExecutionProvider" in providers]
     remedy = ""
     if gpus() and "CUDA" not in runs:
-        remedy = "for this GPU: pip install 'darnet-trt[gpu]'"
+        remedy = "for this GPU: pip uninstall onnxruntime, then pip install 'darnet-trt[gpu]'"
     return Capability("onnxruntime", version, "CPU, GPU", ", ".join(runs), remedy)
 
 

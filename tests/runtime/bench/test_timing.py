@@ -28,7 +28,7 @@ def test_no_more_than_a_tenth_lies_beyond_p90(samples):
     assert sum(sample > p90 for sample in samples) <= len(samples) / 10
 
 
-def test_configurations_take_turns_after_one_untimed_turn():
+def test_engines_take_turns_after_one_untimed_turn():
     order: list[str] = []
     runs = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
     latencies = in_turns(runs, 3)
@@ -36,6 +36,6 @@ def test_configurations_take_turns_after_one_untimed_turn():
     assert [len(latency.samples_ms) for latency in latencies.values()] == [3, 3]
 
 
-def test_out_of_time_each_still_gets_its_least_rounds():
+def test_out_of_time_each_still_gets_the_least_rounds():
     latencies = in_turns({"a": lambda: None}, 30, budget_s=0)
     assert len(latencies["a"].samples_ms) == LEAST_ROUNDS
