@@ -1,9 +1,7 @@
 """A bundle is whole or absent, whatever happens while it is written."""
 
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -117,19 +115,3 @@ def test_no_permission(tmp_path):
     with pytest.raises(OutputError, match="Permission denied"):
         write(tmp_path / "bundle", "new")
     tmp_path.chmod(0o700)
-
-
-def test_ctrl_c_in_a_real_build_leaves_nothing(run, tmp_path):
-    # A runner started in the background ignores SIGINT, and its children inherit that.
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = heed + "from darnet_trt.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "build", run, "-o", tmp_path / "bundle"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while "reference" not in child.stderr.readline():  # the engines' files are written by now
-        assert child.poll() is None
-    time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert list(tmp_path.iterdir()) == []
