@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from darnet_trt.cli.interruption import goes_on
+from darnet_trt.cli.number_range import number_range
 from darnet_trt.cli.progress import Progress
-from darnet_trt.errors import UsageError
 
 __all__ = ["phantom"]
 
@@ -43,16 +42,8 @@ def phantom(
         seed=seed,
         format=format_,  # type: ignore[arg-type]  # the plan checks it
         matrix=matrix,
-        slices=_range(slices),
+        slices=number_range(slices, "--slices"),
     )
     with goes_on(), Progress("writing scans", scans) as progress:
         table = write_cohort(plan, out, processes=processes, done=progress.advance)
     typer.echo(f"{scans} synthetic scans, labels in {table}")
-
-
-def _range(text: str) -> tuple[int, int]:
-    """ "40" or "30:300"."""
-    match = re.fullmatch(r"(\d{1,6})(?::(\d{1,6}))?", text)
-    if match is None:
-        raise UsageError(f"--slices must be a number or MIN:MAX, not {text!r}")
-    return int(match[1]), int(match[2] or match[1])

@@ -126,7 +126,7 @@ def test_a_quantized_graph_is_refused_before_a_scan_is_read(calibrate, run, tmp_
 def test_what_is_no_graph_of_ours(calibrate, cohort, tmp_path):
     (tmp_path / "text.onnx").write_text("no graph")
     line = refused(calibrate(tmp_path / "text.onnx", cohort, "-o", tmp_path / "out"))
-    assert "text.onnx: this is no graph of darnet-trt export" in line
+    assert f"{tmp_path / 'text.onnx'}: not a file that darnet-trt export wrote" in line
     assert not (tmp_path / "out").exists()
 
 

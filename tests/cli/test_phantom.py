@@ -31,7 +31,7 @@ def test_two_at_once_into_one_folder(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--slices", "many"], "--slices must be a number or MIN:MAX"),
+        (["--slices", "many"], "--slices: 'many'"),
         (["--slices", "60:40"], "ascending range"),
         (["--format", "jpeg"], "no format is called 'jpeg'"),
         (["--scans", "0"], "scans must be"),

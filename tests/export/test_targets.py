@@ -45,7 +45,7 @@ def test_calibration_data_brings_int8_with_the_fp32_that_judges_it():
 
 
 def test_int8_without_calibration_data_is_refused():
-    with pytest.raises(UsageError, match="needs scans to calibrate with; add --calibration"):
+    with pytest.raises(UsageError, match=r"--precision int8: .*add --calibration"):
         candidates(["openvino"], "int8")
 
 
@@ -78,12 +78,12 @@ def test_the_list_of_architectures_is_the_packages():
 @pytest.mark.parametrize(
     ("wanted", "precision", "message"),
     [
-        (["cuda"], "auto", "no target 'cuda'"),
-        (["openvino:sm89"], "auto", "takes no 'sm89'"),
-        (["onnxruntime"], "bf16", "onnxruntime has no bf16"),
+        (["cuda"], "auto", "unknown target 'cuda'"),
+        (["openvino:sm89"], "auto", "not for 'sm89'"),
+        (["onnxruntime"], "bf16", "onnxruntime does not build bf16.* choose auto, fp32, int8"),
         pytest.param(["tensorrt-rtx:sm90"], "auto", "does not build for 'sm90'", marks=rtx),
         pytest.param(["tensorrt-rtx:"], "auto", "does not build for ''", marks=rtx),
-        pytest.param(["tensorrt-rtx"], "bf16", "tensorrt-rtx has no bf16", marks=rtx),
+        pytest.param(["tensorrt-rtx"], "bf16", "tensorrt-rtx does not build bf16", marks=rtx),
     ],
 )
 def test_words_that_cannot_work(wanted, precision, message):
@@ -93,7 +93,7 @@ def test_words_that_cannot_work(wanted, precision, message):
 
 @pytest.mark.skipif("fp16" in cpu_precisions(), reason="this CPU has fp16")
 def test_a_precision_that_openvino_would_replace_is_refused():
-    with pytest.raises(UsageError, match="does not compute in fp16 on this CPU"):
+    with pytest.raises(UsageError, match="fp16 on this CPU"):
         candidates(["openvino"], "fp16")
 
 

@@ -1,4 +1,4 @@
-"""The scans that the parity gate runs."""
+"""The scans of the parity gate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEED: Final = 210506779
 
 @dataclass(frozen=True, eq=False)
 class ParityScans:
-    """Network inputs and where they come from.
+    """Network inputs, and a description of them.
 
     Attributes:
         inputs: Each float32 (1, d, h, w).
@@ -34,7 +34,7 @@ class ParityScans:
 
 
 def synthetic_scans(spec: Preprocessing) -> ParityScans:
-    """Phantoms of every label in turn, always the same ones."""
+    """Return phantoms of every label in turn, the same ones each time."""
     from darnet_trt.phantom import LABELS, synthesize
 
     inputs = tuple(
@@ -45,10 +45,10 @@ def synthetic_scans(spec: Preprocessing) -> ParityScans:
 
 
 def read_scans(path: Path, spec: Preprocessing, log: Callable[[str], None]) -> ParityScans:
-    """Every usable study under a path; the others are named in the log.
+    """Read every usable study under a path; log the others.
 
     Raises:
-        UsageError: No such path, or no usable study there.
+        UsageError: There is no such path, or no usable study.
     """
     from darnet_trt.scan import find_studies, load_study
 
@@ -57,7 +57,9 @@ def read_scans(path: Path, spec: Preprocessing, log: Callable[[str], None]) -> P
         try:
             inputs.append(load_study(study, spec)[1].array)
         except ScanError as error:
-            log(f"left out of the parity gate: {error}")
+            log(f"skipped for the parity gate: {error}")
     if not inputs:
-        raise UsageError("no usable scan there", where=path, do="see: darnet-trt inspect")
+        raise UsageError(
+            "no usable scan", where=path, do=f"list the reasons with: darnet-trt inspect {path}"
+        )
     return ParityScans(tuple(inputs), f"{len(inputs)} scans of {path.name}")

@@ -72,7 +72,7 @@ def test_outputs_that_are_no_numbers_fail_and_fit_into_json(value):
 
 def test_the_gate_stops_a_damaged_engine(source, tmp_path):
     scans = synthetic_scans(source.checkpoint.preprocessing)
-    reference = run(TorchRunner.from_checkpoint(source.checkpoint), scans.inputs)
+    reference = run(TorchRunner(source.network), scans.inputs)
     export_onnx(source, tmp_path / "good.onnx")
     weights = dict(source.checkpoint.state_dict)
     weights["stages.0.1.conv2.weight"] = weights["stages.0.1.conv2.weight"].flip(-1)  # mirrored

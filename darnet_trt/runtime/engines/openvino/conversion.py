@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import BuildError, OutputError
 from darnet_trt.machine.files import cannot_write
 from darnet_trt.runtime.engines.openvino.package import import_openvino
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 __all__ = ["build_openvino", "cpu_precisions"]
 
@@ -27,10 +30,14 @@ def cpu_precisions() -> tuple[str, ...]:
     return tuple(p for p in ("fp32", "bf16", "fp16") if p.upper() in offered)
 
 
-def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
+def build_openvino(graph: ModelProto | Path, folder: Path) -> tuple[Path, Path]:
     """Write `folder/model.xml` and `model.bin`, weights in float32, the same bytes each time.
 
     The precision is chosen when the model is compiled, on the machine that runs it.
+
+    Args:
+        graph: An ONNX graph, or its file.
+        folder: Where to; it is made.
 
     Raises:
         MissingPackageError: OpenVINO is not installed.
@@ -43,12 +50,12 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
     from onnx.inliner import inline_local_functions
 
     # OpenVINO knows no model-local functions: put the attention's operators into the graph.
-    plain = inline_local_functions(onnx.load(onnx_file))
+    plain = inline_local_functions(onnx.load(graph) if isinstance(graph, Path) else graph)
     try:
         # Unlike read_model this folds the constants, once and not at every start.
         model = openvino.convert_model(BytesIO(plain.SerializeToString()))
     except RuntimeError as error:
-        raise BuildError(f"OpenVINO cannot convert the model ({error})", where=onnx_file) from error
+        raise BuildError(f"OpenVINO cannot convert the model ({error})", where=folder) from error
     for index, operator in enumerate(model.get_ordered_ops()):
         if _COUNTED_NAME.fullmatch(operator.get_friendly_name()):
             operator.set_friendly_name(f"{operator.get_type_name()}_{index}")
@@ -57,7 +64,7 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
     try:
         openvino.save_model(model, xml, compress_to_fp16=False)
     except RuntimeError as error:  # a C++ stream's, which does not know why
-        _write_as_much(xml, 2 * onnx_file.stat().st_size)
+        _write_as_much(xml, 2 * plain.ByteSize())
         raise OutputError(
             f"OpenVINO cannot write its files ({error})",
             where=folder,
