@@ -28,6 +28,7 @@ __all__ = [
     "PluginLibrary",
     "Precision",
     "Quantization",
+    "Reference",
     "content_digest",
 ]
 
@@ -279,6 +280,22 @@ class Artifact(_Part):
     accepted: str | None = None
 
 
+class Reference(_Part):
+    """The file with inputs and the float32 reference's outputs for them.
+
+    Attributes:
+        file: Path relative to the bundle; `bundle.reference` reads it.
+        sha256: Hash of the file.
+        scans: Number of inputs.
+        source: Describes the inputs.
+    """
+
+    file: str
+    sha256: str
+    scans: int
+    source: str
+
+
 class Manifest(_Part):
     """The whole of `manifest.json`.
 
@@ -293,6 +310,7 @@ class Manifest(_Part):
         default: Name of the artifact to use if none is named; None if no artifact passed the
             checks on the build machine.
         rejected: Engines that failed a gate; their files are not in the bundle.
+        reference: What `darnet-trt bundle check` compares engines with; None in older bundles.
         built_on: Machine and versions.
         content_sha256: `content_digest` of the rest; `write_manifest` fills it in.
     """
@@ -306,9 +324,18 @@ class Manifest(_Part):
     preprocessing: Preprocessing
     artifacts: tuple[Artifact, ...]
     rejected: tuple[Artifact, ...] = ()
+    reference: Reference | None = None
     default: str | None
     built_on: dict[str, Any]
     content_sha256: str = ""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Return the SHA-256 of each file of the bundle, by path."""
+        found = {name: sha for artifact in self.artifacts for name, sha in artifact.files.items()}
+        if self.reference is not None:
+            found[self.reference.file] = self.reference.sha256
+        return found
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

@@ -53,10 +53,14 @@ class Bundle:
     sha256: str
 
 
-def open_bundle(path: Path) -> Bundle:
+def open_bundle(path: Path, *, complete: bool = True) -> Bundle:
     """Read a bundle's manifest and check that all files are there.
 
     `verified_file` checks the hash of a file before it is loaded.
+
+    Args:
+        path: The folder.
+        complete: False opens a bundle with missing files too.
 
     Raises:
         BundleError: The bundle is absent, corrupt, of another schema or incomplete, two classes
@@ -84,7 +88,8 @@ def open_bundle(path: Path) -> Bundle:
             raise BundleError(
                 f"the artifact {artifact.name!r} has no file", where=path / FILE_NAME, do=REBUILD
             )
-        for name in artifact.files:
+    if complete:
+        for name in manifest.files:
             _inside(path, name)
     return Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
 
@@ -119,12 +124,12 @@ def verified_file(bundle: Bundle, name: str) -> Path:
     Raises:
         BundleError: The bundle does not list it, or it is missing or altered.
     """
-    for artifact in bundle.manifest.artifacts:
-        if name in artifact.files:
-            file = _inside(bundle.path, name)
-            _verify(file, artifact.files[name])
-            return file
-    raise BundleError(f"the bundle has no {name}", where=bundle.path, do=REBUILD)
+    expected = bundle.manifest.files.get(name)
+    if expected is None:
+        raise BundleError(f"the bundle has no {name}", where=bundle.path, do=REBUILD)
+    file = _inside(bundle.path, name)
+    _verify(file, expected)
+    return file
 
 
 def sha256_of(path: Path) -> str:

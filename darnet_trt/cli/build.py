@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "print_summary"]
 
-TABLE_WIDTH = 128  # of a row with the longest name and remark: where output is no terminal
-
 _WHAT: Final = "What to build"
 _CALIBRATION: Final = "Calibration of int8"
 _TENSORRT: Final = "TensorRT and TensorRT-RTX"
@@ -264,38 +262,9 @@ def build(
 
 
 def print_summary(out: Path, manifest: Manifest) -> None:
-    """The bundle as a table: one engine a row; then what plans run, and what the weights know."""
-    from rich.console import Console
-    from rich.table import Table
+    """Print the engines as a table, and what the network was trained on."""
+    from darnet_trt.cli.engine_table import print_engines, wide_console
 
-    from darnet_trt.bundle.trust import failed_gates
-    from darnet_trt.export.tensorrt.layer_table import described
-
-    table = Table(
-        "engine", "ms/volume", "logits error", "flips", "size", "", box=None, pad_edge=False
-    )
-    rejected = {artifact.name for artifact in manifest.rejected}
-    for a in (*manifest.artifacts, *manifest.rejected):
-        size = sum((out / file).stat().st_size for file in a.files if (out / file).exists())
-        if a.name in rejected:
-            remark = f"rejected: {failed_gates(a)[0]}"
-        elif a.name == manifest.default:
-            remark = "default"
-        else:
-            remark = "; ".join(a.notes)
-        table.add_row(
-            a.name,
-            "-" if a.latency_ms is None else f"{a.latency_ms:.1f}",
-            "-" if a.parity is None else f"{a.parity.max_logits_error:.1e}",
-            "-" if a.parity is None else f"{a.parity.class_flips} of {a.parity.scans}",
-            f"{size / 1e6:.1f} MB",
-            remark,
-        )
-    console = Console(markup=False, highlight=False)
-    console.width = max(console.width, TABLE_WIDTH)
-    console.print(table)
-    for a in manifest.artifacts:
-        if a.plan is not None:
-            kernels = described(a.plan.kernels, len(a.plan.profiles))
-            console.print(f"{a.name}: {kernels}", soft_wrap=True)
+    console = wide_console()
+    print_engines(console, out, manifest)
     console.print(f"{out}: trained on {manifest.model.trained_on}", soft_wrap=True)

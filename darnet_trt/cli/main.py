@@ -21,6 +21,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from darnet_trt import __version__
+from darnet_trt.cli.bundle import bundle
 from darnet_trt.cli.plugin import plugin
 from darnet_trt.errors import DarnetError, InternalError
 from darnet_trt.machine.files import cannot_write_stdout
@@ -65,6 +66,7 @@ _COMMANDS = "doctor phantom train export calibrate build inspect predict bench"
 for _name in _COMMANDS.split():
     _module = importlib.import_module(f"darnet_trt.cli.{_name}")
     app.command(_name)(getattr(_module, _name))
+app.add_typer(bundle, name="bundle")
 app.add_typer(plugin, name="plugin")
 
 

@@ -9,8 +9,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from darnet_trt import __version__
-from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
+from darnet_trt.bundle.manifest import (
+    INT8_FILE,
+    MODEL_FILE,
+    Artifact,
+    Manifest,
+    ModelCard,
+    Reference,
+)
+from darnet_trt.bundle.reference import ReferenceOutputs, write_reference
 from darnet_trt.bundle.writing import bundle_folder, hashes, write_manifest
 from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.qdq import Form
@@ -20,8 +30,8 @@ from darnet_trt.export.gates.contenders import NOT_EXECUTED
 from darnet_trt.export.gates.decision_gate import DecisionGate
 from darnet_trt.export.gates.default_engine import choose_default
 from darnet_trt.export.gates.float16_range import range_for
-from darnet_trt.export.gates.judging import judge
-from darnet_trt.export.gates.parity_scans import ParityScans
+from darnet_trt.export.gates.judging import judge, run_reference
+from darnet_trt.export.gates.parity_scans import ParityScans, synthetic_scans
 from darnet_trt.export.onnx.writing import Source, write_graph
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.options import PlanOptions
@@ -29,12 +39,14 @@ from darnet_trt.export.tensorrt.plans import build_plans
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 from darnet_trt.machine.hardware import cpu, gpus, package_version, producer
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from darnet_trt.runtime.prediction.results import INTENDED_USE
 
 __all__ = ["Calibration", "build_bundle"]
 
 _DEFAULTS: Final = PlanOptions()
+_STORED_SCANS: Final = 3  # one of each class; 13 MB at the paper's size
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 
 
@@ -113,6 +125,7 @@ def build_bundle(
             preprocessing=source.checkpoint.preprocessing,
             artifacts=(*timed, *unchecked, *judged.not_run),
             rejected=(*plans.rejected, *judged.rejected),
+            reference=_stored_reference(context, judged.reference),
             default=default,
             built_on={
                 "cpu": asdict(cpu()),
@@ -153,6 +166,20 @@ def _decision_gate(context: BuildContext, int8: Mapping[Form, Int8]) -> Decision
     first = next(iter(int8.values()))
     held_out = context.calibration.held_out
     return DecisionGate(held_out, first.expected, first.report, context.accept, context.log)
+
+
+def _stored_reference(context: BuildContext, outputs: Outputs) -> Reference:
+    """Store some synthetic inputs with the reference's outputs for `darnet-trt bundle check`."""
+    scans = context.scans
+    if not scans.synthetic:
+        scans = synthetic_scans(context.source.checkpoint.preprocessing, _STORED_SCANS)
+        outputs = run_reference(context, scans)
+    kept = ReferenceOutputs(
+        np.stack(scans.inputs[:_STORED_SCANS]),
+        outputs.logits[:_STORED_SCANS],
+        outputs.cam[:_STORED_SCANS],
+    )
+    return write_reference(context.folder, kept, f"{_STORED_SCANS} synthetic phantoms")
 
 
 def _chosen(

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle, sha256_of
+from darnet_trt.bundle.reference import read_reference
 from darnet_trt.errors import BundleError, DeviceError, ParityError
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.gates import contenders, parity
-from darnet_trt.export.gates.parity_scans import synthetic_scans
+from darnet_trt.export.gates.bundle_check import check_bundle
+from darnet_trt.export.gates.parity_scans import ParityScans, synthetic_scans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.options import PlanOptions
@@ -60,9 +62,31 @@ def test_the_manifest_says_what_was_built_and_how_it_compared(bundle, source):
 
 
 def test_there_are_no_other_files(bundle):
-    listed = {name for a in bundle.manifest.artifacts for name in a.files}
     found = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
-    assert found == listed | {"manifest.json"}
+    assert found == bundle.manifest.files.keys() | {"manifest.json"}
+
+
+def test_it_keeps_reference_outputs_and_passes_its_own_check(bundle, source, scans):
+    stored = read_reference(bundle)
+    np.testing.assert_array_equal(stored.inputs, np.stack(scans.inputs[:3]))
+    expected = TorchRunner(source.network).infer(stored.inputs)
+    np.testing.assert_allclose(stored.logits, expected.logits, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(stored.cam, expected.cam, rtol=0, atol=1e-5)
+    found = check_bundle(bundle)
+    assert found.passed
+    assert all(engine.parity.passed for engine in found.engines)
+
+
+def test_scans_of_patients_never_go_into_a_bundle(source, tmp_path):
+    patient = np.full((1, *source.checkpoint.preprocessing.size), 0.25, np.float32)
+    build_bundle(source, tmp_path / "b", CPU[1:], ParityScans((patient,), "a patient"))
+    built = open_bundle(tmp_path / "b")
+    assert built.manifest.artifacts[0].parity.source == "a patient"
+    assert "synthetic" in built.manifest.reference.source
+    inputs = read_reference(built).inputs
+    assert len(inputs) == 3
+    assert all(scan.std() > 0.1 for scan in inputs)
+    assert check_bundle(built).passed
 
 
 def test_its_engines_and_its_rebuilt_reference_agree_with_torch(bundle, source, scans):
@@ -147,7 +171,7 @@ def test_a_plan_that_fails_the_gate_is_left_out(source, scans, tmp_path, monkeyp
     assert [a.name for a in manifest.artifacts] == ["onnxruntime-fp32"]
     assert [a.name for a in manifest.rejected] == ["tensorrt-rtx-sm86-fp16"]
     names = sorted(p.name for p in open_bundle(tmp_path / "b").path.iterdir())
-    assert names == ["manifest.json", "model.onnx"]
+    assert names == ["manifest.json", "model.onnx", "reference.npz"]
 
 
 @rtx
@@ -225,7 +249,7 @@ def test_an_engine_that_fails_the_gate_is_rejected_and_left_out(
     assert not rejected.parity.passed
     assert manifest.default == "onnxruntime-fp32"
     names = sorted(p.name for p in open_bundle(tmp_path / "b").path.iterdir())
-    assert names == ["manifest.json", "model.onnx"]
+    assert names == ["manifest.json", "model.onnx", "reference.npz"]
 
 
 def test_no_bundle_where_nothing_passes(source, scans, tmp_path, monkeypatch):

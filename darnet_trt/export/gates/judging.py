@@ -24,7 +24,7 @@ from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.bench.timing import in_turns
 from darnet_trt.runtime.engines.runner import Outputs, Runner, run
 
-__all__ = ["Judged", "judge"]
+__all__ = ["Judged", "judge", "run_reference"]
 
 # A small network gets as many rounds as fit into the time, the paper's the fewest possible.
 _ROUNDS: Final = 30
@@ -39,11 +39,13 @@ class Judged:
         passed: Passed the gates, or were accepted although they failed; timed in alternation.
         rejected: Failed; the files that only they use are deleted.
         not_run: Plans for other machines, and those that failed on this one; their notes say why.
+        reference: The reference's outputs for the context's scans.
     """
 
     passed: list[Artifact]
     rejected: list[Artifact]
     not_run: list[Artifact]
+    reference: Outputs
 
 
 def judge(
@@ -73,14 +75,13 @@ def judge(
         for _, runner in contenders:
             stack.callback(runner.close)
         judged: list[tuple[Artifact, Runner]] = []
-        if contenders:
-            reference = _reference(context)
-            for engine, runner in contenders:
-                with failures.of_a_plan(engine):
-                    found = _judged(engine, runner, reference, context)
-                    if decisions is not None:
-                        found = decisions.judged(found, runner)
-                    judged.append((found, runner))
+        reference = run_reference(context, context.scans)
+        for engine, runner in contenders:
+            with failures.of_a_plan(engine):
+                found = _judged(engine, runner, reference, context)
+                if decisions is not None:
+                    found = decisions.judged(found, runner)
+                judged.append((found, runner))
         passed = [pair for pair in judged if _passed(pair[0])]
         rejected = [engine for engine, _ in judged if not _passed(engine)]
         if rejected and not passed:
@@ -91,7 +92,7 @@ def judge(
         timed = _timed(passed, context.scans, failures)
     not_run = [_not_executed(plan, failures[plan.name]) for plan in plans if plan.name in failures]
     _drop(context.folder, (*timed, *not_run), rejected)
-    return Judged(timed, rejected, not_run)
+    return Judged(timed, rejected, not_run, reference)
 
 
 def _judged(
@@ -140,11 +141,12 @@ def _not_executed(plan: Artifact, error: DarnetError) -> Artifact:
     return plan.model_copy(update={"notes": (f"{built}, {NOT_EXECUTED}: {error.what}", *others)})
 
 
-def _reference(context: BuildContext) -> Outputs:
-    context.log(f"reference: torch float32 on {context.scans.source}")
+def run_reference(context: BuildContext, scans: ParityScans) -> Outputs:
+    """Run the float32 reference on scans."""
+    context.log(f"reference: torch float32 on {scans.source}")
     runner = TorchRunner(context.source.network, threads=context.threads)
     try:
-        return run(runner, context.scans.inputs)
+        return run(runner, scans.inputs)
     finally:
         runner.close()
 

@@ -27,21 +27,26 @@ class ParityScans:
     Attributes:
         inputs: Each float32 (1, d, h, w).
         source: For the report.
+        synthetic: They are phantoms and float16 holds them exactly, so that the bundle can keep
+            some. Scans of patients never go into a bundle.
     """
 
     inputs: tuple[npt.NDArray[np.float32], ...]
     source: str
+    synthetic: bool = False
 
 
-def synthetic_scans(spec: Preprocessing) -> ParityScans:
-    """Return phantoms of every label in turn, the same ones each time."""
+def synthetic_scans(spec: Preprocessing, count: int = SYNTHETIC_SCANS) -> ParityScans:
+    """Return phantoms of every label in turn, rounded to float16, the same ones each time."""
     from darnet_trt.phantom import LABELS, synthesize
 
     inputs = tuple(
         preprocess(spec, synthesize(LABELS[i % len(LABELS)], SEED + i))
-        for i in range(SYNTHETIC_SCANS)
+        .astype(np.float16)
+        .astype(np.float32)
+        for i in range(count)
     )
-    return ParityScans(inputs, f"{SYNTHETIC_SCANS} synthetic phantoms, seed {SEED}")
+    return ParityScans(inputs, f"{count} synthetic phantoms, seed {SEED}", synthetic=True)
 
 
 def read_scans(path: Path, spec: Preprocessing, log: Callable[[str], None]) -> ParityScans:
