@@ -1,4 +1,4 @@
-"""Run → bundle: export, build every candidate, let those in that pass the gates."""
+"""Build a bundle: export, build every candidate, keep the engines that pass the gates."""
 
 from __future__ import annotations
 
@@ -168,10 +168,10 @@ def _decision_gate(context: BuildContext, int8: Mapping[Form, Int8]) -> Decision
     return DecisionGate(held_out, first.expected, first.report, context.accept, context.log)
 
 
-def _stored_reference(context: BuildContext, outputs: Outputs) -> Reference:
-    """Store some synthetic inputs with the reference's outputs for `darnet-trt bundle check`."""
+def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Reference:
+    """Store synthetic inputs with the reference's outputs for `darnet-trt bundle check`."""
     scans = context.scans
-    if not scans.synthetic:
+    if outputs is None or not scans.synthetic:
         scans = synthetic_scans(context.source.checkpoint.preprocessing, _STORED_SCANS)
         outputs = run_reference(context, scans)
     kept = ReferenceOutputs(

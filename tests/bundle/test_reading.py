@@ -82,7 +82,7 @@ def test_a_default_that_is_not_in_it(tiny):
 
 
 @pytest.mark.parametrize("classes", [("a", "a", "b"), ("a",), ()])
-def test_classes_that_cannot_be_told_apart(tiny, classes):
+def test_classes_with_one_name_are_refused(tiny, classes):
     change_manifest(tiny, classes=classes)
     refused(tiny, "classes")
 

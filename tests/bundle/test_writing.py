@@ -1,4 +1,4 @@
-"""A bundle is whole or absent, whatever happens while it is written."""
+"""A bundle is complete or absent, whatever happens while it is written."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def test_it_appears_only_when_complete(tmp_path):
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_what_ends_it_early_leaves_nothing(tmp_path, fault):
+def test_an_exception_leaves_nothing(tmp_path, fault):
     with pytest.raises(fault):
         write(tmp_path / "new" / "bundle", "half", fault=fault)
     assert list(tmp_path.iterdir()) == []
@@ -92,7 +92,7 @@ def test_a_reader_finds_a_bundle_at_every_moment_of_the_replacement(tmp_path):
     assert errors == ""
 
 
-def test_what_is_no_bundle_is_never_replaced(tmp_path):
+def test_a_folder_that_is_not_a_bundle_is_never_replaced(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis.tex").write_text("years of work")
     (tmp_path / "file").write_text("")
@@ -103,7 +103,7 @@ def test_what_is_no_bundle_is_never_replaced(tmp_path):
     assert (tmp_path / "folder" / "thesis.tex").exists()
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_an_unwritable_place_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         write(tmp_path / "file" / "bundle", "new")

@@ -48,7 +48,7 @@ def test_check_names_what_fails(tiny, command):
 
 
 @pytest.mark.parametrize("name", ["show", "check"])
-def test_what_is_no_bundle(name, tmp_path, command):
+def test_a_folder_that_is_not_a_bundle_is_refused(name, tmp_path, command):
     result = command("bundle", name, tmp_path)
     assert result.returncode == 2
     assert "manifest.json" in result.stderr

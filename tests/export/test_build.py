@@ -103,7 +103,7 @@ def test_its_engines_and_its_rebuilt_reference_agree_with_torch(bundle, source, 
     )
 
 
-def test_a_plan_is_never_passed_off_as_checked(source, scans, tmp_path):
+def test_a_plan_that_did_not_run_is_marked_so(source, scans, tmp_path):
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     build_bundle(source, tmp_path / "b", candidates(["tensorrt-rtx:sm86"], "auto"), scans)
     manifest = open_bundle(tmp_path / "b").manifest
@@ -176,7 +176,7 @@ def test_a_plan_that_fails_the_gate_is_left_out(source, scans, tmp_path, monkeyp
 
 @rtx
 @pytest.mark.parametrize("runs", [0, 2, 7])  # of 4 for the gate and at least 4 for the timing
-def test_a_plan_that_fails_while_it_is_judged_does_no_harm_to_the_rest(
+def test_a_plan_that_fails_while_judged_is_kept_as_not_executed(
     source, scans, tmp_path, monkeypatch, runs
 ):
     plans_run(monkeypatch)
@@ -252,7 +252,7 @@ def test_an_engine_that_fails_the_gate_is_rejected_and_left_out(
     assert names == ["manifest.json", "model.onnx", "reference.npz"]
 
 
-def test_no_bundle_where_nothing_passes(source, scans, tmp_path, monkeypatch):
+def test_no_bundle_is_written_if_nothing_passes(source, scans, tmp_path, monkeypatch):
     damage_openvino(monkeypatch)
     with pytest.raises(ParityError, match="openvino-fp32: failed the parity gate"):
         build_bundle(source, tmp_path / "b", CPU[:1], scans)

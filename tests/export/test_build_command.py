@@ -83,7 +83,7 @@ def test_few_scans_make_no_int8_engine_the_default(run, tmp_path, command, monke
 
 
 @pytest.mark.parametrize("name", ["export", "build"])
-def test_runs_that_cannot_be_used(name, tmp_path, command):
+def test_an_unusable_run_is_refused(name, tmp_path, command):
     (tmp_path / "text.pt").write_text("not a checkpoint")
     out = ("-o", tmp_path / ("x.onnx" if name == "export" else "x"))
     assert "no checkpoint here" in failed(command(name, tmp_path / "absent", *out))
@@ -91,7 +91,7 @@ def test_runs_that_cannot_be_used(name, tmp_path, command):
     assert [p.name for p in tmp_path.iterdir()] == ["text.pt"]
 
 
-def test_words_it_does_not_know(run, tmp_path, command):
+def test_unknown_targets_and_precisions_are_refused(run, tmp_path, command):
     out = ("-o", tmp_path / "b")
     line = failed(command("build", run, *out, "--target", "gpu"))
     assert "--target: unknown target 'gpu'" in line
@@ -110,7 +110,7 @@ def test_build_prints_what_a_plan_runs(run, tmp_path, command, one_library):
     assert "needs the plugin for CUDA" in result.stdout
 
 
-def test_options_of_plans(run, tmp_path, command):
+def test_unusable_options_of_plans_are_refused(run, tmp_path, command):
     out = ("-o", tmp_path / "b")
     for batch, reason in (("1:2", "--batch: .*--target"), ("0:1", "--batch: 0:1"), ("a", "'a'")):
         assert re.search(reason, failed(command("build", run, *out, "--batch", batch)))
@@ -121,7 +121,7 @@ def test_options_of_plans(run, tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_plugin_is_for_plans(run, tmp_path, command):
+def test_the_plugin_option_needs_a_plan(run, tmp_path, command):
     line = failed(command("build", run, "-o", tmp_path / "b", "--plugin", "on"))
     assert "--plugin on: " in line
     assert "--target" in line
@@ -140,7 +140,9 @@ def test_int8_needs_scans(run, tmp_path, command):
     assert not (tmp_path / "b").exists()
 
 
-def test_int8_says_what_it_takes_and_the_search_has_a_limit(run, tmp_path, command, monkeypatch):
+def test_calibration_logs_its_memory_and_the_search_ends_in_time(
+    run, tmp_path, command, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     right = int8.ranges_of
 
@@ -165,7 +167,7 @@ def test_int8_says_what_it_takes_and_the_search_has_a_limit(run, tmp_path, comma
     assert "--seconds" in failed(command("build", run, "-o", tmp_path / "c", "--seconds", -1))
 
 
-def test_scans_that_are_not_there(run, tmp_path, command):
+def test_missing_scans_are_refused(run, tmp_path, command):
     result = command("build", run, "-o", tmp_path / "b", "--scans", tmp_path / "absent")
     assert "absent" in failed(result)
     assert list(tmp_path.iterdir()) == []

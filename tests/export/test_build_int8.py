@@ -107,7 +107,7 @@ def test_six_scans_make_no_int8_engine_the_default(bundle):
         assert "110" in note
 
 
-def test_enough_scans_make_it_the_default_where_that_is_worth_it(scans, tmp_path):
+def test_with_enough_scans_int8_is_the_default_if_it_is_faster(scans, tmp_path):
     checkpoint = trained_like(TINY)
     checkpoint.state_dict["classifier.bias"][2] -= 1.3  # or all inputs are called alike
     save_checkpoint(checkpoint, tmp_path / "run")
@@ -132,7 +132,7 @@ def test_enough_scans_make_it_the_default_where_that_is_worth_it(scans, tmp_path
             assert "times as fast as openvino-fp32" in int8.notes[0]
 
 
-def test_openvino_alone_keeps_no_graph_of_onnx_runtimes(source, scans, calibration, tmp_path):
+def test_without_onnx_runtime_there_is_no_int8_onnx_file(source, scans, calibration, tmp_path):
     build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=calibration)
     found = open_bundle(tmp_path / "bundle")
     assert not (found.path / INT8_FILE).exists()
@@ -170,7 +170,7 @@ def range_far_too_wide(monkeypatch):
 
 
 @pytest.mark.usefixtures("wrong_scale")
-def test_a_wrong_scale_is_caught_by_the_gate(source, scans, calibration, tmp_path):
+def test_the_gate_finds_a_wrong_scale(source, scans, calibration, tmp_path):
     said = []
     no_time = replace(calibration, search=Search(seconds=-1.0))
     build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=no_time, log=said.append)
@@ -189,7 +189,7 @@ def test_a_wrong_scale_is_caught_by_the_gate(source, scans, calibration, tmp_pat
 
 
 @pytest.mark.usefixtures("range_far_too_wide")
-def test_with_time_to_search_the_layer_that_suffers_is_spared(source, scans, calibration, tmp_path):
+def test_the_search_spares_the_layer_with_the_wrong_range(source, scans, calibration, tmp_path):
     build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=calibration)
     found = engine(open_bundle(tmp_path / "bundle"), "openvino-int8")
     report = found.quantization
@@ -209,7 +209,7 @@ def test_with_time_to_search_the_layer_that_suffers_is_spared(source, scans, cal
 
 
 @pytest.mark.usefixtures("wrong_scale")
-def test_a_person_may_accept_it_and_is_named(source, scans, calibration, tmp_path):
+def test_an_accepted_engine_names_who_accepted_it(source, scans, calibration, tmp_path):
     accepted = replace(
         calibration, search=Search(seconds=-1.0), accept="A. Person, to look at its speed"
     )
@@ -245,7 +245,7 @@ def test_nothing_is_accepted_that_passed(source, scans, calibration, tmp_path):
         assert artifact.accepted is None
 
 
-def test_what_random_numbers_calibrated_is_never_the_default(source, scans, tmp_path):
+def test_an_engine_calibrated_on_random_numbers_is_never_the_default(source, scans, tmp_path):
     spec = source.checkpoint.preprocessing
     drawn = Calibration(*choose_scans(Path("random"), spec, 2, 0, print), accept="for a look")
     build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=drawn)
@@ -264,7 +264,7 @@ PLAN = Candidate("tensorrt-rtx", "int8", "portable")
 
 
 @pytest.mark.usefixtures("wrong_scale")
-def test_a_plan_whose_stand_in_changes_decisions_is_not_built(source, scans, calibration, tmp_path):
+def test_a_plan_whose_graph_changes_decisions_is_not_built(source, scans, calibration, tmp_path):
     said = []
     no_time = replace(calibration, search=Search(method="mse", seconds=-1.0))
     wanted = (Candidate("openvino", "fp32"), PLAN)
@@ -283,7 +283,9 @@ def test_a_plan_whose_stand_in_changes_decisions_is_not_built(source, scans, cal
 
 @rtx
 @pytest.mark.usefixtures("wrong_scale")
-def test_a_person_may_accept_such_a_plan(source, scans, calibration, tmp_path):
+def test_an_accepted_plan_is_built_although_its_graph_changes_decisions(
+    source, scans, calibration, tmp_path
+):
     accepted = replace(
         calibration, search=Search(method="mse", seconds=-1.0), accept="A. Person, for its speed"
     )
@@ -297,9 +299,7 @@ def test_a_person_may_accept_such_a_plan(source, scans, calibration, tmp_path):
 
 
 @rtx
-def test_plans_and_engines_for_the_cpu_are_searched_each_in_their_form(
-    source, scans, calibration, tmp_path
-):
+def test_plans_and_cpu_engines_are_searched_separately(source, scans, calibration, tmp_path):
     said = []
     build_bundle(
         source,
@@ -339,7 +339,7 @@ def test_plans_run_their_convolutions_in_int8(
         assert plan.plan.kernels["plugin"] == {"int8": 8}
 
 
-def test_where_every_engine_fails_nothing_is_written(
+def test_nothing_is_written_if_every_engine_fails(
     source, scans, calibration, wrong_scale, tmp_path
 ):
     only_int8 = (Candidate("openvino", "int8"),)

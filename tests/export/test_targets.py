@@ -1,4 +1,4 @@
-"""The words of `--target` and `--precision`."""
+"""`--target` and `--precision` as lists of engines."""
 
 import importlib.util
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def names(*arguments, **options):
     return [c.name for c in candidates(*arguments, **options)]
 
 
-def test_auto_takes_what_this_cpu_can():
+def test_auto_builds_the_precisions_of_this_cpu():
     expected = ["openvino-fp32", "onnxruntime-fp32"]
     if "bf16" in cpu_precisions():
         expected.insert(1, "openvino-bf16")
@@ -34,7 +34,7 @@ def test_one_precision():
     assert names(["onnxruntime", "onnxruntime"], "fp32") == ["onnxruntime-fp32"]
 
 
-def test_calibration_data_brings_int8_with_the_fp32_that_judges_it():
+def test_with_calibration_data_int8_is_built_beside_fp32():
     with_int8 = names([], "auto", calibrated=True)
     assert [name for name in with_int8 if name not in names([], "auto")] == [
         "openvino-int8",
@@ -86,7 +86,7 @@ def test_the_list_of_architectures_is_the_packages():
         pytest.param(["tensorrt-rtx"], "bf16", "tensorrt-rtx does not build bf16", marks=rtx),
     ],
 )
-def test_words_that_cannot_work(wanted, precision, message):
+def test_unusable_targets_are_refused(wanted, precision, message):
     with pytest.raises(UsageError, match=message):
         candidates(wanted, precision)
 

@@ -39,13 +39,13 @@ class Judged:
         passed: Passed the gates, or were accepted although they failed; timed in alternation.
         rejected: Failed; the files that only they use are deleted.
         not_run: Plans for other machines, and those that failed on this one; their notes say why.
-        reference: The reference's outputs for the context's scans.
+        reference: The reference's outputs for the context's scans; None if no engine ran.
     """
 
     passed: list[Artifact]
     rejected: list[Artifact]
     not_run: list[Artifact]
-    reference: Outputs
+    reference: Outputs | None
 
 
 def judge(
@@ -75,13 +75,15 @@ def judge(
         for _, runner in contenders:
             stack.callback(runner.close)
         judged: list[tuple[Artifact, Runner]] = []
-        reference = run_reference(context, context.scans)
-        for engine, runner in contenders:
-            with failures.of_a_plan(engine):
-                found = _judged(engine, runner, reference, context)
-                if decisions is not None:
-                    found = decisions.judged(found, runner)
-                judged.append((found, runner))
+        reference = None
+        if contenders:
+            reference = run_reference(context, context.scans)
+            for engine, runner in contenders:
+                with failures.of_a_plan(engine):
+                    found = _judged(engine, runner, reference, context)
+                    if decisions is not None:
+                        found = decisions.judged(found, runner)
+                    judged.append((found, runner))
         passed = [pair for pair in judged if _passed(pair[0])]
         rejected = [engine for engine, _ in judged if not _passed(engine)]
         if rejected and not passed:

@@ -14,7 +14,7 @@ def test_a_batch_out_of_range_is_refused(batch):
     assert f"{batch[0]}:{batch[1]}" in caught.value.what
 
 
-def test_profiles_are_one_batch_alone_and_the_range():
+def test_a_range_of_batches_has_two_profiles_in_options():
     assert PlanOptions(batch=(4, 4)).profiles == ()
     assert PlanOptions(batch=(1, 8)).profiles == ((1, 1, 1), (1, 8, 8))
 
@@ -27,7 +27,7 @@ def test_profiles_are_one_batch_alone_and_the_range():
         ({"optimization_level": 0}, "--optimization-level"),
     ],
 )
-def test_what_rtx_would_ignore_is_refused(options, name):
+def test_options_that_rtx_does_not_have_are_refused(options, name):
     with pytest.raises(UsageError, match="TensorRT-RTX") as caught:
         check_options(PlanOptions(**options), {"tensorrt", "tensorrt-rtx"})
     assert caught.value.where == name

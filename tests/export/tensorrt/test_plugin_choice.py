@@ -19,11 +19,11 @@ def choose(mode, *targets):
     return choose_plugin(mode, "tensorrt-rtx", targets or ("sm89",), said.append), said
 
 
-def test_off_looks_at_nothing(one_library):
+def test_off_builds_without_the_plugin(one_library):
     assert choose("off") == (None, [])
 
 
-def test_auto_takes_what_is_compiled(one_library):
+def test_auto_uses_a_compiled_library(one_library):
     plugin, said = choose("auto", "sm75", "portable")
     assert plugin.path == one_library
     assert plugin.card.source == source_key()
@@ -39,7 +39,7 @@ def test_auto_compiles_nothing(no_libraries):
     assert not no_libraries.exists()
 
 
-def test_on_compiles_it_for_the_cpu_where_there_is_no_nvcc(no_libraries, monkeypatch):
+def test_on_compiles_for_the_cpu_without_nvcc(no_libraries, monkeypatch):
     monkeypatch.setenv("CUDACXX", "/absent/nvcc")
     monkeypatch.setenv("CXX", "/absent/g++")
     said = []
@@ -48,7 +48,7 @@ def test_on_compiles_it_for_the_cpu_where_there_is_no_nvcc(no_libraries, monkeyp
     assert said == ["CUDACXX names no program: /absent/nvcc: compiling the plugin for the CPU"]
 
 
-def test_tensorrt_which_may_run_it_gets_no_cpu_library(one_library, monkeypatch):
+def test_tensorrt_needs_a_cuda_library(one_library, monkeypatch):
     said = []
     assert choose_plugin("auto", "tensorrt", ("sm90",), said.append) is None
     assert "darnet-trt plugin build" in said[0]
@@ -57,7 +57,7 @@ def test_tensorrt_which_may_run_it_gets_no_cpu_library(one_library, monkeypatch)
         choose_plugin("on", "tensorrt", ("sm90",), said.append)
 
 
-def test_a_library_that_is_none(one_library):
+def test_a_file_that_is_not_a_library_is_refused(one_library):
     one_library.write_text("not a library")
     plugin, said = choose("auto")
     assert plugin is None
@@ -66,7 +66,7 @@ def test_a_library_that_is_none(one_library):
         choose("on")
 
 
-def test_a_version_of_rtx_that_was_not_tried(one_library, monkeypatch):
+def test_an_untried_version_of_rtx_is_refused(one_library, monkeypatch):
     monkeypatch.setattr(plugin_choice, "_RTX_WITH_PLUGINS", "1.6")
     with pytest.raises(BuildError, match=r"TensorRT-RTX 1\.6, found 1\.7\.1"):
         choose("on")
