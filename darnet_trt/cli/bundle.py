@@ -35,7 +35,7 @@ def show(
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.cli.engine_table import print_engines, wide_console
 
-    opened = open_bundle(folder)
+    opened = open_bundle(folder, complete=False)
     if as_json:
         typer.echo(opened.manifest.model_dump_json(indent=2))
         return
@@ -117,7 +117,11 @@ def _print_check(folder: Path, found: BundleCheck) -> None:
             console.print(f"{name}: {problem}", soft_wrap=True)
     if found.reference is None:
         console.print("no reference outputs: built by an older version, engines are only loaded")
-    table = Table("engine", "status", "runs in", "flips", "logits", "map", "", box=None)
+    table = Table(
+        *("engine", "status", "runs in", "flips", "probability", "logits", "map"),
+        box=None,
+        pad_edge=False,
+    )
     for engine in found.engines:
         parity = engine.parity
         table.add_row(
@@ -125,11 +129,14 @@ def _print_check(folder: Path, found: BundleCheck) -> None:
             engine.status,
             engine.precision or "-",
             "-" if parity is None else f"{parity.class_flips} of {parity.scans}",
+            "-" if parity is None else f"{parity.max_probability_difference:.1e}",
             "-" if parity is None else f"{parity.max_logits_error:.1e}",
             "-" if parity is None else f"{parity.max_cam_error:.1e}",
-            engine.detail,
         )
     console.print(table)
+    for engine in found.engines:
+        if engine.detail and (engine.status != "ok" or found.reference is not None):
+            console.print(f"{engine.name}: {engine.detail}", soft_wrap=True)
     failed = [engine.name for engine in found.engines if engine.status == "failed"]
     here = [engine for engine in found.engines if engine.status != "cannot run here"]
     if found.passed:

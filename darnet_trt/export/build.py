@@ -46,7 +46,7 @@ from darnet_trt.runtime.prediction.results import INTENDED_USE
 __all__ = ["Calibration", "build_bundle"]
 
 _DEFAULTS: Final = PlanOptions()
-_STORED_SCANS: Final = 3  # one of each class; 13 MB at the paper's size
+_STORED_SCANS: Final = 3  # one of each class; 12 MB at the paper's size
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 
 

@@ -86,19 +86,21 @@ def check_bundle(bundle: Bundle, *, threads: int | None = None) -> BundleCheck:
             files[described.file] = error.what
     engines = []
     for artifact in bundle.manifest.artifacts:
-        broken = [f"{name}: {files[name]}" for name in artifact.files if files[name] is not None]
-        if broken:
-            engines.append(EngineCheck(artifact.name, "failed", broken[0]))
+        broken = next((name for name in artifact.files if files[name] is not None), None)
+        if broken is not None:
+            detail = f"{broken}: {files[broken]}"
+            engines.append(EngineCheck(artifact.name, "failed", detail))
         else:
             engines.append(_checked(bundle, artifact, reference, unusable, threads))
     return BundleCheck(files, tuple(engines), None if described is None else described.source)
 
 
 def _problem(bundle: Bundle, name: str) -> str | None:
+    """Return what is wrong with a file; None: it is intact."""
     try:
         verified_file(bundle, name)
     except BundleError as error:
-        return error.what
+        return "missing" if not (bundle.path / name).exists() else error.what
     return None
 
 
