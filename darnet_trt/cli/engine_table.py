@@ -101,7 +101,7 @@ def _decisions(found: Decisions) -> str:
     """Describe the decision gate's findings."""
     parts = [
         f"{found.class_flips} of {found.scans} scans changed class",
-        f"with 95 % confidence, at most {found.flips_at_most:.0%} of new scans would",
+        f"with 95 % confidence, at most {100 * found.flips_at_most:.0f} % of new scans would",
         f"probabilities moved by at most {found.max_probability_drift:.2g}",
     ]
     for name, metric in (("AUC", found.auc), ("accuracy", found.accuracy)):

@@ -171,15 +171,15 @@ def _decision_gate(context: BuildContext, int8: Mapping[Form, Int8]) -> Decision
 def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Reference:
     """Store synthetic inputs with the reference's outputs for `darnet-trt bundle check`."""
     scans = context.scans
-    if outputs is None or not scans.synthetic:
+    if not scans.synthetic:
         scans = synthetic_scans(context.source.checkpoint.preprocessing, _STORED_SCANS)
-        outputs = run_reference(context, scans)
-    kept = ReferenceOutputs(
-        np.stack(scans.inputs[:_STORED_SCANS]),
-        outputs.logits[:_STORED_SCANS],
-        outputs.cam[:_STORED_SCANS],
-    )
-    return write_reference(context.folder, kept, f"{_STORED_SCANS} synthetic phantoms")
+        outputs = None
+    inputs = scans.inputs[:_STORED_SCANS]
+    n, source = len(inputs), f"{len(inputs)} synthetic phantoms"
+    if outputs is None:
+        outputs = run_reference(context, inputs, source)
+    kept = ReferenceOutputs(np.stack(inputs), outputs.logits[:n], outputs.cam[:n])
+    return write_reference(context.folder, kept, source)
 
 
 def _chosen(
@@ -224,5 +224,5 @@ def _unchecked_model(folder: Path) -> Artifact:
         executed=False,
         parity=None,
         latency_ms=None,
-        notes=(f"{NOT_EXECUTED}: not a target",),
+        notes=(f"{NOT_EXECUTED}: not a target; kept because engines are rebuilt from it",),
     )

@@ -77,6 +77,18 @@ def test_it_keeps_reference_outputs_and_passes_its_own_check(bundle, source, sca
     assert all(engine.parity.passed for engine in found.engines)
 
 
+@rtx
+def test_a_bundle_with_only_a_plan_keeps_reference_outputs_too(source, scans, tmp_path):
+    wanted = candidates(["tensorrt-rtx:sm86"], "auto")
+    build_bundle(source, tmp_path / "b", wanted, scans, plugin="off")
+    found = check_bundle(open_bundle(tmp_path / "b"))
+    assert found.passed
+    model, _plan = found.engines
+    assert (model.name, model.status) == ("onnxruntime-fp32", "ok")
+    assert model.parity.passed
+    assert model.warnings == ()
+
+
 def test_scans_of_patients_never_go_into_a_bundle(source, tmp_path):
     patient = np.full((1, *source.checkpoint.preprocessing.size), 0.25, np.float32)
     build_bundle(source, tmp_path / "b", CPU[1:], ParityScans((patient,), "a patient"))

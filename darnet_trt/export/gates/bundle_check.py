@@ -117,7 +117,9 @@ def _checked(
     except DarnetError as error:
         status: Status = "cannot run here" if _of_this_machine(artifact, error) else "failed"
         return EngineCheck(artifact.name, status, error.what)
-    precision, warnings = engine.runner.precision, engine.warnings
+    never_compared = artifact.effective_precision is None and reference is not None
+    precision = engine.runner.precision
+    warnings = () if never_compared else engine.warnings  # it is compared now
     try:
         if reference is None:
             return EngineCheck(artifact.name, "ok", unusable, precision, None, warnings)

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
+import numpy as np
+import numpy.typing as npt
 from onnx import ModelProto
 
 from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Precision
@@ -77,7 +79,7 @@ def judge(
         judged: list[tuple[Artifact, Runner]] = []
         reference = None
         if contenders:
-            reference = run_reference(context, context.scans)
+            reference = run_reference(context, context.scans.inputs, context.scans.source)
             for engine, runner in contenders:
                 with failures.of_a_plan(engine):
                     found = _judged(engine, runner, reference, context)
@@ -143,12 +145,14 @@ def _not_executed(plan: Artifact, error: DarnetError) -> Artifact:
     return plan.model_copy(update={"notes": (f"{built}, {NOT_EXECUTED}: {error.what}", *others)})
 
 
-def run_reference(context: BuildContext, scans: ParityScans) -> Outputs:
-    """Run the float32 reference on scans."""
-    context.log(f"reference: torch float32 on {scans.source}")
+def run_reference(
+    context: BuildContext, inputs: Sequence[npt.NDArray[np.float32]], source: str
+) -> Outputs:
+    """Run the float32 reference on inputs, each (1, d, h, w), that `source` describes."""
+    context.log(f"reference: torch float32 on {source}")
     runner = TorchRunner(context.source.network, threads=context.threads)
     try:
-        return run(runner, scans.inputs)
+        return run(runner, inputs)
     finally:
         runner.close()
 
