@@ -24,7 +24,7 @@ _NOT_FOR_OPENVINO_HERE: Final = ("bf16", "fp16")  # precisions that not every CP
 
 @dataclass(frozen=True)
 class EngineCheck:
-    """What was found of one engine.
+    """The result of checking one engine.
 
     Attributes:
         name: The engine's.
@@ -45,7 +45,7 @@ class EngineCheck:
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """What was found of a bundle.
+    """The result of checking a bundle.
 
     Attributes:
         files: Each file of the manifest, with what is wrong with it; None: it is intact.

@@ -63,7 +63,7 @@ def _network_from_onnx(path: Path, *, fused: bool) -> DARNet:
         model.load_state_dict(unfolded(model, weights), assign=True)
     except (OSError, DecodeError, KeyError, ValueError, RuntimeError) as error:
         raise BundleError(
-            f"the network cannot be rebuilt from it ({type(error).__name__})",
+            f"not a float32 file that darnet-trt export wrote ({type(error).__name__})",
             where=path,
             do="build the bundle again",
         ) from error

@@ -38,12 +38,12 @@ class Source:
 
     @cached_property
     def network(self) -> DARNet:
-        """The trained network, in evaluation mode."""
+        """Return the trained network, in evaluation mode."""
         return self.checkpoint.model()
 
     @cached_property
     def float32(self) -> ModelProto:
-        """The float32 graph; must not be changed.
+        """Return the float32 graph; do not change it.
 
         Raises:
             BuildError: As `graph`.
