@@ -157,7 +157,7 @@ def main() -> int:
     runners: dict[str, Runner] = {name: engine.runner for name, engine in loaded.items()}
     runners["torch"] = TorchRunner.from_onnx(model)
     if arguments.torch_compile:
-        runners["torch-compile"] = TorchRunner.from_onnx(model, compiled=True)
+        runners["torch-compile"] = TorchRunner.from_onnx(model, mode="compiled")
     if "onnxruntime-fp32" not in runners:
         runners["onnxruntime-fp32"] = OnnxRuntimeRunner(model)
     volume = np.random.default_rng(0).random(

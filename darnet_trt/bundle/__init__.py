@@ -1,1 +1,1 @@
-"""The bundle: its manifest, reading, writing, and which engines to trust."""
+"""Read and write bundles; say which engines may be chosen automatically."""

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a bundle is, and how each of its engines came to be."""
+"""The schema of `manifest.json`, which describes a bundle and each of its engines."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ __all__ = [
     "PluginLibrary",
     "Precision",
     "Quantization",
+    "Reference",
     "content_digest",
 ]
 
 SCHEMA_VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"
 MODEL_FILE: Final = "model.onnx"
-"""The network as ONNX in float32: in every bundle, because other engines are rebuilt from it."""
+"""The network as a float32 ONNX file; every bundle has it, because engines are rebuilt from it."""
 INT8_FILE: Final = "model-int8.onnx"
-"""The same with quantized convolutions, where ONNX Runtime runs it."""
+"""The same with quantized convolutions, for ONNX Runtime."""
 
 Backend = Literal["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -48,15 +49,15 @@ class _Part(BaseModel):
 
 
 class ModelCard(_Part):
-    """The network, and what its weights know.
+    """The network and its training data.
 
     Attributes:
         attention: "none", "channel", "depth" or "both".
         width: Channels of the first stage.
         parameters: Number of trained parameters.
-        checkpoint_sha256: Of the checkpoint the engines came from.
-        trained_on: One sentence on the data: what, how many scans, from where.
-        validation: Metrics on held-out patients, where there are any.
+        checkpoint_sha256: Hash of the checkpoint that the engines were built from.
+        trained_on: One sentence on the training data: what, how many scans, from where.
+        validation: Metrics on held-out patients; empty if there were none.
         phantoms_only: Whether the training scans were all synthetic phantoms; None in older
             bundles, see `saw_only_phantoms`.
         coarsest_pixel_mm: In-plane detail of the coarsest training scan; None where it is not
@@ -81,16 +82,17 @@ class ModelCard(_Part):
 
 
 class Parity(_Part):
-    """How far an engine is from the float32 reference on the same scans.
+    """How much an engine differs from the float32 reference on the same scans.
 
     Attributes:
-        scans: How many, and `source` says which.
+        scans: Number of scans.
+        source: Describes the scans.
         class_flips: Scans whose most probable class differs.
         max_probability_difference: Largest absolute difference of any class probability.
         max_logits_error: Largest absolute difference of any logit, over the largest reference
             logit's magnitude.
         max_cam_error: The same for the class activation map.
-        limits: What each of the three errors may be, by its name here.
+        limits: The largest allowed value of each of these three, by name.
         passed: Within `limits`, and no class flipped that the reference was sure of.
     """
 
@@ -105,13 +107,13 @@ class Parity(_Part):
 
 
 class Difference(_Part):
-    """A measure of two engines on the same labelled scans.
+    """A metric of two engines on the same labelled scans.
 
     Attributes:
-        reference: Of the float32 engine.
-        candidate: Of the engine that is judged.
-        lower: Of the 95 % interval of candidate − reference.
-        upper: Of the same.
+        reference: Its value for the float32 engine.
+        candidate: Its value for the engine that is judged.
+        lower: Lower end of the 95 % interval of candidate − reference.
+        upper: Upper end of that interval.
     """
 
     reference: float
@@ -124,23 +126,24 @@ class Decisions(_Part):
     """Whether an engine decides as the float32 engine does, on scans that did not calibrate it.
 
     Attributes:
-        scans: How many, and `source` says which.
-        labelled: Scans of each class, in the order of the logits; None where nothing could be
-            judged by labels: there were none, or an output was no number.
+        scans: Number of scans.
+        source: Describes the scans.
+        labelled: Scans of each class, in the order of the logits; None if there were no labels or
+            an output was NaN or infinite, so that nothing was judged by labels.
         class_flips: Scans whose most probable class differs.
-        sure_flips: Those among them of which the float32 engine was sure.
+        sure_flips: Class flips of which the float32 engine was sure.
         agreement: Share of the scans with the same class.
-        flips_at_most: Share of other scans whose class may differ, by the 95 % interval.
-        mean_probability_drift: Mean over the scans of the class probability that moved most.
-        max_probability_drift: The largest of these.
-        auc: COVID-19 against the rest; None without `labelled` or where one side is absent.
+        flips_at_most: Largest share of new scans whose class would differ, with 95 % confidence.
+        mean_probability_drift: Mean over the scans of the largest change of a class probability.
+        max_probability_drift: Largest such change.
+        auc: COVID-19 against the rest; None without `labelled` or if one side is absent.
         accuracy: Of all classes; None without `labelled`.
-        limits: `calibration.margins.Margins`, by name.
-        failures: What was found and what is allowed, a sentence each.
-        reserves: Why these scans cannot show that decisions are kept, a sentence each; none: they
-            can. With one an engine does not become the default by itself.
+        limits: The limits, by name; see `calibration.decisions.margins.Margins`.
+        failures: Each limit that was exceeded, in a sentence.
+        reserves: Reasons these scans are not enough to show that decisions are kept, a sentence
+            each. With one, the engine is not chosen automatically.
         notes: What else could not be judged, and why.
-        passed: No failure.
+        passed: There is no failure.
     """
 
     scans: int
@@ -162,15 +165,15 @@ class Decisions(_Part):
 
 
 class PluginLibrary(_Part):
-    """The fused attention's library, which a TensorRT plan with its layers cannot do without.
+    """The library of the fused attention, which a plan with its layers needs to run.
 
     Attributes:
-        source: Key of the sources: a library of another key may compute something else.
-        target: What it was compiled for when the plan was built: "cpu", or "cuda" and the
-            architectures. The one that runs the plan must be for "cuda".
-        sha256: Of the library that the plan was built with.
-        embedded: The plan carries it: nothing else is needed. Where not, a CUDA build of the same
-            `source` must be loaded before the plan is.
+        source: Key of the sources; a library with another key may compute something else.
+        target: What it was compiled for: "cpu", or "cuda" and the architectures. To run the plan,
+            a library for "cuda" is needed.
+        sha256: Hash of the library that the plan was built with.
+        embedded: The plan contains the library. If not, a CUDA build with the same `source` must
+            be loaded before the plan.
     """
 
     source: str
@@ -180,18 +183,17 @@ class PluginLibrary(_Part):
 
 
 class Plan(_Part):
-    """What only a TensorRT plan has.
+    """Properties of a TensorRT plan.
 
     Attributes:
-        kernels: Kind of kernel → type of its first input → how many, from the builder's table:
-            "convolution", "plugin", "generated", "reformat", …; of all profiles together. Empty
-            where the builder printed no such table.
-        plugin: None: it needs none.
-        profiles: Smallest, preferred and largest batch of each optimization profile, in their
-            order in the plan. Without one the batch is the artifact's own.
-        version_compatible: It runs in later versions of TensorRT too, where the runtime allows
-            host code.
-        hardware_compatible: It runs on every GPU from Ampere on, not only on `target`.
+        kernels: Number of kernels by kind ("convolution", "plugin", "generated", "reformat", …)
+            and type of the first input, from the builder's table, all profiles together. Empty if
+            the builder printed no table.
+        plugin: The library it needs; None: it needs none.
+        profiles: Smallest, preferred and largest batch of each optimization profile, in the plan's
+            order; empty: the batch is the artifact's.
+        version_compatible: Later versions of TensorRT run it too, if the runtime allows host code.
+        hardware_compatible: Every GPU from Ampere on runs it, not only `target`.
     """
 
     kernels: dict[str, dict[str, int]]
@@ -202,14 +204,14 @@ class Plan(_Part):
 
 
 class LayerEffect(_Part):
-    """What quantizing a layer or a block does to the logits, over their largest magnitude.
+    """How much quantizing a layer or block changes the logits.
 
-    The logits are the float32 engine's.
+    Errors are relative to the largest magnitude of the float32 engine's logits.
 
     Attributes:
-        layer: The convolution, or the block: "stem", "stages.2.0".
-        alone: Error with it alone quantized.
-        left_out: How much smaller the error of all others is than that of all.
+        layer: The convolution or the block ("stem", "stages.2.0").
+        alone: Error if only it is quantized.
+        left_out: How much the error falls if everything but it is quantized, instead of all.
     """
 
     layer: str
@@ -221,19 +223,19 @@ class Quantization(_Part):
     """How an int8 engine was calibrated.
 
     Attributes:
-        scans: How many gave the activations' ranges.
-        source: Which, in a sentence.
-        digest: Of the preprocessed scans.
-        random: True: they were random numbers, asked for by name; the engine is for speed alone.
-        method: How the ranges were chosen from their statistics.
-        errors: Method → logits error on some of the scans that gave the ranges.
+        scans: Number of scans that gave the activations' ranges.
+        source: Describes the scans.
+        digest: Hash of the preprocessed scans.
+        random: The "scans" were random numbers; use the engine only to measure its speed.
+        method: How the ranges were chosen from the activations' statistics.
+        errors: Logits error of each method on some of these scans.
         layers: Quantized convolutions.
         spared: Convolutions left in higher precision, most harmful first.
-        effects: Each layer's, where they were measured, most harmful first.
-        block_effects: Each block's ("stem", "stages.2.0"), where they were measured, most harmful
+        effects: Effect of each layer, if measured, most harmful first.
+        block_effects: Effect of each block ("stem", "stages.2.0"), if measured, most harmful
             first.
-        trials: Number of layers spared → why the engine failed then, a sentence each; empty: it
-            kept the decisions.
+        trials: For each number of spared layers that was tried, why the engine failed, a sentence
+            each; empty: it kept the decisions.
     """
 
     scans: int
@@ -254,24 +256,24 @@ class Artifact(_Part):
 
     Attributes:
         name: Unique in the bundle, "openvino-bf16".
-        files: Paths relative to the bundle → SHA-256; the first is the one to load.
-        backend: What runs it.
+        files: SHA-256 of each file, by path relative to the bundle; the first is the one to load.
+        backend: The software that runs it.
         precision: The precision asked for.
-        effective_precision: What the engine said it ran with on the build machine; None where
-            it was not executed.
+        effective_precision: The precision that the engine reported on the build machine; None if
+            it did not run there.
         target: "cpu", "cuda", "sm89", "portable".
         batch: Smallest and largest batch.
-        producer: Package → version, of what built it.
-        executed: False: built here, never run here.
-        parity: None exactly where it was not executed.
-        latency_ms: Median engine time for one volume on the build machine; None where it was not
-            executed, or failed the gate.
-        notes: What else a person should know.
-        plan: Of TensorRT and TensorRT-RTX.
-        quantization: Of int8.
-        decisions: Of int8.
-        accepted: Who took an int8 engine that failed a gate, and why; what `parity` and
-            `decisions` say of it stays.
+        producer: Version of each package that built it.
+        executed: Whether it ran on the build machine.
+        parity: None if it did not run on the build machine.
+        latency_ms: Median engine time for one volume on the build machine; None if it did not run
+            there or failed a gate.
+        notes: What else the user should know.
+        plan: Only of TensorRT and TensorRT-RTX.
+        quantization: Only of int8.
+        decisions: Only of int8.
+        accepted: Who took an int8 engine although it failed a gate, and why; `parity` and
+            `decisions` keep what failed.
     """
 
     name: str
@@ -292,21 +294,39 @@ class Artifact(_Part):
     accepted: str | None = None
 
 
+class Reference(_Part):
+    """The file with inputs and the float32 reference's outputs for them.
+
+    Attributes:
+        file: Path relative to the bundle; `bundle.reference` reads it.
+        sha256: Hash of the file.
+        scans: Number of inputs.
+        source: Describes the inputs.
+    """
+
+    file: str
+    sha256: str
+    scans: int
+    source: str
+
+
 class Manifest(_Part):
     """The whole of `manifest.json`.
 
     Attributes:
-        toolkit: What wrote it, with its version.
-        created: When, ISO 8601 in UTC.
-        intended_use: For people who find the file.
+        toolkit: The program and version that wrote it.
+        created: Date and time, ISO 8601 in UTC.
+        intended_use: A sentence for people who find the file.
+        model: The network.
         classes: Names of the logits, in order.
-        preprocessing: What makes the engines' input.
+        preprocessing: How the engines' input is made.
         artifacts: The engines, and `MODEL_FILE`.
-        default: Name of the artifact to use where nobody chose; None where no artifact was
-            executed on the build machine, or none may be taken unasked.
-        rejected: Candidates that failed a gate; their files are not in the bundle.
+        default: Name of the artifact to use if none is named; None if no artifact passed the
+            checks on the build machine.
+        rejected: Engines that failed a gate; their files are not in the bundle.
+        reference: What `darnet-trt bundle check` compares engines with; None in older bundles.
         built_on: Machine and versions.
-        content_sha256: `content_digest` of all the rest; `write_manifest` fills it in.
+        content_sha256: `content_digest` of the rest; `write_manifest` fills it in.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -318,16 +338,24 @@ class Manifest(_Part):
     preprocessing: Preprocessing
     artifacts: tuple[Artifact, ...]
     rejected: tuple[Artifact, ...] = ()
+    reference: Reference | None = None
     default: str | None
     built_on: dict[str, Any]
     content_sha256: str = ""
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Return the SHA-256 of each file of the bundle, by path."""
+        found = {name: sha for artifact in self.artifacts for name, sha in artifact.files.items()}
+        if self.reference is not None:
+            found[self.reference.file] = self.reference.sha256
+        return found
+
 
 def content_digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's JSON content without `content_sha256`, keys sorted, no spaces.
+    """Return the SHA-256 of a manifest's JSON content: without `content_sha256`, keys sorted.
 
-    It finds edits by hand and damaged copies. It is no signature: who changes the content on
-    purpose can compute it again.
+    It detects edits by hand and damaged copies. It is not a signature: anyone can compute it again.
     """
     rest = {key: value for key, value in content.items() if key != "content_sha256"}
     canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Opening a bundle; each of its files is checked before it is used."""
+"""Open a bundle, and check each of its files before use."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 REBUILD: Final = "build the bundle again, or copy it again from where it was built"
-"""What to do about a bundle that is damaged."""
+"""What to do about a damaged bundle."""
 
-# A manifest is some kilobytes; a larger file is something else, not worth reading into memory.
+# A manifest has some kilobytes; a larger file is something else and is not read into memory.
 _MAX_MANIFEST_BYTES: Final = 16 * 2**20
 
 
@@ -43,9 +43,9 @@ class Bundle:
 
     Attributes:
         path: The folder.
-        manifest: What it holds.
-        sha256: Of `manifest.json`, which in turn has the SHA-256 of every artifact: it names
-            the whole bundle.
+        manifest: Its description.
+        sha256: Hash of `manifest.json`. It identifies the whole bundle, because the manifest has
+            the hash of every file.
     """
 
     path: Path
@@ -53,14 +53,18 @@ class Bundle:
     sha256: str
 
 
-def open_bundle(path: Path) -> Bundle:
-    """Read a bundle's manifest and check that it is whole.
+def open_bundle(path: Path, *, complete: bool = True) -> Bundle:
+    """Read a bundle's manifest and check that all files are there.
 
-    The artifacts' hashes are checked by `verified_file`, for what is loaded.
+    `verified_file` checks the hash of a file before it is loaded.
+
+    Args:
+        path: The folder.
+        complete: False opens a bundle with missing files too.
 
     Raises:
-        BundleError: Absent, not a bundle, corrupt, of another schema, incomplete, with classes
-            that cannot be told apart, or with a file outside its folder.
+        BundleError: The bundle is absent, corrupt, of another schema or incomplete, two classes
+            have one name, or a file is outside the folder.
     """
     raw = _read_manifest(path)
     manifest = _parse(raw, path / FILE_NAME)
@@ -69,7 +73,7 @@ def open_bundle(path: Path) -> Bundle:
         raise BundleError("two artifacts have one name", where=path / FILE_NAME, do=REBUILD)
     if len(set(manifest.classes)) < max(len(manifest.classes), 2):
         raise BundleError(
-            f"its classes are not two or more of different names: {listed(manifest.classes)}",
+            f"expected two or more classes with different names, found {listed(manifest.classes)}",
             where=path / FILE_NAME,
             do=REBUILD,
         )
@@ -84,13 +88,14 @@ def open_bundle(path: Path) -> Bundle:
             raise BundleError(
                 f"the artifact {artifact.name!r} has no file", where=path / FILE_NAME, do=REBUILD
             )
-        for name in artifact.files:
+    if complete:
+        for name in manifest.files:
             _inside(path, name)
     return Bundle(path, manifest, hashlib.sha256(raw).hexdigest())
 
 
 def pick_artifact(bundle: Bundle, name: str | None = None) -> Artifact:
-    """The artifact of that name, or the default one.
+    """Return the artifact of that name, or the default one.
 
     Raises:
         UsageError: No artifact has the name, or none was named and there is no default.
@@ -99,36 +104,36 @@ def pick_artifact(bundle: Bundle, name: str | None = None) -> Artifact:
     wanted = bundle.manifest.default if name is None else name
     if wanted is None:
         raise UsageError(
-            "the bundle has no default engine: none that may answer unasked ran where it was built",
+            "no default engine: none passed the checks on the machine that built it",
             where=bundle.path,
-            do="build it again on the machine that shall run it, which also checks the engines, or "
-            f"choose one with --artifact: {listed(known)}",
+            do="build the bundle on this machine, which also checks the engines, or choose one "
+            f"with --artifact: {listed(known)}",
         )
     if wanted not in known:
         raise UsageError(
-            f"the bundle has no artifact {wanted!r}",
+            f"unknown engine {wanted!r}",
             where=bundle.path,
-            do=f"it has {listed(known)}",
+            do=f"choose from {listed(known)}",
         )
     return known[wanted]
 
 
 def verified_file(bundle: Bundle, name: str) -> Path:
-    """A file of the bundle, after its hash was checked.
+    """Check a file's hash and return its path.
 
     Raises:
-        BundleError: It is not in the bundle, or it was altered.
+        BundleError: The bundle does not list it, or it is missing or altered.
     """
-    for artifact in bundle.manifest.artifacts:
-        if name in artifact.files:
-            file = _inside(bundle.path, name)
-            _verify(file, artifact.files[name])
-            return file
-    raise BundleError(f"it has no {name}", where=bundle.path, do=REBUILD)
+    expected = bundle.manifest.files.get(name)
+    if expected is None:
+        raise BundleError(f"the bundle has no {name}", where=bundle.path, do=REBUILD)
+    file = _inside(bundle.path, name)
+    _verify(file, expected)
+    return file
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -140,22 +145,22 @@ def _read_manifest(path: Path) -> bytes:
             raise BundleError("there is no such bundle", where=path, do="check the path")
         if not path.is_dir():
             raise BundleError(
-                "it is a file; a bundle is a folder",
+                "this is a file; a bundle is a folder",
                 where=path,
                 do="make one with: darnet-trt build RUN -o BUNDLE",
             )
         if not file.is_file():
             raise BundleError(
-                f"it is not a bundle: it has no {FILE_NAME}",
+                f"it is not a bundle: there is no {FILE_NAME}",
                 where=path,
                 do="make one with: darnet-trt build RUN -o BUNDLE",
             )
         if file.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise BundleError("it is too large to be a manifest", where=file, do=REBUILD)
+            raise BundleError("too large for a manifest", where=file, do=REBUILD)
         return file.read_bytes()
     except OSError as error:
         raise BundleError(
-            f"it cannot be read ({error.strerror})", where=path, do="check its permissions"
+            f"cannot be read ({error.strerror})", where=path, do="check its permissions"
         ) from error
 
 
@@ -163,20 +168,20 @@ def _parse(raw: bytes, file: Path) -> Manifest:
     try:
         content = json.loads(raw)
     except (ValueError, RecursionError) as error:  # invalid UTF-8 is a ValueError, too
-        raise BundleError("it is not valid JSON", where=file, do=REBUILD) from error
+        raise BundleError("not valid JSON", where=file, do=REBUILD) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int):
-        raise BundleError("it has no schema version", where=file, do=REBUILD)
+        raise BundleError("has no schema version", where=file, do=REBUILD)
     if version != SCHEMA_VERSION:
         age = "newer" if version > SCHEMA_VERSION else "older"
         raise BundleError(
-            f"its schema version {version} is {age} than this toolkit's {SCHEMA_VERSION}",
+            f"schema version {version} is {age} than this toolkit's {SCHEMA_VERSION}",
             where=file,
             do="install the darnet-trt that built it, or build the bundle again",
         )
     if content.get("content_sha256") != content_digest(content):
         raise BundleError(
-            "it was edited or damaged: its content is not that of its content_sha256",
+            "edited or damaged: the content does not match content_sha256",
             where=file,
             do=REBUILD,
         )
@@ -189,19 +194,23 @@ def _parse(raw: bytes, file: Path) -> Manifest:
 
 
 def _inside(root: Path, name: str) -> Path:
-    """The file in the bundle; refuses names and links that leave the folder."""
+    """Return the file's path; refuse names and links that leave the folder."""
     pure = PurePosixPath(name)
     file = root / pure
     if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
-        raise BundleError(f"it names a file outside the bundle: {name!r}", where=root / FILE_NAME)
+        raise BundleError(
+            f"names a file outside the bundle: {name!r}", where=root / FILE_NAME, do=REBUILD
+        )
     try:
         file.resolve(strict=True).relative_to(root.resolve())
     except FileNotFoundError as error:
-        raise BundleError(f"its file {name} is missing", where=root, do=REBUILD) from error
+        raise BundleError(f"the file {name} is missing", where=root, do=REBUILD) from error
     except (ValueError, RuntimeError, OSError) as error:  # elsewhere, or a loop of links
-        raise BundleError(f"its file {name} is a link out of the bundle", where=root) from error
+        raise BundleError(
+            f"the file {name} is a link out of the bundle", where=root, do=REBUILD
+        ) from error
     if not file.is_file():
-        raise BundleError(f"its file {name} is not a file", where=root, do=REBUILD)
+        raise BundleError(f"{name} is not a file", where=root, do=REBUILD)
     return file
 
 
@@ -209,13 +218,15 @@ def _verify(file: Path, expected: str) -> None:
     try:
         found = sha256_of(file)
     except OSError as error:
-        raise BundleError(f"it cannot be read ({error.strerror})", where=file) from error
+        raise BundleError(
+            f"cannot be read ({error.strerror})", where=file, do="check its permissions"
+        ) from error
     if found != expected:
         raise BundleError(
-            "it was altered or damaged: its SHA-256 is not the manifest's", where=file, do=REBUILD
+            "altered or damaged: the SHA-256 differs from the manifest's", where=file, do=REBUILD
         )
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a message."""
+    """Join names for a message."""
     return ", ".join(names) or "none"

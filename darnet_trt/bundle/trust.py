@@ -1,23 +1,26 @@
-"""Why nobody vouches for an engine: it runs where a person names it, and each result says so."""
+"""Reasons an engine is never chosen automatically. It still runs when named, with a warning."""
 
 from __future__ import annotations
 
 from darnet_trt.bundle.manifest import Artifact
 
-__all__ = ["disowned", "doubt", "failed_gates"]
+__all__ = ["doubt", "failed_gates", "never_default"]
 
 
 def doubt(engine: Artifact) -> str | None:
-    """Why an engine that ran must not answer unasked; None: it may."""
-    if (why := disowned(engine)) is not None:
+    """Return why an engine that ran must not be chosen automatically; None: it may be."""
+    if (why := never_default(engine)) is not None:
         return why
     if engine.decisions is not None and engine.decisions.reserves:
         return engine.decisions.reserves[0]
     return None
 
 
-def disowned(engine: Artifact) -> str | None:
-    """The doubts of an engine that no scans calibrated, or that failed a gate; None: neither."""
+def never_default(engine: Artifact) -> str | None:
+    """Return why an engine cannot be the default even if its precision was asked for.
+
+    Either random numbers calibrated it or it failed a gate. None: neither.
+    """
     if engine.quantization is not None and engine.quantization.random:
         return "calibrated with random numbers: only for its speed"
     if engine.accepted is not None:
@@ -26,7 +29,7 @@ def disowned(engine: Artifact) -> str | None:
 
 
 def failed_gates(engine: Artifact) -> tuple[str, ...]:
-    """What the gates found of an engine that ran, a sentence each; none: it passed them."""
+    """Return what failed in the gates, a sentence each; empty: the engine passed."""
     found = list[str]()
     if engine.parity is not None and not engine.parity.passed:
         found.append("failed the parity gate")

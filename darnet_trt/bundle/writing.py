@@ -1,4 +1,4 @@
-"""Writing a bundle: under a temporary name beside its place, then renamed. Whole or absent."""
+"""Write a bundle under a temporary name, then rename it: a bundle is complete or absent."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _RENAME_EXCHANGE: Final = 2  # linux/fs.h
 
 
 def hashes(folder: Path, *files: Path) -> dict[str, str]:
-    """Path relative to the bundle's folder → SHA-256, as an artifact lists its files."""
+    """Return the SHA-256 of files, by path relative to the bundle's folder."""
     return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """`manifest.json`, for machines and for people, sealed with the digest of its content."""
+    """Write `manifest.json` with the digest of its content."""
     digest = content_digest(json.loads(manifest.model_dump_json()))
     sealed = manifest.model_copy(update={"content_sha256": digest})
     (folder / FILE_NAME).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -36,14 +36,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 @contextmanager
 def bundle_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """A folder to fill, which becomes `out` when the block ends without an exception.
+    """Make a folder to fill, which becomes `out` when the block ends without an exception.
 
-    Whatever ends the block early, Ctrl-C included, leaves nothing behind and an existing bundle
-    untouched. With `force` the new bundle takes the old one's place in one step where the file
-    system can exchange two names (Linux), else in two.
+    Any exception, Ctrl-C included, leaves nothing behind and an existing bundle untouched. With
+    `force` the new bundle replaces the old one in one step if the file system can exchange two
+    names (Linux), else in two.
 
     Raises:
-        UsageError: `out` exists and `force` was not given, or it is no bundle.
+        UsageError: `out` exists and `force` was not given, or it is not a bundle.
         OutputError: It cannot be written.
     """
     check_free(out, force=force)
@@ -62,7 +62,7 @@ def bundle_folder(out: Path, *, force: bool) -> Iterator[Path]:
         raise cannot_write(out, error) from error
     except DarnetError as error:
         if error.where is not None and Path(error.where).is_relative_to(temporary):
-            error.where = os.fspath(out)  # the temporary name goes, and nobody has asked for it
+            error.where = os.fspath(out)  # the user does not know the temporary name
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -73,11 +73,11 @@ def bundle_folder(out: Path, *, force: bool) -> Iterator[Path]:
 
 
 def check_free(out: Path, *, force: bool) -> None:
-    """Refuse a place that is taken.
+    """Refuse a path that exists.
 
     Raises:
-        UsageError: It exists and is no bundle, or is one and `force` is not given.
-        OutputError: It cannot be looked at.
+        UsageError: It exists and is not a bundle, or it is one and `force` is not given.
+        OutputError: It cannot be read.
     """
     try:
         if not out.exists() and not out.is_symlink():
@@ -89,20 +89,20 @@ def check_free(out: Path, *, force: bool) -> None:
         raise UsageError("this exists and is not a bundle", where=out, do="choose another -o")
     if not force:
         raise UsageError(
-            "there is a bundle already",
+            "this bundle exists already",
             where=out,
             do="choose another -o, or replace it with --force",
         )
 
 
 def _move(temporary: Path, out: Path) -> None:
-    """Rename; an old bundle ends under the temporary name, which is deleted next."""
+    """Rename; an old bundle gets the temporary name, which is deleted next."""
     if not out.exists():
         temporary.rename(out)
         return
     try:
         _exchange(temporary, out)
-    except (OSError, AttributeError):  # no such call, or the file system has it not
+    except (OSError, AttributeError):  # the system or the file system cannot exchange names
         old = out.with_name(f".{out.name}.{os.getpid()}.old")
         out.rename(old)
         try:
@@ -114,7 +114,7 @@ def _move(temporary: Path, out: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """renameat2(2): swap two names in one step, so that a reader always finds a bundle."""
+    """Swap two names in one step (renameat2(2)), so that a reader always finds a bundle."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
         number = ctypes.get_errno()

@@ -140,13 +140,10 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
         return OnnxRuntimeRunner(model, threads=threads)
     if name == "openvino":
         return _openvino(model, threads)
-    if name == "torch-fused":
-        from darnet_trt.export.gates.torch_fused import FusedTorchRunner
+    from darnet_trt.export.gates.reference import Mode, TorchRunner
 
-        return FusedTorchRunner(model, threads=threads)
-    from darnet_trt.export.gates.reference import TorchRunner
-
-    return TorchRunner.from_onnx(model, threads=threads, compiled=name == "torch-compile")
+    modes: dict[str, Mode] = {"torch-compile": "compiled", "torch-fused": "fused"}
+    return TorchRunner.from_onnx(model, threads=threads, mode=modes.get(name, "eager"))
 
 
 def _openvino(onnx_file: Path, threads: int | None) -> Runner:

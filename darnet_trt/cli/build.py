@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -14,80 +14,155 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "print_summary"]
 
-TABLE_WIDTH = 128  # of a row with the longest name and remark: where output is no terminal
+_WHAT: Final = "What to build"
+_CALIBRATION: Final = "Calibration of int8"
+_TENSORRT: Final = "TensorRT and TensorRT-RTX"
 
 
 def build(
-    run: Annotated[Path, typer.Argument(help="The run's folder, or its checkpoint file.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle: a folder to make.")],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a training run, or its checkpoint file.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The bundle: a folder to create, complete or not at all.",
+            rich_help_panel=_WHAT,
+        ),
+    ],
     target: Annotated[
         list[str] | None,
         typer.Option(
+            help="What runs the engine: openvino, onnxruntime, onnxruntime:cuda, tensorrt (for the "
+            "GPU of this machine), tensorrt-rtx (one plan for all its GPUs) or "
+            "tensorrt-rtx:sm75,sm86,… (one plan for each architecture). Repeatable. "
+            "[default: openvino and onnxruntime, if installed]",
             autocompletion=targets,
-            help="openvino, onnxruntime[:cuda], tensorrt-rtx[:sm75,sm86,…] or tensorrt; "
-            "repeatable. [default: openvino and onnxruntime, where installed]",
+            rich_help_panel=_WHAT,
         ),
     ] = None,
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16", "int8"],
         typer.Option(
-            help="auto: on the CPU the fastest that passes the gates, fp16 for GPUs, and int8 "
-            "where there is calibration data."
+            help="auto builds fp32 for the CPU, bf16 too if the CPU computes in it, fp16 for GPUs, "
+            "and int8 for both if --calibration is given.",
+            rich_help_panel=_WHAT,
         ),
     ] = "auto",
+    scans: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scans on which engines are compared with torch: anything that predict reads. "
+            "[default: 4 synthetic phantoms]",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="CPU threads of torch and of the engines. [default: each chooses its own number]",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace an existing bundle.", rich_help_panel=_WHAT),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print the manifest as JSON instead of a table.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Scans to calibrate int8 with: a cohort (cohort.csv) or any folder that predict "
-            "reads. Some calibrate, the others judge; where fewer than 110 judge, int8 is not the "
-            "default. The word random: only to see its speed.",
+            help="Scans for int8: a cohort (cohort.csv) or any folder that predict reads. Some "
+            "calibrate; the others judge whether int8 keeps the decisions. At least 110 must judge "
+            "before int8 can become the default. The word random takes random numbers instead, to "
+            "measure int8's speed. [default: no int8]",
+            rich_help_panel=_CALIBRATION,
         ),
     ] = None,
-    calibration_scans: Annotated[int, typer.Option(min=1, help="How many of them calibrate.")] = 32,
+    calibration_scans: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="How many scans calibrate at most; the others judge.",
+            rich_help_panel=_CALIBRATION,
+        ),
+    ] = 32,
     method: Annotated[
         Literal["auto", "minmax", "percentile", "entropy", "mse"],
-        typer.Option(help="How an activation's range is chosen. auto: the one that errs least."),
+        typer.Option(
+            help="How the range of each activation is chosen. auto tries all four and takes the "
+            "one with the smallest error.",
+            rich_help_panel=_CALIBRATION,
+        ),
     ] = "auto",
     seconds: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Where int8 in all layers changes decisions: for the layers' effects, and as many "
-            "for the search; each for the CPU and for plans.",
+            help="Time limit in seconds for measuring layer sensitivity when full int8 changes "
+            "decisions, and again for the search; for CPU engines and for plans separately.",
+            rich_help_panel=_CALIBRATION,
         ),
     ] = 600,
     accept: Annotated[
         str | None,
         typer.Option(
             metavar="WHO AND WHY",
-            help="Ship an int8 engine that fails a gate: never as the default, and the manifest "
-            "and each of its results say so.",
+            help="Keep int8 engines that fail a gate. They never become the default; the manifest "
+            "and each of their results carry this text. [default: they are left out]",
+            rich_help_panel=_CALIBRATION,
         ),
     ] = None,
     plugin: Annotated[
         Literal["auto", "on", "off"],
         typer.Option(
-            help="The fused attention as a plugin in TensorRT plans. auto: where it is compiled "
-            "(darnet-trt plugin build) and accepted; on: compile it if need be, or fail."
+            help="Run the fused attention as a plugin in plans. auto: if it is compiled "
+            "(darnet-trt plugin build) and TensorRT accepts it. on: compile it if needed, and fail "
+            "if it cannot be used.",
+            rich_help_panel=_TENSORRT,
         ),
     ] = "auto",
     batch: Annotated[
-        str, typer.Option(help="Of TensorRT plans: a number, or a range as 1:8.")
+        str,
+        typer.Option(
+            help="Batch size of plans: a number, or a range such as 1:8; at most 64.",
+            rich_help_panel=_TENSORRT,
+        ),
     ] = "1",
     workspace: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Most MiB of scratch memory of a TensorRT plan. [default: no limit]"
+            min=1,
+            help="Most scratch memory of a plan in MiB. [default: no limit]",
+            rich_help_panel=_TENSORRT,
         ),
     ] = None,
     version_compatible: Annotated[
         bool,
-        typer.Option("--version-compatible", help="tensorrt: a plan that later versions run, too."),
+        typer.Option(
+            "--version-compatible",
+            help="tensorrt only: later TensorRT versions can run the plan too. "
+            "[default: only the version that built it]",
+            rich_help_panel=_TENSORRT,
+        ),
     ] = False,
     hardware_compatible: Annotated[
         bool,
         typer.Option(
-            "--hardware-compatible", help="tensorrt: a plan for every GPU from Ampere on."
+            "--hardware-compatible",
+            help="tensorrt only: every GPU from Ampere on can run the plan. "
+            "[default: only GPUs like the one that built it]",
+            rich_help_panel=_TENSORRT,
         ),
     ] = False,
     optimization_level: Annotated[
@@ -95,23 +170,17 @@ def build(
         typer.Option(
             min=0,
             max=5,
-            help="tensorrt: 0 builds quickly, 5 builds the quickest plan. [default: TensorRT's]",
+            help="tensorrt only: 0 builds fastest, 5 builds the fastest plan. "
+            "[default: TensorRT's own]",
+            rich_help_panel=_TENSORRT,
         ),
     ] = None,
-    scans: Annotated[
-        Path | None,
-        typer.Option(help="Scans for the parity gate. [default: synthetic phantoms]"),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: the engines' choice]")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Build engines, check each against torch on the same scans, and keep those that agree.
+    """Build engines, compare each with torch on the same scans, and keep those that agree.
 
-    The fastest becomes the default; one in int8 only if it is 1.05 times as fast as the best float
-    one, and enough scans judged it (--calibration).
+    The fastest becomes the default. An int8 engine becomes the default only if it is at least 1.05
+    times as fast as the best float engine and enough scans judged it (--calibration), or too few
+    did but int8 was named (--precision int8).
     """
     from darnet_trt.machine.cpus import share_cpus
     from darnet_trt.machine.hardware import require_packages
@@ -122,18 +191,18 @@ def build(
     from darnet_trt.calibration.scans.choosing import choose_scans
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, trial_backend
+    from darnet_trt.cli.number_range import number_range
     from darnet_trt.cli.printing import say as log
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
     from darnet_trt.export.gates.parity_scans import read_scans, synthetic_scans
-    from darnet_trt.export.onnx.reading import float_graph
     from darnet_trt.export.onnx.writing import load_source
     from darnet_trt.export.targets import candidates, plan_backends
-    from darnet_trt.export.tensorrt.options import PlanOptions, batch_range, check_options
+    from darnet_trt.export.tensorrt.options import PlanOptions, check_options
 
     wanted = candidates(target or [], precision, calibrated=calibration is not None)
     options = PlanOptions(
-        batch=batch_range(batch),
+        batch=number_range(batch, "--batch"),
         workspace_mib=workspace,
         version_compatible=version_compatible,
         hardware_compatible=hardware_compatible,
@@ -142,26 +211,25 @@ def build(
     check_options(options, plan_backends(wanted))
     if plugin == "on" and not plan_backends(wanted):
         raise UsageError(
-            "--plugin on is for TensorRT plans, and no --target is one",
-            do="add --target tensorrt-rtx or tensorrt, or leave --plugin out",
+            "the plugin is for TensorRT plans, and none is built",
+            where="--plugin on",
+            do="add --target tensorrt-rtx or tensorrt, or leave the option out",
         )
     if accept is not None and calibration is None:
         raise UsageError(
-            "it is for int8 engines, and none is built without calibration",
+            "this option is for int8 engines, and none is built without calibration",
             where="--accept",
-            do="add --calibration DIR, or leave it out",
+            do="add --calibration DIR, or leave the option out",
         )
     if accept is not None and not accept.strip():
-        raise UsageError(
-            "it is blank", where="--accept", do="say who takes the engine and why, or leave it out"
-        )
+        raise UsageError("the text is blank", where="--accept", do="say who accepts it and why")
     check_free(out, force=force)
     source = load_source(run)
     spec = source.checkpoint.preprocessing
     gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, log)
     int8 = None
     if calibration is not None and any(c.precision == "int8" for c in wanted):
-        announce(float_graph(run)[0], trial_backend(), log)
+        announce(source.float32, trial_backend(), log)
         chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, log)
         int8 = Calibration(
             chosen,
@@ -189,38 +257,9 @@ def build(
 
 
 def print_summary(out: Path, manifest: Manifest) -> None:
-    """The bundle as a table: one engine a row; then what plans run, and what the weights know."""
-    from rich.console import Console
-    from rich.table import Table
+    """Print the engines as a table, and what the network was trained on."""
+    from darnet_trt.cli.engine_table import print_engines, wide_console
 
-    from darnet_trt.bundle.trust import failed_gates
-    from darnet_trt.export.tensorrt.layer_table import described
-
-    table = Table(
-        "engine", "ms/volume", "logits error", "flips", "size", "", box=None, pad_edge=False
-    )
-    rejected = {artifact.name for artifact in manifest.rejected}
-    for a in (*manifest.artifacts, *manifest.rejected):
-        size = sum((out / file).stat().st_size for file in a.files if (out / file).exists())
-        if a.name in rejected:
-            remark = f"rejected: {failed_gates(a)[0]}"
-        elif a.name == manifest.default:
-            remark = "default"
-        else:
-            remark = "; ".join(a.notes)
-        table.add_row(
-            a.name,
-            "-" if a.latency_ms is None else f"{a.latency_ms:.1f}",
-            "-" if a.parity is None else f"{a.parity.max_logits_error:.1e}",
-            "-" if a.parity is None else f"{a.parity.class_flips} of {a.parity.scans}",
-            f"{size / 1e6:.1f} MB",
-            remark,
-        )
-    console = Console(markup=False, highlight=False)
-    console.width = max(console.width, TABLE_WIDTH)
-    console.print(table)
-    for a in manifest.artifacts:
-        if a.plan is not None:
-            kernels = described(a.plan.kernels, len(a.plan.profiles))
-            console.print(f"{a.name}: {kernels}", soft_wrap=True)
+    console = wide_console()
+    print_engines(console, out, manifest)
     console.print(f"{out}: trained on {manifest.model.trained_on}", soft_wrap=True)

@@ -11,16 +11,22 @@ __all__ = ["export"]
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The run's folder, or its checkpoint file.")],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a training run, or its checkpoint file.")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="The .onnx file. [default: RUN/model[-fp16].onnx]"),
+        typer.Option(
+            "-o",
+            "--out",
+            help="The .onnx file to write. [default: RUN/model.onnx, or RUN/model-fp16.onnx]",
+        ),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "fp16"], typer.Option(help="fp16: for TensorRT's strongly typed networks.")
+        Literal["fp32", "fp16"], typer.Option(help="fp16 stores weights as float16, for TensorRT.")
     ] = "fp32",
 ) -> None:
-    """Write a trained network as one ONNX file that every backend takes."""
+    """Write a trained network as one ONNX file for every backend."""
     from darnet_trt.errors import UsageError
     from darnet_trt.machine.hardware import require_packages
 
@@ -31,7 +37,7 @@ def export(
         folder = run if run.is_dir() else run.parent
         out = folder / ("model.onnx" if precision == "fp32" else "model-fp16.onnx")
     if out.suffix != ".onnx":
-        raise UsageError("the file's name must end in .onnx", where=out, do="choose another -o")
+        raise UsageError("the file name must end in .onnx", where=out, do="choose another -o")
     source = load_source(run)
     export_onnx(source, out, precision)
     network = source.checkpoint.network

@@ -18,6 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from darnet_trt import __version__
+from darnet_trt.cli.bundle import bundle
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.plugin import plugin
 from darnet_trt.cli.printing import set_quiet, warn
@@ -78,6 +79,7 @@ _COMMANDS = "doctor phantom train export calibrate build inspect predict bench"
 for _name in _COMMANDS.split():
     _module = importlib.import_module(f"darnet_trt.cli.{_name}")
     app.command(_name, cls=Command)(getattr(_module, _name))
+app.add_typer(bundle, name="bundle")
 app.add_typer(plugin, name="plugin")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.number_range import number_range
 from darnet_trt.cli.progress import progress, resumable
-from darnet_trt.errors import UsageError
 
 __all__ = ["phantom"]
 
@@ -46,16 +45,8 @@ def phantom(
         seed=seed,
         format=format_,
         matrix=matrix,
-        slices=_range(slices),
+        slices=number_range(slices, "--slices"),
     )
     with resumable(), progress("writing scans", scans) as advance:
         table = write_cohort(plan, out, processes=processes, done=advance)
     typer.echo(f"{scans} synthetic scans, labels in {table}")
-
-
-def _range(text: str) -> tuple[int, int]:
-    """Parse "40" or "30:300"."""
-    match = re.fullmatch(r"(\d{1,6})(?::(\d{1,6}))?", text)
-    if match is None:
-        raise UsageError(f"--slices must be a number or MIN:MAX, not {text!r}")
-    return int(match[1]), int(match[2] or match[1])

@@ -1,1 +1,1 @@
-"""Checkpoint to ONNX, engines and bundle."""
+"""Turn a checkpoint into ONNX, engines and a bundle."""

@@ -1,42 +1,52 @@
-"""Run → bundle: export, build every candidate, let those in that pass the gates."""
+"""Build a bundle: export, build every candidate, keep the engines that pass the gates."""
 
 from __future__ import annotations
 
 import datetime
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-import onnx
+import numpy as np
 
 from darnet_trt import __version__
-from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact, Manifest, ModelCard
+from darnet_trt.bundle.manifest import (
+    INT8_FILE,
+    MODEL_FILE,
+    Artifact,
+    Manifest,
+    ModelCard,
+    Reference,
+)
+from darnet_trt.bundle.reference import ReferenceOutputs, write_reference
 from darnet_trt.bundle.writing import bundle_folder, hashes, write_manifest
 from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.qdq import Form
-from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
-from darnet_trt.calibration.search.search import Int8, Search, calibrate, gather, trial_backend
+from darnet_trt.calibration.search.search import Int8, calibrate, gather, trial_backend
+from darnet_trt.export.context import BuildContext, Calibration
 from darnet_trt.export.gates.contenders import NOT_EXECUTED
 from darnet_trt.export.gates.decision_gate import DecisionGate
 from darnet_trt.export.gates.default_engine import choose_default
 from darnet_trt.export.gates.float16_range import range_for
-from darnet_trt.export.gates.judging import judge
-from darnet_trt.export.gates.parity_scans import ParityScans
-from darnet_trt.export.onnx.writing import Source, export_onnx
+from darnet_trt.export.gates.judging import judge, run_reference
+from darnet_trt.export.gates.parity_scans import ParityScans, synthetic_scans
+from darnet_trt.export.onnx.writing import Source, write_graph
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.plans import build_plans
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 from darnet_trt.machine.hardware import cpu, gpus, package_version, producer
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from darnet_trt.runtime.prediction.results import INTENDED_USE
 
 __all__ = ["Calibration", "build_bundle"]
 
 _DEFAULTS: Final = PlanOptions()
+_STORED_SCANS: Final = 3  # one of each class; 12 MB at the paper's size
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 
 
@@ -55,21 +65,21 @@ def build_bundle(
 ) -> Manifest:
     """Build a bundle folder.
 
-    Candidates that this machine runs go through the gates and are timed in alternation;
-    `choose_default` says which becomes the default. One that failed is listed as rejected, its
-    files left out. TensorRT plans that this machine does not run are marked as not executed; of
-    int8 ones the graph runs in their place, and where it changes decisions they are rejected
-    unbuilt.
+    Candidates that this machine can run go through the gates and are timed in alternation;
+    `choose_default` picks the default. One that fails is listed as rejected and its files are left
+    out. TensorRT plans that this machine cannot run are marked as not executed. In place of an
+    int8 plan the same graph runs on the CPU; if that changes decisions, the plan is rejected and
+    not built.
 
     Args:
         source: The checkpoint.
         out: The folder to make, whole or not at all.
-        candidates: What to build.
-        scans: What the gate runs.
+        candidates: The engines to build.
+        scans: Inputs for the parity gate.
         plan_options: For TensorRT plans.
         plugin: Whether TensorRT plans run the attention as a plugin; see `choose_plugin`.
-        calibration: What int8 candidates are made and judged with; there where one is.
-        threads: CPU threads of the reference and the engines; None leaves it to each.
+        calibration: Scans and options for int8 candidates; required if there is one.
+        threads: CPU threads of the reference and the engines; None leaves the number to each.
         force: Replace an existing bundle.
         log: Takes a line on each step.
 
@@ -79,30 +89,30 @@ def build_bundle(
     Raises:
         UsageError: `out` exists.
         MissingPackageError: A candidate's package is not installed.
-        BuildError: A candidate cannot be built, or does not run in the precision asked for, or is
-            for a GPU that has no float32 for what float16 does not hold.
+        BuildError: A candidate cannot be built, or does not run in the precision asked for, or
+            needs float32 where float16 overflows and its GPU has none.
         ParityError: Candidates ran here and none passed; nothing is written.
         OutputError: It cannot be written.
     """
+    if all(candidate.precision != "int8" for candidate in candidates):
+        calibration = None
     with bundle_folder(out, force=force) as folder:
-        log("export the network to ONNX")
-        export_onnx(source, folder / MODEL_FILE)
-        wanted = [c for c in candidates if c.backend in PACKAGES]
-        here = [c for c in candidates if c.backend not in PACKAGES]
-        found = _statistics(folder, candidates, calibration, threads, log)
-        seen = {name: statistics.magnitude for name, statistics in found.items()}
-        half = range_for(wanted, folder / MODEL_FILE, scans, seen, threads, log)
-        int8 = _int8(folder, candidates, calibration, found, threads, log)
-        accept = None if calibration is None else calibration.accept
-        plans = build_plans(
-            source, folder, wanted, plan_options, plugin, int8.get("s8"), half, accept, log
+        context = BuildContext(
+            source, folder, scans, plan_options, plugin, calibration, threads, log
         )
-        gate = None
-        if int8 and calibration is not None:
-            first = next(iter(int8.values()))
-            gate = DecisionGate(calibration.held_out, first.expected, first.report, accept, log)
-        judged = judge(source, folder, here, plans.built, scans, gate, threads, log)
-        _drop_int8_graph(folder, judged.passed)
+        log("exporting the network to ONNX")
+        write_graph(source.float32, folder / MODEL_FILE)
+        found = _statistics(context)
+        seen = {name: statistics.magnitude for name, statistics in found.items()}
+        plan_candidates = [c for c in candidates if c.backend in PACKAGES]
+        half = range_for(plan_candidates, context, seen)
+        int8 = _int8(context, candidates, found)
+        plans = build_plans(context, plan_candidates, int8.get("s8"), half)
+        graphs = {MODEL_FILE: source.float32}
+        if "u8" in int8:
+            graphs[INT8_FILE] = int8["u8"].graph(source.float32, "u8")
+        here = [c for c in candidates if c.backend not in PACKAGES]
+        judged = judge(context, here, graphs, plans.built, _decision_gate(context, int8))
         asked_for = calibration is not None and calibration.asked_for
         default, timed = _chosen(judged.passed, asked_for, log)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
@@ -115,6 +125,7 @@ def build_bundle(
             preprocessing=source.checkpoint.preprocessing,
             artifacts=(*timed, *unchecked, *judged.not_run),
             rejected=(*plans.rejected, *judged.rejected),
+            reference=_stored_reference(context, judged.reference),
             default=default,
             built_on={
                 "cpu": asdict(cpu()),
@@ -129,73 +140,52 @@ def build_bundle(
     return manifest
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """What int8 engines are made and judged with.
-
-    Attributes:
-        scans: Whose activations give the ranges.
-        held_out: Others, on which decisions are judged.
-        search: How ranges and layers are chosen; its backend and threads are the build's.
-        accept: Who takes an int8 engine that fails a gate, and why.
-        asked_for: int8 was named, and not only taken because there are scans; `choose_default`.
-    """
-
-    scans: CalibrationScans
-    held_out: HeldOut
-    search: Search = field(default_factory=Search)
-    accept: str | None = None
-    asked_for: bool = False
-
-
-def _statistics(
-    folder: Path,
-    candidates: Sequence[Candidate],
-    calibration: Calibration | None,
-    threads: int | None,
-    log: Callable[[str], None],
-) -> dict[str, Statistics]:
-    """Of the calibration scans; none where no candidate is int8."""
-    if calibration is None or all(c.precision != "int8" for c in candidates):
+def _statistics(context: BuildContext) -> dict[str, Statistics]:
+    """Gather the activations' statistics on the calibration scans."""
+    if context.calibration is None:
         return {}
-    return gather(onnx.load(folder / MODEL_FILE), calibration.scans, threads, log)
+    return gather(context.source.float32, context.calibration.scans, context.threads, context.log)
 
 
 def _int8(
-    folder: Path,
-    candidates: Sequence[Candidate],
-    calibration: Calibration | None,
-    found: Mapping[str, Statistics],
-    threads: int | None,
-    log: Callable[[str], None],
+    context: BuildContext, candidates: Sequence[Candidate], found: Mapping[str, Statistics]
 ) -> dict[Form, Int8]:
-    """Calibrated in the forms that are wanted, the CPU's first; its graph is written."""
-    wanted = {c.backend in PACKAGES for c in candidates if c.precision == "int8"}
-    if not wanted or calibration is None:
+    """Calibrate in the forms that are wanted, the CPU's first."""
+    if context.calibration is None:
         return {}
-    search = replace(calibration.search, backend=trial_backend(), threads=threads)
-    model = onnx.load(folder / MODEL_FILE)
-    forms: list[Form] = []
-    if False in wanted:
-        forms.append("u8")
-    if True in wanted:
-        forms.append("s8")
-    int8 = calibrate(model, found, forms, calibration.scans, calibration.held_out, search, log)
-    if "u8" in int8:
-        onnx.save(int8["u8"].graph(model, "u8"), folder / INT8_FILE)
-    return int8
+    search = replace(context.calibration.search, backend=trial_backend(), threads=context.threads)
+    in_plans = {c.backend in PACKAGES for c in candidates if c.precision == "int8"}
+    forms: list[Form] = ["s8" if plans else "u8" for plans in sorted(in_plans)]
+    scans, held_out = context.calibration.scans, context.calibration.held_out
+    return calibrate(context.source.float32, found, forms, scans, held_out, search, context.log)
 
 
-def _drop_int8_graph(folder: Path, kept: Sequence[Artifact]) -> None:
-    """OpenVINO has its own form of it."""
-    if not any(INT8_FILE in artifact.files for artifact in kept):
-        (folder / INT8_FILE).unlink(missing_ok=True)
+def _decision_gate(context: BuildContext, int8: Mapping[Form, Int8]) -> DecisionGate | None:
+    if context.calibration is None:
+        return None
+    first = next(iter(int8.values()))
+    held_out = context.calibration.held_out
+    return DecisionGate(held_out, first.expected, first.report, context.accept, context.log)
+
+
+def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Reference:
+    """Store synthetic inputs with the reference's outputs for `darnet-trt bundle check`."""
+    scans = context.scans
+    if not scans.synthetic:
+        scans = synthetic_scans(context.source.checkpoint.preprocessing, _STORED_SCANS)
+        outputs = None
+    inputs = scans.inputs[:_STORED_SCANS]
+    n, source = len(inputs), f"{len(inputs)} synthetic phantoms"
+    if outputs is None:
+        outputs = run_reference(context, inputs, source)
+    kept = ReferenceOutputs(np.stack(inputs), outputs.logits[:n], outputs.cam[:n])
+    return write_reference(context.folder, kept, source)
 
 
 def _chosen(
     timed: Sequence[Artifact], int8_asked_for: bool, log: Callable[[str], None]
 ) -> tuple[str | None, tuple[Artifact, ...]]:
-    """The default's name, and the engines with a note on why another is not it."""
+    """Return the default's name, and the engines with a note where one was passed over."""
     choice = choose_default(timed, int8_asked_for=int8_asked_for)
     noted = []
     for engine in timed:
@@ -213,7 +203,7 @@ def _card(source: Source) -> ModelCard:
     return ModelCard(
         attention=checkpoint.network.attention,
         width=checkpoint.network.width,
-        parameters=sum(p.numel() for p in checkpoint.model().parameters()),
+        parameters=sum(p.numel() for p in source.network.parameters()),
         checkpoint_sha256=source.sha256,
         trained_on=checkpoint.trained_on,
         validation=checkpoint.validation,
@@ -223,7 +213,7 @@ def _card(source: Source) -> ModelCard:
 
 
 def _unchecked_model(folder: Path) -> Artifact:
-    """The ONNX file is in every bundle: other engines are rebuilt from it."""
+    """List the ONNX file, which is in every bundle because engines are rebuilt from it."""
     return Artifact(
         name=_ONNX_CANDIDATE.name,
         files=hashes(folder, folder / MODEL_FILE),
@@ -236,5 +226,5 @@ def _unchecked_model(folder: Path) -> Artifact:
         executed=False,
         parity=None,
         latency_ms=None,
-        notes=(f"{NOT_EXECUTED}: not a target",),
+        notes=(f"{NOT_EXECUTED}: not a target; kept because engines are rebuilt from it",),
     )

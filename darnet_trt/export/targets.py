@@ -1,4 +1,4 @@
-"""What `build` shall make: `--target` and `--precision` become a list of candidates."""
+"""Turn `--target` and `--precision` into a list of engines to build."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["Asked", "Candidate", "candidates", "plan_backends"]
 Asked = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _BACKENDS: Final = get_args(Backend)
 
-# What a backend can be asked for here.
+# Precisions that each backend can build.
 _PRECISIONS: Final[dict[Backend, tuple[Precision, ...]]] = {
     "openvino": ("fp32", "bf16", "fp16", "int8"),
     "onnxruntime": ("fp32", "int8"),
     "tensorrt": ("fp32", "fp16", "int8"),
     "tensorrt-rtx": ("fp32", "fp16", "int8"),
 }
-# What `auto` builds beside what it measures on this CPU.
+# Precisions that `auto` builds; for OpenVINO it asks the CPU.
 _AUTO: Final[dict[Backend, tuple[Precision, ...]]] = {
     "onnxruntime": ("fp32", "int8"),
     "tensorrt": ("fp16", "int8"),
@@ -44,8 +44,8 @@ class Candidate:
     """One engine to build.
 
     Attributes:
-        backend: What builds and runs it.
-        precision: What it shall run in.
+        backend: The software that runs it.
+        precision: The precision asked for.
         target: "cpu", "cuda", "portable", "sm89", …
     """
 
@@ -55,7 +55,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Unique in a bundle."""
+        """Return its name, unique in a bundle."""
         target = "" if self.target == "cpu" else f"-{self.target}"
         return f"{self.backend}{target}-{self.precision}"
 
@@ -63,26 +63,28 @@ class Candidate:
 def candidates(
     targets: Sequence[str], asked: Asked, *, calibrated: bool = False
 ) -> tuple[Candidate, ...]:
-    """Parse `--target` and find what this machine can build of it.
+    """Parse `--target` and list the engines to build.
 
     Args:
         targets: "openvino", "onnxruntime", "onnxruntime:cuda", "tensorrt-rtx",
-            "tensorrt-rtx:sm86,sm89", "tensorrt"; none takes OpenVINO and ONNX Runtime, whichever
-            is installed.
-        asked: The precision; "auto" takes fp32 and, where the CPU has it, bf16 on the CPU, fp16
-            on GPUs, and int8 wherever there is calibration data. Int8 comes with the float engine
+            "tensorrt-rtx:sm86,sm89", "tensorrt"; none means OpenVINO and ONNX Runtime, if
+            installed.
+        asked: The precision. "auto" means fp32 and (if the CPU computes in it) bf16 on the CPU,
+            fp16 on GPUs, and int8 if there is calibration data. Int8 comes with the float engine
             that it must outrun: fp32 on the CPU, fp16 on GPUs.
         calibrated: Whether there is calibration data.
 
     Raises:
-        UsageError: An unknown target, a precision that a named target does not have, or int8
-            without calibration data.
-        MissingPackageError: A package that a named target needs is not installed.
-        BuildError: `tensorrt` without the GPU that it builds for.
+        UsageError: A target is unknown or does not have the precision, or int8 has no calibration
+            data.
+        MissingPackageError: A target's package is not installed.
+        BuildError: `tensorrt` is named and there is no GPU to build for.
     """
     if asked == "int8" and not calibrated:
         raise UsageError(
-            "int8 needs scans to calibrate with", where="--precision", do="add --calibration DIR"
+            "int8 needs scans to calibrate with",
+            where="--precision int8",
+            do="add --calibration DIR",
         )
     if targets:
         wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))
@@ -96,13 +98,15 @@ def candidates(
     ]
     if not found:
         raise UsageError(
-            f"no engine here runs {asked} by default", do="name the backend with --target"
+            f"no CPU backend that is installed builds {asked}",
+            where="--precision",
+            do="name another backend with --target",
         )
     return tuple(found)
 
 
 def plan_backends(wanted: Sequence[Candidate]) -> set[TensorRTBackend]:
-    """Which builders of TensorRT plans are among the candidates'."""
+    """Return the backends of the TensorRT plans to build."""
     return {cast(TensorRTBackend, c.backend) for c in wanted if c.backend in PACKAGES}
 
 
@@ -115,16 +119,20 @@ def _installed() -> list[Backend]:
 
 
 def _parse(text: str) -> list[tuple[Backend, str]]:
-    """One `--target` → backend and target pairs."""
+    """Parse one `--target` into pairs of backend and target."""
     name, colon, rest = text.partition(":")
     if name not in _BACKENDS:
-        raise UsageError(f"there is no target {name!r}", do=f"choose from {', '.join(_BACKENDS)}")
+        raise UsageError(
+            f"unknown target {name!r}", where="--target", do=f"choose from {', '.join(_BACKENDS)}"
+        )
     backend = cast(Backend, name)
     if (backend, rest) == ("onnxruntime", "cuda"):
         return [(backend, _cuda_provider())]
     if backend != "tensorrt-rtx" and colon:
         raise UsageError(
-            f"{backend} builds for this machine and takes no {rest!r}", do=f"say --target {backend}"
+            f"{backend} builds only for this machine, not for {rest!r}",
+            where="--target",
+            do=f"use --target {backend}",
         )
     if backend in PACKAGES:
         package, extra = PACKAGES[backend]
@@ -138,28 +146,33 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
             if architecture not in RTX_TARGETS:
                 raise UsageError(
                     f"TensorRT-RTX does not build for {architecture!r}",
-                    do=f"choose from {', '.join(RTX_TARGETS)}; "
-                    "for other GPUs use --target tensorrt on that machine",
+                    where="--target",
+                    do=f"choose from {', '.join(RTX_TARGETS)}; for other GPUs use --target "
+                    "tensorrt on a machine with that GPU",
                 )
         return [(backend, architecture) for architecture in architectures]
     return [(backend, _gpu() if backend == "tensorrt" else "cpu")]
 
 
 def _cuda_provider() -> str:
-    """ONNX Runtime's target on an NVIDIA GPU."""
+    """Return the target of ONNX Runtime on an NVIDIA GPU.
+
+    Raises:
+        MissingPackageError: ONNX Runtime is the build for the CPU.
+    """
     if "CUDAExecutionProvider" in import_onnxruntime(extra="gpu").get_available_providers():
         return "cuda"
     raise MissingPackageError("onnxruntime-gpu", extra="gpu")
 
 
 def _gpu() -> str:
-    """The target of the GPU that the builder and the runner take: the first that CUDA shows."""
+    """Return the target of the first GPU that CUDA lists: the one that builder and runner use."""
     try:
         capability = open_device("tensorrt").capability
     except DeviceError as error:
         raise BuildError(
-            f"TensorRT builds only for the GPU it finds, and {error.what}",
-            do="run this on the machine that has it, or use --target tensorrt-rtx",
+            f"TensorRT builds only for a GPU of this machine, and {error.what}",
+            do="build on the machine with the GPU, or use --target tensorrt-rtx",
         ) from error
     return "sm{}{}".format(*capability)
 
@@ -172,7 +185,9 @@ def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision,
     if not _offers(backend, asked) or (target, asked) == ("cuda", "int8"):
         able = ", ".join(p for p in _PRECISIONS[backend] if (target, p) != ("cuda", "int8"))
         raise UsageError(
-            f"{backend} has no {asked} here", do=f"choose --precision auto or one of {able}"
+            f"{backend} does not build {asked} engines{' for CUDA' if target == 'cuda' else ''}",
+            where="--precision",
+            do=f"choose auto, {able}",
         )
     if target == "cuda":
         return ("fp32",)
@@ -187,7 +202,8 @@ def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision,
         return (*(p for p in ("fp32", "bf16") if p in able_here), "int8")
     if asked not in able_here:
         raise UsageError(
-            f"OpenVINO does not compute in {asked} on this CPU, it has {', '.join(able_here)}",
-            do="choose one of these or --precision auto",
+            f"OpenVINO does not compute in {asked} on this CPU",
+            where="--precision",
+            do=f"choose auto, {', '.join(able_here)}",
         )
     return (asked,)

@@ -29,7 +29,7 @@ def test_absent(tmp_path):
 
 def test_a_file_is_no_bundle(tmp_path):
     (tmp_path / "bundle.txt").write_text("hello")
-    refused(tmp_path / "bundle.txt", "a bundle is a folder")
+    refused(tmp_path / "bundle.txt", "file.*folder")
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path):
@@ -39,7 +39,7 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[" * 200_000, b'"text"', b"{}"])
 def test_a_corrupt_manifest(tiny, content):
     (tiny / "manifest.json").write_bytes(content)
-    refused(tiny, "not valid JSON|no schema version")
+    refused(tiny, "JSON|schema version")
 
 
 def test_a_manifest_as_large_as_an_engine_is_not_read(tiny):
@@ -50,7 +50,7 @@ def test_a_manifest_as_large_as_an_engine_is_not_read(tiny):
 
 def test_a_newer_schema_says_so(tiny):
     change_manifest(tiny, schema_version=2)
-    refused(tiny, "schema version 2 is newer than this toolkit's 1; install")
+    refused(tiny, "2 is newer than this toolkit's 1")
 
 
 def test_a_field_of_the_wrong_type_is_named(tiny):
@@ -82,14 +82,14 @@ def test_a_default_that_is_not_in_it(tiny):
 
 
 @pytest.mark.parametrize("classes", [("a", "a", "b"), ("a",), ()])
-def test_classes_that_cannot_be_told_apart(tiny, classes):
+def test_classes_with_one_name_are_refused(tiny, classes):
     change_manifest(tiny, classes=classes)
-    refused(tiny, "its classes are not two or more of different names: ")
+    refused(tiny, "classes")
 
 
 def test_a_missing_file(tiny):
     (tiny / "model.onnx").unlink()
-    refused(tiny, "model.onnx is missing; build")
+    refused(tiny, "model.onnx.*missing")
 
 
 @pytest.mark.parametrize("name", ["../outside.onnx", "/etc/passwd", "a/../../outside.onnx", "a\\b"])
@@ -142,13 +142,13 @@ def test_only_what_is_loaded_is_hashed(tiny):
 
 
 def test_an_unknown_artifact_lists_the_known(tiny):
-    with pytest.raises(UsageError, match=r"no artifact 'openvino-bf16'.*it has openvino-fp32"):
+    with pytest.raises(UsageError, match=r"'openvino-bf16'.*openvino-fp32, onnxruntime-fp32"):
         pick_artifact(open_bundle(tiny), "openvino-bf16")
 
 
 def test_no_default_asks_for_a_choice(tiny):
     change_manifest(tiny, default=None)
-    with pytest.raises(UsageError, match=r"no default engine.*--artifact"):
+    with pytest.raises(UsageError, match=r"default.*--artifact.*openvino-fp32"):
         pick_artifact(open_bundle(tiny))
 
 

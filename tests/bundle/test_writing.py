@@ -1,9 +1,7 @@
-"""A bundle is whole or absent, whatever happens while it is written."""
+"""A bundle is complete or absent, whatever happens while it is written."""
 
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +28,7 @@ def test_it_appears_only_when_complete(tmp_path):
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_what_ends_it_early_leaves_nothing(tmp_path, fault):
+def test_an_exception_leaves_nothing(tmp_path, fault):
     with pytest.raises(fault):
         write(tmp_path / "new" / "bundle", "half", fault=fault)
     assert list(tmp_path.iterdir()) == []
@@ -94,7 +92,7 @@ def test_a_reader_finds_a_bundle_at_every_moment_of_the_replacement(tmp_path):
     assert errors == ""
 
 
-def test_what_is_no_bundle_is_never_replaced(tmp_path):
+def test_a_folder_that_is_not_a_bundle_is_never_replaced(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis.tex").write_text("years of work")
     (tmp_path / "file").write_text("")
@@ -105,7 +103,7 @@ def test_what_is_no_bundle_is_never_replaced(tmp_path):
     assert (tmp_path / "folder" / "thesis.tex").exists()
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_an_unwritable_place_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         write(tmp_path / "file" / "bundle", "new")
@@ -117,19 +115,3 @@ def test_no_permission(tmp_path):
     with pytest.raises(OutputError, match="Permission denied"):
         write(tmp_path / "bundle", "new")
     tmp_path.chmod(0o700)
-
-
-def test_ctrl_c_in_a_real_build_leaves_nothing(run, tmp_path):
-    # A runner started in the background ignores SIGINT, and its children inherit that.
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = heed + "from darnet_trt.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "build", run, "-o", tmp_path / "bundle"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while "reference" not in child.stderr.readline():  # the engines' files are written by now
-        assert child.poll() is None
-    time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert list(tmp_path.iterdir()) == []

@@ -92,7 +92,7 @@ def test_two_at_once_into_one_folder(predict, tiny, tmp_path):
 
 
 def test_an_unknown_artifact(predict, tiny):
-    errors_in_one_line(predict(tiny, tiny, "--artifact", "fast"), "no artifact 'fast'")
+    errors_in_one_line(predict(tiny, tiny, "--artifact", "fast"), "unknown engine 'fast'")
 
 
 def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):

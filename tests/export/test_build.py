@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle, sha256_of
+from darnet_trt.bundle.reference import read_reference
 from darnet_trt.errors import BundleError, DeviceError, ParityError
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.gates import contenders, parity
-from darnet_trt.export.gates.parity_scans import synthetic_scans
+from darnet_trt.export.gates.bundle_check import check_bundle
+from darnet_trt.export.gates.parity_scans import ParityScans, synthetic_scans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.options import PlanOptions
@@ -60,13 +62,47 @@ def test_the_manifest_says_what_was_built_and_how_it_compared(bundle, source):
 
 
 def test_there_are_no_other_files(bundle):
-    listed = {name for a in bundle.manifest.artifacts for name in a.files}
     found = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
-    assert found == listed | {"manifest.json"}
+    assert found == bundle.manifest.files.keys() | {"manifest.json"}
+
+
+def test_it_keeps_reference_outputs_and_passes_its_own_check(bundle, source, scans):
+    stored = read_reference(bundle)
+    np.testing.assert_array_equal(stored.inputs, np.stack(scans.inputs[:3]))
+    expected = TorchRunner(source.network).infer(stored.inputs)
+    np.testing.assert_allclose(stored.logits, expected.logits, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(stored.cam, expected.cam, rtol=0, atol=1e-5)
+    found = check_bundle(bundle)
+    assert found.passed
+    assert all(engine.parity.passed for engine in found.engines)
+
+
+@rtx
+def test_a_bundle_with_only_a_plan_keeps_reference_outputs_too(source, scans, tmp_path):
+    wanted = candidates(["tensorrt-rtx:sm86"], "auto")
+    build_bundle(source, tmp_path / "b", wanted, scans, plugin="off")
+    found = check_bundle(open_bundle(tmp_path / "b"))
+    assert found.passed
+    model, _plan = found.engines
+    assert (model.name, model.status) == ("onnxruntime-fp32", "ok")
+    assert model.parity.passed
+    assert model.warnings == ()
+
+
+def test_scans_of_patients_never_go_into_a_bundle(source, tmp_path):
+    patient = np.full((1, *source.checkpoint.preprocessing.size), 0.25, np.float32)
+    build_bundle(source, tmp_path / "b", CPU[1:], ParityScans((patient,), "a patient"))
+    built = open_bundle(tmp_path / "b")
+    assert built.manifest.artifacts[0].parity.source == "a patient"
+    assert "synthetic" in built.manifest.reference.source
+    inputs = read_reference(built).inputs
+    assert len(inputs) == 3
+    assert all(scan.std() > 0.1 for scan in inputs)
+    assert check_bundle(built).passed
 
 
 def test_its_engines_and_its_rebuilt_reference_agree_with_torch(bundle, source, scans):
-    reference = TorchRunner.from_checkpoint(source.checkpoint).infer(scans.inputs[0][None])
+    reference = TorchRunner(source.network).infer(scans.inputs[0][None])
     for artifact in bundle.manifest.artifacts:
         runner = load_runner(bundle, artifact.name)
         found = runner.infer(scans.inputs[0][None])
@@ -79,7 +115,7 @@ def test_its_engines_and_its_rebuilt_reference_agree_with_torch(bundle, source, 
     )
 
 
-def test_a_plan_is_never_passed_off_as_checked(source, scans, tmp_path):
+def test_a_plan_that_did_not_run_is_marked_so(source, scans, tmp_path):
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     build_bundle(source, tmp_path / "b", candidates(["tensorrt-rtx:sm86"], "auto"), scans)
     manifest = open_bundle(tmp_path / "b").manifest
@@ -147,12 +183,12 @@ def test_a_plan_that_fails_the_gate_is_left_out(source, scans, tmp_path, monkeyp
     assert [a.name for a in manifest.artifacts] == ["onnxruntime-fp32"]
     assert [a.name for a in manifest.rejected] == ["tensorrt-rtx-sm86-fp16"]
     names = sorted(p.name for p in open_bundle(tmp_path / "b").path.iterdir())
-    assert names == ["manifest.json", "model.onnx"]
+    assert names == ["manifest.json", "model.onnx", "reference.npz"]
 
 
 @rtx
 @pytest.mark.parametrize("runs", [0, 2, 7])  # of 4 for the gate and at least 4 for the timing
-def test_a_plan_that_fails_while_it_is_judged_does_no_harm_to_the_rest(
+def test_a_plan_that_fails_while_judged_is_kept_as_not_executed(
     source, scans, tmp_path, monkeypatch, runs
 ):
     plans_run(monkeypatch)
@@ -206,7 +242,7 @@ def test_the_manifest_says_what_a_plan_needs_to_run(source, scans, tmp_path, one
     assert plan.plan.plugin.source == source_key()
     assert (plan.plan.plugin.target, plan.plan.plugin.embedded) == ("cpu", False)
     assert "needs the plugin for CUDA" in plan.notes[1]
-    assert any("the plugin is the CPU build" in line for line in said)
+    assert any("the plugin for the CPU" in line for line in said)
     build_bundle(source, tmp_path / "c", wanted, scans, plugin="off", log=said.append)
     _, plan = open_bundle(tmp_path / "c").manifest.artifacts
     assert plan.plan.plugin is None
@@ -225,10 +261,10 @@ def test_an_engine_that_fails_the_gate_is_rejected_and_left_out(
     assert not rejected.parity.passed
     assert manifest.default == "onnxruntime-fp32"
     names = sorted(p.name for p in open_bundle(tmp_path / "b").path.iterdir())
-    assert names == ["manifest.json", "model.onnx"]
+    assert names == ["manifest.json", "model.onnx", "reference.npz"]
 
 
-def test_no_bundle_where_nothing_passes(source, scans, tmp_path, monkeypatch):
+def test_no_bundle_is_written_if_nothing_passes(source, scans, tmp_path, monkeypatch):
     damage_openvino(monkeypatch)
     with pytest.raises(ParityError, match="openvino-fp32: failed the parity gate"):
         build_bundle(source, tmp_path / "b", CPU[:1], scans)

@@ -2,6 +2,11 @@
 
 import importlib.util
 import json
+import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -44,7 +49,9 @@ def test_build_prints_what_it_built(run, tmp_path, command):
     assert "openvino-fp32" in result.stdout
     assert "default" in result.stdout
     assert "trained on nothing" in result.stdout
-    assert "there is a bundle already" in failed(command("build", run, "-o", out))
+    line = failed(command("build", run, "-o", out))
+    assert str(out) in line
+    assert "--force" in line
     result = command("build", run, "-o", out, "--target", "onnxruntime", "--force", "--json")
     assert '"default": "onnxruntime-fp32"' in result.stdout
     assert [a.name for a in open_bundle(out).manifest.artifacts] == ["onnxruntime-fp32"]
@@ -57,27 +64,26 @@ def test_few_scans_make_no_int8_engine_the_default(run, tmp_path, command, monke
     out = tmp_path / "b"
     words = ("--target", "openvino", "--calibration", cohort)
     blank = command("build", run, "-o", out, *words, "--accept", " ")
-    assert "--accept: it is blank" in failed(blank)
+    assert "--accept: " in failed(blank)
     result = command("build", run, "-o", out, *words)
     assert result.returncode == 0, result.stderr
     assert open_bundle(out).manifest.default in ("openvino-fp32", "openvino-bf16")
-    few = "1 scan judged, 110 needed"
     int8 = next(a for a in open_bundle(out).manifest.artifacts if a.name == "openvino-int8")
     said = int8.decisions.reserves[0]
-    assert few in said
+    assert "110" in said
     assert f"openvino-int8: {said}" in result.stderr
     assert "not the default:" in result.stdout
     scan = read_cohort(cohort).entries[0].scan
     result = command("predict", out, scan, "--artifact", "openvino-int8")
     (line,) = result.stdout.splitlines()
-    assert any(few in warning for warning in json.loads(line)["warnings"])
+    assert any(said in warning for warning in json.loads(line)["warnings"])
     result = command("bench", out, "--artifact", "openvino-int8", "--rounds", 1, "--json")
     (configuration,) = json.loads(result.stdout)["configurations"]
-    assert few in configuration["warnings"][0]
+    assert said in configuration["warnings"][0]
 
 
 @pytest.mark.parametrize("name", ["export", "build"])
-def test_runs_that_cannot_be_used(name, tmp_path, command):
+def test_an_unusable_run_is_refused(name, tmp_path, command):
     (tmp_path / "text.pt").write_text("not a checkpoint")
     out = ("-o", tmp_path / ("x.onnx" if name == "export" else "x"))
     assert "no checkpoint here" in failed(command(name, tmp_path / "absent", *out))
@@ -85,9 +91,11 @@ def test_runs_that_cannot_be_used(name, tmp_path, command):
     assert [p.name for p in tmp_path.iterdir()] == ["text.pt"]
 
 
-def test_words_it_does_not_know(run, tmp_path, command):
+def test_unknown_targets_and_precisions_are_refused(run, tmp_path, command):
     out = ("-o", tmp_path / "b")
-    assert "no target 'gpu'" in failed(command("build", run, *out, "--target", "gpu"))
+    line = failed(command("build", run, *out, "--target", "gpu"))
+    assert "--target: unknown target 'gpu'" in line
+    assert "openvino, onnxruntime, tensorrt" in line
     assert "'int3' is not one of" in failed(command("build", run, *out, "--precision", "int3"))
     assert list(tmp_path.iterdir()) == []
 
@@ -102,27 +110,29 @@ def test_build_prints_what_a_plan_runs(run, tmp_path, command, one_library):
     assert "needs the plugin for CUDA" in result.stdout
 
 
-def test_options_of_plans(run, tmp_path, command):
+def test_unusable_options_of_plans_are_refused(run, tmp_path, command):
     out = ("-o", tmp_path / "b")
-    assert "--batch is for TensorRT plans" in failed(command("build", run, *out, "--batch", "1:2"))
-    assert "0:1 is not between 1 and" in failed(command("build", run, *out, "--batch", "0:1"))
+    for batch, reason in (("1:2", "--batch: .*--target"), ("0:1", "--batch: 0:1"), ("a", "'a'")):
+        assert re.search(reason, failed(command("build", run, *out, "--batch", batch)))
     if importlib.util.find_spec("tensorrt_rtx") is not None:
         rtx = (*out, "--target", "tensorrt-rtx")
         line = failed(command("build", run, *rtx, "--hardware-compatible"))
-        assert "TensorRT-RTX takes no --hardware-compatible" in line
+        assert "--hardware-compatible: TensorRT-RTX" in line
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_plugin_is_for_plans(run, tmp_path, command):
+def test_the_plugin_option_needs_a_plan(run, tmp_path, command):
     line = failed(command("build", run, "-o", tmp_path / "b", "--plugin", "on"))
-    assert "no --target is one" in line
+    assert "--plugin on: " in line
+    assert "--target" in line
     assert not (tmp_path / "b").exists()
 
 
 def test_int8_needs_scans(run, tmp_path, command):
     build = ("build", run, "-o", tmp_path / "b", "--target", "openvino")
     line = failed(command(*build, "--precision", "int8"))
-    assert line.endswith("--precision: int8 needs scans to calibrate with; add --calibration DIR")
+    assert "--precision int8: " in line
+    assert line.endswith("add --calibration DIR")
     assert "add --calibration DIR" in failed(command(*build, "--accept", "me"))
     (tmp_path / "empty").mkdir()
     for place in (tmp_path / "nowhere", tmp_path / "empty"):
@@ -130,7 +140,9 @@ def test_int8_needs_scans(run, tmp_path, command):
     assert not (tmp_path / "b").exists()
 
 
-def test_int8_says_what_it_takes_and_the_search_has_a_limit(run, tmp_path, command, monkeypatch):
+def test_calibration_logs_its_memory_and_the_search_ends_in_time(
+    run, tmp_path, command, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     right = int8.ranges_of
 
@@ -145,7 +157,8 @@ def test_int8_says_what_it_takes_and_the_search_has_a_limit(run, tmp_path, comma
     assert result.returncode == 0, result.stderr
     memory, disk, *_ = result.stderr.splitlines()
     assert "GB of memory" in memory
-    assert "up to 5 " in disk
+    assert "5 " in disk
+    assert "GB in" in disk
     found = {a.name: a for a in open_bundle(tmp_path / "b").manifest.artifacts}
     report = found["onnxruntime-int8"].quantization
     assert list(report.trials) == [0]  # there was no time for another
@@ -154,7 +167,7 @@ def test_int8_says_what_it_takes_and_the_search_has_a_limit(run, tmp_path, comma
     assert "--seconds" in failed(command("build", run, "-o", tmp_path / "c", "--seconds", -1))
 
 
-def test_scans_that_are_not_there(run, tmp_path, command):
+def test_missing_scans_are_refused(run, tmp_path, command):
     result = command("build", run, "-o", tmp_path / "b", "--scans", tmp_path / "absent")
     assert "absent" in failed(result)
     assert list(tmp_path.iterdir()) == []
@@ -167,7 +180,7 @@ def test_the_gate_on_real_scans(run, tmp_path, data_dir, command):
     assert result.returncode == 0, result.stderr
     (artifact,) = open_bundle(out).manifest.artifacts
     assert artifact.parity.source == "2 scans of data"
-    assert result.stderr.count("left out of the parity gate") == 2
+    assert result.stderr.count("skipped for the parity gate") == 2
 
 
 # 50 kB for the ONNX file, 3 MB for that but not for a TensorRT plan.
@@ -183,3 +196,19 @@ def test_a_disk_without_room_leaves_nothing(tmp_path, command, room, target):
     assert line.startswith(f"darnet-trt: {tmp_path / 'b'}: "), line
     assert "cannot be written (File too large)" in line
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_ctrl_c_in_a_real_build_leaves_nothing(run, tmp_path):
+    # Children of a shell's background job ignore SIGINT.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = heed + "from darnet_trt.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "build", run, "-o", tmp_path / "bundle"]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while "reference" not in child.stderr.readline():  # the engines' files are written by now
+        assert child.poll() is None
+    time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

@@ -1,15 +1,19 @@
-"""Engines open on this machine: those for the CPU, which must run, and plans, which may not."""
+"""Open the engines that this machine can run: CPU engines must open, plans may fail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
+from onnx import ModelProto
+
 from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact
 from darnet_trt.bundle.writing import hashes
 from darnet_trt.errors import BuildError, BundleError, DarnetError
+from darnet_trt.export.context import BuildContext
+from darnet_trt.export.onnx.writing import write_graph
 from darnet_trt.export.targets import Candidate
 from darnet_trt.machine.hardware import producer
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
@@ -25,7 +29,7 @@ NOT_EXECUTED: Final = "not executed here"
 
 
 class PlanFailures(dict[str, DarnetError]):
-    """Plan → why it did not run here.
+    """Why each plan that failed here did not run.
 
     Args:
         log: Takes a line on each.
@@ -37,10 +41,10 @@ class PlanFailures(dict[str, DarnetError]):
 
     @contextmanager
     def of_a_plan(self, engine: Artifact) -> Iterator[None]:
-        """A plan may fail without harm to the rest: it may be this machine's fault.
+        """Record the error of a plan and go on: this machine may be the reason.
 
         Raises:
-            DarnetError: An engine that is no plan failed.
+            DarnetError: An engine that is not a plan failed.
         """
         try:
             yield
@@ -52,34 +56,32 @@ class PlanFailures(dict[str, DarnetError]):
 
 
 def open_contenders(
-    folder: Path,
+    context: BuildContext,
     candidates: Sequence[Candidate],
+    graphs: Mapping[str, ModelProto],
     plans: Sequence[Artifact],
-    threads: int | None,
     failures: PlanFailures,
-    log: Callable[[str], None],
 ) -> list[tuple[Artifact, Runner]]:
-    """What runs here, open; the caller closes it.
+    """Build and open what runs here; the caller closes it.
 
     Args:
-        folder: Of the bundle; holds `MODEL_FILE`, `INT8_FILE` where a candidate is int8, and the
-            plans.
-        candidates: Built into it and opened.
-        plans: Opened where this machine can.
-        threads: CPU threads; None leaves the number to the engines.
-        failures: Takes the plans that it cannot open.
-        log: Takes a line on each step.
+        context: Of the build.
+        candidates: Built into the bundle's folder and opened.
+        graphs: `MODEL_FILE`, and `INT8_FILE` where a candidate is int8.
+        plans: In the bundle's folder; opened if this machine can.
+        failures: Takes the plans that cannot be opened.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
         BuildError: A candidate cannot be built, or does not run in the precision asked for.
     """
-    files = _engine_files(folder, candidates, log)
+    folder = context.folder
+    files = _engine_files(context, candidates, graphs)
     with ExitStack() as opened:  # closes all if one fails
         contenders: list[tuple[Artifact, Runner]] = []
         for candidate in candidates:
             loaded = files[_graph(candidate)]
-            runner = _open(candidate, loaded[0], threads)
+            runner = _open(candidate, loaded[0], context.threads)
             opened.callback(runner.close)
             engine = _artifact(candidate, hashes(folder, *loaded), runner.batch)
             contenders.append((engine, runner))
@@ -93,7 +95,7 @@ def open_contenders(
 
 
 def _artifact(candidate: Candidate, files: dict[str, str], batch: tuple[int, int]) -> Artifact:
-    """Before it ran."""
+    """Describe an engine that has not run yet."""
     return Artifact(
         name=candidate.name,
         files=files,
@@ -113,23 +115,25 @@ _Graph = tuple[str, str]
 
 
 def _graph(candidate: Candidate) -> _Graph:
-    """Backend and the graph it loads; OpenVINO's float precisions share theirs."""
+    """Return the backend and the graph it loads; OpenVINO's float precisions share one."""
     return candidate.backend, INT8_FILE if candidate.precision == "int8" else MODEL_FILE
 
 
 def _engine_files(
-    folder: Path, here: Sequence[Candidate], log: Callable[[str], None]
+    context: BuildContext, here: Sequence[Candidate], graphs: Mapping[str, ModelProto]
 ) -> dict[_Graph, tuple[Path, ...]]:
-    """Backend and graph → the files that are loaded."""
+    """Write the files that the engines load, for each backend and graph."""
     files: dict[_Graph, tuple[Path, ...]] = {}
-    for backend, graph in dict.fromkeys(map(_graph, here)):
-        source = folder / graph
+    for backend, name in dict.fromkeys(map(_graph, here)):
         if backend == "openvino":
-            log(f"convert {graph} to OpenVINO")
-            name = "openvino-int8" if graph == INT8_FILE else "openvino"
-            files[backend, graph] = build_openvino(source, folder / name)
+            context.log(f"converting {name} to OpenVINO")
+            folder = "openvino-int8" if name == INT8_FILE else "openvino"
+            files[backend, name] = build_openvino(graphs[name], context.folder / folder)
         else:
-            files[backend, graph] = (source,)
+            file = context.folder / name
+            if not file.exists():
+                write_graph(graphs[name], file)
+            files[backend, name] = (file,)
     return files
 
 
@@ -147,7 +151,7 @@ def _open(candidate: Candidate, file: Path, threads: int | None) -> Runner:
         ran = runner.precision
         runner.close()
         raise BuildError(
-            f"asked for {candidate.precision}, it runs in {ran} here",
+            f"{candidate.precision} was asked for, but this machine runs it in {ran}",
             where=candidate.name,
             do=f"choose --precision {ran} or auto",
         )

@@ -1,4 +1,4 @@
-"""The second gate of int8 engines: they must keep the float32 engine's decisions."""
+"""The second gate of int8 engines: they must decide as the float32 engine does."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["DecisionGate"]
 
 
 class DecisionGate:
-    """Judges int8 engines on scans that did not calibrate them.
+    """Judge int8 engines on scans that did not calibrate them.
 
     Args:
         held_out: The scans.
-        expected: Logits of the float32 network for them, (scans, classes), as the backend that
-            tried int8 runs it: the same for the int8 engines of all backends.
-        quantization: How the engines for the CPU were calibrated.
-        accept: Who takes an engine that fails this gate or the first, and why; None takes none.
+        expected: Logits of the float32 network for these scans, (scans, classes), from the backend
+            that ran the search; int8 engines of all backends are compared with them.
+        quantization: How the CPU engines were calibrated; a plan brings its own.
+        accept: Who takes an engine that fails a gate, and why; None: nobody does.
         log: Takes lines on each engine.
     """
 
@@ -41,7 +41,7 @@ class DecisionGate:
         self._quantization, self._accept, self._log = quantization, accept, log
 
     def judged(self, engine: Artifact, runner: Runner) -> Artifact:
-        """An int8 engine with what was found of its decisions; any other as it is."""
+        """Return an int8 engine with its decisions; return any other engine unchanged."""
         if engine.effective_precision != "int8":
             return engine
         found = decide(
@@ -64,7 +64,7 @@ class DecisionGate:
 
 def _verdict(found: Decisions) -> str:
     if not found.passed:
-        return f"does not keep the decisions: {'; '.join(found.failures)}"
+        return f"failed the decision gate: {'; '.join(found.failures)}"
     if found.reserves:
-        return f"keeps the decisions as far as these show: {found.source}"
-    return f"keeps the decisions on {found.source}"
+        return f"passed the decision gate, but on too few scans to be sure: {found.source}"
+    return f"passed the decision gate on {found.source}"

@@ -1,23 +1,22 @@
-"""What of a network float16 can hold, by the values that its layers give on scans.
+"""Find the parts of a network that overflow float16, by their values on scans.
 
-Beyond 65504 a float16 value is infinite, and other scans will give larger values than those at
-hand: a part whose values come near that stays in float32.
+Above 65504 a float16 value is infinite, and new scans can give larger values than the scans at
+hand. So a part whose values come near that limit stays in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnx
 from onnx import ModelProto
 
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.calibration.activations.collect import magnitudes
 from darnet_trt.errors import BuildError
+from darnet_trt.export.context import BuildContext
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.onnx.graph import part_of
 from darnet_trt.export.targets import Candidate
@@ -25,20 +24,20 @@ from darnet_trt.export.targets import Candidate
 __all__ = ["Float16Range", "float16_range", "range_for"]
 
 LARGEST: Final = float(np.finfo(np.float16).max)
-# Of the largest float16 over the largest value that a part in float16 may give on the scans. In a
-# network trained on phantoms no layer gave more on ten scans than 5.7 times what it gave on four.
+# A part may run in float16 if its values are this many times smaller than the largest float16. In
+# a network trained on phantoms no layer gave more on ten scans than 5.7 times what it gave on four.
 HEADROOM: Final = 8.0
 
 
 @dataclass(frozen=True)
 class Float16Range:
-    """What was found.
+    """The largest activation, and the parts that must stay in float32.
 
     Attributes:
-        layer: Which gives the largest value.
+        layer: The layer with the largest value.
         magnitude: That value.
         source: The scans.
-        in_float32: Parts of the network that float16 cannot be trusted with, in its order.
+        in_float32: Parts of the network that stay in float32, in the network's order.
     """
 
     layer: str
@@ -48,28 +47,28 @@ class Float16Range:
 
     @property
     def note(self) -> str:
-        """For the manifest."""
+        """Return one line for the manifest."""
         found = f"activations up to {self.magnitude:.5g} ({self.layer}) on {self.source}"
         return f"{found}; in float32: {', '.join(self.in_float32)}" if self.in_float32 else found
 
     def noted(self, plan: Artifact) -> Artifact:
-        """With the note, if any of it is float16."""
+        """Return the plan with the note; an fp32 plan is returned unchanged."""
         if plan.precision == "fp32":
             return plan
         return plan.model_copy(update={"notes": (*plan.notes, self.note)})
 
     def check_targets(self, candidates: Sequence[Candidate]) -> None:
-        """SM75 has no float32 convolutions in TensorRT-RTX.
+        """Refuse sm75 where parts must stay in float32: TensorRT-RTX has no such convolution there.
 
         Raises:
-            BuildError: A candidate is for it, and parts must stay in float32.
+            BuildError: A candidate cannot be built.
         """
         for candidate in candidates:
             lacking = (candidate.backend, candidate.target) == ("tensorrt-rtx", "sm75")
             if lacking and self.in_float32 and candidate.precision != "fp32":
                 raise BuildError(
-                    f"{self.layer} reaches {self.magnitude:.5g} on {self.source}; float16 ends at "
-                    f"{LARGEST:.0f}, and this architecture has no float32 convolutions",
+                    f"{self.layer} reaches {self.magnitude:.5g} on {self.source}; float16 holds at "
+                    f"most {LARGEST:.0f}, and this architecture has no float32 convolutions",
                     where=candidate.name,
                     do="build for other GPUs, or train again with weight decay",
                 )
@@ -86,12 +85,12 @@ def float16_range(
 
     Args:
         model: The float32 graph.
-        scans: What the parity gate runs.
+        scans: Inputs of the parity gate.
         calibrated: Largest magnitudes of activations on the calibration scans; empty without any.
         threads: CPU threads; None leaves the number to ONNX Runtime.
 
     Raises:
-        BuildError: Not even float32 holds a value.
+        BuildError: A value overflows float32 too.
     """
     found = magnitudes(model, scans.inputs, threads=threads)
     for name, magnitude in found.items():
@@ -110,28 +109,27 @@ def float16_range(
 
 def range_for(
     candidates: Sequence[Candidate],
-    file: Path,
-    scans: ParityScans,
+    context: BuildContext,
     calibrated: Mapping[str, float],
-    threads: int | None,
-    log: Callable[[str], None],
 ) -> Float16Range | None:
-    """`float16_range` of a file, checked for the candidates; None where all are float32.
+    """Find what float16 can hold and check it for the candidates; None where all are float32.
 
     Raises:
         BuildError: As `float16_range` and `Float16Range.check_targets`.
     """
     if all(candidate.precision == "fp32" for candidate in candidates):
         return None
-    log(f"float16's range: the float32 graph on {scans.source}")
-    found = float16_range(onnx.load(file), scans, calibrated, threads=threads)
-    log(f"float16's range: {found.note}")
+    context.log(f"float16's range: running the float32 graph on {context.scans.source}")
+    found = float16_range(
+        context.source.float32, context.scans, calibrated, threads=context.threads
+    )
+    context.log(f"float16's range: {found.note}")
     found.check_targets(candidates)
     return found
 
 
 def _parts(names: Collection[str], too_large: Collection[str]) -> tuple[str, ...]:
-    """Those that give a value that is too large, or read one from the part before."""
+    """Return the parts that give a value that is too large or read one from the part before."""
     parts = list(dict.fromkeys(part_of(name) for name in names))
     giving = {part_of(name) for name in too_large}
     results = {"stem.1.out", "stem.1.relu", *(f"{part}.out" for part in parts)}

@@ -1,87 +1,88 @@
-"""Engines that run on this machine, put through the gates and timed."""
+"""Put the engines that run on this machine through the gates, and time them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto
+
 from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Precision
 from darnet_trt.bundle.trust import failed_gates
 from darnet_trt.errors import DarnetError, ParityError
+from darnet_trt.export.context import BuildContext
 from darnet_trt.export.gates.contenders import NOT_EXECUTED, PlanFailures, open_contenders
 from darnet_trt.export.gates.decision_gate import DecisionGate
 from darnet_trt.export.gates.parity import gate
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.gates.reference import TorchRunner
-from darnet_trt.export.onnx.writing import Source
 from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.bench.timing import in_turns
 from darnet_trt.runtime.engines.runner import Outputs, Runner, run
 
-__all__ = ["Judged", "judge"]
+__all__ = ["Judged", "judge", "run_reference"]
 
-# Small networks take what rounds fit into the time, the paper's the fewest that there are.
+# A small network gets as many rounds as fit into the time, the paper's the fewest possible.
 _ROUNDS: Final = 30
 _TIMING_S: Final = 5.0
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of the engines.
+    """The engines after the gates.
 
     Attributes:
-        passed: Within the gates' limits or accepted in spite of them, timed in alternation.
-        rejected: The others; their files are deleted where no other needs them.
+        passed: Passed the gates, or were accepted although they failed; timed in alternation.
+        rejected: Failed; the files that only they use are deleted.
         not_run: Plans for other machines, and those that failed on this one; their notes say why.
+        reference: The reference's outputs for the context's scans; None if no engine ran.
     """
 
     passed: list[Artifact]
     rejected: list[Artifact]
     not_run: list[Artifact]
+    reference: Outputs | None
 
 
 def judge(
-    source: Source,
-    folder: Path,
+    context: BuildContext,
     candidates: Sequence[Candidate],
+    graphs: Mapping[str, ModelProto],
     plans: Sequence[Artifact],
-    scans: ParityScans,
     decisions: DecisionGate | None,
-    threads: int | None,
-    log: Callable[[str], None],
 ) -> Judged:
     """Build engines into a bundle's folder, and judge them and the plans that are there.
 
     Args:
-        source: The reference.
-        folder: Of the bundle; holds `MODEL_FILE` and the plans.
-        candidates: What to build and judge.
-        plans: Those that this machine runs are judged as well.
-        scans: What the gate runs.
-        decisions: What int8 engines must keep; None where there are none.
-        threads: CPU threads; None leaves the number to the engines.
-        log: Takes a line on each step.
+        context: Of the build.
+        candidates: The engines to build and judge.
+        graphs: `MODEL_FILE`, and `INT8_FILE` where a candidate is int8.
+        plans: Judged too, if this machine runs them.
+        decisions: The gate of int8 engines; None where there are none.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
         BuildError: A candidate cannot be built, or does not run in the precision asked for.
         ParityError: Engines ran and none passed.
     """
-    failures = PlanFailures(log)
+    failures = PlanFailures(context.log)
     with ExitStack() as stack:
-        contenders = open_contenders(folder, candidates, plans, threads, failures, log)
+        contenders = open_contenders(context, candidates, graphs, plans, failures)
         for _, runner in contenders:
             stack.callback(runner.close)
         judged: list[tuple[Artifact, Runner]] = []
+        reference = None
         if contenders:
-            reference = _reference(source, scans, threads, log)
+            reference = run_reference(context, context.scans.inputs, context.scans.source)
             for engine, runner in contenders:
                 with failures.of_a_plan(engine):
-                    found = _judged(engine, runner, reference, scans, log)
+                    found = _judged(engine, runner, reference, context)
                     if decisions is not None:
                         found = decisions.judged(found, runner)
                     judged.append((found, runner))
@@ -92,38 +93,37 @@ def judge(
                 "no engine passed the gates: " + "; ".join(map(_rejection, rejected)),
                 do="choose another --precision",
             )
-        timed = _timed(passed, scans, failures)
+        timed = _timed(passed, context.scans, failures)
     not_run = [_not_executed(plan, failures[plan.name]) for plan in plans if plan.name in failures]
-    _drop(folder, (*timed, *not_run), rejected)
-    return Judged(timed, rejected, not_run)
+    _drop(context.folder, (*timed, *not_run), rejected)
+    return Judged(timed, rejected, not_run, reference)
 
 
 def _judged(
     engine: Artifact,
     runner: Runner,
     reference: Outputs,
-    scans: ParityScans,
-    log: Callable[[str], None],
+    context: BuildContext,
 ) -> Artifact:
-    """With the gate's report."""
+    """Run the parity gate and return the engine with its report."""
     effective = cast(Precision, runner.precision)
-    parity = gate(runner, reference, scans.inputs, scans.source, effective)
+    parity = gate(runner, reference, context.scans.inputs, context.scans.source, effective)
     judged = engine.model_copy(
         update={"effective_precision": effective, "executed": True, "parity": parity}
     )
-    log(_verdict(judged))
+    context.log(_verdict(judged))
     return judged
 
 
 def _passed(judged: Artifact) -> bool:
-    """Within the limits and, of int8, with the decisions kept; or accepted in spite of that."""
+    """Return whether an engine passed its gates, or was accepted although it failed."""
     return judged.accepted is not None or not failed_gates(judged)
 
 
 def _timed(
     passed: Sequence[tuple[Artifact, Runner]], scans: ParityScans, failures: PlanFailures
 ) -> list[Artifact]:
-    """With their latencies; without plans that fail meanwhile."""
+    """Return the engines with their latencies, without the plans that fail while timed."""
     volume = scans.inputs[0][None]
 
     def run(engine: Artifact, runner: Runner) -> None:
@@ -145,13 +145,14 @@ def _not_executed(plan: Artifact, error: DarnetError) -> Artifact:
     return plan.model_copy(update={"notes": (f"{built}, {NOT_EXECUTED}: {error.what}", *others)})
 
 
-def _reference(
-    source: Source, scans: ParityScans, threads: int | None, log: Callable[[str], None]
+def run_reference(
+    context: BuildContext, inputs: Sequence[npt.NDArray[np.float32]], source: str
 ) -> Outputs:
-    log(f"reference: torch float32 on {scans.source}")
-    runner = TorchRunner.from_checkpoint(source.checkpoint, threads=threads)
+    """Run the float32 reference on inputs, each (1, d, h, w), that `source` describes."""
+    context.log(f"reference: torch float32 on {source}")
+    runner = TorchRunner(context.source.network, threads=context.threads)
     try:
-        return run(runner, scans.inputs)
+        return run(runner, inputs)
     finally:
         runner.close()
 
@@ -175,7 +176,7 @@ def _rejection(rejected: Artifact) -> str:
 
 
 def _drop(folder: Path, kept_engines: Sequence[Artifact], rejected: Sequence[Artifact]) -> None:
-    """Delete the files that only rejected candidates use, except the ONNX file."""
+    """Delete the files that only rejected candidates use, except `MODEL_FILE`."""
     kept = {name for artifact in kept_engines for name in artifact.files} | {MODEL_FILE}
     for name in {name for artifact in rejected for name in artifact.files} - kept:
         file = folder / name

@@ -1,8 +1,8 @@
-"""The gate between an engine and a bundle: the same scans through the reference and the engine.
+"""The parity gate: an engine enters a bundle if it agrees with the reference on the same scans.
 
-A class flip is a scan whose most probable class differs. Between two classes that the reference
-holds equally likely to within the probability limit it means nothing and is only reported;
-where the reference was surer than that, it fails the gate.
+A class flip is a scan whose most probable class differs. If the reference gave the two classes
+nearly the same probability (within the probability limit), a flip is only reported; otherwise the
+engine fails.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["LIMITS", "Limits", "compare", "gate"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a candidate may differ by.
+    """How much an engine may differ from the reference.
 
     Attributes:
         probability: Of any class, absolute.
@@ -42,25 +42,25 @@ class Limits:
 # and 0.0002. The limits leave room above that for other weights; a wrong weight, axis or scan
 # gives a logits error near 1.
 LIMITS: Final[dict[Precision, Limits]] = {
-    # What the export promises, and still room for another order of summation.
+    # Leaves room for another order of summation.
     "fp32": Limits(probability=1e-4, logits=1e-4, cam=1e-3),
-    # Two more bits than bfloat16: held to a quarter of its limits and less.
+    # Two more bits than bfloat16, so a quarter of its limits.
     "fp16": Limits(probability=0.007, logits=0.007, cam=0.025),
     "bf16": Limits(probability=0.03, logits=0.03, cam=0.1),
-    # It differs by 0.03 to 0.06 in the logits and up to 0.2 in the map; whether it keeps the
-    # decisions is judged on many scans (`calibration.decisions`). These find a wrong scale.
+    # It differs by 0.03 to 0.06 in the logits and up to 0.2 in the map. These limits find a wrong
+    # scale; whether it keeps the decisions is judged on many scans (`calibration.decisions`).
     "int8": Limits(probability=0.2, logits=0.2, cam=0.5),
 }
 
 
 def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str) -> Parity:
-    """Measure a candidate's outputs against the reference's.
+    """Compare a candidate's outputs with the reference's.
 
     Args:
-        reference: Of the float32 reference, n scans.
-        candidate: Of the same scans in the same order.
+        reference: Outputs of the float32 reference, n scans.
+        candidate: Outputs for the same scans in the same order.
         limits: For the precision that really ran.
-        source: Says which scans.
+        source: Describes the scans.
     """
     finite = bool(np.isfinite(candidate.logits).all() and np.isfinite(candidate.cam).all())
     expected = reference.probabilities
@@ -100,11 +100,11 @@ def gate(
     source: str,
     precision: Precision,
 ) -> Parity:
-    """Run a candidate on the reference's scans and judge it by its precision's limits."""
+    """Run a candidate on the reference's scans and compare, by the limits of its precision."""
     return compare(reference, run(runner, inputs), LIMITS[precision], source)
 
 
 def _relative(reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32]) -> float:
-    """Largest absolute difference over the reference's largest magnitude."""
+    """Return the largest absolute difference over the reference's largest magnitude."""
     largest = float(np.abs(reference.astype(np.float64)).max())
     return float(np.abs(reference.astype(np.float64) - candidate).max()) / max(largest, 1e-30)

@@ -1,4 +1,4 @@
-"""The scans that the parity gate runs."""
+"""The scans of the parity gate."""
 
 from __future__ import annotations
 
@@ -22,33 +22,38 @@ SEED: Final = 210506779
 
 @dataclass(frozen=True, eq=False)
 class ParityScans:
-    """Network inputs and where they come from.
+    """Network inputs, and a description of them.
 
     Attributes:
         inputs: Each float32 (1, d, h, w).
         source: For the report.
+        synthetic: They are phantoms and float16 holds them exactly, so that the bundle can keep
+            some. Scans of patients never go into a bundle.
     """
 
     inputs: tuple[npt.NDArray[np.float32], ...]
     source: str
+    synthetic: bool = False
 
 
-def synthetic_scans(spec: Preprocessing) -> ParityScans:
-    """Phantoms of every label in turn, always the same ones."""
+def synthetic_scans(spec: Preprocessing, count: int = SYNTHETIC_SCANS) -> ParityScans:
+    """Return phantoms of every label in turn, rounded to float16, the same ones each time."""
     from darnet_trt.phantom import LABELS, synthesize
 
     inputs = tuple(
         preprocess(spec, synthesize(LABELS[i % len(LABELS)], SEED + i))
-        for i in range(SYNTHETIC_SCANS)
+        .astype(np.float16)
+        .astype(np.float32)
+        for i in range(count)
     )
-    return ParityScans(inputs, f"{SYNTHETIC_SCANS} synthetic phantoms, seed {SEED}")
+    return ParityScans(inputs, f"{count} synthetic phantoms, seed {SEED}", synthetic=True)
 
 
 def read_scans(path: Path, spec: Preprocessing, log: Callable[[str], None]) -> ParityScans:
-    """Every usable study under a path; the others are named in the log.
+    """Read every usable study under a path; log the others.
 
     Raises:
-        UsageError: No such path, or no usable study there.
+        UsageError: There is no such path, or no usable study.
     """
     from darnet_trt.scan import find_studies, load_study
 
@@ -57,7 +62,9 @@ def read_scans(path: Path, spec: Preprocessing, log: Callable[[str], None]) -> P
         try:
             inputs.append(load_study(study, spec)[1].array)
         except ScanError as error:
-            log(f"left out of the parity gate: {error}")
+            log(f"skipped for the parity gate: {error}")
     if not inputs:
-        raise UsageError("no usable scan there", where=path, do="see: darnet-trt inspect")
+        raise UsageError(
+            "no usable scan", where=path, do=f"list the reasons with: darnet-trt inspect {path}"
+        )
     return ParityScans(tuple(inputs), f"{len(inputs)} scans of {path.name}")

@@ -1,11 +1,16 @@
-"""The reference that engines are compared with: the paper's layers in torch, float32."""
+"""The network in torch, float32.
+
+The reference that engines are compared with runs the paper's layers on the CPU. `bench` also
+compares engines with `torch.compile` and with the fused attention as one operator. The reference
+must not contain the fusion that it is there to judge.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +19,11 @@ from darnet_trt.errors import BundleError, MissingPackageError
 from darnet_trt.runtime.engines.runner import Outputs
 
 if TYPE_CHECKING:
-    from darnet_trt.training.checkpoint import Checkpoint
     from darnet_trt.training.model import DARNet
 
-__all__ = ["MAX_BATCH", "TorchRunner", "network_from_onnx"]
+__all__ = ["Mode", "TorchRunner"]
+
+Mode = Literal["eager", "compiled", "fused"]
 
 # torch takes any; a batch costs memory (about 1 GB a volume at the paper's size) and gains no
 # time on the CPU.
@@ -32,18 +38,10 @@ def _torch() -> Any:
     return torch
 
 
-def network_from_onnx(path: Path, *, fused: bool = False) -> DARNet:
-    """The network rebuilt from a float32 `model.onnx` that `export_onnx` wrote.
+def _network_from_onnx(path: Path, *, fused: bool) -> DARNet:
+    """Rebuild the network from a float32 `model.onnx` that `export_onnx` wrote.
 
-    The batch norms do no more than add the bias that the export folded them into.
-
-    Args:
-        path: The file.
-        fused: With the fused attention's operator in place of the paper's layers.
-
-    Raises:
-        MissingPackageError: torch or onnx is not installed.
-        BundleError: It is not such a file.
+    The export folded the batch norms into biases; here they only add these.
     """
     torch = _torch()
     try:
@@ -65,7 +63,7 @@ def network_from_onnx(path: Path, *, fused: bool = False) -> DARNet:
         model.load_state_dict(unfolded(model, weights), assign=True)
     except (OSError, DecodeError, KeyError, ValueError, RuntimeError) as error:
         raise BundleError(
-            f"the network cannot be rebuilt from it ({type(error).__name__})",
+            f"not a float32 file that darnet-trt export wrote ({type(error).__name__})",
             where=path,
             do="build the bundle again",
         ) from error
@@ -73,60 +71,92 @@ def network_from_onnx(path: Path, *, fused: bool = False) -> DARNet:
 
 
 class TorchRunner:
-    """torch on the CPU in float32, in inference mode.
+    """torch in float32, in inference mode.
 
     Args:
-        model: In evaluation mode.
-        threads: Threads of this whole process (torch knows no others); None leaves the number
-            to torch: one for each physical core.
-        compiled: `torch.compile` with channels-last weights, the fastest torch can do on the
-            CPU; the first inference then takes a minute and needs a C++ compiler.
+        model: The network; with `mode` "fused" one that was made with the fused attention.
+        threads: CPU threads of this whole process (torch can set no others); None leaves the
+            number to torch: one for each physical core.
+        mode: "eager" and "compiled" run on the CPU. "compiled" is `torch.compile` with
+            channels-last weights, the fastest torch can do there; its first inference takes a
+            minute and needs a C++ compiler. "fused" runs eagerly and channels-last on the first
+            CUDA device, or on the CPU where there is none.
+
+    Attributes:
+        provenance: Versions, device, threads and mode; of "fused" also whether the attention ran
+            in our kernels.
     """
 
     backend = "torch"
     precision = "fp32"
     batch = (1, MAX_BATCH)
 
-    def __init__(
-        self, model: DARNet, *, threads: int | None = None, compiled: bool = False
-    ) -> None:
+    def __init__(self, model: DARNet, *, threads: int | None = None, mode: Mode = "eager") -> None:
         torch = _torch()
         if threads is not None:
             torch.set_num_threads(threads)
         self.input_size = model.network.input_size
         self.classes = len(model.network.classes)
-        self._layout = torch.channels_last_3d if compiled else torch.contiguous_format
+        on_gpu = mode == "fused" and torch.cuda.is_available()
+        self._device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
+        self._layout = torch.contiguous_format
         network: Any = model.eval()
-        if compiled:
-            network = torch.compile(network.to(memory_format=self._layout))
+        if mode != "eager":
+            self._layout = torch.channels_last_3d
+            network = network.to(self._device, memory_format=self._layout)
+        if mode == "compiled":
+            network = torch.compile(network)
         self._model = network
         self.provenance = {
             "torch": str(torch.__version__),
-            "device": "CPU",
+            "device": torch.cuda.get_device_name(self._device) if on_gpu else "CPU",
             "threads": str(torch.get_num_threads()),
-            "mode": "compiled, channels-last" if compiled else "eager",
+            "mode": _MODES[mode],
         }
-
-    @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, *, threads: int | None = None) -> TorchRunner:
-        """The trained network as it is."""
-        return cls(checkpoint.model(), threads=threads)
+        if mode == "fused":
+            self.provenance["attention"] = f"fused operator, {_attention_on(self._device)}"
 
     @classmethod
     def from_onnx(
-        cls, path: Path, *, threads: int | None = None, compiled: bool = False
+        cls, path: Path, *, threads: int | None = None, mode: Mode = "eager"
     ) -> TorchRunner:
-        """The network of a float32 `model.onnx`: see `network_from_onnx`."""
-        return cls(network_from_onnx(path), threads=threads, compiled=compiled)
+        """Rebuild the network from a float32 `model.onnx` that `export_onnx` wrote.
+
+        Raises:
+            MissingPackageError: torch or onnx is not installed.
+            BundleError: It is not such a file.
+        """
+        model = _network_from_onnx(path, fused=mode == "fused")
+        return cls(model, threads=threads, mode=mode)
 
     def infer(self, batch: npt.NDArray[np.float32]) -> Outputs:
         """Run volumes of shape (n, 1, d, h, w)."""
         torch = _torch()
         with torch.inference_mode():
-            x = torch.from_numpy(np.array(batch, np.float32)).to(memory_format=self._layout)
-            logits, cam = self._model(x)
-        return Outputs(logits.numpy(), cam.contiguous().numpy())
+            x = torch.from_numpy(np.array(batch, np.float32))
+            logits, cam = self._model(x.to(self._device, memory_format=self._layout))
+        return Outputs(logits.cpu().numpy(), cam.contiguous().cpu().numpy())
 
     def close(self) -> None:
         """Free the network."""
         del self._model
+
+
+_MODES: Final[dict[Mode, str]] = {
+    "eager": "eager",
+    "compiled": "compiled, channels-last",
+    "fused": "eager, channels-last",
+}
+
+
+def _attention_on(device: Any) -> str:
+    """Return what runs the fused operator there; on a GPU, also turn TF32 off."""
+    if device.type == "cpu":
+        return "plain torch"
+    from darnet_trt.kernels.torch_operator import kernels_for
+
+    # TF32 is on by default and keeps 10 of float32's 23 bits.
+    cudnn: Any = _torch().backends.cudnn
+    cudnn.conv.fp32_precision = "ieee"
+    library = kernels_for(device)
+    return "plain torch" if library is None else f"kernels for {library.target}"

@@ -1,1 +1,1 @@
-"""Checkpoint to ONNX."""
+"""Write a checkpoint as an ONNX graph, and read such graphs."""

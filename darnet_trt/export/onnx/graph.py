@@ -1,4 +1,4 @@
-"""The network as an ONNX graph, written node by node so that names, types and calls are ours.
+"""Write the network as an ONNX graph, node by node, to control names, types and function calls.
 
 Convolutions carry their folded batch norm; each block ends in one call of the fused attention,
 with transposes around it that `kernels/onnx_function.py` explains; the head is a 1×1×1
@@ -49,7 +49,7 @@ _TYPES: Final = {
 
 
 def part_of(name: str) -> str:
-    """Where a node, tensor or weight belongs: "stem", a block as "stages.1.0", or "head"."""
+    """Return the part of a node, tensor or weight: "stem", a block ("stages.1.0") or "head"."""
     place = name.split(".")
     if place[0] == "stages":
         return ".".join(place[:3])
@@ -61,7 +61,7 @@ def _transpose(x: str, y: str, order: tuple[int, ...]) -> NodeProto:
 
 
 class _Graph:
-    """Nodes and initializers as they come."""
+    """The nodes and initializers written so far."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class _Graph:
         self.initializers: list[TensorProto] = []
 
     def begin(self, part: str, x: str) -> str:
-        """x in the type of a part, in which all that follows is."""
+        """Start a part: cast x to the part's type, which the next nodes have too."""
         precision: GraphPrecision = "fp32" if part in self.in_float32 else self.precision
         onnx_type, body = _TYPES[precision]
         if body is self.body:
@@ -109,7 +109,7 @@ class _Graph:
     def convolution(
         self, x: str, name: str, norm: str, stride: tuple[int, int, int], *, relu: bool
     ) -> str:
-        """Convolution with "same" padding and its folded batch norm."""
+        """Add a convolution with "same" padding and its folded batch norm."""
         kernel = self.weights[f"{name}.weight"].shape[2:]
         padding = [size // 2 for size in kernel]
         out = f"{norm}.out"
@@ -134,7 +134,7 @@ class _Graph:
         return f"{norm}.relu"
 
     def block(self, x: str, name: str, stride: int) -> str:
-        """conv-ReLU-conv → attention and shortcut."""
+        """Add a block: convolution, ReLU, convolution, then attention and shortcut."""
         x = self.begin(name, x)
         strides = (stride,) * 3
         y = self.convolution(x, f"{name}.conv1", f"{name}.bn1", strides, relu=True)
@@ -171,7 +171,7 @@ class _Graph:
         return out
 
     def head(self, x: str) -> None:
-        """Features → `cam` and `logits`, float32; the mean is taken in float32."""
+        """Add the head: `cam` and `logits` from the features; output and mean are float32."""
         x = self.begin("head", x)
         classes, channels = self.weights["classifier.weight"].shape
         weight = self.weight("classifier.weight", self.body, (classes, channels, 1, 1, 1))
@@ -203,15 +203,15 @@ def build_graph(
     metadata: Mapping[str, str],
     in_float32: Collection[str] = (),
 ) -> ModelProto:
-    """The whole network.
+    """Build the graph of the whole network.
 
     Args:
         network: Its shape.
-        weights: `weights.folded`.
-        precision: fp16 puts weights and activations into float16. Input, outputs, the attention's
-            means and the final mean stay in float32: the sums would leave float16's range.
+        weights: From `weights.folded`.
+        precision: fp16 stores weights and activations as float16. Input, outputs, the attention's
+            means and the final mean stay in float32, because their sums overflow float16.
         metadata: Written as the model's properties, sorted by key.
-        in_float32: Parts, as `part_of` names them, that stay in float32 altogether.
+        in_float32: Parts, named as by `part_of`, that stay in float32.
 
     Returns:
         Input `input` (batch, 1, d, h, w); outputs `logits` (batch, classes) and `cam`

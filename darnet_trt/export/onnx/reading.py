@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -13,31 +12,29 @@ from onnx import ModelProto
 from darnet_trt.bundle.manifest import FILE_NAME, MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.errors import BundleError
-from darnet_trt.export.onnx.writing import export_onnx, load_source
+from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.scan.preprocessing import Preprocessing
 
 __all__ = ["float_graph"]
 
 
 def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
-    """Read it.
+    """Return the graph and the preprocessing.
 
     Args:
-        path: A run or its checkpoint, a bundle, or an `.onnx` file of `export_onnx`.
+        path: A run or its checkpoint, a bundle, or an `.onnx` file that `export_onnx` wrote.
 
     Raises:
         CheckpointError: The run cannot be used.
-        BundleError: The bundle cannot, or the file is none of `export_onnx`, or not float32.
+        BundleError: The bundle cannot be used, or the file is not a float32 one of `export_onnx`.
     """
     if (path / FILE_NAME).exists():
         bundle = open_bundle(path)
         return onnx.load(verified_file(bundle, MODEL_FILE)), bundle.manifest.preprocessing
     if path.suffix == ".onnx":
         return _read(path)
-    with TemporaryDirectory(prefix="darnet-trt-") as work:
-        file = Path(work) / MODEL_FILE
-        export_onnx(load_source(path), file)
-        return _read(file)
+    source = load_source(path)
+    return source.float32, source.checkpoint.preprocessing
 
 
 def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
@@ -48,7 +45,9 @@ def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
         spec = Preprocessing.model_validate(json.loads(properties["preprocessing"]))
     except (OSError, DecodeError, KeyError, ValueError) as error:
         raise BundleError(
-            f"this is no graph of darnet-trt export ({type(error).__name__})", where=file
+            f"not a file that darnet-trt export wrote ({type(error).__name__})",
+            where=file,
+            do="export the network again with: darnet-trt export RUN",
         ) from error
     if precision != "fp32":
         is_so = "is quantized already" if precision == "int8" else f"is {precision}"

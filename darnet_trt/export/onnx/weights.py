@@ -1,8 +1,8 @@
-"""The network's weights as the engines take them: batch norms folded into the convolutions.
+"""Fold the batch norms into the convolutions, and undo it.
 
-Names stay those of the state dict. A folded convolution keeps its weight's name and its bias
-takes the name of the batch norm's bias, so the graph's initializers are a state dict again once
-each batch norm is set to do nothing but add that bias (`unfolded`).
+Names stay those of the state dict: a folded convolution keeps its weight's name, and its bias
+takes the name of the batch norm's bias. So the graph's initializers become a state dict again if
+each batch norm is set to only add that bias (`unfolded`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Weights = dict[str, npt.NDArray[np.float32]]
 
 
 def _batch_norms(model: DARNet) -> dict[str, tuple[str, nn.BatchNorm3d]]:
-    """Batch norm's name → its convolution's name and the batch norm."""
+    """Return each batch norm's name with its convolution's name and the batch norm."""
     modules = dict(model.named_modules())
     found, convolution = {}, ""
     for name, module in modules.items():  # registration order: each follows its convolution
@@ -33,10 +33,10 @@ def _batch_norms(model: DARNet) -> dict[str, tuple[str, nn.BatchNorm3d]]:
 
 
 def folded(model: DARNet) -> Weights:
-    """Fold in float64, round once to float32.
+    """Return the weights with batch norms folded in float64 and rounded once to float32.
 
-    With γ, β, μ, σ² the batch norm's weight, bias, mean and variance:
-    weight · γ/√(σ² + ε) and bias β − μ · γ/√(σ² + ε). What is NaN or infinite comes out as such.
+    With γ, β, μ, σ² the batch norm's weight, bias, mean and variance, the convolution gets
+    weight · γ/√(σ² + ε) and bias β − μ · γ/√(σ² + ε). NaN and infinite values stay.
     """
     state = {k: v.detach().cpu().double().numpy() for k, v in model.state_dict().items()}
     with np.errstate(over="ignore", invalid="ignore"):
@@ -50,7 +50,7 @@ def folded(model: DARNet) -> Weights:
 
 
 def unfolded(model: DARNet, weights: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, Tensor]:
-    """A state dict for `model` from `folded` weights.
+    """Return a state dict for `model` from `folded` weights.
 
     Raises:
         KeyError: A weight is missing.

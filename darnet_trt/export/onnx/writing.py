@@ -1,13 +1,15 @@
-"""Checkpoint → one ONNX file for every backend, with all that is needed to use it."""
+"""A checkpoint as an ONNX graph for every backend, with all that is needed to use it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import onnx
+from onnx import ModelProto
 
 from darnet_trt import __version__
 from darnet_trt.bundle.reading import sha256_of
@@ -17,13 +19,14 @@ from darnet_trt.export.onnx.weights import folded
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.results import INTENDED_USE
 from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
+from darnet_trt.training.model import DARNet
 
-__all__ = ["Source", "export_onnx", "load_source"]
+__all__ = ["Source", "export_onnx", "load_source", "write_graph"]
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A checkpoint and the hash of its file.
+    """A checkpoint with its network and its float32 graph, each made once, when first used.
 
     Attributes:
         checkpoint: What to export.
@@ -32,6 +35,51 @@ class Source:
 
     checkpoint: Checkpoint
     sha256: str
+
+    @cached_property
+    def network(self) -> DARNet:
+        """Return the trained network, in evaluation mode."""
+        return self.checkpoint.model()
+
+    @cached_property
+    def float32(self) -> ModelProto:
+        """Return the float32 graph; do not change it.
+
+        Raises:
+            BuildError: As `graph`.
+        """
+        return self.graph("fp32")
+
+    def graph(self, precision: GraphPrecision, in_float32: Collection[str] = ()) -> ModelProto:
+        """Make a graph: opset 18, dynamic batch, the same bytes for the same checkpoint.
+
+        Its properties hold the network, preprocessing and classes as JSON, what the weights were
+        trained on, the checkpoint's SHA-256 and the toolkit's version.
+
+        Args:
+            precision: See `graph.build_graph`; fp16 is for TensorRT's strongly typed networks.
+            in_float32: Parts of an fp16 graph that stay in float32.
+
+        Raises:
+            BuildError: A weight is NaN or infinite, or does not fit float16.
+        """
+        shape = self.checkpoint.network
+        properties = {
+            "checkpoint_sha256": self.sha256,
+            "classes": json.dumps(shape.classes),
+            "intended_use": INTENDED_USE,
+            "network": shape.model_dump_json(),
+            "precision": precision,
+            "preprocessing": self.checkpoint.preprocessing.model_dump_json(),
+            "toolkit": f"darnet-trt {__version__}",
+            "trained_on": self.checkpoint.trained_on,
+        }
+        model = build_graph(shape, folded(self.network), precision, properties, in_float32)
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise BuildError(f"the exported graph is not valid ONNX ({error})") from error
+        return model
 
 
 def load_source(run: Path) -> Source:
@@ -43,47 +91,27 @@ def load_source(run: Path) -> Source:
     return Source(load_checkpoint(run), sha256_of(checkpoint_file(run)))
 
 
-def export_onnx(
-    source: Source,
-    path: Path,
-    precision: GraphPrecision = "fp32",
-    in_float32: Collection[str] = (),
-) -> None:
-    """Write one ONNX file: opset 18, dynamic batch, the same bytes for the same checkpoint.
-
-    Its properties hold the network, preprocessing and classes as JSON, what the weights were
-    trained on, the checkpoint's SHA-256 and the toolkit's version.
+def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") -> None:
+    """Write a graph of the network as one ONNX file, whole or not at all.
 
     Args:
         source: From `load_source`.
-        path: Where to; an existing file is replaced, whole or not at all.
-        precision: See `graph.build_graph`; fp16 is for TensorRT's strongly typed networks.
-        in_float32: Parts of an fp16 graph that stay in float32.
+        path: Where to; an existing file is replaced.
+        precision: See `Source.graph`.
 
     Raises:
-        BuildError: A weight is NaN or infinite, or does not fit float16.
+        BuildError: As `Source.graph`.
         OutputError: It cannot be written.
     """
-    checkpoint = source.checkpoint
-    model = build_graph(
-        checkpoint.network,
-        folded(checkpoint.model()),
-        precision,
-        {
-            "checkpoint_sha256": source.sha256,
-            "classes": json.dumps(checkpoint.network.classes),
-            "intended_use": INTENDED_USE,
-            "network": checkpoint.network.model_dump_json(),
-            "precision": precision,
-            "preprocessing": checkpoint.preprocessing.model_dump_json(),
-            "toolkit": f"darnet-trt {__version__}",
-            "trained_on": checkpoint.trained_on,
-        },
-        in_float32,
-    )
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise BuildError(f"the exported graph is not valid ONNX ({error})") from error
+    write_graph(source.float32 if precision == "fp32" else source.graph(precision), path)
+
+
+def write_graph(graph: ModelProto, path: Path) -> None:
+    """Write a graph, the same bytes each time.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    content = graph.SerializeToString(deterministic=True)
     with whole_file(path) as file:
-        file.write(model.SerializeToString(deterministic=True))
+        file.write(content)

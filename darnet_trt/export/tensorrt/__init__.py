@@ -1,1 +1,1 @@
-"""ONNX to TensorRT plans."""
+"""Build TensorRT plans from ONNX graphs."""

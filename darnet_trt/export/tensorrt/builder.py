@@ -1,7 +1,7 @@
-"""ONNX → TensorRT or TensorRT-RTX plan, each in a process of its own.
+"""Build TensorRT and TensorRT-RTX plans from ONNX, each in a process of its own.
 
-After a build that failed, the next one in the same process silently falls back to other types,
-and a builder that finds an internal fault aborts the process: so one process a build.
+After a failed build, the next build in the same process silently falls back to other types, and an
+internal fault of the builder aborts the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from darnet_trt.errors import BuildError, MissingPackageError
-from darnet_trt.export.tensorrt.child import PROGRESS, Job, Result
+from darnet_trt.export.tensorrt.child import PROGRESS, BuiltPlan, Job
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.versions import link_loader_name
 from darnet_trt.machine.processes import Ended, last_words, run_child
@@ -26,8 +26,8 @@ from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBacken
 __all__ = ["build_tensorrt"]
 
 _DEFAULTS: Final = PlanOptions()
-_PLUGIN: Final = "darnet-trt plugin: "  # begins a line of cuda/plugin.cpp that says what it refuses
-# TensorRT's own words for what SM75 lacks, and what helps.
+_PLUGIN: Final = "darnet-trt plugin: "  # starts an error line of cuda/plugin.cpp
+# A part of TensorRT's message for sm75 → what to do.
 _REMEDIES: Final = {"FP32 3D convolution": "this architecture needs --precision fp16"}
 
 
@@ -41,22 +41,22 @@ def build_tensorrt(
     plugin: Path | None = None,
     embed: bool = False,
     log: Callable[[str], None] = lambda _: None,
-) -> Result:
+) -> BuiltPlan:
     """Build one plan.
 
     Args:
-        backend: Which package.
-        onnx_file: The graph in the precision that the plan shall have.
-        plan: Where it goes; its folder must exist.
+        backend: The package that builds.
+        onnx_file: The graph; its types become the plan's types.
+        plan: Where to write it; its folder must exist.
         target: One of `RTX_TARGETS`; for `tensorrt` a name of the GPU at hand.
-        options: The rest.
-        plugin: The library whose plugins run the attention; None takes standard operators.
+        options: Other options.
+        plugin: The library whose plugins run the attention; None: standard operators.
         embed: Put that library into the plan.
-        log: Takes a line on the progress, where it takes long.
+        log: Takes a line on the progress of a long build.
 
     Raises:
         MissingPackageError: The package is not installed.
-        BuildError: It was refused, or the builder crashed; carries the reason.
+        BuildError: The builder refused or crashed; carries the reason.
         OSError: The plan could not be written.
     """
     package, extra = PACKAGES[backend]
@@ -75,7 +75,7 @@ def build_tensorrt(
     with TemporaryDirectory() as work:
         ended = _run(job, Path(work), lambda line: log(f"{name}: {line}"))
     try:
-        result = Result.model_validate_json(ended.stdout)
+        result = BuiltPlan.model_validate_json(ended.stdout)
     except ValidationError as error:
         said = last_words(
             line for line in ended.stderr.splitlines() if not line.startswith(PROGRESS)
@@ -87,7 +87,7 @@ def build_tensorrt(
         raise OSError(result.unwritable, os.strerror(result.unwritable), plan)
     if result.error is not None:
         remedy = next((do for words, do in _REMEDIES.items() if words in result.error), None)
-        # TensorRT tells only that a plugin failed, the plugin tells why.
+        # TensorRT only reports that a plugin failed; the plugin prints the reason.
         refusals = [line for line in ended.stderr.splitlines() if line.startswith(_PLUGIN)]
         why = f"; the plugin says: {refusals[-1].removeprefix(_PLUGIN)}" if refusals else ""
         raise BuildError(f"no plan: {result.error}{why}", where=name, do=remedy)

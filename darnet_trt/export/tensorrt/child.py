@@ -1,8 +1,8 @@
-"""The child process of `tensorrt_builder`: one plan, then exit.
+"""The child process of `builder`: build one plan, then exit.
 
 `python -m darnet_trt.export.tensorrt.child` reads a `Job` as JSON from stdin and prints a
-`Result` as JSON; the builder's own messages go to stderr, and its progress as lines that start
-with `PROGRESS`.
+`BuiltPlan` as JSON. TensorRT's messages go to stderr, and progress as lines that start with
+`PROGRESS`.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from pydantic import BaseModel
 
 from darnet_trt.errors import BuildError, DarnetError
 from darnet_trt.export.tensorrt import timing_cache
-from darnet_trt.export.tensorrt.layer_table import PlanLayer, read_inspection, read_table
+from darnet_trt.export.tensorrt.layer_table import PlanLayer, read_table
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.versions import load, set_target, strongly_typed
 from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
 
-__all__ = ["PROGRESS", "Job", "Result", "build", "configure"]
+__all__ = ["PROGRESS", "BuiltPlan", "Job", "build", "configure"]
 
 PROGRESS: Final = "progress: "
 _PROGRESS_EVERY_S: Final = 2.0
 
 
 class Job(BaseModel):
-    """What to build.
+    """A plan to build.
 
     Attributes:
-        backend: Which package builds.
-        onnx: The graph; its types are the plan's types.
-        plan: Where the plan goes.
-        target: "portable", "sm89", …; for `tensorrt` the GPU at hand, whatever this says.
-        options: The rest.
-        plugin: The library whose plugins shall run the attention; None: standard operators.
+        backend: The package that builds.
+        onnx: The graph; its types become the plan's types.
+        plan: Where to write the plan.
+        target: "portable", "sm89", …; `tensorrt` always builds for the GPU at hand.
+        options: Other options.
+        plugin: The library whose plugins run the attention; None: standard operators.
         embed: Put the library into the plan.
     """
 
@@ -50,17 +50,17 @@ class Job(BaseModel):
     embed: bool = False
 
 
-class Result(BaseModel):
-    """What came of it.
+class BuiltPlan(BaseModel):
+    """The outcome of a build.
 
     Attributes:
-        version: Of the package; empty where it did not load.
-        seconds: Parsing and building.
-        layers: The plan's kernels in the order in which they run, profile after profile; none where
-            they could not be told.
-        note: What went wrong without harm to the plan.
-        error: Why there is no plan; None where there is one.
-        unwritable: The system's error number, where the plan could not be written.
+        version: Of the package; empty if it did not load.
+        seconds: Time for parsing and building.
+        layers: The plan's kernels in the order in which they run, profile after profile; empty if
+            the builder printed no table of them.
+        note: A problem that did no harm to the plan.
+        error: Why there is no plan; None if there is one.
+        unwritable: The system's error number if the plan could not be written.
     """
 
     version: str = ""
@@ -72,7 +72,7 @@ class Result(BaseModel):
 
 
 class _Messages:
-    """What the builder said and must be read again: its errors and the table of layers."""
+    """The builder's errors and its table of layers."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -97,7 +97,7 @@ def _logger(trt: Any, messages: _Messages) -> Any:
 
 def _progress(trt: Any) -> Any:
     class Progress(trt.IProgressMonitor):  # type: ignore[misc]
-        """Steps of the outermost phases, now and then."""
+        """Print the steps of the outermost phases, at most one line every two seconds."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
@@ -122,12 +122,12 @@ def _progress(trt: Any) -> Any:
     return Progress()
 
 
-def build(job: Job) -> Result:
+def build(job: Job) -> BuiltPlan:
     """Build in this process.
 
     Raises:
-        BuildError: The package does not load, the plugin's library does not fit, or the parser or
-            builder refused; carries their first error.
+        BuildError: The package or the plugin's library does not load, or the parser or builder
+            refused; carries their first error.
     """
     trt = load(job.backend)
     started = time.monotonic()
@@ -141,7 +141,7 @@ def build(job: Job) -> Result:
         found = [parser.get_error(i) for i in range(parser.num_errors)]
         reasons = [f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in found]
         raise BuildError(
-            f"the graph was not taken: {(reasons or messages.errors or ['no reason'])[0]}"
+            f"TensorRT rejects the graph: {(reasons or messages.errors or ['no reason given'])[0]}"
         )
     config = builder.create_builder_config()
     configure(trt, config, job)
@@ -153,32 +153,18 @@ def build(job: Job) -> Result:
         timing_cache.load(config, cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BuildError((messages.errors or ["the builder gave no reason"])[0])
+        raise BuildError((messages.errors or ["TensorRT gave no reason"])[0])
     job.plan.write_bytes(plan)
-    layers = messages.layers
-    if not layers and job.backend == "tensorrt":
-        layers = _inspected(trt, builder.logger, plan)
-    return Result(
+    return BuiltPlan(
         version=trt.__version__,
         seconds=round(time.monotonic() - started, 2),
-        layers=layers,
+        layers=messages.layers,
         note=timing_cache.store(config, cache) if job.backend == "tensorrt" else None,
     )
 
 
-def _inspected(trt: Any, logger: Any, plan: Any) -> tuple[PlanLayer, ...]:
-    """The layers of a plan for the GPU at hand; none where it cannot be loaded for this."""
-    runtime = trt.Runtime(logger)
-    runtime.engine_host_code_allowed = True  # the plan is this process's own
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
-        return ()
-    inspector = engine.create_engine_inspector()
-    return read_inspection(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-
-
 def configure(trt: Any, config: Any, job: Job) -> None:
-    """Everything of the configuration but the batch.
+    """Set all options except the batch.
 
     Raises:
         BuildError: The package has no such target.
@@ -186,7 +172,7 @@ def configure(trt: Any, config: Any, job: Job) -> None:
     options = job.options
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # prints the table of layers
     set_target(trt, config, job.backend, job.target)
-    # TF32 is on by default and keeps 10 of float32's 23 bits: an fp32 plan shall be one.
+    # TF32 is on by default and keeps 10 of float32's 23 bits; an fp32 plan must keep all.
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
@@ -201,10 +187,10 @@ def configure(trt: Any, config: Any, job: Job) -> None:
 
 
 def _graph(job: Job) -> bytes:
-    """The ONNX file; for the plugin without the functions that could stand in for it unnoticed.
+    """Return the ONNX file; with a plugin, drop the functions that could replace it unnoticed.
 
-    TensorRT-RTX 1.7 takes a function of the file before a plugin, unless the call names the
-    plugin's namespace, which the export does; earlier TensorRTs may not look at it.
+    TensorRT-RTX 1.7 prefers a function of the file to a plugin unless the call names the plugin's
+    namespace, as the exported graph does; earlier versions of TensorRT may ignore the namespace.
     """
     if job.plugin is None:
         return job.onnx.read_bytes()
@@ -226,16 +212,16 @@ def _set_batch(builder: Any, config: Any, volume: Any, options: PlanOptions) -> 
 
 
 def _main() -> None:
-    # The libraries print to stdout too: keep it for the result alone.
+    # The libraries print to stdout too; keep it for the result.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     job = Job.model_validate_json(sys.stdin.read())
     try:
         result = build(job)
     except DarnetError as error:
-        result = Result(error=str(error))
+        result = BuiltPlan(error=str(error))
     except OSError as error:
-        result = Result(error=str(error), unwritable=error.errno)
+        result = BuiltPlan(error=str(error), unwritable=error.errno)
     answer.write(result.model_dump_json())
     answer.close()
 

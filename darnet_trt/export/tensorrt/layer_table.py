@@ -1,7 +1,7 @@
-"""The table of a plan's layers, which the builder prints: what the engine will really run.
+"""Read the table of a plan's layers from the builder's log: the kernels that will really run.
 
-A plan can be deserialized only where its GPU is, but TensorRT-RTX's most talkative logger gets
-every layer of what was built (with `ProfilingVerbosity.DETAILED`) in one message, a line a layer:
+A plan can be loaded only on its GPU. But with `ProfilingVerbosity.DETAILED` TensorRT-RTX's verbose
+log has every layer of the plan in one message, a line a layer:
 
     Layers:
     Name: stages.0.0.conv1_myl0_2, LayerType: correlation, Inputs: [ { Name: …, Dimensions:
@@ -9,19 +9,16 @@ every layer of what was built (with `ProfilingVerbosity.DETAILED`) in one messag
     Constants: [ … ], Outputs: [ … ], TacticName: …, StreamId: 0, Metadata: [ONNX Layer: …]
 
 as of version 1.7; a plan with two optimization profiles has the layers of both in one table.
-TensorRT's own logger could not be looked at. Where it prints no such table, the engine inspector
-tells the same of a plan that was deserialized, as JSON: read as NVIDIA documents it ("Engine
-Inspector", `kDETAILED`; from 11 on "Format/Datatype" is two fields), not tried on a GPU yet.
+Whether TensorRT's own logger prints the table too has not been tried.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 __all__ = [
     "Kernels",
@@ -29,12 +26,11 @@ __all__ = [
     "PlanTensor",
     "counted",
     "described",
-    "read_inspection",
     "read_table",
 ]
 
 Kernels = dict[str, dict[str, int]]
-"""Kind → type of the first input → how many."""
+"""Number of kernels by kind and type of the first input."""
 
 _HEADING: Final = re.compile(r"^Layers:\n(?=Name: )", re.MULTILINE)
 _ONNX_NODE: Final = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|$)")
@@ -50,27 +46,22 @@ _KINDS: Final = {
     "custom_layer": "plugin",
     "Reformat": "reformat",
 }
-# They order the streams or compute shapes on the host.
+# These order the streams or compute shapes on the host.
 _NO_KERNEL: Final = {"signal", "wait", "shape_call"}
-# A generated kernel is named for its operations, four letters each: these only move or convert.
+# A generated kernel's name lists its operations, four letters each; these only move or convert.
 _MOVES: Final = {"Tran", "Move", "Resh", "Cast", "Copy"}
 _TYPES: Final = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8"}
-# The inspector's words, alone or in a sentence: "Channel major FP16 format where channel % 8 == 0".
-_WORDS: Final = {word.lower(): type_ for word, type_ in _TYPES.items()} | {
-    type_: type_ for type_ in _TYPES.values()
-}
-_WORD: Final = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 
 @dataclass(frozen=True)
 class PlanTensor:
-    """What a layer reads or writes.
+    """An input or output of a layer.
 
     Attributes:
-        name: The builder's, not the graph's.
+        name: Given by the builder, not by the graph.
         dims: Logical shape.
         type: "fp32", "fp16", "bf16", "int8", or the builder's own word.
-        format: How it lies in memory, in the builder's word: "Linear", "NDHWC", …
+        format: Layout in memory, in the builder's word: "Linear", "NDHWC", …
     """
 
     name: str
@@ -84,13 +75,13 @@ class PlanLayer:
     """One kernel of the plan.
 
     Attributes:
-        name: The builder's.
+        name: Given by the builder.
         kind: "convolution", "generated" (fused point-wise operations and reductions),
             "matrix product", "plugin", "reformat" (moves data and computes nothing), or the
             builder's own word.
-        inputs: Without constants.
-        outputs: What it writes.
-        nodes: Names of the ONNX nodes it came from.
+        inputs: Tensors it reads, without constants.
+        outputs: Tensors it writes.
+        nodes: Names of the ONNX nodes it was made from.
     """
 
     name: str
@@ -101,31 +92,15 @@ class PlanLayer:
 
 
 def read_table(message: str) -> tuple[PlanLayer, ...]:
-    """The kernels in the order in which they run; empty where a message has no such table."""
+    """Return the kernels in the order in which they run; empty if the message has no table."""
     heading = _HEADING.search(message)
     if heading is None:
         return ()
     return tuple(_layers(message[heading.end() :].split("\n\n")[0].split("\n")))
 
 
-def read_inspection(answer: str) -> tuple[PlanLayer, ...]:
-    """The same from `EngineInspector.get_engine_information` in JSON.
-
-    Empty where it is of another form, or leaves open which type a convolution computes in.
-    """
-    try:
-        rows = [row for row in json.loads(answer)["Layers"] if row["LayerType"] not in _NO_KERNEL]
-        layers = tuple(_inspected(row) for row in rows)
-    except (ValueError, KeyError, TypeError):  # a layer's name alone is a text
-        return ()
-    known = set(_TYPES.values())
-    if any(layer.kind == "convolution" and _type(layer) not in known for layer in layers):
-        return ()
-    return layers
-
-
 def counted(layers: Sequence[PlanLayer]) -> Kernels:
-    """How many kernels of which kind and type; the most frequent first."""
+    """Count the kernels by kind and type, the most frequent first."""
     pairs = Counter((layer.kind, _type(layer)) for layer in layers)
     kernels: Kernels = {}
     for (kind, type_), number in pairs.most_common():
@@ -134,14 +109,14 @@ def counted(layers: Sequence[PlanLayer]) -> Kernels:
 
 
 def described(kernels: Kernels, profiles: int) -> str:
-    """`32 kernels: 21 convolution fp16, 8 plugin fp16, 2 generated fp32, …`.
+    """Return one line: `32 kernels: 21 convolution fp16, 8 plugin fp16, 2 generated fp32, …`.
 
     Args:
         kernels: Of all profiles together.
-        profiles: How many there are; 0 and 1 go unsaid.
+        profiles: Number of profiles; mentioned if there are several.
     """
     if not kernels:
-        return "the builder printed no table of layers"
+        return "kernels unknown: the builder printed no table of layers"
     of_all = f" in {profiles} profiles" if profiles > 1 else ""
     parts = [f"{n} {kind} {type_}" for kind, types in kernels.items() for type_, n in types.items()]
     total = sum(n for types in kernels.values() for n in types.values())
@@ -168,36 +143,11 @@ def _layers(lines: Sequence[str]) -> Iterator[PlanLayer]:
         )
 
 
-def _inspected(row: dict[str, Any]) -> PlanLayer:
-    def tensors(of: str) -> tuple[PlanTensor, ...]:
-        return tuple(
-            PlanTensor(t["Name"], tuple(t["Dimensions"]), *_type_and_format(t))
-            for t in row.get(of, ())
-        )
-
-    return PlanLayer(
-        row["Name"],
-        _kind(row["LayerType"], row["Name"]),
-        tensors("Inputs"),
-        tensors("Outputs"),
-        _nodes(row.get("Metadata", "")),
-    )
-
-
-def _type_and_format(tensor: dict[str, Any]) -> tuple[str, str]:
-    words = next((str(v) for k, v in tensor.items() if "datatype" in k.lower()), "")
-    match = _WORD.search(words.lower())
-    return _WORDS[match[1]] if match else words, tensor.get("Format", words)
-
-
 def _kind(word: str, name: str) -> str:
     kind = _KINDS.get(word, word)
     if kind == "generated" and _operations(name) <= _MOVES:
         return "reformat"
-    # TensorRT has many words for one thing: CaskConvolution, CaskConvActPool; PluginV2, PluginV3.
-    if "Conv" in kind:
-        return "convolution"
-    return "plugin" if kind.startswith("Plugin") else kind
+    return kind
 
 
 def _nodes(metadata: str) -> tuple[str, ...]:
@@ -205,7 +155,7 @@ def _nodes(metadata: str) -> tuple[str, ...]:
 
 
 def _fields(line: str) -> dict[str, str]:
-    """`Key: value, Key: value` → by key; commas inside brackets belong to the value."""
+    """Parse `Key: value, Key: value`; commas inside brackets belong to the value."""
     fields: dict[str, str] = {}
     depth = start = 0
     for index, character in enumerate([*line, ","]):
@@ -218,7 +168,7 @@ def _fields(line: str) -> dict[str, str]:
 
 
 def _operations(name: str) -> set[str]:
-    """`__myl_TranCastMean_myl0_4` → {"Tran", "Cast", "Mean"}."""
+    """Return the operations in a name: `__myl_TranCastMean_myl0_4` → {"Tran", "Cast", "Mean"}."""
     found = re.match(r"__myl_(\w+?)_myl\d", name)
     return set(re.findall(r"[A-Z][a-z]*", found[1])) if found else {name}
 

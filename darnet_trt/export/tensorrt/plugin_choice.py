@@ -1,4 +1,4 @@
-"""Whether a plan gets the fused attention as a plugin, and from which library."""
+"""Choose the plugin library, if any, that a plan's fused attention runs in."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["Plugin", "PluginMode", "choose_plugin"]
 
 PluginMode = Literal["auto", "on", "off"]
 
-# NVIDIA documents no plugins for TensorRT-RTX: what works is known of this version alone.
+# NVIDIA documents no plugins for TensorRT-RTX; this is the only version in which they were tried.
 _RTX_WITH_PLUGINS: Final = "1.7"
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """The library to build with.
+    """A plugin library to build plans with.
 
     Attributes:
         path: The file.
-        card: What the manifest says of it.
+        card: Its entry in the manifest.
     """
 
     path: Path
@@ -43,22 +43,21 @@ def choose_plugin(
     targets: Collection[str],
     log: Callable[[str], None],
 ) -> Plugin | None:
-    """The CUDA library in this user's cache, else the CPU one, which is enough to build RTX plans.
+    """Choose the CUDA library in this user's cache, else the CPU one; None: no plugin.
 
-    Of several CUDA libraries it is one that runs on all targets, if there is such a one.
-
-    TensorRT may run the plugin while it builds, so it gets the CUDA library only.
+    Of several CUDA libraries, one that runs on all targets is preferred. The CPU library is enough
+    to build TensorRT-RTX plans; TensorRT may run the plugin while it builds, so it needs CUDA.
 
     Args:
-        mode: "on" compiles a library where there is none, and fails where it cannot be used;
-            "auto" then leaves the plugin out and says so; "off" says nothing.
-        backend: Whose plans.
-        targets: Their GPUs.
+        mode: "on" compiles a library if there is none, and fails if it cannot be used. "auto"
+            goes without the plugin then, and logs why. "off" always goes without.
+        backend: Of the plans.
+        targets: GPUs of the plans.
         log: Takes the reason.
 
     Raises:
-        BuildError: "on", and there is no library, or this backend or a target cannot use it.
-        OutputError: "on", and the cache cannot be written.
+        BuildError: Mode is "on" and there is no library, or the backend or a target cannot use it.
+        OutputError: Mode is "on" and the cache cannot be written.
     """
     if mode == "off":
         return None
@@ -67,19 +66,19 @@ def choose_plugin(
         library = cached_library("cpu")
     if library is None:
         if mode == "auto":
-            log("no plugin is compiled (darnet-trt plugin build): plans take standard operators")
+            log("building plans without the plugin: compile it with darnet-trt plugin build")
             return None
         library = _compiled(backend, log)
     refusal = _version_refused(backend, library) or _uncovered(library, targets)
     if refusal is not None:
         if mode == "on":
             raise BuildError(refusal, where=library, do="build without it: --plugin off")
-        log(f"without the plugin: {refusal}")
+        log(f"building plans without the plugin: {refusal}")
         return None
     target = Library(library).target
     embedded = target != "cpu"
     if not embedded:
-        log("the plugin is the CPU build: plans need a CUDA build of the same sources to run")
+        log("plans built with the plugin for the CPU: to run they need the plugin for CUDA")
     return Plugin(
         library,
         PluginLibrary(
@@ -106,8 +105,8 @@ def _version_refused(backend: TensorRTBackend, library: Path) -> str | None:
         found = ".".join(answer.version.split(".")[:2])
         if found != _RTX_WITH_PLUGINS:
             return (
-                f"expected TensorRT-RTX {_RTX_WITH_PLUGINS}, of which it is known that it takes "
-                f"plugins, found {answer.version}"
+                f"plugins were tried only with TensorRT-RTX {_RTX_WITH_PLUGINS}, found "
+                f"{answer.version}"
             )
     return answer.reason
 
@@ -120,17 +119,17 @@ def _uncovered(library: Path, targets: Collection[str]) -> str | None:
         capability = _capability(target)
         if not covers(compiled_for, capability):
             return (
-                f"expected code for {target}, found {compiled_for.removeprefix('cuda ')} "
-                f"(darnet-trt plugin build --arch {architecture(capability)})"
+                f"the plugin has code for {compiled_for.removeprefix('cuda ')}, not for {target} "
+                f"(compile it: darnet-trt plugin build --arch {architecture(capability)})"
             )
     return None
 
 
 def _named(targets: Collection[str]) -> list[str]:
-    """Those that are one GPU's."""
+    """Return the targets that are a single GPU architecture."""
     return [target for target in targets if target != PORTABLE]
 
 
 def _capability(target: str) -> tuple[int, int]:
-    """ "sm120" → (12, 0)."""
+    """Return the compute capability: "sm120" → (12, 0)."""
     return divmod(int(target.removeprefix("sm")), 10)

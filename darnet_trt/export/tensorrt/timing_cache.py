@@ -1,8 +1,8 @@
-"""TensorRT's timing cache: what it measured in one build, for the next.
+"""TensorRT's timing cache: measurements of one build that speed up the next.
 
-One file for each version and GPU, in the user's cache. It is replaced in one step, so that two
-builds at once both find a whole file; the later one's measurements stay. A cache that TensorRT
-does not take is no error: it starts a new one. TensorRT-RTX measures nothing and has none.
+There is one file for each version and GPU, in the user's cache. It is replaced in one step, so
+that parallel builds always read a whole file; the last one's measurements stay. If TensorRT
+rejects a cache, a new one is started. TensorRT-RTX measures nothing and has no such cache.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ __all__ = ["file_for", "load", "store"]
 
 
 def file_for(version: str, target: str) -> Path:
-    """Where the cache of one TensorRT version and GPU is."""
+    """Return the path of the cache for a TensorRT version and GPU."""
     return cache_folder("timing") / f"tensorrt-{version}-{target}.cache"
 
 
 def load(config: Any, file: Path) -> None:
-    """Give the builder what the file has, or an empty cache, which it will fill."""
+    """Give the builder the cache in the file, or an empty one, which it will fill."""
     try:
         content = file.read_bytes()
     except OSError:
         content = b""
     if not config.set_timing_cache(config.create_timing_cache(content), False):
-        # Of another version or GPU, whatever its name says.
+        # It was made by another version or GPU, in spite of its name.
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
 def store(config: Any, file: Path) -> str | None:
-    """Keep what the builder measured; the reason where it cannot be kept."""
+    """Save the builder's measurements; return the reason if that fails."""
     content = bytes(config.get_timing_cache().serialize())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""What differs between `tensorrt` (10.12 and later) and `tensorrt_rtx`.
+"""The differences between `tensorrt` (10.12 and later) and `tensorrt_rtx`.
 
-Both have the same Python API. TensorRT-RTX builds for a GPU it is told, without having one;
-TensorRT builds for the GPU it finds.
+Both have the same Python API. TensorRT-RTX builds for a GPU that is named and need not be there;
+TensorRT builds for the GPU of this machine.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from darnet_trt.runtime.engines.tensorrt.package import (
 
 __all__ = ["link_loader_name", "load", "set_target", "strongly_typed"]
 
-_LEAST_TENSORRT: Final = (10, 12)
-# Earlier ones were not looked at: theirs is another API in places.
+_LEAST_TENSORRT: Final = (10, 12)  # the API of earlier versions differs in places
 
 
 def load(backend: TensorRTBackend) -> Any:
@@ -39,15 +38,18 @@ def load(backend: TensorRTBackend) -> Any:
         found = tuple(int(number) for number in trt.__version__.split(".")[:2])
         if found < _LEAST_TENSORRT:
             least = ".".join(map(str, _LEAST_TENSORRT))
-            raise BuildError(f"expected TensorRT {least} or later, found {trt.__version__}")
+            raise BuildError(
+                f"expected TensorRT {least} or later, found {trt.__version__}",
+                do="pip install --upgrade 'darnet-trt[gpu]'",
+            )
     return trt
 
 
 def link_loader_name(folder: Path) -> None:
-    """Fill a folder for LD_LIBRARY_PATH with the name that TensorRT-RTX's parser looks for.
+    """Link libtensorrt_rtx.so into a folder for LD_LIBRARY_PATH.
 
-    For a plugin it loads libtensorrt_rtx.so, the wheel has libtensorrt_rtx.so.1 only, and not to
-    find it ends the process.
+    To load a plugin, TensorRT-RTX's parser opens libtensorrt_rtx.so and ends the process if it is
+    not found; the wheel only has libtensorrt_rtx.so.1.
     """
     libraries = importlib.util.find_spec("tensorrt_rtx_libs")
     for place in (libraries and libraries.submodule_search_locations) or ():
@@ -57,12 +59,12 @@ def link_loader_name(folder: Path) -> None:
 
 
 def strongly_typed(trt: Any) -> int:
-    """Creation flags of a network whose precision is the graph's: the only kind in RTX and 11."""
+    """Return the flag for a network with the graph's precisions, the only kind in RTX and 11."""
     return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
 
 def set_target(trt: Any, config: Any, backend: TensorRTBackend, target: str) -> None:
-    """Build for one GPU architecture; nothing is set for `portable` and for the GPU at hand.
+    """Set the GPU architecture to build for; `portable` and the GPU at hand need no setting.
 
     Raises:
         BuildError: The package has no such target.

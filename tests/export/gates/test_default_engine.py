@@ -1,4 +1,4 @@
-"""Which engine a bundle answers with, and what is said of those that it does not."""
+"""The choice of the default engine, and the reasons against the others."""
 
 import pytest
 
@@ -72,15 +72,15 @@ def decided(reserves):
 FLOAT = engine("openvino-fp32", 10.0)
 
 
-def test_a_proven_int8_engine_that_is_faster_answers():
+def test_a_proven_int8_engine_that_is_faster_is_the_default():
     found = choose_default([FLOAT, engine("openvino-int8", 5.0), engine("onnxruntime-int8", 7.0)])
     assert (found.name, found.passed_over) == ("openvino-int8", {})
 
 
-@pytest.mark.parametrize(("latency_ms", "answers"), [(9.5, True), (9.6, False)])
-def test_int8_must_be_worth_its_error(latency_ms, answers):
+@pytest.mark.parametrize(("latency_ms", "default"), [(9.5, True), (9.6, False)])
+def test_int8_must_be_clearly_faster(latency_ms, default):
     found = choose_default([FLOAT, engine("openvino-int8", latency_ms)])
-    if answers:
+    if default:
         assert (found.name, found.passed_over) == ("openvino-int8", {})
     else:
         assert found.name == "openvino-fp32"
@@ -99,7 +99,7 @@ def test_int8_must_be_worth_its_error(latency_ms, answers):
         ),
     ],
 )
-def test_what_nobody_vouches_for_never_answers_unasked(doubtful, why):
+def test_doubtful_engines_are_never_the_default(doubtful, why):
     int8 = engine("openvino-int8", 5.0, **doubtful)
     found = choose_default([int8, FLOAT])
     assert found.name == "openvino-fp32"
@@ -107,19 +107,19 @@ def test_what_nobody_vouches_for_never_answers_unasked(doubtful, why):
     assert choose_default([int8]).name is None
 
 
-def test_who_asks_for_int8_has_it_though_few_scans_judged_it():
+def test_int8_that_was_named_needs_few_scans():
     reserved = engine("openvino-int8", 5.0, reserves=(RESERVE,))
     found = choose_default([reserved, FLOAT], int8_asked_for=True)
     assert (found.name, found.passed_over) == ("openvino-int8", {})
 
 
 @pytest.mark.parametrize("doubtful", [{"random": True}, {"accepted": "A. Person: a trial"}])
-def test_asking_for_int8_brings_none_that_failed_or_met_no_scan(doubtful):
+def test_int8_that_was_named_must_pass_the_gates_and_be_calibrated_on_scans(doubtful):
     int8 = engine("openvino-int8", 5.0, reserves=(RESERVE,), parity=alike(passed=False), **doubtful)
     assert choose_default([int8, FLOAT], int8_asked_for=True).name == "openvino-fp32"
 
 
-def test_the_next_proven_int8_engine_may_still_answer():
+def test_the_next_proven_int8_engine_can_be_the_default():
     doubtful = engine("openvino-int8", 5.0, reserves=(RESERVE,))
     found = choose_default([doubtful, FLOAT, engine("onnxruntime-int8", 8.0)])
     assert found.name == "onnxruntime-int8"

@@ -1,4 +1,4 @@
-"""The gate lets rounding through and stops what is broken."""
+"""The parity gate passes rounding and fails wrong outputs."""
 
 import json
 from dataclasses import replace
@@ -47,13 +47,13 @@ def test_a_flip_of_a_sure_class_fails():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_each_precision_is_held_to_its_own_limits(precision):
+def test_each_precision_has_its_own_limits(precision):
     parity = judge([[1, 0, 0]], [[1 + 2 * LIMITS[precision].logits, 0, 0]], precision)
     assert not parity.passed
     assert judge([[1, 0, 0]], [[1 + LIMITS[precision].logits / 3, 0, 0]], precision).passed
 
 
-def test_a_turned_map_fails_though_the_logits_are_right():
+def test_a_transposed_map_fails():
     cam = np.random.default_rng(0).normal(size=(1, 3, 2, 2, 2)).astype(np.float32)
     logits = cam.mean((2, 3, 4))
     parity = compare(
@@ -64,7 +64,7 @@ def test_a_turned_map_fails_though_the_logits_are_right():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_outputs_that_are_no_numbers_fail_and_fit_into_json(value):
+def test_nan_and_infinity_fail_and_fit_into_json(value):
     parity = judge([[3, 1, 0]], [[value, 1, 0]])
     assert not parity.passed
     assert Parity.model_validate(json.loads(parity.model_dump_json())) == parity
@@ -72,7 +72,7 @@ def test_outputs_that_are_no_numbers_fail_and_fit_into_json(value):
 
 def test_the_gate_stops_a_damaged_engine(source, tmp_path):
     scans = synthetic_scans(source.checkpoint.preprocessing)
-    reference = run(TorchRunner.from_checkpoint(source.checkpoint), scans.inputs)
+    reference = run(TorchRunner(source.network), scans.inputs)
     export_onnx(source, tmp_path / "good.onnx")
     weights = dict(source.checkpoint.state_dict)
     weights["stages.0.1.conv2.weight"] = weights["stages.0.1.conv2.weight"].flip(-1)  # mirrored

@@ -107,7 +107,7 @@ def test_each_block_is_one_call_of_the_fused_attention(source, tmp_path):
 
 
 @pytest.mark.parametrize("attention", ["channel", "depth", "both"])
-def test_engines_that_take_the_body_run_no_transposes(attention, tmp_path):
+def test_engines_that_inline_the_function_run_no_transposes(attention, tmp_path):
     checkpoint = trained_like(TINY.model_copy(update={"attention": attention}))
     path = exported(checkpoint, tmp_path)
     calls = [n for n in onnx.load(path).graph.node if n.domain == DOMAIN]
@@ -139,7 +139,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(source, tmp_path):
     assert len(digests) == 1
 
 
-def test_a_weight_beyond_float16_is_an_error_not_an_infinity(tmp_path):
+def test_a_weight_that_overflows_float16_is_an_error(tmp_path):
     checkpoint = trained_like(TINY)
     checkpoint.state_dict["stages.1.0.conv1.weight"][0, 0, 0, 0, 0] = 1e6
     with pytest.raises(BuildError, match=r"stages\.1\.0\.conv1\.weight does not fit float16"):
@@ -149,7 +149,7 @@ def test_a_weight_beyond_float16_is_an_error_not_an_infinity(tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(
-    ("damaged", "value", "told"),
+    ("damaged", "value", "named"),
     [
         ("stages.1.0.conv1.weight", np.nan, "stages.1.0.conv1.weight"),
         ("classifier.bias", np.inf, "classifier.bias"),
@@ -157,19 +157,19 @@ def test_a_weight_beyond_float16_is_an_error_not_an_infinity(tmp_path):
         ("stages.1.0.bn1.weight", np.inf, "stages.1.0.conv1.weight"),
     ],
 )
-def test_damaged_weights_are_called_so(damaged, value, told, precision, tmp_path):
+def test_damaged_weights_are_named(damaged, value, named, precision, tmp_path):
     checkpoint = trained_like(TINY)
     checkpoint.state_dict[damaged].flatten()[0] = value
     with pytest.raises(BuildError) as caught:
         exported(checkpoint, tmp_path, precision)
     assert str(caught.value) == (
-        f"the weight {told} holds NaN or infinite values; the weights are damaged; train again"
+        f"the weight {named} holds NaN or infinite values; the weights are damaged; train again"
     )
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("obeyed_permissions")
-def test_no_folder_and_no_permission(source, tmp_path):
+def test_an_unwritable_path_is_an_output_error(source, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         export_onnx(source, tmp_path / "absent" / "model.onnx")
     tmp_path.chmod(0o500)

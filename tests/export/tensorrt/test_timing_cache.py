@@ -36,7 +36,7 @@ def test_it_is_kept_and_read_again(no_libraries, config):
     assert timing_cache.store(config, file) is None
 
 
-def test_one_that_is_none_is_replaced(no_libraries, config):
+def test_a_damaged_cache_is_replaced(no_libraries, config):
     file = timing_cache.file_for("11.1.0", "sm90")
     file.parent.mkdir(parents=True)
     file.write_bytes(b"not a cache" * 10)
@@ -45,7 +45,7 @@ def test_one_that_is_none_is_replaced(no_libraries, config):
     assert b"not a cache" not in file.read_bytes()
 
 
-def test_no_place_for_it_is_said(tmp_path, monkeypatch, config):
+def test_an_unwritable_cache_gives_the_reason(tmp_path, monkeypatch, config):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     file = timing_cache.file_for("11.1.0", "sm90")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import BuildError, OutputError
 from darnet_trt.runtime.engines.openvino.package import import_openvino
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 __all__ = ["build_openvino"]
 
@@ -16,10 +19,14 @@ __all__ = ["build_openvino"]
 _COUNTED_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]*_\d+")
 
 
-def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
-    """Write `folder/model.xml` and `model.bin` with float32 weights, the same bytes each time.
+def build_openvino(graph: ModelProto | Path, folder: Path) -> tuple[Path, Path]:
+    """Write `folder/model.xml` and `model.bin`, weights in float32, the same bytes each time.
 
     The machine that runs the model chooses the precision, when it compiles it.
+
+    Args:
+        graph: An ONNX graph, or its file.
+        folder: Where to; it is made.
 
     Raises:
         MissingPackageError: OpenVINO is not installed.
@@ -32,12 +39,12 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
     from onnx.inliner import inline_local_functions
 
     # OpenVINO has no model-local functions: put the attention's operators into the graph.
-    plain = inline_local_functions(onnx.load(onnx_file))
+    plain = inline_local_functions(onnx.load(graph) if isinstance(graph, Path) else graph)
     try:
         # Unlike read_model, this folds the constants now and not at every start.
         model = openvino.convert_model(BytesIO(plain.SerializeToString()))
     except RuntimeError as error:
-        raise BuildError(f"OpenVINO cannot convert the model ({error})", where=onnx_file) from error
+        raise BuildError(f"OpenVINO cannot convert the model ({error})", where=folder) from error
     for index, operator in enumerate(model.get_ordered_ops()):
         if _COUNTED_NAME.fullmatch(operator.get_friendly_name()):
             operator.set_friendly_name(f"{operator.get_type_name()}_{index}")

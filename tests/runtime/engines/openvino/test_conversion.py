@@ -28,7 +28,7 @@ def test_equals_torch_and_is_the_same_each_time(source, tmp_path):
     assert len(digests) == 1
     x = np.random.default_rng(0).random((2, 1, *source.checkpoint.network.input_size), np.float32)
     runner = OpenVINORunner(files[0], precision="fp32")
-    expected, found = TorchRunner.from_checkpoint(source.checkpoint).infer(x), runner.infer(x)
+    expected, found = TorchRunner(source.network).infer(x), runner.infer(x)
     runner.close()
     np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.cam, expected.cam, rtol=0, atol=1e-4)

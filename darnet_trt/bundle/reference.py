@@ -1,0 +1,72 @@
+"""Inputs and the reference's outputs for them, stored in a bundle for `darnet-trt bundle check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.bundle.manifest import Reference
+from darnet_trt.bundle.reading import REBUILD, Bundle, sha256_of, verified_file
+from darnet_trt.errors import BundleError
+
+__all__ = ["ReferenceOutputs", "read_reference", "write_reference"]
+
+_FILE: Final = "reference.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceOutputs:
+    """Inputs that float16 holds exactly, and the float32 reference's outputs for them.
+
+    Attributes:
+        inputs: float32 (n, 1, d, h, w).
+        logits: float32 (n, classes).
+        cam: Class activation map, float32 (n, classes, d/8, h/16, w/16).
+    """
+
+    inputs: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
+    cam: npt.NDArray[np.float32]
+
+
+def write_reference(folder: Path, outputs: ReferenceOutputs, source: str) -> Reference:
+    """Write the file, inputs as float16, and return its entry in the manifest.
+
+    Args:
+        folder: The bundle's.
+        outputs: What to write.
+        source: Describes the inputs.
+    """
+    file = folder / _FILE
+    with file.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            inputs=outputs.inputs.astype(np.float16),
+            logits=outputs.logits,
+            cam=outputs.cam,
+        )
+    return Reference(file=_FILE, sha256=sha256_of(file), scans=len(outputs.inputs), source=source)
+
+
+def read_reference(bundle: Bundle) -> ReferenceOutputs | None:
+    """Check and read the file; return None if the bundle has none.
+
+    Raises:
+        BundleError: The file is missing, altered or not readable.
+    """
+    reference = bundle.manifest.reference
+    if reference is None:
+        return None
+    file = verified_file(bundle, reference.file)
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            inputs, logits, cam = (stored[name] for name in ("inputs", "logits", "cam"))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise BundleError(
+            f"cannot be read ({type(error).__name__})", where=file, do=REBUILD
+        ) from error
+    return ReferenceOutputs(inputs.astype(np.float32), logits, cam)

@@ -1,0 +1,112 @@
+"""A bundle's engines as a table, for `build` and `bundle show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from darnet_trt.bundle.manifest import Artifact, Decisions, Manifest
+
+__all__ = ["print_engines", "wide_console"]
+
+_WIDTH: Final = 128  # of the longest row, where the output is not a terminal
+
+
+def wide_console() -> Console:
+    """Return a console for stdout that is wide enough for the table."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False)
+    console.width = max(console.width, _WIDTH)
+    return console
+
+
+def print_engines(console: Console, folder: Path, manifest: Manifest) -> None:
+    """Print one engine a row, then the default and what else is known of each engine."""
+    from rich.table import Table
+
+    table = Table(
+        *("engine", "runs in", "target", "size", "ms/volume"),
+        *("flips", "probability", "logits", "map", "gates"),
+        box=None,
+        pad_edge=False,
+    )
+    rejected = {artifact.name for artifact in manifest.rejected}
+    engines = (*manifest.artifacts, *manifest.rejected)
+    for a in engines:
+        parity = a.parity
+        table.add_row(
+            a.name,
+            a.effective_precision or a.precision,
+            a.target,
+            "-" if a.name in rejected else _size(folder, a),
+            "-" if a.latency_ms is None else f"{a.latency_ms:.1f}",
+            "-" if parity is None else f"{parity.class_flips} of {parity.scans}",
+            "-" if parity is None else f"{parity.max_probability_difference:.1e}",
+            "-" if parity is None else f"{parity.max_logits_error:.1e}",
+            "-" if parity is None else f"{parity.max_cam_error:.1e}",
+            _gates(a, rejected=a.name in rejected),
+        )
+    console.print(table)
+    for line in (_default(manifest), *(line for a in engines for line in _remarks(a))):
+        console.print(line, soft_wrap=True)
+
+
+def _size(folder: Path, artifact: Artifact) -> str:
+    files = [folder / name for name in artifact.files]
+    return f"{sum(f.stat().st_size for f in files if f.exists()) / 1e6:.1f} MB"
+
+
+def _gates(artifact: Artifact, *, rejected: bool) -> str:
+    if rejected:
+        return "rejected"
+    if artifact.accepted is not None:
+        return "failed, accepted"
+    return "passed" if artifact.executed else "not run"
+
+
+def _default(manifest: Manifest) -> str:
+    if manifest.default is None:
+        return "default: none: no engine passed the checks on the machine that built the bundle"
+    chosen = next(a for a in manifest.artifacts if a.name == manifest.default)
+    passed = [a for a in manifest.artifacts if a.latency_ms is not None]
+    fastest = all((chosen.latency_ms or 0) <= (a.latency_ms or 0) for a in passed)
+    why = "the fastest" if fastest else "the fastest that may be chosen automatically"
+    return f"default: {chosen.name}, {why}"
+
+
+def _remarks(artifact: Artifact) -> list[str]:
+    """List the notes, the gates' findings and a plan's kernels, a line each."""
+    from darnet_trt.bundle.trust import failed_gates
+    from darnet_trt.export.tensorrt.layer_table import described
+
+    lines = [*artifact.notes, *failed_gates(artifact)]
+    if artifact.accepted is not None:
+        lines.append(f"accepted by {artifact.accepted}")
+    if artifact.decisions is not None:
+        lines += [_decisions(artifact.decisions), *artifact.decisions.reserves]
+    if artifact.plan is not None:
+        lines.append(described(artifact.plan.kernels, len(artifact.plan.profiles)))
+    said: list[str] = []
+    for line in lines:
+        if not any(line in other for other in said):  # a note repeats the reason it is for
+            said.append(line)
+    return [f"{artifact.name}: {line}" for line in said]
+
+
+def _decisions(found: Decisions) -> str:
+    """Describe the decision gate's findings."""
+    parts = [
+        f"{found.class_flips} of {found.scans} scans changed class",
+        f"with 95 % confidence, at most {100 * found.flips_at_most:.0f} % of new scans would",
+        f"probabilities moved by at most {found.max_probability_drift:.2g}",
+    ]
+    for name, metric in (("AUC", found.auc), ("accuracy", found.accuracy)):
+        if metric is not None:
+            change = f"{metric.reference:.3f} to {metric.candidate:.3f}"
+            interval = f"{metric.lower:+.3f} to {metric.upper:+.3f}"
+            parts.append(f"{name} from {change} (95 % interval of the change {interval})")
+    return f"decision gate on {found.source}: {'; '.join(parts)}"
