@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -53,7 +54,7 @@ class Bundle:
     sha256: str
 
 
-def open_bundle(path: Path) -> Bundle:
+def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Read a bundle's manifest and check that it is whole.
 
     The artifacts' hashes are checked by `verified_file`, for what is loaded.
@@ -62,6 +63,7 @@ def open_bundle(path: Path) -> Bundle:
         BundleError: Absent, not a bundle, corrupt, of another schema, incomplete, with classes
             that cannot be told apart, or with a file outside its folder.
     """
+    path = Path(path)
     raw = _read_manifest(path)
     manifest = _parse(raw, path / FILE_NAME)
     names = [artifact.name for artifact in manifest.artifacts]

@@ -40,7 +40,7 @@ _STRAY_NAMES: Final = frozenset({
 _DIRECTORY_RECORD = "1.2.840.10008.1.3.10"
 
 
-def find_studies(path: Path) -> list[Study]:
+def find_studies(path: str | os.PathLike[str]) -> list[Study]:
     """Everything under a file or folder that could be classified, or says why it cannot.
 
     DICOM files form one study a StudyInstanceUID (a folder, where UIDs are emptied) and patient;
@@ -52,6 +52,7 @@ def find_studies(path: Path) -> list[Study]:
         UsageError: There is no such path.
         UnreadableScanError: Nothing there can be read.
     """
+    path = Path(path)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:

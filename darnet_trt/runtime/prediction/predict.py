@@ -29,10 +29,12 @@ from darnet_trt.scan.discovery import distinct_paths, unseen
 
 __all__ = ["predict"]
 
+_StrPath = str | os.PathLike[str]
+
 
 def predict(
     bundle: Bundle,
-    paths: Sequence[Path],
+    paths: _StrPath | Sequence[_StrPath],
     *,
     artifact: str | None = None,
     threads: int | None = None,
@@ -51,7 +53,7 @@ def predict(
 
     Args:
         bundle: From `open_bundle`.
-        paths: Files, series folders, studies, or folders of them.
+        paths: Files, series folders, studies, or folders of them; one, or several.
         artifact: Which engine; None takes the bundle's default.
         threads: The engine's CPU threads; None leaves the number to it.
         engine: Loaded already, in place of `artifact` and `threads`; it stays open.
@@ -66,12 +68,13 @@ def predict(
         BundleError: The engine cannot be loaded.
         MissingPackageError: A package that the engine needs is not installed.
     """
-    if not any(os.path.lexists(path) for path in paths):
-        raise UsageError("there is no such file or folder", where=", ".join(map(str, paths)))
+    places = [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    if not any(os.path.lexists(place) for place in places):
+        raise UsageError("there is no such file or folder", where=", ".join(map(str, places)))
     pick_artifact(bundle, artifact)  # no reading where there is no such engine
-    paths = paths if repeats else distinct_paths(paths)
+    places = places if repeats else distinct_paths(places)
     notices = _Notices(notify)
-    scans = OneAhead(_read_scans(bundle, paths, finished, notices.tell, repeats))
+    scans = OneAhead(_read_scans(bundle, places, finished, notices.tell, repeats))
     try:
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
