@@ -21,7 +21,8 @@ def commands():
 def test_every_command_under_use_runs(tmp_path):
     found = commands()
     assert [words[1] for words in found] == [
-        "doctor", "phantom", "inspect", "train", "build", "calibrate", "build", "predict", "bench"
+        "doctor", "phantom", "inspect", "train", "export", "build", "calibrate", "build",
+        "bundle", "bundle", "predict", "predict", "bench",
     ]  # fmt: skip
     for words in found:
         done = subprocess.run(
