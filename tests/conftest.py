@@ -25,7 +25,7 @@ _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "sha
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Workers of `make test`: the longest file alone takes a third of two CPUs' time."""
+    """Return the number of workers of `make test`: one a CPU, at most four."""
     return min(usable_cpus(), 4)
 
 
