@@ -29,8 +29,6 @@ from darnet_trt.scan.discovery import distinct_paths, unseen
 
 __all__ = ["predict"]
 
-_StrPath = str | os.PathLike[str]
-
 
 def predict(
     bundle: Bundle,
@@ -53,7 +51,7 @@ def predict(
 
     Args:
         bundle: From `open_bundle`.
-        paths: Files, series folders, studies, or folders of them; one, or several.
+        paths: Files, series folders, studies, or folders of them.
         artifact: Which engine; None takes the bundle's default.
         threads: The engine's CPU threads; None leaves the number to it.
         engine: Loaded already, in place of `artifact` and `threads`; it stays open.
@@ -68,13 +66,13 @@ def predict(
         BundleError: The engine cannot be loaded.
         MissingPackageError: A package that the engine needs is not installed.
     """
-    places = [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-    if not any(os.path.lexists(place) for place in places):
-        raise UsageError("there is no such file or folder", where=", ".join(map(str, places)))
+    paths = _as_paths(paths)
+    if not any(os.path.lexists(path) for path in paths):
+        raise UsageError("there is no such file or folder", where=", ".join(map(str, paths)))
     pick_artifact(bundle, artifact)  # no reading where there is no such engine
-    places = places if repeats else distinct_paths(places)
+    paths = paths if repeats else distinct_paths(paths)
     notices = _Notices(notify)
-    scans = OneAhead(_read_scans(bundle, places, finished, notices.tell, repeats))
+    scans = OneAhead(_read_scans(bundle, paths, finished, notices.tell, repeats))
     try:
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
@@ -268,6 +266,13 @@ def _with_series(result: Result, choice: Choice) -> Result:
 
 def _ms_since(start: float) -> float:
     return (time.perf_counter() - start) * 1000
+
+
+_StrPath = str | os.PathLike[str]
+
+
+def _as_paths(paths: _StrPath | Sequence[_StrPath]) -> list[Path]:
+    return [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
 def _absolute(path: Path) -> str:
