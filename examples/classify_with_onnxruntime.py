@@ -41,7 +41,8 @@ d, h, w = spec["size"]
 x = averaging(h, x.shape[1]) @ x @ averaging(w, x.shape[2]).T
 x = np.tensordot(interpolating(d, len(x), spec["depth_snap"]), x, 1)
 session = onnxruntime.InferenceSession(bundle / "model.onnx")
-[logits] = session.run(["logits"], {"volume": x[None, None].astype(np.float32)})
+volume = {session.get_inputs()[0].name: x[None, None].astype(np.float32)}
+[logits] = session.run(["logits"], volume)
 odds = np.exp(logits[0] - logits.max())
 for name, probability in zip(manifest["classes"], odds / odds.sum(), strict=True):
     print(f"{name}: {probability:.4f}")
