@@ -20,14 +20,14 @@ from darnet_trt.scan.cohort import CLASSES, read_cohort
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.fit import Schedule
-from darnet_trt.training.presets import preset
+from darnet_trt.training.presets import PRESETS
 from darnet_trt.training.run import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 # `make test-slow SHORT=1`: enough to see that the network learns, not how well.
 SHORT = bool(os.environ.get("DARNET_TEST_SHORT"))
-EPOCHS = 10 if SHORT else preset("small").epochs
+EPOCHS = 10 if SHORT else PRESETS["small"].epochs
 LEAST_ACCURACY, LEAST_AUC = (0.6, 0.8) if SHORT else (0.85, 0.9)
 
 # NIfTI in small matrices: the same phantoms as everywhere, quick to write and to read.
@@ -75,7 +75,7 @@ def test_no_trivial_statistic_tells_the_classes(cohort):
 @pytest.fixture(scope="session")
 def run(cohort, tmp_path_factory):
     """The small preset, trained."""
-    size = preset("small")
+    size = PRESETS["small"]
     folder = tmp_path_factory.mktemp("learns") / "run"
     train(cohort.table, folder, size, Schedule(epochs=EPOCHS))
     return folder
