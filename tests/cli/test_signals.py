@@ -37,11 +37,11 @@ def end(number: signal.Signals, when: str, *words: object) -> str:
         assert said, f"ended before it said {when!r}"
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate(timeout=300)
     assert process.returncode == CODES[number], rest
     assert rest.splitlines()[-1] == f"darnet-trt: ended by {number.name}"
     assert "Traceback" not in rest
-    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []
     return (["", *rest.splitlines()])[-2]
 
 
@@ -65,7 +65,7 @@ def test_a_killed_phantom_takes_its_processes_along(tmp_path):
     assert len(children) >= 2
     process.kill()
     process.communicate()
-    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []
 
 
 def test_train(cohort, tmp_path):
@@ -121,5 +121,5 @@ def test_who_ignores_a_hangup_is_heeded(tiny, cohort, tmp_path):
     while "[1]" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0
