@@ -1,4 +1,4 @@
-"""The pages agree with the code: links, options, fields of a result."""
+"""The pages agree with the code: links, files, options, fields of a result."""
 
 import json
 import re
@@ -18,6 +18,14 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [t for t in targets if not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    named = re.findall(r"`([\w./-]+/[\w-]+\.(?:py|c|cuh|svg|md))`", page.read_text())
+    named = [n for n in named if "NAME" not in n and not n.startswith("gpu-report/")]
+    places = (ROOT, ROOT / "darnet_trt", ROOT / "tests")
+    assert [n for n in named if not any((place / n).exists() for place in places)] == []
 
 
 def options_of(command):
