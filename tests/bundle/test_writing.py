@@ -90,7 +90,7 @@ def test_a_reader_finds_a_bundle_at_every_moment_of_the_replacement(tmp_path):
     for number in range(200):
         write(tmp_path / "bundle", str(number), force=True)
     write(tmp_path / "bundle", "last", force=True)
-    _, errors = reader.communicate(timeout=300)
+    _, errors = reader.communicate(timeout=30)
     assert errors == ""
 
 
@@ -129,7 +129,7 @@ def test_ctrl_c_in_a_real_build_leaves_nothing(run, tmp_path):
         assert child.poll() is None
     time.sleep(0.01)
     child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=300)
+    _, errors = child.communicate(timeout=60)
     assert child.returncode == 130, errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
