@@ -43,7 +43,7 @@ test: .venv/.installed-dev ## The tests, without the slow ones
 test-slow: .venv/.installed-dev ## The tests that train at length; SHORT=1 for a short form
 	@DARNET_TEST_SHORT=$(SHORT) $(BIN)/python -m pytest -m slow
 
-gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="step …" chooses
+gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="part …" chooses
 	@$(BIN)/python -m benchmarks.gpu.run $(if $(ONLY),--only $(ONLY))
 
 lint: .venv/.installed-dev ## Formatting, lint and types

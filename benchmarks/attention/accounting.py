@@ -1,4 +1,4 @@
-"""Bytes and launches of the tail, fused and as torch runs it: what is known without a GPU."""
+"""Count the tail's bytes and launches, fused and as torch runs it; this needs no GPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from darnet_trt.kernels.library import Library
 
 
 def accounting(library: Library, batches: list[int]) -> list[dict[str, Any]]:
-    """Bytes and launches of one block, by type, stage, batch and variant."""
+    """Count bytes and launches of one block, by type, stage, batch and variant."""
     rows = []
     for kind in KINDS:
         for batch in batches:
@@ -42,7 +42,7 @@ def accounting(library: Library, batches: list[int]) -> list[dict[str, Any]]:
 
 
 def accounting_table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: one block a row, the eight blocks last; MB = 10⁶ bytes."""
+    """Return Markdown: one block a row, the eight blocks last; MB = 10⁶ bytes."""
     lines = []
     for kind in KINDS:
         for batch in sorted({row["batch"] for row in rows}):

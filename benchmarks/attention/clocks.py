@@ -1,4 +1,4 @@
-"""What clocks the GPU runs at, read from nvidia-smi; nothing is set."""
+"""Read the GPU's clocks from nvidia-smi; set nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIELDS = {
 
 
 def clocks_mhz(gpu: str = "0") -> dict[str, int]:
-    """MHz now and at most, of the GPU with an index or UUID; empty where it is not said."""
+    """Return MHz now and at most, of the GPU with an index or UUID; empty where unknown."""
     query = f"--query-gpu={','.join(FIELDS.values())}"
     words = ["nvidia-smi", "-i", gpu, query, "--format=csv,noheader,nounits"]
     try:
@@ -24,7 +24,7 @@ def clocks_mhz(gpu: str = "0") -> dict[str, int]:
 
 
 def parsed(said: str) -> dict[str, int]:
-    """ "1980, 3201, 1980, 3201" by name; what is "[N/A]" is left out."""
+    """Parse "1980, 3201, 1980, 3201" into names; leave out "[N/A]"."""
     values = [value.strip() for value in said.strip().split(",")]
     return {
         name: int(value) for name, value in zip(FIELDS, values, strict=False) if value.isdigit()

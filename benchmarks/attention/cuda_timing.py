@@ -1,9 +1,18 @@
-"""Time of work on the GPU with no launch in it: CUDA graphs between CUDA events, behind a spin.
+"""Time work on the GPU without its launch: CUDA graphs between CUDA events, behind a spin.
 
-A graph of the work is put into the stream behind a kernel that only spins, so that the graph and
-both events are in the queue before the first event fires; an event that fired too early is seen,
-and that turn is repeated behind a longer spin. A graph lasts `MIN_GRAPH_MS` or longer, so that
-the microseconds in which the GPU itself starts a graph do not count.
+A graph of the work is queued behind a kernel that only spins, so that the graph and both events
+are in the queue before the first event fires. If that event fired too early, the turn is repeated
+behind a longer spin. A graph lasts `MIN_GRAPH_MS` or longer, so that the microseconds in which the
+GPU itself starts a graph do not count.
+
+Why not `triton.testing.do_bench_cudagraph`, which also replays a graph between events:
+
+- It records the first event on an idle stream. The time in which the host launches the graph, which
+  with some drivers grows with its kernels, is then part of the measurement: most for the smallest
+  kernels, and those are compared here.
+- It captures, times and drops the graph in one call. What is compared here takes turns, so that
+  clocks that rise or fall change all of it alike; a new capture for each turn takes too long.
+- It sizes the graph by five calls from Python, which for small kernels time Python.
 """
 
 from __future__ import annotations
@@ -21,7 +30,7 @@ PROBES = 3
 
 
 class Replay:
-    """A captured graph, to be timed any number of times.
+    """A captured graph that can be timed any number of times.
 
     Args:
         graph: A `torch.cuda.CUDAGraph`.
@@ -42,7 +51,7 @@ class Replay:
         self._start, self._end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def ms(self) -> float:
-        """Milliseconds of one run, of one replay."""
+        """Replay once; return the milliseconds of one run in it."""
         hidden = self._turn()
         while not hidden and self._spin < MAX_SPIN_CYCLES:
             self._spin *= 2
@@ -51,7 +60,7 @@ class Replay:
         return float(self._start.elapsed_time(self._end)) / self.runs
 
     def _turn(self) -> bool:
-        """Replay once; whether the GPU was still spinning when all was queued."""
+        """Replay once; return whether the GPU was still spinning when everything was queued."""
         import torch
 
         torch.cuda.synchronize()
@@ -77,7 +86,7 @@ def replay_of(run: Callable[[int], None], sets: int) -> Replay:
 
 
 def passes_for(pass_ms: float) -> int:
-    """Whole passes that last `MIN_GRAPH_MS` together, and somewhat longer."""
+    """Return how many passes last `MIN_GRAPH_MS` together, with some margin."""
     return max(1, math.ceil(MARGIN * MIN_GRAPH_MS / pass_ms))
 
 
@@ -108,7 +117,7 @@ def _captured(run: Callable[[int], None], sets: int, passes: int) -> Any:
 
 
 def from_python(run: Callable[[int], None], sets: int, calls: int = 20) -> float:
-    """ms a call when launched from Python, one after the other: launches are in it."""
+    """Return the milliseconds of a call from Python, launch included, one after the other."""
     import torch
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

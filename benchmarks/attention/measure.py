@@ -1,4 +1,4 @@
-"""The rows of the attention's benchmark: what is compared takes turns, and what fails says so."""
+"""Measure the rows of the attention benchmark: what is compared takes turns."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ WARM_UP_S = 0.3
 
 
 class Timed(Protocol):
-    """One of what is compared, ready for its turns; `cuda_timing.Replay` is one."""
+    """A candidate that is ready for its turns; `cuda_timing.Replay` is one."""
 
     runs: int
     launch_hidden: bool
 
     def ms(self) -> float:
-        """Of one run, in one turn."""
+        """Time one turn; return the milliseconds of one run in it."""
         ...
 
 
 def measure(
     tail: Tail, rivals: dict[str, Run], rounds: int, timed: Callable[[Run, int], Timed]
 ) -> dict[str, Any]:
-    """Median ms of the tail, its phases, copies and rivals, and what failed."""
+    """Return median ms of the tail, its phases, copies and rivals, and what failed."""
     moved = {**tail.moved, "fused": sum(tail.moved.values())}
     runs: dict[str, Run] = {"fused": tail.kernels()}
     runs |= {name: tail.kernels(phase) for phase, name in enumerate(PHASES)}
@@ -61,7 +61,7 @@ def measure(
 
 
 def torch_rivals(tail: Tail) -> dict[str, Run]:
-    """The same tail by torch: the paper's layers, and the project's operator."""
+    """Return the same tail in torch: the paper's layers, and the project's operator."""
     import torch
 
     from darnet_trt.kernels.torch_operator import fused_attention
@@ -79,18 +79,18 @@ def torch_rivals(tail: Tail) -> dict[str, Run]:
 def prepared(
     runs: dict[str, Run], sets: int, timed: Callable[[Run, int], Timed]
 ) -> tuple[dict[str, Timed], dict[str, str]]:
-    """What can be timed, and why the rest cannot."""
+    """Return what can be timed, and why the rest cannot."""
     ready, failed = {}, {}
     for name, run in runs.items():
         try:
             ready[name] = timed(run, sets)
-        except Exception as error:  # one that fails to compile or to fit stops no other
+        except Exception as error:  # the others can still be timed
             failed[name] = one_line(error)
     return ready, failed
 
 
 def in_turns(ready: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
-    """ms of each in every round, after rounds that do not count, while the clocks rise."""
+    """Return ms of each in every round, after a warm-up in which the clocks rise."""
     counted_from = time.monotonic() + WARM_UP_S
     while time.monotonic() < counted_from:
         for one in ready.values():
@@ -103,7 +103,7 @@ def in_turns(ready: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
 
 
 def measure_on_gpu(library: Library, rounds: int, p: Problem) -> dict[str, Any]:
-    """One row's numbers on the GPU, with what Python's launches add and the clocks after it."""
+    """Measure one row on the GPU, then the times with launches from Python, then the clocks."""
     import torch
 
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
@@ -128,7 +128,7 @@ def measure_all(
     write: Callable[[list[Row]], None],
     limit_s: float,
 ) -> list[Row]:
-    """All rows, each written when it is there; one that fails or finds no time left says so."""
+    """Measure all rows and write after each; a row that fails or has no time left holds why."""
     end = time.monotonic() + limit_s
     rows: list[Row] = []
     for kind, batch, stage in cases:
@@ -149,6 +149,6 @@ def measure_all(
 
 
 def one_line(error: Exception) -> str:
-    """An error as one line of a report."""
+    """Return an error as one line of a report."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(lines[:2])}"[:200]  # a compiler's cause is second

@@ -1,26 +1,25 @@
-"""The fused attention tail against torch and against the memory's speed.
+"""Compare the fused attention tail with torch and with the memory's speed.
 
-    python -m benchmarks.attention.run [--batch 1,4,8] [--rounds 20] [--limit S] [--json] [-o FILE]
+    python -m benchmarks.attention.run [--batch 1,4,8] [--rounds 20] [--limit S] [-o FILE]
 
 On a GPU, for the four stages of the paper's network: bytes/s of each phase against copies that move
 as many bytes, and the fused tail against torch eager and torch.compile running the paper's layers,
 and against the sum of its own phases. Needs torch and nvcc.
 
-How it is measured: whatever is compared takes turns, `--rounds` times, and medians and their ratios
-are printed. One turn replays a CUDA graph that lasts a millisecond or longer and is in the queue
-before its time begins, so that no launch is in it: torch eager is measured at its best, too
-(cuda_timing.py). The graph goes through sets of maps, weights and workspace that are together far
-larger than the L2 cache, so that no run finds its input there; within one run of the tail the
-second pass may find what the first one left, as in the network. Copies are torch's cudaMemcpyAsync
-and a kernel of its own that reads and writes 16 bytes a thread; the faster one counts
-(attention_tail.py). After its turns every result is compared with the paper's layers in float32.
-Torch has no int8 tail: int8 is compared with copies alone.
+How it is measured (cuda_timing.py, tail.py): what is compared takes turns, `--rounds` times, and
+medians and their ratios are printed. One turn replays a CUDA graph of a millisecond or more that is
+queued before its time begins, so no launch is in it, not in torch eager's either. The graph goes
+through sets of maps, weights and workspace that are together far larger than the L2 cache, so that
+no run finds its input there; within one run of the tail the second pass may find what the first one
+left, as in the network. Copies are torch's cudaMemcpyAsync and a torch kernel that reads and writes
+16 bytes a thread; the faster one counts. After its turns every result is compared with the paper's
+layers in float32. Torch has no int8 tail: int8 is compared with copies alone.
 
-FILE is written anew after each row, and what fails is said in its place. Without a GPU it says so
-and prints bytes and launches from the source's own accounting.
+FILE is rewritten after each row; a row that fails holds the reason. Without a GPU the script prints
+bytes and launches from the source's own accounting.
 
 Exit code 0: all targets were reached; 3: one was missed; 4: none was missed, but not all could be
-measured; 2: it could not begin.
+measured; 2: the benchmark could not begin.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ TARGET_NOT_MEASURED = 4
 
 
 def verdict(judged: list[dict[str, Any]]) -> int:
-    """The exit code."""
+    """Return the exit code."""
     verdicts = {target["verdict"] for target in judged}
     if MISSED in verdicts:
         return TARGET_MISSED
@@ -55,14 +54,14 @@ def verdict(judged: list[dict[str, Any]]) -> int:
 
 
 def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file; who is stopped meanwhile leaves the one before."""
+    """Replace a JSON file; if this is stopped meanwhile, the previous file stays."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(content, indent=2) + "\n")
     partial.replace(path)
 
 
 def batch_list(text: str) -> list[int]:
-    """ "1,4,8"."""
+    """Parse "1,4,8"."""
     batches = [int(batch) if batch.isdecimal() else 0 for batch in text.split(",")]
     if min(batches) < 1:
         raise argparse.ArgumentTypeError(f"expected numbers as 1,4,8, found {text!r}")
@@ -70,7 +69,7 @@ def batch_list(text: str) -> list[int]:
 
 
 def gpu_name() -> str | None:
-    """Of the GPU that torch sees."""
+    """Return the name of the GPU that torch sees."""
     try:
         import torch
     except ImportError:
@@ -79,20 +78,19 @@ def gpu_name() -> str | None:
 
 
 def main() -> int:
-    """Measure, or account."""
+    """Measure on a GPU; without one, count bytes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--batch", type=batch_list, default=[1, 4, 8], help="comma-separated")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds to begin rows in")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
     parser.add_argument("-o", "--out", type=Path, help="write everything as JSON")
     arguments = parser.parse_args()
     content: dict[str, Any] = {"gpu": gpu_name()}
     try:
         if arguments.out is not None:
-            write_whole(arguments.out, content)  # what cannot be written is told before measuring
+            write_whole(arguments.out, content)  # fails now, not after measuring
         if content["gpu"] is None:
             text = account(content, arguments.batch)
         else:
@@ -102,12 +100,12 @@ def main() -> int:
         return NOT_BEGUN
     if arguments.out is not None:
         write_whole(arguments.out, content)
-    print(json.dumps(content, indent=2) if arguments.json else text)
+    print(text)
     return verdict(content.get("targets", []))
 
 
 def account(content: dict[str, Any], batches: list[int]) -> str:
-    """Fill in what needs no GPU."""
+    """Count bytes and launches into `content`; return the text to print."""
     content["accounting"] = accounting(Library(build_library("cpu")), batches)
     return (
         "No NVIDIA GPU that torch sees: nothing is measured. Bytes that must cross the memory bus, "
@@ -117,7 +115,7 @@ def account(content: dict[str, Any], batches: list[int]) -> str:
 
 
 def measure_here(content: dict[str, Any], arguments: argparse.Namespace) -> str:
-    """Fill in what is measured, row by row."""
+    """Measure row by row into `content`; return the text to print."""
     import torch
 
     from darnet_trt.kernels.torch_operator import kernels_for
@@ -139,7 +137,7 @@ def measure_here(content: dict[str, Any], arguments: argparse.Namespace) -> str:
             write_whole(arguments.out, content)
         torch.cuda.empty_cache()
 
-    # What says most comes first: a limit may leave no time for the rest.
+    # The most important first: a limit may leave no time for the rest.
     cases = [(kind, batch, stage) for batch in batches for kind in KINDS for stage in STAGES]
     one = partial(measure_on_gpu, library, arguments.rounds)
     measure_all(cases, one, write, arguments.limit)

@@ -1,4 +1,4 @@
-"""What `attention.py` measured, as tables and as targets that were reached, missed or not judged.
+"""Show what `run.py` measured as tables, and judge it by targets.
 
 A row is one type, batch and stage: `ms` and `bytes` by name, and in `failed` a reason for each name
 that has no time; a row that failed as a whole has one reason, under `ROW`.
@@ -24,30 +24,30 @@ Row = dict[str, Any]
 
 
 def copy_name(way: str, phase: str) -> str:
-    """The name under which a row has the copy that moves as much as a phase."""
+    """Return a row's name for the copy that moves as much as a phase."""
     return f"{way} as {phase}"
 
 
 def bytes_per_s(row: Row, name: str) -> float | None:
-    """Bytes read and written; None where it was not measured."""
+    """Return bytes read and written in a second; None where not measured."""
     ms = row["ms"].get(name)
     return None if ms is None else row["bytes"][name] / ms * 1e3
 
 
 def copy_bytes_per_s(row: Row, phase: str) -> float | None:
-    """Of the faster of the copies; None unless both were measured."""
+    """Return the faster copy's; None unless both were measured."""
     found = [bytes_per_s(row, copy_name(way, phase)) for way in COPIES]
     measured = [rate for rate in found if rate is not None]
     return max(measured) if len(measured) == len(COPIES) else None
 
 
 def share_of_copy(row: Row, phase: str) -> float | None:
-    """Bandwidth over that of the faster copy."""
+    """Return the bandwidth divided by the faster copy's."""
     return _ratio(bytes_per_s(row, phase), copy_bytes_per_s(row, phase))
 
 
 def targets(rows: Sequence[Row], batches: Sequence[int]) -> list[dict[str, Any]]:
-    """What was to be reached, and what came of it.
+    """Judge each target: reached, missed or not measured.
 
     A share or ratio that lacks a number is not measured, unless what there is misses already.
     """
@@ -99,7 +99,7 @@ def _least(what: str, found: dict[str, float | None], limit: float) -> dict[str,
 
 
 def summary(judged: Sequence[dict[str, Any]]) -> str:
-    """How many targets were reached, missed and not measured."""
+    """Return how many targets were reached, missed and not measured."""
     verdicts = [target["verdict"] for target in judged]
     return "targets: " + ", ".join(
         f"{verdicts.count(verdict)} {verdict}" for verdict in (REACHED, MISSED, NOT_MEASURED)
@@ -107,7 +107,7 @@ def summary(judged: Sequence[dict[str, Any]]) -> str:
 
 
 def report(content: dict[str, Any]) -> str:
-    """Markdown of everything that `attention.py` wrote on a GPU; of a part of it as well."""
+    """Return Markdown of what `run.py` wrote on a GPU, also if it did not get to the end."""
     rows = content["rows"]
     lines = [
         f"{content['gpu']}, torch {content['torch']}; µs of one block's tail, medians of "
@@ -145,7 +145,7 @@ def _clocks(rows: Sequence[Row]) -> list[str]:
 
 
 def phase_table(rows: Sequence[Row]) -> str:
-    """The phases, their bandwidth and that of the copies: µs, GB/s, shares."""
+    """Return the phases, their bandwidth and that of the copies: µs, GB/s, shares."""
     lines = []
     for row in rows:
         summed = _sum([row["ms"].get(phase) for phase in PHASES])
@@ -168,7 +168,7 @@ def phase_table(rows: Sequence[Row]) -> str:
 
 
 def rival_table(rows: Sequence[Row]) -> str:
-    """The tail against torch: µs and ratios."""
+    """Return the tail's and torch's µs, and their ratios."""
     lines = [
         [
             *_name(row),
@@ -202,7 +202,7 @@ def _shown(value: float | None, times: float, form: str) -> str:
 
 
 def markdown(head: str, rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first three columns are names."""
+    """Return a table whose first three columns are names."""
     names = head.split(", ")
     lines = [names, ["---"] * 3 + ["---:"] * (len(names) - 3), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""One block's tail on a device: sets of buffers, and what is compared on them."""
+"""Hold one block's tail on a device: sets of buffers, and what is compared on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Run = Callable[[int], None]
 
 
 def paper(x: Any, residual: Any, channel: list[Any], depth: list[Any]) -> Any:
-    """The paper's layers one after the other, as `training/model.py` has them."""
+    """Run the paper's layers one after the other, as `training/model.py` does."""
     from torch.nn.functional import linear
 
     z = x.mean((2, 3, 4))
@@ -70,7 +70,7 @@ class Tail:
         self.of, self.to = torch.randint(-(2**31), 2**31, shape, device=device, dtype=torch.int32)
 
     def _map(self) -> Any:
-        """(n, d, h, w, c); int8 in steps of its scale."""
+        """Return a random map, (n, d, h, w, c); int8 in steps of its scale."""
         import torch
 
         p = self.p
@@ -88,7 +88,7 @@ class Tail:
         ]
 
     def kernels(self, phase: int | None = None) -> Run:
-        """The library's launch, or one phase of it, with what the phases before left there."""
+        """Return the library's launch, or one phase of it, after those before have run."""
         import torch
 
         def stream() -> int:
@@ -111,7 +111,7 @@ class Tail:
         return run
 
     def copies(self, moved: int) -> dict[str, Run]:
-        """The two ways in which torch copies as many bytes as are moved, half read, half written.
+        """Return torch's two ways to copy that many bytes, half read, half written.
 
         `memcpy` is `copy_`, which is cudaMemcpyAsync between two such arrays; `kernel` is an
         operation on int32 that torch runs as a kernel of 16 bytes a thread, `bitwise_not`: it
@@ -130,18 +130,18 @@ class Tail:
         return {"memcpy": memcpy, "kernel": kernel}
 
     def torch(self, function: Callable[..., Any]) -> Run:
-        """A function of x, residual and both gates, on the same memory as (n, c, d, h, w)."""
+        """Return a run of a torch function on the same memory, seen as (n, c, d, h, w)."""
         x = [t.permute(0, 4, 1, 2, 3) for t in self.x]
         residual = [t.permute(0, 4, 1, 2, 3) for t in self.residual]
         return lambda i: function(x[i], residual[i], self.channel[i], self.depth[i])
 
     def poison(self) -> None:
-        """Fill the results with what a ReLU never puts out."""
+        """Fill the results with a value that no ReLU gives."""
         for y in self.y:
             y.fill_(-1)
 
     def fault(self) -> str | None:
-        """What is wrong with the results of the last run, against the paper's layers in float32.
+        """Compare the last run's results with the paper's layers in float32; return what is wrong.
 
         All elements are looked at for the poison; the numbers of the last set's first volume are
         compared.
@@ -169,5 +169,5 @@ class Tail:
 
 
 def copied_bytes(moved: int) -> int:
-    """Bytes that a copy moves in place of `moved`: both halves whole numbers of `COPY_UNIT`."""
+    """Return bytes moved by a copy of about `moved`: each half a multiple of `COPY_UNIT`."""
     return 2 * (moved // 2 // COPY_UNIT * COPY_UNIT)

@@ -1,4 +1,4 @@
-"""Bytes that a block's tail moves, counted operation by operation: fused, and as frameworks run it.
+"""Count the bytes that a block's tail moves: fused, and operation by operation in frameworks.
 
 The fused kernels count for themselves (`darnet_attention_cost`). For the others a map is the
 feature map, n·d·h·w·c elements; every kernel reads its inputs once and writes its outputs once.
@@ -27,7 +27,7 @@ REDUCTION = 16
 
 @dataclass(frozen=True)
 class Operation:
-    """One kernel or more of a framework: maps read and written, and how many kernels it is."""
+    """An operation of a framework: maps read and written, and its number of kernels."""
 
     what: str
     reads: int
@@ -60,7 +60,7 @@ to the reduction or sum that takes it, 4 maps read, 1 written."""
 
 @dataclass(frozen=True)
 class Traffic:
-    """What one block's tail moves, in bytes, and its kernels."""
+    """Bytes moved by one block's tail, and its number of kernels."""
 
     read: int
     written: int
@@ -73,7 +73,7 @@ class Traffic:
 
 
 def problem(stage: str, batch: int, kind: TensorType) -> Problem:
-    """The fused tail of one block; int8 maps have float16 gate parameters."""
+    """Return the fused tail of one block; int8 maps have float16 gate parameters."""
     c, d, h, w = STAGES[stage]
     scale = 0.02 if kind == "int8" else 1.0
     return Problem(
@@ -86,12 +86,12 @@ def problem(stage: str, batch: int, kind: TensorType) -> Problem:
 
 
 def map_bytes(p: Problem) -> int:
-    """Of the feature map."""
+    """Return the feature map's bytes."""
     return p.n * p.d * p.h * p.w * p.c * SIZES[p.x_type]
 
 
 def parameter_bytes(p: Problem) -> int:
-    """Of both gates."""
+    """Return the bytes of both gates' parameters."""
     features = p.c * p.d
     channel = 2 * p.c * p.channel_hidden + p.c + p.channel_hidden
     depth = 2 * features * p.depth_hidden + features + p.depth_hidden
@@ -99,7 +99,7 @@ def parameter_bytes(p: Problem) -> int:
 
 
 def fused(library: Library, p: Problem) -> Traffic:
-    """The three launches, from their own accounting."""
+    """Count the three launches by their own accounting."""
     costs = [library.cost(p, phase) for phase in range(len(PHASES))]
     return Traffic(
         sum(c.bytes_read for c in costs), sum(c.bytes_written for c in costs), len(costs)
@@ -107,7 +107,7 @@ def fused(library: Library, p: Problem) -> Traffic:
 
 
 def unfused(operations: tuple[Operation, ...], p: Problem) -> Traffic:
-    """The paper's layers; gate values and means, some kilobytes, are left out."""
+    """Count the paper's layers without gate values and means, some kilobytes."""
     size = map_bytes(p)
     return Traffic(
         sum(o.reads for o in operations) * size + parameter_bytes(p),

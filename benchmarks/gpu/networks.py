@@ -1,4 +1,9 @@
-"""Steps of `gpu.py`: the paper's whole network in torch and in ONNX Runtime, on the GPU."""
+"""The paper's whole network in torch and in ONNX Runtime: times, memory, agreement.
+
+    python -m benchmarks.gpu.networks network|training|onnxruntime
+
+On a machine without a GPU a small network runs on the CPU, to try the script.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +13,15 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from benchmarks.gpu.step_process import elapsed, need, skip
+from benchmarks.gpu.measuring import elapsed, measure, skip
 
 
 def network(on: str) -> None:
-    """The paper's network in torch: the layers as written and fused, eager and compiled.
+    """Time the network in torch: the paper's layers and the fused ones, eager and compiled.
 
-    The eager ones are timed before anything is compiled, which takes long and may fail; then all
-    of them take turns.
+    The eager ones are timed before anything is compiled, because that takes long and may fail;
+    then all of them take turns.
     """
-    need("pydantic", "torch")
     import torch
 
     from darnet_trt.training.model import DARNet
@@ -29,7 +33,7 @@ def network(on: str) -> None:
     for name, fused in (("paper's layers", False), ("fused", True)):
         torch.manual_seed(0)
         runs[f"{name}, eager"] = DARNet(shape, fused=fused).to(on, dtype).to(**order).eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         reference, _ = runs["paper's layers, eager"](x)
         failed = differing(runs, x, reference)
         in_turns(on, runs, x)
@@ -45,7 +49,7 @@ def network(on: str) -> None:
 
 
 def differing(runs: dict[str, Callable[[Any], Any]], x: Any, reference: Any) -> list[str]:
-    """Names of those that do not run or whose logits differ too much; they are taken out."""
+    """Take out those that do not run or whose logits differ too much; return their names."""
     failed = []
     for name, model in tuple(runs.items()):
         try:
@@ -71,8 +75,7 @@ def in_turns(on: str, runs: dict[str, Callable[[Any], Any]], x: Any) -> None:
 
 
 def training(on: str) -> None:
-    """A training step of the paper's network: batch 4, automatic mixed precision."""
-    need("pydantic", "torch")
+    """Measure a training step's time and peak memory: batch 4, automatic mixed precision."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -107,15 +110,13 @@ def training(on: str) -> None:
 
 
 def onnxruntime(on: str) -> None:
-    """The exported graph in ONNX Runtime on the GPU against its CPU provider."""
-    need("onnxruntime", "onnx", "pydantic", "torch")
+    """Compare the exported graph in ONNX Runtime on the GPU with its CPU provider."""
     import numpy as np
     import torch
 
     from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 
     ort = import_onnxruntime()
-
     provider = "CUDAExecutionProvider" if on == "cuda" else "CPUExecutionProvider"
     if provider not in ort.get_available_providers():
         skip(f"this onnxruntime has no {provider}: {ort.get_available_providers()}")
@@ -148,7 +149,11 @@ def onnxruntime(on: str) -> None:
 
 
 def paper_network(on: str) -> Any:
-    """The paper's size on a GPU; for the CPU's twin one of the same shape."""
+    """Return the paper's network for a GPU, and a small one for the CPU."""
     from darnet_trt.training.model import Network
 
     return Network() if on == "cuda" else Network(width=4, input_size=(8, 32, 32))
+
+
+if __name__ == "__main__":
+    measure({"network": network, "training": training, "onnxruntime": onnxruntime})

@@ -1,21 +1,23 @@
-"""What came of `gpu.py`'s steps, on which machine: report.md and report.json."""
+"""The report of `run.py`: what came of each part, and on which machine."""
 
 from __future__ import annotations
 
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.attention.clocks import clocks_mhz
-from benchmarks.attention.tables import report as attention_report
-from benchmarks.gpu.step_process import ROOT
+from benchmarks.attention.tables import report as attention_tables
+from benchmarks.gpu.parts import ROOT
 
-MEASURED = "attention.json"
+LAST_LINES = 60  # of a part's output, in report.md; report.json has all
+LONGEST_REASON = 200  # characters in report.md's table
 PACKAGES = (
     "torch", "numpy", "triton", "onnxruntime-gpu", "tensorrt-rtx", "tensorrt", "cuda-bindings",
     "pycuda",
@@ -23,36 +25,40 @@ PACKAGES = (
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a step.
+class Result:
+    """What came of a part.
 
     Attributes:
-        step: Its name.
+        part: Its title.
         status: passed, failed, missed (a target), incomplete, skipped, interrupted.
-        reason: One line, where there is something to say.
-        seconds: That it took.
-        output: The end of what it printed.
+        reason: One line, the last that it printed as a rule.
+        seconds: It took.
+        output: All that it printed.
+        measured: What the attention benchmark measured, also before it was stopped.
     """
 
-    step: str
+    part: str
     status: str
     reason: str
-    seconds: float
-    output: str
+    seconds: float = 0
+    output: str = ""
+    measured: dict[str, Any] | None = None
 
 
 def machine() -> dict[str, str]:
-    """What the numbers were made on."""
+    """Describe the machine; "GPU" is there only if torch can use one."""
+    device = "import torch; print(torch.cuda.get_device_name())"
+    smi = ("nvidia-smi", "--query-gpu=driver_version,memory.total,compute_cap")
     found = {
+        "command": " ".join(["python", "-m", "benchmarks.gpu.run", *sys.argv[1:]]),
+        "commit": said("git", "-C", str(ROOT), "rev-parse", "HEAD"),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "GPU": _said("nvidia-smi", "--query-gpu=name,driver_version,memory.total,compute_cap",
-                     "--format=csv,noheader"),
-        "clocks before": clocks_line(clocks_mhz()),
-        "nvcc": _said("nvcc", "--version"),
-        "commit": _said("git", "-C", str(ROOT), "rev-parse", "HEAD"),
-    }  # fmt: skip
-    found["nvcc"] = next((s for s in found["nvcc"].splitlines() if "release" in s), "")
+        "GPU": said(sys.executable, "-c", device),
+        "driver, memory, compute capability": said(*smi, "--format=csv,noheader"),
+        "clocks before (MHz)": ", ".join(f"{k} {v}" for k, v in clocks_mhz().items()),
+        "nvcc": said("nvcc", "--version").partition("release ")[2].partition("\n")[0],
+    }
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -61,67 +67,39 @@ def machine() -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def clocks_line(clocks: dict[str, int]) -> str:
-    """The GPU's clocks in words; empty where they are not known."""
-    known = {name: f"{mhz} MHz" for name, mhz in clocks.items()}
-    if not known:
-        return ""
-    sm, memory, most_sm, most_memory = (
-        known.get(name, "unknown") for name in ("sm", "memory", "sm_max", "memory_max")
-    )
-    return f"SM {sm} of at most {most_sm}, memory {memory} of at most {most_memory}"
-
-
-def _said(*words: str) -> str:
+def said(*words: str) -> str:
+    """Return what a command prints; nothing where it fails or takes longer than a minute."""
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
         return ""
+    return done.stdout.strip()
 
 
 def write_report(
-    out: Path,
-    command: str,
-    about: dict[str, str],
-    outcomes: Sequence[Outcome],
-    not_asked: Sequence[str],
+    out: Path, about: Mapping[str, str], results: Sequence[Result], waiting: Sequence[str]
 ) -> None:
-    """Both files, rewritten after each step.
+    """Write report.json and report.md.
 
     Args:
         out: The folder.
-        command: What was called.
         about: The machine.
-        outcomes: Of the steps so far.
-        not_asked: Steps that were left out.
+        results: Of the parts so far.
+        waiting: Titles of the parts that have not run.
     """
-    content: dict[str, Any] = {
-        "command": command,
-        "machine": about,
-        "steps": [asdict(outcome) for outcome in outcomes],
-        "not_asked_for": list(not_asked),
-    }
-    measured = out / MEASURED
-    if any(outcome.step == "benchmark" for outcome in outcomes) and measured.exists():
-        content["attention"] = json.loads(measured.read_text())
+    content = {"machine": about, "parts": [asdict(r) for r in results], "not_run": waiting}
     (out / "report.json").write_text(json.dumps(content, indent=2) + "\n")
-    lines = ["# What needs a GPU", "", f"    {command}", ""]
-    lines += [f"- {name}: {value}" for name, value in about.items()]
-    lines += ["", "| step | | seconds | |", "| --- | --- | ---: | --- |"]
-    lines += [f"| {o.step} | {o.status} | {o.seconds} | {o.reason} |" for o in outcomes]
-    if not_asked:
-        lines += ["", f"Not asked for: {', '.join(not_asked)}."]
-    for o in outcomes:
-        if o.output:
-            lines += ["", f"## {o.step}: {o.status}", "", *_told(o, content)]
+    lines = ["# What needs a GPU", "", *(f"- {name}: {value}" for name, value in about.items())]
+    lines += ["", "| part | | seconds | |", "| --- | --- | ---: | --- |"]
+    for r in results:
+        reason = r.reason.replace("|", "/")[:LONGEST_REASON]
+        lines.append(f"| {r.part} | {r.status} | {r.seconds} | {reason} |")
+    lines += ["", f"Not run: {', '.join(waiting) or 'none'}."]
+    for result in results:
+        if result.output:
+            lines += ["", f"## {result.part}: {result.status}", ""]
+            if result.measured and "rows" in result.measured:
+                lines += [attention_tables(result.measured), ""]
+            last = result.output.rstrip().splitlines()[-LAST_LINES:]
+            lines += ["```text", *last, "```"]
     (out / "report.md").write_text("\n".join(lines) + "\n")
-
-
-def _told(outcome: Outcome, content: dict[str, Any]) -> list[str]:
-    """A step's output; the benchmark's tables from what it measured, so far as it came."""
-    log = ["```text", outcome.output, "```"]
-    measured = content.get("attention", {})
-    if outcome.step != "benchmark" or "rows" not in measured:
-        return log
-    tables = [attention_report(measured)]
-    return [*tables, "", *log] if outcome.status in ("failed", "interrupted") else tables

@@ -1,199 +1,208 @@
-"""Everything that needs a GPU, in one command and one report.
+"""Run everything that needs a GPU, in one command, and write one report.
 
-    python -m benchmarks.gpu.run [--only STEP…] [--limit SECONDS] [-o FOLDER]
+    python -m benchmarks.gpu.run [--only PART…] [--limit SECONDS] [-o FOLDER]
 
-Runs from a bare copy of the tree; nothing has to be installed but what a step needs:
+Runs from a bare copy of the tree with Python ≥ 3.11, numpy, torch with CUDA, pytest, nvcc ≥ 12,
+cmake and g++. A part that lacks another package is skipped, and the report names the package.
 
-    all steps                 Python ≥ 3.11, numpy, torch with CUDA, an NVIDIA GPU
-    build                     nvcc ≥ 12, cmake, g++; the other steps use what it makes
-    kernels, operator         pytest, ml_dtypes
-    memory                    pytest, psutil, and cuda-python or pycuda
-    plugin                    what kernels needs, and onnx
-    network, training         pydantic
-    tensorrt                  tensorrt_rtx, cuda-python, and darnet-trt itself installed
-    plans                     the same, or tensorrt and pycuda in their place
-    onnxruntime               onnxruntime-gpu, onnx, pydantic
-    sanitizers                compute-sanitizer beside nvcc or on the PATH
-    sanitizers-all            the same, with all four tools and all shapes: only where it is named
+Each part (parts.py) is a process with a time limit, its share of what is left of `--limit`. A part
+that fails, crashes or hangs is reported; the others still run. `FOLDER/report.md` and
+`report.json` are rewritten after each part (default folder: gpu-report).
 
-A step is a process of its own with a time budget, its share of what is left of `--limit` (570 s):
-one that fails, crashes or hangs is reported and the others go on. A step that lacks a package is
-reported as skipped, with its name. `FOLDER/report.md` and `report.json` hold it all (default:
-gpu-report).
-
-Exit code 0: all that ran passed; 1: a step failed; 3: none failed, but the benchmark missed a
-target or could not measure all; 2: nothing ran (no GPU, no folder for the report, all skipped);
-130: interrupted.
-`--twins` runs what every step has for a machine without a GPU, on the CPU.
+Exit code 0: every part that ran passed; 1: a part failed; 3: none failed, but the benchmark missed
+a target or something could not be measured or tested; 2: nothing ran (no GPU, no folder for the
+report, all skipped); 130: interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
 
-from benchmarks.gpu.report import MEASURED, Outcome, machine, write_report
-from benchmarks.gpu.step_process import INCOMPLETE, MISSED, NOTE, ROOT, SKIPPED
-from benchmarks.gpu.steps import STEPS
+from benchmarks.gpu.measuring import SKIPPED
+from benchmarks.gpu.parts import MEASURED, NOT_BY_DEFAULT, PARTS, ROOT, TESTS, Part
+from benchmarks.gpu.report import Result, machine, write_report
+from darnet_trt.errors import BuildError
+from darnet_trt.kernels.toolchain import find_nvcc
 
-STEP_COMMAND = ("-m", "benchmarks.gpu.steps")
-LAST_LINES = 60
-GRACE_S = 5  # for a step that is asked to end
+GRACE_S = 5  # from SIGTERM to SIGKILL
+LAST_STEP_S = 30  # between the time that a part is given and its end by force
+MARK = "DARNET_GPU_PART"  # in the environment of a part and of all that it starts
+OURS = ("benchmarks", "darnet_trt", "tests")
+Stopped = subprocess.TimeoutExpired | KeyboardInterrupt
 NOTHING_RAN = 2
-NOT_ALL_TARGETS = 3
+NOT_EVERYTHING = 3
 INTERRUPTED = 130
 
 
-def perform(step: str, on: str, out: Path, budget_s: float) -> Outcome:
-    """Run one step in a process of its own; when its time is over, it and its children end."""
-    if budget_s < 1:
-        return Outcome(step, "skipped", "no time left within --limit", 0, "")
-    log = out / f"{step}.log"
-    started = time.monotonic()
-    code: int | None = None
-    interrupted = False
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, *STEP_COMMAND, step, on],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            start_new_session=True,
-            env=environment(out, budget_s),
-        )
-        try:
-            code = process.wait(budget_s)
-        except subprocess.TimeoutExpired:
-            pass
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            if process.poll() is None:
-                stop(process)
-    lines = log.read_text(errors="replace").splitlines()
-    last = next((line for line in reversed(lines) if line.strip()), "")
-    status, reason = ("interrupted", "") if interrupted else ending(code, last, budget_s)
-    seconds = round(time.monotonic() - started, 1)
-    return Outcome(step, status, reason, seconds, "\n".join(lines[-LAST_LINES:]))
+def main() -> int:
+    """Run the parts and write the report."""
+    names = list(dict.fromkeys(part.name for part in PARTS))
+    default = [name for name in names if name not in NOT_BY_DEFAULT]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=names, metavar="PART", default=default,
+                        help=f"of {', '.join(names)}")  # fmt: skip
+    parser.add_argument("--limit", type=float, default=570, help="seconds for all parts")
+    parser.add_argument("-o", "--out", type=Path, default=Path("gpu-report"), help="folder")
+    parser.add_argument("--without-gpu", action="store_true",
+                        help="try the script without a GPU: most parts are skipped")  # fmt: skip
+    arguments = parser.parse_args()
+    end = time.monotonic() + arguments.limit
+    about = machine()
+    if "GPU" not in about and not arguments.without_gpu:
+        print("gpu: torch finds no NVIDIA GPU on this machine", file=sys.stderr)
+        return NOTHING_RAN
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"gpu: cannot make the folder for the report: {error}", file=sys.stderr)
+        return NOTHING_RAN
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops the part, as Ctrl-C does
+    parts = [part for part in PARTS if part.name in arguments.only]
+    results = run_all(parts, about, arguments.out, end - time.monotonic())
+    print(f"report: {arguments.out / 'report.md'}")
+    return exit_code({result.status for result in results})
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the leader of a session and its children, which may have started others elsewhere.
-
-    Asked first, they end those: a compiler is in a session of its own.
-    """
-    os.killpg(process.pid, signal.SIGINT)
-    end = time.monotonic() + GRACE_S
-    with suppress(ProcessLookupError):  # nobody is left
-        while time.monotonic() < end:
-            process.poll()
-            os.killpg(process.pid, 0)
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def environment(out: Path, budget_s: float) -> dict[str, str]:
-    """A step's: the tree in place of an installation, its folder, its time."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        **os.environ,
-        "DARNET_GPU_REPORT": str(out),
-        "DARNET_GPU_SECONDS": f"{budget_s:.1f}",
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+def run_all(
+    parts: Sequence[Part], about: Mapping[str, str], out: Path, limit_s: float
+) -> list[Result]:
+    """Run each part in turn and rewrite the report after it; stop when interrupted."""
+    results: list[Result] = []
+    end = time.monotonic() + limit_s
+    for done, part in enumerate(parts):
+        result = perform(part, share(parts[done:], end - time.monotonic()))
+        results.append(result)
+        print(f"{result.part:32} {result.status:11} {result.seconds:6.1f} s  {result.reason:.120}",
+              flush=True)  # fmt: skip
+        write_report(out, about, results, [later.title for later in parts[done + 1 :]])
+        if result.status == "interrupted":
+            break
+    return results
 
 
-def ending(code: int | None, last: str, budget_s: float) -> tuple[str, str]:
-    """Status and reason, from the exit code (None: its time was over) and the last line."""
-    if code is None:
-        return "failed", f"not done in {budget_s:.0f} s"
-    if code < 0:
-        return "failed", f"ended by {signal.Signals(-code).name}; last said: {last}"
-    if code == 0:
-        return "passed", last.removeprefix(NOTE) if last.startswith(NOTE) else ""
-    status = {SKIPPED: "skipped", MISSED: "missed", INCOMPLETE: "incomplete"}.get(code, "failed")
-    return status, last.removeprefix("SKIPPED: ")
+def share(parts: Sequence[Part], left_s: float) -> float:
+    """Divide the seconds left among the parts by weight; return the first part's."""
+    return left_s * parts[0].weight / sum(part.weight for part in parts)
 
 
-def budget(steps: Sequence[str], left_s: float) -> float:
-    """Seconds of the first of the steps, by its share among those that are still to run."""
-    return left_s * STEPS[steps[0]].share / sum(STEPS[step].share for step in steps)
-
-
-def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """Of the whole command."""
-    statuses = {outcome.status for outcome in outcomes}
+def exit_code(statuses: Collection[str]) -> int:
+    """Return the code of the whole command."""
     if "interrupted" in statuses:
         return INTERRUPTED
     if "failed" in statuses:
         return 1
-    if statuses & {"missed", "incomplete"}:
-        return NOT_ALL_TARGETS
+    if "missed" in statuses or "incomplete" in statuses:
+        return NOT_EVERYTHING
     return 0 if "passed" in statuses else NOTHING_RAN
 
 
-def has_gpu() -> bool:
-    """Whether torch sees one; asked in another process, which then holds no GPU memory."""
-    code = "import torch, sys; sys.exit(not torch.cuda.is_available())"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+def perform(part: Part, limit_s: float) -> Result:
+    """Run one part; when its time is over, end it and all that it started."""
+    if limit_s < 1:
+        return Result(part.title, "skipped", "no time left within --limit")
+    with TemporaryDirectory(prefix="darnet-gpu-") as scratch:
+        folder = Path(scratch)
+        seconds = f"{max(limit_s - LAST_STEP_S, 1):.0f}"
+        words = [word.format(folder=folder, seconds=seconds) for word in part.command]
+        started = time.monotonic()
+        try:
+            ended = run(words, part.environment, folder / "log", limit_s)
+        except FileNotFoundError:
+            return Result(part.title, "skipped", f"not installed: {words[0]}")
+        took = round(time.monotonic() - started, 1)
+        output = (folder / "log").read_text(errors="replace")
+        status, reason = judge(part, ended, output, folder / TESTS)
+        measured = folder / MEASURED
+        content = json.loads(measured.read_text()) if measured.exists() else None
+    return Result(part.title, status, reason, took, output, content)
 
 
-def main() -> int:
-    """Run the steps, write the report."""
-    default = [name for name, step in STEPS.items() if step.by_default]
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", choices=STEPS, metavar="STEP", default=default,
-                        help=f"of {', '.join(STEPS)}")  # fmt: skip
-    parser.add_argument("--limit", type=float, default=570, help="seconds for all of it")
-    parser.add_argument("-o", "--out", type=Path, default=Path("gpu-report"), help="folder")
-    parser.add_argument("--twins", action="store_true", help="on the CPU, without a GPU")
-    arguments = parser.parse_args()
-    on = "cpu" if arguments.twins else "cuda"
-    if on == "cuda" and not has_gpu():
-        print("gpu: no NVIDIA GPU that torch can use on this machine", file=sys.stderr)
-        return NOTHING_RAN
-    out = arguments.out.resolve()
+def run(
+    words: Sequence[str], environment: Mapping[str, str], log: Path, limit_s: float
+) -> int | Stopped:
+    """Run a command in a session of its own; return its exit code, or what stopped it."""
+    mark = f"{os.getpid()}-{time.monotonic_ns()}"
+    path, python_path = os.environ.get("PATH", os.defpath), os.environ.get("PYTHONPATH", "")
+    with suppress(BuildError):
+        path += os.pathsep + str(Path(find_nvcc()).parent)  # compute-sanitizer is there, too
+    variables = {
+        **os.environ, **environment, MARK: mark, "PATH": path,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), python_path))),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # the machine's plugins are not ours to test
+    }  # fmt: skip
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+            cwd=ROOT, env=variables, start_new_session=True,
+        )  # fmt: skip
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / MEASURED).unlink(missing_ok=True)  # of an earlier run
-    except OSError as error:
-        print(f"gpu: no folder for the report: {error}", file=sys.stderr)
-        return NOTHING_RAN
-    outcomes = perform_all([s for s in STEPS if s in arguments.only], on, out, arguments.limit)
-    print(f"report: {out / 'report.md'}")
-    return exit_code(outcomes)
+        return process.wait(limit_s)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
+        return stopped
+    finally:
+        stop(process, mark)
 
 
-def perform_all(steps: Sequence[str], on: str, out: Path, limit_s: float) -> list[Outcome]:
-    """Each step in turn; one that is interrupted ends it, and those after it are skipped."""
-    command = " ".join(["python", "-m", "benchmarks.gpu.run", *sys.argv[1:]])
-    about, outcomes = machine(), list[Outcome]()
-    end = time.monotonic() + limit_s
-    for done, step in enumerate(steps):
-        outcome = perform(step, on, out, budget(steps[done:], end - time.monotonic()))
-        outcomes.append(outcome)
-        if outcome.status == "interrupted":
-            rest = steps[done + 1 :]
-            outcomes += [Outcome(s, "skipped", "interrupted before it", 0, "") for s in rest]
-        print(
-            f"{step:14} {outcome.status:11}{outcome.seconds:6.1f} s  {outcome.reason}", flush=True
-        )
-        write_report(out, command, about, outcomes, [s for s in STEPS if s not in steps])
-        if outcome.status == "interrupted":
-            break
-    return outcomes
+def stop(process: subprocess.Popen[bytes], mark: str) -> None:
+    """End a process and all that it started, also in other sessions: compilers, workers."""
+    for ask in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, ask)
+            with suppress(subprocess.TimeoutExpired):  # the driver may hold one for ever
+                process.wait(GRACE_S)
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if f"{MARK}={mark}".encode() in environ.read_bytes().split(b"\0"):
+                os.kill(int(environ.parent.name), signal.SIGKILL)
+
+
+def judge(part: Part, ended: int | Stopped, output: str, tests: Path) -> tuple[str, str]:
+    """Return status and reason, from how a part ended and what it printed."""
+    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+    if isinstance(ended, KeyboardInterrupt):
+        return "interrupted", last
+    if isinstance(ended, subprocess.TimeoutExpired):
+        return "failed", f"not done in {ended.timeout:.0f} s; last line: {last}"
+    if ended < 0:
+        return "failed", f"ended by {signal.Signals(-ended).name}; last line: {last}"
+    if ended == 0:
+        return judge_tests(tests, last) if tests.exists() else ("passed", last)
+    if ended == SKIPPED:
+        return "skipped", last
+    if part.unsupported and part.unsupported in output:
+        return "skipped", part.unsupported
+    # Pytest ends with 2 where it cannot import a file; a script's last line is the error.
+    missing = re.search(r"No module named '?(\w+)", output if ended == 2 else last)
+    if missing and missing[1] not in OURS:
+        return "skipped", f"not installed: {missing[1]}"
+    return part.codes.get(ended, "failed"), last
+
+
+def judge_tests(report: Path, last: str) -> tuple[str, str]:
+    """Judge tests of which none failed: one that was skipped has shown nothing."""
+    found = [case.find("skipped") for case in ElementTree.parse(report).iter("testcase")]
+    reasons = [skipped.get("message", "") for skipped in found if skipped is not None]
+    if not reasons:
+        return "passed", last
+    if len(reasons) == len(found):
+        return "skipped", reasons[0]
+    return "incomplete", f"{len(reasons)} of {len(found)} tests skipped: {reasons[0]}"
 
 
 if __name__ == "__main__":

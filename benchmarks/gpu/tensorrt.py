@@ -1,8 +1,13 @@
-"""The step of `gpu.py` for TensorRT-RTX: a portable plan of the paper's network, built and tried.
+"""A portable TensorRT-RTX plan of the paper's network: build it, run it, compare it with torch.
 
-Where TensorRT-RTX has no target for the GPU (sm_90), what it says when the plan is loaded is the
-result. The plan is loaded as the runner does it, without the preflight, which would not let it
-come to that.
+    python -m benchmarks.gpu.tensorrt off|on|build
+
+`off` builds with standard operators, `on` with the plugin, `build` runs `darnet-trt build` on a
+small network.
+
+On a GPU that is no target of TensorRT-RTX (sm_90), what TensorRT-RTX says when it loads the plan is
+the result. So the plan is loaded as the runner does it, but without the preflight, which would
+refuse it first.
 """
 
 from __future__ import annotations
@@ -16,55 +21,46 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.gpu.measuring import elapsed, measure, skip
 from benchmarks.gpu.networks import paper_network
-from benchmarks.gpu.step_process import all_parts, elapsed, folder, need, run, skip
 
 ROUNDS = 20
 LIMIT = 0.05  # of the largest logit: float16 against float32
 
 
-def tensorrt(on: str) -> None:
-    """A portable plan without and with the plugin, and the same by `darnet-trt build`."""
-    need("tensorrt_rtx", "onnx", "pydantic", "typer", "torch", "cuda.bindings")
-    here = ("-m", "benchmarks.gpu.tensorrt")
-    all_parts(
-        {
-            "standard operators": partial(run, sys.executable, *here, "off", on),
-            "plugin": partial(run, sys.executable, *here, "on", on),
-            "darnet-trt build": build_tiny,
-        }
-    )
-
-
-def build_tiny() -> None:
-    """The project's own command, with the plugin, on a small network: what its manifest says."""
-    need("pydicom", "SimpleITK", "imagecodecs")
+def build_tiny(on: str) -> None:
+    """Run `darnet-trt build` with the plugin on a small network; print its plans."""
+    from darnet_trt.cli.main import main
     from darnet_trt.training.checkpoint import save_checkpoint
 
-    out = folder() / "tensorrt"
-    networks = _networks()
-    save_checkpoint(networks.trained_like(networks.TINY), out / "run")
-    command = "from darnet_trt.cli.main import main; main()"
-    options = ("--force", "--target", "tensorrt-rtx:portable", "--plugin", "on")
-    run(sys.executable, "-c", command, "build", out / "run", "-o", out / "bundle", *options)
-    manifest = json.loads((out / "bundle" / "manifest.json").read_text())
+    with TemporaryDirectory() as folder:
+        run, bundle = Path(folder) / "run", Path(folder) / "bundle"
+        save_checkpoint(random_checkpoint(paper_network("cpu")), run)
+        options = ("--target", "tensorrt-rtx:portable", "--plugin", "on")
+        sys.argv = ["darnet-trt", "build", str(run), "-o", str(bundle), *options]
+        try:
+            main()
+        except SystemExit as ended:
+            if ended.code:
+                raise
+        manifest = json.loads((bundle / "manifest.json").read_text())
     plans = [a for a in manifest["artifacts"] if a["backend"] == "tensorrt-rtx"]
     for plan in plans:
         print(json.dumps({k: v for k, v in plan.items() if k != "files"}))
     if not plans:
         sys.exit("no plan was built")
     if not all(plan["executed"] for plan in plans):
-        skip("the plan was built; the log above says why it did not run here")
+        skip("the plan was built; the output above says why it did not run here")
 
 
-def try_plan(plugin_mode: str, on: str) -> None:
-    """Build, load, run, compare, time; a refusal by TensorRT-RTX is said in its own words."""
+def try_plan(on: str, plugin_mode: str) -> None:
+    """Build, load, run, compare and time a plan; if TensorRT-RTX refuses it, print its reason."""
     from darnet_trt.errors import DarnetError
     from darnet_trt.runtime.engines.tensorrt.gpu import open_device
     from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
     from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
 
-    checkpoint = _networks().trained_like(paper_network(on))
+    checkpoint = random_checkpoint(paper_network(on))
     plan, library, embedded = built(checkpoint, plugin_mode)
     target, current = "the CPU", nullcontext()
     if on == "cuda":
@@ -76,7 +72,7 @@ def try_plan(plugin_mode: str, on: str) -> None:
             loaded = _loaded(plan, library, embedded)
         print("loaded")
         runner = TensorRTRunner(loaded, precision="fp16")
-        x = _volume(checkpoint)
+        x = random_volume(checkpoint)
         logits = runner.infer(x).logits
     except DarnetError as error:
         if target in RTX_TARGETS:
@@ -88,7 +84,7 @@ def try_plan(plugin_mode: str, on: str) -> None:
 
 
 def built(checkpoint: Any, plugin_mode: Any) -> tuple[bytes, Path | None, bool]:
-    """The plan, the library to load before it, and whether the plan carries it."""
+    """Build a plan; return it, the library to load before it, and whether the plan carries it."""
     from darnet_trt.export.onnx.writing import Source, export_onnx
     from darnet_trt.export.tensorrt.builder import build_tensorrt
     from darnet_trt.export.tensorrt.layer_table import counted
@@ -112,21 +108,17 @@ def built(checkpoint: Any, plugin_mode: Any) -> tuple[bytes, Path | None, bool]:
 
 
 def compare(runner: Any, checkpoint: Any, x: Any, logits: Any, on: str) -> None:
-    """The plan against torch: logits, and time in turns, both with copies to and from the host."""
+    """Compare a plan with torch: logits, and times in turns with copies to and from the host."""
     import numpy as np
     import torch
 
-    from darnet_trt.training.model import DARNet
-
     order = {"memory_format": torch.channels_last_3d}
-    model = DARNet(checkpoint.network)
-    model.load_state_dict(checkpoint.state_dict)
-    model = model.eval().to(on).to(**order)
+    model = checkpoint.model().to(on).to(**order)
 
     def in_torch(dtype: torch.dtype) -> Any:
         return model(torch.from_numpy(x).to(on, dtype).to(**order))[0].float().cpu().numpy()
 
-    with torch.inference_mode():
+    with torch.no_grad():
         expected = in_torch(torch.float32)
         difference = float(np.abs(logits - expected).max() / np.abs(expected).max())
         print(f"logits differ from torch's in float32 by {difference:.1e}, relative")
@@ -150,13 +142,36 @@ def compare(runner: Any, checkpoint: Any, x: Any, logits: Any, on: str) -> None:
     )
 
 
-def _networks() -> Any:
-    from tests.export import networks
+def random_checkpoint(network: Any) -> Any:
+    """Return random weights with the batch norms and the logits' spread of a trained network."""
+    import torch
+    from torch import nn
 
-    return networks
+    from darnet_trt.scan.preprocessing import Preprocessing
+    from darnet_trt.training.checkpoint import Checkpoint
+    from darnet_trt.training.model import DARNet
+
+    torch.manual_seed(0)
+    model = DARNet(network)
+    with torch.no_grad():
+        for norm in model.modules():
+            if isinstance(norm, nn.BatchNorm3d):
+                norm.weight.uniform_(0.5, 1.5)
+                norm.bias.normal_(0, 0.3)
+                norm.running_mean.normal_(0, 0.3)
+                norm.running_var.uniform_(0.3, 2.0)
+        model.classifier.weight *= 4
+    return Checkpoint(
+        network=network,
+        preprocessing=Preprocessing(size=network.input_size),
+        trained_on="nothing: random weights",
+        validation={},
+        state_dict=model.state_dict(),
+    )
 
 
-def _volume(checkpoint: Any) -> Any:
+def random_volume(checkpoint: Any) -> Any:
+    """Return one input of a checkpoint's network."""
     import numpy as np
 
     shape = (1, 1, *checkpoint.network.input_size)
@@ -172,9 +187,10 @@ def _loaded(plan: bytes, library: Path | None, embedded: bool) -> Any:
 
 
 if __name__ == "__main__":
-    from darnet_trt.errors import DarnetError
-
-    try:
-        try_plan(sys.argv[1], sys.argv[2])
-    except DarnetError as error:
-        sys.exit(str(error))
+    measure(
+        {
+            "off": partial(try_plan, plugin_mode="off"),
+            "on": partial(try_plan, plugin_mode="on"),
+            "build": build_tiny,
+        }
+    )

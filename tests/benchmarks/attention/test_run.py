@@ -244,7 +244,7 @@ def test_one_set_of_everything_for_each_set_of_maps(on_cpu):
     ],
 )
 def test_words_that_cannot_be_used(monkeypatch, capsys, words, line):
-    monkeypatch.setattr(sys, "argv", ["attention.py", *words])
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
     try:
         code = attention.main()
     except SystemExit as ended:

@@ -1,4 +1,4 @@
-"""`make gpu`: what it says without a GPU, and that a step which fails or hangs stops no other."""
+"""`make gpu`: its report, and that no part which fails, crashes or hangs stops another."""
 
 import json
 import os
@@ -6,103 +6,174 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.gpu import run as gpu
-from benchmarks.gpu import tensorrt as gpu_tensorrt
-from benchmarks.gpu.report import Outcome, clocks_line, write_report
-from benchmarks.gpu.step_process import ROOT, all_parts, pytest_words, run_tests, skip
-from darnet_trt.export.onnx.graph import build_graph
-from darnet_trt.export.onnx.weights import folded
-from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-from darnet_trt.training.model import DARNet
+from benchmarks.gpu.parts import NOT_BY_DEFAULT, PARTS, ROOT, Part, gpu_tests
+from benchmarks.gpu.report import Result, write_report
+
+COMMAND = [sys.executable, "-m", "benchmarks.gpu.run"]
+
+
+def script(tmp_path, name, code, **options):
+    """A part that runs Python code."""
+    file = tmp_path / f"{name}.py"
+    file.write_text(f"import os, signal, subprocess, sys, time\n{code}\n")
+    return Part(name, (sys.executable, str(file)), options.pop("weight", 100), **options)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_in_one_line():
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu.run"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(COMMAND, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "gpu: no NVIDIA GPU that torch can use on this machine\n"
+    assert "no NVIDIA GPU" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
-def test_a_report_of_steps_that_pass(on_cpu, tmp_path):
-    words = ("--twins", "--only", "build", "network", "-o", tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu.run", *words],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it is no trial")
+def test_a_trial_on_a_cpu_writes_the_report(on_cpu, tmp_path):
+    words = ("--without-gpu", "--only", "build", "network", "memory", "-o", tmp_path)
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=True)
     report = json.loads((tmp_path / "report.json").read_text())
-    assert [(s["step"], s["status"]) for s in report["steps"]] == [
+    assert [(part["part"], part["status"]) for part in report["parts"]] == [
         ("build", "passed"),
         ("network", "passed"),
+        ("memory: cuda-python", "skipped"),
+        ("memory: pycuda", "skipped"),
     ]
     assert report["machine"]["torch"] == torch.__version__
     assert "| network | passed |" in (tmp_path / "report.md").read_text()
-    assert done.stdout.endswith(f"report: {tmp_path / 'report.md'}\n")
+    assert str(tmp_path / "report.md") in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
 
 
-@pytest.mark.parametrize(
-    ("code", "status", "reason"),
-    [
-        ("print('SKIPPED: no such thing'); sys.exit(75)", "skipped", "no such thing"),
-        ("print('targets: 1 missed'); sys.exit(76)", "missed", "targets: 1 missed"),
-        ("print('targets: 1 not'); sys.exit(77)", "incomplete", "targets: 1 not"),
-        ("print('NOTE: skipped: pycuda')", "passed", "skipped: pycuda"),
-        ("print('12 passed')", "passed", ""),
-        ("raise ValueError('wrong numbers')", "failed", "ValueError: wrong numbers"),
-        ("print('on'); os.abort()", "failed", "ended by SIGABRT; last said: on"),
-        ("time.sleep(60)", "failed", "not done in 2 s"),
-    ],
-)
-def test_how_a_step_may_end(monkeypatch, tmp_path, code, status, reason):
-    step = tmp_path / "step.py"
-    step.write_text(f"import os, sys, time\n{code}\n")
-    monkeypatch.setattr(gpu, "STEP_COMMAND", (step,))
-    outcome = gpu.perform("build", "cpu", tmp_path, 2)
-    assert (outcome.status, outcome.reason) == (status, reason)
-    write_report(tmp_path, "gpu.py", {}, [outcome], ["sanitizers-all"])
+def test_whatever_becomes_of_a_part_the_others_run(tmp_path):
+    parts = [
+        script(tmp_path, "wrong", "raise ValueError('wrong numbers')"),
+        script(tmp_path, "crash", "print('begun', flush=True); os.abort()"),
+        script(tmp_path, "hang", "print('begun', flush=True); time.sleep(600)", weight=1),
+        script(tmp_path, "unable", "print('no such thing here'); sys.exit(77)"),
+        script(tmp_path, "bare", "import no_such_package"),
+        script(tmp_path, "ours", "import darnet_trt.no_such_module"),
+        Part("tool", ("no-such-program",), 100),
+        script(tmp_path, "old", "print('Device not supported'); sys.exit(1)",
+               unsupported="Device not supported"),
+        script(tmp_path, "slow", "print('targets: 1 missed'); sys.exit(3)", codes={3: "missed"}),
+        script(tmp_path, "well", "print('12 passed')"),
+    ]  # fmt: skip
+    results = gpu.run_all(parts, {"GPU": "A GPU"}, tmp_path, 1000)
+    assert [(r.part, r.status) for r in results] == [
+        ("wrong", "failed"),
+        ("crash", "failed"),
+        ("hang", "failed"),
+        ("unable", "skipped"),
+        ("bare", "skipped"),
+        ("ours", "failed"),
+        ("tool", "skipped"),
+        ("old", "skipped"),
+        ("slow", "missed"),
+        ("well", "passed"),
+    ]
+    reason = {r.part: r.reason for r in results}
+    assert reason["wrong"] == "ValueError: wrong numbers"
+    assert reason["unable"] == "no such thing here"
+    assert "SIGABRT" in reason["crash"]
+    assert "begun" in reason["hang"]
+    assert "no_such_package" in reason["bare"]
+    assert "no-such-program" in reason["tool"]
     report = (tmp_path / "report.md").read_text()
-    assert f"| build | {status} |" in report
-    assert "Not asked for: sanitizers-all." in report
+    assert "- GPU: A GPU" in report
+    assert all(f"| {r.part} | {r.status} |" in report for r in results)
+    assert "ValueError: wrong numbers\n```" in report
 
 
-def test_a_step_that_is_stopped_takes_its_compilers_with_it(monkeypatch, tmp_path):
-    started = tmp_path / "compiler"  # its process id
-    slow = tmp_path / "g++"
-    slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit; echo $$ > {started}; sleep 60\n')
-    slow.chmod(0o755)
-    step = "from darnet_trt.kernels.build import build_library; build_library('cpu')"
+def test_a_part_that_hangs_is_ended_with_all_that_it_started(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu, "GRACE_S", 1)
+    pids = tmp_path / "pids"
+    part = script(
+        tmp_path,
+        "deaf",
+        f"""
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+compiler = subprocess.Popen(["sleep", "600"], start_new_session=True)
+open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{compiler.pid}}")
+time.sleep(600)
+""",
+    )
+    result = gpu.perform(part, 10)
+    assert result.status == "failed"
+    assert_ended(pids)
+
+
+def assert_ended(pids):
+    """Wait until no process in the file is there; a test's time limit ends the wait."""
+    for pid in map(int, pids.read_text().split()):
+        while is_running(pid):
+            time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"  # Z: it waits for its parent to see its end
+
+
+def test_interrupted_it_ends_the_part_and_writes_the_report(tmp_path):
+    pids = tmp_path / "pids"
+    begun = script(
+        tmp_path,
+        "begun",
+        f"open({str(pids)!r}, 'w').write(str(os.getpid()))\nprint('at work', flush=True)\n"
+        "time.sleep(600)",
+    )
+    code = f"""
+import sys
+from benchmarks.gpu import run
+from benchmarks.gpu.parts import Part
+run.PARTS = (Part("begun", {begun.command!r}, 1), Part("later", ("true",), 1))
+sys.argv = ["run", "--without-gpu", "--limit", "1000", "-o", {str(tmp_path / "out")!r}]
+sys.exit(run.main())
+"""
     process = subprocess.Popen(
-        [sys.executable, "-c", step],
-        env={
-            **gpu.environment(tmp_path, 60), "CXX": str(slow), "XDG_CACHE_HOME": str(tmp_path),
-        },
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    while not (started.exists() and started.read_text().strip()):
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    while not (pids.exists() and pids.read_text()):
         assert process.poll() is None
         time.sleep(0.05)
-    gpu.stop(process)
-    assert process.returncode == -signal.SIGINT
-    for _ in range(100):  # until the system has cleared it away
-        try:
-            os.kill(int(started.read_text()), 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    pytest.fail("the compiler still runs")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 130
+    assert_ended(pids)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [part["status"] for part in report["parts"]] == ["interrupted"]
+    assert report["not_run"] == ["later"]
 
 
-def outcomes(*statuses):
-    return [Outcome("build", status, "", 1.0, "") for status in statuses]
+TESTS = {
+    "passed": "def test_a(): pass",
+    "failed": "def test_a(): assert False",
+    "incomplete": "def test_a(): pass\ndef test_b(): pytest.skip('no tool')",
+    "skipped": "def test_a(): pytest.skip('no tool')",
+    "skipped for a package": "import no_such_package\ndef test_a(): pass",
+    "failed: it has no tests": "",
+}
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_a_test_that_a_gpu_skips_is_no_pass(tmp_path, name):
+    file = tmp_path / "test_it.py"
+    file.write_text(f"import pytest\npytestmark = pytest.mark.gpu\n{TESTS[name]}\n")
+    result = gpu.perform(Part("kernels", gpu_tests(str(file)), 1), 500)
+    assert result.status == name.partition(" ")[0].rstrip(":"), result.output
+    if "package" in name:
+        assert "no_such_package" in result.reason
+    elif name in ("incomplete", "skipped"):
+        assert "no tool" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -117,26 +188,26 @@ def outcomes(*statuses):
     ],
 )
 def test_the_exit_code(statuses, code):
-    assert gpu.exit_code(outcomes(*statuses)) == code
+    assert gpu.exit_code(statuses) == code
 
 
-def test_the_default_steps_fit_the_limit_whatever_they_take():
-    steps = [name for name, step in gpu.STEPS.items() if step.by_default]
+def test_the_parts_fit_the_limit_whatever_they_take():
+    parts = [part for part in PARTS if part.name not in NOT_BY_DEFAULT]
     left, at_worst = 570.0, {}
-    for done, step in enumerate(steps):
-        at_worst[step] = gpu.budget(steps[done:], left)
-        left -= at_worst[step]
+    for done, part in enumerate(parts):
+        at_worst[part.title] = gpu.share(parts[done:], left)
+        left -= at_worst[part.title]
     assert left == pytest.approx(0)
     assert min(at_worst.values()) > 10
     assert at_worst["benchmark"] == max(at_worst.values())
-    # What the first steps do not take goes to those after them.
-    assert gpu.budget(steps[4:], 500) > 1.2 * at_worst["benchmark"]
-    assert gpu.budget(["sanitizers-all"], 570) == 570
+    # What the first parts do not take goes to those after them.
+    assert gpu.share(parts[6:], 500) > 1.2 * at_worst["benchmark"]
 
 
-def test_a_step_for_which_no_time_is_left_is_said_to_be_skipped(tmp_path):
-    outcome = gpu.perform("build", "cpu", tmp_path, 0.5)
-    assert (outcome.status, outcome.reason) == ("skipped", "no time left within --limit")
+def test_a_part_for_which_no_time_is_left_is_skipped(tmp_path):
+    result = gpu.perform(script(tmp_path, "late", ""), 0.5)
+    assert result.status == "skipped"
+    assert "--limit" in result.reason
 
 
 def test_the_report_has_what_a_benchmark_measured_before_it_was_stopped(tmp_path):
@@ -147,101 +218,47 @@ def test_the_report_has_what_a_benchmark_measured_before_it_was_stopped(tmp_path
     measured = {
         "gpu": "A GPU", "torch": "2", "rounds": 20, "l2_bytes": 0, "rows": [row], "targets": [],
     }  # fmt: skip
-    (tmp_path / "attention.json").write_text(json.dumps(measured))
-    stopped = Outcome("benchmark", "failed", "not done in 240 s", 240.0, "the log")
-    write_report(tmp_path, "gpu.py", {"GPU": "A GPU"}, [stopped], [])
+    code = f"open(sys.argv[1], 'w').write({json.dumps(measured)!r}); print('the log'); sys.exit(1)"
+    part = script(tmp_path, "benchmark", code)
+    part = Part(part.name, (*part.command, "{folder}/attention.json"), 1)
+    result = gpu.perform(part, 100)
+    write_report(tmp_path, {}, [result], [])
     report = (tmp_path / "report.md").read_text()
     assert "| float16 | 1 | stage 1 | – | – | – | – | 100.0 |" in report
     assert "```text\nthe log\n```" in report
-    assert json.loads((tmp_path / "report.json").read_text())["attention"]["rows"] == [row]
-    write_report(tmp_path, "gpu.py", {}, outcomes("passed"), [])
-    assert "attention" not in json.loads((tmp_path / "report.json").read_text())
+    assert json.loads((tmp_path / "report.json").read_text())["parts"][0]["measured"] == measured
 
 
-def test_a_test_that_a_gpu_skips_is_no_pass(tmp_path, capfd):
-    (tmp_path / "test_it.py").write_text(
-        "import pytest\ndef test_a(): pass\ndef test_b(): pytest.skip('no tool')\n"
-    )
-    words = [sys.executable, "-m", "pytest", "-rs", "-c", "/dev/null", str(tmp_path)]
-    with pytest.raises(SystemExit, match=r"tests were skipped: .*no tool"):
-        run_tests("cuda", words)
-    run_tests("cpu", words)
+def test_a_reason_keeps_to_its_cell(tmp_path):
+    write_report(tmp_path, {}, [Result("build", "failed", "a | b" + 300 * "c")], [])
+    row = next(s for s in (tmp_path / "report.md").read_text().splitlines() if "build" in s)
+    assert row.count("|") == 5
+    assert len(row) < 300
 
 
-@pytest.mark.parametrize(
-    ("file", "chosen"),
-    [
-        ("kernels/test_on_a_device.py", ("-k", "cuda")),
-        ("kernels/test_plugin_host.py", ("-m", "gpu")),
-        ("runtime/engines/cuda/test_on_a_device.py", ("-k", "cuda-python or pycuda")),
-        ("runtime/engines/tensorrt/test_on_a_gpu.py", ()),
-    ],
-)
-def test_what_a_gpu_runs_needs_no_fixture_of_the_projects(file, chosen):
-    words = [*pytest_words(file, *chosen), "--setup-plan"]
-    path = os.pathsep.join((str(ROOT / "tests"), str(ROOT)))
+def test_what_a_gpu_runs_is_found_and_needs_no_fixture_of_the_projects(tmp_path):
+    commands = {part.command: None for part in PARTS if "pytest" in part.command}
+    words = [
+        [word.format(folder=tmp_path) for word in command[command.index("pytest") + 1 :]]
+        for command in commands
+    ]
+    assert len({each[each.index("-k") + 1] for each in words}) >= 9
+    code = "import json, pytest, sys; w = json.loads(sys.argv[1])\n"
+    code += "sys.exit(max(pytest.main([*each, '--setup-plan']) for each in w))"  # 5: no tests
     done = subprocess.run(
-        words, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+        [sys.executable, "-c", code, json.dumps(words)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "not found" not in done.stdout
-
-
-def ended(parts):
-    try:
-        all_parts(parts)
-    except SystemExit as ending:
-        return ending.code
-    return 0
-
-
-def test_the_parts_of_a_step(capsys):
-    passes = print
-    skips = partial(skip, "not installed: pycuda")
-    fails = partial(sys.exit, "errors were found")
-    assert ended({"a": passes, "b": passes}) == 0
-    assert ended({"a": skips, "b": passes}) == 0
-    assert capsys.readouterr().out.endswith("\nNOTE: skipped: a: the log says why\n")
-    assert ended({"a": fails, "b": skips, "c": fails}) == (
-        "a: errors were found; c: errors were found"
-    )
-    assert ended({"a": skips, "b": skips}) == 75
 
 
 def test_a_folder_that_cannot_be_made(monkeypatch, capsys, tmp_path):
     (tmp_path / "file").touch()
-    words = ["gpu.py", "--twins", "-o", str(tmp_path / "file" / "x")]
+    words = ["run.py", "--without-gpu", "-o", str(tmp_path / "file" / "x")]
     monkeypatch.setattr(sys, "argv", words)
     assert gpu.main() == 2
-    assert capsys.readouterr().err.startswith("gpu: no folder for the report: ")
-
-
-def test_clocks_in_words():
-    clocks = {"sm": 345, "memory": 3201, "sm_max": 1980}
-    assert clocks_line(clocks) == (
-        "SM 345 MHz of at most 1980 MHz, memory 3201 MHz of at most unknown"
-    )
-    assert clocks_line({}) == ""
-
-
-def test_a_plan_that_runs_is_compared_with_torch(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(gpu_tensorrt, "ROUNDS", 2)
-    networks = gpu_tensorrt._networks()
-    checkpoint = networks.trained_like(networks.TINY)
-    graph = build_graph(checkpoint.network, folded(model_of(checkpoint)), "fp32", {})
-    (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
-    runner = OnnxRuntimeRunner(tmp_path / "model.onnx", threads=1)
-    x = gpu_tensorrt._volume(checkpoint)
-    logits = runner.infer(x).logits
-    gpu_tensorrt.compare(runner, checkpoint, x, logits, "cpu")
-    said = capsys.readouterr().out
-    assert "with copies to and from the host: plan" in said
-    with pytest.raises(SystemExit, match="the logits differ too much"):
-        gpu_tensorrt.compare(runner, checkpoint, x, logits + 9, "cpu")
-    runner.close()
-
-
-def model_of(checkpoint):
-    model = DARNet(checkpoint.network)
-    model.load_state_dict(checkpoint.state_dict)
-    return model.eval()
+    assert str(tmp_path / "file") in capsys.readouterr().err

@@ -45,6 +45,7 @@ def captured(device, stream, enqueue):
         from tests.runtime.engines.host_gpu import HostGraph
 
         return HostGraph(device.handle(stream), enqueue)
+    pytest.importorskip("cuda.bindings", reason="pycuda has no graphs; cuda-python has them")
     return CudaGraph(device.handle(stream), enqueue)
 
 
