@@ -9,15 +9,14 @@ DarnetError
 │   └── RefusedScanError       readable, but classifying it would be a guess
 ├── CheckpointError        a training run or its checkpoint cannot be used
 ├── BundleError            a bundle is absent, corrupt, altered or of another schema
-├── DeviceError            a GPU is absent or failed
+├── DeviceError            there is no usable GPU, or it failed
 ├── BuildError             an engine or the kernels could not be built
-│   └── ParityError            it was built, but differs too much from the reference
+│   └── ParityError            an engine was built, but differs too much from the reference
 ├── OutputError            a result could not be written (disk, permission)
-└── InternalError          nobody foresaw it: a defect of the toolkit itself
+└── InternalError          an unexpected exception: a defect of the toolkit itself
 ```
 
-Each says what is wrong, where, and what to do. The command line prints it as one
-line; nothing else catches it.
+Each says what is wrong, where, and what to do. The command line prints it as one line.
 """
 
 from __future__ import annotations
@@ -40,10 +39,20 @@ __all__ = [
     "ScanError",
     "UnreadableScanError",
     "UsageError",
+    "one_line",
 ]
 
 
 _PACKAGE = Path(__file__).parent
+
+
+def one_line(text: str) -> str:
+    """Return `text` on one line: white space and control characters become single spaces.
+
+    File names and DICOM headers may hold line breaks, escape sequences and bytes that are not
+    UTF-8. None of these may reach a terminal.
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 class DarnetError(Exception):
@@ -51,8 +60,8 @@ class DarnetError(Exception):
 
     Args:
         what: What is wrong, one clause without a full stop.
-        where: The file, folder or option it is about.
-        do: What the reader can do about it.
+        where: The file, folder or option that is wrong.
+        do: What the user can do.
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class DarnetError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         remedy = f"; {self.do}" if self.do else ""
-        return " ".join(f"{place}{self.what}{remedy}".split())
+        return one_line(f"{place}{self.what}{remedy}")
 
 
 class UsageError(DarnetError):
@@ -95,11 +104,11 @@ class ScanError(DarnetError):
 
 
 class UnreadableScanError(ScanError):
-    """Broken, truncated or in no known format."""
+    """A scan is broken, truncated or in no known format."""
 
 
 class RefusedScanError(ScanError):
-    """Readable, but classifying it would be a guess."""
+    """A scan is readable, but classifying it would be a guess."""
 
 
 class CheckpointError(DarnetError):
@@ -111,7 +120,7 @@ class BundleError(DarnetError):
 
 
 class DeviceError(DarnetError):
-    """There is no GPU that can be used, or it failed."""
+    """There is no usable GPU, or it failed."""
 
 
 class BuildError(DarnetError):
@@ -127,15 +136,15 @@ class OutputError(DarnetError):
 
 
 class InternalError(DarnetError):
-    """What nobody foresaw: a defect of the toolkit itself.
+    """An unexpected exception: a defect of the toolkit itself.
 
     Args:
-        error: The exception, as it was caught; raised in this package or in what it called.
+        error: The exception, caught; it was raised in this package or in a library it calls.
     """
 
     def __init__(self, error: Exception) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
         place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
-        kind, text = type(error).__name__, " ".join(str(error).split())  # some have many lines
-        super().__init__(f"internal error: {kind} in {place}: {text}", do="please report it")
+        kind = type(error).__name__
+        super().__init__(f"internal error: {kind} in {place}: {error}", do="please report it")

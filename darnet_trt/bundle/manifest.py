@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from darnet_trt.scan.cohort import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
 
 __all__ = [
@@ -56,6 +57,10 @@ class ModelCard(_Part):
         checkpoint_sha256: Of the checkpoint the engines came from.
         trained_on: One sentence on the data: what, how many scans, from where.
         validation: Metrics on held-out patients, where there are any.
+        phantoms_only: Whether the training scans were all synthetic phantoms; None in older
+            bundles, see `saw_only_phantoms`.
+        coarsest_pixel_mm: In-plane detail of the coarsest training scan; None where it is not
+            known, as in older bundles.
     """
 
     attention: Literal["none", "channel", "depth", "both"]
@@ -64,6 +69,15 @@ class ModelCard(_Part):
     checkpoint_sha256: str
     trained_on: str
     validation: dict[str, float] = Field(default_factory=dict)
+    phantoms_only: bool | None = None
+    coarsest_pixel_mm: float | None = None
+
+    @property
+    def saw_only_phantoms(self) -> bool:
+        """Return `phantoms_only`; in older bundles `trained_on` tells it."""
+        if self.phantoms_only is None:
+            return describes_phantoms(self.trained_on)
+        return self.phantoms_only
 
 
 class Parity(_Part):

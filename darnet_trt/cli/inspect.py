@@ -1,17 +1,21 @@
-"""`darnet-trt inspect`: what is there, what may be classified, and why."""
+"""`darnet-trt inspect`: list what can be classified, and why."""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darnet_trt.errors import DarnetError, ScanError, UnreadableScanError
+from darnet_trt.cli.printing import printable, relative, say
+from darnet_trt.errors import DarnetError
 
 if TYPE_CHECKING:
-    from darnet_trt.scan import Choice, Preprocessing, Series, Study, Verdict
+    from rich.console import Console
+
+    from darnet_trt.scan.inspection import SeriesReport, StudyReport
 
 __all__ = ["inspect"]
 
@@ -24,20 +28,27 @@ def inspect(
         list[Path],
         typer.Argument(
             help="Scans: files, folders, or folders of studies.",
-            readable=False,  # one that is not readable is told, and the rest are listed
+            readable=False,  # one that is not readable is reported, and the rest are listed
             show_default=False,
         ),
     ],
     bundle: Annotated[
         Path | None,
         typer.Option(
-            help="Judge as this bundle's predictions do: which slices are decoded, and what the "
-            "greys of image slices mean, depends on its preprocessing.  [default: the paper's]",
+            help="Judge as predictions with this bundle do: its preprocessing decides which "
+            "slices are decoded, and what the greys of picture files mean.  "
+            "[default: the paper's]",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document instead of a table.")
+        bool, typer.Option("--json", help="Print one JSON document instead of tables.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Show every series, also where there is more than one study."
+        ),
     ] = False,
     headers_only: Annotated[
         bool,
@@ -46,135 +57,123 @@ def inspect(
         ),
     ] = False,
 ) -> None:
-    """List every series with its verdict, and which one would be classified.
+    """List what can be classified and why: a line a study, or the series of a single study.
 
     Exit code 0: each study has a series to classify; 1: some have none, or could not be read;
     2: nothing could be read.
     """
     from darnet_trt.scan import Preprocessing, find_studies
     from darnet_trt.scan.discovery import distinct_paths, unseen
+    from darnet_trt.scan.inspection import Inspection, PathError, inspect_study
 
     spec = Preprocessing()
     if bundle is not None:
         from darnet_trt.bundle.reading import open_bundle
 
         spec = open_bundle(bundle).manifest.preprocessing
-    reports: list[dict[str, Any]] = []
-    errors: list[dict[str, str]] = []
+    reports: list[StudyReport] = []
+    errors: list[PathError] = []
     seen: set[str] = set()
     for path in distinct_paths(paths):
         try:
             studies = unseen(find_studies(path), seen)
         except DarnetError as error:
-            errors.append({"path": str(path), "error": str(error)})
-            typer.echo(f"darnet-trt: {error}", err=True)
+            errors.append(PathError(path=str(path), error=str(error)))
+            say(f"darnet-trt: {error}")
             continue
-        reports += [_report(study, spec, headers_only) for study in studies]
+        reports += [inspect_study(study, spec, headers_only=headers_only) for study in studies]
     if as_json:
-        typer.echo(json.dumps({"studies": reports, "errors": errors}, indent=1))
+        typer.echo(Inspection(studies=tuple(reports), errors=tuple(errors)).json_text())
+    elif verbose or len(reports) == 1:
+        _print_details(reports)
     elif reports:
-        _print_table(reports)
+        _print_summary(reports)
+    if len(reports) > 1 and not as_json:
+        counts = Counter(report.status for report in reports)
+        listed = ", ".join(f"{counts[s]} {s}" for s in ("ok", "refused", "failed") if counts[s])
+        typer.echo(f"{len(reports)} studies: {listed}")
     if not reports:
         raise typer.Exit(2)
-    if errors or any(report["status"] != "ok" for report in reports):
+    if errors or any(report.status != "ok" for report in reports):
         raise typer.Exit(1)
 
 
-def _report(study: Study, spec: Preprocessing, headers_only: bool) -> dict[str, Any]:
-    from darnet_trt.scan import judge_pixels
+def _print_summary(reports: Sequence[StudyReport]) -> None:
+    """Print a line a study; on a terminal cut to its width, otherwise as long as needed."""
+    from rich.table import Table
+    from rich.text import Text
 
-    verdicts = [
-        series.verdict if headers_only else judge_pixels(series, spec) for series in study.series
-    ]
-    choice, status, why = _chosen(study, verdicts)
-    rows = [
-        _row(series, verdict, choice is not None and series == choice.series)
-        for series, verdict in zip(study.series, verdicts, strict=True)
-    ]
-    return {
-        "path": str(study.path),
-        "study_uid": study.uid,
-        "pixels_checked": not headers_only,
-        "patient_id": study.patient_id,
-        "series": rows,
-        "chosen": next((i for i, row in enumerate(rows) if row["chosen"]), None),
-        "status": status,
-        "why": why,
-    }
+    def cut(text: str) -> Text:
+        return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
-
-def _chosen(study: Study, verdicts: list[Verdict]) -> tuple[Choice | None, str, str]:
-    """What a prediction would take, the status that it would give, and why."""
-    from darnet_trt.scan.choice import none_reads, passed_over, rank
-
-    failed: list[tuple[Series, Verdict]] = []
-    try:
-        ranked = rank(study)
-    except ScanError as error:
-        return None, _status(not isinstance(error, UnreadableScanError)), error.what
-    for choice in ranked:
-        verdict = verdicts[study.series.index(choice.series)]
-        if verdict.usable:
-            others = (passed_over(series, other.reason) for series, other in failed)
-            return choice, "ok", "; ".join([choice.why, *others])
-        failed.append((choice.series, verdict))
-    why = none_reads([(series, verdict.reason) for series, verdict in failed])
-    return None, _status(failed[0][1].readable), why
+    table = Table(box=None, pad_edge=False)
+    for name in ("study", "slices", "mm (d×h×w)", "kernel", "verdict", "reason"):
+        table.add_column(name, no_wrap=name not in ("study", "reason"))  # rich narrows these two
+    for report in reports:
+        only = report.series[0] if len(report.series) == 1 else None
+        row = only if report.chosen is None else report.series[report.chosen]
+        warnings = len(row.warnings) if row else 0
+        remarks = f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+        style = "green" if report.status == "ok" else "red"
+        table.add_row(
+            cut(relative(report.path)),
+            _slices(row) if row else "",
+            _spacing(row) if row else "",
+            _shown(row.kernel) if row else "",
+            f"[{style}]{report.status}[/]",
+            cut(f"{report.why}{remarks}"),
+        )
+    _console(1000).print(table)
 
 
-def _status(readable: bool) -> str:
-    """Of what cannot be classified, in a prediction's words."""
-    return "refused" if readable else "failed"
+def _slices(row: SeriesReport) -> str:
+    h, w = row.matrix
+    return f"{row.slices} of {h}×{w}" if h else str(row.slices)
 
 
-def _row(series: Series, verdict: Verdict, chosen: bool) -> dict[str, Any]:
-    return {
-        "path": str(series.path),
-        "format": series.format,
-        "series_uid": series.uid,
-        "number": series.number,
-        "description": series.description,
-        "kernel": series.kernel,
-        "slices": series.slices,
-        "matrix": series.matrix,
-        "spacing_mm": series.spacing_mm,
-        "verdict": "usable" if verdict.usable else _status(verdict.readable),
-        "reason": verdict.reason,
-        "warnings": verdict.warnings,
-        "chosen": chosen,
-    }
+def _spacing(row: SeriesReport) -> str:
+    return "×".join(f"{mm:.3g}" for mm in row.spacing_mm or ())
 
 
-def _print_table(reports: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _print_details(reports: Sequence[StudyReport]) -> None:
     from rich.table import Table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPED_WIDTH)
+    console = _console(PIPED_WIDTH)
     for report in reports:
-        patient = f"  patient {report['patient_id']}" if report["patient_id"] else ""
+        patient = f"  patient {report.patient_id}" if report.patient_id else ""
         table = Table(
-            title=escape(f"{report['path']}{patient}"), title_justify="left", title_style="bold"
+            title=_shown(f"{report.path}{patient}"), title_justify="left", title_style="bold"
         )
         table.add_column("", width=1)
         for name in ("series", "kernel", "slices", "mm (d×h×w)", "verdict", "reason and warnings"):
             table.add_column(name, overflow="fold")
-        for row in report["series"]:
-            style = "green" if row["verdict"] == "usable" else "red"
-            remarks = [row["reason"], *(f"! {warning}" for warning in row["warnings"])]
-            h, w = row["matrix"]
+        for row in report.series:
+            style = "green" if row.verdict == "usable" else "red"
+            remarks = [row.reason, *(f"! {warning}" for warning in row.warnings)]
             table.add_row(
-                "→" if row["chosen"] else "",
-                escape(row["description"] or Path(row["path"]).name),
-                escape(row["kernel"]),
-                f"{row['slices']} of {h}×{w}" if h else str(row["slices"]),
-                "×".join(f"{mm:.3g}" for mm in row["spacing_mm"] or ()),
-                f"[{style}]{row['verdict']}[/]",
-                escape("\n".join(remarks)),
+                "→" if row.chosen else "",
+                _shown(row.description or Path(row.path).name),
+                _shown(row.kernel),
+                _slices(row),
+                _spacing(row),
+                f"[{style}]{row.verdict}[/]",
+                "\n".join(map(_shown, remarks)),
             )
         console.print(table)
-        lead = "chosen" if report["status"] == "ok" else report["status"]
-        limit = "" if report["pixels_checked"] else " (by headers only)"
-        console.print(escape(f"{lead}{limit}: {report['why']}\n"), soft_wrap=True)
+        lead = "chosen" if report.status == "ok" else report.status
+        limit = "" if report.pixels_checked else " (by headers only)"
+        console.print(f"{_shown(f'{lead}{limit}: {report.why}')}\n", soft_wrap=True)
+
+
+def _console(piped_width: int) -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=piped_width)
+
+
+def _shown(text: str) -> str:
+    """Return text as rich prints it literally."""
+    from rich.markup import escape
+
+    return escape(printable(text))

@@ -22,8 +22,9 @@ import typer
 
 from darnet_trt import __version__
 from darnet_trt.cli.plugin import plugin
+from darnet_trt.cli.printing import printable
 from darnet_trt.errors import DarnetError, InternalError
-from darnet_trt.machine.files import cannot_write_stdout
+from darnet_trt.machine.files import cannot_write_stdout, no_temporary_folder
 
 __all__ = ["app", "main"]
 
@@ -138,6 +139,8 @@ def _one_line(error: DarnetError | typer.TyperException) -> str:
 
 
 def _of_system(error: OSError) -> str:
+    if error.filename is None and isinstance(error, FileNotFoundError):
+        return str(no_temporary_folder(error))
     if error.filename is None:
         return str(cannot_write_stdout(error))
     return f"{error.filename}: {error.strerror or error}"
@@ -152,5 +155,5 @@ def _traceback(wanted: bool) -> None:
 
 def _fail(line: str, code: int) -> NoReturn:
     with suppress(OSError):  # the code tells, where stderr cannot
-        typer.echo(f"darnet-trt: {line}", err=True)
+        typer.echo(printable(f"darnet-trt: {line}"), err=True)
     sys.exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darnet_trt.cli.interruption import goes_on
+from darnet_trt.cli.printing import printable, relative, say
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.prediction.result_folder import ResultFolder
     from darnet_trt.runtime.prediction.results import Result
 
 __all__ = ["predict"]
+
+
+def _print_schema(asked: bool) -> None:
+    if asked:
+        import json
+
+        from darnet_trt.runtime.prediction.results import json_schema
+
+        _print(json.dumps(json_schema(), indent=1))
+        raise typer.Exit
 
 
 def predict(
@@ -36,23 +46,23 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            help="Folder for results.jsonl (a line a scan, as it is finished), results.csv "
-            "(when the run ends) and the overlays.",
+            help="Folder for results.jsonl (a line a scan, written at once), results.csv "
+            "(written when the run ends) and the overlays.",
         ),
     ] = None,
     artifact: Annotated[
         str | None, typer.Option(help="Engine of the bundle to use instead of its default.")
     ] = None,
     cam: Annotated[
-        bool, typer.Option("--cam", help="Write an overlay PNG of the activation map a scan.")
+        bool, typer.Option("--cam", help="Draw an overlay PNG of each scan's activation map.")
     ] = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the results in --out: scans that this engine of this bundle has "
-            "classified are left out, refused and failed ones are tried again, and a new result "
-            "replaces the scan's old one.",
+            help="Continue the results in --out: skip scans that this engine of this bundle has "
+            "classified, try refused and failed ones again. A new result replaces the scan's "
+            "old one.",
         ),
     ] = False,
     threads: Annotated[
@@ -60,27 +70,38 @@ def predict(
         typer.Option(min=1, help="CPU threads of the engine; by default one for each core."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="JSON lines on stdout, also on a terminal or with -o.")
+        bool,
+        typer.Option("--json", help="Print JSON lines, also on a terminal and beside -o."),
+    ] = False,
+    _schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema",
+            callback=_print_schema,
+            is_eager=True,
+            help="Print the JSON schema of a result, and exit; needs no bundle.",
+        ),
     ] = False,
 ) -> None:
-    """Classify chest CT scans; one result a scan, also for those refused or unreadable.
+    """Classify chest CT scans: one result a scan, with the reason where it was not classified.
 
-    Without -o the results go to stdout: a line a scan on a terminal, JSON lines otherwise.
-    Exit code 0: every scan was classified; 1: some were refused or failed; 2: nothing could be
-    done. Research use only: not a medical device.
+    Without -o the results go to stdout: a readable line a scan on a terminal, JSON lines
+    otherwise. Exit code 0: every scan was classified; 1: some were refused or failed; 2: the run
+    could not start or go on. Research use only: not a medical device.
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.errors import UsageError
     from darnet_trt.runtime.engines.loading import load_engine
     from darnet_trt.runtime.prediction.predict import predict as results_of
-    from darnet_trt.runtime.prediction.results import INTENDED_USE
+    from darnet_trt.runtime.prediction.results import INTENDED_USE, json_line
 
     if out is None and (cam or resume):
         option = "--cam" if cam else "--resume"
-        raise UsageError("it needs a folder for the results", where=option, do="add -o OUT")
+        raise UsageError("needs a folder for the results", where=option, do="add -o OUT")
     opened = open_bundle(bundle)
     use = f"trained on {opened.manifest.model.trained_on}. {INTENDED_USE}"
-    typer.echo(_printable(use), err=True)
+    say(use)
+    as_json = as_json or (out is None and not sys.stdout.isatty())
     statuses: list[str] = []
     with _opened(out, scans, resume=resume) as folder:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
@@ -95,20 +116,21 @@ def predict(
             finished=folder.finished(opened.sha256, engine.artifact.name)
             if folder and engine
             else (),
-            notify=lambda line: typer.echo(_printable(line), err=True),
+            notify=say,
         ):
             statuses.append(result.status)
             if result.evidence is not None and folder is not None:
                 from darnet_trt.runtime.prediction.overlay import with_overlay
 
                 result = with_overlay(result, result.evidence, folder.folder)
-            if folder is not None:
-                folder.add(result)
-            if folder is None or as_json:
-                _print(result, as_json or not sys.stdout.isatty())
+            line = folder.add(result) if folder else json_line(result)
+            if as_json:
+                _print(line)
+            elif folder is None:
+                _print(f"{printable(summary(result))}\n")
             if folder is not None or not sys.stdout.isatty():
-                typer.echo(f"[{len(statuses)}] {summary(result)}", err=True)
-    typer.echo(_printable(f"{_tally(statuses)}; {use}"), err=True)
+                say(f"[{len(statuses)}] {summary(result)}")
+    say(f"{_tally(statuses)}; {use}")
     if any(status != "ok" for status in statuses):
         raise typer.Exit(1)
 
@@ -126,35 +148,25 @@ def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[Re
 
 
 def summary(result: Result) -> str:
-    """One line for a person: what came out, why this series, how long it took."""
-    return _printable(_line(result))
+    """Return one line for a person: the classes, why this series, what is unusual, the time."""
+    from darnet_trt.runtime.prediction.results import percentages, undecided
 
-
-def _printable(line: str) -> str:
-    """Names of files may hold line breaks, control characters and what is not UTF-8."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-
-
-def _line(result: Result) -> str:
-    scan = _shown(result.scan)
+    scan = relative(result.scan)
     if result.status != "ok":
         return f"{scan}: {result.status}: {result.reason}"
-    best = result.predicted or ""
-    notes = "".join(f"; {warning}" for warning in result.warnings)
-    why = f", {result.series.why}" if result.series else ""
-    seconds = result.stages_ms.total / 1000
-    others = ", ".join(f"{n} {p:.1%}" for n, p in result.probabilities.items() if n != best)
-    return (
-        f"{scan}: {best} {result.probabilities[best]:.1%} ({others}){why}{notes} ({seconds:.2f} s)"
-    )
+    best, *others = percentages(result.probabilities)
+    doubt = undecided(result.probabilities)
+    parts = [doubt or f"{best} ({', '.join(others)})"]
+    parts += [result.series.why] if result.series else []
+    parts += [warning for warning in result.warnings if warning != doubt]
+    return f"{scan}: {'; '.join(parts)} ({result.stages_ms.total / 1000:.2f} s)"
 
 
-def _print(result: Result, as_json: bool) -> None:
+def _print(text: str) -> None:
     from darnet_trt.machine.files import cannot_write_stdout
-    from darnet_trt.runtime.prediction.results import json_line
 
     try:
-        sys.stdout.write(json_line(result) if as_json else summary(result) + "\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         raise cannot_write_stdout(error) from error
@@ -162,11 +174,5 @@ def _print(result: Result, as_json: bool) -> None:
 
 def _tally(statuses: list[str]) -> str:
     counts = {status: statuses.count(status) for status in ("ok", "refused", "failed")}
-    told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    return f"{len(statuses)} scan{'s' * (len(statuses) != 1)}: {told or 'nothing left to do'}"
-
-
-def _shown(scan: str) -> str:
-    """The path as short as it can be written from here."""
-    short = os.path.relpath(scan)
-    return scan if short.startswith("..") else short
+    listed = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+    return f"{len(statuses)} scan{'s' * (len(statuses) != 1)}: {listed or 'nothing left to do'}"

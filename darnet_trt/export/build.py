@@ -217,6 +217,8 @@ def _card(source: Source) -> ModelCard:
         checkpoint_sha256=source.sha256,
         trained_on=checkpoint.trained_on,
         validation=checkpoint.validation,
+        phantoms_only=checkpoint.phantoms_only,
+        coarsest_pixel_mm=checkpoint.coarsest_pixel_mm,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal, cast, get_args
 from darnet_trt.bundle.manifest import Backend, Precision
 from darnet_trt.errors import BuildError, DeviceError, MissingPackageError, UsageError
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
-from darnet_trt.runtime.engines.openvino.conversion import cpu_precisions
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.package import (
     PACKAGES,

@@ -1,10 +1,9 @@
-"""Compiles libdarnet_attention.so into a per-user cache.
+"""Compile libdarnet_attention.so into a per-user cache.
 
-A library's folder is named for what went into it: target and processor, a hash of the sources,
-and one of the compiler's version and the options. Another toolchain or source is another folder,
-so nothing stale is ever loaded. It is compiled beside its place and renamed, so it is whole or
-absent, and of two processes that build at once both succeed. Each build removes what nobody asked
-for in a long time: the libraries of sources that were here before.
+The name of a library's folder has its target and processor, a hash of the sources, and a hash of
+the compiler's version and the options. Another toolchain or source gets another folder, so that no
+outdated library is loaded. A library is compiled in a temporary folder and then renamed, so it is
+whole or absent, and two processes that build at once both succeed.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ import hashlib
 import os
 import platform
 import re
-import shutil
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -27,6 +23,7 @@ from darnet_trt.errors import BuildError, OutputError, UsageError
 from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import Target, find_cmake, find_toolchain
 from darnet_trt.machine.cache import cache_folder
+from darnet_trt.machine.processes import run_child
 
 __all__ = [
     "COMPILER_LOG",
@@ -38,7 +35,7 @@ __all__ = [
 
 LIBRARY: Final = "libdarnet_attention.so"
 COMPILER_LOG: Final = "compiler.log"
-"""Beside the library: what the compilers said, registers and spills among it."""
+"""File beside the library: the compilers' output, with each kernel's registers and spills."""
 SOURCES: Final = Path(__file__).parent / "cuda"
 _FLAGS: Final = (
     "CXXFLAGS",
@@ -48,22 +45,20 @@ _FLAGS: Final = (
     "NVCC_PREPEND_FLAGS",
     "NVCC_APPEND_FLAGS",
 )
-"""What compilers and CMake take from the environment."""
-_KEPT_DAYS: Final = 30
-_FULL: Final = 2**20  # bytes: less than one object file
-_ELSEWHERE: Final = "check free space and permissions, or name another folder in XDG_CACHE_HOME"
+"""Variables of the environment that compilers and CMake read."""
+_ELSEWHERE: Final = "check free space and permissions, or set XDG_CACHE_HOME to another folder"
 
 
 def cached_library(target: Target, capabilities: Collection[tuple[int, int]] = ()) -> Path | None:
-    """A library of these very sources and this processor, if there is one.
+    """Return a library in the cache that was compiled from these sources; None if there is none.
 
     Args:
         target: What it was compiled for.
-        capabilities: Of "cuda": the GPUs that it shall run on. Where no library here runs on all
-            of them, it is one that does not.
+        capabilities: For "cuda", compute capabilities of the GPUs to run on. A library that runs on
+            all of them is preferred to one that does not.
 
     Returns:
-        Of those that fit, the one that was asked for last.
+        If several fit, the one that was used last.
     """
     found = cache_folder("kernels").glob(f"{_prefix(target)}-*/{LIBRARY}")
     library = max(
@@ -72,7 +67,7 @@ def cached_library(target: Target, capabilities: Collection[tuple[int, int]] = (
         default=None,
     )
     if library is not None:
-        _asked_for(library)
+        _mark_used(library)
     return library
 
 
@@ -81,7 +76,7 @@ def _runs_on(library: Path, capabilities: Collection[tuple[int, int]]) -> bool:
         return True
     try:
         target = Library(library).target
-    except UsageError:  # it is broken
+    except UsageError:  # the file is broken
         return False
     return all(covers(target, capability) for capability in capabilities)
 
@@ -93,17 +88,17 @@ def build_library(
     sanitize: bool = False,
     log: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Compile the library, or return the one that this toolchain made before.
+    """Compile the library, or return the one that this toolchain compiled before.
 
     Args:
-        target: "cuda" needs cmake and nvcc, "cpu" cmake and g++ (or $CXX).
-        architectures: Of "cuda": sm_89 and the like; None: `ARCHITECTURES`.
-        sanitize: Of "cpu": with AddressSanitizer and UBSan, for tests.
-        log: Receives a line before something that takes long.
+        target: "cuda" needs cmake and nvcc, "cpu" needs cmake and g++ (or $CXX).
+        architectures: For "cuda", such as sm_89; None: `ARCHITECTURES`.
+        sanitize: For "cpu", compile with AddressSanitizer and UBSan, for tests.
+        log: Called with a line before the compilation.
 
     Raises:
-        UsageError: Unknown architecture.
-        BuildError: No compiler or one too old, or it refused; carries its first error.
+        UsageError: An architecture is unknown.
+        BuildError: There is no compiler, it is too old, or it failed; has its first error.
         OutputError: The cache cannot be written.
     """
     tools = find_toolchain(target, architectures)
@@ -114,7 +109,7 @@ def build_library(
     home = cache_folder("kernels") / f"{variant}-{toolchain}"
     library = home / LIBRARY
     if library.exists():
-        _asked_for(library)
+        _mark_used(library)
         return library
     log(f"compiling the kernels with {tools.version}")
     try:
@@ -129,9 +124,8 @@ def build_library(
             try:
                 whole.rename(home)
             except OSError:
-                if not library.exists():  # another process was first: its library is as good
+                if not library.exists():  # unless another process was faster
                     raise
-        _remove_unused(home.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
@@ -140,24 +134,14 @@ def build_library(
     return library
 
 
-def _asked_for(library: Path) -> None:
-    now = time.time_ns()  # the file system's own clock moves in steps of milliseconds
+def _mark_used(library: Path) -> None:
+    now = time.time_ns()  # a file system's own clock moves in steps of milliseconds
     with suppress(OSError):  # another user's cache
         os.utime(library, ns=(now, now))
 
 
-def _remove_unused(cache: Path) -> None:
-    """Libraries last asked for `_KEPT_DAYS` ago or earlier, and what killed builds left then."""
-    oldest = time.time() - _KEPT_DAYS * 24 * 3600
-    for folder in cache.iterdir():
-        library = folder / LIBRARY
-        with suppress(OSError):  # another process removes it, too
-            if (library if library.exists() else folder).stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
 def source_key() -> str:
-    """A hash of the library's sources: two builds of the same key are of one plugin."""
+    """Return a hash of the library's sources, which identifies the plugin."""
     files = sorted(path for path in SOURCES.rglob("*") if path.is_file())
     return _hash(*(part for f in files for part in (f.name.encode(), f.read_bytes())))
 
@@ -179,43 +163,31 @@ def _headers() -> list[str]:
         return []
     if not (Path(folder) / "NvInferRuntime.h").exists():
         raise UsageError(
-            "expected NvInferRuntime.h in the folder that TENSORRT_INCLUDE_DIR names",
+            "TENSORRT_INCLUDE_DIR names a folder without NvInferRuntime.h",
             where=folder,
-            do="name TensorRT's include folder, or unset it",
+            do="set it to TensorRT's include folder, or unset it",
         )
     return [f"-DTENSORRT_INCLUDE_DIR={folder}"]
 
 
 def _compile(work: Path, options: Sequence[str]) -> str:
-    """Make work/LIBRARY; returns what the compilers said."""
+    """Make work/LIBRARY and return the compilers' output."""
     cmake = find_cmake()
     _run(cmake, "-S", str(SOURCES), "-B", str(work), *options)
     return _run(cmake, "--build", str(work), "--parallel")
 
 
 def _run(*words: str) -> str:
-    """Run a compiler; when this process is told to end, it and its children end, too."""
-    with subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        try:
-            said, _ = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    if process.returncode == 0:
+    """Run a compiler and return what it printed."""
+    ended = run_child(words)
+    said = ended.stdout + ended.stderr
+    if ended.code == 0:
         return said
-    # cmake's own files may be the ones that did not fit, and it does not say so.
-    if "No space left on device" in said or shutil.disk_usage(cache_folder("kernels")).free < _FULL:
+    if "No space left on device" in said:
         raise OutputError("the disk is full", where=cache_folder("kernels"), do=_ELSEWHERE)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     first = next((n for n, line in enumerate(lines) if re.search(r"\berror\b", line, re.I)), -1)
-    reason = lines[first] if lines else f"it ended with code {process.returncode}"
-    if reason.startswith("CMake Error") and first + 1 < len(lines):  # which tells where, then what
+    reason = lines[first] if lines else f"it {ended.how}"
+    if reason.startswith("CMake Error") and first + 1 < len(lines):  # then the reason
         reason = f"{reason} {lines[first + 1]}"
-    raise BuildError(f"the compiler refused: {reason}")
+    raise BuildError(f"the compiler failed: {reason}")

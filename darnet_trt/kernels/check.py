@@ -1,8 +1,8 @@
-"""Which of the TensorRTs on this machine accept the plugin library.
+"""Check which installed TensorRTs accept the plugin library.
 
-Each is asked in a process of its own: its libraries print, a library that does not fit can crash
-it, and two TensorRTs in one process share symbols. `python -m darnet_trt.kernels.check PACKAGE
-LIBRARY` is that process; it prints an `Answer` as JSON.
+Each is checked in a process of its own, because a library that does not fit can crash it, and two
+TensorRTs in one process share symbols. `python -m darnet_trt.kernels.check PACKAGE LIBRARY` is that
+process; it prints an `Answer` as JSON.
 """
 
 from __future__ import annotations
@@ -12,35 +12,33 @@ import importlib
 import importlib.util
 import json
 import os
-import signal
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import UsageError
+from darnet_trt.machine.processes import last_words, run_child
 
 __all__ = ["NAMESPACE", "PACKAGES", "PLUGINS", "VERSION", "Answer", "check_library"]
 
 PACKAGES: Final = ("tensorrt", "tensorrt_rtx", "tensorrt_lean")
-"""Import names of what can load a plugin library."""
+"""Import names of the packages that can load a plugin library."""
 PLUGINS: Final = ("FusedChannelAttention", "FusedDepthAttention", "FusedDualAttention")
 NAMESPACE: Final = "darnet"
 VERSION: Final = "1"
-_ENTRY_POINTS: Final = ("getCreators", "setLoggerFinder")  # both, for TensorRT's registry
-_LAST_LINES: Final = 3
+_ENTRY_POINTS: Final = ("getCreators", "setLoggerFinder")  # TensorRT's registry needs both
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one TensorRT said.
+    """Whether one TensorRT accepts the library.
 
     Attributes:
         package: One of `PACKAGES`.
-        version: Of the package; None where it did not load.
-        accepted: It loaded the library, found all `PLUGINS` in it and could create each.
-        reason: Why it did not accept; else None.
+        version: Version of the package; None if it did not load.
+        accepted: It loaded the library and created each of `PLUGINS`.
+        reason: Why it did not accept it; else None.
     """
 
     package: str
@@ -50,14 +48,14 @@ class Answer:
 
 
 def check_library(library: Path) -> list[Answer]:
-    """Ask every installed TensorRT; an empty list where there is none.
+    """Check the library with every installed TensorRT.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: The library does not exist.
     """
     if not library.is_file():
         raise UsageError(
-            "there is no such plugin library",
+            "no such plugin library",
             where=library,
             do="build one with: darnet-trt plugin build",
         )
@@ -65,25 +63,15 @@ def check_library(library: Path) -> list[Answer]:
 
 
 def _ask(package: str, library: Path) -> Answer:
-    child = subprocess.run(
-        [sys.executable, "-m", __name__, package, str(library.resolve())],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    said = [line.strip() for line in child.stderr.splitlines() if line.strip()][-_LAST_LINES:]
+    ended = run_child([sys.executable, "-m", __name__, package, library.resolve()])
+    said = last_words(ended.stderr.splitlines())
     try:
-        answer = Answer(**json.loads(child.stdout))
+        answer = Answer(**json.loads(ended.stdout))
     except (ValueError, TypeError):
-        code = child.returncode
-        ending = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        return Answer(
-            package, None, False, f"it {ending}; its last words: {' | '.join(said) or 'nothing'}"
-        )
+        return Answer(package, None, False, f"it {ended.how}; its last words: {said or 'nothing'}")
     if answer.reason is None or not said:
         return answer
-    return Answer(package, answer.version, False, f"{answer.reason}: {' | '.join(said)}")
+    return Answer(package, answer.version, False, f"{answer.reason}: {said}")
 
 
 def _answer(package: str, library: str) -> Answer:
@@ -114,7 +102,7 @@ def _answer(package: str, library: str) -> Answer:
 
 
 def _why_refused(library: str) -> str:
-    """TensorRT gives no reason; the system's loader and the two entry points do."""
+    """Return why TensorRT refused a library, from the system's loader: TensorRT does not say."""
     try:
         loaded = ctypes.CDLL(library)
     except OSError as error:
@@ -126,7 +114,7 @@ def _why_refused(library: str) -> str:
 
 
 def _main() -> None:
-    # TensorRT prints to stdout too: keep it for the answer alone.
+    # TensorRT also prints to stdout: send that to stderr, so that stdout has only the answer.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     package, library = sys.argv[1:]

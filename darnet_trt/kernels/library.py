@@ -1,6 +1,6 @@
-"""libdarnet_attention.so: its C interface, `cuda/attention.h`, for Python.
+"""Call libdarnet_attention.so from Python: its C interface is `cuda/attention.h`.
 
-Addresses are plain integers: of the host for the CPU build, of the device for the CUDA one.
+Addresses are plain integers: host memory for the CPU build, device memory for the CUDA build.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _TYPES: Final[dict[str, int]] = {"float32": 0, "float16": 1, "int8": 2, "bfloat1
 PHASES: Final = ("pool", "gate", "apply")
 """Names of the phases 0, 1 and 2."""
 ALIGNMENT: Final = 16
-"""Bytes, of every address but those of biases, which need their element's size alone."""
+"""Bytes to which every address is aligned; a bias only to the size of its element."""
 _MESSAGE_BYTES: Final = 512
 _TEGRA: Final = frozenset({(5, 3), (6, 2), (7, 2), (8, 7), (8, 8), (10, 1)})
-"""Compute capabilities of systems on a chip, which share no machine code with desktop GPUs."""
+"""Compute capabilities of systems on a chip, which do not run code for desktop GPUs."""
 
 GateAddresses = tuple[int, int, int, int]
 """squeeze weight, squeeze bias, excite weight, excite bias."""
@@ -42,16 +42,16 @@ GateAddresses = tuple[int, int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What to compute, without the addresses; x, residual and y are (n, d, h, w, c).
+    """Shapes and types of one computation; x, residual and y are (n, d, h, w, c).
 
     Attributes:
-        channel_hidden: Outputs of the channel attention's first layer; 0: there is none.
-        depth_hidden: Outputs of the depth attention's first layer; 0: there is none.
-        weight_type: Of all gate parameters; not int8.
+        channel_hidden: Outputs of the channel attention's first layer; 0: no channel attention.
+        depth_hidden: Outputs of the depth attention's first layer; 0: no depth attention.
+        weight_type: Type of all gate parameters; not int8.
         x_type: weight_type or int8.
         residual_type: weight_type or int8; None: y = x · gates, without residual and ReLU.
         y_type: weight_type or int8.
-        x_scale: Of an int8 x: value = scale · stored. The same for the other two.
+        x_scale: For an int8 x, value = scale · stored; the same for the other two.
     """
 
     n: int
@@ -72,14 +72,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one phase launches and moves.
+    """The launch of one phase, and the memory that it moves.
 
     Attributes:
-        bytes_read: That must cross the memory bus once, with gate parameters and workspace.
-        bytes_written: The same.
+        bytes_read: Bytes read over the memory bus, with gate parameters and workspace.
+        bytes_written: Bytes written, in the same way.
         grid: Blocks, (x, y, z).
-        block: Threads of a block, (x, y).
-        shared_bytes: Of a block.
+        block: Threads in a block, (x, y).
+        shared_bytes: Shared memory of a block.
     """
 
     bytes_read: int
@@ -131,16 +131,16 @@ def _attention(p: Problem) -> _Attention:
 
 
 class Library:
-    """One libdarnet_attention.so. Its calls keep no state: any thread may make them.
+    """A loaded libdarnet_attention.so. It keeps no state, so any thread may call it.
 
     Args:
-        path: The file; see `kernels.build`.
+        path: The file, from `kernels.build`.
 
     Attributes:
         target: "cpu", or "cuda" and the architectures: "cuda sm_89 ptx_120".
 
     Raises:
-        UsageError: It cannot be loaded, or is another library.
+        UsageError: The file cannot be loaded, or is another library.
     """
 
     def __init__(self, path: Path) -> None:
@@ -148,9 +148,9 @@ class Library:
         try:
             self._library = ctypes.CDLL(str(path))
             target = self._library.darnet_attention_target
-        except (OSError, AttributeError) as error:  # no file, other machine; other library
+        except (OSError, AttributeError) as error:  # AttributeError: another library
             raise UsageError(
-                f"expected the kernels' library, which {error}",
+                f"not a library of the kernels ({error})",
                 where=path,
                 do="build it with: darnet-trt plugin build",
             ) from error
@@ -168,19 +168,19 @@ class Library:
             raise UsageError(message.value.decode(errors="replace"), where="fused attention")
 
     def check(self, problem: Problem) -> None:
-        """Refuse what cannot be computed.
+        """Check that the library can compute a problem.
 
         Raises:
-            UsageError: Names what was expected and found.
+            UsageError: It cannot; names what is expected and what was found.
         """
         self._call("check", ctypes.byref(_attention(problem)))
 
     def workspace_bytes(self, problem: Problem) -> int:
-        """Bytes of scratch memory that a launch needs, for a problem that passed the check."""
+        """Return the bytes of scratch memory for a launch of a problem that passed the check."""
         return int(self._library.darnet_attention_workspace(ctypes.byref(_attention(problem))))
 
     def cost(self, problem: Problem, phase: int) -> Cost:
-        """What one phase (an index of `PHASES`) launches and moves, from the source itself."""
+        """Return what one phase (an index of `PHASES`) launches and moves, as the source says."""
         cost = _Cost()
         self._library.darnet_attention_cost(
             ctypes.byref(_attention(problem)), c_int(phase), ctypes.byref(cost)
@@ -207,22 +207,22 @@ class Library:
         stream: int = 0,
         phase: int | None = None,
     ) -> None:
-        """Compute y, which may be x or residual; with CUDA, queue it on a stream and return.
+        """Compute y, which may be x or residual. With CUDA, queue it on a stream and return.
 
         Args:
-            problem: What to compute.
-            x: Address, as all below, aligned as `ALIGNMENT` says.
-            residual: None where the problem has none.
-            channel: None where channel_hidden is 0.
-            depth: None where depth_hidden is 0.
-            y: The result.
-            workspace: At least `workspace_bytes(problem)`.
-            workspace_bytes: How much there is.
-            stream: A cudaStream_t; the CPU build does not read it.
-            phase: One phase alone, with the workspace that those before it left; None: all.
+            problem: Shapes and types.
+            x: Address of x, aligned to `ALIGNMENT`, as are all addresses below.
+            residual: None if the problem has no residual.
+            channel: None if channel_hidden is 0.
+            depth: None if depth_hidden is 0.
+            y: Address of the result.
+            workspace: Address of scratch memory.
+            workspace_bytes: Its size, at least `workspace_bytes(problem)`.
+            stream: A cudaStream_t; the CPU build ignores it.
+            phase: Run only this phase, on the workspace that the phases before it wrote; None: all.
 
         Raises:
-            UsageError: A problem or an address that cannot be used, or a CUDA error.
+            UsageError: The problem or an address cannot be used, or CUDA failed.
         """
         absent = (None, None, None, None)
         tensors = _Tensors(
@@ -242,16 +242,16 @@ class Library:
 
 
 def architecture(capability: tuple[int, int]) -> str:
-    """nvcc's name for GPUs of a compute capability: (8, 9) is "sm_89"."""
+    """Return nvcc's name for a compute capability: (8, 9) → "sm_89"."""
     major, minor = capability
     return f"sm_{major}{minor}"
 
 
 def covers(target: str, capability: tuple[int, int]) -> bool:
-    """Whether a library for `target` (as of `Library`) runs on GPUs of a compute capability.
+    """Return whether a library for `target` (see `Library`) runs on a compute capability.
 
-    Code for sm_86 runs on 8.6 and 8.9, code of and for a Tegra (sm_87, Orin) on that alone, so does
-    code for sm_90a; PTX of 8.6 on all later GPUs (CUDA C++ Programming Guide, 6.1.2 and 6.1.3).
+    Code for sm_86 runs on 8.6 and 8.9. Code for a Tegra (sm_87, Orin) or for sm_90a runs on exactly
+    that one. PTX of 8.6 runs on all later GPUs (CUDA C++ Programming Guide, 6.1.2 and 6.1.3).
     """
     return any(_runs_on(code, capability) for code in target.split()[1:])
 

@@ -1,18 +1,18 @@
 """The fused dual attention as model-local ONNX functions of the domain `darnet`.
 
-One file then serves every backend: ONNX Runtime runs the body of standard operators, and a
-TensorRT that has a plugin of the same name and domain takes the plugin instead.
+One file then serves every backend: ONNX Runtime runs the function's body of standard operators,
+and a TensorRT with a plugin of the same name and domain runs the plugin instead.
 
-The functions take and give N,D,H,W,C, which is how TensorRT lays out what its convolutions write:
-a plugin on these axes needs no transpose. A graph of N,C,D,H,W puts `TO_CHANNELS_LAST` in front
-of a call and `TO_CHANNELS_FIRST` after it. The bodies undo both at once, so that ONNX Runtime,
-OpenVINO and TensorRT-RTX cancel all of them and run what they would run without.
+Inputs and outputs are N,D,H,W,C, the layout that TensorRT's convolutions write, so that a plugin
+needs no transpose. A graph in N,C,D,H,W puts `TO_CHANNELS_LAST` before a call and
+`TO_CHANNELS_FIRST` after it. The bodies transpose back, and ONNX Runtime, OpenVINO and TensorRT-RTX
+cancel all these transposes.
 
 The bodies read F once for the pooling and once for the scaling (see `reference.py`). All inputs
-are float32 or all are float16. The means are taken in float32 either way, because a float16 sum
-over 112×112 voxels overflows from a mean of 5.2 on; the gates' matrix products stay in the
-inputs' type, because TensorRT-RTX has no float32 ones on SM75, and in float32 they would gain
-little (docs/quantization.md). The casts are no operation in a float32 graph.
+are float32, or all are float16. The means are computed in float32 in both cases, because a float16
+sum over 112×112 voxels overflows if the mean is above 5.2. The gates' matrix products stay in the
+inputs' type, because TensorRT-RTX has no float32 ones on SM75, and float32 would gain little
+(docs/quantization.md). In a float32 graph the casts do nothing.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ __all__ = [
 
 DOMAIN: Final = "darnet"
 OPSET: Final = 18
-"""The first with axes as an input of ReduceMean, the same in all later ones; JetPack's
-TensorRT 10, TensorRT-RTX 1.7, ONNX Runtime and OpenVINO all take it."""
+"""The first opset with axes as an input of ReduceMean. JetPack's TensorRT 10, TensorRT-RTX 1.7,
+ONNX Runtime and OpenVINO all support it."""
 
 NAMES: Final = {
     "channel": "FusedChannelAttention",
@@ -44,17 +44,17 @@ NAMES: Final = {
     "both": "FusedDualAttention",
 }
 PLUGIN: Final = {"plugin_namespace": DOMAIN, "plugin_version": "1"}
-"""Attributes of a call by which TensorRT's parser finds the plugin; the bodies ignore them."""
+"""Attributes by which TensorRT's parser finds the plugin; the bodies ignore them."""
 GATE_PARAMETERS: Final = ("squeeze.weight", "squeeze.bias", "excite.weight", "excite.bias")
-"""Order of a gate's inputs, named as in the network's state dict; channel before depth."""
+"""A gate's inputs in order, named as in the network's state dict; channel before depth."""
 TO_CHANNELS_LAST: Final = (0, 2, 3, 4, 1)
-"""Order of Transpose's axes, N,C,D,H,W → N,D,H,W,C."""
+"""Axes of a Transpose N,C,D,H,W → N,D,H,W,C."""
 TO_CHANNELS_FIRST: Final = (0, 4, 1, 2, 3)
-"""N,D,H,W,C → N,C,D,H,W."""
+"""Axes of a Transpose N,D,H,W,C → N,C,D,H,W."""
 
 
 def _gate(kind: str, z: str) -> list[NodeProto]:
-    """Linear, ReLU, Linear, sigmoid; (n, features) → `{kind}_gate` (n, features)."""
+    """Return the nodes of Linear, ReLU, Linear, sigmoid: (n, features) → `{kind}_gate`."""
     squeeze, excite = f"{kind}_squeeze", f"{kind}_excite"
     return [
         make_node(
@@ -80,10 +80,10 @@ def _axes(name: str, *axes: int) -> NodeProto:
 
 
 def attention_function(attention: Literal["channel", "depth", "both"]) -> FunctionProto:
-    """The function for one of the attention variants.
+    """Return the function for one variant of the attention.
 
-    Its inputs are x and residual, (n, d, h, w, c), then for each gate `GATE_PARAMETERS`, all
-    float32 or all float16; its output y has the type and shape of x.
+    Its inputs are x and residual, (n, d, h, w, c), then `GATE_PARAMETERS` for each gate, all
+    float32 or all float16. Its output y has the type and shape of x.
     """
     kinds = ("channel", "depth") if attention == "both" else (attention,)
     nodes = [
@@ -93,14 +93,14 @@ def attention_function(attention: Literal["channel", "depth", "both"]) -> Functi
         _transpose("x", "x_ncdhw", TO_CHANNELS_FIRST),
         _transpose("residual", "residual_ncdhw", TO_CHANNELS_FIRST),
         make_node("Cast", ["x_ncdhw"], ["x_fp32"], to=TensorProto.FLOAT),
-        # Pooled in channels-last again: over N,C,D,H,W TensorRT-RTX 1.7 first writes a copy of a
-        # float32 F in that order, and straight from x it writes one of a float16 F.
+        # Pool in channels-last: over N,C,D,H,W TensorRT-RTX 1.7 first writes a copy of a float32 F
+        # in that order. If it pools x itself, it writes a copy of a float16 F.
         _transpose("x_fp32", "x_fp32_ndhwc", TO_CHANNELS_LAST),
         make_node("ReduceMean", ["x_fp32_ndhwc", "axes_hw_ndhwc"], ["z_ndc"], keepdims=0),
         _transpose("z_ndc", "z_fp32", (0, 2, 1)),
         make_node("CastLike", ["z_fp32", "x"], ["z"]),
     ]
-    gates, gated = "", "z"  # (n c 1) or (n c d); z scaled by the gates so far
+    gates, gated = "", "z"  # names of: gates, (n c 1) or (n c d); z times the gates so far
     if "channel" in kinds:
         nodes += [
             make_node("ReduceMean", ["z_fp32", "axis_d"], ["z_channel_fp32"], keepdims=0),

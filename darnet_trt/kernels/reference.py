@@ -1,4 +1,4 @@
-"""The fused dual attention in float64: what every implementation is compared with.
+"""Compute the fused dual attention in float64: every implementation is compared with this.
 
 The paper's block (section 3.2, equations 1 and 2) ends with channel attention, then depth
 attention, then the shortcut:
@@ -7,8 +7,8 @@ attention, then the shortcut:
     F₂ = F₁ · ẑ            ẑ = DA(mean_{h,w} F₁)         (n c d)
     out = relu(F₂ + residual)
 
-The mean is linear and s does not depend on d, h, w, so with Z = mean_{h,w} F both gates come
-from one pooling pass over F and are applied in one scaling pass:
+The mean is linear and s does not depend on d, h, w. So with Z = mean_{h,w} F, one pooling pass
+over F gives both gates, and one scaling pass applies them:
 
     s = CA(mean_d Z)       ẑ = DA(s · Z)       out = relu(F · (s · ẑ) + residual)
 
@@ -29,7 +29,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """The two linear layers of one attention, weights (outputs, inputs) as torch keeps them.
+    """The two linear layers of one attention; weights are (outputs, inputs), as in torch.
 
     Attributes:
         squeeze_weight: (hidden, features).
@@ -44,14 +44,14 @@ class Gate:
     excite_bias: Array
 
     def __call__(self, z: Array) -> Array:
-        """Gate values 0…1, (n, features) → (n, features)."""
+        """Return gate values in 0…1: (n, features) → (n, features)."""
         hidden = np.maximum(z @ self.squeeze_weight.T + self.squeeze_bias, 0)
         logits = hidden @ self.excite_weight.T + self.excite_bias
-        return np.asarray(0.5 * (1 + np.tanh(logits / 2)))  # the sigmoid, without overflow
+        return np.asarray(0.5 * (1 + np.tanh(logits / 2)))  # sigmoid without overflow
 
 
 def quantize(values: Array, scale: float) -> npt.NDArray[np.int8]:
-    """The int8 q with values ≈ scale · q: saturating, ties to even, as ONNX's QuantizeLinear.
+    """Return int8 q with values ≈ scale · q, as ONNX's QuantizeLinear: saturating, ties to even.
 
     NaN becomes 0.
     """
@@ -62,16 +62,16 @@ def quantize(values: Array, scale: float) -> npt.NDArray[np.int8]:
 def fused_attention(
     x: Array, residual: Array | None, channel: Gate | None, depth: Gate | None
 ) -> Array:
-    """relu(x · gates + residual), with one pooling pass and one scaling pass over x.
+    """Return relu(x · gates + residual), with one pooling and one scaling pass over x.
 
     Args:
-        x: F, the block's second batch norm's output, (n, c, d, h, w).
-        residual: The shortcut, same shape; None: x · gates, without the ReLU too.
-        channel: Features c; None leaves the channel attention out.
-        depth: Features c·d, c slowest; None leaves the depth attention out.
+        x: F, the output of the block's second batch norm, (n, c, d, h, w).
+        residual: The shortcut, same shape; None: return x · gates without the ReLU.
+        channel: Gate with c features; None: no channel attention.
+        depth: Gate with c·d features, c slowest; None: no depth attention.
 
     Returns:
-        Same shape as x.
+        An array with the shape of x.
     """
     z = x.mean((3, 4))
     gates = np.ones_like(z)

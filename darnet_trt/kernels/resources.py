@@ -1,14 +1,13 @@
-"""What each kernel takes of a GPU, as ptxas told when the library was compiled.
+"""Read from the compiler's log what each kernel uses of a GPU.
 
-Registers decide how many blocks an SM holds at once; a kernel that spills them moves memory that
-the benchmark's accounting knows nothing of, so none may.
+The number of registers decides how many blocks an SM holds at once. No kernel may spill registers,
+because the benchmark does not count the memory that spilling moves.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import COMPILER_LOG
+from darnet_trt.machine.processes import run_child
 
 __all__ = ["Resources", "markdown", "resources"]
 
@@ -27,9 +27,9 @@ class Resources:
     Attributes:
         architecture: "sm_89".
         kernel: Name and template arguments: "pool<half, 8>".
-        registers: Of a thread.
-        stack_bytes: Of a thread, in local memory.
-        spilled_bytes: Registers stored to it and loaded from it.
+        registers: Registers of a thread.
+        stack_bytes: Local memory of a thread.
+        spilled_bytes: Bytes of registers stored to local memory and loaded from it.
     """
 
     architecture: str
@@ -50,15 +50,15 @@ _SHORT: Final = {"__nv_bfloat16": "bfloat16", "__half": "half", "signed char": "
 
 
 def resources(library: Path) -> list[Resources]:
-    """Every kernel of a CUDA library of `build_library`, architectures in ascending order.
+    """Return the kernels of a CUDA library of `build_library`, architectures ascending.
 
     Raises:
-        BuildError: The compiler's log is not there or tells nothing.
+        BuildError: The compiler's log is missing or has no kernels.
     """
     log = library.with_name(COMPILER_LOG)
     found = list(_ENTRY.finditer(log.read_text(encoding="utf-8") if log.exists() else ""))
     if not found:
-        raise BuildError("expected what ptxas says of each kernel, found nothing", where=log)
+        raise BuildError("no kernels in the compiler's log", where=log)
     names = _plain([entry["kernel"] for entry in found])
     return sorted(
         (
@@ -76,7 +76,7 @@ def resources(library: Path) -> list[Resources]:
 
 
 def markdown(found: Sequence[Resources]) -> str:
-    """A table of registers a thread, one kernel a row."""
+    """Return a table of registers per thread, one row per kernel."""
     architectures = list(dict.fromkeys(r.architecture for r in found))
     cells = {
         (r.kernel, r.architecture): f"{r.registers}"
@@ -94,15 +94,15 @@ def markdown(found: Sequence[Resources]) -> str:
 
 
 def _plain(mangled: list[str]) -> list[str]:
-    """Names for a person; as they are where there is no c++filt."""
+    """Return readable kernel names; without c++filt the mangled ones."""
     program = shutil.which("c++filt") or shutil.which("cu++filt")
     if program is None:
         return mangled
-    done = subprocess.run(
-        [program], input="\n".join(mangled), capture_output=True, text=True, check=True
-    )
+    ended = run_child([program], stdin="\n".join(mangled))
+    if ended.code != 0:
+        raise BuildError(f"it {ended.how}", where=program)
     names = []
-    for line in done.stdout.splitlines():
+    for line in ended.stdout.splitlines():
         name = re.sub(r"^void |darnet::|\(.*\)$|\(int\)", "", line)
         for long, short in _SHORT.items():
             name = name.replace(long, short)

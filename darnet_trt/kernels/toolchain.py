@@ -1,11 +1,10 @@
-"""What compiles the kernels: g++, or nvcc with it, and cmake; found, and old ones refused."""
+"""Find the compilers of the kernels: g++, nvcc and cmake. Old ones are refused."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from darnet_trt.errors import BuildError, UsageError
+from darnet_trt.machine.processes import last_words, run_child
 
 __all__ = [
     "ARCHITECTURES",
@@ -27,42 +27,46 @@ __all__ = [
 Target = Literal["cpu", "cuda"]
 
 ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
-"""Built unless others are asked for, where nvcc knows them."""
+"""Default architectures; those that nvcc does not know are left out."""
 _PTX: Final = "90"
-"""With them: what 10.0 to 11.0 (data-centre Blackwell, Thor) run, and all after 12."""
+"""PTX in the default build, for 10.0 to 11.0 (data-centre Blackwell, Thor) and all after 12."""
 _LEAST_NVCC: Final = (12, 0)
-"""C++17 in device code, and sm_89 and sm_90 without gaps; JetPack 6 has 12.2."""
+"""Has C++17 in device code and full support of sm_89 and sm_90. JetPack 6 has 12.2."""
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What compiles: a compiler, what it says of itself, and CMake's options for it."""
+    """A compiler's version, as it prints it, and CMake's options for it."""
 
     version: str
     options: tuple[str, ...]
 
 
 def find_toolchain(target: Target, architectures: Sequence[str] | None = None) -> Toolchain:
-    """The compilers for a target; `architectures` as of `build_library`.
+    """Find the compilers for a target.
+
+    Args:
+        target: "cpu" or "cuda".
+        architectures: As in `build_library`.
 
     Raises:
-        UsageError: An architecture that nvcc does not know.
+        UsageError: nvcc does not know an architecture.
         BuildError: A compiler is missing, does not run or is too old.
     """
     wanted = os.environ.get("CXX") or "g++"
     compiler = shutil.which(wanted)
     if compiler is None:
-        raise BuildError("no C++ compiler", where=wanted, do="install g++, or name one in CXX")
+        raise BuildError("no C++ compiler", where=wanted, do="install g++, or set CXX to one")
     version = _output(compiler, "--version").partition("\n")[0]
     host = (f"-DCMAKE_CXX_COMPILER={compiler}",)
     if target == "cpu":
         if architectures:
-            raise UsageError("architectures are of the target cuda, not of cpu")
+            raise UsageError("architectures need the target cuda, found cpu")
         return Toolchain(version, (*host, "-DDARNET_CPU=ON"))
     nvcc = find_nvcc()
     release = re.search(r"release (\d+)\.(\d+), V(\S+)", _output(nvcc, "--version"))
     if release is None or (int(release[1]), int(release[2])) < _LEAST_NVCC:
-        found = f"{release[1]}.{release[2]}" if release else "of an unknown version"
+        found = f"{release[1]}.{release[2]}" if release else "an unknown version"
         least = ".".join(map(str, _LEAST_NVCC))
         raise BuildError(f"expected nvcc {least} or newer, found {found}", where=nvcc)
     return Toolchain(
@@ -76,7 +80,7 @@ def find_toolchain(target: Target, architectures: Sequence[str] | None = None) -
 
 
 def how_to_get_the_cuda_build() -> str:
-    """What to run on this machine, or what it lacks for that."""
+    """Return the command that compiles it here, or what is missing for that."""
     try:
         find_toolchain("cuda")
         find_cmake()
@@ -86,14 +90,16 @@ def how_to_get_the_cuda_build() -> str:
 
 
 def _codes(nvcc: str, architectures: Sequence[str] | None) -> str:
-    """CMake's list: machine code for each architecture; PTX of `_PTX`, or the newest asked for."""
+    """Return CMake's list: code for each architecture, and PTX of `_PTX` or the newest given."""
     known = _output(nvcc, "--list-gpu-code").split()
     wanted = architectures or [a for a in ARCHITECTURES if a in known]
     for architecture in wanted:
-        # sm_90a and the like are for instructions that these kernels do not use.
+        # Not sm_90a and the like: these kernels use none of their special instructions.
         if architecture not in known or not architecture[-1].isdigit():
             raise UsageError(
-                f"unknown architecture; {nvcc} knows {', '.join(known)}", where=architecture
+                "unknown architecture",
+                where=architecture,
+                do=f"choose from those of {nvcc}: {', '.join(known)}",
             )
     numbers = sorted({a.removeprefix("sm_") for a in wanted}, key=int)
     return ";".join(
@@ -102,10 +108,10 @@ def _codes(nvcc: str, architectures: Sequence[str] | None) -> str:
 
 
 def find_nvcc() -> str:
-    """nvcc of CUDACXX, CUDA_HOME, the PATH or /usr/local/cuda.
+    """Find nvcc: in CUDACXX, CUDA_HOME, the PATH or /usr/local/cuda.
 
     Raises:
-        BuildError: There is none.
+        BuildError: It is in none of them.
     """
     named = os.environ.get("CUDACXX")
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
@@ -116,28 +122,32 @@ def find_nvcc() -> str:
     raise BuildError(
         "no nvcc: not in CUDA_HOME, on the PATH or in /usr/local/cuda"
         if not named
-        else f"CUDACXX names no program: {named}",
+        else f"CUDACXX is not a program: {named}",
         do="install the CUDA toolkit, or build with --target cpu",
     )
 
 
 def find_cmake() -> str:
-    """Of the PATH, or beside this Python.
+    """Find cmake on the PATH or beside this Python.
 
     Raises:
-        BuildError: There is none.
+        BuildError: It is in neither.
     """
     beside = Path(sys.executable).with_name("cmake")  # as pip installs it
     found = shutil.which("cmake") or shutil.which(beside)
     if found is None:
         raise BuildError(
-            "no cmake", do="install it with the system's packages or: pip install cmake"
+            "no cmake", do="install it with the system's package manager or: pip install cmake"
         )
     return found
 
 
 def _output(*words: str) -> str:
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise BuildError(f"it does not run: {error}", where=words[0]) from error
+        ended = run_child(words)
+    except OSError as error:
+        raise BuildError(f"cannot be run ({error.strerror})", where=words[0]) from error
+    if ended.code != 0:
+        reason = last_words(ended.stderr.splitlines()) or f"it {ended.how}"
+        raise BuildError(f"cannot be run ({reason})", where=words[0])
+    return ended.stdout

@@ -2,10 +2,10 @@
 
     y = relu(x · gates(x) + residual)
 
-It reads x once to pool and once to scale, as `reference.py` writes it down; the paper's layers one
-after the other read a map of that size four times. On a CUDA device the kernels of `cuda/` run, if
-`darnet-trt plugin build` has made a library that fits the device (without one it says so, once);
-everywhere else, and for the backward, plain torch in the same fused form. `torch.compile` keeps the
+It reads x once to pool and once to scale, as in `reference.py`; the paper's separate layers read a
+map of that size four times. On a CUDA device it runs the kernels of `cuda/` if `darnet-trt plugin
+build` has made a library for the device; without one it logs a warning, once. Everywhere else, and
+for the backward pass, it runs plain torch in the same fused form. `torch.compile` keeps the
 operator whole.
 """
 
@@ -44,22 +44,22 @@ _TYPES: Final[dict[torch.dtype, TensorType]] = {
 def fused_attention(
     x: Tensor, residual: Tensor | None, channel: Sequence[Tensor], depth: Sequence[Tensor]
 ) -> Tensor:
-    """relu(x · gates + residual), or x · gates where there is no residual.
+    """Return relu(x · gates + residual), or x · gates without a residual.
 
     Args:
-        x: (n, c, d, h, w), floating. CUDA wants it dense in channels_last_3d order and makes a
-            copy of anything else.
-        residual: Shape and type of x, or None.
+        x: (n, c, d, h, w), floating. On CUDA anything but a dense channels_last_3d tensor is
+            copied.
+        residual: Same shape and type as x, or None.
         channel: squeeze weight (hidden, c), squeeze bias (hidden), excite weight (c, hidden),
-            excite bias (c); empty: no channel attention. Any floating type: computed in x's where
-            the kernels run, else in float32 at least.
-        depth: The same with c·d for c, c slowest; empty: no depth attention.
+            excite bias (c), of any floating type; empty: no channel attention. The kernels compute
+            the gates in x's type, plain torch at least in float32.
+        depth: The same with c·d instead of c, c slowest; empty: no depth attention.
 
     Returns:
-        (n, c, d, h, w) of x's type; on CUDA in channels_last_3d order, else in x's.
+        (n, c, d, h, w) of x's type; on CUDA in channels_last_3d order, else in the order of x.
 
     Raises:
-        UsageError: Shapes or types that do not fit; names expected and found.
+        UsageError: Shapes or types do not fit; names what is expected and what was found.
     """
     _check(x, residual, channel, depth)
     return _in_torch(x, residual, channel, depth)
@@ -130,7 +130,7 @@ def _refuse(what: str, expected: str, found: Tensor) -> None:
 def _in_torch(
     x: Tensor, residual: Tensor | None, channel: Sequence[Tensor], depth: Sequence[Tensor]
 ) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):  # the gates stay in float32
+    with torch.autocast(x.device.type, enabled=False):  # keep the gates in float32
         gates = _as(x, _Gates(x, channel, depth).value)
     y = torch.empty_like(x)
     if residual is None:
@@ -139,20 +139,20 @@ def _in_torch(
 
 
 def _as(x: Tensor, of_slices: Tensor) -> Tensor:
-    """(n c d) → (n c d 1 1) in x's type and with its order of axes, for one pass over both."""
+    """Return (n c d) as (n c d 1 1) in x's type and memory order, for one pass over both."""
     if x.is_contiguous(memory_format=torch.channels_last_3d):
         of_slices = of_slices.transpose(1, 2).contiguous().transpose(1, 2)
     return of_slices.to(x.dtype)[..., None, None]
 
 
 def _sums(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Over h and w, (n c d)."""
-    # Channels innermost also in the result: for channels-last memory six times faster on a CPU.
+    """Return the sums over h and w, (n c d)."""
+    # Channels innermost in the result, too: six times faster on a CPU for channels-last memory.
     return x.permute(0, 2, 3, 4, 1).sum((2, 3), dtype=dtype).transpose(1, 2)
 
 
 class _Gates:
-    """The gates of x, (n c d), and their derivative. In float32, or float64 where x is."""
+    """The gates of x, (n c d), and their derivative, in float32 or, for a float64 x, float64."""
 
     def __init__(self, x: Tensor, channel: Sequence[Tensor], depth: Sequence[Tensor]) -> None:
         precise = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -169,7 +169,7 @@ class _Gates:
             self.value = self._s * self._depth.value.reshape(self._z.shape)
 
     def backward(self, grad: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """From ∂/∂gates to ∂/∂(means over h and w) and ∂/∂parameters of both gates."""
+        """Return ∂/∂(means over h and w) and ∂/∂parameters of both gates from ∂/∂gates."""
         grad_z = torch.zeros_like(self._z)
         grad_s = grad
         of_channel: list[Tensor] = []
@@ -186,7 +186,7 @@ class _Gates:
 
 
 class _Gate:
-    """sigmoid(relu(z · W₁ᵀ + b₁) · W₂ᵀ + b₂), (n, features) → same, and its derivative."""
+    """sigmoid(relu(z · W₁ᵀ + b₁) · W₂ᵀ + b₂), (n, features), and its derivative."""
 
     def __init__(self, z: Tensor, parameters: Sequence[Tensor]) -> None:
         self._z, self._types = z, [p.dtype for p in parameters]
@@ -195,7 +195,7 @@ class _Gate:
         self.value = torch.addmm(b2, self._hidden, self._w2.t()).sigmoid()
 
     def backward(self, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """From ∂/∂value to ∂/∂z and ∂/∂parameters, those in the parameters' types."""
+        """Return ∂/∂z and ∂/∂parameters, in the parameters' types, from ∂/∂value."""
         grad = grad * self.value * (1 - self.value)
         grad_hidden = (grad @ self._w2) * (self._hidden > 0)
         of_parameters = (
@@ -212,7 +212,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, residual, channel, depth = inputs
     ctx.split = len(channel)
     ctx.has_residual = residual is not None
-    # y only says where the ReLU let pass; x, which the paper's layers keep twice, is kept once.
+    # y is needed only for the ReLU's derivative. x is kept once, by the paper's layers twice.
     ctx.save_for_backward(x, output if ctx.has_residual else x, *channel, *depth)
 
 
@@ -237,9 +237,9 @@ fused_attention.register_autograd(_backward, setup_context=_save)
 
 @cache
 def kernels_for(device: torch.device) -> Library | None:
-    """The kernels' library for a CUDA device, or None where none was built that it can run.
+    """Return the kernels' library for a CUDA device; None if there is none for it.
 
-    None is said once for a device, with the reason: the operator is then slower, not wrong.
+    In that case it logs the reason, once for each device: the operator is slower, not wrong.
     """
     from darnet_trt.kernels.build import cached_library
     from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
@@ -270,7 +270,7 @@ def _launch(
     channel: Sequence[Tensor],
     depth: Sequence[Tensor],
 ) -> Tensor:
-    """Queue the kernels on a stream; what torch frees here it reuses in the stream's order."""
+    """Queue the kernels on a stream. Torch reuses the memory freed here in the stream's order."""
     n, c, d, h, w = x.shape
     name = _TYPES[x.dtype]
     problem = Problem(
@@ -303,13 +303,13 @@ def _launch(
 
 
 def _aligned(tensor: Tensor) -> Tensor:
-    """The tensor, or a copy where it begins at no multiple of `ALIGNMENT`."""
+    """Return the tensor, or a copy if its address is no multiple of `ALIGNMENT`."""
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 def _parameter(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     tensor = tensor.to(dtype).contiguous()
-    return tensor if tensor.dim() == 1 else _aligned(tensor)  # a bias is read one at a time
+    return tensor if tensor.dim() == 1 else _aligned(tensor)  # a bias needs no alignment
 
 
 def _addresses(gate: list[Tensor]) -> GateAddresses | None:

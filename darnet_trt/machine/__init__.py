@@ -1,1 +1,1 @@
-"""What this computer is, and how files, processes and caches are handled on it."""
+"""This computer: its CPU and GPUs, and how files, processes and caches are handled on it."""

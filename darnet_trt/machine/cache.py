@@ -1,4 +1,4 @@
-"""The user's cache, and the keys of what is kept there."""
+"""Find the user's cache folder, and make keys for its entries."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["cache_folder", "digest"]
 
 
 def cache_folder(room: str) -> Path:
-    """Return $XDG_CACHE_HOME/darnet-trt/ROOM, or ~/.cache/darnet-trt/ROOM; it may not exist."""
+    """Return $XDG_CACHE_HOME/darnet-trt/ROOM, or ~/.cache/darnet-trt/ROOM; it need not exist."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "darnet-trt" / room
 
 
 def digest(*parts: object) -> str:
-    """Return the SHA-256 of JSON values and of bytes: 32 hexadecimal digits."""
+    """Return the first 32 hexadecimal digits of the SHA-256 of JSON values and bytes."""
     found = hashlib.sha256()
     for part in parts:
         found.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""Whole files, folders with one writer, and what is said where nothing can be written."""
+"""Write whole files, keep a folder to one writer, and name what cannot be written."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = [
     "cannot_keep",
     "cannot_write",
     "cannot_write_stdout",
+    "no_temporary_folder",
     "sole_writer",
     "temporary_folder",
     "whole_file",
@@ -25,16 +26,16 @@ __all__ = [
 ]
 
 LOCK: Final = ".darnet-trt.lock"
-"""The file in a folder that `sole_writer` has locked."""
+"""The file that `sole_writer` locks in a folder."""
 
-# What flock says on shares that have no locks: there the folder is written without one.
+# flock's errors on network shares without locks. Such a folder is written without a lock.
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """The error for a file or folder that the system did not let us write."""
+    """Return the error for a file or folder that cannot be written."""
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return OutputError("is a file where a folder is needed", where=path, do="name another")
+        return OutputError("is a file, expected a folder", where=path, do="choose another path")
     return OutputError(
         f"cannot be written ({error.strerror or error})",
         where=path,
@@ -43,44 +44,60 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def cannot_keep(what: str, error: Exception) -> OutputError:
-    """The error for what found no room among the temporary files.
+    """Return the error for a temporary file that cannot be written.
 
     Args:
-        what: "a scan".
-        error: Says why.
+        what: What the file holds: "a scan".
+        error: The reason.
     """
+    if tempfile.tempdir is None and isinstance(error, OSError):
+        return no_temporary_folder(error)
     reason = (error.strerror if isinstance(error, OSError) else None) or error
     return OutputError(
         f"{what} cannot be kept in a temporary file ({reason})",
-        where=tempfile.tempdir,  # None where there is none at all, which the reason says
-        do="free some space there, or set TMPDIR to a folder that has some",
+        where=tempfile.tempdir,
+        do="free some space there, or set TMPDIR to another folder",
+    )
+
+
+def no_temporary_folder(error: OSError) -> OutputError:
+    """Return the error for a system on which no temporary folder can be written.
+
+    Args:
+        error: From `tempfile`, whose text lists the folders it tried. It is the only
+            FileNotFoundError without a file name.
+    """
+    return OutputError(
+        f"cannot be written ({error.strerror or error})",
+        where="the temporary folder",
+        do="free some space in one of them, or set TMPDIR to another folder",
     )
 
 
 def temporary_folder() -> str:
-    """Where temporary files go.
+    """Return the folder of temporary files.
 
     Raises:
-        OutputError: Nowhere.
+        OutputError: None can be written.
     """
     try:
         return tempfile.gettempdir()
     except OSError as error:
-        raise cannot_keep("nothing", error) from error
+        raise no_temporary_folder(error) from error
 
 
 def cannot_write_stdout(error: OSError) -> OutputError:
-    """The same for stdout, which goes nowhere from now on."""
-    # The interpreter flushes it once more at its end, and would fail again.
+    """Return the error for stdout, and discard all that is printed from now on."""
+    # The interpreter flushes stdout at its end, which would fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OutputError(f"cannot be written ({error.strerror or error})", where="stdout")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write under a temporary name beside `path`, renamed when all went well.
+    """Open a file under a temporary name beside `path`, and rename it when all went well.
 
-    What is no file, such as a pipe or /dev/null, stays what it is and is written as it comes.
+    A pipe or a device such as /dev/null is written directly.
 
     Raises:
         OutputError: No such folder, no permission, disk full.
@@ -92,7 +109,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         except OSError as error:
             raise cannot_write(path, error) from error
         return
-    path = path.resolve()  # a link stays, too
+    path = path.resolve()  # replace a link's target, not the link
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -101,17 +118,17 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        with suppress(OSError):  # it is gone, or its folder is
+        with suppress(OSError):  # it has its final name, or its folder was removed
             temporary.unlink()
 
 
 def whole_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together, see `whole_file`.
+    """Write several files, all or none of them; see `whole_file`.
 
-    All are written before the first gets its name, so that a full disk leaves none of them.
+    All are written before the first is renamed, so that a full disk leaves none of them.
 
     Raises:
-        OutputError: As there; what had the names before still has them.
+        OutputError: As in `whole_file`. The old files are kept.
     """
     with ExitStack() as written:
         for path, content in contents.items():
@@ -122,18 +139,21 @@ def whole_files(contents: Mapping[Path, bytes]) -> None:
 
 @contextmanager
 def sole_writer(folder: Path, *, shown: Path | None = None) -> Iterator[None]:
-    """Make the folder where absent, and keep every other darnet-trt from writing into it.
+    """Create the folder if needed, and keep every other darnet-trt from writing into it.
 
-    The lock is the kernel's (flock): it ends with this process, however that ends. The folder may
-    be renamed meanwhile. One that was made here and got nothing to hold goes again.
+    The lock is the kernel's (flock), so it ends with this process, even if that is killed. The
+    folder may be renamed meanwhile. If it was created here and stays empty, it is removed.
+
+    The package filelock (4.3) does not fit: it leaves its file in the folder, and removing that
+    would need the check of `_locked` again; and it fails on shares without locks.
 
     Args:
-        folder: Which.
-        shown: What errors call it, where a person has never seen that one.
+        folder: The folder to write into.
+        shown: The name of the folder in errors; None: `folder`.
 
     Raises:
-        UsageError: Another one is writing into it.
-        OutputError: It cannot be made or written.
+        UsageError: Another process is writing into it.
+        OutputError: It cannot be created or written.
     """
     shown = shown or folder
     try:
@@ -153,13 +173,13 @@ def sole_writer(folder: Path, *, shown: Path | None = None) -> Iterator[None]:
     finally:
         os.close(inside)
         if made:
-            with suppress(OSError):  # it holds something
+            with suppress(OSError):  # it is not empty
                 folder.rmdir()
 
 
 def _locked(folder: Path, inside: int) -> int:
-    """Open and lock the file LOCK of a folder that is open; its descriptor."""
-    import fcntl  # not everywhere, and only who writes a folder needs it
+    """Create and lock the file LOCK in the open folder `inside`, and return its descriptor."""
+    import fcntl  # not on Windows, where the rest of this file works
 
     while True:
         try:
@@ -173,13 +193,13 @@ def _locked(folder: Path, inside: int) -> int:
             raise UsageError(
                 "another darnet-trt is writing into it",
                 where=folder,
-                do="wait for its end, or name another folder",
+                do="wait until it ends, or choose another folder",
             ) from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 os.close(lock)
                 raise cannot_write(folder, error) from error
-        # Who held it may have removed the file between the two calls: then it locks nobody out.
+        # The previous holder may have removed the file between the two calls: try again.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), os.stat(LOCK, dir_fd=inside)):
                 return lock

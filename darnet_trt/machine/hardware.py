@@ -1,4 +1,4 @@
-"""What this machine is: CPU, memory, GPUs and the packages a latency or a build depends on."""
+"""Describe this machine: CPU, memory, GPUs and installed packages."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import importlib.metadata
 import importlib.util
 import platform
 import shutil
-import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
 
 from darnet_trt.errors import MissingPackageError
 from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.machine.processes import run_child
 
 __all__ = [
     "Cpu",
@@ -27,18 +28,19 @@ __all__ = [
 ]
 
 _SMI_FIELDS = "name,driver_version,memory.total,compute_cap"
+_SMI_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
 class Cpu:
-    """The processor as this process may use it.
+    """The processor.
 
     Attributes:
-        name: As the kernel names it.
-        cores: Physical cores this process may use.
+        name: Product name.
+        cores: Physical cores that this process may use.
         memory_gib: Installed memory.
-        features: Those of avx2, avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_bf16, amx_int8
-            that it has.
+        features: Which of avx2, avx512f, avx512_vnni, avx_vnni, avx512_bf16, amx_bf16, amx_int8 it
+            has.
     """
 
     name: str
@@ -54,8 +56,8 @@ class Gpu:
     Attributes:
         name: Product name.
         driver: Driver version.
-        memory_mib: Device memory; None where the driver does not say, as a Jetson's, which has
-            the host's.
+        memory_mib: Device memory; None where the driver does not report it, as on a Jetson, whose
+            GPU shares the host's memory.
         compute_capability: "8.9".
     """
 
@@ -80,7 +82,7 @@ _INT8_DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 def cpu() -> Cpu:
-    """Describe the processor; /proc/cpuinfo where there is one."""
+    """Describe the processor, from /proc/cpuinfo where it exists."""
     info: dict[str, str] = {}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -98,25 +100,30 @@ def cpu() -> Cpu:
 
 
 def sums_of_int8_overflow() -> bool:
-    """Whether this CPU adds eight-bit products in 16 bits, as x86 does without VNNI or AMX.
+    """Return whether this CPU adds 8-bit products in 16 bits, as x86 does without VNNI or AMX.
 
-    Two products of 255 · 127 do not fit, and what a quantized convolution gives is then clipped.
+    The sum of two products of 255 · 127 does not fit, so quantized convolutions are clipped.
     """
     features = cpu().features
     return "avx2" in features and not any(name in features for name in _INT8_DOT_PRODUCTS)
 
 
+@cache
 def gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs that `nvidia-smi` lists; empty where it is absent or fails."""
+    """Return the NVIDIA GPUs that `nvidia-smi` lists; empty where it is absent or fails.
+
+    nvidia-smi runs once in the life of this process.
+    """
     smi = shutil.which("nvidia-smi")
     if smi is None:
         return ()
     query = [smi, f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"]
     try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
-    except (subprocess.SubprocessError, OSError):
+        smi_ended = run_child(query, timeout_s=_SMI_TIMEOUT_S)
+    except OSError:
         return ()
-    rows = (line.split(", ") for line in found.stdout.splitlines())
+    listed = smi_ended.stdout if smi_ended.code == 0 else ""
+    rows = (line.split(", ") for line in listed.splitlines())
     return tuple(
         Gpu(name, driver, int(memory) if memory.isdigit() else None, capability)
         for name, driver, memory, capability in (row for row in rows if len(row) == 4)
@@ -124,7 +131,7 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def package_version(package: str) -> str | None:
-    """Version of an installed distribution, without importing it; None where absent."""
+    """Return the version of an installed distribution without importing it; None if absent."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -132,19 +139,19 @@ def package_version(package: str) -> str | None:
 
 
 def producer(*packages: str) -> dict[str, str]:
-    """Return package → version, as an artifact names what built it."""
+    """Return package → version, for the manifest: what built an artifact."""
     return {package: package_version(package) or "unknown" for package in packages}
 
 
 def require_packages(*packages: str, extra: str) -> None:
-    """Check that packages are installed, before an import fails in the middle of the work.
+    """Check that packages are installed, before long work begins.
 
     Args:
         packages: Import names.
         extra: The extra of darnet-trt that installs them.
 
     Raises:
-        MissingPackageError: Names the first that is missing.
+        MissingPackageError: The first of them that is missing.
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:

@@ -1,15 +1,16 @@
-"""Which series of a study speaks for it."""
+"""Choose the series of a study that is classified."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.series import Choice, Series, Study
 
-__all__ = ["choose", "none_reads", "passed_over", "rank", "sharpness"]
+__all__ = ["choose", "none_loads", "rank", "sharpness", "skipped"]
 
 SOFT, UNKNOWN, SHARP = 0, 1, 2
 _NAMES: Final = {SOFT: "soft", UNKNOWN: "unknown", SHARP: "sharp"}
@@ -24,7 +25,7 @@ _PHILIPS_SHARP = frozenset({"D", "E", "F", "L", "Y", "YA", "YB", "YC", "YD", "YE
 
 
 def sharpness(kernel: str) -> int:
-    """SOFT, UNKNOWN or SHARP, from ConvolutionKernel (0018,1210) as the vendors name them.
+    """Return SOFT, UNKNOWN or SHARP for a ConvolutionKernel (0018,1210) as the vendors name them.
 
     The network sees a 512-pixel slice at 224 pixels: what a sharp kernel adds is mostly noise.
     """
@@ -45,21 +46,21 @@ def sharpness(kernel: str) -> int:
 
 
 def choose(study: Study) -> Choice:
-    """The best of `rank`, by headers alone.
+    """Return the best of `rank`, judged by headers alone.
 
     Raises:
-        RefusedScanError: None is usable; carries the reasons.
-        UnreadableScanError: None can be read.
+        RefusedScanError: No series is usable; gives the reasons.
+        UnreadableScanError: No series can be read.
     """
     return rank(study)[0]
 
 
 def rank(study: Study) -> list[Choice]:
-    """The usable series, best first: soft rather than sharp, more and thinner slices.
+    """Return the usable series, best first: soft before sharp, then more and thinner slices.
 
     Raises:
-        RefusedScanError: None is usable; carries the reasons.
-        UnreadableScanError: None can be read.
+        RefusedScanError: No series is usable; gives the reasons.
+        UnreadableScanError: No series can be read.
     """
     usable = sorted((s for s in study.series if s.verdict.usable), key=_rank)
     if not usable:
@@ -69,23 +70,23 @@ def rank(study: Study) -> list[Choice]:
     return [Choice(s, _why(usable[i:], len(study.series))) for i, s in enumerate(usable)]
 
 
-def passed_over(series: Series, reason: str) -> str:
-    """The warning where the pixels of a better series turned out to be of no use."""
-    return f"{_named(series)} would come first but cannot be used: {reason}"
+def skipped(series: Series, reason: str) -> str:
+    """Return the warning for a better series whose pixels cannot be used."""
+    return f"skipped {_named(series)}, which ranks higher: {reason}"
 
 
-def none_reads(tried: Sequence[tuple[Series, str]]) -> str:
-    """Why the pixels of no series are of use: the best one's reason, and who else was tried."""
+def none_loads(tried: Sequence[tuple[Series, str]]) -> str:
+    """Return why no series can be used: the best one's reason, and which others were tried."""
     (_, reason), *others = tried
     if not others:
         return reason
-    return f"{reason}; nor can {', '.join(_named(series) for series, _ in others)} be used"
+    return f"{reason}; {', '.join(_named(s) for s, _ in others)} cannot be used either"
 
 
 def _named(series: Series) -> str:
     number = "" if series.number is None else f" {series.number}"
-    told = series.description or ("" if number else series.uid or series.path.name)
-    return f"series{number}{told and f' ({told})'}"
+    name = series.description or ("" if number else series.uid or series.path.name)
+    return f"series{number}{name and f' ({name})'}"
 
 
 def _rank(series: Series) -> tuple[int, int, float, int, str]:
@@ -115,10 +116,10 @@ def _why(ranked: list[Series], total: int) -> str:
 
 
 def _why_none(study: Study) -> str:
-    if len(study.series) == 1:
+    total = len(study.series)
+    if total == 1:
         return study.series[0].verdict.reason
-    reasons: dict[str, int] = {}
-    for series in study.series:
-        reasons[series.verdict.reason] = reasons.get(series.verdict.reason, 0) + 1
-    listed = "; ".join(f"{n} × {r}" if n > 1 else r for r, n in reasons.items())
-    return f"none of {len(study.series)} series is usable: {listed}"
+    reasons = Counter(series.verdict.reason for series in study.series)
+    counted = {r: f"all {n}" if n == total else f"{n} of {total}" for r, n in reasons.items()}
+    listed = (f"{count}: {reason}" for reason, count in counted.items())
+    return f"no usable series; {'; '.join(listed)}"

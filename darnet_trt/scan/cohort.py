@@ -10,14 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darnet_trt.errors import UsageError
+from darnet_trt.scan.series import Series
 
-__all__ = ["CLASSES", "COLUMNS", "PLAN", "TABLE", "Cohort", "Entry", "read_cohort"]
+__all__ = [
+    "CLASSES",
+    "COLUMNS",
+    "PHANTOM_MODEL",
+    "PLAN",
+    "TABLE",
+    "Cohort",
+    "Entry",
+    "describes_phantoms",
+    "is_phantom",
+    "read_cohort",
+]
 
 CLASSES = ("covid-19", "common-pneumonia", "normal")
 """In the order of the logits."""
 TABLE = "cohort.csv"
 PLAN = "cohort.json"  # beside a synthetic cohort's table: says that it is one, and how to repeat it
 COLUMNS = ("scan", "patient", "label")
+PHANTOM_MODEL = "synthetic phantom"
+"""ManufacturerModelName (0008,1090) of the phantoms' DICOM files."""
+
+_NO_PATIENTS = "not real patients"
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,7 @@ class Cohort:
         if self.seed is not None:
             return (
                 f"{len(entries)} synthetic phantoms (darnet-trt phantom, seed {self.seed}); "
-                "not real patients"
+                + _NO_PATIENTS
             )
         patients = len({e.patient for e in entries})
         digest = hashlib.sha256(self.table.read_bytes()).hexdigest()[:12]
@@ -56,6 +72,23 @@ class Cohort:
             f"{len(entries)} scans of {patients} patients of the cohort "
             f"{self.table.resolve().parent.name} (table's SHA-256 {digest}…)"
         )
+
+
+def describes_phantoms(trained_on: str) -> bool:
+    """Return whether a sentence of `Cohort.describe` is about phantoms alone."""
+    return trained_on.endswith(_NO_PATIENTS)
+
+
+def is_phantom(series: Series) -> bool:
+    """Return whether darnet-trt made a series: by its header, or by its cohort's folder.
+
+    Only DICOM headers can say so. Other formats are recognized where they lie in the folder of a
+    synthetic cohort.
+    """
+    if series.headers:
+        return bool(series.headers[0].get("ManufacturerModelName") == PHANTOM_MODEL)
+    cohorts = series.path.resolve().parents[:2]  # cohort/P0001/1.nii.gz, cohort/P0001/1/
+    return any(_phantom_seed(folder / PLAN) is not None for folder in cohorts)
 
 
 def read_cohort(path: Path) -> Cohort:

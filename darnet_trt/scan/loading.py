@@ -1,4 +1,4 @@
-"""A series → the network's input, decoding no more slices than it needs."""
+"""Turn a series into the network's input; decode only the slices that it needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.choice import none_reads, passed_over, rank
+from darnet_trt.scan.choice import none_loads, rank, skipped
 from darnet_trt.scan.dicom.pixels import decode_slices, rescale
 from darnet_trt.scan.pictures import decode_grey
 from darnet_trt.scan.plausibility.chest import judge_chest, measure_lungs
@@ -22,10 +22,10 @@ from darnet_trt.scan.series import Choice, Series, Study, Verdict
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files.series import read_image
 
-__all__ = ["LoadedInput", "judge_pixels", "load_input", "load_study", "read_volume"]
+__all__ = ["LoadedInput", "judge_pixels", "load_best", "load_input", "load_study", "read_volume"]
 
 COARSE_PIXELS: Final = 64
-"""In-plane size of the grid that is searched for lungs: 5 to 8 mm, finer than a chest wall."""
+"""Pixels a side of the grid that is searched for lungs: 5 to 8 mm each, finer than a chest wall."""
 
 Needed = tuple[int, npt.NDArray[np.generic], float, float]
 
@@ -36,10 +36,12 @@ class LoadedInput:
 
     Attributes:
         array: float32 (1, d, h, w), values 0…1.
-        warnings: What only the pixels could tell; the verdict's are not repeated.
-        read_ms: Time to read and decode, also what was of no use.
+        warnings: What only the pixels show; the verdict's warnings are not repeated.
+        read_ms: Time to read and decode, skipped series included.
         preprocess_ms: Time to window, resample and check.
         decoded: Slices that were decoded.
+        pixel_mm: In-plane size of the finest detail that the input can show; None where the
+            spacing is not known.
     """
 
     array: npt.NDArray[np.float32]
@@ -47,10 +49,11 @@ class LoadedInput:
     read_ms: float
     preprocess_ms: float
     decoded: int
+    pixel_mm: float | None
 
 
 class _Timed:
-    """Slices on their way to preprocessing: times the decoding and keeps a coarse grid."""
+    """Pass slices on to preprocessing; time their decoding and keep a coarse grid of them."""
 
     def __init__(self, slices: Iterator[Needed]) -> None:
         self.slices = slices
@@ -68,39 +71,57 @@ class _Timed:
             index, stored, slope, intercept = item
             step = _coarse_step(stored.shape)
             part = stored[step // 2 :: step, step // 2 :: step].astype(np.float32)
-            with np.errstate(over="ignore"):  # an infinity is refused as no Hounsfield unit
+            with np.errstate(over="ignore"):  # `judge_values` refuses an infinity
                 self.coarse.append(np.float32(slope) * part + np.float32(intercept))
             self.places.append(index)
             yield item
 
 
 def load_study(study: Study, spec: Preprocessing) -> tuple[Choice, LoadedInput]:
-    """The input for a study: of the best series whose pixels are of use, too.
-
-    Headers choose first. Where the pixels of that series turn out broken or no chest, the next
-    best one is taken, and a warning of the input names the first and its reason.
+    """Choose a study's series and load its input; see `load_best`.
 
     Raises:
-        UnreadableScanError: Broken pixels, and no other series can be used.
-        RefusedScanError: No series can be used; carries the best one's reason.
+        UnreadableScanError: No series can be read.
+        RefusedScanError: No series is usable.
+    """
+    return load_best(study, rank(study), spec)
+
+
+def load_best(
+    study: Study, ranked: Sequence[Choice], spec: Preprocessing
+) -> tuple[Choice, LoadedInput]:
+    """Load the input of the first series whose pixels can be used.
+
+    Args:
+        study: Named in errors.
+        ranked: From `rank(study)`: what the headers allow, best first.
+        spec: What makes the input.
+
+    Returns:
+        The choice and its input; a warning of the input names each series that was skipped and
+        the reason.
+
+    Raises:
+        UnreadableScanError: The best series has broken pixels, and no other one can be used.
+        RefusedScanError: No series can be used; gives the best one's reason.
     """
     failed: list[tuple[Series, ScanError]] = []
     start = time.perf_counter()
-    for choice in rank(study):
+    for choice in ranked:
         lost_ms = (time.perf_counter() - start) * 1e3
         try:
             loaded = load_input(choice.series, spec)
         except ScanError as error:
             failed.append((choice.series, error))
             continue
-        warnings = (passed_over(s, _without_place(error, s)) for s, error in failed)
+        warnings = (skipped(s, _without_place(error, s)) for s, error in failed)
         return choice, replace(
             loaded, warnings=(*warnings, *loaded.warnings), read_ms=lost_ms + loaded.read_ms
         )
     first = failed[0][1]
     if len(failed) == 1:
         raise first
-    reason = none_reads([(series, _without_place(error, series)) for series, error in failed])
+    reason = none_loads([(series, _without_place(error, series)) for series, error in failed])
     raise type(first)(reason, where=study.path, do=first.do)
 
 
@@ -109,8 +130,7 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
 
     Raises:
         UnreadableScanError: Broken files or pixels.
-        RefusedScanError: Its verdict already says so, or its pixels do: no Hounsfield units, not
-            a chest.
+        RefusedScanError: By its verdict, or by its pixels: no Hounsfield units, not a chest.
     """
     _refuse(series)
     start = time.perf_counter()
@@ -121,18 +141,25 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     warnings = _check(series, timed, count)
     total_s = time.perf_counter() - start
     read_s = opened_s + timed.read_s
-    return LoadedInput(array, warnings, read_s * 1e3, (total_s - read_s) * 1e3, len(timed.places))
+    return LoadedInput(
+        array,
+        warnings,
+        read_ms=read_s * 1e3,
+        preprocess_ms=(total_s - read_s) * 1e3,
+        decoded=len(timed.places),
+        pixel_mm=_pixel_mm(series, spec),
+    )
 
 
 def read_volume(series: Series) -> Volume:
-    """The whole series in memory, every slice decoded.
+    """Decode every slice of a series into memory.
 
-    Slices of images have no Hounsfield units: grey 0…255 becomes the default window's, at a
+    Picture files have no Hounsfield units: grey 0…255 is mapped to the default window, at a
     spacing of 1 mm.
 
     Raises:
         UnreadableScanError: Broken files or pixels.
-        RefusedScanError: The series is refused, or holds values that are not numbers.
+        RefusedScanError: The series is refused, or holds NaN or infinity.
     """
     _refuse(series)
     if series.stack is not None and series.spacing_mm is not None:
@@ -146,15 +173,23 @@ def read_volume(series: Series) -> Volume:
     return read_image(series)
 
 
+def _pixel_mm(series: Series, spec: Preprocessing) -> float | None:
+    """Return the larger of the file's pixels and the input's, along the coarser axis."""
+    if series.spacing_mm is None:
+        return None
+    axes = zip(series.spacing_mm[1:], series.matrix, spec.size[1:], strict=True)
+    return max(mm * max(1.0, pixels / size) for mm, pixels, size in axes)
+
+
 def _refuse(series: Series) -> None:
-    """Raise what the verdict says where it says that the series cannot be used."""
+    """Raise the verdict's reason where the series cannot be used."""
     if not series.verdict.usable:
         kind = RefusedScanError if series.verdict.readable else UnreadableScanError
         raise kind(series.verdict.reason, where=series.path)
 
 
 def _open(series: Series, spec: Preprocessing) -> tuple[int, Iterator[Needed]]:
-    """Number of slices, and the needed ones as they are decoded."""
+    """Return the number of slices, and an iterator that decodes the needed ones."""
     if series.stack is not None:
         needed = needed_slices(spec, series.slices).tolist()
         return series.slices, _dicom_slices(series, needed)
@@ -200,7 +235,7 @@ def _coarse_step(shape: tuple[int, ...]) -> int:
 
 
 def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
-    """Refuse what is no chest in Hounsfield units; the warnings otherwise."""
+    """Return warnings; refuse what is not a chest in Hounsfield units."""
     order = np.argsort(timed.places)
     coarse = np.stack([timed.coarse[i] for i in order])
     names = [_slice_name(series, timed.places[i]) for i in order]
@@ -218,13 +253,13 @@ def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
 
 
 def _slice_name(series: Series, index: int) -> str:
-    """Its file; in a volume file its number, from the feet."""
+    """Return a slice's file name; in a volume file its number, counted from the feet."""
     one_file = len(series.files) == 1
     return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 
 def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:
-    """The verdict of a series with what its pixels tell, as a prediction would find it."""
+    """Return the verdict that a prediction would come to: by headers and by pixels."""
     if not series.verdict.usable:
         return series.verdict
     try:
@@ -237,7 +272,7 @@ def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:
 
 
 def _without_place(error: ScanError, series: Series) -> str:
-    """What is wrong; where, only if it is one file of the series."""
+    """Return what is wrong; name the place only if it is one file of the series."""
     if error.where is None or Path(error.where) == series.path:
         return error.what
     return f"{Path(error.where).name} {error.what}"

@@ -1,4 +1,4 @@
-"""What a reader found: studies, their series, and a verdict with its reason on each."""
+"""Studies, their series, and a verdict with its reason on each series."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Verdict:
     """Whether a series may be classified, and why.
 
     Attributes:
-        usable: False means refused.
+        usable: False means refused or, where it is not readable, failed.
         reason: One clause that a person at the scanner understands: "30 axial slices, 240 mm",
             "gantry tilted by 18.5°".
-        warnings: What is unusual in a series that is usable all the same.
-        readable: False where its files are broken: not refused, but failed.
+        warnings: What is unusual about a usable series.
+        readable: False where its files are broken.
     """
 
     usable: bool
@@ -34,18 +34,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Series:
-    """One series of slices, or one volume file; known from headers alone.
+    """One series of slices, or one volume file, as its headers describe it.
 
     Attributes:
         path: The volume file, or the folder that holds the slices.
-        format: What reads it.
+        format: Which reader reads it.
         files: Its files; slices in the order of d (foot to head) where they could be sorted.
         uid: SeriesInstanceUID (0020,000E), empty for other formats.
         description: SeriesDescription (0008,103E), or the file's name.
         kernel: ConvolutionKernel (0018,1210), where there is one.
         matrix: Slices' rows and columns (h, w).
         spacing_mm: Along d, h, w; None where the geometry gives none.
-        verdict: From headers and geometry; `load_input` adds what only the pixels can tell.
+        verdict: From headers and geometry; `judge_pixels` adds what only the pixels show.
         number: SeriesNumber (0020,0011), where there is one.
         slice_count: Slices along d; 0 where it is not known.
         headers: Of DICOM slices, in the order of `files`; empty for other formats.
@@ -68,16 +68,16 @@ class Series:
 
     @property
     def slices(self) -> int:
-        """Number of slices: files of a series, or slices of a volume file."""
+        """Return the number of slices: files of a series, or slices of a volume file."""
         return self.slice_count or len(self.files)
 
 
 @dataclass(frozen=True)
 class Study:
-    """The series that belong together: one result is given for each study.
+    """Series that belong together; a prediction gives one result a study.
 
     Attributes:
-        path: The folder or file to name it by: the deepest one that holds all its files.
+        path: The deepest folder that holds all its files, or its only file.
         uid: StudyInstanceUID (0020,000D), empty for other formats.
         patient_id: PatientID (0010,0020), or the CC-CCII patient folder, or empty.
         series: In a fixed order (by series number, then UID).
@@ -91,11 +91,11 @@ class Study:
 
 @dataclass(frozen=True)
 class Choice:
-    """The series that speaks for a study.
+    """The series of a study to classify.
 
     Attributes:
-        series: The chosen one.
-        why: "the only usable series of 1", "soft kernel B40f preferred over B70f", …
+        series: Which one.
+        why: Why this one: "the only usable series of 1", "soft kernel B40f preferred over B70f", …
     """
 
     series: Series

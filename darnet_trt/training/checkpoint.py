@@ -14,6 +14,7 @@ from torch import Tensor
 
 from darnet_trt.errors import CheckpointError
 from darnet_trt.machine.files import cannot_write, whole_file
+from darnet_trt.scan.cohort import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import DARNet, Network
 
@@ -42,6 +43,9 @@ class Checkpoint:
         trained_on: One sentence that says what the weights saw.
         validation: Metrics on the held-out patients, by name; empty when none were held out.
         state_dict: The weights, on the CPU.
+        phantoms_only: Whether the training scans were all synthetic phantoms.
+        coarsest_pixel_mm: The largest `LoadedInput.pixel_mm` of the training scans; None where
+            none is known.
     """
 
     network: Network
@@ -49,6 +53,8 @@ class Checkpoint:
     trained_on: str
     validation: dict[str, float]
     state_dict: dict[str, Tensor]
+    phantoms_only: bool = False
+    coarsest_pixel_mm: float | None = None
 
     def model(self) -> DARNet:
         """The network with these weights, in evaluation mode.
@@ -85,6 +91,8 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "preprocessing": checkpoint.preprocessing.model_dump_json(),
         "trained_on": checkpoint.trained_on,
         "validation": dict(checkpoint.validation),
+        "phantoms_only": checkpoint.phantoms_only,
+        "coarsest_pixel_mm": checkpoint.coarsest_pixel_mm,
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
@@ -139,6 +147,11 @@ def load_checkpoint(run: Path) -> Checkpoint:
             trained_on=str(content["trained_on"]),
             validation={str(k): float(v) for k, v in content["validation"].items()},
             state_dict=_tensors(content["state_dict"]),
+            # older checkpoints have the sentence alone
+            phantoms_only=bool(
+                content.get("phantoms_only", describes_phantoms(content["trained_on"]))
+            ),
+            coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
         )
     except (KeyError, TypeError, AttributeError, ValidationError, ValueError) as error:
         raise CheckpointError(

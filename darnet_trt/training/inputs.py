@@ -27,7 +27,7 @@ MIN_SCANS_A_PROCESS = 16  # below, starting a process costs more than it saves
 
 @dataclass(frozen=True)
 class Example:
-    """A preprocessed scan: float16 (1, d, h, w) in an .npy file."""
+    """A preprocessed scan: float16 (1, d, h, w) and its `pixel_mm` in an .npz file."""
 
     entry: Entry
     file: Path
@@ -39,8 +39,15 @@ class Example:
 
     def load(self) -> npt.NDArray[np.float32]:
         """The network's input, values 0…1."""
-        array: npt.NDArray[np.float32] = np.load(self.file, allow_pickle=False).astype(np.float32)
+        with np.load(self.file, allow_pickle=False) as content:
+            array: npt.NDArray[np.float32] = content["volume"].astype(np.float32)
         return array
+
+    @property
+    def pixel_mm(self) -> float | None:
+        """`LoadedInput.pixel_mm`."""
+        with np.load(self.file, allow_pickle=False) as content:
+            return float(content["pixel_mm"]) or None
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
     except OSError:
         stamps = []
     identity = json.dumps([spec.model_dump_json(), str(scan.resolve()), stamps])
-    return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npy"
+    return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
 
 
 def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, str | None]:
@@ -125,12 +132,13 @@ def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, s
         studies = find_studies(scan)
         if len(studies) > 1:
             return file, f"{len(studies)} studies where one scan is expected"
-        array = load_study(studies[0], spec)[1].array
+        loaded = load_study(studies[0], spec)[1]
     except (ScanError, UsageError) as error:
         return file, str(error)
     # float16 keeps 11 bits of a value of 0…1: 0.7 HU of a window of 1500 at the most.
     content = BytesIO()  # numpy, which writes past Python's files, does not say why it cannot
-    np.save(content, array.astype(np.float16), allow_pickle=False)
+    volume = loaded.array.astype(np.float16)
+    np.savez(content, volume=volume, pixel_mm=loaded.pixel_mm or 0.0)
     with whole_file(file) as stream:
         stream.write(content.getbuffer())
     return file, None

@@ -95,6 +95,8 @@ def train(
             trained_on=cohort.describe(tuple(e.entry for e in seen)),
             validation=evaluate(predict_logits(model, unseen), labels),
             state_dict=model.state_dict(),
+            phantoms_only=cohort.seed is not None,
+            coarsest_pixel_mm=max((mm for e in seen if (mm := e.pixel_mm)), default=None),
         )
         _write_metrics(run / METRICS, checkpoint, schedule, failures)
         save_checkpoint(checkpoint, run)

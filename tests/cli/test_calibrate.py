@@ -161,7 +161,5 @@ def test_scans_that_are_none_leave_nothing(calibrate, run, tmp_path):
 
 def test_an_output_that_is_a_file(calibrate, run, cohort, tmp_path):
     (tmp_path / "out").write_text("mine")
-    assert "is a file where a folder is needed" in refused(
-        calibrate(run, cohort, "-o", tmp_path / "out")
-    )
+    assert "is a file, expected a folder" in refused(calibrate(run, cohort, "-o", tmp_path / "out"))
     assert (tmp_path / "out").read_text() == "mine"

@@ -55,7 +55,7 @@ def test_the_plugin_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
     assert plugin().remedy == (
         "running plans with it needs the CUDA build; darnet-trt plugin build cannot compile it "
-        "here: CUDACXX names no program: /nowhere/nvcc; install the CUDA toolkit, or build with "
+        "here: CUDACXX is not a program: /nowhere/nvcc; install the CUDA toolkit, or build with "
         "--target cpu"
     )
     nvcc = tmp_path / "nvcc"

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,27 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments):
         )
     assert done.returncode == 2
     assert done.stderr == "darnet-trt: stdout: cannot be written (No space left on device)\n"
+
+
+def test_no_temporary_folder_is_said_so(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    monkeypatch.setattr(scan, "find_studies", lambda path: tempfile.gettempdir())
+    done = command("inspect", tmp_path)
+    assert done.returncode == 2
+    assert "stdout" not in done.stderr
+    for fact in ("/nowhere", "TMPDIR"):
+        assert fact in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("inspect", "/no\x1b[31m\r\x07"), ("inspect", "--no\x1b[31m"), ("no\x1b[31m\u202e",)]
+)
+def test_no_error_passes_control_characters_on(command, words):
+    done = command(*words)
+    assert done.returncode == 2
+    assert "[31m" in done.stderr
+    assert done.stderr.rstrip("\n").isprintable()
 
 
 def test_closed_streams_are_no_failure(tmp_path):

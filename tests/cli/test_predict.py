@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from darnet_trt.runtime.engines import loading as engines
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
-from darnet_trt.scan import find_studies, load_study
+from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY
+from darnet_trt.scan import find_studies
+from darnet_trt.scan.loading import load_best
 from tests.full_disk import files_up_to
 from tests.tiny_bundle import change_manifest
 
@@ -73,8 +76,8 @@ def test_an_altered_bundle_leaves_no_output(predict, tiny, tmp_path):
 
 
 def test_overlays_and_resuming_need_a_folder(predict, tiny):
-    errors_in_one_line(predict(tiny, tiny, "--cam"), "--cam: it needs a folder for the results")
-    errors_in_one_line(predict(tiny, tiny, "--resume"), "--resume: it needs a folder")
+    errors_in_one_line(predict(tiny, tiny, "--cam"), "--cam: needs a folder")
+    errors_in_one_line(predict(tiny, tiny, "--resume"), "--resume: needs a folder")
 
 
 def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
@@ -87,7 +90,7 @@ def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
 def test_two_at_once_into_one_folder(predict, tiny, tmp_path):
     with sole_writer(tmp_path / "out"):
         outcome = predict(tiny, tiny, "-o", tmp_path / "out", "--resume")
-    errors_in_one_line(outcome, "out: another darnet-trt is writing into it; wait for its end")
+    errors_in_one_line(outcome, "out: another darnet-trt is writing into it")
 
 
 def test_an_unknown_artifact(predict, tiny):
@@ -110,26 +113,32 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     assert err.splitlines()[-1] == f"3 scans: 3 failed; {use}"
 
 
+def test_control_characters_of_names_do_not_reach_the_terminal(predict, tiny, tmp_path):
+    odd = tmp_path / "name\x1b[31m\r\n\x07"
+    odd.mkdir()
+    (odd / "x.dcm").write_text("text")
+    _, out, err = predict(tiny, odd)
+    assert json.loads(out)["scan"] == str(odd / "x.dcm")
+    assert "name\N{REPLACEMENT CHARACTER}[31m" in err
+    assert all(line.isprintable() for line in err.split("\n"))
+
+
 def test_an_exception_that_nobody_foresaw_ends_one_scan(
     predict, tiny, phantom, tmp_path, monkeypatch
 ):
-    def broken_for_one(study, spec):
+    def broken_for_one(study, ranked, spec):
         if study.path.name == "b":
             raise ZeroDivisionError("division by\nzero")
-        return load_study(study, spec)
+        return load_best(study, ranked, spec)
 
-    monkeypatch.setattr(prediction, "load_study", broken_for_one)
+    monkeypatch.setattr(prediction, "load_best", broken_for_one)
     for name in "abc":
         shutil.copytree(phantom, tmp_path / "scans" / name)
     code, out, err = predict(tiny, *(tmp_path / "scans" / name for name in "abc"))
     assert code == 1, err
     one, two, three = map(json.loads, out.splitlines())
     assert (one["status"], two["status"], three["status"]) == ("ok", "failed", "ok")
-    assert re.fullmatch(
-        r"internal error: ZeroDivisionError in predict\.py:\d+: division by zero; "
-        "please report it",
-        two["reason"],
-    )
+    assert re.search(r"ZeroDivisionError in predict\.py:\d+: division by zero", two["reason"])
 
 
 def test_an_exception_of_the_engine_ends_the_run(predict, tiny, phantom, tmp_path, monkeypatch):
@@ -178,6 +187,14 @@ def test_a_scan_named_twice_is_classified_once(predict, tiny, phantom, tmp_path)
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["ok", "failed"]
 
 
+def test_the_schema_is_printed_without_a_bundle(predict, tiny, phantom):
+    code, out, err = predict("--schema")
+    assert (code, err) == (0, "")
+    schema = json.loads(out)
+    _, line, _ = predict(tiny, phantom)
+    assert list(schema["properties"]) == list(json.loads(line))
+
+
 def test_a_benchmark_classifies_a_scan_as_often_as_it_is_named(tiny, phantom):
     results = list(classify(open_bundle(tiny), [phantom] * 3, repeats=True))
     assert [result.status for result in results] == ["ok"] * 3
@@ -220,10 +237,8 @@ def test_the_other_series_of_a_study_where_the_chosen_one_is_broken(
     assert code == 0
     result = json.loads(out)
     assert result["series"]["description"] == "Thorax sharp"
-    assert result["warnings"][0] == (
-        "series 3 (Thorax soft) would come first but cannot be used: 29.dcm has pixels that "
-        "cannot be decoded (lj92_open returned LJ92_ERROR_CORRUPT)"
-    )
+    for fact in ("series 3 (Thorax soft)", "29.dcm", "LJ92_ERROR_CORRUPT"):
+        assert fact in result["warnings"][0]
     told = [line for line in err.splitlines() if line.startswith("[1]")]
     assert len(told) == 1
     assert result["warnings"][0] in told[0]
@@ -252,6 +267,47 @@ def test_real_series_are_predicted_and_refused_for_the_true_reasons(
         drawn = result["overlay"] is not None
         assert drawn == (result["status"] == "ok")
         assert not drawn or (tmp_path / "out" / result["overlay"]).is_file()
+
+
+SEEN = "6 synthetic phantoms (darnet-trt phantom, seed 0); not real patients"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("model", "warned"),
+    [
+        ({"phantoms_only": True}, True),
+        ({"phantoms_only": False, "trained_on": SEEN}, False),
+        ({"trained_on": SEEN}, True),  # a bundle of before the field
+        ({}, False),
+    ],
+)
+def test_a_patient_is_not_what_a_network_of_phantoms_knows(
+    predict, tiny, phantom, data_dir, model, warned
+):
+    card = json.loads((tiny / "manifest.json").read_text())["model"]
+    del card["phantoms_only"]
+    change_manifest(tiny, model={**card, **model})
+    code, out, _ = predict(tiny, data_dir / "chest-4mm-64px", phantom)
+    assert code == 0
+    patient, made = map(json.loads, out.splitlines())
+    assert (PHANTOMS_ONLY in patient["warnings"]) == warned
+    assert PHANTOMS_ONLY not in made["warnings"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("coarsest_mm", "warned"), [(None, False), (7.9, False), (7.5, True), (1.5, True)]
+)
+def test_pixels_coarser_than_in_training_are_warned_of(
+    predict, tiny, data_dir, coarsest_mm, warned
+):
+    card = json.loads((tiny / "manifest.json").read_text())["model"]
+    change_manifest(tiny, model={**card, "coarsest_pixel_mm": coarsest_mm})
+    _, out, _ = predict(tiny, data_dir / "chest-4mm-64px")  # 64 pixels of 4.17 mm become 32
+    notes = [note for note in json.loads(out)["warnings"] if "8.3 mm" in note]
+    assert len(notes) == warned
+    assert not warned or f"{coarsest_mm} mm" in notes[0]
 
 
 @pytest.mark.data
@@ -299,6 +355,26 @@ def test_a_full_disk_behind_stdout_is_one_line(tiny, data_dir):
     assert finished.returncode == 2
     assert "stdout: cannot be written" in finished.stderr.splitlines()[-1]
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    "redirection",
+    [
+        "2>&-",
+        pytest.param(
+            "2>/dev/full",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full"),
+        ),
+    ],
+)
+def test_results_go_on_where_stderr_does_not(tiny, phantom, tmp_path, redirection):
+    words = shlex.join([*COMMAND, *map(str, (tiny, phantom, "-o", tmp_path / "out", "--json"))])
+    done = subprocess.run(
+        ["bash", "-c", f"{words} {redirection}"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "ok"
+    assert results_in(tmp_path / "out") == [json.loads(done.stdout)]
 
 
 @pytest.mark.usefixtures("obeyed_permissions")

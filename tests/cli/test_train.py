@@ -8,6 +8,7 @@ import pytest
 
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.training.checkpoint import load_checkpoint
 from tests.cli.command import darnet_trt
 from tests.full_disk import files_up_to
 
@@ -32,6 +33,9 @@ def test_trains(cohort, tmp_path):
     assert "epoch 1/1" in done.stderr
     files = {p.name for p in (tmp_path / "run").iterdir()}
     assert files == {"checkpoint.pt", "history.csv", "split.csv", "metrics.json", "inputs"}
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert checkpoint.phantoms_only
+    assert 5 < checkpoint.coarsest_pixel_mm < 12, "a chest in 48 pixels"
     again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
     assert again.returncode == 2
     assert "holds a finished run already" in again.stderr
@@ -87,7 +91,7 @@ def test_options_that_cannot_work(cohort, tmp_path, options, reason):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("room", "file"), [(20_000, "inputs/*.npy"), (500_000, "state.pt")])
+@pytest.mark.parametrize(("room", "file"), [(20_000, "inputs/*.npz"), (500_000, "state.pt")])
 def test_a_disk_without_room(cohort, tmp_path, command, room, file):
     with files_up_to(room):
         done = command("train", cohort, "-o", tmp_path / "run", *QUICK)

@@ -16,7 +16,7 @@ from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.engines.loading import load_runner
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-from darnet_trt.runtime.engines.openvino.conversion import cpu_precisions
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.runner import Outputs
 
 rtx = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from darnet_trt.errors import BuildError, MissingPackageError, UsageError
 from darnet_trt.export import targets
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.runtime.engines.cuda.device import no_gpu
-from darnet_trt.runtime.engines.openvino.conversion import cpu_precisions
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.tensorrt.package import PORTABLE, RTX_TARGETS
 
 rtx = pytest.mark.skipif(
@@ -130,5 +130,5 @@ def test_tensorrt_without_a_gpu(monkeypatch):
         raise no_gpu()
 
     monkeypatch.setattr(targets, "open_device", none)
-    with pytest.raises(BuildError, match=r"there is no NVIDIA GPU here; .*--target tensorrt-rtx"):
+    with pytest.raises(BuildError, match=r"no NVIDIA GPU; .*--target tensorrt-rtx"):
         candidates(["tensorrt"], "fp16")

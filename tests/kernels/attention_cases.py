@@ -1,4 +1,4 @@
-"""Problems for the kernels with everything they need, and what the reference says of them."""
+"""Problems for the kernels with all their tensors, and the reference's results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ with suppress(ModuleNotFoundError):  # a GPU machine may have only torch: `make_
     DTYPES["bfloat16"] = np.dtype(ml_dtypes.bfloat16)
 WEIGHTS = ("float32", "float16", "bfloat16")
 ATTENTIONS = ("channel", "depth", "both")
-# n d h w c, each for a path of its own: few and many rows, a pack of every width, chunks of
+# n d h w c, each for another path: few and many rows, packs of every width, chunks of
 # channels, one slice, a batch, and means that do not fit into shared memory.
 SHAPES = [
     (1, 1, 1, 1, 1),
@@ -37,13 +37,13 @@ SHAPES = [
 _ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Half a unit in the last place, relative."""
 _ACCUMULATED = 1e-5
-"""What float32 sums may differ from float64 ones, of values around 1."""
+"""Largest difference of float32 sums from float64 sums, for values around 1."""
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
-    """A copy at a multiple of 16 bytes that ends where its memory ends, for the sanitizers."""
+    """Copy to a multiple of 16 bytes, up to the end of the memory, for the sanitizers."""
     memory = np.empty(array.nbytes, np.uint8)
-    if memory.ctypes.data % ALIGNMENT:  # not with their allocator
+    if memory.ctypes.data % ALIGNMENT:  # never with the sanitizers' allocator
         memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
     offset = -memory.ctypes.data % ALIGNMENT
     copy = memory[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -62,7 +62,7 @@ class Case:
     depth: list[np.ndarray] | None
 
     def expected(self) -> np.ndarray:
-        """y in float64, before it is rounded to its type."""
+        """Return y in float64, before it is rounded to its type."""
         p = self.problem
         planes = {"x": self.x, "residual": self.residual}
         values = {
@@ -81,7 +81,7 @@ class Case:
     def run(
         self, library: Library, into: Literal["y", "x", "residual"] = "y", **changes: object
     ) -> np.ndarray:
-        """What the library computes; may write over x or residual. `changes` of its arguments."""
+        """Return the library's y, which may overwrite x or residual. `changes` its arguments."""
         p = self.problem
         y = aligned(np.zeros(self.x.shape, DTYPES[p.y_type]))
         workspace = aligned(np.full(library.workspace_bytes(p), 0xFF, np.uint8))  # NaN
@@ -99,7 +99,7 @@ class Case:
         return targets[into]
 
     def check(self, y: np.ndarray) -> None:
-        """That y is the reference's, rounded to its type."""
+        """Check that y is the reference's, rounded to its type."""
         expected, allowed = self.stored(self.expected())
         got = y.astype(float)
         if self.problem.y_type == "int8":
@@ -107,7 +107,7 @@ class Case:
         np.testing.assert_array_less(np.abs(got - expected), allowed)
 
     def stored(self, expected: Any) -> tuple[Any, Any]:
-        """What y's type can hold of an array or tensor, and how much a stored y may differ."""
+        """Return the values clipped to y's type, and how much a stored y may differ."""
         p = self.problem
         if p.y_type == "int8":
             scale = float(np.float32(p.y_scale))
@@ -134,7 +134,7 @@ def make_case(
     has_residual: bool = True,
     seed: int = 0,
 ) -> Case:
-    """Random tensors of a shape n, d, h, w, c; the types that are not named are the weights'."""
+    """Make random tensors of shape n, d, h, w, c; types default to that of the weights."""
     if weights not in DTYPES:
         import pytest
 
@@ -183,7 +183,7 @@ def make_case(
 
 
 def volume(case: Case, index: int) -> Case:
-    """One volume of a batch."""
+    """Return one volume of a batch."""
     one = slice(index, index + 1)
     return replace(
         case,

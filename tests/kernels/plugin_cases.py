@@ -1,4 +1,4 @@
-"""Lives of a plugin for plugin_host.cpp: the folders it reads, and what it says of them."""
+"""Lives of a plugin for plugin_host.cpp: the folders that it reads, and its answers."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Life:
     missing: int = 0
 
     def but(self, name: str, *lines: str, **changes: object) -> Life:
-        """The same with another name, more lines and other attributes."""
+        """Return a copy with another name, more lines and other attributes."""
         return replace(self, name=name, lines=self.lines + lines, **changes)  # type: ignore[arg-type]
 
     def write(self, folder: Path) -> Case:
-        """Write its folder for the host."""
+        """Write the folder for the host."""
         folder.mkdir()
         case = make_case(self.shape, **self.of)  # type: ignore[arg-type]
         p = case.problem
@@ -83,7 +83,7 @@ class Lives:
         self.stderr = done.stderr
 
     def check(self, name: str) -> None:
-        """That the life ended with the reference's numbers."""
+        """Check that the life ended with the reference's numbers."""
         assert self.answers[name].startswith("ok "), self.answers[name]
         case = self._cases[name]
         y = np.fromfile(self._folder / name / "y.bin", DTYPES[case.problem.y_type])

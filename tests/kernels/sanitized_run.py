@@ -1,4 +1,4 @@
-"""Runs problems of odd shapes in the library named on the command line; for test_sanitizers.py.
+"""Run problems of odd shapes in the library named on the command line; for test_sanitizers.py.
 
 Every array ends where its memory ends, so that an access beyond it is seen.
 """

@@ -1,4 +1,4 @@
-"""Compiling into the cache: what is found again, what is another key, what is refused and how."""
+"""Compiling into the cache: what is found again, what has another key, what is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ needs_gxx = pytest.mark.skipif(not (GXX and CMAKE), reason="no g++ or no cmake")
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and none of this shell's choices."""
+    """An empty cache, and no variables of this shell."""
     for name in ("CXX", "CUDACXX", "CUDA_HOME", "CUDA_PATH", "TENSORRT_INCLUDE_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -40,12 +40,6 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "attention.cu").write_text('extern "C" int answer() { return 42; }\n')
     monkeypatch.setattr(build, "SOURCES", folder)
     return folder
-
-
-def build_another(sources: Path, number: int) -> Path:
-    """The library of a source like no other number's."""
-    (sources / "attention.cu").write_text(f'extern "C" int answer() {{ return {number}; }}\n')
-    return build_library("cpu")
 
 
 def program(path: Path, script: str) -> str:
@@ -83,7 +77,7 @@ def test_another_source_toolchain_or_option_is_another_library(
     assert cached_library("cpu") == toolchain
     monkeypatch.delenv("CXX")
     assert build_library("cpu") == first
-    assert cached_library("cpu") == first  # the one that was asked for last
+    assert cached_library("cpu") == first  # the one that was used last
     (sources / "attention.cu").write_text('extern "C" int answer() { return 43; }\n')
     assert cached_library("cpu") is None  # all were of another source
     source = build_library("cpu")
@@ -94,7 +88,7 @@ FUNCTIONS = ("workspace", "cost", "check", "launch", "launch_phase")
 
 
 @needs_gxx
-def test_of_several_cuda_libraries_one_that_runs_on_the_gpus_is_taken(
+def test_a_library_that_runs_on_the_gpus_is_preferred(
     sources: Path, cache: Path, tmp_path: Path
 ) -> None:
     folder = build_library("cpu").parent.name.replace("cpu-", "cuda-", 1)
@@ -112,7 +106,7 @@ def test_of_several_cuda_libraries_one_that_runs_on_the_gpus_is_taken(
             subprocess.run(words, check=True)
         os.utime(path, (now - 100 + number, now - 100 + number))  # the last one is the newest
     assert cached_library("cuda", [(8, 9)]) == libraries["sm_80 ptx_80"]
-    assert cached_library("cuda", [(9, 0)]) == libraries["sm_80 ptx_80"]  # asked for just now
+    assert cached_library("cuda", [(9, 0)]) == libraries["sm_80 ptx_80"]  # used just now
     os.utime(libraries["sm_90"], (now + 100, now + 100))
     assert cached_library("cuda", [(9, 0)]) == libraries["sm_90"]
     assert cached_library("cuda", [(9, 0), (8, 9)]) == libraries["sm_80 ptx_80"]
@@ -122,27 +116,7 @@ def test_of_several_cuda_libraries_one_that_runs_on_the_gpus_is_taken(
 
 
 @needs_gxx
-def test_a_build_removes_what_nobody_asked_for_in_a_month(
-    sources: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def last_asked_for(path: Path, days: int) -> None:
-        then = time.time() - days * 24 * 3600
-        os.utime(path, (then, then))
-
-    unused, used, asked = (build_another(sources, number) for number in (1, 2, 3))
-    killed, building = cache / ".building-killed", cache / ".building-now"
-    for folder in (killed, building):
-        folder.mkdir()
-    for path, days in ((unused, 31), (used, 29), (asked, 40), (killed, 31)):
-        last_asked_for(path, days)
-    assert cached_library("cpu") == asked
-    new = build_another(sources, 4)
-    left = {unused, used, asked, new, killed, building}
-    assert {path for path in left if path.exists()} == {used, asked, new, building}
-
-
-@needs_gxx
-def test_two_processes_at_once_both_get_it(sources: Path, cache: Path) -> None:
+def test_two_processes_at_once_both_get_the_library(sources: Path, cache: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from darnet_trt.kernels import build;"
         "build.SOURCES = Path(sys.argv[1]); print(build.build_library('cpu'))"
@@ -157,7 +131,7 @@ def test_two_processes_at_once_both_get_it(sources: Path, cache: Path) -> None:
 
 
 @needs_gxx
-def test_the_compilers_first_error_is_told(sources: Path, cache: Path) -> None:
+def test_the_compilers_first_error_is_in_the_message(sources: Path, cache: Path) -> None:
     (sources / "attention.cu").write_text("int f() {\n  return nothing;\n}\n")
     with pytest.raises(BuildError, match=r"attention\.cu:2:.*error: .nothing. was not declared"):
         build_library("cpu")
@@ -165,7 +139,7 @@ def test_the_compilers_first_error_is_told(sources: Path, cache: Path) -> None:
 
 
 @needs_gxx
-def test_a_full_disk_is_told(
+def test_a_full_disk_is_an_output_error(
     sources: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = "fatal error: error writing to /tmp/ccXYZ.s: No space left on device"
@@ -177,7 +151,7 @@ def test_a_full_disk_is_told(
 
 
 @needs_gxx
-def test_a_cache_that_cannot_be_written_is_told(
+def test_a_cache_that_cannot_be_written(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "file"
@@ -188,14 +162,14 @@ def test_a_cache_that_cannot_be_written_is_told(
     assert str(file) in str(refusal.value)
 
 
-def test_no_compiler_is_told(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_compiler(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "/nowhere/g++")
     with pytest.raises(BuildError, match="/nowhere/g\\+\\+: no C\\+\\+ compiler; install g\\+\\+"):
         build_library("cpu")
 
 
 @needs_gxx
-def test_no_cmake_is_told(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cmake(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", str(GXX))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
@@ -203,9 +177,9 @@ def test_no_cmake_is_told(sources: Path, tmp_path: Path, monkeypatch: pytest.Mon
         build_library("cpu")
 
 
-def test_no_nvcc_is_told(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_nvcc(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
-    with pytest.raises(BuildError, match="CUDACXX names no program: /nowhere/nvcc"):
+    with pytest.raises(BuildError, match=r"CUDACXX.*: /nowhere/nvcc"):
         find_nvcc()
     if not Path("/usr/local/cuda/bin/nvcc").exists():
         monkeypatch.delenv("CUDACXX")
@@ -217,7 +191,7 @@ def test_no_nvcc_is_told(sources: Path, tmp_path: Path, monkeypatch: pytest.Monk
 @needs_gxx
 @pytest.mark.parametrize(
     ("release", "found"),
-    [("release 11.4, V11.4.120", "11.4"), ("a very new one", "of an unknown version")],
+    [("release 11.4, V11.4.120", "11.4"), ("a very new one", "an unknown version")],
 )
 def test_nvcc_of_another_version_is_refused(
     release: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -236,7 +210,7 @@ def test_an_architecture_that_nvcc_does_not_know_is_refused(
         '[ "$1" = --list-gpu-code ] && echo sm_75 && echo sm_89 || echo "release 12.6, V12.6.20"'
     )
     monkeypatch.setenv("CUDACXX", program(tmp_path / "nvcc", script))
-    with pytest.raises(UsageError, match=r"sm_21: unknown architecture; .* knows sm_75, sm_89"):
+    with pytest.raises(UsageError, match=r"sm_21: unknown architecture; .*sm_75, sm_89"):
         build_library("cuda", ["sm_75", "sm_21"])
 
 
@@ -244,10 +218,10 @@ def test_architectures_and_headers_must_make_sense(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if GXX:
-        with pytest.raises(UsageError, match="architectures are of the target cuda, not of cpu"):
+        with pytest.raises(UsageError, match=r"cuda.*cpu"):
             build_library("cpu", ["sm_89"])
         monkeypatch.setenv("TENSORRT_INCLUDE_DIR", str(tmp_path))
-        with pytest.raises(UsageError, match=r"expected NvInferRuntime.h in the folder"):
+        with pytest.raises(UsageError, match=r"NvInferRuntime\.h"):
             build_library("cpu")
 
 

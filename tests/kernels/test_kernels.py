@@ -1,4 +1,4 @@
-"""The kernels' source, run under g++, against the reference in float64."""
+"""The kernels' source, compiled with g++, against the reference in float64."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_phases_one_by_one_are_the_launch(on_cpu: Library) -> None:
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-def test_the_workspace_is_as_large_as_said_and_no_larger(
+def test_the_whole_workspace_is_used_and_no_more(
     on_cpu: Library, attention: str, shape: tuple[int, int, int, int, int]
 ) -> None:
     case = make_case(shape, attention=attention)
@@ -177,12 +177,12 @@ def test_the_workspace_is_as_large_as_said_and_no_larger(
     case.check(case.run(on_cpu, workspace=memory.ctypes.data + start))
     assert (memory[:start] == 0xA5).all()
     assert (memory[start + size :] == 0xA5).all()
-    # The last of it is used: it could not be less.
+    # Its end is written, so it could not be smaller.
     assert (memory[start + size - 4 : start + size] != 0xA5).any()
 
 
 def half_gates(case: Case) -> Case:
-    """Gates of ½, exactly: sigmoid(0)."""
+    """Return gates of exactly ½, sigmoid(0)."""
     for parameters in (case.channel, case.depth):
         for array in parameters or ():
             array[...] = 0
@@ -203,7 +203,7 @@ def test_int8_rounds_ties_to_even_and_saturates(on_cpu: Library) -> None:
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.3, 0.7, 1e-3, 123.0, 3e-30, 3e30])
-def test_int8_beside_ties_is_what_onnx_runtime_quantizes(on_cpu: Library, scale: float) -> None:
+def test_int8_beside_ties_equals_onnx_runtime(on_cpu: Library, scale: float) -> None:
     case = make_case((1, 1, 7, 7, 16), attention="channel", y="int8", has_residual=False)
     half_gates(case)
     case.problem = replace(case.problem, y_scale=scale)
@@ -225,7 +225,7 @@ def test_int8_beside_ties_is_what_onnx_runtime_quantizes(on_cpu: Library, scale:
     (expected,) = session.run(None, {"values": values, "scale": np.array(scale, np.float32)})
     np.testing.assert_array_equal(case.run(on_cpu).ravel(), expected)
     inverse = np.float32(1) / np.float32(scale)
-    assert (np.clip(np.rint(values * inverse), -128, 127) != expected).any()  # it does matter
+    assert (np.clip(np.rint(values * inverse), -128, 127) != expected).any()  # multiplying differs
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -252,7 +252,7 @@ def test_float16_sums_do_not_overflow(on_cpu: Library) -> None:
     case.check(case.run(on_cpu))
 
 
-def test_the_cost_is_what_the_shapes_say(on_cpu: Library) -> None:
+def test_the_cost_follows_from_the_shapes(on_cpu: Library) -> None:
     case = make_case((2, 4, 10, 12, 32), weights="float16", y="int8")
     p = case.problem
     pool, gate, apply = (on_cpu.cost(p, phase) for phase in range(len(PHASES)))

@@ -1,4 +1,4 @@
-"""What the C interface refuses, with its words: sizes, types, addresses, workspace."""
+"""What the C interface refuses: sizes, types, addresses, workspace."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_problem_that_cannot_be_is_refused(
 
 
 class Refusing(Library):
-    """A library whose launch gets another problem than the case's: as a caller's mistake."""
+    """A library whose launch gets another problem than the case's, by a caller's mistake."""
 
     def __init__(self, library: Library) -> None:
         super().__init__(library.path)
@@ -97,7 +97,7 @@ def shifted(array: np.ndarray | None) -> int:
     return array.ctypes.data + 4
 
 
-def test_addresses_are_checked_before_anything_is_touched(on_cpu: Library) -> None:
+def test_addresses_are_checked_before_memory_is_touched(on_cpu: Library) -> None:
     case: Case = make_case((1, 4, 6, 5, 16))
     before = [case.x.copy(), case.residual.copy()]
     channel, depth = addresses(case.channel), addresses(case.depth)
@@ -166,7 +166,7 @@ def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Pa
         Library(Path(np.linalg._umath_linalg.__file__))
 
 
-# What `darnet-trt plugin build` makes.
+# The targets of `darnet-trt plugin build`.
 ALL = "cuda sm_75 sm_80 sm_86 sm_87 sm_89 sm_90 sm_120 ptx_90"
 
 
@@ -198,5 +198,5 @@ ALL = "cuda sm_75 sm_80 sm_86 sm_87 sm_89 sm_90 sm_120 ptx_90"
         ("cuda sm_120a ptx_120a", (12, 1), False),
     ],
 )
-def test_which_code_runs_where(target, capability, runs):
+def test_which_gpu_runs_which_code(target, capability, runs):
     assert covers(target, capability) is runs

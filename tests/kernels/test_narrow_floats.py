@@ -1,4 +1,4 @@
-"""cpu/narrow_floats.h against numpy and ml_dtypes: what the CPU build takes for the GPU's types."""
+"""cpu/narrow_floats.h, the CPU build's float16 and bfloat16, against numpy and ml_dtypes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def convert(function: object, values: np.ndarray, dtype: type) -> np.ndarray:
 
 
 def same(got: np.ndarray, expected: np.ndarray) -> None:
-    """Bit for bit; any NaN is as good as another."""
+    """Compare bit for bit; any two NaN are equal."""
     nan = np.isnan(expected)
     np.testing.assert_array_equal(np.isnan(got), nan)
     kind = f"u{got.itemsize}"
@@ -61,7 +61,7 @@ def same(got: np.ndarray, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_all_65536_values_become_the_float_they_are(library: ctypes.CDLL, name: str) -> None:
+def test_all_65536_values_convert_to_the_right_float(library: ctypes.CDLL, name: str) -> None:
     bits = np.arange(65536, dtype=np.uint16)
     got = convert(getattr(library, f"from_{name}"), bits, np.float32)
     same(got, bits.view(TYPES[name]).astype(np.float32))

@@ -1,4 +1,4 @@
-"""The kernels and the torch operator on a device's memory: on a GPU, and the same on the host.
+"""The kernels and the torch operator in a device's memory, on a GPU and on the host.
 
 Everything here that a GPU runs, the CPU build runs as well, so that a test which fails on a GPU
 fails for the GPU's reasons. `python -m benchmarks.gpu.run` runs it where only torch is installed.
@@ -22,7 +22,7 @@ from darnet_trt.kernels.torch_operator import fused_attention, kernels_for
 from tests.kernels.attention_cases import ATTENTIONS, DTYPES, SHAPES, WEIGHTS, Case, make_case
 
 GUARD = 256  # bytes before and after every buffer
-# Set where compute-sanitizer runs this: to it a guard is memory like the buffer itself.
+# Set under compute-sanitizer, to which a guard is valid memory.
 NO_GUARDS = "DARNET_NO_GUARDS"
 STAGES = [(1, 64, 112, 112, 64), (1, 32, 56, 56, 128), (1, 16, 28, 28, 256), (1, 8, 14, 14, 512)]
 
@@ -47,7 +47,7 @@ class Buffer:
 
 @dataclass
 class Device:
-    """A device and the library for it."""
+    """A device and its library."""
 
     device: torch.device
     library: Library
@@ -61,7 +61,7 @@ class Device:
 
 
 class Loaded:
-    """A case on the device; y is full of 0xFF before a launch, as is the workspace: NaN."""
+    """A case on the device. Before a launch y and the workspace are full of 0xFF, which is NaN."""
 
     def __init__(self, on: Device, case: Case) -> None:
         self.on, self.case = on, case
@@ -98,7 +98,7 @@ class Loaded:
         self.on.library.launch(problem or self.case.problem, **{**arguments, **changes})
 
     def result(self, of: Buffer | None = None) -> np.ndarray:
-        """y, when no byte beside it and no input was written."""
+        """Return y, and check that no byte beside it and no input was written."""
         if self.on.is_gpu:
             torch.cuda.synchronize()
         of = of or self.y
@@ -163,7 +163,7 @@ def test_shapes(on: Device, attention: str, shape: tuple[int, int, int, int, int
 @pytest.mark.parametrize("kind", ["float16", "int8"])
 def test_the_papers_stages(on: Device, stage: tuple[int, int, int, int, int], kind: str) -> None:
     n, d, h, w, c = stage
-    if not on.is_gpu:  # some of its slices, of a quarter of its rows
+    if not on.is_gpu:  # some of the slices, a quarter of the rows
         d, h = d // 8, h // 4
     narrow = dict.fromkeys(("x", "residual", "y"), "int8") if kind == "int8" else {}
     case = make_case((n, d, h, w, c), weights="float16", **narrow)
@@ -174,7 +174,7 @@ def test_the_papers_stages(on: Device, stage: tuple[int, int, int, int, int], ki
 
 
 def check_on(device: torch.device, case: Case, y: np.ndarray) -> None:
-    """`Case.check` with plain torch in float64 on a device: the host takes half a minute."""
+    """Do `Case.check` in torch's float64 on the device: on the host it takes half a minute."""
     p = case.problem
 
     def values(stored: np.ndarray, scale: float) -> torch.Tensor:
@@ -217,7 +217,7 @@ def test_a_batch_beyond_2_to_the_31_elements(on: Device) -> None:
     assert workspace.untouched()
 
 
-def test_under_compute_sanitizer_nothing_is_beside_a_buffer(
+def test_buffers_have_no_guards_under_compute_sanitizer(
     on: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(NO_GUARDS, "1")
@@ -242,7 +242,7 @@ def test_the_same_bits_every_time_on_every_stream(on: Device, weights: str) -> N
         assert loaded.result().tobytes() == first
 
 
-def test_launches_of_several_threads_at_once(on: Device) -> None:
+def test_several_threads_launch_at_once(on: Device) -> None:
     cases = [make_case((1, 3, 9, 8, 32), weights="float16", seed=seed) for seed in range(4)]
     loaded = [on.load(case) for case in cases]
     if on.is_gpu:
@@ -269,7 +269,7 @@ def test_a_cuda_graph_of_the_launch_can_be_replayed(on: Device) -> None:
     case, other = (make_case((1, 8, 20, 9, 64), weights="float16", seed=s) for s in (1, 2))
     other.channel, other.depth = case.channel, case.depth
     loaded = on.load(case)
-    loaded.run()  # CUDA loads a kernel at its first launch, which may not be while capturing
+    loaded.run()  # CUDA loads a kernel at its first launch, which cannot be captured
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         loaded.launch(torch.cuda.current_stream().cuda_stream)
@@ -288,7 +288,7 @@ TYPES = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}
 
 
 def tensors(on: Device, dtype: torch.dtype, attention: str = "both") -> list[torch.Tensor | list]:
-    """x, residual, channel, depth, as leaves; on the CPU in float64 they are the same numbers."""
+    """Make x, residual, channel, depth as leaves; in float64 on the CPU the same numbers."""
     case = make_case((2, 3, 7, 6, 32), attention=attention, seed=4)
 
     def leaf(array: np.ndarray) -> torch.Tensor:
@@ -303,7 +303,7 @@ def tensors(on: Device, dtype: torch.dtype, attention: str = "both") -> list[tor
 
 
 def gradients(operator, arguments: list, of: torch.Tensor) -> list[torch.Tensor]:
-    """y, and the gradients of the sum of y where `of` is true."""
+    """Return y, and the gradients of the sum of y where `of` is true."""
     x, residual, channel, depth = arguments
     y = operator(*arguments)
     leaves = (x, residual, *channel, *depth)
@@ -331,7 +331,7 @@ def test_operator_forward_and_backward(on: Device, dtype: torch.dtype, attention
         assert kernels_for(on.device) is not None, "the operator does not find the kernels"
     arguments = tensors(on, dtype, attention)
     precise = in_float64(arguments)
-    # Not of values so small that rounding decides whether the ReLU lets them pass.
+    # Leave out values so small that rounding decides whether they pass the ReLU.
     of = fused_attention(*precise).detach() > 0.1
     expected = gradients(fused_attention, precise, of)
     assert_near(gradients(fused_attention, arguments, of), expected, 4 * TYPES[dtype])

@@ -41,7 +41,7 @@ SERVED = [
     Life("most-of-a-range", (5, 3, 4, 5, 16), lines=("batch 1 5",)),
 ]  # fmt: skip
 
-# Name: (what is wrong, the stage that says so, in which words)
+# Name: (what is wrong, the stage that refuses it, its message)
 REFUSED = {
     life.name: (life, stage, words)
     for life, stage, words in [
@@ -206,7 +206,7 @@ def test_a_life_ends_with_the_references_numbers(lives, name):
 
 
 @pytest.mark.parametrize("name", REFUSED | ON_THE_HOST_ALONE)
-def test_what_does_not_fit_is_refused_where_it_is_first_known(lives, name):
+def test_a_mistake_is_refused_at_the_first_stage_that_can_see_it(lives, name):
     _, stage, words = (REFUSED | ON_THE_HOST_ALONE)[name]
     answer = lives.answers[name]
     assert answer.startswith(f"refused at {stage}: Fused")
@@ -225,7 +225,7 @@ def test_the_workspace_is_for_the_largest_shape_of_the_range(lives):
 def test_nothing_reads_or_writes_out_of_bounds(on_cpu, tmp_path):
     library = build_library("cpu", sanitize=True)
     host = compile_host(["g++"], tmp_path, *SANITIZERS)
-    slow = ("bfloat16-volume", "float16-volume", "512-channels")  # and nothing new to see
+    slow = ("bfloat16-volume", "float16-volume", "512-channels")  # and they add nothing
     served = [life for life in SERVED if life.name not in slow]
     lives = Lives(host, library, tmp_path, [*served, *(life for life, _, _ in REFUSED.values())])
     for life in served:

@@ -1,4 +1,4 @@
-"""TensorRT-RTX's ONNX parser and builder take the plugin; they need no GPU, and run nothing."""
+"""TensorRT-RTX's ONNX parser and builder use the plugin. They need no GPU and run no kernel."""
 
 import importlib.util
 import json
@@ -34,7 +34,7 @@ SCALES = {"x": 0.05, "residual": 0.04, "y": 0.03}
 
 @pytest.fixture
 def rtx_libraries(tmp_path):
-    """RTX's parser opens `libtensorrt_rtx.so`; the package has `libtensorrt_rtx.so.1` alone."""
+    """RTX's parser opens `libtensorrt_rtx.so`; the package only has `libtensorrt_rtx.so.1`."""
     found = importlib.util.find_spec("tensorrt_rtx_libs")
     if found is None:
         pytest.skip("tensorrt_rtx is not installed")
@@ -100,7 +100,7 @@ def one_plugin(path, onnx_type, *, int8=False, batch=1, depth=SHAPE[2], weights=
 
 
 def build(library, libraries, model):
-    """What the program found, the plan's bytes (b"" where there is none), and what was said."""
+    """Return what the program found, the plan's bytes (b"" for none), and what it printed."""
     plan = model.with_suffix(".plan")
     done = subprocess.run(
         [sys.executable, PROGRAM, library, model, plan],

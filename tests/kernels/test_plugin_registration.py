@@ -1,4 +1,4 @@
-"""Which TensorRTs accept the library: RTX of this environment, lean 10 and 11 installed for it."""
+"""Which TensorRTs accept the library: RTX of this environment, and lean 10 and 11."""
 
 import importlib.util
 import os
@@ -80,7 +80,7 @@ def test_tensorrt_10_and_11_accept_the_library(on_cpu, lean, monkeypatch):
     assert int(answer.version.split(".")[0]) in (10, 11)
 
 
-def test_nothing_but_the_interface_leaves_the_library(on_cpu):
+def test_the_library_exports_only_its_interface(on_cpu):
     nm = shutil.which("nm")
     if nm is None:
         pytest.skip("no nm")
@@ -153,7 +153,7 @@ extern "C" IPluginCreatorInterface** getCreators(int& count) { count = 1; return
     ],
     ids=["empty", "half", "unresolved", "no-plugins", "another", "fruitless", "aborts"],
 )
-def test_what_is_no_plugin_library_is_refused_with_a_reason(rtx, tmp_path, source, reason):
+def test_another_library_is_refused_with_a_reason(rtx, tmp_path, source, reason):
     answer = answers(compiled(tmp_path, source))["tensorrt_rtx"]
     assert not answer.accepted
     assert re.search(reason, answer.reason)
@@ -166,7 +166,7 @@ def test_a_text_file_is_refused_with_a_reason(rtx, tmp_path):
     assert "file too short" in answer.reason
 
 
-def test_a_package_that_does_not_load_is_told_apart(on_cpu, tmp_path, monkeypatch):
+def test_a_package_that_does_not_load(on_cpu, tmp_path, monkeypatch):
     (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10 is missing')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

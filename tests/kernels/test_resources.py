@@ -1,4 +1,4 @@
-"""What nvcc makes of the kernels: nothing spills, and three blocks fit an SM."""
+"""The kernels as nvcc compiles them: none spills, and three blocks fit on an SM."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darnet_trt.kernels.build import COMPILER_LOG, build_library
 from darnet_trt.kernels.resources import Resources, markdown, resources
 from darnet_trt.kernels.toolchain import find_nvcc, find_toolchain
 
-# The oldest and the newest; `darnet-trt plugin build --report` looks at all of them.
+# The oldest and the newest; `darnet-trt plugin build --report` checks all of them.
 ARCHITECTURES = ("sm_75", "sm_120")
 # 65,536 registers an SM, given to warps in steps of 8 a thread: three blocks of 256 threads.
 MOST_REGISTERS = 80
@@ -23,13 +23,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "kernel-resources.md"
 
 @pytest.fixture(scope="module")
 def found(pytestconfig: pytest.Config) -> list[Resources]:
-    """What this machine's nvcc makes of the kernels."""
+    """The kernels as this machine's nvcc compiles them."""
     try:
         find_nvcc()
     except BuildError as error:
         pytest.skip(str(error))
     with pytest.MonkeyPatch.context() as patch:
-        # Not into the user's cache: there the newest library is the one that engines get.
+        # Not into the user's cache, where engines take the newest library.
         patch.setenv("XDG_CACHE_HOME", str(pytestconfig.cache.mkdir("plugin")))
         return resources(build_library("cuda", ARCHITECTURES))
 
@@ -48,7 +48,7 @@ def test_no_kernel_spills_or_takes_more_than_a_third_of_an_sm(found: list[Resour
         assert r.registers <= MOST_REGISTERS, r
 
 
-def test_the_page_says_what_the_compiler_says(found: list[Resources]) -> None:
+def test_the_page_agrees_with_the_compiler(found: list[Resources]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     nvcc = find_toolchain("cuda").version.partition(" and ")[0]
     if f"{nvcc}," not in page:
@@ -78,13 +78,13 @@ ptxas info    : Used 40 registers, used 1 barriers, 384 bytes cmem[0]
 """
 
 
-def test_ptxas_is_understood(tmp_path: Path) -> None:
+def test_the_log_of_ptxas_is_read(tmp_path: Path) -> None:
     library = tmp_path / "library.so"
-    with pytest.raises(BuildError, match="expected what ptxas says of each kernel, found nothing"):
+    with pytest.raises(BuildError, match="no kernels"):
         resources(library)
     (tmp_path / COMPILER_LOG).write_text(LOG)
     found = resources(library)
-    name = found[0].kernel  # as c++filt has it, where there is one
+    name = found[0].kernel  # readable if there is a c++filt
     assert found == [Resources("sm_89", name, 40, 16, 20), Resources("sm_120", name, 48, 0, 0)]
     assert markdown(found).splitlines() == [
         "| kernel | sm_89 | sm_120 |",

@@ -1,4 +1,4 @@
-"""AddressSanitizer and UBSan over the kernels' source, and proof that they see its faults."""
+"""AddressSanitizer and UBSan on the kernels' source, and proof that they find faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import SOURCES, build_library
 
 COMPILER = os.environ.get("CXX") or "g++"
-# Python itself leaves memory to the system; the kernels allocate none.
+# No leak check: Python itself leaks, and the kernels allocate nothing.
 ASAN_OPTIONS = "detect_leaks=0"
 
 
@@ -28,7 +28,7 @@ def sanitized() -> Path:
         raise
 
 
-def test_odd_shapes_touch_nothing_that_is_not_theirs(sanitized: Path) -> None:
+def test_odd_shapes_stay_within_their_memory(sanitized: Path) -> None:
     runtime = subprocess.run(
         [COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -60,7 +60,7 @@ BREAKS = {
 
 
 def pool_once(folder: Path, change: tuple[str, str] | None, *flags: str) -> tuple[Path, Path]:
-    """pool_once.cpp compiled with a changed pool.cuh; returns the program and that file."""
+    """Compile pool_once.cpp with a changed pool.cuh; return the program and that file."""
     if shutil.which(COMPILER) is None:
         pytest.skip(f"no C++ compiler: {COMPILER}")
     sources = folder / "cuda"
@@ -84,7 +84,7 @@ def run(program: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_the_sanitizers_see_a_kernels_fault(name: str, tmp_path: Path) -> None:
+def test_the_sanitizers_find_a_fault(name: str, tmp_path: Path) -> None:
     change = BREAKS[name]
     flags = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     program, pool = pool_once(tmp_path, change, *flags)
@@ -109,7 +109,7 @@ BARRIERS = {
 
 
 @pytest.mark.parametrize("name", BARRIERS)
-def test_a_missing_barrier_shows(name: str, tmp_path: Path) -> None:
+def test_a_missing_barrier_changes_the_result(name: str, tmp_path: Path) -> None:
     program, _ = pool_once(tmp_path, BARRIERS[name])
     done = [run(program, DARNET_FIBER_ORDER=order) for order in ("", "reverse")]
     if name == "that some threads miss":

@@ -1,4 +1,4 @@
-"""What nvcc is asked to compile."""
+"""The architectures that nvcc compiles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from darnet_trt.kernels.toolchain import find_toolchain
 @pytest.mark.parametrize(
     ("asked", "codes"),
     [
-        # PTX below 10.0, so that no GPU after 9.0 is left out.
+        # PTX of 9.0, for GPUs after 9.0 without machine code.
         (None, "75-real;90-real;120-real;90-virtual"),
         (["sm_120", "sm_89"], "89-real;120-real;120-virtual"),
     ],

@@ -85,7 +85,7 @@ def test_without_residual_there_is_no_relu():
 @pytest.mark.parametrize(
     ("dtype", "limit"), [(torch.float32, 2e-6), (torch.float16, 4e-3), (torch.bfloat16, 4e-2)]
 )
-def test_narrow_types_keep_their_type_and_add_in_float32(dtype, limit):
+def test_narrow_types_keep_their_type_and_sum_in_float32(dtype, limit):
     shape = (
         2,
         8,
@@ -118,7 +118,7 @@ def test_autocast_changes_nothing_inside():
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_registered_as_torch_asks_for_it(attention):
+def test_torchs_check_of_the_operator(attention):
     _, gates = layers(attention)
     for layout in LAYOUTS:
         torch.library.opcheck(fused_attention, (*inputs(layout=layout), *gates))
@@ -178,7 +178,7 @@ def test_an_empty_batch_gives_an_empty_result():
     assert fused_attention(x, residual, *gates).shape == (0, *SHAPE[1:])
 
 
-def test_without_kernels_a_cuda_device_says_so_once(tmp_path, monkeypatch, caplog):
+def test_without_kernels_a_cuda_device_warns_once(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
@@ -190,16 +190,16 @@ def test_without_kernels_a_cuda_device_says_so_once(tmp_path, monkeypatch, caplo
     assert said.startswith(
         "the fused attention runs as plain torch on cuda:0: its kernels are not compiled; "
     )
-    assert "CUDACXX names no program: /nowhere/nvcc" in said
+    assert "CUDACXX is not a program: /nowhere/nvcc" in said
 
 
-def test_on_the_cpu_plain_torch_is_nothing_to_tell(tmp_path, monkeypatch, caplog):
+def test_on_the_cpu_there_is_no_warning(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fused_attention(*inputs(), *layers("both")[1])
     assert not caplog.records
 
 
-# What the operator does on CUDA, with the kernels' CPU build in place of the CUDA one.
+# The operator on CUDA, with the kernels' CPU build instead of the CUDA build.
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

@@ -16,7 +16,7 @@ def limit(folder, text):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
-def test_the_cpus_it_is_bound_to():
+def test_cpu_affinity():
     before = os.sched_getaffinity(0)
     assert 1 <= usable_cpus() <= len(before)
     try:
@@ -26,14 +26,14 @@ def test_the_cpus_it_is_bound_to():
         os.sched_setaffinity(0, before)
 
 
-def test_where_a_process_cannot_ask_what_it_is_bound_to():
+def test_without_cpu_affinity():
     code = "import os, sys; vars(os).pop('sched_getaffinity', None)\n"
     code += "import darnet_trt.machine.cpus as c; "
     code += "sys.exit(not 1 <= c.usable_cpus() <= os.cpu_count())"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_tightest_limit_of_a_group_and_those_around_it_holds(tmp_path):
+def test_the_lowest_limit_of_a_group_and_its_parents_holds(tmp_path):
     assert cgroup_quota(tmp_path, MEMBERSHIP) == math.inf
     limit(tmp_path / "system.slice" / "scanner.service", "max 100000\n")
     assert cgroup_quota(tmp_path, MEMBERSHIP) == math.inf
@@ -48,7 +48,7 @@ def test_a_container_sees_its_own_group_as_the_top(tmp_path):
     assert cgroup_quota(tmp_path, "0::/\n") == 2
 
 
-def test_threads_sleep_while_they_wait_unless_the_user_wants_otherwise(monkeypatch):
+def test_threads_sleep_while_they_wait_unless_the_user_chose(monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     share_cpus()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"

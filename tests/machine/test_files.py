@@ -1,15 +1,18 @@
+import errno
+import fcntl
 import os
-import resource
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.machine.files import sole_writer, whole_file, whole_files
+from darnet_trt.machine.files import sole_writer, temporary_folder, whole_file, whole_files
+from tests.full_disk import files_up_to
 
 
 def write(path: Path, content: bytes = b"new") -> None:
@@ -33,8 +36,9 @@ def test_an_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
 
 def test_a_file_where_a_folder_is_needed(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(OutputError, match=r"a/b: is a file where a folder is needed"):
+    with pytest.raises(OutputError, match="is a file") as refusal:
         write(tmp_path / "a" / "b")
+    assert refusal.value.where == str(tmp_path / "a" / "b")
 
 
 def test_a_link_stays_a_link(tmp_path):
@@ -56,20 +60,15 @@ def test_a_pipe_stays_a_pipe(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_a_folder_is_told(tmp_path):
+def test_a_folder_cannot_be_written_as_a_file(tmp_path):
     with pytest.raises(OutputError, match="Is a directory"):
         write(tmp_path)
 
 
 def test_a_full_disk_leaves_none_of_the_files_that_belong_together(tmp_path):
     (tmp_path / "b").write_bytes(b"old")
-    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, allowed[1]))  # instead of a full disk
-    try:
-        with pytest.raises(OutputError, match="b: cannot be written"):
-            whole_files({tmp_path / "a": b"new", tmp_path / "b": bytes(2**20 + 1)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    with files_up_to(2**20), pytest.raises(OutputError, match=r"b: .*File too large"):
+        whole_files({tmp_path / "a": b"new", tmp_path / "b": bytes(2**20 + 1)})
     assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("b", b"old")]
 
 
@@ -83,7 +82,7 @@ def test_files_that_belong_together_are_written(tmp_path):
 
 def refused(folder: Path) -> None:
     with (
-        pytest.raises(UsageError, match="another darnet-trt is writing into it"),
+        pytest.raises(UsageError, match=f"{folder}: another darnet-trt"),
         sole_writer(folder),
     ):
         pass
@@ -107,7 +106,7 @@ def test_a_folder_is_locked_under_its_next_name_too(tmp_path):
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["kept"]
 
 
-def test_a_killed_writer_locks_nobody_out(tmp_path):
+def test_a_killed_writer_leaves_no_lock(tmp_path):
     program = (
         "import sys, time; from pathlib import Path\n"
         "from darnet_trt.machine.files import sole_writer\n"
@@ -123,7 +122,18 @@ def test_a_killed_writer_locks_nobody_out(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_holds_nothing_goes_where_it_was_made_for_it(tmp_path):
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
+def test_a_share_without_locks_is_written_without_one(tmp_path, monkeypatch, code):
+    def flock(descriptor, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with sole_writer(tmp_path):
+        (tmp_path / "kept").touch()
+    assert [file.name for file in tmp_path.iterdir()] == ["kept"]
+
+
+def test_an_empty_folder_is_removed_only_if_it_was_created_here(tmp_path):
     (tmp_path / "mine").mkdir()
     for name in ("mine", "new"):
         with sole_writer(tmp_path / name):
@@ -134,7 +144,18 @@ def test_a_folder_that_holds_nothing_goes_where_it_was_made_for_it(tmp_path):
 def test_a_file_is_no_folder_to_write_into(tmp_path):
     (tmp_path / "a").touch()
     with (
-        pytest.raises(OutputError, match="a: is a file where a folder is needed"),
+        pytest.raises(OutputError, match="a: is a file"),
         sole_writer(tmp_path / "a"),
     ):
         pass
+
+
+def test_no_temporary_folder_can_be_written(monkeypatch, command, tiny):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with files_up_to(0):
+        with pytest.raises(OutputError, match=r"temporary folder: .*/tmp.*TMPDIR"):
+            temporary_folder()
+        done = command("bench", tiny, "--against", "openvino", "--rounds", 1)
+    assert done.returncode == 2
+    assert "temporary folder" in done.stderr.splitlines()[-1]
+    assert "stdout" not in done.stderr

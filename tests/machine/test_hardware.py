@@ -1,4 +1,4 @@
-"""What nvidia-smi prints, read; a program of that name prints it."""
+"""Read nvidia-smi's output, printed by a program of that name."""
 
 import os
 
@@ -18,7 +18,9 @@ def nvidia_smi(tmp_path, monkeypatch):
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
-    return prints
+    gpus.cache_clear()
+    yield prints
+    gpus.cache_clear()
 
 
 def test_two_cards(nvidia_smi):
@@ -31,12 +33,20 @@ def test_two_cards(nvidia_smi):
     )
 
 
-def test_a_jetson_does_not_say_its_memory(nvidia_smi):
+def test_a_jetson_does_not_report_its_memory(nvidia_smi):
     nvidia_smi("Orin (nvgpu), 540.3.0, [N/A], 8.7")
     assert gpus() == (Gpu("Orin (nvgpu)", "540.3.0", None, "8.7"),)
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0
     assert "GPU  Orin (nvgpu), memory not reported, compute capability 8.7" in result.stdout
+
+
+def test_nvidia_smi_runs_once_a_process(nvidia_smi, tmp_path):
+    nvidia_smi("NVIDIA H200, 570.86.10, 143771, 9.0")
+    found = gpus()
+    (tmp_path / "nvidia-smi").unlink()
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
+    assert gpus() == found != ()
 
 
 def test_a_driver_that_fails(nvidia_smi):

@@ -4,7 +4,9 @@ import pytest
 
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan.cohort import Entry, read_cohort
+from darnet_trt.scan import find_studies
+from darnet_trt.scan.cohort import Entry, describes_phantoms, is_phantom, read_cohort
+from tests.scan.series_factory import chest, write_series
 
 
 @pytest.mark.parametrize(
@@ -40,13 +42,34 @@ def test_table_of_a_spreadsheet(tmp_path):
     )
     cohort = read_cohort(tmp_path)
     assert cohort.entries == (Entry(tmp_path / "a", "7", "normal"),)
-    assert cohort.describe(cohort.entries).startswith("1 scans of 1 patients of the cohort")
+    said = cohort.describe(cohort.entries)
+    assert said.startswith("1 scans of 1 patients of the cohort")
+    assert not describes_phantoms(said)
 
 
 def test_synthetic_cohort_says_so(tmp_path):
     plan = CohortPlan(scans=1, seed=7, format="nifti", matrix=48, slices=(30, 30))
     write_cohort(plan, tmp_path / "phantoms", processes=1)
     cohort = read_cohort(tmp_path / "phantoms")
-    assert cohort.describe(cohort.entries) == (
-        "1 synthetic phantoms (darnet-trt phantom, seed 7); not real patients"
-    )
+    said = cohort.describe(cohort.entries)
+    assert said == "1 synthetic phantoms (darnet-trt phantom, seed 7); not real patients"
+    assert describes_phantoms(said)
+
+
+@pytest.mark.parametrize("kind", ["dicom", "nifti", "slices"])
+def test_phantoms_are_told_from_patients(tmp_path, kind):
+    plan = CohortPlan(scans=1, format=kind, matrix=48, slices=(30, 30))
+    write_cohort(plan, tmp_path / "phantoms", processes=1)
+    (phantom,) = find_studies(tmp_path / "phantoms")
+    assert is_phantom(phantom.series[0])
+    (tmp_path / "phantoms" / "cohort.json").unlink()
+    # without its cohort's folder only a DICOM header still says it
+    assert is_phantom(phantom.series[0]) == (kind == "dicom")
+
+
+def test_a_patient_among_phantoms_is_a_patient(tmp_path):
+    plan = CohortPlan(scans=1, matrix=48, slices=(30, 30))
+    write_cohort(plan, tmp_path / "phantoms", processes=1)
+    write_series(tmp_path / "phantoms" / "P0002" / "1", chest())
+    patient = find_studies(tmp_path / "phantoms" / "P0002")[0].series[0]
+    assert not is_phantom(patient)

@@ -34,6 +34,8 @@ def test_streamed_equals_whole(tmp_path, spec):
     assert loaded.array.dtype == np.float32
     np.testing.assert_allclose(loaded.array, preprocess(spec, read_volume(series)), atol=2e-6)
     assert loaded.decoded == (16 if spec is SMALL else 40)
+    pixels, (_, mm, _) = series.matrix[0], series.spacing_mm
+    assert loaded.pixel_mm == pytest.approx(mm * max(1, pixels / spec.size[1]))
     assert loaded.read_ms > 0
     assert loaded.preprocess_ms > 0
     assert loaded.warnings == ()
@@ -109,26 +111,24 @@ def test_the_next_best_series_where_the_first_is_no_chest(tmp_path):
     assert choice.why == "the only usable series of 2"
     np.testing.assert_array_equal(loaded.array, load_input(found.series[1], SMALL).array)
     (warning,) = loaded.warnings
-    assert warning.startswith(
-        "series 1 (Thorax 1) would come first but cannot be used: not a chest: 0.00 l"
-    )
+    assert "series 1 (Thorax 1)" in warning
+    assert "not a chest" in warning
 
 
 def test_the_next_best_series_where_a_slice_of_the_first_is_broken(tmp_path):
     found = study(tmp_path, chest(), chest())
     found.series[0].files[4].unlink()  # after the headers were read
     _, loaded = load_study(found, Preprocessing())
-    assert loaded.warnings == (
-        "series 1 (Thorax 1) would come first but cannot be used: "
-        "IM0004.dcm cannot be read (No such file or directory)",
-    )
+    (warning,) = loaded.warnings
+    for fact in ("series 1 (Thorax 1)", "IM0004.dcm", "No such file or directory"):
+        assert fact in warning
 
 
 def test_no_series_of_a_study_can_be_used(tmp_path):
     found = study(tmp_path, NO_CHEST, chest() * 0, NO_CHEST)
     with pytest.raises(RefusedScanError, match="not a chest") as caught:
         load_study(found, SMALL)
-    assert caught.value.what.endswith("; nor can series 2 (Thorax 2), series 3 (Thorax 3) be used")
+    assert "series 2 (Thorax 2), series 3 (Thorax 3)" in caught.value.what
     assert caught.value.where == str(found.path)
 
 
@@ -169,7 +169,5 @@ def test_the_real_abdomen_is_decoded_and_refused(data_dir):
     assert read_volume(series).hu.shape == (20, 512, 512)
     with pytest.raises(RefusedScanError) as caught:
         load_input(series, Preprocessing())
-    assert caught.value.what == (
-        "not a chest: 0.04 l of aerated lung over 6 mm in a scan of 40 mm; "
-        "at least 0.3 l are expected"
-    )
+    for fact in ("not a chest", "0.04 l", "6 mm", "40 mm", "0.3 l"):
+        assert fact in caught.value.what

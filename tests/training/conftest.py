@@ -14,8 +14,9 @@ def tiny_examples(tmp_path):
     rng = np.random.default_rng(0)
     examples = []
     for index in range(12):
-        file = tmp_path / f"input{index}.npy"
-        np.save(file, rng.random((1, *TINY.input_size)).astype(np.float16))
+        file = tmp_path / f"input{index}.npz"
+        volume = rng.random((1, *TINY.input_size)).astype(np.float16)
+        np.savez(file, volume=volume, pixel_mm=1.5)
         entry = Entry(tmp_path / f"scan{index}", f"p{index}", CLASSES[index % 3])
         examples.append(Example(entry, file))
     return tuple(examples)

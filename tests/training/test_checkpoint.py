@@ -51,6 +51,23 @@ def test_round_trip(tmp_path):
                 assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize(("phantoms_only", "pixel_mm"), [(True, 1.5), (False, None)])
+def test_what_it_was_trained_on_is_kept(tmp_path, phantoms_only, pixel_mm):
+    save_checkpoint(make(phantoms_only=phantoms_only, coarsest_pixel_mm=pixel_mm), tmp_path)
+    kept = load_checkpoint(tmp_path)
+    assert (kept.phantoms_only, kept.coarsest_pixel_mm) == (phantoms_only, pixel_mm)
+
+
+@pytest.mark.parametrize("said", ["6 synthetic phantoms; not real patients", "6 scans"])
+def test_an_older_checkpoint_says_it_in_its_sentence(tmp_path, said):
+    path = save_checkpoint(make(trained_on=said), tmp_path)
+    content = torch.load(path, weights_only=True)
+    del content["phantoms_only"], content["coarsest_pixel_mm"]
+    torch.save(content, path)
+    kept = load_checkpoint(path)
+    assert (kept.phantoms_only, kept.coarsest_pixel_mm) == ("phantoms" in said, None)
+
+
 def test_saved_weights_are_contiguous(tmp_path):
     model = DARNet(NETWORK).to(memory_format=torch.channels_last_3d)
     save_checkpoint(make(state_dict=model.state_dict()), tmp_path)

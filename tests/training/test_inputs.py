@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan import Preprocessing
+from darnet_trt.scan import Preprocessing, find_studies
 from darnet_trt.scan.cohort import Entry, read_cohort
 from darnet_trt.training.inputs import prepare
 
@@ -29,6 +29,10 @@ def test_inputs_are_kept_and_found_again(phantoms, tmp_path):
     assert sum(done) == 4
     assert not failures
     assert [e.entry for e in examples] == list(entries)
+    # 48 pixels of the scan become 16 of the input
+    assert [e.pixel_mm for e in examples] == [
+        pytest.approx(3 * max(find_studies(e.scan)[0].series[0].spacing_mm[1:])) for e in entries
+    ]
     array = examples[0].load()
     assert array.dtype == np.float32
     assert array.shape == (1, 8, 16, 16)

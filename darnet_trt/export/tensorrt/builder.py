@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
-import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -25,12 +20,12 @@ from darnet_trt.errors import BuildError, MissingPackageError
 from darnet_trt.export.tensorrt.child import PROGRESS, Job, Result
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.versions import link_loader_name
+from darnet_trt.machine.processes import Ended, last_words, run_child
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
 __all__ = ["build_tensorrt"]
 
 _DEFAULTS: Final = PlanOptions()
-_LAST_LINES: Final = 3  # of a builder that crashed: enough to name the fault on one line
 _PLUGIN: Final = "darnet-trt plugin: "  # begins a line of cuda/plugin.cpp that says what it refuses
 # TensorRT's own words for what SM75 lacks, and what helps.
 _REMEDIES: Final = {"FP32 3D convolution": "this architecture needs --precision fp16"}
@@ -80,81 +75,39 @@ def build_tensorrt(
     with TemporaryDirectory() as work:
         ended = _run(job, Path(work), lambda line: log(f"{name}: {line}"))
     try:
-        result = Result.model_validate_json(ended.answer)
+        result = Result.model_validate_json(ended.stdout)
     except ValidationError as error:
-        last_words = " | ".join(ended.last_lines) or "nothing"
+        said = last_words(
+            line for line in ended.stderr.splitlines() if not line.startswith(PROGRESS)
+        )
         raise BuildError(
-            f"the builder {_ending(ended.code)}; its last words: {last_words}", where=name
+            f"the builder {ended.how}; its last words: {said or 'nothing'}", where=name
         ) from error
     if result.unwritable is not None:
         raise OSError(result.unwritable, os.strerror(result.unwritable), plan)
     if result.error is not None:
         remedy = next((do for words, do in _REMEDIES.items() if words in result.error), None)
         # TensorRT tells only that a plugin failed, the plugin tells why.
-        why = "" if ended.plugin is None else f"; the plugin says: {ended.plugin}"
+        refusals = [line for line in ended.stderr.splitlines() if line.startswith(_PLUGIN)]
+        why = f"; the plugin says: {refusals[-1].removeprefix(_PLUGIN)}" if refusals else ""
         raise BuildError(f"no plan: {result.error}{why}", where=name, do=remedy)
     return result
 
 
-@dataclass(frozen=True)
-class _Ended:
-    """What a child left.
-
-    Attributes:
-        code: Its exit code.
-        answer: What it printed.
-        last_lines: That it said beside that.
-        plugin: What the plugin refused last; None: nothing.
-    """
-
-    code: int
-    answer: str
-    last_lines: tuple[str, ...]
-    plugin: str | None
-
-
-def _run(job: Job, work: Path, log: Callable[[str], None]) -> _Ended:
+def _run(job: Job, work: Path, log: Callable[[str], None]) -> Ended:
     environment = dict(os.environ)
     if job.backend == "tensorrt-rtx":
         link_loader_name(work)
         paths = [str(work), *filter(None, [environment.get("LD_LIBRARY_PATH")])]
         environment["LD_LIBRARY_PATH"] = ":".join(paths)
-    said: deque[str] = deque(maxlen=_LAST_LINES)
-    plugin: str | None = None
-    with (
-        (work / "result.json").open("w+") as answer,  # a pipe could fill up while stderr is read
-        subprocess.Popen(
-            [sys.executable, "-m", "darnet_trt.export.tensorrt.child"],
-            stdin=subprocess.PIPE,
-            stdout=answer,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=environment,
-        ) as child,
-    ):
-        assert child.stdin is not None
-        assert child.stderr is not None
-        try:
-            with suppress(BrokenPipeError):  # it ended before it read
-                child.stdin.write(job.model_dump_json())
-                child.stdin.close()
-            for line in child.stderr:
-                if line.startswith(PROGRESS):
-                    log(line.removeprefix(PROGRESS).rstrip())
-                elif line.strip():
-                    said.append(line.strip())
-                if line.startswith(_PLUGIN):
-                    plugin = line.removeprefix(_PLUGIN).strip()
-            code = child.wait()
-        except BaseException:
-            child.kill()
-            raise
-        answer.seek(0)
-        return _Ended(code, answer.read(), tuple(said), plugin)
 
+    def heard(stream: str, line: str) -> None:
+        if stream == "stderr" and line.startswith(PROGRESS):
+            log(line.removeprefix(PROGRESS).rstrip())
 
-def _ending(code: int) -> str:
-    if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"ended with code {code}"
+    return run_child(
+        [sys.executable, "-m", "darnet_trt.export.tensorrt.child"],
+        stdin=job.model_dump_json(),
+        env=environment,
+        heard=heard,
+    )

@@ -11,6 +11,7 @@ from pydicom.uid import UID
 
 from darnet_trt.phantom.files.placement import as_stored
 from darnet_trt.phantom.synthesis import Scan
+from darnet_trt.scan.cohort import PHANTOM_MODEL
 
 __all__ = ["write_dicom"]
 
@@ -62,7 +63,7 @@ def write_dicom(scan: Scan, folder: Path, patient: str, visit: int, identity: st
     ds.ReferringPhysicianName = ""
     ds.StudyDescription = "Synthetic chest"
     ds.SeriesDescription = f"Chest {dz:.1f} mm {kernel}"
-    ds.ManufacturerModelName = "synthetic phantom"
+    ds.ManufacturerModelName = PHANTOM_MODEL
     ds.PatientName = patient
     ds.PatientID = patient
     ds.PatientBirthDate = ""

@@ -6,11 +6,10 @@ from a fresh `darnet-trt predict` process for each engine.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from darnet_trt.bundle.reading import Bundle
 from darnet_trt.errors import BundleError, ScanError, UsageError
+from darnet_trt.machine.processes import run_child
 from darnet_trt.runtime.bench.timing import Latency, in_turns
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.prediction.predict import predict
@@ -103,27 +103,21 @@ def fresh_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None
 def _one_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None) -> Fresh:
     words = ["predict", str(bundle.path), str(scan), "--artifact", artifact, "--json"]
     words += [] if threads is None else ["--threads", str(threads)]
+    results_at: list[float] = []
+
+    def heard(stream: str, line: str) -> None:
+        if stream == "stdout":
+            results_at.append(time.perf_counter())
+
     start = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-c", _PREDICT_AND_TELL_MEMORY, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            first_result = (time.perf_counter() - start) * 1000
-            _, stderr = process.communicate()
-        except BaseException:  # whatever ends this process ends that one
-            process.kill()
-            raise
-    *told, peak = stderr.decode(errors="replace").strip().splitlines() or [""]
-    if not line:
+    ended = run_child([sys.executable, "-c", _PREDICT_AND_TELL_MEMORY, *words], heard=heard)
+    *told, peak = ended.stderr.strip().splitlines() or [""]
+    if not results_at:
         raise BundleError(
             f"predict with {artifact} gave no result ({told[-1] if told else 'no reason'})",
             where=bundle.path,
         )
-    return Fresh(first_result, int(peak) * 1024 / 1e6)
+    return Fresh((results_at[0] - start) * 1000, int(peak) * 1024 / 1e6)
 
 
 def _one(results: Iterable[Result]) -> Result:
@@ -140,5 +134,5 @@ def _one(results: Iterable[Result]) -> Result:
 def _stage_medians(results: list[Result]) -> dict[str, float]:
     return {
         stage: float(np.median([getattr(r.stages_ms, stage) for r in results]))
-        for stage in (field.name for field in fields(StageTimes))
+        for stage in StageTimes.model_fields
     }

@@ -1,1 +1,1 @@
-"""One folder a backend, one runner each."""
+"""The backends: one folder and one runner each."""

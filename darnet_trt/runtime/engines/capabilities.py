@@ -1,4 +1,4 @@
-"""What each backend can do on this machine, and what to install for the rest."""
+"""Find what each backend can do on this machine, and what to install for the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
 from darnet_trt.machine.hardware import Gpu, gpus, package_version
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
-from darnet_trt.runtime.engines.openvino.package import import_openvino
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 
 __all__ = ["Capability", "capabilities"]
@@ -19,15 +19,15 @@ __all__ = ["Capability", "capabilities"]
 
 @dataclass(frozen=True)
 class Capability:
-    """One backend on this machine, or a part that plans for GPUs need.
+    """One backend on this machine, or a part that TensorRT's plans need.
 
     Attributes:
-        backend: The name `build --target` and the manifest use, or "torch"; "cuda-python",
+        backend: Its name in `build --target` and in the manifest, or "torch", "cuda-python",
             "pycuda", "plugin".
-        version: Installed version, the plugin's key of sources; None where absent.
+        version: Installed version, of the plugin the hash of its sources; None if absent.
         builds: What it can build here; empty for nothing.
         runs: What it can run here; empty for nothing.
-        remedy: What to do to get more from it; empty where nothing is missing.
+        remedy: What to do about what is missing; empty if nothing is.
     """
 
     backend: str
@@ -38,12 +38,9 @@ class Capability:
 
 
 def _openvino(version: str) -> Capability:
-    core = import_openvino().Core()
-    devices = [str(device) for device in core.available_devices]
-    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in devices else []
-    precisions = [p for p in ("FP32", "BF16", "FP16", "INT8") if p in offered]
-    offers = {"CPU": f"CPU in {', '.join(p.lower() for p in precisions)}"}
-    runs = "; ".join(offers.get(device, device) for device in devices)
+    cpu = f"CPU in {', '.join(cpu_precisions())}"
+    devices = import_openvino().Core().available_devices
+    runs = "; ".join(cpu if device == "CPU" else device for device in devices)
     return Capability("openvino", version, "CPU", runs, "")
 
 
@@ -106,8 +103,8 @@ def _pycuda(version: str) -> Capability:
 
 
 def _plugin() -> Capability:
-    """The fused attention's library, as far as this user has compiled it."""
-    # Some boards' nvidia-smi does not say what they are.
+    """Describe the fused attention's library, if this user has compiled it."""
+    # On some boards nvidia-smi does not report the compute capability.
     cards = {g.name: c for g in gpus() if (c := _capability(g)) is not None}
     cuda, cpu = cached_library("cuda", cards.values()), cached_library("cpu")
     if cuda is None:
@@ -143,7 +140,7 @@ _BACKENDS: tuple[tuple[str, tuple[str, ...], str, Callable[[str], Capability]], 
 
 
 def capabilities() -> tuple[Capability, ...]:
-    """Ask every backend; one that is installed but does not load is reported as such."""
+    """Describe every backend, also those that are absent or do not load."""
     found = []
     for backend, distributions, extra, describe in _BACKENDS:
         version = next((v for d in distributions if (v := package_version(d))), None)
@@ -153,7 +150,7 @@ def capabilities() -> tuple[Capability, ...]:
             continue
         try:
             found.append(describe(version))
-        except Exception as error:  # whatever a package's first call raises
+        except Exception as error:  # a package's first call may raise anything
             reason = str(error).strip().partition("\n")[0]
             found.append(Capability(backend, version, "", "", f"does not load: {reason}"))
     try:

@@ -1,4 +1,4 @@
-"""Loading one of a bundle's engines, or another that stands in for it."""
+"""Load one of a bundle's engines, or a replacement for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from darnet_trt.bundle.trust import doubt
 from darnet_trt.errors import BundleError, DeviceError, MissingPackageError
 from darnet_trt.machine.hardware import sums_of_int8_overflow
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner, emulates
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.engines.runner import Runner
 
 __all__ = ["Engine", "load_engine", "load_runner"]
@@ -20,12 +21,12 @@ __all__ = ["Engine", "load_engine", "load_runner"]
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """An engine of a bundle, loaded.
+    """A loaded engine of a bundle.
 
     Attributes:
-        artifact: Which one.
-        runner: What runs it.
-        warnings: Why it is another than the bundle's default, or slow, or not to be trusted.
+        artifact: Its entry in the manifest.
+        runner: Its runner.
+        warnings: Why it is not the bundle's default, is slow, or was not approved.
     """
 
     artifact: Artifact
@@ -38,29 +39,31 @@ def load_engine(
 ) -> Engine:
     """Verify and load the engine to classify with.
 
-    The bundle's default may not be for this machine: it needs another GPU, or a precision that
-    this CPU lacks: bfloat16, which OpenVINO then replaces or emulates, three times slower than
-    float32, or int8 without VNNI, where sums overflow. An engine that passed the parity gate
-    takes its place then, with a warning: for a GPU the fastest that runs here, else one in
-    float32, which every CPU has. One that was named is never replaced, and one that never passed
-    the gates, or that nobody vouches for, never replaces another; where it runs, a warning says so.
+    The bundle's default may not fit this machine. It may need another GPU, or a precision that
+    this CPU lacks: OpenVINO replaces or emulates bfloat16 (three times slower than float32), and
+    without VNNI sums of int8 products overflow. Then an engine that passed the parity gate replaces
+    it, with a warning: for a default on a GPU the fastest that runs here, else one in float32,
+    which every CPU has.
+
+    An engine that the user named is never replaced. An engine that was not approved (see
+    `bundle.trust`) never replaces another; if the user names it, it runs with a warning.
 
     Args:
         bundle: From `open_bundle`.
-        artifact: Its name; None takes the bundle's default.
-        threads: CPU threads; None leaves the number to the engine.
+        artifact: The engine's name; None: the bundle's default.
+        threads: CPU threads; None: the engine chooses.
 
     Raises:
-        UsageError: No such artifact.
+        UsageError: There is no such artifact.
         BundleError: A file was altered, the engine does not fit the manifest, this machine
-            cannot run it, or would run it in a precision that the parity gate has not seen.
-        DeviceError: It needs a GPU, which is not here or failed.
+            cannot run it, or would run it in a precision that the parity gate did not check.
+        DeviceError: It needs a GPU that is absent or failed.
         MissingPackageError: The engine's package is not installed.
     """
     chosen = pick_artifact(bundle, artifact)
     if artifact is not None:
         return _exactly(bundle, chosen, threads)
-    _verify(bundle, chosen)  # an altered file is no reason to take another
+    _verify(bundle, chosen)  # never replace an altered engine: report it
     try:
         runner = _load(bundle, chosen, threads)
     except (BundleError, DeviceError, MissingPackageError) as error:
@@ -81,7 +84,7 @@ def load_engine(
 
 
 def load_runner(bundle: Bundle, artifact: str, *, threads: int | None = None) -> Runner:
-    """The engine of that name and no other; see `load_engine`."""
+    """Load the engine of that name; see `load_engine`."""
     return load_engine(bundle, artifact, threads=threads).runner
 
 
@@ -91,7 +94,7 @@ def _verify(bundle: Bundle, artifact: Artifact) -> None:
 
 
 def _exactly(bundle: Bundle, artifact: Artifact, threads: int | None) -> Engine:
-    """That engine and no other."""
+    """Load an engine without a replacement."""
     _verify(bundle, artifact)
     runner = _load(bundle, artifact, threads)
     remark = _remark(artifact, runner)
@@ -101,7 +104,7 @@ def _exactly(bundle: Bundle, artifact: Artifact, threads: int | None) -> Engine:
 
 
 def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> Engine:
-    """With a warning; an engine in another precision than the gate has seen is refused."""
+    """Return the engine with a warning; refuse it in a precision that the gate did not check."""
     gated = artifact.effective_precision
     if gated is None or runner.precision == gated:
         return Engine(artifact, runner, _warnings(artifact, remark))
@@ -118,29 +121,31 @@ def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> 
 
 
 def _warnings(artifact: Artifact, *remarks: str) -> tuple[str, ...]:
-    """Those on this machine, and why nobody vouches for the engine on any."""
+    """Return the remarks on this machine, and why the engine was not approved, if so."""
     return tuple(f"engine {artifact.name}: {r}" for r in (*remarks, doubt(artifact)) if r)
 
 
 def _remark(artifact: Artifact, runner: Runner) -> str | None:
-    """What is wrong with the engine on this machine."""
+    """Return what is wrong with the engine on this machine."""
     if artifact.effective_precision is None:
         return (
-            "it was never compared with the reference; darnet-trt build on this machine does that"
+            "it was never compared with the reference; to do so, run darnet-trt build on this "
+            "machine"
         )
     if runner.precision != artifact.effective_precision:
         return f"this CPU runs it in {runner.precision}, which was not checked"
     if artifact.target == "cpu" and runner.precision == "int8":
         if sums_of_int8_overflow():
-            return "this CPU has no VNNI, and its sums of int8 products may overflow"
+            return "this CPU has no VNNI: sums of int8 products may overflow"
         return None
-    if artifact.backend == "openvino" and emulates(runner.precision):
+    # bfloat16 on AVX-512 without BF16 took 2.1 s, float32 0.7 s (quarter-size network).
+    if artifact.backend == "openvino" and runner.precision not in cpu_precisions():
         return f"this CPU emulates {runner.precision}, slower than fp32"
     return None
 
 
 def _stand_in_for_gpu(bundle: Bundle, chosen: Artifact, threads: int | None) -> Engine | None:
-    """The fastest other engine on a GPU that passed the gate and loads here, else a CPU's."""
+    """Load the fastest other engine for a GPU that passed the gate, else one for the CPU."""
     on_gpu = [a for a in _gated(bundle, chosen) if a.target != "cpu"]
     on_gpu.sort(key=lambda a: a.latency_ms or 0.0)
     for artifact in (*on_gpu, *_in_float32(bundle, chosen)):
@@ -153,7 +158,7 @@ def _stand_in_for_gpu(bundle: Bundle, chosen: Artifact, threads: int | None) -> 
 
 
 def _in_float32(bundle: Bundle, chosen: Artifact) -> list[Artifact]:
-    """Others for the CPU that passed the gate in float32; of the same backend first."""
+    """Return others for the CPU that passed the gate in float32, of the same backend first."""
     able = [
         a for a in _gated(bundle, chosen) if a.target == "cpu" and a.effective_precision == "fp32"
     ]
@@ -174,7 +179,7 @@ def _instead(engine: Engine, default: Artifact, remark: str) -> Engine:
 
 
 def _load(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
-    """Whatever precision it runs in."""
+    """Load an engine in whatever precision it runs, and check that it fits the manifest."""
     runner, size = _LOADERS[artifact.backend](bundle, artifact, threads)
     expected, named = bundle.manifest.preprocessing.size, len(bundle.manifest.classes)
     if size != expected:

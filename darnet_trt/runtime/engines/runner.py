@@ -1,4 +1,4 @@
-"""What every engine runner gives."""
+"""The interface of every engine runner."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from darnet_trt.evaluation.metrics import softmax
 __all__ = ["NOT_FINITE", "Outputs", "Runner", "count_classes", "run"]
 
 NOT_FINITE: Final = 1e9
-"""Reported for an engine that gives NaN or infinity: JSON has no number for those."""
+"""Reported instead of NaN or infinity, which JSON does not have."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """One inference's results.
+    """The results of one inference.
 
     Attributes:
         logits: float32 (n, classes).
@@ -38,14 +38,15 @@ class Outputs:
 
 
 class Runner(Protocol):
-    """An engine that is loaded and ready.
+    """A loaded engine.
 
     Attributes:
         backend: "openvino", "onnxruntime", "torch", …
-        precision: What really runs, read back from the engine: "fp32", "bf16", "fp16", "int8".
-        batch: Smallest and largest batch it takes.
+        precision: The precision it runs in, read back from the engine: "fp32", "bf16", "fp16",
+            "int8".
+        batch: Smallest and largest batch.
         classes: Number of logits.
-        provenance: Versions, device, threads: whatever a latency depends on.
+        provenance: Versions, device, threads: all that a latency depends on.
     """
 
     backend: str
@@ -72,22 +73,22 @@ def run(runner: Runner, inputs: Sequence[npt.NDArray[np.float32]]) -> Outputs:
 
 
 def count_classes(outputs: Mapping[str, Sequence[object]], model: str | Path) -> int:
-    """How many classes a network tells apart.
+    """Return the number of a network's classes.
 
     Args:
-        outputs: Name → shape with the batch; a size that the network leaves open is no int.
-        model: What errors call it.
+        outputs: Name → shape with the batch; a size that varies is not an int.
+        model: The model's name in errors.
 
     Raises:
-        BundleError: It does not give logits (n, classes) and a map of each class (n, classes, d,
-            h, w).
+        BundleError: The outputs are not logits (n, classes) and cam (n, classes, d, h, w).
     """
     logits, cam = outputs.get("logits", ()), outputs.get("cam", ())
     if len(logits) == 2 and len(cam) == 5 and isinstance(logits[1], int) and logits[1] == cam[1]:
         return logits[1]
     found = ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in outputs.items())
     raise BundleError(
-        f"it gives {found or 'nothing'}, not logits (n, classes) and cam (n, classes, d, h, w)",
+        f"its outputs are {found or 'none'}, expected logits (n, classes) and cam (n, classes, d, "
+        "h, w)",
         where=model,
         do="build the bundle again",
     )

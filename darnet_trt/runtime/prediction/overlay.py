@@ -1,12 +1,11 @@
-"""The class activation map over the slices that say most, as one PNG.
+"""The class activation map over the slices with most evidence, as one PNG.
 
 The map is in units of the logits (a class's logit is its map's mean plus a bias), so the colour
-bar reads as evidence for the class; what speaks against it, or weakly for it, is not drawn.
+bar reads as evidence for the class. Evidence against it, and weak evidence, is not drawn.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from darnet_trt.errors import one_line
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.result_folder import overlay_name
-from darnet_trt.runtime.prediction.results import Evidence, Result, undecided
+from darnet_trt.runtime.prediction.results import (
+    PHANTOMS_ONLY,
+    Evidence,
+    Result,
+    percentages,
+    undecided,
+)
 
 __all__ = ["draw_overlay", "grown", "telling_slices", "with_overlay"]
 
@@ -48,7 +54,7 @@ _INFERNO: Final = np.array(
     np.float32,
 )
 
-# Evidence below this share of the largest is left out: every cell reads far around its centre, so
+# Evidence below this share of the largest is not drawn: every cell reads far around its centre, so
 # that weak evidence would tint the whole chest.
 _FLOOR: Final = 0.3
 _OPACITY: Final = 0.7  # at the largest evidence; the anatomy has to stay readable under it
@@ -62,11 +68,11 @@ _PAPER: Final = (16, 16, 18)
 
 
 def telling_slices(evidence: Float, count: int) -> list[int]:
-    """The slices with most positive evidence, foot to head, none beside another one chosen.
+    """Return the slices with most positive evidence, foot to head, no two side by side.
 
     Args:
-        evidence: (d, h, w), positive where it speaks for the class.
-        count: How many; where nothing is positive they are spread evenly.
+        evidence: (d, h, w), positive where it is for the class.
+        count: How many; spread evenly where nothing is positive.
     """
     depth = evidence.shape[0]
     mass = evidence.clip(0).sum((1, 2))
@@ -83,7 +89,7 @@ def telling_slices(evidence: Float, count: int) -> list[int]:
 
 
 def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
-    """The montage for a result with status "ok"."""
+    """Draw the montage for a result with status "ok"."""
     classes = list(result.probabilities)
     cam = evidence.cam[classes.index(result.predicted or "")]
     volume = evidence.volume
@@ -120,9 +126,9 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
 
 
 def with_overlay(result: Result, evidence: Evidence, folder: Path) -> Result:
-    """Draw the montage into a PNG in the folder; the result then names it.
+    """Draw the montage into a PNG in the folder, and name it in the result.
 
-    One that cannot be drawn becomes a warning of its result: the class stands without it.
+    Where it cannot be drawn the result gets a warning instead.
 
     Raises:
         OutputError: It cannot be written.
@@ -130,12 +136,13 @@ def with_overlay(result: Result, evidence: Evidence, folder: Path) -> Result:
     try:
         page = draw_overlay(result, evidence)
     except _UNDRAWABLE as error:
-        told = _in_one_line(str(error)) or type(error).__name__
-        return replace(result, warnings=(*result.warnings, f"no overlay could be drawn: {told}"))
+        why = one_line(str(error)) or type(error).__name__
+        warnings = (*result.warnings, f"no overlay: it cannot be drawn ({why})")
+        return result.model_copy(update={"warnings": warnings})
     name = overlay_name(result)
     with whole_file(folder / name) as file:
         page.save(file, "PNG", compress_level=4)
-    return replace(result, overlay=name)
+    return result.model_copy(update={"overlay": name})
 
 
 def grown(cam: Float, shape: tuple[int, ...]) -> Float:
@@ -155,12 +162,12 @@ def grown(cam: Float, shape: tuple[int, ...]) -> Float:
 
 
 def _tents(n: int, cells: int) -> Float:
-    """How much each cell counts at each voxel of an axis, (n, cells).
+    """Return the weight of each cell at each voxel of an axis, (n, cells).
 
     A convolution of stride 2 with "same" padding is centred on the even places of its input. So
     after k of them cell i is centred on voxel i·2^k: not in the middle of the i-th of equal parts,
     which lies half a cell further to the head, the back and the left. From its centre a cell fades
-    towards the next; beyond the last it fades alike, for no cell looks there.
+    towards the next one, and in the same way beyond the last one.
     """
     stride = 1
     while -(-n // stride) > cells:
@@ -170,7 +177,7 @@ def _tents(n: int, cells: int) -> Float:
 
 
 def _colours(share: Float) -> Float:
-    """Inferno of values 0…1; shape (…, 3), values 0…255."""
+    """Return inferno's colours of values 0…1: shape (…, 3), values 0…255."""
     steps = np.linspace(0, 1, len(_INFERNO))
     channels = [np.interp(share, steps, _INFERNO[:, c]) for c in range(3)]
     return np.stack(channels, -1).astype(np.float32)
@@ -187,7 +194,7 @@ def _blend(grey: Float, share: Float) -> Image8:
 
 
 def _fitted(result: Result, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Width and height of a tile's picture, with the patient's proportions."""
+    """Return width and height of a tile's picture, in the patient's proportions."""
     height, width = 1.0, shape[2] / shape[1]
     if result.series and result.series.matrix and result.series.spacing_mm:
         rows, columns = result.series.matrix
@@ -197,7 +204,7 @@ def _fitted(result: Result, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _position(result: Result, index: int, depth: int) -> str:
-    """Where the slice lies: millimetres from the lowest slice, where spacing is known."""
+    """Return where the slice lies: millimetres from the lowest slice where spacing is known."""
     if result.series is None or result.series.spacing_mm is None:
         return f"slice {index + 1} of {depth}"
     slices = result.series.slices
@@ -216,21 +223,22 @@ def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
     about.append(f"trained on {result.trained_on}")
     pen.text(
         (GAP + 2, 64),
-        _shortened(pen, "   ".join(map(_in_one_line, about)), width - 2 * GAP, _font(13)),
+        _shortened(pen, "   ".join(map(one_line, about)), width - 2 * GAP, _font(13)),
         _DIM,
         _font(13),
     )
 
 
 def _verdict(result: Result) -> tuple[str, str]:
-    """What came out, in large type, and the probabilities that this leaves out."""
-    best = result.predicted or ""
-    told = {name: f"{name} {p:.1%}" for name, p in result.probabilities.items()}
-    near = undecided(result.probabilities)
-    if near:
-        return near[0], "   ".join([*told.values(), f"drawn: the evidence for {best}"])
-    head = f"{best}  {result.probabilities[best]:.1%}"
-    return head, "   ".join(line for name, line in told.items() if name != best)
+    """Return the headline, and the line below it."""
+    head, *others = percentages(result.probabilities)
+    below = "   ".join(others)
+    doubt = undecided(result.probabilities)
+    if doubt:
+        head, below = doubt, f"drawn: the evidence for {result.predicted}"
+    if PHANTOMS_ONLY in result.warnings:
+        head = f"trained on phantoms only:  {head}"
+    return head, below
 
 
 def _label(pen: ImageDraw.ImageDraw, x: int, y: int, position: str, oriented: bool) -> None:
@@ -241,7 +249,7 @@ def _label(pen: ImageDraw.ImageDraw, x: int, y: int, position: str, oriented: bo
 
 
 def _write_over(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, anchor: str) -> None:
-    """Text that stays readable over any grey."""
+    """Write text that stays readable over any grey."""
     pen.text(at, text, _INK, _font(15), anchor=anchor, stroke_width=2, stroke_fill=_PAPER)
 
 
@@ -257,11 +265,6 @@ def _colour_bar(page: Image.Image, pen: ImageDraw.ImageDraw, peak: float, height
         pen.line((x + 18, y, x + 22, y), _DIM)
         pen.text((x + 26, y), f"{part * peak:.3g}", _DIM, _font(13), anchor="lm")
     pen.multiline_text((x, top - 36), "evidence for\nthe class", _DIM, _font(12))
-
-
-def _in_one_line(text: str) -> str:
-    """Names of files and series may hold line breaks, control characters and what is not UTF-8."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

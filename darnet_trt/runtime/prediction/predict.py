@@ -6,28 +6,37 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.bundle.reading import Bundle, pick_artifact
 from darnet_trt.errors import DarnetError, InternalError, RefusedScanError, ScanError, UsageError
 from darnet_trt.runtime.engines.loading import Engine, load_engine
-from darnet_trt.runtime.engines.runner import Runner
 from darnet_trt.runtime.prediction.prefetch import OneAhead
 from darnet_trt.runtime.prediction.results import (
+    PHANTOMS_ONLY,
     Evidence,
     Result,
     SeriesUsed,
     StageTimes,
     undecided,
 )
-from darnet_trt.scan import Choice, Study, choose, find_studies, load_study
+from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Series, Study, find_studies
+from darnet_trt.scan.choice import rank
+from darnet_trt.scan.cohort import is_phantom
 from darnet_trt.scan.discovery import distinct_paths, unseen
+from darnet_trt.scan.loading import load_best
 
 __all__ = ["predict"]
+
+COARSER: Final = 1.1
+"""Pixels larger by this factor than the training data's are warned of; training scales by 8 %."""
+
+Notify = Callable[[str], None]
 
 
 def predict(
@@ -40,26 +49,26 @@ def predict(
     evidence: bool = False,
     finished: Collection[tuple[str, str]] = (),
     repeats: bool = False,
-    notify: Callable[[str], None] = lambda line: None,
+    notify: Notify = lambda line: None,
 ) -> Iterator[Result]:
     """Classify every scan under the paths once, in their order.
 
     The engine is loaded while the first scan's headers are read, and each scan is read while
     the one before it is classified. A scan that is refused or cannot be read becomes a result
-    that says why, and the rest go on, also after an exception that nobody foresaw; one that the
-    engine raises would come again with every scan and ends the run.
+    with the reason, and the run goes on; so does a scan that raises an unexpected exception. An
+    exception of the engine ends the run: every scan would meet it.
 
     Args:
         bundle: From `open_bundle`.
         paths: Files, series folders, studies, or folders of them.
-        artifact: Which engine; None takes the bundle's default.
+        artifact: Name of the engine; None takes the bundle's default.
         threads: The engine's CPU threads; None leaves the number to it.
-        engine: Loaded already, in place of `artifact` and `threads`; it stays open.
+        engine: A loaded engine to use instead of `artifact` and `threads`; it stays open.
         evidence: Keep each result's input and activation map, for an overlay.
         finished: (scan, study_uid) of scans to leave out.
-        repeats: Classify a scan as often as it is named, as a benchmark wants.
-        notify: Told, also from another thread, what is being looked for and found, and what is
-            unusual about the engine; nothing more once the iterator has ended.
+        repeats: Classify a scan as often as it is named, for a benchmark.
+        notify: Called with a line on what is searched and found, and on what is unusual about
+            the engine; also from another thread, but never after the iterator has ended.
 
     Raises:
         UsageError: No path, none of them exists, or there is no such artifact.
@@ -68,30 +77,30 @@ def predict(
     """
     paths = _as_paths(paths)
     if not any(os.path.lexists(path) for path in paths):
-        raise UsageError("there is no such file or folder", where=", ".join(map(str, paths)))
-    pick_artifact(bundle, artifact)  # no reading where there is no such engine
+        raise UsageError("no such file or folder", where=", ".join(map(str, paths)))
+    pick_artifact(bundle, artifact)  # read nothing where there is no such engine
     paths = paths if repeats else distinct_paths(paths)
     notices = _Notices(notify)
-    scans = OneAhead(_read_scans(bundle, paths, finished, notices.tell, repeats))
+    spec = bundle.manifest.preprocessing
+    scans = OneAhead(_read_scans(spec, paths, finished, notices.tell, repeats))
     try:
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
             notify(f"warning: {warning}")
         try:
             for scan in scans:
-                yield _classify(_with_engine(scan, loaded), loaded.runner, bundle, evidence)
+                yield _result(scan, loaded, bundle, evidence)
         finally:
             if engine is None:
                 loaded.runner.close()
     finally:
-        scans.close()
         notices.end()
 
 
 class _Notices:
-    """What the reading thread tells until `end`: an error's line shall be the last one."""
+    """Pass on the reading thread's lines until `end`, so that an error's line is the last one."""
 
-    def __init__(self, notify: Callable[[str], None]) -> None:
+    def __init__(self, notify: Notify) -> None:
         self._notify = notify
         self._telling = threading.Lock()
         self._ended = False
@@ -108,125 +117,73 @@ class _Notices:
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """A scan that was read, or a result that says why not."""
+    """What the reading thread found out about a scan.
 
-    result: Result
-    volume: npt.NDArray[np.float32] | None = None
-    oriented: bool = True
+    Attributes:
+        path: Absolute, of the study.
+        uid: Its StudyInstanceUID.
+        choice: The series that was loaded, or that failed to load.
+        loaded: The network's input; None where there is an error.
+        error: Why the scan cannot be classified.
+        ms: Stage → milliseconds, for `StageTimes`.
+    """
 
-
-def _with_engine(scan: _Scan, engine: Engine) -> _Scan:
-    result = replace(
-        scan.result,
-        artifact=engine.artifact.name,
-        precision=engine.runner.precision,
-        warnings=(*engine.warnings, *scan.result.warnings),
-    )
-    return replace(scan, result=result)
-
-
-def _blank(bundle: Bundle) -> Result:
-    return Result(
-        scan="",
-        study_uid="",
-        status="failed",
-        reason="",
-        predicted=None,
-        probabilities={},
-        series=None,
-        warnings=(),
-        stages_ms=StageTimes(),
-        bundle=bundle.sha256,
-        artifact="",
-        precision="",
-        trained_on=bundle.manifest.model.trained_on,
-    )
+    path: str
+    uid: str = ""
+    choice: Choice | None = None
+    loaded: LoadedInput | None = None
+    error: DarnetError | OSError | None = None
+    ms: dict[str, float] = field(default_factory=dict)
 
 
 def _read_scans(
-    bundle: Bundle,
+    spec: Preprocessing,
     paths: Sequence[Path],
     finished: Collection[tuple[str, str]],
-    notify: Callable[[str], None],
+    notify: Notify,
     repeats: bool,
 ) -> Iterator[_Scan]:
     seen: set[str] = set()
     for path in paths:
         start = time.perf_counter()
-        if len(paths) == 1:  # of several, the results themselves show how far it is
+        if len(paths) == 1:  # of several, the results themselves show how far the run is
             notify(f"looking for scans in {path} …")
-        blank = replace(_blank(bundle), scan=_absolute(path))
         try:
             found = find_studies(path)
             studies = found if repeats else unseen(found, seen)
         except Exception as error:
-            find = StageTimes(find=_ms_since(start))
-            yield _Scan(_without_class(replace(blank, stages_ms=find), _of_the_scan(error)))
+            yield _Scan(_absolute(path), error=_of_the_scan(error), ms={"find": _ms_since(start)})
             continue
         if len(studies) > 1:
             notify(f"found {len(studies)} scans in {path}")
-        share = StageTimes(find=_ms_since(start) / max(len(studies), 1))
+        find_ms = _ms_since(start) / max(len(studies), 1)
         for study in studies:
             if (_absolute(study.path), study.uid) in finished:
                 notify(f"already done: {study.path}")
-                continue
-            yield _read_study(bundle, study, replace(blank, stages_ms=share))
+            else:
+                yield _read_study(study, spec, find_ms)
 
 
-def _read_study(bundle: Bundle, study: Study, result: Result) -> _Scan:
-    result = replace(result, scan=_absolute(study.path), study_uid=study.uid)
+def _read_study(study: Study, spec: Preprocessing, find_ms: float) -> _Scan:
+    path, ms = _absolute(study.path), {"find": find_ms}
     start = time.perf_counter()
     try:
-        result = _with_series(result, choose(study))
-        find = result.stages_ms.find + _ms_since(start)
-        result = replace(result, stages_ms=StageTimes(find=find))
-        start = time.perf_counter()
-        choice, loaded = load_study(study, bundle.manifest.preprocessing)
+        ranked = rank(study)
     except Exception as error:
-        stage = "find" if result.series is None else "read"
-        spent = getattr(result.stages_ms, stage) + _ms_since(start)
-        result = replace(result, stages_ms=replace(result.stages_ms, **{stage: spent}))
-        return _Scan(_without_class(result, _of_the_scan(error)))
-    result = _with_series(result, choice)
-    return _Scan(
-        replace(
-            result,
-            # the verdict's warnings may come again with those that only the pixels could tell
-            warnings=tuple(dict.fromkeys((*result.warnings, *loaded.warnings))),
-            stages_ms=replace(
-                result.stages_ms, read=loaded.read_ms, preprocess=loaded.preprocess_ms
-            ),
-        ),
-        loaded.array,
-        oriented=choice.series.format != "slices",  # picture files do not say which side is which
-    )
-
-
-def _classify(scan: _Scan, runner: Runner, bundle: Bundle, evidence: bool) -> Result:
-    if scan.volume is None:
-        return scan.result
-    classes = bundle.manifest.classes
+        return _Scan(path, study.uid, error=_of_the_scan(error), ms=ms)
+    ms["find"] += _ms_since(start)
     start = time.perf_counter()
-    outputs = runner.infer(scan.volume[None])
-    stages = replace(scan.result.stages_ms, infer=_ms_since(start))
-    if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.cam).all()):
-        reason = "the engine gave values that are not finite; try another with --artifact"
-        return replace(scan.result, stages_ms=stages, reason=reason)
-    probabilities = outputs.probabilities[0]
-    by_class = dict(zip(classes, map(float, probabilities), strict=True))
-    return replace(
-        scan.result,
-        status="ok",
-        predicted=classes[int(probabilities.argmax())],
-        probabilities=by_class,
-        warnings=(*scan.result.warnings, *undecided(by_class)),
-        stages_ms=stages,
-        evidence=Evidence(scan.volume[0], outputs.cam[0], scan.oriented) if evidence else None,
-    )
+    try:
+        choice, loaded = load_best(study, ranked, spec)
+    except Exception as error:
+        ms["read"] = _ms_since(start)
+        return _Scan(path, study.uid, ranked[0], error=_of_the_scan(error), ms=ms)
+    ms |= {"read": loaded.read_ms, "preprocess": loaded.preprocess_ms}
+    return _Scan(path, study.uid, choice, loaded, ms=ms)
 
 
 def _of_the_scan(error: Exception) -> DarnetError | OSError:
-    """What a scan's result says of it; what every scan would meet is raised on."""
+    """Return an error that concerns one scan; raise one that every scan would meet."""
     if isinstance(error, ScanError | UsageError | OSError):
         return error
     if isinstance(error, DarnetError | ImportError):  # a package is missing, or its library
@@ -234,15 +191,65 @@ def _of_the_scan(error: Exception) -> DarnetError | OSError:
     return InternalError(error)
 
 
-def _without_class(result: Result, error: DarnetError | OSError) -> Result:
-    refused = isinstance(error, RefusedScanError)
-    return replace(
-        result, status="refused" if refused else "failed", reason=_reason(result.scan, error)
+def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Result:
+    classes = bundle.manifest.classes
+    reason = "" if scan.error is None else _reason(scan.path, scan.error)
+    warnings = [*engine.warnings, *_warnings(scan)]
+    probabilities: dict[str, float] = {}
+    shown, ms = None, scan.ms
+    if scan.loaded is not None and scan.choice is not None:
+        start = time.perf_counter()
+        outputs = engine.runner.infer(scan.loaded.array[None])
+        ms = {**ms, "infer": _ms_since(start)}
+        if np.isfinite(outputs.logits).all() and np.isfinite(outputs.cam).all():
+            probabilities = dict(zip(classes, map(float, outputs.probabilities[0]), strict=True))
+            warnings += _about_training(scan.choice.series, scan.loaded, bundle.manifest.model)
+            warnings += filter(None, [undecided(probabilities)])
+            # picture files do not say which side is which
+            oriented = scan.choice.series.format != "slices"
+            shown = Evidence(scan.loaded.array[0], outputs.cam[0], oriented)
+        else:
+            reason = "the engine gave NaN or infinity; try another with --artifact"
+    refused = isinstance(scan.error, RefusedScanError)
+    return Result(
+        scan=scan.path,
+        study_uid=scan.uid,
+        status="ok" if probabilities else "refused" if refused else "failed",
+        reason=reason,
+        predicted=max(probabilities, key=probabilities.__getitem__, default=None),
+        probabilities=probabilities,
+        series=_used(scan.choice),
+        warnings=tuple(warnings),
+        stages_ms=StageTimes(**ms),
+        bundle=bundle.sha256,
+        artifact=engine.artifact.name,
+        precision=engine.runner.precision,
+        trained_on=bundle.manifest.model.trained_on,
+        evidence=shown if evidence else None,
     )
 
 
+def _warnings(scan: _Scan) -> tuple[str, ...]:
+    """Return what is unusual about a scan by its headers, then by its pixels; each once."""
+    by_headers = scan.choice.series.verdict.warnings if scan.choice else ()
+    by_pixels = scan.loaded.warnings if scan.loaded else ()
+    return tuple(dict.fromkeys((*by_headers, *by_pixels)))
+
+
+def _about_training(series: Series, loaded: LoadedInput, model: ModelCard) -> Iterator[str]:
+    """Yield a warning for each way in which a scan is unlike what the network was trained on."""
+    if model.saw_only_phantoms and not is_phantom(series):
+        yield PHANTOMS_ONLY
+    pixel_mm, coarsest_mm = loaded.pixel_mm, model.coarsest_pixel_mm
+    if pixel_mm and coarsest_mm and pixel_mm > COARSER * coarsest_mm:
+        yield (
+            f"the network sees pixels of {pixel_mm:.2g} mm, coarser than in any training scan "
+            f"(at most {coarsest_mm:.2g} mm)"
+        )
+
+
 def _reason(scan: str, error: DarnetError | OSError) -> str:
-    """The error's line, without the path where that is the scan itself."""
+    """Return the error's line, without the path where that is the scan itself."""
     if isinstance(error, OSError):
         return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     if error.where is None or _absolute(Path(error.where)) != scan:
@@ -251,9 +258,11 @@ def _reason(scan: str, error: DarnetError | OSError) -> str:
     return f"{what}; {error.do}" if error.do else what
 
 
-def _with_series(result: Result, choice: Choice) -> Result:
+def _used(choice: Choice | None) -> SeriesUsed | None:
+    if choice is None:
+        return None
     series = choice.series
-    used = SeriesUsed(
+    return SeriesUsed(
         uid=series.uid,
         description=series.description,
         slices=series.slices,
@@ -261,7 +270,6 @@ def _with_series(result: Result, choice: Choice) -> Result:
         spacing_mm=series.spacing_mm,
         why=choice.why,
     )
-    return replace(result, series=used, warnings=series.verdict.warnings)
 
 
 def _ms_since(start: float) -> float:

@@ -1,9 +1,9 @@
-"""The folder `predict` writes into: `results.jsonl` grows a line a scan, `results.csv` ends it.
+"""The folder that `predict` writes into: `results.jsonl`, a line a scan, and `results.csv`.
 
-A line is written whole and at once, so that a run that is interrupted, or fills the disk, keeps
-every scan it finished; a resumed run goes on from there. A new result for a scan that has one
-replaces it: both lines stand until the run ends, so that there always is one. The CSV has the same
-content, flat, and is written when the run ends, also when it is interrupted.
+Each line is written whole and at once: a run that is interrupted, or fills the disk, keeps every
+scan that it finished, and a resumed run continues there. A scan's new result replaces its old one;
+both lines stand until the run ends, so that there always is one. The CSV has the same content,
+flat, and is written when the run ends, also when it is interrupted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
-from darnet_trt.runtime.prediction.results import Result, json_line, record
+from darnet_trt.runtime.prediction.results import SCHEMA_VERSION, Result, json_line
 from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
 __all__ = ["ResultFolder", "overlay_name"]
@@ -29,7 +29,7 @@ __all__ = ["ResultFolder", "overlay_name"]
 _JSONL: Final = "results.jsonl"
 _CSV: Final = "results.csv"
 
-# A spreadsheet takes a cell that begins so for a formula, and DICOM text is not ours.
+# A spreadsheet takes a cell that begins so for a formula; DICOM text may hold anything.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 _Key = tuple[str, str]
@@ -42,18 +42,18 @@ class ResultFolder:
         folder: Made where absent.
         resume: Keep the results already in it, each until the same scan has a new one. Without
             it a folder that has results is refused.
-        asked: The files and folders that this run goes through. What was refused or failed in
-            them before, and does not come again, is dropped when the run ends uninterrupted.
+        asked: The files and folders that this run classifies. A scan in them that was refused or
+            failed before and is not met again is dropped when the run ends uninterrupted.
 
     Raises:
-        UsageError: The folder already has results, its results are not ours, or another process
-            is writing into it.
+        UsageError: The folder already has results, holds lines that are no results, or another
+            process is writing into it.
         OutputError: It cannot be written.
     """
 
     def __init__(self, folder: Path, *, resume: bool, asked: Iterable[Path] = ()) -> None:
         self.folder = folder
-        self._records: dict[_Key, dict[str, Any]] = {}
+        self._results: dict[_Key, Result] = {}
         self._not_ok_before: set[_Key] = set()
         self._asked = [os.path.abspath(place) for place in asked]  # noqa: PTH100 (as a result's)
         self._replaced = False
@@ -69,31 +69,32 @@ class ResultFolder:
         if lines.exists():
             if not resume:
                 raise UsageError(
-                    "it already holds results",
+                    "already holds results",
                     where=self.folder,
-                    do="add --resume to go on with them, or choose another folder",
+                    do="add --resume to continue that run, or choose another folder",
                 )
             for known in _read(lines):
                 self._keep(known)
-            self._not_ok_before = {k for k, r in self._records.items() if r["status"] != "ok"}
+            self._not_ok_before = {k for k, r in self._results.items() if r.status != "ok"}
             self._rewrite()
         self._file = lines.open("ab", buffering=0)
 
     def finished(self, bundle: str, artifact: str) -> frozenset[tuple[str, str]]:
-        """(scan, study_uid) of what this engine of this bundle classified."""
+        """Return (scan, study_uid) of the scans that this engine of this bundle classified."""
         return frozenset(
             key
-            for key, r in self._records.items()
-            if (r["bundle"], r["artifact"]) == (bundle, artifact) and r["status"] == "ok"
+            for key, r in self._results.items()
+            if (r.bundle, r.artifact, r.status) == (bundle, artifact, "ok")
         )
 
-    def add(self, result: Result) -> None:
-        """Append a result, on disk when this returns.
+    def add(self, result: Result) -> str:
+        """Append a result, on disk when this returns; return its line.
 
         Raises:
             OutputError: The disk is full; no part of the line stays behind.
         """
-        line = json_line(result).encode()
+        text = json_line(result)
+        line = text.encode()
         end = self._file.seek(0, os.SEEK_END)
         try:
             written = self._file.write(line)
@@ -103,31 +104,32 @@ class ResultFolder:
             with suppress(OSError):
                 self._file.truncate(end)
             raise cannot_write(self.folder / _JSONL, error) from error
-        old = self._keep(record(result))
-        if old is not None and result.overlay is None:
+        replaced = self._keep(result.model_copy(update={"evidence": None}))  # arrays of megabytes
+        if replaced and result.overlay is None:
             with suppress(OSError):  # there need not be one
                 (self.folder / overlay_name(result)).unlink()
+        return text
 
-    def _keep(self, new: dict[str, Any]) -> dict[str, Any] | None:
-        """Put it last; gives back what it replaces."""
-        key = _key(new)
-        old = self._records.pop(key, None)
-        self._records[key] = new
+    def _keep(self, new: Result) -> bool:
+        """Put a result last; return whether it replaces one."""
+        key = (new.scan, new.study_uid)
+        replaces = self._results.pop(key, None) is not None
+        self._results[key] = new
         self._not_ok_before.discard(key)
-        self._replaced = self._replaced or old is not None
-        return old
+        self._replaced = self._replaced or replaces
+        return replaces
 
-    def _drop_what_was_tried_again(self) -> None:
-        """What was not classified before and was not met again: mended, moved or gone."""
+    def _drop_what_is_gone(self) -> None:
+        """Drop scans that were refused or failed before and not met again: moved or mended."""
         for key in self._not_ok_before:
             if any(Path(key[0]).is_relative_to(place) for place in self._asked):
-                del self._records[key]
+                del self._results[key]
                 self._replaced = True
 
     def _rewrite(self) -> None:
-        """The lines of the results that stand, and no others."""
+        """Write the lines of the results that stand, and no others."""
         with whole_file(self.folder / _JSONL) as file:
-            file.writelines(json.dumps(r).encode() + b"\n" for r in self._records.values())
+            file.writelines(json_line(r).encode() for r in self._results.values())
         self._replaced = False
 
     def __enter__(self) -> Self:
@@ -142,42 +144,39 @@ class ResultFolder:
         with self._opened:
             self._file.close()
             if kind is None:
-                self._drop_what_was_tried_again()
-            if self._records:
+                self._drop_what_is_gone()
+            if self._results:
                 if self._replaced:
                     self._rewrite()
                 with whole_file(self.folder / _CSV) as file:
-                    file.write(_as_csv(list(self._records.values())))
-            else:  # nothing came out: leave nothing behind
+                    file.write(_as_csv(self._results.values()))
+            else:  # no results: leave nothing behind
                 with suppress(OSError):
                     (self.folder / _JSONL).unlink()
 
 
-def _key(r: dict[str, Any]) -> _Key:
-    return r["scan"], r["study_uid"]
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    """The records of a results file; a last line that was cut off is left out."""
+def _read(file: Path) -> list[Result]:
+    """Read a results file; leave out a last line that was cut off."""
     found = []
     *lines, rest = file.read_bytes().split(b"\n")
     for number, line in enumerate([*lines, rest], 1):
         try:
-            content = json.loads(line)
-            _ = _flat(content, ["any class"]), hash(_key(content))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # pydantic's own parser refuses paths that are not UTF-8
+            found.append(Result.model_validate(json.loads(line)))
+        except ValueError as error:  # of JSON, or of pydantic
             if number == len(lines) + 1:
                 break
             raise UsageError(
-                f"line {number} is not a result of predict", where=file, do="choose another folder"
+                f"line {number} is not a result that this version reads (schema {SCHEMA_VERSION})",
+                where=file,
+                do="choose another folder",
             ) from error
-        found.append(content)
     return found
 
 
-def _as_csv(records: list[dict[str, Any]]) -> bytes:
-    classes = list(dict.fromkeys(name for r in records for name in r["probabilities"]))
-    rows = [_flat(r, classes) for r in records]
+def _as_csv(results: Collection[Result]) -> bytes:
+    classes = list(dict.fromkeys(name for r in results for name in r.probabilities))
+    rows = [_flat(r, classes) for r in results]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -185,7 +184,8 @@ def _as_csv(records: list[dict[str, Any]]) -> bytes:
     return text.getvalue().encode("utf-8", "backslashreplace")  # names may be no UTF-8
 
 
-def _flat(r: dict[str, Any], classes: list[str]) -> dict[str, Any]:
+def _flat(result: Result, classes: list[str]) -> dict[str, Any]:
+    r = result.model_dump(by_alias=True)
     series = r["series"] or {}
     spacing = series.get("spacing_mm") or (None, None, None)
     row = {
@@ -216,7 +216,7 @@ def _harmless(value: object) -> object:
 
 
 def overlay_name(result: Result) -> str:
-    """File name for a scan's overlay: readable, and the same again for the same scan only."""
+    """Return the file name of a scan's overlay: readable, and different for each scan."""
     readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in Path(result.scan).name)
     key = hashlib.sha256(f"{result.scan}\0{result.study_uid}".encode("utf-8", "surrogateescape"))
     return f"{readable[:60].strip('-') or 'scan'}-{key.hexdigest()[:8]}{OVERLAY_SUFFIX}"

@@ -1,79 +1,94 @@
-"""What a prediction says, and how it is written: one JSON line a scan."""
+"""What a prediction says about one scan, and its JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_field
+from pydantic.json_schema import SkipJsonSchema
 
 from darnet_trt import __version__
 
 __all__ = [
     "INTENDED_USE",
+    "PHANTOMS_ONLY",
+    "SCHEMA_VERSION",
     "Evidence",
     "Result",
     "SeriesUsed",
     "StageTimes",
     "json_line",
-    "record",
+    "json_schema",
+    "percentages",
     "undecided",
 ]
 
+SCHEMA_VERSION: Final = 1
+
 INTENDED_USE: Final = "Research use only. Not a medical device."
 
+PHANTOMS_ONLY: Final = (
+    "the network was trained on synthetic phantoms only: its class says nothing about a patient"
+)
+"""The warning of a result for a scan that is not known to be a phantom."""
+
 UNDECIDED_BELOW: Final = 0.1
-"""The most probable class leads by less than this: near chance, and no decision."""
+"""Where the most probable class leads by less than this, the result is undecided."""
 
-# Beyond these digits there is only the engine's rounding, and the clock's.
-_PROBABILITY_DIGITS: Final = 6
-_MS_DIGITS: Final = 2
+# More digits would show only the engine's rounding, and the clock's.
+Probability = Annotated[float, PlainSerializer(lambda p: round(p, 6), return_type=float)]
+Milliseconds = Annotated[float, PlainSerializer(lambda ms: round(ms, 2), return_type=float)]
 
 
-@dataclass(frozen=True)
-class SeriesUsed:
-    """The series that spoke for the scan.
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",  # a line that is read again also holds the total, which is computed
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
-    Attributes:
-        uid: SeriesInstanceUID (0020,000E); empty for other formats than DICOM.
-        description: SeriesDescription (0008,103E), or the file's name.
-        slices: Slices in the series.
-        matrix: Slices' rows and columns (h, w).
-        spacing_mm: Along d, h, w; None where it is not known.
-        why: Why this one was chosen.
-    """
+
+class SeriesUsed(_Part):
+    """The series that was classified."""
 
     uid: str
+    """SeriesInstanceUID (0020,000E); empty for other formats than DICOM."""
     description: str
+    """SeriesDescription (0008,103E), or the file's name."""
     slices: int
+    """Slices in the series."""
     matrix: tuple[int, int]
+    """Rows and columns of a slice (h, w)."""
     spacing_mm: tuple[float, float, float] | None
+    """Distance of voxel centres along d, h, w; null where it is not known."""
     why: str
+    """Why this series was chosen."""
 
 
-@dataclass(frozen=True)
-class StageTimes:
-    """Where the time went, in milliseconds. A stage that was not reached took none.
+class StageTimes(_Part):
+    """How long each stage took, in milliseconds; 0 for a stage that was not reached."""
 
-    Attributes:
-        find: Headers, verdicts and choice; shared evenly by the scans found under one path.
-        read: Reading and decoding the needed slices.
-        preprocess: Windowing and resampling.
-        infer: The engine.
-        total: Their sum: the scan alone, file to result. In a batch the next scan is read while
-            the engine runs, so a batch takes less than the sum of its totals.
-    """
+    find: Milliseconds = 0.0
+    """Reading headers and choosing a series; shared evenly by the scans found under one path."""
+    read: Milliseconds = 0.0
+    """Reading and decoding the needed slices."""
+    preprocess: Milliseconds = 0.0
+    """Windowing and resampling."""
+    infer: Milliseconds = 0.0
+    """The engine."""
 
-    find: float = 0.0
-    read: float = 0.0
-    preprocess: float = 0.0
-    infer: float = 0.0
-
+    @computed_field(  # type: ignore[prop-decorator]
+        description="Sum of the stages, file to result. A batch takes less than the sum of its "
+        "totals: the next scan is read while the engine runs."
+    )
     @property
-    def total(self) -> float:
-        """Sum of the stages."""
+    def total(self) -> Milliseconds:
+        """Return the sum of the stages."""
         return self.find + self.read + self.preprocess + self.infer
 
 
@@ -93,82 +108,71 @@ class Evidence:
     oriented: bool
 
 
-@dataclass(frozen=True)
-class Result:
-    """What came out for one scan.
+class Result(_Part):
+    """The result for one scan."""
 
-    Attributes:
-        scan: Absolute path of the study: its folder or file.
-        study_uid: StudyInstanceUID (0020,000D), which tells studies in one folder apart; empty
-            for other formats.
-        status: "ok"; "refused": readable, but classifying it would be a guess; "failed".
-        reason: Why it was refused or failed; empty when ok.
-        predicted: Name of the most probable class; None unless ok. "class" in JSON.
-        probabilities: Class → softmax probability, in the bundle's order; empty unless ok.
-        series: The series used; None where none was chosen.
-        warnings: What is unusual about the scan.
-        stages_ms: Stage times.
-        bundle: SHA-256 of the bundle's manifest.
-        artifact: Name of the engine in the bundle.
-        precision: What the engine really ran in.
-        trained_on: What the weights have seen.
-        intended_use: For people who find the result.
-        toolkit: Version of darnet-trt.
-        overlay: Overlay PNG, relative to the output folder; None where none was drawn.
-        evidence: Input and map, where they were asked for; not written out.
-    """
+    model_config = ConfigDict(
+        title="darnet-trt result", arbitrary_types_allowed=True, populate_by_name=True
+    )
 
+    schema_version: Literal[1] = SCHEMA_VERSION
+    """Version of this schema."""
     scan: str
+    """Absolute path of the study: its folder or file."""
     study_uid: str
+    """StudyInstanceUID (0020,000D); empty for other formats than DICOM."""
     status: Literal["ok", "refused", "failed"]
+    """ok: classified; refused: readable, but not fit to be classified; failed: not readable."""
     reason: str
-    predicted: str | None
-    probabilities: dict[str, float]
+    """Why it was refused or failed; empty when ok."""
+    predicted: str | None = Field(validation_alias="class", serialization_alias="class")
+    """The most probable class; null unless ok."""
+    probabilities: dict[str, Probability]
+    """Class → softmax probability, in the bundle's order; empty unless ok."""
     series: SeriesUsed | None
+    """The series that was classified; null where none was chosen."""
     warnings: tuple[str, ...]
+    """What is unusual about the scan or the engine."""
     stages_ms: StageTimes
+    """How long each stage took."""
     bundle: str
+    """SHA-256 of the bundle's manifest."""
     artifact: str
+    """Name of the engine in the bundle."""
     precision: str
+    """The precision that the engine ran in."""
     trained_on: str
-    intended_use: str = INTENDED_USE
-    toolkit: str = __version__
+    """What the network was trained on."""
     overlay: str | None = None
-    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    """Overlay PNG, relative to the output folder; null where none was drawn."""
+    intended_use: str = INTENDED_USE
+    """What the result may be used for."""
+    toolkit: str = __version__
+    """Version of darnet-trt."""
+    evidence: SkipJsonSchema[Evidence | None] = Field(default=None, exclude=True, repr=False)
+    """Input and activation map, where they were asked for; not written out."""
 
 
-def undecided(probabilities: dict[str, float]) -> tuple[str, ...]:
-    """The warning where the most probable class hardly leads; none where it does."""
-    (first, most), (second, next_) = sorted(probabilities.items(), key=lambda p: -p[1])[:2]
-    return (f"undecided between {first} and {second}",) if most - next_ < UNDECIDED_BELOW else ()
+def undecided(probabilities: dict[str, float]) -> str | None:
+    """Return one line with all classes where the most probable one hardly leads, else None."""
+    most, second = sorted(probabilities.values(), reverse=True)[:2]
+    if most - second >= UNDECIDED_BELOW:
+        return None
+    return f"undecided: {', '.join(percentages(probabilities))}"
 
 
-def record(result: Result) -> dict[str, Any]:
-    """The result as it is written to JSON."""
-    series = None if result.series is None else asdict(result.series)
-    stages = {**asdict(result.stages_ms), "total": result.stages_ms.total}
-    return {
-        "scan": result.scan,
-        "study_uid": result.study_uid,
-        "status": result.status,
-        "reason": result.reason,
-        "class": result.predicted,
-        "probabilities": {
-            name: round(value, _PROBABILITY_DIGITS) for name, value in result.probabilities.items()
-        },
-        "series": series,
-        "warnings": list(result.warnings),
-        "stages_ms": {name: round(value, _MS_DIGITS) for name, value in stages.items()},
-        "bundle": result.bundle,
-        "artifact": result.artifact,
-        "precision": result.precision,
-        "trained_on": result.trained_on,
-        "overlay": result.overlay,
-        "intended_use": result.intended_use,
-        "toolkit": result.toolkit,
-    }
+def percentages(probabilities: dict[str, float]) -> list[str]:
+    """Return "normal 93.1 %" for each class, the most probable one first."""
+    ordered = sorted(probabilities.items(), key=lambda item: -item[1])
+    return [f"{name} {100 * p:.1f} %" for name, p in ordered]
 
 
 def json_line(result: Result) -> str:
-    """One line of JSON, ASCII only: paths that are not UTF-8 survive it (as escapes)."""
-    return json.dumps(record(result), allow_nan=False) + "\n"
+    """Return one line of JSON, ASCII only: paths that are not UTF-8 are written as escapes."""
+    record = result.model_dump(mode="json", by_alias=True)
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a line of `json_line`."""
+    return Result.model_json_schema(mode="serialization")

@@ -19,6 +19,7 @@ WANTED: Final[dict[int, str]] = {
     0x00080016: "SOPClassUID",
     0x00080060: "Modality",
     0x0008103E: "SeriesDescription",
+    0x00081090: "ManufacturerModelName",
     0x00100020: "PatientID",
     0x00180050: "SliceThickness",
     0x00181210: "ConvolutionKernel",

@@ -47,7 +47,7 @@ def test_on_compiles_it_for_the_cpu_where_there_is_no_nvcc(no_libraries, monkeyp
     said = []
     with pytest.raises(BuildError, match=r"/absent/g\+\+: no C\+\+ compiler"):
         choose_plugin("on", "tensorrt-rtx", ("sm89",), said.append)
-    assert said == ["CUDACXX names no program: /absent/nvcc: compiling the plugin for the CPU"]
+    assert said == ["CUDACXX is not a program: /absent/nvcc: compiling the plugin for the CPU"]
 
 
 def test_tensorrt_which_may_run_it_gets_no_cpu_library(one_library, monkeypatch):
@@ -55,7 +55,7 @@ def test_tensorrt_which_may_run_it_gets_no_cpu_library(one_library, monkeypatch)
     assert choose_plugin("auto", "tensorrt", ("sm90",), said.append) is None
     assert "no plugin is compiled" in said[0]
     monkeypatch.setenv("CUDACXX", "/absent/nvcc")
-    with pytest.raises(BuildError, match="no program: /absent/nvcc"):
+    with pytest.raises(BuildError, match="not a program: /absent/nvcc"):
         choose_plugin("on", "tensorrt", ("sm90",), said.append)
 
 

@@ -1,8 +1,8 @@
-"""A GPU's order of events on the host, and a TensorRT that runs ONNX files on it.
+"""A GPU that the host simulates, with its order of events, and a TensorRT that runs ONNX files.
 
-What is put into a stream runs when something waits for it, as late as the order allows: work that
-relies on more order than it asked for finds buffers that were overwritten or never filled. With
-`late=False` it runs at once.
+Work in a stream runs when something waits for it, as late as allowed: code that relies on an order
+without waiting for it finds buffers that were overwritten or never filled. With `late=False` work
+runs at once.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class HostGraph:
         self.stream.capture = self.work = []
         try:
             if not enqueue():
-                raise DeviceError("the engine does not take a capture")
+                raise DeviceError("the engine cannot be captured")
         finally:
             self.stream.capture = None
         if self.refuse:

@@ -25,7 +25,7 @@ PASSED = {
 
 
 def put_plan(bundle: Path, content: bytes, version: str, **changes: Any) -> Path:
-    """Replace the bundle's pretended plan; `changes` go into its manifest entry."""
+    """Replace the bundle's fake plan; `changes` go into its manifest entry."""
     (bundle / FILE).write_bytes(content)
     artifacts = json.loads((bundle / "manifest.json").read_text())["artifacts"]
     artifacts[2] |= {
@@ -38,7 +38,7 @@ def put_plan(bundle: Path, content: bytes, version: str, **changes: Any) -> Path
 
 
 def gated(bundle: Path) -> Path:
-    """The plan as one that passed the gate where it was built, and is the default."""
+    """Make the plan the default, as one that passed the gate where it was built."""
     artifacts = json.loads((bundle / "manifest.json").read_text())["artifacts"]
     artifacts[2] |= {
         "executed": True,

@@ -41,7 +41,7 @@ def test_both_engines_of_a_bundle_agree(tiny):
 
 
 @pytest.mark.parametrize("engine", ["openvino-fp32", "onnxruntime-fp32"])
-def test_a_file_that_is_no_engine(tiny, engine):
+def test_a_file_that_is_not_an_engine(tiny, engine):
     (tiny / "model.onnx").write_bytes(b"this is no network")
     rehash(tiny)
     with pytest.raises(BundleError, match="cannot load it") as caught:
@@ -61,8 +61,7 @@ def test_an_engine_of_another_size_than_the_preprocessing(tiny, engine):
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c", "d")])
 def test_an_engine_of_another_number_of_classes_than_the_manifest(tiny, engine, classes):
     change_manifest(tiny, classes=classes)
-    says = f"gives 3 logits, but the manifest names {len(classes)} classes"
-    with pytest.raises(BundleError, match=says):
+    with pytest.raises(BundleError, match=f"3 logits.* {len(classes)} classes"):
         load_runner(open_bundle(tiny), engine)
 
 
@@ -70,28 +69,27 @@ def test_a_default_in_a_precision_that_this_cpu_lacks_is_replaced_with_a_warning
     checked_in_bf16(tiny)
     engine = load_engine(open_bundle(tiny))
     assert (engine.artifact.name, engine.runner.precision) == ("onnxruntime-fp32", "fp32")
-    assert engine.warnings == (
-        "engine onnxruntime-fp32 instead of the default openvino-fp32: this CPU runs it in fp32, "
-        "which was not checked",
-    )
+    (warning,) = engine.warnings
+    assert warning.startswith("engine onnxruntime-fp32 instead of the default openvino-fp32: ")
+    assert "fp32, which was not checked" in warning
 
 
 def test_an_engine_named_by_the_user_is_not_replaced(tiny):
     checked_in_bf16(tiny)
-    with pytest.raises(BundleError, match="checked in bf16 but this machine runs it in fp32") as it:
+    with pytest.raises(BundleError, match=r"bf16 .* fp32") as it:
         load_engine(open_bundle(tiny), "openvino-fp32")
-    assert it.value.do == "choose another with --artifact: onnxruntime-fp32"
+    assert "--artifact: onnxruntime-fp32" in it.value.do
 
 
-def test_what_has_not_passed_the_gate_replaces_nothing(tiny):
+def test_an_engine_that_did_not_pass_the_gate_replaces_none(tiny):
     artifacts = checked_in_bf16(tiny)
     artifacts[1] |= {"executed": False, "effective_precision": None, "parity": None}
     change_manifest(tiny, artifacts=artifacts)
-    with pytest.raises(BundleError, match="checked in bf16 but this machine runs it in fp32"):
+    with pytest.raises(BundleError, match=r"bf16 .* fp32"):
         load_engine(open_bundle(tiny))
 
 
-def test_int8_where_its_sums_overflow_gives_way_to_float32(tiny, monkeypatch):
+def test_int8_whose_sums_overflow_is_replaced_by_float32(tiny, monkeypatch):
     int8_by_default(tiny)
     engine = load_engine(open_bundle(tiny))
     assert (engine.artifact.name, engine.runner.precision) == ("onnxruntime-int8", "int8")
@@ -99,14 +97,13 @@ def test_int8_where_its_sums_overflow_gives_way_to_float32(tiny, monkeypatch):
     monkeypatch.setattr(engines, "sums_of_int8_overflow", lambda: True)
     engine = load_engine(open_bundle(tiny))
     assert engine.artifact.name == "openvino-fp32"
-    assert engine.warnings == (
-        "engine openvino-fp32 instead of the default onnxruntime-int8: this CPU has no VNNI, and "
-        "its sums of int8 products may overflow",
-    )
+    (warning,) = engine.warnings
+    assert warning.startswith("engine openvino-fp32 instead of the default onnxruntime-int8: ")
+    assert "VNNI" in warning
 
 
 @pytest.mark.parametrize("why", ["accepted", "random", "few"])
-def test_what_nobody_vouches_for_runs_by_name_with_a_warning(tiny, why):
+def test_an_engine_without_approval_runs_by_name_with_a_warning(tiny, why):
     doubtful_int8(tiny, why)
     (warning,) = load_engine(open_bundle(tiny), "onnxruntime-int8").warnings
     assert warning == f"engine onnxruntime-int8: {DOUBTS[why]}"
@@ -115,7 +112,7 @@ def test_what_nobody_vouches_for_runs_by_name_with_a_warning(tiny, why):
 
 @pytest.mark.usefixtures("host_gpu")
 @pytest.mark.parametrize("why", ["accepted", "random", "few"])
-def test_it_replaces_no_other_engine(tiny, why):
+def test_an_engine_without_approval_replaces_none(tiny, why):
     model = (tiny / "model.onnx").read_bytes()
     doubtful_int8(tiny, why)
     put_plan(tiny, model, "1.7.1")
@@ -142,7 +139,7 @@ DOUBTS = {
 
 
 def doubtful_int8(tiny: Path, why: str) -> None:
-    """Beside the default in float32, an engine for whose decisions nobody vouches."""
+    """Add an int8 engine without approval beside the default in float32."""
     int8_by_default(tiny)
     artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
     failed = why == "accepted"
@@ -165,7 +162,7 @@ def doubtful_int8(tiny: Path, why: str) -> None:
 
 
 def int8_by_default(tiny: Path) -> None:
-    """ONNX Runtime's engine has a file of its own that says it is quantized."""
+    """Give ONNX Runtime's engine its own file, marked as quantized."""
     model = onnx.load(tiny / "model.onnx")
     model.metadata_props.add(key="precision", value="int8")
     onnx.save(model, tiny / "model-int8.onnx")
@@ -181,7 +178,7 @@ def int8_by_default(tiny: Path) -> None:
 
 
 def checked_in_bf16(tiny: Path) -> list[dict[str, object]]:
-    """The default's manifest entry as of a CPU with bfloat16; here the engine runs in float32."""
+    """Mark the default as checked in bfloat16; here it runs in float32."""
     artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
     artifacts[0]["effective_precision"] = "bf16"
     change_manifest(tiny, artifacts=artifacts)
@@ -220,7 +217,7 @@ def no_gpu():
 
 @pytest.fixture
 def host_gpu(tmp_path, monkeypatch):
-    """An SM89 GPU and a TensorRT-RTX that the host plays: plans are ONNX files."""
+    """An SM89 GPU and TensorRT-RTX that the host simulates: plans are ONNX files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # of what it compiles
     monkeypatch.setattr(tensorrt_preflight, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
     monkeypatch.setattr(tensorrt_preflight, "open_device", lambda backend: HostDevice())
@@ -232,21 +229,20 @@ def test_a_real_plan_without_a_gpu_is_one_line(tiny, real_plan):
     put_plan(tiny, *real_plan)
     with pytest.raises(DeviceError) as caught:
         load_engine(open_bundle(tiny), PLAN)
-    assert str(caught.value) == (
-        f"{tiny}: there is no NVIDIA driver here; TensorRT plans run on a machine with an NVIDIA "
-        "GPU, or choose another with --artifact: openvino-fp32, onnxruntime-fp32"
-    )
+    assert caught.value.where == str(tiny)
+    assert "no NVIDIA driver" in caught.value.what
+    assert "--artifact: openvino-fp32, onnxruntime-fp32" in caught.value.do
 
 
 def test_a_real_plan_of_another_version(tiny, real_plan):
     put_plan(tiny, real_plan[0], "1.5.0.1")
-    with pytest.raises(BundleError, match=r"built by tensorrt_rtx 1\.5\.0\.1, and here is 1\.7"):
+    with pytest.raises(BundleError, match=r"tensorrt_rtx 1\.5\.0\.1.* 1\.7"):
         load_engine(open_bundle(tiny), PLAN)
 
 
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize("command_name", ["predict", "bench"])
-def test_the_commands_end_with_that_line(tiny, real_plan, command, tmp_path, command_name):
+def test_predict_and_bench_end_with_that_line(tiny, real_plan, command, tmp_path, command_name):
     put_plan(tiny, *real_plan)
     (tmp_path / "scan").mkdir()
     words = [tmp_path / "scan"] if command_name == "predict" else []
@@ -257,13 +253,13 @@ def test_the_commands_end_with_that_line(tiny, real_plan, command, tmp_path, com
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_tensorrt_itself_says_why_it_does_not_deserialize(real_plan):
+def test_tensorrts_reason_for_a_plan_that_it_cannot_load(real_plan):
     trt = pytest.importorskip("tensorrt_rtx")
     with pytest.raises(BundleError, match=r"tensorrt-rtx 1\.7.* cannot load the plan \(.*CUDA"):
         LoadedPlan(trt, "tensorrt-rtx", real_plan[0])
 
 
-def test_the_real_registry_takes_the_plugin_for_each_plan(real_plan):
+def test_the_real_registry_loads_the_plugin_for_each_plan(real_plan):
     trt = pytest.importorskip("tensorrt_rtx")
     try:
         library = build_library("cpu")
@@ -281,14 +277,14 @@ def test_a_default_for_a_gpu_is_replaced_on_a_cpu(tiny, real_plan):
     gated(put_plan(tiny, *real_plan))
     engine = load_engine(open_bundle(tiny))
     assert engine.artifact.name == "openvino-fp32"
-    assert engine.warnings == (
-        f"engine openvino-fp32 instead of the default {PLAN}: there is no NVIDIA driver here",
-    )
+    (warning,) = engine.warnings
+    for fact in ("openvino-fp32", PLAN, "no NVIDIA driver"):
+        assert fact in warning
     engine.runner.close()
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_a_default_for_a_gpu_that_nothing_replaces(tiny, real_plan):
+def test_a_default_for_a_gpu_without_a_replacement(tiny, real_plan):
     gated(put_plan(tiny, *real_plan))
     artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
     for artifact in artifacts[:2]:
@@ -298,7 +294,7 @@ def test_a_default_for_a_gpu_that_nothing_replaces(tiny, real_plan):
         load_engine(open_bundle(tiny))
 
 
-def test_an_altered_plan_is_replaced_by_nothing(tiny, real_plan):
+def test_an_altered_plan_is_not_replaced(tiny, real_plan):
     gated(put_plan(tiny, *real_plan))
     (tiny / FILE).write_bytes(b"altered")
     with pytest.raises(BundleError, match="altered or damaged"):
@@ -320,15 +316,14 @@ def test_a_plan_that_passed_the_gate_runs_by_default(tiny):
 
 
 @pytest.mark.usefixtures("host_gpu")
-def test_a_plan_that_never_ran_is_taken_only_by_name_and_with_a_warning(tiny):
+def test_a_plan_that_never_ran_runs_only_by_name_with_a_warning(tiny):
     put_plan(tiny, (tiny / "model.onnx").read_bytes(), "1.7.1")
     engine = load_engine(open_bundle(tiny))
     assert engine.artifact.name == "openvino-fp32"
     named = load_engine(open_bundle(tiny), PLAN)
-    assert named.warnings == (
-        f"engine {PLAN}: it was never compared with the reference; darnet-trt build on this "
-        "machine does that",
-    )
+    (warning,) = named.warnings
+    for fact in (PLAN, "never compared with the reference", "darnet-trt build"):
+        assert fact in warning
     named.runner.close()
 
 
@@ -340,10 +335,9 @@ def test_a_default_for_another_gpu_is_replaced_by_a_plan_for_this_one(tiny):
     artifacts.append(artifacts[2] | {"name": "for-sm86", "target": "sm86", "latency_ms": 0.1})
     change_manifest(tiny, artifacts=artifacts, default="for-sm86")
     engine = load_engine(open_bundle(tiny))
-    assert engine.warnings == (
-        f"engine {PLAN} instead of the default for-sm86: the plan 'for-sm86' is for sm86, and here "
-        "is sm89 (Host)",
-    )
+    (warning,) = engine.warnings
+    assert warning.startswith(f"engine {PLAN} instead of the default for-sm86: ")
+    assert "sm89 (Host)" in warning
     engine.runner.close()
 
 

@@ -1,4 +1,4 @@
-"""A file of another network is refused when it is loaded, by every engine."""
+"""Every engine refuses a file of another network when it loads it."""
 
 import onnx
 import pytest
@@ -36,16 +36,16 @@ def refused(load, file, match):
     assert caught.value.where == str(file)
 
 
-def test_the_number_of_logits_is_told(load, model):
+def test_the_number_of_classes_is_read(load, model):
     assert load(model).classes == 3
 
 
 def test_no_activation_map(load, model):
     altered(model, lambda graph: graph.output.pop())
-    refused(load, model, r"it gives logits \(\w, 3\), not logits \(n, classes\) and cam")
+    refused(load, model, r"outputs are logits \(\w, 3\), expected .* cam")
 
 
-def test_a_map_of_fewer_classes_than_logits(load, model):
+def test_a_map_with_fewer_classes_than_logits(load, model):
     def halve(graph):
         starts = ("zero", [0]), ("two", [2]), ("axis", [1])
         graph.initializer.extend(

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -32,7 +34,39 @@ def test_no_more_than_one_is_made_ahead():
     assert next(ahead) == 0
     assert next(ahead) == 1
     assert len(made) <= 3
-    ahead.close()
+
+
+def test_nothing_is_made_for_an_iterator_that_is_left():
+    made: list[int] = []
+    go_on = threading.Event()
+
+    def items():
+        for index in range(100):
+            if index:
+                go_on.wait(60)
+            made.append(index)
+            yield index
+
+    ahead = OneAhead(items())
+    assert next(ahead) == 0
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "prefetch":
+            thread.join(60)
+    assert made == [0, 1]
+    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
+
+
+def test_an_interrupt_does_not_wait_for_the_element_being_made():
+    program = (
+        "import threading\n"
+        "from darnet_trt.runtime.prediction.prefetch import OneAhead\n"
+        "def items():\n    yield 1\n    threading.Event().wait()\n"
+        "next(OneAhead(items()))\n"
+        "raise KeyboardInterrupt"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120)
+    assert b"KeyboardInterrupt" in done.stderr
 
 
 def test_an_empty_iterator_ends():

@@ -10,13 +10,24 @@ from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.runtime.prediction.result_folder import ResultFolder, overlay_name
 from darnet_trt.runtime.prediction.results import (
     INTENDED_USE,
+    SCHEMA_VERSION,
     Result,
     SeriesUsed,
     StageTimes,
     json_line,
+    json_schema,
     undecided,
 )
 from tests.full_disk import files_up_to
+
+SERIES = SeriesUsed(
+    uid="1.2.3.4",
+    description="Thorax",
+    slices=79,
+    matrix=(512, 512),
+    spacing_mm=(4.0, 0.7, 0.7),
+    why="the only one",
+)
 
 
 def result(scan: str = "/scans/a", status: str = "ok", **changes: object) -> Result:
@@ -27,7 +38,7 @@ def result(scan: str = "/scans/a", status: str = "ok", **changes: object) -> Res
         "reason": "" if status == "ok" else "gantry tilted by 18.5°",
         "predicted": "normal" if status == "ok" else None,
         "probabilities": {"covid-19": 0.25, "normal": 0.75} if status == "ok" else {},
-        "series": SeriesUsed("1.2.3.4", "Thorax", 79, (512, 512), (4.0, 0.7, 0.7), "the only one"),
+        "series": SERIES,
         "warnings": ("thick slices", "few slices"),
         "stages_ms": StageTimes(find=1, read=2, preprocess=3, infer=4),
         "bundle": "b" * 64,
@@ -47,8 +58,9 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_a_line_says_what_came_out_and_what_it_is_worth():
+def test_a_line_holds_the_class_and_what_it_is_based_on():
     content = json.loads(json_line(result()))
+    assert content["schema_version"] == SCHEMA_VERSION
     assert content["class"] == "normal"
     assert content["probabilities"] == {"covid-19": 0.25, "normal": 0.75}
     assert content["stages_ms"]["total"] == 10
@@ -56,10 +68,28 @@ def test_a_line_says_what_came_out_and_what_it_is_worth():
     assert content["trained_on"] == "phantoms"
 
 
-def test_a_class_that_hardly_leads_is_no_decision():
+def test_a_line_has_exactly_the_fields_of_its_schema():
+    schema, line = json_schema(), json.loads(json_line(result()))
+    assert list(schema["properties"]) == list(line)
+    assert schema["required"] == list(line)
+    for part, fields in (("SeriesUsed", line["series"]), ("StageTimes", line["stages_ms"])):
+        assert list(schema["$defs"][part]["properties"]) == list(fields)
+    every = [schema, *schema["$defs"].values()]
+    assert all("description" in field for part in every for field in part["properties"].values())
+
+
+def test_digits_of_noise_are_not_written():
+    odd = result(probabilities={"covid-19": 1 / 3, "normal": 2 / 3}, stages_ms={"find": 1.23456})
+    content = json.loads(json_line(odd))
+    assert content["probabilities"] == {"covid-19": 0.333333, "normal": 0.666667}
+    assert content["stages_ms"]["find"] == content["stages_ms"]["total"] == 1.23
+
+
+def test_a_class_that_hardly_leads_is_undecided():
     near = {"covid-19": 0.339, "common-pneumonia": 0.32, "normal": 0.341}
-    assert undecided(near) == ("undecided between normal and covid-19",)
-    assert undecided({**near, "normal": 0.45}) == ()
+    doubt = undecided(near)
+    assert doubt == "undecided: normal 34.1 %, covid-19 33.9 %, common-pneumonia 32.0 %"
+    assert undecided({**near, "normal": 0.45}) is None
 
 
 def test_lines_come_as_they_are_finished_and_the_csv_at_the_end(tmp_path):
@@ -98,8 +128,9 @@ def test_nothing_is_left_behind_where_nothing_came_out(tmp_path):
 def test_results_are_never_overwritten_unasked(tmp_path):
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result())
-    with pytest.raises(UsageError, match="already holds results; add --resume"):
+    with pytest.raises(UsageError, match="--resume") as caught:
         ResultFolder(tmp_path, resume=False)
+    assert caught.value.where == str(tmp_path)
     assert len(lines(tmp_path)) == 1
 
 
@@ -181,18 +212,30 @@ def test_the_picture_goes_with_the_result_that_it_is_of(tmp_path):
     assert not (tmp_path / drawn.overlay).exists()
 
 
+def test_results_of_before_the_schema_are_continued(tmp_path):
+    old = json.loads(json_line(result("/scans/old")))
+    del old["schema_version"]
+    (tmp_path / "results.jsonl").write_text(json.dumps(old) + "\n")
+    with ResultFolder(tmp_path, resume=True) as folder:
+        assert folder.finished("b" * 64, "openvino-fp32") == {("/scans/old", "1.2.3")}
+    assert lines(tmp_path) == [{"schema_version": SCHEMA_VERSION, **old}]
+
+
 def test_results_that_are_not_ours_are_not_touched(tmp_path):
     (tmp_path / "results.jsonl").write_text("a\nb\n")
-    with pytest.raises(UsageError, match="line 1 is not a result of predict"):
+    with pytest.raises(UsageError, match="line 1 "):
         ResultFolder(tmp_path, resume=True)
     assert (tmp_path / "results.jsonl").read_text() == "a\nb\n"
 
 
-@pytest.mark.parametrize("change", [{"probabilities": None}, {"scan": []}, {"stages_ms": 3}])
+@pytest.mark.parametrize(
+    "change",
+    [{"probabilities": None}, {"scan": []}, {"stages_ms": 3}, {"schema_version": 2}],
+)
 def test_lines_that_only_look_like_ours_are_not_touched(tmp_path, change):
     other = json.dumps({**json.loads(json_line(result())), **change}) + "\n"
     (tmp_path / "results.jsonl").write_text(other)
-    with pytest.raises(UsageError, match="line 1 is not a result of predict"):
+    with pytest.raises(UsageError, match="line 1 "):
         ResultFolder(tmp_path, resume=True)
     assert (tmp_path / "results.jsonl").read_text() == other
 
@@ -213,12 +256,12 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
 
 def test_a_folder_under_a_file_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="is a file where a folder is needed"):
+    with pytest.raises(OutputError, match="is a file"):
         ResultFolder(tmp_path / "file" / "out", resume=False)
 
 
 def test_dicom_text_is_no_formula_in_a_spreadsheet(tmp_path):
-    series = SeriesUsed("1", '=HYPERLINK("http://evil")', 1, (1, 1), None, "the only one")
+    series = SERIES.model_copy(update={"description": '=HYPERLINK("http://evil")'})
     with ResultFolder(tmp_path, resume=False) as folder:
         folder.add(result(series=series))
     assert rows(tmp_path)[0]["series_description"].startswith("'=")

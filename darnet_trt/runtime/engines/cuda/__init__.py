@@ -1,1 +1,1 @@
-"""GPU memory, streams and graphs."""
+"""GPU memory, streams and CUDA graphs."""

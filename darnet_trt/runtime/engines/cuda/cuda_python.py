@@ -1,4 +1,4 @@
-"""The GPU through cuda-python, for TensorRT-RTX."""
+"""Use the GPU through cuda-python, for TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["answered", "open_with_cuda_python"]
 
 
 def answered(runtime: Any, answer: tuple[Any, ...]) -> Any:
-    """The value that a function of `cuda.bindings.runtime` returned after its error code, if any.
+    """Return the value after the error code in an answer of `cuda.bindings.runtime`; None if none.
 
     Raises:
-        DeviceError: The code is of an error.
+        DeviceError: The code is an error.
     """
     error, *values = answer
     if error != runtime.cudaError_t.cudaSuccess:
@@ -41,12 +41,12 @@ def answered(runtime: Any, answer: tuple[Any, ...]) -> Any:
 
 
 def open_with_cuda_python() -> CudaDevice:
-    """Open the first GPU; see `engines.tensorrt.gpu.open_device` for the errors."""
+    """Open the first GPU; for the errors see `engines.tensorrt.gpu.open_device`."""
     return _Device()
 
 
 class _Device:
-    """Through `cuda.bindings.runtime`: each function returns an error code, then its values."""
+    """Uses `cuda.bindings.runtime`: each function returns an error code, then its values."""
 
     def __init__(self) -> None:
         try:
@@ -137,4 +137,4 @@ class _Device:
             return
         with self.current():
             while self._owned:
-                self._owned.pop()()  # its error code says nothing new
+                self._owned.pop()()  # ignore its error code

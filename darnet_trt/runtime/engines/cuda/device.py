@@ -1,7 +1,7 @@
-"""The GPU's memory, streams and events, as pycuda and cuda-python each provide them.
+"""The interface to a GPU's memory, streams and events, over pycuda or cuda-python.
 
-The GPU is the first that CUDA shows (`CUDA_VISIBLE_DEVICES` chooses another). Both packages are
-used with its primary context, which TensorRT and CUDA's runtime use as well.
+The GPU is CUDA's first (`CUDA_VISIBLE_DEVICES` chooses another). Both packages use its primary
+context, as TensorRT and CUDA's runtime do.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ Stream = Any
 Event = Any
 
 _DOCTOR: Final = "check the GPU and its driver with: darnet-trt doctor"
-_ELSEWHERE: Final = "TensorRT plans run on a machine with an NVIDIA GPU"
+_ELSEWHERE: Final = "run TensorRT plans on a machine with an NVIDIA GPU"
 
 NON_BLOCKING: Final = 1
-"""Of cudaStreamCreateWithFlags and cuStreamCreate: no waiting for what others do on stream 0."""
+"""Flag of cudaStreamCreateWithFlags and cuStreamCreate: do not wait for stream 0."""
 DISABLE_TIMING: Final = 2
-"""Of cudaEventCreateWithFlags and cuEventCreate: events only order, which is cheaper."""
+"""Flag of cudaEventCreateWithFlags and cuEventCreate: events without a time, which are cheaper."""
 
 
 class CudaDevice(Protocol):
-    """One GPU, and everything that was taken from it.
+    """One GPU, and the memory, streams and events allocated on it.
 
-    All calls but `current` and `close` are made within `current`. Copies and events are put into
-    a stream and return at once.
+    Make all calls but `current` and `close` within `current`. Copies and events are queued in a
+    stream and return at once.
 
     Attributes:
         name: Product name.
         capability: Compute capability, (8, 9).
-        provenance: Package, and the CUDA version that the driver is for.
+        provenance: Version of the package, and the driver's CUDA version.
     """
 
     name: str
@@ -56,31 +56,31 @@ class CudaDevice(Protocol):
     provenance: dict[str, str]
 
     def current(self) -> AbstractContextManager[None]:
-        """Make the GPU this thread's."""
+        """Make the GPU the current one of this thread."""
         ...
 
     def allocate(self, size: int) -> int:
-        """Address of that many bytes of the GPU's memory."""
+        """Allocate GPU memory and return its address."""
         ...
 
     def pinned(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """Memory of the host that the GPU copies from and to by itself."""
+        """Allocate pinned host memory, which the GPU can copy from and to asynchronously."""
         ...
 
     def stream(self) -> Stream:
-        """A queue of work."""
+        """Create a stream."""
         ...
 
     def event(self) -> Event:
-        """A mark in a stream."""
+        """Create an event."""
         ...
 
     def handle(self, stream: Stream) -> int:
-        """The stream as TensorRT takes it."""
+        """Return the stream's handle for TensorRT."""
         ...
 
     def upload(self, target: int, source: npt.NDArray[np.float32], stream: Stream) -> None:
-        """Copy a contiguous piece of pinned memory to an address."""
+        """Copy contiguous pinned memory to an address on the GPU."""
         ...
 
     def move(self, target: int, source: int, size: int, stream: Stream) -> None:
@@ -88,32 +88,32 @@ class CudaDevice(Protocol):
         ...
 
     def download(self, target: npt.NDArray[np.float32], source: int, stream: Stream) -> None:
-        """Fill a contiguous piece of pinned memory from an address."""
+        """Copy from an address on the GPU to contiguous pinned memory."""
         ...
 
     def record(self, event: Event, stream: Stream) -> None:
-        """Set the mark after what is in the stream now."""
+        """Record the event behind the work now in the stream."""
         ...
 
     def wait(self, stream: Stream, event: Event) -> None:
-        """Hold up the stream until the mark is reached."""
+        """Make the stream wait for the event."""
         ...
 
     def synchronize(self, event: Event) -> None:
-        """Hold up this thread until the mark is reached."""
+        """Make this thread wait for the event."""
         ...
 
     def finish(self, stream: Stream) -> None:
-        """Hold up this thread until the stream is empty."""
+        """Make this thread wait until the stream is empty."""
         ...
 
     def close(self) -> None:
-        """Give everything back, last things first."""
+        """Free everything, the last allocation first."""
         ...
 
 
 def provenance(package: str, driver: int) -> dict[str, str]:
-    """The package's version, and CUDA's as the driver tells it: 13000 is 13.0."""
+    """Return the versions of the package and of the driver's CUDA (13000 is 13.0)."""
     return {
         package: package_version(package) or "unknown",
         "driver_cuda": f"{driver // 1000}.{driver % 1000 // 10}",
@@ -121,15 +121,15 @@ def provenance(package: str, driver: int) -> dict[str, str]:
 
 
 def cuda_failed(said: object) -> DeviceError:
-    """The error for one of CUDA's."""
+    """Return the error for a failed call of CUDA."""
     return DeviceError(f"CUDA failed: {said}", where="GPU", do=_DOCTOR)
 
 
 def no_driver() -> DeviceError:
-    """The error for a machine without a driver."""
-    return DeviceError("there is no NVIDIA driver here", do=_ELSEWHERE)
+    """Return the error for a machine without a driver."""
+    return DeviceError("no NVIDIA driver here", do=_ELSEWHERE)
 
 
 def no_gpu() -> DeviceError:
-    """The error for a machine that has a driver alone."""
-    return DeviceError("there is no NVIDIA GPU here", do=_ELSEWHERE)
+    """Return the error for a machine with a driver and no GPU."""
+    return DeviceError("no NVIDIA GPU here", do=_ELSEWHERE)

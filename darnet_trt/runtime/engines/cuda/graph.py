@@ -1,4 +1,4 @@
-"""CUDA graphs, through cuda-python: a plan's kernels captured once and launched with one call."""
+"""CUDA graphs through cuda-python: capture a plan's kernels once, launch them with one call."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["CudaGraph"]
 
 
 class CudaGraph:
-    """What `enqueue` puts into a stream; nothing of it runs before `launch`.
+    """The work that `enqueue` queues in a stream, captured; it runs at `launch`.
 
     Args:
-        stream: Handle of the stream, which may be pycuda's.
-        enqueue: Fills the stream and says whether it could.
+        stream: Handle of the stream; may be pycuda's.
+        enqueue: Queues the work and returns whether it succeeded.
 
     Raises:
         MissingPackageError: cuda-python is not installed.
-        DeviceError: What was put into the stream cannot be captured.
+        DeviceError: The work cannot be captured.
     """
 
     def __init__(self, stream: int, enqueue: Callable[[], bool]) -> None:
@@ -30,23 +30,23 @@ class CudaGraph:
             raise MissingPackageError("cuda-python", extra="gpu") from error
         self._cuda: Any = runtime
         self._stream = stream
-        # Other threads' calls do no harm to what this one captures.
+        # Calls of other threads may go on during this capture.
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         answered(runtime, runtime.cudaStreamBeginCapture(stream, mode))
         try:
             taken = enqueue()
-        finally:  # else the stream would take nothing else
+        finally:  # else the stream could not be used any more
             ended = runtime.cudaStreamEndCapture(stream)
         graph = answered(runtime, ended)
         try:
             if not taken:
-                raise DeviceError("the engine does not take a capture")
+                raise DeviceError("the engine cannot be captured")
             self._executable = answered(runtime, runtime.cudaGraphInstantiate(graph, 0))
         finally:
             runtime.cudaGraphDestroy(graph)
 
     def launch(self) -> None:
-        """Put it all into the stream.
+        """Queue the captured work in the stream.
 
         Raises:
             DeviceError: CUDA failed.
@@ -54,5 +54,5 @@ class CudaGraph:
         answered(self._cuda, self._cuda.cudaGraphLaunch(self._executable, self._stream))
 
     def close(self) -> None:
-        """Free it; the stream must be empty."""
+        """Free the graph; the stream must be empty."""
         self._cuda.cudaGraphExecDestroy(self._executable)

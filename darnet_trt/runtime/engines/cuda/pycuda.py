@@ -1,4 +1,4 @@
-"""The GPU through pycuda, for TensorRT."""
+"""Use the GPU through pycuda, for TensorRT."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ __all__ = ["open_with_pycuda"]
 
 
 def open_with_pycuda() -> CudaDevice:
-    """Open the first GPU; see `engines.tensorrt.gpu.open_device` for the errors."""
+    """Open the first GPU; for the errors see `engines.tensorrt.gpu.open_device`."""
     return _Device()
 
 
 class _Device:
-    """Through `pycuda.driver`, whose functions raise, and whose objects free themselves."""
+    """Uses `pycuda.driver`: its functions raise, and its objects free themselves."""
 
     def __init__(self) -> None:
         try:
             from pycuda import driver
         except ModuleNotFoundError as error:
             raise MissingPackageError("pycuda", extra="gpu") from error
-        except ImportError as error:  # it is linked to the driver's library
+        except ImportError as error:  # pycuda needs the driver's library
             raise no_driver() from error
         self._cuda: Any = driver
         self._owned: list[Any] = []
@@ -112,7 +112,7 @@ class _Device:
         event.synchronize()
 
     def finish(self, stream: Stream) -> None:
-        with self._errors():  # not left to `current`: who cleans up goes on within it
+        with self._errors():  # here, because callers catch it within `current`
             stream.synchronize()
 
     def close(self) -> None:
@@ -125,5 +125,5 @@ class _Device:
 
 @cache
 def _primary_context(gpu: Any) -> Any:
-    """Kept until the process ends: pycuda gives it back only in the thread that took it."""
+    """Return the context and keep it: pycuda can free it only in the thread that took it."""
     return gpu.retain_primary_context()

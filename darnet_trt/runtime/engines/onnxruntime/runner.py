@@ -1,4 +1,4 @@
-"""ONNX Runtime: runs `model.onnx` on any CPU, and on an NVIDIA GPU through its CUDA provider."""
+"""Run `model.onnx` with ONNX Runtime: on any CPU, or on an NVIDIA GPU (CUDA provider)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from darnet_trt.runtime.engines.runner import Outputs, count_classes
 
 __all__ = ["OnnxRuntimeRunner"]
 
-# The batch dimension of the file is free; each volume more costs its activations in memory
-# (about 0.6 GB at the paper's size in float32).
+# The file allows any batch. Each further volume needs memory for its activations (about 0.6 GB at
+# the paper's size in float32).
 MAX_BATCH: Final = 16
 
 _ERRORS_ONLY: Final = 3  # ONNX Runtime's log severity
@@ -25,16 +25,15 @@ class OnnxRuntimeRunner:
     """An ONNX Runtime session on one device.
 
     Args:
-        model: The `.onnx` file, float32 or with quantized convolutions: "u8" of `calibration.qdq`,
+        model: The `.onnx` file, float32 or with quantized convolutions of `calibration.qdq`: "u8",
             which is fast, or "s8".
-        device: "cuda" fails where the CUDA provider is missing or did not start: ONNX Runtime
-            itself would fall back to the CPU without a word.
-        threads: On the CPU; None leaves the number to ONNX Runtime: one for each physical core.
+        device: "cuda" fails if the CUDA provider is missing or does not start; ONNX Runtime itself
+            would silently fall back to the CPU.
+        threads: CPU threads; None: ONNX Runtime takes one for each physical core.
 
     Raises:
         MissingPackageError: ONNX Runtime, or its build for GPUs, is not installed.
-        BundleError: ONNX Runtime cannot load the model, or not on this device, or it is of
-            another network.
+        BundleError: ONNX Runtime cannot load the model on this device, or it is another network.
     """
 
     backend = "onnxruntime"
@@ -55,7 +54,7 @@ class OnnxRuntimeRunner:
         options.log_severity_level = _ERRORS_ONLY
         if threads is not None:
             options.intra_op_num_threads = threads
-        # TF32 is on by default and keeps 10 of float32's 23 bits: the artifact says fp32.
+        # TF32 is on by default, with 10 instead of 23 bits. The artifact is fp32, so turn it off.
         settings: dict[str, Any] = {"use_tf32": "0"} if device == "cuda" else {}
         try:
             session = onnxruntime.InferenceSession(
@@ -78,7 +77,7 @@ class OnnxRuntimeRunner:
         fixed = all(isinstance(size, int) for size in volume.shape[1:])
         if len(volume.shape) != 5 or not fixed or volume.type != "tensor(float)":
             raise BundleError(
-                f"its input is {volume.type} {volume.shape}, not float (n, 1, d, h, w)",
+                f"its input is {volume.type} {volume.shape}, expected float (n, 1, d, h, w)",
                 where=model,
             )
         _, _, d, h, w = volume.shape
@@ -87,7 +86,7 @@ class OnnxRuntimeRunner:
         self.classes = count_classes(outputs, model)
         self._input = volume.name
         self._session: Any = session
-        # ONNX Runtime runs the types that the file has; it has no setting to ask back.
+        # ONNX Runtime runs the types in the file; there is no setting to read back.
         properties = session.get_modelmeta().custom_metadata_map
         self.precision = properties.get("precision", "fp32")
         self.provenance = {

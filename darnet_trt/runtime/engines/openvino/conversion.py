@@ -1,4 +1,4 @@
-"""ONNX → OpenVINO IR: `model.xml` and `model.bin`, one pair for every CPU precision."""
+"""Convert ONNX to OpenVINO IR: `model.xml` and `model.bin`, one pair for all CPU precisions."""
 
 from __future__ import annotations
 
@@ -8,44 +8,33 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import BuildError, OutputError
-from darnet_trt.machine.files import cannot_write
 from darnet_trt.runtime.engines.openvino.package import import_openvino
 
-__all__ = ["build_openvino", "cpu_precisions"]
+__all__ = ["build_openvino"]
 
-# Operators without a name get one from a counter of the whole process.
+# OpenVINO names operators without a name from a counter of the whole process.
 _COUNTED_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]*_\d+")
 
 
-def cpu_precisions() -> tuple[str, ...]:
-    """Which of fp32, bf16 and fp16 OpenVINO computes in on this CPU.
-
-    Raises:
-        MissingPackageError: OpenVINO is not installed.
-    """
-    offered = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return tuple(p for p in ("fp32", "bf16", "fp16") if p.upper() in offered)
-
-
 def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
-    """Write `folder/model.xml` and `model.bin`, weights in float32, the same bytes each time.
+    """Write `folder/model.xml` and `model.bin` with float32 weights, the same bytes each time.
 
-    The precision is chosen when the model is compiled, on the machine that runs it.
+    The machine that runs the model chooses the precision, when it compiles it.
 
     Raises:
         MissingPackageError: OpenVINO is not installed.
-        BuildError: OpenVINO does not take the graph.
-        OSError: The folder cannot be made.
+        BuildError: OpenVINO cannot convert the graph.
+        OSError: The folder cannot be created.
         OutputError: The files cannot be written.
     """
     openvino = import_openvino()
     import onnx
     from onnx.inliner import inline_local_functions
 
-    # OpenVINO knows no model-local functions: put the attention's operators into the graph.
+    # OpenVINO has no model-local functions: put the attention's operators into the graph.
     plain = inline_local_functions(onnx.load(onnx_file))
     try:
-        # Unlike read_model this folds the constants, once and not at every start.
+        # Unlike read_model, this folds the constants now and not at every start.
         model = openvino.convert_model(BytesIO(plain.SerializeToString()))
     except RuntimeError as error:
         raise BuildError(f"OpenVINO cannot convert the model ({error})", where=onnx_file) from error
@@ -56,21 +45,10 @@ def build_openvino(onnx_file: Path, folder: Path) -> tuple[Path, Path]:
     xml = folder / "model.xml"
     try:
         openvino.save_model(model, xml, compress_to_fp16=False)
-    except RuntimeError as error:  # a C++ stream's, which does not know why
-        _write_as_much(xml, 2 * onnx_file.stat().st_size)
+    except RuntimeError as error:  # OpenVINO does not pass on the system's reason
         raise OutputError(
             f"OpenVINO cannot write its files ({error})",
             where=folder,
             do="check free space and permissions",
         ) from error
     return xml, xml.with_suffix(".bin")
-
-
-def _write_as_much(file: Path, size: int) -> None:
-    """Have the system say why so many bytes cannot be written there."""
-    try:
-        file.write_bytes(bytes(size))
-    except OSError as error:
-        raise cannot_write(file.parent, error) from error
-    finally:
-        file.unlink(missing_ok=True)

@@ -1,30 +1,31 @@
-"""Importing OpenVINO without its telemetry.
+"""Import OpenVINO without its telemetry.
 
-`import openvino` sends an event to its maker over the network, unasked, from a process that it
-forks. A hospital's machine must not do that, and the fork can stop a matrix product in another
-thread for good (OpenBLAS ends its threads at every fork). Without the telemetry package
-OpenVINO uses a stub of its own.
+`import openvino` forks a process that sends an event to its maker over the network, without
+consent. A hospital's machine must not do that, and the fork can block a matrix product in another
+thread for ever (OpenBLAS ends its threads at every fork). Without the telemetry package OpenVINO
+uses a stub.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from types import ModuleType
 
 from darnet_trt.errors import MissingPackageError
 
-__all__ = ["import_openvino"]
+__all__ = ["cpu_precisions", "import_openvino"]
 
 _TELEMETRY = "openvino_telemetry"
 
 
 def import_openvino() -> ModuleType:
-    """The `openvino` module; the only way this package imports it.
+    """Import and return the `openvino` module; nothing else in this package imports it.
 
     Raises:
         MissingPackageError: It is not installed.
     """
-    # None makes Python raise ImportError for that name, as if it were not installed.
+    # None makes Python raise ImportError, as if the telemetry were not installed.
     sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]
     try:
         import openvino
@@ -32,3 +33,14 @@ def import_openvino() -> ModuleType:
         raise MissingPackageError("openvino", extra="cpu") from error
     module: ModuleType = openvino
     return module
+
+
+@cache
+def cpu_precisions() -> tuple[str, ...]:
+    """Return which of fp32, bf16, fp16 and int8 this CPU computes in with OpenVINO.
+
+    Raises:
+        MissingPackageError: OpenVINO is not installed.
+    """
+    offered = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(p for p in ("fp32", "bf16", "fp16", "int8") if p.upper() in offered)

@@ -1,10 +1,10 @@
-"""OpenVINO: the engine for CPUs.
+"""Run a model on the CPU with OpenVINO.
 
-OpenVINO turns a float32 model into bfloat16 unasked where the CPU has it, so the precision is
-always set (`INFERENCE_PRECISION_HINT`) and the one that took effect is read back.
+By default OpenVINO runs a float32 model in bfloat16 if the CPU has it. So the runner always sets
+the precision (`INFERENCE_PRECISION_HINT`) and reads back the one that OpenVINO uses.
 
-There is no compiled-model cache (`CACHE_DIR`): at the paper's size it saved 0.06 of 0.25 s and
-cost 116 MB of memory and 141 MB of disk.
+It keeps no cache of compiled models (`CACHE_DIR`): at the paper's size that saved 0.06 of 0.25 s
+and cost 116 MB of memory and 141 MB of disk.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from darnet_trt.errors import BundleError
 from darnet_trt.runtime.engines.openvino.package import import_openvino
 from darnet_trt.runtime.engines.runner import Outputs, count_classes
 
-__all__ = ["OpenVINORunner", "emulates"]
+__all__ = ["OpenVINORunner"]
 
-# Volumes of a batch run one after the other: 2 and 4 at once were no faster a volume on the CPU
-# and cost their activations in memory. So the engine has a static batch of 1 and any number goes.
+# The volumes of a batch run one after the other: 2 or 4 at once were no faster per volume on the
+# CPU and needed more memory. So the engine has a static batch of 1, and this number is no limit.
 MAX_BATCH: Final = 64
 
-# An int8 graph says itself what is held in eight bits; this is for the rest.
+# For int8 the graph has the 8-bit operators; the hint is for the others.
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _EFFECTIVE: Final = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 
@@ -34,14 +34,14 @@ class OpenVINORunner:
     """A compiled OpenVINO model on the CPU.
 
     Args:
-        model: The `.xml` (with its `.bin` beside it) or an `.onnx` file, float32; for int8 one
-            with quantized convolutions.
-        precision: What convolutions and matrix products shall run in.
-        threads: None leaves the number to OpenVINO: one for each physical core.
+        model: The `.xml` (with its `.bin` beside it) or `.onnx` file; float32, or for int8 with
+            quantized convolutions.
+        precision: The precision of convolutions and matrix products.
+        threads: CPU threads; None: OpenVINO takes one for each physical core.
 
     Raises:
         MissingPackageError: OpenVINO is not installed.
-        BundleError: OpenVINO cannot read or compile the model, or it is of another network.
+        BundleError: OpenVINO cannot read or compile the model, or it is another network.
     """
 
     backend = "openvino"
@@ -70,7 +70,7 @@ class OpenVINORunner:
             compiled = core.compile_model(network, "CPU", config)
         except (RuntimeError, ValueError, IndexError) as error:
             raise BundleError(
-                f"OpenVINO cannot load it ({_first_line(error)})",
+                f"OpenVINO cannot load it ({_reason(error)})",
                 where=model,
                 do="build the bundle again",
             ) from error
@@ -113,17 +113,17 @@ class OpenVINORunner:
 
 
 def _read(core: Any, model: Path) -> Any:
-    """Of other files `read_model` asks every format it knows, and some of these print."""
+    """Read a model; refuse other files, on which `read_model` would try all formats and print."""
     from openvino.frontend import FrontEndManager
 
     format_ = "ir" if model.suffix == ".xml" else "onnx"
     if not FrontEndManager().load_by_framework(format_).supported(model):
-        raise ValueError(f"it is no {'OpenVINO IR' if format_ == 'ir' else 'ONNX'} file")
+        raise ValueError(f"it is not a file of {'OpenVINO IR' if format_ == 'ir' else 'ONNX'}")
     return core.read_model(model)
 
 
 def _int8_convolutions(compiled: Any) -> int:
-    """How many convolutions the compiled graph runs on eight-bit data."""
+    """Count the convolutions that the compiled graph runs on 8-bit data."""
     kernels = [
         operator.get_rt_info()["primitiveType"].astype(str)
         for operator in compiled.get_runtime_model().get_ops()
@@ -132,15 +132,7 @@ def _int8_convolutions(compiled: Any) -> int:
     return sum(kernel.lower().endswith("_i8") for kernel in kernels)
 
 
-def emulates(precision: str) -> bool:
-    """Whether this CPU has no arithmetic of that precision, so that OpenVINO works around it.
-
-    bfloat16 on AVX-512 without BF16 took 2.1 s where float32 took 0.7 s (quarter-size network).
-    """
-    offered = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return precision.upper() not in offered
-
-
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """Return the last line: those before it name OpenVINO's source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

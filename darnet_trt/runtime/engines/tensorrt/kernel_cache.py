@@ -1,9 +1,9 @@
-"""TensorRT-RTX's runtime cache: the kernels it compiled while a plan ran, for the next start.
+"""Keep the kernels that TensorRT-RTX compiled for a plan, for the next start.
 
-A plan of TensorRT-RTX holds no machine code: its kernels are compiled on the GPU's machine when
-they are first needed. One file for each plan, in the user's cache. TensorRT-RTX itself refuses one
-of another version, GPU or driver. A cache that it does not take or that cannot be read or kept is
-no error: the kernels are compiled once more.
+A plan of TensorRT-RTX has no machine code: its kernels are compiled on the GPU's machine when they
+are first needed. The user's cache has one file for each plan. TensorRT-RTX refuses a file of
+another version, GPU or driver. A cache that is refused or cannot be read or written is no error:
+the kernels are compiled again.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ __all__ = ["RuntimeCache", "file_for"]
 
 
 def file_for(sha256: str) -> Path:
-    """Where the cache of the plan with that digest is."""
+    """Return the cache file of the plan with this digest."""
     return cache_folder("runtime") / f"{sha256}.cache"
 
 
 class RuntimeCache:
-    """One plan's, which all its contexts share.
+    """The runtime cache of one plan, shared by its contexts.
 
     Args:
-        engine: The `ICudaEngine`; the GPU must be this thread's.
+        engine: The `ICudaEngine`; the GPU must be current in this thread.
         file: Read now, and written by `store`.
     """
 
@@ -39,11 +39,11 @@ class RuntimeCache:
             self._cache.deserialize(file.read_bytes())
 
     def serve(self, config: Any) -> None:
-        """Let the contexts of an `IRuntimeConfig` take kernels from it and add to it."""
+        """Let the contexts of an `IRuntimeConfig` read kernels from the cache and add to it."""
         config.set_runtime_cache(self._cache)
 
     def store(self) -> None:
-        """Keep what it holds by now."""
+        """Write the cache to its file."""
         content = self._cache.serialize()
         if content is None:  # the GPU failed
             return

@@ -1,4 +1,4 @@
-"""An execution context of a TensorRT plan, and the CUDA graph of what it enqueues."""
+"""An execution context of a TensorRT plan, and the CUDA graph of its work."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Graphs", "Lane"]
 
 @dataclass(eq=False)
 class Graphs:
-    """What one worker's lanes do about CUDA graphs.
+    """Whether the lanes of one worker use CUDA graphs.
 
     Attributes:
-        wanted: They launch them; no more after one that could not be captured.
+        wanted: They do; false after one that could not be captured.
         state: In words: captured, by whom, or why not.
     """
 
@@ -27,18 +27,18 @@ class Graphs:
 
 
 class Lane:
-    """A context on one optimization profile, with the engine's input and outputs at fixed places.
+    """A context on one optimization profile, with input and outputs at fixed addresses.
 
     Args:
-        plan: It belongs to.
-        profile: Index of it; None where the plan has only one.
-        addresses: By tensor.
-        stream: Handle of the stream that it runs in.
+        plan: The plan.
+        profile: Index of the profile; None if the plan has only one.
+        addresses: Tensor → address on the GPU.
+        stream: Handle of the stream to run in.
         graphs: Shared with the worker's other lanes.
 
     Raises:
-        BundleError: TensorRT gives no context.
-        DeviceError: It refuses something, as do the methods.
+        BundleError: TensorRT cannot create the context.
+        DeviceError: TensorRT refuses a setting; the methods raise it too.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Lane:
             self._take(self._context.set_tensor_address(name, address), f"an address of {name}")
 
     def reshape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Set the input's shape; nothing may be running."""
+        """Set the input's shape; no work may be running."""
         if self._graph is not None:
             self._graph.close()
             self._graph = None
@@ -72,9 +72,9 @@ class Lane:
         self.shape = shape
 
     def enqueue(self) -> None:
-        """The kernels; from the second run with the same shape on as one graph.
+        """Queue the kernels, from the second run with the same shape on as one graph.
 
-        The first run does what a capture must not see: it loads kernels and takes memory.
+        The first run cannot be captured, because it loads kernels and allocates memory.
         """
         if self._runs == 1 and self._graphs.wanted and not self._plan.captures_itself:
             self._graph = self._capture()
@@ -91,21 +91,21 @@ class Lane:
         try:
             graph = CudaGraph(self._stream, self._execute)
         except (DeviceError, MissingPackageError) as error:
-            # Asked for now, TensorRT's part in it is not taken for a later failure's reason.
-            reasons = filter(None, [error.what, self._plan.messages.told()])
+            # Take TensorRT's messages now, so that no later failure is explained with them.
+            reasons = filter(None, [error.what, self._plan.messages.take()])
             self._graphs.wanted, self._graphs.state = False, f"off: {' | '.join(reasons)}"
             return None
         self._graphs.state = "captured"
         return graph
 
     def _take(self, taken: bool, what: str) -> None:
-        """Raise where TensorRT refused something."""
+        """Raise if TensorRT refused something."""
         if not taken:
             reason = self._plan.messages.reason()
-            raise DeviceError(f"{self._plan.backend} does not take {what} ({reason})")
+            raise DeviceError(f"{self._plan.backend} refused {what} ({reason})")
 
     def close(self) -> None:
-        """Free the graph and the context; nothing may be running."""
+        """Free the graph and the context; no work may be running."""
         if self._graph is not None:
             self._graph.close()
         self._graph = self._context = None

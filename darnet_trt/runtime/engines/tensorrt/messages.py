@@ -1,7 +1,7 @@
-"""What TensorRT and its plugins complain of, kept for the error that it explains.
+"""Keep the errors that TensorRT and its plugins report, to explain a failed call.
 
-TensorRT calls tell only that they failed. Why goes to an `IErrorRecorder` where an object has one,
-to the `ILogger` otherwise; a plugin has no other way than the recorder.
+A failed call of TensorRT returns no reason. The reason goes to an object's `IErrorRecorder` if it
+has one, else to the `ILogger`. A plugin can report only to the recorder.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
+from darnet_trt.errors import one_line
+
 __all__ = ["Messages"]
 
-_KEPT: Final = 4  # a plugin's line, TensorRT's own about the failed call, and what that entails
+_KEPT: Final = 4  # a plugin's, TensorRT's about the failed call, and those that follow from it
 
 
 class Messages:
-    """The last errors of one runtime and all that was made with it.
+    """The last errors of one runtime and of its engines and contexts.
 
     Args:
         trt: The package.
 
     Attributes:
-        logger: For `trt.Runtime`.
-        recorder: To be set as `error_recorder`.
+        logger: The logger for `trt.Runtime`.
+        recorder: The value for `error_recorder`.
     """
 
     def __init__(self, trt: Any) -> None:
@@ -30,46 +32,46 @@ class Messages:
         self.logger: Any = _logger(trt, self._said)
         self.recorder: Any = _recorder(trt, self._said)
 
-    def told(self) -> str:
-        """What came since this was asked last, the oldest first; empty for nothing."""
+    def take(self) -> str:
+        """Return the errors since the last call, oldest first; empty for none."""
         said = " | ".join(self._said)
         self._said.clear()
         self.recorder.clear()
         return said
 
     def reason(self) -> str:
-        """The same, for an error's text."""
-        return self.told() or "without a reason"
+        """Return the same for an error's text."""
+        return self.take() or "no reason given"
 
 
 def _logger(trt: Any, said: deque[str]) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]
-        """Keeps errors, drops the rest."""
+        """Keep errors, drop the rest."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                said.append(_one_line(message))
+                said.append(one_line(message))
 
     return Logger()
 
 
 def _recorder(trt: Any, said: deque[str]) -> Any:
     class Recorder(trt.IErrorRecorder):  # type: ignore[misc]
-        """As documented at `nvinfer1::IErrorRecorder`, for as many errors as there are."""
+        """An `nvinfer1::IErrorRecorder` without a limit of errors."""
 
         def __init__(self) -> None:
             trt.IErrorRecorder.__init__(self)
             self._errors: list[tuple[Any, str]] = []
 
         def report_error(self, code: Any, description: str) -> bool:
-            said.append(_one_line(description))
+            said.append(one_line(description))
             self._errors.append((code, description))
-            return True  # it ends the call that reports it
+            return True  # end the call that reports it
 
-        def get_num_errors(self) -> int:  # TensorRT calls this name, its documentation the other
+        def get_num_errors(self) -> int:  # TensorRT calls this; its documentation says num_errors
             return len(self._errors)
 
         num_errors = get_num_errors
@@ -87,7 +89,3 @@ def _recorder(trt: Any, said: deque[str]) -> Any:
             self._errors.clear()
 
     return Recorder()
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())

@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT-RTX as packages: their names, their targets, and importing them."""
+"""The packages of TensorRT and TensorRT-RTX: their names, targets and import."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PACKAGES: Final = {"tensorrt": ("tensorrt", "gpu"), "tensorrt-rtx": ("tensorrt_r
 
 PORTABLE: Final = "portable"
 RTX_TARGETS: Final = (PORTABLE, "sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
-"""What TensorRT-RTX 1.7 builds for; sm87, sm90 and sm100 are TensorRT's."""
+"""Targets of TensorRT-RTX 1.7. For sm87, sm90 and sm100 there is only TensorRT."""
 
 
 def import_tensorrt(backend: TensorRTBackend) -> Any:
-    """The backend's Python module; both have the same API.
+    """Import and return the backend's module; both have the same API.
 
     Raises:
         MissingPackageError: It is not installed.

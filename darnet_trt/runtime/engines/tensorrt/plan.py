@@ -1,4 +1,4 @@
-"""A TensorRT plan in memory: deserialized once, shared by the workers that run it."""
+"""Load a TensorRT plan once; its workers share it."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ __all__ = ["LoadedPlan", "load_plan", "read_back"]
 
 
 class LoadedPlan:
-    """An engine and what it needs to live; freed when the last worker has let it go.
+    """An engine with its runtime; freed when the last worker releases it.
 
     Args:
         trt: The package.
-        backend: Which of the two.
+        backend: "tensorrt" or "tensorrt-rtx".
         plan: The plan's bytes.
-        library: Of the plugin, to be registered before.
-        cache: Of TensorRT-RTX: where its runtime cache is kept; None: nowhere.
-        host_code: The plan carries code for the CPU, which TensorRT refuses unless told: a plugin
-            library, or the runtime of a version-compatible plan.
+        library: The plugin's library, to register first.
+        cache: The file of TensorRT-RTX's runtime cache; None: no cache.
+        host_code: Allow CPU code in the plan: a plugin library, or the runtime of a
+            version-compatible plan. TensorRT refuses it by default.
 
     Attributes:
         trt: The package.
-        backend: Which of the two.
+        backend: "tensorrt" or "tensorrt-rtx".
         engine: The `ICudaEngine`.
-        messages: Of the engine and its contexts.
+        messages: Errors of the engine and its contexts.
 
     Raises:
-        BundleError: TensorRT refuses the library or the plan; carries its reason.
+        BundleError: TensorRT refuses the library or the plan; has its reason.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class LoadedPlan:
         self._runtime: Any = trt.Runtime(self.messages.logger)
         self._runtime.error_recorder = self.messages.recorder
         if library is not None:
-            # The runtime's own registry: the process's would refuse a second library.
+            # The runtime's own registry: that of the process would refuse a second library.
             registered = self._runtime.get_plugin_registry().load_library(str(library))
             if registered is None:
                 raise BundleError(
@@ -75,28 +75,28 @@ class LoadedPlan:
         self._lock = Lock()
 
     def open_device(self) -> CudaDevice:
-        """The GPU, for one worker's memory."""
+        """Open the GPU for one worker."""
         return open_device(self.backend)
 
     @property
     def captures_itself(self) -> bool:
-        """Contexts can turn what they enqueue into CUDA graphs: those of TensorRT-RTX.
+        """Return whether contexts capture CUDA graphs themselves, as those of TensorRT-RTX do.
 
-        It allows no capture from outside, unless a plan was built for that.
+        TensorRT-RTX allows no capture from outside, unless the plan was built for it.
         """
         return self.backend == "tensorrt-rtx"
 
     def create_context(self, *, graph: bool) -> Any:
-        """An `IExecutionContext`, with activations of its own.
+        """Create an `IExecutionContext` with its own memory for activations.
 
-        Of a plan with several profiles it takes their memory when a profile is set, for that one
-        alone; else now.
+        If the plan has several profiles, the memory is allocated when a profile is set, for that
+        profile; else now.
 
         Args:
-            graph: Turn what it enqueues into CUDA graphs, if it can.
+            graph: Capture CUDA graphs, if the context can.
 
         Raises:
-            BundleError: TensorRT cannot make one.
+            BundleError: TensorRT cannot create one.
         """
         strategies = self.trt.ExecutionContextAllocationStrategy
         several = self.engine.num_optimization_profiles > 1
@@ -112,19 +112,17 @@ class LoadedPlan:
                 self._cache.serve(config)
             context = self.engine.create_execution_context(config)
         if context is None:
-            raise BundleError(
-                f"{self.backend} gives no execution context ({self.messages.reason()})"
-            )
+            raise BundleError(f"{self.backend} cannot create a context ({self.messages.reason()})")
         context.error_recorder = self.messages.recorder
         return context
 
     def acquire(self) -> None:
-        """One worker more."""
+        """Count one more worker."""
         with self._lock:
             self._workers += 1
 
     def release(self) -> None:
-        """One worker less; its contexts must be gone. After the last one the engine is freed."""
+        """Count one worker less, whose contexts are freed; free the engine after the last one."""
         with self._lock:
             self._workers -= 1
             if self._workers == 0:
@@ -134,10 +132,10 @@ class LoadedPlan:
 
 
 def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
-    """Check that the plan fits this machine and load it.
+    """Check that the plan fits this machine, and load it.
 
     Raises:
-        MissingPackageError: A package that runs it is not installed.
+        MissingPackageError: A package to run it is not installed.
         DeviceError: There is no GPU or no driver.
         BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
     """
@@ -157,11 +155,11 @@ def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
 
 
 def read_back(artifact: Artifact) -> Precision:
-    """What the plan's convolutions compute in, from the table that its builder printed.
+    """Return the precision of the plan's convolutions, from the table that the builder printed.
 
-    One in int8 makes the plan int8, as in the engines for the CPU: it is what must keep the
-    decisions, whatever the search spared. Where the builder printed none it is what was asked
-    for: the network is strongly typed, so that TensorRT cannot choose another.
+    If one is in int8, the plan is int8, as for engines on the CPU: int8 is what may change
+    decisions. Without a table it is the precision of the artifact: the network is strongly typed,
+    so that TensorRT cannot choose another.
     """
     kernels = {} if artifact.plan is None else artifact.plan.kernels
     convolutions = kernels.get("convolution")

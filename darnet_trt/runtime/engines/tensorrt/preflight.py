@@ -1,7 +1,7 @@
-"""Whether this machine can run a plan, asked before anything of the plan is loaded.
+"""Check that this machine can run a plan, before the plan is loaded.
 
-A plan is for one version of TensorRT, one kind of GPU and one source of the attention's plugin;
-the manifest has all three. TensorRT's own message for a plan that does not fit names none of them.
+A plan is for one version of TensorRT, one kind of GPU and one source of the attention's plugin. The
+manifest has all three; TensorRT's own message for a plan that does not fit names none of them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _BUILD_HERE = "build the bundle on this machine with: darnet-trt build"
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """What a plan that fits this machine is loaded with.
+    """What is needed to load a plan that fits this machine.
 
     Attributes:
         trt: The package.
         device: The GPU.
-        library: The plugin library to load first; None: it needs none, or carries it.
+        library: The plugin library to load first; None if the plan needs none or contains it.
     """
 
     trt: Any
@@ -48,9 +48,9 @@ def preflight(artifact: Artifact) -> Ready:
     """Check package, version, GPU and plugin, in this order.
 
     Raises:
-        MissingPackageError: A package that runs it is not installed.
+        MissingPackageError: A package to run it is not installed.
         DeviceError: There is no GPU or no driver.
-        BundleError: The plan is for another version, GPU or plugin; says which and what is here.
+        BundleError: The plan is for another version, GPU or plugin; names both.
     """
     backend = cast(TensorRTBackend, artifact.backend)
     trt = import_tensorrt(backend)
@@ -61,10 +61,10 @@ def preflight(artifact: Artifact) -> Ready:
 
 
 def check_version(artifact: Artifact, found: str) -> None:
-    """Refuse a plan of another version of TensorRT.
+    """Check that the installed version of TensorRT can load a plan.
 
     Raises:
-        BundleError: It is.
+        BundleError: It cannot.
     """
     package = PACKAGES[cast(TensorRTBackend, artifact.backend)][0]
     built = artifact.producer.get(package)
@@ -77,21 +77,21 @@ def check_version(artifact: Artifact, found: str) -> None:
     if found == built or (compatible and _numbers(found) >= _numbers(built)):
         return
     raise BundleError(
-        f"the plan {artifact.name!r} was built by {package} {built}, and here is {found}",
+        f"the plan {artifact.name!r} was built by {package} {built}; installed is {found}",
         do=f"install {package}=={built}, or {_BUILD_HERE}",
     )
 
 
 def check_target(artifact: Artifact, name: str, capability: tuple[int, int]) -> None:
-    """Refuse a plan for another GPU.
+    """Check that a plan is for this GPU.
 
     Args:
         artifact: The plan.
-        name: Of the GPU here.
-        capability: Its compute capability.
+        name: Name of the GPU.
+        capability: Compute capability of the GPU.
 
     Raises:
-        BundleError: It is for another.
+        BundleError: It is for another GPU.
     """
     here = "sm{}{}".format(*capability)
     if artifact.target == PORTABLE:
@@ -102,16 +102,16 @@ def check_target(artifact: Artifact, name: str, capability: tuple[int, int]) -> 
         fits = artifact.target == here
     if not fits:
         raise BundleError(
-            f"the plan {artifact.name!r} is for {artifact.target}, and here is {here} ({name})",
+            f"the plan {artifact.name!r} is for {artifact.target}; this GPU is {here} ({name})",
             do=_BUILD_HERE,
         )
 
 
 def needed_library(artifact: Artifact, capability: tuple[int, int]) -> Path | None:
-    """The plugin library to load before the plan; None where it needs none or carries it.
+    """Return the plugin library to load before the plan; None if it needs none or contains it.
 
     Raises:
-        BundleError: It needs one that is not here, or was made for other GPUs.
+        BundleError: The library is absent or for other GPUs.
         UsageError: The library in the cache is broken.
     """
     card = None if artifact.plan is None else artifact.plan.plugin
@@ -122,21 +122,21 @@ def needed_library(artifact: Artifact, capability: tuple[int, int]) -> Path | No
     if not card.embedded:
         if card.source != source_key():
             raise BundleError(
-                f"the plan {artifact.name!r} needs the plugin of sources {card.source}, and this "
+                f"the plan {artifact.name!r} needs the plugin of sources {card.source}; this "
                 f"darnet-trt has {source_key()}",
-                do=f"install the darnet-trt that built it, or {_BUILD_HERE}",
+                do=f"install the version of darnet-trt that built it, or {_BUILD_HERE}",
             )
         library = cached_library("cuda", [capability])
         if library is None:
             raise BundleError(
-                f"the plan {artifact.name!r} needs the plugin's CUDA build, which is not here",
+                f"the plan {artifact.name!r} needs the plugin's CUDA build, which is not compiled",
                 do="compile it with: darnet-trt plugin build",
             )
         target = Library(library).target
     if not covers(target, capability):
         here = architecture(capability)
         raise BundleError(
-            f"the plan {artifact.name!r} needs the plugin for {here}, and it is for {target}",
+            f"the plan {artifact.name!r} needs the plugin for {here}, but it is for {target}",
             do=f"compile it with: darnet-trt plugin build --arch {here}"
             + (", and build the bundle again" if card.embedded else ""),
         )
@@ -144,7 +144,7 @@ def needed_library(artifact: Artifact, capability: tuple[int, int]) -> Path | No
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """ "10.13.2.6" → (10, 13, 2, 6); what follows the numbers does not count."""
+    """Return the leading numbers of a version: "10.13.2.6" → (10, 13, 2, 6)."""
     parts = []
     for part in version.split("."):
         if not part.isdigit():

@@ -1,13 +1,13 @@
-"""TensorRT and TensorRT-RTX: runs a plan on the GPU, with copies while it computes.
+"""Run a plan of TensorRT or TensorRT-RTX on the GPU, and copy while it computes.
 
-Of a batch that is larger than the plan's, one part is copied to the GPU while the part before it
-is computed. Each part goes the same way:
+A batch that is larger than the plan's is divided into parts. One part is copied to the GPU while
+the part before it is computed. Each part goes the same way:
 
     host ─► pinned memory ─► staging ─► the engine's input ─► outputs ─► pinned memory ─► host
                     (copies' stream)  (the engine's stream, in order)
 
-The engine's own input and outputs have one address each, so that a captured CUDA graph, which
-keeps addresses, stays valid; there are two sets of everything else.
+The engine's input and outputs have one fixed address each, because a captured CUDA graph keeps
+addresses. There are two sets of all other buffers.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from darnet_trt.runtime.engines.tensorrt.shapes import parts, read_shapes
 __all__ = ["MAX_BATCH", "TensorRTRunner", "open_plan"]
 
 MAX_BATCH: Final = 64
-"""Largest batch a runner takes; the plan's own decides in how many parts it runs, and what it
-takes at least is filled up."""
+"""Largest batch of a runner. It is divided into parts of the plan's largest batch; a part below the
+plan's smallest batch is filled up."""
 
 _FLOAT_BYTES: Final = 4
 
 
 @dataclass(eq=False)
 class _Slot:
-    """One of the two sets of buffers, each for the largest part.
+    """One of the two sets of buffers, for the largest part.
 
     Attributes:
-        volume: Pinned, (n, 1, d, h, w).
-        staging: Address of as much on the GPU.
-        outputs: Pinned, by name.
-        uploaded: The staging memory is filled.
-        done: The outputs are back.
+        volume: Pinned host memory, (n, 1, d, h, w).
+        staging: Address of GPU memory of the same size.
+        outputs: Name → pinned host memory.
+        uploaded: Event: the staging memory is filled.
+        done: Event: the outputs are on the host.
     """
 
     volume: npt.NDArray[np.float32]
@@ -60,16 +60,16 @@ class _Slot:
 
 
 class TensorRTRunner:
-    """One worker: an execution context, streams and buffers of its own. Not for two threads.
+    """One worker with its own context, streams and buffers. Use it from one thread at a time.
 
     Args:
-        plan: Loaded; may be shared with other workers, and is freed with the last of them.
-        precision: See `tensorrt_plan.read_back`.
-        graph: Launch CUDA graphs; False enqueues kernel by kernel. Where a graph cannot be
-            captured, `provenance["cuda_graph"]` says why and the kernels are enqueued.
+        plan: The loaded plan; other workers may share it, and the last one frees it.
+        precision: From `plan.read_back`.
+        graph: Launch CUDA graphs; False queues kernel by kernel. If a graph cannot be captured,
+            `provenance["cuda_graph"]` has the reason, and the kernels are queued.
 
     Raises:
-        MissingPackageError: The package for the GPU's memory is not installed.
+        MissingPackageError: The package for GPU memory is not installed.
         DeviceError: There is no GPU, or too little memory.
         BundleError: The plan is of another network.
     """
@@ -128,7 +128,7 @@ class TensorRTRunner:
         """Run volumes of shape (n, 1, d, h, w), n within `batch`.
 
         Raises:
-            UsageError: The plan takes no such volumes.
+            UsageError: The volumes have another size than the plan's.
             DeviceError: The GPU failed.
         """
         if batch.shape[1:] != (1, *self.input_size):
@@ -152,12 +152,12 @@ class TensorRTRunner:
                 smallest, largest = self._shapes.batch
                 for part in parts(len(batch), smallest, largest):
                     if len(running) == len(self._slots):
-                        collect()  # the part that had the next slot
+                        collect()  # the part in the next slot
                     size = max(part.stop - part.start, smallest)
                     lane = self._lane(plan, device, size)
                     shape = (size, 1, *self.input_size)
                     if lane.shape != shape:
-                        while running:  # shapes change only when nothing runs
+                        while running:  # no work may run while the shape changes
                             collect()
                         lane.reshape(self._shapes.volume, shape)
                     slot = next(slots)
@@ -178,9 +178,10 @@ class TensorRTRunner:
     def _start(
         self, device: CudaDevice, slot: _Slot, lane: Lane, volumes: npt.NDArray[np.float32]
     ) -> None:
-        """Everything that one part needs, into the streams.
+        """Queue all work of one part in the streams.
 
-        Where it has fewer volumes than the plan takes, the rest is what the memory holds.
+        If the part has fewer volumes than the plan's smallest batch, the rest are left-overs in the
+        memory, and their results are dropped.
         """
         size = lane.shape[0]
         pinned = slot.volume[:size]
@@ -198,7 +199,7 @@ class TensorRTRunner:
         device.record(slot.done, self._compute)
 
     def _lane(self, plan: LoadedPlan, device: CudaDevice, size: int) -> Lane:
-        """The one on the narrowest profile for parts of that size."""
+        """Return the lane on the narrowest profile for a part of that size."""
         profiles = self._shapes.profiles
         index = self._shapes.profile_for(size)
         if index not in self._lanes:
@@ -212,15 +213,15 @@ class TensorRTRunner:
         return self._lanes[index]
 
     def _settle(self, device: CudaDevice) -> None:
-        """Wait for what still uses the buffers, after a failure that is being told already."""
+        """Wait until the buffers are not in use, after a failure that is already being raised."""
         for stream in self._streams:
             with suppress(DeviceError):
                 device.finish(stream)
 
     def close(self) -> None:
-        """Free graphs, contexts, the engine if nobody else has it, buffers and streams.
+        """Free graphs, contexts, buffers and streams, and the engine after its last worker.
 
-        Says nothing of a GPU that failed: that was told when it did.
+        It raises nothing if the GPU has failed: the failed call has raised that.
         """
         plan, self._plan = self._plan, None
         if plan is None:
@@ -229,7 +230,7 @@ class TensorRTRunner:
             plan.release()
             return
         with suppress(DeviceError), ExitStack() as current:
-            with suppress(DeviceError):  # of a GPU that failed: all is let go nevertheless
+            with suppress(DeviceError):  # free the rest even if the GPU has failed
                 current.enter_context(self._device.current())
             self._settle(self._device)
             while self._lanes:
@@ -241,10 +242,10 @@ class TensorRTRunner:
 
 
 def open_plan(artifact: Artifact, file: Path) -> TensorRTRunner:
-    """Load a plan and run it with one worker.
+    """Load a plan for one worker.
 
     Raises:
-        MissingPackageError: A package that runs it is not installed.
+        MissingPackageError: A package to run it is not installed.
         DeviceError: There is no GPU or no driver, or too little memory.
         BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
     """

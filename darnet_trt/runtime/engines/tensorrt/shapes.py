@@ -1,4 +1,4 @@
-"""What a TensorRT plan takes and gives, as its engine says."""
+"""Read the shapes of a TensorRT plan's input and outputs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class PlanShapes:
 
     Attributes:
         volume: Name of the input.
-        size: Of a volume, (d, h, w).
-        outputs: "logits" and "cam" → shape of one volume's.
+        size: Size of a volume, (d, h, w).
+        outputs: "logits" and "cam" → shape for one volume.
         classes: Number of logits.
         profiles: Smallest and largest batch of each optimization profile.
     """
@@ -35,11 +35,11 @@ class PlanShapes:
 
     @property
     def batch(self) -> tuple[int, int]:
-        """Smallest and largest of all profiles."""
+        """Return the smallest and largest batch of all profiles."""
         return min(low for low, _ in self.profiles), max(high for _, high in self.profiles)
 
     def profile_for(self, batch: int) -> int:
-        """Index of the narrowest profile that takes it."""
+        """Return the index of the narrowest profile that includes this batch."""
         _, index = min(
             (high - low, index)
             for index, (low, high) in enumerate(self.profiles)
@@ -49,10 +49,10 @@ class PlanShapes:
 
 
 def read_shapes(engine: Any) -> PlanShapes:
-    """Ask an `ICudaEngine`.
+    """Read the shapes of an `ICudaEngine`.
 
     Raises:
-        BundleError: It is of another network.
+        BundleError: It is another network.
     """
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if name not in _OUTPUTS]
@@ -83,10 +83,10 @@ def _profiles(engine: Any, volume: str) -> list[tuple[int, int]]:
 
 
 def parts(n: int, smallest: int, largest: int) -> list[slice]:
-    """n volumes in the fewest parts, of `smallest` to `largest`; the first may have fewer."""
+    """Divide n volumes into the fewest parts of `smallest` to `largest`; the first may be less."""
     count = -(-n // largest)
     sizes = [largest] * (count - 1) + [n - largest * (count - 1)] * (count > 0)
-    for index in range(len(sizes) - 1, 0, -1):  # a small rest takes from those before it
+    for index in range(len(sizes) - 1, 0, -1):  # fill a small part from the one before it
         missing = max(smallest - sizes[index], 0)
         sizes[index] += missing
         sizes[index - 1] -= missing

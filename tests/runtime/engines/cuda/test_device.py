@@ -1,6 +1,6 @@
-"""The packages for the GPU's memory, where there is no GPU: each call reaches CUDA, which refuses.
+"""The packages for GPU memory on a machine without a GPU: each call reaches CUDA, which fails.
 
-A name, a number of arguments or a type that the package does not know fails differently.
+A wrong name, number of arguments or type fails in another way.
 """
 
 import sys
@@ -11,8 +11,7 @@ import pytest
 
 from darnet_trt.errors import DeviceError, MissingPackageError
 from darnet_trt.machine.hardware import gpus
-from darnet_trt.runtime.engines.cuda import pycuda as pycuda_device
-from darnet_trt.runtime.engines.cuda.cuda_python import _Device
+from darnet_trt.runtime.engines.cuda import cuda_python, pycuda
 from darnet_trt.runtime.engines.cuda.graph import CudaGraph
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 
@@ -41,7 +40,7 @@ def test_a_package_that_is_not_installed(monkeypatch, backend, package, extra):
 
 @pytest.mark.usefixtures("runtime")
 def test_a_machine_without_driver():
-    with pytest.raises(DeviceError, match="there is no NVIDIA driver here; TensorRT plans run on"):
+    with pytest.raises(DeviceError, match="no NVIDIA driver here"):
         open_device("tensorrt-rtx")
 
 
@@ -64,7 +63,7 @@ def test_a_machine_without_driver():
     ],
 )
 def test_every_call_of_cuda_python_reaches_cuda(runtime, call):
-    device = _Device.__new__(_Device)
+    device = cuda_python._Device.__new__(cuda_python._Device)
     device._cuda, device._owned = runtime, []
     stream, event = runtime.cudaStream_t(5), runtime.cudaEvent_t(7)
     assert device.handle(stream) == 5
@@ -74,7 +73,7 @@ def test_every_call_of_cuda_python_reaches_cuda(runtime, call):
     device.close()
 
 
-def test_what_frees_is_there(runtime):
+def test_the_functions_that_free_exist(runtime):
     code = runtime.cudaError_t.cudaErrorInsufficientDriver
     assert runtime.cudaFree(16) == (code,)
     assert runtime.cudaFreeHost(16) == (code,)
@@ -95,7 +94,7 @@ def test_what_frees_is_there(runtime):
     assert runtime.cudaDeviceProp().name.decode() == ""
 
 
-def test_pycudas_error_is_told_before_the_gpu_is_left():
+def test_an_error_of_pycuda_is_raised_within_current():
     class Error(Exception):
         pass
 
@@ -103,7 +102,7 @@ def test_pycudas_error_is_told_before_the_gpu_is_left():
         def synchronize(self):
             raise Error("an illegal memory access was encountered")
 
-    device = pycuda_device._Device.__new__(pycuda_device._Device)
+    device = pycuda._Device.__new__(pycuda._Device)
     device._cuda = SimpleNamespace(Error=Error)  # pycuda builds only where a driver is
     with pytest.raises(DeviceError, match="CUDA failed: an illegal memory access"):
         device.finish(Stream())

@@ -22,7 +22,7 @@ ON_A_GPU = [pytest.param(name, marks=pytest.mark.gpu) for name in BACKENDS]
 
 
 def opened(name: str) -> CudaDevice:
-    """The host's, or the GPU through a package; skips where that is not to be had."""
+    """Open the host, or the GPU through a package; skip if that is not possible."""
     if name == "host":
         from tests.runtime.engines.host_gpu import HostDevice
 
@@ -82,7 +82,7 @@ def test_parts_of_buffers(device):
     assert (back[1:] == -1).all()
 
 
-def test_a_stream_waits_for_another_where_it_is_told_to(device):
+def test_a_stream_waits_for_an_event_of_another(device):
     with device.current():
         sent = [device.pinned((FLOATS,)) for _ in range(2)]
         back = [device.pinned((FLOATS,)) for _ in range(2)]
@@ -152,7 +152,7 @@ def test_another_thread_may_use_it(device):
 
 
 @pytest.mark.parametrize("name", ON_A_GPU)
-def test_what_it_says_of_the_gpu_and_of_too_much_memory(name):
+def test_the_gpus_properties_and_too_much_memory(name):
     device = opened(name)
     assert device.name
     assert device.capability >= (5, 0)
@@ -166,7 +166,7 @@ def test_what_it_says_of_the_gpu_and_of_too_much_memory(name):
 
 
 @pytest.mark.parametrize("name", ON_A_GPU)
-def test_all_is_given_back(name):
+def test_close_frees_everything(name):
     def free():
         with opened(name).current():
             if name == "pycuda":

@@ -3,12 +3,11 @@ import pytest
 
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-from darnet_trt.runtime.engines.openvino.package import import_openvino
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from tests.tiny_bundle import SIZE, write_onnx
 
-CORE = import_openvino().Core()
-OFFERED = [name.lower() for name in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
+OFFERED = cpu_precisions()
 
 
 @pytest.fixture
@@ -18,14 +17,15 @@ def model(tmp_path):
 
 
 @pytest.mark.parametrize("asked", ["fp32", "bf16", "fp16"])
-def test_the_precision_told_is_one_that_the_cpu_has(model, asked):
+def test_the_precision_is_one_that_the_cpu_has(model, asked):
     runner = OpenVINORunner(model, precision=asked)
-    assert runner.precision in {"fp32", *OFFERED}
-    if asked in ("fp32", *OFFERED):
+    assert "fp32" in OFFERED
+    assert runner.precision in OFFERED
+    if asked in OFFERED:
         assert runner.precision == asked
 
 
-def test_fp32_is_not_turned_into_bf16_unasked(model):
+def test_fp32_does_not_run_in_bf16(model):
     volume = np.random.default_rng(0).random((1, 1, *SIZE), np.float32)
     reference = OnnxRuntimeRunner(model).infer(volume).cam
     largest = np.abs(reference).max()
@@ -36,7 +36,7 @@ def test_fp32_is_not_turned_into_bf16_unasked(model):
         assert np.abs(coarse - reference).max() > 1e-4 * largest
 
 
-def test_a_volume_is_classified_alike_alone_and_in_a_batch(model):
+def test_a_volume_gives_the_same_alone_and_in_a_batch(model):
     volumes = np.random.default_rng(0).random((3, 1, *SIZE), np.float32)
     runner = OpenVINORunner(model, precision="fp32")
     together = runner.infer(volumes).logits

@@ -1,4 +1,4 @@
-"""Plans on a real GPU; `test_runner.py` has the same contract on a GPU that the host plays."""
+"""Plans on a real GPU; `test_runner.py` tests the same on a GPU that the host simulates."""
 
 import importlib.util
 import time
@@ -24,7 +24,7 @@ from tests.tiny_bundle import SIZE, write_bundle, write_onnx
 pytestmark = pytest.mark.gpu
 
 MEMORY = {"tensorrt": "pycuda", "tensorrt-rtx": "cuda.bindings"}
-# The first engine of a process loads libraries and kernels that stay.
+# The first engine of a process loads libraries and kernels that stay in memory.
 FREE_MEMORY_SLACK = 64 << 20
 
 
@@ -139,7 +139,7 @@ def test_nothing_is_left_after_it_is_closed(bundle, backend, volumes):
     assert free_memory(backend) > before - FREE_MEMORY_SLACK
 
 
-def test_what_tensorrt_rtx_compiled_is_kept(bundle, backend, volumes, tmp_path, monkeypatch):
+def test_the_kernels_of_tensorrt_rtx_are_kept(bundle, backend, volumes, tmp_path, monkeypatch):
     if backend != "tensorrt-rtx":
         pytest.skip("TensorRT's plans hold their kernels")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -163,7 +163,7 @@ def test_a_damaged_plan(bundle, tmp_path):
 
 
 def free_memory(backend):
-    """Bytes of the GPU's memory that nobody has."""
+    """Return the free bytes of the GPU's memory."""
     with open_device(backend).current():
         if backend == "tensorrt":
             from pycuda import driver

@@ -1,4 +1,4 @@
-"""Which plans are refused, and with what words, before anything is loaded."""
+"""Which plans are refused before they are loaded."""
 
 import shutil
 from pathlib import Path
@@ -34,11 +34,10 @@ def test_the_version_that_built_it(tiny):
 def test_another_version(tiny):
     with pytest.raises(BundleError) as caught:
         check_version(artifact(tiny, version="1.6.0.30"), "1.7.1.116")
-    assert str(caught.value) == (
-        "the plan 'tensorrt-rtx-fp16' was built by tensorrt_rtx 1.6.0.30, and here is 1.7.1.116; "
-        "install tensorrt_rtx==1.6.0.30, or build the bundle on this machine with: "
-        "darnet-trt build"
-    )
+    for fact in ("'tensorrt-rtx-fp16'", "tensorrt_rtx 1.6.0.30", "1.7.1.116"):
+        assert fact in caught.value.what
+    assert "tensorrt_rtx==1.6.0.30" in caught.value.do
+    assert "darnet-trt build" in caught.value.do
 
 
 @pytest.mark.parametrize(("found", "fits"), [("1.10.0", True), ("2.0", True), ("1.7.1", False)])
@@ -51,8 +50,8 @@ def test_a_version_compatible_plan_runs_in_later_versions(tiny, found, fits):
             check_version(plan, found)
 
 
-def test_a_plan_that_nobody_built(tiny):
-    with pytest.raises(BundleError, match="does not say which tensorrt_rtx built"):
+def test_a_plan_without_the_version_that_built_it(tiny):
+    with pytest.raises(BundleError, match="tensorrt_rtx"):
         check_version(artifact(tiny, producer={}), "1.7.1.116")
 
 
@@ -69,13 +68,13 @@ def test_a_plan_that_nobody_built(tiny):
         ("sm80", (7, 5), True, False),
     ],
 )
-def test_which_gpu_a_plan_is_for(tiny, target, capability, hardware_compatible, fits):
+def test_a_plan_runs_only_on_its_gpus(tiny, target, capability, hardware_compatible, fits):
     card = plan_card(hardware_compatible=hardware_compatible)
     plan = artifact(tiny, target=target, plan=card)
     if fits:
         check_target(plan, "GPU", capability)
     else:
-        with pytest.raises(BundleError, match=rf"is for {target}, and here is sm\d+ \(GPU\)"):
+        with pytest.raises(BundleError, match=rf"for {target}; .*sm\d+ \(GPU\)"):
             check_target(plan, "GPU", capability)
 
 
@@ -83,19 +82,19 @@ def test_a_plan_without_plugin_needs_no_library(tiny):
     assert needed_library(artifact(tiny), (8, 9)) is None
 
 
-def test_a_plan_that_carries_its_plugin_needs_no_library(tiny):
+def test_a_plan_that_contains_its_plugin_needs_no_library(tiny):
     card = plan_card(PLUGIN | {"embedded": True})
     assert needed_library(artifact(tiny, plan=card), (8, 9)) is None
 
 
-def test_a_plan_that_carries_a_plugin_for_another_gpu(tiny):
+def test_a_plan_that_contains_a_plugin_for_another_gpu(tiny):
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"embedded": True}), target="portable")
-    with pytest.raises(BundleError, match=r"for sm_120, and it is for cuda sm_89; .*and build"):
+    with pytest.raises(BundleError, match=r"sm_120.* cuda sm_89; .*--arch sm_120.*bundle"):
         needed_library(plan, (12, 0))
 
 
 def test_a_plugin_of_other_sources(tiny):
-    with pytest.raises(BundleError, match=f"sources 000000000000, .* has {source_key()}"):
+    with pytest.raises(BundleError, match=f"000000000000.* {source_key()}"):
         needed_library(artifact(tiny, plan=plan_card(PLUGIN)), (8, 9))
 
 
@@ -114,7 +113,7 @@ def cpu_build_alone(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("cpu_build_alone")
 def test_a_plugin_built_for_the_cpu_is_not_enough(tiny):
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key(), "target": "cpu"}))
-    with pytest.raises(BundleError, match=r"plugin's CUDA build, .* darnet-trt plugin build"):
+    with pytest.raises(BundleError, match=r"CUDA build.* darnet-trt plugin build"):
         needed_library(plan, (8, 9))
 
 
@@ -123,7 +122,7 @@ def test_a_plugin_in_the_cache_for_another_gpu(tiny, monkeypatch):
     library = build.cached_library("cpu")
     monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda target, capabilities: library)
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key()}))
-    with pytest.raises(BundleError, match=r"for sm_89, and it is for cpu; .*build --arch sm_89"):
+    with pytest.raises(BundleError, match=r"sm_89.* cpu; .*build --arch sm_89"):
         needed_library(plan, (8, 9))
 
 

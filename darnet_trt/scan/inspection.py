@@ -1,0 +1,167 @@
+"""What a prediction would make of each study, without a network: verdicts and the chosen series."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from darnet_trt.errors import ScanError, UnreadableScanError
+from darnet_trt.scan.choice import none_loads, rank, skipped
+from darnet_trt.scan.loading import judge_pixels
+from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.scan.series import Choice, Format, Series, Study, Verdict
+
+__all__ = ["Inspection", "PathError", "SeriesReport", "StudyReport", "inspect_study"]
+
+SCHEMA_VERSION: Final = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SeriesReport(_Part):
+    """One series and its verdict.
+
+    Attributes:
+        path: The volume file, or the folder that holds the slices.
+        format: Which reader reads it.
+        series_uid: SeriesInstanceUID (0020,000E), empty for other formats than DICOM.
+        number: SeriesNumber (0020,0011).
+        description: SeriesDescription (0008,103E), or the file's name.
+        kernel: ConvolutionKernel (0018,1210).
+        slices: Slices in the series.
+        matrix: Rows and columns of a slice (h, w); 0 where they are not known.
+        spacing_mm: Along d, h, w; None where it is not known.
+        verdict: Whether it can be classified.
+        reason: Why.
+        warnings: What is unusual about it.
+        chosen: Whether a prediction classifies this series.
+    """
+
+    path: str
+    format: Format
+    series_uid: str
+    number: int | None
+    description: str
+    kernel: str
+    slices: int
+    matrix: tuple[int, int]
+    spacing_mm: tuple[float, float, float] | None
+    verdict: Literal["usable", "refused", "failed"]
+    reason: str
+    warnings: tuple[str, ...]
+    chosen: bool
+
+
+class StudyReport(_Part):
+    """One study, its series, and the status that a prediction would give it.
+
+    Attributes:
+        path: Its folder or file.
+        study_uid: StudyInstanceUID (0020,000D), empty for other formats than DICOM.
+        pixels_checked: False: judged by headers alone.
+        patient_id: PatientID (0010,0020), or empty.
+        series: In a fixed order.
+        chosen: Index of the series that a prediction classifies.
+        status: As in a prediction's result.
+        why: Why this series, or why none.
+    """
+
+    path: str
+    study_uid: str
+    pixels_checked: bool
+    patient_id: str
+    series: tuple[SeriesReport, ...]
+    chosen: int | None
+    status: Literal["ok", "refused", "failed"]
+    why: str
+
+
+class PathError(_Part):
+    """A path where nothing could be read."""
+
+    path: str
+    error: str
+
+
+class Inspection(_Part):
+    """Everything that was found under some paths."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    studies: tuple[StudyReport, ...]
+    errors: tuple[PathError, ...]
+
+    def json_text(self) -> str:
+        """Return the JSON, ASCII only: paths that are not UTF-8 are written as escapes."""
+        return json.dumps(self.model_dump(mode="json"), indent=1)
+
+
+def inspect_study(study: Study, spec: Preprocessing, *, headers_only: bool = False) -> StudyReport:
+    """Judge every series of a study, and choose as a prediction does.
+
+    Args:
+        study: From `find_studies`.
+        spec: Decides which slices are decoded, and what the greys of picture files mean.
+        headers_only: Skip what needs pixels: whether it is a chest in Hounsfield units.
+    """
+    verdicts = [s.verdict if headers_only else judge_pixels(s, spec) for s in study.series]
+    choice, status, why = _choose(study, verdicts)
+    chosen = None if choice is None else study.series.index(choice.series)
+    return StudyReport(
+        path=str(study.path),
+        study_uid=study.uid,
+        pixels_checked=not headers_only,
+        patient_id=study.patient_id,
+        series=tuple(
+            _report(series, verdict, chosen=index == chosen)
+            for index, (series, verdict) in enumerate(zip(study.series, verdicts, strict=True))
+        ),
+        chosen=chosen,
+        status=status,
+        why=why,
+    )
+
+
+def _choose(
+    study: Study, verdicts: Sequence[Verdict]
+) -> tuple[Choice | None, Literal["ok", "refused", "failed"], str]:
+    """Return the series that a prediction would classify, its status, and why."""
+    failed: list[tuple[Series, Verdict]] = []
+    try:
+        ranked = rank(study)
+    except ScanError as error:
+        return None, _status(not isinstance(error, UnreadableScanError)), error.what
+    for choice in ranked:
+        verdict = verdicts[study.series.index(choice.series)]
+        if verdict.usable:
+            others = (skipped(series, other.reason) for series, other in failed)
+            return choice, "ok", "; ".join([choice.why, *others])
+        failed.append((choice.series, verdict))
+    why = none_loads([(series, verdict.reason) for series, verdict in failed])
+    return None, _status(failed[0][1].readable), why
+
+
+def _status(readable: bool) -> Literal["refused", "failed"]:
+    return "refused" if readable else "failed"
+
+
+def _report(series: Series, verdict: Verdict, *, chosen: bool) -> SeriesReport:
+    return SeriesReport(
+        path=str(series.path),
+        format=series.format,
+        series_uid=series.uid,
+        number=series.number,
+        description=series.description,
+        kernel=series.kernel,
+        slices=series.slices,
+        matrix=series.matrix,
+        spacing_mm=series.spacing_mm,
+        verdict="usable" if verdict.usable else _status(verdict.readable),
+        reason=verdict.reason,
+        warnings=verdict.warnings,
+        chosen=chosen,
+    )
