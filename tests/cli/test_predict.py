@@ -82,9 +82,7 @@ def test_overlays_and_resuming_need_a_folder(predict, tiny):
 
 def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    errors_in_one_line(
-        predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "a file where a folder is needed"
-    )
+    errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "is a file")
 
 
 def test_two_at_once_into_one_folder(predict, tiny, tmp_path):

@@ -130,5 +130,5 @@ def test_tensorrt_without_a_gpu(monkeypatch):
         raise no_gpu()
 
     monkeypatch.setattr(targets, "open_device", none)
-    with pytest.raises(BuildError, match=r"no NVIDIA GPU; .*--target tensorrt-rtx"):
+    with pytest.raises(BuildError, match=r"no NVIDIA GPU here; .*--target tensorrt-rtx"):
         candidates(["tensorrt"], "fp16")

@@ -151,7 +151,7 @@ REFUSED = {
         ),
         (BASE.but("no-shapes", "shapes no"), "enqueue", "needs shapes that onShapeChange took"),
         (
-            BASE.but("another-shape-than-told", "at_enqueue x 1 3 4 6 16"),
+            BASE.but("another-shape-than-announced", "at_enqueue x 1 3 4 6 16"),
             "enqueue",
             "residual must be (1, 3, 4, 6, 16), as x is; it is (1, 3, 4, 5, 16)",
         ),

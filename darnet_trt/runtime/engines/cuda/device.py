@@ -127,9 +127,9 @@ def cuda_failed(said: object) -> DeviceError:
 
 def no_driver() -> DeviceError:
     """Return the error for a machine without a driver."""
-    return DeviceError("no NVIDIA driver here", do=_ELSEWHERE)
+    return DeviceError("there is no NVIDIA driver here", do=_ELSEWHERE)
 
 
 def no_gpu() -> DeviceError:
     """Return the error for a machine with a driver and no GPU."""
-    return DeviceError("no NVIDIA GPU here", do=_ELSEWHERE)
+    return DeviceError("there is no NVIDIA GPU here", do=_ELSEWHERE)
