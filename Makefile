@@ -9,12 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 SCANS ?=
+SHORT ?=
 ONLY ?=
 
-.PHONY: help demo test gpu lint format clean
+.PHONY: help demo test test-slow gpu lint format clean
 
 help: ## List the chores
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/pyvenv.cfg:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer on the PATH; name one with PYTHON=..." >&2; exit 1; }
@@ -35,8 +36,12 @@ demo: .venv/.installed-demo ## Phantoms, training, engine, prediction, report; S
 	@$(BIN)/python examples/demo.py --out demo $(SCANS)
 
 # Whole files go to the workers, so that what a file's tests share is made once.
-test: .venv/.installed-dev ## The whole test suite
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+test: .venv/.installed-dev ## The tests, without the slow ones
+	@$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+# One after the other: each uses all CPUs.
+test-slow: .venv/.installed-dev ## The tests that train at length; SHORT=1 for a short form
+	@DARNET_TEST_SHORT=$(SHORT) $(BIN)/python -m pytest -m slow
 
 gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="part …" chooses
 	@$(BIN)/python -m benchmarks.gpu.run $(if $(ONLY),--only $(ONLY))

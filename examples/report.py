@@ -44,10 +44,11 @@ ul { margin: .3rem 0; padding-left: 1.2rem } code { font-size: .92em }
 
 @dataclass(frozen=True)
 class Report:
-    """Where the page is, and what it says in one line."""
+    """Where the page is, what it says in one line, and the share of phantoms classified right."""
 
     path: Path
     summary: str
+    share_right: float
 
 
 def write_report(out: Path, *, seconds: float) -> Report:
@@ -97,7 +98,7 @@ def write_report(out: Path, *, seconds: float) -> Report:
     )
     path = out / "report.html"
     path.write_text(page, encoding="utf-8")
-    return Report(path, summary)
+    return Report(path, summary, right / len(labelled))
 
 
 def _labels(cohort: Path) -> dict[Path, str]:

@@ -13,6 +13,8 @@ from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import Library
 from darnet_trt.machine.cpus import share_cpus, usable_cpus
+from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.cohort import read_cohort
 from tests import permissions
 from tests.tiny_bundle import write_bundle
 
@@ -23,7 +25,7 @@ _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "sha
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Workers of `make test`: the longest file alone takes a third of two CPUs' time."""
+    """Return the number of workers of `make test`: one a CPU, at most four."""
     return min(usable_cpus(), 4)
 
 
@@ -55,6 +57,20 @@ def on_cpu() -> Library:
 def tiny(tmp_path: Path) -> Path:
     """A fresh bundle, to be used or spoiled."""
     return write_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture(scope="session")
+def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small synthetic scans as DICOM."""
+    out = tmp_path_factory.mktemp("phantoms") / "cohort"
+    write_cohort(CohortPlan(scans=2, seed=3, matrix=64, slices=(30, 32)), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def phantom_series(phantom_cohort: Path) -> Path:
+    """The folder with the slices of one of them."""
+    return read_cohort(phantom_cohort).entries[0].scan
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -53,7 +54,7 @@ class Bundle:
     sha256: str
 
 
-def open_bundle(path: Path, *, complete: bool = True) -> Bundle:
+def open_bundle(path: str | os.PathLike[str], *, complete: bool = True) -> Bundle:
     """Read a bundle's manifest and check that all files are there.
 
     `verified_file` checks the hash of a file before it is loaded.
@@ -66,6 +67,7 @@ def open_bundle(path: Path, *, complete: bool = True) -> Bundle:
         BundleError: The bundle is absent, corrupt, of another schema or incomplete, two classes
             have one name, or a file is outside the folder.
     """
+    path = Path(path)
     raw = _read_manifest(path)
     manifest = _parse(raw, path / FILE_NAME)
     names = [artifact.name for artifact in manifest.artifacts]

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli.help import Command, Group
+
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
     from darnet_trt.export.gates.bundle_check import BundleCheck
 
 __all__ = ["bundle"]
 
-bundle = typer.Typer(help="Show what a bundle holds, and check it on this machine.")
+bundle = typer.Typer(cls=Group, help="Show what a bundle holds, and check it on this machine.")
 
 _Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]
 
 
-@bundle.command()
+@bundle.command(cls=Command)
 def show(
     folder: _Folder,
     as_json: Annotated[
@@ -71,7 +73,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     )
 
 
-@bundle.command()
+@bundle.command(cls=Command)
 def check(
     folder: _Folder,
     threads: Annotated[

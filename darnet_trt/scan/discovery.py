@@ -42,7 +42,7 @@ _KNOWN = "give DICOM, NIfTI, NRRD or MHA files, or PNG or JPEG slices"
 _DIRECTORY_RECORD = "1.2.840.10008.1.3.10"
 
 
-def find_studies(path: Path) -> list[Study]:
+def find_studies(path: str | os.PathLike[str]) -> list[Study]:
     """Find every study under a file or folder, the unusable ones with their reason.
 
     DICOM files form one study for each StudyInstanceUID (for each folder, where UIDs are emptied)
@@ -54,6 +54,7 @@ def find_studies(path: Path) -> list[Study]:
         UsageError: There is no such path.
         UnreadableScanError: Nothing there can be read.
     """
+    path = Path(path)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:

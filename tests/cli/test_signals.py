@@ -35,11 +35,11 @@ def end(number: signal.Signals, when: str, *words: object) -> str:
         assert said, f"ended before it printed {when!r}"
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate(timeout=300)
     assert process.returncode == CODES[number], rest
     assert rest.splitlines()[-1] == f"darnet-trt: ended by {number.name}"
     assert "Traceback" not in rest
-    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []
     return (["", *rest.splitlines()])[-2]
 
 
@@ -63,7 +63,7 @@ def test_the_processes_of_a_killed_phantom_end_too(tmp_path):
     assert len(children) >= 2
     process.kill()
     process.communicate()
-    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []
 
 
 def test_train(cohort, tmp_path):
@@ -119,5 +119,5 @@ def test_an_ignored_hangup_stays_ignored(tiny, cohort, tmp_path):
     while "[1]" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0

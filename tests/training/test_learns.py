@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -22,11 +23,15 @@ from darnet_trt.training.fit import Schedule
 from darnet_trt.training.presets import PRESETS
 from darnet_trt.training.run import train
 
-# It shares the CPUs with the other tests.
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+# `make test-slow SHORT=1`: enough to see that the network learns, not how well.
+SHORT = bool(os.environ.get("DARNET_TEST_SHORT"))
+EPOCHS = 10 if SHORT else PRESETS["small"].epochs
+LEAST_ACCURACY, LEAST_AUC = (0.6, 0.8) if SHORT else (0.85, 0.9)
 
 # NIfTI in small matrices: the same phantoms as everywhere, quick to write and to read.
-PLAN = CohortPlan(scans=480, seed=0, format="nifti", matrix=64, slices=(30, 40))
+PLAN = CohortPlan(scans=240 if SHORT else 480, seed=0, format="nifti", matrix=64, slices=(30, 40))
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +77,7 @@ def run(cohort, tmp_path_factory):
     """The small preset, trained."""
     size = PRESETS["small"]
     folder = tmp_path_factory.mktemp("learns") / "run"
-    train(cohort, folder, size, Schedule(epochs=size.epochs))
+    train(cohort, folder, size, Schedule(epochs=EPOCHS))
     return folder
 
 
@@ -83,8 +88,8 @@ def split(run):
 def test_small_network_learns_them(run):
     checkpoint = load_checkpoint(run)
     print(f"held-out patients: {checkpoint.validation}")
-    assert checkpoint.validation["accuracy"] > 0.85
-    assert checkpoint.validation["covid_auc"] > 0.9
+    assert checkpoint.validation["accuracy"] > LEAST_ACCURACY
+    assert checkpoint.validation["covid_auc"] > LEAST_AUC
     assert checkpoint.trained_on.endswith("not real patients")
     assert json.loads((run / "metrics.json").read_text())["held_out"] == checkpoint.validation
     sides = [
@@ -93,7 +98,7 @@ def test_small_network_learns_them(run):
     ]
     assert len(split(run)) == PLAN.scans
     assert not sides[0] & sides[1]
-    assert len((run / "history.csv").read_text().splitlines()) == PRESETS["small"].epochs + 1
+    assert len((run / "history.csv").read_text().splitlines()) == EPOCHS + 1
     assert not (run / "state.pt").exists()
 
 

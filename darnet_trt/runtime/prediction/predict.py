@@ -41,7 +41,7 @@ Notify = Callable[[str], None]
 
 def predict(
     bundle: Bundle,
-    paths: Sequence[Path],
+    paths: _StrPath | Sequence[_StrPath],
     *,
     artifact: str | None = None,
     threads: int | None = None,
@@ -75,6 +75,7 @@ def predict(
         BundleError: The engine cannot be loaded.
         MissingPackageError: A package that the engine needs is not installed.
     """
+    paths = _as_paths(paths)
     if not any(os.path.lexists(path) for path in paths):
         raise UsageError("no such file or folder", where=", ".join(map(str, paths)))
     pick_artifact(bundle, artifact)  # read nothing where there is no such engine
@@ -273,6 +274,13 @@ def _used(choice: Choice | None) -> SeriesUsed | None:
 
 def _ms_since(start: float) -> float:
     return (time.perf_counter() - start) * 1000
+
+
+_StrPath = str | os.PathLike[str]
+
+
+def _as_paths(paths: _StrPath | Sequence[_StrPath]) -> list[Path]:
+    return [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
 def _absolute(path: Path) -> str:

@@ -1,0 +1,31 @@
+"""`constraints.txt` pins what the extras ask for, one version each."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+EXTRAS = ("cpu", "rtx", "train", "dev")
+
+
+def normal(name):
+    """The name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line.partition("==")[::2] for line in lines if not line.startswith("#")]
+
+
+def test_every_package_we_ask_for_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = {normal(n) for n in [*project["dependencies"], *(n for e in EXTRAS for n in extras[e])]}
+    assert asked - {name for name, _ in pins()} == {"darnet-trt"}
+
+
+def test_names_are_sorted_and_versions_exact():
+    names = [name for name, _ in pins()]
+    assert names == sorted(set(map(normal, names)))
+    assert all(re.fullmatch(r"[\d.]+", version) for _, version in pins())

@@ -1,0 +1,60 @@
+"""The pages agree with the code: links, files, options, fields of a result."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from darnet_trt.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [t for t in targets if not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    named = re.findall(r"`([\w./-]+/[\w-]+\.(?:py|c|cuh|svg|md))`", page.read_text())
+    named = [n for n in named if "NAME" not in n and not n.startswith("gpu-report/")]
+    places = (ROOT, ROOT / "darnet_trt", ROOT / "tests")
+    assert [n for n in named if not any((place / n).exists() for place in places)] == []
+
+
+def options_of(command):
+    found = {text for parameter in command.params for text in parameter.opts}
+    found |= {text for parameter in command.params for text in parameter.secondary_opts}
+    return found.union(*map(options_of, getattr(command, "commands", {}).values()))
+
+
+@pytest.fixture(scope="module")
+def known_options():
+    """Every option of the command line and of the scripts."""
+    scripts = [*ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("examples/*.py")]
+    in_scripts = {
+        o for script in scripts for o in re.findall(r'"(--[a-z][a-z-]*)"', script.read_text())
+    }
+    return options_of(typer.main.get_command(app)) | in_scripts | {"--help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_option_on_a_page_exists(page, known_options):
+    ours = re.sub(r".*pip install.*", "", page.read_text())
+    assert set(OPTION.findall(ours)) - known_options == set()
+
+
+def test_every_field_of_a_result_is_on_its_page(command, tiny, phantom_series, tmp_path):
+    done = command("predict", tiny, phantom_series, "-o", tmp_path / "out", "--json")
+    page = (ROOT / "docs" / "results.md").read_text()
+    record = json.loads(done.stdout)
+    header = (tmp_path / "out" / "results.csv").read_text().partition("\n")[0].split(",")
+    fields = {*record, *record["series"], *record["stages_ms"]}
+    fields |= {name for name in header if not name.startswith("probability_")}
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
