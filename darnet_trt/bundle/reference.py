@@ -44,10 +44,7 @@ def write_reference(folder: Path, outputs: ReferenceOutputs, source: str) -> Ref
     file = folder / _FILE
     with file.open("wb") as stream:
         np.savez_compressed(
-            stream,
-            inputs=outputs.inputs.astype(np.float16),
-            logits=outputs.logits,
-            cam=outputs.cam,
+            stream, inputs=outputs.inputs.astype(np.float16), logits=outputs.logits, cam=outputs.cam
         )
     return Reference(file=_FILE, sha256=sha256_of(file), scans=len(outputs.inputs), source=source)
 

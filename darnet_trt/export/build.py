@@ -214,17 +214,9 @@ def _card(source: Source) -> ModelCard:
 
 def _unchecked_model(folder: Path) -> Artifact:
     """List the ONNX file, which is in every bundle because engines are rebuilt from it."""
-    return Artifact(
-        name=_ONNX_CANDIDATE.name,
-        files=hashes(folder, folder / MODEL_FILE),
-        backend="onnxruntime",
-        precision="fp32",
-        effective_precision=None,
-        target="cpu",
-        batch=OnnxRuntimeRunner.batch,
-        producer=producer("onnx"),
-        executed=False,
-        parity=None,
-        latency_ms=None,
-        notes=(f"{NOT_EXECUTED}: not a target; kept because engines are rebuilt from it",),
+    return _ONNX_CANDIDATE.artifact(
+        hashes(folder, folder / MODEL_FILE),
+        OnnxRuntimeRunner.batch,
+        producer("onnx"),
+        f"{NOT_EXECUTED}: not a target; kept because engines are rebuilt from it",
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
-from darnet_trt.bundle.manifest import Backend, Precision
+from darnet_trt.bundle.manifest import Artifact, Backend, Plan, Precision
 from darnet_trt.errors import BuildError, DeviceError, MissingPackageError, UsageError
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
@@ -58,6 +58,31 @@ class Candidate:
         """Return its name, unique in a bundle."""
         target = "" if self.target == "cpu" else f"-{self.target}"
         return f"{self.backend}{target}-{self.precision}"
+
+    def artifact(
+        self,
+        files: dict[str, str],
+        batch: tuple[int, int],
+        producer: dict[str, str],
+        *notes: str,
+        plan: Plan | None = None,
+    ) -> Artifact:
+        """Return its entry in the manifest before it has run; see `Artifact` for the arguments."""
+        return Artifact(
+            name=self.name,
+            files=files,
+            backend=self.backend,
+            precision=self.precision,
+            effective_precision=None,
+            target=self.target,
+            batch=batch,
+            producer=producer,
+            executed=False,
+            parity=None,
+            latency_ms=None,
+            notes=notes,
+            plan=plan,
+        )
 
 
 def candidates(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from darnet_trt.bundle.manifest import content_digest
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, UsageError
 from darnet_trt.runtime.engines.loading import load_engine
@@ -150,6 +151,22 @@ def test_no_default_asks_for_a_choice(tiny):
     change_manifest(tiny, default=None)
     with pytest.raises(UsageError, match=r"default.*--artifact.*openvino-fp32"):
         pick_artifact(open_bundle(tiny))
+
+
+def test_a_bundle_from_before_reference_outputs_opens(tiny):
+    content = json.loads((tiny / "manifest.json").read_text())
+    del content["reference"]
+    sealed = {**content, "content_sha256": content_digest(content)}
+    (tiny / "manifest.json").write_text(json.dumps(sealed))
+    assert open_bundle(tiny).manifest.reference is None
+
+
+@pytest.mark.parametrize(("name", "match"), [("r.npz", "missing"), ("../r.npz", "outside")])
+def test_the_file_with_reference_outputs_must_be_in_the_bundle(tiny, name, match):
+    (tiny.parent / "r.npz").write_bytes(b"")
+    entry = {"file": name, "sha256": "0" * 64, "scans": 1, "source": "a test"}
+    change_manifest(tiny, reference=entry)
+    refused(tiny, match)
 
 
 def test_bundles_with_other_weights_have_other_names(tmp_path):

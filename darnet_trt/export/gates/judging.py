@@ -100,10 +100,7 @@ def judge(
 
 
 def _judged(
-    engine: Artifact,
-    runner: Runner,
-    reference: Outputs,
-    context: BuildContext,
+    engine: Artifact, runner: Runner, reference: Outputs, context: BuildContext
 ) -> Artifact:
     """Run the parity gate and return the engine with its report."""
     effective = cast(Precision, runner.precision)

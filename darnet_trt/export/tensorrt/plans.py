@@ -132,20 +132,7 @@ def _plugins(context: BuildContext, candidates: Sequence[Candidate]) -> dict[str
 
 def _refused(context: BuildContext, candidate: Candidate, int8: Int8) -> Artifact:
     context.log(f"{candidate.name}: not built: {_STAND_IN} changes decisions")
-    plan = Artifact(
-        name=candidate.name,
-        files={},
-        backend=candidate.backend,
-        precision=candidate.precision,
-        effective_precision=None,
-        target=candidate.target,
-        batch=context.plan_options.batch,
-        producer={},
-        executed=False,
-        parity=None,
-        latency_ms=None,
-        notes=("not built",),
-    )
+    plan = candidate.artifact({}, context.plan_options.batch, {}, "not built")
     return _judged_by_its_graph(plan, int8, None)
 
 
@@ -182,19 +169,11 @@ def _built(
         context.log(f"{candidate.name}: the timing cache could not be saved: {result.note}")
     if plugin is not None and not plugin.card.embedded:
         notes.append("needs the plugin for CUDA")
-    return Artifact(
-        name=candidate.name,
-        files=hashes(context.folder, plan),
-        backend=backend,
-        precision=candidate.precision,
-        effective_precision=None,
-        target=candidate.target,
-        batch=options.batch,
-        producer={PACKAGES[backend][0]: result.version},
-        executed=False,
-        parity=None,
-        latency_ms=None,
-        notes=tuple(notes),
+    return candidate.artifact(
+        hashes(context.folder, plan),
+        options.batch,
+        {PACKAGES[backend][0]: result.version},
+        *notes,
         plan=Plan(
             kernels=counted(result.layers),
             plugin=None if plugin is None else plugin.card,
