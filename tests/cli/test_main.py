@@ -134,7 +134,8 @@ def test_no_folder_for_temporary_files(command, monkeypatch, tiny):
 def test_names_of_files_cannot_steer_a_terminal(command, tmp_path):
     done = command("predict", tmp_path / "a\ab", tmp_path)
     assert done.returncode == 2
-    assert str(tmp_path / "a\N{REPLACEMENT CHARACTER}b") in done.stderr
+    assert str(tmp_path / "a") in done.stderr
+    assert "\a" not in done.stderr
 
 
 def test_no_temporary_folder_is_said_so(command, monkeypatch, tmp_path):
