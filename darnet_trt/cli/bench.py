@@ -41,7 +41,7 @@ def bench(
         list[str] | None,
         typer.Option(
             autocompletion=artifacts,
-            help="Engine of the bundle; repeatable. The first is the reference of the ratios. "
+            help="Engine of the bundle; repeatable. Ratios are relative to the first. "
             "[default: the bundle's default engine]",
             show_default=False,
         ),
@@ -49,20 +49,20 @@ def bench(
     scan: Annotated[
         Path | None,
         typer.Option(
-            help="Also measure one scan: from files to result, by stage, in a batch, start-up and "
-            "memory."
+            help="Also time this scan from files to result, by stage and in a batch, and measure "
+            "start-up and memory."
         ),
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
             autocompletion=_complete_against,
-            help=f"Compare with any of {', '.join(_AGAINST)}: comma-separated, in float32, engine "
+            help=f"Also time these, comma-separated: {', '.join(_AGAINST)}. In float32, engine "
             "time only. torch-fused runs on a CUDA device if there is one, the others on the CPU.",
         ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Timed runs of each engine. p90 needs 10 and p99 needs 100.")
+        int, typer.Option(min=1, help="Timed runs of each engine; p90 needs 10, p99 needs 100.")
     ] = _ROUNDS,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. [default: one for each core]")

@@ -25,13 +25,13 @@ def build(
         Path, typer.Argument(help="The folder of a training run, or its checkpoint file.")
     ],
     out: Annotated[
-        Path, _what("-o", "--out", help="The bundle: a folder to create, complete or not at all.")
+        Path, _what("-o", "--out", help="Folder of the bundle; an interrupted build leaves none.")
     ],
     target: Annotated[
         list[str] | None,
         _what(
             help="What runs the engine: openvino, onnxruntime, onnxruntime:cuda, tensorrt (for the "
-            "GPU of this machine), tensorrt-rtx (one plan for all its GPUs) or "
+            "GPU of this machine), tensorrt-rtx (one portable plan) or "
             "tensorrt-rtx:sm75,sm86,… (one plan for each architecture). Repeatable. "
             "[default: openvino and onnxruntime, if installed]",
             autocompletion=targets,
@@ -85,8 +85,8 @@ def build(
         float,
         _int8(
             min=0,
-            help="Time limit in seconds for measuring layer sensitivity when full int8 changes "
-            "decisions, and again for the search; for CPU engines and for plans separately.",
+            help="If full int8 changes decisions: time limit in seconds for measuring layer "
+            "sensitivity, and as much again for the search. CPU engines and plans have one each.",
         ),
     ] = 600,
     accept: Annotated[
@@ -109,7 +109,7 @@ def build(
         str, _plan(help="Batch size of plans: a number, or a range such as 1:8; at most 64.")
     ] = "1",
     workspace: Annotated[
-        int | None, _plan(min=1, help="Most scratch memory of a plan in MiB. [default: no limit]")
+        int | None, _plan(min=1, help="Limit of a plan's scratch memory in MiB. [default: none]")
     ] = None,
     version_compatible: Annotated[
         bool,
@@ -140,8 +140,8 @@ def build(
     """Build engines, compare each with torch on the same scans, and keep those that agree.
 
     The fastest becomes the default. An int8 engine becomes the default only if it is at least 1.05
-    times as fast as the best float engine and enough scans judged it (--calibration), or too few
-    did but int8 was named (--precision int8).
+    times as fast as the best float engine, and if at least 110 scans judged it or --precision int8
+    asked for it.
     """
     from darnet_trt.machine.cpus import share_cpus
     from darnet_trt.machine.hardware import require_packages

@@ -31,8 +31,8 @@ def show(
 ) -> None:
     """Show a bundle: its network, training data, preprocessing, engines, and how they were judged.
 
-    The columns flips to map are the parity gate's: class flips, and the largest difference of a
-    probability, a logit and the activation map from torch's.
+    The columns flips, probability, logits and map compare an engine with torch: the scans whose
+    class differs, and the largest difference of a probability, a logit and the activation map.
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.cli.engine_table import print_engines, wide_console

@@ -31,7 +31,9 @@ def calibrate(
             "-o", "--out", help="Folder for report.md, sensitivity.svg and calibration.json."
         ),
     ],
-    count: Annotated[int, typer.Option("--scans", min=1, help="Scans that calibrate.")] = 32,
+    count: Annotated[
+        int, typer.Option("--scans", min=1, help="How many scans calibrate at most.")
+    ] = 32,
     method: Annotated[
         Literal["auto", "minmax", "percentile", "entropy", "mse"],
         typer.Option(
@@ -43,13 +45,13 @@ def calibrate(
         float,
         typer.Option(
             min=0,
-            help="Time limit for measuring layer sensitivity, and again for the search when full "
-            "int8 changes decisions.",
+            help="Time limit in seconds for measuring layer sensitivity, and as much again for "
+            "the search if full int8 changes decisions.",
         ),
     ] = 600,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of scans.")] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: the engines' choice]")
+        int | None, typer.Option(min=1, help="CPU threads. [default: each engine chooses]")
     ] = None,
 ) -> None:
     """Report what int8 does to a network: best ranges, most harmed layers, changed decisions.

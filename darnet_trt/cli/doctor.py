@@ -30,9 +30,9 @@ _WITHOUT_GPU: Final = ("openvino", "onnxruntime", "torch")
 def doctor(
     everything: Annotated[
         bool,
-        typer.Option("--all", help="List what only NVIDIA GPUs need, also without such a GPU."),
+        typer.Option("--all", help="List in full what only NVIDIA GPUs need, even without one."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Show what this machine can do, and what to install for the rest.
 

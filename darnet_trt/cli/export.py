@@ -26,7 +26,7 @@ def export(
         Literal["fp32", "fp16"], typer.Option(help="fp16 stores weights as float16, for TensorRT.")
     ] = "fp32",
 ) -> None:
-    """Write a trained network as one ONNX file for every backend."""
+    """Write a trained network as one ONNX file that every backend reads."""
     from darnet_trt.errors import UsageError
     from darnet_trt.machine.hardware import require_packages
 

@@ -35,8 +35,8 @@ def inspect(
     bundle: Annotated[
         Path | None,
         typer.Option(
-            help="Judge as predictions with this bundle do: its preprocessing decides which "
-            "slices are decoded, and what the greys of picture files mean.  "
+            help="Judge scans as predict does with this bundle: its preprocessing decides which "
+            "slices are decoded, and what the greys of picture files mean. "
             "[default: the paper's]",
             show_default=False,
         ),
@@ -51,14 +51,15 @@ def inspect(
     headers_only: Annotated[
         bool,
         typer.Option(
-            "--headers-only", help="Skip what needs pixels: whether it is a chest, in HU."
+            "--headers-only",
+            help="Check headers only, not whether the pixels show a chest in Hounsfield units.",
         ),
     ] = False,
 ) -> None:
-    """List what can be classified, and why: a line a study; all series where there is one study.
+    """List the studies that predict would classify and those it would refuse, with the reason.
 
-    Exit code 0: each study has a series to classify; 1: some have none, or could not be read;
-    2: nothing could be read.
+    One line for each study; of a single study, all series. Exit code 0: each study has a series to
+    classify; 1: some have none, or could not be read; 2: nothing could be read.
     """
     from darnet_trt.scan import Preprocessing, find_studies
     from darnet_trt.scan.discovery import distinct_paths, unseen

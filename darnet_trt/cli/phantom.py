@@ -23,10 +23,12 @@ def phantom(
     seed: Annotated[
         int, typer.Option(help="Random seed. The same seed gives the same voxels.")
     ] = 0,
-    matrix: Annotated[int, typer.Option(help="Rows and columns of each slice.")] = 128,
+    matrix: Annotated[int, typer.Option(help="Rows and columns of a slice, 32 to 1024.")] = 128,
     slices: Annotated[
         str,
-        typer.Option(help="Slices of each scan: a number, or MIN:MAX for a random number between."),
+        typer.Option(
+            help="Slices of each scan, 30 to 600: a number, or MIN:MAX for a random number between."
+        ),
     ] = "30:300",
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. [default: one for each CPU]")

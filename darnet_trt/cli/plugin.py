@@ -43,7 +43,7 @@ def build(
             "--report", help="Print a table of every kernel's registers; fail if one spills them."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Compile the kernels and the plugin into this user's cache, unless they are there already."""
     from dataclasses import asdict
@@ -102,7 +102,7 @@ def check(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Check that every TensorRT installed for this Python accepts the plugin.
 

@@ -47,8 +47,8 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            help="Folder for results.jsonl (a line a scan, written at once), results.csv "
-            "(written when the run ends) and the overlays.",
+            help="Folder for results.jsonl (a line for each scan, written when it is done), "
+            "results.csv (written when the run ends) and the overlays.",
         ),
     ] = None,
     artifact: Annotated[
@@ -65,8 +65,8 @@ def predict(
         typer.Option(
             "--resume",
             help="Continue the results in --out: skip scans that this engine of this bundle has "
-            "classified, try refused and failed ones again. A new result replaces the scan's "
-            "old one.",
+            "classified, and try refused and failed scans again. A new result replaces the "
+            "scan's old one.",
         ),
     ] = False,
     threads: Annotated[
@@ -87,10 +87,10 @@ def predict(
         ),
     ] = False,
 ) -> None:
-    """Classify chest CT scans: one result a scan, with the reason where it was not classified.
+    """Classify chest CT scans: one result a scan, with the reason if it was not classified.
 
-    Without -o the results go to stdout: a readable line a scan on a terminal, JSON lines
-    otherwise. Exit code 0: every scan was classified; 1: some were refused or failed; 2: the run
+    Without -o the results go to stdout: on a terminal a readable line for each scan, otherwise
+    JSON lines. Exit code 0: every scan was classified; 1: some were refused or failed; 2: the run
     could not start or go on. Research use only: not a medical device.
     """
     from darnet_trt.bundle.reading import open_bundle

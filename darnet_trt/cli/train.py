@@ -48,12 +48,12 @@ def train(
         typer.Option(min=1, help="Passes over the training scans. [default: the preset's]"),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Random seed of the split, the weights and the order.")
+        int, typer.Option(min=0, help="Random seed of the split, first weights and scans' order.")
     ] = 0,
     held_out: Annotated[
         float,
         typer.Option(
-            help="Share of the patients to hold out: the network is measured on them. 0: none."
+            help="Share of the patients on which the network is measured, not trained. 0: none."
         ),
     ] = 0.2,
     augment: Annotated[
@@ -73,9 +73,9 @@ def train(
     """Train the network on a labelled cohort.
 
     Writes checkpoint.pt, history.csv, split.csv and metrics.json into the run's folder. Run the
-    same command again to continue an interrupted run after its last epoch. The result is the
-    network after the last epoch; the held-out patients only measure it. Exit code 1: trained,
-    but some scans could not be used.
+    same command again to continue an interrupted run after the last epoch that it finished. The
+    result is the network after the last epoch; the held-out patients only measure it. Exit code
+    1: trained, but some scans could not be used.
     """
     from darnet_trt.scan.cohort import read_cohort
 
