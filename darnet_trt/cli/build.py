@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from darnet_trt.cli.completion import targets
+from darnet_trt.cli.printing import print_line, say
 
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
 
 __all__ = ["build", "print_summary"]
 
-_WHAT: Final = "What to build"
-_CALIBRATION: Final = "Calibration of int8"
-_TENSORRT: Final = "TensorRT and TensorRT-RTX"
+_what = partial(typer.Option, rich_help_panel="What to build")
+_calibration = partial(typer.Option, rich_help_panel="Calibration of int8")
+_tensorrt = partial(typer.Option, rich_help_panel="TensorRT and TensorRT-RTX")
 
 
 def build(
@@ -25,154 +27,122 @@ def build(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--out",
-            help="The bundle: a folder to create, complete or not at all.",
-            rich_help_panel=_WHAT,
-        ),
+        _what("-o", "--out", help="The bundle: a folder to create, complete or not at all."),
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option(
+        _what(
             help="What runs the engine: openvino, onnxruntime, onnxruntime:cuda, tensorrt (for the "
             "GPU of this machine), tensorrt-rtx (one plan for all its GPUs) or "
             "tensorrt-rtx:sm75,sm86,… (one plan for each architecture). Repeatable. "
             "[default: openvino and onnxruntime, if installed]",
             autocompletion=targets,
-            rich_help_panel=_WHAT,
         ),
     ] = None,
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16", "int8"],
-        typer.Option(
+        _what(
             help="auto builds fp32 for the CPU, bf16 too if the CPU computes in it, fp16 for GPUs, "
-            "and int8 for both if --calibration is given.",
-            rich_help_panel=_WHAT,
+            "and int8 for both if --calibration is given."
         ),
     ] = "auto",
     scans: Annotated[
         Path | None,
-        typer.Option(
+        _what(
             help="Scans on which engines are compared with torch: anything that predict reads. "
-            "[default: 4 synthetic phantoms]",
-            rich_help_panel=_WHAT,
+            "[default: 4 synthetic phantoms]"
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(
+        _what(
             min=1,
             help="CPU threads of torch and of the engines. [default: each chooses its own number]",
-            rich_help_panel=_WHAT,
         ),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Replace an existing bundle.", rich_help_panel=_WHAT),
+        _what("--force", help="Replace an existing bundle."),
     ] = False,
     as_json: Annotated[
         bool,
-        typer.Option(
-            "--json",
-            help="Print the manifest as JSON instead of a table.",
-            rich_help_panel=_WHAT,
-        ),
+        _what("--json", help="Print the manifest as JSON instead of a table."),
     ] = False,
     calibration: Annotated[
         Path | None,
-        typer.Option(
+        _calibration(
             help="Scans for int8: a cohort (cohort.csv) or any folder that predict reads. Some "
             "calibrate; the others judge whether int8 keeps the decisions. At least 110 must judge "
             "before int8 can become the default. The word random takes random numbers instead, to "
-            "measure int8's speed. [default: no int8]",
-            rich_help_panel=_CALIBRATION,
+            "measure int8's speed. [default: no int8]"
         ),
     ] = None,
     calibration_scans: Annotated[
         int,
-        typer.Option(
-            min=1,
-            help="How many scans calibrate at most; the others judge.",
-            rich_help_panel=_CALIBRATION,
-        ),
+        _calibration(min=1, help="How many scans calibrate at most; the others judge."),
     ] = 32,
     method: Annotated[
         Literal["auto", "minmax", "percentile", "entropy", "mse"],
-        typer.Option(
+        _calibration(
             help="How the range of each activation is chosen. auto tries all four and takes the "
-            "one with the smallest error.",
-            rich_help_panel=_CALIBRATION,
+            "one with the smallest error."
         ),
     ] = "auto",
     seconds: Annotated[
         float,
-        typer.Option(
+        _calibration(
             min=0,
             help="Time limit in seconds for measuring layer sensitivity when full int8 changes "
             "decisions, and again for the search; for CPU engines and for plans separately.",
-            rich_help_panel=_CALIBRATION,
         ),
     ] = 600,
     accept: Annotated[
         str | None,
-        typer.Option(
+        _calibration(
             metavar="WHO AND WHY",
             help="Keep int8 engines that fail a gate. They never become the default; the manifest "
             "and each of their results carry this text. [default: they are left out]",
-            rich_help_panel=_CALIBRATION,
         ),
     ] = None,
     plugin: Annotated[
         Literal["auto", "on", "off"],
-        typer.Option(
+        _tensorrt(
             help="Run the fused attention as a plugin in plans. auto: if it is compiled "
             "(darnet-trt plugin build) and TensorRT accepts it. on: compile it if needed, and fail "
-            "if it cannot be used.",
-            rich_help_panel=_TENSORRT,
+            "if it cannot be used."
         ),
     ] = "auto",
     batch: Annotated[
         str,
-        typer.Option(
-            help="Batch size of plans: a number, or a range such as 1:8; at most 64.",
-            rich_help_panel=_TENSORRT,
-        ),
+        _tensorrt(help="Batch size of plans: a number, or a range such as 1:8; at most 64."),
     ] = "1",
     workspace: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Most scratch memory of a plan in MiB. [default: no limit]",
-            rich_help_panel=_TENSORRT,
-        ),
+        _tensorrt(min=1, help="Most scratch memory of a plan in MiB. [default: no limit]"),
     ] = None,
     version_compatible: Annotated[
         bool,
-        typer.Option(
+        _tensorrt(
             "--version-compatible",
             help="tensorrt only: later TensorRT versions can run the plan too. "
             "[default: only the version that built it]",
-            rich_help_panel=_TENSORRT,
         ),
     ] = False,
     hardware_compatible: Annotated[
         bool,
-        typer.Option(
+        _tensorrt(
             "--hardware-compatible",
             help="tensorrt only: every GPU from Ampere on can run the plan. "
             "[default: only GPUs like the one that built it]",
-            rich_help_panel=_TENSORRT,
         ),
     ] = False,
     optimization_level: Annotated[
         int | None,
-        typer.Option(
+        _tensorrt(
             min=0,
             max=5,
             help="tensorrt only: 0 builds fastest, 5 builds the fastest plan. "
             "[default: TensorRT's own]",
-            rich_help_panel=_TENSORRT,
         ),
     ] = None,
 ) -> None:
@@ -192,7 +162,6 @@ def build(
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, trial_backend
     from darnet_trt.cli.number_range import number_range
-    from darnet_trt.cli.printing import say as log
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
     from darnet_trt.export.gates.parity_scans import read_scans, synthetic_scans
@@ -226,11 +195,11 @@ def build(
     check_free(out, force=force)
     source = load_source(run)
     spec = source.checkpoint.preprocessing
-    gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, log)
+    gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, say)
     int8 = None
     if calibration is not None and any(c.precision == "int8" for c in wanted):
-        announce(source.float32, trial_backend(), log)
-        chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, log)
+        announce(source.float32, trial_backend(), say)
+        chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, say)
         int8 = Calibration(
             chosen,
             held_out,
@@ -248,7 +217,7 @@ def build(
         calibration=int8,
         threads=threads,
         force=force,
-        log=log,
+        log=say,
     )
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
@@ -258,8 +227,7 @@ def build(
 
 def print_summary(out: Path, manifest: Manifest) -> None:
     """Print the engines as a table, and what the network was trained on."""
-    from darnet_trt.cli.engine_table import print_engines, wide_console
+    from darnet_trt.cli.engine_table import print_engines
 
-    console = wide_console()
-    print_engines(console, out, manifest)
-    console.print(f"{out}: trained on {manifest.model.trained_on}", soft_wrap=True)
+    print_engines(out, manifest)
+    print_line(f"{out}: trained on {manifest.model.trained_on}")

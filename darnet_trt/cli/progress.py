@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from darnet_trt.cli.printing import is_quiet, say, warn
+from darnet_trt.cli import printing
+from darnet_trt.cli.printing import say, warn
 
 __all__ = ["progress", "resumable"]
 
@@ -25,7 +26,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     Yields:
         Call it with the number done since the last call.
     """
-    if is_quiet():
+    if printing.quiet:
         yield lambda count: None
         return
     if sys.stderr.isatty():
