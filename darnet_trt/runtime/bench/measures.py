@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -59,11 +60,10 @@ def scan_in_turns(
     """
     results: dict[str, list[Result]] = {name: [] for name in engines}
 
-    def classify(name: str, engine: Engine) -> Callable[[], None]:
-        return lambda: results[name].append(_one(predict(bundle, [scan], engine=engine)))
+    def classify(name: str) -> None:
+        results[name].append(_one(predict(bundle, [scan], engine=engines[name])))
 
-    runs = {name: classify(name, engine) for name, engine in engines.items()}
-    latencies = in_turns(runs, rounds)
+    latencies = in_turns({name: partial(classify, name) for name in engines}, rounds)
     return {
         name: (latency, _stage_medians(results[name][1:])) for name, latency in latencies.items()
     }

@@ -183,13 +183,9 @@ def _colours(share: Float) -> Float:
     return np.stack(channels, -1).astype(np.float32)
 
 
-def _opacity(share: Float) -> Float:
-    return np.asarray(_OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1), np.float32)
-
-
 def _blend(grey: Float, share: Float) -> Image8:
     base = 255 * grey.clip(0, 1)[..., None]
-    opacity = _opacity(share)[..., None]
+    opacity = _OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1)[..., None]
     return (base * (1 - opacity) + _colours(share) * opacity).round().astype(np.uint8)
 
 
@@ -214,19 +210,19 @@ def _position(result: Result, index: int, depth: int) -> str:
 
 def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
     head, below = _verdict(result)
-    pen.text((GAP + 2, 10), _shortened(pen, head, width - 2 * GAP, _font(26)), _INK, _font(26))
-    pen.text((GAP + 2, 44), below, _DIM, _font(15))
     series = result.series
     about = [Path(result.scan).name]
     if series is not None:
         about.append(f"{series.description or 'series'}, {series.slices} slices")
     about.append(f"trained on {result.trained_on}")
-    pen.text(
-        (GAP + 2, 64),
-        _shortened(pen, "   ".join(map(one_line, about)), width - 2 * GAP, _font(13)),
-        _DIM,
-        _font(13),
+    lines = (
+        (10, 26, _INK, head),
+        (44, 15, _DIM, below),
+        (64, 13, _DIM, "   ".join(map(one_line, about))),
     )
+    for y, size, ink, text in lines:
+        font = _font(size)
+        pen.text((GAP + 2, y), _shortened(pen, text, width - 2 * GAP, font), ink, font)
 
 
 def _verdict(result: Result) -> tuple[str, str]:
