@@ -7,7 +7,9 @@ import psutil
 import pytest
 
 from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.training.checkpoint import save_checkpoint
 from tests.cli.command import COMMAND
+from tests.export.networks import TINY, trained_like
 
 CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -75,19 +77,7 @@ def test_train(cohort, tmp_path):
 
 
 def test_build(tmp_path):
-    from darnet_trt.scan import Preprocessing
-    from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
-    from darnet_trt.training.model import DARNet, Network
-
-    network = Network(width=4, input_size=(16, 32, 32))
-    checkpoint = Checkpoint(
-        network=network,
-        preprocessing=Preprocessing(size=network.input_size),
-        trained_on="nothing: random weights for a test",
-        validation={},
-        state_dict=DARNet(network).state_dict(),
-    )
-    save_checkpoint(checkpoint, tmp_path / "run")
+    save_checkpoint(trained_like(TINY), tmp_path / "run")
     # The engines' files are written by the time the reference runs.
     end(signal.SIGTERM, "reference", "build", tmp_path / "run", "-o", tmp_path / "bundle")
     assert [file.name for file in tmp_path.iterdir()] == ["run"]

@@ -81,21 +81,20 @@ def test_saved_weights_are_contiguous(tmp_path):
         ("text", b"this is not a checkpoint"),
         ("pickle", pickle.dumps({"schema": 1})),
         ("zip", b"PK\x03\x04 broken"),
+        ("truncated", None),
+        ("absent", None),
     ],
 )
 def test_other_files_are_refused(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    elif name == "truncated":
+        whole = save_checkpoint(make(), tmp_path).read_bytes()
+        (tmp_path / name).write_bytes(whole[:-1000])
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(tmp_path / name)
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
-
-
-def test_truncated(tmp_path):
-    path = save_checkpoint(make(), tmp_path)
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(CheckpointError, match=str(path)):
-        load_checkpoint(path)
 
 
 def test_code_in_a_file_does_not_run(tmp_path):
@@ -108,19 +107,6 @@ def test_code_in_a_file_does_not_run(tmp_path):
         load_checkpoint(tmp_path)
 
 
-def test_absent(tmp_path):
-    for where in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(CheckpointError, match=str(where)):
-            load_checkpoint(where)
-
-
-def test_other_schema(tmp_path):
-    path = save_checkpoint(make(), tmp_path)
-    alter(path, schema=99)
-    with pytest.raises(CheckpointError, match="99"):
-        load_checkpoint(path)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -130,6 +116,7 @@ def test_other_schema(tmp_path):
         {"validation": [1, 2]},
         {"state_dict": {"stem.0.weight": 3}},
         {"state_dict": 7},
+        {"schema": 99},
     ],
 )
 def test_damaged_fields(tmp_path, change):

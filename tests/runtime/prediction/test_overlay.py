@@ -75,11 +75,6 @@ def test_a_hot_cell_is_drawn_in_its_place():
     assert abs(column % (TILE + GAP) - GAP - 64.5 / 96 * TILE) < 4
 
 
-def test_a_map_of_its_inputs_size_is_itself():
-    cam = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
-    assert np.array_equal(grown(cam, cam.shape), cam)
-
-
 def test_evidence_against_the_class_is_not_drawn():
     drawn = tile(draw_overlay(result(series=None), evidence(-0.5)))
     assert (np.ptp(drawn, axis=-1)[40:240, 40:240] == 0).all()
