@@ -90,7 +90,7 @@ def train(
     from darnet_trt.training.augmentation import NO_AUGMENTATION, Augmentation
     from darnet_trt.training.fit import Schedule
     from darnet_trt.training.presets import PRESETS
-    from darnet_trt.training.run import METRICS, Listener
+    from darnet_trt.training.run import METRICS
     from darnet_trt.training.run import train as train_run
 
     size = PRESETS[preset]
@@ -133,7 +133,9 @@ def train(
             attention=attention,
             held_out=held_out,
             device=_device(device),
-            listener=Listener(reading=reading, failed=failed, epoch=finished),
+            reading=reading,
+            failed=failed,
+            report=finished,
         )
     if as_json:
         typer.echo((run / METRICS).read_text().rstrip())
