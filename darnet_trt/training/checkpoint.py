@@ -8,7 +8,6 @@ from typing import Any
 from zipfile import is_zipfile
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from darnet_trt.errors import CheckpointError
@@ -73,9 +72,7 @@ class Checkpoint:
                     do="train again",
                 )
         model.load_state_dict(self.state_dict, assign=True)
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-        return model.eval()
+        return model.requires_grad_(False).eval()
 
 
 def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
@@ -145,14 +142,17 @@ def load_checkpoint(run: Path) -> Checkpoint:
             preprocessing=Preprocessing.model_validate_json(content["preprocessing"]),
             trained_on=str(content["trained_on"]),
             validation={str(k): float(v) for k, v in content["validation"].items()},
-            state_dict=_tensors(content["state_dict"]),
+            state_dict=content["state_dict"],
             # older checkpoints have the sentence alone
             phantoms_only=bool(
                 content.get("phantoms_only", describes_phantoms(content["trained_on"]))
             ),
             coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
         )
-    except (KeyError, TypeError, AttributeError, ValidationError, ValueError) as error:
+        checkpoint.model()
+    except CheckpointError as error:
+        raise CheckpointError(error.what, where=path, do=error.do) from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint is incomplete or damaged ({type(error).__name__})",
             where=path,
@@ -165,17 +165,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
             where=path,
             do="train again",
         )
-    try:
-        checkpoint.model()
-    except CheckpointError as error:
-        raise CheckpointError(error.what, where=path, do=error.do) from error
     return checkpoint
-
-
-def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise TypeError("a state is a dictionary of tensors")
-    return dict(state)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

@@ -32,30 +32,22 @@ def alter(path, **change):
     torch.save(content, path)
 
 
-def test_round_trip(tmp_path):
-    before = make()
+@pytest.mark.parametrize(("phantoms_only", "pixel_mm"), [(True, 1.5), (False, None)])
+def test_round_trip(tmp_path, phantoms_only, pixel_mm):
+    before = make(phantoms_only=phantoms_only, coarsest_pixel_mm=pixel_mm)
     path = save_checkpoint(before, tmp_path / "run")
     assert path == tmp_path / "run" / "checkpoint.pt"
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
     for where in (path, path.parent):
         after = load_checkpoint(where)
-        assert after.network == before.network
-        assert after.preprocessing == before.preprocessing
-        assert after.trained_on == "nothing"
-        assert after.validation == {"accuracy": 0.5}
         model = after.model()
+        for name in set(vars(before)) - {"state_dict"}:
+            assert getattr(after, name) == getattr(before, name)
         assert not model.training
         x = torch.rand(1, 1, 8, 16, 16)
         with torch.no_grad():
             for a, b in zip(before.model()(x), model(x), strict=True):
                 assert torch.equal(a, b)
-
-
-@pytest.mark.parametrize(("phantoms_only", "pixel_mm"), [(True, 1.5), (False, None)])
-def test_what_it_was_trained_on_is_kept(tmp_path, phantoms_only, pixel_mm):
-    save_checkpoint(make(phantoms_only=phantoms_only, coarsest_pixel_mm=pixel_mm), tmp_path)
-    kept = load_checkpoint(tmp_path)
-    assert (kept.phantoms_only, kept.coarsest_pixel_mm) == (phantoms_only, pixel_mm)
 
 
 @pytest.mark.parametrize("said", ["6 synthetic phantoms; not real patients", "6 scans"])
