@@ -113,7 +113,10 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
             _fitted(result, volume.shape), Image.Resampling.BICUBIC
         )
         page.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
-        _label(pen, x, y, _position(result, index, volume.shape[0]), evidence.oriented)
+        _write_over(pen, (x + 6, y + TILE - 8), _position(result, index, volume.shape[0]), "ls")
+        if evidence.oriented:  # d h w grow to Superior, Posterior, Left: right is on the left
+            _write_over(pen, (x + 6, y + TILE // 2), "R", "lm")
+            _write_over(pen, (x + TILE - 6, y + TILE // 2), "L", "rm")
     _colour_bar(page, pen, peak, rows * (TILE + GAP) - 80)
     side = "" if evidence.oriented else "  The files do not say which side is left."
     pen.text(
@@ -235,13 +238,6 @@ def _verdict(result: Result) -> tuple[str, str]:
     if PHANTOMS_ONLY in result.warnings:
         head = f"trained on phantoms only:  {head}"
     return head, below
-
-
-def _label(pen: ImageDraw.ImageDraw, x: int, y: int, position: str, oriented: bool) -> None:
-    _write_over(pen, (x + 6, y + TILE - 8), position, "ls")
-    if oriented:  # d h w grow to Superior, Posterior, Left: the patient's right is on the left
-        _write_over(pen, (x + 6, y + TILE // 2), "R", "lm")
-        _write_over(pen, (x + TILE - 6, y + TILE // 2), "L", "rm")
 
 
 def _write_over(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, anchor: str) -> None:

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from darnet_trt.errors import OutputError
 from darnet_trt.runtime.prediction.overlay import (
     GAP,
     HEADER,
@@ -119,11 +118,6 @@ def test_the_png_is_whole_and_named_by_its_result(tmp_path):
         page.verify()
     assert [file.name for file in tmp_path.iterdir()] == [drawn.overlay]
     assert drawn.warnings == result().warnings
-
-
-def test_a_png_that_cannot_be_written_is_one_line(tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
-        with_overlay(result(), evidence(), tmp_path / "nowhere")
 
 
 def test_a_page_that_cannot_be_drawn_is_a_warning_of_its_scan(tmp_path):
