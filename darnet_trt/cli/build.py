@@ -26,8 +26,7 @@ def build(
         Path, typer.Argument(help="The folder of a training run, or its checkpoint file.")
     ],
     out: Annotated[
-        Path,
-        _what("-o", "--out", help="The bundle: a folder to create, complete or not at all."),
+        Path, _what("-o", "--out", help="The bundle: a folder to create, complete or not at all.")
     ],
     target: Annotated[
         list[str] | None,
@@ -60,13 +59,9 @@ def build(
             help="CPU threads of torch and of the engines. [default: each chooses its own number]",
         ),
     ] = None,
-    force: Annotated[
-        bool,
-        _what("--force", help="Replace an existing bundle."),
-    ] = False,
+    force: Annotated[bool, _what("--force", help="Replace an existing bundle.")] = False,
     as_json: Annotated[
-        bool,
-        _what("--json", help="Print the manifest as JSON instead of a table."),
+        bool, _what("--json", help="Print the manifest as JSON instead of a table.")
     ] = False,
     calibration: Annotated[
         Path | None,
@@ -78,8 +73,7 @@ def build(
         ),
     ] = None,
     calibration_scans: Annotated[
-        int,
-        _calibration(min=1, help="How many scans calibrate at most; the others judge."),
+        int, _calibration(min=1, help="How many scans calibrate at most; the others judge.")
     ] = 32,
     method: Annotated[
         Literal["auto", "minmax", "percentile", "entropy", "mse"],
@@ -113,8 +107,7 @@ def build(
         ),
     ] = "auto",
     batch: Annotated[
-        str,
-        _tensorrt(help="Batch size of plans: a number, or a range such as 1:8; at most 64."),
+        str, _tensorrt(help="Batch size of plans: a number, or a range such as 1:8; at most 64.")
     ] = "1",
     workspace: Annotated[
         int | None,

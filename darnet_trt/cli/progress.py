@@ -30,26 +30,19 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: None
         return
     if sys.stderr.isatty():
+        from rich import progress as bars
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
 
         console = Console(stderr=True)
         if console.is_interactive:  # TERM=dumb cannot move its cursor
             columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
+                bars.TextColumn("{task.description}"),
+                bars.BarColumn(),
+                bars.MofNCompleteColumn(),
+                bars.TimeElapsedColumn(),
+                bars.TimeRemainingColumn(),
             )
-            with Progress(*columns, console=console, redirect_stdout=False) as bar:
+            with bars.Progress(*columns, console=console, redirect_stdout=False) as bar:
                 task = bar.add_task(label, total=total)
                 yield lambda count: bar.advance(task, count)
             return
