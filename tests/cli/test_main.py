@@ -20,6 +20,7 @@ from tests.full_disk import files_up_to
     ("arguments", "says"),
     [
         (["doctor", "--nope"], "No such option: --nope; see 'darnet-trt doctor --help'"),
+        (["phantom", "c", "--format", "jpeg"], "'jpeg' is not one of 'dicom', 'nifti'"),
         (["nope"], "No such command 'nope'; see 'darnet-trt --help'"),
         (["inspect"], "Missing argument 'paths'; see 'darnet-trt inspect --help'"),
         (["inspect", "/no/such/scan"], "/no/such/scan"),

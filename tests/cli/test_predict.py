@@ -16,7 +16,6 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import BundleError
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.machine.hardware import cpu
-from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.runtime.engines import loading as engines
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.prediction import predict as prediction
@@ -34,11 +33,9 @@ AVX512 = {"OV_CPU_MAX_ISA": "AVX512_CORE", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
 
 
 @pytest.fixture(scope="module")
-def phantom(tmp_path_factory) -> Path:
+def phantom(phantom_series) -> Path:
     """One small scan that is classified."""
-    folder = tmp_path_factory.mktemp("phantom") / "cohort"
-    write_cohort(CohortPlan(scans=1, matrix=64, slices=(30, 30)), folder, processes=1)
-    return folder / "P0001" / "1"
+    return phantom_series
 
 
 @pytest.fixture
