@@ -95,9 +95,7 @@ def check(
         from dataclasses import asdict
 
         content = {"bundle": str(folder), "passed": found.passed, **asdict(found)}
-        for engine, checked in zip(content["engines"], found.engines, strict=True):
-            engine["parity"] = None if checked.parity is None else checked.parity.model_dump()
-        typer.echo(json.dumps(content, indent=2))
+        typer.echo(json.dumps(content, indent=2, default=lambda parity: parity.model_dump()))
     else:
         _print_check(folder, found)
     if not found.passed:
@@ -109,11 +107,11 @@ def _print_check(folder: Path, found: BundleCheck) -> None:
 
     for warning in (warning for engine in found.engines for warning in engine.warnings):
         warn(f"warning: {warning}")
-    intact = sum(problem is None for problem in found.files.values())
+    broken = {name: problem for name, problem in found.files.items() if problem is not None}
+    intact = len(found.files) - len(broken)
     print_line(f"{folder}: {intact} of {len(found.files)} files are intact")
-    for name, problem in found.files.items():
-        if problem is not None:
-            print_line(f"{name}: {problem}")
+    for name, problem in broken.items():
+        print_line(f"{name}: {problem}")
     if found.reference is None:
         print_line("no reference outputs: built by an older version, engines are only loaded")
     rows = ([e.name, e.status, e.precision or "-", *parity_cells(e.parity)] for e in found.engines)
@@ -126,5 +124,4 @@ def _print_check(folder: Path, found: BundleCheck) -> None:
     if found.passed:
         print_line(f"passed: {len(here)} of {len(found.engines)} engines run here")
     else:
-        broken = [name for name, problem in found.files.items() if problem is not None]
         print_line(f"failed: {', '.join([*broken, *failed])}")

@@ -16,6 +16,7 @@ import numpy as np
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.machine.files import sole_writer, whole_file
+from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohort import CLASSES, Cohort, Entry
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
@@ -70,7 +71,7 @@ def train(
         OutputError: `run` cannot be written.
     """
     sides = split_by_patient(cohort.entries, held_out, schedule.seed)
-    network, preprocessing = preset.network(attention), preset.preprocessing()
+    network, preprocessing = preset.network(attention), Preprocessing(size=preset.input_size)
     with sole_writer(run):
         if (run / FILE_NAME).exists():
             raise UsageError("holds a finished run already", where=run, do="choose another folder")
