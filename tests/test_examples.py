@@ -24,14 +24,19 @@ def output_of(example, *arguments):
     return done.stdout
 
 
+def assert_example_agrees(bundle, result):
+    """Compare the script that uses onnxruntime alone with a result of predict."""
+    lines = output_of(ONNXRUNTIME, bundle, result.scan).splitlines()
+    found = {name: float(value) for name, _, value in (line.partition(": ") for line in lines)}
+    assert found == pytest.approx(result.probabilities, abs=0.001)
+
+
 def test_onnxruntime_alone_gives_the_same_probabilities(tiny, phantom_cohort):
     scans = [entry.scan for entry in read_cohort(phantom_cohort).entries]
     first, second = predict(open_bundle(tiny), scans)
     assert first.probabilities != pytest.approx(second.probabilities, abs=0.001)
-    for result in (first, second):
-        lines = output_of(ONNXRUNTIME, tiny, result.scan).splitlines()
-        found = {name: float(value) for name, _, value in (line.partition(": ") for line in lines)}
-        assert found == pytest.approx(result.probabilities, abs=0.001)
+    assert_example_agrees(tiny, first)
+    assert_example_agrees(tiny, second)
 
 
 def test_it_needs_nothing_of_ours():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from darnet_trt import open_bundle, predict
+from tests.test_examples import assert_example_agrees
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
@@ -36,14 +37,7 @@ def test_every_command_under_use_runs(tmp_path):
         assert done.returncode == 0, (words, done.stderr)
     assert len((tmp_path / "results" / "results.jsonl").read_text().splitlines()) == 12
     assert len(list((tmp_path / "results").glob("*.png"))) == 12
-    the_example_agrees(tmp_path / "bundle", tmp_path / "cohort" / "P0001" / "1")
-
-
-def the_example_agrees(bundle, scan):
-    """Compare the script that uses onnxruntime alone with predict, on a network's real export."""
-    words = [sys.executable, _README.parent / "examples" / "classify_with_onnxruntime.py"]
-    done = subprocess.run([*words, bundle, scan], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    bundle = tmp_path / "bundle"
+    scan = tmp_path / "cohort" / "P0001" / "1"
     (result,) = predict(open_bundle(bundle), scan, artifact="onnxruntime-fp32")
-    found = {n: float(p) for n, p in (line.split(": ") for line in done.stdout.splitlines())}
-    assert found == pytest.approx(result.probabilities, abs=0.001)
+    assert_example_agrees(bundle, result)

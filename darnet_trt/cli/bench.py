@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from darnet_trt.cli.completion import artifacts
-from darnet_trt.cli.printing import printable, say, warn
+from darnet_trt.cli.printing import print_line, print_table, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from rich.table import Table
 
     from darnet_trt.bundle.reading import Bundle
     from darnet_trt.runtime.bench.report import BenchReport
@@ -139,69 +137,59 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
 
         return OnnxRuntimeRunner(model, threads=threads)
     if name == "openvino":
-        return _openvino(model, threads)
+        from tempfile import TemporaryDirectory
+
+        from darnet_trt.runtime.engines.openvino.conversion import build_openvino
+        from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
+
+        with TemporaryDirectory() as folder:  # the bundle may not have been built for OpenVINO
+            xml, _ = build_openvino(model, Path(folder))
+            return OpenVINORunner(xml, precision="fp32", threads=threads)
     from darnet_trt.export.gates.reference import Mode, TorchRunner
 
     modes: dict[str, Mode] = {"torch-compile": "compiled", "torch-fused": "fused"}
     return TorchRunner.from_onnx(model, threads=threads, mode=modes.get(name, "eager"))
 
 
-def _openvino(onnx_file: Path, threads: int | None) -> Runner:
-    """Convert the ONNX file for OpenVINO: the bundle may not have been built for it."""
-    from tempfile import TemporaryDirectory
-
-    from darnet_trt.runtime.engines.openvino.conversion import build_openvino
-    from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
-
-    with TemporaryDirectory() as folder:
-        xml, _ = build_openvino(onnx_file, Path(folder))
-        return OpenVINORunner(xml, precision="fp32", threads=threads)
-
-
 def _show(report: BenchReport) -> None:
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False, soft_wrap=True)
     cpu, rounds = report.environment.cpu, report.rounds
-    console.print(
+    print_line(
         f"{cpu.name}, {cpu.cores} cores, {cpu.memory_gib} GiB, load "
         f"{report.environment.load_1min}; bundle {report.bundle_sha256[:12]}"
     )
-    console.print(
+    print_line(
         f"{rounds} round{'s' * (rounds != 1)} in which the engines take turns, "
         f"{report.pause_ms} ms pause before each run"
     )
     doubt = "?" if report.busy else ""
-    engines = _table("runs in", "median ms", "p90", "p99", "speed")
-    for m in report.configurations:
-        engines.add_row(m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×{doubt}")
-    console.print(engines)
+    rows = (
+        [m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×{doubt}"]
+        for m in report.configurations
+    )
+    print_table(("engine", "runs in", "median ms", "p90", "p99", "speed"), rows)
     if report.scan is None:
-        console.print("give --scan PATH for file to result, start-up and memory")
+        print_line("give --scan PATH for file to result, start-up and memory")
     else:
-        console.print(f"\nfile to result: {printable(report.scan)}")
-        files = _table("median ms", "p90", "p99", "/engine", "batch/engine")
-        stages = _table("find", "read", "preprocess", "infer", "start-up ms", "peak MB")
+        print_line()
+        print_line(f"file to result: {report.scan}")
+        files, stages = [], []
         for m in report.configurations:
             if (on_scan := m.on_scan) is not None:
                 ratios = (on_scan.file_to_result.median_ms, on_scan.batch_ms_per_scan)
-                files.add_row(
-                    m.name,
-                    *_cells(on_scan.file_to_result),
-                    *(f"{ms / m.engine.median_ms:.3f}×{doubt}" for ms in ratios),
+                files.append(
+                    [
+                        m.name,
+                        *_cells(on_scan.file_to_result),
+                        *(f"{ms / m.engine.median_ms:.3f}×{doubt}" for ms in ratios),
+                    ]
                 )
                 times = map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
-                stages.add_row(m.name, *times, f"{on_scan.peak_memory_mb:.0f}")
-        console.print(files)
-        console.print(stages)
+                stages.append([m.name, *times, f"{on_scan.peak_memory_mb:.0f}"])
+        print_table(("engine", "median ms", "p90", "p99", "/engine", "batch/engine"), files)
+        titles = ("engine", "find", "read", "preprocess", "infer", "start-up ms", "peak MB")
+        print_table(titles, stages)
     if report.busy:
-        console.print(f"? {_untrusted(report)}")
-
-
-def _table(*titles: str) -> Table:
-    from rich.table import Column, Table
-
-    return Table(Column("engine", overflow="fold"), *titles, box=None, pad_edge=False)
+        print_line(f"? {_untrusted(report)}")
 
 
 def _untrusted(report: BenchReport) -> str:

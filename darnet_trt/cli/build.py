@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from darnet_trt.cli.completion import targets
+from darnet_trt.cli.printing import print_line, say
 
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
@@ -153,7 +154,6 @@ def build(
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, trial_backend
     from darnet_trt.cli.number_range import number_range
-    from darnet_trt.cli.printing import say as log
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
     from darnet_trt.export.gates.parity_scans import read_scans, synthetic_scans
@@ -187,11 +187,11 @@ def build(
     check_free(out, force=force)
     source = load_source(run)
     spec = source.checkpoint.preprocessing
-    gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, log)
+    gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, say)
     int8 = None
     if calibration is not None and any(c.precision == "int8" for c in wanted):
-        announce(source.float32, trial_backend(), log)
-        chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, log)
+        announce(source.float32, trial_backend(), say)
+        chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, say)
         int8 = Calibration(
             chosen, held_out, Search(method, seconds=seconds), accept, asked_for=precision == "int8"
         )
@@ -205,7 +205,7 @@ def build(
         calibration=int8,
         threads=threads,
         force=force,
-        log=log,
+        log=say,
     )
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
@@ -215,8 +215,7 @@ def build(
 
 def print_summary(out: Path, manifest: Manifest) -> None:
     """Print the engines as a table, and what the network was trained on."""
-    from darnet_trt.cli.engine_table import print_engines, wide_console
+    from darnet_trt.cli.engine_table import print_engines
 
-    console = wide_console()
-    print_engines(console, out, manifest)
-    console.print(f"{out}: trained on {manifest.model.trained_on}", soft_wrap=True)
+    print_engines(out, manifest)
+    print_line(f"{out}: trained on {manifest.model.trained_on}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darnet_trt.cli.help import Command, Group
+from darnet_trt.cli.printing import print_line, print_table, warn
 
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
@@ -35,17 +36,16 @@ def show(
     class differs, and the largest difference of a probability, a logit and the activation map.
     """
     from darnet_trt.bundle.reading import open_bundle
-    from darnet_trt.cli.engine_table import print_engines, wide_console
+    from darnet_trt.cli.engine_table import print_engines
 
     opened = open_bundle(folder, complete=False)
     if as_json:
         typer.echo(opened.manifest.model_dump_json(indent=2))
         return
-    console = wide_console()
     for name, value in _facts(opened.manifest):
-        console.print(f"{name + ':':14} {value}", soft_wrap=True)
-    console.print()
-    print_engines(console, folder, opened.manifest)
+        print_line(f"{name + ':':14} {value}")
+    print_line()
+    print_engines(folder, opened.manifest)
 
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -95,9 +95,7 @@ def check(
         from dataclasses import asdict
 
         content = {"bundle": str(folder), "passed": found.passed, **asdict(found)}
-        for engine, checked in zip(content["engines"], found.engines, strict=True):
-            engine["parity"] = None if checked.parity is None else checked.parity.model_dump()
-        typer.echo(json.dumps(content, indent=2))
+        typer.echo(json.dumps(content, indent=2, default=lambda parity: parity.model_dump()))
     else:
         _print_check(folder, found)
     if not found.passed:
@@ -105,44 +103,25 @@ def check(
 
 
 def _print_check(folder: Path, found: BundleCheck) -> None:
-    from rich.table import Table
-
-    from darnet_trt.cli.engine_table import wide_console
+    from darnet_trt.cli.engine_table import PARITY, parity_cells
 
     for warning in (warning for engine in found.engines for warning in engine.warnings):
-        typer.echo(f"warning: {warning}", err=True)
-    console = wide_console()
-    intact = sum(problem is None for problem in found.files.values())
-    console.print(f"{folder}: {intact} of {len(found.files)} files are intact", soft_wrap=True)
-    for name, problem in found.files.items():
-        if problem is not None:
-            console.print(f"{name}: {problem}", soft_wrap=True)
+        warn(f"warning: {warning}")
+    broken = {name: problem for name, problem in found.files.items() if problem is not None}
+    intact = len(found.files) - len(broken)
+    print_line(f"{folder}: {intact} of {len(found.files)} files are intact")
+    for name, problem in broken.items():
+        print_line(f"{name}: {problem}")
     if found.reference is None:
-        console.print("no reference outputs: built by an older version, engines are only loaded")
-    table = Table(
-        *("engine", "status", "runs in", "flips", "probability", "logits", "map"),
-        box=None,
-        pad_edge=False,
-    )
-    for engine in found.engines:
-        parity = engine.parity
-        table.add_row(
-            engine.name,
-            engine.status,
-            engine.precision or "-",
-            "-" if parity is None else f"{parity.class_flips} of {parity.scans}",
-            "-" if parity is None else f"{parity.max_probability_difference:.1e}",
-            "-" if parity is None else f"{parity.max_logits_error:.1e}",
-            "-" if parity is None else f"{parity.max_cam_error:.1e}",
-        )
-    console.print(table)
+        print_line("no reference outputs: built by an older version, engines are only loaded")
+    rows = ([e.name, e.status, e.precision or "-", *parity_cells(e.parity)] for e in found.engines)
+    print_table(("engine", "status", "runs in", *PARITY), rows)
     for engine in found.engines:
         if engine.detail and (engine.status != "ok" or found.reference is not None):
-            console.print(f"{engine.name}: {engine.detail}", soft_wrap=True)
+            print_line(f"{engine.name}: {engine.detail}")
     failed = [engine.name for engine in found.engines if engine.status == "failed"]
     here = [engine for engine in found.engines if engine.status != "cannot run here"]
     if found.passed:
-        console.print(f"passed: {len(here)} of {len(found.engines)} engines run here")
+        print_line(f"passed: {len(here)} of {len(found.engines)} engines run here")
     else:
-        broken = [name for name, problem in found.files.items() if problem is not None]
-        console.print(f"failed: {', '.join([*broken, *failed])}", soft_wrap=True)
+        print_line(f"failed: {', '.join([*broken, *failed])}")

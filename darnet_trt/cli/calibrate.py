@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from darnet_trt.calibration.search.search import Int8
+from darnet_trt.cli.printing import print_line, say
+from darnet_trt.cli.progress import resumable
 
 __all__ = ["calibrate"]
 
@@ -65,50 +65,40 @@ def calibrate(
 
     share_cpus()
     require_packages("torch", "onnx", extra="train")
-    from darnet_trt.calibration.report import headline
+    from darnet_trt.calibration.report import chart, headline, markdown
     from darnet_trt.calibration.scans.choosing import choose_scans
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, gather, trial_backend
     from darnet_trt.calibration.search.search import calibrate as calibrated
-    from darnet_trt.cli.printing import say as log
-    from darnet_trt.cli.progress import resumable
     from darnet_trt.export.onnx.reading import float_graph
-    from darnet_trt.machine.files import sole_writer
+    from darnet_trt.machine.files import sole_writer, whole_files
 
     graph, spec = float_graph(model)
     with sole_writer(out), resumable():
-        announce(graph, trial_backend(), log)
-        chosen, held_out = choose_scans(scans, spec, count, seed, log)
+        announce(graph, trial_backend(), say)
+        chosen, held_out = choose_scans(scans, spec, count, seed, say)
         found = calibrated(
             graph,
-            gather(graph, chosen, threads, log),
+            gather(graph, chosen, threads, say),
             ["u8"],
             chosen,
             held_out,
             Search(
                 method, sensitivity=True, seconds=seconds, backend=trial_backend(), threads=threads
             ),
-            log,
+            say,
         )
         int8 = found["u8"]
-        _write(out, int8)
+        files = {
+            "report.md": markdown(int8.report, int8.decisions),
+            "calibration.json": int8.as_json(),
+        }
+        effects = int8.report.effects or int8.report.block_effects
+        if effects:
+            files["report.md"] += "\n![Effects of the layers](sensitivity.svg)\n"
+            files["sensitivity.svg"] = chart(effects)
+        whole_files({out / name: content.encode() for name, content in files.items()})
     for line in (*int8.decisions.failures, *int8.decisions.reserves, *int8.decisions.notes):
-        log(f"calibration: {line}")
-    log(headline(int8.report, int8.decisions))
-    typer.echo(f"{out / 'report.md'}")
-
-
-def _write(out: Path, found: Int8) -> None:
-    """Write report.md, sensitivity.svg and calibration.json."""
-    from darnet_trt.calibration.report import chart, markdown
-    from darnet_trt.machine.files import whole_files
-
-    files = {
-        "report.md": markdown(found.report, found.decisions),
-        "calibration.json": found.as_json(),
-    }
-    effects = found.report.effects or found.report.block_effects
-    if effects:
-        files["report.md"] += "\n![Effects of the layers](sensitivity.svg)\n"
-        files["sensitivity.svg"] = chart(effects)
-    whole_files({out / name: content.encode() for name, content in files.items()})
+        say(f"calibration: {line}")
+    say(headline(int8.report, int8.decisions))
+    print_line(f"{out / 'report.md'}")

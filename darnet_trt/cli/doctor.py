@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from darnet_trt.cli.printing import print_line, print_table
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import Console
 
     from darnet_trt.machine.hardware import Cpu, Gpu
     from darnet_trt.runtime.engines.capabilities import Capability
@@ -60,21 +60,23 @@ def doctor(
         typer.echo(json.dumps(report, indent=2))
         return
 
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    console.print(f"darnet-trt {__version__}, Python {python}")
-    _show_machine(console, processor, cards)
+    print_line(f"darnet-trt {__version__}, Python {python}")
+    _show_machine(processor, cards)
     folded = () if cards or everything else [b for b in backends if b.backend not in _WITHOUT_GPU]
-    _show_backends(console, [b for b in backends if b not in folded])
+    shown = [b for b in backends if b not in folded]
+    rows = ([b.backend, b.version or "absent", b.builds or "-", b.runs or "-"] for b in shown)
+    print_table(("backend or part", "version", "builds for", "runs here"), rows)
+    for b in shown:
+        if b.remedy:
+            print_line(f"{b.backend}: {b.remedy}")
     if folded:
         installed = ", ".join(f"{b.backend} {b.version}" for b in folded if b.version)
         absent = ", ".join(b.backend for b in folded if not b.version)
         parts = [f"installed: {installed}"] * bool(installed) + [f"absent: {absent}"] * bool(absent)
-        console.print(f"for NVIDIA GPUs only: {'; '.join(parts)} (--all: what each is for)")
+        print_line(f"for NVIDIA GPUs only: {'; '.join(parts)} (--all: what each is for)")
     if broken:
-        console.print(broken)
-    console.print(readiness(backends))
+        print_line(broken)
+    print_line(readiness(backends))
 
 
 def readiness(backends: Sequence[Capability]) -> str:
@@ -99,28 +101,16 @@ def _runs_on_gpu(backend: Capability) -> bool:
     return "CUDA" in backend.runs or (backend.backend.startswith("tensorrt") and backend.runs != "")
 
 
-def _show_machine(console: Console, processor: Cpu, cards: Sequence[Gpu]) -> None:
+def _show_machine(processor: Cpu, cards: Sequence[Gpu]) -> None:
     features = " ".join(processor.features) or "none of the vector extensions that engines use"
-    console.print(
+    print_line(
         f"CPU  {processor.name}, {processor.cores} cores, {processor.memory_gib} GiB, {features}"
     )
     for card in cards:
         memory = "memory not reported" if card.memory_mib is None else f"{card.memory_mib} MiB"
-        console.print(
+        print_line(
             f"GPU  {card.name}, {memory}, compute capability {card.compute_capability}, "
             f"driver {card.driver}"
         )
     if not cards:
-        console.print("GPU  none (nvidia-smi found no NVIDIA GPU)")
-
-
-def _show_backends(console: Console, backends: Sequence[Capability]) -> None:
-    from rich.table import Table
-
-    table = Table("backend or part", "version", "builds for", "runs here", box=None, pad_edge=False)
-    for b in backends:
-        table.add_row(b.backend, b.version or "absent", b.builds or "-", b.runs or "-")
-    console.print(table)
-    for b in backends:
-        if b.remedy:
-            console.print(f"{b.backend}: {b.remedy}")
+        print_line("GPU  none (nvidia-smi found no NVIDIA GPU)")

@@ -5,54 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from darnet_trt.cli.printing import print_line, print_table
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from darnet_trt.bundle.manifest import Artifact, Decisions, Manifest, Parity
 
-    from darnet_trt.bundle.manifest import Artifact, Decisions, Manifest
+__all__ = ["PARITY", "parity_cells", "print_engines"]
 
-__all__ = ["print_engines", "wide_console"]
-
-_WIDTH: Final = 128  # of the longest row, where the output is not a terminal
+PARITY: Final = ("flips", "probability", "logits", "map")
 
 
-def wide_console() -> Console:
-    """Return a console for stdout that is wide enough for the table."""
-    from rich.console import Console
+def parity_cells(parity: Parity | None) -> list[str]:
+    """Return the cells under `PARITY`."""
+    if parity is None:
+        return ["-"] * len(PARITY)
+    errors = (parity.max_probability_difference, parity.max_logits_error, parity.max_cam_error)
+    return [f"{parity.class_flips} of {parity.scans}", *(f"{error:.1e}" for error in errors)]
 
-    console = Console(markup=False, highlight=False)
-    console.width = max(console.width, _WIDTH)
-    return console
 
-
-def print_engines(console: Console, folder: Path, manifest: Manifest) -> None:
+def print_engines(folder: Path, manifest: Manifest) -> None:
     """Print one engine a row, then the default and what else is known of each engine."""
-    from rich.table import Table
-
-    table = Table(
-        *("engine", "runs in", "target", "size", "ms/volume"),
-        *("flips", "probability", "logits", "map", "gates"),
-        box=None,
-        pad_edge=False,
-    )
     rejected = {artifact.name for artifact in manifest.rejected}
     engines = (*manifest.artifacts, *manifest.rejected)
-    for a in engines:
-        parity = a.parity
-        table.add_row(
+    rows = (
+        [
             a.name,
             a.effective_precision or a.precision,
             a.target,
             "-" if a.name in rejected else _size(folder, a),
             "-" if a.latency_ms is None else f"{a.latency_ms:.1f}",
-            "-" if parity is None else f"{parity.class_flips} of {parity.scans}",
-            "-" if parity is None else f"{parity.max_probability_difference:.1e}",
-            "-" if parity is None else f"{parity.max_logits_error:.1e}",
-            "-" if parity is None else f"{parity.max_cam_error:.1e}",
+            *parity_cells(a.parity),
             _gates(a, rejected=a.name in rejected),
-        )
-    console.print(table)
+        ]
+        for a in engines
+    )
+    print_table(("engine", "runs in", "target", "size", "ms/volume", *PARITY, "gates"), rows)
     for line in (_default(manifest), *(line for a in engines for line in _remarks(a))):
-        console.print(line, soft_wrap=True)
+        print_line(line)
 
 
 def _size(folder: Path, artifact: Artifact) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.printing import print_line
+
 __all__ = ["export"]
 
 
@@ -42,7 +44,7 @@ def export(
     export_onnx(source, out, precision)
     network = source.checkpoint.network
     size = "×".join(map(str, network.input_size))
-    typer.echo(
+    print_line(
         f"{out}: {precision}, attention {network.attention}, input batch×1×{size}, "
         f"outputs logits and cam, {out.stat().st_size / 1e6:.1f} MB"
     )

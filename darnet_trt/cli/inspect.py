@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darnet_trt.cli.printing import printable, relative, warn
+from darnet_trt.cli.printing import print_line, printable, relative, warn
 from darnet_trt.errors import DarnetError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def inspect(
     if len(reports) > 1 and not as_json:
         counts = Counter(report.status for report in reports)
         listed = ", ".join(f"{counts[s]} {s}" for s in ("ok", "refused", "failed") if counts[s])
-        typer.echo(f"{len(reports)} studies: {listed}")
+        print_line(f"{len(reports)} studies: {listed}")
     if not reports:
         raise typer.Exit(2)
     if errors or any(report.status != "ok" for report in reports):

@@ -18,10 +18,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from darnet_trt import __version__
+from darnet_trt.cli import printing
 from darnet_trt.cli.bundle import bundle
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.plugin import plugin
-from darnet_trt.cli.printing import set_quiet, warn
+from darnet_trt.cli.printing import print_line, warn
 from darnet_trt.cli.streams import command_streams
 from darnet_trt.errors import DarnetError, InternalError, OutputError
 from darnet_trt.machine.files import temporary_folder
@@ -43,7 +44,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"darnet-trt {__version__}")
+        print_line(f"darnet-trt {__version__}")
         raise typer.Exit
 
 
@@ -94,8 +95,7 @@ class _Ended(BaseException):
 def main() -> None:
     """Run the command line; print an error as one line, and exit with its code."""
     words, debug = _without(sys.argv[1:], "--debug")
-    words, quiet = _without(words, "-q", "--quiet")
-    set_quiet(quiet)
+    words, printing.quiet = _without(words, "-q", "--quiet")
     with command_streams():
         try:
             with _unwinding():
@@ -103,7 +103,8 @@ def main() -> None:
                 sys.stdout.flush()
         except (Exception, KeyboardInterrupt, _Ended) as error:
             if debug:
-                traceback.print_exc()
+                for line in traceback.format_exc().splitlines():
+                    warn(line)
             _fail(*_described(error))
         if code == _INTERRUPTED:  # which Typer makes of Ctrl-C
             _fail("interrupted", code)

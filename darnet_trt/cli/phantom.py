@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from darnet_trt.cli.number_range import number_range
+from darnet_trt.cli.printing import print_line
 from darnet_trt.cli.progress import progress, resumable
 
 __all__ = ["phantom"]
@@ -51,4 +52,4 @@ def phantom(
     )
     with resumable(), progress("writing scans", scans) as advance:
         table = write_cohort(plan, out, processes=processes, done=advance)
-    typer.echo(f"{scans} synthetic scans, labels in {table}")
+    print_line(f"{scans} synthetic scans, labels in {table}")

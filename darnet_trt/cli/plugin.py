@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from darnet_trt.cli.help import Command, Group
-from darnet_trt.cli.printing import say
+from darnet_trt.cli.printing import print_line, say
 
 __all__ = ["plugin"]
 
@@ -85,9 +85,10 @@ def build(
     else:
         when = f"compiled in {seconds:.1f} s" if compiled else "compiled before"
         what = " ".join([for_what, *architectures])
-        typer.echo(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB, {when}")
+        print_line(f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB, {when}")
         if report:
-            typer.echo(markdown(kernels))
+            for line in markdown(kernels).splitlines():
+                print_line(line)
     spilled = [f"{k.kernel} on {k.architecture}" for k in kernels if k.spilled_bytes]
     if spilled:
         raise BuildError(f"{len(spilled)} kernels spill registers, first {spilled[0]}", where=path)
@@ -122,10 +123,10 @@ def check(
         report = {"library": str(path), "answers": [asdict(answer) for answer in answers]}
         typer.echo(json.dumps(report, indent=2))
     else:
-        typer.echo(str(path))
+        print_line(str(path))
         for a in answers:
             verdict = "accepts it" if a.accepted else f"refuses it: {a.reason}"
-            typer.echo(f"{a.package} {a.version or '(unknown version)'} {verdict}")
+            print_line(f"{a.package} {a.version or '(unknown version)'} {verdict}")
     if not answers:
         raise UsageError(f"no TensorRT is installed: none of {', '.join(PACKAGES)}")
     if not all(a.accepted for a in answers):

@@ -1,36 +1,55 @@
-"""Lines for a person: notes and warnings on stderr, and text that a terminal only shows."""
+"""Lines for a person: results on stdout, notes and warnings on stderr; none steers a terminal."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import Final
 
 import typer
 
-__all__ = ["is_quiet", "printable", "relative", "say", "set_quiet", "warn"]
+__all__ = [
+    "print_line",
+    "print_table",
+    "printable",
+    "relative",
+    "say",
+    "warn",
+]
 
-_quiet = False
+_WIDTH: Final = 128  # of the longest row of `build`, where the output is not a terminal
 
-
-def set_quiet(wanted: bool) -> None:
-    """Silence notes and progress from now on (-q), or show them."""
-    global _quiet
-    _quiet = wanted
-
-
-def is_quiet() -> bool:
-    """Return whether notes and progress are silenced."""
-    return _quiet
+quiet = False  # whether -q silences notes and progress
 
 
 def say(line: str) -> None:
     """Print a note on stderr unless -q was given."""
-    if not _quiet:
+    if not quiet:
         warn(line)
 
 
 def warn(line: str) -> None:
     """Print a line on stderr, also with -q."""
     typer.echo(printable(line), err=True)
+
+
+def print_line(line: str = "") -> None:
+    """Print a line on stdout."""
+    typer.echo(printable(line))
+
+
+def print_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table on stdout, wide enough for its longest row."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    first, *others = titles
+    table = Table(Column(first, overflow="fold"), *others, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(printable, row))
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.width = max(console.width, _WIDTH)
+    console.print(table)
 
 
 def printable(text: str) -> str:

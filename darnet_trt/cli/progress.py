@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from darnet_trt.cli.printing import is_quiet, say, warn
+from darnet_trt.cli import printing
+from darnet_trt.cli.printing import say, warn
 
 __all__ = ["progress", "resumable"]
 
@@ -25,30 +26,23 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     Yields:
         Call it with the number done since the last call.
     """
-    if is_quiet():
+    if printing.quiet:
         yield lambda count: None
         return
     if sys.stderr.isatty():
+        from rich import progress as bars
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
 
         console = Console(stderr=True)
         if console.is_interactive:  # TERM=dumb cannot move its cursor
             columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
+                bars.TextColumn("{task.description}"),
+                bars.BarColumn(),
+                bars.MofNCompleteColumn(),
+                bars.TimeElapsedColumn(),
+                bars.TimeRemainingColumn(),
             )
-            with Progress(*columns, console=console, redirect_stdout=False) as bar:
+            with bars.Progress(*columns, console=console, redirect_stdout=False) as bar:
                 task = bar.add_task(label, total=total)
                 yield lambda count: bar.advance(task, count)
             return

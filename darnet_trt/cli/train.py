@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from darnet_trt.cli.printing import printable, say, warn
+from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import progress, resumable
-from darnet_trt.errors import MissingPackageError, UsageError
+from darnet_trt.errors import UsageError
 
 if TYPE_CHECKING:
     from darnet_trt.training.checkpoint import Checkpoint
@@ -81,16 +81,16 @@ def train(
 
     entries = read_cohort(cohort)  # before torch, which takes seconds to import
     from darnet_trt.machine.cpus import share_cpus
+    from darnet_trt.machine.hardware import require_packages
 
     share_cpus()
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("torch", extra="train") from error
+    require_packages("torch", extra="train")
+    import torch
+
     from darnet_trt.training.augmentation import NO_AUGMENTATION, Augmentation
     from darnet_trt.training.fit import Schedule
     from darnet_trt.training.presets import PRESETS
-    from darnet_trt.training.run import METRICS, Listener
+    from darnet_trt.training.run import METRICS
     from darnet_trt.training.run import train as train_run
 
     size = PRESETS[preset]
@@ -102,6 +102,7 @@ def train(
         augmentation=Augmentation() if augment else NO_AUGMENTATION,
     )
     failures: list[Failure] = []
+    seconds: list[float] = []
 
     @contextmanager
     def reading(training: int, kept: int) -> Iterator[Callable[[int], None]]:
@@ -113,6 +114,16 @@ def train(
         failures.append(failure)
         warn(f"left out: {failure.reason}")
 
+    def finished(epoch: Epoch) -> None:
+        seconds.append(epoch.seconds)
+        left = sum(seconds) / len(seconds) * (schedule.epochs - epoch.epoch)
+        accuracy = epoch.held_out_accuracy
+        held_out = "" if math.isnan(accuracy) else f"  held-out accuracy {accuracy:.3f}"
+        say(
+            f"epoch {epoch.epoch}/{schedule.epochs}  loss {epoch.loss:.3f}  "
+            f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left"
+        )
+
     with resumable():
         checkpoint = train_run(
             entries,
@@ -122,7 +133,9 @@ def train(
             attention=attention,
             held_out=held_out,
             device=_device(device),
-            listener=Listener(reading=reading, failed=failed, epoch=_EpochLine(schedule.epochs)),
+            reading=reading,
+            failed=failed,
+            report=finished,
         )
     if as_json:
         typer.echo((run / METRICS).read_text().rstrip())
@@ -130,27 +143,6 @@ def train(
         _show(run, checkpoint)
     if failures:
         raise typer.Exit(1)
-
-
-class _EpochLine:
-    """Print a line for each epoch, with the time left."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-        self.seconds: list[float] = []
-
-    def __call__(self, epoch: Epoch) -> None:
-        self.seconds.append(epoch.seconds)
-        left = sum(self.seconds) / len(self.seconds) * (self.epochs - epoch.epoch)
-        held_out = (
-            ""
-            if math.isnan(epoch.held_out_accuracy)
-            else f"  held-out accuracy {epoch.held_out_accuracy:.3f}"
-        )
-        say(
-            f"epoch {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f}  "
-            f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left"
-        )
 
 
 def _device(wanted: Literal["auto", "cpu", "cuda"]) -> str:
@@ -166,24 +158,21 @@ def _device(wanted: Literal["auto", "cpu", "cuda"]) -> str:
 
 def _show(run: Path, checkpoint: Checkpoint) -> None:
     """Print what was measured on the held-out scans, and where the run is."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False, soft_wrap=True)
     found = checkpoint.validation
     if not found:
-        console.print("no scan was held out, so nothing was measured")
+        print_line("no scan was held out, so nothing was measured")
     else:
-        table = Table("held-out scans", "scans", "correct", box=None, pad_edge=False)
-        for name in checkpoint.network.classes:
-            table.add_row(name, f"{found[f'scans_{name}']:.0f}", f"{found[f'correct_{name}']:.0f}")
-        console.print(table)
-        console.print(f"accuracy over all classes  {found['accuracy']:.3f}")
+        rows = (
+            [name, *(f"{found[f'{count}_{name}']:.0f}" for count in ("scans", "correct"))]
+            for name in checkpoint.network.classes
+        )
+        print_table(("held-out scans", "scans", "correct"), rows)
+        print_line(f"accuracy over all classes  {found['accuracy']:.3f}")
     if "covid_auc" in found:
-        console.print(
+        print_line(
             f"covid-19 against the rest  AUC {found['covid_auc']:.3f}, "
             f"sensitivity {found['covid_sensitivity']:.3f}, "
             f"specificity {found['covid_specificity']:.3f}, F1 {found['covid_f1']:.3f}"
         )
-    console.print(f"trained on {checkpoint.trained_on}")
-    console.print(f"the run is in {printable(str(run))}")
+    print_line(f"trained on {checkpoint.trained_on}")
+    print_line(f"the run is in {run}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from darnet_trt.errors import CheckpointError
@@ -74,9 +72,7 @@ class Checkpoint:
                     do="train again",
                 )
         model.load_state_dict(self.state_dict, assign=True)
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-        return model.eval()
+        return model.requires_grad_(False).eval()
 
 
 def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
@@ -146,14 +142,17 @@ def load_checkpoint(run: Path) -> Checkpoint:
             preprocessing=Preprocessing.model_validate_json(content["preprocessing"]),
             trained_on=str(content["trained_on"]),
             validation={str(k): float(v) for k, v in content["validation"].items()},
-            state_dict=_tensors(content["state_dict"]),
+            state_dict=content["state_dict"],
             # older checkpoints have the sentence alone
             phantoms_only=bool(
                 content.get("phantoms_only", describes_phantoms(content["trained_on"]))
             ),
             coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
         )
-    except (KeyError, TypeError, AttributeError, ValidationError, ValueError) as error:
+        checkpoint.model()
+    except CheckpointError as error:
+        raise CheckpointError(error.what, where=path, do=error.do) from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint is incomplete or damaged ({type(error).__name__})",
             where=path,
@@ -166,17 +165,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
             where=path,
             do="train again",
         )
-    try:
-        checkpoint.model()
-    except CheckpointError as error:
-        raise CheckpointError(error.what, where=path, do=error.do) from error
     return checkpoint
-
-
-def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise TypeError("a state is a dictionary of tensors")
-    return dict(state)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -186,30 +175,19 @@ def read_tensors(path: Path) -> dict[str, Any]:
         CheckpointError: Absent, unreadable, or no such dictionary.
     """
     try:
-        # torch reads a file that is no whole ZIP as its format from before 2020.
-        content = None
-        if is_zipfile(path):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        elif not path.is_file():
+        if not path.is_file():
             raise FileNotFoundError(path)
+        if not is_zipfile(path):  # torch would read it as its format from before 2020
+            raise ValueError("it is not a ZIP file")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise TypeError("it does not hold a dictionary")
     except FileNotFoundError as error:
         raise CheckpointError(
             "there is no checkpoint here", where=path, do="run darnet-trt train first"
         ) from error
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        BadZipFile,
-        pickle.UnpicklingError,
-    ) as error:
+    except Exception as error:  # what torch raises depends on where the file is damaged
         raise CheckpointError(
             "this is not a readable checkpoint", where=path, do="train again"
         ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError("this is not a readable checkpoint", where=path, do="train again")
     return content

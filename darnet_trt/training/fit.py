@@ -50,12 +50,6 @@ class Schedule:
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 2:
-            raise UsageError("epochs must be at least 1 and a batch at least 2")
-        if not 0 < self.learning_rate < 1:
-            raise UsageError(f"the learning rate must be 0 to 1, not {self.learning_rate}")
-
 
 @dataclass(frozen=True)
 class Epoch:

@@ -1,10 +1,9 @@
-"""Named sizes of the network, each with the preprocessing that makes its input."""
+"""Named sizes of the network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import Attention, Network
 
 __all__ = ["PRESETS", "Preset"]
@@ -27,10 +26,6 @@ class Preset:
     def network(self, attention: Attention = "both") -> Network:
         """Return the network's shape."""
         return Network(attention=attention, width=self.width, input_size=self.input_size)
-
-    def preprocessing(self) -> Preprocessing:
-        """Return the preprocessing that makes its input."""
-        return Preprocessing(size=self.input_size)
 
 
 PRESETS: dict[str, Preset] = {

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.machine.files import sole_writer, whole_file
+from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohort import CLASSES, Cohort, Entry
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
@@ -24,32 +25,11 @@ from darnet_trt.training.model import Attention
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.split import split_by_patient
 
-__all__ = ["METRICS", "SPLIT", "Listener", "train"]
+__all__ = ["METRICS", "SPLIT", "train"]
 
 METRICS = "metrics.json"
 SPLIT = "split.csv"
 INPUTS = "inputs"  # a cache of preprocessed scans
-
-
-def _silent(train: int, held_out: int) -> AbstractContextManager[Callable[[int], None]]:
-    return nullcontext(lambda count: None)
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Functions to call during a run.
-
-    Attributes:
-        reading: Called with the numbers of training and held-out scans; returns a context that
-            is open while they are preprocessed and gives a function to call with the number done
-            since the last call.
-        failed: Called with each scan that cannot be used.
-        epoch: Called after each epoch.
-    """
-
-    reading: Callable[[int, int], AbstractContextManager[Callable[[int], None]]] = _silent
-    failed: Callable[[Failure], None] = lambda failure: None
-    epoch: Callable[[Epoch], None] = lambda epoch: None
 
 
 def train(
@@ -61,7 +41,11 @@ def train(
     attention: Attention = "both",
     held_out: float = 0.2,
     device: str = "cpu",
-    listener: Listener = Listener(),
+    reading: Callable[[int, int], AbstractContextManager[Callable[[int], None]]] = (
+        lambda train, held_out: nullcontext(lambda count: None)
+    ),
+    failed: Callable[[Failure], None] = lambda failure: None,
+    report: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Checkpoint:
     """Train on a cohort and write checkpoint.pt, history.csv, split.csv and metrics.json.
 
@@ -75,7 +59,11 @@ def train(
         attention: The variant.
         held_out: Share of the patients to hold out.
         device: "cpu" or "cuda".
-        listener: Called during the run.
+        reading: Called with the numbers of training and held-out scans; returns a context that
+            is open while they are preprocessed and gives a function to call with the number done
+            since the last call.
+        failed: Called with each scan that cannot be used.
+        report: Called after each epoch.
 
     Raises:
         UsageError: The cohort or the options cannot work, `run` holds a finished run, or
@@ -83,20 +71,20 @@ def train(
         OutputError: `run` cannot be written.
     """
     sides = split_by_patient(cohort.entries, held_out, schedule.seed)
-    network, preprocessing = preset.network(attention), preset.preprocessing()
+    network, preprocessing = preset.network(attention), Preprocessing(size=preset.input_size)
     with sole_writer(run):
         if (run / FILE_NAME).exists():
             raise UsageError("holds a finished run already", where=run, do="choose another folder")
-        with listener.reading(*map(len, sides)) as done:
+        with reading(*map(len, sides)) as done:
             (seen, unusable), (unseen, unusable_too) = (
                 prepare(side, preprocessing, run / INPUTS, done=done) for side in sides
             )
         failures = unusable + unusable_too
         for failure in failures:
-            listener.failed(failure)
+            failed(failure)
         _check_classes(seen, cohort)
         _write_split(run / SPLIT, cohort.table, seen, unseen, failures)
-        model = fit(network, seen, unseen, schedule, run, device=device, report=listener.epoch)
+        model = fit(network, seen, unseen, schedule, run, device=device, report=report)
         labels = np.array([e.label for e in unseen], np.int64)
         checkpoint = Checkpoint(
             network=network,

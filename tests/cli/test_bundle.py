@@ -30,6 +30,13 @@ def test_show_says_why_there_is_no_default(tiny, command):
     assert "default: none: no engine passed" in command("bundle", "show", tiny).stdout
 
 
+def test_control_characters_of_a_manifest_do_not_reach_the_terminal(tiny, command):
+    change_manifest(tiny, intended_use="\x1b[31mnone\x07")
+    out = command("bundle", "show", tiny).stdout
+    assert "[31mnone" in out
+    assert all(line.isprintable() for line in out.splitlines())
+
+
 def test_check_names_what_fails(tiny, command):
     result = command("bundle", "check", tiny)
     assert result.returncode == 0, result.stderr

@@ -14,7 +14,6 @@ from darnet_trt.calibration.decisions.margins import MARGINS
 from darnet_trt.calibration.qdq import Range, quantize, quantized_tensors
 from darnet_trt.calibration.search import search as int8
 from darnet_trt.export.onnx.graph import build_graph
-from darnet_trt.export.onnx.reading import float_graph
 from darnet_trt.export.onnx.weights import folded
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.preprocessing import Preprocessing
@@ -65,6 +64,9 @@ def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
     assert len(content["ranges"]) == 28
     assert [e["layer"] for e in content["block_effects"]] == ["stem"]  # then the time was over
     assert content["effects"] == []
+    memory, disk, *_ = err.splitlines()  # before a scan is read
+    assert re.search(r"about \d+\.\d GB of mem", memory)
+    assert "up to 6 " in disk
     assert "8 of 9 not measured" in err
     assert "none of 20 layers measured" in err
     report = (out / "report.md").read_text()
@@ -102,25 +104,6 @@ def test_a_file_that_cannot_be_written_leaves_none(calibrate, run, cohort, tmp_p
     assert [file.name for file in out.iterdir()] == ["sensitivity.svg"]
 
 
-def test_memory_and_space_are_logged_before_scans_are_read(calibrate, run, cohort, tmp_path):
-    code, _, err = calibrate(run, cohort, "-o", tmp_path / "out", "--scans", 2, "--seconds", 0)
-    assert code == 0, err
-    lines = err.splitlines()
-    memory = next(i for i, line in enumerate(lines) if re.search(r"about \d+\.\d GB of mem", line))
-    disk = next(i for i, line in enumerate(lines) if "up to 6 " in line)
-    assert (memory, disk) == (0, 1)
-
-
-def test_a_quantized_graph_is_refused_before_a_scan_is_read(calibrate, run, tmp_path):
-    graph, _ = float_graph(run)
-    ranges = {name: Range(4.0, True) for name in quantized_tensors(graph, ["stem.0"])}
-    onnx.save(quantize(graph, ranges, ["stem.0"], "u8"), tmp_path / "int8.onnx")
-    no_scans = tmp_path / "no_scans"
-    no_scans.mkdir()
-    line = refused(calibrate(tmp_path / "int8.onnx", no_scans, "-o", tmp_path / "out"))
-    assert re.search("already quantized|quantized already", line)
-
-
 def test_a_file_that_is_not_a_graph_of_export_is_refused(calibrate, cohort, tmp_path):
     (tmp_path / "text.onnx").write_text("no graph")
     line = refused(calibrate(tmp_path / "text.onnx", cohort, "-o", tmp_path / "out"))
@@ -130,7 +113,9 @@ def test_a_file_that_is_not_a_graph_of_export_is_refused(calibrate, cohort, tmp_
 
 
 @pytest.mark.parametrize(("precision", "said"), [("fp16", "fp16"), ("int8", "quantized")])
-def test_a_graph_that_is_not_float32_is_refused(calibrate, cohort, tmp_path, precision, said):
+def test_a_graph_that_is_not_float32_is_refused_before_a_scan_is_read(
+    calibrate, tmp_path, precision, said
+):
     graph = build_graph(
         TINY,
         folded(trained_like(TINY).model()),
@@ -144,7 +129,7 @@ def test_a_graph_that_is_not_float32_is_refused(calibrate, cohort, tmp_path, pre
         ranges = {t: Range(1.0, signed=True) for t in quantized_tensors(graph, ["stem.0"])}
         graph = quantize(graph, ranges, ["stem.0"], "u8")
     onnx.save(graph, tmp_path / "m.onnx")
-    line = refused(calibrate(tmp_path / "m.onnx", cohort, "-o", tmp_path / "out"))
+    line = refused(calibrate(tmp_path / "m.onnx", tmp_path / "no_scans", "-o", tmp_path / "out"))
     assert re.search(rf"m\.onnx: .*{said}.*; give the float32", line)
     assert not (tmp_path / "out").exists()
 

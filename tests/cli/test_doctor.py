@@ -5,19 +5,17 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 from darnet_trt.cli.doctor import readiness
-from darnet_trt.cli.main import app
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, source_key
 from darnet_trt.machine import hardware as environment
 from darnet_trt.runtime.engines.capabilities import Capability, capabilities
 
 
-def test_json_names_every_backend_and_what_to_install():
-    result = CliRunner().invoke(app, ["doctor", "--json"])
-    assert result.exit_code == 0
+def test_json_names_every_backend_and_what_to_install(command):
+    result = command("doctor", "--json")
+    assert result.returncode == 0
     report = json.loads(result.stdout)
     backends = {b["backend"]: b for b in report["backends"]}
     assert set(backends) == {

@@ -6,13 +6,6 @@ from darnet_trt.cli.number_range import number_range
 from darnet_trt.errors import UsageError
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("1", (1, 1)), ("0", (0, 0)), ("30:300", (30, 300))]
-)
-def test_a_number_or_a_range(text, expected):
-    assert number_range(text, "--batch") == expected
-
-
 @pytest.mark.parametrize("text", ["", "a", "1:", ":8", "1-8", "1:2:3", "-1", "1.5"])
 def test_other_words_are_refused(text):
     with pytest.raises(UsageError) as caught:

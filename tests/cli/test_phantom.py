@@ -33,7 +33,6 @@ def test_two_at_once_into_one_folder(tmp_path):
     [
         (["--slices", "many"], "--slices: 'many'"),
         (["--slices", "60:40"], "60:40"),
-        (["--format", "jpeg"], "'jpeg'"),
         (["--scans", "0"], "scans must be 1 to"),
     ],
 )

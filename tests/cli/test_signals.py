@@ -7,7 +7,9 @@ import psutil
 import pytest
 
 from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.training.checkpoint import save_checkpoint
 from tests.cli.command import COMMAND
+from tests.export.networks import TINY, trained_like
 
 CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -19,21 +21,26 @@ def cohort(tmp_path_factory):
     return out
 
 
-def end(number: signal.Signals, when: str, *words: object) -> str:
-    """Send the signal to the command, not to its children, once it has printed `when`.
-
-    Returns the line that it prints before its last one.
-    """
+def start(number: signal.Signals, handler: signal.Handlers, when: str, *words: object):
+    """Start a command; return it and its children once it has printed `when`."""
     process = subprocess.Popen(
         [COMMAND, *map(str, words)],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup, too
+        preexec_fn=lambda: signal.signal(number, handler),
     )  # fmt: skip
     said = ""
     while when not in said:
         said = process.stderr.readline()
         assert said, f"ended before it printed {when!r}"
-    children = psutil.Process(process.pid).children(recursive=True)
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+def end(number: signal.Signals, when: str, *words: object) -> str:
+    """Send the signal to the command, not to its children, once it has printed `when`.
+
+    Returns the line that it prints before its last one.
+    """
+    process, children = start(number, signal.SIG_DFL, when, *words)  # under nohup, too
     process.send_signal(number)
     _, rest = process.communicate(timeout=300)
     assert process.returncode == CODES[number], rest
@@ -53,13 +60,9 @@ def test_phantom(tmp_path):
 
 
 def test_the_processes_of_a_killed_phantom_end_too(tmp_path):
-    process = subprocess.Popen(
-        [COMMAND, "phantom", tmp_path / "cohort", "--scans", "40", "--matrix", "64",
-         "--slices", "40", "--processes", "2"],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert "writing scans" in process.stderr.readline()
-    children = psutil.Process(process.pid).children(recursive=True)
+    words = ("--scans", 40, "--matrix", 64, "--slices", 40, "--processes", 2)
+    words = ("writing scans", "phantom", tmp_path / "cohort", *words)
+    process, children = start(signal.SIGTERM, signal.SIG_DFL, *words)
     assert len(children) >= 2
     process.kill()
     process.communicate()
@@ -75,19 +78,7 @@ def test_train(cohort, tmp_path):
 
 
 def test_build(tmp_path):
-    from darnet_trt.scan import Preprocessing
-    from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
-    from darnet_trt.training.model import DARNet, Network
-
-    network = Network(width=4, input_size=(16, 32, 32))
-    checkpoint = Checkpoint(
-        network=network,
-        preprocessing=Preprocessing(size=network.input_size),
-        trained_on="nothing: random weights for a test",
-        validation={},
-        state_dict=DARNet(network).state_dict(),
-    )
-    save_checkpoint(checkpoint, tmp_path / "run")
+    save_checkpoint(trained_like(TINY), tmp_path / "run")
     # The engines' files are written by the time the reference runs.
     end(signal.SIGTERM, "reference", "build", tmp_path / "run", "-o", tmp_path / "bundle")
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
@@ -111,13 +102,8 @@ def test_bench_ends_the_process_it_measures(tiny, cohort, tmp_path):
 
 def test_an_ignored_hangup_stays_ignored(tiny, cohort, tmp_path):
     """As `nohup` does."""
-    process = subprocess.Popen(
-        [COMMAND, "predict", tiny, cohort, "-o", tmp_path / "out"],
-        stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    )  # fmt: skip
-    while "[1]" not in process.stderr.readline():
-        assert process.poll() is None
+    words = ("[1]", "predict", tiny, cohort, "-o", tmp_path / "out")
+    process, _ = start(signal.SIGHUP, signal.SIG_IGN, *words)
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=300)
     assert process.returncode == 0

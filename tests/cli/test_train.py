@@ -89,19 +89,10 @@ def test_class_without_a_usable_scan(cohort, tmp_path):
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        (["--preset", "huge"], "'huge'"),
-        (["--attention", "self"], "'self' is not one of 'none', 'channel'"),
-        (["--held-out", "1.5"], "1.5"),
-        (["--device", "tpu"], "'tpu' is not one of 'auto', 'cpu'"),
-    ],
-)
-def test_options_that_cannot_work(cohort, tmp_path, options, reason):
-    done = darnet_trt("train", cohort, "-o", tmp_path / "run", *options)
+def test_a_share_that_cannot_be_held_out(cohort, tmp_path):
+    done = darnet_trt("train", cohort, "-o", tmp_path / "run", "--held-out", "1.5")
     assert done.returncode == 2
-    assert reason in done.stderr
+    assert "1.5" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

@@ -32,30 +32,22 @@ def alter(path, **change):
     torch.save(content, path)
 
 
-def test_round_trip(tmp_path):
-    before = make()
+@pytest.mark.parametrize(("phantoms_only", "pixel_mm"), [(True, 1.5), (False, None)])
+def test_round_trip(tmp_path, phantoms_only, pixel_mm):
+    before = make(phantoms_only=phantoms_only, coarsest_pixel_mm=pixel_mm)
     path = save_checkpoint(before, tmp_path / "run")
     assert path == tmp_path / "run" / "checkpoint.pt"
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
     for where in (path, path.parent):
         after = load_checkpoint(where)
-        assert after.network == before.network
-        assert after.preprocessing == before.preprocessing
-        assert after.trained_on == "nothing"
-        assert after.validation == {"accuracy": 0.5}
         model = after.model()
+        for name in set(vars(before)) - {"state_dict"}:
+            assert getattr(after, name) == getattr(before, name)
         assert not model.training
         x = torch.rand(1, 1, 8, 16, 16)
         with torch.no_grad():
             for a, b in zip(before.model()(x), model(x), strict=True):
                 assert torch.equal(a, b)
-
-
-@pytest.mark.parametrize(("phantoms_only", "pixel_mm"), [(True, 1.5), (False, None)])
-def test_what_it_was_trained_on_is_kept(tmp_path, phantoms_only, pixel_mm):
-    save_checkpoint(make(phantoms_only=phantoms_only, coarsest_pixel_mm=pixel_mm), tmp_path)
-    kept = load_checkpoint(tmp_path)
-    assert (kept.phantoms_only, kept.coarsest_pixel_mm) == (phantoms_only, pixel_mm)
 
 
 @pytest.mark.parametrize("said", ["6 synthetic phantoms; not real patients", "6 scans"])
@@ -81,21 +73,20 @@ def test_saved_weights_are_contiguous(tmp_path):
         ("text", b"this is not a checkpoint"),
         ("pickle", pickle.dumps({"schema": 1})),
         ("zip", b"PK\x03\x04 broken"),
+        ("truncated", None),
+        ("absent", None),
     ],
 )
 def test_other_files_are_refused(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    elif name == "truncated":
+        whole = save_checkpoint(make(), tmp_path).read_bytes()
+        (tmp_path / name).write_bytes(whole[:-1000])
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(tmp_path / name)
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
-
-
-def test_truncated(tmp_path):
-    path = save_checkpoint(make(), tmp_path)
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(CheckpointError, match=str(path)):
-        load_checkpoint(path)
 
 
 def test_code_in_a_file_does_not_run(tmp_path):
@@ -108,19 +99,6 @@ def test_code_in_a_file_does_not_run(tmp_path):
         load_checkpoint(tmp_path)
 
 
-def test_absent(tmp_path):
-    for where in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(CheckpointError, match=str(where)):
-            load_checkpoint(where)
-
-
-def test_other_schema(tmp_path):
-    path = save_checkpoint(make(), tmp_path)
-    alter(path, schema=99)
-    with pytest.raises(CheckpointError, match="99"):
-        load_checkpoint(path)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -130,6 +108,7 @@ def test_other_schema(tmp_path):
         {"validation": [1, 2]},
         {"state_dict": {"stem.0.weight": 3}},
         {"state_dict": 7},
+        {"schema": 99},
     ],
 )
 def test_damaged_fields(tmp_path, change):

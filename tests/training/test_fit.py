@@ -98,9 +98,3 @@ def test_predictions_do_not_depend_on_the_batch(tiny_examples, tmp_path):
     together = predict_logits(model, tiny_examples)
     alone = np.concatenate([predict_logits(model, [e]) for e in tiny_examples])
     np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 1}, {"learning_rate": 0.0}])
-def test_impossible_schedules(change):
-    with pytest.raises(UsageError):
-        Schedule(**change)

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies
 from darnet_trt.scan.cohort import Entry, read_cohort
 from darnet_trt.training.inputs import prepare
@@ -14,24 +13,16 @@ from darnet_trt.training.inputs import prepare
 SPEC = Preprocessing(size=(8, 16, 16))
 
 
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory):
-    out = tmp_path_factory.mktemp("phantoms") / "cohort"
-    plan = CohortPlan(scans=4, seed=7, format="nifti", matrix=48, slices=(30, 30))
-    write_cohort(plan, out, processes=1)
-    return out
-
-
-def test_inputs_are_kept_and_found_again(phantoms, tmp_path):
-    entries = read_cohort(phantoms).entries
+def test_inputs_are_kept_and_found_again(phantom_cohort, tmp_path):
+    entries = read_cohort(phantom_cohort).entries
     done = []
     examples, failures = prepare(entries, SPEC, tmp_path / "inputs", done=done.append)
-    assert sum(done) == 4
+    assert sum(done) == 2
     assert not failures
     assert [e.entry for e in examples] == list(entries)
-    # 48 pixels of the scan become 16 of the input
+    # 64 pixels of the scan become 16 of the input
     assert [e.pixel_mm for e in examples] == [
-        pytest.approx(3 * max(find_studies(e.scan)[0].series[0].spacing_mm[1:])) for e in entries
+        pytest.approx(4 * max(find_studies(e.scan)[0].series[0].spacing_mm[1:])) for e in entries
     ]
     array = examples[0].load()
     assert array.dtype == np.float32
@@ -46,9 +37,9 @@ def test_inputs_are_kept_and_found_again(phantoms, tmp_path):
     assert not {e.file for e in other} & {e.file for e in examples}
 
 
-def test_unusable_scans_are_reported_and_left_out(phantoms, tmp_path):
+def test_unusable_scans_are_reported_and_left_out(phantom_cohort, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    good = read_cohort(phantoms).entries[0]
+    good = read_cohort(phantom_cohort).entries[0]
     bad = (
         Entry(tmp_path / "notes.txt", "8", "normal"),
         Entry(tmp_path / "nowhere", "9", "normal"),

@@ -40,7 +40,7 @@ def test_a_share_of_0_holds_out_nothing(rows):
 
 
 def test_split_follows_patients_not_the_order_of_rows():
-    rows = tuple(Entry(f"s{i}", f"p{i}", CLASSES[i % 3]) for i in range(60))
+    rows = patients(60, 3)
     _, held_out = split_by_patient(rows, 0.2, 1)
     _, reverse = split_by_patient(rows[::-1], 0.2, 1)
     assert {e.patient for e in held_out} == {e.patient for e in reverse}
@@ -54,19 +54,19 @@ def test_patient_with_two_labels_stays_on_one_side():
     assert not {e.patient for e in train} & {e.patient for e in held_out}
 
 
-def test_absent_class():
-    rows = tuple(Entry(f"s{i}", f"p{i}", CLASSES[i % 2]) for i in range(20))
-    with pytest.raises(UsageError, match="normal"):
-        split_by_patient(rows, 0.2, 0)
+def patients(count, labels):
+    return tuple(Entry(f"s{i}", f"p{i}", CLASSES[i % labels]) for i in range(count))
 
 
-def test_single_patient_of_a_class_cannot_be_held_out():
-    rows = tuple(Entry(f"s{i}", f"p{i}", CLASSES[i]) for i in range(3))
-    with pytest.raises(UsageError, match="covid-19"):
-        split_by_patient(rows, 0.2, 0)
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.0, 3.0])
-def test_a_share_outside_0_to_1_is_refused(share):
-    with pytest.raises(UsageError, match=str(share)):
-        split_by_patient((), share, 0)
+@pytest.mark.parametrize(
+    ("rows", "share", "fact"),
+    [
+        (patients(20, 2), 0.2, "normal"),  # which nobody has
+        (patients(3, 3), 0.2, "covid-19"),  # only one patient
+        ((), -0.1, "-0.1"),
+        ((), 1.0, "1.0"),
+    ],
+)
+def test_what_cannot_be_split(rows, share, fact):
+    with pytest.raises(UsageError, match=fact):
+        split_by_patient(rows, share, 0)

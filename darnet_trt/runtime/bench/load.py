@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
-import psutil
-
-__all__ = ["Load", "busy"]
+__all__ = ["busy"]
 
 # One busy process on 3 cores already slows an engine that uses all of them.
 _LOAD_PER_CORE: Final = 0.3
 _STEAL_PERCENT: Final = 2.0
-
-
-class Load:
-    """The load average at the start, and the CPU time stolen since.
-
-    Attributes:
-        before: Processes that wanted a CPU, averaged over the minute before.
-    """
-
-    def __init__(self) -> None:
-        self.before = round(os.getloadavg()[0], 2)
-        psutil.cpu_times_percent()  # the next call counts from here
-
-    def steal_percent(self) -> float:
-        """Return the share of CPU time since the start that the hypervisor gave to others."""
-        return float(getattr(psutil.cpu_times_percent(), "steal", 0.0))  # only Linux counts it
 
 
 def busy(load: float, cores: int, steal_percent: float) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -24,7 +25,6 @@ from darnet_trt.runtime.prediction.predict import predict
 from darnet_trt.runtime.prediction.results import Result, StageTimes
 
 __all__ = [
-    "Fresh",
     "batch_ms_per_scan",
     "fresh_process",
     "scan_in_turns",
@@ -59,11 +59,10 @@ def scan_in_turns(
     """
     results: dict[str, list[Result]] = {name: [] for name in engines}
 
-    def classify(name: str, engine: Engine) -> Callable[[], None]:
-        return lambda: results[name].append(_one(predict(bundle, [scan], engine=engine)))
+    def classify(name: str) -> None:
+        results[name].append(_one(predict(bundle, [scan], engine=engines[name])))
 
-    runs = {name: classify(name, engine) for name, engine in engines.items()}
-    latencies = in_turns(runs, rounds)
+    latencies = in_turns({name: partial(classify, name) for name in engines}, rounds)
     return {
         name: (latency, _stage_medians(results[name][1:])) for name, latency in latencies.items()
     }
@@ -76,31 +75,26 @@ def batch_ms_per_scan(bundle: Bundle, scan: Path, engine: Engine) -> float:
     return (time.perf_counter() - start) * 1000 / count
 
 
-@dataclass(frozen=True)
-class Fresh:
-    """What a fresh `darnet-trt predict` process took.
+def fresh_process(
+    bundle: Bundle, artifact: str, scan: Path, threads: int | None
+) -> tuple[float, float]:
+    """Predict one scan in three new `darnet-trt predict` processes.
 
-    Attributes:
-        first_result_ms: From the start of the process to its first result.
-        peak_memory_mb: Largest resident memory, in units of 10^6 bytes.
-    """
-
-    first_result_ms: float
-    peak_memory_mb: float
-
-
-def fresh_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None) -> Fresh:
-    """Predict one scan in three new processes; return the median time and the largest memory.
+    Returns:
+        The median time from the start of a process to its first result, in ms, and the largest
+        resident memory, in units of 10^6 bytes.
 
     Raises:
         BundleError: A process gave no result.
     """
     found = [_one_process(bundle, artifact, scan, threads) for _ in range(_PROCESSES)]
-    middle = sorted(found, key=lambda fresh: fresh.first_result_ms)[_PROCESSES // 2]
-    return replace(middle, peak_memory_mb=max(fresh.peak_memory_mb for fresh in found))
+    times_ms, peaks_mb = zip(*found, strict=True)
+    return median(times_ms), max(peaks_mb)
 
 
-def _one_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None) -> Fresh:
+def _one_process(
+    bundle: Bundle, artifact: str, scan: Path, threads: int | None
+) -> tuple[float, float]:
     words = ["predict", str(bundle.path), str(scan), "--artifact", artifact, "--json"]
     words += [] if threads is None else ["--threads", str(threads)]
     results_at: list[float] = []
@@ -117,7 +111,7 @@ def _one_process(bundle: Bundle, artifact: str, scan: Path, threads: int | None)
             f"predict with {artifact} gave no result ({lines[-1] if lines else 'no reason'})",
             where=bundle.path,
         )
-    return Fresh((results_at[0] - start) * 1000, int(peak) * 1024 / 1e6)
+    return (results_at[0] - start) * 1000, int(peak) * 1024 / 1e6
 
 
 def _one(results: Iterable[Result]) -> Result:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import numpy as np
+import psutil
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from darnet_trt import __version__
 from darnet_trt.bundle.reading import Bundle
 from darnet_trt.machine.hardware import Cpu, Gpu, cpu, gpus, package_version
-from darnet_trt.runtime.bench.load import Load, busy
+from darnet_trt.runtime.bench.load import busy
 from darnet_trt.runtime.bench.measures import batch_ms_per_scan, fresh_process, scan_in_turns
 from darnet_trt.runtime.bench.timing import PAUSE_MS, Latency, in_turns
 from darnet_trt.runtime.engines.loading import Engine
@@ -152,7 +153,8 @@ def benchmark(
     """
     artifacts = {engine.artifact.name: engine for engine in loaded}
     runners = {name: engine.runner for name, engine in artifacts.items()} | dict(against or {})
-    load = Load()
+    load_1min = round(os.getloadavg()[0], 2)
+    psutil.cpu_times_percent()  # the next call counts from here
     notify(f"timing {_turns(rounds)} of the engines: {', '.join(runners)}")
     size = bundle.manifest.preprocessing.size
     volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
@@ -161,14 +163,24 @@ def benchmark(
     on_scan: dict[str, OnScan] = {}
     if scan is not None:
         on_scan = _on_scan(bundle, scan, artifacts, engines, rounds, threads, notify)
-    environment = _environment(threads, load)
+    environment = Environment(
+        darnet_trt=__version__,
+        python=platform.python_version(),
+        system=platform.platform(),
+        cpu=cpu(),
+        gpus=gpus(),
+        threads=threads,
+        load_1min=load_1min,
+        steal_percent=getattr(psutil.cpu_times_percent(), "steal", 0.0),  # only Linux counts it
+        packages={p: v for p in _PACKAGES if (v := package_version(p)) is not None},
+    )
     return BenchReport(
         bundle=os.path.abspath(bundle.path),  # noqa: PTH100 (resolve follows links)
         bundle_sha256=bundle.sha256,
         scan=None if scan is None else os.path.abspath(scan),  # noqa: PTH100
         rounds=rounds,
         environment=environment,
-        busy=busy(load.before, os.cpu_count() or 1, environment.steal_percent),
+        busy=busy(load_1min, os.cpu_count() or 1, environment.steal_percent),
         configurations=tuple(
             Measured(
                 name=name,
@@ -198,31 +210,17 @@ def _on_scan(
     for name, (file, stages_ms) in scan_in_turns(bundle, scan, loaded, rounds).items():
         notify(f"a batch and three fresh processes of {name}")
         batch_ms = batch_ms_per_scan(bundle, scan, loaded[name])
-        fresh = fresh_process(bundle, name, scan, threads)
+        first_result_ms, peak_memory_mb = fresh_process(bundle, name, scan, threads)
         found[name] = OnScan(
             file_to_result=file,
             stages_ms=stages_ms,
             batch_ms_per_scan=batch_ms,
-            startup_ms=fresh.first_result_ms - engines[name].median_ms,
-            first_result_ms=fresh.first_result_ms,
-            peak_memory_mb=fresh.peak_memory_mb,
+            startup_ms=first_result_ms - engines[name].median_ms,
+            first_result_ms=first_result_ms,
+            peak_memory_mb=peak_memory_mb,
         )
     return found
 
 
 def _turns(rounds: int) -> str:
     return f"{rounds} round{'s' * (rounds != 1)}"
-
-
-def _environment(threads: int | None, load: Load) -> Environment:
-    return Environment(
-        darnet_trt=__version__,
-        python=platform.python_version(),
-        system=platform.platform(),
-        cpu=cpu(),
-        gpus=gpus(),
-        threads=threads,
-        load_1min=load.before,
-        steal_percent=load.steal_percent(),
-        packages={p: v for p in _PACKAGES if (v := package_version(p)) is not None},
-    )

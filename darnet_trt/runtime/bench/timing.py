@@ -39,11 +39,9 @@ class Latency:
         None where the samples are too few for one of them to lie beyond it: p90 needs 10, p99
         needs 100.
         """
-        count = len(self.samples_ms)
-        if count < needed_samples(percent):
+        if len(self.samples_ms) < needed_samples(percent):
             return None
-        rank = int(np.ceil(round(percent * count / 100, 9)))
-        return sorted(self.samples_ms)[max(rank, 1) - 1]
+        return float(np.percentile(self.samples_ms, percent, method="inverted_cdf"))
 
     @property
     def median_ms(self) -> float:

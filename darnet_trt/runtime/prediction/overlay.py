@@ -113,7 +113,10 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
             _fitted(result, volume.shape), Image.Resampling.BICUBIC
         )
         page.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
-        _label(pen, x, y, _position(result, index, volume.shape[0]), evidence.oriented)
+        _write_over(pen, (x + 6, y + TILE - 8), _position(result, index, volume.shape[0]), "ls")
+        if evidence.oriented:  # d h w grow to Superior, Posterior, Left: right is on the left
+            _write_over(pen, (x + 6, y + TILE // 2), "R", "lm")
+            _write_over(pen, (x + TILE - 6, y + TILE // 2), "L", "rm")
     _colour_bar(page, pen, peak, rows * (TILE + GAP) - 80)
     side = "" if evidence.oriented else "  The files do not say which side is left."
     pen.text(
@@ -183,13 +186,9 @@ def _colours(share: Float) -> Float:
     return np.stack(channels, -1).astype(np.float32)
 
 
-def _opacity(share: Float) -> Float:
-    return np.asarray(_OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1), np.float32)
-
-
 def _blend(grey: Float, share: Float) -> Image8:
     base = 255 * grey.clip(0, 1)[..., None]
-    opacity = _opacity(share)[..., None]
+    opacity = _OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1)[..., None]
     return (base * (1 - opacity) + _colours(share) * opacity).round().astype(np.uint8)
 
 
@@ -214,19 +213,19 @@ def _position(result: Result, index: int, depth: int) -> str:
 
 def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
     head, below = _verdict(result)
-    pen.text((GAP + 2, 10), _shortened(pen, head, width - 2 * GAP, _font(26)), _INK, _font(26))
-    pen.text((GAP + 2, 44), below, _DIM, _font(15))
     series = result.series
     about = [Path(result.scan).name]
     if series is not None:
         about.append(f"{series.description or 'series'}, {series.slices} slices")
     about.append(f"trained on {result.trained_on}")
-    pen.text(
-        (GAP + 2, 64),
-        _shortened(pen, "   ".join(map(one_line, about)), width - 2 * GAP, _font(13)),
-        _DIM,
-        _font(13),
+    lines = (
+        (10, 26, _INK, head),
+        (44, 15, _DIM, below),
+        (64, 13, _DIM, "   ".join(map(one_line, about))),
     )
+    for y, size, ink, text in lines:
+        font = _font(size)
+        pen.text((GAP + 2, y), _shortened(pen, text, width - 2 * GAP, font), ink, font)
 
 
 def _verdict(result: Result) -> tuple[str, str]:
@@ -239,13 +238,6 @@ def _verdict(result: Result) -> tuple[str, str]:
     if PHANTOMS_ONLY in result.warnings:
         head = f"trained on phantoms only:  {head}"
     return head, below
-
-
-def _label(pen: ImageDraw.ImageDraw, x: int, y: int, position: str, oriented: bool) -> None:
-    _write_over(pen, (x + 6, y + TILE - 8), position, "ls")
-    if oriented:  # d h w grow to Superior, Posterior, Left: the patient's right is on the left
-        _write_over(pen, (x + 6, y + TILE // 2), "R", "lm")
-        _write_over(pen, (x + TILE - 6, y + TILE // 2), "L", "rm")
 
 
 def _write_over(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, anchor: str) -> None:

@@ -75,14 +75,14 @@ def predict(
         BundleError: The engine cannot be loaded.
         MissingPackageError: A package that the engine needs is not installed.
     """
-    paths = _as_paths(paths)
-    if not any(os.path.lexists(path) for path in paths):
-        raise UsageError("no such file or folder", where=", ".join(map(str, paths)))
+    named = [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    if not any(os.path.lexists(path) for path in named):
+        raise UsageError("no such file or folder", where=", ".join(map(str, named)))
     pick_artifact(bundle, artifact)  # read nothing where there is no such engine
-    paths = paths if repeats else distinct_paths(paths)
+    named = named if repeats else distinct_paths(named)
     notices = _Notices(notify)
     spec = bundle.manifest.preprocessing
-    scans = OneAhead(_read_scans(spec, paths, finished, notices.tell, repeats))
+    scans = OneAhead(_read_scans(spec, named, finished, notices.tell, repeats))
     try:
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
@@ -277,10 +277,6 @@ def _ms_since(start: float) -> float:
 
 
 _StrPath = str | os.PathLike[str]
-
-
-def _as_paths(paths: _StrPath | Sequence[_StrPath]) -> list[Path]:
-    return [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
 def _absolute(path: Path) -> str:

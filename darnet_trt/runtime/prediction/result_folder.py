@@ -189,22 +189,16 @@ def _flat(result: Result, classes: list[str]) -> dict[str, Any]:
     series = r["series"] or {}
     spacing = series.get("spacing_mm") or (None, None, None)
     row = {
-        "scan": r["scan"],
-        "study_uid": r["study_uid"],
-        "status": r["status"],
-        "class": r["class"],
+        **{k: r[k] for k in ("scan", "study_uid", "status", "class")},
         **{f"probability_{name}": r["probabilities"].get(name) for name in classes},
         "reason": r["reason"],
         "warnings": "; ".join(r["warnings"]),
-        "series_uid": series.get("uid"),
-        "series_description": series.get("description"),
-        "series_why": series.get("why"),
+        **{f"series_{k}": series.get(k) for k in ("uid", "description", "why")},
         "slices": series.get("slices"),
         **{f"spacing_{axis}_mm": value for axis, value in zip("dhw", spacing, strict=True)},
         **{f"{stage}_ms": value for stage, value in r["stages_ms"].items()},
         **{k: r[k] for k in ("artifact", "precision", "bundle", "trained_on", "overlay")},
-        "intended_use": r["intended_use"],
-        "toolkit": r["toolkit"],
+        **{k: r[k] for k in ("intended_use", "toolkit")},
     }
     return {column: _harmless(value) for column, value in row.items()}
 

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from darnet_trt.errors import OutputError
 from darnet_trt.runtime.prediction.overlay import (
     GAP,
     HEADER,
@@ -75,11 +74,6 @@ def test_a_hot_cell_is_drawn_in_its_place():
     assert abs(column % (TILE + GAP) - GAP - 64.5 / 96 * TILE) < 4
 
 
-def test_a_map_of_its_inputs_size_is_itself():
-    cam = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
-    assert np.array_equal(grown(cam, cam.shape), cam)
-
-
 def test_evidence_against_the_class_is_not_drawn():
     drawn = tile(draw_overlay(result(series=None), evidence(-0.5)))
     assert (np.ptp(drawn, axis=-1)[40:240, 40:240] == 0).all()
@@ -124,11 +118,6 @@ def test_the_png_is_whole_and_named_by_its_result(tmp_path):
         page.verify()
     assert [file.name for file in tmp_path.iterdir()] == [drawn.overlay]
     assert drawn.warnings == result().warnings
-
-
-def test_a_png_that_cannot_be_written_is_one_line(tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
-        with_overlay(result(), evidence(), tmp_path / "nowhere")
 
 
 def test_a_page_that_cannot_be_drawn_is_a_warning_of_its_scan(tmp_path):

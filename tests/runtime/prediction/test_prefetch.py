@@ -67,7 +67,3 @@ def test_an_interrupt_does_not_wait_for_the_element_being_made():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120)
     assert b"KeyboardInterrupt" in done.stderr
-
-
-def test_an_empty_iterator_ends():
-    assert list(OneAhead(iter(()))) == []
