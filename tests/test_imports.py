@@ -53,6 +53,6 @@ def test_a_folder_can_be_read_at_a_glance():
     for folder in {file.parent for file in PACKAGE.rglob("*.py")}:
         if folder.name == "cli":  # one command a file
             continue
-        modules = {file for file in folder.glob("*.py") if file.name != "__init__.py"}
+        modules = {file for file in folder.glob("*.py") if not file.name.startswith("__")}
         packages = {file.parent for file in folder.glob("*/__init__.py")}
         assert len(modules | packages) <= 12, folder
