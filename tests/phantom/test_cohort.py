@@ -11,9 +11,10 @@ import pydicom
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.phantom import LABELS, CohortPlan, cohort, write_cohort
+from darnet_trt.phantom import CohortPlan, cohort, write_cohort
 from darnet_trt.phantom.cohort import members
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
+from darnet_trt.scan.cohort import CLASSES
 
 TINY = {"matrix": 48, "slices": (30, 34)}
 SPEC = Preprocessing(size=(16, 32, 32))
@@ -46,7 +47,7 @@ def the_input(scan):
 def test_table_names_every_scan(dicom_cohort):
     table = rows(dicom_cohort)
     assert len(table) == 8
-    assert {row["label"] for row in table} == set(LABELS)
+    assert {row["label"] for row in table} == set(CLASSES)
     assert all((dicom_cohort / row["scan"]).is_dir() for row in table)
     assert not list(dicom_cohort.parent.glob(".*")), "nothing temporary is left"
 
@@ -59,7 +60,7 @@ def test_smaller_cohort_is_the_beginning_of_a_larger_one():
     assert len(patients) < 200, "some have two scans"
     for patient in patients:
         assert len({m.label for m in many if m.patient == patient}) == 1
-    for label in LABELS:
+    for label in CLASSES:
         assert sum(m.label == label for m in many) > 50
 
 
@@ -116,12 +117,12 @@ def test_orientations_and_positions_vary():
 
 
 def test_only_the_table_tells_the_labels(dicom_cohort):
-    words = [w.encode() for w in (*LABELS, "covid", "COVID", "neumonia", "ground glass", "onsolid")]
+    words = (*CLASSES, "covid", "COVID", "neumonia", "ground glass", "onsolid")
     for path in dicom_cohort.rglob("*"):
-        assert not any(w.decode().lower() in str(path.relative_to(dicom_cohort)) for w in words)
+        assert not any(w.lower() in str(path.relative_to(dicom_cohort)) for w in words)
         if path.is_file() and path.name != "cohort.csv":
             content = path.read_bytes()
-            assert not any(w in content for w in words), path
+            assert not any(w.encode() in content for w in words), path
 
 
 def test_headers_are_those_of_a_ct_and_say_synthetic(dicom_cohort):
