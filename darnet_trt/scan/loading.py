@@ -15,7 +15,7 @@ from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
 from darnet_trt.scan.choice import none_loads, rank, skipped
 from darnet_trt.scan.dicom.pixels import decode_slices, rescale
 from darnet_trt.scan.pictures import decode_grey
-from darnet_trt.scan.plausibility.chest import judge_chest, measure_lungs
+from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
 from darnet_trt.scan.series import Choice, Series, Study, Verdict
@@ -246,7 +246,7 @@ def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
             d_mm, h_mm, w_mm = series.spacing_mm
             step = _coarse_step(series.matrix)
             spacing = (d_mm * count / len(coarse), h_mm * step, w_mm * step)
-        wrong, more = judge_chest(measure_lungs(coarse, spacing))
+        wrong, more = judge_chest(coarse, spacing)
         if wrong is None:
             return (*warnings, *more)
     raise RefusedScanError(wrong, where=series.path)
