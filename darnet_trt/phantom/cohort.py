@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -243,22 +242,14 @@ def _write_scan(plan: CohortPlan, folder: Path, member: Member) -> None:
     )
     target = folder / member.scan
     target.parent.mkdir(exist_ok=True)
-    # The suffix stays at the end: nibabel goes by it.
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        if plan.format == "nifti":
-            write_nifti(scan, temporary)
+    # The suffix stays at the end: nibabel goes by it. The next call removes what an error leaves.
+    temporary = target.with_name(f".{target.name}")
+    if plan.format == "nifti":
+        write_nifti(scan, temporary)
+    else:
+        temporary.mkdir()
+        if plan.format == "dicom":
+            write_dicom(scan, temporary, member.patient, member.visit, plan.identity)
         else:
-            temporary.mkdir()
-            if plan.format == "dicom":
-                write_dicom(scan, temporary, member.patient, member.visit, plan.identity)
-            else:
-                write_slices(scan, temporary)
-        temporary.rename(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            else:
-                temporary.unlink(missing_ok=True)
-        raise
+            write_slices(scan, temporary)
+    temporary.rename(target)
