@@ -219,11 +219,8 @@ def _refused(errors: list[UnreadableScanError]) -> Series:
         path=path,
         format=image_format(files[0]) or "dicom",
         files=files,
-        uid="",
         description=path.name,
-        kernel="",
-        matrix=(0, 0),
-        spacing_mm=None,
+        slices=len(files),
         verdict=Verdict(False, reason, readable=False),
     )
 

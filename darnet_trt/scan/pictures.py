@@ -58,7 +58,8 @@ def slice_series(folder: Path, files: list[Path]) -> Series:
     broken: list[str] = []
     for path in ordered:
         try:
-            images[path] = _probe(path)
+            with _opened(path) as image:
+                images[path] = _Image((image.height, image.width), image.mode)
         except UnreadableScanError as error:
             broken.append(f"{path.name} {error.what}")
     verdict = (
@@ -71,13 +72,10 @@ def slice_series(folder: Path, files: list[Path]) -> Series:
         path=folder if len(ordered) > 1 else ordered[0],
         format="slices",
         files=tuple(images or ordered),
-        uid="",
         description=folder.name,
-        kernel="",
+        slices=len(images or ordered),
         matrix=next((image.size for image in images.values()), (0, 0)),
-        spacing_mm=None,
         verdict=verdict,
-        slice_count=len(images),
     )
 
 
@@ -144,11 +142,6 @@ def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
             "is a colour image (screenshot or overlay), not a CT slice", where=path
         )
     return np.ascontiguousarray(red)
-
-
-def _probe(path: Path) -> _Image:
-    with _opened(path) as image:
-        return _Image((image.height, image.width), image.mode)
 
 
 @contextmanager
