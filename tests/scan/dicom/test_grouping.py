@@ -5,16 +5,7 @@ import shutil
 import pytest
 
 from darnet_trt.scan import find_studies
-from tests.scan.series_factory import chest, save, slice_dataset, write_series
-
-
-def series_of(path):
-    return [s for study in find_studies(path) for s in study.series]
-
-
-def only(path):
-    (series,) = series_of(path)
-    return series
+from tests.scan.series_factory import chest, only, save, series_of, slice_dataset, write_series
 
 
 def test_duplicate_files_are_left_out(tmp_path):
