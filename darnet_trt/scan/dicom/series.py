@@ -77,7 +77,7 @@ def _judge(group: Group) -> Series:
         files=tuple(header.path for header in ordered),
         headers=ordered,
         slices=len(ordered),
-        matrix=series.matrix[::-1] if stack.in_plane.transpose else series.matrix,
+        matrix=series.matrix[::-1] if stack.transpose else series.matrix,
         spacing_mm=None if step is None else (step, *stack.pixel_mm),
         stack=stack,
         verdict=verdict,
