@@ -161,12 +161,19 @@ def read_volume(series: Series) -> Volume:
         RefusedScanError: The series is refused, or holds NaN or infinity.
     """
     _refuse(series)
-    if series.stack is not None and series.spacing_mm is not None:
-        return _dicom_volume(series)
     if series.format == "slices":
         slices = _grey_slices(series, Preprocessing(), range(series.slices))
         return Volume(np.stack([_hounsfield(item) for item in slices]), (1.0, 1.0, 1.0))
-    return read_image(series)
+    if series.stack is None or series.spacing_mm is None:
+        return read_image(series)
+    scales = [rescale(header) for header in series.headers]
+    whole = all(a == int(a) and b == int(b) for a, b in scales)
+    dtype: Any = np.int16 if whole else np.float32
+    info = np.iinfo(np.int16)
+    hu = np.empty((series.slices, *series.matrix), dtype)
+    for item in _dicom_slices(series, range(series.slices)):
+        hu[item[0]] = np.clip(_hounsfield(item), info.min, info.max) if whole else _hounsfield(item)
+    return Volume(hu, series.spacing_mm, series.stack.origin_mm, series.stack.direction)
 
 
 def _pixel_mm(series: Series, spec: Preprocessing) -> float | None:
@@ -211,19 +218,6 @@ def _grey_slices(series: Series, spec: Preprocessing, indices: Sequence[int]) ->
 def _hounsfield(item: Needed) -> npt.NDArray[np.float32]:
     _, stored, slope, intercept = item
     return np.float32(slope) * stored.astype(np.float32) + np.float32(intercept)
-
-
-def _dicom_volume(series: Series) -> Volume:
-    assert series.stack is not None
-    assert series.spacing_mm is not None
-    scales = [rescale(header) for header in series.headers]
-    whole = all(a == int(a) and b == int(b) for a, b in scales)
-    dtype: Any = np.int16 if whole else np.float32
-    info = np.iinfo(np.int16)
-    hu = np.empty((series.slices, *series.matrix), dtype)
-    for item in _dicom_slices(series, range(series.slices)):
-        hu[item[0]] = np.clip(_hounsfield(item), info.min, info.max) if whole else _hounsfield(item)
-    return Volume(hu, series.spacing_mm, series.stack.origin_mm, series.stack.direction)
 
 
 def _coarse_step(shape: tuple[int, ...]) -> int:
