@@ -9,6 +9,7 @@ import functools
 import math
 import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from darnet_trt.errors import one_line
@@ -162,8 +163,6 @@ def _plain(value: Any) -> Any:
         return value or None
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if hasattr(value, "as_tuple"):  # DSdecimal
+    if isinstance(value, float | Decimal):
         return float(value)
     return one_line(str(value)) or None
