@@ -3,7 +3,7 @@
 import pytest
 
 from darnet_trt.errors import RefusedScanError
-from darnet_trt.scan import choose, find_studies
+from darnet_trt.scan import choose
 from darnet_trt.scan.choice import SHARP, SOFT, UNKNOWN, sharpness
 from tests.scan.series_factory import chest, write_study
 
@@ -58,11 +58,3 @@ def test_none_is_usable(tmp_path, modality, facts):
     with pytest.raises(RefusedScanError) as caught:
         choose(found)
     assert all(fact in caught.value.what for fact in facts)
-
-
-@pytest.mark.data
-def test_the_real_study(data_dir):
-    (found,) = find_studies(data_dir / "chest-8mm")
-    choice = choose(found)
-    assert choice.series.kernel == "B40f"
-    assert choice.why == "soft kernel B40f preferred over sharp B70f"
