@@ -13,7 +13,6 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from darnet_trt.scan import Series, Study, find_studies
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
-AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def chest(slices: int = 24, size: int = 64, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -47,7 +46,7 @@ def slice_dataset(stored: np.ndarray[Any, Any], position: Any, **attributes: Any
     ds.PixelRepresentation = int(stored.dtype.kind == "i")
     ds.RescaleSlope, ds.RescaleIntercept = "1", "0"
     ds.ImagePositionPatient = [float(round(v, 6)) for v in position]
-    ds.ImageOrientationPatient = list(AXIAL)
+    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     for name, value in attributes.items():
         if value is None:
             delattr(ds, name)

@@ -57,16 +57,6 @@ def test_any_storage_of_a_volume_reads_the_same(
     np.testing.assert_allclose(volume.direction, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
 
 
-@given(tilt=st.floats(0, 30), step=st.floats(1, 10))
-def test_tilt_is_the_angle_of_the_shear(tilt, step):
-    angle = np.radians(tilt)
-    cosines = [1, 0, 0, 0, np.cos(angle), -np.sin(angle)]
-    origins = [(0.0, 0.0, step * i) for i in range(10)]
-    stack = stack_slices(origins, cosines, (1, 1), (64, 64))
-    assert stack.tilt_deg == pytest.approx(tilt, abs=1e-4)
-    assert stack.axial
-
-
 @given(angle=st.floats(0, 44))
 def test_an_oblique_reformat_is_not_a_tilt(angle):
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))

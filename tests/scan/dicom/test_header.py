@@ -12,10 +12,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan.dicom import header
 from darnet_trt.scan.dicom.attributes import WANTED
+from darnet_trt.scan.dicom.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.dicom.header import read_header
 from tests.scan.series_factory import chest, save, slice_dataset
-
-EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 
 
 def agree(path):

@@ -14,20 +14,21 @@ from tests.scan.series_factory import chest, only, save, slice_dataset, write_se
 JPEG_2000, JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
 JPEG_LOSSLESS, JPEG_LOSSLESS_SV1 = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
 JPEG_LS, RLE = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.5"
+STORED = (chest(3)[1].astype(int) + 1024).clip(0).astype(np.uint16)
 
 
-def encode(stored, syntax, bits):
+def encode(syntax, bits):
     if syntax == RLE:
-        ds = slice_dataset(stored, (0, 0, 0))
+        ds = slice_dataset(STORED, (0, 0, 0))
         ds.compress(RLE, generate_instance_uid=False)
         return next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1))
     if syntax in (JPEG_2000, JPEG_2000_LOSSY):
         return imagecodecs.jpeg2k_encode(
-            stored, level=0, codecformat="j2k", bitspersample=bits, reversible=True
+            STORED, level=0, codecformat="j2k", bitspersample=bits, reversible=True
         )
     if syntax == JPEG_LS:
-        return imagecodecs.jpegls_encode(stored)
-    return imagecodecs.ljpeg_encode(stored, bitspersample=bits)
+        return imagecodecs.jpegls_encode(STORED)
+    return imagecodecs.ljpeg_encode(STORED, bitspersample=bits)
 
 
 @pytest.mark.parametrize(
@@ -35,19 +36,18 @@ def encode(stored, syntax, bits):
 )
 @pytest.mark.parametrize("bits", [12, 16])
 def test_compressed_slices_decode_exactly(tmp_path, syntax, bits):
-    stored = (chest(3)[1].astype(int) + 1024).clip(0).astype(np.uint16)
     ds = slice_dataset(
-        stored,
+        STORED,
         (0, 0, 0),
         TransferSyntaxUID=syntax,
-        PixelData=encode(stored, syntax, bits),
+        PixelData=encode(syntax, bits),
         BitsStored=bits,
         HighBit=bits - 1,
     )
     path = save(ds, tmp_path / "a.dcm")
     decoded = decode_slice(read_header(path))
     assert decoded.dtype == np.uint16
-    np.testing.assert_array_equal(decoded, stored)
+    np.testing.assert_array_equal(decoded, STORED)
     if syntax in (JPEG_2000, JPEG_2000_LOSSY, RLE):  # what pydicom decodes here
         np.testing.assert_array_equal(decoded, pydicom.dcmread(path).pixel_array)
 
@@ -127,10 +127,9 @@ def test_padding_that_would_erase_tissue_is_ignored(tmp_path):
 
 @pytest.mark.parametrize("syntax", [JPEG_2000, JPEG_LOSSLESS_SV1, JPEG_LS])
 def test_a_truncated_codestream_is_an_error(tmp_path, syntax):
-    stored = (chest(3)[1].astype(int) + 1024).clip(0).astype(np.uint16)
-    code = encode(stored, syntax, 16)
+    code = encode(syntax, 16)
     ds = slice_dataset(
-        stored, (0, 0, 0), TransferSyntaxUID=syntax, PixelData=code[: len(code) * 2 // 3]
+        STORED, (0, 0, 0), TransferSyntaxUID=syntax, PixelData=code[: len(code) * 2 // 3]
     )
     header = read_header(save(ds, tmp_path / "a.dcm"))
     with pytest.raises(UnreadableScanError, match=r"a\.dcm"):

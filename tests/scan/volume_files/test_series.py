@@ -39,31 +39,26 @@ def test_each_format(tmp_path, name):
     np.testing.assert_allclose(loaded.array, preprocess(SPEC, volume), atol=1e-6)
 
 
+def zeros(*shape, colours=False):
+    return sitk.GetImageFromArray(np.zeros(shape, np.int16), isVector=colours)
+
+
 @pytest.mark.parametrize(
-    ("array", "reason"),
+    ("name", "written", "reason"),
     [
-        (np.zeros((40, 50), np.int16), "2-dimensional"),
-        (np.zeros((3, 12, 20, 20), np.int16), "4-dimensional"),
-        (np.zeros((4, 20, 20), np.int16), "4 slices"),
-        (np.zeros((1, 20, 20), np.int16), "a single slice"),
+        ("a.nrrd", zeros(40, 50), "2-dimensional"),
+        ("a.nrrd", zeros(3, 12, 20, 20), "4-dimensional"),
+        ("a.nrrd", zeros(4, 20, 20), "4 slices"),
+        ("a.nrrd", zeros(1, 20, 20), "a single slice"),
+        ("a.mha", zeros(20, 30, 30, 3, colours=True), "3 values a voxel"),
+        ("a.nii.gz", image(spacing=(500, 500, 5)), "32000×32000 mm (at most 1000 mm)"),
     ],
 )
-def test_images_that_are_not_volumes(tmp_path, array, reason):
-    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=False), tmp_path / "a.nrrd")
+def test_images_that_are_not_volumes_of_a_ct(tmp_path, name, written, reason):
+    sitk.WriteImage(written, tmp_path / name)
     verdict = only(tmp_path).verdict
     assert not verdict.usable
     assert reason in verdict.reason
-
-
-def test_colours(tmp_path):
-    rgb = sitk.GetImageFromArray(np.zeros((20, 30, 30, 3), np.uint8), isVector=True)
-    sitk.WriteImage(rgb, tmp_path / "a.mha")
-    assert "3 values a voxel" in only(tmp_path).verdict.reason
-
-
-def test_a_field_of_view_too_large_for_a_ct(tmp_path):
-    sitk.WriteImage(image(spacing=(500, 500, 5)), tmp_path / "a.nii.gz")
-    assert "32000×32000 mm (at most 1000 mm)" in only(tmp_path).verdict.reason
 
 
 def test_oblique_axes(tmp_path):
