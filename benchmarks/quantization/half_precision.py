@@ -84,7 +84,8 @@ def main() -> None:
     from benchmarks.quantization.wide_network import widened
     from darnet_trt.export.onnx.graph import build_graph
     from darnet_trt.export.onnx.weights import folded
-    from darnet_trt.phantom import LABELS, synthesize
+    from darnet_trt.phantom import synthesize
+    from darnet_trt.scan.cohort import CLASSES
     from darnet_trt.scan.preprocessing import preprocess
     from darnet_trt.training.checkpoint import load_checkpoint
 
@@ -94,7 +95,7 @@ def main() -> None:
         network = network.model_copy(update={"width": arguments.width})
         model = widened(model, network).eval()
     scans = [
-        preprocess(checkpoint.preprocessing, synthesize(LABELS[i % len(LABELS)], SEED + i))
+        preprocess(checkpoint.preprocessing, synthesize(CLASSES[i % len(CLASSES)], SEED + i))
         for i in range(arguments.scans)
     ]
     graph = build_graph(network, folded(model), "fp32", {})

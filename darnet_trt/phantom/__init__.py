@@ -3,13 +3,11 @@
 It contains no patient's data, and a network trained on it has learned nothing about patients.
 """
 
-from darnet_trt.phantom.body.disease import LABELS
 from darnet_trt.phantom.cohort import FORMATS, CohortPlan, write_cohort
 from darnet_trt.phantom.synthesis import Scan, synthesize, synthesize_scan
 
 __all__ = [
     "FORMATS",
-    "LABELS",
     "CohortPlan",
     "Scan",
     "synthesize",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -21,11 +20,10 @@ from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import LOCK, sole_writer
 from darnet_trt.machine.processes import worker_pool
-from darnet_trt.phantom.body.disease import LABELS
 from darnet_trt.phantom.files.dicom import write_dicom
 from darnet_trt.phantom.files.images import write_nifti, write_slices
 from darnet_trt.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES, synthesize_scan
-from darnet_trt.scan.cohort import COLUMNS, PLAN, TABLE
+from darnet_trt.scan.cohort import CLASSES, COLUMNS, PLAN, TABLE
 
 __all__ = [
     "FORMATS",
@@ -94,7 +92,7 @@ class Member:
     Attributes:
         scan: Path relative to the cohort's folder.
         patient: Identifier.
-        label: One of LABELS.
+        label: One of CLASSES.
         number: The patient's number; visit: 0, or 1 for the second scan.
     """
 
@@ -110,10 +108,10 @@ def members(plan: CohortPlan) -> Iterator[Member]:
     written, number = 0, 0
     suffix = ".nii.gz" if plan.format == "nifti" else ""
     while True:
-        block, place = divmod(number, len(LABELS))
+        block, place = divmod(number, len(CLASSES))
         # Each three patients have the three labels in random order: names reveal nothing.
-        order = np.random.default_rng((plan.seed, 1, block)).permutation(len(LABELS))
-        label = LABELS[order[place]]
+        order = np.random.default_rng((plan.seed, 1, block)).permutation(len(CLASSES))
+        label = CLASSES[order[place]]
         visits = 1 + (np.random.default_rng((plan.seed, 2, number)).random() < SECOND_VISIT)
         number += 1
         patient = f"P{number:04d}"
@@ -244,22 +242,14 @@ def _write_scan(plan: CohortPlan, folder: Path, member: Member) -> None:
     )
     target = folder / member.scan
     target.parent.mkdir(exist_ok=True)
-    # The suffix stays at the end: nibabel goes by it.
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        if plan.format == "nifti":
-            write_nifti(scan, temporary)
+    # The suffix stays at the end: nibabel goes by it. The next call removes what an error leaves.
+    temporary = target.with_name(f".{target.name}")
+    if plan.format == "nifti":
+        write_nifti(scan, temporary)
+    else:
+        temporary.mkdir()
+        if plan.format == "dicom":
+            write_dicom(scan, temporary, member.patient, member.visit, plan.identity)
         else:
-            temporary.mkdir()
-            if plan.format == "dicom":
-                write_dicom(scan, temporary, member.patient, member.visit, plan.identity)
-            else:
-                write_slices(scan, temporary)
-        temporary.rename(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            else:
-                temporary.unlink(missing_ok=True)
-        raise
+            write_slices(scan, temporary)
+    temporary.rename(target)

@@ -8,9 +8,10 @@ import numpy as np
 
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom.body.anatomy import Anatomy, draw_anatomy
-from darnet_trt.phantom.body.disease import LABELS, draw_findings
+from darnet_trt.phantom.body.disease import draw_findings
 from darnet_trt.phantom.scanner.acquisition import Acquisition, draw_acquisition
 from darnet_trt.phantom.scanner.render import render
+from darnet_trt.scan.cohort import CLASSES
 from darnet_trt.scan.volume import Volume
 
 __all__ = ["DEFAULT_MATRIX", "DEFAULT_SLICES", "Scan", "synthesize", "synthesize_scan"]
@@ -48,7 +49,7 @@ def synthesize(
     """Synthesize a chest CT; the same arguments always give the same voxels.
 
     Args:
-        label: One of `LABELS`.
+        label: One of `CLASSES`.
         seed: The person. Anatomy, acquisition and noise do not depend on the label.
         visit: Which scan of that person: the anatomy stays, the rest is drawn anew.
         matrix: Rows and columns of a slice.
@@ -72,8 +73,8 @@ def synthesize_scan(
     slices: tuple[int, int] = DEFAULT_SLICES,
 ) -> Scan:
     """Synthesize a chest CT with the anatomy and acquisition that a writer needs."""
-    if label not in LABELS:
-        raise UsageError(f"unknown class {label!r}", do=f"choose from {', '.join(LABELS)}")
+    if label not in CLASSES:
+        raise UsageError(f"unknown class {label!r}", do=f"choose from {', '.join(CLASSES)}")
     entropy = seed if isinstance(seed, tuple) else (seed,)
 
     def stream(kind: int, *which: int) -> np.random.Generator:

@@ -36,9 +36,7 @@ def sharpness(kernel: str) -> int:
         return SHARP if int(siemens[1]) >= limit else SOFT
     if name in _PHILIPS_SOFT:
         return SOFT
-    if name in _PHILIPS_SHARP:
-        return SHARP
-    if any(word in name for word in _SHARP_WORDS):
+    if name in _PHILIPS_SHARP or any(word in name for word in _SHARP_WORDS):
         return SHARP
     if any(word in name for word in _SOFT_WORDS):
         return SOFT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections import defaultdict
@@ -39,7 +40,7 @@ _STRAY_NAMES: Final = frozenset({
 })
 # fmt: on
 _KNOWN = "give DICOM, NIfTI, NRRD or MHA files, or PNG or JPEG slices"
-_DIRECTORY_RECORD = "1.2.840.10008.1.3.10"
+_DICOMDIR = "1.2.840.10008.1.3.10"  # under another name: neither an image nor a failure
 
 
 def find_studies(path: str | os.PathLike[str]) -> list[Study]:
@@ -80,7 +81,7 @@ def find_studies(path: str | os.PathLike[str]) -> list[Study]:
                 studies.append(_alone(image_series(file)))
             else:
                 header = read_header(file)
-                if header.transfer_syntax and not _is_directory_record(header):
+                if header.get("SOPClassUID") != _DICOMDIR:
                     headers.append(header)
         except UnreadableScanError as error:
             broken[file.parent].append(error)
@@ -141,16 +142,11 @@ def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator
 def _is_stray(file: Path) -> bool:
     """Return whether the search of a folder skips this file, judged by its name."""
     name = file.name.lower()
-    if name.endswith(OVERLAY_SUFFIX):
+    if name.startswith(".") or name.endswith(OVERLAY_SUFFIX):
         return True
-    if image_format(file) or name.startswith("."):
-        return name.startswith(".")
+    if image_format(file):
+        return False
     return name in _STRAY_NAMES or file.suffix.lower() in _STRAY_SUFFIXES
-
-
-def _is_directory_record(header: Header) -> bool:
-    """Return whether this is a DICOMDIR under another name: neither an image nor a failure."""
-    return bool(header.get("SOPClassUID") == _DIRECTORY_RECORD)
 
 
 def _dicom_studies(
@@ -169,23 +165,21 @@ def _dicom_studies(
             for patient, own in patients.items()
         }
         if len(patients) > 1 and in_one_place(patients.values()):
-            # A result could belong to either patient.
-            every = [_of_several(s, len(patients)) for own in series.values() for s in own]
+            reason = (  # a result could belong to either
+                f"slices of {len(patients)} patients (PatientID) under one StudyInstanceUID "
+                "(put each patient's files into a separate folder)"
+            )
+            every = [
+                replace(s, verdict=Verdict(False, reason, s.verdict.warnings))
+                for own in series.values()
+                for s in own
+            ]
             patients, series = {"": members}, {"": every}
         for patient, own in patients.items():
             path = folder_of([header.path for header in own])
             uid = own[0].get("StudyInstanceUID", "")
             studies.append(Study(path, uid, patient, tuple(series[patient])))
     return studies
-
-
-def _of_several(series: Series, patients: int) -> Series:
-    """Refuse a series that lies among those of other patients."""
-    reason = (
-        f"slices of {patients} patients (PatientID) under one StudyInstanceUID "
-        "(put each patient's files into a separate folder)"
-    )
-    return replace(series, verdict=Verdict(False, reason, series.verdict.warnings))
 
 
 def _with_neighbours(
@@ -219,11 +213,8 @@ def _refused(errors: list[UnreadableScanError]) -> Series:
         path=path,
         format=image_format(files[0]) or "dicom",
         files=files,
-        uid="",
         description=path.name,
-        kernel="",
-        matrix=(0, 0),
-        spacing_mm=None,
+        slices=len(files),
         verdict=Verdict(False, reason, readable=False),
     )
 
@@ -282,15 +273,11 @@ def unseen(studies: Iterable[Study], seen: set[str]) -> list[Study]:
 
 
 def _real_files(study: Study) -> set[str]:
-    folders: dict[str, str] = {}
-    found = set()
-    for series in study.series:
-        for file in map(str, series.files):
-            folder, name = os.path.split(file)
-            if os.path.islink(file):  # noqa: PTH114 (a Path takes three times as long)
-                found.add(os.path.realpath(file))
-                continue
-            if folder not in folders:
-                folders[folder] = os.path.realpath(folder)
-            found.add(f"{folders[folder]}/{name}")
-    return found
+    real_folder = functools.cache(os.path.realpath)
+    return {
+        os.path.realpath(file)
+        if os.path.islink(file)  # noqa: PTH114 (a Path takes three times as long)
+        else f"{real_folder(os.path.dirname(file))}/{os.path.basename(file)}"  # noqa: PTH119, PTH120
+        for series in study.series
+        for file in map(str, series.files)
+    }

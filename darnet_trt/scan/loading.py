@@ -15,7 +15,7 @@ from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
 from darnet_trt.scan.choice import none_loads, rank, skipped
 from darnet_trt.scan.dicom.pixels import decode_slices, rescale
 from darnet_trt.scan.pictures import decode_grey
-from darnet_trt.scan.plausibility.chest import judge_chest, measure_lungs
+from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
 from darnet_trt.scan.series import Choice, Series, Study, Verdict
@@ -70,9 +70,9 @@ class _Timed:
                 return
             index, stored, slope, intercept = item
             step = _coarse_step(stored.shape)
-            part = stored[step // 2 :: step, step // 2 :: step].astype(np.float32)
+            part = stored[step // 2 :: step, step // 2 :: step]
             with np.errstate(over="ignore"):  # `judge_values` refuses an infinity
-                self.coarse.append(np.float32(slope) * part + np.float32(intercept))
+                self.coarse.append(_hounsfield((index, part, slope, intercept)))
             self.places.append(index)
             yield item
 
@@ -134,11 +134,10 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     """
     _refuse(series)
     start = time.perf_counter()
-    count, slices = _open(series, spec)
-    timed = _Timed(slices)
+    timed = _Timed(_needed(series, spec))
     opened_s = time.perf_counter() - start
-    array = preprocess_slices(spec, count, timed)
-    warnings = _check(series, timed, count)
+    array = preprocess_slices(spec, series.slices, timed)
+    warnings = _check(series, timed)
     total_s = time.perf_counter() - start
     read_s = opened_s + timed.read_s
     return LoadedInput(
@@ -162,15 +161,19 @@ def read_volume(series: Series) -> Volume:
         RefusedScanError: The series is refused, or holds NaN or infinity.
     """
     _refuse(series)
-    if series.stack is not None and series.spacing_mm is not None:
-        return _dicom_volume(series)
     if series.format == "slices":
-        _, slices = _grey(series, Preprocessing(), range(series.slices))
-        parts = [
-            stored.astype(np.float32) * np.float32(a) + np.float32(b) for _, stored, a, b in slices
-        ]
-        return Volume(np.stack(parts), (1.0, 1.0, 1.0))
-    return read_image(series)
+        slices = _grey_slices(series, Preprocessing(), range(series.slices))
+        return Volume(np.stack([_hounsfield(item) for item in slices]), (1.0, 1.0, 1.0))
+    if series.stack is None or series.spacing_mm is None:
+        return read_image(series)
+    scales = [rescale(header) for header in series.headers]
+    whole = all(a == int(a) and b == int(b) for a, b in scales)
+    dtype: Any = np.int16 if whole else np.float32
+    info = np.iinfo(np.int16)
+    hu = np.empty((series.slices, *series.matrix), dtype)
+    for item in _dicom_slices(series, range(series.slices)):
+        hu[item[0]] = np.clip(_hounsfield(item), info.min, info.max) if whole else _hounsfield(item)
+    return Volume(hu, series.spacing_mm, series.stack.origin_mm, series.stack.direction)
 
 
 def _pixel_mm(series: Series, spec: Preprocessing) -> float | None:
@@ -188,53 +191,40 @@ def _refuse(series: Series) -> None:
         raise kind(series.verdict.reason, where=series.path)
 
 
-def _open(series: Series, spec: Preprocessing) -> tuple[int, Iterator[Needed]]:
-    """Return the number of slices, and an iterator that decodes the needed ones."""
-    if series.stack is not None:
-        needed = needed_slices(spec, series.slices).tolist()
-        return series.slices, _dicom_slices(series, needed)
-    if series.format == "slices":
-        return _grey(series, spec, needed_slices(spec, series.slices).tolist())
-    volume = read_image(series)
-    count = len(volume.hu)
-    needed = needed_slices(spec, count).tolist()
-    return count, ((i, volume.hu[i], 1.0, 0.0) for i in needed)
+def _needed(series: Series, spec: Preprocessing) -> Iterator[Needed]:
+    """Return an iterator that decodes the needed slices."""
+    if series.stack is None and series.format != "slices":
+        volume = read_image(series)  # first: a broken header can claim any number of slices
+        return ((i, volume.hu[i], 1.0, 0.0) for i in needed_slices(spec, series.slices).tolist())
+    indices = needed_slices(spec, series.slices).tolist()
+    if series.stack is None:
+        return _grey_slices(series, spec, indices)
+    return _dicom_slices(series, indices)
 
 
 def _dicom_slices(series: Series, indices: Sequence[int]) -> Iterator[Needed]:
     assert series.stack is not None
     for index, stored in decode_slices(series.headers, indices):
         slope, intercept = rescale(series.headers[index])
-        yield index, series.stack.in_plane.apply(stored), slope, intercept
+        yield index, series.stack.turn(stored), slope, intercept
 
 
-def _grey(
-    series: Series, spec: Preprocessing, indices: Sequence[int]
-) -> tuple[int, Iterator[Needed]]:
+def _grey_slices(series: Series, spec: Preprocessing, indices: Sequence[int]) -> Iterator[Needed]:
     slope = spec.window_width_hu / 255
     low = spec.window_center_hu - spec.window_width_hu / 2
-    return series.slices, ((i, decode_grey(series.files[i]), slope, low) for i in indices)
+    return ((i, decode_grey(series.files[i]), slope, low) for i in indices)
 
 
-def _dicom_volume(series: Series) -> Volume:
-    assert series.stack is not None
-    assert series.spacing_mm is not None
-    scales = [rescale(header) for header in series.headers]
-    whole = all(a == int(a) and b == int(b) for a, b in scales)
-    dtype: Any = np.int16 if whole else np.float32
-    info = np.iinfo(np.int16)
-    hu = np.empty((series.slices, *series.matrix), dtype)
-    for index, stored, slope, intercept in _dicom_slices(series, range(series.slices)):
-        values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-        hu[index] = np.clip(values, info.min, info.max) if whole else values
-    return Volume(hu, series.spacing_mm, series.stack.origin_mm, series.stack.direction)
+def _hounsfield(item: Needed) -> npt.NDArray[np.float32]:
+    _, stored, slope, intercept = item
+    return np.float32(slope) * stored.astype(np.float32) + np.float32(intercept)
 
 
 def _coarse_step(shape: tuple[int, ...]) -> int:
     return max(1, min(shape) // COARSE_PIXELS)
 
 
-def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
+def _check(series: Series, timed: _Timed) -> tuple[str, ...]:
     """Return warnings; refuse what is not a chest in Hounsfield units."""
     order = np.argsort(timed.places)
     coarse = np.stack([timed.coarse[i] for i in order])
@@ -245,8 +235,8 @@ def _check(series: Series, timed: _Timed, count: int) -> tuple[str, ...]:
         if series.spacing_mm is not None:
             d_mm, h_mm, w_mm = series.spacing_mm
             step = _coarse_step(series.matrix)
-            spacing = (d_mm * count / len(coarse), h_mm * step, w_mm * step)
-        wrong, more = judge_chest(measure_lungs(coarse, spacing))
+            spacing = (d_mm * series.slices / len(coarse), h_mm * step, w_mm * step)
+        wrong, more = judge_chest(coarse, spacing)
         if wrong is None:
             return (*warnings, *more)
     raise RefusedScanError(wrong, where=series.path)

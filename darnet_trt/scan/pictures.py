@@ -58,43 +58,31 @@ def slice_series(folder: Path, files: list[Path]) -> Series:
     broken: list[str] = []
     for path in ordered:
         try:
-            images[path] = _probe(path)
+            with _opened(path) as image:
+                images[path] = _Image((image.height, image.width), image.mode)
         except UnreadableScanError as error:
             broken.append(f"{path.name} {error.what}")
-    verdict = (
-        _unreadable(images, broken)
-        or _unlike(images)
-        or _not_grey(images)
-        or Verdict(True, f"{len(images)} image slices", ASSUMPTIONS)
-    )
     return Series(
         path=folder if len(ordered) > 1 else ordered[0],
         format="slices",
         files=tuple(images or ordered),
-        uid="",
         description=folder.name,
-        kernel="",
+        slices=len(images or ordered),
         matrix=next((image.size for image in images.values()), (0, 0)),
-        spacing_mm=None,
-        verdict=verdict,
-        slice_count=len(images),
+        verdict=_judge(images, broken),
     )
 
 
-def _unreadable(images: dict[Path, _Image], broken: list[str]) -> Verdict | None:
-    """Return the verdict where too few of the files are images."""
+def _judge(images: dict[Path, _Image], broken: list[str]) -> Verdict:
+    """Return the verdict by headers, names and the middle slice, which may be a screenshot."""
     count = len(images)
     if broken:
         reason = f"{len(broken)} of {count + len(broken)} images cannot be read: {broken[0]}"
         return Verdict(False, reason, readable=False)
     if count == 1:
         return Verdict(False, "a single image, not a volume")
-    few = too_few(count)
-    return Verdict(False, few) if few else None
-
-
-def _unlike(images: dict[Path, _Image]) -> Verdict | None:
-    """Return the verdict where headers or names show that these are not one volume's slices."""
+    if few := too_few(count):
+        return Verdict(False, few)
     sizes = Counter(image.size for image in images.values())
     if len(sizes) > 1:
         listed = ", ".join(f"{n} of {h}×{w}" for (h, w), n in sorted(sizes.items()))
@@ -104,25 +92,20 @@ def _unlike(images: dict[Path, _Image]) -> Verdict | None:
         reason = f"{deep} images have more than 8 bits, so what their grey values mean is unknown"
         return Verdict(False, reason)
     numbers = sorted(int(n[-1]) for path in images if (n := re.findall(r"\d+", path.stem)))
-    missing = numbers[-1] - numbers[0] + 1 - len(images) if len(numbers) == len(images) else 0
+    missing = numbers[-1] - numbers[0] + 1 - count if len(numbers) == count else 0
     if missing > 0:
         what = "slice is missing" if missing == 1 else "slices are missing"
         before = next(low for low, high in pairwise(numbers) if high - low > 1)
         first = "" if missing == 1 else "the first "
         reason = f"{missing} {what} from the numbering, {first}after {before}"
         return Verdict(False, reason)
-    return None
-
-
-def _not_grey(images: dict[Path, _Image]) -> Verdict | None:
-    """Return the verdict where the middle slice is broken or in colour, as screenshots are."""
-    middle = list(images)[len(images) // 2]
+    middle = list(images)[count // 2]
     try:
         decode_grey(middle)
     except ScanError as error:
         readable = isinstance(error, RefusedScanError)
         return Verdict(False, f"{middle.name} {error.what}", readable=readable)
-    return None
+    return Verdict(True, f"{count} image slices", ASSUMPTIONS)
 
 
 def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
@@ -144,11 +127,6 @@ def decode_grey(path: Path) -> npt.NDArray[np.uint8]:
             "is a colour image (screenshot or overlay), not a CT slice", where=path
         )
     return np.ascontiguousarray(red)
-
-
-def _probe(path: Path) -> _Image:
-    with _opened(path) as image:
-        return _Image((image.height, image.width), image.mode)
 
 
 @contextmanager

@@ -40,14 +40,14 @@ class Series:
         path: The volume file, or the folder that holds the slices.
         format: Which reader reads it.
         files: Its files; slices in the order of d (foot to head) where they could be sorted.
-        uid: SeriesInstanceUID (0020,000E), empty for other formats.
         description: SeriesDescription (0008,103E), or the file's name.
-        kernel: ConvolutionKernel (0018,1210), where there is one.
-        matrix: Slices' rows and columns (h, w).
-        spacing_mm: Along d, h, w; None where the geometry gives none.
+        slices: Files of a series, or slices of a volume file.
         verdict: From headers and geometry; `judge_pixels` adds what only the pixels show.
+        uid: SeriesInstanceUID (0020,000E), empty for other formats.
+        kernel: ConvolutionKernel (0018,1210), where there is one.
+        matrix: Slices' rows and columns (h, w); 0 where they are not known.
+        spacing_mm: Along d, h, w; None where the geometry gives none.
         number: SeriesNumber (0020,0011), where there is one.
-        slice_count: Slices along d; 0 where it is not known.
         headers: Of DICOM slices, in the order of `files`; empty for other formats.
         stack: Geometry of DICOM slices, where they could be sorted.
     """
@@ -55,21 +55,16 @@ class Series:
     path: Path
     format: Format
     files: tuple[Path, ...]
-    uid: str
     description: str
-    kernel: str
-    matrix: tuple[int, int]
-    spacing_mm: tuple[float, float, float] | None
+    slices: int
     verdict: Verdict
+    uid: str = ""
+    kernel: str = ""
+    matrix: tuple[int, int] = (0, 0)
+    spacing_mm: tuple[float, float, float] | None = None
     number: int | None = None
-    slice_count: int = 0
     headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
     stack: Stack | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def slices(self) -> int:
-        """Return the number of slices: files of a series, or slices of a volume file."""
-        return self.slice_count or len(self.files)
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darnet_trt.errors import UsageError
-from darnet_trt.phantom import LABELS, synthesize, synthesize_scan
+from darnet_trt.phantom import synthesize, synthesize_scan
 from darnet_trt.phantom.body.anatomy import draw_anatomy
 from darnet_trt.phantom.body.disease import draw_findings
 from darnet_trt.phantom.body.vessels import points_in_lung
 from darnet_trt.phantom.scanner.acquisition import draw_acquisition
 from darnet_trt.phantom.scanner.grid import Grid
 from darnet_trt.phantom.scanner.render import SLAB_VOXELS, render
+from darnet_trt.scan.cohort import CLASSES
 
 SMALL = {"matrix": 48, "slices": (30, 34)}
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_same_seed_gives_the_same_voxels(label):
-    first, second = (synthesize(label, 5, **SMALL) for _ in range(2))
-    assert first.hu.tobytes() == second.hu.tobytes()
-    assert first.spacing_mm == second.spacing_mm
 
 
 def test_other_seed_and_other_visit_give_other_voxels():
@@ -33,18 +27,9 @@ def test_other_seed_and_other_visit_give_other_voxels():
     assert again.acquisition != one.acquisition
 
 
-def test_anatomy_acquisition_and_noise_do_not_depend_on_the_label():
-    scans = [synthesize_scan(label, 9, **SMALL) for label in LABELS]
-    assert all(s.anatomy == scans[0].anatomy for s in scans)
-    assert all(s.acquisition == scans[0].acquisition for s in scans)
-    outside = scans[0].volume.hu < -1000
-    assert np.array_equal(scans[0].volume.hu[:, 0], scans[1].volume.hu[:, 0])
-    assert outside.any()
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_classes_differ_inside_the_lungs_only(seed):
-    scans = {label: synthesize_scan(label, seed, **SMALL) for label in LABELS}
+    scans = {label: synthesize_scan(label, seed, **SMALL) for label in CLASSES}
     normal = scans["normal"]
     grid = Grid(normal.acquisition, 0, normal.acquisition.shape[0])
     outside = normal.anatomy.lung_distance(grid.x, grid.y, grid.z) < -grid.pixel / 2
@@ -66,7 +51,7 @@ def test_slabs_do_not_show(monkeypatch):
 
 
 @settings(max_examples=12, deadline=None)
-@given(seed=st.integers(0, 2**32), label=st.sampled_from(LABELS))
+@given(seed=st.integers(0, 2**32), label=st.sampled_from(CLASSES))
 def test_looks_like_a_chest(seed, label):
     scan = synthesize_scan(label, seed, matrix=48, slices=(30, 34))
     hu, spacing = scan.volume.hu, scan.volume.spacing_mm

@@ -10,8 +10,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
+from darnet_trt.scan import Series, Study, find_studies
+
 CT = "1.2.840.10008.5.1.4.1.1.2"
-AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def chest(slices: int = 24, size: int = 64, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -23,9 +24,7 @@ def chest(slices: int = 24, size: int = 64, seed: int = 0) -> np.ndarray[Any, An
     for side, width in ((-0.42, 0.3), (0.45, 0.25)):
         hu[(h / 0.5) ** 2 + ((w - side) / width) ** 2 + (d / 0.95) ** 2 < 1] = -850
     hu[(np.abs(h - 0.55) < 0.1) & (np.abs(w) < 0.1)] = 700  # spine
-    hu[(np.abs(h) < 0.15) & (np.abs(w + 0.4) < 0.1) & (d > 0.3)] = (
-        30  # something high, on the right
-    )
+    hu[(np.abs(h) < 0.15) & (np.abs(w + 0.4) < 0.1) & (d > 0.3)] = 30  # high, on the right
     return np.rint(hu + rng.normal(0, 8, hu.shape)).astype(np.int16)
 
 
@@ -47,7 +46,7 @@ def slice_dataset(stored: np.ndarray[Any, Any], position: Any, **attributes: Any
     ds.PixelRepresentation = int(stored.dtype.kind == "i")
     ds.RescaleSlope, ds.RescaleIntercept = "1", "0"
     ds.ImagePositionPatient = [float(round(v, 6)) for v in position]
-    ds.ImageOrientationPatient = list(AXIAL)
+    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     for name, value in attributes.items():
         if value is None:
             delattr(ds, name)
@@ -89,3 +88,27 @@ def write_series(
         )
         for index, stored in enumerate(hu)
     ]
+
+
+def write_study(
+    folder: Path, *volumes: np.ndarray[Any, Any], **attributes: tuple[Any, ...]
+) -> Study:
+    """A study of series 1, 2, …; each attribute has a value for each of them."""
+    for index, hu in enumerate(volumes):
+        own = {name: values[index] for name, values in attributes.items()}
+        write_series(
+            folder / str(index + 1),
+            hu,
+            **{"SeriesInstanceUID": generate_uid(), "SeriesNumber": index + 1, **own},
+        )
+    (study,) = find_studies(folder)
+    return study
+
+
+def series_of(path: Path) -> list[Series]:
+    return [series for study in find_studies(path) for series in study.series]
+
+
+def only(path: Path) -> Series:
+    (series,) = series_of(path)
+    return series

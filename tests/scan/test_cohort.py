@@ -4,9 +4,8 @@ import pytest
 
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan import find_studies
 from darnet_trt.scan.cohort import Entry, describes_phantoms, is_phantom, read_cohort
-from tests.scan.series_factory import chest, write_series
+from tests.scan.series_factory import only, write_series
 
 
 @pytest.mark.parametrize(
@@ -47,12 +46,10 @@ def test_table_of_a_spreadsheet(tmp_path):
     assert not describes_phantoms(said)
 
 
-def test_synthetic_cohort_says_so(tmp_path):
-    plan = CohortPlan(scans=1, seed=7, format="nifti", matrix=48, slices=(30, 30))
-    write_cohort(plan, tmp_path / "phantoms", processes=1)
-    cohort = read_cohort(tmp_path / "phantoms")
+def test_synthetic_cohort_says_so(phantom_cohort):
+    cohort = read_cohort(phantom_cohort)
     said = cohort.describe(cohort.entries)
-    assert said == "1 synthetic phantoms (darnet-trt phantom, seed 7); not real patients"
+    assert said == "2 synthetic phantoms (darnet-trt phantom, seed 3); not real patients"
     assert describes_phantoms(said)
 
 
@@ -60,16 +57,14 @@ def test_synthetic_cohort_says_so(tmp_path):
 def test_phantoms_are_told_from_patients(tmp_path, kind):
     plan = CohortPlan(scans=1, format=kind, matrix=48, slices=(30, 30))
     write_cohort(plan, tmp_path / "phantoms", processes=1)
-    (phantom,) = find_studies(tmp_path / "phantoms")
-    assert is_phantom(phantom.series[0])
+    phantom = only(tmp_path / "phantoms")
+    assert is_phantom(phantom)
     (tmp_path / "phantoms" / "cohort.json").unlink()
     # without its cohort's folder only a DICOM header still says it
-    assert is_phantom(phantom.series[0]) == (kind == "dicom")
+    assert is_phantom(phantom) == (kind == "dicom")
 
 
 def test_a_patient_among_phantoms_is_a_patient(tmp_path):
-    plan = CohortPlan(scans=1, matrix=48, slices=(30, 30))
-    write_cohort(plan, tmp_path / "phantoms", processes=1)
-    write_series(tmp_path / "phantoms" / "P0002" / "1", chest())
-    patient = find_studies(tmp_path / "phantoms" / "P0002")[0].series[0]
-    assert not is_phantom(patient)
+    write_series(tmp_path / "P0002" / "1")
+    (tmp_path / "cohort.json").write_text('{"synthetic": true, "seed": 0}')
+    assert not is_phantom(only(tmp_path / "P0002"))

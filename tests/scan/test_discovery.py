@@ -10,10 +10,9 @@ from PIL import Image
 from pydicom.uid import generate_uid
 
 from darnet_trt.errors import UnreadableScanError, UsageError
-from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import find_studies
 from darnet_trt.scan.discovery import distinct_paths, unseen
-from tests.scan.series_factory import chest, save, slice_dataset, write_series
+from tests.scan.series_factory import chest, only, save, slice_dataset, write_series
 
 
 def test_no_such_path(tmp_path):
@@ -54,7 +53,7 @@ def test_what_is_neither_a_file_nor_a_folder_is_not_opened(tmp_path):
 def test_an_unreadable_slice_is_named_beside_the_gap_it_leaves(tmp_path):
     files = write_series(tmp_path)
     files[7].write_bytes(files[7].read_bytes()[:200])
-    ((series,),) = (study.series for study in find_studies(tmp_path))
+    series = only(tmp_path)
     assert "1 slice is missing" in series.verdict.reason
     assert "; IM0007.dcm is a broken DICOM file" in series.verdict.reason
     assert not series.verdict.readable
@@ -71,14 +70,14 @@ def test_a_truncated_dicom_file_alone(tmp_path):
     path = save(slice_dataset(chest(1)[0], (0, 0, 0)), tmp_path / "a.dcm")
     whole = path.read_bytes()
     path.write_bytes(whole[:400])
-    ((series,),) = (study.series for study in find_studies(path))
+    series = only(path)
     assert not series.verdict.usable
     assert not series.verdict.readable
     path.write_bytes(whole[:150])
     with pytest.raises(UnreadableScanError, match=r"a\.dcm: is a broken DICOM file"):
         find_studies(path)
     path.write_bytes(whole[:-100])
-    ((series,),) = (study.series for study in find_studies(path))
+    series = only(path)
     assert "truncated: 8092 of 8192 bytes of pixels" in series.verdict.reason
     assert not series.verdict.readable
 
@@ -144,19 +143,14 @@ def test_order_is_fixed(tmp_path):
     assert [study.path.name for study in find_studies(tmp_path)] == ["9", "10", "a"]
 
 
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory) -> Path:
-    """P0001/1 and P0001/2, DICOM."""
-    folder = tmp_path_factory.mktemp("distinct") / "cohort"
-    write_cohort(CohortPlan(scans=2, matrix=32, slices=(30, 30)), folder, processes=1)
-    return folder
-
-
-def test_what_lies_in_a_named_folder_is_not_searched_again(cohort):
-    scan = cohort / "P0001" / "1"
+def test_what_lies_in_a_named_folder_is_not_searched_again(phantom_cohort):
+    scan = phantom_cohort / "P0001" / "1"
     slice_ = next(scan.iterdir())
-    assert distinct_paths([slice_, cohort, scan]) == [cohort]
-    assert distinct_paths([slice_, scan, cohort / "P0001" / "2"]) == [scan, cohort / "P0001" / "2"]
+    assert distinct_paths([slice_, phantom_cohort, scan]) == [phantom_cohort]
+    assert distinct_paths([slice_, scan, phantom_cohort / "P0001" / "2"]) == [
+        scan,
+        phantom_cohort / "P0001" / "2",
+    ]
 
 
 def test_a_name_that_only_begins_alike_is_another_folder(tmp_path):
@@ -174,33 +168,30 @@ def test_one_place_under_several_names_goes_by_the_first(tmp_path, monkeypatch):
     assert distinct_paths(names) == [Path("link")]
 
 
-@pytest.mark.parametrize("name", [".hidden/scan.dcm", "scan.gz", "nowhere", ".scan.dcm"])
+@pytest.mark.parametrize("name", [".hidden/scan.dcm", "scan.gz", "nowhere", ".scan.dcm", "loop"])
 def test_what_a_search_skips_is_reported_when_named(tmp_path, name):
-    if name != "nowhere":
+    if name == "loop":
+        (tmp_path / name).symlink_to(name)
+    elif name != "nowhere":
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     named = [tmp_path, tmp_path / name]
     assert distinct_paths(named) == named
 
 
-def test_a_loop_of_links_is_kept_to_be_reported(tmp_path):
-    (tmp_path / "loop").symlink_to("loop")
-    assert distinct_paths([tmp_path / "loop", tmp_path]) == [tmp_path / "loop", tmp_path]
-
-
-def test_a_study_reached_again_through_links_is_not_new(cohort, tmp_path):
+def test_a_study_reached_again_through_links_is_not_new(phantom_cohort, tmp_path):
     (tmp_path / "worklist").mkdir()
-    (tmp_path / "worklist" / "first").symlink_to(cohort / "P0001" / "1")
+    (tmp_path / "worklist" / "first").symlink_to(phantom_cohort / "P0001" / "1")
     (tmp_path / "single").mkdir()
-    for file in (cohort / "P0001" / "2").iterdir():
+    for file in (phantom_cohort / "P0001" / "2").iterdir():
         (tmp_path / "single" / file.name).symlink_to(file)
     seen: set[str] = set()
     assert len(unseen(find_studies(tmp_path), seen)) == 2
-    assert unseen(find_studies(cohort), seen) == []
+    assert unseen(find_studies(phantom_cohort), seen) == []
 
 
-def test_a_study_with_one_seen_series_is_new(cohort):
+def test_a_study_with_one_seen_series_is_new(phantom_cohort):
     seen: set[str] = set()
-    scan = cohort / "P0001" / "1"
+    scan = phantom_cohort / "P0001" / "1"
     unseen(find_studies(next(scan.iterdir())), seen)
     assert len(unseen(find_studies(scan), seen)) == 1

@@ -3,16 +3,9 @@
 import subprocess
 import sys
 
-import darnet_trt.scan
-
 
 def test_heavy_packages_stay_out():
     heavy = ("torch", "SimpleITK", "nibabel", "imagecodecs", "pydicom", "PIL", "openvino")
     code = f"import sys, darnet_trt.scan; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_public_names_are_sorted_and_there():
-    assert darnet_trt.scan.__all__ == sorted(darnet_trt.scan.__all__)
-    assert all(hasattr(darnet_trt.scan, name) for name in darnet_trt.scan.__all__)

@@ -10,7 +10,7 @@ from PIL import Image
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input, preprocess, read_volume
 from darnet_trt.scan.pictures import natural_key
-from tests.scan.series_factory import chest
+from tests.scan.series_factory import chest, only
 
 SPEC = Preprocessing(size=(16, 32, 32))
 
@@ -44,7 +44,7 @@ def test_a_folder_of_grey_slices(tmp_path, mode, digits):
 
 def test_grey_spans_the_window_whatever_it_is(tmp_path):
     write(tmp_path / "p" / "s", grey())
-    series = find_studies(tmp_path)[0].series[0]
+    series = only(tmp_path)
     narrow = Preprocessing(size=SPEC.size, window_center_hu=-500, window_width_hu=1000)
     np.testing.assert_allclose(
         load_input(series, narrow).array, load_input(series, SPEC).array, atol=1e-5
@@ -53,7 +53,7 @@ def test_grey_spans_the_window_whatever_it_is(tmp_path):
 
 def test_jpeg(tmp_path):
     write(tmp_path / "p" / "s", grey(), suffix="jpg")
-    loaded = load_input(find_studies(tmp_path)[0].series[0], SPEC)
+    loaded = load_input(only(tmp_path), SPEC)
     assert 12 <= loaded.decoded <= 24
     assert loaded.array.std() > 0.2
 

@@ -1,17 +1,11 @@
 """The linear map, against its definition in float64."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darnet_trt.scan import Preprocessing, Volume, preprocess
-from darnet_trt.scan.preprocessing import (
-    area_matrix,
-    depth_matrix,
-    needed_slices,
-    preprocess_slices,
-)
+from darnet_trt.scan.preprocessing import needed_slices, preprocess_slices
 
 sizes = st.tuples(*[st.integers(1, 40)] * 3)
 shapes = st.tuples(st.integers(1, 60), st.integers(2, 90), st.integers(2, 90))
@@ -46,24 +40,9 @@ def test_the_map_matches_its_definition(size, shape, seed):
     array = preprocess(spec, Volume(hu, (1, 1, 1)))
     assert array.shape == (1, *size)
     assert array.dtype == np.float32
-    np.testing.assert_allclose(array[0], reference(spec, hu), atol=2e-6)
-
-
-@given(n_out=st.integers(1, 300), n_in=st.integers(1, 600))
-def test_rows_sum_to_one(n_out, n_in):
-    np.testing.assert_allclose(area_matrix(n_out, n_in).sum(1), 1, atol=1e-6)
-    matrix = depth_matrix(Preprocessing(size=(n_out, 1, 1)), n_in)
-    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-6)
-    assert (matrix >= 0).all()
-
-
-@given(value=st.floats(-3000, 3000, width=32), shape=shapes, size=sizes)
-@settings(max_examples=40, deadline=None)
-def test_constant_in_constant_out(value, shape, size):
-    array = preprocess(Preprocessing(size=size), Volume(np.full(shape, value, "f4"), (1, 1, 1)))
-    np.testing.assert_allclose(array, np.clip((value + 1350) / 1500, 0, 1), atol=2e-6)
     assert array.min() >= 0
     assert array.max() <= 1
+    np.testing.assert_allclose(array[0], reference(spec, hu), atol=2e-6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,19 +69,3 @@ def test_streamed_slices_in_any_order_are_enough(size, shape, slope, intercept, 
 
 def test_thick_outputs_need_one_slice_each():
     assert len(needed_slices(Preprocessing(), 300)) == 64
-
-
-def test_shrinking_does_not_alias():
-    stripes = np.full((64, 512, 512), -1350.0, np.float32)
-    stripes[..., ::2] = 150  # one pixel on, one off: the mean is 0.5 wherever sampled
-    array = preprocess(Preprocessing(), Volume(stripes, (1, 1, 1)))
-    assert array.mean() == pytest.approx(0.5, abs=1e-4)
-    assert array.std() < 0.13
-
-
-def test_a_reversed_scan_gives_a_reversed_input():
-    hu = np.random.default_rng(0).integers(-1200, 200, (70, 60, 50)).astype(np.int16)
-    spec = Preprocessing(size=(16, 24, 24))
-    forward = preprocess(spec, Volume(hu, (1, 1, 1)))
-    backward = preprocess(spec, Volume(np.ascontiguousarray(hu[::-1, ::-1, ::-1]), (1, 1, 1)))
-    np.testing.assert_allclose(forward, backward[:, ::-1, ::-1, ::-1], atol=1e-5)

@@ -38,10 +38,11 @@ class ParityScans:
 
 def synthetic_scans(spec: Preprocessing, count: int = SYNTHETIC_SCANS) -> ParityScans:
     """Return phantoms of every label in turn, rounded to float16, the same ones each time."""
-    from darnet_trt.phantom import LABELS, synthesize
+    from darnet_trt.phantom import synthesize
+    from darnet_trt.scan.cohort import CLASSES
 
     inputs = tuple(
-        preprocess(spec, synthesize(LABELS[i % len(LABELS)], SEED + i))
+        preprocess(spec, synthesize(CLASSES[i % len(CLASSES)], SEED + i))
         .astype(np.float16)
         .astype(np.float32)
         for i in range(count)

@@ -15,11 +15,8 @@ import numpy.typing as npt
 
 from darnet_trt.phantom.body.anatomy import Anatomy
 from darnet_trt.phantom.body.vessels import points_in_lung
-from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["LABELS", "Findings", "Patch", "draw_findings"]
-
-LABELS = CLASSES
+__all__ = ["Findings", "Patch", "draw_findings"]
 
 
 @dataclass(frozen=True)

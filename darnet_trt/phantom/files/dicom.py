@@ -39,9 +39,9 @@ def write_dicom(scan: Scan, folder: Path, patient: str, visit: int, identity: st
     Raises:
         OSError: A file cannot be written.
     """
-    stored = as_stored(scan)
-    count, rows, columns = stored.hu.shape
-    dz, dy, dx = (float(f"{value:.6g}") for value in stored.spacing_mm)
+    hu, origin_mm, direction = as_stored(scan)
+    count, rows, columns = hu.shape
+    dz, dy, dx = (float(f"{value:.6g}") for value in scan.volume.spacing_mm)
     kernel = next(name for limit, name in KERNELS if scan.acquisition.sharpness < limit)
 
     meta = FileMetaDataset()
@@ -79,9 +79,7 @@ def write_dicom(scan: Scan, folder: Path, patient: str, visit: int, identity: st
     ds.AcquisitionNumber = 1
     ds.FrameOfReferenceUID = _uid(identity, patient, visit, "frame")
     ds.PositionReferenceIndicator = ""
-    ds.ImageOrientationPatient = [
-        int(v) for v in (*stored.direction[:, 2], *stored.direction[:, 1])
-    ]
+    ds.ImageOrientationPatient = [int(v) for v in (*direction[:, 2], *direction[:, 1])]
     ds.SamplesPerPixel = 1
     ds.PhotometricInterpretation = "MONOCHROME2"
     ds.Rows, ds.Columns = rows, columns
@@ -91,13 +89,13 @@ def write_dicom(scan: Scan, folder: Path, patient: str, visit: int, identity: st
     ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = str(INTERCEPT_HU), "1", "HU"
     ds.ImageComments = NOTE
 
-    steps = np.arange(count)[:, None] * stored.direction[:, 0] * dz
-    for index, position in enumerate(stored.origin_mm + steps):
+    steps = np.arange(count)[:, None] * direction[:, 0] * dz
+    for index, position in enumerate(origin_mm + steps):
         instance = _uid(identity, patient, visit, index)
         meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = instance
         ds.InstanceNumber = index + 1
         ds.ImagePositionPatient = [f"{value:.8g}" for value in position]
-        values = (stored.hu[index].astype(np.int32) - INTERCEPT_HU).astype("<u2")
+        values = (hu[index].astype(np.int32) - INTERCEPT_HU).astype("<u2")
         ds.PixelData = values.tobytes()
         ds["PixelData"].VR = "OW"
         ds.save_as(folder / f"IM{index + 1:04d}.dcm", enforce_file_format=True)

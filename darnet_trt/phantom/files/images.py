@@ -21,11 +21,11 @@ def write_nifti(scan: Scan, path: Path) -> None:
     """
     import nibabel
 
-    stored = as_stored(scan)
+    hu, origin_mm, direction = as_stored(scan)
     lps = np.eye(4)
-    lps[:3, :3] = (stored.direction * stored.spacing_mm)[:, ::-1]
-    lps[:3, 3] = stored.origin_mm
-    image = nibabel.Nifti1Image(stored.hu.T, np.diag([-1, -1, 1, 1]) @ lps)  # RAS
+    lps[:3, :3] = (direction * scan.volume.spacing_mm)[:, ::-1]
+    lps[:3, 3] = origin_mm
+    image = nibabel.Nifti1Image(hu.T, np.diag([-1, -1, 1, 1]) @ lps)  # RAS
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
 

@@ -9,7 +9,10 @@ import functools
 import math
 import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
+
+from darnet_trt.errors import one_line
 
 __all__ = ["WANTED", "convert", "plain_value"]
 
@@ -160,15 +163,6 @@ def _plain(value: Any) -> Any:
         return value or None
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, float):
+    if isinstance(value, float | Decimal):
         return float(value)
-    if hasattr(value, "as_tuple"):  # DSdecimal
-        return float(value)
-    return _one_line(str(value).strip("\0 ")) or None
-
-
-def _one_line(text: str) -> str:
-    """Replace line breaks and control characters, which no text of a header may have."""
-    if text.isprintable():
-        return text
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return one_line(str(value)) or None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from darnet_trt.scan.dicom.attributes import WANTED
 
@@ -19,7 +19,6 @@ __all__ = [
     "IMPLICIT",
     "TooShortError",
     "UnusualError",
-    "Walked",
     "is_dicom",
     "locate_pixels",
     "walk",
@@ -46,22 +45,6 @@ _implicit_head = struct.Struct("<HHI").unpack_from
 _uint32 = struct.Struct("<I").unpack_from
 
 
-class Walked(NamedTuple):
-    """The elements up to the pixels.
-
-    Attributes:
-        transfer_syntax: TransferSyntaxUID (0002,0010).
-        implicit: Whether VRs are implicit.
-        raw: Tag → (VR, None where implicit; bytes) of the wanted elements.
-        pixels: Byte (offset, length) of the pixel data's value; None where there is none.
-    """
-
-    transfer_syntax: str
-    implicit: bool
-    raw: dict[int, tuple[str | None, bytes]]
-    pixels: tuple[int, int] | None
-
-
 class UnusualError(Exception):
     """The file is not plain; pydicom must read it."""
 
@@ -86,12 +69,18 @@ def is_dicom(start: bytes) -> bool:
     )
 
 
-def walk(data: bytes, size: int) -> Walked:
+def walk(
+    data: bytes, size: int
+) -> tuple[str, bool, dict[int, tuple[str | None, bytes]], tuple[int, int] | None]:
     """Step over the elements up to the pixels.
 
     Args:
         data: The file's first bytes.
         size: Of the whole file.
+
+    Returns:
+        TransferSyntaxUID (0002,0010); whether VRs are implicit; tag → (VR, None where implicit;
+        bytes) of the wanted elements; byte (offset, length) of the pixel data's value, or None.
 
     Raises:
         TooShortError: `data` ends before the header does.
@@ -112,7 +101,6 @@ def walk(data: bytes, size: int) -> Walked:
     if implicit == (vr in _SHORT or vr in _LONG):
         raise UnusualError  # the encoding is not the one that the transfer syntax names
 
-    wanted = WANTED
     raw: dict[int, tuple[str | None, bytes]] = {}
     element = _implicit_element if implicit else _explicit_element
     while at < size:
@@ -120,22 +108,22 @@ def walk(data: bytes, size: int) -> Walked:
         if tag in _PIXELS:
             if tag != 0x7FE00010:
                 raise UnusualError
-            return Walked(syntax, implicit, raw, (value, length))
+            return syntax, implicit, raw, (value, length)
         if tag >= 0xFFFE0000:
             raise UnusualError
         if length == _UNDEFINED:
-            if tag in wanted or (vr != b"SQ" and not implicit):
+            if tag in WANTED or (vr != b"SQ" and not implicit):
                 raise UnusualError
             at = _skip_sequence(data, value, implicit)
             continue
         at = value + length
-        if tag in wanted:
+        if tag in WANTED:
             if at > len(data):
                 raise TooShortError
             raw[tag] = (None if implicit else vr.decode("ascii"), data[value:at])
     if at > size:
         raise UnusualError
-    return Walked(syntax, implicit, raw, None)
+    return syntax, implicit, raw, None
 
 
 def _explicit_element(data: bytes, at: int) -> tuple[int, bytes, int, int]:
@@ -196,7 +184,7 @@ def locate_pixels(
         fd: The open file.
         data: Its first bytes.
         size: Of the whole file.
-        head: `Walked.pixels`.
+        head: Where `walk` found the pixel data.
 
     Returns:
         Byte (offset, length) of native pixels, or of each fragment of encapsulated ones (PS3.5

@@ -14,30 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["InPlane", "Stack", "Vector", "stack_slices"]
+__all__ = ["Stack", "Vector", "stack_slices"]
 
 Vector = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class InPlane:
-    """The steps that turn a stored slice so that rows go Posterior and columns go Left.
-
-    Attributes:
-        transpose: Swap the axes first.
-        flip_h: Then reverse the rows.
-        flip_w: Then reverse the columns.
-    """
-
-    transpose: bool
-    flip_h: bool
-    flip_w: bool
-
-    def apply(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return a view of the slice (h, w) in its new order; no copy."""
-        if self.transpose:
-            stored = stored.T
-        return stored[:: -1 if self.flip_h else 1, :: -1 if self.flip_w else 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +26,12 @@ class Stack:
     Attributes:
         order: Indices of the given slices from foot to head.
         positions_mm: Their places along the slice normal, ascending.
-        in_plane: What to do with each slice.
-        pixel_mm: Spacing along h and w after `in_plane`.
+        transpose: Whether `turn` swaps the axes of a slice, first.
+        flip_h: Whether it then reverses the rows.
+        flip_w: Whether it then reverses the columns.
+        pixel_mm: Spacing along h and w after `turn`.
         direction: 3×3, columns are the unit vectors of d (the slice normal), h and w.
-        origin_mm: Centre of the first voxel of the first slice, after `in_plane`.
+        origin_mm: Centre of the first voxel of the first slice, after `turn`.
         tilt_deg: Angle between the slice normal and the line through the slices' origins,
             which a tilted gantry causes. 0 for a single slice.
         wander_mm: Largest distance of an origin from that line.
@@ -60,7 +41,9 @@ class Stack:
 
     order: tuple[int, ...]
     positions_mm: Vector
-    in_plane: InPlane
+    transpose: bool
+    flip_h: bool
+    flip_w: bool
     pixel_mm: tuple[float, float]
     direction: Vector
     origin_mm: tuple[float, float, float]
@@ -68,6 +51,12 @@ class Stack:
     wander_mm: float
     oblique_deg: float
     axial: bool
+
+    def turn(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return a view of a stored slice whose rows go Posterior and whose columns go Left."""
+        if self.transpose:
+            stored = stored.T
+        return stored[:: -1 if self.flip_h else 1, :: -1 if self.flip_w else 1]
 
 
 def stack_slices(
@@ -126,7 +115,9 @@ def stack_slices(
     return Stack(
         order=tuple(order.tolist()),
         positions_mm=along[order],
-        in_plane=InPlane(bool(transpose), flip_h, flip_w),
+        transpose=bool(transpose),
+        flip_h=flip_h,
+        flip_w=flip_w,
         pixel_mm=(h_mm, w_mm),
         direction=np.stack([normal, h_axis, w_axis], axis=1),
         origin_mm=(x, y, z),

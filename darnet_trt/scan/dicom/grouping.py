@@ -136,14 +136,7 @@ def _same_image(a: Header, b: Header) -> bool:
         return False
     if [length for _, length in a.pixels] != [length for _, length in b.pixels]:
         return False
-    return _pixel_bytes(a) == _pixel_bytes(b)
-
-
-def _pixel_bytes(header: Header) -> list[bytes]:
-    with header.path.open("rb") as stream:
-        return [
-            stream.read(length) for offset, length in header.pixels or () if stream.seek(offset)
-        ]
+    return a.read_pixels() == b.read_pixels()
 
 
 def _split_repeated(group: Group) -> list[Group]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -32,6 +33,10 @@ FIRST_READ: Final = 1 << 16
 LARGEST_HEADER: Final = 1 << 24
 """Bytes; pydicom reads longer headers, which it does not need in one piece."""
 
+_BITS: Final = {  # their product; where one is absent and has no default, the product is 0
+    "Rows": 0, "Columns": 0, "BitsAllocated": 0, "SamplesPerPixel": 1, "NumberOfFrames": 1,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -57,6 +62,13 @@ class Header:
     def get(self, keyword: str, default: Any = None) -> Any:
         """Return the value of an attribute, or the default."""
         return self.values.get(keyword, default)
+
+    def read_pixels(self) -> list[bytes]:
+        """Return the bytes of each part of `pixels`."""
+        with self.path.open("rb") as stream:
+            return [
+                stream.read(length) for offset, length in self.pixels or () if stream.seek(offset)
+            ]
 
 
 def read_header(path: Path) -> Header:
@@ -96,18 +108,10 @@ def _read(path: Path, fd: int, size: int) -> Header:
     values = convert(raw, implicit)
     pixels, defect = locate_pixels(fd, data, size, pixel_head)
     if pixels is not None and not defect and syntax in (IMPLICIT, EXPLICIT):
-        expected = _native_length(values)
-        if expected is not None and pixels[0][1] < expected:
-            defect = f"truncated: {pixels[0][1]} of {expected} bytes of pixels"
+        bits = math.prod(values.get(keyword, default) for keyword, default in _BITS.items())
+        if pixels[0][1] < int(bits) // 8:
+            defect = f"truncated: {pixels[0][1]} of {int(bits) // 8} bytes of pixels"
     return Header(path, syntax, values, pixels, defect)
-
-
-def _native_length(values: Mapping[str, Any]) -> int | None:
-    try:
-        bits = values["Rows"] * values["Columns"] * values["BitsAllocated"]
-        return int(bits * values.get("SamplesPerPixel", 1) * values.get("NumberOfFrames", 1)) // 8
-    except KeyError:
-        return None
 
 
 def _read_with_pydicom(path: Path) -> Header:

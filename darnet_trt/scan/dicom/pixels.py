@@ -122,7 +122,7 @@ def _decode(header: Header) -> Stored:
     decode = _decoder(syntax, np.dtype(dtype), (rows, columns))
     if decode is None:
         return _decode_with_pydicom(header)
-    compressed = _read(header)
+    compressed = b"".join(header.read_pixels())
     if syntax in _JPEG_2000 and not _describes(compressed, header):
         return _decode_with_pydicom(header)
     try:
@@ -148,16 +148,6 @@ def _decoder(
     if syntax == _RLE:
         return lambda data: np.asarray(imagecodecs.dicomrle_decode(data, dtype)).reshape(shape)
     return getattr(imagecodecs, _JPEGS[syntax]) if syntax in _JPEGS else None
-
-
-def _read(header: Header) -> bytes:
-    assert header.pixels is not None
-    with header.path.open("rb") as stream:
-        parts = []
-        for offset, length in header.pixels:
-            stream.seek(offset)
-            parts.append(stream.read(length))
-    return b"".join(parts)
 
 
 def _describes(codestream: bytes, header: Header) -> bool:

@@ -40,10 +40,9 @@ def _judge(group: Group) -> Series:
         description=str(first.get("SeriesDescription", "")),
         kernel="\\".join(filter(None, first.get("ConvolutionKernel", ()))),
         matrix=(first.get("Rows", 0), first.get("Columns", 0)),
-        spacing_mm=None,
         verdict=Verdict(False, ""),
         number=first.get("SeriesNumber"),
-        slice_count=len(paths),
+        slices=len(paths),
         headers=group.headers,
     )
     if group.unfit is not None:
@@ -77,8 +76,8 @@ def _judge(group: Group) -> Series:
         series,
         files=tuple(header.path for header in ordered),
         headers=ordered,
-        slice_count=len(ordered),
-        matrix=series.matrix[::-1] if stack.in_plane.transpose else series.matrix,
+        slices=len(ordered),
+        matrix=series.matrix[::-1] if stack.transpose else series.matrix,
         spacing_mm=None if step is None else (step, *stack.pixel_mm),
         stack=stack,
         verdict=verdict,

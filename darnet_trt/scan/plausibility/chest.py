@@ -13,13 +13,12 @@ than `MIN_LUNG_L` is refused all the same. Between the limits there is a warning
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Lungs", "judge_chest", "measure_lungs"]
+__all__ = ["judge_chest"]
 
 Grid = npt.NDArray[np.float32]
 
@@ -44,70 +43,45 @@ MIN_LUNG_SHARE: Final = 0.01
 lungs take 10 to 20 % of a chest scan's field of view."""
 
 
-@dataclass(frozen=True)
-class Lungs:
-    """Aerated lung on a coarse grid.
+def judge_chest(
+    hu: Grid, spacing_mm: tuple[float, float, float] | None
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return why this is not a chest, or None, and the warnings.
 
-    Attributes:
-        volume_l: Litres; None where the spacing is not known.
-        extent_mm: Height of the slices that show lung, from the lowest to the highest.
-        coverage_mm: Height of the whole scan.
-        share: Aerated lung's share of all pixels.
-        cut_below: The first slice still shows much lung.
-        cut_above: The last slice still shows much lung.
+    Args:
+        hu: The decoded slices on a coarse grid (d, h, w), oriented S P L.
+        spacing_mm: Of the grid along d, h, w; None where it is not known.
     """
-
-    volume_l: float | None
-    extent_mm: float | None
-    coverage_mm: float | None
-    share: float
-    cut_below: bool
-    cut_above: bool
-
-
-def measure_lungs(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Lungs:
-    """Find aerated lung in a coarse grid (d, h, w), oriented S P L."""
     air = hu < LUNG_HU[1]
     lung = air & ~_outside(air) & (hu > LUNG_HU[0])
+    if spacing_mm is None:
+        if lung.mean() >= MIN_LUNG_SHARE:
+            return None, ()
+        return (
+            f"not a chest: {lung.mean():.1%} of the pixels are aerated lung "
+            f"(at least {MIN_LUNG_SHARE:.0%})"
+        ), ()
+    d_mm, h_mm, w_mm = spacing_mm
     per_slice = lung.sum((1, 2))
-    ends = per_slice[[0, -1]] > CUT_OFF * max(int(per_slice.max()), 1)
-    volume = extent = coverage = None
-    if spacing_mm is not None:
-        d_mm, h_mm, w_mm = spacing_mm
-        volume = float(per_slice.sum()) * d_mm * h_mm * w_mm / 1e6
-        shows = np.flatnonzero(per_slice * h_mm * w_mm >= LUNG_SLICE_MM2)
-        extent = float(shows[-1] - shows[0] + 1) * d_mm if len(shows) else 0.0
-        coverage = len(hu) * d_mm
-    return Lungs(volume, extent, coverage, float(lung.mean()), bool(ends[0]), bool(ends[1]))
-
-
-def judge_chest(lungs: Lungs) -> tuple[str | None, tuple[str, ...]]:
-    """Return why this is not a chest, or None, and the warnings."""
-    warnings = []
-    if lungs.volume_l is None or lungs.extent_mm is None or lungs.coverage_mm is None:
-        if lungs.share < MIN_LUNG_SHARE:
-            return (
-                f"not a chest: {lungs.share:.1%} of the pixels are aerated lung "
-                f"(at least {MIN_LUNG_SHARE:.0%})"
-            ), ()
-        return None, ()
+    litres = float(per_slice.sum()) * d_mm * h_mm * w_mm / 1e6
+    shows = np.flatnonzero(per_slice * h_mm * w_mm >= LUNG_SLICE_MM2)
+    extent_mm = float(shows[-1] - shows[0] + 1) * d_mm if len(shows) else 0.0
     found = (
-        f"{lungs.volume_l:.2f} litres of aerated lung over {lungs.extent_mm:.0f} mm "
-        f"in a scan of {lungs.coverage_mm:.0f} mm"
+        f"{litres:.2f} litres of aerated lung over {extent_mm:.0f} mm "
+        f"in a scan of {len(hu) * d_mm:.0f} mm"
     )
-    if lungs.volume_l < MIN_LUNG_L:
+    if litres < MIN_LUNG_L:
         return f"not a chest: {found} (at least {MIN_LUNG_L} litres)", ()
-    if lungs.volume_l > MAX_LUNG_L:
+    if litres > MAX_LUNG_L:
         return f"{found} (at most {MAX_LUNG_L:.0f} litres): check the voxel spacing", ()
-    if lungs.extent_mm < MIN_LUNG_EXTENT_MM:
+    if extent_mm < MIN_LUNG_EXTENT_MM:
         return f"not a whole chest: {found} (at least {MIN_LUNG_EXTENT_MM:.0f} mm)", ()
-    if lungs.volume_l < LOW_LUNG_L or lungs.extent_mm < LOW_LUNG_EXTENT_MM:
+    warnings = []
+    if litres < LOW_LUNG_L or extent_mm < LOW_LUNG_EXTENT_MM:
         warnings.append(f"little lung: {found}")
-    if lungs.cut_above or lungs.cut_below:
-        where = " and ".join(
-            name for name, cut in (("top", lungs.cut_above), ("bottom", lungs.cut_below)) if cut
-        )
-        warnings.append(f"the scan cuts off the lungs at the {where}")
+    ends = {"top": per_slice[-1], "bottom": per_slice[0]}
+    if cut := [name for name, voxels in ends.items() if voxels > CUT_OFF * per_slice.max()]:
+        warnings.append(f"the scan cuts off the lungs at the {' and '.join(cut)}")
     return None, tuple(warnings)
 
 

@@ -78,13 +78,11 @@ def image_series(path: Path) -> Series:
         path=path,
         format=kind,
         files=(path,),
-        uid="",
         description=path.name,
-        kernel="",
+        slices=depth or 1,
         matrix=(rows, columns),
         spacing_mm=spacing_mm,
         verdict=Verdict(refusal is None, reason),
-        slice_count=depth,
     )
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darnet_trt.scan import choose, find_studies, read_volume
+from darnet_trt.scan import read_volume
 from darnet_trt.scan.dicom.geometry import stack_slices
-from tests.scan.series_factory import chest, save, slice_dataset
+from tests.scan.series_factory import chest, only, save, slice_dataset
 
 AXES = [
     (in_rows, in_columns)
@@ -50,22 +50,11 @@ def test_any_storage_of_a_volume_reads_the_same(
             ),
             folder / f"{names[index]}.dcm",
         )
-    (study,) = find_studies(folder)
-    volume = read_volume(choose(study).series)
+    volume = read_volume(only(folder))
     np.testing.assert_array_equal(volume.hu, hu)
     assert volume.spacing_mm == (10, h_mm, w_mm)
     assert volume.origin_mm == pytest.approx(origin)
     np.testing.assert_allclose(volume.direction, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])
-
-
-@given(tilt=st.floats(0, 30), step=st.floats(1, 10))
-def test_tilt_is_the_angle_of_the_shear(tilt, step):
-    angle = np.radians(tilt)
-    cosines = [1, 0, 0, 0, np.cos(angle), -np.sin(angle)]
-    origins = [(0.0, 0.0, step * i) for i in range(10)]
-    stack = stack_slices(origins, cosines, (1, 1), (64, 64))
-    assert stack.tilt_deg == pytest.approx(tilt, abs=1e-4)
-    assert stack.axial
 
 
 @given(angle=st.floats(0, 44))
@@ -76,13 +65,3 @@ def test_an_oblique_reformat_is_not_a_tilt(angle):
     assert stack.tilt_deg < 0.01
     assert stack.oblique_deg == pytest.approx(angle, abs=1e-4)
     np.testing.assert_allclose(np.diff(stack.positions_mm), 2)
-
-
-def test_coronal_slices_are_not_axial():
-    origins = [(0.0, 2.0 * i, 0.0) for i in range(10)]
-    assert not stack_slices(origins, [1, 0, 0, 0, 0, -1], (1, 1), (64, 64)).axial
-
-
-def test_cosines_that_are_no_directions():
-    with pytest.raises(ValueError, match="perpendicular"):
-        stack_slices([(0, 0, 0)], [1, 0, 0, 1, 0, 0], (1, 1), (64, 64))

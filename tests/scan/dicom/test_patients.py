@@ -25,18 +25,9 @@ def write(folder, *patients):
         save(ds, folder / f"{index:02}.dcm")
 
 
-def test_interleaved_under_one_series_uid(tmp_path):
-    write(tmp_path, *["A", "B"] * 24)
-    assert MIXED in reason(tmp_path)
-
-
-def test_end_to_end_under_one_series_uid(tmp_path):
-    write(tmp_path, *["A"] * 24, *["B"] * 24)
-    assert MIXED in reason(tmp_path)
-
-
-def test_a_single_slice_of_another_patient(tmp_path):
-    write(tmp_path, *["A"] * 20, "B", *["A"] * 20)
+@pytest.mark.parametrize("patients", ["AB" * 24, "A" * 24 + "B" * 24, "A" * 20 + "B" + "A" * 20])
+def test_two_under_one_series_uid(tmp_path, patients):
+    write(tmp_path, *patients)
     assert MIXED in reason(tmp_path)
 
 

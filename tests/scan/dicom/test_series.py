@@ -5,17 +5,10 @@ import pytest
 from pydicom.uid import generate_uid
 
 from darnet_trt.scan import find_studies
-from tests.scan.series_factory import chest, save, slice_dataset, write_series
+from tests.scan.series_factory import chest, only, save, series_of, slice_dataset, write_series
 
-
-def only(path):
-    (study,) = find_studies(path)
-    (series,) = study.series
-    return series
-
-
-def series_of(path):
-    return [s for study in find_studies(path) for s in study.series]
+TURNED_12_DEG = (0.9781476, -0.2079117)
+"""cos 12° and −sin 12°"""
 
 
 def test_a_plain_series(tmp_path):
@@ -50,6 +43,7 @@ def test_a_plain_series(tmp_path):
         ({"RescaleSlope": "1e-300"}, "RescaleSlope is 1e-300"),
         ({"ImagePositionPatient": [0, 0, 1e30]}, "no valid ImagePositionPatient"),
         ({"PixelSpacing": [20, 16]}, "1280×1024 mm (at most 1000 mm)"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, *TURNED_12_DEG]}, "gantry tilted by 12.0°"),
     ],
 )
 def test_what_is_not_an_axial_ct_is_refused_with_its_reason(tmp_path, attributes, reason):
@@ -140,22 +134,13 @@ def test_uneven_spacing(tmp_path):
     assert "unevenly spaced (7 to 14 mm)" in only(tmp_path).verdict.reason
 
 
-@pytest.mark.parametrize(("count", "reason"), [(1, "a single slice"), (5, "5 slices")])
-def test_too_few(tmp_path, count, reason):
-    write_series(tmp_path, chest(24)[:count])
+@pytest.mark.parametrize(
+    ("count", "step_mm", "reason"),
+    [(1, 10, "a single slice"), (5, 10, "5 slices"), (24, 15, "15 mm apart")],
+)
+def test_too_few_or_too_far_apart(tmp_path, count, step_mm, reason):
+    write_series(tmp_path, chest()[:count], step_mm=step_mm)
     assert reason in only(tmp_path).verdict.reason
-
-
-def test_too_far_apart(tmp_path):
-    write_series(tmp_path, step_mm=15)
-    assert "15 mm apart" in only(tmp_path).verdict.reason
-
-
-def test_a_tilted_gantry(tmp_path):
-    angle = np.radians(12)
-    cosines = [1, 0, 0, 0, float(np.cos(angle)), float(-np.sin(angle))]
-    write_series(tmp_path, ImageOrientationPatient=cosines)
-    assert only(tmp_path).verdict.reason.startswith("gantry tilted by 12.0°")
 
 
 def test_series_of_one_study(tmp_path):

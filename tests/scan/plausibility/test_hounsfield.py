@@ -5,9 +5,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from darnet_trt.errors import RefusedScanError
-from darnet_trt.scan import Preprocessing, choose, find_studies, load_input
+from darnet_trt.scan import Preprocessing, load_input
 from darnet_trt.scan.plausibility.hounsfield import judge_values
-from tests.scan.series_factory import chest, write_series
+from tests.scan.series_factory import chest, only, write_series
 
 SLICES = 24
 DENSE = "of a slice lies above 1500 HU"
@@ -152,15 +152,13 @@ def test_grey_values_have_no_scale_to_be_off():
 
 def test_the_file_is_named(tmp_path):
     write_series(tmp_path, with_slices(15, 0).astype(np.int16))
-    (study,) = find_studies(tmp_path)
     with pytest.raises(RefusedScanError, match=r"\(IM0015\.dcm\)"):
-        load_input(choose(study).series, Preprocessing())
+        load_input(only(tmp_path), Preprocessing())
 
 
 def test_the_slice_of_a_volume_is_numbered(tmp_path):
     broken = sitk.GetImageFromArray(with_slices(15, 0).astype(np.int16))
     broken.SetSpacing((6, 6, 10))
     sitk.WriteImage(broken, tmp_path / "a.nrrd")
-    (study,) = find_studies(tmp_path)
     with pytest.raises(RefusedScanError, match=r"\(slice 16 of 24\)"):
-        load_input(choose(study).series, Preprocessing())
+        load_input(only(tmp_path), Preprocessing())

@@ -6,12 +6,10 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import Preprocessing, find_studies, load_input, preprocess, read_volume
-from tests.scan.series_factory import chest
+from tests.scan.series_factory import chest, only
 
 FORMATS = ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd"]
 SPEC = Preprocessing(size=(16, 32, 32))
@@ -22,12 +20,6 @@ def image(array=None, spacing=(6.0, 6.5, 10.0), origin=(-5.0, 7.0, 11.0)):
     written.SetSpacing(spacing)
     written.SetOrigin(origin)
     return written
-
-
-def only(path):
-    (study,) = find_studies(path)
-    (series,) = study.series
-    return series
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -47,48 +39,26 @@ def test_each_format(tmp_path, name):
     np.testing.assert_allclose(loaded.array, preprocess(SPEC, volume), atol=1e-6)
 
 
-CODES = [x + y + z for x in "LR" for y in "AP" for z in "SI"]
-CODES += ["".join(code[i] for i in order) for code in CODES for order in [(2, 1, 0), (1, 2, 0)]]
-
-
-@settings(max_examples=len(CODES), deadline=None)
-@given(code=st.sampled_from(CODES))
-def test_any_orientation_reads_the_same(tmp_path_factory, code):
-    path = tmp_path_factory.mktemp("oriented") / "a.nrrd"
-    sitk.WriteImage(sitk.DICOMOrient(image(), code), path)
-    series = only(path)
-    assert series.slices == 24
-    assert series.spacing_mm == pytest.approx((10, 6.5, 6))
-    volume = read_volume(series)
-    np.testing.assert_array_equal(volume.hu, chest())
-    assert volume.origin_mm == pytest.approx((-5, 7, 11))
+def zeros(*shape, colours=False):
+    return sitk.GetImageFromArray(np.zeros(shape, np.int16), isVector=colours)
 
 
 @pytest.mark.parametrize(
-    ("array", "reason"),
+    ("name", "written", "reason"),
     [
-        (np.zeros((40, 50), np.int16), "2-dimensional"),
-        (np.zeros((3, 12, 20, 20), np.int16), "4-dimensional"),
-        (np.zeros((4, 20, 20), np.int16), "4 slices"),
-        (np.zeros((1, 20, 20), np.int16), "a single slice"),
+        ("a.nrrd", zeros(40, 50), "2-dimensional"),
+        ("a.nrrd", zeros(3, 12, 20, 20), "4-dimensional"),
+        ("a.nrrd", zeros(4, 20, 20), "4 slices"),
+        ("a.nrrd", zeros(1, 20, 20), "a single slice"),
+        ("a.mha", zeros(20, 30, 30, 3, colours=True), "3 values a voxel"),
+        ("a.nii.gz", image(spacing=(500, 500, 5)), "32000×32000 mm (at most 1000 mm)"),
     ],
 )
-def test_images_that_are_not_volumes(tmp_path, array, reason):
-    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=False), tmp_path / "a.nrrd")
+def test_images_that_are_not_volumes_of_a_ct(tmp_path, name, written, reason):
+    sitk.WriteImage(written, tmp_path / name)
     verdict = only(tmp_path).verdict
     assert not verdict.usable
     assert reason in verdict.reason
-
-
-def test_colours(tmp_path):
-    rgb = sitk.GetImageFromArray(np.zeros((20, 30, 30, 3), np.uint8), isVector=True)
-    sitk.WriteImage(rgb, tmp_path / "a.mha")
-    assert "3 values a voxel" in only(tmp_path).verdict.reason
-
-
-def test_a_field_of_view_too_large_for_a_ct(tmp_path):
-    sitk.WriteImage(image(spacing=(500, 500, 5)), tmp_path / "a.nii.gz")
-    assert "32000×32000 mm (at most 1000 mm)" in only(tmp_path).verdict.reason
 
 
 def test_oblique_axes(tmp_path):
@@ -115,22 +85,11 @@ def test_a_tilted_gantry_leaves_axes_that_are_not_perpendicular(tmp_path, name, 
     assert usable or f"gantry tilted by {tilt_deg}°" in verdict.reason
 
 
-@pytest.mark.parametrize(
-    ("array", "reason"),
-    [
-        (np.where(chest() > 600, np.nan, chest()).astype(np.float32), "not numbers"),
-        ((chest() / 4 + 250).clip(0, 255).astype(np.uint8), "not Hounsfield units"),
-        (chest().astype(np.int32) * 100, "cannot be Hounsfield units"),
-        (np.full((24, 64, 64), 7, np.int16), "same value"),
-        (np.where(chest() < -500, -1000, chest()).astype(np.int16), "not a chest"),
-    ],
-)
-def test_values_that_cannot_be_classified(tmp_path, array, reason):
+def test_values_that_are_not_numbers(tmp_path):
+    array = np.where(chest() > 600, np.nan, chest()).astype(np.float32)
     sitk.WriteImage(image(array), tmp_path / "a.nii.gz")
-    series = only(tmp_path)
-    assert series.verdict.usable
-    with pytest.raises(RefusedScanError, match=reason):
-        load_input(series, SPEC)
+    with pytest.raises(RefusedScanError, match="not numbers"):
+        load_input(only(tmp_path), SPEC)
 
 
 @pytest.mark.parametrize("name", FORMATS[:-1])
