@@ -39,6 +39,8 @@ __all__ = [
     "ScanError",
     "UnreadableScanError",
     "UsageError",
+    "cannot_open",
+    "cannot_read",
     "one_line",
 ]
 
@@ -148,3 +150,16 @@ class InternalError(DarnetError):
         place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
         kind = type(error).__name__
         super().__init__(f"internal error: {kind} in {place}: {error}", do="please report it")
+
+
+def cannot_open(path: Path, error: OSError) -> UnreadableScanError:
+    """Return the error for a file or folder that does not open."""
+    return UnreadableScanError(
+        f"cannot be opened ({error.strerror})", where=path, do="check its permissions"
+    )
+
+
+def cannot_read(path: Path, error: BaseException) -> UnreadableScanError:
+    """Return the error for a file that opens but whose content is damaged."""
+    reason = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
+    return UnreadableScanError(f"cannot be read ({reason})", where=path, do="copy it again")

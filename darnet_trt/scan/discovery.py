@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from darnet_trt.errors import ScanError, UnreadableScanError, UsageError
+from darnet_trt.errors import ScanError, UnreadableScanError, UsageError, cannot_open
 from darnet_trt.scan.dicom.header import Header, read_header
 from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
-from darnet_trt.scan.opening import cannot_open
 from darnet_trt.scan.pictures import SUFFIXES, natural_key, slice_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.volume_files.series import image_format, image_series

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.opening import cannot_read
+from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError, cannot_read
 from darnet_trt.scan.plausibility.grid import too_few
 from darnet_trt.scan.series import Series, Verdict
 

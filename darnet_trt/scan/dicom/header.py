@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from darnet_trt.errors import UnreadableScanError
+from darnet_trt.errors import UnreadableScanError, cannot_open, cannot_read
 from darnet_trt.scan.dicom.attributes import WANTED, convert, plain_value
 from darnet_trt.scan.dicom.elements import (
     EXPLICIT,
@@ -24,7 +24,6 @@ from darnet_trt.scan.dicom.elements import (
     locate_pixels,
     walk,
 )
-from darnet_trt.scan.opening import cannot_open, cannot_read
 
 __all__ = ["Header", "read_header"]
 

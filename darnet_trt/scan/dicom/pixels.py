@@ -15,11 +15,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import UnreadableScanError
+from darnet_trt.errors import UnreadableScanError, cannot_read
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.dicom.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.opening import cannot_read
 from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 
 __all__ = ["AIR_HU", "decode_slice", "decode_slices", "rescale"]

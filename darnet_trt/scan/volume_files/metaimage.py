@@ -20,8 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import UnreadableScanError
-from darnet_trt.scan.opening import cannot_open, cannot_read
+from darnet_trt.errors import UnreadableScanError, cannot_open, cannot_read
 from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["read_header", "read_voxels"]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import UnreadableScanError
-from darnet_trt.scan.opening import cannot_open
+from darnet_trt.errors import UnreadableScanError, cannot_open
 from darnet_trt.scan.volume_files.header import ImageHeader
 
 __all__ = ["read_header", "read_voxels"]
