@@ -6,7 +6,6 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
 from darnet_trt.kernels.onnx_function import DOMAIN, NAMES, OPSET, attention_function
 from tests.kernels.attention_cases import ATTENTIONS, make_case
@@ -15,22 +14,16 @@ from tests.kernels.attention_cases import ATTENTIONS, make_case
 def run(case, attention):
     """Run a graph of one call, every axis dynamic, with the gates as initializers."""
     function = attention_function(attention)
-    dtype = onnx.helper.np_dtype_to_tensor_dtype(case.x.dtype)
-    axes = ["n", "d", "h", "w", "c"]
-    parameters = zip(function.input[2:], [*(case.channel or ()), *(case.depth or ())], strict=True)
-    graph = make_graph(
-        [make_node(NAMES[attention], list(function.input), ["y"], domain=DOMAIN)],
-        "one-call",
-        [make_tensor_value_info(name, dtype, axes) for name in ("x", "residual")],
-        [make_tensor_value_info("y", dtype, axes)],
-        [onnx.numpy_helper.from_array(value, name) for name, value in parameters],
-    )
-    model = make_model(
-        graph,
-        functions=[function],
-        opset_imports=[make_opsetid("", OPSET), make_opsetid(DOMAIN, 1)],
-        ir_version=8,
-    )
+    maps = f"{case.x.dtype.name.removesuffix('32')}[n, d, h, w, c]"
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": {OPSET}, "{DOMAIN}": 1]>
+        one_call ({maps} x, {maps} residual) => ({maps} y) {{
+            y = {DOMAIN}.{NAMES[attention]} ({", ".join(function.input)})
+        }}""")
+    parameters = [*(case.channel or ()), *(case.depth or ())]
+    for name, value in zip(function.input[2:], parameters, strict=True):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    model.functions.append(function)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]

@@ -7,28 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
-from onnx.helper import (
-    make_graph,
-    make_model,
-    make_node,
-    make_opsetid,
-    make_tensor,
-    make_tensor_value_info,
-)
 
-from darnet_trt.kernels.onnx_function import DOMAIN, NAMES, TO_CHANNELS_FIRST, TO_CHANNELS_LAST
-from tests.kernels.attention_cases import make_case
+from darnet_trt.kernels.onnx_function import DOMAIN, NAMES
+from tests.kernels.attention_cases import DTYPES, make_case
 
 PROGRAM = Path(__file__).with_name("plan_of_one_plugin.py")
-SHAPE = (1, 16, 4, 6, 5)  # n c d h w
-TYPES = {
-    "float32": TensorProto.FLOAT,
-    "float16": TensorProto.FLOAT16,
-    "bfloat16": TensorProto.BFLOAT16,
-}
 SCALES = {"x": 0.05, "residual": 0.04, "y": 0.03}
 
 
@@ -45,39 +31,37 @@ def rtx_libraries(tmp_path):
     return folder
 
 
-def one_plugin(path, dtype, *, int8=False, batch=1, depth=SHAPE[2], weights=None):
+def one_plugin(path, dtype, *, int8=False, batch=1, depth=4, weights=None):
     """x, residual (n, c, d, h, w) → Transpose → the plugin → Transpose → out; no function body."""
-    onnx_type = TYPES[dtype]
-    case = make_case((1, depth, 6, 5, SHAPE[1]), weights=weights or dtype)
-    parameters = {str(number): array for number, array in enumerate((*case.channel, *case.depth))}
-    steps = [make_tensor(f"{name}_step", onnx_type, (), [step]) for name, step in SCALES.items()]
-    nodes, inputs = [], []
-    for name in ("x", "residual"):
-        nodes.append(make_node("Transpose", [f"{name}_ncdhw"], [name], perm=TO_CHANNELS_LAST))
-        inputs.append(f"{name}_int8" if int8 else name)
-        if int8:
-            nodes.append(make_node("QuantizeLinear", [name, f"{name}_step", "zero"], inputs[-1:]))
-    attributes = {f"{name}_scale": scale for name, scale in SCALES.items()} if int8 else {}
-    nodes.append(
-        make_node(NAMES["both"], [*inputs, *parameters], ["y"], domain=DOMAIN, **attributes)
-    )
+    case = make_case((1, depth, 6, 5, 16), weights=weights or dtype)
+    parameters = {f"p{number}": a for number, a in enumerate((*case.channel, *case.depth))}
+    maps = f"{dtype.removesuffix('32')}[{batch}, 16, 4, 6, 5]"
+    attributes, maps_in, out, before, after = "", "x, residual", "y", "", ""
     if int8:
-        nodes.append(make_node("DequantizeLinear", ["y", "y_step", "zero"], ["y_float"]))
-    result = "y_float" if int8 else "y"
-    nodes.append(make_node("Transpose", [result], ["out"], perm=TO_CHANNELS_FIRST))
-    shape = (batch, *SHAPE[1:])
-    graph = make_graph(
-        nodes,
-        "one-plugin",
-        [make_tensor_value_info(f"{n}_ncdhw", onnx_type, shape) for n in ("x", "residual")],
-        [make_tensor_value_info("out", onnx_type, shape)],
-        [
-            *(onnx.numpy_helper.from_array(array, name) for name, array in parameters.items()),
-            *([*steps, make_tensor("zero", TensorProto.INT8, (), [0])] if int8 else ()),
-        ],
-    )
-    opsets = [make_opsetid("", 19), make_opsetid(DOMAIN, 1)]
-    onnx.save(make_model(graph, opset_imports=opsets, ir_version=9), path)
+        attributes = f"<{', '.join(f'{name}_scale = {step}' for name, step in SCALES.items())}>"
+        maps_in, out = "x_int8, residual_int8", "y_float"
+        before = """
+            x_int8 = QuantizeLinear(x, x_step, zero)
+            residual_int8 = QuantizeLinear(residual, residual_step, zero)"""
+        after = "y_float = DequantizeLinear(y, y_step, zero)"
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["": 19, "{DOMAIN}": 1]>
+        one_plugin ({maps} x_ncdhw, {maps} residual_ncdhw) => ({maps} out) {{
+            x = Transpose <perm = [0, 2, 3, 4, 1]> (x_ncdhw)
+            residual = Transpose <perm = [0, 2, 3, 4, 1]> (residual_ncdhw) {before}
+            y = {DOMAIN}.{NAMES["both"]} {attributes} ({maps_in}, {", ".join(parameters)})
+            {after}
+            out = Transpose <perm = [0, 4, 1, 2, 3]> ({out})
+        }}""")
+    constants = {
+        **parameters,
+        **({f"{name}_step": np.array(SCALES[name], DTYPES[dtype]) for name in SCALES}),
+        "zero": np.array(0, np.int8),
+    }
+    used = {name for node in model.graph.node for name in node.input}
+    for name in used & constants.keys():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(constants[name], name))
+    onnx.save(model, path)
     return path
 
 
