@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from benchmarks.attention.traffic import (
     BLOCKS,
     COMPILED,
@@ -54,25 +56,19 @@ def accounting_table(rows: list[dict[str, Any]]) -> str:
                 "| | the map | " + " | ".join(names) + " | eager / fused | compiled / fused |",
                 "| --- |" + " ---: |" * (len(names) + 3),
             ]
-            total = dict.fromkeys(names, (0, 0))
+            total = np.zeros((len(names), 2), int)
             for stage in STAGES:
-                here = {r["variant"]: r for r in some if r["stage"] == stage}
-                cells = []
-                for name in names:
-                    moved = here[name]["bytes_read"] + here[name]["bytes_written"]
-                    launches = here[name]["launches"]
-                    cells.append((moved, launches))
-                    total[name] = (
-                        total[name][0] + BLOCKS * moved,
-                        total[name][1] + BLOCKS * launches,
-                    )
-                lines.append(_row(stage, f"{here['fused']['map_bytes'] / 1e6:.1f}", cells))
-            lines += [_row("eight blocks", "", list(total.values())), ""]
+                here = [r for r in some if r["stage"] == stage]
+                moved = [r["bytes_read"] + r["bytes_written"] for r in here]
+                cells = np.array([moved, [r["launches"] for r in here]]).T
+                lines.append(_row(stage, f"{here[0]['map_bytes'] / 1e6:.1f}", cells))
+                total += BLOCKS * cells
+            lines += [_row("eight blocks", "", total), ""]
     return "\n".join(lines)
 
 
-def _row(name: str, first: str, cells: list[tuple[int, int]]) -> str:
-    fused_bytes, compiled, eager = (moved for moved, _ in cells)
+def _row(name: str, first: str, cells: Any) -> str:
+    fused_bytes, compiled, eager = cells[:, 0]
     shown = " | ".join(f"{moved / 1e6:.1f} ({launches})" for moved, launches in cells)
     ratios = f"{eager / fused_bytes:.2f} | {compiled / fused_bytes:.2f}"
     return f"| {name} | {first} | {shown} | {ratios} |"

@@ -81,13 +81,9 @@ def replay_of(run: Callable[[int], None], sets: int) -> Replay:
         sets: How many there are.
     """
     probe = Replay(_captured(run, sets, 1), sets)
-    passes = passes_for(sets * min(probe.ms() for _ in range(PROBES)))
+    pass_ms = sets * min(probe.ms() for _ in range(PROBES))
+    passes = max(1, math.ceil(MARGIN * MIN_GRAPH_MS / pass_ms))
     return probe if passes == 1 else Replay(_captured(run, sets, passes), passes * sets)
-
-
-def passes_for(pass_ms: float) -> int:
-    """Return how many passes last `MIN_GRAPH_MS` together, with some margin."""
-    return max(1, math.ceil(MARGIN * MIN_GRAPH_MS / pass_ms))
 
 
 def wake() -> None:

@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.attention.clocks import clocks_mhz
-from benchmarks.attention.cuda_timing import from_python, replay_of, wake
+from benchmarks.attention.cuda_timing import Replay, from_python, replay_of, wake
 from benchmarks.attention.tables import COPIED, ROW, Row, copy_name
 from benchmarks.attention.tail import Run, Tail, copied_bytes, paper
 from benchmarks.attention.traffic import map_bytes, problem
@@ -18,19 +18,8 @@ from darnet_trt.kernels.library import PHASES, Library, Problem, TensorType
 WARM_UP_S = 0.3
 
 
-class Timed(Protocol):
-    """A candidate that is ready for its turns; `cuda_timing.Replay` is one."""
-
-    runs: int
-    launch_hidden: bool
-
-    def ms(self) -> float:
-        """Time one turn; return the milliseconds of one run in it."""
-        ...
-
-
 def measure(
-    tail: Tail, rivals: dict[str, Run], rounds: int, timed: Callable[[Run, int], Timed]
+    tail: Tail, rivals: dict[str, Run], rounds: int, timed: Callable[[Run, int], Replay]
 ) -> dict[str, Any]:
     """Return median ms of the tail, its phases, copies and rivals, and what failed."""
     moved = {**tail.moved, "fused": sum(tail.moved.values())}
@@ -77,8 +66,8 @@ def torch_rivals(tail: Tail) -> dict[str, Run]:
 
 
 def prepared(
-    runs: dict[str, Run], sets: int, timed: Callable[[Run, int], Timed]
-) -> tuple[dict[str, Timed], dict[str, str]]:
+    runs: dict[str, Run], sets: int, timed: Callable[[Run, int], Replay]
+) -> tuple[dict[str, Replay], dict[str, str]]:
     """Return what can be timed, and why the rest cannot."""
     ready, failed = {}, {}
     for name, run in runs.items():
@@ -89,7 +78,7 @@ def prepared(
     return ready, failed
 
 
-def in_turns(ready: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
+def in_turns(ready: dict[str, Replay], rounds: int) -> dict[str, list[float]]:
     """Return ms of each in every round, after a warm-up in which the clocks rise."""
     counted_from = time.monotonic() + WARM_UP_S
     while time.monotonic() < counted_from:

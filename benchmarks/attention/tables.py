@@ -6,6 +6,7 @@ that has no time; a row that failed as a whole has one reason, under `ROW`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,22 +29,20 @@ def copy_name(way: str, phase: str) -> str:
     return f"{way} as {phase}"
 
 
-def bytes_per_s(row: Row, name: str) -> float | None:
-    """Return bytes read and written in a second; None where not measured."""
-    ms = row["ms"].get(name)
-    return None if ms is None else row["bytes"][name] / ms * 1e3
+def ms_of(row: Row, name: str) -> float:
+    """Return the milliseconds; NaN where not measured."""
+    return float(row["ms"].get(name, math.nan))
 
 
-def copy_bytes_per_s(row: Row, phase: str) -> float | None:
-    """Return the faster copy's; None unless both were measured."""
-    found = [bytes_per_s(row, copy_name(way, phase)) for way in COPIES]
-    measured = [rate for rate in found if rate is not None]
-    return max(measured) if len(measured) == len(COPIES) else None
+def bytes_per_s(row: Row, name: str) -> float:
+    """Return bytes read and written in a second; NaN where not measured."""
+    return row["bytes"][name] / ms_of(row, name) * 1e3 if name in row["ms"] else math.nan
 
 
-def share_of_copy(row: Row, phase: str) -> float | None:
-    """Return the bandwidth divided by the faster copy's."""
-    return _ratio(bytes_per_s(row, phase), copy_bytes_per_s(row, phase))
+def share_of_copy(row: Row, phase: str) -> float:
+    """Return the bandwidth divided by the faster copy's; NaN unless both copies were measured."""
+    copies = [bytes_per_s(row, copy_name(way, phase)) for way in COPIES]
+    return bytes_per_s(row, phase) / (math.nan if math.isnan(sum(copies)) else max(copies))
 
 
 def targets(rows: Sequence[Row], batches: Sequence[int]) -> list[dict[str, Any]]:
@@ -51,49 +50,37 @@ def targets(rows: Sequence[Row], batches: Sequence[int]) -> list[dict[str, Any]]
 
     A share or ratio that lacks a number is not measured, unless what there is misses already.
     """
-    at = {(row["type"], row["batch"], row["stage"]): row for row in rows if row["ms"]}
+    at = {(row["type"], row["batch"], row["stage"]): row for row in rows}
+    absent: Row = {"ms": {}}
     found = []
     for kind in KINDS:
         for stage in ("stage 1", "stage 2"):
             shares = {
-                f"{phase}, batch {batch}": share_of_copy(at[kind, batch, stage], phase)
-                if (kind, batch, stage) in at
-                else None
+                f"{phase}, batch {batch}": share_of_copy(
+                    at.get((kind, batch, stage), absent), phase
+                )
                 for batch in batches
                 for phase in ("pool", "apply")
             }
             found.append(_least(f"{kind} {stage}: bandwidth / the copy's", shares, COPY_SHARE))
     for batch in batches:
-        some = [at.get(("float16", batch, stage)) for stage in STAGES]
+        some = [at.get(("float16", batch, stage), absent) for stage in STAGES]
         for rival, limit in AGAINST.items():
-            ratio = _ratio(_summed(some, rival), _summed(some, "fused"))
+            ratio = sum(ms_of(r, rival) for r in some) / sum(ms_of(r, "fused") for r in some)
             what = f"float16 batch {batch}, eight blocks: {rival} / fused"
             found.append(_least(what, {"": ratio}, limit))
     return found
 
 
-def _summed(rows: Sequence[Row | None], name: str) -> float | None:
-    return _sum([None if row is None else row["ms"].get(name) for row in rows])
-
-
-def _sum(times: Sequence[float | None]) -> float | None:
-    measured = [time for time in times if time is not None]
-    return sum(measured) if len(measured) == len(times) else None
-
-
-def _ratio(over: float | None, under: float | None) -> float | None:
-    return None if over is None or under is None else over / under
-
-
-def _least(what: str, found: dict[str, float | None], limit: float) -> dict[str, Any]:
-    measured = {name: value for name, value in found.items() if value is not None}
-    least = min(measured, key=lambda name: measured[name], default=None)
-    value = None if least is None else measured[least]
+def _least(what: str, found: dict[str, float], limit: float) -> dict[str, Any]:
+    measured = {name: value for name, value in found.items() if not math.isnan(value)}
+    least = min(measured, key=lambda name: measured[name], default="")
+    value = measured.get(least)
     if value is not None and value < limit:
         verdict = MISSED
     else:
         verdict = REACHED if len(measured) == len(found) else NOT_MEASURED
-    if least and value is not None:
+    if least:
         what += f" (least: {least})"
     return {"what": what, "found": value, "limit": limit, "verdict": verdict}
 
@@ -146,20 +133,18 @@ def _clocks(rows: Sequence[Row]) -> list[str]:
 
 def phase_table(rows: Sequence[Row]) -> str:
     """Return the phases, their bandwidth and that of the copies: µs, GB/s, shares."""
-    lines = []
-    for row in rows:
-        summed = _sum([row["ms"].get(phase) for phase in PHASES])
-        lines.append(
-            [
-                *_name(row),
-                *(_us(row["ms"].get(phase)) for phase in PHASES),
-                _us(summed),
-                _us(row["ms"].get("fused")),
-                *(_shown(bytes_per_s(row, phase), 1e-9, ".0f") for phase in ("pool", "apply")),
-                *(_shown(bytes_per_s(row, copy_name(way, "fused")), 1e-9, ".0f") for way in COPIES),
-                *(_shown(share_of_copy(row, phase), 1, ".0%") for phase in COPIED),
-            ]
-        )
+    lines = [
+        [
+            *_name(row),
+            *(_us(ms_of(row, phase)) for phase in PHASES),
+            _us(sum(ms_of(row, phase) for phase in PHASES)),
+            _us(ms_of(row, "fused")),
+            *(_shown(bytes_per_s(row, phase), 1e-9, ".0f") for phase in ("pool", "apply")),
+            *(_shown(bytes_per_s(row, copy_name(way, "fused")), 1e-9, ".0f") for way in COPIES),
+            *(_shown(share_of_copy(row, phase), 1, ".0%") for phase in COPIED),
+        ]
+        for row in rows
+    ]
     return markdown(
         "type, batch, stage, pool, gate, apply, their sum, fused, pool GB/s, apply GB/s, "
         "memcpy GB/s, copy kernel GB/s, pool / copy, apply / copy, fused / copy",
@@ -172,12 +157,12 @@ def rival_table(rows: Sequence[Row]) -> str:
     lines = [
         [
             *_name(row),
-            *(_us(row["ms"].get(name)) for name in ("fused", *AGAINST)),
+            *(_us(ms_of(row, name)) for name in ("fused", *AGAINST)),
+            *(_shown(ms_of(row, name) / ms_of(row, "fused"), 1, ".2f") for name in AGAINST),
             *(
-                _shown(_ratio(row["ms"].get(name), row["ms"].get("fused")), 1, ".2f")
-                for name in AGAINST
+                _us(row.get("from_python_ms", {}).get(name, math.nan))
+                for name in ("operator", *AGAINST)
             ),
-            *(_us(row.get("from_python_ms", {}).get(name)) for name in ("operator", *AGAINST)),
         ]
         for row in rows
         if row["type"] == "float16"
@@ -193,12 +178,12 @@ def _name(row: Row) -> list[str]:
     return [row["type"], str(row["batch"]), row["stage"]]
 
 
-def _us(ms: float | None) -> str:
+def _us(ms: float) -> str:
     return _shown(ms, 1e3, ".1f")
 
 
-def _shown(value: float | None, times: float, form: str) -> str:
-    return "–" if value is None else format(value * times, form)
+def _shown(value: float, times: float, form: str) -> str:
+    return "–" if math.isnan(value) else format(value * times, form)
 
 
 def markdown(head: str, rows: Sequence[Sequence[str]]) -> str:

@@ -91,9 +91,6 @@ class Tail:
         """Return the library's launch, or one phase of it, after those before have run."""
         import torch
 
-        def stream() -> int:
-            return torch.cuda.current_stream().cuda_stream if self.device == "cuda" else 0
-
         def run(i: int) -> None:
             self.library.launch(
                 self.p,
@@ -104,7 +101,7 @@ class Tail:
                 y=self.y[i].data_ptr(),
                 workspace=self.workspace[i].data_ptr(),
                 workspace_bytes=self.size,
-                stream=stream(),
+                stream=torch.cuda.current_stream().cuda_stream if self.device == "cuda" else 0,
                 phase=phase,
             )
 
@@ -155,7 +152,9 @@ class Tail:
                 (self.x, p.x_scale), (self.residual, p.residual_scale), (self.y, p.y_scale),
             )
         )  # fmt: skip
-        expected = paper(x, residual, *([t.float() for t in g[-1]] for g in self._gates()))
+        expected = paper(
+            x, residual, *([t.float() for t in g[-1]] for g in (self.channel, self.depth))
+        )
         step = p.y_scale if p.y_type == "int8" else 0.0
         if step:
             expected = expected.clamp(max=127 * step)
@@ -163,9 +162,6 @@ class Tail:
         if not difference <= TOLERANCE * float(expected.abs().max()) + step:
             return f"the result differs from the paper's layers by {difference:.2g}"
         return None
-
-    def _gates(self) -> tuple[list[Any], list[Any]]:
-        return self.channel, self.depth
 
 
 def copied_bytes(moved: int) -> int:

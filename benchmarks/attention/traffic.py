@@ -29,30 +29,29 @@ REDUCTION = 16
 class Operation:
     """An operation of a framework: maps read and written, and its number of kernels."""
 
-    what: str
     reads: int
     writes: int
     kernels: int = 1
 
 
-_GATE = Operation("a gate: two linear layers, ReLU, sigmoid", 0, 0, 4)
+_GATE = Operation(0, 0, 4)  # two linear layers, ReLU, sigmoid
 EAGER = (
-    Operation("mean over d, h, w", 1, 0),
+    Operation(1, 0),  # mean over d, h, w
     _GATE,
-    Operation("x · channel gate", 1, 1),
-    Operation("mean over h, w", 1, 0),
+    Operation(1, 1),  # x · channel gate
+    Operation(1, 0),  # mean over h, w
     _GATE,
-    Operation("· depth gate", 1, 1),
-    Operation("+ residual", 2, 1),
-    Operation("ReLU", 1, 1),
+    Operation(1, 1),  # · depth gate
+    Operation(2, 1),  # + residual
+    Operation(1, 1),  # ReLU
 )
 """The paper's layers as torch eager runs them: 7 maps read, 4 written."""
 COMPILED = (
-    Operation("mean over d, h, w", 1, 0),
+    Operation(1, 0),  # mean over d, h, w
     _GATE,
-    Operation("mean over h, w of x · channel gate", 1, 0),
+    Operation(1, 0),  # mean over h, w of x · channel gate
     _GATE,
-    Operation("ReLU(x · channel gate · depth gate + residual)", 2, 1),
+    Operation(2, 1),  # ReLU(x · channel gate · depth gate + residual)
 )
 """The least a compiler can make of the paper's layers without the identity: every product joined
 to the reduction or sum that takes it, 4 maps read, 1 written."""

@@ -77,11 +77,8 @@ def convolution_gmac(model: Path) -> float:
 
 # Targets for a CPU with bfloat16 or VNNI, by the default engine's precision.
 _SHARES: Final = {"bf16": 95.0, "int8": 92.0}  # % of the peak
-_TIMES: Final = {
-    "torch": 7.0,
-    "torch-compile": 4.4,
-    "onnxruntime-fp32": 4.9,
-}  # speed-ups in int8
+# Speed-ups in int8.
+_TIMES: Final = {"torch": 7.0, "torch-compile": 4.4, "onnxruntime-fp32": 4.9}
 _INT8_MEMORY_MB: Final = 700.0
 
 
@@ -96,42 +93,31 @@ def targets(
     found = []
     if default in shares and precision in _SHARES:
         share = shares[default] * 100
-        found.append(Target(f"{default}: share of the peak", share, _SHARES[precision], True, " %"))
+        found.append((f"{default}: share of the peak", share, _SHARES[precision], True, " %"))
     if precision == "int8":
+        own_ms = times[default].median_ms
         found += [
-            Target(
-                f"{rival} / {default}",
-                times[rival].median_ms / times[default].median_ms,
-                limit,
-                True,
-                "×",
-            )
+            (f"{rival} / {default}", times[rival].median_ms / own_ms, limit, True, "×")
             for rival, limit in _TIMES.items()
             if rival in times
         ]
     if report is not None:
         one = report.configurations[0]
         assert one.on_scan is not None
-        engine_ms, on_scan = one.engine.median_ms, one.on_scan
+        engine_ms, scan = one.engine.median_ms, one.on_scan
+        from_file = scan.file_to_result.median_ms / engine_ms
+        startup_s = scan.startup_ms / 1e3
         found += [
-            Target(
-                "scan file to result / engine",
-                on_scan.file_to_result.median_ms / engine_ms,
-                1.25,
-                False,
-                "×",
-            ),
-            Target("in a batch / engine", on_scan.batch_ms_per_scan / engine_ms, 1.05, False, "×"),
-            Target(
-                "process start to first result − engine", on_scan.startup_ms / 1e3, 1.5, False, " s"
-            ),
+            ("scan file to result / engine", from_file, 1.25, False, "×"),
+            ("in a batch / engine", scan.batch_ms_per_scan / engine_ms, 1.05, False, "×"),
+            ("process start to first result − engine", startup_s, 1.5, False, " s"),
         ]
         if precision == "int8":
-            memory = on_scan.peak_memory_mb
-            found.append(Target("peak memory of predict", memory, _INT8_MEMORY_MB, False, " MB"))
+            memory = scan.peak_memory_mb
+            found.append(("peak memory of predict", memory, _INT8_MEMORY_MB, False, " MB"))
         else:
-            print(f"peak memory of predict: {on_scan.peak_memory_mb:.0f} MB")
-    return found
+            print(f"peak memory of predict: {scan.peak_memory_mb:.0f} MB")
+    return [Target(*row) for row in found]
 
 
 def main() -> int:

@@ -23,54 +23,30 @@ static double now(void) {
 
 /* Every kernel runs INNER × CHAINS instructions. The accumulators have names, an array would live
  * in memory; the empty asm keeps the compiler from merging or dropping them. */
-#define EACH(DO) DO(r0) DO(r1) DO(r2) DO(r3) DO(r4) DO(r5) DO(r6) DO(r7) DO(r8) DO(r9) DO(r10) DO(r11)
-#define CLEAR(r) r = ZERO;
-#define ONE(r) r = STEP(r); __asm__ volatile("" : "+v"(r));
-#define LOOP(TYPE)                                             \
-    TYPE r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11;     \
-    EACH(CLEAR)                                                \
-    for (int n = 0; n < INNER; n++) { EACH(ONE) }
+#define EACH(DO, X) DO(r0, X) DO(r1, X) DO(r2, X) DO(r3, X) DO(r4, X) DO(r5, X) DO(r6, X) \
+    DO(r7, X) DO(r8, X) DO(r9, X) DO(r10, X) DO(r11, X)
+#define CLEAR(r, TYPE) TYPE r = {0};
+#define ONE(r, STEP) r = STEP(r); __asm__ volatile("" : "+v"(r));
+#define KERNEL(NAME, ISA, TYPE, OPERAND, A, B, STEP)                       \
+    __attribute__((target(ISA))) static void NAME(void) {                  \
+        OPERAND a = (OPERAND)A, b = (OPERAND)B;                            \
+        EACH(CLEAR, TYPE)                                                  \
+        for (int n = 0; n < INNER; n++) { EACH(ONE, STEP) }                \
+    }
 
-__attribute__((target("avx512f"))) static void fp32_512(void) {
-    __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(0.25f);
-#define ZERO _mm512_setzero_ps()
-#define STEP(r) _mm512_fmadd_ps(a, b, r)
-    LOOP(__m512)
-#undef ZERO
-#undef STEP
-}
-__attribute__((target("avx2,fma"))) static void fp32_256(void) {
-    __m256 a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(0.25f);
-#define ZERO _mm256_setzero_ps()
-#define STEP(r) _mm256_fmadd_ps(a, b, r)
-    LOOP(__m256)
-#undef ZERO
-#undef STEP
-}
-__attribute__((target("avx512f,avx512bf16"))) static void bf16_512(void) {
-    __m512bh a = (__m512bh)_mm512_set1_epi16(0x3f00), b = (__m512bh)_mm512_set1_epi16(0x3e80);
-#define ZERO _mm512_setzero_ps()
-#define STEP(r) _mm512_dpbf16_ps(r, a, b)
-    LOOP(__m512)
-#undef ZERO
-#undef STEP
-}
-__attribute__((target("avx512f,avx512vnni"))) static void int8_512(void) {
-    __m512i a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(1);
-#define ZERO _mm512_setzero_si512()
-#define STEP(r) _mm512_dpbusd_epi32(r, a, b)
-    LOOP(__m512i)
-#undef ZERO
-#undef STEP
-}
-__attribute__((target("avx2,avxvnni"))) static void int8_256(void) {
-    __m256i a = _mm256_set1_epi8(1), b = _mm256_set1_epi8(1);
-#define ZERO _mm256_setzero_si256()
-#define STEP(r) _mm256_dpbusd_avx_epi32(r, a, b)
-    LOOP(__m256i)
-#undef ZERO
-#undef STEP
-}
+#define FMA_512(r) _mm512_fmadd_ps(a, b, r)
+#define FMA_256(r) _mm256_fmadd_ps(a, b, r)
+#define BF16(r) _mm512_dpbf16_ps(r, a, b)
+#define VNNI_512(r) _mm512_dpbusd_epi32(r, a, b)
+#define VNNI_256(r) _mm256_dpbusd_avx_epi32(r, a, b)
+KERNEL(fp32_512, "avx512f", __m512, __m512, _mm512_set1_ps(0.5f), _mm512_set1_ps(0.25f), FMA_512)
+KERNEL(fp32_256, "avx2,fma", __m256, __m256, _mm256_set1_ps(0.5f), _mm256_set1_ps(0.25f), FMA_256)
+KERNEL(bf16_512, "avx512f,avx512bf16", __m512, __m512bh,
+    _mm512_set1_epi16(0x3f00), _mm512_set1_epi16(0x3e80), BF16)
+KERNEL(int8_512, "avx512f,avx512vnni", __m512i, __m512i,
+    _mm512_set1_epi8(1), _mm512_set1_epi8(1), VNNI_512)
+KERNEL(int8_256, "avx2,avxvnni", __m256i, __m256i,
+    _mm256_set1_epi8(1), _mm256_set1_epi8(1), VNNI_256)
 
 typedef struct {
     void (*kernel)(void);

@@ -119,7 +119,10 @@ def build_library(
         ) as work:
             whole = Path(work) / "whole"
             whole.mkdir()
-            (whole / COMPILER_LOG).write_text(_compile(Path(work), options), encoding="utf-8")
+            cmake = find_cmake()
+            _run(cmake, "-S", str(SOURCES), "-B", work, *options)
+            said = _run(cmake, "--build", work, "--parallel")
+            (whole / COMPILER_LOG).write_text(said, encoding="utf-8")
             (Path(work) / LIBRARY).rename(whole / LIBRARY)
             try:
                 whole.rename(home)
@@ -168,13 +171,6 @@ def _headers() -> list[str]:
             do="set it to TensorRT's include folder, or unset it",
         )
     return [f"-DTENSORRT_INCLUDE_DIR={folder}"]
-
-
-def _compile(work: Path, options: Sequence[str]) -> str:
-    """Make work/LIBRARY and return the compilers' output."""
-    cmake = find_cmake()
-    _run(cmake, "-S", str(SOURCES), "-B", str(work), *options)
-    return _run(cmake, "--build", str(work), "--parallel")
 
 
 def _run(*words: str) -> str:

@@ -22,6 +22,8 @@ from typing import Final, Literal
 from onnx import FunctionProto, NodeProto, TensorProto
 from onnx.helper import make_function, make_node, make_opsetid
 
+from darnet_trt.kernels.check import NAMESPACE, PLUGINS, VERSION
+
 __all__ = [
     "DOMAIN",
     "GATE_PARAMETERS",
@@ -33,17 +35,13 @@ __all__ = [
     "attention_function",
 ]
 
-DOMAIN: Final = "darnet"
+DOMAIN: Final = NAMESPACE
 OPSET: Final = 18
 """The first opset with axes as an input of ReduceMean. JetPack's TensorRT 10, TensorRT-RTX 1.7,
 ONNX Runtime and OpenVINO all support it."""
 
-NAMES: Final = {
-    "channel": "FusedChannelAttention",
-    "depth": "FusedDepthAttention",
-    "both": "FusedDualAttention",
-}
-PLUGIN: Final = {"plugin_namespace": DOMAIN, "plugin_version": "1"}
+NAMES: Final = dict(zip(("channel", "depth", "both"), PLUGINS, strict=True))
+PLUGIN: Final = {"plugin_namespace": DOMAIN, "plugin_version": VERSION}
 """Attributes by which TensorRT's parser finds the plugin; the bodies ignore them."""
 GATE_PARAMETERS: Final = ("squeeze.weight", "squeeze.bias", "excite.weight", "excite.bias")
 """A gate's inputs in order, named as in the network's state dict; channel before depth."""

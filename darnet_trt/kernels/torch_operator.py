@@ -131,7 +131,7 @@ def _in_torch(
     x: Tensor, residual: Tensor | None, channel: Sequence[Tensor], depth: Sequence[Tensor]
 ) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):  # keep the gates in float32
-        gates = _as(x, _Gates(x, channel, depth).value)
+        gates = _as(x, _gates(_means(x), channel, depth))
     y = torch.empty_like(x)
     if residual is None:
         return torch.mul(x, gates, out=y)
@@ -145,67 +145,31 @@ def _as(x: Tensor, of_slices: Tensor) -> Tensor:
     return of_slices.to(x.dtype)[..., None, None]
 
 
-def _sums(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the sums over h and w, (n c d)."""
+def _sums(x: Tensor) -> Tensor:
+    """Return the sums over h and w, (n c d), in float32 or, for a float64 x, float64."""
+    precise = torch.float64 if x.dtype == torch.float64 else torch.float32
     # Channels innermost in the result, too: six times faster on a CPU for channels-last memory.
-    return x.permute(0, 2, 3, 4, 1).sum((2, 3), dtype=dtype).transpose(1, 2)
+    return x.permute(0, 2, 3, 4, 1).sum((2, 3), dtype=precise).transpose(1, 2)
 
 
-class _Gates:
-    """The gates of x, (n c d), and their derivative, in float32 or, for a float64 x, float64."""
-
-    def __init__(self, x: Tensor, channel: Sequence[Tensor], depth: Sequence[Tensor]) -> None:
-        precise = torch.float64 if x.dtype == torch.float64 else torch.float32
-        self._z = _sums(x, precise) / (x.shape[3] * x.shape[4])
-        self._channel = self._depth = None
-        self.value = torch.ones_like(self._z)
-        self._s = self.value[:, :, :1]
-        if channel:
-            self._channel = _Gate(self._z.mean(2), channel)
-            self._s = self._channel.value[:, :, None]
-            self.value = self._s.expand_as(self._z)
-        if depth:
-            self._depth = _Gate((self._z * self._s).flatten(1), depth)
-            self.value = self._s * self._depth.value.reshape(self._z.shape)
-
-    def backward(self, grad: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Return ∂/∂(means over h and w) and ∂/∂parameters of both gates from ∂/∂gates."""
-        grad_z = torch.zeros_like(self._z)
-        grad_s = grad
-        of_channel: list[Tensor] = []
-        of_depth: list[Tensor] = []
-        if self._depth is not None:
-            grad_gated, of_depth = self._depth.backward((grad * self._s).flatten(1))
-            grad_gated = grad_gated.reshape(self._z.shape)
-            grad_s = grad * self._depth.value.reshape(self._z.shape) + grad_gated * self._z
-            grad_z = grad_gated * self._s
-        if self._channel is not None:
-            grad_mean, of_channel = self._channel.backward(grad_s.sum(2))
-            grad_z = grad_z + grad_mean[:, :, None] / self._z.shape[2]
-        return grad_z, of_channel, of_depth
+def _means(x: Tensor) -> Tensor:
+    return _sums(x) / (x.shape[3] * x.shape[4])
 
 
-class _Gate:
-    """sigmoid(relu(z · W₁ᵀ + b₁) · W₂ᵀ + b₂), (n, features), and its derivative."""
+def _gates(z: Tensor, channel: Sequence[Tensor], depth: Sequence[Tensor]) -> Tensor:
+    """Return the gates, (n c d), from the means over h and w."""
+    gates = torch.ones_like(z)
+    if channel:
+        gates = gates * _gate(z.mean(2), channel)[:, :, None]
+    if depth:
+        gates = gates * _gate((z * gates).flatten(1), depth).reshape(z.shape)
+    return gates
 
-    def __init__(self, z: Tensor, parameters: Sequence[Tensor]) -> None:
-        self._z, self._types = z, [p.dtype for p in parameters]
-        self._w1, b1, self._w2, b2 = (p.to(z.dtype) for p in parameters)
-        self._hidden = torch.addmm(b1, z, self._w1.t()).relu()
-        self.value = torch.addmm(b2, self._hidden, self._w2.t()).sigmoid()
 
-    def backward(self, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return ∂/∂z and ∂/∂parameters, in the parameters' types, from ∂/∂value."""
-        grad = grad * self.value * (1 - self.value)
-        grad_hidden = (grad @ self._w2) * (self._hidden > 0)
-        of_parameters = (
-            grad_hidden.t() @ self._z,
-            grad_hidden.sum(0),
-            grad.t() @ self._hidden,
-            grad.sum(0),
-        )
-        typed = [g.to(t) for g, t in zip(of_parameters, self._types, strict=True)]
-        return grad_hidden @ self._w1, typed
+def _gate(z: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Return sigmoid(relu(z · W₁ᵀ + b₁) · W₂ᵀ + b₂), (n, features)."""
+    w1, b1, w2, b2 = (p.to(z.dtype) for p in parameters)
+    return torch.addmm(b2, torch.addmm(b1, z, w1.t()).relu(), w2.t()).sigmoid()
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -220,12 +184,19 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, list[Tenso
     x, y, *parameters = ctx.saved_tensors
     if ctx.has_residual:
         grad = torch.ops.aten.threshold_backward(grad, y, 0)
-    with torch.autocast(x.device.type, enabled=False):
-        gates = _Gates(x, parameters[: ctx.split], parameters[ctx.split :])
-        of_gates = _sums(grad * x, gates.value.dtype)
-        of_means, of_channel, of_depth = gates.backward(of_gates)
+    # The maps' derivatives are written out; autograd has those of the small gates.
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+        leaves = [
+            t if t.requires_grad else t.detach().requires_grad_() for t in (_means(x), *parameters)
+        ]
+        gates = _gates(leaves[0], leaves[1 : ctx.split + 1], leaves[ctx.split + 1 :])
+        of_means, *of_parameters = torch.autograd.grad(
+            gates, leaves, _sums(grad * x), create_graph=create_graph
+        )
     through_means = _as(x, of_means / (x.shape[3] * x.shape[4]))
-    of_x = torch.addcmul(through_means, grad, _as(x, gates.value))
+    of_x = torch.addcmul(through_means, grad, _as(x, gates))
+    of_channel, of_depth = of_parameters[: ctx.split], of_parameters[ctx.split :]
     return of_x, grad if ctx.has_residual else None, of_channel, of_depth
 
 

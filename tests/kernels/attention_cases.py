@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -41,10 +41,8 @@ _ACCUMULATED = 1e-5
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
-    """Copy to a multiple of 16 bytes, up to the end of the memory, for the sanitizers."""
-    memory = np.empty(array.nbytes, np.uint8)
-    if memory.ctypes.data % ALIGNMENT:  # never with the sanitizers' allocator
-        memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    """Copy to a multiple of 16 bytes."""
+    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
     offset = -memory.ctypes.data % ALIGNMENT
     copy = memory[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
@@ -179,15 +177,4 @@ def make_case(
         tensor(problem.residual_type) if problem.residual_type else None,
         gate(c, problem.channel_hidden),
         gate(c * d, problem.depth_hidden),
-    )
-
-
-def volume(case: Case, index: int) -> Case:
-    """Return one volume of a batch."""
-    one = slice(index, index + 1)
-    return replace(
-        case,
-        problem=replace(case.problem, n=1),
-        x=aligned(case.x[one]),
-        residual=None if case.residual is None else aligned(case.residual[one]),
     )

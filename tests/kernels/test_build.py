@@ -15,7 +15,7 @@ import pytest
 from darnet_trt.errors import BuildError, OutputError, UsageError
 from darnet_trt.kernels import build
 from darnet_trt.kernels.build import LIBRARY, build_library, cached_library
-from darnet_trt.kernels.toolchain import find_nvcc
+from darnet_trt.kernels.toolchain import find_nvcc, find_toolchain
 
 GXX = shutil.which("g++")
 CMAKE = shutil.which("cmake")
@@ -212,6 +212,24 @@ def test_an_architecture_that_nvcc_does_not_know_is_refused(
     monkeypatch.setenv("CUDACXX", program(tmp_path / "nvcc", script))
     with pytest.raises(UsageError, match=r"sm_21: unknown architecture; .*sm_75, sm_89"):
         build_library("cuda", ["sm_75", "sm_21"])
+
+
+@needs_gxx
+@pytest.mark.parametrize(
+    ("asked", "codes"),
+    [
+        # PTX of 9.0, for GPUs after 9.0 without machine code.
+        (None, "75-real;90-real;120-real;90-virtual"),
+        (["sm_120", "sm_89"], "89-real;120-real;120-virtual"),
+    ],
+)
+def test_machine_code_and_ptx(
+    asked: list[str] | None, codes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = "sm_75 sm_89 sm_90 sm_90a sm_100 sm_120" if asked else "sm_75 sm_90 sm_90a sm_120"
+    script = f'[ "$1" = --list-gpu-code ] && echo {known} || echo release 13.0, V13.0.88'
+    monkeypatch.setenv("CUDACXX", program(tmp_path / "nvcc", script))
+    assert find_toolchain("cuda", asked).options[-1] == f"-DCMAKE_CUDA_ARCHITECTURES={codes}"
 
 
 def test_architectures_and_headers_must_make_sense(

@@ -6,54 +6,20 @@ import itertools
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto
-from onnx.helper import (
-    make_graph,
-    make_model,
-    make_node,
-    make_opsetid,
-    make_tensor_value_info,
-)
 from onnxruntime import InferenceSession
 
 from darnet_trt.kernels.library import PHASES, Library
 from darnet_trt.kernels.reference import quantize
-from tests.kernels.attention_cases import ATTENTIONS, SHAPES, WEIGHTS, Case, make_case, volume
+from tests.kernels.attention_cases import ATTENTIONS, WEIGHTS, Case, aligned, make_case
 
 CHANNELS = [1, 2, 3, 4, 7, 8, 12, 16, 24, 33, 64, 72, 128, 130, 256, 512, 513]
-
-
-@pytest.mark.parametrize("weights", WEIGHTS)
-@pytest.mark.parametrize("x", ["", "int8"])
-@pytest.mark.parametrize("residual", ["", "int8", "none"])
-@pytest.mark.parametrize("y", ["", "int8"])
-def test_every_combination_of_types(
-    on_cpu: Library, weights: str, x: str, residual: str, y: str
-) -> None:
-    for channels in (16, 8, 5):  # 16 bytes at a time, 8 of int8 alone, one element at a time
-        case = make_case(
-            (2, 3, 5, 7, channels),
-            weights=weights,
-            x=x or None,
-            residual=None if residual == "none" else residual or None,
-            y=y or None,
-            has_residual=residual != "none",
-        )
-        case.check(case.run(on_cpu))
-
-
-@pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-def test_shapes(on_cpu: Library, attention: str, shape: tuple[int, int, int, int, int]) -> None:
-    case = make_case(shape, attention=attention)
-    case.check(case.run(on_cpu))
 
 
 @given(
@@ -94,24 +60,19 @@ def test_any_shape_and_type(
     case.check(case.run(on_cpu))
 
 
-@pytest.mark.parametrize("into", ["x", "residual"])
-@pytest.mark.parametrize("types", ["float16", "int8"])
-@pytest.mark.parametrize("channels", [64, 5])
-def test_y_may_be_an_input(on_cpu: Library, into: str, types: str, channels: int) -> None:
-    narrow = dict.fromkeys(("x", "residual", "y"), "int8") if types == "int8" else {}
-    shape = (2, 3, 20, 9, channels)
-    apart = make_case(shape, weights="float16", **narrow).run(on_cpu)
-    again = make_case(shape, weights="float16", **narrow).run(on_cpu, into)
-    np.testing.assert_array_equal(apart, again)
-
-
 def test_a_volume_is_the_same_bits_alone_and_in_a_batch(on_cpu: Library) -> None:
     for weights, x in itertools.product(WEIGHTS, (None, "int8")):
         batch = make_case((3, 4, 17, 11, 24), weights=weights, x=x)
         together = batch.run(on_cpu)
         for n in range(3):
-            alone = volume(batch, n).run(on_cpu)
-            assert alone.tobytes() == together[n : n + 1].tobytes()
+            one = slice(n, n + 1)
+            alone = replace(
+                batch,
+                problem=replace(batch.problem, n=1),
+                x=aligned(batch.x[one]),
+                residual=aligned(batch.residual[one]),
+            ).run(on_cpu)
+            assert alone.tobytes() == together[one].tobytes()
 
 
 ORDERED = """
@@ -123,15 +84,12 @@ library = Library(Path(sys.argv[1]))
 digest = hashlib.sha256()
 for shape in [(2, 5, 6, 7, 33), (1, 3, 40, 38, 24), (1, 8, 5, 4, 512), (1, 16, 2, 3, 1024)]:
     for weights in ("float32", "float16"):
-        case = make_case(shape, weights=weights)
-        y = case.run(library).tobytes()
-        assert case.run(library).tobytes() == y
-        digest.update(y)
+        digest.update(make_case(shape, weights=weights).run(library))
 print(digest.hexdigest())
 """
 
 
-def test_neither_a_second_run_nor_the_order_of_threads_changes_a_bit(on_cpu: Library) -> None:
+def test_the_order_of_threads_changes_no_bit(on_cpu: Library) -> None:
     def bits(order: str) -> str:
         return subprocess.run(
             [sys.executable, "-c", ORDERED, str(on_cpu.path)],
@@ -146,15 +104,6 @@ def test_neither_a_second_run_nor_the_order_of_threads_changes_a_bit(on_cpu: Lib
     assert forward == bits("reverse")
 
 
-def test_several_threads_may_launch_at_once(on_cpu: Library) -> None:
-    cases = [make_case((1, 3, 9, 8, 16 + 8 * i), seed=i) for i in range(4)]
-    alone = [case.run(on_cpu) for case in cases]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda case: case.run(on_cpu), cases * 3))
-    for expected, got in zip(alone * 3, together, strict=True):
-        np.testing.assert_array_equal(expected, got)
-
-
 def test_phases_one_by_one_are_the_launch(on_cpu: Library) -> None:
     case = make_case((1, 4, 12, 10, 32))
     workspace = np.full(on_cpu.workspace_bytes(case.problem) + 16, 0xFF, np.uint8)
@@ -163,22 +112,6 @@ def test_phases_one_by_one_are_the_launch(on_cpu: Library) -> None:
     for phase in range(len(PHASES)):
         y = case.run(on_cpu, workspace=at, phase=phase)
     assert y.tobytes() == whole.tobytes()
-
-
-@pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-def test_the_whole_workspace_is_used_and_no_more(
-    on_cpu: Library, attention: str, shape: tuple[int, int, int, int, int]
-) -> None:
-    case = make_case(shape, attention=attention)
-    size = on_cpu.workspace_bytes(case.problem)
-    memory = np.full(size + 256, 0xA5, np.uint8)
-    start = 64 + -memory.ctypes.data % 16
-    case.check(case.run(on_cpu, workspace=memory.ctypes.data + start))
-    assert (memory[:start] == 0xA5).all()
-    assert (memory[start + size :] == 0xA5).all()
-    # Its end is written, so it could not be smaller.
-    assert (memory[start + size - 4 : start + size] != 0xA5).any()
 
 
 def half_gates(case: Case) -> Case:
@@ -211,16 +144,11 @@ def test_int8_beside_ties_equals_onnx_runtime(on_cpu: Library, scale: float) -> 
     beside = [np.nextafter(ties, np.float32(side)) for side in (-np.inf, np.inf)]
     values = np.concatenate((ties, *beside, [0])).astype(np.float32)
     case.x[...] = 2 * values.reshape(case.x.shape)
-    node = make_node(
-        "QuantizeLinear", ["values", "scale"], ["stored"], output_dtype=TensorProto.INT8
-    )
-    inputs = [make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("values", "scale")]
-    output = make_tensor_value_info("stored", TensorProto.INT8, None)
-    model = make_model(
-        make_graph([node], "quantize", inputs, [output]),
-        opset_imports=[make_opsetid("", 21)],
-        ir_version=10,
-    )
+    model = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["": 21]>
+        quantize (float[n] values, float scale) => (int8[n] stored) {
+            stored = QuantizeLinear <output_dtype = 3> (values, scale)
+        }""")
     session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, {"values": values, "scale": np.array(scale, np.float32)})
     np.testing.assert_array_equal(case.run(on_cpu).ravel(), expected)

@@ -28,6 +28,11 @@ SERVED = [
     }.items()),
     *(Life(f"{w}-int8", of={"weights": w, **INT8}) for w in FLOATS),
     Life("512-channels", (2, 2, 3, 5, 512), {"weights": "float16"}),
+    Life("513-channels", (1, 2, 1, 1, 513), {"weights": "bfloat16", **INT8}),
+    Life("1024-channels", (1, 16, 1, 2, 1024), {"weights": "float16", "x": "int8"}),
+    Life("one-element", (1, 1, 1, 1, 1)),
+    Life("one-pack", (2, 1, 3, 5, 8), {"weights": "float16", "residual": "int8", "y": "int8"}),
+    Life("some-rows", (1, 3, 13, 11, 24), {"attention": "channel", "has_residual": False}),
     Life("int8-odd-channels", (3, 2, 5, 4, 9), INT8),
     Life("int8-x", of={"weights": "float16", "x": "int8"}),
     Life("int8-residual", of={"weights": "bfloat16", "residual": "int8"}),
@@ -41,103 +46,82 @@ SERVED = [
     Life("most-of-a-range", (5, 3, 4, 5, 16), lines=("batch 1 5",)),
 ]  # fmt: skip
 
-# Name: (what is wrong, the stage that refuses it, its message)
-REFUSED = {
-    life.name: (life, stage, words)
-    for life, stage, words in [
-        (BASE.but("unknown-field", "field z_scale 1"), "createPlugin", "found 'z_scale'"),
-        (
-            BASE.but("scale-0", "field x_scale 0"),
-            "createPlugin",
-            "x_scale must be above 0; it is 0",
-        ),
-        (BASE.but("scale-nan", "field y_scale nan"), "createPlugin", "y_scale must be above 0"),
+# Stage that refuses it: what is wrong, its message
+_MISTAKES = {
+    "createPlugin": [
+        (BASE.but("unknown-field", "field z_scale 1"), "found 'z_scale'"),
+        (BASE.but("scale-0", "field x_scale 0"), "x_scale must be above 0; it is 0"),
+        (BASE.but("scale-nan", "field y_scale nan"), "y_scale must be above 0"),
         (
             BASE.but("field-of-another-type", "raw_field x_scale 5 1"),
-            "createPlugin",
             "x_scale must be one float32; it has type 5 and length 1",
         ),
-        (
-            BASE.but("two-scales-in-one", "raw_field x_scale 1 2"),
-            "createPlugin",
-            "it has type 1 and length 2",
-        ),
-        (BASE.but("an-input-less", missing=2), "getOutputDataTypes", "9 or 10 inputs; there are 8"),
+        (BASE.but("two-scales-in-one", "raw_field x_scale 1 2"), "it has type 1 and length 2"),
+    ],
+    "getOutputDataTypes": [
+        (BASE.but("an-input-less", missing=2), "9 or 10 inputs; there are 8"),
         (
             BASE.but("int8-without-scale", replaced={"x": ("int8", BASE.shape)}),
-            "getOutputDataTypes",
             "x is int8 and needs the field x_scale",
         ),
         (
             BASE.but("scale-without-int8", "field residual_scale 0.5"),
-            "getOutputDataTypes",
             "residual must be int8, as residual_scale says; it is float32",
         ),
         (
             BASE.but("x-of-another-type", replaced={"x": ("float16", BASE.shape)}),
-            "getOutputDataTypes",
             "x must be float32, as the gate parameters are, or int8 with x_scale; it is float16",
         ),
         (
             BASE.but("int8-parameters", replaced={"channel_squeeze_bias": ("int8", (1,))}),
-            "getOutputDataTypes",
             "must be float32, float16 or bfloat16; channel squeeze.bias is int8",
         ),
         (
             BASE.but("two-parameter-types", replaced={"depth_excite_bias": ("float16", (48,))}),
-            "getOutputDataTypes",
             "channel squeeze.weight is float32 and depth excite.bias is float16",
         ),
+    ],
+    "getOutputShapes": [
         (
             BASE.but("rank-4", replaced={"x": ("float32", (3, 4, 5, 16))}),
-            "getOutputShapes",
             "x must have 5 dimensions, n d h w c; it has 4",
         ),
         (
             BASE.but("flat-weights", replaced={"depth_squeeze_weight": ("float32", (144,))}),
-            "getOutputShapes",
             "depth squeeze.weight must have 2 dimensions; it has 1",
         ),
+    ],
+    "configurePlugin": [
         (
             BASE.but(
                 "another-channel-count", replaced={"channel_squeeze_weight": ("float32", (1, 8))}
             ),
-            "configurePlugin",
-            "channel squeeze.weight must be (1, 16) for x of depth 3 with 16 channels and 1 hidden "
-            "units; it is (1, 8)",
+            "must be (1, 16) for x of depth 3 with 16 channels and 1 hidden units; it is (1, 8)",
         ),
         (
             BASE.but("another-depth", replaced={"depth_squeeze_weight": ("float32", (3, 64))}),
-            "configurePlugin",
-            "depth squeeze.weight must be (3, 48) for x of depth 3 with 16 channels and 3 hidden "
-            "units; it is (3, 64)",
+            "must be (3, 48) for x of depth 3 with 16 channels and 3 hidden units; it is (3, 64)",
         ),
         (
             BASE.but("another-hidden", replaced={"depth_excite_weight": ("float32", (48, 4))}),
-            "configurePlugin",
             "depth excite.weight must be (48, 3)",
         ),
         (
             BASE.but("no-hidden", replaced={"depth_squeeze_weight": ("float32", (0, 48))}),
-            "configurePlugin",
             "depth squeeze.weight has 0 hidden units",
         ),
         (
             BASE.but(
                 "residual-of-another-shape", replaced={"residual": ("float32", (1, 3, 5, 4, 16))}
             ),
-            "configurePlugin",
             "residual must be (1, 3, 4, 5, 16), as x is; it is (1, 3, 5, 4, 16)",
         ),
-        (
-            BASE.but("empty-batch", shape=(0, 3, 4, 5, 16)),
-            "configurePlugin",
-            "n must be at least 1; it is 0",
-        ),
-        (BASE.but("range-from-0", "batch 0 4"), "configurePlugin", "n must be at least 1; it is 0"),
+        (BASE.but("empty-batch", shape=(0, 3, 4, 5, 16)), "n must be at least 1; it is 0"),
+        (BASE.but("range-from-0", "batch 0 4"), "n must be at least 1; it is 0"),
+    ],
+    "onShapeChange": [
         (
             BASE.but("empty-batch-at-run-time", "build_phase no", shape=(0, 3, 4, 5, 16)),
-            "onShapeChange",
             "n must be at least 1; it is 0",
         ),
         (
@@ -146,34 +130,30 @@ REFUSED = {
                 "build_phase no",
                 replaced={"depth_squeeze_weight": ("float32", (3, 64))},
             ),
-            "onShapeChange",
             "depth squeeze.weight must be (3, 48)",
         ),
-        (BASE.but("no-shapes", "shapes no"), "enqueue", "needs shapes that onShapeChange took"),
+    ],
+    "enqueue": [
+        (BASE.but("no-shapes", "shapes no"), "needs shapes that onShapeChange took"),
         (
             BASE.but("another-shape-than-announced", "at_enqueue x 1 3 4 6 16"),
-            "enqueue",
             "residual must be (1, 3, 4, 6, 16), as x is; it is (1, 3, 4, 5, 16)",
         ),
         (
             BASE.but("y-of-another-shape", "at_enqueue y 1 3 4 4 16"),
-            "enqueue",
             "y must be (1, 3, 4, 5, 16), as x is; it is (1, 3, 4, 4, 16)",
         ),
-        (BASE.but("misaligned-x", "shift x 4"), "enqueue", "x must be aligned to 16 bytes"),
+        (BASE.but("misaligned-x", "shift x 4"), "x must be aligned to 16 bytes"),
         (
             BASE.but("misaligned-parameter", "shift depth_squeeze_weight 8"),
-            "enqueue",
             "depth_squeeze_weight must be aligned to 16 bytes",
         ),
-        (
-            BASE.but("misaligned-workspace", "shift workspace 8"),
-            "enqueue",
-            "the workspace must be aligned to 16 bytes",
-        ),
-        (BASE.but("no-workspace", "no workspace"), "enqueue", "the workspace is a null pointer"),
-        (BASE.but("no-y", "no y"), "enqueue", "y is a null pointer"),
-    ]
+        (BASE.but("no-workspace", "no workspace"), "the workspace is a null pointer"),
+        (BASE.but("no-y", "no y"), "y is a null pointer"),
+    ],
+}
+REFUSED = {
+    life.name: (life, stage, words) for stage, cases in _MISTAKES.items() for life, words in cases
 }
 ON_THE_HOST_ALONE = {
     "device-pointers": (

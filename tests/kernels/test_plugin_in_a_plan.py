@@ -10,25 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
-from onnx.helper import (
-    make_graph,
-    make_model,
-    make_node,
-    make_opsetid,
-    make_tensor,
-    make_tensor_value_info,
-)
 
-from darnet_trt.kernels.onnx_function import DOMAIN, GATE_PARAMETERS, NAMES
+from darnet_trt.kernels.onnx_function import DOMAIN, NAMES
+from tests.kernels.attention_cases import DTYPES, make_case
 
 PROGRAM = Path(__file__).with_name("plan_of_one_plugin.py")
-SHAPE = (1, 16, 4, 6, 5)  # n c d h w
-TYPES = {
-    "FLOAT": TensorProto.FLOAT,
-    "HALF": TensorProto.FLOAT16,
-    "BF16": TensorProto.BFLOAT16,
-}
 SCALES = {"x": 0.05, "residual": 0.04, "y": 0.03}
 
 
@@ -45,57 +31,37 @@ def rtx_libraries(tmp_path):
     return folder
 
 
-def quantize(name, onnx_type, nodes, constants):
-    constants += [
-        make_tensor(f"{name}.step", onnx_type, (), [SCALES[name]]),
-        make_tensor(f"{name}_zero", TensorProto.INT8, (), [0]),
-    ]
-    nodes.append(
-        make_node("QuantizeLinear", [name, f"{name}.step", f"{name}_zero"], [f"{name}_int8"])
-    )
-    return f"{name}_int8"
-
-
-def one_plugin(path, onnx_type, *, int8=False, batch=1, depth=SHAPE[2], weights=None):
+def one_plugin(path, dtype, *, int8=False, batch=1, depth=4, weights=None):
     """x, residual (n, c, d, h, w) → Transpose → the plugin → Transpose → out; no function body."""
-    c = SHAPE[1]
-    nodes, constants, parameters = [], [], []
-    for kind, features, hidden in (("channel", c, 2), ("depth", c * depth, depth)):
-        shapes = ((hidden, features), (hidden,), (features, hidden), (features,))
-        for parameter, shape in zip(GATE_PARAMETERS, shapes, strict=True):
-            values = np.full(int(np.prod(shape)), 0.1)
-            constants.append(
-                make_tensor(f"{kind}.{parameter}", weights or onnx_type, shape, values)
-            )
-            parameters.append(f"{kind}.{parameter}")
-    inputs, attributes, result = [], {}, "y"
-    for name in ("x", "residual"):
-        last = (0, 2, 3, 4, 1)
-        nodes.append(make_node("Transpose", [f"{name}_ncdhw"], [name], perm=last))
-        inputs.append(quantize(name, onnx_type, nodes, constants) if int8 else name)
+    case = make_case((1, depth, 6, 5, 16), weights=weights or dtype)
+    parameters = {f"p{number}": a for number, a in enumerate((*case.channel, *case.depth))}
+    maps = f"{dtype.removesuffix('32')}[{batch}, 16, 4, 6, 5]"
+    attributes, maps_in, out, before, after = "", "x, residual", "y", "", ""
     if int8:
-        attributes = {f"{name}_scale": scale for name, scale in SCALES.items()}
-    nodes.append(
-        make_node(NAMES["both"], [*inputs, *parameters], ["y"], domain=DOMAIN, **attributes)
-    )
-    if int8:
-        constants += [
-            make_tensor("y.step", onnx_type, (), [SCALES["y"]]),
-            make_tensor("y_zero", TensorProto.INT8, (), [0]),
-        ]
-        nodes.append(make_node("DequantizeLinear", ["y", "y.step", "y_zero"], ["y_float"]))
-        result = "y_float"
-    nodes.append(make_node("Transpose", [result], ["out"], perm=(0, 4, 1, 2, 3)))
-    shape = (batch, *SHAPE[1:])
-    graph = make_graph(
-        nodes,
-        "one-plugin",
-        [make_tensor_value_info(f"{n}_ncdhw", onnx_type, shape) for n in ("x", "residual")],
-        [make_tensor_value_info("out", onnx_type, shape)],
-        constants,
-    )
-    opsets = [make_opsetid("", 19), make_opsetid(DOMAIN, 1)]
-    onnx.save(make_model(graph, opset_imports=opsets, ir_version=9), path)
+        attributes = f"<{', '.join(f'{name}_scale = {step}' for name, step in SCALES.items())}>"
+        maps_in, out = "x_int8, residual_int8", "y_float"
+        before = """
+            x_int8 = QuantizeLinear(x, x_step, zero)
+            residual_int8 = QuantizeLinear(residual, residual_step, zero)"""
+        after = "y_float = DequantizeLinear(y, y_step, zero)"
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["": 19, "{DOMAIN}": 1]>
+        one_plugin ({maps} x_ncdhw, {maps} residual_ncdhw) => ({maps} out) {{
+            x = Transpose <perm = [0, 2, 3, 4, 1]> (x_ncdhw)
+            residual = Transpose <perm = [0, 2, 3, 4, 1]> (residual_ncdhw) {before}
+            y = {DOMAIN}.{NAMES["both"]} {attributes} ({maps_in}, {", ".join(parameters)})
+            {after}
+            out = Transpose <perm = [0, 4, 1, 2, 3]> ({out})
+        }}""")
+    constants = {
+        **parameters,
+        **({f"{name}_step": np.array(SCALES[name], DTYPES[dtype]) for name in SCALES}),
+        "zero": np.array(0, np.int8),
+    }
+    used = {name for node in model.graph.node for name in node.input}
+    for name in used & constants.keys():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(constants[name], name))
+    onnx.save(model, path)
     return path
 
 
@@ -113,50 +79,42 @@ def build(library, libraries, model):
     return json.loads(done.stdout), plan.read_bytes() if plan.exists() else b"", done.stderr
 
 
-@pytest.mark.parametrize("name", TYPES)
-def test_a_plan_in_each_type(on_cpu, rtx_libraries, tmp_path, name):
-    result, plan, _ = build(
-        on_cpu.path, rtx_libraries, one_plugin(tmp_path / "m.onnx", TYPES[name])
-    )
-    (plugin,) = result["plugins"]
-    assert plugin["inputs"] == [f"DataType.{name}"] * 10
-    assert plugin["output"] == [f"DataType.{name}", 1, 4, 6, 5, 16]
-    assert b"FusedDualAttention" in plan
-    assert b"y_scale" not in plan
-
-
-@pytest.mark.parametrize("name", ["FLOAT", "HALF", "BF16"])
-def test_int8_goes_straight_in_and_out(on_cpu, rtx_libraries, tmp_path, name):
-    model = one_plugin(tmp_path / "m.onnx", TYPES[name], int8=True)
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "name"), [("float32", "FLOAT"), ("float16", "HALF"), ("bfloat16", "BF16")]
+)
+def test_a_plan_in_each_type(on_cpu, rtx_libraries, tmp_path, dtype, name, int8):
+    model = one_plugin(tmp_path / "m.onnx", dtype, int8=int8)
     result, plan, _ = build(on_cpu.path, rtx_libraries, model)
     (plugin,) = result["plugins"]
-    assert plugin["inputs"] == ["DataType.INT8"] * 2 + [f"DataType.{name}"] * 8
-    assert plugin["output"] == ["DataType.INT8", 1, 4, 6, 5, 16]
-    for serialized in (b"FusedDualAttention", *(f"{tensor}_scale".encode() for tensor in SCALES)):
-        assert serialized in plan
+    of_maps = "DataType.INT8" if int8 else f"DataType.{name}"
+    assert plugin["inputs"] == [of_maps] * 2 + [f"DataType.{name}"] * 8
+    assert plugin["output"] == [of_maps, 1, 4, 6, 5, 16]
+    assert b"FusedDualAttention" in plan
+    assert {f"{tensor}_scale".encode() in plan for tensor in SCALES} == {int8}
 
 
 def test_a_range_of_batches(on_cpu, rtx_libraries, tmp_path):
-    model = one_plugin(tmp_path / "m.onnx", TYPES["HALF"], batch="n")
+    model = one_plugin(tmp_path / "m.onnx", "float16", batch="n")
     result, plan, _ = build(on_cpu.path, rtx_libraries, model)
     assert result["plugins"][0]["output"] == ["DataType.HALF", -1, 4, 6, 5, 16]
     assert b"FusedDualAttention" in plan
 
 
-def test_another_depth_than_the_weights_names_both(on_cpu, rtx_libraries, tmp_path):
-    model = one_plugin(tmp_path / "m.onnx", TYPES["HALF"], depth=3)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"depth": 3},
+            "darnet-trt plugin: FusedDualAttention: depth squeeze.weight must be (3, 64) for x of "
+            "depth 4 with 16 channels and 3 hidden units; it is (3, 48)",
+        ),
+        ({"weights": "float32"}, "x must be float32, as the gate parameters are"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(on_cpu, rtx_libraries, tmp_path, change, message):
+    model = one_plugin(tmp_path / "m.onnx", "float16", **change)
     result, plan, said = build(on_cpu.path, rtx_libraries, model)
     assert result["error"]
     assert plan == b""
-    assert (
-        "darnet-trt plugin: FusedDualAttention: depth squeeze.weight must be (3, 64) for x of "
-        "depth 4 with 16 channels and 3 hidden units; it is (3, 48)" in said
-    )
-
-
-def test_parameters_of_another_type_are_named(on_cpu, rtx_libraries, tmp_path):
-    model = one_plugin(tmp_path / "m.onnx", TYPES["HALF"], weights=TensorProto.FLOAT)
-    result, plan, said = build(on_cpu.path, rtx_libraries, model)
-    assert result["error"]
-    assert plan == b""
-    assert "x must be float32, as the gate parameters are" in said
+    assert message in said

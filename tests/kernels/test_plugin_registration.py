@@ -13,8 +13,7 @@ import pytest
 
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels.build import SOURCES
-from darnet_trt.kernels.check import PLUGINS, check_library
-from darnet_trt.kernels.onnx_function import DOMAIN, NAMES
+from darnet_trt.kernels.check import check_library
 
 EXPORTS = {
     *(f"darnet_attention_{name}" for name in ("check", "cost", "launch", "launch_phase")),
@@ -59,11 +58,6 @@ def lean(request):
             pytest.skip(f"tensorrt-lean-cu13{request.param} could not be installed: {last}")
         Path(work, "whole").rename(folder)
     return folder
-
-
-def test_the_names_are_those_of_the_onnx_functions():
-    assert set(PLUGINS) == set(NAMES.values())
-    assert DOMAIN == "darnet"
 
 
 def test_tensorrt_rtx_accepts_the_library(rtx, on_cpu):

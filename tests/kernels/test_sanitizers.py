@@ -1,46 +1,17 @@
-"""AddressSanitizer and UBSan on the kernels' source, and proof that they find faults."""
+"""Faults put into the kernels' source are found, by the sanitizers or in the results."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from darnet_trt.errors import BuildError
-from darnet_trt.kernels.build import SOURCES, build_library
+from darnet_trt.kernels.build import SOURCES
 
 COMPILER = os.environ.get("CXX") or "g++"
-# No leak check: Python itself leaks, and the kernels allocate nothing.
-ASAN_OPTIONS = "detect_leaks=0"
-
-
-@pytest.fixture(scope="module")
-def sanitized() -> Path:
-    try:
-        return build_library("cpu", sanitize=True)
-    except BuildError as error:
-        if error.what.startswith("no "):
-            pytest.skip(str(error))
-        raise
-
-
-def test_odd_shapes_stay_within_their_memory(sanitized: Path) -> None:
-    runtime = subprocess.run(
-        [COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.sanitized_run", str(sanitized)],
-        env={**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": ASAN_OPTIONS},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[:3000]
-    assert done.stdout == "35 problems\n"
 
 
 BREAKS = {

@@ -36,19 +36,28 @@ def inputs(shape=SHAPE, dtype=torch.float64, layout=torch.channels_last_3d, seed
 
 def reference(x, residual, gates):
     """`kernels.reference` for torch tensors."""
-    x, residual = (t.detach().double().numpy() for t in (x, residual))
+    x, residual = (None if t is None else t.detach().double().numpy() for t in (x, residual))
     arrays = [[p.detach().double().numpy() for p in gate] for gate in gates]
     return in_float64(x, residual, *(Gate(*a) if a else None for a in arrays))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_values_and_gradients_are_those_of_the_papers_layers(attention, layout):
-    module, gates = layers(attention)
-    x, residual = inputs(layout=layout)
-    leaves = (x, residual, *module.parameters())
-    weight = torch.randn(SHAPE, dtype=torch.float64)
-    expected = (module(x) + residual).relu()
+@pytest.mark.parametrize("with_residual", [True, False])
+@pytest.mark.parametrize("shape", [SHAPE, (1, 33, 1, 7, 2)])
+def test_values_and_gradients_are_those_of_the_papers_layers(
+    attention, layout, with_residual, shape
+):
+    module, gates = layers(attention, shape)
+    x, residual = inputs(shape, layout=layout)
+    leaves = [x, *module.parameters()]
+    weight = torch.randn(shape, dtype=torch.float64)
+    expected = module(x)
+    if with_residual:
+        leaves.append(residual)
+        expected = (expected + residual).relu()
+    else:
+        residual = None
     found = fused_attention(x, residual, *gates)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
     assert found.stride() == x.stride()
@@ -58,28 +67,6 @@ def test_values_and_gradients_are_those_of_the_papers_layers(attention, layout):
     gradients = [torch.autograd.grad((y * weight).sum(), leaves) for y in (found, expected)]
     for ours, papers in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, papers, rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("with_residual", [True, False])
-def test_gradcheck(attention, with_residual):
-    shape = (2, 3, 2, 2, 3)
-    _, (channel, depth) = layers(attention, shape)
-    x, residual = inputs(shape)
-
-    def operator(x, residual, *parameters):
-        split = len(channel)
-        return fused_attention(x, residual, parameters[:split], parameters[split:])
-
-    arguments = (x, residual if with_residual else None, *channel, *depth)
-    assert torch.autograd.gradcheck(operator, arguments)
-
-
-def test_without_residual_there_is_no_relu():
-    module, gates = layers("both")
-    x, _ = inputs()
-    torch.testing.assert_close(fused_attention(x, None, *gates), module(x), rtol=0, atol=1e-14)
-    assert (fused_attention(x, None, *gates) < 0).any()
 
 
 @pytest.mark.parametrize(
@@ -138,18 +125,6 @@ def test_compile_keeps_it_whole():
     y = compiled(x, residual, *gates)
     assert seen == [torch.ops.darnet.fused_attention.default]
     torch.testing.assert_close(y, fused_attention(x, residual, *gates))
-
-
-def test_backward_can_be_compiled():
-    _, gates = layers("both")
-    x, residual = inputs()
-    leaves = (x, residual, *gates[0], *gates[1])
-    compiled = torch.compile(fused_attention, fullgraph=True, backend="aot_eager")
-    gradients = [
-        torch.autograd.grad(operator(x, residual, *gates).square().sum(), leaves)
-        for operator in (compiled, fused_attention)
-    ]
-    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize(

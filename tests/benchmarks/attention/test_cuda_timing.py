@@ -11,7 +11,6 @@ from benchmarks.attention.cuda_timing import (
     MIN_GRAPH_MS,
     from_python,
     replay_of,
-    wake,
 )
 
 CYCLES_PER_MS = 2_000_000
@@ -92,6 +91,7 @@ def test_a_time_has_no_launch_in_it(monkeypatch, launch_ms, run_ms):
     replay = replay_of(lambda i: queue.work(run_ms), 3)
     assert replay.runs % 3 == 0
     assert replay.runs * run_ms >= MIN_GRAPH_MS
+    assert replay.runs <= max(3, 1.2 * MIN_GRAPH_MS / run_ms + 3)  # no longer than it must be
     assert replay.ms() == pytest.approx(run_ms)
     assert replay.launch_hidden
 
@@ -127,9 +127,3 @@ def test_from_python_the_launches_count(monkeypatch):
         queue.work(0.1)
 
     assert from_python(run, 2) == pytest.approx(0.5, rel=0.05)
-
-
-def test_waking_takes_a_quarter_of_a_second_of_the_gpu(monkeypatch):
-    queue = Queue(monkeypatch, 0)
-    wake()
-    assert queue.host == queue.gpu == pytest.approx(268, abs=1)

@@ -1,6 +1,7 @@
 """The attention's benchmark: its flow on the host, its tables, its targets, what fails in it."""
 
 import json
+import math
 import re
 import sys
 import time
@@ -9,7 +10,6 @@ import pytest
 
 from benchmarks.attention import run as attention
 from benchmarks.attention.clocks import parsed
-from benchmarks.attention.cuda_timing import MARGIN, MIN_GRAPH_MS, passes_for
 from benchmarks.attention.measure import measure, measure_all
 from benchmarks.attention.tables import report, share_of_copy, targets
 from benchmarks.attention.tail import COPY_UNIT, Tail, copied_bytes, paper
@@ -166,7 +166,7 @@ def test_the_share_is_of_the_faster_copy():
     row["ms"]["kernel as pool"] = 0.8
     assert share_of_copy(row, "pool") == pytest.approx(0.8)
     del row["ms"]["memcpy as pool"]
-    assert share_of_copy(row, "pool") is None
+    assert math.isnan(share_of_copy(row, "pool"))
 
 
 def test_a_target_that_is_missed():
@@ -212,13 +212,6 @@ def test_the_report_of_a_part_says_what_is_not_there():
     assert lines[-1] == "targets: 3 reached, 0 missed, 3 not measured"
     table = [line for line in lines if line.startswith("|")]
     assert {line.count("|") for line in table} == {16, 12}  # as wide as their heads
-
-
-def test_a_graph_is_as_many_passes_as_make_it_long_enough():
-    for pass_ms in (0.003, 0.4, MIN_GRAPH_MS, 7):
-        passes = passes_for(pass_ms)
-        assert passes * pass_ms >= MIN_GRAPH_MS
-        assert passes == 1 or (passes - 1) * pass_ms < MARGIN * MIN_GRAPH_MS
 
 
 def test_clocks_as_nvidia_smi_prints_them():

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -12,7 +11,6 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.attention.tail import paper
 from benchmarks.attention.traffic import EAGER, fused, map_bytes, parameter_bytes, problem, unfused
-from darnet_trt.kernels.reference import Gate, fused_attention
 from tests.kernels.attention_cases import make_case
 
 
@@ -40,10 +38,7 @@ def tensors(case):
 
 def test_the_layers_as_counted_are_the_papers():
     case = make_case((2, 3, 5, 4, 16), weights="float32")
-    x, residual, channel, depth = tensors(case)
-    gates = [Gate(*(p.double().numpy() for p in gate)) for gate in (channel, depth)]
-    expected = fused_attention(x.double().numpy(), residual.double().numpy(), *gates)
-    np.testing.assert_allclose(paper(x, residual, channel, depth), expected, rtol=0, atol=1e-5)
+    case.check(paper(*tensors(case)).permute(0, 2, 3, 4, 1).numpy())
 
 
 def test_torch_runs_the_operations_that_are_counted():
@@ -68,20 +63,8 @@ def test_the_parameters_are_counted_once(on_cpu):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it measures")
 def test_without_a_gpu_the_benchmark_says_so_and_accounts(on_cpu, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks.attention.run",
-            "--batch",
-            "1",
-            "-o",
-            tmp_path / "a.json",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    words = ("-m", "benchmarks.attention.run", "--batch", "1", "-o", tmp_path / "a.json")
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("No NVIDIA GPU that torch sees: nothing is measured.")
     rows = json.loads((tmp_path / "a.json").read_text())["accounting"]
     assert len(rows) == 2 * 4 * 3  # types, stages, variants
