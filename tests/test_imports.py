@@ -1,6 +1,7 @@
 """Packages import one way, and a folder has few entries."""
 
 import ast
+import re
 from pathlib import Path
 
 import darnet_trt
@@ -56,3 +57,10 @@ def test_a_folder_can_be_read_at_a_glance():
         modules = {file for file in folder.glob("*.py") if not file.name.startswith("__")}
         packages = {file.parent for file in folder.glob("*/__init__.py")}
         assert len(modules | packages) <= 12, folder
+
+
+def test_no_benchmark_imports_from_the_tests():
+    benchmarks = (Path(__file__).parents[1] / "benchmarks").rglob("*.py")
+    assert [
+        f for f in benchmarks if re.search(r"^\s*(from|import) tests", f.read_text(), re.M)
+    ] == []

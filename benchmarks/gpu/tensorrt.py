@@ -32,11 +32,10 @@ def build_tiny(on: str) -> None:
     """Run `darnet-trt build` with the plugin on a small network; print its plans."""
     from darnet_trt.cli.main import main
     from darnet_trt.training.checkpoint import save_checkpoint
-    from tests.export.networks import trained_like
 
     with TemporaryDirectory() as folder:
         run, bundle = Path(folder) / "run", Path(folder) / "bundle"
-        save_checkpoint(trained_like(paper_network("cpu")), run)
+        save_checkpoint(random_checkpoint(paper_network("cpu")), run)
         options = ("--target", "tensorrt-rtx:portable", "--plugin", "on")
         sys.argv = ["darnet-trt", "build", str(run), "-o", str(bundle), *options]
         try:
@@ -63,9 +62,8 @@ def try_plan(on: str, plugin_mode: str) -> None:
     from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS, import_tensorrt
     from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
     from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
-    from tests.export.networks import trained_like
 
-    checkpoint = trained_like(paper_network(on))
+    checkpoint = random_checkpoint(paper_network(on))
     plan, library, embedded = built(checkpoint, plugin_mode)
     target, current = "the CPU", nullcontext()
     if on == "cuda":
@@ -146,6 +144,34 @@ def compare(runner: Any, checkpoint: Any, x: Any, logits: Any, on: str) -> None:
     print(
         f"with copies to and from the host: plan {plan_ms:.2f} ms, torch eager in float16 "
         f"{torch_ms:.2f} ms, torch / plan {torch_ms / plan_ms:.2f}"
+    )
+
+
+def random_checkpoint(network: Any) -> Any:
+    """Return random weights with the batch norms and the logits' spread of a trained network."""
+    import torch
+    from torch import nn
+
+    from darnet_trt.scan.preprocessing import Preprocessing
+    from darnet_trt.training.checkpoint import Checkpoint
+    from darnet_trt.training.model import DARNet
+
+    torch.manual_seed(0)
+    model = DARNet(network)
+    with torch.no_grad():
+        for norm in model.modules():
+            if isinstance(norm, nn.BatchNorm3d):
+                norm.weight.uniform_(0.5, 1.5)
+                norm.bias.normal_(0, 0.3)
+                norm.running_mean.normal_(0, 0.3)
+                norm.running_var.uniform_(0.3, 2.0)
+        model.classifier.weight *= 4
+    return Checkpoint(
+        network=network,
+        preprocessing=Preprocessing(size=network.input_size),
+        trained_on="nothing: random weights",
+        validation={},
+        state_dict=model.state_dict(),
     )
 
 

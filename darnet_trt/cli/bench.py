@@ -23,9 +23,6 @@ __all__ = ["bench"]
 
 _AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "openvino")
 
-# Enough for a p90. At the paper's size a run of one CPU engine takes 1.4 to 10 seconds.
-_ROUNDS: Final = 10
-
 
 def _complete_against(incomplete: str) -> list[str]:
     """Complete the last name of a comma-separated list."""
@@ -61,7 +58,7 @@ def bench(
     ] = None,
     rounds: Annotated[
         int, typer.Option(min=1, help="Timed runs of each engine; p90 needs 10, p99 needs 100.")
-    ] = _ROUNDS,
+    ] = 10,  # at the paper's size a run of one CPU engine takes 1.4 to 10 seconds
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. [default: one for each core]")
     ] = None,

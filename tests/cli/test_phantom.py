@@ -32,6 +32,8 @@ def test_two_at_once_into_one_folder(tmp_path):
     ("options", "reason"),
     [
         (["--slices", "many"], "--slices: 'many'"),
+        (["--slices", "1-8"], "--slices: '1-8'"),
+        (["--slices", "30:"], "--slices: '30:'"),
         (["--slices", "60:40"], "60:40"),
         (["--scans", "0"], "scans must be 1 to"),
     ],

@@ -8,15 +8,16 @@ import darnet_trt.scan
 
 SCAN = Path(darnet_trt.scan.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "scans.md"
-COMBINE = {"choice.py", "loading.py", "cohort.py"}
-"""These combine the other modules' reasons, or read the table of a cohort."""
+ELSEWHERE = {"choice.py", "loading.py", "cohort.py", "errors.py"}
+"""These combine the other modules' reasons, or are about more than scans."""
 ERRORS = {"UnreadableScanError", "RefusedScanError", "UsageError"}
 NAMES = {"reason", "refusal", "what", "found", "by", "places"}
 USABLE = "axial slices,"
 
 
 def modules():
-    return {path: ast.parse(path.read_text("utf-8")) for path in sorted(SCAN.rglob("*.py"))}
+    paths = [*sorted(SCAN.rglob("*.py")), SCAN.parent / "errors.py"]
+    return {path: ast.parse(path.read_text("utf-8")) for path in paths}
 
 
 def texts(tree):
@@ -48,7 +49,7 @@ def test_every_reason_is_on_the_page():
     pieces = {
         piece.strip()
         for path, tree in modules().items()
-        if path.name not in COMBINE
+        if path.name not in ELSEWHERE
         for message in messages(tree)
         for piece in texts(message)
     }

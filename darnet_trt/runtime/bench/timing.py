@@ -39,9 +39,11 @@ class Latency:
         None where the samples are too few for one of them to lie beyond it: p90 needs 10, p99
         needs 100.
         """
-        if len(self.samples_ms) < needed_samples(percent):
+        count = len(self.samples_ms)
+        if count < needed_samples(percent):
             return None
-        return float(np.percentile(self.samples_ms, percent, method="inverted_cdf"))
+        rank = int(np.ceil(round(percent * count / 100, 9)))
+        return sorted(self.samples_ms)[max(rank, 1) - 1]
 
     @property
     def median_ms(self) -> float:

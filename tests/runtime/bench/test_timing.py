@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from darnet_trt.runtime.bench.timing import LEAST_ROUNDS, Latency, in_turns, needed_samples
 
@@ -9,6 +11,13 @@ def test_a_percentile_takes_enough_samples_for_one_beyond_it(percent, count):
     samples = tuple(map(float, range(count)))
     assert Latency(samples[1:]).percentile_ms(percent) is None
     assert Latency(samples).percentile_ms(percent) == count - 2
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=10, max_size=300))
+def test_no_more_than_a_tenth_lies_beyond_p90(samples):
+    p90 = Latency(tuple(samples)).percentile_ms(90)
+    assert p90 in samples
+    assert sum(sample > p90 for sample in samples) <= len(samples) / 10
 
 
 def test_engines_take_turns_after_one_untimed_turn():
