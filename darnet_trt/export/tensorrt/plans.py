@@ -19,7 +19,7 @@ from darnet_trt.export.gates.float16_range import Float16Range
 from darnet_trt.export.onnx.writing import write_graph
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.builder import build_tensorrt
-from darnet_trt.export.tensorrt.layer_table import counted
+from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.plugin_choice import Plugin, choose_plugin
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
@@ -166,16 +166,16 @@ def _built(
     backend, options = cast(TensorRTBackend, candidate.backend), context.plan_options
     plan = context.folder / backend / f"{candidate.target}-{candidate.precision}.plan"
     plan.parent.mkdir(exist_ok=True)
-    result = build_tensorrt(
-        backend,
-        graph,
-        plan,
-        candidate.target,
+    job = Job(
+        backend=backend,
+        onnx=graph,
+        plan=plan,
+        target=candidate.target,
         options=options,
         plugin=None if plugin is None else plugin.path,
         embed=plugin is not None and plugin.card.embedded,
-        log=context.log,
     )
+    result = build_tensorrt(job, context.log)
     notes = [f"built in {result.seconds:.1f} s"]
     context.log(f"{candidate.name}: {notes[0]}")
     if result.note is not None:
@@ -196,7 +196,7 @@ def _built(
         latency_ms=None,
         notes=tuple(notes),
         plan=Plan(
-            kernels=counted(result.layers),
+            kernels=result.kernels,
             plugin=None if plugin is None else plugin.card,
             profiles=options.profiles,
             version_compatible=options.version_compatible,

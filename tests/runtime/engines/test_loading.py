@@ -201,11 +201,15 @@ def real_plan(tmp_path_factory) -> tuple[bytes, str]:
     """The tiny network for SM89, built here, and the version of TensorRT-RTX that built it."""
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     from darnet_trt.export.tensorrt.builder import build_tensorrt
+    from darnet_trt.export.tensorrt.child import Job
 
     folder = tmp_path_factory.mktemp("plan")
     write_onnx(folder / "model.onnx")
-    result = build_tensorrt("tensorrt-rtx", folder / "model.onnx", folder / "x.plan", "sm89")
-    return (folder / "x.plan").read_bytes(), result.version
+    plan = folder / "x.plan"
+    result = build_tensorrt(
+        Job(backend="tensorrt-rtx", onnx=folder / "model.onnx", plan=plan, target="sm89")
+    )
+    return plan.read_bytes(), result.version
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, DeviceError
 from darnet_trt.export.tensorrt.builder import build_tensorrt
+from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.runtime.engines.loading import load_runner
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
@@ -56,7 +57,10 @@ def bundle(backend, tmp_path_factory):
     target = target_here(backend) if backend == "tensorrt" else "portable"
     options = PlanOptions(batch=(1, 4))
     plan = folder / "x.plan"
-    result = build_tensorrt(backend, folder / "model.onnx", plan, target, options=options)
+    onnx = folder / "model.onnx"
+    result = build_tensorrt(
+        Job(backend=backend, onnx=onnx, plan=plan, target=target, options=options)
+    )
     producer = {PACKAGES[backend][0]: result.version}
     put_plan(
         path, plan.read_bytes(), result.version, target=target, backend=backend, producer=producer
