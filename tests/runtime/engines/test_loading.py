@@ -12,8 +12,8 @@ from darnet_trt.kernels.build import build_library
 from darnet_trt.machine.hardware import gpus
 from darnet_trt.runtime.engines import loading as engines
 from darnet_trt.runtime.engines.loading import load_engine, load_runner
+from darnet_trt.runtime.engines.tensorrt import gpu
 from darnet_trt.runtime.engines.tensorrt import plan as tensorrt_plan
-from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
 from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
 from tests.runtime.engines.host_gpu import HostDevice, tensorrt
 from tests.runtime.engines.plan_bundle import FILE, gated, plan_card, put_plan
@@ -223,9 +223,8 @@ def no_gpu():
 def host_gpu(tmp_path, monkeypatch):
     """An SM89 GPU and TensorRT-RTX that the host simulates: plans are ONNX files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # of what it compiles
-    monkeypatch.setattr(tensorrt_preflight, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
-    monkeypatch.setattr(tensorrt_preflight, "open_device", lambda backend: HostDevice())
-    monkeypatch.setattr(tensorrt_plan, "open_device", lambda backend: HostDevice())
+    monkeypatch.setattr(tensorrt_plan, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
+    monkeypatch.setattr(gpu, "CudaPythonDevice", HostDevice)
 
 
 @pytest.mark.usefixtures("no_gpu")

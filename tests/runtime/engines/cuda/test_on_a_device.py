@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import DeviceError, MissingPackageError
-from darnet_trt.runtime.engines.cuda.device import CudaDevice
 from darnet_trt.runtime.engines.cuda.graph import CudaGraph
-from darnet_trt.runtime.engines.tensorrt.gpu import open_device
+from darnet_trt.runtime.engines.tensorrt.gpu import CudaDevice, open_device
 
 FLOATS = 4 << 20  # 16 MiB: a copy takes long enough for one that does not wait to overtake it
 BACKENDS = {"cuda-python": "tensorrt-rtx", "pycuda": "tensorrt"}

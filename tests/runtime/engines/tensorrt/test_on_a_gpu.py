@@ -18,7 +18,6 @@ from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.kernel_cache import file_for
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, RTX_TARGETS
 from darnet_trt.runtime.engines.tensorrt.plan import load_plan
-from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
 from tests.runtime.engines.plan_bundle import NAME, put_plan
 from tests.tiny_bundle import SIZE, write_bundle, write_onnx
 
@@ -81,11 +80,6 @@ def expected(bundle, volumes):
     return outputs
 
 
-def loaded(bundle):
-    artifact = pick_artifact(bundle, NAME)
-    return load_plan(artifact, bundle.path / next(iter(artifact.files)))
-
-
 def agrees(outputs, expected, count):
     np.testing.assert_allclose(outputs.logits, expected.logits[:count], atol=1e-4)
     np.testing.assert_allclose(outputs.cam, expected.cam[:count], atol=1e-4)
@@ -100,33 +94,30 @@ def test_any_batch_agrees_with_onnx_runtime(bundle, volumes, expected):
 
 
 def test_graphs_change_no_bit(bundle, volumes):
-    plan = loaded(bundle)
-    eager = TensorRTRunner(plan, precision="fp32", graph=False)
-    runner = TensorRTRunner(plan, precision="fp32")
-    for count in (1, 1, 1, 8, 8):
-        one, other = runner.infer(volumes[:count]), eager.infer(volumes[:count])
-        assert one.logits.tobytes() == other.logits.tobytes()
-        assert one.cam.tobytes() == other.cam.tobytes()
-    if bundle.manifest.artifacts[2].backend == "tensorrt":
+    runner = load_runner(bundle, NAME)
+    for count in (1, 4):
+        eager, *graphs = (runner.infer(volumes[:count]) for _ in range(3))
+        for graph in graphs:
+            assert graph.logits.tobytes() == eager.logits.tobytes()
+            assert graph.cam.tobytes() == eager.cam.tobytes()
+    if runner.backend == "tensorrt":
         pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
         assert runner.provenance["cuda_graph"] == "captured"
     runner.close()
-    eager.close()
 
 
-def test_two_workers_in_two_threads(bundle, volumes, expected):
-    plan = loaded(bundle)
-    workers = [TensorRTRunner(plan, precision="fp32") for _ in range(2)]
+def test_two_runners_in_two_threads(bundle, volumes, expected):
+    runners = [load_runner(bundle, NAME) for _ in range(2)]
 
-    def work(worker):
-        return [worker.infer(volumes) for _ in range(20)]
+    def work(runner):
+        return [runner.infer(volumes) for _ in range(20)]
 
     with ThreadPoolExecutor(2) as pool:
-        for outputs in pool.map(work, workers):
+        for outputs in pool.map(work, runners):
             for one in outputs:
                 agrees(one, expected, len(volumes))
-    for worker in workers:
-        worker.close()
+    for runner in runners:
+        runner.close()
 
 
 def test_nothing_is_left_after_it_is_closed(bundle, backend, volumes):

@@ -12,13 +12,13 @@ from darnet_trt.kernels.build import build_library, source_key
 from darnet_trt.machine.cache import cache_folder
 from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
+from darnet_trt.runtime.engines.tensorrt.plan import load_plan
 from darnet_trt.runtime.engines.tensorrt.preflight import (
     check_target,
     check_version,
     needed_library,
-    preflight,
 )
-from tests.runtime.engines.plan_bundle import NAME, PLUGIN, plan_card, put_plan
+from tests.runtime.engines.plan_bundle import FILE, NAME, PLUGIN, plan_card, put_plan
 
 
 def artifact(bundle: Path, **changes):
@@ -129,4 +129,4 @@ def test_a_plugin_in_the_cache_for_another_gpu(tiny, monkeypatch):
 def test_a_package_that_is_not_installed(tiny, monkeypatch):
     monkeypatch.setitem(PACKAGES, "tensorrt-rtx", ("absent_tensorrt_rtx", "rtx"))
     with pytest.raises(MissingPackageError, match=r"absent_tensorrt_rtx .*darnet-trt\[rtx\]"):
-        preflight(artifact(tiny))
+        load_plan(artifact(tiny), tiny / FILE)
