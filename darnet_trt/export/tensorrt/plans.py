@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from onnx import ModelProto
 
@@ -23,23 +22,10 @@ from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.plugin_choice import Plugin, choose_plugin
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
-__all__ = ["Plans", "build_plans"]
+__all__ = ["build_plans"]
 
 # A machine without the plan's GPU cannot run the plan, but it can run the plan's graph.
 _STAND_IN: Final = "the plan's int8 graph, run on the CPU,"
-
-
-@dataclass(frozen=True)
-class Plans:
-    """The plans of a bundle.
-
-    Attributes:
-        built: With their files in the bundle's folder.
-        rejected: Int8 plans that were not built because their graph changes decisions.
-    """
-
-    built: list[Artifact]
-    rejected: list[Artifact]
 
 
 def build_plans(
@@ -47,8 +33,10 @@ def build_plans(
     candidates: Sequence[Candidate],
     int8: Int8 | None,
     half: Float16Range | None,
-) -> Plans:
+) -> tuple[list[Artifact], list[Artifact]]:
     """Build TensorRT plans into the bundle's folder.
+
+    Returns the plans, and the int8 plans that were not built because their graph changes decisions.
 
     Args:
         context: Of the build.
@@ -68,7 +56,7 @@ def build_plans(
         rejected = [_refused(context, c, int8) for c in candidates if c.precision == "int8"]
         candidates = [c for c in candidates if c.precision != "int8"]
     if not candidates:
-        return Plans([], rejected)
+        return [], rejected
     plugins = _plugins(context, candidates)
     built = []
     with TemporaryDirectory(dir=context.folder) as work:
@@ -80,7 +68,7 @@ def build_plans(
             if candidate.precision == "int8" and int8 is not None:
                 plan = _judged_by_its_graph(plan, int8, context.accept)
             built.append(plan if half is None else half.noted(plan))
-    return Plans(built, rejected)
+    return built, rejected
 
 
 class _Graphs:
@@ -132,21 +120,24 @@ def _plugins(context: BuildContext, candidates: Sequence[Candidate]) -> dict[str
 
 def _refused(context: BuildContext, candidate: Candidate, int8: Int8) -> Artifact:
     context.log(f"{candidate.name}: not built: {_STAND_IN} changes decisions")
-    plan = Artifact(
+    plan = _artifact(context, candidate, files={}, producer={}, notes=("not built",))
+    return _judged_by_its_graph(plan, int8, None)
+
+
+def _artifact(context: BuildContext, candidate: Candidate, **fields: Any) -> Artifact:
+    """Describe a plan that has not run."""
+    return Artifact(
         name=candidate.name,
-        files={},
         backend=candidate.backend,
         precision=candidate.precision,
         effective_precision=None,
         target=candidate.target,
         batch=context.plan_options.batch,
-        producer={},
         executed=False,
         parity=None,
         latency_ms=None,
-        notes=("not built",),
+        **fields,
     )
-    return _judged_by_its_graph(plan, int8, None)
 
 
 def _judged_by_its_graph(plan: Artifact, int8: Int8, accept: str | None) -> Artifact:
@@ -182,18 +173,11 @@ def _built(
         context.log(f"{candidate.name}: the timing cache could not be saved: {result.note}")
     if plugin is not None and not plugin.card.embedded:
         notes.append("needs the plugin for CUDA")
-    return Artifact(
-        name=candidate.name,
+    return _artifact(
+        context,
+        candidate,
         files=hashes(context.folder, plan),
-        backend=backend,
-        precision=candidate.precision,
-        effective_precision=None,
-        target=candidate.target,
-        batch=options.batch,
         producer={PACKAGES[backend][0]: result.version},
-        executed=False,
-        parity=None,
-        latency_ms=None,
         notes=tuple(notes),
         plan=Plan(
             kernels=result.kernels,
