@@ -17,7 +17,7 @@ from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.engines.runner import Runner
 from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner, open_plan
 
-__all__ = ["Engine", "load_engine", "load_runner"]
+__all__ = ["Engine", "load_engine"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +82,6 @@ def load_engine(
         return _anyway(bundle, chosen, runner, remark)
     runner.close()
     return _instead(_exactly(bundle, able[0], threads), chosen, remark)
-
-
-def load_runner(bundle: Bundle, artifact: str, *, threads: int | None = None) -> Runner:
-    """Load the engine of that name; see `load_engine`."""
-    return load_engine(bundle, artifact, threads=threads).runner
 
 
 def _verify(bundle: Bundle, artifact: Artifact) -> None:

@@ -13,11 +13,11 @@ def tensor(name, dims, type_="Half", layout=NDHWC):
     )
 
 
-def line(name, kind, inputs, outputs, metadata=""):
+def line(name, kind, inputs, outputs):
     return (
         f"Name: {name}, LayerType: {kind}, Inputs: [ {inputs}], Constants: [ "
         f"{tensor('weights', '64,64,3,3,3')}, {tensor('bias', '64')}], Outputs: [ {outputs}], "
-        f"TacticName: , StreamId: 0, Metadata: {metadata}"
+        f"TacticName: , StreamId: 0, Metadata: "
     )
 
 
@@ -29,7 +29,6 @@ TABLE = "\n".join(
             "correlation",
             tensor("a", "1,64,64,112,112"),
             tensor("b", "1,64,64,112,112"),
-            "[ONNX Layer: stages.0.0.conv1]\x1f[ONNX Layer: stages.0.0.bn1.relu]",
         ),
         "Name: __mye19192_myl0_18, LayerType: signal, Inputs: [], Constants: [], Outputs: [], "
         "TacticName: , StreamId: 0, EventId: 1, Metadata: ",
@@ -44,8 +43,6 @@ TABLE = "\n".join(
             "kgen",
             f"{tensor('c', '1,64,64', 'Float', LINEAR)}, {tensor('a', '1,64,64,112,112')}",
             tensor("d", "1,4", "Half", LINEAR),
-            "[ONNX Layer: node_of_z | stages.0.0.attention (FusedDualAttention)]\x1f"
-            "[ONNX Layer: x]",
         ),
         line(
             "stages.0.0.attention [profile 1]_myl1_7",

@@ -64,7 +64,6 @@ class HostDevice:
         self.provenance = {"host": "1"}
         self.late = late
         self.memory = []
-        self.streams: dict[int, HostStream] = {}
         self.inside = 0
         self.failed = False
 
@@ -88,7 +87,6 @@ class HostDevice:
 
     def stream(self):
         stream = HostStream(self.late)
-        self.streams[id(stream)] = stream
         STREAMS[id(stream)] = stream
         return stream
 
@@ -324,14 +322,8 @@ def tensorrt(version="10.13.2", profiles=()):
             pass
 
     class Runtime:
-        engine_host_code_allowed = False
-
         def __init__(self, logger):
             self.logger = logger
-            self.libraries = []
-
-        def get_plugin_registry(self):
-            return SimpleNamespace(load_library=lambda path: self.libraries.append(path) or path)
 
         def deserialize_cuda_engine(self, plan):
             try:

@@ -32,6 +32,20 @@ def opened(name: str) -> CudaDevice:
         pytest.skip(error.what)
 
 
+def free_memory(backend):
+    """Return the free bytes of the GPU's memory."""
+    with open_device(backend).current():
+        if backend == "tensorrt":
+            from pycuda import driver
+
+            return driver.mem_get_info()[0]
+        from cuda.bindings import runtime
+
+        error, free, _ = runtime.cudaMemGetInfo()
+        assert error == runtime.cudaError_t.cudaSuccess
+        return free
+
+
 @pytest.fixture(params=["host", *ON_A_GPU])
 def device(request):
     device = opened(request.param)
@@ -166,16 +180,6 @@ def test_the_gpus_properties_and_too_much_memory(name):
 
 @pytest.mark.parametrize("name", ON_A_GPU)
 def test_close_frees_everything(name):
-    def free():
-        with opened(name).current():
-            if name == "pycuda":
-                from pycuda import driver
-
-                return driver.mem_get_info()[0]
-            from cuda.bindings import runtime
-
-            return runtime.cudaMemGetInfo()[1]
-
     def use():
         device = opened(name)
         with device.current():
@@ -187,7 +191,7 @@ def test_close_frees_everything(name):
         device.close()
 
     use()
-    before = free()
+    before = free_memory(BACKENDS[name])
     for _ in range(5):
         use()
-    assert free() > before - (64 << 20)
+    assert free_memory(BACKENDS[name]) > before - (64 << 20)

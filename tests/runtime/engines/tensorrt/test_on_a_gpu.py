@@ -12,12 +12,13 @@ from darnet_trt.errors import BundleError, DeviceError
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.options import PlanOptions
-from darnet_trt.runtime.engines.loading import load_runner
+from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.kernel_cache import file_for
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, RTX_TARGETS
 from darnet_trt.runtime.engines.tensorrt.plan import load_plan
+from tests.runtime.engines.cuda.test_on_a_device import free_memory
 from tests.runtime.engines.plan_bundle import NAME, put_plan
 from tests.tiny_bundle import SIZE, write_bundle, write_onnx
 
@@ -86,7 +87,7 @@ def agrees(outputs, expected, count):
 
 
 def test_any_batch_agrees_with_onnx_runtime(bundle, volumes, expected):
-    runner = load_runner(bundle, NAME)
+    runner = load_engine(bundle, NAME).runner
     for count in (1, 1, 1, 9, 3, 4, 4, 4, 2):
         agrees(runner.infer(volumes[:count]), expected, count)
     print(runner.provenance)
@@ -94,7 +95,7 @@ def test_any_batch_agrees_with_onnx_runtime(bundle, volumes, expected):
 
 
 def test_graphs_change_no_bit(bundle, volumes):
-    runner = load_runner(bundle, NAME)
+    runner = load_engine(bundle, NAME).runner
     for count in (1, 4):
         eager, *graphs = (runner.infer(volumes[:count]) for _ in range(3))
         for graph in graphs:
@@ -107,7 +108,7 @@ def test_graphs_change_no_bit(bundle, volumes):
 
 
 def test_two_runners_in_two_threads(bundle, volumes, expected):
-    runners = [load_runner(bundle, NAME) for _ in range(2)]
+    runners = [load_engine(bundle, NAME).runner for _ in range(2)]
 
     def work(runner):
         return [runner.infer(volumes) for _ in range(20)]
@@ -122,7 +123,7 @@ def test_two_runners_in_two_threads(bundle, volumes, expected):
 
 def test_nothing_is_left_after_it_is_closed(bundle, backend, volumes):
     def once():
-        runner = load_runner(bundle, NAME)
+        runner = load_engine(bundle, NAME).runner
         for _ in range(3):
             runner.infer(volumes)
         runner.close()
@@ -141,7 +142,7 @@ def test_the_kernels_of_tensorrt_rtx_are_kept(bundle, backend, volumes, tmp_path
     file = file_for(next(iter(pick_artifact(bundle, NAME).files.values())))
     for _ in range(2):
         started = time.perf_counter()
-        runner = load_runner(bundle, NAME)
+        runner = load_engine(bundle, NAME).runner
         runner.infer(volumes)
         print(f"to the first result {time.perf_counter() - started:.2f} s")
         runner.close()
@@ -155,17 +156,3 @@ def test_a_damaged_plan(bundle, tmp_path):
     with pytest.raises(BundleError, match="cannot load the plan") as caught:
         load_plan(artifact, tmp_path / "x.plan")
     assert "\n" not in str(caught.value)
-
-
-def free_memory(backend):
-    """Return the free bytes of the GPU's memory."""
-    with open_device(backend).current():
-        if backend == "tensorrt":
-            from pycuda import driver
-
-            return driver.mem_get_info()[0]
-        from cuda.bindings import runtime
-
-        error, free, _ = runtime.cudaMemGetInfo()
-        assert error == runtime.cudaError_t.cudaSuccess
-        return free

@@ -199,19 +199,6 @@ def test_no_place_for_the_runtime_cache_is_no_error(starts, tmp_path):
     assert starts(tmp_path / "x.cache") == []
 
 
-def test_a_failure_has_tensorrts_reason_and_the_next_run_works(load, volumes, expected):
-    plan = load()
-    runner = TensorRTRunner(plan, precision="fp32")
-    runner.infer(volumes[:1])
-    plan.engine.broken = True
-    reason = r"the batch \(the plugin's own words \| an internal fault\)"
-    with pytest.raises(DeviceError, match=reason):
-        runner.infer(volumes)
-    plan.engine.broken = False
-    agrees(runner.infer(volumes), expected)
-    runner.close()
-
-
 def test_after_a_failure_in_the_middle_the_shapes_can_change(load, volumes, expected):
     plan = load(RANGE)
     runner = TensorRTRunner(plan, precision="fp32")
