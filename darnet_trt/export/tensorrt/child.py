@@ -70,24 +70,20 @@ class BuiltPlan(BaseModel):
     unwritable: int | None = None
 
 
-class _Messages:
-    """The builder's errors and the kernels in its table of layers."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.kernels: Kernels = {}
-
-
-def _logger(trt: Any, messages: _Messages) -> Any:
+def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]
+        """Keep the builder's errors and the kernels in its table of layers."""
+
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.kernels: Kernels = {}
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                messages.errors.append(message)
+                self.errors.append(message)
             if severity == trt.ILogger.VERBOSE:
-                messages.kernels = messages.kernels or read_table(message)
+                self.kernels = self.kernels or read_table(message)
             else:
                 print(message, file=sys.stderr, flush=True)  # noqa: T201
 
@@ -130,13 +126,13 @@ def build(job: Job) -> BuiltPlan:
     """
     trt = load(job.backend)
     started = time.monotonic()
-    messages = _Messages()
-    builder = trt.Builder(_logger(trt, messages))
+    messages = _logger(trt)
+    builder = trt.Builder(messages)
     if job.plugin is not None and trt.get_plugin_registry().load_library(str(job.plugin)) is None:
         raise BuildError(f"{job.backend} {trt.__version__} does not load the plugin {job.plugin}")
     # A network with the graph's precisions, the only kind in TensorRT-RTX and TensorRT 11.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, builder.logger)
+    parser = trt.OnnxParser(network, messages)
     if not parser.parse(_graph(job)):
         found = [parser.get_error(i) for i in range(parser.num_errors)]
         reasons = [f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in found]

@@ -101,7 +101,7 @@ class LoadedPlan:
             config.set_execution_context_allocation_strategy(strategy)
             config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             if self._cache is not None:
-                self._cache.serve(config)
+                config.set_runtime_cache(self._cache.cache)
             context = self.engine.create_execution_context(config)
         if context is None:
             raise BundleError(f"{self.backend} cannot create a context ({self.messages.reason()})")
