@@ -75,13 +75,10 @@ def load_engine(
             raise
         return _instead(found, chosen, error.what)
     remark = _remark(chosen, runner)
-    if remark is None:
-        return Engine(chosen, runner, _warnings(chosen))
-    able = _in_float32(bundle, chosen)
-    if not able:
-        return _anyway(bundle, chosen, runner, remark)
-    runner.close()
-    return _instead(_exactly(bundle, able[0], threads), chosen, remark)
+    if remark is not None and (able := _in_float32(bundle, chosen)):
+        runner.close()
+        return _instead(_exactly(bundle, able[0], threads), chosen, remark)
+    return _anyway(bundle, chosen, runner, remark)
 
 
 def _verify(bundle: Bundle, artifact: Artifact) -> None:
@@ -93,17 +90,18 @@ def _exactly(bundle: Bundle, artifact: Artifact, threads: int | None) -> Engine:
     """Load an engine without a replacement."""
     _verify(bundle, artifact)
     runner = _load(bundle, artifact, threads)
-    remark = _remark(artifact, runner)
-    if remark is None:
-        return Engine(artifact, runner, _warnings(artifact))
-    return _anyway(bundle, artifact, runner, remark)
+    return _anyway(bundle, artifact, runner, _remark(artifact, runner))
 
 
-def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> Engine:
-    """Return the engine with a warning; refuse it in a precision that the gate did not check."""
+def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str | None) -> Engine:
+    """Return the engine; refuse it in a precision that the gate did not check.
+
+    It warns of the remark, and why the engine was not approved, if so.
+    """
     gated = artifact.effective_precision
     if gated is None or runner.precision == gated:
-        return Engine(artifact, runner, _warnings(artifact, remark))
+        said = (f"engine {artifact.name}: {r}" for r in (remark, doubt(artifact)) if r)
+        return Engine(artifact, runner, tuple(said))
     runner.close()
     others = [
         a.name for a in bundle.manifest.artifacts if a != artifact and a.target == artifact.target
@@ -114,11 +112,6 @@ def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> 
         where=bundle.path,
         do=f"choose another with --artifact: {listed(others)}",
     )
-
-
-def _warnings(artifact: Artifact, *remarks: str) -> tuple[str, ...]:
-    """Return the remarks on this machine, and why the engine was not approved, if so."""
-    return tuple(f"engine {artifact.name}: {r}" for r in (*remarks, doubt(artifact)) if r)
 
 
 def _remark(artifact: Artifact, runner: Runner) -> str | None:
