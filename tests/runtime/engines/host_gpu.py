@@ -225,7 +225,7 @@ def _floats(address, shape):
 
 
 class _Engine:
-    alive = 0
+    alive: ClassVar[weakref.WeakSet] = weakref.WeakSet()
 
     def __init__(self, logger, content, profiles):
         self.logger = logger
@@ -237,11 +237,7 @@ class _Engine:
         self.uncapturable = False
         self.num_io_tensors = 3
         self.num_optimization_profiles = len(profiles) or 1
-        _Engine.alive += 1
-
-    def __del__(self):
-        if hasattr(self, "num_io_tensors"):
-            _Engine.alive -= 1
+        _Engine.alive.add(self)
 
     def get_tensor_name(self, index):
         return ("cam", "volume", "logits")[index]
@@ -314,12 +310,8 @@ def tensorrt(version="10.13.2", profiles=()):
     class ILogger:
         ERROR, INTERNAL_ERROR = "error", "internal"
 
-        def __init__(self):
-            pass
-
     class IErrorRecorder:
-        def __init__(self):
-            pass
+        pass
 
     class Runtime:
         def __init__(self, logger):
@@ -351,4 +343,4 @@ def activations():
 
 def engines_alive():
     """How many engines were not freed."""
-    return _Engine.alive
+    return len(_Engine.alive)

@@ -1,15 +1,12 @@
 """Which plans are refused before they are loaded."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
-from darnet_trt.errors import BuildError, BundleError, MissingPackageError
-from darnet_trt.kernels import build
-from darnet_trt.kernels.build import build_library, source_key
-from darnet_trt.machine.cache import cache_folder
+from darnet_trt.errors import BundleError, MissingPackageError
+from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from darnet_trt.runtime.engines.tensorrt.plan import load_plan
@@ -80,29 +77,15 @@ def test_a_plugin_of_other_sources(tiny):
         needed_library(artifact(tiny, plan=plan_card(PLUGIN)), (8, 9))
 
 
-@pytest.fixture
-def cpu_build_alone(tmp_path, monkeypatch):
-    """A cache that has the library for the CPU, which builds plans and cannot run them."""
-    try:
-        library = build_library("cpu")
-    except BuildError as error:
-        pytest.skip(f"the plugin cannot be compiled: {error}")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    shutil.copytree(library.parent, cache_folder("kernels") / library.parent.name)
-    assert build.cached_library("cpu") is not None
-
-
-@pytest.mark.usefixtures("cpu_build_alone")
+@pytest.mark.usefixtures("one_library")
 def test_a_plugin_built_for_the_cpu_is_not_enough(tiny):
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key(), "target": "cpu"}))
     with pytest.raises(BundleError, match=r"CUDA build.* darnet-trt plugin build"):
         needed_library(plan, (8, 9))
 
 
-@pytest.mark.usefixtures("cpu_build_alone")
-def test_a_plugin_in_the_cache_for_another_gpu(tiny, monkeypatch):
-    library = build.cached_library("cpu")
-    monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda target, capabilities: library)
+def test_a_plugin_in_the_cache_for_another_gpu(tiny, cpu_library, monkeypatch):
+    monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda *_: cpu_library)
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key()}))
     with pytest.raises(BundleError, match=r"sm_89.* cpu; .*build --arch sm_89"):
         needed_library(plan, (8, 9))
