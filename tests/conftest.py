@@ -1,6 +1,7 @@
 """Fixtures for every room."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from darnet_trt.cli.main import main
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import Library
+from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.cpus import share_cpus, usable_cpus
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohort import read_cohort
@@ -43,14 +45,35 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def on_cpu() -> Library:
-    """The CPU build; skips where there is no g++ or cmake."""
+def cpu_library() -> Path:
+    """The plugin that plans can be built with where there is no nvcc."""
     try:
-        return Library(build_library("cpu"))
+        return build_library("cpu")
     except BuildError as error:
-        if error.what.startswith("no "):
+        if error.what.startswith("no "):  # no g++ or cmake
             pytest.skip(str(error))
         raise
+
+
+@pytest.fixture(scope="session")
+def on_cpu(cpu_library: Path) -> Library:
+    """The CPU build."""
+    return Library(cpu_library)
+
+
+@pytest.fixture
+def no_libraries(tmp_path, monkeypatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def one_library(no_libraries, cpu_library) -> Path:
+    """A cache with the CPU library alone."""
+    home = cache_folder("kernels") / cpu_library.parent.name
+    home.mkdir(parents=True)
+    return Path(shutil.copy(cpu_library, home))
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from darnet_trt.export.gates.parity_scans import synthetic_scans
 from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.builder import build_tensorrt
+from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 from darnet_trt.phantom import synthesize
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
@@ -107,8 +108,9 @@ def main() -> None:
     print_summary(bundle, manifest)
     with TemporaryDirectory() as work:
         try:
+            refused, model_file = Path(work) / "refused.plan", bundle / MODEL_FILE
             build_tensorrt(
-                "tensorrt-rtx", bundle / MODEL_FILE, Path(work) / "refused.plan", NO_FP32
+                Job(backend="tensorrt-rtx", onnx=model_file, plan=refused, target=NO_FP32)
             )
         except BuildError as error:
             print(f"refused, as expected: {error}")

@@ -92,7 +92,7 @@ def built(checkpoint: Any, plugin_mode: Any) -> tuple[bytes, Path | None, bool]:
     """Build a plan; return it, the library to load before it, and whether the plan carries it."""
     from darnet_trt.export.onnx.writing import Source, export_onnx
     from darnet_trt.export.tensorrt.builder import build_tensorrt
-    from darnet_trt.export.tensorrt.layer_table import counted
+    from darnet_trt.export.tensorrt.child import Job
     from darnet_trt.export.tensorrt.plugin_choice import choose_plugin
 
     plugin = choose_plugin(plugin_mode, "tensorrt-rtx", {"portable"}, print)
@@ -101,13 +101,19 @@ def built(checkpoint: Any, plugin_mode: Any) -> tuple[bytes, Path | None, bool]:
     with TemporaryDirectory() as work:
         graph, plan = Path(work) / "model.onnx", Path(work) / "x.plan"
         export_onnx(Source(checkpoint, "0" * 64), graph, "fp16")
-        result = build_tensorrt(
-            "tensorrt-rtx", graph, plan, "portable", plugin=library, embed=embedded, log=print
+        job = Job(
+            backend="tensorrt-rtx",
+            onnx=graph,
+            plan=plan,
+            target="portable",
+            plugin=library,
+            embed=embedded,
         )
+        result = build_tensorrt(job, print)
         content = plan.read_bytes()
     print(
         f"built by tensorrt_rtx {result.version} in {result.seconds:.1f} s, "
-        f"{len(content) / 1e6:.1f} MB: {counted(result.layers)}"
+        f"{len(content) / 1e6:.1f} MB: {result.kernels}"
     )
     return content, None if embedded else library, embedded
 

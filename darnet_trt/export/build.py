@@ -107,12 +107,12 @@ def build_bundle(
         plan_candidates = [c for c in candidates if c.backend in PACKAGES]
         half = range_for(plan_candidates, context, seen)
         int8 = _int8(context, candidates, found)
-        plans = build_plans(context, plan_candidates, int8.get("s8"), half)
+        plans, refused = build_plans(context, plan_candidates, int8.get("s8"), half)
         graphs = {MODEL_FILE: source.float32}
         if "u8" in int8:
             graphs[INT8_FILE] = int8["u8"].graph(source.float32, "u8")
         here = [c for c in candidates if c.backend not in PACKAGES]
-        judged = judge(context, here, graphs, plans.built, _decision_gate(context, int8))
+        judged = judge(context, here, graphs, plans, _decision_gate(context, int8))
         asked_for = calibration is not None and calibration.asked_for
         default, timed = _chosen(judged.passed, asked_for, log)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
@@ -124,7 +124,7 @@ def build_bundle(
             classes=source.checkpoint.network.classes,
             preprocessing=source.checkpoint.preprocessing,
             artifacts=(*timed, *unchecked, *judged.not_run),
-            rejected=(*plans.rejected, *judged.rejected),
+            rejected=(*refused, *judged.rejected),
             reference=_stored_reference(context, judged.reference),
             default=default,
             built_on={

@@ -16,7 +16,7 @@ from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.kernels.build import source_key
-from darnet_trt.runtime.engines.loading import load_runner
+from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.runner import Outputs
@@ -104,7 +104,7 @@ def test_scans_of_patients_never_go_into_a_bundle(source, tmp_path):
 def test_its_engines_and_its_rebuilt_reference_agree_with_torch(bundle, source, scans):
     reference = TorchRunner(source.network).infer(scans.inputs[0][None])
     for artifact in bundle.manifest.artifacts:
-        runner = load_runner(bundle, artifact.name)
+        runner = load_engine(bundle, artifact.name).runner
         found = runner.infer(scans.inputs[0][None])
         runner.close()
         tolerance = 1e-4 if artifact.precision == "fp32" else 0.1

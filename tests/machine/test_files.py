@@ -72,14 +72,6 @@ def test_a_full_disk_leaves_none_of_the_files_that_belong_together(tmp_path):
     assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("b", b"old")]
 
 
-def test_files_that_belong_together_are_written(tmp_path):
-    whole_files({tmp_path / "a": b"1", tmp_path / "b": b"2"})
-    assert sorted((f.name, f.read_bytes()) for f in tmp_path.iterdir()) == [
-        ("a", b"1"),
-        ("b", b"2"),
-    ]
-
-
 def refused(folder: Path) -> None:
     with (
         pytest.raises(UsageError, match=f"{folder}: another darnet-trt"),

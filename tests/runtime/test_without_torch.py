@@ -19,12 +19,12 @@ from darnet_trt.runtime.bench import report as bench_report
 from darnet_trt.runtime.prediction import overlay
 from darnet_trt.runtime.prediction import result_folder
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.runtime.engines.loading import load_runner
+from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.prediction.predict import predict
 
 bundle = open_bundle(Path(sys.argv[1]))
 for engine in ("openvino-fp32", "onnxruntime-fp32"):
-    runner = load_runner(bundle, engine)
+    runner = load_engine(bundle, engine).runner
     runner.infer(np.zeros((1, 1, {size}), np.float32))
 print([r.status for r in predict(bundle, sys.argv[2])])
 assert "torch" not in sys.modules

@@ -6,7 +6,6 @@ internal fault of the builder aborts the process.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -16,42 +15,25 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from darnet_trt.errors import BuildError, MissingPackageError
+from darnet_trt.errors import BuildError
 from darnet_trt.export.tensorrt.child import PROGRESS, BuiltPlan, Job
-from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.versions import link_loader_name
+from darnet_trt.machine.hardware import require_packages
 from darnet_trt.machine.processes import Ended, last_words, run_child
-from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 
 __all__ = ["build_tensorrt"]
 
-_DEFAULTS: Final = PlanOptions()
 _PLUGIN: Final = "darnet-trt plugin: "  # starts an error line of cuda/plugin.cpp
 # A part of TensorRT's message for sm75 → what to do.
 _REMEDIES: Final = {"FP32 3D convolution": "this architecture needs --precision fp16"}
 
 
-def build_tensorrt(
-    backend: TensorRTBackend,
-    onnx_file: Path,
-    plan: Path,
-    target: str,
-    *,
-    options: PlanOptions = _DEFAULTS,
-    plugin: Path | None = None,
-    embed: bool = False,
-    log: Callable[[str], None] = lambda _: None,
-) -> BuiltPlan:
+def build_tensorrt(job: Job, log: Callable[[str], None] = lambda _: None) -> BuiltPlan:
     """Build one plan.
 
     Args:
-        backend: The package that builds.
-        onnx_file: The graph; its types become the plan's types.
-        plan: Where to write it; its folder must exist.
-        target: One of `RTX_TARGETS`; for `tensorrt` a name of the GPU at hand.
-        options: Other options.
-        plugin: The library whose plugins run the attention; None: standard operators.
-        embed: Put that library into the plan.
+        job: The plan; its folder must exist.
         log: Takes a line on the progress of a long build.
 
     Raises:
@@ -59,19 +41,9 @@ def build_tensorrt(
         BuildError: The builder refused or crashed; carries the reason.
         OSError: The plan could not be written.
     """
-    package, extra = PACKAGES[backend]
-    if importlib.util.find_spec(package) is None:
-        raise MissingPackageError(package, extra=extra)
-    job = Job(
-        backend=backend,
-        onnx=onnx_file,
-        plan=plan,
-        target=target,
-        options=options,
-        plugin=plugin,
-        embed=embed,
-    )
-    name = f"{backend}:{target}"
+    package, extra = PACKAGES[job.backend]
+    require_packages(package, extra=extra)
+    name = f"{job.backend}:{job.target}"
     with TemporaryDirectory() as work:
         ended = _run(job, Path(work), lambda line: log(f"{name}: {line}"))
     try:
@@ -84,7 +56,7 @@ def build_tensorrt(
             f"the builder {ended.how}; its last words: {said or 'nothing'}", where=name
         ) from error
     if result.unwritable is not None:
-        raise OSError(result.unwritable, os.strerror(result.unwritable), plan)
+        raise OSError(result.unwritable, os.strerror(result.unwritable), job.plan)
     if result.error is not None:
         remedy = next((do for words, do in _REMEDIES.items() if words in result.error), None)
         # TensorRT only reports that a plugin failed; the plugin prints the reason.

@@ -17,10 +17,10 @@ from pydantic import BaseModel
 
 from darnet_trt.errors import BuildError, DarnetError
 from darnet_trt.export.tensorrt import timing_cache
-from darnet_trt.export.tensorrt.layer_table import PlanLayer, read_table
+from darnet_trt.export.tensorrt.layer_table import Kernels, read_table
 from darnet_trt.export.tensorrt.options import PlanOptions
-from darnet_trt.export.tensorrt.versions import load, set_target, strongly_typed
-from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
+from darnet_trt.export.tensorrt.versions import load
+from darnet_trt.runtime.engines.tensorrt.package import PORTABLE, RTX_TARGETS, TensorRTBackend
 
 __all__ = ["PROGRESS", "BuiltPlan", "Job", "build", "configure"]
 
@@ -35,7 +35,7 @@ class Job(BaseModel):
         backend: The package that builds.
         onnx: The graph; its types become the plan's types.
         plan: Where to write the plan.
-        target: "portable", "sm89", …; `tensorrt` always builds for the GPU at hand.
+        target: One of `RTX_TARGETS`; for `tensorrt` a name of the GPU at hand.
         options: Other options.
         plugin: The library whose plugins run the attention; None: standard operators.
         embed: Put the library into the plan.
@@ -56,8 +56,7 @@ class BuiltPlan(BaseModel):
     Attributes:
         version: Of the package; empty if it did not load.
         seconds: Time for parsing and building.
-        layers: The plan's kernels in the order in which they run, profile after profile; empty if
-            the builder printed no table of them.
+        kernels: Of all profiles together; empty if the builder printed no table of them.
         note: A problem that did no harm to the plan.
         error: Why there is no plan; None if there is one.
         unwritable: The system's error number if the plan could not be written.
@@ -65,30 +64,26 @@ class BuiltPlan(BaseModel):
 
     version: str = ""
     seconds: float = 0.0
-    layers: tuple[PlanLayer, ...] = ()
+    kernels: Kernels = {}
     note: str | None = None
     error: str | None = None
     unwritable: int | None = None
 
 
-class _Messages:
-    """The builder's errors and its table of layers."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.layers: tuple[PlanLayer, ...] = ()
-
-
-def _logger(trt: Any, messages: _Messages) -> Any:
+def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]
+        """Keep the builder's errors and the kernels in its table of layers."""
+
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.kernels: Kernels = {}
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                messages.errors.append(message)
+                self.errors.append(message)
             if severity == trt.ILogger.VERBOSE:
-                messages.layers = messages.layers or read_table(message)
+                self.kernels = self.kernels or read_table(message)
             else:
                 print(message, file=sys.stderr, flush=True)  # noqa: T201
 
@@ -131,12 +126,13 @@ def build(job: Job) -> BuiltPlan:
     """
     trt = load(job.backend)
     started = time.monotonic()
-    messages = _Messages()
-    builder = trt.Builder(_logger(trt, messages))
+    messages = _logger(trt)
+    builder = trt.Builder(messages)
     if job.plugin is not None and trt.get_plugin_registry().load_library(str(job.plugin)) is None:
         raise BuildError(f"{job.backend} {trt.__version__} does not load the plugin {job.plugin}")
-    network = builder.create_network(strongly_typed(trt))
-    parser = trt.OnnxParser(network, builder.logger)
+    # A network with the graph's precisions, the only kind in TensorRT-RTX and TensorRT 11.
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, messages)
     if not parser.parse(_graph(job)):
         found = [parser.get_error(i) for i in range(parser.num_errors)]
         reasons = [f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in found]
@@ -158,20 +154,28 @@ def build(job: Job) -> BuiltPlan:
     return BuiltPlan(
         version=trt.__version__,
         seconds=round(time.monotonic() - started, 2),
-        layers=messages.layers,
+        kernels=messages.kernels,
         note=timing_cache.store(config, cache) if job.backend == "tensorrt" else None,
     )
 
 
 def configure(trt: Any, config: Any, job: Job) -> None:
-    """Set all options except the batch.
+    """Set all options except the batch; `portable` and the GPU at hand need no target.
 
     Raises:
         BuildError: The package has no such target.
     """
     options = job.options
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # prints the table of layers
-    set_target(trt, config, job.backend, job.target)
+    if job.backend == "tensorrt-rtx" and job.target != PORTABLE:
+        capability = getattr(trt.ComputeCapability, job.target.upper(), None)
+        if capability is None:
+            raise BuildError(
+                f"{job.backend} {trt.__version__} has no target {job.target}",
+                do=f"choose one of {', '.join(RTX_TARGETS)}",
+            )
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(capability, 0)
     # TF32 is on by default and keeps 10 of float32's 23 bits; an fp32 plan must keep all.
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mib is not None:

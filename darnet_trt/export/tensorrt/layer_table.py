@@ -16,28 +16,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-__all__ = [
-    "Kernels",
-    "PlanLayer",
-    "PlanTensor",
-    "counted",
-    "described",
-    "read_table",
-]
+__all__ = ["Kernels", "described", "read_table"]
 
 Kernels = dict[str, dict[str, int]]
 """Number of kernels by kind and type of the first input."""
 
 _HEADING: Final = re.compile(r"^Layers:\n(?=Name: )", re.MULTILINE)
-_ONNX_NODE: Final = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]|$)")
-_TENSOR: Final = re.compile(
-    r"Name: (?P<name>[^,]*), Dimensions: \[(?P<dims>[\d,-]*)\].*?"
-    r"Datatype: (?P<type>\w+), Format: (?:\((?P<format>[^)]*)\))?"
-)
+_DATATYPE: Final = re.compile(r"Datatype: (\w+)")
 
 _KINDS: Final = {
     "correlation": "convolution",
@@ -53,55 +40,24 @@ _MOVES: Final = {"Tran", "Move", "Resh", "Cast", "Copy"}
 _TYPES: Final = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8"}
 
 
-@dataclass(frozen=True)
-class PlanTensor:
-    """An input or output of a layer.
+def read_table(message: str) -> Kernels:
+    """Count the kernels, the most frequent first; empty if the message has no table.
 
-    Attributes:
-        name: Given by the builder, not by the graph.
-        dims: Logical shape.
-        type: "fp32", "fp16", "bf16", "int8", or the builder's own word.
-        format: Layout in memory, in the builder's word: "Linear", "NDHWC", …
+    A kind is "convolution", "generated" (fused point-wise operations and reductions), "matrix
+    product", "plugin", "reformat" (moves data and computes nothing), or the builder's own word. A
+    type is "fp32", "fp16", "bf16", "int8", or the builder's own word.
     """
-
-    name: str
-    dims: tuple[int, ...]
-    type: str
-    format: str
-
-
-@dataclass(frozen=True)
-class PlanLayer:
-    """One kernel of the plan.
-
-    Attributes:
-        name: Given by the builder.
-        kind: "convolution", "generated" (fused point-wise operations and reductions),
-            "matrix product", "plugin", "reformat" (moves data and computes nothing), or the
-            builder's own word.
-        inputs: Tensors it reads, without constants.
-        outputs: Tensors it writes.
-        nodes: Names of the ONNX nodes it was made from.
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[PlanTensor, ...]
-    outputs: tuple[PlanTensor, ...]
-    nodes: tuple[str, ...]
-
-
-def read_table(message: str) -> tuple[PlanLayer, ...]:
-    """Return the kernels in the order in which they run; empty if the message has no table."""
     heading = _HEADING.search(message)
     if heading is None:
-        return ()
-    return tuple(_layers(message[heading.end() :].split("\n\n")[0].split("\n")))
-
-
-def counted(layers: Sequence[PlanLayer]) -> Kernels:
-    """Count the kernels by kind and type, the most frequent first."""
-    pairs = Counter((layer.kind, _type(layer)) for layer in layers)
+        return {}
+    pairs: Counter[tuple[str, str]] = Counter()
+    for line in message[heading.end() :].split("\n\n")[0].split("\n"):
+        fields = _fields(line)
+        word = fields.get("LayerType", "")
+        if word and word not in _NO_KERNEL:
+            types = _DATATYPE.findall(fields.get("Inputs", "") + fields.get("Outputs", ""))
+            first = types[0] if types else "untyped"
+            pairs[_kind(word, fields["Name"]), _TYPES.get(first, first)] += 1
     kernels: Kernels = {}
     for (kind, type_), number in pairs.most_common():
         kernels.setdefault(kind, {})[type_] = number
@@ -123,35 +79,11 @@ def described(kernels: Kernels, profiles: int) -> str:
     return f"{total} kernels{of_all}: {', '.join(parts)}"
 
 
-def _type(layer: PlanLayer) -> str:
-    tensors = (*layer.inputs, *layer.outputs)
-    return tensors[0].type if tensors else "untyped"
-
-
-def _layers(lines: Sequence[str]) -> Iterator[PlanLayer]:
-    for line in lines:
-        fields = _fields(line)
-        word = fields.get("LayerType", "")
-        if not word or word in _NO_KERNEL:
-            continue
-        yield PlanLayer(
-            fields["Name"],
-            _kind(word, fields["Name"]),
-            _tensors(fields.get("Inputs", "")),
-            _tensors(fields.get("Outputs", "")),
-            _nodes(fields.get("Metadata", "")),
-        )
-
-
 def _kind(word: str, name: str) -> str:
     kind = _KINDS.get(word, word)
     if kind == "generated" and _operations(name) <= _MOVES:
         return "reformat"
     return kind
-
-
-def _nodes(metadata: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_ONNX_NODE.findall(metadata)))
 
 
 def _fields(line: str) -> dict[str, str]:
@@ -171,15 +103,3 @@ def _operations(name: str) -> set[str]:
     """Return the operations in a name: `__myl_TranCastMean_myl0_4` → {"Tran", "Cast", "Mean"}."""
     found = re.match(r"__myl_(\w+?)_myl\d", name)
     return set(re.findall(r"[A-Z][a-z]*", found[1])) if found else {name}
-
-
-def _tensors(text: str) -> tuple[PlanTensor, ...]:
-    return tuple(
-        PlanTensor(
-            match["name"],
-            tuple(int(d) for d in match["dims"].split(",") if d),
-            _TYPES.get(match["type"], match["type"]),
-            match["format"] or "",
-        )
-        for match in _TENSOR.finditer(text)
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, cast
@@ -19,27 +18,14 @@ from darnet_trt.export.gates.float16_range import Float16Range
 from darnet_trt.export.onnx.writing import write_graph
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.builder import build_tensorrt
-from darnet_trt.export.tensorrt.layer_table import counted
+from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.plugin_choice import Plugin, choose_plugin
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
-__all__ = ["Plans", "build_plans"]
+__all__ = ["build_plans"]
 
 # A machine without the plan's GPU cannot run the plan, but it can run the plan's graph.
 _STAND_IN: Final = "the plan's int8 graph, run on the CPU,"
-
-
-@dataclass(frozen=True)
-class Plans:
-    """The plans of a bundle.
-
-    Attributes:
-        built: With their files in the bundle's folder.
-        rejected: Int8 plans that were not built because their graph changes decisions.
-    """
-
-    built: list[Artifact]
-    rejected: list[Artifact]
 
 
 def build_plans(
@@ -47,8 +33,10 @@ def build_plans(
     candidates: Sequence[Candidate],
     int8: Int8 | None,
     half: Float16Range | None,
-) -> Plans:
+) -> tuple[list[Artifact], list[Artifact]]:
     """Build TensorRT plans into the bundle's folder.
+
+    Returns the plans, and the int8 plans that were not built because their graph changes decisions.
 
     Args:
         context: Of the build.
@@ -68,7 +56,7 @@ def build_plans(
         rejected = [_refused(context, c, int8) for c in candidates if c.precision == "int8"]
         candidates = [c for c in candidates if c.precision != "int8"]
     if not candidates:
-        return Plans([], rejected)
+        return [], rejected
     plugins = _plugins(context, candidates)
     built = []
     with TemporaryDirectory(dir=context.folder) as work:
@@ -80,7 +68,7 @@ def build_plans(
             if candidate.precision == "int8" and int8 is not None:
                 plan = _judged_by_its_graph(plan, int8, context.accept)
             built.append(plan if half is None else half.noted(plan))
-    return Plans(built, rejected)
+    return built, rejected
 
 
 class _Graphs:
@@ -153,16 +141,16 @@ def _built(
     backend, options = cast(TensorRTBackend, candidate.backend), context.plan_options
     plan = context.folder / backend / f"{candidate.target}-{candidate.precision}.plan"
     plan.parent.mkdir(exist_ok=True)
-    result = build_tensorrt(
-        backend,
-        graph,
-        plan,
-        candidate.target,
+    job = Job(
+        backend=backend,
+        onnx=graph,
+        plan=plan,
+        target=candidate.target,
         options=options,
         plugin=None if plugin is None else plugin.path,
         embed=plugin is not None and plugin.card.embedded,
-        log=context.log,
     )
+    result = build_tensorrt(job, context.log)
     notes = [f"built in {result.seconds:.1f} s"]
     context.log(f"{candidate.name}: {notes[0]}")
     if result.note is not None:
@@ -175,7 +163,7 @@ def _built(
         {PACKAGES[backend][0]: result.version},
         *notes,
         plan=Plan(
-            kernels=counted(result.layers),
+            kernels=result.kernels,
             plugin=None if plugin is None else plugin.card,
             profiles=options.profiles,
             version_compatible=options.version_compatible,

@@ -11,14 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from darnet_trt.errors import BuildError, BundleError
-from darnet_trt.runtime.engines.tensorrt.package import (
-    PORTABLE,
-    RTX_TARGETS,
-    TensorRTBackend,
-    import_tensorrt,
-)
+from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend, import_tensorrt
 
-__all__ = ["link_loader_name", "load", "set_target", "strongly_typed"]
+__all__ = ["link_loader_name", "load"]
 
 _LEAST_TENSORRT: Final = (10, 12)  # the API of earlier versions differs in places
 
@@ -56,26 +51,3 @@ def link_loader_name(folder: Path) -> None:
         for file in Path(place).glob("libtensorrt_rtx.so.*"):
             (folder / "libtensorrt_rtx.so").symlink_to(file)
             return
-
-
-def strongly_typed(trt: Any) -> int:
-    """Return the flag for a network with the graph's precisions, the only kind in RTX and 11."""
-    return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-
-
-def set_target(trt: Any, config: Any, backend: TensorRTBackend, target: str) -> None:
-    """Set the GPU architecture to build for; `portable` and the GPU at hand need no setting.
-
-    Raises:
-        BuildError: The package has no such target.
-    """
-    if backend == "tensorrt" or target == PORTABLE:
-        return
-    capability = getattr(trt.ComputeCapability, target.upper(), None)
-    if capability is None:
-        raise BuildError(
-            f"{backend} {trt.__version__} has no target {target}",
-            do=f"choose one of {', '.join(RTX_TARGETS)}",
-        )
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(capability, 0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from pathlib import Path
+from typing import Literal
 
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.bundle.reading import REBUILD, Bundle, listed, pick_artifact, verified_file
@@ -15,8 +15,9 @@ from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.engines.runner import Runner
+from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner, open_plan
 
-__all__ = ["Engine", "load_engine", "load_runner"]
+__all__ = ["Engine", "load_engine"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +75,10 @@ def load_engine(
             raise
         return _instead(found, chosen, error.what)
     remark = _remark(chosen, runner)
-    if remark is None:
-        return Engine(chosen, runner, _warnings(chosen))
-    able = _in_float32(bundle, chosen)
-    if not able:
-        return _anyway(bundle, chosen, runner, remark)
-    runner.close()
-    return _instead(_exactly(bundle, able[0], threads), chosen, remark)
-
-
-def load_runner(bundle: Bundle, artifact: str, *, threads: int | None = None) -> Runner:
-    """Load the engine of that name; see `load_engine`."""
-    return load_engine(bundle, artifact, threads=threads).runner
+    if remark is not None and (able := _in_float32(bundle, chosen)):
+        runner.close()
+        return _instead(_exactly(bundle, able[0], threads), chosen, remark)
+    return _anyway(bundle, chosen, runner, remark)
 
 
 def _verify(bundle: Bundle, artifact: Artifact) -> None:
@@ -97,17 +90,18 @@ def _exactly(bundle: Bundle, artifact: Artifact, threads: int | None) -> Engine:
     """Load an engine without a replacement."""
     _verify(bundle, artifact)
     runner = _load(bundle, artifact, threads)
-    remark = _remark(artifact, runner)
-    if remark is None:
-        return Engine(artifact, runner, _warnings(artifact))
-    return _anyway(bundle, artifact, runner, remark)
+    return _anyway(bundle, artifact, runner, _remark(artifact, runner))
 
 
-def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> Engine:
-    """Return the engine with a warning; refuse it in a precision that the gate did not check."""
+def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str | None) -> Engine:
+    """Return the engine; refuse it in a precision that the gate did not check.
+
+    It warns of the remark, and why the engine was not approved, if so.
+    """
     gated = artifact.effective_precision
     if gated is None or runner.precision == gated:
-        return Engine(artifact, runner, _warnings(artifact, remark))
+        said = (f"engine {artifact.name}: {r}" for r in (remark, doubt(artifact)) if r)
+        return Engine(artifact, runner, tuple(said))
     runner.close()
     others = [
         a.name for a in bundle.manifest.artifacts if a != artifact and a.target == artifact.target
@@ -118,11 +112,6 @@ def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str) -> 
         where=bundle.path,
         do=f"choose another with --artifact: {listed(others)}",
     )
-
-
-def _warnings(artifact: Artifact, *remarks: str) -> tuple[str, ...]:
-    """Return the remarks on this machine, and why the engine was not approved, if so."""
-    return tuple(f"engine {artifact.name}: {r}" for r in (*remarks, doubt(artifact)) if r)
 
 
 def _remark(artifact: Artifact, runner: Runner) -> str | None:
@@ -180,13 +169,19 @@ def _instead(engine: Engine, default: Artifact, remark: str) -> Engine:
 
 def _load(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
     """Load an engine in whatever precision it runs, and check that it fits the manifest."""
-    runner, size = _LOADERS[artifact.backend](bundle, artifact, threads)
+    file = bundle.path / next(iter(artifact.files))
+    runner: OpenVINORunner | OnnxRuntimeRunner | TensorRTRunner
+    if artifact.backend == "openvino":
+        runner = OpenVINORunner(file, precision=artifact.precision, threads=threads)
+    elif artifact.backend == "onnxruntime":
+        device: Literal["cpu", "cuda"] = "cuda" if artifact.target == "cuda" else "cpu"
+        runner = OnnxRuntimeRunner(file, device=device, threads=threads)
+    else:
+        runner = _plan(bundle, artifact, file)
     expected, named = bundle.manifest.preprocessing.size, len(bundle.manifest.classes)
-    if size != expected:
-        misfit = (
-            f"takes {_times(size)} voxels, but the manifest's preprocessing makes "
-            f"{_times(expected)}"
-        )
+    if runner.input_size != expected:
+        found, needed = ("×".join(map(str, size)) for size in (runner.input_size, expected))
+        misfit = f"takes {found} voxels, but the manifest's preprocessing makes {needed}"
     elif runner.classes != named:
         misfit = f"gives {runner.classes} logits, but the manifest names {named} classes"
     else:
@@ -195,45 +190,11 @@ def _load(bundle: Bundle, artifact: Artifact, threads: int | None) -> Runner:
     raise BundleError(f"the artifact {artifact.name!r} {misfit}", where=bundle.path, do=REBUILD)
 
 
-_Size = tuple[int, int, int]
-
-
-def _openvino(bundle: Bundle, artifact: Artifact, threads: int | None) -> tuple[Runner, _Size]:
-    file = bundle.path / _first(artifact)
-    runner = OpenVINORunner(file, precision=artifact.precision, threads=threads)
-    return runner, runner.input_size
-
-
-def _onnxruntime(bundle: Bundle, artifact: Artifact, threads: int | None) -> tuple[Runner, _Size]:
-    device: Literal["cpu", "cuda"] = "cuda" if artifact.target == "cuda" else "cpu"
-    runner = OnnxRuntimeRunner(bundle.path / _first(artifact), device=device, threads=threads)
-    return runner, runner.input_size
-
-
-def _tensorrt(bundle: Bundle, artifact: Artifact, _: int | None) -> tuple[Runner, _Size]:
-    from darnet_trt.runtime.engines.tensorrt.runner import open_plan
-
+def _plan(bundle: Bundle, artifact: Artifact, file: Path) -> TensorRTRunner:
     try:
-        runner = open_plan(artifact, bundle.path / _first(artifact))
+        return open_plan(artifact, file)
     except (BundleError, DeviceError) as error:
         here = [a.name for a in bundle.manifest.artifacts if a.target == "cpu"]
         remedies = [error.do, f"choose another with --artifact: {listed(here)}"]
         remedy = ", or ".join(filter(None, remedies))
         raise type(error)(error.what, where=bundle.path, do=remedy) from error
-    return runner, runner.input_size
-
-
-_LOADERS: Final[dict[str, Callable[[Bundle, Artifact, int | None], tuple[Runner, _Size]]]] = {
-    "openvino": _openvino,
-    "onnxruntime": _onnxruntime,
-    "tensorrt": _tensorrt,
-    "tensorrt-rtx": _tensorrt,
-}
-
-
-def _first(artifact: Artifact) -> str:
-    return next(iter(artifact.files))
-
-
-def _times(size: _Size) -> str:
-    return "×".join(map(str, size))

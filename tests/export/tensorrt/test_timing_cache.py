@@ -16,26 +16,6 @@ def config():
     return builder.create_builder_config()
 
 
-def test_one_file_for_each_version_and_gpu(no_libraries):
-    files = {
-        timing_cache.file_for(version, target)
-        for version in ("10.12.0", "11.1.0")
-        for target in ("sm87", "sm90")
-    }
-    assert len(files) == 4
-    assert all(file.is_relative_to(no_libraries) for file in files)
-
-
-def test_it_is_kept_and_read_again(no_libraries, config):
-    file = timing_cache.file_for("11.1.0", "sm90")
-    timing_cache.load(config, file)  # there is none
-    assert timing_cache.store(config, file) is None
-    assert file.stat().st_size > 0
-    assert [p.name for p in file.parent.iterdir()] == ["tensorrt-11.1.0-sm90.cache"]
-    timing_cache.load(config, file)
-    assert timing_cache.store(config, file) is None
-
-
 def test_a_damaged_cache_is_replaced(no_libraries, config):
     file = timing_cache.file_for("11.1.0", "sm90")
     file.parent.mkdir(parents=True)

@@ -7,13 +7,12 @@ import onnx
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.errors import BuildError, BundleError, DeviceError
-from darnet_trt.kernels.build import build_library
+from darnet_trt.errors import BundleError, DeviceError
 from darnet_trt.machine.hardware import gpus
 from darnet_trt.runtime.engines import loading as engines
-from darnet_trt.runtime.engines.loading import load_engine, load_runner
+from darnet_trt.runtime.engines.loading import load_engine
+from darnet_trt.runtime.engines.tensorrt import gpu
 from darnet_trt.runtime.engines.tensorrt import plan as tensorrt_plan
-from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
 from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
 from tests.runtime.engines.host_gpu import HostDevice, tensorrt
 from tests.runtime.engines.plan_bundle import FILE, gated, plan_card, put_plan
@@ -26,7 +25,7 @@ def test_both_engines_of_a_bundle_agree(tiny):
     volumes = np.random.default_rng(0).random((3, 1, *SIZE), np.float32)
     outputs = {}
     for name in ("openvino-fp32", "onnxruntime-fp32"):
-        runner = load_runner(bundle, name, threads=1)
+        runner = load_engine(bundle, name, threads=1).runner
         assert runner.precision == "fp32"
         assert runner.batch[0] == 1
         assert runner.batch[1] >= 3
@@ -45,7 +44,7 @@ def test_a_file_that_is_not_an_engine(tiny, engine):
     (tiny / "model.onnx").write_bytes(b"this is no network")
     rehash(tiny)
     with pytest.raises(BundleError, match="cannot load it") as caught:
-        load_runner(open_bundle(tiny), engine)
+        load_engine(open_bundle(tiny), engine)
     assert "\n" not in str(caught.value)
 
 
@@ -54,7 +53,7 @@ def test_an_engine_of_another_size_than_the_preprocessing(tiny, engine):
     write_onnx(tiny / "model.onnx", size=(16, 48, 32))
     rehash(tiny)
     with pytest.raises(BundleError, match=r"16×48×32 voxels.*16×32×32"):
-        load_runner(open_bundle(tiny), engine)
+        load_engine(open_bundle(tiny), engine)
 
 
 @pytest.mark.parametrize("engine", ["openvino-fp32", "onnxruntime-fp32"])
@@ -62,7 +61,7 @@ def test_an_engine_of_another_size_than_the_preprocessing(tiny, engine):
 def test_an_engine_of_another_number_of_classes_than_the_manifest(tiny, engine, classes):
     change_manifest(tiny, classes=classes)
     with pytest.raises(BundleError, match=f"3 logits.* {len(classes)} classes"):
-        load_runner(open_bundle(tiny), engine)
+        load_engine(open_bundle(tiny), engine)
 
 
 def test_a_default_in_a_precision_that_this_cpu_lacks_is_replaced_with_a_warning(tiny):
@@ -201,11 +200,15 @@ def real_plan(tmp_path_factory) -> tuple[bytes, str]:
     """The tiny network for SM89, built here, and the version of TensorRT-RTX that built it."""
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     from darnet_trt.export.tensorrt.builder import build_tensorrt
+    from darnet_trt.export.tensorrt.child import Job
 
     folder = tmp_path_factory.mktemp("plan")
     write_onnx(folder / "model.onnx")
-    result = build_tensorrt("tensorrt-rtx", folder / "model.onnx", folder / "x.plan", "sm89")
-    return (folder / "x.plan").read_bytes(), result.version
+    plan = folder / "x.plan"
+    result = build_tensorrt(
+        Job(backend="tensorrt-rtx", onnx=folder / "model.onnx", plan=plan, target="sm89")
+    )
+    return plan.read_bytes(), result.version
 
 
 @pytest.fixture
@@ -219,37 +222,29 @@ def no_gpu():
 def host_gpu(tmp_path, monkeypatch):
     """An SM89 GPU and TensorRT-RTX that the host simulates: plans are ONNX files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # of what it compiles
-    monkeypatch.setattr(tensorrt_preflight, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
-    monkeypatch.setattr(tensorrt_preflight, "open_device", lambda backend: HostDevice())
-    monkeypatch.setattr(tensorrt_plan, "open_device", lambda backend: HostDevice())
-
-
-@pytest.mark.usefixtures("no_gpu")
-def test_a_real_plan_without_a_gpu_is_one_line(tiny, real_plan):
-    put_plan(tiny, *real_plan)
-    with pytest.raises(DeviceError) as caught:
-        load_engine(open_bundle(tiny), PLAN)
-    assert caught.value.where == str(tiny)
-    assert "no NVIDIA driver" in caught.value.what
-    assert "--artifact: openvino-fp32, onnxruntime-fp32" in caught.value.do
+    monkeypatch.setattr(tensorrt_plan, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
+    monkeypatch.setattr(gpu, "CudaPythonDevice", HostDevice)
 
 
 def test_a_real_plan_of_another_version(tiny, real_plan):
     put_plan(tiny, real_plan[0], "1.5.0.1")
-    with pytest.raises(BundleError, match=r"tensorrt_rtx 1\.5\.0\.1.* 1\.7"):
+    with pytest.raises(BundleError, match=rf"'{PLAN}' .*tensorrt_rtx 1\.5\.0\.1.* 1\.7") as caught:
         load_engine(open_bundle(tiny), PLAN)
+    assert "tensorrt_rtx==1.5.0.1" in caught.value.do
+    assert "darnet-trt build" in caught.value.do
 
 
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize("command_name", ["predict", "bench"])
-def test_predict_and_bench_end_with_that_line(tiny, real_plan, command, tmp_path, command_name):
+def test_without_a_gpu_commands_end_with_one_line(tiny, real_plan, command, tmp_path, command_name):
     put_plan(tiny, *real_plan)
     (tmp_path / "scan").mkdir()
     words = [tmp_path / "scan"] if command_name == "predict" else []
     result = command(command_name, tiny, *words, "--artifact", PLAN)
     assert result.returncode == 2
     assert result.stdout == ""
-    assert "no NVIDIA driver here" in result.stderr.splitlines()[-1]
+    for fact in (str(tiny), "no NVIDIA driver", "--artifact: openvino-fp32, onnxruntime-fp32"):
+        assert fact in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("no_gpu")
@@ -259,17 +254,15 @@ def test_tensorrts_reason_for_a_plan_that_it_cannot_load(real_plan):
         LoadedPlan(trt, "tensorrt-rtx", real_plan[0])
 
 
-def test_the_real_registry_loads_the_plugin_for_each_plan(real_plan):
-    trt = pytest.importorskip("tensorrt_rtx")
-    try:
-        library = build_library("cpu")
-    except BuildError as error:
-        pytest.skip(f"the plugin cannot be compiled: {error}")
+def test_the_real_registry_loads_the_plugin_for_each_plan(cpu_library):
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     for _ in range(2):  # the process's own registry refuses the second
         with pytest.raises(BundleError, match="cannot load the plan"):
-            LoadedPlan(trt, "tensorrt-rtx", b"not a plan", library=library)
+            LoadedPlan(trt, "tensorrt-rtx", b"not a plan", library=cpu_library)
     with pytest.raises(BundleError, match="refuses the plugin"):
-        LoadedPlan(trt, "tensorrt-rtx", b"not a plan", library=library.with_name("compiler.log"))
+        LoadedPlan(
+            trt, "tensorrt-rtx", b"not a plan", library=cpu_library.with_name("compiler.log")
+        )
 
 
 @pytest.mark.usefixtures("no_gpu")
@@ -308,7 +301,7 @@ def test_a_plan_that_passed_the_gate_runs_by_default(tiny):
     assert (engine.artifact.name, engine.warnings) == (PLAN, ())
     assert engine.runner.provenance["compute_capability"] == "8.9"
     volumes = np.random.default_rng(0).random((3, 1, *SIZE), np.float32)
-    reference = load_runner(open_bundle(tiny), "onnxruntime-fp32")
+    reference = load_engine(open_bundle(tiny), "onnxruntime-fp32").runner
     np.testing.assert_allclose(
         engine.runner.infer(volumes).logits, reference.infer(volumes).logits, atol=1e-6
     )
@@ -361,6 +354,6 @@ def test_a_plan_of_another_size_than_the_preprocessing(tiny):
 )
 def test_the_precision_is_of_the_plans_own_convolutions(tiny, kernels, precision):
     put_plan(tiny, (tiny / "model.onnx").read_bytes(), "1.7.1", plan=plan_card(kernels=kernels))
-    runner = load_runner(open_bundle(tiny), PLAN)
+    runner = load_engine(open_bundle(tiny), PLAN).runner
     assert runner.precision == precision
     runner.close()

@@ -15,7 +15,6 @@ from darnet_trt.errors import MissingPackageError
 from darnet_trt.runtime.engines.cuda.device import (
     DISABLE_TIMING,
     NON_BLOCKING,
-    CudaDevice,
     Event,
     Stream,
     cuda_failed,
@@ -24,7 +23,7 @@ from darnet_trt.runtime.engines.cuda.device import (
     provenance,
 )
 
-__all__ = ["answered", "open_with_cuda_python"]
+__all__ = ["CudaPythonDevice", "answered"]
 
 
 def answered(runtime: Any, answer: tuple[Any, ...]) -> Any:
@@ -40,13 +39,17 @@ def answered(runtime: Any, answer: tuple[Any, ...]) -> Any:
     return values[0] if values else None
 
 
-def open_with_cuda_python() -> CudaDevice:
-    """Open the first GPU; for the errors see `engines.tensorrt.gpu.open_device`."""
-    return _Device()
+class CudaPythonDevice:
+    """One GPU, and the memory, streams and events allocated on it, over `cuda.bindings.runtime`.
 
+    Make all calls but `current` and `close` within `current`. Copies and events are queued in a
+    stream and return at once. For the errors see `engines.tensorrt.gpu.open_device`.
 
-class _Device:
-    """Uses `cuda.bindings.runtime`: each function returns an error code, then its values."""
+    Attributes:
+        name: Product name.
+        capability: Compute capability, (8, 9).
+        provenance: Version of the package, and the driver's CUDA version.
+    """
 
     def __init__(self) -> None:
         try:
@@ -60,16 +63,9 @@ class _Device:
             raise no_driver()
         if self._call(runtime.cudaGetDeviceCount()) == 0:
             raise no_gpu()
-        attributes = runtime.cudaDeviceAttr
-        major, minor = (
-            self._call(runtime.cudaDeviceGetAttribute(attribute, 0))
-            for attribute in (
-                attributes.cudaDevAttrComputeCapabilityMajor,
-                attributes.cudaDevAttrComputeCapabilityMinor,
-            )
-        )
-        self.name: str = self._call(runtime.cudaGetDeviceProperties(0)).name.decode()
-        self.capability = (int(major), int(minor))
+        gpu = self._call(runtime.cudaGetDeviceProperties(0))
+        self.name: str = gpu.name.decode()
+        self.capability = (int(gpu.major), int(gpu.minor))
         self.provenance = provenance("cuda-bindings", driver)
 
     def _call(self, answer: tuple[Any, ...]) -> Any:
@@ -77,15 +73,18 @@ class _Device:
 
     @contextmanager
     def current(self) -> Iterator[None]:
+        """Make the GPU the current one of this thread."""
         self._call(self._cuda.cudaSetDevice(0))
         yield
 
     def allocate(self, size: int) -> int:
+        """Allocate GPU memory and return its address."""
         address = int(self._call(self._cuda.cudaMalloc(size)))
         self._owned.append(lambda: self._cuda.cudaFree(address))
         return address
 
     def pinned(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Allocate pinned host memory, which the GPU can copy from and to asynchronously."""
         count = math.prod(shape)
         flags = self._cuda.cudaHostAllocDefault
         address = int(self._call(self._cuda.cudaHostAlloc(4 * count, flags)))
@@ -94,45 +93,56 @@ class _Device:
         return np.ndarray(shape, np.float32, buffer=memoryview(block))
 
     def stream(self) -> Stream:
+        """Create a stream."""
         stream = self._call(self._cuda.cudaStreamCreateWithFlags(NON_BLOCKING))
         self._owned.append(lambda: self._cuda.cudaStreamDestroy(stream))
         return stream
 
     def event(self) -> Event:
+        """Create an event."""
         event = self._call(self._cuda.cudaEventCreateWithFlags(DISABLE_TIMING))
         self._owned.append(lambda: self._cuda.cudaEventDestroy(event))
         return event
 
     def handle(self, stream: Stream) -> int:
+        """Return the stream's handle for TensorRT."""
         return int(stream)
 
     def upload(self, target: int, source: npt.NDArray[np.float32], stream: Stream) -> None:
+        """Copy contiguous pinned memory to an address on the GPU."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         address = source.ctypes.data
         self._call(self._cuda.cudaMemcpyAsync(target, address, source.nbytes, kind, stream))
 
     def move(self, target: int, source: int, size: int, stream: Stream) -> None:
+        """Copy bytes within the GPU."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         self._call(self._cuda.cudaMemcpyAsync(target, source, size, kind, stream))
 
     def download(self, target: npt.NDArray[np.float32], source: int, stream: Stream) -> None:
+        """Copy from an address on the GPU to contiguous pinned memory."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         address = target.ctypes.data
         self._call(self._cuda.cudaMemcpyAsync(address, source, target.nbytes, kind, stream))
 
     def record(self, event: Event, stream: Stream) -> None:
+        """Record the event behind the work now in the stream."""
         self._call(self._cuda.cudaEventRecord(event, stream))
 
     def wait(self, stream: Stream, event: Event) -> None:
+        """Make the stream wait for the event."""
         self._call(self._cuda.cudaStreamWaitEvent(stream, event, 0))
 
     def synchronize(self, event: Event) -> None:
+        """Make this thread wait for the event."""
         self._call(self._cuda.cudaEventSynchronize(event))
 
     def finish(self, stream: Stream) -> None:
+        """Make this thread wait until the stream is empty."""
         self._call(self._cuda.cudaStreamSynchronize(stream))
 
     def close(self) -> None:
+        """Free everything, the last allocation first."""
         if not self._owned:
             return
         with self.current():

@@ -14,7 +14,6 @@ from darnet_trt.errors import MissingPackageError
 from darnet_trt.runtime.engines.cuda.device import (
     DISABLE_TIMING,
     NON_BLOCKING,
-    CudaDevice,
     Event,
     Stream,
     cuda_failed,
@@ -23,16 +22,14 @@ from darnet_trt.runtime.engines.cuda.device import (
     provenance,
 )
 
-__all__ = ["open_with_pycuda"]
+__all__ = ["PyCudaDevice"]
 
 
-def open_with_pycuda() -> CudaDevice:
-    """Open the first GPU; for the errors see `engines.tensorrt.gpu.open_device`."""
-    return _Device()
+class PyCudaDevice:
+    """One GPU as in `CudaPythonDevice`, over `pycuda.driver`.
 
-
-class _Device:
-    """Uses `pycuda.driver`: its functions raise, and its objects free themselves."""
+    Its functions raise, and its objects free themselves.
+    """
 
     def __init__(self) -> None:
         try:
@@ -63,6 +60,7 @@ class _Device:
 
     @contextmanager
     def current(self) -> Iterator[None]:
+        """Make the GPU the current one of this thread."""
         with self._errors():
             self._context.push()
             try:
@@ -71,51 +69,64 @@ class _Device:
                 self._cuda.Context.pop()
 
     def allocate(self, size: int) -> int:
+        """Allocate GPU memory and return its address."""
         memory = self._cuda.mem_alloc(size)
         self._owned.append(memory)
         return int(memory)
 
     def pinned(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Allocate pinned host memory, which the GPU can copy from and to asynchronously."""
         array: npt.NDArray[np.float32] = self._cuda.pagelocked_empty(shape, np.float32)
         self._owned.append(array)
         return array
 
     def stream(self) -> Stream:
+        """Create a stream."""
         stream = self._cuda.Stream(NON_BLOCKING)
         self._owned.append(stream)
         return stream
 
     def event(self) -> Event:
+        """Create an event."""
         event = self._cuda.Event(DISABLE_TIMING)
         self._owned.append(event)
         return event
 
     def handle(self, stream: Stream) -> int:
+        """Return the stream's handle for TensorRT."""
         return int(stream.handle)
 
     def upload(self, target: int, source: npt.NDArray[np.float32], stream: Stream) -> None:
+        """Copy contiguous pinned memory to an address on the GPU."""
         self._cuda.memcpy_htod_async(target, source, stream)
 
     def move(self, target: int, source: int, size: int, stream: Stream) -> None:
+        """Copy bytes within the GPU."""
         self._cuda.memcpy_dtod_async(target, source, size, stream)
 
     def download(self, target: npt.NDArray[np.float32], source: int, stream: Stream) -> None:
+        """Copy from an address on the GPU to contiguous pinned memory."""
         self._cuda.memcpy_dtoh_async(target, source, stream)
 
     def record(self, event: Event, stream: Stream) -> None:
+        """Record the event behind the work now in the stream."""
         event.record(stream)
 
     def wait(self, stream: Stream, event: Event) -> None:
+        """Make the stream wait for the event."""
         stream.wait_for_event(event)
 
     def synchronize(self, event: Event) -> None:
+        """Make this thread wait for the event."""
         event.synchronize()
 
     def finish(self, stream: Stream) -> None:
+        """Make this thread wait until the stream is empty."""
         with self._errors():  # here, because callers catch it within `current`
             stream.synchronize()
 
     def close(self) -> None:
+        """Free everything, the last allocation first."""
         if not self._owned:
             return
         with self.current():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from darnet_trt.runtime.engines.cuda.cuda_python import open_with_cuda_python
-from darnet_trt.runtime.engines.cuda.device import CudaDevice
-from darnet_trt.runtime.engines.cuda.pycuda import open_with_pycuda
+from darnet_trt.runtime.engines.cuda.cuda_python import CudaPythonDevice
+from darnet_trt.runtime.engines.cuda.pycuda import PyCudaDevice
 from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
 
-__all__ = ["open_device"]
+__all__ = ["CudaDevice", "open_device"]
+
+CudaDevice = CudaPythonDevice | PyCudaDevice
 
 
 def open_device(backend: TensorRTBackend) -> CudaDevice:
@@ -17,4 +18,4 @@ def open_device(backend: TensorRTBackend) -> CudaDevice:
         MissingPackageError: The package is not installed.
         DeviceError: There is no driver, or no GPU.
     """
-    return open_with_cuda_python() if backend == "tensorrt-rtx" else open_with_pycuda()
+    return CudaPythonDevice() if backend == "tensorrt-rtx" else PyCudaDevice()

@@ -30,21 +30,20 @@ class RuntimeCache:
     Args:
         engine: The `ICudaEngine`; the GPU must be current in this thread.
         file: Read now, and written by `store`.
+
+    Attributes:
+        cache: The `IRuntimeCache`, from which contexts read kernels and to which they add.
     """
 
     def __init__(self, engine: Any, file: Path) -> None:
         self._file = file
-        self._cache = engine.create_runtime_config().create_runtime_cache()
+        self.cache = engine.create_runtime_config().create_runtime_cache()
         with suppress(OSError):
-            self._cache.deserialize(file.read_bytes())
-
-    def serve(self, config: Any) -> None:
-        """Let the contexts of an `IRuntimeConfig` read kernels from the cache and add to it."""
-        config.set_runtime_cache(self._cache)
+            self.cache.deserialize(file.read_bytes())
 
     def store(self) -> None:
         """Write the cache to its file."""
-        content = self._cache.serialize()
+        content = self.cache.serialize()
         if content is None:  # the GPU failed
             return
         with suppress(OSError, OutputError):

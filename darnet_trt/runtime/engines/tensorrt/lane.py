@@ -15,15 +15,15 @@ __all__ = ["Graphs", "Lane"]
 
 @dataclass(eq=False)
 class Graphs:
-    """Whether the lanes of one worker use CUDA graphs.
+    """Whether the lanes of a runner use CUDA graphs.
 
     Attributes:
-        wanted: They do; false after one that could not be captured.
         state: In words: captured, by whom, or why not.
+        wanted: They do; false after one that could not be captured.
     """
 
-    wanted: bool
     state: str
+    wanted: bool = True
 
 
 class Lane:
@@ -34,7 +34,7 @@ class Lane:
         profile: Index of the profile; None if the plan has only one.
         addresses: Tensor → address on the GPU.
         stream: Handle of the stream to run in.
-        graphs: Shared with the worker's other lanes.
+        graphs: Shared with the runner's other lanes.
 
     Raises:
         BundleError: TensorRT cannot create the context.
@@ -55,7 +55,7 @@ class Lane:
         self._runs = 0  # with the present shape
         self._graph: CudaGraph | None = None
         self.shape: tuple[int, ...] = ()
-        self._context: Any = plan.create_context(graph=graphs.wanted)
+        self._context: Any = plan.create_context()
         if profile is not None:
             taken = self._context.set_optimization_profile_async(profile, stream)
             self._take(taken, "its own profile")

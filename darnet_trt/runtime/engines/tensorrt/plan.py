@@ -1,25 +1,27 @@
-"""Load a TensorRT plan once; its workers share it."""
+"""Load a TensorRT plan."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Lock
 from typing import Any, cast
 
 from darnet_trt.bundle.manifest import Artifact, Precision
 from darnet_trt.errors import BundleError
-from darnet_trt.runtime.engines.cuda.device import CudaDevice
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.kernel_cache import RuntimeCache, file_for
 from darnet_trt.runtime.engines.tensorrt.messages import Messages
-from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
-from darnet_trt.runtime.engines.tensorrt.preflight import preflight
+from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend, import_tensorrt
+from darnet_trt.runtime.engines.tensorrt.preflight import (
+    check_target,
+    check_version,
+    needed_library,
+)
 
 __all__ = ["LoadedPlan", "load_plan", "read_back"]
 
 
 class LoadedPlan:
-    """An engine with its runtime; freed when the last worker releases it.
+    """An engine with its runtime, until `close`.
 
     Args:
         trt: The package.
@@ -71,12 +73,6 @@ class LoadedPlan:
                 do="build the bundle again on this machine with: darnet-trt build",
             )
         self._cache = None if cache is None else RuntimeCache(self.engine, cache)
-        self._workers = 0
-        self._lock = Lock()
-
-    def open_device(self) -> CudaDevice:
-        """Open the GPU for one worker."""
-        return open_device(self.backend)
 
     @property
     def captures_itself(self) -> bool:
@@ -86,14 +82,11 @@ class LoadedPlan:
         """
         return self.backend == "tensorrt-rtx"
 
-    def create_context(self, *, graph: bool) -> Any:
+    def create_context(self) -> Any:
         """Create an `IExecutionContext` with its own memory for activations.
 
         If the plan has several profiles, the memory is allocated when a profile is set, for that
         profile; else now.
-
-        Args:
-            graph: Capture CUDA graphs, if the context can.
 
         Raises:
             BundleError: TensorRT cannot create one.
@@ -106,29 +99,20 @@ class LoadedPlan:
         else:
             config = self.engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(strategy)
-            if graph:
-                config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             if self._cache is not None:
-                self._cache.serve(config)
+                config.set_runtime_cache(self._cache.cache)
             context = self.engine.create_execution_context(config)
         if context is None:
             raise BundleError(f"{self.backend} cannot create a context ({self.messages.reason()})")
         context.error_recorder = self.messages.recorder
         return context
 
-    def acquire(self) -> None:
-        """Count one more worker."""
-        with self._lock:
-            self._workers += 1
-
-    def release(self) -> None:
-        """Count one worker less, whose contexts are freed; free the engine after the last one."""
-        with self._lock:
-            self._workers -= 1
-            if self._workers == 0:
-                if self._cache is not None:
-                    self._cache.store()
-                del self._cache, self.engine, self._runtime, self.messages  # each uses the next
+    def close(self) -> None:
+        """Free the engine; its contexts are freed."""
+        if self._cache is not None:
+            self._cache.store()
+        del self._cache, self.engine, self._runtime, self.messages  # each uses the next
 
 
 def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
@@ -139,17 +123,22 @@ def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
         DeviceError: There is no GPU or no driver.
         BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
     """
-    ready = preflight(artifact)
+    backend = cast(TensorRTBackend, artifact.backend)
+    trt = import_tensorrt(backend)
+    check_version(artifact, trt.__version__)
+    device = open_device(backend)
+    check_target(artifact, device.name, device.capability)
+    library = needed_library(artifact, device.capability)
     plan = artifact.plan
     sha256 = next(iter(artifact.files.values()))
     carries_plugin = plan is not None and plan.plugin is not None and plan.plugin.embedded
-    with ready.device.current():
+    with device.current():
         return LoadedPlan(
-            ready.trt,
-            cast(TensorRTBackend, artifact.backend),
+            trt,
+            backend,
             file.read_bytes(),
-            library=ready.library,
-            cache=file_for(sha256) if artifact.backend == "tensorrt-rtx" else None,
+            library=library,
+            cache=file_for(sha256) if backend == "tensorrt-rtx" else None,
             host_code=carries_plugin or (plan is not None and plan.version_compatible),
         )
 

@@ -6,58 +6,24 @@ manifest has all three; TensorRT's own message for a plan that does not fit name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.errors import BundleError
 from darnet_trt.kernels.build import cached_library, source_key
 from darnet_trt.kernels.library import Library, architecture, covers
-from darnet_trt.runtime.engines.cuda.device import CudaDevice
-from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.package import (
     PACKAGES,
     PORTABLE,
     RTX_TARGETS,
     TensorRTBackend,
-    import_tensorrt,
 )
 
-__all__ = ["Ready", "check_target", "check_version", "needed_library", "preflight"]
+__all__ = ["check_target", "check_version", "needed_library"]
 
 _BUILD_HERE = "build the bundle on this machine with: darnet-trt build"
-
-
-@dataclass(frozen=True, eq=False)
-class Ready:
-    """What is needed to load a plan that fits this machine.
-
-    Attributes:
-        trt: The package.
-        device: The GPU.
-        library: The plugin library to load first; None if the plan needs none or contains it.
-    """
-
-    trt: Any
-    device: CudaDevice
-    library: Path | None
-
-
-def preflight(artifact: Artifact) -> Ready:
-    """Check package, version, GPU and plugin, in this order.
-
-    Raises:
-        MissingPackageError: A package to run it is not installed.
-        DeviceError: There is no GPU or no driver.
-        BundleError: The plan is for another version, GPU or plugin; names both.
-    """
-    backend = cast(TensorRTBackend, artifact.backend)
-    trt = import_tensorrt(backend)
-    check_version(artifact, trt.__version__)
-    device = open_device(backend)
-    check_target(artifact, device.name, device.capability)
-    return Ready(trt, device, needed_library(artifact, device.capability))
 
 
 def check_version(artifact: Artifact, found: str) -> None:
@@ -145,9 +111,4 @@ def needed_library(artifact: Artifact, capability: tuple[int, int]) -> Path | No
 
 def _numbers(version: str) -> tuple[int, ...]:
     """Return the leading numbers of a version: "10.13.2.6" → (10, 13, 2, 6)."""
-    parts = []
-    for part in version.split("."):
-        if not part.isdigit():
-            break
-        parts.append(int(part))
-    return tuple(parts)
+    return tuple(map(int, takewhile(str.isdigit, version.split("."))))

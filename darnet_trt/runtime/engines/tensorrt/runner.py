@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.errors import DeviceError, UsageError
-from darnet_trt.runtime.engines.cuda.device import CudaDevice, Event, Stream
+from darnet_trt.runtime.engines.cuda.device import Event, Stream
 from darnet_trt.runtime.engines.runner import Outputs
+from darnet_trt.runtime.engines.tensorrt.gpu import CudaDevice, open_device
 from darnet_trt.runtime.engines.tensorrt.lane import Graphs, Lane
 from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan, load_plan, read_back
 from darnet_trt.runtime.engines.tensorrt.shapes import parts, read_shapes
@@ -60,13 +61,14 @@ class _Slot:
 
 
 class TensorRTRunner:
-    """One worker with its own context, streams and buffers. Use it from one thread at a time.
+    """A plan with its contexts, streams and buffers. Use it from one thread at a time.
+
+    If a CUDA graph cannot be captured, `provenance["cuda_graph"]` has the reason, and the kernels
+    are queued one by one.
 
     Args:
-        plan: The loaded plan; other workers may share it, and the last one frees it.
+        plan: The loaded plan, which `close` frees.
         precision: From `plan.read_back`.
-        graph: Launch CUDA graphs; False queues kernel by kernel. If a graph cannot be captured,
-            `provenance["cuda_graph"]` has the reason, and the kernels are queued.
 
     Raises:
         MissingPackageError: The package for GPU memory is not installed.
@@ -74,19 +76,19 @@ class TensorRTRunner:
         BundleError: The plan is of another network.
     """
 
-    def __init__(self, plan: LoadedPlan, *, precision: str, graph: bool = True) -> None:
+    def __init__(self, plan: LoadedPlan, *, precision: str) -> None:
         self.backend: str = plan.backend
         self.precision = precision
         self._plan: LoadedPlan | None = plan
-        self._graphs = Graphs(graph, _graphs_at_first(plan) if graph else "off")
+        itself = plan.captures_itself
+        self._graphs = Graphs(state=f"by {plan.backend}" if itself else "not captured yet")
         self._lanes: dict[int, Lane] = {}
         self._slots: list[_Slot] = []
         self._streams: tuple[Stream, ...] = ()
         self._device: CudaDevice | None = None
-        plan.acquire()
         try:
             self._shapes = read_shapes(plan.engine)
-            device = self._device = plan.open_device()
+            device = self._device = open_device(plan.backend)
             with device.current():
                 self._allocate(device)
         except BaseException:
@@ -219,7 +221,7 @@ class TensorRTRunner:
                 device.finish(stream)
 
     def close(self) -> None:
-        """Free graphs, contexts, buffers and streams, and the engine after its last worker.
+        """Free graphs, contexts, the engine, buffers and streams.
 
         It raises nothing if the GPU has failed: the failed call has raised that.
         """
@@ -227,7 +229,7 @@ class TensorRTRunner:
         if plan is None:
             return
         if self._device is None:
-            plan.release()
+            plan.close()
             return
         with suppress(DeviceError), ExitStack() as current:
             with suppress(DeviceError):  # free the rest even if the GPU has failed
@@ -237,12 +239,12 @@ class TensorRTRunner:
                 _, lane = self._lanes.popitem()
                 lane.close()
             self._slots.clear()
-            plan.release()
+            plan.close()
             self._device.close()
 
 
 def open_plan(artifact: Artifact, file: Path) -> TensorRTRunner:
-    """Load a plan for one worker.
+    """Load a plan.
 
     Raises:
         MissingPackageError: A package to run it is not installed.
@@ -250,7 +252,3 @@ def open_plan(artifact: Artifact, file: Path) -> TensorRTRunner:
         BundleError: The plan is for another version, GPU or plugin, or cannot be loaded.
     """
     return TensorRTRunner(load_plan(artifact, file), precision=read_back(artifact))
-
-
-def _graphs_at_first(plan: LoadedPlan) -> str:
-    return f"by {plan.backend}" if plan.captures_itself else "not captured yet"

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import DeviceError, MissingPackageError
-from darnet_trt.runtime.engines.cuda.device import CudaDevice
 from darnet_trt.runtime.engines.cuda.graph import CudaGraph
-from darnet_trt.runtime.engines.tensorrt.gpu import open_device
+from darnet_trt.runtime.engines.tensorrt.gpu import CudaDevice, open_device
 
 FLOATS = 4 << 20  # 16 MiB: a copy takes long enough for one that does not wait to overtake it
 BACKENDS = {"cuda-python": "tensorrt-rtx", "pycuda": "tensorrt"}
@@ -31,6 +30,20 @@ def opened(name: str) -> CudaDevice:
         return open_device(BACKENDS[name])
     except (DeviceError, MissingPackageError) as error:
         pytest.skip(error.what)
+
+
+def free_memory(backend):
+    """Return the free bytes of the GPU's memory."""
+    with open_device(backend).current():
+        if backend == "tensorrt":
+            from pycuda import driver
+
+            return driver.mem_get_info()[0]
+        from cuda.bindings import runtime
+
+        error, free, _ = runtime.cudaMemGetInfo()
+        assert error == runtime.cudaError_t.cudaSuccess
+        return free
 
 
 @pytest.fixture(params=["host", *ON_A_GPU])
@@ -167,16 +180,6 @@ def test_the_gpus_properties_and_too_much_memory(name):
 
 @pytest.mark.parametrize("name", ON_A_GPU)
 def test_close_frees_everything(name):
-    def free():
-        with opened(name).current():
-            if name == "pycuda":
-                from pycuda import driver
-
-                return driver.mem_get_info()[0]
-            from cuda.bindings import runtime
-
-            return runtime.cudaMemGetInfo()[1]
-
     def use():
         device = opened(name)
         with device.current():
@@ -188,7 +191,7 @@ def test_close_frees_everything(name):
         device.close()
 
     use()
-    before = free()
+    before = free_memory(BACKENDS[name])
     for _ in range(5):
         use()
-    assert free() > before - (64 << 20)
+    assert free_memory(BACKENDS[name]) > before - (64 << 20)

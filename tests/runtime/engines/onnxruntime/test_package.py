@@ -22,8 +22,8 @@ def test_a_session_leaves_nothing_in_the_users_home(tiny, tmp_path):
 from pathlib import Path
 import numpy as np
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.runtime.engines.loading import load_runner
-runner = load_runner(open_bundle(Path({str(tiny)!r})), "onnxruntime-fp32")
+from darnet_trt.runtime.engines.loading import load_engine
+runner = load_engine(open_bundle(Path({str(tiny)!r})), "onnxruntime-fp32").runner
 runner.infer(np.zeros((1, 1, *runner.input_size), np.float32))
 """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_"))}

@@ -10,14 +10,15 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, DeviceError
 from darnet_trt.export.tensorrt.builder import build_tensorrt
+from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.options import PlanOptions
-from darnet_trt.runtime.engines.loading import load_runner
+from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.kernel_cache import file_for
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, RTX_TARGETS
 from darnet_trt.runtime.engines.tensorrt.plan import load_plan
-from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
+from tests.runtime.engines.cuda.test_on_a_device import free_memory
 from tests.runtime.engines.plan_bundle import NAME, put_plan
 from tests.tiny_bundle import SIZE, write_bundle, write_onnx
 
@@ -56,7 +57,10 @@ def bundle(backend, tmp_path_factory):
     target = target_here(backend) if backend == "tensorrt" else "portable"
     options = PlanOptions(batch=(1, 4))
     plan = folder / "x.plan"
-    result = build_tensorrt(backend, folder / "model.onnx", plan, target, options=options)
+    onnx = folder / "model.onnx"
+    result = build_tensorrt(
+        Job(backend=backend, onnx=onnx, plan=plan, target=target, options=options)
+    )
     producer = {PACKAGES[backend][0]: result.version}
     put_plan(
         path, plan.read_bytes(), result.version, target=target, backend=backend, producer=producer
@@ -77,18 +81,13 @@ def expected(bundle, volumes):
     return outputs
 
 
-def loaded(bundle):
-    artifact = pick_artifact(bundle, NAME)
-    return load_plan(artifact, bundle.path / next(iter(artifact.files)))
-
-
 def agrees(outputs, expected, count):
     np.testing.assert_allclose(outputs.logits, expected.logits[:count], atol=1e-4)
     np.testing.assert_allclose(outputs.cam, expected.cam[:count], atol=1e-4)
 
 
 def test_any_batch_agrees_with_onnx_runtime(bundle, volumes, expected):
-    runner = load_runner(bundle, NAME)
+    runner = load_engine(bundle, NAME).runner
     for count in (1, 1, 1, 9, 3, 4, 4, 4, 2):
         agrees(runner.infer(volumes[:count]), expected, count)
     print(runner.provenance)
@@ -96,38 +95,35 @@ def test_any_batch_agrees_with_onnx_runtime(bundle, volumes, expected):
 
 
 def test_graphs_change_no_bit(bundle, volumes):
-    plan = loaded(bundle)
-    eager = TensorRTRunner(plan, precision="fp32", graph=False)
-    runner = TensorRTRunner(plan, precision="fp32")
-    for count in (1, 1, 1, 8, 8):
-        one, other = runner.infer(volumes[:count]), eager.infer(volumes[:count])
-        assert one.logits.tobytes() == other.logits.tobytes()
-        assert one.cam.tobytes() == other.cam.tobytes()
-    if bundle.manifest.artifacts[2].backend == "tensorrt":
+    runner = load_engine(bundle, NAME).runner
+    for count in (1, 4):
+        eager, *graphs = (runner.infer(volumes[:count]) for _ in range(3))
+        for graph in graphs:
+            assert graph.logits.tobytes() == eager.logits.tobytes()
+            assert graph.cam.tobytes() == eager.cam.tobytes()
+    if runner.backend == "tensorrt":
         pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
         assert runner.provenance["cuda_graph"] == "captured"
     runner.close()
-    eager.close()
 
 
-def test_two_workers_in_two_threads(bundle, volumes, expected):
-    plan = loaded(bundle)
-    workers = [TensorRTRunner(plan, precision="fp32") for _ in range(2)]
+def test_two_runners_in_two_threads(bundle, volumes, expected):
+    runners = [load_engine(bundle, NAME).runner for _ in range(2)]
 
-    def work(worker):
-        return [worker.infer(volumes) for _ in range(20)]
+    def work(runner):
+        return [runner.infer(volumes) for _ in range(20)]
 
     with ThreadPoolExecutor(2) as pool:
-        for outputs in pool.map(work, workers):
+        for outputs in pool.map(work, runners):
             for one in outputs:
                 agrees(one, expected, len(volumes))
-    for worker in workers:
-        worker.close()
+    for runner in runners:
+        runner.close()
 
 
 def test_nothing_is_left_after_it_is_closed(bundle, backend, volumes):
     def once():
-        runner = load_runner(bundle, NAME)
+        runner = load_engine(bundle, NAME).runner
         for _ in range(3):
             runner.infer(volumes)
         runner.close()
@@ -146,7 +142,7 @@ def test_the_kernels_of_tensorrt_rtx_are_kept(bundle, backend, volumes, tmp_path
     file = file_for(next(iter(pick_artifact(bundle, NAME).files.values())))
     for _ in range(2):
         started = time.perf_counter()
-        runner = load_runner(bundle, NAME)
+        runner = load_engine(bundle, NAME).runner
         runner.infer(volumes)
         print(f"to the first result {time.perf_counter() - started:.2f} s")
         runner.close()
@@ -160,17 +156,3 @@ def test_a_damaged_plan(bundle, tmp_path):
     with pytest.raises(BundleError, match="cannot load the plan") as caught:
         load_plan(artifact, tmp_path / "x.plan")
     assert "\n" not in str(caught.value)
-
-
-def free_memory(backend):
-    """Return the free bytes of the GPU's memory."""
-    with open_device(backend).current():
-        if backend == "tensorrt":
-            from pycuda import driver
-
-            return driver.mem_get_info()[0]
-        from cuda.bindings import runtime
-
-        error, free, _ = runtime.cudaMemGetInfo()
-        assert error == runtime.cudaError_t.cudaSuccess
-        return free

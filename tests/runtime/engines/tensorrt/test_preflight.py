@@ -1,43 +1,26 @@
 """Which plans are refused before they are loaded."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
-from darnet_trt.errors import BuildError, BundleError, MissingPackageError
-from darnet_trt.kernels import build
-from darnet_trt.kernels.build import build_library, source_key
-from darnet_trt.machine.cache import cache_folder
+from darnet_trt.errors import BundleError, MissingPackageError
+from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
+from darnet_trt.runtime.engines.tensorrt.plan import load_plan
 from darnet_trt.runtime.engines.tensorrt.preflight import (
     check_target,
     check_version,
     needed_library,
-    preflight,
 )
-from tests.runtime.engines.plan_bundle import NAME, PLUGIN, plan_card, put_plan
+from tests.runtime.engines.plan_bundle import FILE, NAME, PLUGIN, plan_card, put_plan
 
 
 def artifact(bundle: Path, **changes):
-    changes = {"plan": plan_card(), **changes}
     put_plan(bundle, b"a plan", changes.pop("version", "1.7.1.116"), **changes)
     return pick_artifact(open_bundle(bundle), NAME)
-
-
-def test_the_version_that_built_it(tiny):
-    check_version(artifact(tiny), "1.7.1.116")
-
-
-def test_another_version(tiny):
-    with pytest.raises(BundleError) as caught:
-        check_version(artifact(tiny, version="1.6.0.30"), "1.7.1.116")
-    for fact in ("'tensorrt-rtx-fp16'", "tensorrt_rtx 1.6.0.30", "1.7.1.116"):
-        assert fact in caught.value.what
-    assert "tensorrt_rtx==1.6.0.30" in caught.value.do
-    assert "darnet-trt build" in caught.value.do
 
 
 @pytest.mark.parametrize(("found", "fits"), [("1.10.0", True), ("2.0", True), ("1.7.1", False)])
@@ -78,10 +61,6 @@ def test_a_plan_runs_only_on_its_gpus(tiny, target, capability, hardware_compati
             check_target(plan, "GPU", capability)
 
 
-def test_a_plan_without_plugin_needs_no_library(tiny):
-    assert needed_library(artifact(tiny), (8, 9)) is None
-
-
 def test_a_plan_that_contains_its_plugin_needs_no_library(tiny):
     card = plan_card(PLUGIN | {"embedded": True})
     assert needed_library(artifact(tiny, plan=card), (8, 9)) is None
@@ -98,29 +77,15 @@ def test_a_plugin_of_other_sources(tiny):
         needed_library(artifact(tiny, plan=plan_card(PLUGIN)), (8, 9))
 
 
-@pytest.fixture
-def cpu_build_alone(tmp_path, monkeypatch):
-    """A cache that has the library for the CPU, which builds plans and cannot run them."""
-    try:
-        library = build_library("cpu")
-    except BuildError as error:
-        pytest.skip(f"the plugin cannot be compiled: {error}")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    shutil.copytree(library.parent, cache_folder("kernels") / library.parent.name)
-    assert build.cached_library("cpu") is not None
-
-
-@pytest.mark.usefixtures("cpu_build_alone")
+@pytest.mark.usefixtures("one_library")
 def test_a_plugin_built_for_the_cpu_is_not_enough(tiny):
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key(), "target": "cpu"}))
     with pytest.raises(BundleError, match=r"CUDA build.* darnet-trt plugin build"):
         needed_library(plan, (8, 9))
 
 
-@pytest.mark.usefixtures("cpu_build_alone")
-def test_a_plugin_in_the_cache_for_another_gpu(tiny, monkeypatch):
-    library = build.cached_library("cpu")
-    monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda target, capabilities: library)
+def test_a_plugin_in_the_cache_for_another_gpu(tiny, cpu_library, monkeypatch):
+    monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda *_: cpu_library)
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key()}))
     with pytest.raises(BundleError, match=r"sm_89.* cpu; .*build --arch sm_89"):
         needed_library(plan, (8, 9))
@@ -129,4 +94,4 @@ def test_a_plugin_in_the_cache_for_another_gpu(tiny, monkeypatch):
 def test_a_package_that_is_not_installed(tiny, monkeypatch):
     monkeypatch.setitem(PACKAGES, "tensorrt-rtx", ("absent_tensorrt_rtx", "rtx"))
     with pytest.raises(MissingPackageError, match=r"absent_tensorrt_rtx .*darnet-trt\[rtx\]"):
-        preflight(artifact(tiny))
+        load_plan(artifact(tiny), tiny / FILE)

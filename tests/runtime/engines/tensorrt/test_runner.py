@@ -1,6 +1,7 @@
 """The runner's order of work, on a GPU that the host simulates (see `host_gpu`)."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, DeviceError, UsageError
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.tensorrt import gpu
 from darnet_trt.runtime.engines.tensorrt import lane as tensorrt_lane
 from darnet_trt.runtime.engines.tensorrt import plan as tensorrt_plan
-from darnet_trt.runtime.engines.tensorrt import preflight as tensorrt_preflight
 from darnet_trt.runtime.engines.tensorrt.messages import Messages
 from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
 from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner, open_plan
@@ -60,15 +61,20 @@ def expected(model, volumes):
 
 @pytest.fixture(params=["late", "at once"])
 def load(request, model, monkeypatch):
-    def device(backend):
-        return HostDevice(late=request.param == "late")
+    device = partial(HostDevice, late=request.param == "late")
+    for package in ("CudaPythonDevice", "PyCudaDevice"):
+        monkeypatch.setattr(gpu, package, device)
 
-    monkeypatch.setattr(tensorrt_plan, "open_device", device)
+    runners = []
 
     def load(profiles=(), backend="tensorrt", cache=None):
-        return LoadedPlan(tensorrt(profiles=profiles), backend, model.read_bytes(), cache=cache)
+        plan = LoadedPlan(tensorrt(profiles=profiles), backend, model.read_bytes(), cache=cache)
+        runners.append(TensorRTRunner(plan, precision="fp32"))
+        return runners[-1]
 
-    return load
+    yield load
+    for runner in runners:
+        runner.close()
 
 
 def agrees(outputs, expected, rows=slice(None)):
@@ -79,16 +85,15 @@ def agrees(outputs, expected, rows=slice(None)):
 @pytest.mark.parametrize("profiles", [(), RANGE, ((2, 4, 5),)])
 @pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
 def test_any_batch_agrees_with_onnx_runtime(load, profiles, backend, volumes, expected):
-    runner = TensorRTRunner(load(profiles, backend), precision="fp32")
+    runner = load(profiles, backend)
     for count in (13, 2, 5, 13, 4, 4, 4):
         agrees(runner.infer(volumes[:count]), expected, slice(count))
-    runner.close()
 
 
 @pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
-def test_a_worker_allocates_the_activations_of_each_profile_once(load, backend, volumes):
+def test_a_runner_allocates_the_activations_of_each_profile_once(load, backend, volumes):
     for profiles, volumes_at_once in (((), [1]), (RANGE, [1, 4])):
-        runner = TensorRTRunner(load(profiles, backend), precision="fp32")
+        runner = load(profiles, backend)
         runner.infer(volumes[:1])
         runner.infer(volumes[:4])
         assert activations() == volumes_at_once
@@ -97,7 +102,7 @@ def test_a_worker_allocates_the_activations_of_each_profile_once(load, backend, 
 
 
 def test_outputs_outlive_the_next_run_and_the_runner(load, volumes, expected):
-    runner = TensorRTRunner(load(), precision="fp32")
+    runner = load()
     first = runner.infer(volumes[:1])
     runner.infer(volumes[1:])
     runner.close()
@@ -106,52 +111,45 @@ def test_outputs_outlive_the_next_run_and_the_runner(load, volumes, expected):
 
 
 def test_a_graph_is_captured_once_per_shape_and_changes_no_bit(load, volumes):
-    eager = TensorRTRunner(load(RANGE), precision="fp32", graph=False)
-    runner = TensorRTRunner(load(RANGE), precision="fp32")
+    runner = load(RANGE)
     assert runner.provenance["cuda_graph"] == "not captured yet"
-    for count in (1, 1, 1, 4, 8, 3, 1):
-        one, other = runner.infer(volumes[:count]), eager.infer(volumes[:count])
-        assert one.logits.tobytes() == other.logits.tobytes()
-        assert one.cam.tobytes() == other.cam.tobytes()
+    outputs = [runner.infer(volumes[:count]) for count in (1, 1, 1, 4, 8, 3, 1)]
     # Of 1: the second, third and last run; of 4 the second and third part; of 3 none.
     assert HostGraph.launches == 5
     assert runner.provenance["cuda_graph"] == "captured"
-    assert eager.provenance["cuda_graph"] == "off"
-    runner.close()
-    eager.close()
+    for eager, graph in ((0, 1), (0, 2), (3, 4), (0, 6)):
+        first, later = outputs[eager], outputs[graph]
+        assert later.logits[: len(first.logits)].tobytes() == first.logits.tobytes()
+        assert later.cam[: len(first.cam)].tobytes() == first.cam.tobytes()
 
 
 def test_without_a_capture_the_kernels_are_queued(load, volumes, expected, monkeypatch):
     monkeypatch.setattr(HostGraph, "refuse", True)
-    runner = TensorRTRunner(load(), precision="fp32")
+    runner = load()
     for _ in range(3):
         agrees(runner.infer(volumes), expected)
     assert HostGraph.launches == 0
     assert runner.provenance["cuda_graph"].startswith("off: CUDA failed: operation not permitted")
-    runner.close()
 
 
 def test_errors_of_a_capture_do_not_explain_a_later_failure(load, volumes):
-    plan = load()
-    runner = TensorRTRunner(plan, precision="fp32")
-    plan.engine.uncapturable = True
+    runner = load()
+    runner._plan.engine.uncapturable = True
     for _ in range(2):
         runner.infer(volumes[:1])
     said = "the plugin's own words | an internal fault"
     assert runner.provenance["cuda_graph"] == f"off: the engine cannot be captured | {said}"
-    plan.engine.broken = True
+    runner._plan.engine.broken = True
     with pytest.raises(DeviceError, match=rf"the batch \({said.replace('|', '.')}\)"):
         runner.infer(volumes[:1])
-    runner.close()
 
 
 def test_rtx_captures_by_itself(load, volumes):
-    runner = TensorRTRunner(load(backend="tensorrt-rtx"), precision="fp16")
+    runner = load(backend="tensorrt-rtx")
     runner.infer(volumes)
     assert HostGraph.launches == 0
     assert runner.provenance["cuda_graph"] == "by tensorrt-rtx"
-    assert (runner.backend, runner.precision) == ("tensorrt-rtx", "fp16")
-    runner.close()
+    assert (runner.backend, runner.precision) == ("tensorrt-rtx", "fp32")
 
 
 @pytest.fixture
@@ -161,12 +159,9 @@ def starts(load, volumes, expected, monkeypatch):
 
     def start(file):
         HostRuntimeCache.taken.clear()
-        plan = load(backend="tensorrt-rtx", cache=file)
-        workers = [TensorRTRunner(plan, precision="fp32") for _ in range(2)]
-        for worker in workers:
-            agrees(worker.infer(volumes), expected)
-        for worker in workers:
-            worker.close()
+        runner = load(backend="tensorrt-rtx", cache=file)
+        agrees(runner.infer(volumes), expected)
+        runner.close()
         return list(HostRuntimeCache.taken)
 
     return start
@@ -187,9 +182,8 @@ def test_a_bundles_plan_keeps_its_runtime_cache_in_the_users_cache(
     tiny, model, volumes, expected, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(tensorrt_preflight, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
-    for module in (tensorrt_preflight, tensorrt_plan):
-        monkeypatch.setattr(module, "open_device", lambda backend: HostDevice())
+    monkeypatch.setattr(tensorrt_plan, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
+    monkeypatch.setattr(gpu, "CudaPythonDevice", HostDevice)
     plan = pick_artifact(open_bundle(put_plan(tiny, model.read_bytes(), "1.7.1")), NAME)
     runner = open_plan(plan, tiny / FILE)
     agrees(runner.infer(volumes), expected)
@@ -205,45 +199,19 @@ def test_no_place_for_the_runtime_cache_is_no_error(starts, tmp_path):
     assert starts(tmp_path / "x.cache") == []
 
 
-def test_two_workers_share_the_engine_and_the_last_frees_it(load, volumes, expected):
-    plan = load(RANGE)
-    one, other = (TensorRTRunner(plan, precision="fp32") for _ in range(2))
-    agrees(one.infer(volumes), expected)
-    one.close()
-    assert engines_alive() == 1
-    agrees(other.infer(volumes), expected)
-    other.close()
-    assert engines_alive() == 0
-
-
-def test_a_failure_has_tensorrts_reason_and_the_next_run_works(load, volumes, expected):
-    plan = load()
-    runner = TensorRTRunner(plan, precision="fp32", graph=False)
-    runner.infer(volumes[:1])
-    plan.engine.broken = True
-    reason = r"the batch \(the plugin's own words \| an internal fault\)"
-    with pytest.raises(DeviceError, match=reason):
-        runner.infer(volumes)
-    plan.engine.broken = False
-    agrees(runner.infer(volumes), expected)
-    runner.close()
-
-
 def test_after_a_failure_in_the_middle_the_shapes_can_change(load, volumes, expected):
-    plan = load(RANGE)
-    runner = TensorRTRunner(plan, precision="fp32")
+    runner = load(RANGE)
     for _ in range(2):
         runner.infer(volumes[:8])  # as a graph
-    plan.engine.broken = True
+    runner._plan.engine.broken = True
     with pytest.raises(DeviceError):
         runner.infer(volumes[:9])  # twice the graph, which works, and one volume, which does not
-    plan.engine.broken = False
+    runner._plan.engine.broken = False
     agrees(runner.infer(volumes[:3]), expected, slice(3))
-    runner.close()
 
 
 def test_after_the_gpu_failed_the_runner_can_be_closed(load, volumes):
-    runner = TensorRTRunner(load(), precision="fp32")
+    runner = load()
     runner.infer(volumes)
     device = runner._device
     device.failed = True
@@ -256,19 +224,17 @@ def test_after_the_gpu_failed_the_runner_can_be_closed(load, volumes):
 
 
 def test_volumes_of_another_size(load):
-    runner = TensorRTRunner(load(), precision="fp32")
+    runner = load()
     with pytest.raises(UsageError, match=r"found \(1, 1, 8, 8, 8\)"):
         runner.infer(np.zeros((1, 1, 8, 8, 8), np.float32))
-    runner.close()
 
 
 @pytest.mark.parametrize("profile", [(2, 4, 5), (5, 8, 8), (16, 16, 16)])
 def test_fewer_volumes_than_the_plans_smallest_batch(load, profile, volumes, expected):
-    runner = TensorRTRunner(load((profile,)), precision="fp32")
+    runner = load((profile,))
     assert runner.batch == (1, 64)
     for count in (1, 9, 1, 1, 13):
         agrees(runner.infer(volumes[:count]), expected, slice(count))
-    runner.close()
 
 
 def test_the_real_package_reports_its_reason_to_the_recorder():
