@@ -186,16 +186,15 @@ def _chosen(
     timed: Sequence[Artifact], int8_asked_for: bool, log: Callable[[str], None]
 ) -> tuple[str | None, tuple[Artifact, ...]]:
     """Return the default's name, and the engines with a note where one was passed over."""
-    choice = choose_default(timed, int8_asked_for=int8_asked_for)
+    name, passed_over = choose_default(timed, int8_asked_for=int8_asked_for)
     noted = []
     for engine in timed:
-        why = choice.passed_over.get(engine.name)
-        if why is not None:
-            why = f"not the default: {why}"
+        if engine.name in passed_over:
+            why = f"not the default: {passed_over[engine.name]}"
             log(f"{engine.name}: {why}")
             engine = engine.model_copy(update={"notes": (*engine.notes, why)})
         noted.append(engine)
-    return choice.name, tuple(noted)
+    return name, tuple(noted)
 
 
 def _card(source: Source) -> ModelCard:

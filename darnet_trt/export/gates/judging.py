@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
-from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Precision
+from darnet_trt.bundle.manifest import MODEL_FILE, Artifact
 from darnet_trt.bundle.trust import failed_gates
 from darnet_trt.errors import DarnetError, ParityError
 from darnet_trt.export.context import BuildContext
@@ -82,7 +82,11 @@ def judge(
             reference = run_reference(context, context.scans.inputs, context.scans.source)
             for engine, runner in contenders:
                 with failures.of_a_plan(engine):
-                    found = _judged(engine, runner, reference, context)
+                    parity = gate(runner, reference, context.scans.inputs, context.scans.source)
+                    effective = runner.precision
+                    update = {"effective_precision": effective, "executed": True, "parity": parity}
+                    found = engine.model_copy(update=update)
+                    context.log(_verdict(found))
                     if decisions is not None:
                         found = decisions.judged(found, runner)
                     judged.append((found, runner))
@@ -97,22 +101,6 @@ def judge(
     not_run = [_not_executed(plan, failures[plan.name]) for plan in plans if plan.name in failures]
     _drop(context.folder, (*timed, *not_run), rejected)
     return Judged(timed, rejected, not_run, reference)
-
-
-def _judged(
-    engine: Artifact,
-    runner: Runner,
-    reference: Outputs,
-    context: BuildContext,
-) -> Artifact:
-    """Run the parity gate and return the engine with its report."""
-    effective = cast(Precision, runner.precision)
-    parity = gate(runner, reference, context.scans.inputs, context.scans.source, effective)
-    judged = engine.model_copy(
-        update={"effective_precision": effective, "executed": True, "parity": parity}
-    )
-    context.log(_verdict(judged))
-    return judged
 
 
 def _passed(judged: Artifact) -> bool:

@@ -81,7 +81,7 @@ def test_the_gate_stops_a_damaged_engine(source, tmp_path):
     verdicts = {}
     for name in ("good", "broken"):
         runner = OnnxRuntimeRunner(tmp_path / f"{name}.onnx")
-        verdicts[name] = gate(runner, reference, scans.inputs, scans.source, "fp32")
+        verdicts[name] = gate(runner, reference, scans.inputs, scans.source)
         runner.close()
     assert verdicts["good"].passed
     assert verdicts["good"].scans == 4
