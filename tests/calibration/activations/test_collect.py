@@ -1,7 +1,5 @@
 """Statistics of activations agree with torch, and each scan runs once."""
 
-import resource
-
 import numpy as np
 import pytest
 import torch
@@ -17,6 +15,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.weights import folded
 from tests.export.networks import TINY, trained_like
+from tests.full_disk import files_up_to
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +173,8 @@ def test_statistics_are_the_same_without_a_cache(model, tensors, tmp_path, monke
 
 
 def test_a_full_disk_leaves_no_half_file(collector):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
+    with files_up_to(1000):
         first = statistics(collector, scan(0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(cached(collector, scan(0)).parent.iterdir())
     assert same(statistics(collector, scan(0)), first)
     assert cached(collector, scan(0)).exists()
@@ -197,11 +192,6 @@ def test_merged_is_the_same_in_any_order_and_reports_its_progress(collector, ten
 def some(seeds):
     volumes = [scan(seed) for seed in seeds]
     return volumes, [hashed(volume) for volume in volumes]
-
-
-def test_no_scan(collector):
-    with pytest.raises(UsageError, match="no scan to calibrate with"):
-        merged(collector, [], [])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -235,19 +225,14 @@ def graph(attention="both"):
     return build_graph(network, folded(trained_like(network).model()), "fp32", {})
 
 
-def scans(count):
-    generator = np.random.default_rng(3)
-    return [generator.random((1, *TINY.input_size), np.float32) for _ in range(count)]
-
-
 @pytest.mark.parametrize("attention", ["both", "none"])
 def test_magnitudes_are_the_largest_of_all_scans(attention, cache):
-    model = graph(attention)
-    found = magnitudes(model, scans(2))
+    model, volumes = graph(attention), [scan(0), scan(1)]
+    found = magnitudes(model, volumes)
     tensors = [name for name in found if name.endswith(".out")]
     assert len(tensors) == 28  # 20 convolutions and 8 blocks
     collector = Collector(model, tensors)
-    seen = [statistics(collector, scan) for scan in scans(2)]
+    seen = [statistics(collector, volume) for volume in volumes]
     for name in tensors:
         expected = max(one[name].magnitude for one in seen)
         assert found[name] == pytest.approx(expected, rel=1e-5), name
@@ -255,7 +240,7 @@ def test_magnitudes_are_the_largest_of_all_scans(attention, cache):
 
 
 def test_gates_are_named_by_their_layers():
-    found = magnitudes(graph(), scans(1))
+    found = magnitudes(graph(), [scan(0)])
     gates = [name for name in found if "attention" in name]
     assert len(gates) == 4 * 8
     assert gates[:2] == [
@@ -269,4 +254,4 @@ def test_an_overflow_of_float32_has_no_finite_magnitude():
     network = trained_like(TINY)
     network.state_dict["stages.2.0.conv2.weight"] *= 1e38
     model = build_graph(TINY, folded(network.model()), "fp32", {})
-    assert not np.isfinite(magnitudes(model, scans(1))["stages.2.0.bn2.out"])
+    assert not np.isfinite(magnitudes(model, [scan(0)])["stages.2.0.bn2.out"])

@@ -1,6 +1,5 @@
 """Trials run each engine once, keep its logits, and never take those of another engine."""
 
-import resource
 import tempfile
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from darnet_trt.calibration.search.trials import Subject, Trials
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.gates.parity import NOT_FINITE
 from tests.export.networks import TINY
+from tests.full_disk import files_up_to
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_another_trial_runs_another_engine(model, scans, cache, monkeypatch):
     assert not np.array_equal(plan.logits(known, layers), got)
     runtime = trials_of(for_the_cpu(model, "onnxruntime"), scans)
     assert not np.array_equal(runtime.logits(known, layers), got)
-    shifted = trials_of(for_the_cpu(with_bias(model, "classifier.bias", 3.0)), scans)
+    shifted = trials_of(for_the_cpu(filled(model, "classifier.bias", 3.0)), scans)
     assert not np.array_equal(shifted.logits(known, layers), got)
     assert not np.array_equal(shifted.logits({}, frozenset()), trials.logits({}, frozenset()))
 
@@ -92,13 +92,13 @@ def test_another_version_runs_the_engine_again(model, scans, cache, monkeypatch,
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_large_biases_of_small_scales_are_kept(model, scans, cache, backend):
     """Over its scales such a bias is beyond float16: a backend that rounded it there would err."""
-    shifted = with_bias(model, "stem.1.bias", 30.0)
+    shifted = filled(model, "stem.1.bias", 30.0)
     layers = frozenset(["stem.0", "stages.0.0.conv1"])
     found = {"input": Range(1.0, signed=False), "stem.1.relu": Range(34.0, signed=False)}
     assert trials_of(Subject(shifted, "s8", backend), scans).error(found, layers) < 0.02
 
 
-def with_bias(model, name, value):
+def filled(model, name, value):
     copied = ModelProto()
     copied.CopyFrom(model)
     for tensor in copied.graph.initializer:
@@ -108,11 +108,7 @@ def with_bias(model, name, value):
 
 
 def test_logits_that_are_all_0_are_an_error(model, scans, cache):
-    silent = ModelProto()
-    silent.CopyFrom(model)
-    for tensor in silent.graph.initializer:
-        if tensor.name.startswith("classifier."):
-            tensor.CopyFrom(from_array(np.zeros_like(to_array(tensor)), tensor.name))
+    silent = filled(filled(model, "classifier.bias", 0.0), "classifier.weight", 0.0)
     with pytest.raises(UsageError, match=r"logits are 0 for all 2 scans.*train again"):
         trials_of(for_the_cpu(silent), scans).error(ranges(model), frozenset(["stem.0"]))
 
@@ -125,12 +121,6 @@ def test_infinite_logits_have_an_error_that_json_can_hold(model, scans, cache):
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_full_temporary_folder_is_named(model, scans, cache, backend):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(
-            OutputError, match=rf"^{tempfile.gettempdir()}: .*int8 engine .* TMPDIR"
-        ):
-            trials_of(for_the_cpu(model, backend), scans).logits({}, frozenset())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    where = rf"^{tempfile.gettempdir()}: .*int8 engine .* TMPDIR"
+    with files_up_to(4096), pytest.raises(OutputError, match=where):
+        trials_of(for_the_cpu(model, backend), scans).logits({}, frozenset())
