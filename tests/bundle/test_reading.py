@@ -8,7 +8,7 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, UsageError
 from darnet_trt.runtime.engines.loading import load_engine
-from tests.tiny_bundle import change_manifest, write_bundle
+from tests.tiny_bundle import change_manifest
 
 
 def refused(path: Path, match: str) -> None:
@@ -150,12 +150,6 @@ def test_no_default_asks_for_a_choice(tiny):
     change_manifest(tiny, default=None)
     with pytest.raises(UsageError, match=r"default.*--artifact.*openvino-fp32"):
         pick_artifact(open_bundle(tiny))
-
-
-def test_bundles_with_other_weights_have_other_names(tmp_path):
-    one = open_bundle(write_bundle(tmp_path / "one"))
-    two = open_bundle(write_bundle(tmp_path / "two", bias=0.7))
-    assert one.sha256 != two.sha256
 
 
 def rename_first_file(tiny: Path, name: str) -> None:
