@@ -127,7 +127,9 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
         )
     backend = cast(Backend, name)
     if (backend, rest) == ("onnxruntime", "cuda"):
-        return [(backend, _cuda_provider())]
+        if "CUDAExecutionProvider" in import_onnxruntime(extra="gpu").get_available_providers():
+            return [(backend, "cuda")]
+        raise MissingPackageError("onnxruntime-gpu", extra="gpu")
     if backend != "tensorrt-rtx" and colon:
         raise UsageError(
             f"{backend} builds only for this machine, not for {rest!r}",
@@ -152,17 +154,6 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
                 )
         return [(backend, architecture) for architecture in architectures]
     return [(backend, _gpu() if backend == "tensorrt" else "cpu")]
-
-
-def _cuda_provider() -> str:
-    """Return the target of ONNX Runtime on an NVIDIA GPU.
-
-    Raises:
-        MissingPackageError: ONNX Runtime is the build for the CPU.
-    """
-    if "CUDAExecutionProvider" in import_onnxruntime(extra="gpu").get_available_providers():
-        return "cuda"
-    raise MissingPackageError("onnxruntime-gpu", extra="gpu")
 
 
 def _gpu() -> str:

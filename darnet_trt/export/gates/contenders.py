@@ -83,7 +83,15 @@ def open_contenders(
             loaded = files[_graph(candidate)]
             runner = _open(candidate, loaded[0], context.threads)
             opened.callback(runner.close)
-            engine = _artifact(candidate, hashes(folder, *loaded), runner.batch)
+            engine = Artifact(
+                name=candidate.name,
+                files=hashes(folder, *loaded),
+                backend=candidate.backend,
+                precision=candidate.precision,
+                target=candidate.target,
+                batch=runner.batch,
+                producer=producer(candidate.backend, "onnx"),
+            )
             contenders.append((engine, runner))
         for plan in plans:
             with failures.of_a_plan(plan):
@@ -92,23 +100,6 @@ def open_contenders(
                 contenders.append((plan, runner))
         opened.pop_all()
     return contenders
-
-
-def _artifact(candidate: Candidate, files: dict[str, str], batch: tuple[int, int]) -> Artifact:
-    """Describe an engine that has not run yet."""
-    return Artifact(
-        name=candidate.name,
-        files=files,
-        backend=candidate.backend,
-        precision=candidate.precision,
-        effective_precision=None,
-        target=candidate.target,
-        batch=batch,
-        producer=producer(candidate.backend, "onnx"),
-        executed=False,
-        parity=None,
-        latency_ms=None,
-    )
 
 
 _Graph = tuple[str, str]

@@ -15,7 +15,7 @@ from onnx import ModelProto
 
 from darnet_trt.bundle.manifest import MODEL_FILE, Artifact
 from darnet_trt.bundle.trust import failed_gates
-from darnet_trt.errors import DarnetError, ParityError
+from darnet_trt.errors import ParityError
 from darnet_trt.export.context import BuildContext
 from darnet_trt.export.gates.contenders import NOT_EXECUTED, PlanFailures, open_contenders
 from darnet_trt.export.gates.decision_gate import DecisionGate
@@ -98,7 +98,11 @@ def judge(
                 do="choose another --precision",
             )
         timed = _timed(passed, context.scans, failures)
-    not_run = [_not_executed(plan, failures[plan.name]) for plan in plans if plan.name in failures]
+    not_run = []
+    for plan in plans:
+        if plan.name in failures:
+            note = f"{plan.notes[0]}, {NOT_EXECUTED}: {failures[plan.name].what}"
+            not_run.append(plan.model_copy(update={"notes": (note, *plan.notes[1:])}))
     _drop(context.folder, (*timed, *not_run), rejected)
     return Judged(timed, rejected, not_run, reference)
 
@@ -126,11 +130,6 @@ def _timed(
         for engine, _ in passed
         if engine.name not in failures
     ]
-
-
-def _not_executed(plan: Artifact, error: DarnetError) -> Artifact:
-    built, *others = plan.notes
-    return plan.model_copy(update={"notes": (f"{built}, {NOT_EXECUTED}: {error.what}", *others)})
 
 
 def run_reference(
