@@ -16,7 +16,6 @@ from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.kernels.build import source_key
-from darnet_trt.runtime.engines.loading import load_runner
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.runner import Outputs
@@ -99,20 +98,6 @@ def test_scans_of_patients_never_go_into_a_bundle(source, tmp_path):
     assert len(inputs) == 3
     assert all(scan.std() > 0.1 for scan in inputs)
     assert check_bundle(built).passed
-
-
-def test_its_engines_and_its_rebuilt_reference_agree_with_torch(bundle, source, scans):
-    reference = TorchRunner(source.network).infer(scans.inputs[0][None])
-    for artifact in bundle.manifest.artifacts:
-        runner = load_runner(bundle, artifact.name)
-        found = runner.infer(scans.inputs[0][None])
-        runner.close()
-        tolerance = 1e-4 if artifact.precision == "fp32" else 0.1
-        np.testing.assert_allclose(found.logits, reference.logits, rtol=0, atol=tolerance)
-    rebuilt = TorchRunner.from_onnx(bundle.path / "model.onnx")
-    np.testing.assert_allclose(
-        rebuilt.infer(scans.inputs[0][None]).logits, reference.logits, rtol=0, atol=1e-5
-    )
 
 
 def test_a_plan_that_did_not_run_is_marked_so(source, scans, tmp_path):
@@ -288,8 +273,7 @@ def damage_openvino(monkeypatch):
 
 @pytest.mark.skipif("bf16" not in cpu_precisions(), reason="this CPU has no bf16")
 def test_bf16_is_judged_by_itself(source, scans, tmp_path, monkeypatch):
-    strict = {**parity.LIMITS, "bf16": parity.Limits(probability=0, logits=0, cam=0)}
-    monkeypatch.setattr(parity, "LIMITS", strict)
+    monkeypatch.setitem(parity.LIMITS, "bf16", parity.Limits(probability=0, logits=0, cam=0))
     wanted = candidates(["openvino"], "auto")
     manifest = build_bundle(source, tmp_path / "b", wanted, scans)
     assert [a.name for a in manifest.rejected] == ["openvino-bf16"]
