@@ -63,7 +63,6 @@ class TorchRunner:
         torch = _torch()
         if threads is not None:
             torch.set_num_threads(threads)
-        self.input_size = model.network.input_size
         self.classes = len(model.network.classes)
         on_gpu = mode == "fused" and torch.cuda.is_available()
         self._device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
