@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,9 +73,7 @@ def judge(
     """
     failures = PlanFailures(context.log)
     with ExitStack() as stack:
-        contenders = open_contenders(context, candidates, graphs, plans, failures)
-        for _, runner in contenders:
-            stack.callback(runner.close)
+        contenders = open_contenders(context, candidates, graphs, plans, failures, stack)
         judged: list[tuple[Artifact, Runner]] = []
         reference = None
         if contenders:
@@ -137,11 +135,8 @@ def run_reference(
 ) -> Outputs:
     """Run the float32 reference on inputs, each (1, d, h, w), that `source` describes."""
     context.log(f"reference: torch float32 on {source}")
-    runner = TorchRunner(context.source.network, threads=context.threads)
-    try:
+    with closing(TorchRunner(context.source.network, threads=context.threads)) as runner:
         return run(runner, inputs)
-    finally:
-        runner.close()
 
 
 def _verdict(judged: Artifact) -> str:
