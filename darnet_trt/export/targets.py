@@ -89,7 +89,11 @@ def candidates(
     if targets:
         wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))
     else:
-        wanted = dict.fromkeys((b, "cpu") for b in _installed() if _offers(b, asked))
+        on_cpu: tuple[Backend, ...] = ("openvino", "onnxruntime")
+        installed = [b for b in on_cpu if importlib.util.find_spec(b) is not None]
+        if not installed:
+            raise MissingPackageError("openvino", extra="cpu")
+        wanted = dict.fromkeys((b, "cpu") for b in installed if _offers(b, asked))
     found = [
         Candidate(b, p, t)
         for b, t in wanted
@@ -108,14 +112,6 @@ def candidates(
 def plan_backends(wanted: Sequence[Candidate]) -> set[TensorRTBackend]:
     """Return the backends of the TensorRT plans to build."""
     return {cast(TensorRTBackend, c.backend) for c in wanted if c.backend in PACKAGES}
-
-
-def _installed() -> list[Backend]:
-    backends: tuple[Backend, ...] = ("openvino", "onnxruntime")
-    found = [b for b in backends if importlib.util.find_spec(b) is not None]
-    if not found:
-        raise MissingPackageError("openvino", extra="cpu")
-    return found
 
 
 def _parse(text: str) -> list[tuple[Backend, str]]:
