@@ -252,7 +252,7 @@ class Quantization(_Part):
 
 
 class Artifact(_Part):
-    """One engine.
+    """One engine. The defaults describe one that has not run.
 
     Attributes:
         name: Unique in the bundle, "openvino-bf16".
@@ -280,13 +280,13 @@ class Artifact(_Part):
     files: dict[str, str]
     backend: Backend
     precision: Precision
-    effective_precision: Precision | None
+    effective_precision: Precision | None = None
     target: str
     batch: tuple[int, int]
     producer: dict[str, str]
-    executed: bool
-    parity: Parity | None
-    latency_ms: float | None
+    executed: bool = False
+    parity: Parity | None = None
+    latency_ms: float | None = None
     notes: tuple[str, ...] = ()
     plan: Plan | None = None
     quantization: Quantization | None = None

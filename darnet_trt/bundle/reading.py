@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -70,26 +70,8 @@ def open_bundle(path: str | os.PathLike[str], *, complete: bool = True) -> Bundl
     path = Path(path)
     raw = _read_manifest(path)
     manifest = _parse(raw, path / FILE_NAME)
-    names = [artifact.name for artifact in manifest.artifacts]
-    if len(set(names)) < len(names):
-        raise BundleError("two artifacts have one name", where=path / FILE_NAME, do=REBUILD)
-    if len(set(manifest.classes)) < max(len(manifest.classes), 2):
-        raise BundleError(
-            f"expected two or more classes with different names, found {listed(manifest.classes)}",
-            where=path / FILE_NAME,
-            do=REBUILD,
-        )
-    if manifest.default is not None and manifest.default not in names:
-        raise BundleError(
-            f"the default artifact {manifest.default!r} is not in it",
-            where=path / FILE_NAME,
-            do=REBUILD,
-        )
-    for artifact in manifest.artifacts:
-        if not artifact.files:
-            raise BundleError(
-                f"the artifact {artifact.name!r} has no file", where=path / FILE_NAME, do=REBUILD
-            )
+    for fault in _faults(manifest):
+        raise BundleError(fault, where=path / FILE_NAME, do=REBUILD)
     if complete:
         for name in manifest.files:
             _inside(path, name)
@@ -130,7 +112,16 @@ def verified_file(bundle: Bundle, name: str) -> Path:
     if expected is None:
         raise BundleError(f"the bundle has no {name}", where=bundle.path, do=REBUILD)
     file = _inside(bundle.path, name)
-    _verify(file, expected)
+    try:
+        found = sha256_of(file)
+    except OSError as error:
+        raise BundleError(
+            f"cannot be read ({error.strerror})", where=file, do="check its permissions"
+        ) from error
+    if found != expected:
+        raise BundleError(
+            "altered or damaged: the SHA-256 differs from the manifest's", where=file, do=REBUILD
+        )
     return file
 
 
@@ -195,6 +186,20 @@ def _parse(raw: bytes, file: Path) -> Manifest:
         raise BundleError(f"{place}: {first['msg']}", where=file, do=REBUILD) from error
 
 
+def _faults(manifest: Manifest) -> Iterator[str]:
+    names = [artifact.name for artifact in manifest.artifacts]
+    if len(set(names)) < len(names):
+        yield "two artifacts have one name"
+    if len(set(manifest.classes)) < max(len(manifest.classes), 2):
+        found = listed(manifest.classes)
+        yield f"expected two or more classes with different names, found {found}"
+    if manifest.default is not None and manifest.default not in names:
+        yield f"the default artifact {manifest.default!r} is not in it"
+    for artifact in manifest.artifacts:
+        if not artifact.files:
+            yield f"the artifact {artifact.name!r} has no file"
+
+
 def _inside(root: Path, name: str) -> Path:
     """Return the file's path; refuse names and links that leave the folder."""
     pure = PurePosixPath(name)
@@ -214,19 +219,6 @@ def _inside(root: Path, name: str) -> Path:
     if not file.is_file():
         raise BundleError(f"{name} is not a file", where=root, do=REBUILD)
     return file
-
-
-def _verify(file: Path, expected: str) -> None:
-    try:
-        found = sha256_of(file)
-    except OSError as error:
-        raise BundleError(
-            f"cannot be read ({error.strerror})", where=file, do="check its permissions"
-        ) from error
-    if found != expected:
-        raise BundleError(
-            "altered or damaged: the SHA-256 differs from the manifest's", where=file, do=REBUILD
-        )
 
 
 def listed(names: Iterable[str]) -> str:

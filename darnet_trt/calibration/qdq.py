@@ -117,8 +117,6 @@ class _Places:
             raise UsageError(f"the ONNX graph has no convolution {', '.join(sorted(unknown))}")
         self.layers = frozenset(layers)
         self.producer = {output: node for node in graph.node for output in node.output}
-        self.transposes = [node for node in graph.node if node.op_type == "Transpose"]
-        self.attentions = [node for node in graph.node if node.op_type in ATTENTIONS]
         joints = [node for node in graph.node if node.op_type in (*ATTENTIONS, SUM)]
         found = {
             node.input[0]: None
@@ -147,23 +145,6 @@ class _Places:
         node = self.producer.get(tensor)
         return node.input[0] if node is not None and node.op_type == "Cast" else tensor
 
-    def after_transpose(self, tensor: str) -> str:
-        """Return the tensor after its Transpose; itself if there is none."""
-        return next(
-            (n.output[0] for n in self.transposes if n.input[0] == tensor),
-            tensor,
-        )
-
-    def given_to_tails(self) -> frozenset[str]:
-        """Return the transposed maps that attentions of `tails` read and whose origin has Q/DQ."""
-        return frozenset(
-            name
-            for tail in self.attentions
-            if tail.name in self.tails
-            for name in tail.input[:2]
-            if self.before_transpose(name) in self.tensors
-        )
-
     def _convolution(self, tensor: str) -> str:
         """Return the convolution that directly makes a tensor, else ""."""
         node = self.producer.get(self.before_transpose(tensor))
@@ -182,15 +163,23 @@ class _Writer:
         self.float_type = _float_type(model.graph)
         self.initializers: dict[str, TensorProto] = {}
         self.nodes: list[NodeProto] = []
-        self.in_int8 = places.given_to_tails() if form == "plugin" else frozenset()
+        self.in_int8 = {  # the transposed maps that plugins read in int8
+            name
+            for tail in model.graph.node
+            if form == "plugin" and tail.name in places.tails
+            for name in tail.input[:2]
+            if places.before_transpose(name) in places.tensors
+        }
 
     def written(self) -> ModelProto:
         """Return the copy."""
         for name in self.places.tensors:
-            self._parameters(name, *self._scale_and_zero(name))
-        given = [i.name for i in self.source.graph.input]
-        for name in given:
-            self._pair(name)
+            scale, zero = self._scale_and_zero(name)
+            scale = max(scale, float(np.finfo(np.float32).tiny))
+            self._add(f"{name}.scale", np.array(scale, self._scale_type(name)))
+            self._add(f"{name}.zero", zero)
+        for given in self.source.graph.input:
+            self._pair(given.name)
         for node in self.source.graph.node:
             self._node(node)
             for output in node.output:
@@ -243,7 +232,8 @@ class _Writer:
         maps = {"x": attention.input[0], "residual": attention.input[1]}
         of = {field: self.places.before_transpose(name) for field, name in maps.items()}
         found = {field: of[field] for field, name in maps.items() if name in self.in_int8}
-        out = self.places.after_transpose(attention.output[0])
+        read = (n for n in self.source.graph.node if attention.output[0] in n.input)
+        out = next(read).output[0]  # of the Transpose behind it
         if out in self.ranges:
             found["y"] = out
         for field, tensor in found.items():
@@ -277,11 +267,6 @@ class _Writer:
             return found.largest / _SIGNED_LIMIT, np.array(_UNSIGNED_ZERO, np.uint8)
         return found.largest / _UNSIGNED_LIMIT, np.array(0, np.uint8)
 
-    def _parameters(self, tensor: str, scale: float, zero: npt.NDArray[np.integer]) -> None:
-        smallest = float(np.finfo(np.float32).tiny)
-        self._add(f"{tensor}.scale", np.array(max(scale, smallest), self._scale_type(tensor)))
-        self._add(f"{tensor}.zero", zero)
-
     def _scale_type(self, tensor: str) -> type[np.floating]:
         """Return float32 also in a float16 graph if the scale is subnormal in float16.
 
@@ -295,11 +280,11 @@ class _Writer:
         scales = self._weight_scales(values, bias, x)
         columns = (-1, *(1,) * (values.ndim - 1))
         stored = np.rint(values / scales.astype(np.float32).reshape(columns))
-        limit = _SIGNED_LIMIT
-        self._add(f"{name}.int8", np.clip(stored, -limit, limit).astype(np.int8))
+        stored = np.clip(stored, -_SIGNED_LIMIT, _SIGNED_LIMIT)
+        self._add(f"{name}.int8", stored.astype(np.int8))
         self._add(f"{name}.scale", scales)
         self._add(f"{name}.zero", np.zeros(len(scales), np.int8))
-        return self._dequantize(name, f"{name}.int8", axis=0)
+        return self._dequantize(name, f"{name}.int8")
 
     def _weight_scales(
         self, values: npt.NDArray[np.float32], bias: str, x: str
@@ -326,16 +311,16 @@ class _Writer:
         self._add(f"{name}.int32", stored)
         self._add(f"{name}.scale", scale)
         self._add(f"{name}.zero", np.zeros(len(scale), np.int32))
-        return self._dequantize(name, f"{name}.int32", axis=0)
+        return self._dequantize(name, f"{name}.int32")
 
-    def _dequantize(self, name: str, stored: str, axis: int) -> str:
+    def _dequantize(self, name: str, stored: str) -> str:
         self.nodes.append(
             make_node(
                 "DequantizeLinear",
                 [stored, f"{name}.scale", f"{name}.zero"],
                 [_dequantized(name)],
                 name=_dequantized(name),
-                axis=axis,
+                axis=0,
             )
         )
         return _dequantized(name)

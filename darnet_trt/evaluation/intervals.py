@@ -6,7 +6,6 @@ They assume independent scans: one a patient.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from darnet_trt.evaluation.metrics import concordance
 
-__all__ = ["PairedAreas", "accuracy_interval", "paired_areas", "share_at_most"]
+__all__ = ["accuracy_interval", "paired_areas", "share_at_most"]
 
 # Two-sided 95 %: a value below the lower end has a chance of 2.5 %, as non-inferiority trials
 # require.
@@ -23,30 +22,13 @@ _Z: Final = 1.959964
 _RESAMPLES: Final = 2000
 
 
-@dataclass(frozen=True)
-class PairedAreas:
-    """Areas under the ROC curves of two engines.
-
-    Attributes:
-        reference: Area of the first engine.
-        candidate: Area of the second.
-        lower: Lower end of the 95 % interval of candidate − reference.
-        upper: Upper end of it.
-    """
-
-    reference: float
-    candidate: float
-    lower: float
-    upper: float
-
-
 def paired_areas(
     reference: npt.NDArray[Any],
     candidate: npt.NDArray[Any],
     labels: npt.NDArray[np.int64],
     positive: int,
-) -> PairedAreas:
-    """Compare two engines' areas on the same scans.
+) -> tuple[float, float, float, float]:
+    """Compare two engines' areas under the ROC curve on the same scans.
 
     The interval has two parts. The first is a percentile bootstrap, resampled within each class. It
     cannot show what happened in no scan, so there is a second: if none of k scans of a side changed
@@ -62,6 +44,10 @@ def paired_areas(
         candidate: Scores of the same scans, (n,).
         labels: Classes, (n,).
         positive: The class that should score above the others; it and another must occur.
+
+    Returns:
+        The area of the first engine, that of the second, and the ends of the 95 % interval of
+        second − first.
     """
     order = np.lexsort((candidate, reference, labels))
     reference, candidate, labels = reference[order], candidate[order], labels[order]
@@ -81,12 +67,9 @@ def paired_areas(
     drawn_low, drawn_high = np.quantile(resampled / before.size, (_TAIL, 1 - _TAIL))
     found = float(after.mean() - before.mean())
     unseen = share_at_most(0, min(before.shape))
-    return PairedAreas(
-        reference=float(before.mean()),
-        candidate=float(after.mean()),
-        lower=max(-1.0, found - math.hypot(max(0.0, found - drawn_low), unseen)),
-        upper=min(1.0, found + math.hypot(max(0.0, drawn_high - found), unseen)),
-    )
+    lower = max(-1.0, found - math.hypot(max(0.0, found - drawn_low), unseen))
+    upper = min(1.0, found + math.hypot(max(0.0, drawn_high - found), unseen))
+    return float(before.mean()), float(after.mean()), lower, upper
 
 
 def accuracy_interval(lost: int, gained: int, scans: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["area_under_curve", "concordance", "evaluate", "softmax"]
+__all__ = ["concordance", "evaluate", "softmax"]
 
 COVID = CLASSES.index("covid-19")
 
@@ -20,20 +20,13 @@ def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
-def area_under_curve(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> float:
-    """Return the area under the ROC curve, the mean of `concordance`.
-
-    Args:
-        scores: (n,).
-        positive: (n,); both sides must occur.
-    """
-    return float(concordance(scores, positive).mean())
-
-
 def concordance(
     scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """Compare each positive (row) with each negative (column): 1 if it scores above, ½ if equal."""
+    """Compare each positive (row) with each negative (column): 1 if it scores above, ½ if equal.
+
+    The mean is the area under the ROC curve.
+    """
     high, low = scores[positive][:, None], scores[~positive]
     return 0.5 * ((high > low).astype(np.float64) + (high >= low))
 
@@ -61,7 +54,7 @@ def evaluate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> 
     actual, called = labels == COVID, predicted == COVID
     if actual.any() and not actual.all():
         hits = int((actual & called).sum())
-        result["covid_auc"] = area_under_curve(softmax(logits)[:, COVID], actual)
+        result["covid_auc"] = float(concordance(softmax(logits)[:, COVID], actual).mean())
         result["covid_sensitivity"] = hits / int(actual.sum())
         result["covid_specificity"] = float((~called[~actual]).mean())
         result["covid_f1"] = 2 * hits / (int(actual.sum()) + int(called.sum()))

@@ -102,17 +102,23 @@ def build_bundle(
         )
         log("exporting the network to ONNX")
         write_graph(source.float32, folder / MODEL_FILE)
-        found = _statistics(context)
+        found: dict[str, Statistics] = {}
+        if calibration is not None:
+            found = gather(source.float32, calibration.scans, threads, log)
         seen = {name: statistics.magnitude for name, statistics in found.items()}
         plan_candidates = [c for c in candidates if c.backend in PACKAGES]
         half = range_for(plan_candidates, context, seen)
-        int8 = _int8(context, candidates, found)
+        int8: dict[Form, Int8] = {}
+        decisions = None
+        if calibration is not None:
+            int8 = _int8(context, calibration, candidates, found)
+            decisions = DecisionGate(calibration, next(iter(int8.values())), log)
         plans, refused = build_plans(context, plan_candidates, int8.get("s8"), half)
         graphs = {MODEL_FILE: source.float32}
         if "u8" in int8:
             graphs[INT8_FILE] = int8["u8"].graph(source.float32, "u8")
         here = [c for c in candidates if c.backend not in PACKAGES]
-        judged = judge(context, here, graphs, plans, _decision_gate(context, int8))
+        judged = judge(context, here, graphs, plans, decisions)
         asked_for = calibration is not None and calibration.asked_for
         default, timed = _chosen(judged.passed, asked_for, log)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
@@ -140,32 +146,18 @@ def build_bundle(
     return manifest
 
 
-def _statistics(context: BuildContext) -> dict[str, Statistics]:
-    """Gather the activations' statistics on the calibration scans."""
-    if context.calibration is None:
-        return {}
-    return gather(context.source.float32, context.calibration.scans, context.threads, context.log)
-
-
 def _int8(
-    context: BuildContext, candidates: Sequence[Candidate], found: Mapping[str, Statistics]
+    context: BuildContext,
+    calibration: Calibration,
+    candidates: Sequence[Candidate],
+    found: Mapping[str, Statistics],
 ) -> dict[Form, Int8]:
     """Calibrate in the forms that are wanted, the CPU's first."""
-    if context.calibration is None:
-        return {}
-    search = replace(context.calibration.search, backend=trial_backend(), threads=context.threads)
+    search = replace(calibration.search, backend=trial_backend(), threads=context.threads)
     in_plans = {c.backend in PACKAGES for c in candidates if c.precision == "int8"}
     forms: list[Form] = ["s8" if plans else "u8" for plans in sorted(in_plans)]
-    scans, held_out = context.calibration.scans, context.calibration.held_out
+    scans, held_out = calibration.scans, calibration.held_out
     return calibrate(context.source.float32, found, forms, scans, held_out, search, context.log)
-
-
-def _decision_gate(context: BuildContext, int8: Mapping[Form, Int8]) -> DecisionGate | None:
-    if context.calibration is None:
-        return None
-    first = next(iter(int8.values()))
-    held_out = context.calibration.held_out
-    return DecisionGate(held_out, first.expected, first.report, context.accept, context.log)
 
 
 def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Reference:
@@ -186,16 +178,15 @@ def _chosen(
     timed: Sequence[Artifact], int8_asked_for: bool, log: Callable[[str], None]
 ) -> tuple[str | None, tuple[Artifact, ...]]:
     """Return the default's name, and the engines with a note where one was passed over."""
-    choice = choose_default(timed, int8_asked_for=int8_asked_for)
+    name, passed_over = choose_default(timed, int8_asked_for=int8_asked_for)
     noted = []
     for engine in timed:
-        why = choice.passed_over.get(engine.name)
-        if why is not None:
-            why = f"not the default: {why}"
+        if engine.name in passed_over:
+            why = f"not the default: {passed_over[engine.name]}"
             log(f"{engine.name}: {why}")
             engine = engine.model_copy(update={"notes": (*engine.notes, why)})
         noted.append(engine)
-    return choice.name, tuple(noted)
+    return name, tuple(noted)
 
 
 def _card(source: Source) -> ModelCard:

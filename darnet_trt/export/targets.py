@@ -73,13 +73,9 @@ class Candidate:
             files=files,
             backend=self.backend,
             precision=self.precision,
-            effective_precision=None,
             target=self.target,
             batch=batch,
             producer=producer,
-            executed=False,
-            parity=None,
-            latency_ms=None,
             notes=notes,
             plan=plan,
         )
@@ -114,7 +110,11 @@ def candidates(
     if targets:
         wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))
     else:
-        wanted = dict.fromkeys((b, "cpu") for b in _installed() if _offers(b, asked))
+        on_cpu: tuple[Backend, ...] = ("openvino", "onnxruntime")
+        installed = [b for b in on_cpu if importlib.util.find_spec(b) is not None]
+        if not installed:
+            raise MissingPackageError("openvino", extra="cpu")
+        wanted = dict.fromkeys((b, "cpu") for b in installed if _offers(b, asked))
     found = [
         Candidate(b, p, t)
         for b, t in wanted
@@ -135,14 +135,6 @@ def plan_backends(wanted: Sequence[Candidate]) -> set[TensorRTBackend]:
     return {cast(TensorRTBackend, c.backend) for c in wanted if c.backend in PACKAGES}
 
 
-def _installed() -> list[Backend]:
-    backends: tuple[Backend, ...] = ("openvino", "onnxruntime")
-    found = [b for b in backends if importlib.util.find_spec(b) is not None]
-    if not found:
-        raise MissingPackageError("openvino", extra="cpu")
-    return found
-
-
 def _parse(text: str) -> list[tuple[Backend, str]]:
     """Parse one `--target` into pairs of backend and target."""
     name, colon, rest = text.partition(":")
@@ -152,7 +144,9 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
         )
     backend = cast(Backend, name)
     if (backend, rest) == ("onnxruntime", "cuda"):
-        return [(backend, _cuda_provider())]
+        if "CUDAExecutionProvider" in import_onnxruntime(extra="gpu").get_available_providers():
+            return [(backend, "cuda")]
+        raise MissingPackageError("onnxruntime-gpu", extra="gpu")
     if backend != "tensorrt-rtx" and colon:
         raise UsageError(
             f"{backend} builds only for this machine, not for {rest!r}",
@@ -177,17 +171,6 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
                 )
         return [(backend, architecture) for architecture in architectures]
     return [(backend, _gpu() if backend == "tensorrt" else "cpu")]
-
-
-def _cuda_provider() -> str:
-    """Return the target of ONNX Runtime on an NVIDIA GPU.
-
-    Raises:
-        MissingPackageError: ONNX Runtime is the build for the CPU.
-    """
-    if "CUDAExecutionProvider" in import_onnxruntime(extra="gpu").get_available_providers():
-        return "cuda"
-    raise MissingPackageError("onnxruntime-gpu", extra="gpu")
 
 
 def _gpu() -> str:

@@ -5,15 +5,13 @@ from pathlib import Path
 import pytest
 from onnx import ModelProto
 
-from darnet_trt.export.onnx.graph import build_graph
-from darnet_trt.export.onnx.weights import folded
-from tests.export.networks import TINY, trained_like
+from tests.export.networks import TINY, graph_of, trained_like
 
 
 @pytest.fixture(scope="session")
 def model() -> ModelProto:
     """The float32 graph of `trained_like(TINY)`; never written to."""
-    return build_graph(TINY, folded(trained_like(TINY).model()), "fp32", {"precision": "fp32"})
+    return graph_of(trained_like(TINY))
 
 
 @pytest.fixture

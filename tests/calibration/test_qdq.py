@@ -17,12 +17,10 @@ from darnet_trt.calibration.qdq import (
     quantized_tensors,
 )
 from darnet_trt.errors import UsageError
-from darnet_trt.export.onnx.graph import build_graph
-from darnet_trt.export.onnx.weights import folded
 from darnet_trt.runtime.engines.openvino.conversion import build_openvino
 from darnet_trt.runtime.engines.openvino.package import import_openvino
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
-from tests.export.networks import TINY, trained_like
+from tests.export.networks import TINY, graph_of, trained_like, with_weight
 
 PINNED = {
     "s8": (1, "72462ce6cd276756"),
@@ -32,10 +30,7 @@ PINNED = {
 
 
 def graph(precision="fp32", attention="both"):
-    network = TINY.model_copy(update={"attention": attention})
-    return build_graph(
-        network, folded(trained_like(network).model()), precision, {"precision": precision}
-    )
+    return graph_of(trained_like(TINY.model_copy(update={"attention": attention})), precision)
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +84,6 @@ def test_another_graph_needs_another_version(form):
     for tensor in found.initializer:
         content.update(tensor.name.encode() + to_array(tensor).tobytes())
     assert (VERSION, content.hexdigest()[:16]) == PINNED[form]
-
-
-def test_twenty_convolutions_and_no_head(model):
-    names = convolutions(model)
-    assert len(names) == 20
-    assert names[0] == "stem.0"
-    assert "classifier" not in names
 
 
 @pytest.mark.parametrize("form", ["s8", "u8"])
@@ -156,10 +144,6 @@ def test_only_tensors_of_quantized_layers_are_quantized(model, ranges):
     assert other.input[1] == "stages.0.0.conv2.weight"
 
 
-def test_without_layers_the_graph_is_unchanged(model, ranges):
-    assert quantize(model, ranges, [], "u8") == model
-
-
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_plugin_reads_and_writes_int8(ranges, precision):
     base = graph(precision)
@@ -201,13 +185,7 @@ def test_an_unknown_layer_is_named(model, ranges):
 
 
 def test_a_channel_of_zeros_stays_zero(model, ranges):
-    off = onnx.ModelProto()
-    off.CopyFrom(model)
-    for tensor in off.graph.initializer:
-        if tensor.name == "stem.0.weight":
-            values = to_array(tensor).copy()
-            values[0] = 0
-            tensor.CopyFrom(from_array(values, tensor.name))
+    off = scaled(model, "stem.0.weight", 0)
     quantized = quantize(off, ranges, ["stem.0"], "u8")
     values = {t.name: to_array(t) for t in quantized.graph.initializer}
     assert not values["stem.0.weight.int8"][0].any()
@@ -250,15 +228,14 @@ def test_openvino_fuses_the_sum_into_the_convolution(volume, tmp_path):
     assert layers.count("Eltwise") + layers.count("Subgraph") <= 1  # the input's quantization
 
 
-def scaled(model, name, factor, channel=0):
-    """With one output channel of a weight scaled."""
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    (tensor,) = [t for t in copied.graph.initializer if t.name == name]
-    values = to_array(tensor).copy()
-    values[channel] *= factor
-    tensor.CopyFrom(from_array(values, name))
-    return copied
+def scaled(model, name, factor):
+    """With the first output channel of a weight scaled."""
+
+    def scale(values):
+        values[0] *= factor
+        return values
+
+    return with_weight(model, name, scale)
 
 
 @pytest.mark.parametrize(("largest", "error"), [(1e-3, 0.01), (3e-5, 0.02), (5e-6, 0)])
@@ -292,11 +269,9 @@ def test_an_activation_of_small_values_keeps_its_steps_in_float16(ranges, larges
 def test_small_activations_survive_in_float16(volume):
     """One block's second convolution gives values that float16 has no normal number for."""
     name, tensor = "stages.0.0.conv2.weight", "stages.0.0.bn2.out"
-    small = graph("fp32"), graph("fp16")
-    for model in small:
-        for t in model.graph.initializer:
-            if t.name in (name, "stages.0.0.bn2.bias"):
-                t.CopyFrom(from_array((to_array(t) * 2e-4).astype(to_array(t).dtype), t.name))
+    small = [graph("fp32"), graph("fp16")]
+    for weight in (name, "stages.0.0.bn2.bias"):
+        small = [with_weight(m, weight, lambda v: (v * 2e-4).astype(v.dtype)) for m in small]
     ranges = ranges_on(small[0], volume)
     assert ranges[tensor].largest < 127 * np.finfo(np.float16).tiny
     quantized = quantize(small[1], ranges, ["stages.0.0.conv2"], "s8")

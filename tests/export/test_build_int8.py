@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.bundle.manifest import INT8_FILE
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.calibration.qdq import convolutions, quantize
-from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut, choose_scans
+from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut, random_scans
 from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.calibration.search import search as int8
 from darnet_trt.calibration.search import trials as int8_trials
@@ -36,6 +35,7 @@ rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
 )
 OPENVINO = (Candidate("openvino", "fp32"), Candidate("openvino", "int8"))
+NO_TIME = Search(method="mse", seconds=-1.0)
 # What one convolution reads, and that block's attention as its residual.
 BROKEN, READER = "stages.1.0.out", "stages.1.1.conv1"
 
@@ -70,6 +70,27 @@ def bundle(source, scans, calibration, tmp_path_factory):
     wanted = candidates(["openvino", "onnxruntime"], "int8", calibrated=True)
     build_bundle(source, out, wanted, scans, calibration=calibration)
     return open_bundle(out)
+
+
+@pytest.fixture
+def build(source, scans, calibration, tmp_path):
+    """Build a bundle, with other fields of the calibration; return it and the log."""
+
+    def built(wanted, *, plugin="off", **fields):
+        said = []
+        build_bundle(
+            source,
+            tmp_path / "bundle",
+            wanted,
+            scans,
+            plugin=plugin,
+            calibration=replace(calibration, **fields),
+            force=True,
+            log=said.append,
+        )
+        return open_bundle(tmp_path / "bundle"), said
+
+    return built
 
 
 def engine(bundle, name):
@@ -136,9 +157,8 @@ def test_with_enough_scans_int8_is_the_default_if_it_is_faster(scans, tmp_path):
             assert "times as fast as openvino-fp32" in int8.notes[0]
 
 
-def test_without_onnx_runtime_there_is_no_int8_onnx_file(source, scans, calibration, tmp_path):
-    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=calibration)
-    found = open_bundle(tmp_path / "bundle")
+def test_without_onnx_runtime_there_is_no_int8_onnx_file(build):
+    found, _ = build(OPENVINO)
     assert not (found.path / INT8_FILE).exists()
     assert load_engine(found, "openvino-int8").runner.precision == "int8"
 
@@ -174,11 +194,8 @@ def range_far_too_wide(monkeypatch):
 
 
 @pytest.mark.usefixtures("wrong_scale")
-def test_the_gate_finds_a_wrong_scale(source, scans, calibration, tmp_path):
-    said = []
-    no_time = replace(calibration, search=Search(seconds=-1.0))
-    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=no_time, log=said.append)
-    found = open_bundle(tmp_path / "bundle")
+def test_the_gate_finds_a_wrong_scale(build):
+    found, said = build(OPENVINO, search=NO_TIME)
     assert [a.name for a in found.manifest.artifacts] == ["openvino-fp32", "onnxruntime-fp32"]
     (refused,) = found.manifest.rejected
     assert refused.name == "openvino-int8"
@@ -193,14 +210,11 @@ def test_the_gate_finds_a_wrong_scale(source, scans, calibration, tmp_path):
 
 
 @pytest.mark.usefixtures("range_far_too_wide")
-def test_the_search_spares_the_layer_with_the_wrong_range(source, scans, calibration, tmp_path):
-    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=calibration)
-    found = engine(open_bundle(tmp_path / "bundle"), "openvino-int8")
+def test_the_search_spares_the_layer_with_the_wrong_range(build, source):
+    found = engine(build(OPENVINO)[0], "openvino-int8")
     report = found.quantization
     assert report.spared == (READER,)
-    assert set(report.layers) | set(report.spared) == set(
-        convolutions_of(open_bundle(tmp_path / "bundle"))
-    )
+    assert {*report.layers, *report.spared} == set(convolutions(source.float32))
     assert report.trials[0]
     assert report.trials[len(report.spared)] == ()
     assert report.effects[0].layer == READER
@@ -213,12 +227,8 @@ def test_the_search_spares_the_layer_with_the_wrong_range(source, scans, calibra
 
 
 @pytest.mark.usefixtures("wrong_scale")
-def test_an_accepted_engine_names_who_accepted_it(source, scans, calibration, tmp_path):
-    accepted = replace(
-        calibration, search=Search(seconds=-1.0), accept="A. Person, to look at its speed"
-    )
-    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=accepted)
-    bundle = open_bundle(tmp_path / "bundle")
+def test_an_accepted_engine_names_who_accepted_it(build):
+    bundle, _ = build(OPENVINO, search=NO_TIME, accept="A. Person, to look at its speed")
     found = engine(bundle, "openvino-int8")
     assert not found.decisions.passed
     assert found.accepted == "A. Person, to look at its speed"
@@ -227,53 +237,39 @@ def test_an_accepted_engine_names_who_accepted_it(source, scans, calibration, tm
     assert warning.endswith("; accepted by A. Person, to look at its speed")
 
 
-def test_accepting_covers_the_parity_gate_too(source, scans, calibration, tmp_path, monkeypatch):
-    strict = {**parity.LIMITS, "int8": parity.Limits(probability=0, logits=0, cam=0)}
-    monkeypatch.setattr(parity, "LIMITS", strict)
-    build_bundle(source, tmp_path / "a", OPENVINO, scans, calibration=calibration)
-    (refused,) = open_bundle(tmp_path / "a").manifest.rejected
+def test_accepting_covers_the_parity_gate_too(build, monkeypatch):
+    strict = parity.Limits(probability=0, logits=0, cam=0)
+    monkeypatch.setitem(parity.LIMITS, "int8", strict)
+    (refused,) = build(OPENVINO)[0].manifest.rejected
     assert refused.decisions.passed
-    accepted = replace(calibration, accept="A. Person: its map is not used")
-    build_bundle(source, tmp_path / "b", OPENVINO, scans, calibration=accepted)
-    found = engine(open_bundle(tmp_path / "b"), "openvino-int8")
+    bundle, _ = build(OPENVINO, accept="A. Person: its map is not used")
+    found = engine(bundle, "openvino-int8")
     assert (found.parity.passed, found.decisions.passed) == (False, True)
     assert found.accepted == "A. Person: its map is not used"
     assert found.notes[0].startswith("not the default: failed the parity gate; accepted by A.")
-    assert open_bundle(tmp_path / "b").manifest.default == "openvino-fp32"
+    assert bundle.manifest.default == "openvino-fp32"
 
 
-def test_nothing_is_accepted_that_passed(source, scans, calibration, tmp_path):
-    unneeded = replace(calibration, accept="A. Person")
-    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=unneeded)
-    for artifact in open_bundle(tmp_path / "bundle").manifest.artifacts:
+def test_nothing_is_accepted_that_passed(build):
+    for artifact in build(OPENVINO, accept="A. Person")[0].manifest.artifacts:
         assert artifact.accepted is None
 
 
-def test_an_engine_calibrated_on_random_numbers_is_never_the_default(source, scans, tmp_path):
-    spec = source.checkpoint.preprocessing
-    drawn = Calibration(*choose_scans(Path("random"), spec, 2, 0, print), accept="for a look")
-    build_bundle(source, tmp_path / "bundle", OPENVINO, scans, calibration=drawn)
-    found = open_bundle(tmp_path / "bundle")
+def test_an_engine_calibrated_on_random_numbers_is_never_the_default(build, source):
+    drawn, held_out = random_scans(source.checkpoint.preprocessing, 2, 0)
+    found, _ = build(OPENVINO, scans=drawn, held_out=held_out, accept="for a look")
     assert engine(found, "openvino-int8").quantization.random
     assert found.manifest.default == "openvino-fp32"
     (warning,) = load_engine(found, "openvino-int8").warnings
     assert "calibrated with random numbers" in warning
 
 
-def convolutions_of(bundle):
-    return convolutions(onnx.load(bundle.path / "model.onnx"))
-
-
 PLAN = Candidate("tensorrt-rtx", "int8", "portable")
 
 
 @pytest.mark.usefixtures("wrong_scale")
-def test_a_plan_whose_graph_changes_decisions_is_not_built(source, scans, calibration, tmp_path):
-    said = []
-    no_time = replace(calibration, search=Search(method="mse", seconds=-1.0))
-    wanted = (Candidate("openvino", "fp32"), PLAN)
-    build_bundle(source, tmp_path / "bundle", wanted, scans, calibration=no_time, log=said.append)
-    found = open_bundle(tmp_path / "bundle")
+def test_a_plan_whose_graph_changes_decisions_is_not_built(build):
+    found, said = build((OPENVINO[0], PLAN), search=NO_TIME)
     assert [a.name for a in found.manifest.artifacts] == ["openvino-fp32", "onnxruntime-fp32"]
     (refused,) = found.manifest.rejected
     assert refused.name == "tensorrt-rtx-portable-int8"
@@ -287,15 +283,8 @@ def test_a_plan_whose_graph_changes_decisions_is_not_built(source, scans, calibr
 
 @rtx
 @pytest.mark.usefixtures("wrong_scale")
-def test_an_accepted_plan_is_built_although_its_graph_changes_decisions(
-    source, scans, calibration, tmp_path
-):
-    accepted = replace(
-        calibration, search=Search(method="mse", seconds=-1.0), accept="A. Person, for its speed"
-    )
-    wanted = (Candidate("openvino", "fp32"), PLAN)
-    build_bundle(source, tmp_path / "bundle", wanted, scans, plugin="off", calibration=accepted)
-    found = open_bundle(tmp_path / "bundle")
+def test_an_accepted_plan_is_built_although_its_graph_changes_decisions(build):
+    found, _ = build((OPENVINO[0], PLAN), search=NO_TIME, accept="A. Person, for its speed")
     assert not found.manifest.rejected
     plan = engine(found, PLAN.name)
     assert not plan.decisions.passed
@@ -303,18 +292,8 @@ def test_an_accepted_plan_is_built_although_its_graph_changes_decisions(
 
 
 @rtx
-def test_plans_and_cpu_engines_are_searched_separately(source, scans, calibration, tmp_path):
-    said = []
-    build_bundle(
-        source,
-        tmp_path / "bundle",
-        (*OPENVINO, PLAN),
-        scans,
-        plugin="off",
-        calibration=calibration,
-        log=said.append,
-    )
-    found = open_bundle(tmp_path / "bundle")
+def test_plans_and_cpu_engines_are_searched_separately(build):
+    found, said = build((*OPENVINO, PLAN))
     cpu, plan = (engine(found, name) for name in ("openvino-int8", PLAN.name))
     assert plan.decisions.passed
     assert plan.decisions.max_probability_drift != cpu.decisions.max_probability_drift
@@ -324,16 +303,10 @@ def test_plans_and_cpu_engines_are_searched_separately(source, scans, calibratio
 
 @rtx
 @pytest.mark.parametrize(("plugin", "kind"), [("on", "plugin int8"), ("off", "generated")])
-def test_plans_run_their_convolutions_in_int8(
-    source, scans, calibration, cpu_library, tmp_path, plugin, kind, monkeypatch
-):
+def test_plans_run_their_convolutions_in_int8(build, cpu_library, plugin, kind, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(cpu_library.parents[3]))
-    wanted = (
-        Candidate("openvino", "fp32"),
-        Candidate("tensorrt-rtx", "int8", "portable"),
-    )
-    build_bundle(source, tmp_path / "bundle", wanted, scans, plugin=plugin, calibration=calibration)
-    plan = engine(open_bundle(tmp_path / "bundle"), "tensorrt-rtx-portable-int8")
+    bundle, _ = build((OPENVINO[0], PLAN), plugin=plugin)
+    plan = engine(bundle, PLAN.name)
     assert plan.quantization.scans == 3
     assert plan.decisions.passed
     assert "not the plan itself" in plan.decisions.notes[0]
@@ -343,13 +316,10 @@ def test_plans_run_their_convolutions_in_int8(
         assert plan.plan.kernels["plugin"] == {"int8": 8}
 
 
-def test_nothing_is_written_if_every_engine_fails(
-    source, scans, calibration, wrong_scale, tmp_path
-):
-    only_int8 = (Candidate("openvino", "int8"),)
-    no_time = replace(calibration, search=Search(seconds=-1.0))
+@pytest.mark.usefixtures("wrong_scale")
+def test_nothing_is_written_if_every_engine_fails(build, tmp_path):
     with pytest.raises(
         ParityError, match=r"no engine passed the gates: openvino-int8: .*(changed|moved)"
     ):
-        build_bundle(source, tmp_path / "bundle", only_int8, scans, calibration=no_time)
+        build(OPENVINO[1:], search=NO_TIME)
     assert not list(tmp_path.iterdir())

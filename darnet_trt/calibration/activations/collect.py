@@ -121,17 +121,12 @@ def merged(
         volumes: The preprocessed scans.
         hashes: `hashed` of each.
         done: Called after each scan with the number of scans so far.
-
-    Raises:
-        UsageError: There are no scans.
     """
     found: dict[str, Statistics] = {}
     for count, (volume, hash) in enumerate(zip(volumes, hashes, strict=True), 1):
         one = collector.statistics(volume, hash)
         found = {t: merge(found[t], one[t]) for t in one} if found else one
         done(count)
-    if not found:
-        raise UsageError("no scan to calibrate with")
     return found
 
 

@@ -106,12 +106,5 @@ def _exponent(magnitude: float) -> int:
 
 def _coarser(found: Statistics, exponent: int) -> npt.NDArray[np.int64]:
     """Return the counts in bins 2^exponent wide."""
-    steps = exponent - found.exponent
-    if steps == 0:
-        return found.counts
-    if steps >= int(math.log2(BINS)):
-        counts = np.zeros(BINS, np.int64)
-        counts[0] = found.counts.sum()
-        return counts
-    kept = found.counts.reshape(BINS >> steps, -1).sum(1)
-    return np.concatenate([kept, np.zeros(BINS - len(kept), np.int64)])
+    bins = max(BINS >> (exponent - found.exponent), 1)
+    return np.pad(found.counts.reshape(bins, -1).sum(1), (0, BINS - bins))

@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.calibration.activations.histogram import BINS, Statistics
+from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.qdq import Form, Range
 from darnet_trt.errors import UsageError
 
@@ -66,13 +66,15 @@ def ranges_of(found: Mapping[str, Statistics], method: Method, form: Form) -> di
 
 
 def _threshold(found: Statistics, method: Method, steps: int) -> float:
-    if method == "mse":
-        return _mse(found, steps)
-    return _THRESHOLDS[method](found)
-
-
-def _minmax(found: Statistics) -> float:
-    return found.magnitude
+    match method:
+        case "minmax":
+            return found.magnitude
+        case "percentile":
+            return _percentile(found)
+        case "entropy":
+            return _entropy(found)
+        case "mse":
+            return _mse(found, steps)
 
 
 def _percentile(found: Statistics) -> float:
@@ -98,15 +100,11 @@ def _entropy(found: Statistics) -> float:
     counts = found.counts.astype(np.float64)
     counts[0] = counts[1]  # zeros from ReLU say nothing about the range
     last = int(np.flatnonzero(found.counts)[-1]) + 1
+    stride = max(1, last // 512)  # leaves about 500 ranges to try, which are as good as all
     # The widest is first: it wins if no narrower range is better.
-    candidates = range(max(last, _STEPS), _STEPS - 1, -_stride(last))
+    candidates = range(max(last, _STEPS), _STEPS - 1, -stride)
     best = min(candidates, key=lambda bins: _divergence(counts[:bins], counts[bins:].sum()))
     return float(found.edges[best])
-
-
-def _stride(last: int) -> int:
-    """Return a stride that leaves about 500 ranges to try, which are as good as all."""
-    return max(1, last // 512)
 
 
 def _divergence(kept: npt.NDArray[np.float64], clipped: float) -> float:
@@ -121,12 +119,3 @@ def _divergence(kept: npt.NDArray[np.float64], clipped: float) -> float:
     p, q = (np.where(v > 0, v, _SMOOTHING) for v in (reference, steps))
     p, q = p / p.sum(), q / q.sum()
     return float((p * np.log(p / q)).sum())
-
-
-# Methods that do not depend on the number of steps.
-_THRESHOLDS: Final[dict[str, Callable[[Statistics], float]]] = {
-    "minmax": _minmax,
-    "percentile": _percentile,
-    "entropy": _entropy,
-}
-assert BINS % _STEPS == 0

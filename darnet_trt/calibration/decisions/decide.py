@@ -6,6 +6,7 @@ with labels, so are the area under COVID-19's ROC curve and the accuracy of all 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -85,7 +86,7 @@ def _movement_failures(moved: Movement, margins: Margins) -> list[str]:
         return [f"the float32 engine gave NaN or infinity for {which}; nothing can be compared"]
     if moved.broken:
         return [f"{moved.broken} of {scans} gave NaN or infinity"]
-    sure = margins.flipped(moved.scans)
+    sure = math.floor(margins.flips * moved.scans + 1e-9)  # 0.29 × 100 is 28.999…
     flips = max(1, sure)
     found = []
     if moved.flips > flips:
@@ -124,11 +125,11 @@ def _reserves(moved: Movement, margins: Margins) -> Iterator[str]:
 
 def _truth_failures(truth: Labelled, margins: Margins) -> Iterator[str]:
     if truth.auc is not None:
-        allowed = margins.auc_fall(truth.covid * truth.others)
+        allowed = max(margins.auc, 1 / (truth.covid * truth.others))
         yield from _fell("COVID-19's AUC", truth.auc, allowed)
         if margins.can_show_auc(truth.covid, truth.others):
             yield from _may_fall("COVID-19's AUC", truth.auc, margins.auc_lower)
-    yield from _fell("the accuracy", truth.accuracy, margins.accuracy_fall(truth.scans))
+    yield from _fell("the accuracy", truth.accuracy, max(margins.accuracy, 1 / truth.scans))
     if margins.can_show_accuracy(truth.scans):
         yield from _may_fall("the accuracy", truth.accuracy, margins.accuracy_lower)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -18,7 +17,7 @@ class Margins:
     """The limits.
 
     Attributes:
-        auc: Largest fall of COVID-19's AUC.
+        auc: Largest fall of COVID-19's AUC; one pair of scans is always allowed.
         auc_lower: How far below 0 the 95 % interval of the AUC's difference may reach. It is judged
             only on enough scans for an engine whose AUC falls by `auc` to pass.
         accuracy: Largest fall of the accuracy; one scan is always allowed.
@@ -50,18 +49,6 @@ class Margins:
     # an engine that is slightly wrong everywhere, which the limit of the largest would miss.
     mean_drift: float = 0.02
     max_drift: float = 0.15
-
-    def auc_fall(self, pairs: int) -> float:
-        """Return how far an AUC over so many pairs may fall; one pair is always allowed."""
-        return max(self.auc, 1 / pairs)
-
-    def accuracy_fall(self, scans: int) -> float:
-        """Return how far the accuracy on so many scans may fall."""
-        return max(self.accuracy, 1 / scans)
-
-    def flipped(self, scans: int) -> int:
-        """Return how many of so many scans may change class even if the reference was sure."""
-        return math.floor(self.flips * scans + 1e-9)  # 0.29 × 100 is 28.999…
 
     def can_show_auc(self, covid: int, others: int) -> bool:
         """Return whether an AUC that fell by `auc` on so many scans can pass by its interval."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -115,18 +115,17 @@ def labelled(reference: Logits, candidate: Logits, labels: npt.NDArray[np.int64]
     counts = np.bincount(labels, minlength=len(CLASSES))
     auc = None
     if 0 < counts[_COVID] < len(labels):
-        areas = paired_areas(_log_odds(reference), _log_odds(candidate), labels, _COVID)
-        auc = Difference(**asdict(areas))
-    return Labelled(tuple(counts.tolist()), auc, _accuracy(reference, candidate, labels))
-
-
-def _accuracy(reference: Logits, candidate: Logits, labels: npt.NDArray[np.int64]) -> Difference:
+        first, second, lower, upper = paired_areas(
+            _log_odds(reference), _log_odds(candidate), labels, _COVID
+        )
+        auc = Difference(reference=first, candidate=second, lower=lower, upper=upper)
     before, after = reference.argmax(1) == labels, candidate.argmax(1) == labels
     lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
     lower, upper = accuracy_interval(lost, gained, len(labels))
-    return Difference(
+    accuracy = Difference(
         reference=float(before.mean()), candidate=float(after.mean()), lower=lower, upper=upper
     )
+    return Labelled(tuple(counts.tolist()), auc, accuracy)
 
 
 def _log_odds(logits: Logits) -> npt.NDArray[np.float64]:

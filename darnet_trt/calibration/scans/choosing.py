@@ -204,25 +204,15 @@ def _notes(sample: Sample, pool: ScanPool, count: int) -> Iterator[str]:
             f"{len(sample.calibrating)} scans calibrate instead of {count}, so that "
             f"{len(sample.judging)} scans of other patients can judge"
         )
-    counts = _label_counts(pool, sample.calibrating)
-    if counts is not None:
-        for label, number in zip(CLASSES, counts, strict=True):
-            if number == 0:
-                yield f"no {label} scan calibrates"
-
-
-def _label_counts(pool: ScanPool, scans: Sequence[SampledScan]) -> tuple[int, ...] | None:
-    """Count the scans of each class; None without a cohort's table."""
-    if pool.cohort is None:
-        return None
-    found = Counter(scan.origin.label for scan in scans)
-    return tuple(found[label] for label in CLASSES)
+    if pool.cohort is not None:
+        present = {scan.origin.label for scan in sample.calibrating}
+        yield from (f"no {label} scan calibrates" for label in CLASSES if label not in present)
 
 
 def _source(pool: ScanPool, scans: Sequence[SampledScan], path: Path) -> str:
-    counts = _label_counts(pool, scans)
-    if pool.cohort is None or counts is None:
+    if pool.cohort is None:
         return f"{len(scans)} scans of {path.resolve().name}, classes not known"
     entries = tuple(e for scan in scans if (e := scan.origin.entry))
-    listed = ", ".join(f"{n} {label}" for n, label in zip(counts, CLASSES, strict=True))
+    counts = Counter(scan.origin.label for scan in scans)
+    listed = ", ".join(f"{counts[label]} {label}" for label in CLASSES)
     return f"{pool.cohort.describe(entries)}: {listed}"

@@ -20,7 +20,7 @@ from onnx import ModelProto
 from darnet_trt.bundle.manifest import Decisions, Quantization
 from darnet_trt.calibration.activations.collect import Collector, merged
 from darnet_trt.calibration.activations.histogram import Statistics
-from darnet_trt.calibration.activations.ranges import METHODS, Method, ranges_of
+from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
 from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.calibration.qdq import Form, Range, convolutions, quantize, quantized_tensors
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
@@ -177,12 +177,17 @@ class _Search:
 
     def result(self) -> Int8:
         """Choose the method, then the layers, and judge the decisions."""
-        errors = self._errors()
+        asked, every = self._search.method, frozenset(self._layers)
+        errors = {
+            method: self._few.error(ranges_of(self._found, method, self._form), every)
+            for method in (METHODS if asked == "auto" else (asked,))
+        }
         method = min(errors, key=lambda name: errors[name])
-        self._log(f"logits error by method: {_listed(errors)}; ranges by {method}")
+        listed = ", ".join(f"{name} {error:.2g}" for name, error in errors.items())
+        self._log(f"logits error by method: {listed}; ranges by {method}")
         ranges = ranges_of(self._found, method, self._form)
         found, measured = self._chosen(ranges)
-        layers = found.quantized or frozenset(self._layers)
+        layers = found.quantized or every
         decisions = self._decisions(ranges, layers)
         kept = "; ".join(decisions.failures) or "kept"
         self._log(f"int8 in {len(layers)} of {len(self._layers)} layers; decisions: {kept}")
@@ -206,15 +211,6 @@ class _Search:
             ),
             decisions.model_copy(update={"notes": notes}),
         )
-
-    def _errors(self) -> dict[Method, float]:
-        asked = self._search.method
-        methods = METHODS if asked == "auto" else (asked,)
-        every = frozenset(self._layers)
-        return {
-            method: self._few.error(ranges_of(self._found, method, self._form), every)
-            for method in methods
-        }
 
     def _chosen(self, ranges: Mapping[str, Range]) -> tuple[Found, Sensitivity]:
         """Choose all layers if the decisions are kept then, else the most that keep them."""
@@ -244,7 +240,3 @@ class _Search:
         expected = self._judging.logits(ranges, frozenset())
         got = self._judging.logits(ranges, layers)
         return decide(expected, got, held_out.labels, held_out.source)
-
-
-def _listed(errors: Mapping[Method, float]) -> str:
-    return ", ".join(f"{name} {error:.2g}" for name, error in errors.items())

@@ -20,10 +20,7 @@ __all__ = [
     "Error",
     "Found",
     "Sensitivity",
-    "blocks",
-    "effects",
     "fewest_spared",
-    "ranked",
     "search_notes",
     "sensitivity",
     "sparing_order",
@@ -50,24 +47,12 @@ class Sensitivity:
     layers: tuple[LayerEffect, ...]
 
 
-def blocks(layers: Sequence[str]) -> dict[str, Layers]:
-    """Return each block's convolutions by its name: "stem", "stages.0.0", …, in order.
-
-    If all convolutions of a block are quantized, both maps that its attention reads are, too.
-    """
-    found: dict[str, Layers] = {}
-    for layer in layers:
-        name = _block(layer)
-        found[name] = found.get(name, frozenset()) | {layer}
-    return found
-
-
 def sensitivity(
     layers: Sequence[str],
     error: Error,
     *,
     seconds: float,
-    log: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None],
 ) -> Sensitivity:
     """Measure the blocks, then the layers of the worst blocks first.
 
@@ -78,36 +63,24 @@ def sensitivity(
         log: Takes a line for each block and layer.
     """
     end = time.monotonic() + seconds
-    parts = blocks(layers)
+    # If all convolutions of a block are quantized, both maps that its attention reads are, too.
+    parts: dict[str, Layers] = {}
+    for layer in layers:
+        parts[_block(layer)] = parts.get(_block(layer), frozenset()) | {layer}
     log(f"int8 in all {len(layers)} layers: logits error {error(frozenset(layers)):.2g}")
-    of_blocks = ranked(effects(parts, error, seconds=seconds, log=log))
+    of_blocks = _effects(parts, error, seconds, log)
     if time.monotonic() > end:
         log(f"time limit reached: none of {len(layers)} layers measured")
         return Sensitivity(of_blocks, ())
     worst_first = [name for b in of_blocks for name in layers if name in parts[b.layer]]
     each = {name: frozenset([name]) for name in worst_first}
-    of_layers = effects(each, error, seconds=end - time.monotonic(), log=log)
-    return Sensitivity(of_blocks, ranked(of_layers))
+    return Sensitivity(of_blocks, _effects(each, error, end - time.monotonic(), log))
 
 
-def effects(
-    parts: Mapping[str, Layers],
-    error: Error,
-    *,
-    seconds: float,
-    log: Callable[[str], None] = lambda line: None,
+def _effects(
+    parts: Mapping[str, Layers], error: Error, seconds: float, log: Callable[[str], None]
 ) -> tuple[LayerEffect, ...]:
-    """Measure the parts in order until the time limit.
-
-    Args:
-        parts: The layers of each part by its name: one layer, or all layers of a block.
-        error: What is measured.
-        seconds: Time limit: no further part is begun then. The first is always measured.
-        log: Takes a line a part.
-
-    Returns:
-        The effects of the parts that were measured.
-    """
+    """Measure layers or blocks in order until the time limit; return the most harmful first."""
     everything = frozenset[str]().union(*parts.values())
     end = time.monotonic() + seconds
     whole = error(everything)
@@ -123,17 +96,12 @@ def effects(
             f"[{count}/{len(parts)}] {name}: error {effect.alone:.2g} if only it is int8; keeping "
             f"it in float {'lowers' if gain >= 0 else 'raises'} the total by {abs(gain):.2g}"
         )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda e: (-_harm(e), e.layer)))
 
 
 def _harm(effect: LayerEffect) -> float:
     """Return the larger of what keeping a part in float gains and what it alone in int8 costs."""
     return max(effect.left_out, effect.alone)
-
-
-def ranked(found: Sequence[LayerEffect]) -> tuple[LayerEffect, ...]:
-    """Sort effects, the most harmful first."""
-    return tuple(sorted(found, key=lambda e: (-_harm(e), e.layer)))
 
 
 def sparing_order(layers: Sequence[str], found: Sensitivity) -> tuple[str, ...]:
@@ -172,7 +140,7 @@ def fewest_spared(
     failures: Callable[[Layers], tuple[str, ...]],
     *,
     seconds: float,
-    log: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None],
 ) -> Found:
     """Bisect for the fewest layers to keep in float, taken from the front of `order`.
 
@@ -180,10 +148,10 @@ def fewest_spared(
     passed, but int8 might have been possible in more layers.
 
     Args:
-        order: All layers, most harmful first.
+        order: All layers, most harmful first; they fail together.
         failures: Returns why the engine with these layers quantized does not keep the decisions, a
             sentence each; empty if it does.
-        seconds: Time limit: nothing more is tried then. All layers in int8 are always tried.
+        seconds: Time limit: nothing more is tried then. All layers in int8 are tried first.
         log: Takes a line a trial.
     """
     end = time.monotonic() + seconds
@@ -195,8 +163,7 @@ def fewest_spared(
         log(f"{spared} of {len(order)} layers in float: {verdict}")
         return not tried[spared]
 
-    if passes(0):
-        return Found(frozenset(order), (), tried)
+    passes(0)
     fails, enough = 0, len(order)  # without any int8 layer it is the float engine
     while enough - fails > 1 and time.monotonic() <= end:
         middle = (fails + enough) // 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,13 +116,12 @@ class Trials:
 
     def _run(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> list[list[float]]:
         try:
-            with TemporaryDirectory(prefix="darnet-trt-") as work:
-                runner = self._open(ranges, layers, Path(work))
-                try:
-                    logits: list[list[float]] = run(runner, self.scans).logits.tolist()
-                    return logits
-                finally:
-                    runner.close()
+            with (
+                TemporaryDirectory(prefix="darnet-trt-") as work,
+                closing(self._open(ranges, layers, Path(work))) as runner,
+            ):
+                logits: list[list[float]] = run(runner, self.scans).logits.tolist()
+                return logits
         except (OSError, OutputError) as error:
             raise cannot_keep("a trial's int8 engine", error) from error
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
-from darnet_trt.bundle.manifest import Artifact, Parity, Precision
+from darnet_trt.bundle.manifest import Artifact, Parity
 from darnet_trt.bundle.reading import Bundle, verified_file
 from darnet_trt.bundle.reference import ReferenceOutputs, read_reference
 from darnet_trt.errors import BundleError, DarnetError, DeviceError, MissingPackageError
-from darnet_trt.export.gates.parity import LIMITS, compare
-from darnet_trt.runtime.engines.loading import Engine, load_engine
+from darnet_trt.export.gates.parity import gate
+from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
-from darnet_trt.runtime.engines.runner import Outputs, run
+from darnet_trt.runtime.engines.runner import Outputs
 
 __all__ = ["BundleCheck", "EngineCheck", "Status", "check_bundle"]
 
@@ -123,7 +123,9 @@ def _checked(
     try:
         if reference is None:
             return EngineCheck(artifact.name, "ok", unusable, precision, None, warnings)
-        parity = _parity(engine, reference, bundle)
+        expected = Outputs(reference.logits, reference.cam)
+        source = "" if bundle.manifest.reference is None else bundle.manifest.reference.source
+        parity = gate(engine.runner, expected, list(reference.inputs), source)
     except DarnetError as error:
         return EngineCheck(artifact.name, "failed", error.what, precision, None, warnings)
     finally:
@@ -146,13 +148,6 @@ def _of_this_machine(artifact: Artifact, error: DarnetError) -> bool:
         and artifact.precision in _NOT_FOR_OPENVINO_HERE
         and artifact.precision not in cpu_precisions()
     )
-
-
-def _parity(engine: Engine, reference: ReferenceOutputs, bundle: Bundle) -> Parity:
-    found = run(engine.runner, list(reference.inputs))
-    limits = LIMITS[cast(Precision, engine.runner.precision)]
-    source = "" if bundle.manifest.reference is None else bundle.manifest.reference.source
-    return compare(Outputs(reference.logits, reference.cam), found, limits, source)
 
 
 def _exceeded(parity: Parity) -> Sequence[str]:

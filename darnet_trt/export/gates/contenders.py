@@ -61,8 +61,9 @@ def open_contenders(
     graphs: Mapping[str, ModelProto],
     plans: Sequence[Artifact],
     failures: PlanFailures,
+    opened: ExitStack,
 ) -> list[tuple[Artifact, Runner]]:
-    """Build and open what runs here; the caller closes it.
+    """Build and open what runs here.
 
     Args:
         context: Of the build.
@@ -70,6 +71,7 @@ def open_contenders(
         graphs: `MODEL_FILE`, and `INT8_FILE` where a candidate is int8.
         plans: In the bundle's folder; opened if this machine can.
         failures: Takes the plans that cannot be opened.
+        opened: Closes what was opened.
 
     Raises:
         MissingPackageError: A candidate's package is not installed.
@@ -77,22 +79,20 @@ def open_contenders(
     """
     folder = context.folder
     files = _engine_files(context, candidates, graphs)
-    with ExitStack() as opened:  # closes all if one fails
-        contenders: list[tuple[Artifact, Runner]] = []
-        for candidate in candidates:
-            loaded = files[_graph(candidate)]
-            runner = _open(candidate, loaded[0], context.threads)
+    contenders: list[tuple[Artifact, Runner]] = []
+    for candidate in candidates:
+        loaded = files[_graph(candidate)]
+        runner = _open(candidate, loaded[0], context.threads)
+        opened.callback(runner.close)
+        engine = candidate.artifact(
+            hashes(folder, *loaded), runner.batch, producer(candidate.backend, "onnx")
+        )
+        contenders.append((engine, runner))
+    for plan in plans:
+        with failures.of_a_plan(plan):
+            runner = open_plan(plan, folder / next(iter(plan.files)))
             opened.callback(runner.close)
-            engine = candidate.artifact(
-                hashes(folder, *loaded), runner.batch, producer(candidate.backend, "onnx")
-            )
-            contenders.append((engine, runner))
-        for plan in plans:
-            with failures.of_a_plan(plan):
-                runner = open_plan(plan, folder / next(iter(plan.files)))
-                opened.callback(runner.close)
-                contenders.append((plan, runner))
-        opened.pop_all()
+            contenders.append((plan, runner))
     return contenders
 
 

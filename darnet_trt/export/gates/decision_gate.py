@@ -3,63 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from darnet_trt.bundle.manifest import Artifact, Decisions, Quantization
+from darnet_trt.bundle.manifest import Artifact, Decisions
 from darnet_trt.bundle.trust import failed_gates
 from darnet_trt.calibration.decisions.decide import decide
-from darnet_trt.calibration.scans.choosing import HeldOut
+from darnet_trt.calibration.search.search import Int8
 from darnet_trt.calibration.search.sensitivity import search_notes
+from darnet_trt.export.context import Calibration
 from darnet_trt.runtime.engines.runner import Runner, run
 
 __all__ = ["DecisionGate"]
 
 
+@dataclass(frozen=True, eq=False)
 class DecisionGate:
     """Judge int8 engines on scans that did not calibrate them.
 
-    Args:
-        held_out: The scans.
-        expected: Logits of the float32 network for these scans, (scans, classes), from the backend
-            that ran the search; int8 engines of all backends are compared with them.
-        quantization: How the CPU engines were calibrated; a plan brings its own.
-        accept: Who takes an engine that fails a gate, and why; None: nobody does.
+    Attributes:
+        calibration: Holds the scans, and who takes an engine that fails a gate.
+        searched: How the CPU engines were calibrated, and the float32 network's logits for these
+            scans, from the backend that ran the search. Int8 engines of all backends are compared
+            with these logits; a plan brings its own report.
         log: Takes lines on each engine.
     """
 
-    def __init__(
-        self,
-        held_out: HeldOut,
-        expected: npt.NDArray[np.float32],
-        quantization: Quantization,
-        accept: str | None,
-        log: Callable[[str], None],
-    ) -> None:
-        self._held_out, self._expected = held_out, expected
-        self._quantization, self._accept, self._log = quantization, accept, log
+    calibration: Calibration
+    searched: Int8
+    log: Callable[[str], None]
 
     def judged(self, engine: Artifact, runner: Runner) -> Artifact:
         """Return an int8 engine with its decisions; return any other engine unchanged."""
         if engine.effective_precision != "int8":
             return engine
-        found = decide(
-            self._expected,
-            run(runner, self._held_out.inputs).logits,
-            self._held_out.labels,
-            self._held_out.source,
-        )
-        quantization = engine.quantization or self._quantization  # a plan has its own
+        held_out, accept = self.calibration.held_out, self.calibration.accept
+        logits = run(runner, held_out.inputs).logits
+        found = decide(self.searched.expected, logits, held_out.labels, held_out.source)
+        quantization = engine.quantization or self.searched.report
         notes = (*found.notes, *search_notes(quantization.trials))
         found = found.model_copy(update={"notes": notes})
         judged = engine.model_copy(update={"decisions": found, "quantization": quantization})
         for line in (_verdict(found), *found.reserves, *found.notes):
-            self._log(f"{engine.name}: {line}")
-        if self._accept is None or not failed_gates(judged):
+            self.log(f"{engine.name}: {line}")
+        if accept is None or not failed_gates(judged):
             return judged
-        self._log(f"{engine.name}: accepted by {self._accept}")
-        return judged.model_copy(update={"accepted": self._accept})
+        self.log(f"{engine.name}: accepted by {accept}")
+        return judged.model_copy(update={"accepted": accept})
 
 
 def _verdict(found: Decisions) -> str:

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.bundle.trust import doubt, never_default
 
-__all__ = ["DefaultEngine", "choose_default"]
+__all__ = ["choose_default"]
 
 # Int8 must be this many times as fast as float; less is not worth its error.
 _INT8_GAIN: Final = 1.05
 
 
-@dataclass(frozen=True)
-class DefaultEngine:
-    """The default engine, and why others are not.
-
-    Attributes:
-        name: The engine's; None: no engine may be chosen automatically.
-        passed_over: Engine → why it is not the default.
-    """
-
-    name: str | None
-    passed_over: dict[str, str]
-
-
-def choose_default(timed: Sequence[Artifact], *, int8_asked_for: bool = False) -> DefaultEngine:
+def choose_default(
+    timed: Sequence[Artifact], *, int8_asked_for: bool = False
+) -> tuple[str | None, dict[str, str]]:
     """Choose the fastest engine; int8 only if it is proven and clearly faster than float.
 
     An int8 engine is proven if scans calibrated it, it passed both gates, and enough scans judged
@@ -38,6 +26,10 @@ def choose_default(timed: Sequence[Artifact], *, int8_asked_for: bool = False) -
     Args:
         timed: Engines with their latencies.
         int8_asked_for: The precision was named.
+
+    Returns:
+        The engine's name, None if no engine may be chosen automatically; and of the others that
+        could have been chosen, name → why not.
     """
     against = never_default if int8_asked_for else doubt
     passed_over = {a.name: why for a in timed if (why := against(a)) is not None}
@@ -46,11 +38,11 @@ def choose_default(timed: Sequence[Artifact], *, int8_asked_for: bool = False) -
     )
     in_float = [a for a in fastest if a.effective_precision != "int8"]
     if not fastest:
-        return DefaultEngine(None, passed_over)
+        return None, passed_over
     if not in_float or fastest[0] is in_float[0]:
-        return DefaultEngine(fastest[0].name, passed_over)
+        return fastest[0].name, passed_over
     gain = (in_float[0].latency_ms or 0.0) / (fastest[0].latency_ms or 1.0)
     if gain >= _INT8_GAIN:
-        return DefaultEngine(fastest[0].name, passed_over)
+        return fastest[0].name, passed_over
     slow = f"only {gain:.2f} times as fast as {in_float[0].name}"
-    return DefaultEngine(in_float[0].name, {**passed_over, fastest[0].name: slow})
+    return in_float[0].name, {**passed_over, fastest[0].name: slow}

@@ -57,22 +57,6 @@ class Float16Range:
             return plan
         return plan.model_copy(update={"notes": (*plan.notes, self.note)})
 
-    def check_targets(self, candidates: Sequence[Candidate]) -> None:
-        """Refuse sm75 where parts must stay in float32: TensorRT-RTX has no such convolution there.
-
-        Raises:
-            BuildError: A candidate cannot be built.
-        """
-        for candidate in candidates:
-            lacking = (candidate.backend, candidate.target) == ("tensorrt-rtx", "sm75")
-            if lacking and self.in_float32 and candidate.precision != "fp32":
-                raise BuildError(
-                    f"{self.layer} reaches {self.magnitude:.5g} on {self.source}; float16 holds at "
-                    f"most {LARGEST:.0f}, and this architecture has no float32 convolutions",
-                    where=candidate.name,
-                    do="build for other GPUs, or train again with weight decay",
-                )
-
 
 def float16_range(
     model: ModelProto,
@@ -115,7 +99,7 @@ def range_for(
     """Find what float16 can hold and check it for the candidates; None where all are float32.
 
     Raises:
-        BuildError: As `float16_range` and `Float16Range.check_targets`.
+        BuildError: As `float16_range`, or parts must stay in float32 and a candidate is for sm75.
     """
     if all(candidate.precision == "fp32" for candidate in candidates):
         return None
@@ -124,7 +108,16 @@ def range_for(
         context.source.float32, context.scans, calibrated, threads=context.threads
     )
     context.log(f"float16's range: {found.note}")
-    found.check_targets(candidates)
+    for candidate in candidates:
+        # TensorRT-RTX has no float32 convolution for it.
+        lacking = (candidate.backend, candidate.target) == ("tensorrt-rtx", "sm75")
+        if lacking and found.in_float32 and candidate.precision != "fp32":
+            raise BuildError(
+                f"{found.layer} reaches {found.magnitude:.5g} on {found.source}; float16 holds at "
+                f"most {LARGEST:.0f}, and this architecture has no float32 convolutions",
+                where=candidate.name,
+                do="build for other GPUs, or train again with weight decay",
+            )
     return found
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
-from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Precision
+from darnet_trt.bundle.manifest import MODEL_FILE, Artifact
 from darnet_trt.bundle.trust import failed_gates
-from darnet_trt.errors import DarnetError, ParityError
+from darnet_trt.errors import ParityError
 from darnet_trt.export.context import BuildContext
 from darnet_trt.export.gates.contenders import NOT_EXECUTED, PlanFailures, open_contenders
 from darnet_trt.export.gates.decision_gate import DecisionGate
@@ -73,16 +73,18 @@ def judge(
     """
     failures = PlanFailures(context.log)
     with ExitStack() as stack:
-        contenders = open_contenders(context, candidates, graphs, plans, failures)
-        for _, runner in contenders:
-            stack.callback(runner.close)
+        contenders = open_contenders(context, candidates, graphs, plans, failures, stack)
         judged: list[tuple[Artifact, Runner]] = []
         reference = None
         if contenders:
             reference = run_reference(context, context.scans.inputs, context.scans.source)
             for engine, runner in contenders:
                 with failures.of_a_plan(engine):
-                    found = _judged(engine, runner, reference, context)
+                    parity = gate(runner, reference, context.scans.inputs, context.scans.source)
+                    effective = runner.precision
+                    update = {"effective_precision": effective, "executed": True, "parity": parity}
+                    found = engine.model_copy(update=update)
+                    context.log(_verdict(found))
                     if decisions is not None:
                         found = decisions.judged(found, runner)
                     judged.append((found, runner))
@@ -94,22 +96,13 @@ def judge(
                 do="choose another --precision",
             )
         timed = _timed(passed, context.scans, failures)
-    not_run = [_not_executed(plan, failures[plan.name]) for plan in plans if plan.name in failures]
+    not_run = []
+    for plan in plans:
+        if plan.name in failures:
+            note = f"{plan.notes[0]}, {NOT_EXECUTED}: {failures[plan.name].what}"
+            not_run.append(plan.model_copy(update={"notes": (note, *plan.notes[1:])}))
     _drop(context.folder, (*timed, *not_run), rejected)
     return Judged(timed, rejected, not_run, reference)
-
-
-def _judged(
-    engine: Artifact, runner: Runner, reference: Outputs, context: BuildContext
-) -> Artifact:
-    """Run the parity gate and return the engine with its report."""
-    effective = cast(Precision, runner.precision)
-    parity = gate(runner, reference, context.scans.inputs, context.scans.source, effective)
-    judged = engine.model_copy(
-        update={"effective_precision": effective, "executed": True, "parity": parity}
-    )
-    context.log(_verdict(judged))
-    return judged
 
 
 def _passed(judged: Artifact) -> bool:
@@ -137,21 +130,13 @@ def _timed(
     ]
 
 
-def _not_executed(plan: Artifact, error: DarnetError) -> Artifact:
-    built, *others = plan.notes
-    return plan.model_copy(update={"notes": (f"{built}, {NOT_EXECUTED}: {error.what}", *others)})
-
-
 def run_reference(
     context: BuildContext, inputs: Sequence[npt.NDArray[np.float32]], source: str
 ) -> Outputs:
     """Run the float32 reference on inputs, each (1, d, h, w), that `source` describes."""
     context.log(f"reference: torch float32 on {source}")
-    runner = TorchRunner(context.source.network, threads=context.threads)
-    try:
+    with closing(TorchRunner(context.source.network, threads=context.threads)) as runner:
         return run(runner, inputs)
-    finally:
-        runner.close()
 
 
 def _verdict(judged: Artifact) -> str:

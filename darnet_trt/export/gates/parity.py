@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -98,10 +98,10 @@ def gate(
     reference: Outputs,
     inputs: Sequence[npt.NDArray[np.float32]],
     source: str,
-    precision: Precision,
 ) -> Parity:
     """Run a candidate on the reference's scans and compare, by the limits of its precision."""
-    return compare(reference, run(runner, inputs), LIMITS[precision], source)
+    limits = LIMITS[cast(Precision, runner.precision)]
+    return compare(reference, run(runner, inputs), limits, source)
 
 
 def _relative(reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32]) -> float:

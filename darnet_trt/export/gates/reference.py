@@ -38,38 +38,6 @@ def _torch() -> Any:
     return torch
 
 
-def _network_from_onnx(path: Path, *, fused: bool) -> DARNet:
-    """Rebuild the network from a float32 `model.onnx` that `export_onnx` wrote.
-
-    The export folded the batch norms into biases; here they only add these.
-    """
-    torch = _torch()
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("onnx", extra="train") from error
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    from darnet_trt.export.onnx.weights import unfolded
-    from darnet_trt.training.model import DARNet, Network
-
-    try:
-        proto = onnx.load(os.fspath(path))
-        properties = {entry.key: entry.value for entry in proto.metadata_props}
-        network = Network.model_validate(json.loads(properties["network"]))
-        with torch.device("meta"):
-            model = DARNet(network, fused=fused)
-        weights = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-        model.load_state_dict(unfolded(model, weights), assign=True)
-    except (OSError, DecodeError, KeyError, ValueError, RuntimeError) as error:
-        raise BundleError(
-            f"not a float32 file that darnet-trt export wrote ({type(error).__name__})",
-            where=path,
-            do="build the bundle again",
-        ) from error
-    return model
-
-
 class TorchRunner:
     """torch in float32, in inference mode.
 
@@ -95,7 +63,6 @@ class TorchRunner:
         torch = _torch()
         if threads is not None:
             torch.set_num_threads(threads)
-        self.input_size = model.network.input_size
         self.classes = len(model.network.classes)
         on_gpu = mode == "fused" and torch.cuda.is_available()
         self._device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
@@ -122,11 +89,36 @@ class TorchRunner:
     ) -> TorchRunner:
         """Rebuild the network from a float32 `model.onnx` that `export_onnx` wrote.
 
+        The export folded the batch norms into biases; here they only add these.
+
         Raises:
             MissingPackageError: torch or onnx is not installed.
             BundleError: It is not such a file.
         """
-        model = _network_from_onnx(path, fused=mode == "fused")
+        torch = _torch()
+        try:
+            import onnx
+        except ModuleNotFoundError as error:
+            raise MissingPackageError("onnx", extra="train") from error
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+        from darnet_trt.export.onnx.weights import unfolded
+        from darnet_trt.training.model import DARNet, Network
+
+        try:
+            proto = onnx.load(os.fspath(path))
+            properties = {entry.key: entry.value for entry in proto.metadata_props}
+            network = Network.model_validate(json.loads(properties["network"]))
+            with torch.device("meta"):
+                model = DARNet(network, fused=mode == "fused")
+            weights = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
+            model.load_state_dict(unfolded(model, weights), assign=True)
+        except (OSError, DecodeError, KeyError, ValueError, RuntimeError) as error:
+            raise BundleError(
+                f"not a float32 file that darnet-trt export wrote ({type(error).__name__})",
+                where=path,
+                do="build the bundle again",
+            ) from error
         return cls(model, threads=threads, mode=mode)
 
     def infer(self, batch: npt.NDArray[np.float32]) -> Outputs:

@@ -1,12 +1,8 @@
 """Statistics of activations agree with torch, and each scan runs once."""
 
-import resource
-
 import numpy as np
 import pytest
 import torch
-from onnx import ModelProto
-from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.calibration.activations import collect
 from darnet_trt.calibration.activations.collect import Collector, magnitudes, merged, peak_bytes
@@ -14,9 +10,8 @@ from darnet_trt.calibration.activations.ranges import ranges_of
 from darnet_trt.calibration.qdq import convolutions, quantized_tensors
 from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.errors import UsageError
-from darnet_trt.export.onnx.graph import build_graph
-from darnet_trt.export.onnx.weights import folded
-from tests.export.networks import TINY, trained_like
+from tests.export.networks import TINY, graph_of, trained_like, with_weight
+from tests.full_disk import files_up_to
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +39,6 @@ def statistics(collector, volume):
 
 def cached(collector, volume):
     return collector.cached(hashed(volume))
-
-
-def changed(model, name, change):
-    copied = ModelProto()
-    copied.CopyFrom(model)
-    for tensor in copied.graph.initializer:
-        if tensor.name == name:
-            values = to_array(tensor).copy()
-            change(values)
-            tensor.CopyFrom(from_array(values, tensor.name))
-    return copied
 
 
 def same(a, b):
@@ -119,7 +103,7 @@ def test_a_scan_that_was_run_before_comes_from_the_cache(collector, model, tenso
 
 
 def test_other_scans_weights_and_tensors_have_their_own_files(collector, model, tensors):
-    other = changed(model, "stem.0.weight", lambda v: np.multiply(v, 2, out=v))
+    other = with_weight(model, "stem.0.weight", lambda values: 2 * values)
     files = {
         cached(collector, scan(0)),
         cached(collector, scan(1)),
@@ -174,12 +158,8 @@ def test_statistics_are_the_same_without_a_cache(model, tensors, tmp_path, monke
 
 
 def test_a_full_disk_leaves_no_half_file(collector):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
+    with files_up_to(1000):
         first = statistics(collector, scan(0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(cached(collector, scan(0)).parent.iterdir())
     assert same(statistics(collector, scan(0)), first)
     assert cached(collector, scan(0)).exists()
@@ -199,11 +179,6 @@ def some(seeds):
     return volumes, [hashed(volume) for volume in volumes]
 
 
-def test_no_scan(collector):
-    with pytest.raises(UsageError, match="no scan to calibrate with"):
-        merged(collector, [], [])
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_scan_with_nan_is_refused_and_not_cached(collector, value):
     broken = scan(0)
@@ -217,8 +192,9 @@ def test_a_scan_with_nan_is_refused_and_not_cached(collector, value):
 def test_damaged_weights_are_found_and_named(model, tensors, value, cache):
     def damage(weights):
         weights[2, 0, 1, 3] = value
+        return weights
 
-    collector = Collector(changed(model, "stem.0.weight", damage), tensors)
+    collector = Collector(with_weight(model, "stem.0.weight", damage), tensors)
     found = statistics(collector, scan(0))
     assert not found["input"].not_finite
     with pytest.raises(UsageError, match="NaN or infinite"):
@@ -231,23 +207,17 @@ def test_the_memory_estimate_grows_with_the_watched_tensors(model, tensors):
 
 
 def graph(attention="both"):
-    network = TINY.model_copy(update={"attention": attention})
-    return build_graph(network, folded(trained_like(network).model()), "fp32", {})
-
-
-def scans(count):
-    generator = np.random.default_rng(3)
-    return [generator.random((1, *TINY.input_size), np.float32) for _ in range(count)]
+    return graph_of(trained_like(TINY.model_copy(update={"attention": attention})))
 
 
 @pytest.mark.parametrize("attention", ["both", "none"])
 def test_magnitudes_are_the_largest_of_all_scans(attention, cache):
-    model = graph(attention)
-    found = magnitudes(model, scans(2))
+    model, volumes = graph(attention), [scan(0), scan(1)]
+    found = magnitudes(model, volumes)
     tensors = [name for name in found if name.endswith(".out")]
     assert len(tensors) == 28  # 20 convolutions and 8 blocks
     collector = Collector(model, tensors)
-    seen = [statistics(collector, scan) for scan in scans(2)]
+    seen = [statistics(collector, volume) for volume in volumes]
     for name in tensors:
         expected = max(one[name].magnitude for one in seen)
         assert found[name] == pytest.approx(expected, rel=1e-5), name
@@ -255,7 +225,7 @@ def test_magnitudes_are_the_largest_of_all_scans(attention, cache):
 
 
 def test_gates_are_named_by_their_layers():
-    found = magnitudes(graph(), scans(1))
+    found = magnitudes(graph(), [scan(0)])
     gates = [name for name in found if "attention" in name]
     assert len(gates) == 4 * 8
     assert gates[:2] == [
@@ -268,5 +238,4 @@ def test_gates_are_named_by_their_layers():
 def test_an_overflow_of_float32_has_no_finite_magnitude():
     network = trained_like(TINY)
     network.state_dict["stages.2.0.conv2.weight"] *= 1e38
-    model = build_graph(TINY, folded(network.model()), "fp32", {})
-    assert not np.isfinite(magnitudes(model, scans(1))["stages.2.0.bn2.out"])
+    assert not np.isfinite(magnitudes(graph_of(network), [scan(0)])["stages.2.0.bn2.out"])

@@ -118,6 +118,8 @@ def test_one_flip_of_an_unsure_scan_passes(scans, labelled):
     found = judge(reference, candidate, labels if labelled else None)
     assert found.passed
     assert (found.class_flips, found.sure_flips) == (1, 0)
+    assert found.agreement == 1 - 1 / scans
+    assert [f is not None for f in (found.labelled, found.auc, found.accuracy)] == [labelled] * 3
 
 
 @pytest.mark.parametrize(("scans", "passed"), [(4, False), (20, False), (99, False), (100, True)])
@@ -268,15 +270,6 @@ def test_a_class_without_scans_is_noted():
     assert found.auc.reference == 1
     (note,) = found.notes
     assert "no scan is labelled normal" in note
-
-
-def test_unlabelled_scans_are_judged_by_agreement():
-    reference = with_scan(right(mixed(200)), 0, UNSURE)
-    found = judge(reference, with_scan(right(mixed(200)), 0, TURNED))
-    assert found.passed
-    assert (found.labelled, found.auc, found.accuracy) == (None, None, None)
-    assert found.agreement == 1 - 1 / 200
-    assert (found.reserves, found.notes) == ((), ())
 
 
 def test_a_reference_that_gives_one_class_is_a_reserve():

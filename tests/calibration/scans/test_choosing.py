@@ -1,7 +1,6 @@
 """Which scans calibrate and which judge, on phantoms with and without labels."""
 
 import csv
-import resource
 import shutil
 import tempfile
 
@@ -11,10 +10,11 @@ import pytest
 from darnet_trt.calibration.scans import choosing as data
 from darnet_trt.calibration.scans.choosing import choose_scans, random_scans
 from darnet_trt.calibration.scans.sample import hashed
-from darnet_trt.errors import OutputError, UnreadableScanError, UsageError
+from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.cohort import CLASSES, read_cohort
+from tests.full_disk import files_up_to
 
 SPEC = Preprocessing(size=(8, 16, 16))
 
@@ -83,9 +83,13 @@ def test_no_patient_is_on_both_sides_and_labels_come_from_the_table(phantoms):
     assert not chosen.random
 
 
-def test_each_class_calibrates_equally_often(phantoms):
+def test_each_class_calibrates_equally_often_and_the_source_says_so(phantoms):
     chosen, held_out = choose(phantoms, count=3)
-    assert counted(1, 1, 1) in chosen.source
+    assert chosen.source == (
+        "3 synthetic phantoms (darnet-trt phantom, seed 3); not real patients: "
+        "1 covid-19, 1 common-pneumonia, 1 normal"
+    )
+    assert held_out.source.startswith(f"{len(held_out.inputs)} synthetic phantoms")
     assert len(held_out.inputs) > 3
     assert set(held_out.labels[:3]) == {0, 1, 2}  # a few of the first are of all classes
 
@@ -95,15 +99,6 @@ def test_the_seed_decides_and_not_the_tables_order(cohort):
     assert first == again != other
     keep(cohort, sorted(rows(cohort), key=lambda row: (row["label"], row["scan"])))
     assert choose(cohort, 3)[0].digest == first
-
-
-def test_the_source_names_the_scans(phantoms):
-    chosen, held_out = choose(phantoms, count=3)
-    assert chosen.source == (
-        "3 synthetic phantoms (darnet-trt phantom, seed 3); not real patients: "
-        "1 covid-19, 1 common-pneumonia, 1 normal"
-    )
-    assert held_out.source.startswith(f"{len(held_out.inputs)} synthetic phantoms")
 
 
 def test_the_scans_that_judge_are_limited(phantoms, monkeypatch):
@@ -200,15 +195,6 @@ def test_no_usable_scan_is_an_error_with_the_first_reason(cohort):
         choose(cohort)
 
 
-def test_no_such_path(tmp_path):
-    with pytest.raises(UsageError, match="no such file or folder"):
-        choose(tmp_path / "none")
-    with pytest.raises(UsageError, match="there is no cohort table here"):
-        choose(tmp_path / "none.csv")
-    with pytest.raises(UnreadableScanError, match="no scan in this folder"):
-        choose(tmp_path)
-
-
 def test_the_space_for_temporary_files_is_logged_first(phantoms, log):
     choose(phantoms, count=3, log=log)
     assert all(fact in log[0] for fact in ("up to 18 ", "1 MB", tempfile.gettempdir()))
@@ -224,16 +210,9 @@ def test_inputs_are_kept_in_unnamed_files(phantoms, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_an_error_that_names_the_folder(phantoms):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(
-            OutputError,
-            match=rf"^{tempfile.gettempdir()}: a scan .*TMPDIR",
-        ):
-            choose(phantoms, count=3)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    where = rf"^{tempfile.gettempdir()}: a scan .*TMPDIR"
+    with files_up_to(1000), pytest.raises(OutputError, match=where):
+        choose(phantoms, count=3)
 
 
 def test_random_inputs_are_marked_and_repeat_with_the_seed():

@@ -1,13 +1,10 @@
 """Trials run each engine once, keep its logits, and never take those of another engine."""
 
-import resource
 import tempfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from onnx import ModelProto
-from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.calibration.qdq import Range, convolutions, quantized_tensors
 from darnet_trt.calibration.scans.sample import hashed
@@ -15,7 +12,8 @@ from darnet_trt.calibration.search import trials as module
 from darnet_trt.calibration.search.trials import Subject, Trials
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.export.gates.parity import NOT_FINITE
-from tests.export.networks import TINY
+from tests.export.networks import TINY, with_weight
+from tests.full_disk import files_up_to
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,8 @@ def test_another_trial_runs_another_engine(model, scans, cache, monkeypatch):
     assert not np.array_equal(plan.logits(known, layers), got)
     runtime = trials_of(for_the_cpu(model, "onnxruntime"), scans)
     assert not np.array_equal(runtime.logits(known, layers), got)
-    shifted = trials_of(for_the_cpu(with_bias(model, "classifier.bias", 3.0)), scans)
+    biased = with_weight(model, "classifier.bias", lambda bias: np.full_like(bias, 3))
+    shifted = trials_of(for_the_cpu(biased), scans)
     assert not np.array_equal(shifted.logits(known, layers), got)
     assert not np.array_equal(shifted.logits({}, frozenset()), trials.logits({}, frozenset()))
 
@@ -92,27 +91,15 @@ def test_another_version_runs_the_engine_again(model, scans, cache, monkeypatch,
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_large_biases_of_small_scales_are_kept(model, scans, cache, backend):
     """Over its scales such a bias is beyond float16: a backend that rounded it there would err."""
-    shifted = with_bias(model, "stem.1.bias", 30.0)
+    shifted = with_weight(model, "stem.1.bias", lambda bias: np.full_like(bias, 30))
     layers = frozenset(["stem.0", "stages.0.0.conv1"])
     found = {"input": Range(1.0, signed=False), "stem.1.relu": Range(34.0, signed=False)}
     assert trials_of(Subject(shifted, "s8", backend), scans).error(found, layers) < 0.02
 
 
-def with_bias(model, name, value):
-    copied = ModelProto()
-    copied.CopyFrom(model)
-    for tensor in copied.graph.initializer:
-        if tensor.name == name:
-            tensor.CopyFrom(from_array(np.full_like(to_array(tensor), value), name))
-    return copied
-
-
 def test_logits_that_are_all_0_are_an_error(model, scans, cache):
-    silent = ModelProto()
-    silent.CopyFrom(model)
-    for tensor in silent.graph.initializer:
-        if tensor.name.startswith("classifier."):
-            tensor.CopyFrom(from_array(np.zeros_like(to_array(tensor)), tensor.name))
+    silent = with_weight(model, "classifier.bias", np.zeros_like)
+    silent = with_weight(silent, "classifier.weight", np.zeros_like)
     with pytest.raises(UsageError, match=r"logits are 0 for all 2 scans.*train again"):
         trials_of(for_the_cpu(silent), scans).error(ranges(model), frozenset(["stem.0"]))
 
@@ -125,12 +112,6 @@ def test_infinite_logits_have_an_error_that_json_can_hold(model, scans, cache):
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_full_temporary_folder_is_named(model, scans, cache, backend):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(
-            OutputError, match=rf"^{tempfile.gettempdir()}: .*int8 engine .* TMPDIR"
-        ):
-            trials_of(for_the_cpu(model, backend), scans).logits({}, frozenset())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    where = rf"^{tempfile.gettempdir()}: .*int8 engine .* TMPDIR"
+    with files_up_to(4096), pytest.raises(OutputError, match=where):
+        trials_of(for_the_cpu(model, backend), scans).logits({}, frozenset())

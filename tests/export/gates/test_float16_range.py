@@ -15,11 +15,9 @@ from darnet_trt.errors import BuildError
 from darnet_trt.export.build import Calibration, build_bundle
 from darnet_trt.export.gates.float16_range import float16_range
 from darnet_trt.export.gates.parity_scans import ParityScans
-from darnet_trt.export.onnx.graph import build_graph
-from darnet_trt.export.onnx.weights import folded
 from darnet_trt.export.onnx.writing import Source
 from darnet_trt.export.targets import Candidate
-from tests.export.networks import TINY, trained_like
+from tests.export.networks import TINY, graph_of, trained_like
 
 rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
@@ -38,14 +36,10 @@ def hot(reach=8e4, attention="both"):
     state = checkpoint.state_dict
     state["stages.1.0.bn1.bias"] *= 0  # the weights themselves fit float16
     state["stages.1.0.bn1.running_mean"] *= 0
-    factor = reach / magnitudes(graph(checkpoint), SCANS.inputs)["stages.1.0.bn1.out"]
+    factor = reach / magnitudes(graph_of(checkpoint), SCANS.inputs)["stages.1.0.bn1.out"]
     state["stages.1.0.bn1.weight"] *= factor
     state["stages.1.0.conv2.weight"] /= factor
     return checkpoint
-
-
-def graph(checkpoint, precision="fp32", in_float32=()):
-    return build_graph(checkpoint.network, folded(checkpoint.model()), precision, {}, in_float32)
 
 
 def values(model, tensor="logits"):
@@ -60,7 +54,7 @@ def values(model, tensor="logits"):
 
 
 def test_an_ordinary_network_is_float16_throughout():
-    found = float16_range(graph(trained_like(TINY)), SCANS, {})
+    found = float16_range(graph_of(trained_like(TINY)), SCANS, {})
     assert found.in_float32 == ()
     assert 1 < found.magnitude < 100
     assert found.note == f"activations up to {found.magnitude:.5g} ({found.layer}) on two scans"
@@ -69,16 +63,16 @@ def test_an_ordinary_network_is_float16_throughout():
 @pytest.mark.parametrize("attention", ["both", "channel", "depth", "none"])
 def test_only_the_block_that_needs_it_stays_in_float32(attention):
     checkpoint = hot(attention=attention)
-    expected = values(graph(checkpoint))
+    expected = values(graph_of(checkpoint))
     # Its convolutions hand float32 to each other in ONNX Runtime; what is put out is float16.
     too_large = "stages.1.0.bn1.out"
-    assert np.isinf(values(graph(checkpoint, "fp16"), too_large)).any()
-    found = float16_range(graph(checkpoint), SCANS, {})
+    assert np.isinf(values(graph_of(checkpoint, "fp16"), too_large)).any()
+    found = float16_range(graph_of(checkpoint), SCANS, {})
     assert found.in_float32 == ("stages.1.0",)
     assert found.layer == "stages.1.0.bn1.out"
     assert found.magnitude > 65504
     assert found.note.endswith("; in float32: stages.1.0")
-    mixed = graph(checkpoint, "fp16", found.in_float32)
+    mixed = graph_of(checkpoint, "fp16", found.in_float32)
     onnx.checker.check_model(mixed, full_check=True)
     assert np.abs(values(mixed) - expected).max() < 0.01 * np.abs(expected).max()
     assert np.isfinite(values(mixed, too_large)).all()
@@ -99,17 +93,18 @@ def test_a_part_that_reads_a_large_value_stays_in_float32(scaled, expected):
     checkpoint = trained_like(TINY)
     for parameter in ("weight", "bias"):
         checkpoint.state_dict[f"{scaled}.{parameter}"] *= 1e5
-    found = float16_range(graph(checkpoint), SCANS, {})
+    found = float16_range(graph_of(checkpoint), SCANS, {})
     assert [part for part in expected if part in found.in_float32] == expected
     if scaled != "stem.1":  # from whose sum all others get large values
         assert list(found.in_float32) == expected
-    got, wanted = values(graph(checkpoint, "fp16", found.in_float32)), values(graph(checkpoint))
+    got = values(graph_of(checkpoint, "fp16", found.in_float32))
+    wanted = values(graph_of(checkpoint))
     assert np.abs(got - wanted).max() < 0.01 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize(("reach", "parts"), [(9000, ("stages.1.0",)), (8000, ())])
 def test_values_near_the_limit_stay_in_float32(reach, parts):
-    assert float16_range(graph(hot(reach)), SCANS, {}).in_float32 == parts
+    assert float16_range(graph_of(hot(reach)), SCANS, {}).in_float32 == parts
 
 
 @pytest.mark.parametrize(
@@ -121,7 +116,7 @@ def test_values_near_the_limit_stay_in_float32(reach, parts):
     ],
 )
 def test_calibration_scans_count_as_well(layer, parts):
-    model = graph(trained_like(TINY))
+    model = graph_of(trained_like(TINY))
     found = float16_range(model, SCANS, {"input": 1.0, layer: 3e4})
     assert (found.layer, found.magnitude) == (layer, 3e4)
     assert found.source == "two scans and the calibration scans"
@@ -132,7 +127,7 @@ def test_values_that_overflow_float32_are_an_error():
     checkpoint = trained_like(TINY)
     checkpoint.state_dict["stages.2.0.conv2.weight"] *= 1e38
     with pytest.raises(BuildError, match=r"stages\.2\.0\.bn2\.out is infinite or NaN on two scans"):
-        float16_range(graph(checkpoint), SCANS, {})
+        float16_range(graph_of(checkpoint), SCANS, {})
 
 
 def built(checkpoint, out, target, precision, calibration=None):

@@ -21,7 +21,6 @@ def test_rebuilt_from_onnx_it_is_the_same_network(attention, tmp_path):
     export_onnx(Source(checkpoint, ""), tmp_path / "model.onnx")
     original = TorchRunner(checkpoint.model())
     rebuilt = TorchRunner.from_onnx(tmp_path / "model.onnx")
-    assert rebuilt.input_size == size
     x = np.random.default_rng(0).random((2, 1, *size), np.float32)
     expected, found = original.infer(x), rebuilt.infer(x)
     np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=1e-5)
