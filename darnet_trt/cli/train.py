@@ -152,7 +152,9 @@ def _device(wanted: Literal["auto", "cpu", "cuda"]) -> str:
     if wanted == "auto":
         return "cuda" if available else "cpu"
     if wanted == "cuda" and not available:
-        raise UsageError("torch finds no CUDA device here", do="use --device cpu")
+        raise UsageError(
+            "torch finds no CUDA device here", where="--device cuda", do="use --device cpu"
+        )
     return wanted
 
 

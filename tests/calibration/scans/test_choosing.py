@@ -203,7 +203,7 @@ def test_no_usable_scan_is_an_error_with_the_first_reason(cohort):
 def test_no_such_path(tmp_path):
     with pytest.raises(UsageError, match="no such file or folder"):
         choose(tmp_path / "none")
-    with pytest.raises(UsageError, match="there is no cohort table here"):
+    with pytest.raises(UsageError, match="no such file or folder"):
         choose(tmp_path / "none.csv")
     with pytest.raises(UnreadableScanError, match="no scan in this folder"):
         choose(tmp_path)
