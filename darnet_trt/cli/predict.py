@@ -142,7 +142,7 @@ def predict(
             if folder is not None or not sys.stdout.isatty():
                 say(f"[{len(statuses)}] {summary(result)}")
     if out is not None:
-        overlays = f", {drawn} overlay{'s' * (drawn != 1)}" if cam else ""
+        overlays = f", {drawn} overlay{'s' * (drawn != 1)}" if drawn else ""
         say(f"results: {out / CSV}, {JSONL}{overlays}")
     say(f"{_tally(statuses, doubtful)}; {use}")
     if any(status != "ok" for status in statuses):
