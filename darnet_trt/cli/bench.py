@@ -75,9 +75,12 @@ def bench(
     of bench, not times of two: a machine's speed changes. On a busy machine the ratios are marked.
     """
     from darnet_trt.bundle.reading import open_bundle
+    from darnet_trt.machine.files import check_file_place
     from darnet_trt.runtime.bench.report import benchmark
     from darnet_trt.runtime.engines.loading import load_engine
 
+    if out is not None:
+        check_file_place(out)
     opened = open_bundle(bundle)
     rivals = _rivals(against)
     names: list[str] | list[None] = artifact or [None]
@@ -163,7 +166,7 @@ def _show(report: BenchReport) -> None:
         [m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×{doubt}"]
         for m in report.configurations
     )
-    print_table(("engine", "runs in", "median ms", "p90", "p99", "speed"), rows)
+    print_table(("engine", "runs in", "median ms", "p90", "p99", "speed vs first"), rows)
     if report.scan is None:
         print_line("give --scan PATH for file to result, start-up and memory")
     else:
@@ -172,18 +175,20 @@ def _show(report: BenchReport) -> None:
         files, stages = [], []
         for m in report.configurations:
             if (on_scan := m.on_scan) is not None:
-                ratios = (on_scan.file_to_result.median_ms, on_scan.batch_ms_per_scan)
+                whole = (on_scan.file_to_result.median_ms, on_scan.batch_ms_per_scan)
                 files.append(
                     [
                         m.name,
                         *_cells(on_scan.file_to_result),
-                        *(f"{ms / m.engine.median_ms:.3f}×{doubt}" for ms in ratios),
+                        *(f"{ms / m.engine.median_ms:.2f}×{doubt}" for ms in whole),
                     ]
                 )
                 times = map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
                 stages.append([m.name, *times, f"{on_scan.peak_memory_mb:.0f}"])
-        print_table(("engine", "median ms", "p90", "p99", "/engine", "batch/engine"), files)
-        titles = ("engine", "find", "read", "preprocess", "infer", "start-up ms", "peak MB")
+        ratios = ("× engine alone", "batch × engine alone")
+        print_table(("engine", "median ms", "p90", "p99", *ratios), files)
+        stage_names = ("find", "read", "preprocess", "infer", "start-up")
+        titles = ("engine", *(f"{name} ms" for name in stage_names), "peak MB")
         print_table(titles, stages)
     if report.busy:
         print_line(f"? {_untrusted(report)}")
@@ -197,12 +202,10 @@ def _untrusted(report: BenchReport) -> str:
 
 
 def _cells(latency: Latency) -> Iterable[str]:
-    from darnet_trt.runtime.bench.timing import needed_samples
-
     yield _ms(latency.median_ms)
     for percent in (90, 99):
         value = latency.percentile_ms(percent)
-        yield f"n<{needed_samples(percent)}" if value is None else _ms(value)
+        yield "–" if value is None else _ms(value)
 
 
 def _ms(value: float) -> str:

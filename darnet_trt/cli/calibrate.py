@@ -70,9 +70,11 @@ def calibrate(
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, gather, trial_backend
     from darnet_trt.calibration.search.search import calibrate as calibrated
+    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.export.onnx.reading import float_graph
     from darnet_trt.machine.files import sole_writer, whole_files
 
+    refuse_bundle_or_cohort(out)
     graph, spec = float_graph(model)
     with sole_writer(out), resumable():
         announce(graph, trial_backend(), say)

@@ -30,6 +30,7 @@ def export(
 ) -> None:
     """Write a trained network as one ONNX file that every backend reads."""
     from darnet_trt.errors import UsageError
+    from darnet_trt.machine.files import check_file_place
     from darnet_trt.machine.hardware import require_packages
 
     require_packages("torch", "onnx", extra="train")
@@ -38,6 +39,8 @@ def export(
     if out is None:
         folder = run if run.is_dir() else run.parent
         out = folder / ("model.onnx" if precision == "fp32" else "model-fp16.onnx")
+    else:
+        check_file_place(out)
     if out.suffix != ".onnx":
         raise UsageError("the file name must end in .onnx", where=out, do="choose another -o")
     source = load_source(run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darnet_trt.cli.printing import print_line, printable, relative, warn
+from darnet_trt.cli.printing import print_line, print_rich, printable, relative, warn
 from darnet_trt.errors import DarnetError
 
 if TYPE_CHECKING:
@@ -87,10 +87,11 @@ def inspect(
         _print_details(reports)
     elif reports:
         _print_summary(reports)
-    if len(reports) > 1 and not as_json:
+    if reports and len(reports) + len(errors) > 1 and not as_json:
         counts = Counter(report.status for report in reports)
         listed = ", ".join(f"{counts[s]} {s}" for s in ("ok", "refused", "failed") if counts[s])
-        print_line(f"{len(reports)} studies: {listed}")
+        unread = f"; {_counted(len(errors), 'path')} could not be read" if errors else ""
+        print_line(f"{_counted(len(reports), 'study', 'studies')}: {listed}{unread}")
     if not reports:
         raise typer.Exit(2)
     if errors or any(report.status != "ok" for report in reports):
@@ -98,16 +99,12 @@ def inspect(
 
 
 def _print_summary(reports: Sequence[StudyReport]) -> None:
-    """Print a line a study; on a terminal cut to its width, otherwise as long as needed."""
+    """Print a line for each study; on a terminal wrapped to its width."""
     from rich.table import Table
-    from rich.text import Text
-
-    def cut(text: str) -> Text:
-        return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
     table = Table(box=None, pad_edge=False)
     for name in ("study", "slices", "mm (d×h×w)", "kernel", "verdict", "reason"):
-        table.add_column(name, no_wrap=name not in ("study", "reason"))  # rich narrows these two
+        table.add_column(name, overflow="fold", no_wrap=name not in ("study", "reason"))
     for report in reports:
         only = report.series[0] if len(report.series) == 1 else None
         row = only if report.chosen is None else report.series[report.chosen]
@@ -115,14 +112,18 @@ def _print_summary(reports: Sequence[StudyReport]) -> None:
         remarks = f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
         style = "green" if report.status == "ok" else "red"
         table.add_row(
-            cut(relative(report.path)),
+            _shown(relative(report.path)),
             _slices(row) if row else "",
             _spacing(row) if row else "",
             _shown(row.kernel) if row else "",
             f"[{style}]{report.status}[/]",
-            cut(f"{report.why}{remarks}"),
+            _shown(f"{report.why}{remarks}"),
         )
-    _console(1000).print(table)
+    print_rich(_console(1000), table)
+
+
+def _counted(count: int, one: str, several: str = "") -> str:
+    return f"{count} {one if count == 1 else several or one + 's'}"
 
 
 def _slices(row: SeriesReport) -> str:
@@ -138,17 +139,22 @@ def _print_details(reports: Sequence[StudyReport]) -> None:
     from rich.table import Table
 
     console = _console(PIPED_WIDTH)
-    for report in reports:
+    for number, report in enumerate(reports):
+        if number:
+            print_line()
         patient = f"  patient {report.patient_id}" if report.patient_id else ""
         table = Table(
             title=_shown(f"{report.path}{patient}"), title_justify="left", title_style="bold"
         )
         table.add_column("", width=1)
         for name in ("series", "kernel", "slices", "mm (d×h×w)", "verdict", "reason and warnings"):
-            table.add_column(name, overflow="fold")
+            unbroken = name in ("slices", "mm (d×h×w)", "verdict")
+            table.add_column(name, overflow="fold", no_wrap=unbroken)
         for row in report.series:
-            style = "green" if row.verdict == "usable" else "red"
-            remarks = [row.reason, *(f"! {warning}" for warning in row.warnings)]
+            style = "green" if row.verdict == "ok" else "red"
+            # the only series' reason is the study's, which stands below
+            reason = [row.reason] if row.reason != report.why else []
+            remarks = [*reason, *(f"! {warning}" for warning in row.warnings)]
             table.add_row(
                 "→" if row.chosen else "",
                 _shown(row.description or Path(row.path).name),
@@ -158,10 +164,10 @@ def _print_details(reports: Sequence[StudyReport]) -> None:
                 f"[{style}]{row.verdict}[/]",
                 "\n".join(map(_shown, remarks)),
             )
-        console.print(table)
+        print_rich(console, table)
         lead = "chosen" if report.status == "ok" else report.status
         limit = "" if report.pixels_checked else " (by headers only)"
-        console.print(f"{_shown(f'{lead}{limit}: {report.why}')}\n", soft_wrap=True)
+        print_line(f"{lead}{limit}: {report.why}")
 
 
 def _console(piped_width: int) -> Console:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -23,13 +23,17 @@ from darnet_trt.cli.bundle import bundle
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.plugin import plugin
 from darnet_trt.cli.printing import print_line, warn
-from darnet_trt.cli.streams import command_streams
+from darnet_trt.cli.streams import NoReader, command_streams
 from darnet_trt.errors import DarnetError, InternalError, OutputError
 from darnet_trt.machine.files import temporary_folder
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = ["app", "main"]
 
 _INTERRUPTED = 128 + signal.SIGINT
+_NO_READER = 128 + 13  # SIGPIPE, which Windows has no name for
 _ENDING = [s for s in signal.Signals if s.name in ("SIGTERM", "SIGHUP")]  # no SIGHUP on Windows
 
 app = typer.Typer(
@@ -101,6 +105,8 @@ def main() -> None:
             with _unwinding():
                 code = app(words or ["--help"], prog_name="darnet-trt", standalone_mode=False)
                 sys.stdout.flush()
+        except NoReader:
+            sys.exit(_NO_READER)
         except (Exception, KeyboardInterrupt, _Ended) as error:
             if debug:
                 for line in traceback.format_exc().splitlines():
@@ -155,9 +161,29 @@ def _unwinding() -> Iterator[None]:
 
 
 def _usage(error: typer.TyperException) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error.__cause__, ValidationError):
+        error.message = _wrong_value(error.__cause__)
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see '{context.command_path} --help'" if context else message
+
+
+def _wrong_value(error: ValidationError) -> str:
+    """Return what is wrong with an option's value, in plainer words than pydantic's."""
+    first = error.errors()[0]
+    given, limits = first["input"], first.get("ctx", {})
+    match first["type"]:
+        case "int_parsing" | "int_from_float":
+            return f"{given!r} is not a whole number"
+        case "float_parsing":
+            return f"{given!r} is not a number"
+        case "greater_than_equal":
+            return f"{given} is below {limits['ge']}"
+        case "less_than_equal":
+            return f"{given} is above {limits['le']}"
+    return first["msg"].removeprefix("Value error, ")
 
 
 def _of_system(error: OSError) -> str:

@@ -52,4 +52,4 @@ def phantom(
     )
     with resumable(), progress("writing scans", scans) as advance:
         table = write_cohort(plan, out, processes=processes, done=advance)
-    print_line(f"{scans} synthetic scans, labels in {table}")
+    print_line(f"{scans} synthetic scan{'s' * (scans != 1)}; labels: {table}")

@@ -54,7 +54,7 @@ def build(
     from darnet_trt.kernels.resources import markdown, resources
 
     if report and target == "cpu":
-        raise UsageError("--report is for GPUs only", do="use --target cuda")
+        raise UsageError("is for GPUs only", where="--report", do="use --target cuda")
     compiled = False
 
     def log(line: str) -> None:

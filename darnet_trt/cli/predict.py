@@ -27,7 +27,7 @@ def _print_schema(asked: bool) -> None:
 
         from darnet_trt.runtime.prediction.results import json_schema
 
-        _print(json.dumps(json_schema(), indent=1))
+        _print(json.dumps(json_schema(), indent=1) + "\n")
         raise typer.Exit
 
 
@@ -94,19 +94,24 @@ def predict(
     could not start or go on. Research use only: not a medical device.
     """
     from darnet_trt.bundle.reading import open_bundle
+    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.errors import UsageError
     from darnet_trt.runtime.engines.loading import load_engine
     from darnet_trt.runtime.prediction.predict import predict as results_of
-    from darnet_trt.runtime.prediction.results import INTENDED_USE, json_line
+    from darnet_trt.runtime.prediction.result_folder import CSV, JSONL
+    from darnet_trt.runtime.prediction.results import INTENDED_USE, json_line, undecided
 
     if out is None and (cam or resume):
         option = "--cam" if cam else "--resume"
         raise UsageError("needs a folder for the results", where=option, do="add -o OUT")
+    if out is not None:
+        refuse_bundle_or_cohort(out)
     opened = open_bundle(bundle)
     use = f"trained on {opened.manifest.model.trained_on}. {INTENDED_USE}"
     say(use)
     as_json = as_json or (out is None and not sys.stdout.isatty())
     statuses: list[str] = []
+    doubtful = drawn = 0
     with _opened(out, scans, resume=resume) as folder:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
         engine = load_engine(opened, artifact, threads=threads) if resume else None
@@ -123,10 +128,12 @@ def predict(
             notify=say,
         ):
             statuses.append(result.status)
+            doubtful += result.status == "ok" and undecided(result.probabilities) is not None
             if result.evidence is not None and folder is not None:
                 from darnet_trt.runtime.prediction.overlay import with_overlay
 
                 result = with_overlay(result, result.evidence, folder.folder)
+                drawn += result.overlay is not None
             line = folder.add(result) if folder else json_line(result)
             if as_json:
                 _print(line)
@@ -134,7 +141,10 @@ def predict(
                 _print(f"{printable(summary(result))}\n")
             if folder is not None or not sys.stdout.isatty():
                 say(f"[{len(statuses)}] {summary(result)}")
-    say(f"{_tally(statuses)}; {use}")
+    if out is not None:
+        overlays = f", {drawn} overlay{'s' * (drawn != 1)}" if drawn else ""
+        say(f"results: {out / CSV}, {JSONL}{overlays}")
+    say(f"{_tally(statuses, doubtful)}; {use}")
     if any(status != "ok" for status in statuses):
         raise typer.Exit(1)
 
@@ -167,16 +177,14 @@ def summary(result: Result) -> str:
 
 
 def _print(text: str) -> None:
-    from darnet_trt.machine.files import cannot_write_stdout
-
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        raise cannot_write_stdout(error) from error
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
-def _tally(statuses: list[str]) -> str:
-    counts = {status: statuses.count(status) for status in ("ok", "refused", "failed")}
-    listed = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    return f"{len(statuses)} scan{'s' * (len(statuses) != 1)}: {listed or 'nothing left to do'}"
+def _tally(statuses: list[str], doubtful: int) -> str:
+    if not statuses:
+        return "nothing left to do"
+    doubt = f" ({doubtful} undecided)" if doubtful else ""
+    notes = {"ok": doubt, "refused": "", "failed": ""}
+    listed = [f"{statuses.count(s)} {s}{note}" for s, note in notes.items() if s in statuses]
+    return f"{len(statuses)} scan{'s' * (len(statuses) != 1)}: {', '.join(listed)}"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
 __all__ = [
     "print_line",
+    "print_rich",
     "print_table",
     "printable",
     "relative",
@@ -49,7 +54,14 @@ def print_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
         table.add_row(*map(printable, row))
     console = Console(markup=False, emoji=False, highlight=False)
     console.width = max(console.width, _WIDTH)
-    console.print(table)
+    print_rich(console, table)
+
+
+def print_rich(console: Console, what: RenderableType) -> None:
+    """Print what rich renders on stdout, without the blanks that fill its lines."""
+    with console.capture() as captured:
+        console.print(what)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,11 @@ from darnet_trt.machine.files import cannot_write_stdout
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["command_streams"]
+__all__ = ["NoReader", "command_streams"]
+
+
+class NoReader(BaseException):
+    """Nobody reads stdout any more (`| head`); a BaseException, so that nothing handles it."""
 
 
 class _Stdout(io.FileIO):
@@ -25,10 +29,9 @@ class _Stdout(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:  # `| head` has read enough: Typer ends quietly
-            raise
         except OSError as error:
-            raise cannot_write_stdout(error) from error
+            failure = cannot_write_stdout(error)
+            raise (NoReader if isinstance(error, BrokenPipeError) else failure) from error
 
 
 class _Stderr(io.FileIO):

@@ -77,8 +77,10 @@ def train(
     result is the network after the last epoch; the held-out patients only measure it. Exit code
     1: trained, but some scans could not be used.
     """
+    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.scan.cohort import read_cohort
 
+    refuse_bundle_or_cohort(run)
     entries = read_cohort(cohort)  # before torch, which takes seconds to import
     from darnet_trt.machine.cpus import share_cpus
     from darnet_trt.machine.hardware import require_packages
@@ -152,7 +154,9 @@ def _device(wanted: Literal["auto", "cpu", "cuda"]) -> str:
     if wanted == "auto":
         return "cuda" if available else "cpu"
     if wanted == "cuda" and not available:
-        raise UsageError("torch finds no CUDA device here", do="use --device cpu")
+        raise UsageError(
+            "torch finds no CUDA device here", where="--device cuda", do="use --device cpu"
+        )
     return wanted
 
 

@@ -61,7 +61,7 @@ def find_toolchain(target: Target, architectures: Sequence[str] | None = None) -
     host = (f"-DCMAKE_CXX_COMPILER={compiler}",)
     if target == "cpu":
         if architectures:
-            raise UsageError("architectures need the target cuda, found cpu")
+            raise UsageError("needs --target cuda, found cpu", where="--arch")
         return Toolchain(version, (*host, "-DDARNET_CPU=ON"))
     nvcc = find_nvcc()
     release = re.search(r"release (\d+)\.(\d+), V(\S+)", _output(nvcc, "--version"))

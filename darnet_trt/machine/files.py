@@ -18,6 +18,7 @@ __all__ = [
     "cannot_keep",
     "cannot_write",
     "cannot_write_stdout",
+    "check_file_place",
     "no_temporary_folder",
     "sole_writer",
     "temporary_folder",
@@ -91,6 +92,18 @@ def cannot_write_stdout(error: OSError) -> OutputError:
     # The interpreter flushes stdout at its end, which would fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OutputError(f"cannot be written ({error.strerror or error})", where="stdout")
+
+
+def check_file_place(path: Path) -> None:
+    """Check before long work that a file can be at `path`.
+
+    Raises:
+        UsageError: It is a folder, or its folder does not exist.
+    """
+    if path.is_dir():
+        raise UsageError("is a folder, expected a file", where=path, do="name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError("the folder does not exist", where=path.parent, do="make it first")
 
 
 @contextmanager

@@ -67,16 +67,20 @@ class CohortPlan:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise UsageError(f"{name} must be {low} to {high}, not {value}")
+                raise UsageError(f"must be {low} to {high}, not {value}", where=f"--{name}")
         first, last = self.slices
         if not SLICES_RANGE[0] <= first <= last <= SLICES_RANGE[1]:
+            given = str(first) if first == last else f"{first}:{last}"
             raise UsageError(
-                f"slices must be an ascending range within {SLICES_RANGE[0]} to "
-                f"{SLICES_RANGE[1]}, not {first}:{last}"
+                f"must be a number or an ascending range within {SLICES_RANGE[0]} to "
+                f"{SLICES_RANGE[1]}, not {given}",
+                where="--slices",
             )
         if self.format not in FORMATS:
             raise UsageError(
-                f"unknown format {self.format!r}", do=f"choose from {', '.join(FORMATS)}"
+                f"unknown format {self.format!r}",
+                where="--format",
+                do=f"choose from {', '.join(FORMATS)}",
             )
 
     @property
@@ -185,7 +189,9 @@ def _refuse_occupied(out: Path) -> None:
     try:
         if not out.exists():
             return
-        occupied = not out.is_dir() or any(out.iterdir())
+        if not out.is_dir():
+            raise UsageError("is a file, expected a folder", where=out, do="name another folder")
+        occupied = any(out.iterdir())
         fixed = out.is_mount() or out.samefile(Path())
     except OSError as error:
         raise UsageError(f"cannot be read ({error.strerror})", where=out) from error

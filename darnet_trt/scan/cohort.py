@@ -100,6 +100,8 @@ def read_cohort(path: Path) -> Cohort:
     Raises:
         UsageError: No table, a missing column, an unknown label, an empty field, a scan twice.
     """
+    if not path.exists():
+        raise UsageError("no such file or folder", where=path)
     table = path / TABLE if path.is_dir() else path
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:

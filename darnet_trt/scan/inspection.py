@@ -51,7 +51,7 @@ class SeriesReport(_Part):
     slices: int
     matrix: tuple[int, int]
     spacing_mm: tuple[float, float, float] | None
-    verdict: Literal["usable", "refused", "failed"]
+    verdict: Literal["ok", "refused", "failed"]
     reason: str
     warnings: tuple[str, ...]
     chosen: bool
@@ -160,7 +160,7 @@ def _report(series: Series, verdict: Verdict, *, chosen: bool) -> SeriesReport:
         slices=series.slices,
         matrix=series.matrix,
         spacing_mm=series.spacing_mm,
-        verdict="usable" if verdict.usable else _status(verdict.readable),
+        verdict="ok" if verdict.usable else _status(verdict.readable),
         reason=verdict.reason,
         warnings=verdict.warnings,
         chosen=chosen,

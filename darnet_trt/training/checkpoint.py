@@ -128,6 +128,8 @@ def load_checkpoint(run: Path) -> Checkpoint:
     Raises:
         CheckpointError: Absent, not a checkpoint, of another schema, or inconsistent.
     """
+    if not run.exists():
+        raise CheckpointError("no such file or folder", where=run)
     path = checkpoint_file(run)
     content = read_tensors(path)
     if content.get("schema") != SCHEMA:

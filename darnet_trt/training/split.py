@@ -27,7 +27,7 @@ def split_by_patient(
         UsageError: A class is absent, or has too few patients to be on both sides.
     """
     if not 0 <= held_out < 1:
-        raise UsageError(f"the held-out share must be at least 0 and below 1, not {held_out}")
+        raise UsageError(f"must be at least 0 and below 1, not {held_out}", where="--held-out")
     # A patient with several labels counts for the first one.
     first: dict[str, str] = {}
     for entry in entries:

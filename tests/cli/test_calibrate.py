@@ -49,6 +49,12 @@ def refused(outcome) -> str:
     return err.strip().splitlines()[-1]
 
 
+def test_no_report_among_the_files_of_a_cohort(calibrate, run, cohort):
+    before = sorted(cohort.iterdir())
+    assert f"{cohort}: is a cohort" in refused(calibrate(run, cohort, "-o", cohort))
+    assert sorted(cohort.iterdir()) == before
+
+
 def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
     out = tmp_path / "calibration"
     code, stdout, err = calibrate(run, cohort, "-o", out, "--scans", 2, "--seconds", 0)

@@ -39,7 +39,8 @@ def test_the_real_scans(data_dir):
 def test_the_table_and_headers_only(data_dir):
     done = run(data_dir / "abdomen-j2k")
     assert done.returncode == 1
-    assert "refused: not a chest: 0.04 litres" in done.stdout
+    assert done.stdout.count("not a chest: 0.04 litres") == 1
+    assert done.stdout.splitlines()[-1].startswith("refused: not a chest: ")
     assert "over 6 mm in a scan of 40 mm" in done.stdout
     done = run(data_dir / "abdomen-j2k", "--headers-only")
     assert done.returncode == 0
@@ -87,6 +88,7 @@ def test_each_study_has_the_status_that_predict_gives_it(tiny, tmp_path):
     (failed,) = (line for line in lines if "failed" in line)
     assert "is not a DICOM file" in failed
     assert total == "3 studies: 1 ok, 1 refused, 1 failed"
+    assert not any(line.endswith(" ") for line in lines)
     details = run(tmp_path / "c", "--verbose").stdout
     assert "failed: is not a DICOM file" in details
     assert "patient P0001" in details
@@ -108,8 +110,23 @@ def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path, words):
 def test_one_path_of_two_fails(data_dir, tmp_path):
     done = run(data_dir / "chest-4mm-64px", tmp_path)
     assert done.returncode == 1
-    assert "chosen: the only series" in done.stdout
+    *_, chosen, total = done.stdout.splitlines()
+    assert chosen == "chosen: the only series"
+    assert total == "1 study: 1 ok; 1 path could not be read"
     assert "no scan in this folder" in done.stderr
+
+
+def test_a_narrow_terminal_shows_the_whole_reason(monkeypatch, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("L", (64, 64)).save(tmp_path / name / "1.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
+    monkeypatch.setenv("COLUMNS", "60")
+    _, *lines, _ = run(".", "--headers-only").stdout.splitlines()
+    assert len(lines) > 2, "the reasons are wrapped"
+    for word in ["a", "single", "image,", "not", "a", "volume"]:
+        assert any(word in line for line in lines)
 
 
 def test_a_bundle_decides_which_slices_must_be_whole(tiny, tmp_path):

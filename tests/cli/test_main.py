@@ -20,12 +20,19 @@ from tests.full_disk import files_up_to
     ("arguments", "says"),
     [
         (["doctor", "--nope"], "No such option: --nope; see 'darnet-trt doctor --help'"),
-        (["phantom", "c", "--format", "jpeg"], "'jpeg' is not one of 'dicom', 'nifti'"),
+        (["phantom", "c", "--format", "jpeg"], "'--format': 'jpeg' is not one of 'dicom', 'nifti'"),
+        (["phantom", "c", "--scans", "x"], "'--scans': 'x' is not a whole number"),
+        (["phantom", "c", "--matrix", "2.5"], "'--matrix': '2.5' is not a whole number"),
+        (["train", "c", "-o", "r", "--held-out", "x"], "'--held-out': 'x' is not a number"),
+        (["train", "c", "-o", "r", "--seed", "-1"], "'--seed': -1 is below 0"),
+        (["build", "r", "-o", "b", "--optimization-level", "9"], "9 is above 5"),
         (["nope"], "No such command 'nope'; see 'darnet-trt --help'"),
         (["inspect"], "Missing argument 'paths'; see 'darnet-trt inspect --help'"),
         (["inspect", "/no/such/scan"], "/no/such/scan"),
         (["predict", "/no/such/bundle", "/no/such/scan"], "/no/such/bundle"),
-        (["build", "/no/such/run", "-o", "/tmp/never"], "/no/such/run"),
+        (["train", "/no/such/cohort", "-o", "/tmp/never"], "/no/such/cohort: no such file"),
+        (["build", "/no/such/run", "-o", "/tmp/never"], "/no/such/run: no such file"),
+        (["export", "/no/such/run"], "/no/such/run: no such file"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, says):
@@ -110,6 +117,18 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments):
     assert done.stderr.startswith("darnet-trt: stdout: ")
     assert "No space left on device" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["predict", "--schema"], ["inspect"]])
+def test_a_reader_that_has_gone_ends_a_command_quietly(words, phantom_cohort):
+    reading, writing = os.pipe()
+    os.close(reading)
+    scans = [phantom_cohort] if words == ["inspect"] else []
+    done = subprocess.run(
+        [COMMAND, *words, *scans], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")

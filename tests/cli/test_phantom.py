@@ -34,8 +34,10 @@ def test_two_at_once_into_one_folder(tmp_path):
         (["--slices", "many"], "--slices: 'many'"),
         (["--slices", "1-8"], "--slices: '1-8'"),
         (["--slices", "30:"], "--slices: '30:'"),
-        (["--slices", "60:40"], "60:40"),
-        (["--scans", "0"], "scans must be 1 to"),
+        (["--slices", "60:40"], "not 60:40"),
+        (["--slices", "12"], "30 to 600, not 12\n"),
+        (["--scans", "0"], "--scans: must be 1 to"),
+        (["--matrix", "2"], "--matrix: must be 32 to"),
     ],
 )
 def test_options_that_cannot_work(tmp_path, options, reason):
@@ -44,6 +46,13 @@ def test_options_that_cannot_work(tmp_path, options, reason):
     assert reason in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "c").exists()
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "c").write_text("")
+    done = darnet_trt("phantom", tmp_path / "c")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: is a file")
 
 
 def test_folder_that_cannot_be_made():

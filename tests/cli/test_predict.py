@@ -73,6 +73,28 @@ def test_an_altered_bundle_leaves_no_output(predict, tiny, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_no_results_among_the_files_of_a_bundle_or_a_cohort(predict, tiny, phantom_cohort):
+    for folder in (tiny, phantom_cohort):
+        before = sorted(folder.iterdir())
+        errors_in_one_line(predict(tiny, phantom_cohort, "-o", folder), f"{folder}: is a ")
+        assert sorted(folder.iterdir()) == before
+
+
+def test_the_end_says_where_the_results_are_and_how_many_are_undecided(
+    predict, tiny, phantom_cohort, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("darnet_trt.runtime.prediction.results.UNDECIDED_BELOW", 2)
+    words = (tiny, phantom_cohort, "-o", tmp_path / "out", "--cam")
+    code, _, err = predict(*words)
+    assert code == 0
+    *_, where, tally = err.splitlines()
+    assert tally.startswith("2 scans: 2 ok (2 undecided); ")
+    assert where == f"results: {tmp_path / 'out' / 'results.csv'}, results.jsonl, 2 overlays"
+    _, _, err = predict(*words, "--resume")
+    assert f"already done: 2 of 2 scans in {phantom_cohort}" in err.splitlines()
+    assert err.count("already done") == 1
+
+
 def test_an_output_folder_under_a_file(predict, tiny, tmp_path):
     (tmp_path / "file").write_text("")
     errors_in_one_line(predict(tiny, tiny, "-o", tmp_path / "file" / "out"), "is a file")
@@ -175,6 +197,7 @@ def test_a_scan_named_twice_is_classified_once(predict, tiny, phantom, tmp_path)
 def test_the_schema_is_printed_without_a_bundle(predict, tiny, phantom):
     code, out, err = predict("--schema")
     assert (code, err) == (0, "")
+    assert out.endswith("}\n")
     schema = json.loads(out)
     _, line, _ = predict(tiny, phantom)
     assert list(schema["properties"]) == list(json.loads(line))

@@ -92,9 +92,18 @@ def test_class_without_a_usable_scan(cohort, tmp_path):
 def test_a_share_that_cannot_be_held_out(cohort, tmp_path):
     done = darnet_trt("train", cohort, "-o", tmp_path / "run", "--held-out", "1.5")
     assert done.returncode == 2
+    assert done.stderr.startswith("darnet-trt: --held-out: ")
     assert "1.5" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_no_run_among_the_files_of_a_cohort(cohort):
+    before = sorted(cohort.iterdir())
+    done = darnet_trt("train", cohort, "-o", cohort)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"darnet-trt: {cohort}: is a cohort")
+    assert sorted(cohort.iterdir()) == before
 
 
 @pytest.mark.parametrize(("room", "file"), [(20_000, "inputs/*.npz"), (500_000, "state.pt")])

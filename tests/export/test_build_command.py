@@ -89,7 +89,10 @@ def test_few_scans_make_no_int8_engine_the_default(run, tmp_path, command, monke
 def test_an_unusable_run_is_refused(name, tmp_path, command):
     (tmp_path / "text.pt").write_text("not a checkpoint")
     out = ("-o", tmp_path / ("x.onnx" if name == "export" else "x"))
-    assert "no checkpoint here" in failed(command(name, tmp_path / "absent", *out))
+    assert "no such file or folder" in failed(command(name, tmp_path / "absent", *out))
+    (tmp_path / "empty").mkdir()
+    assert "no checkpoint here" in failed(command(name, tmp_path / "empty", *out))
+    (tmp_path / "empty").rmdir()
     assert "not a readable checkpoint" in failed(command(name, tmp_path / "text.pt", *out))
     assert [p.name for p in tmp_path.iterdir()] == ["text.pt"]
 

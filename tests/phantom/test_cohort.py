@@ -148,7 +148,7 @@ def test_never_overwrites(tmp_path):
     (tmp_path / "full" / "mine.txt").write_text("keep")
     with pytest.raises(UsageError, match="not empty"):
         write_cohort(plan, tmp_path / "full")
-    with pytest.raises(UsageError, match="not empty"):
+    with pytest.raises(UsageError, match="is a file"):
         write_cohort(plan, tmp_path / "full" / "mine.txt")
     assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
     (tmp_path / "empty").mkdir()

@@ -33,6 +33,8 @@ def test_bad_tables(tmp_path, text, reason):
 def test_absent_table(tmp_path):
     with pytest.raises(UsageError, match="no cohort table"):
         read_cohort(tmp_path)
+    with pytest.raises(UsageError, match="no such file or folder"):
+        read_cohort(tmp_path / "nowhere")
 
 
 def test_table_of_a_spreadsheet(tmp_path):

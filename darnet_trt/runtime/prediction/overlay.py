@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from darnet_trt.errors import one_line
 from darnet_trt.machine.files import whole_file
-from darnet_trt.runtime.prediction.result_folder import overlay_name
+from darnet_trt.runtime.prediction.result_folder import overlay_name, scan_name
 from darnet_trt.runtime.prediction.results import (
     PHANTOMS_ONLY,
     Evidence,
@@ -121,7 +121,7 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
     side = "" if evidence.oriented else "  The files do not say which side is left."
     pen.text(
         (GAP + 2, page.height - FOOTER + 10),
-        f"{result.intended_use}  Network input, not for reading.{side}",
+        f"{result.intended_use}  Shows the network's input; not for diagnosis.{side}",
         _DIM,
         _font(14),
     )
@@ -214,7 +214,7 @@ def _position(result: Result, index: int, depth: int) -> str:
 def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
     head, below = _verdict(result)
     series = result.series
-    about = [Path(result.scan).name]
+    about = [scan_name(result.scan)]
     if series is not None:
         about.append(f"{series.description or 'series'}, {series.slices} slices")
     about.append(f"trained on {result.trained_on}")

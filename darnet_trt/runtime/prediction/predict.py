@@ -155,13 +155,18 @@ def _read_scans(
             yield _Scan(_absolute(path), error=_of_the_scan(error), ms={"find": _ms_since(start)})
             continue
         if len(studies) > 1:
-            notify(f"found {len(studies)} scans in {path}")
+            notify(f"found {_scans(len(studies))} in {path}")
+        done = sum((_absolute(s.path), s.uid) in finished for s in studies)
+        if done:
+            notify(f"already done: {done} of {_scans(len(studies))} in {path}")
         find_ms = _ms_since(start) / max(len(studies), 1)
         for study in studies:
-            if (_absolute(study.path), study.uid) in finished:
-                notify(f"already done: {study.path}")
-            else:
+            if (_absolute(study.path), study.uid) not in finished:
                 yield _read_study(study, spec, find_ms)
+
+
+def _scans(count: int) -> str:
+    return f"{count} scan{'s' * (count != 1)}"
 
 
 def _read_study(study: Study, spec: Preprocessing, find_ms: float) -> _Scan:

@@ -24,10 +24,10 @@ from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
 from darnet_trt.runtime.prediction.results import SCHEMA_VERSION, Result, json_line
 from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
-__all__ = ["ResultFolder", "overlay_name"]
+__all__ = ["CSV", "JSONL", "ResultFolder", "overlay_name", "scan_name"]
 
-_JSONL: Final = "results.jsonl"
-_CSV: Final = "results.csv"
+JSONL: Final = "results.jsonl"
+CSV: Final = "results.csv"
 
 # A spreadsheet takes a cell that begins so for a formula; DICOM text may hold anything.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -60,7 +60,7 @@ class ResultFolder:
         with ExitStack() as opened:
             opened.enter_context(sole_writer(folder))
             try:
-                self._open(folder / _JSONL, resume)
+                self._open(folder / JSONL, resume)
             except OSError as error:
                 raise cannot_write(folder, error) from error
             self._opened = opened.pop_all()
@@ -103,7 +103,7 @@ class ResultFolder:
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(end)
-            raise cannot_write(self.folder / _JSONL, error) from error
+            raise cannot_write(self.folder / JSONL, error) from error
         replaced = self._keep(result.model_copy(update={"evidence": None}))  # arrays of megabytes
         if replaced and result.overlay is None:
             with suppress(OSError):  # there need not be one
@@ -128,7 +128,7 @@ class ResultFolder:
 
     def _rewrite(self) -> None:
         """Write the lines of the results that stand, and no others."""
-        with whole_file(self.folder / _JSONL) as file:
+        with whole_file(self.folder / JSONL) as file:
             file.writelines(json_line(r).encode() for r in self._results.values())
         self._replaced = False
 
@@ -148,11 +148,11 @@ class ResultFolder:
             if self._results:
                 if self._replaced:
                     self._rewrite()
-                with whole_file(self.folder / _CSV) as file:
+                with whole_file(self.folder / CSV) as file:
                     file.write(_as_csv(self._results.values()))
             else:  # no results: leave nothing behind
                 with suppress(OSError):
-                    (self.folder / _JSONL).unlink()
+                    (self.folder / JSONL).unlink()
 
 
 def _read(file: Path) -> list[Result]:
@@ -209,8 +209,14 @@ def _harmless(value: object) -> object:
     return value
 
 
+def scan_name(scan: str) -> str:
+    """Return the last two parts of a scan's path: the last one alone is often only a number."""
+    return "/".join(part for part in Path(scan).parts[-2:] if part != os.sep)
+
+
 def overlay_name(result: Result) -> str:
     """Return the file name of a scan's overlay: readable, and different for each scan."""
-    readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in Path(result.scan).name)
+    shown = scan_name(result.scan)[-60:]
+    readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in shown)
     key = hashlib.sha256(f"{result.scan}\0{result.study_uid}".encode("utf-8", "surrogateescape"))
-    return f"{readable[:60].strip('-') or 'scan'}-{key.hexdigest()[:8]}{OVERLAY_SUFFIX}"
+    return f"{readable.strip('-') or 'scan'}-{key.hexdigest()[:8]}{OVERLAY_SUFFIX}"

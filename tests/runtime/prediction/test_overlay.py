@@ -128,6 +128,11 @@ def test_a_page_that_cannot_be_drawn_is_a_warning_of_its_scan(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_caption_tells_patients_apart():
+    one, two = (draw_overlay(result(f"/cohort/{p}/1"), evidence()) for p in ("P0001", "P0002"))
+    assert one != two
+
+
 @pytest.mark.parametrize("odd", ["\n", "\r\n", "\t", "\x07", "\udcff"])
 def test_any_name_can_be_captioned(odd):
     def page(gap: str) -> Image.Image:

@@ -242,6 +242,7 @@ def test_overlay_names_are_safe_and_tell_scans_apart():
     one, two = overlay_name(result("/a/Müller, ../x")), overlay_name(result("/b/Müller, ../x"))
     assert one != two
     assert "/" not in one
+    assert overlay_name(result("/cohort/P0001/1")).startswith("P0001-1-")
     assert overlay_name(result("/a/x", study_uid="1")) != overlay_name(
         result("/a/x", study_uid="2")
     )
