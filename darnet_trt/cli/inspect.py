@@ -27,6 +27,7 @@ def inspect(
     paths: Annotated[
         list[Path],
         typer.Argument(
+            metavar="PATH",
             help="Scans: files, folders, or folders of studies.",
             readable=False,  # one that is not readable is reported, and the rest are listed
             show_default=False,
