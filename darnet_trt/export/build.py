@@ -192,7 +192,6 @@ def _chosen(
         why = choice.passed_over.get(engine.name)
         if why is not None:
             why = f"not the default: {why}"
-            log(f"{engine.name}: {why}")
             engine = engine.model_copy(update={"notes": (*engine.notes, why)})
         noted.append(engine)
     return choice.name, tuple(noted)
