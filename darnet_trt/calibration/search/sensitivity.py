@@ -20,6 +20,7 @@ __all__ = [
     "Error",
     "Found",
     "Sensitivity",
+    "at_a_quarter",
     "blocks",
     "effects",
     "fewest_spared",
@@ -75,7 +76,7 @@ def sensitivity(
         layers: All convolutions that can be quantized.
         error: What is measured; called twice for a block of one layer.
         seconds: Time limit: no further part is begun then. The first block is always measured.
-        log: Takes a line for each block and layer.
+        log: Takes a line for each quarter of the blocks and of the layers.
     """
     end = time.monotonic() + seconds
     parts = blocks(layers)
@@ -103,7 +104,7 @@ def effects(
         parts: The layers of each part by its name: one layer, or all layers of a block.
         error: What is measured.
         seconds: Time limit: no further part is begun then. The first is always measured.
-        log: Takes a line a part.
+        log: Takes a line for each quarter of the parts.
 
     Returns:
         The effects of the parts that were measured.
@@ -117,13 +118,15 @@ def effects(
             log(f"time limit reached: {len(parts) - len(found)} of {len(parts)} not measured")
             break
         gain = whole - error(everything - layers)
-        effect = LayerEffect(layer=name, alone=error(layers), left_out=gain)
-        found.append(effect)
-        log(
-            f"[{count}/{len(parts)}] {name}: error {effect.alone:.2g} if only it is int8; keeping "
-            f"it in float {'lowers' if gain >= 0 else 'raises'} the total by {abs(gain):.2g}"
-        )
+        found.append(LayerEffect(layer=name, alone=error(layers), left_out=gain))
+        if at_a_quarter(count, len(parts)):
+            log(f"sensitivity: {count} of {len(parts)} measured")
     return tuple(found)
+
+
+def at_a_quarter(done: int, total: int) -> bool:
+    """Return whether this step completes another quarter of the work, and deserves a line."""
+    return done * 4 // total > (done - 1) * 4 // total
 
 
 def _harm(effect: LayerEffect) -> float:
