@@ -99,7 +99,7 @@ def inspect(
 
 
 def _print_summary(reports: Sequence[StudyReport]) -> None:
-    """Print a line a study; on a terminal cut to its width, otherwise as long as needed."""
+    """Print one line for each study, on a terminal cut to its width."""
     from rich.table import Table
     from rich.text import Text
 
