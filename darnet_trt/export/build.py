@@ -114,7 +114,7 @@ def build_bundle(
         here = [c for c in candidates if c.backend not in PACKAGES]
         judged = judge(context, here, graphs, plans.built, _decision_gate(context, int8))
         asked_for = calibration is not None and calibration.asked_for
-        default, timed = _chosen(judged.passed, asked_for, log)
+        default, timed = _chosen(judged.passed, asked_for)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
         manifest = Manifest(
             toolkit=f"darnet-trt {__version__}",
@@ -183,7 +183,7 @@ def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Referen
 
 
 def _chosen(
-    timed: Sequence[Artifact], int8_asked_for: bool, log: Callable[[str], None]
+    timed: Sequence[Artifact], int8_asked_for: bool
 ) -> tuple[str | None, tuple[Artifact, ...]]:
     """Return the default's name, and the engines with a note where one was passed over."""
     choice = choose_default(timed, int8_asked_for=int8_asked_for)
