@@ -1,4 +1,4 @@
-# Every chore of the project. `make` alone lists them.
+# Every target of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,7 +14,7 @@ ONLY ?=
 
 .PHONY: help demo test test-slow gpu lint format clean
 
-help: ## List the chores
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/pyvenv.cfg:
@@ -51,7 +51,7 @@ lint: .venv/.installed-dev ## Formatting, lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-format: .venv/.installed-dev ## Format and mend what can be mended
+format: .venv/.installed-dev ## Format, and fix what ruff can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 

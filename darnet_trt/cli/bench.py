@@ -63,7 +63,8 @@ def bench(
         int | None, typer.Option(min=1, help="CPU threads. [default: one for each core]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also write the report as JSON to this file.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Also write the report as JSON to it."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of the table.")

@@ -150,9 +150,9 @@ def build(
     share_cpus()
     require_packages("torch", "onnx", extra="train")
     from darnet_trt.bundle.writing import check_free
-    from darnet_trt.calibration.scans.choosing import choose_scans
+    from darnet_trt.calibration.scans.choosing import choose_scans, require_scans
     from darnet_trt.calibration.search.cost import announce
-    from darnet_trt.calibration.search.search import Search, trial_backend
+    from darnet_trt.calibration.search.search import Search
     from darnet_trt.cli.number_range import number_range
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import Calibration, build_bundle
@@ -184,13 +184,15 @@ def build(
         )
     if accept is not None and not accept.strip():
         raise UsageError("the text is blank", where="--accept", do="say who accepts it and why")
+    if calibration is not None:
+        require_scans(calibration)
     check_free(out, force=force)
     source = load_source(run)
     spec = source.checkpoint.preprocessing
     gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, say)
     int8 = None
     if calibration is not None and any(c.precision == "int8" for c in wanted):
-        announce(source.float32, trial_backend(), say)
+        announce(source.float32, say)
         chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, say)
         int8 = Calibration(
             chosen, held_out, Search(method, seconds=seconds), accept, asked_for=precision == "int8"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, print_table, warn
 
@@ -40,10 +41,10 @@ def show(
 
     opened = open_bundle(folder, complete=False)
     if as_json:
-        typer.echo(opened.manifest.model_dump_json(indent=2))
+        typer.echo(json.dumps(opened.manifest.model_dump(mode="json"), indent=2))
         return
     for name, value in _facts(opened.manifest):
-        print_line(f"{name + ':':14} {value}")
+        print_line(f"{name + ':' * bool(name):14} {value}")
     print_line()
     print_engines(folder, opened.manifest)
 
@@ -59,18 +60,29 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     )
     yield "trained on", model.trained_on
     if model.validation:
-        found = ", ".join(f"{name} {value:.3g}" for name, value in model.validation.items())
-        yield "validation", found
+        yield "validation", ", ".join(_counts(model.validation, manifest.classes))
+        yield from (("", line) for line in measures(model.validation))
     yield "classes", ", ".join(manifest.classes)
     yield "input", f"1×{'×'.join(map(str, spec.size))} (channel, depth, height, width)"
-    rest = spec.model_dump(mode="json", exclude={"size"})
-    yield "preprocessing", ", ".join(f"{name} {value}" for name, value in rest.items())
+    yield (
+        "preprocessing",
+        f"window {spec.window_center_hu:g}/{spec.window_width_hu:g} HU (centre/width), "
+        f"orientation {spec.orientation}, {spec.in_plane} averages in plane, {spec.depth} in depth "
+        f"(snap {spec.depth_snap:g})",
+    )
     yield (
         "bundle check",
         "has no reference outputs: built by an older version"
         if manifest.reference is None
         else f"has reference outputs for {manifest.reference.source}",
     )
+
+
+def _counts(found: Mapping[str, float], classes: Sequence[str]) -> Iterator[str]:
+    """List how many held-out scans of each class were classified correctly."""
+    for name in classes:
+        if f"scans_{name}" in found:
+            yield f"{name} {found[f'correct_{name}']:.0f} of {found[f'scans_{name}']:.0f} correct"
 
 
 @bundle.command(cls=Command)
@@ -122,6 +134,17 @@ def _print_check(folder: Path, found: BundleCheck) -> None:
     failed = [engine.name for engine in found.engines if engine.status == "failed"]
     here = [engine for engine in found.engines if engine.status != "cannot run here"]
     if found.passed:
-        print_line(f"passed: {len(here)} of {len(found.engines)} engines run here")
+        print_line(f"passed: {_outcome(len(here), found)}")
     else:
         print_line(f"failed: {', '.join([*broken, *failed])}")
+
+
+def _outcome(here: int, found: BundleCheck) -> str:
+    """Say how many engines run here, and whether anything was compared."""
+    total = len(found.engines)
+    if not here:
+        return f"the files are intact; none of {total} engines runs here"
+    which = f"all {total} engines" if here == total else f"{here} of {total} engines"
+    if found.reference is None:
+        return f"{which} load here; there are no outputs to compare"
+    return f"{which} run here and agree with the reference outputs"

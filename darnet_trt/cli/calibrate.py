@@ -66,7 +66,7 @@ def calibrate(
     share_cpus()
     require_packages("torch", "onnx", extra="train")
     from darnet_trt.calibration.report import chart, headline, markdown
-    from darnet_trt.calibration.scans.choosing import choose_scans
+    from darnet_trt.calibration.scans.choosing import choose_scans, require_scans
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search, gather, trial_backend
     from darnet_trt.calibration.search.search import calibrate as calibrated
@@ -77,7 +77,8 @@ def calibrate(
     refuse_bundle_or_cohort(out)
     graph, spec = float_graph(model)
     with sole_writer(out), resumable():
-        announce(graph, trial_backend(), say)
+        require_scans(scans)
+        announce(graph, say)
         chosen, held_out = choose_scans(scans, spec, count, seed, say)
         found = calibrated(
             graph,

@@ -72,8 +72,8 @@ def doctor(
     if folded:
         installed = ", ".join(f"{b.backend} {b.version}" for b in folded if b.version)
         absent = ", ".join(b.backend for b in folded if not b.version)
-        parts = [f"installed: {installed}"] * bool(installed) + [f"absent: {absent}"] * bool(absent)
-        print_line(f"for NVIDIA GPUs only: {'; '.join(parts)} (--all: what each is for)")
+        parts = [f"has {installed}"] * bool(installed) + [f"lacks {absent}"] * bool(absent)
+        print_line(f"NVIDIA GPUs only (details: --all): {'; '.join(parts)}")
     if broken:
         print_line(broken)
     print_line(readiness(backends))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ def parity_cells(parity: Parity | None) -> list[str]:
 
 
 def print_engines(folder: Path, manifest: Manifest) -> None:
-    """Print one engine a row, then the default and what else is known of each engine."""
+    """Print one row for each engine, then the default and what else is known of each engine."""
     rejected = {artifact.name for artifact in manifest.rejected}
     engines = (*manifest.artifacts, *manifest.rejected)
     rows = (
@@ -68,7 +69,7 @@ def _default(manifest: Manifest) -> str:
 
 
 def _remarks(artifact: Artifact) -> list[str]:
-    """List the notes, the gates' findings and a plan's kernels, a line each."""
+    """List the notes, the gates' findings and a plan's kernels, one line each."""
     from darnet_trt.bundle.trust import failed_gates
     from darnet_trt.export.tensorrt.layer_table import described
 
@@ -76,7 +77,8 @@ def _remarks(artifact: Artifact) -> list[str]:
     if artifact.accepted is not None:
         lines.append(f"accepted by {artifact.accepted}")
     if artifact.decisions is not None:
-        lines += [_decisions(artifact.decisions), *artifact.decisions.reserves]
+        found = artifact.decisions
+        lines += [*_decisions(found), *found.reserves, *found.notes]
     if artifact.plan is not None:
         lines.append(described(artifact.plan.kernels, len(artifact.plan.profiles)))
     said: list[str] = []
@@ -86,16 +88,17 @@ def _remarks(artifact: Artifact) -> list[str]:
     return [f"{artifact.name}: {line}" for line in said]
 
 
-def _decisions(found: Decisions) -> str:
-    """Describe the decision gate's findings."""
-    parts = [
-        f"{found.class_flips} of {found.scans} scans changed class",
-        f"with 95 % confidence, at most {100 * found.flips_at_most:.0f} % of new scans would",
-        f"probabilities moved by at most {found.max_probability_drift:.2g}",
-    ]
+def _decisions(found: Decisions) -> Iterator[str]:
+    """List the decision gate's findings, one line each."""
+    yield f"decision gate, judged on {found.source}"
+    yield (
+        f"{found.class_flips} of {found.scans} scans changed class; with 95 % confidence, at most "
+        f"{100 * found.flips_at_most:.0f} % of new scans would"
+    )
+    yield f"probabilities moved by at most {found.max_probability_drift:.2g}"
     for name, metric in (("AUC", found.auc), ("accuracy", found.accuracy)):
         if metric is not None:
-            change = f"{metric.reference:.3f} to {metric.candidate:.3f}"
-            interval = f"{metric.lower:+.3f} to {metric.upper:+.3f}"
-            parts.append(f"{name} from {change} (95 % interval of the change {interval})")
-    return f"decision gate on {found.source}: {'; '.join(parts)}"
+            yield (
+                f"{name} from {metric.reference:.3f} to {metric.candidate:.3f}; 95 % interval of "
+                f"the change {metric.lower:+.3f} to {metric.upper:+.3f}"
+            )

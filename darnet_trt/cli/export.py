@@ -21,6 +21,7 @@ def export(
         typer.Option(
             "-o",
             "--out",
+            metavar="FILE",
             help="The .onnx file to write. [default: RUN/model.onnx, or RUN/model-fp16.onnx]",
         ),
     ] = None,

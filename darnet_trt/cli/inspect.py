@@ -27,6 +27,7 @@ def inspect(
     paths: Annotated[
         list[Path],
         typer.Argument(
+            metavar="PATH",
             help="Scans: files, folders, or folders of studies.",
             readable=False,  # one that is not readable is reported, and the rest are listed
             show_default=False,
@@ -99,7 +100,7 @@ def inspect(
 
 
 def _print_summary(reports: Sequence[StudyReport]) -> None:
-    """Print a line for each study; on a terminal wrapped to its width."""
+    """Print one line for each study; on a terminal wrapped to its width."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -19,9 +19,7 @@ import typer
 
 from darnet_trt import __version__
 from darnet_trt.cli import printing
-from darnet_trt.cli.bundle import bundle
 from darnet_trt.cli.help import Command, Group
-from darnet_trt.cli.plugin import plugin
 from darnet_trt.cli.printing import print_line, warn
 from darnet_trt.cli.streams import NoReader, command_streams
 from darnet_trt.errors import DarnetError, InternalError, OutputError
@@ -36,9 +34,21 @@ _INTERRUPTED = 128 + signal.SIGINT
 _NO_READER = 128 + 13  # SIGPIPE, which Windows has no name for
 _ENDING = [s for s in signal.Signals if s.name in ("SIGTERM", "SIGHUP")]  # no SIGHUP on Windows
 
+_COMMANDS = (
+    *("doctor", "phantom", "inspect", "train", "export", "build", "bundle"),
+    *("calibrate", "predict", "bench", "plugin"),
+)
+
+
+class _Root(Group):
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the commands in the README's order; Typer would put groups last."""
+        return list(_COMMANDS)
+
+
 app = typer.Typer(
     name="darnet-trt",
-    cls=Group,
+    cls=_Root,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Classify chest CT scans with the dual-attention 3D ResNet18: train it, build engines "
@@ -80,12 +90,12 @@ def _root(
     pass
 
 
-_COMMANDS = "doctor phantom train export calibrate build inspect predict bench"
-for _name in _COMMANDS.split():
-    _module = importlib.import_module(f"darnet_trt.cli.{_name}")
-    app.command(_name, cls=Command)(getattr(_module, _name))
-app.add_typer(bundle, name="bundle")
-app.add_typer(plugin, name="plugin")
+for _name in _COMMANDS:
+    _command = getattr(importlib.import_module(f"darnet_trt.cli.{_name}"), _name)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(_name, cls=Command)(_command)
 
 
 class _Ended(BaseException):

@@ -87,7 +87,7 @@ def predict(
         ),
     ] = False,
 ) -> None:
-    """Classify chest CT scans: one result a scan, with the reason if it was not classified.
+    """Classify chest CT scans: one result for each scan, with the reason if it was not classified.
 
     Without -o the results go to stdout: on a terminal a readable line for each scan, otherwise
     JSON lines. Exit code 0: every scan was classified; 1: some were refused or failed; 2: the run

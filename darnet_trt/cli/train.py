@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import progress, resumable
 from darnet_trt.errors import UsageError
@@ -171,12 +172,7 @@ def _show(run: Path, checkpoint: Checkpoint) -> None:
             for name in checkpoint.network.classes
         )
         print_table(("held-out scans", "scans", "correct"), rows)
-        print_line(f"accuracy over all classes  {found['accuracy']:.3f}")
-    if "covid_auc" in found:
-        print_line(
-            f"covid-19 against the rest  AUC {found['covid_auc']:.3f}, "
-            f"sensitivity {found['covid_sensitivity']:.3f}, "
-            f"specificity {found['covid_specificity']:.3f}, F1 {found['covid_f1']:.3f}"
-        )
+        for line in measures(found):
+            print_line(line)
     print_line(f"trained on {checkpoint.trained_on}")
     print_line(f"the run is in {run}")

@@ -120,7 +120,7 @@ def build_bundle(
         here = [c for c in candidates if c.backend not in PACKAGES]
         judged = judge(context, here, graphs, plans, decisions)
         asked_for = calibration is not None and calibration.asked_for
-        default, timed = _chosen(judged.passed, asked_for, log)
+        default, timed = _chosen(judged.passed, asked_for)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
         manifest = Manifest(
             toolkit=f"darnet-trt {__version__}",
@@ -175,7 +175,7 @@ def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Referen
 
 
 def _chosen(
-    timed: Sequence[Artifact], int8_asked_for: bool, log: Callable[[str], None]
+    timed: Sequence[Artifact], int8_asked_for: bool
 ) -> tuple[str | None, tuple[Artifact, ...]]:
     """Return the default's name, and the engines with a note where one was passed over."""
     name, passed_over = choose_default(timed, int8_asked_for=int8_asked_for)
@@ -183,7 +183,6 @@ def _chosen(
     for engine in timed:
         if engine.name in passed_over:
             why = f"not the default: {passed_over[engine.name]}"
-            log(f"{engine.name}: {why}")
             engine = engine.model_copy(update={"notes": (*engine.notes, why)})
         noted.append(engine)
     return name, tuple(noted)

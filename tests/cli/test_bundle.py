@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from darnet_trt.calibration.decisions.decide import decide
+from darnet_trt.evaluation.metrics import evaluate
+from darnet_trt.scan.preprocessing import Preprocessing
 from tests.tiny_bundle import change_manifest
 
 
@@ -20,6 +24,33 @@ def test_show_lists_the_network_and_each_engine(tiny, command):
     assert "default: openvino-fp32" in result.stdout
 
 
+def test_show_puts_what_was_measured_in_words(tiny, command):
+    labels = np.array([0, 0, 1, 2])
+    model = json.loads((tiny / "manifest.json").read_text())["model"]
+    validation = evaluate(np.eye(3, dtype=np.float32)[[0, 1, 1, 2]], labels)
+    change_manifest(tiny, model={**model, "validation": validation})
+    out = command("bundle", "show", tiny).stdout
+    assert "covid-19 1 of 2 correct, common-pneumonia 1 of 1 correct" in out
+    assert "accuracy over all classes  0.750" in out
+    assert f"AUC {validation['covid_auc']:.3f}" in out
+    assert "window -600/1500 HU" in out
+    for key in (*validation, *Preprocessing.model_fields):
+        assert "_" not in key or key not in out
+
+
+def test_show_gives_the_decision_gate_one_fact_a_line(tiny, command):
+    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
+    logits = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
+    found = decide(logits, logits, (0, 0, 1, 2), "4 scans: 2 covid-19, 1 common-pneumonia")
+    artifacts[0]["decisions"] = found.model_dump(mode="json")
+    change_manifest(tiny, artifacts=artifacts)
+    out = command("bundle", "show", tiny).stdout.splitlines()
+    lines = [line for line in out if line.startswith("openvino-fp32: ")]
+    for fact in (found.source, "0 of 4 scans", "AUC from 1.000", "accuracy from", *found.notes):
+        assert sum(fact in line for line in lines) == 1
+    assert all(len(line) < 160 for line in lines)
+
+
 def test_show_as_json_is_the_manifest(tiny, command):
     result = command("bundle", "show", tiny, "--json")
     assert json.loads(result.stdout) == json.loads((tiny / "manifest.json").read_text())
@@ -31,10 +62,14 @@ def test_show_says_why_there_is_no_default(tiny, command):
 
 
 def test_control_characters_of_a_manifest_do_not_reach_the_terminal(tiny, command):
-    change_manifest(tiny, intended_use="\x1b[31mnone\x07")
-    out = command("bundle", "show", tiny).stdout
-    assert "[31mnone" in out
-    assert all(line.isprintable() for line in out.splitlines())
+    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
+    artifacts[0] |= {"target": "\x9b31mcpu", "notes": ["\u202enote\n"]}
+    change_manifest(tiny, intended_use="\x1b[31mnone\x07", artifacts=artifacts)
+    for words in ((), ("--json",)):
+        out = command("bundle", "show", tiny, *words).stdout
+        for text in ("[31mnone", "31mcpu", "note"):
+            assert text in out
+        assert all(line.isprintable() for line in out.split("\n"))
 
 
 def test_check_names_what_fails(tiny, command):
@@ -42,6 +77,9 @@ def test_check_names_what_fails(tiny, command):
     assert result.returncode == 0, result.stderr
     assert "2 of 2 files are intact" in result.stdout
     assert "no reference outputs" in result.stdout
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("passed: 2 of 3 engines ")
+    assert "agree" not in last  # with what?
     (tiny / "model.onnx").unlink()
     result = command("bundle", "check", tiny)
     assert result.returncode == 1

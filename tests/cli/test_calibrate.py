@@ -72,7 +72,7 @@ def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
     assert content["effects"] == []
     memory, disk, *_ = err.splitlines()  # before a scan is read
     assert re.search(r"about \d+\.\d GB of mem", memory)
-    assert "up to 6 " in disk
+    assert re.search(r"up to \d+ MB in .* 6 prep", disk)
     assert "8 of 9 not measured" in err
     assert "none of 20 layers measured" in err
     report = (out / "report.md").read_text()
@@ -142,8 +142,12 @@ def test_a_graph_that_is_not_float32_is_refused_before_a_scan_is_read(
 
 def test_without_scans_nothing_is_written(calibrate, run, tmp_path):
     (tmp_path / "empty").mkdir()
-    for place in (tmp_path / "empty", tmp_path / "nowhere"):
-        assert str(place) in refused(calibrate(run, place, "-o", tmp_path / "out"))
+    assert str(tmp_path / "empty") in refused(
+        calibrate(run, tmp_path / "empty", "-o", tmp_path / "out")
+    )
+    nowhere = calibrate(run, tmp_path / "nowhere", "-o", tmp_path / "out")
+    assert str(tmp_path / "nowhere") in refused(nowhere)
+    assert nowhere.stderr.count("\n") == 1  # before anything is announced
     assert not (tmp_path / "out").exists()
 
 

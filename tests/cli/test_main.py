@@ -27,7 +27,7 @@ from tests.full_disk import files_up_to
         (["train", "c", "-o", "r", "--seed", "-1"], "'--seed': -1 is below 0"),
         (["build", "r", "-o", "b", "--optimization-level", "9"], "9 is above 5"),
         (["nope"], "No such command 'nope'; see 'darnet-trt --help'"),
-        (["inspect"], "Missing argument 'paths'; see 'darnet-trt inspect --help'"),
+        (["inspect"], "Missing argument 'PATH'; see 'darnet-trt inspect --help'"),
         (["inspect", "/no/such/scan"], "/no/such/scan"),
         (["predict", "/no/such/bundle", "/no/such/scan"], "/no/such/bundle"),
         (["train", "/no/such/cohort", "-o", "/tmp/never"], "/no/such/cohort: no such file"),
@@ -79,14 +79,36 @@ def test_version_and_bare_call_answer(command):
 
 @pytest.mark.parametrize(
     "words",
-    [[], *([name] for name in main._COMMANDS.split()), ["plugin"], ["plugin", "build"]],
+    [
+        [],
+        *([name] for name in main._COMMANDS),
+        *(["bundle", "show"], ["bundle", "check"], ["plugin", "build"], ["plugin", "check"]),
+    ],
     ids=" ".join,
 )
-def test_help_shows_no_type_beside_a_flag(command, words):
+def test_help_shows_no_type_beside_a_flag(command, words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     done = command(*words, "--help")
     assert done.returncode == 0
     assert "--help" in done.stdout
-    assert "bool" not in done.stdout
+    for leak in ("bool", "list[", "<", "{", "x>="):
+        assert leak not in done.stdout
+
+
+def test_help_names_arguments_and_values_in_short(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [" ".join(line.split()) for line in command("predict", "--help").stdout.splitlines()]
+    assert "Usage: darnet-trt predict [OPTIONS] BUNDLE SCAN..." in lines
+    assert any(line.startswith("│ --threads N ") for line in lines)
+    assert any(line.startswith("│ --out -o FOLDER ") for line in lines)
+
+
+def test_help_lists_the_commands_in_the_readmes_order(command):
+    listed = re.findall(r"^│ ([a-z]+) ", command("--help").stdout, re.MULTILINE)
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    use = readme.partition("\n## Use\n")[2].partition("\n## ")[0]
+    named = re.findall(r"\*\*([a-z]+)[ a-z]*\*\*", use)
+    assert listed == list(dict.fromkeys(named))
 
 
 def test_quiet_leaves_results_warnings_and_errors(command, tmp_path):

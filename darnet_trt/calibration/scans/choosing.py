@@ -30,7 +30,7 @@ from darnet_trt.machine.files import temporary_folder
 from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["CalibrationScans", "HeldOut", "choose_scans", "random_scans"]
+__all__ = ["CalibrationScans", "HeldOut", "choose_scans", "random_scans", "require_scans"]
 
 # With 40 COVID-19 scans and 80 others the intervals of AUC and accuracy fit the margins.
 _HELD_OUT: Final = 120
@@ -80,6 +80,16 @@ class HeldOut:
     labels: tuple[int, ...] | None
     source: str
     hashes: tuple[str, ...]
+
+
+def require_scans(path: Path) -> None:
+    """Check that a path exists, before slower work.
+
+    Raises:
+        UsageError: There is no such path, and it is not the word "random".
+    """
+    if str(path) != "random" and not path.exists():
+        raise UsageError("no such file or folder", where=path)
 
 
 def choose_scans(
@@ -155,8 +165,8 @@ def _announce(scans: int, spec: Preprocessing, log: Callable[[str], None]) -> No
     """Log how much temporary space the scans need."""
     size = scans * int(np.prod(spec.size)) * np.dtype(np.float32).itemsize
     log(
-        f"calibration: up to {scans} preprocessed scans take {math.ceil(size / 1e6)} MB in "
-        f"{temporary_folder()} (memory, if that is a tmpfs)"
+        f"calibration: needs up to {math.ceil(size / 1e6)} MB in {temporary_folder()} for "
+        f"{scans} preprocessed scans"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from onnx import ModelProto
@@ -20,14 +20,11 @@ __all__ = ["announce"]
 _MORE_COPIES: Final = 4
 
 
-def announce(
-    model: ModelProto, backend: Literal["openvino", "onnxruntime"], log: Callable[[str], None]
-) -> None:
+def announce(model: ModelProto, log: Callable[[str], None]) -> None:
     """Log the peak memory of calibrating a float32 graph and the size of its trials' files.
 
     Args:
         model: The float32 graph.
-        backend: What tries int8.
         log: Takes the line.
 
     Raises:
@@ -37,8 +34,7 @@ def announce(
     tensors = quantized_tensors(model, convolutions(model))
     weights = 4 * sum(int(np.prod(t.dims)) for t in model.graph.initializer)
     memory = peak_bytes(model, tensors) + _MORE_COPIES * weights
-    files = weights * (2 if backend == "openvino" else 1)  # OpenVINO's, beside the ONNX file
     log(
         f"calibration: needs about {memory / 1e9:.1f} GB of memory, and for the engines it tries "
-        f"{math.ceil(files / 1e6)} MB in {temporary_folder()}"
+        f"{math.ceil(weights / 1e6)} MB in {temporary_folder()}"
     )

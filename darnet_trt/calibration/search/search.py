@@ -27,6 +27,7 @@ from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.calibration.search.sensitivity import (
     Found,
     Sensitivity,
+    at_a_quarter,
     fewest_spared,
     search_notes,
     sensitivity,
@@ -101,17 +102,22 @@ def gather(
         model: The float32 graph.
         scans: The scans to run, one at a time.
         threads: CPU threads; None leaves the number to ONNX Runtime.
-        log: Takes a line a scan.
+        log: Takes a line for each quarter of the scans.
 
     Raises:
         UsageError: The graph is quantized already, or a scan holds NaN or infinite values.
     """
+
+    def read(done: int) -> None:
+        if at_a_quarter(done, scans.count):
+            log(f"calibration: scan {done} of {scans.count}")
+
     log(f"calibration: ranges from {scans.source}")
     return merged(
         Collector(model, quantized_tensors(model, convolutions(model)), threads=threads),
         scans.inputs,
         scans.hashes,
-        lambda done: log(f"calibration: scan {done} of {scans.count}"),
+        read,
     )
 
 

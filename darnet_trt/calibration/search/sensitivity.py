@@ -20,6 +20,7 @@ __all__ = [
     "Error",
     "Found",
     "Sensitivity",
+    "at_a_quarter",
     "fewest_spared",
     "search_notes",
     "sensitivity",
@@ -60,7 +61,7 @@ def sensitivity(
         layers: All convolutions that can be quantized.
         error: What is measured; called twice for a block of one layer.
         seconds: Time limit: no further part is begun then. The first block is always measured.
-        log: Takes a line for each block and layer.
+        log: Takes a line for each quarter of the blocks and of the layers.
     """
     end = time.monotonic() + seconds
     # If all convolutions of a block are quantized, both maps that its attention reads are, too.
@@ -90,13 +91,15 @@ def _effects(
             log(f"time limit reached: {len(parts) - len(found)} of {len(parts)} not measured")
             break
         gain = whole - error(everything - layers)
-        effect = LayerEffect(layer=name, alone=error(layers), left_out=gain)
-        found.append(effect)
-        log(
-            f"[{count}/{len(parts)}] {name}: error {effect.alone:.2g} if only it is int8; keeping "
-            f"it in float {'lowers' if gain >= 0 else 'raises'} the total by {abs(gain):.2g}"
-        )
+        found.append(LayerEffect(layer=name, alone=error(layers), left_out=gain))
+        if at_a_quarter(count, len(parts)):
+            log(f"sensitivity: {count} of {len(parts)} measured")
     return tuple(sorted(found, key=lambda e: (-_harm(e), e.layer)))
+
+
+def at_a_quarter(done: int, total: int) -> bool:
+    """Return whether this step completes another quarter of the work, and deserves a line."""
+    return done * 4 // total > (done - 1) * 4 // total
 
 
 def _harm(effect: LayerEffect) -> float:

@@ -126,11 +126,12 @@ class Trials:
             raise cannot_keep("a trial's int8 engine", error) from error
 
     def _open(self, ranges: Mapping[str, Range], layers: frozenset[str], work: Path) -> Runner:
-        file = work / "model.onnx"
         model, form = self._subject.model, self._subject.form
-        onnx.save(quantize(model, ranges, layers, form) if layers else model, file)
+        graph = quantize(model, ranges, layers, form) if layers else model
         if self._subject.backend == "onnxruntime":
+            file = work / "model.onnx"
+            onnx.save(graph, file)
             return OnnxRuntimeRunner(file, threads=self._threads)
-        xml, _ = build_openvino(file, work / "openvino")
+        xml, _ = build_openvino(graph, work / "openvino")
         precision: Literal["int8", "fp32"] = "int8" if layers else "fp32"
         return OpenVINORunner(xml, precision=precision, threads=self._threads)

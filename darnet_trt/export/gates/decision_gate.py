@@ -43,8 +43,7 @@ class DecisionGate:
         notes = (*found.notes, *search_notes(quantization.trials))
         found = found.model_copy(update={"notes": notes})
         judged = engine.model_copy(update={"decisions": found, "quantization": quantization})
-        for line in (_verdict(found), *found.reserves, *found.notes):
-            self.log(f"{engine.name}: {line}")
+        self.log(f"{engine.name}: {_verdict(found)}")
         if accept is None or not failed_gates(judged):
             return judged
         self.log(f"{engine.name}: accepted by {accept}")
