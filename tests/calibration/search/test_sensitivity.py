@@ -41,7 +41,7 @@ def cost(chosen):
 
 
 def test_blocks_are_measured_first_then_the_layers_of_the_worst_block():
-    found = sensitivity(NETWORK, cost, seconds=HOUR)
+    found = sensitivity(NETWORK, cost, seconds=HOUR, log=quiet)
     assert [e.layer for e in found.blocks] == ["stages.1.0", "stages.0.0", "stem"]
     for e, harm in zip(found.blocks, (0.6, 0.04, 0.02), strict=True):
         assert (e.alone, e.left_out) == pytest.approx((harm, harm))
@@ -57,7 +57,7 @@ def test_a_line_for_each_quarter_says_how_much_is_measured():
 
 def test_an_error_that_cancels_another_is_ranked_by_itself():
     errors = {frozenset("a"): 0.25, frozenset("b"): 0.5, frozenset("ab"): 0.375}
-    found = sensitivity(["a", "b"], errors.__getitem__, seconds=HOUR)
+    found = sensitivity(["a", "b"], errors.__getitem__, seconds=HOUR, log=quiet)
     assert [(e.layer, e.left_out) for e in found.layers] == [("b", 0.125), ("a", -0.125)]
 
 
