@@ -25,26 +25,6 @@ import os
 import traceback
 from pathlib import Path
 
-__all__ = [
-    "BuildError",
-    "BundleError",
-    "CheckpointError",
-    "DarnetError",
-    "DeviceError",
-    "InternalError",
-    "MissingPackageError",
-    "OutputError",
-    "ParityError",
-    "RefusedScanError",
-    "ScanError",
-    "UnreadableScanError",
-    "UsageError",
-    "cannot_open",
-    "cannot_read",
-    "one_line",
-]
-
-
 _PACKAGE = Path(__file__).parent
 
 

@@ -12,27 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from darnet_trt.scan.cohort import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
 
-__all__ = [
-    "FILE_NAME",
-    "INT8_FILE",
-    "MODEL_FILE",
-    "SCHEMA_VERSION",
-    "Artifact",
-    "Backend",
-    "Decisions",
-    "Difference",
-    "LayerEffect",
-    "Manifest",
-    "ModelCard",
-    "Parity",
-    "Plan",
-    "PluginLibrary",
-    "Precision",
-    "Quantization",
-    "Reference",
-    "content_digest",
-]
-
 SCHEMA_VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"
 MODEL_FILE: Final = "model.onnx"

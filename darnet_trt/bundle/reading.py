@@ -21,16 +21,6 @@ from darnet_trt.bundle.manifest import (
 )
 from darnet_trt.errors import BundleError, UsageError
 
-__all__ = [
-    "REBUILD",
-    "Bundle",
-    "listed",
-    "open_bundle",
-    "pick_artifact",
-    "sha256_of",
-    "verified_file",
-]
-
 REBUILD: Final = "build the bundle again, or copy it again from where it was built"
 """What to do about a damaged bundle."""
 

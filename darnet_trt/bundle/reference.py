@@ -13,8 +13,6 @@ from darnet_trt.bundle.manifest import Reference
 from darnet_trt.bundle.reading import REBUILD, Bundle, sha256_of, verified_file
 from darnet_trt.errors import BundleError
 
-__all__ = ["ReferenceOutputs", "read_reference", "write_reference"]
-
 _FILE: Final = "reference.npz"
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from darnet_trt.bundle.manifest import Artifact
 
-__all__ = ["doubt", "failed_gates", "never_default"]
-
 
 def doubt(engine: Artifact) -> str | None:
     """Return why an engine that ran must not be chosen automatically; None: it may be."""

@@ -16,8 +16,6 @@ from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import DarnetError, UsageError
 from darnet_trt.machine.files import cannot_write
 
-__all__ = ["bundle_folder", "check_free", "hashes", "write_manifest"]
-
 _AT_FDCWD: Final = -100  # linux/fcntl.h: paths are relative to the working directory
 _RENAME_EXCHANGE: Final = 2  # linux/fs.h
 

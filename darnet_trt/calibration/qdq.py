@@ -31,8 +31,6 @@ from onnx.numpy_helper import from_array, to_array
 
 from darnet_trt.errors import UsageError
 
-__all__ = ["VERSION", "Form", "Range", "convolutions", "quantize", "quantized_tensors"]
-
 Form = Literal["s8", "u8", "plugin"]
 VERSION: Final = 1
 """Raise it whenever `quantize` makes another graph of the same arguments: cached trials hold it."""

@@ -9,8 +9,6 @@ from xml.sax.saxutils import escape
 from darnet_trt.bundle.manifest import Decisions, LayerEffect, Quantization
 from darnet_trt.calibration.decisions.margins import MARGINS
 
-__all__ = ["chart", "headline", "markdown"]
-
 _ERROR: Final = (
     "Logits error: the largest difference from float32's logits, as a share of their largest "
     "magnitude, on some of the scans that calibrated."

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from darnet_trt.runtime.bench.timing import Latency
     from darnet_trt.runtime.engines.runner import Runner
 
-__all__ = ["bench"]
-
 _AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "openvino")
 
 

@@ -14,8 +14,6 @@ from darnet_trt.cli.printing import print_line, say
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
 
-__all__ = ["build", "print_summary"]
-
 _what = partial(typer.Option, rich_help_panel="What to build")
 _int8 = partial(typer.Option, rich_help_panel="Calibration of int8")
 _plan = partial(typer.Option, rich_help_panel="TensorRT and TensorRT-RTX")
@@ -155,7 +153,8 @@ def build(
     from darnet_trt.calibration.search.search import Search
     from darnet_trt.cli.number_range import number_range
     from darnet_trt.errors import UsageError
-    from darnet_trt.export.build import Calibration, build_bundle
+    from darnet_trt.export.build import build_bundle
+    from darnet_trt.export.context import Calibration
     from darnet_trt.export.gates.parity_scans import read_scans, synthetic_scans
     from darnet_trt.export.onnx.writing import load_source
     from darnet_trt.export.targets import candidates, plan_backends

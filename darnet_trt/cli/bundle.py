@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
     from darnet_trt.export.gates.bundle_check import BundleCheck
 
-__all__ = ["bundle"]
-
 bundle = typer.Typer(cls=Group, help="Show what a bundle holds, and check it on this machine.")
 
 _Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]

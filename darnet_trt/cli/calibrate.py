@@ -10,8 +10,6 @@ import typer
 from darnet_trt.cli.printing import print_line, say
 from darnet_trt.cli.progress import resumable
 
-__all__ = ["calibrate"]
-
 
 def calibrate(
     model: Annotated[

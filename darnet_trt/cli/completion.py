@@ -7,8 +7,6 @@ from pathlib import Path
 
 import typer
 
-__all__ = ["artifacts", "targets"]
-
 
 def artifacts(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of a bundle's engines; none where its manifest cannot be read."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from darnet_trt.machine.hardware import Cpu, Gpu
     from darnet_trt.runtime.engines.capabilities import Capability
 
-__all__ = ["doctor", "readiness"]
-
 _NAMES: Final = {
     "openvino": "OpenVINO",
     "onnxruntime": "ONNX Runtime",

@@ -11,8 +11,6 @@ from darnet_trt.cli.printing import print_line, print_table
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Artifact, Decisions, Manifest, Parity
 
-__all__ = ["PARITY", "parity_cells", "print_engines"]
-
 PARITY: Final = ("flips", "probability", "logits", "map")
 
 

@@ -9,8 +9,6 @@ import typer
 
 from darnet_trt.cli.printing import print_line
 
-__all__ = ["export"]
-
 
 def export(
     run: Annotated[

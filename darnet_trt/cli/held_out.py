@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["measures"]
-
 
 def measures(found: Mapping[str, float]) -> Iterator[str]:
     """List accuracy and the measures of COVID-19, one line each.

@@ -7,8 +7,6 @@ from typing import Any, Final, get_args, get_origin
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-__all__ = ["Command", "Group"]
-
 _METAVARS: Final[dict[Any, str]] = {bool: "", int: "N", float: "N", str: "TEXT", Path: "PATH"}
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from darnet_trt.scan.inspection import SeriesReport, StudyReport
 
-__all__ = ["inspect"]
-
 PIPED_WIDTH = 140
 """Columns of the table where the output is no terminal."""
 

@@ -28,8 +28,6 @@ from darnet_trt.machine.files import temporary_folder
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["app", "main"]
-
 _INTERRUPTED = 128 + signal.SIGINT
 _NO_READER = 128 + 13  # SIGPIPE, which Windows has no name for
 _ENDING = [s for s in signal.Signals if s.name in ("SIGTERM", "SIGHUP")]  # no SIGHUP on Windows

@@ -6,8 +6,6 @@ import re
 
 from darnet_trt.errors import UsageError
 
-__all__ = ["number_range"]
-
 
 def number_range(text: str, option: str) -> tuple[int, int]:
     """Return the ends of a range: "30:300" → (30, 300), "4" → (4, 4).

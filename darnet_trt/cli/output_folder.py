@@ -8,8 +8,6 @@ from darnet_trt.bundle.manifest import FILE_NAME
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohort import TABLE
 
-__all__ = ["refuse_bundle_or_cohort"]
-
 
 def refuse_bundle_or_cohort(folder: Path) -> None:
     """Raise UsageError if the folder to write into is a bundle or a cohort."""

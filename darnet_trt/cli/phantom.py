@@ -11,8 +11,6 @@ from darnet_trt.cli.number_range import number_range
 from darnet_trt.cli.printing import print_line
 from darnet_trt.cli.progress import progress, resumable
 
-__all__ = ["phantom"]
-
 
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write: it must not exist, or be empty.")],

@@ -12,8 +12,6 @@ import typer
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, say
 
-__all__ = ["plugin"]
-
 plugin = typer.Typer(
     cls=Group,
     help="Compile the fused attention as a TensorRT plugin, and check that TensorRT accepts it.",

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from darnet_trt.runtime.prediction.result_folder import ResultFolder
     from darnet_trt.runtime.prediction.results import Result
 
-__all__ = ["predict"]
-
 
 def _print_schema(asked: bool) -> None:
     if asked:

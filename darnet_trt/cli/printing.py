@@ -12,16 +12,6 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = [
-    "print_line",
-    "print_rich",
-    "print_table",
-    "printable",
-    "relative",
-    "say",
-    "warn",
-]
-
 _WIDTH: Final = 128  # of the longest row of `build`, where the output is not a terminal
 
 quiet = False  # whether -q silences notes and progress

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from darnet_trt.cli import printing
 from darnet_trt.cli.printing import say, warn
 
-__all__ = ["progress", "resumable"]
-
 LOG_LINES = 4  # that a log gets where a terminal gets a bar
 
 

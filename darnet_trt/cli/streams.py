@@ -16,8 +16,6 @@ from darnet_trt.machine.files import cannot_write_stdout
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["NoReader", "command_streams"]
-
 
 class NoReader(BaseException):
     """Nobody reads stdout any more (`| head`); a BaseException, so that nothing handles it."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from darnet_trt.training.fit import Epoch
     from darnet_trt.training.inputs import Failure
 
-__all__ = ["train"]
-
 
 def train(
     cohort: Annotated[

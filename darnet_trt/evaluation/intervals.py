@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from darnet_trt.evaluation.metrics import concordance
 
-__all__ = ["accuracy_interval", "paired_areas", "share_at_most"]
-
 # Two-sided 95 %: a value below the lower end has a chance of 2.5 %, as non-inferiority trials
 # require.
 _TAIL: Final = 0.025

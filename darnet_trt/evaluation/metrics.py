@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["concordance", "evaluate", "softmax"]
-
 COVID = CLASSES.index("covid-19")
 
 

@@ -43,8 +43,6 @@ from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from darnet_trt.runtime.prediction.results import INTENDED_USE
 
-__all__ = ["Calibration", "build_bundle"]
-
 _DEFAULTS: Final = PlanOptions()
 _STORED_SCANS: Final = 3  # one of each class; 12 MB at the paper's size
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")

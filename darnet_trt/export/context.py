@@ -13,8 +13,6 @@ from darnet_trt.export.onnx.writing import Source
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 
-__all__ = ["BuildContext", "Calibration"]
-
 
 @dataclass(frozen=True, eq=False)
 class Calibration:

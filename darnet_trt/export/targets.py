@@ -19,8 +19,6 @@ from darnet_trt.runtime.engines.tensorrt.package import (
     TensorRTBackend,
 )
 
-__all__ = ["Asked", "Candidate", "candidates", "plan_backends"]
-
 Asked = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _BACKENDS: Final = get_args(Backend)
 

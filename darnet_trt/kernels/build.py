@@ -25,14 +25,6 @@ from darnet_trt.kernels.toolchain import Target, find_cmake, find_toolchain
 from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.processes import run_child
 
-__all__ = [
-    "COMPILER_LOG",
-    "LIBRARY",
-    "SOURCES",
-    "build_library",
-    "cached_library",
-]
-
 LIBRARY: Final = "libdarnet_attention.so"
 COMPILER_LOG: Final = "compiler.log"
 """File beside the library: the compilers' output, with each kernel's registers and spills."""

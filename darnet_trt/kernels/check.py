@@ -20,8 +20,6 @@ from typing import Final
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.processes import last_words, run_child
 
-__all__ = ["NAMESPACE", "PACKAGES", "PLUGINS", "VERSION", "Answer", "check_library"]
-
 PACKAGES: Final = ("tensorrt", "tensorrt_rtx", "tensorrt_lean")
 """Import names of the packages that can load a plugin library."""
 PLUGINS: Final = ("FusedChannelAttention", "FusedDepthAttention", "FusedDualAttention")

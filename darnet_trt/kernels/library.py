@@ -13,18 +13,6 @@ from typing import Any, Final, Literal
 
 from darnet_trt.errors import UsageError
 
-__all__ = [
-    "ALIGNMENT",
-    "PHASES",
-    "Cost",
-    "GateAddresses",
-    "Library",
-    "Problem",
-    "TensorType",
-    "architecture",
-    "covers",
-]
-
 TensorType = Literal["float32", "float16", "bfloat16", "int8"]
 
 _TYPES: Final[dict[str, int]] = {"float32": 0, "float16": 1, "int8": 2, "bfloat16": 7}

@@ -24,17 +24,6 @@ from onnx.helper import make_function, make_node, make_opsetid
 
 from darnet_trt.kernels.check import NAMESPACE, PLUGINS, VERSION
 
-__all__ = [
-    "DOMAIN",
-    "GATE_PARAMETERS",
-    "NAMES",
-    "OPSET",
-    "PLUGIN",
-    "TO_CHANNELS_FIRST",
-    "TO_CHANNELS_LAST",
-    "attention_function",
-]
-
 DOMAIN: Final = NAMESPACE
 OPSET: Final = 18
 """The first opset with axes as an input of ReduceMean. JetPack's TensorRT 10, TensorRT-RTX 1.7,

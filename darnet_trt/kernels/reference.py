@@ -22,8 +22,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Gate", "fused_attention", "quantize"]
-
 Array = npt.NDArray[np.float64]
 
 

@@ -17,8 +17,6 @@ from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import COMPILER_LOG
 from darnet_trt.machine.processes import run_child
 
-__all__ = ["Resources", "markdown", "resources"]
-
 
 @dataclass(frozen=True)
 class Resources:

@@ -14,16 +14,6 @@ from typing import Final, Literal
 from darnet_trt.errors import BuildError, UsageError
 from darnet_trt.machine.processes import last_words, run_child
 
-__all__ = [
-    "ARCHITECTURES",
-    "Target",
-    "Toolchain",
-    "find_cmake",
-    "find_nvcc",
-    "find_toolchain",
-    "how_to_get_the_cuda_build",
-]
-
 Target = Literal["cpu", "cuda"]
 
 ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")

@@ -30,8 +30,6 @@ from darnet_trt.kernels.library import (
     covers,
 )
 
-__all__ = ["fused_attention", "kernels_for"]
-
 _log: Final = logging.getLogger(__name__)
 _TYPES: Final[dict[torch.dtype, TensorType]] = {
     torch.float32: "float32",

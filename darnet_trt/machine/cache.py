@@ -7,8 +7,6 @@ import json
 import os
 from pathlib import Path
 
-__all__ = ["cache_folder", "digest"]
-
 
 def cache_folder(room: str) -> Path:
     """Return $XDG_CACHE_HOME/darnet-trt/ROOM, or ~/.cache/darnet-trt/ROOM; it need not exist."""

@@ -13,19 +13,6 @@ from typing import BinaryIO, Final
 
 from darnet_trt.errors import OutputError, UsageError
 
-__all__ = [
-    "LOCK",
-    "cannot_keep",
-    "cannot_write",
-    "cannot_write_stdout",
-    "check_file_place",
-    "no_temporary_folder",
-    "sole_writer",
-    "temporary_folder",
-    "whole_file",
-    "whole_files",
-]
-
 LOCK: Final = ".darnet-trt.lock"
 """The file that `sole_writer` locks in a folder."""
 

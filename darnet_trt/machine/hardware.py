@@ -16,17 +16,6 @@ from darnet_trt.errors import MissingPackageError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.processes import run_child
 
-__all__ = [
-    "Cpu",
-    "Gpu",
-    "cpu",
-    "gpus",
-    "package_version",
-    "producer",
-    "require_packages",
-    "sums_of_int8_overflow",
-]
-
 _SMI_FIELDS = "name,driver_version,memory.total,compute_cap"
 _SMI_TIMEOUT_S = 20.0
 

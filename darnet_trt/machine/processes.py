@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import IO, Final, Literal
 
-__all__ = ["Ended", "last_words", "run_child", "worker_pool"]
-
 Stream = Literal["stdout", "stderr"]
 
 _LAST_LINES: Final = 3  # enough to name a crash on one line

@@ -25,14 +25,6 @@ from darnet_trt.phantom.files.images import write_nifti, write_slices
 from darnet_trt.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES, synthesize_scan
 from darnet_trt.scan.cohort import CLASSES, COLUMNS, PLAN, TABLE
 
-__all__ = [
-    "FORMATS",
-    "CohortPlan",
-    "Member",
-    "members",
-    "write_cohort",
-]
-
 CohortFormat = Literal["dicom", "nifti", "slices"]
 FORMATS: tuple[CohortFormat, ...] = get_args(CohortFormat)
 SECOND_VISIT = 0.25  # share of patients with two scans, about CC-CCII's

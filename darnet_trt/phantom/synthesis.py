@@ -14,8 +14,6 @@ from darnet_trt.phantom.scanner.render import render
 from darnet_trt.scan.cohort import CLASSES
 from darnet_trt.scan.volume import Volume
 
-__all__ = ["DEFAULT_MATRIX", "DEFAULT_SLICES", "Scan", "synthesize", "synthesize_scan"]
-
 DEFAULT_MATRIX = 128
 DEFAULT_SLICES = (30, 300)  # what scanners make of a chest: 10 mm to 1 mm
 

@@ -10,8 +10,6 @@ from typing import Final
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.series import Choice, Series, Study
 
-__all__ = ["choose", "none_loads", "rank", "sharpness", "skipped"]
-
 SOFT, UNKNOWN, SHARP = 0, 1, 2
 _NAMES: Final = {SOFT: "soft", UNKNOWN: "unknown", SHARP: "sharp"}
 FIRST_SHARP_SIEMENS: Final = 50

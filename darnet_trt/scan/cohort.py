@@ -12,19 +12,6 @@ from pathlib import Path
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.series import Series
 
-__all__ = [
-    "CLASSES",
-    "COLUMNS",
-    "PHANTOM_MODEL",
-    "PLAN",
-    "TABLE",
-    "Cohort",
-    "Entry",
-    "describes_phantoms",
-    "is_phantom",
-    "read_cohort",
-]
-
 CLASSES = ("covid-19", "common-pneumonia", "normal")
 """In the order of the logits."""
 TABLE = "cohort.csv"

@@ -19,8 +19,6 @@ from darnet_trt.scan.pictures import SUFFIXES, natural_key, slice_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.volume_files.series import image_format, image_series
 
-__all__ = ["OVERLAY_SUFFIX", "distinct_paths", "find_studies", "unseen"]
-
 OVERLAY_SUFFIX: Final = ".overlay.png"
 """Pictures with this ending show a result and are never slices."""
 

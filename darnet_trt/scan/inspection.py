@@ -14,8 +14,6 @@ from darnet_trt.scan.loading import judge_pixels
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.scan.series import Choice, Format, Series, Study, Verdict
 
-__all__ = ["Inspection", "PathError", "SeriesReport", "StudyReport", "inspect_study"]
-
 SCHEMA_VERSION: Final = 1
 
 

@@ -22,8 +22,6 @@ from darnet_trt.scan.series import Choice, Series, Study, Verdict
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files.series import read_image
 
-__all__ = ["LoadedInput", "judge_pixels", "load_best", "load_input", "load_study", "read_volume"]
-
 COARSE_PIXELS: Final = 64
 """Pixels a side of the grid that is searched for lungs: 5 to 8 mm each, finer than a chest wall."""
 

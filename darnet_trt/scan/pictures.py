@@ -26,8 +26,6 @@ from darnet_trt.scan.series import Series, Verdict
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["SUFFIXES", "decode_grey", "natural_key", "slice_series"]
-
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg"})
 ASSUMPTIONS: Final = (
     "image slices carry no Hounsfield units: grey 0 to 255 was read as the network's window",

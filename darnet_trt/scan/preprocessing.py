@@ -24,15 +24,6 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from darnet_trt.scan.volume import Volume
 
-__all__ = [
-    "Preprocessing",
-    "area_matrix",
-    "depth_matrix",
-    "needed_slices",
-    "preprocess",
-    "preprocess_slices",
-]
-
 Matrix = npt.NDArray[np.float32]
 
 

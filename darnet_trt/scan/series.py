@@ -9,8 +9,6 @@ from typing import Literal
 from darnet_trt.scan.dicom.geometry import Stack
 from darnet_trt.scan.dicom.header import Header
 
-__all__ = ["Choice", "Format", "Series", "Study", "Verdict"]
-
 Format = Literal["dicom", "nifti", "nrrd", "mha", "slices"]
 
 

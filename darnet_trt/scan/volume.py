@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Volume"]
-
 
 @dataclass(frozen=True, eq=False)
 class Volume:

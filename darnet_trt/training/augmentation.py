@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["NO_AUGMENTATION", "Augmentation", "augment"]
-
 
 @dataclass(frozen=True)
 class Augmentation:

@@ -16,17 +16,6 @@ from darnet_trt.scan.cohort import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import DARNet, Network
 
-__all__ = [
-    "FILE_NAME",
-    "SCHEMA",
-    "Checkpoint",
-    "checkpoint_file",
-    "load_checkpoint",
-    "read_tensors",
-    "save_checkpoint",
-    "write_tensors",
-]
-
 FILE_NAME = "checkpoint.pt"
 SCHEMA = 1
 

@@ -24,8 +24,6 @@ from darnet_trt.training.checkpoint import read_tensors, write_tensors
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet, Network
 
-__all__ = ["HISTORY", "STATE", "Epoch", "Schedule", "fit", "predict_logits"]
-
 STATE = "state.pt"  # lets an interrupted run continue; removed at the end
 HISTORY = "history.csv"
 EVALUATION_BATCH = 4  # fits in memory wherever a training batch of 4 does

@@ -20,8 +20,6 @@ from darnet_trt.machine.processes import worker_pool
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.cohort import CLASSES, Entry
 
-__all__ = ["Example", "Failure", "prepare"]
-
 MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
 
 

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from darnet_trt.kernels.torch_operator import fused_attention
 from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["Attention", "ChannelAttention", "DARNet", "DepthAttention", "Network", "halved"]
-
 Attention = Literal["none", "channel", "depth", "both"]
 
 

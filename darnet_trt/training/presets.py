@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from darnet_trt.training.model import Attention, Network
 
-__all__ = ["PRESETS", "Preset"]
-
 
 @dataclass(frozen=True)
 class Preset:

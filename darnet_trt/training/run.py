@@ -25,8 +25,6 @@ from darnet_trt.training.model import Attention
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.split import split_by_patient
 
-__all__ = ["METRICS", "SPLIT", "train"]
-
 METRICS = "metrics.json"
 SPLIT = "split.csv"
 INPUTS = "inputs"  # a cache of preprocessed scans

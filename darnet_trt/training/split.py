@@ -7,8 +7,6 @@ import numpy as np
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohort import CLASSES, Entry
 
-__all__ = ["split_by_patient"]
-
 
 def split_by_patient(
     entries: tuple[Entry, ...], held_out: float, seed: int

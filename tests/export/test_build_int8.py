@@ -18,7 +18,8 @@ from darnet_trt.calibration.search import search as int8
 from darnet_trt.calibration.search import trials as int8_trials
 from darnet_trt.calibration.search.search import Search
 from darnet_trt.errors import ParityError
-from darnet_trt.export.build import Calibration, build_bundle
+from darnet_trt.export.build import build_bundle
+from darnet_trt.export.context import Calibration
 from darnet_trt.export.gates import parity
 from darnet_trt.export.gates.parity_scans import synthetic_scans
 from darnet_trt.export.onnx.writing import load_source

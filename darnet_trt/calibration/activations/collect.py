@@ -29,8 +29,6 @@ from darnet_trt.machine.cache import cache_folder, digest
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 
-__all__ = ["Collector", "magnitudes", "merged", "peak_bytes"]
-
 _SAMPLED_FROM: Final = 1 << 22  # elements; smaller maps are taken whole
 _EVERY_SECOND: Final = {"starts": [0, 0], "ends": [2**31 - 1] * 2, "axes": [2, 3], "steps": [2, 2]}
 _EXTREMES: Final = ("ReduceMin", "ReduceMax")

@@ -13,8 +13,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BINS", "Statistics", "merge", "statistics_of"]
-
 BINS: Final = 4096
 _CHUNK: Final = 1 << 16  # elements at once, to fit the processor's cache
 

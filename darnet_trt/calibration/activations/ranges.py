@@ -19,8 +19,6 @@ from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.qdq import Form, Range
 from darnet_trt.errors import UsageError
 
-__all__ = ["METHODS", "Method", "ranges_of"]
-
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 

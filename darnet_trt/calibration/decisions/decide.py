@@ -25,8 +25,6 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.intervals import share_at_most
 from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["decide"]
-
 
 def decide(
     reference: Logits,

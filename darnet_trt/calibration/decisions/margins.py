@@ -9,8 +9,6 @@ from typing import Final
 from darnet_trt.evaluation.intervals import accuracy_interval, share_at_most
 from darnet_trt.runtime.prediction.results import UNDECIDED_BELOW
 
-__all__ = ["MARGINS", "Margins"]
-
 
 @dataclass(frozen=True)
 class Margins:

@@ -14,8 +14,6 @@ from darnet_trt.evaluation.intervals import accuracy_interval, paired_areas
 from darnet_trt.evaluation.metrics import softmax
 from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["Labelled", "Logits", "Movement", "labelled", "movement"]
-
 Logits = npt.NDArray[np.float32]
 
 _COVID: Final = CLASSES.index("covid-19")

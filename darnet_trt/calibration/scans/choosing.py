@@ -30,8 +30,6 @@ from darnet_trt.machine.files import temporary_folder
 from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohort import CLASSES
 
-__all__ = ["CalibrationScans", "HeldOut", "choose_scans", "random_scans", "require_scans"]
-
 # With 40 COVID-19 scans and 80 others the intervals of AUC and accuracy fit the margins.
 _HELD_OUT: Final = 120
 _RANDOM_HELD_OUT: Final = 4

@@ -13,8 +13,6 @@ from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import Study, find_studies
 from darnet_trt.scan.cohort import TABLE, Cohort, Entry, read_cohort
 
-__all__ = ["ScanPool", "UnreadScan", "find_scans", "patients_of_each_class"]
-
 
 @dataclass(frozen=True)
 class UnreadScan:

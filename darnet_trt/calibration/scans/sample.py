@@ -16,8 +16,6 @@ from darnet_trt.errors import ScanError, UsageError
 from darnet_trt.machine.files import cannot_keep
 from darnet_trt.scan import Preprocessing, load_study
 
-__all__ = ["Input", "Sample", "SampledScan", "hashed", "on_disk"]
-
 Input = npt.NDArray[np.float32]
 
 

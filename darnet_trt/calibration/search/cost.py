@@ -13,8 +13,6 @@ from darnet_trt.calibration.activations.collect import peak_bytes
 from darnet_trt.calibration.qdq import convolutions, quantized_tensors
 from darnet_trt.machine.files import temporary_folder
 
-__all__ = ["announce"]
-
 # Copies of the weights in memory, beyond the two that `peak_bytes` counts: six were measured while
 # shapes are inferred, while a session is made and while OpenVINO converts a graph.
 _MORE_COPIES: Final = 4

@@ -35,8 +35,6 @@ from darnet_trt.calibration.search.sensitivity import (
 )
 from darnet_trt.calibration.search.trials import Subject, Trials
 
-__all__ = ["AskedMethod", "Int8", "Search", "calibrate", "gather", "trial_backend"]
-
 AskedMethod = Literal["auto", "minmax", "percentile", "entropy", "mse"]
 
 # Enough to tell methods and layers apart; decisions are judged on all held-out scans.

@@ -16,17 +16,6 @@ from typing import Final
 
 from darnet_trt.bundle.manifest import LayerEffect
 
-__all__ = [
-    "Error",
-    "Found",
-    "Sensitivity",
-    "at_a_quarter",
-    "fewest_spared",
-    "search_notes",
-    "sensitivity",
-    "sparing_order",
-]
-
 Layers = frozenset[str]
 Error = Callable[[Layers], float]
 """Gives the logits error of the network with these layers quantized, against float32."""

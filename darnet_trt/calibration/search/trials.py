@@ -26,8 +26,6 @@ from darnet_trt.runtime.engines.openvino.conversion import build_openvino
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.engines.runner import NOT_FINITE, Runner, run
 
-__all__ = ["Subject", "Trials"]
-
 
 @dataclass(frozen=True, eq=False)
 class Subject:

@@ -15,8 +15,6 @@ from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.runner import Outputs
 
-__all__ = ["BundleCheck", "EngineCheck", "Status", "check_bundle"]
-
 Status = Literal["ok", "failed", "cannot run here"]
 
 _NOT_FOR_OPENVINO_HERE: Final = ("bf16", "fp16")  # precisions that not every CPU computes in

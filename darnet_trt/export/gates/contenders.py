@@ -23,8 +23,6 @@ from darnet_trt.runtime.engines.runner import Runner
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from darnet_trt.runtime.engines.tensorrt.runner import open_plan
 
-__all__ = ["NOT_EXECUTED", "PlanFailures", "open_contenders"]
-
 NOT_EXECUTED: Final = "not executed here"
 
 

@@ -13,8 +13,6 @@ from darnet_trt.calibration.search.sensitivity import search_notes
 from darnet_trt.export.context import Calibration
 from darnet_trt.runtime.engines.runner import Runner, run
 
-__all__ = ["DecisionGate"]
-
 
 @dataclass(frozen=True, eq=False)
 class DecisionGate:

@@ -8,8 +8,6 @@ from typing import Final
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.bundle.trust import doubt, never_default
 
-__all__ = ["choose_default"]
-
 # Int8 must be this many times as fast as float; less is not worth its error.
 _INT8_GAIN: Final = 1.05
 

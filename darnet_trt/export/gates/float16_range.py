@@ -21,8 +21,6 @@ from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.onnx.graph import part_of
 from darnet_trt.export.targets import Candidate
 
-__all__ = ["Float16Range", "float16_range", "range_for"]
-
 LARGEST: Final = float(np.finfo(np.float16).max)
 # A part may run in float16 if its values are this many times smaller than the largest float16. In
 # a network trained on phantoms no layer gave more on ten scans than 5.7 times what it gave on four.

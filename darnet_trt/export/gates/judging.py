@@ -26,8 +26,6 @@ from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.bench.timing import in_turns
 from darnet_trt.runtime.engines.runner import Outputs, Runner, run
 
-__all__ = ["Judged", "judge", "run_reference"]
-
 # A small network gets as many rounds as fit into the time, the paper's the fewest possible.
 _ROUNDS: Final = 30
 _TIMING_S: Final = 5.0

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from darnet_trt.bundle.manifest import Parity, Precision
 from darnet_trt.runtime.engines.runner import NOT_FINITE, Outputs, Runner, run
 
-__all__ = ["LIMITS", "Limits", "compare", "gate"]
-
 
 @dataclass(frozen=True)
 class Limits:

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from darnet_trt.errors import ScanError, UsageError
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 
-__all__ = ["ParityScans", "read_scans", "synthetic_scans"]
-
 # At the paper's size the reference takes 10 s a scan on two cores.
 SYNTHETIC_SCANS: Final = 4
 SEED: Final = 210506779

@@ -21,8 +21,6 @@ from darnet_trt.runtime.engines.runner import Outputs
 if TYPE_CHECKING:
     from darnet_trt.training.model import DARNet
 
-__all__ = ["Mode", "TorchRunner"]
-
 Mode = Literal["eager", "compiled", "fused"]
 
 # torch takes any; a batch costs memory (about 1 GB a volume at the paper's size) and gains no

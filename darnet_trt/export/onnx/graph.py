@@ -36,8 +36,6 @@ from darnet_trt.kernels.onnx_function import (
 )
 from darnet_trt.training.model import Network, halved
 
-__all__ = ["INPUT", "GraphPrecision", "build_graph", "part_of"]
-
 INPUT: Final = "input"
 IR_VERSION: Final = 8  # the one of OPSET 18, and the first with model-local functions
 

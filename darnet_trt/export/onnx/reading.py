@@ -15,8 +15,6 @@ from darnet_trt.errors import BundleError, UsageError
 from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.scan.preprocessing import Preprocessing
 
-__all__ = ["float_graph"]
-
 
 def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
     """Return the graph and the preprocessing.

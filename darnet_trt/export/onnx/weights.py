@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from darnet_trt.training.model import DARNet
 
-__all__ = ["folded", "unfolded"]
-
 Weights = dict[str, npt.NDArray[np.float32]]
 
 

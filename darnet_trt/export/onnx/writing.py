@@ -21,8 +21,6 @@ from darnet_trt.runtime.prediction.results import INTENDED_USE
 from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 from darnet_trt.training.model import DARNet
 
-__all__ = ["Source", "export_onnx", "load_source", "write_graph"]
-
 
 @dataclass(frozen=True, eq=False)
 class Source:

@@ -22,8 +22,6 @@ from darnet_trt.machine.hardware import require_packages
 from darnet_trt.machine.processes import Ended, last_words, run_child
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 
-__all__ = ["build_tensorrt"]
-
 _PLUGIN: Final = "darnet-trt plugin: "  # starts an error line of cuda/plugin.cpp
 # A part of TensorRT's message for sm75 → what to do.
 _REMEDIES: Final = {"FP32 3D convolution": "this architecture needs --precision fp16"}

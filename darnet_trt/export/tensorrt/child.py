@@ -22,8 +22,6 @@ from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.versions import load
 from darnet_trt.runtime.engines.tensorrt.package import PORTABLE, RTX_TARGETS, TensorRTBackend
 
-__all__ = ["PROGRESS", "BuiltPlan", "Job", "build", "configure"]
-
 PROGRESS: Final = "progress: "
 _PROGRESS_EVERY_S: Final = 2.0
 

@@ -18,8 +18,6 @@ import re
 from collections import Counter
 from typing import Final
 
-__all__ = ["Kernels", "described", "read_table"]
-
 Kernels = dict[str, dict[str, int]]
 """Number of kernels by kind and type of the first input."""
 

@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict
 from darnet_trt.errors import UsageError
 from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
 
-__all__ = ["PlanOptions", "check_options"]
-
 _MAX_BATCH: Final = 64  # activations of the paper's network take 0.3 GB a volume in fp16
 
 

@@ -22,8 +22,6 @@ from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.plugin_choice import Plugin, choose_plugin
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
-__all__ = ["build_plans"]
-
 # A machine without the plan's GPU cannot run the plan, but it can run the plan's graph.
 _STAND_IN: Final = "the plan's int8 graph, run on the CPU,"
 

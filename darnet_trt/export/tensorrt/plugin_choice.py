@@ -16,8 +16,6 @@ from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.kernels.toolchain import find_nvcc
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, PORTABLE, TensorRTBackend
 
-__all__ = ["Plugin", "PluginMode", "choose_plugin"]
-
 PluginMode = Literal["auto", "on", "off"]
 
 # NVIDIA documents no plugins for TensorRT-RTX; this is the only version in which they were tried.

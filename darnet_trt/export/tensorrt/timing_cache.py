@@ -14,8 +14,6 @@ from darnet_trt.errors import OutputError
 from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.files import whole_file
 
-__all__ = ["file_for", "load", "store"]
-
 
 def file_for(version: str, target: str) -> Path:
     """Return the path of the cache for a TensorRT version and GPU."""

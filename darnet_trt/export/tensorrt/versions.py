@@ -13,8 +13,6 @@ from typing import Any, Final
 from darnet_trt.errors import BuildError, BundleError
 from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend, import_tensorrt
 
-__all__ = ["link_loader_name", "load"]
-
 _LEAST_TENSORRT: Final = (10, 12)  # the API of earlier versions differs in places
 
 

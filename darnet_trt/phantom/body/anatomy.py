@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Anatomy", "draw_anatomy"]
-
 Array = npt.NDArray[Any]
 """Coordinates or distances that broadcast, float32 in practice."""
 

@@ -16,8 +16,6 @@ import numpy.typing as npt
 from darnet_trt.phantom.body.anatomy import Anatomy
 from darnet_trt.phantom.body.vessels import points_in_lung
 
-__all__ = ["Findings", "Patch", "draw_findings"]
-
 
 @dataclass(frozen=True)
 class Patch:

@@ -8,8 +8,6 @@ from darnet_trt.phantom.body.anatomy import Anatomy
 from darnet_trt.phantom.scanner.acquisition import Acquisition
 from darnet_trt.phantom.scanner.grid import Array, Grid, mix
 
-__all__ = ["BLOOD_HU", "draw_bones", "draw_soft_organs", "draw_table"]
-
 BLOOD_HU, LIVER_HU, MARROW_HU, DISC_HU = 42.0, 58.0, 190.0, 90.0
 
 

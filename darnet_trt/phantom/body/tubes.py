@@ -8,8 +8,6 @@ import numpy.typing as npt
 from darnet_trt.phantom.body.vessels import Capsules
 from darnet_trt.phantom.scanner.grid import Array, Grid, mix
 
-__all__ = ["fill_airways", "fill_vessels"]
-
 
 def _capsule_share(
     grid: Grid, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], radius: float

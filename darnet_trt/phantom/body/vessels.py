@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from darnet_trt.phantom.body.anatomy import Anatomy
 
-__all__ = ["Capsules", "draw_airways", "draw_vessels", "points_in_lung"]
-
 TARGETS_EACH_LUNG = 110  # more add detail finer than the voxels of most scans, and time
 
 

@@ -13,8 +13,6 @@ from darnet_trt.phantom.files.placement import as_stored
 from darnet_trt.phantom.synthesis import Scan
 from darnet_trt.scan.cohort import PHANTOM_MODEL
 
-__all__ = ["write_dicom"]
-
 NOTE = "Synthetic phantom, no patient. Research only."
 INTERCEPT_HU = -1024
 KERNELS = ((0.25, "B20f"), (0.5, "B31f"), (0.75, "B50f"), (1.01, "B70f"))

@@ -10,8 +10,6 @@ from darnet_trt.phantom.files.placement import as_stored
 from darnet_trt.phantom.synthesis import Scan
 from darnet_trt.scan.preprocessing import Preprocessing
 
-__all__ = ["write_nifti", "write_slices"]
-
 
 def write_nifti(scan: Scan, path: Path) -> None:
     """Write one compressed NIfTI file.

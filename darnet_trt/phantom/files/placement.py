@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from darnet_trt.phantom.synthesis import Scan
 
-__all__ = ["as_stored"]
-
 
 def as_stored(
     scan: Scan,

@@ -9,8 +9,6 @@ import numpy as np
 
 from darnet_trt.phantom.body.anatomy import Anatomy
 
-__all__ = ["PATIENT_POSITIONS", "Acquisition", "draw_acquisition"]
-
 PatientPosition = Literal["HFS", "FFS", "HFP", "FFP"]
 # (0018,5100); most chests are scanned supine.
 PATIENT_POSITIONS: dict[PatientPosition, float] = {"HFS": 0.5, "FFS": 0.3, "HFP": 0.1, "FFP": 0.1}

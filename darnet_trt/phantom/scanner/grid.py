@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from darnet_trt.phantom.scanner.acquisition import Acquisition
 
-__all__ = ["Array", "Grid", "mix"]
-
 Array = npt.NDArray[Any]  # float32 in practice; NumPy's stubs lose track
 
 

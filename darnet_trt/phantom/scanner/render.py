@@ -19,8 +19,6 @@ from darnet_trt.phantom.body.vessels import Capsules, draw_airways, draw_vessels
 from darnet_trt.phantom.scanner.acquisition import Acquisition
 from darnet_trt.phantom.scanner.grid import Array, Grid, mix
 
-__all__ = ["render"]
-
 SLAB_VOXELS = 1 << 19  # temporaries of a slab stay near 2 MB each: some fit the cache
 AIR_HU, MIN_HU, MAX_HU = -1000.0, -1024, 3071
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["busy"]
-
 # One busy process on 3 cores already slows an engine that uses all of them.
 _LOAD_PER_CORE: Final = 0.3
 _STEAL_PERCENT: Final = 2.0

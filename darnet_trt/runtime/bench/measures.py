@@ -24,12 +24,6 @@ from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.prediction.predict import predict
 from darnet_trt.runtime.prediction.results import Result, StageTimes
 
-__all__ = [
-    "batch_ms_per_scan",
-    "fresh_process",
-    "scan_in_turns",
-]
-
 # The first scan is read before an engine can run: in a batch of 8 that counts an eighth.
 _BATCH: Final = 8
 # A single start depends on what else the machine did at that moment.

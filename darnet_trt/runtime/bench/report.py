@@ -22,8 +22,6 @@ from darnet_trt.runtime.bench.timing import PAUSE_MS, Latency, in_turns
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import Runner
 
-__all__ = ["SCHEMA_VERSION", "BenchReport", "Environment", "Measured", "OnScan", "benchmark"]
-
 SCHEMA_VERSION: Final = 1
 
 _PACKAGES: Final = (

@@ -14,8 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 
-__all__ = ["LEAST_ROUNDS", "PAUSE_MS", "Latency", "in_turns", "needed_samples"]
-
 LEAST_ROUNDS: Final = 3
 """With fewer a median is no better than a single sample."""
 

@@ -14,8 +14,6 @@ from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 
-__all__ = ["Capability", "capabilities"]
-
 
 @dataclass(frozen=True)
 class Capability:

@@ -17,8 +17,6 @@ from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.engines.runner import Runner
 from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner, open_plan
 
-__all__ = ["Engine", "load_engine"]
-
 
 @dataclass(frozen=True, eq=False)
 class Engine:

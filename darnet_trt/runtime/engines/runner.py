@@ -13,8 +13,6 @@ import numpy.typing as npt
 from darnet_trt.errors import BundleError
 from darnet_trt.evaluation.metrics import softmax
 
-__all__ = ["NOT_FINITE", "Outputs", "Runner", "count_classes", "run"]
-
 NOT_FINITE: Final = 1e9
 """Reported instead of NaN or infinity, which JSON does not have."""
 

@@ -24,8 +24,6 @@ from darnet_trt.runtime.prediction.results import (
     undecided,
 )
 
-__all__ = ["draw_overlay", "grown", "telling_slices", "with_overlay"]
-
 Image8 = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
 

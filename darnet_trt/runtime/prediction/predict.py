@@ -31,8 +31,6 @@ from darnet_trt.scan.cohort import is_phantom
 from darnet_trt.scan.discovery import distinct_paths, unseen
 from darnet_trt.scan.loading import load_best
 
-__all__ = ["predict"]
-
 COARSER: Final = 1.1
 """Pixels larger by this factor than the training data's are warned of; training scales by 8 %."""
 

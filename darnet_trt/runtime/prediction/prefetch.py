@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Final, Generic, Self, TypeVar
 
-__all__ = ["OneAhead"]
-
 T = TypeVar("T")
 
 _END: Final = object()

@@ -24,8 +24,6 @@ from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
 from darnet_trt.runtime.prediction.results import SCHEMA_VERSION, Result, json_line
 from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
-__all__ = ["CSV", "JSONL", "ResultFolder", "overlay_name", "scan_name"]
-
 JSONL: Final = "results.jsonl"
 CSV: Final = "results.csv"
 

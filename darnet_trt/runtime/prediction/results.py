@@ -13,20 +13,6 @@ from pydantic.json_schema import SkipJsonSchema
 
 from darnet_trt import __version__
 
-__all__ = [
-    "INTENDED_USE",
-    "PHANTOMS_ONLY",
-    "SCHEMA_VERSION",
-    "Evidence",
-    "Result",
-    "SeriesUsed",
-    "StageTimes",
-    "json_line",
-    "json_schema",
-    "percentages",
-    "undecided",
-]
-
 SCHEMA_VERSION: Final = 1
 
 INTENDED_USE: Final = "Research use only. Not a medical device."

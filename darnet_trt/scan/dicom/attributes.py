@@ -14,8 +14,6 @@ from typing import Any, Final
 
 from darnet_trt.errors import one_line
 
-__all__ = ["WANTED", "convert", "plain_value"]
-
 WANTED: Final[dict[int, str]] = {
     0x00080005: "SpecificCharacterSet",
     0x00080008: "ImageType",

@@ -14,16 +14,6 @@ from typing import Final
 
 from darnet_trt.scan.dicom.attributes import WANTED
 
-__all__ = [
-    "EXPLICIT",
-    "IMPLICIT",
-    "TooShortError",
-    "UnusualError",
-    "is_dicom",
-    "locate_pixels",
-    "walk",
-]
-
 IMPLICIT: Final = "1.2.840.10008.1.2"
 EXPLICIT: Final = "1.2.840.10008.1.2.1"
 """Transfer syntaxes of native pixels, both little endian (PS3.5 annex A)."""

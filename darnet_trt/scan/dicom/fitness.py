@@ -7,8 +7,6 @@ from typing import Final
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.plausibility.grid import too_small
 
-__all__ = ["unfit"]
-
 _NEEDED: Final = (
     "Rows",
     "Columns",

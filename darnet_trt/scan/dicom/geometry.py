@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Stack", "Vector", "stack_slices"]
-
 Vector = npt.NDArray[np.float64]
 
 

@@ -14,8 +14,6 @@ from darnet_trt.scan.dicom.geometry import Vector
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.stack import DUPLICATE_MM, RESCALE, SPACING_TOLERANCE
 
-__all__ = ["Group", "group_slices"]
-
 SAME_COSINES: Final = 0.01
 """Direction cosines closer than this (0.6°) are one orientation, rounded differently."""
 OVERLAP: Final = 0.8

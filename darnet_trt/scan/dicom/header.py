@@ -25,8 +25,6 @@ from darnet_trt.scan.dicom.elements import (
     walk,
 )
 
-__all__ = ["Header", "read_header"]
-
 FIRST_READ: Final = 1 << 16
 """Bytes read at first: holds nearly every classic CT header, and costs one system call."""
 LARGEST_HEADER: Final = 1 << 24

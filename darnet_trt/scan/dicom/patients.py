@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from darnet_trt.scan.dicom.fitness import unfit
 from darnet_trt.scan.dicom.header import Header
 
-__all__ = ["by_patient", "in_one_place"]
-
 
 def by_patient(headers: Sequence[Header]) -> dict[str, list[Header]]:
     """Sort the files of one study by PatientID (0010,0020).

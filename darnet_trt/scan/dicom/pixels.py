@@ -21,8 +21,6 @@ from darnet_trt.scan.dicom.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 
-__all__ = ["AIR_HU", "decode_slice", "decode_slices", "rescale"]
-
 Stored = npt.NDArray[Any]
 
 AIR_HU: Final = -1024

@@ -13,8 +13,6 @@ from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.stack import judge_stack
 from darnet_trt.scan.series import Series, Verdict
 
-__all__ = ["dicom_series", "folder_of"]
-
 
 def folder_of(paths: Sequence[Path]) -> Path:
     """Return the deepest folder that holds all the files; where there is only one, that file."""

@@ -12,8 +12,6 @@ from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.plausibility.grid import far_apart, oblique, tilted, too_few, too_wide
 from darnet_trt.scan.series import Verdict
 
-__all__ = ["DUPLICATE_MM", "RESCALE", "SPACING_TOLERANCE", "judge_stack"]
-
 DUPLICATE_MM: Final = 0.02
 """Slices closer than this lie at one position; the thinnest CT slices are 0.2 mm apart."""
 SPACING_TOLERANCE: Final = 0.1

@@ -18,8 +18,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["judge_chest"]
-
 Grid = npt.NDArray[np.float32]
 
 LUNG_HU: Final = (-970.0, -400.0)

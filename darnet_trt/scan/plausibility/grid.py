@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["far_apart", "oblique", "tilted", "too_few", "too_small", "too_wide"]
-
 MIN_SLICES: Final = 10
 """Fewer cannot show both lungs from apex to base: 10 slices of 10 mm reach 100 mm of some 250."""
 MIN_MATRIX: Final = 16

@@ -21,8 +21,6 @@ import numpy.typing as npt
 
 from darnet_trt.errors import RefusedScanError
 
-__all__ = ["judge_values", "refuse_not_numbers"]
-
 Grid = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 

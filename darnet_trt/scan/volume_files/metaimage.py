@@ -23,8 +23,6 @@ import numpy.typing as npt
 from darnet_trt.errors import UnreadableScanError, cannot_open, cannot_read
 from darnet_trt.scan.volume_files.header import ImageHeader
 
-__all__ = ["read_header", "read_voxels"]
-
 LARGEST_HEADER: Final = 1 << 16
 """Bytes; real headers have some hundred."""
 MOST_AXES: Final = 10

@@ -21,8 +21,6 @@ import numpy.typing as npt
 from darnet_trt.errors import UnreadableScanError, cannot_read
 from darnet_trt.scan.volume_files.header import ImageHeader
 
-__all__ = ["read_header", "read_voxels"]
-
 LARGEST_MM: Final = 1e6
 """A voxel size or a position beyond this is a mistake."""
 SMALLEST_MM: Final = 1e-6

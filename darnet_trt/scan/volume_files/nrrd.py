@@ -11,8 +11,6 @@ import numpy.typing as npt
 from darnet_trt.errors import UnreadableScanError, cannot_open
 from darnet_trt.scan.volume_files.header import ImageHeader
 
-__all__ = ["read_header", "read_voxels"]
-
 
 def read_header(path: Path) -> ImageHeader:
     """Return the stored grid.

@@ -23,8 +23,6 @@ from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files import metaimage, nifti, nrrd
 from darnet_trt.scan.volume_files.header import ImageHeader
 
-__all__ = ["image_format", "image_series", "read_image"]
-
 _FORMATS: Final[dict[str, Format]] = {
     ".nii": "nifti",
     ".nii.gz": "nifti",

@@ -12,7 +12,8 @@ from darnet_trt.calibration.activations.collect import magnitudes
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.errors import BuildError
-from darnet_trt.export.build import Calibration, build_bundle
+from darnet_trt.export.build import build_bundle
+from darnet_trt.export.context import Calibration
 from darnet_trt.export.gates.float16_range import float16_range
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.onnx.writing import Source

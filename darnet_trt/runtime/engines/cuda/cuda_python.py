@@ -23,8 +23,6 @@ from darnet_trt.runtime.engines.cuda.device import (
     provenance,
 )
 
-__all__ = ["CudaPythonDevice", "answered"]
-
 
 def answered(runtime: Any, answer: tuple[Any, ...]) -> Any:
     """Return the value after the error code in an answer of `cuda.bindings.runtime`; None if none.

@@ -11,17 +11,6 @@ from typing import Any, Final
 from darnet_trt.errors import DeviceError
 from darnet_trt.machine.hardware import package_version
 
-__all__ = [
-    "DISABLE_TIMING",
-    "NON_BLOCKING",
-    "Event",
-    "Stream",
-    "cuda_failed",
-    "no_driver",
-    "no_gpu",
-    "provenance",
-]
-
 Stream = Any
 Event = Any
 

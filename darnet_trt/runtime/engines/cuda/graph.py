@@ -8,8 +8,6 @@ from typing import Any
 from darnet_trt.errors import DeviceError, MissingPackageError
 from darnet_trt.runtime.engines.cuda.cuda_python import answered
 
-__all__ = ["CudaGraph"]
-
 
 class CudaGraph:
     """The work that `enqueue` queues in a stream, captured; it runs at `launch`.

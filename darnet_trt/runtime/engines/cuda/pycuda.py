@@ -22,8 +22,6 @@ from darnet_trt.runtime.engines.cuda.device import (
     provenance,
 )
 
-__all__ = ["PyCudaDevice"]
-
 
 class PyCudaDevice:
     """One GPU as in `CudaPythonDevice`, over `pycuda.driver`.

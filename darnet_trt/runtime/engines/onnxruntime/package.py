@@ -13,8 +13,6 @@ from types import ModuleType
 from darnet_trt.errors import MissingPackageError
 from darnet_trt.machine.hardware import package_version
 
-__all__ = ["broken_onnxruntime", "import_onnxruntime"]
-
 
 def import_onnxruntime(extra: str = "cpu") -> ModuleType:
     """Import and return the `onnxruntime` module; nothing else in this package imports it.

@@ -12,8 +12,6 @@ from darnet_trt.errors import BundleError, MissingPackageError
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 from darnet_trt.runtime.engines.runner import Outputs, count_classes
 
-__all__ = ["OnnxRuntimeRunner"]
-
 # The file allows any batch. Each further volume needs memory for its activations (about 0.6 GB at
 # the paper's size in float32).
 MAX_BATCH: Final = 16

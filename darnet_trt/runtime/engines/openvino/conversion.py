@@ -13,8 +13,6 @@ from darnet_trt.runtime.engines.openvino.package import import_openvino
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["build_openvino"]
-
 # OpenVINO names operators without a name from a counter of the whole process.
 _COUNTED_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]*_\d+")
 

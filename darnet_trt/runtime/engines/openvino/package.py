@@ -14,8 +14,6 @@ from types import ModuleType
 
 from darnet_trt.errors import MissingPackageError
 
-__all__ = ["cpu_precisions", "import_openvino"]
-
 _TELEMETRY = "openvino_telemetry"
 
 

@@ -19,8 +19,6 @@ from darnet_trt.errors import BundleError
 from darnet_trt.runtime.engines.openvino.package import import_openvino
 from darnet_trt.runtime.engines.runner import Outputs, count_classes
 
-__all__ = ["OpenVINORunner"]
-
 # The volumes of a batch run one after the other: 2 or 4 at once were no faster per volume on the
 # CPU and needed more memory. So the engine has a static batch of 1, and this number is no limit.
 MAX_BATCH: Final = 64

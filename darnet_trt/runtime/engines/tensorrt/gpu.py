@@ -6,8 +6,6 @@ from darnet_trt.runtime.engines.cuda.cuda_python import CudaPythonDevice
 from darnet_trt.runtime.engines.cuda.pycuda import PyCudaDevice
 from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
 
-__all__ = ["CudaDevice", "open_device"]
-
 CudaDevice = CudaPythonDevice | PyCudaDevice
 
 

@@ -16,8 +16,6 @@ from darnet_trt.errors import OutputError
 from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.files import whole_file
 
-__all__ = ["RuntimeCache", "file_for"]
-
 
 def file_for(sha256: str) -> Path:
     """Return the cache file of the plan with this digest."""

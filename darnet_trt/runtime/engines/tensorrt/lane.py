@@ -10,8 +10,6 @@ from darnet_trt.errors import DeviceError, MissingPackageError
 from darnet_trt.runtime.engines.cuda.graph import CudaGraph
 from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
 
-__all__ = ["Graphs", "Lane"]
-
 
 @dataclass(eq=False)
 class Graphs:

@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from darnet_trt.errors import one_line
 
-__all__ = ["Messages"]
-
 _KEPT: Final = 4  # a plugin's, TensorRT's about the failed call, and those that follow from it
 
 

@@ -7,8 +7,6 @@ from typing import Any, Final, Literal
 
 from darnet_trt.errors import BundleError, MissingPackageError
 
-__all__ = ["PACKAGES", "PORTABLE", "RTX_TARGETS", "TensorRTBackend", "import_tensorrt"]
-
 TensorRTBackend = Literal["tensorrt", "tensorrt-rtx"]
 
 PACKAGES: Final = {"tensorrt": ("tensorrt", "gpu"), "tensorrt-rtx": ("tensorrt_rtx", "rtx")}

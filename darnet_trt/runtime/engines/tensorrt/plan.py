@@ -17,8 +17,6 @@ from darnet_trt.runtime.engines.tensorrt.preflight import (
     needed_library,
 )
 
-__all__ = ["LoadedPlan", "load_plan", "read_back"]
-
 
 class LoadedPlan:
     """An engine with its runtime, until `close`.

@@ -21,8 +21,6 @@ from darnet_trt.runtime.engines.tensorrt.package import (
     TensorRTBackend,
 )
 
-__all__ = ["check_target", "check_version", "needed_library"]
-
 _BUILD_HERE = "build the bundle on this machine with: darnet-trt build"
 
 

@@ -32,8 +32,6 @@ from darnet_trt.runtime.engines.tensorrt.lane import Graphs, Lane
 from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan, load_plan, read_back
 from darnet_trt.runtime.engines.tensorrt.shapes import parts, read_shapes
 
-__all__ = ["MAX_BATCH", "TensorRTRunner", "open_plan"]
-
 MAX_BATCH: Final = 64
 """Largest batch of a runner. It is divided into parts of the plan's largest batch; a part below the
 plan's smallest batch is filled up."""

@@ -10,8 +10,6 @@ import numpy as np
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.engines.runner import count_classes
 
-__all__ = ["PlanShapes", "parts", "read_shapes"]
-
 _OUTPUTS: Final = ("logits", "cam")
 
 
