@@ -44,7 +44,7 @@ ul { margin: .3rem 0; padding-left: 1.2rem } code { font-size: .92em }
 
 @dataclass(frozen=True)
 class Report:
-    """Where the page is, what it says in one line, and the share of phantoms classified right."""
+    """The page, its message in one line, and the share of phantoms classified right."""
 
     path: Path
     summary: str

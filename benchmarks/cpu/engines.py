@@ -47,7 +47,7 @@ class Target:
 
     @property
     def reached(self) -> bool:
-        """Whether the target is reached."""
+        """Return whether the target is reached."""
         return self.found >= self.limit if self.at_least else self.found <= self.limit
 
     def __str__(self) -> str:

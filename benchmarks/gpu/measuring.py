@@ -1,4 +1,4 @@
-"""What the parts of `run.py` that measure have in common: their clock, and how they are skipped."""
+"""The clock of the parts of `run.py` that measure, and the way they are skipped."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ PACKAGES = (
 
 
 @dataclass(frozen=True)
-class Result:
-    """What came of a part.
+class PartResult:
+    """The outcome of a part.
 
     Attributes:
         part: Its title.
@@ -77,7 +77,7 @@ def said(*words: str) -> str:
 
 
 def write_report(
-    out: Path, about: Mapping[str, str], results: Sequence[Result], waiting: Sequence[str]
+    out: Path, about: Mapping[str, str], results: Sequence[PartResult], waiting: Sequence[str]
 ) -> None:
     """Write report.json and report.md.
 

@@ -32,7 +32,7 @@ from xml.etree import ElementTree
 
 from benchmarks.gpu.measuring import SKIPPED
 from benchmarks.gpu.parts import MEASURED, NOT_BY_DEFAULT, PARTS, ROOT, TESTS, Part
-from benchmarks.gpu.report import Result, machine, write_report
+from benchmarks.gpu.report import PartResult, machine, write_report
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.toolchain import find_nvcc
 
@@ -79,9 +79,9 @@ def main() -> int:
 
 def run_all(
     parts: Sequence[Part], about: Mapping[str, str], out: Path, limit_s: float
-) -> list[Result]:
+) -> list[PartResult]:
     """Run each part in turn and rewrite the report after it; stop when interrupted."""
-    results: list[Result] = []
+    results: list[PartResult] = []
     end = time.monotonic() + limit_s
     for done, part in enumerate(parts):
         result = perform(part, share(parts[done:], end - time.monotonic()))
@@ -110,10 +110,10 @@ def exit_code(statuses: Collection[str]) -> int:
     return 0 if "passed" in statuses else NOTHING_RAN
 
 
-def perform(part: Part, limit_s: float) -> Result:
+def perform(part: Part, limit_s: float) -> PartResult:
     """Run one part; when its time is over, end it and all that it started."""
     if limit_s < 1:
-        return Result(part.title, "skipped", "no time left within --limit")
+        return PartResult(part.title, "skipped", "no time left within --limit")
     with TemporaryDirectory(prefix="darnet-gpu-") as scratch:
         folder = Path(scratch)
         seconds = f"{max(limit_s - LAST_STEP_S, 1):.0f}"
@@ -122,13 +122,13 @@ def perform(part: Part, limit_s: float) -> Result:
         try:
             ended = run(words, part.environment, folder / "log", limit_s)
         except FileNotFoundError:
-            return Result(part.title, "skipped", f"not installed: {words[0]}")
+            return PartResult(part.title, "skipped", f"not installed: {words[0]}")
         took = round(time.monotonic() - started, 1)
         output = (folder / "log").read_text(errors="replace")
         status, reason = judge(part, ended, output, folder / TESTS)
         measured = folder / MEASURED
         content = json.loads(measured.read_text()) if measured.exists() else None
-    return Result(part.title, status, reason, took, output, content)
+    return PartResult(part.title, status, reason, took, output, content)
 
 
 def run(

@@ -61,7 +61,7 @@ class ModelCard(_Part):
 
 
 class Parity(_Part):
-    """How much an engine differs from the float32 reference on the same scans.
+    """The differences of an engine from the float32 reference on the same scans.
 
     Attributes:
         scans: Number of scans.
@@ -102,7 +102,7 @@ class Difference(_Part):
 
 
 class Decisions(_Part):
-    """Whether an engine decides as the float32 engine does, on scans that did not calibrate it.
+    """The decisions of an engine beside the float32 engine's, on scans that did not calibrate it.
 
     Attributes:
         scans: Number of scans.
@@ -183,7 +183,7 @@ class Plan(_Part):
 
 
 class LayerEffect(_Part):
-    """How much quantizing a layer or block changes the logits.
+    """The change of the logits by quantizing a layer or block.
 
     Errors are relative to the largest magnitude of the float32 engine's logits.
 
@@ -199,7 +199,7 @@ class LayerEffect(_Part):
 
 
 class Quantization(_Part):
-    """How an int8 engine was calibrated.
+    """The calibration of an int8 engine.
 
     Attributes:
         scans: Number of scans that gave the activations' ranges.

@@ -22,7 +22,7 @@ from darnet_trt.bundle.manifest import (
 from darnet_trt.errors import BundleError, UsageError
 
 REBUILD: Final = "build the bundle again, or copy it again from where it was built"
-"""What to do about a damaged bundle."""
+"""The remedy for a damaged bundle."""
 
 # A manifest has some kilobytes; a larger file is something else and is not read into memory.
 _MAX_MANIFEST_BYTES: Final = 16 * 2**20

@@ -99,7 +99,7 @@ def _copy(model: ModelProto) -> ModelProto:
 
 
 class _Places:
-    """Where Q/DQ is inserted; names as in the graph.
+    """The places of Q/DQ; names as in the graph.
 
     Attributes:
         layers: Quantized convolutions.

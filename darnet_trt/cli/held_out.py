@@ -1,4 +1,4 @@
-"""What was measured on held-out scans, in words, for `train` and `bundle show`."""
+"""The metrics of held-out scans in words, for `train` and `bundle show`."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class NoReader(BaseException):
-    """Nobody reads stdout any more (`| head`); a BaseException, so that nothing handles it."""
+    """Stdout has no reader any more (`| head`); a BaseException, so that nothing handles it."""
 
 
 class _Stdout(io.FileIO):
-    """What cannot be written ends the command: results would be missing."""
+    """A stdout that ends the command when a write fails: results would be missing."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -33,7 +33,7 @@ class _Stdout(io.FileIO):
 
 
 class _Stderr(io.FileIO):
-    """What cannot be written is lost: a full disk behind a log must not end the work."""
+    """A stderr that ignores failed writes: a full disk behind a log must not end the work."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What all steps of one build share."""
+"""The inputs that all steps of one build share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How int8 engines are made and judged.
+    """The scans and the search that make and judge int8 engines.
 
     Attributes:
         scans: Their activations give the ranges.
@@ -60,5 +60,5 @@ class BuildContext:
 
     @property
     def accept(self) -> str | None:
-        """Who takes an int8 engine that fails a gate, and why."""
+        """Return who accepts int8 engines that fail a gate, and why."""
         return None if self.calibration is None else self.calibration.accept

@@ -30,7 +30,7 @@ _ENTRY_POINTS: Final = ("getCreators", "setLoggerFinder")  # TensorRT's registry
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether one TensorRT accepts the library.
+    """The answer of one TensorRT to the library.
 
     Attributes:
         package: One of `PACKAGES`.

@@ -1,4 +1,4 @@
-"""What a prediction would make of each study, without a network: verdicts and the chosen series."""
+"""Inspect studies without a network: every verdict, and the series that would be chosen."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Format = Literal["dicom", "nifti", "nrrd", "mha", "slices"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a series may be classified, and why.
+    """The verdict on a series: may it be classified, and why.
 
     Attributes:
         usable: False means refused or, where it is not readable, failed.

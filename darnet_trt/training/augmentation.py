@@ -11,7 +11,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far inputs are moved; each movement is drawn uniformly up to its limit.
+    """The limits of the movements of inputs; each movement is drawn uniformly up to its limit.
 
     Attributes:
         flip: Probability of exchanging left and right.

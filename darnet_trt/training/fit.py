@@ -31,7 +31,7 @@ EVALUATION_BATCH = 4  # fits in memory wherever a training batch of 4 does
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to train; the defaults are the paper's.
+    """The schedule of a training; the defaults are the paper's.
 
     Attributes:
         epochs: Passes over the training scans.

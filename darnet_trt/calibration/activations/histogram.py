@@ -42,7 +42,7 @@ class Statistics:
 
     @property
     def signed(self) -> bool:
-        """Whether any element is negative."""
+        """Return whether any element is negative."""
         return self.smallest < 0
 
     @property

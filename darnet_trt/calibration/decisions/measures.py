@@ -21,7 +21,7 @@ _COVID: Final = CLASSES.index("covid-19")
 
 @dataclass(frozen=True)
 class Movement:
-    """How far decisions moved. A scan with NaN or infinity counts as flipped and moved by 1.
+    """The movement of decisions. A scan with NaN or infinity counts as flipped and moved by 1.
 
     Attributes:
         scans: Number of all scans.
@@ -74,7 +74,7 @@ def movement(reference: Logits, candidate: Logits, sure_lead: float) -> Movement
 
 @dataclass(frozen=True)
 class Labelled:
-    """How correct the decisions of both engines are.
+    """The correctness of both engines' decisions.
 
     Attributes:
         counts: Scans of each class, in the order of CLASSES.

@@ -60,7 +60,7 @@ class Sample:
 
     @property
     def full(self) -> bool:
-        """Whether both sides have reached their limit."""
+        """Return whether both sides have reached their limit."""
         return self.size >= self.calibrating_limit + self.judging_limit
 
     def add(

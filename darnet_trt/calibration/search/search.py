@@ -44,7 +44,7 @@ _RUN_BY: Final[dict[Form, str]] = {"u8": "the CPU", "s8": "TensorRT"}
 
 @dataclass(frozen=True)
 class Search:
-    """How to search for an int8 network.
+    """The settings of a search for an int8 network.
 
     Attributes:
         method: Method of `ranges_of`; "auto" tries all and takes the one with the smallest error.
@@ -63,7 +63,7 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Int8:
-    """What to quantize and how.
+    """The result of the search: the layers in int8, and their ranges.
 
     Attributes:
         ranges: Range of each activation.

@@ -20,7 +20,7 @@ from darnet_trt.runtime.engines.runner import NOT_FINITE, Outputs, Runner, run
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an engine may differ from the reference.
+    """The limits of an engine's differences from the reference.
 
     Attributes:
         probability: Of any class, absolute.

@@ -147,7 +147,7 @@ class Anatomy:
         return np.asarray(np.minimum(distance, -(self.spine_distance(x, y) + 2)))
 
     def hilum(self, side: int) -> tuple[float, float, float]:
-        """Where bronchi and vessels enter the lung; side −1 right, +1 left."""
+        """Return where bronchi and vessels enter the lung; side −1 right, +1 left."""
         return (side * (self.mediastinum + 4), 0.1 * self.thorax[1], self.carina - 18)
 
 

@@ -1,4 +1,4 @@
-"""How a scan was taken: grid, pose, kernel, calibration. None depends on a diagnosis."""
+"""The acquisition of a scan: grid, pose, kernel, calibration. None depends on a diagnosis."""
 
 from __future__ import annotations
 

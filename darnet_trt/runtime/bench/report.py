@@ -37,7 +37,7 @@ class _Part(BaseModel):
 
 
 class OnScan(_Part):
-    """What an engine of the bundle does with one scan.
+    """An engine of the bundle on one scan.
 
     Attributes:
         file_to_result: Scan files to result, with the engine loaded.
@@ -79,7 +79,7 @@ class Measured(_Part):
 
 
 class Environment(_Part):
-    """Where it was measured.
+    """The machine of the measurement.
 
     Attributes:
         load_1min: Load average of the minute before the start.
@@ -98,7 +98,7 @@ class Environment(_Part):
 
 
 class BenchReport(_Part):
-    """What was measured, where, and on what.
+    """A benchmark: its engines, machine, scan and times.
 
     Attributes:
         schema_version: Of this format.

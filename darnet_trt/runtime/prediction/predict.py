@@ -115,7 +115,7 @@ class _Notices:
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """What the reading thread found out about a scan.
+    """A scan as the reading thread leaves it.
 
     Attributes:
         path: Absolute, of the study.

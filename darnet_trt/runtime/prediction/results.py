@@ -1,4 +1,4 @@
-"""What a prediction says about one scan, and its JSON."""
+"""The result of one scan, and its JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SeriesUsed(_Part):
 
 
 class StageTimes(_Part):
-    """How long each stage took, in milliseconds; 0 for a stage that was not reached."""
+    """The time of each stage, in milliseconds; 0 for a stage that was not reached."""
 
     find: Milliseconds = 0.0
     """Reading headers and choosing a series; shared evenly by the scans found under one path."""
@@ -80,7 +80,7 @@ class StageTimes(_Part):
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What an overlay is drawn from.
+    """The arrays that an overlay is drawn from.
 
     Attributes:
         volume: The network's input, float32 (d, h, w), values 0…1.
@@ -118,9 +118,9 @@ class Result(_Part):
     series: SeriesUsed | None
     """The series that was classified; null where none was chosen."""
     warnings: tuple[str, ...]
-    """What is unusual about the scan or the engine."""
+    """Unusual facts about the scan or the engine."""
     stages_ms: StageTimes
-    """How long each stage took."""
+    """The time of each stage."""
     bundle: str
     """SHA-256 of the bundle's manifest."""
     artifact: str
@@ -128,11 +128,11 @@ class Result(_Part):
     precision: str
     """The precision that the engine ran in."""
     trained_on: str
-    """What the network was trained on."""
+    """The data that the network was trained on."""
     overlay: str | None = None
     """Overlay PNG, relative to the output folder; null where none was drawn."""
     intended_use: str = INTENDED_USE
-    """What the result may be used for."""
+    """The use that the result is meant for."""
     toolkit: str = __version__
     """Version of darnet-trt."""
     evidence: SkipJsonSchema[Evidence | None] = Field(default=None, exclude=True, repr=False)

@@ -37,7 +37,7 @@ _BITS: Final = {  # their product; where one is absent and has no default, the p
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What one DICOM file's header says.
+    """The header of one DICOM file.
 
     Attributes:
         path: The file.

@@ -24,7 +24,7 @@ from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 Stored = npt.NDArray[Any]
 
 AIR_HU: Final = -1024
-"""What padding becomes: air, as outside the reconstruction circle."""
+"""The value of padding: air, as outside the reconstruction circle."""
 TISSUE_HU: Final = (-950.0, 1500.0)
 """A padding value within these would erase anatomy, so it is ignored."""
 MOST_THREADS: Final = 8

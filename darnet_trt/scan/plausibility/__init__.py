@@ -1,1 +1,1 @@
-"""Whether the values are Hounsfield units, and of a chest."""
+"""Check that the values are Hounsfield units, and of a chest."""

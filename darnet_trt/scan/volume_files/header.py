@@ -1,4 +1,4 @@
-"""What the header of a volume file says about its grid, whichever reader found it."""
+"""The grid of a volume file, as its header gives it, for every format."""
 
 from __future__ import annotations
 

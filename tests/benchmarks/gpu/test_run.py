@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.gpu import run as gpu
 from benchmarks.gpu.parts import NOT_BY_DEFAULT, PARTS, ROOT, Part, gpu_tests
-from benchmarks.gpu.report import Result, write_report
+from benchmarks.gpu.report import PartResult, write_report
 
 COMMAND = [sys.executable, "-m", "benchmarks.gpu.run"]
 
@@ -230,7 +230,7 @@ def test_the_report_has_what_a_benchmark_measured_before_it_was_stopped(tmp_path
 
 
 def test_a_reason_keeps_to_its_cell(tmp_path):
-    write_report(tmp_path, {}, [Result("build", "failed", "a | b" + 300 * "c")], [])
+    write_report(tmp_path, {}, [PartResult("build", "failed", "a | b" + 300 * "c")], [])
     row = next(s for s in (tmp_path / "report.md").read_text().splitlines() if "build" in s)
     assert row.count("|") == 5
     assert len(row) < 300

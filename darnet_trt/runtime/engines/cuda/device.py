@@ -1,4 +1,4 @@
-"""What the two ways to a GPU's memory, streams and events share: pycuda and cuda-python.
+"""The shared part of the two ways to a GPU's memory, streams and events: pycuda and cuda-python.
 
 The GPU is CUDA's first (`CUDA_VISIBLE_DEVICES` chooses another). Both packages use its primary
 context, as TensorRT and CUDA's runtime do.

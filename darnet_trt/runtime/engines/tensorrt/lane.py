@@ -13,7 +13,7 @@ from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
 
 @dataclass(eq=False)
 class Graphs:
-    """Whether the lanes of a runner use CUDA graphs.
+    """The use of CUDA graphs by the lanes of a runner.
 
     Attributes:
         state: In words: captured, by whom, or why not.
