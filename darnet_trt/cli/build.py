@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -209,7 +210,7 @@ def build(
         log=say,
     )
     if as_json:
-        typer.echo(manifest.model_dump_json(indent=2))
+        typer.echo(json.dumps(manifest.model_dump(mode="json"), indent=2))  # ASCII, escaped
     else:
         print_summary(out, manifest)
 
