@@ -34,8 +34,8 @@ def bench(
         list[str] | None,
         typer.Option(
             autocompletion=artifacts,
-            help="Engine of the bundle; repeatable. Ratios are relative to the first. "
-            "[default: the bundle's default engine]",
+            help="Engine to time, named as in bundle show; repeatable. Ratios are relative to the "
+            "first. [default: the bundle's default engine]",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +62,9 @@ def bench(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Also write the report as JSON to it."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Also write the report as JSON to this file."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of the table.")
@@ -71,7 +73,8 @@ def bench(
     """Measure latency, start-up and memory of a bundle's engines, with the code of `predict`.
 
     The engines take turns in one process, after one untimed run each. Compare ratios of one run
-    of bench, not times of two: a machine's speed changes. On a busy machine the ratios are marked.
+    of bench, not times of two runs: a machine's speed changes. On a busy machine the ratios are
+    marked.
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.machine.files import check_file_place

@@ -25,7 +25,8 @@ def build(
         Path, typer.Argument(help="The folder of a training run, or its checkpoint file.")
     ],
     out: Annotated[
-        Path, _what("-o", "--out", help="Folder of the bundle; an interrupted build leaves none.")
+        Path,
+        _what("-o", "--out", help="Folder of the bundle, written when the build is done."),
     ],
     target: Annotated[
         list[str] | None,
@@ -65,15 +66,14 @@ def build(
     calibration: Annotated[
         Path | None,
         _int8(
-            help="Scans for int8: a cohort (cohort.csv) or any folder that predict reads. Some "
-            "calibrate; the others judge whether int8 keeps the decisions. At least 110 must judge "
-            "before int8 can become the default. The word random takes random numbers instead, to "
-            "measure int8's speed. [default: no int8]"
+            help="Scans for int8: a cohort (cohort.csv), or any file or folder that predict "
+            "reads. Some calibrate; those of other patients judge whether int8 keeps the "
+            "decisions. At least 110 must judge before int8 can become the default, unless "
+            "--precision int8 asks for it. The word random takes random "
+            "numbers instead, to measure int8's speed. [default: no int8]"
         ),
     ] = None,
-    calibration_scans: Annotated[
-        int, _int8(min=1, help="How many scans calibrate at most; the others judge.")
-    ] = 32,
+    calibration_scans: Annotated[int, _int8(min=1, help="How many scans calibrate at most.")] = 32,
     method: Annotated[
         Literal["auto", "minmax", "percentile", "entropy", "mse"],
         _int8(
@@ -86,7 +86,8 @@ def build(
         _int8(
             min=0,
             help="If full int8 changes decisions: time limit in seconds for measuring layer "
-            "sensitivity, and as much again for the search. CPU engines and plans have one each.",
+            "sensitivity, and as much again for the search. CPU engines and plans "
+            "each have their own limit.",
         ),
     ] = 600,
     accept: Annotated[
@@ -109,7 +110,8 @@ def build(
         str, _plan(help="Batch size of plans: a number, or a range such as 1:8; at most 64.")
     ] = "1",
     workspace: Annotated[
-        int | None, _plan(min=1, help="Limit of a plan's scratch memory in MiB. [default: none]")
+        int | None,
+        _plan(min=1, help="Limit of a plan's scratch memory in MiB. [default: no limit]"),
     ] = None,
     version_compatible: Annotated[
         bool,

@@ -28,13 +28,15 @@ _WITHOUT_GPU: Final = ("openvino", "onnxruntime", "torch")
 def doctor(
     everything: Annotated[
         bool,
-        typer.Option("--all", help="List in full what only NVIDIA GPUs need, even without one."),
+        typer.Option(
+            "--all", help="Show the parts for NVIDIA GPUs in full even without such a GPU."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Show what this machine can do, and what to install for the rest.
 
-    The last line says whether it can predict. Exit code 0 either way.
+    The last line says whether this machine can predict. Exit code 0 either way.
     """
     from dataclasses import asdict
 

@@ -26,7 +26,7 @@ def inspect(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="Scans: files, folders, or folders of studies.",
+            help="Files, folders of a series or a study, or folders of these.",
             readable=False,  # one that is not readable is reported, and the rest are listed
             show_default=False,
         ),
@@ -57,8 +57,9 @@ def inspect(
 ) -> None:
     """List the studies that predict would classify and those it would refuse, with the reason.
 
-    One line for each study; of a single study, all series. Exit code 0: each study has a series to
-    classify; 1: some have none, or could not be read; 2: nothing could be read.
+    Prints one line for each study, or all series if there is only one study. Exit code 0: each
+    study has a series to classify; 1: some have none, or could not be read; 2: nothing could be
+    read.
     """
     from darnet_trt.scan import Preprocessing, find_studies
     from darnet_trt.scan.discovery import distinct_paths, unseen

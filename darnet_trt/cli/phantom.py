@@ -13,7 +13,7 @@ from darnet_trt.cli.progress import progress, resumable
 
 
 def phantom(
-    out: Annotated[Path, typer.Argument(help="Folder to write: it must not exist, or be empty.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write: a new or an empty one.")],
     scans: Annotated[int, typer.Option(help="Number of scans.")] = 120,
     format_: Annotated[
         Literal["dicom", "nifti", "slices"],
@@ -26,7 +26,7 @@ def phantom(
     slices: Annotated[
         str,
         typer.Option(
-            help="Slices of each scan, 30 to 600: a number, or MIN:MAX for a random number between."
+            help="Slices of each scan, 30 to 600: a number, or MIN:MAX to draw one for each scan."
         ),
     ] = "30:300",
     processes: Annotated[
@@ -35,9 +35,9 @@ def phantom(
 ) -> None:
     """Write a synthetic chest CT cohort: COVID-19-like, pneumonia-like and normal phantoms.
 
-    The folder gets the scans and cohort.csv with their labels (scan, patient, label). It appears
-    when all scans are written; run the same command again to continue an interrupted one. The
-    scans are synthetic: what a network learns from them does not apply to patients.
+    The folder gets the scans, and cohort.csv with their labels (columns scan, patient, label). It
+    appears when all scans are written; run the same command again to continue an interrupted one.
+    The scans are synthetic: what a network learns from them does not apply to patients.
     """
     from darnet_trt.phantom import CohortPlan, write_cohort
 

@@ -38,7 +38,8 @@ def build(
     report: Annotated[
         bool,
         typer.Option(
-            "--report", help="Print a table of every kernel's registers; fail if one spills them."
+            "--report",
+            help="Print a table of every kernel's registers; fail if a kernel spills any.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
@@ -97,7 +98,7 @@ def check(
     library: Annotated[
         Path | None,
         typer.Argument(
-            help="Plugin library. [default: the CUDA one built here, else the CPU's]",
+            help="Plugin library. [default: the CUDA one from plugin build, else the CPU one]",
             show_default=False,
         ),
     ] = None,

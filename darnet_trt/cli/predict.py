@@ -36,7 +36,7 @@ def predict(
         typer.Argument(
             metavar="SCAN",
             readable=False,  # one that is not readable gets its own result
-            help="Files, series folders, studies, or folders of them.",
+            help="Files, folders of a series or a study, or folders of these.",
             show_default=False,
         ),
     ],
@@ -45,14 +45,15 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            help="Folder for results.jsonl (a line for each scan, written when it is done), "
+            help="Folder for results.jsonl (a line for each study, written when it is done), "
             "results.csv (written when the run ends) and the overlays.",
         ),
     ] = None,
     artifact: Annotated[
         str | None,
         typer.Option(
-            autocompletion=artifacts, help="Engine of the bundle to use instead of its default."
+            autocompletion=artifacts,
+            help="Engine to use, named as in bundle show. [default: the bundle's default engine]",
         ),
     ] = None,
     cam: Annotated[
@@ -62,18 +63,18 @@ def predict(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the results in --out: skip scans that this engine of this bundle has "
-            "classified, and try refused and failed scans again. A new result replaces the "
-            "scan's old one.",
+            help="Continue the results in --out: skip studies that this engine of this bundle has "
+            "classified, and try refused and failed ones again. A new result replaces the "
+            "study's old one.",
         ),
     ] = False,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads of the engine; by default one for each core."),
+        typer.Option(min=1, help="CPU threads. [default: one for each core]"),
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print JSON lines, also on a terminal and beside -o."),
+        typer.Option("--json", help="Print JSON lines to stdout, even on a terminal or with -o."),
     ] = False,
     _schema: Annotated[
         bool,
@@ -85,10 +86,10 @@ def predict(
         ),
     ] = False,
 ) -> None:
-    """Classify chest CT scans: one result for each scan, with the reason if it was not classified.
+    """Classify chest CT scans: one result for each study, with the reason if not classified.
 
-    Without -o the results go to stdout: on a terminal a readable line for each scan, otherwise
-    JSON lines. Exit code 0: every scan was classified; 1: some were refused or failed; 2: the run
+    Without -o the results go to stdout: on a terminal a readable line for each study, otherwise
+    JSON lines. Exit code 0: every study was classified; 1: some were refused or failed; 2: the run
     could not start or go on. Research use only: not a medical device.
     """
     from darnet_trt.bundle.reading import open_bundle

@@ -40,19 +40,24 @@ def train(
     ] = "small",
     attention: Annotated[
         Literal["none", "channel", "depth", "both"],
-        typer.Option(help="Attention modules of the network; both: the paper's network."),
+        typer.Option(help="Attention modules of the network; both: as in the paper."),
     ] = "both",
     epochs: Annotated[
         int | None,
         typer.Option(min=1, help="Passes over the training scans. [default: the preset's]"),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Random seed of the split, first weights and scans' order.")
+        int,
+        typer.Option(
+            min=0,
+            help="Random seed of the split, initial weights, order of the scans and augmentation.",
+        ),
     ] = 0,
     held_out: Annotated[
         float,
         typer.Option(
-            help="Share of the patients on which the network is measured, not trained. 0: none."
+            help="Share of the patients to hold out: the network is measured on them, "
+            "not trained. 0: none."
         ),
     ] = 0.2,
     augment: Annotated[
