@@ -56,8 +56,9 @@ def train(
     held_out: Annotated[
         float,
         typer.Option(
+            metavar="SHARE",
             help="Share of the patients to hold out: the network is measured on them, "
-            "not trained. 0: none."
+            "not trained. 0: none.",
         ),
     ] = 0.2,
     augment: Annotated[
