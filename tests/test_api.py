@@ -1,4 +1,4 @@
-"""What `import darnet_trt` offers: one sorted list, loaded on first use, paths as text."""
+"""The names that `import darnet_trt` offers: one sorted list, loaded on first use."""
 
 import ast
 import subprocess

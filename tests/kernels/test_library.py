@@ -1,4 +1,4 @@
-"""What the C interface refuses: sizes, types, addresses, workspace."""
+"""Refusals of the C interface: sizes, types, addresses, workspace."""
 
 from __future__ import annotations
 

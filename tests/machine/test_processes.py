@@ -18,7 +18,7 @@ def python(code: str) -> list[str]:
 
 
 def gone(process: int) -> bool:
-    """Whether a process has ended, in a few seconds at most; a zombie has."""
+    """Return whether a process has ended, in a few seconds at most; a zombie has."""
     for _ in range(200):
         try:
             state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]

@@ -65,7 +65,7 @@ def test_the_page_names_no_reason_that_is_not_given():
     given = "\n".join(text for tree in modules().values() for text in texts(tree))
 
     def is_given(words):
-        """Whether literals of two words and more, one behind the other, make up the words."""
+        """Return whether literals of two words and more, one after the other, make up the words."""
         lengths = range(len(words), min(len(words), 2) - 1, -1)
         return not words or any(
             " ".join(words[:n]) in given and is_given(words[n:]) for n in lengths

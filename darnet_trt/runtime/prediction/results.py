@@ -23,7 +23,7 @@ PHANTOMS_ONLY: Final = (
 """The warning of a result for a scan that is not known to be a phantom."""
 
 UNDECIDED_BELOW: Final = 0.1
-"""Where the most probable class leads by less than this, the result is undecided."""
+"""A result is undecided if its most probable class leads by less than this."""
 
 # More digits would show only the engine's rounding, and the clock's.
 Probability = Annotated[float, PlainSerializer(lambda p: round(p, 6), return_type=float)]

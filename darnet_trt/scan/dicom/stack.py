@@ -27,7 +27,7 @@ MAX_WANDER_MM: Final = 5.0
 MIN_FIELD_MM: Final = 220.0
 """A field of view below this cuts an adult's lungs off at the sides."""
 RESCALE: Final = ("RescaleSlope", "RescaleIntercept")
-"""Where these differ, equal stored pixels mean different Hounsfield units."""
+"""Equal stored pixels of slices that differ in these mean different Hounsfield units."""
 
 
 def judge_stack(

@@ -33,7 +33,7 @@ def with_slices(replaced, values):
 
 
 def random_bytes(slices):
-    """What random bytes are in 12 stored bits."""
+    """Return values that 12 stored bits hold, drawn at random."""
     return np.random.default_rng(0).integers(-1024, 3072, (slices, 64, 64))
 
 
