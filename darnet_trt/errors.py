@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import traceback
 from pathlib import Path
+from typing import Any, Self
 
 _PACKAGE = Path(__file__).parent
 
@@ -35,6 +36,54 @@ def one_line(text: str) -> str:
     UTF-8. None of these may reach a terminal.
     """
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+class Finding(str):
+    """What was found about a scan or an engine: a sentence, and a code that stays the same.
+
+    It compares, joins and prints as its sentence; in JSON it is `{"code": …, "text": …}`.
+
+    Args:
+        code: For programs, lower case with hyphens: "tilted", "not-a-chest".
+            `docs/scans.md` lists the codes of scans.
+        text: For people, one clause without a full stop.
+    """
+
+    code: str
+
+    def __new__(cls, code: str, text: str) -> Self:
+        """Return the sentence with its code."""
+        finding = super().__new__(cls, text)
+        finding.code = code
+        return finding
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        """Keep the code when pickled."""
+        return (self.code, str(self))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Read and write JSON as an object of code and text."""
+        from pydantic_core import core_schema
+
+        field = core_schema.typed_dict_field(core_schema.str_schema())
+        parts = core_schema.typed_dict_schema({"code": field, "text": field})
+        from_json = core_schema.no_info_after_validator_function(lambda d: cls(**d), parts)
+        uncoded = core_schema.no_info_after_validator_function(
+            lambda text: cls("uncoded", text), core_schema.str_schema()
+        )
+        return core_schema.json_or_python_schema(
+            from_json,
+            core_schema.union_schema([core_schema.is_instance_schema(cls), from_json, uncoded]),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda finding: {"code": finding.code, "text": str(finding)}, return_schema=parts
+            ),
+        )
+
+
+def code_of(text: str) -> str:
+    """Return a finding's code; "other" for a sentence without one."""
+    return text.code if isinstance(text, Finding) else "other"
 
 
 class DarnetError(Exception):
@@ -50,6 +99,7 @@ class DarnetError(Exception):
         self, what: str, *, where: str | os.PathLike[str] | None = None, do: str | None = None
     ) -> None:
         self.what = what
+        self.code = code_of(what)
         self.where = None if where is None else os.fspath(where)
         self.do = do
         super().__init__(what)
@@ -82,7 +132,19 @@ class MissingPackageError(DarnetError):
 
 
 class ScanError(DarnetError):
-    """A scan cannot be classified."""
+    """A scan cannot be classified.
+
+    Args:
+        what: What is wrong, with its code.
+        where: The file or folder that is wrong.
+        do: What the user can do.
+    """
+
+    def __init__(
+        self, what: Finding, *, where: str | os.PathLike[str] | None = None, do: str | None = None
+    ) -> None:
+        self.what: Finding = what
+        super().__init__(what, where=where, do=do)
 
 
 class UnreadableScanError(ScanError):
@@ -129,17 +191,22 @@ class InternalError(DarnetError):
         ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
         place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
         kind = type(error).__name__
-        super().__init__(f"internal error: {kind} in {place}: {error}", do="please report it")
+        what = Finding("internal-error", f"internal error: {kind} in {place}: {error}")
+        super().__init__(what, do="please report it")
 
 
 def cannot_open(path: Path, error: OSError) -> UnreadableScanError:
     """Return the error for a file or folder that does not open."""
     return UnreadableScanError(
-        f"cannot be opened ({error.strerror})", where=path, do="check its permissions"
+        Finding("cannot-open", f"cannot be opened ({error.strerror})"),
+        where=path,
+        do="check its permissions",
     )
 
 
 def cannot_read(path: Path, error: BaseException) -> UnreadableScanError:
     """Return the error for a file that opens but whose content is damaged."""
     reason = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
-    return UnreadableScanError(f"cannot be read ({reason})", where=path, do="copy it again")
+    return UnreadableScanError(
+        Finding("cannot-read", f"cannot be read ({reason})"), where=path, do="copy it again"
+    )

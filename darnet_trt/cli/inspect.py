@@ -77,7 +77,7 @@ def inspect(
         try:
             studies = unseen(find_studies(path), seen)
         except DarnetError as error:
-            errors.append(PathError(path=str(path), error=str(error)))
+            errors.append(PathError(path=str(path), error=str(error), code=error.code))
             warn(f"darnet-trt: {error}")
             continue
         reports += [inspect_study(study, spec, headers_only=headers_only) for study in studies]

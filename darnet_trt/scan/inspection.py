@@ -8,13 +8,13 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from darnet_trt.errors import ScanError, UnreadableScanError
+from darnet_trt.errors import Finding, ScanError, UnreadableScanError, code_of
 from darnet_trt.scan.choice import none_loads, rank, skipped
 from darnet_trt.scan.loading import judge_pixels
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.scan.series import Choice, Format, Series, Study, Verdict
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 class _Part(BaseModel):
@@ -36,6 +36,7 @@ class SeriesReport(_Part):
         spacing_mm: Along d, h, w; None where it is not known.
         verdict: Whether it can be classified.
         reason: Why.
+        code: The reason's code; empty when ok.
         warnings: What is unusual about it.
         chosen: Whether a prediction classifies this series.
     """
@@ -51,7 +52,8 @@ class SeriesReport(_Part):
     spacing_mm: tuple[float, float, float] | None
     verdict: Literal["ok", "refused", "failed"]
     reason: str
-    warnings: tuple[str, ...]
+    code: str
+    warnings: tuple[Finding, ...]
     chosen: bool
 
 
@@ -67,6 +69,7 @@ class StudyReport(_Part):
         chosen: Index of the series that a prediction classifies.
         status: As in a prediction's result.
         why: Why this series, or why none.
+        code: The code of why none; empty when ok.
     """
 
     path: str
@@ -77,6 +80,7 @@ class StudyReport(_Part):
     chosen: int | None
     status: Literal["ok", "refused", "failed"]
     why: str
+    code: str
 
 
 class PathError(_Part):
@@ -84,12 +88,13 @@ class PathError(_Part):
 
     path: str
     error: str
+    code: str
 
 
 class Inspection(_Part):
     """Everything that was found under some paths."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     studies: tuple[StudyReport, ...]
     errors: tuple[PathError, ...]
 
@@ -121,6 +126,7 @@ def inspect_study(study: Study, spec: Preprocessing, *, headers_only: bool = Fal
         chosen=chosen,
         status=status,
         why=why,
+        code="" if status == "ok" else code_of(why),
     )
 
 
@@ -160,6 +166,7 @@ def _report(series: Series, verdict: Verdict, *, chosen: bool) -> SeriesReport:
         spacing_mm=series.spacing_mm,
         verdict="ok" if verdict.usable else _status(verdict.readable),
         reason=verdict.reason,
+        code="" if verdict.usable else code_of(verdict.reason),
         warnings=verdict.warnings,
         chosen=chosen,
     )

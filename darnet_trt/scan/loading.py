@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import RefusedScanError, ScanError, UnreadableScanError
+from darnet_trt.errors import Finding, RefusedScanError, ScanError, UnreadableScanError
 from darnet_trt.scan.choice import none_loads, rank, skipped
 from darnet_trt.scan.dicom.pixels import decode_slices, rescale
 from darnet_trt.scan.pictures import decode_grey
@@ -43,7 +43,7 @@ class LoadedInput:
     """
 
     array: npt.NDArray[np.float32]
-    warnings: tuple[str, ...]
+    warnings: tuple[Finding, ...]
     read_ms: float
     preprocess_ms: float
     decoded: int

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Stack
 from darnet_trt.scan.dicom.header import Header
 
@@ -19,14 +20,14 @@ class Verdict:
     Attributes:
         usable: False means refused or, where it is not readable, failed.
         reason: One clause that a person at the scanner understands: "30 axial slices, 240 mm",
-            "gantry tilted by 18.5°".
+            "gantry tilted by 18.5°". The code of a usable series is "usable".
         warnings: What is unusual about a usable series.
         readable: False where its files are broken.
     """
 
     usable: bool
-    reason: str
-    warnings: tuple[str, ...] = ()
+    reason: Finding
+    warnings: tuple[Finding, ...] = ()
     readable: bool = True
 
 

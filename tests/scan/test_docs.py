@@ -1,23 +1,17 @@
-"""docs/scans.md names every reason that the readers give."""
+"""docs/scans.md lists every finding of the readers with its code."""
 
 import ast
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import darnet_trt.scan
 
 SCAN = Path(darnet_trt.scan.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "scans.md"
-ELSEWHERE = {"choice.py", "loading.py", "cohort.py", "errors.py"}
-"""These combine the other modules' reasons, or are about more than scans."""
-ERRORS = {"UnreadableScanError", "RefusedScanError", "UsageError"}
-NAMES = {"reason", "refusal", "what", "found", "by", "places"}
-USABLE = "axial slices,"
-
-
-def modules():
-    paths = [*sorted(SCAN.rglob("*.py")), SCAN.parent / "errors.py"]
-    return {path: ast.parse(path.read_text("utf-8")) for path in paths}
+SOURCES = [*sorted(SCAN.rglob("*.py")), *(SCAN.parent / "machine").glob("*.py")]
+SOURCES.append(SCAN.parent / "errors.py")
+WITHOUT_A_ROW = {"usable", "uncoded", "internal-error"}
 
 
 def texts(tree):
@@ -29,40 +23,43 @@ def texts(tree):
     ]
 
 
-def messages(tree):
-    """The expressions that hold a reason or a warning."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if name in ERRORS or name == "append":
-                yield node.args[0]
-            elif name in ("Verdict", "_broken") and len(node.args) > 1:
-                yield node.args[1]
-        elif isinstance(node, ast.Return | ast.Assign) and node.value is not None:
-            targets = getattr(node, "targets", [])
-            if not targets or getattr(targets[0], "id", "") in NAMES:
-                yield node.value
+def findings():
+    """Code → the fixed pieces of the sentences that are written with it."""
+    found = defaultdict(set)
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
+                code, text = node.args
+                if isinstance(code, ast.Constant):  # else it passes another's code on
+                    found[code.value] |= {piece.strip() for piece in texts(text)}
+    return {code: pieces for code, pieces in found.items() if code not in WITHOUT_A_ROW}
 
 
-def test_every_reason_is_on_the_page():
-    page = PAGE.read_text("utf-8").replace("Check its", "check its")
-    pieces = {
-        piece.strip()
-        for path, tree in modules().items()
-        if path.name not in ELSEWHERE
-        for message in messages(tree)
-        for piece in texts(message)
+def rows():
+    """Code → its messages on the page."""
+    found = defaultdict(str)
+    for code, message in re.findall(r"^\| `([a-z0-9-]+)` \| (.+?) \|", PAGE.read_text(), re.M):
+        found[code] += f"{message}\n"
+    return found
+
+
+def test_every_code_has_a_row_and_every_row_a_code():
+    assert sorted(findings()) == sorted(rows())
+
+
+def test_a_row_shows_its_sentences():
+    page = rows()
+    missing = {
+        (code, piece)
+        for code, pieces in findings().items()
+        for piece in pieces
+        if len(piece) > 8 and " " in piece and piece not in page[code]
     }
-    long = {piece for piece in pieces if len(piece) > 8 and " " in piece}
-    assert len(long) > 100
-    assert sorted(piece for piece in long if piece not in page) == [USABLE]
+    assert not missing
 
 
-def test_the_page_names_no_reason_that_is_not_given():
-    rows = re.findall(r"^\| (`.+?`) \|", PAGE.read_text("utf-8"), re.MULTILINE)
-    quoted = [phrase for row in rows for phrase in re.findall("`(.+?)`", row)]
-    assert len(quoted) > 80
-    given = "\n".join(text for tree in modules().values() for text in texts(tree))
+def test_the_page_shows_no_sentence_that_is_not_written():
+    given = "\n".join(text for path in SOURCES for text in texts(ast.parse(path.read_text())))
 
     def is_given(words):
         """Return whether literals of two words and more, one after the other, make up the words."""
@@ -71,5 +68,6 @@ def test_the_page_names_no_reason_that_is_not_given():
             " ".join(words[:n]) in given and is_given(words[n:]) for n in lengths
         )
 
+    quoted = [phrase for row in rows().values() for phrase in re.findall("`(.+?)`", row)]
     fragments = {piece.strip() for phrase in quoted for piece in re.split("[…():,;]", phrase)}
     assert sorted(piece for piece in fragments if not is_given(piece.split())) == []

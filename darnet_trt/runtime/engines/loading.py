@@ -9,7 +9,7 @@ from typing import Literal
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.bundle.reading import REBUILD, Bundle, listed, pick_artifact, verified_file
 from darnet_trt.bundle.trust import doubt
-from darnet_trt.errors import BundleError, DeviceError, MissingPackageError
+from darnet_trt.errors import BundleError, DeviceError, Finding, MissingPackageError
 from darnet_trt.machine.hardware import sums_of_int8_overflow
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
@@ -30,7 +30,7 @@ class Engine:
 
     artifact: Artifact
     runner: Runner
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
 
 def load_engine(

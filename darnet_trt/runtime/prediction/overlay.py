@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from darnet_trt.errors import one_line
+from darnet_trt.errors import Finding, one_line
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.result_folder import overlay_name, scan_name
 from darnet_trt.runtime.prediction.results import (
@@ -138,7 +138,8 @@ def with_overlay(result: Result, evidence: Evidence, folder: Path) -> Result:
         page = draw_overlay(result, evidence)
     except _UNDRAWABLE as error:
         why = one_line(str(error)) or type(error).__name__
-        warnings = (*result.warnings, f"no overlay: it cannot be drawn ({why})")
+        drawn = Finding("no-overlay", f"no overlay: it cannot be drawn ({why})")
+        warnings = (*result.warnings, drawn)
         return result.model_copy(update={"warnings": warnings})
     name = overlay_name(result)
     with whole_file(folder / name) as file:

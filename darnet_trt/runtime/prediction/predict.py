@@ -14,7 +14,14 @@ import numpy as np
 
 from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.bundle.reading import Bundle, pick_artifact
-from darnet_trt.errors import DarnetError, InternalError, RefusedScanError, ScanError, UsageError
+from darnet_trt.errors import (
+    DarnetError,
+    Finding,
+    InternalError,
+    RefusedScanError,
+    ScanError,
+    UsageError,
+)
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.prediction.prefetch import OneAhead
 from darnet_trt.runtime.prediction.results import (
@@ -196,7 +203,7 @@ def _of_the_scan(error: Exception) -> DarnetError | OSError:
 
 def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Result:
     classes = bundle.manifest.classes
-    reason = "" if scan.error is None else _reason(scan.path, scan.error)
+    reason = Finding("", "") if scan.error is None else _reason(scan.path, scan.error)
     warnings = [*engine.warnings, *_warnings(scan)]
     probabilities: dict[str, float] = {}
     shown, ms = None, scan.ms
@@ -212,13 +219,16 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
             oriented = scan.choice.series.format != "slices"
             shown = Evidence(scan.loaded.array[0], outputs.cam[0], oriented)
         else:
-            reason = "the engine gave NaN or infinity; try another with --artifact"
+            reason = Finding(
+                "not-finite", "the engine gave NaN or infinity; try another with --artifact"
+            )
     refused = isinstance(scan.error, RefusedScanError)
     return Result(
         scan=scan.path,
         study_uid=scan.uid,
         status="ok" if probabilities else "refused" if refused else "failed",
         reason=reason,
+        code=reason.code,
         predicted=max(probabilities, key=probabilities.__getitem__, default=None),
         probabilities=probabilities,
         series=_used(scan.choice),
@@ -232,33 +242,35 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
     )
 
 
-def _warnings(scan: _Scan) -> tuple[str, ...]:
+def _warnings(scan: _Scan) -> tuple[Finding, ...]:
     """Return what is unusual about a scan by its headers, then by its pixels; each once."""
     by_headers = scan.choice.series.verdict.warnings if scan.choice else ()
     by_pixels = scan.loaded.warnings if scan.loaded else ()
     return tuple(dict.fromkeys((*by_headers, *by_pixels)))
 
 
-def _about_training(series: Series, loaded: LoadedInput, model: ModelCard) -> Iterator[str]:
+def _about_training(series: Series, loaded: LoadedInput, model: ModelCard) -> Iterator[Finding]:
     """Yield a warning for each way in which a scan is unlike what the network was trained on."""
     if model.saw_only_phantoms and not is_phantom(series):
         yield PHANTOMS_ONLY
     pixel_mm, coarsest_mm = loaded.pixel_mm, model.coarsest_pixel_mm
     if pixel_mm and coarsest_mm and pixel_mm > COARSER * coarsest_mm:
-        yield (
+        yield Finding(
+            "coarse-pixels",
             f"the network sees pixels of {pixel_mm:.2g} mm, coarser than in any training scan "
-            f"(at most {coarsest_mm:.2g} mm)"
+            f"(at most {coarsest_mm:.2g} mm)",
         )
 
 
-def _reason(scan: str, error: DarnetError | OSError) -> str:
+def _reason(scan: str, error: DarnetError | OSError) -> Finding:
     """Return the error's line, without the path where that is the scan itself."""
     if isinstance(error, OSError):
-        return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        place = f": {error.filename}" if error.filename else ""
+        return Finding("cannot-read", f"{error.strerror or error}{place}")
     if error.where is None or _absolute(Path(error.where)) != scan:
-        return str(error)
+        return Finding(error.code, str(error))
     what = f"it {error.what}" if error.what.startswith(("is ", "has ", "cannot ")) else error.what
-    return f"{what}; {error.do}" if error.do else what
+    return Finding(error.code, f"{what}; {error.do}" if error.do else what)
 
 
 def _used(choice: Choice | None) -> SeriesUsed | None:

@@ -12,13 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_fie
 from pydantic.json_schema import SkipJsonSchema
 
 from darnet_trt import __version__
+from darnet_trt.errors import Finding
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 INTENDED_USE: Final = "Research use only. Not a medical device."
 
-PHANTOMS_ONLY: Final = (
-    "the network was trained on synthetic phantoms only: its class says nothing about a patient"
+PHANTOMS_ONLY: Final = Finding(
+    "trained-on-phantoms",
+    "the network was trained on synthetic phantoms only: its class says nothing about a patient",
 )
 """The warning of a result for a scan that is not known to be a phantom."""
 
@@ -101,7 +103,7 @@ class Result(_Part):
         title="darnet-trt result", arbitrary_types_allowed=True, populate_by_name=True
     )
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     """Version of this schema."""
     scan: str
     """Absolute path of the study: its folder or file."""
@@ -111,14 +113,16 @@ class Result(_Part):
     """ok: classified; refused: readable, but not fit to be classified; failed: not readable."""
     reason: str
     """Why it was refused or failed; empty when ok."""
+    code: str
+    """The reason's code, which stays the same where its sentence changes; empty when ok."""
     predicted: str | None = Field(validation_alias="class", serialization_alias="class")
     """The most probable class; null unless ok."""
     probabilities: dict[str, Probability]
     """Class → softmax probability, in the bundle's order; empty unless ok."""
     series: SeriesUsed | None
     """The series that was classified; null where none was chosen."""
-    warnings: tuple[str, ...]
-    """Unusual facts about the scan or the engine."""
+    warnings: tuple[Finding, ...]
+    """Unusual facts about the scan or the engine, each with a code that stays the same."""
     stages_ms: StageTimes
     """The time of each stage."""
     bundle: str
@@ -139,12 +143,12 @@ class Result(_Part):
     """Input and activation map, where they were asked for; not written out."""
 
 
-def undecided(probabilities: dict[str, float]) -> str | None:
+def undecided(probabilities: dict[str, float]) -> Finding | None:
     """Return one line with all classes where the most probable one hardly leads, else None."""
     most, second = sorted(probabilities.values(), reverse=True)[:2]
     if most - second >= UNDECIDED_BELOW:
         return None
-    return f"undecided: {', '.join(percentages(probabilities))}"
+    return Finding("undecided", f"undecided: {', '.join(percentages(probabilities))}")
 
 
 def percentages(probabilities: dict[str, float]) -> list[str]:
