@@ -47,6 +47,8 @@ class Series:
         matrix: Slices' rows and columns (h, w); 0 where they are not known.
         spacing_mm: Along d, h, w; None where the geometry gives none.
         number: SeriesNumber (0020,0011), where there is one.
+        oriented: Whether the files say which way head, back and left lie; False: `files` and the
+            axes are in the order that most writers use.
         headers: Of DICOM slices, in the order of `files`; empty for other formats.
         stack: Geometry of DICOM slices, where they could be sorted.
     """
@@ -62,6 +64,7 @@ class Series:
     matrix: tuple[int, int] = (0, 0)
     spacing_mm: tuple[float, float, float] | None = None
     number: int | None = None
+    oriented: bool = True
     headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
     stack: Stack | None = field(default=None, repr=False, compare=False)
 
