@@ -2,279 +2,266 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import stat
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from darnet_trt.errors import ScanError, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.errors import Finding, ScanError, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.machine.archives import archive_of, open_archive
 from darnet_trt.scan.dicom.header import Header, read_header
-from darnet_trt.scan.dicom.patients import by_patient, in_one_place
-from darnet_trt.scan.dicom.series import dicom_series, folder_of
-from darnet_trt.scan.pictures import SUFFIXES, natural_key, slice_series
-from darnet_trt.scan.series import Series, Study, Verdict
-from darnet_trt.scan.volume_files.series import image_format, image_series
+from darnet_trt.scan.discovery.counts import Counts
+from darnet_trt.scan.discovery.kinds import (
+    DIRECTORY,
+    EMPTY,
+    PICTURES,
+    TEXT,
+    UNKNOWN,
+    VOLUMES,
+    may_be_dicom,
+    promise,
+    read_kind,
+)
+from darnet_trt.scan.discovery.studies import (
+    alone,
+    dicom_studies,
+    failed_study,
+    picture_study,
+    unexpected,
+)
+from darnet_trt.scan.discovery.walk import neither_file_nor_folder, passed_by, walk
+from darnet_trt.scan.pictures import natural_key
+from darnet_trt.scan.series import Study
+from darnet_trt.scan.volume_files.series import image_series
 
-OVERLAY_SUFFIX: Final = ".overlay.png"
-"""Pictures with this ending show a result and are never slices."""
+_KNOWN: Final = "give DICOM, NIfTI, NRRD or MHA files, or PNG, JPEG or TIFF slices"
 
-# fmt: off
-_STRAY_SUFFIXES: Final = frozenset({
-    ".txt", ".text", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml",
-    ".toml", ".ini", ".cfg", ".log", ".html", ".htm", ".css", ".js", ".pdf", ".doc", ".docx",
-    ".xls", ".xlsx", ".ppt", ".pptx", ".py", ".ipynb", ".sh", ".bat", ".exe", ".dll", ".inf",
-    ".lnk", ".db", ".sqlite", ".zip", ".gz", ".bz2", ".xz", ".tar", ".tgz", ".7z", ".rar", ".raw",
-    ".zraw", ".bin", ".npy", ".npz", ".h5", ".bmp", ".gif", ".tif", ".tiff", ".svg", ".webp",
-    ".bak", ".tmp", ".md5", ".sha256",
-})
-"""Files that accompany scans; the search of a folder skips them."""
-_STRAY_NAMES: Final = frozenset({
-    "dicomdir", "readme", "license", "lockfile", "version", "makefile", "thumbs.db", "desktop.ini",
-})
-# fmt: on
-_KNOWN = "give DICOM, NIfTI, NRRD or MHA files, or PNG or JPEG slices"
-_DICOMDIR = "1.2.840.10008.1.3.10"  # under another name: neither an image nor a failure
+_DAMAGED: Final = (EMPTY, UNKNOWN, TEXT)
+"""Kinds that a lost file may have; a folder of GIF pictures is merely ignored."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What lies under a path.
+
+    Attributes:
+        studies: The unusable ones, too, with their reason.
+        counts: What became of each file.
+    """
+
+    studies: list[Study]
+    counts: Counts
 
 
 def find_studies(path: str | os.PathLike[str]) -> list[Study]:
-    """Find every study under a file or folder, the unusable ones with their reason.
+    """Return the studies of `search`."""
+    return search(path).studies
+
+
+def search(path: str | os.PathLike[str]) -> Search:
+    """Find every study under a file, a folder or a zip archive.
 
     DICOM files form one study for each StudyInstanceUID (for each folder, where UIDs are emptied)
-    and patient; every volume file and every folder of image slices is a study of its own. A file
-    that should be readable but is not becomes a warning on the series beside it, or a failed
-    series where there is none.
+    and patient; every volume file and every folder of pictures is a study of its own. So is every
+    file that should be a scan and cannot be read; all other files are counted by their kind.
+
+    Args:
+        path: May lie in a zip archive, as `study.zip/folder`.
 
     Raises:
         UsageError: There is no such path.
-        UnreadableScanError: Nothing there can be read.
+        UnreadableScanError: The file is no scan, or no scan lies in the folder.
     """
     path = Path(path)
+    found = _Found()
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError("no such file or folder", where=path) from error
+        if (archive := archive_of(path)) is None or not found.look_into(archive, path):
+            raise UsageError("no such file or folder", where=path) from error
+        return found.result(path, "archive")
     except OSError as error:  # in a folder that may not be looked into, or a loop of links
         raise cannot_open(path, error) from error
-    if stat.S_ISREG(mode):
-        return _single_file(path)
-    if not stat.S_ISDIR(mode):
-        raise UnreadableScanError("is neither a file nor a folder", where=path)
-    headers: list[Header] = []
-    broken: dict[Path, list[UnreadableScanError]] = defaultdict(list)
-    pictures: dict[Path, list[Path]] = defaultdict(list)
-    studies: list[Study] = []
-    for file in _walk(path, broken):
-        if _is_stray(file):
-            continue
-        if file.suffix.lower() in SUFFIXES:
-            pictures[file.parent].append(file)
-            continue
-        try:
-            if image_format(file):
-                studies.append(_alone(image_series(file)))
-            else:
-                header = read_header(file)
-                if header.get("SOPClassUID") != _DICOMDIR:
-                    headers.append(header)
-        except UnreadableScanError as error:
-            broken[file.parent].append(error)
-
-    beside_dicom = {header.path.parent for header in headers}
-    ignored = {f: len(pictures.pop(f)) for f in list(pictures) if f in beside_dicom}
-    studies += _dicom_studies(headers, broken, ignored)
-    for folder, files in pictures.items():
-        series = slice_series(folder, files)
-        studies.append(replace(_alone(series), patient_id=folder.parent.name))
-    claimed = {file.parent for study in studies for series in study.series for file in series.files}
-    studies += [_alone(_refused(errors)) for f, errors in broken.items() if f not in claimed]
-    if not studies:
-        raise UnreadableScanError("no scan in this folder", where=path, do=_KNOWN)
-    if all(not s.matrix[0] and s.path in broken for study in studies for s in study.series):
-        only = [error for errors in broken.values() for error in errors]
-        if len(only) == 1:
-            raise only[0]
-        raise UnreadableScanError(_none_of(only), where=path)
-    return sorted(studies, key=lambda study: (natural_key(study.path), study.uid))
-
-
-def _single_file(path: Path) -> list[Study]:
-    if image_format(path):
-        return [_alone(image_series(path))]
-    if path.suffix.lower() in SUFFIXES:
-        return [_alone(slice_series(path.parent, [path]))]
-    try:
-        header = read_header(path)
-    except UnreadableScanError as error:
-        if error.what != "is not a DICOM file":
-            raise
-        raise UnreadableScanError("is in no known format", where=path, do=_KNOWN) from error
-    return _dicom_studies([header], {}, {})
-
-
-def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator[Path]:
-    """Yield every file below, in order; follow links, but no circle of them twice."""
-    seen: set[str] = set()
-
-    def note(error: OSError) -> None:
-        place = Path(str(error.filename))
-        broken[place].append(cannot_open(place, error))
-
-    for folder, folders, files in os.walk(root, onerror=note, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            file = Path(folder) / name
-            if file.is_file():  # neither sockets nor dangling links
-                yield file
-
-
-def _is_stray(file: Path) -> bool:
-    """Return whether the search of a folder skips this file, judged by its name."""
-    name = file.name.lower()
-    if name.startswith(".") or name.endswith(OVERLAY_SUFFIX):
-        return True
-    if image_format(file):
-        return False
-    return name in _STRAY_NAMES or file.suffix.lower() in _STRAY_SUFFIXES
-
-
-def _dicom_studies(
-    headers: list[Header],
-    broken: dict[Path, list[UnreadableScanError]],
-    ignored: dict[Path, int],
-) -> list[Study]:
-    by_study: dict[str, list[Header]] = defaultdict(list)
-    for header in headers:
-        by_study[header.get("StudyInstanceUID") or str(header.path.parent)].append(header)
-    studies = []
-    for members in by_study.values():
-        patients = by_patient(members)
-        series = {
-            patient: [_with_neighbours(s, broken, ignored) for s in dicom_series(own)]
-            for patient, own in patients.items()
-        }
-        if len(patients) > 1 and in_one_place(patients.values()):
-            reason = (  # a result could belong to either
-                f"slices of {len(patients)} patients (PatientID) under one StudyInstanceUID "
-                "(put each patient's files into a separate folder)"
+    if stat.S_ISDIR(mode):
+        for file in walk(path, found.ignore, found.fail):
+            found.look_at(file)
+        return found.result(path, "folder")
+    if not stat.S_ISREG(mode):
+        raise neither_file_nor_folder(path)
+    found.look_at(path)
+    if not found.archives:
+        if found.failed:
+            raise found.failed[0]
+        for kind in found.ignored:
+            raise UnreadableScanError(
+                Finding("unknown-format", f"is in no known format (its content: {kind})"),
+                where=path,
+                do=_KNOWN,
             )
-            every = [
-                replace(s, verdict=Verdict(False, reason, s.verdict.warnings))
-                for own in series.values()
-                for s in own
-            ]
-            patients, series = {"": members}, {"": every}
-        for patient, own in patients.items():
-            path = folder_of([header.path for header in own])
-            uid = own[0].get("StudyInstanceUID", "")
-            studies.append(Study(path, uid, patient, tuple(series[patient])))
-    return studies
+    return found.result(path, "archive")
 
 
-def _with_neighbours(
-    series: Series, broken: dict[Path, list[UnreadableScanError]], ignored: dict[Path, int]
-) -> Series:
-    """Add what lies in the series' folders and was not read to its verdict."""
-    notes, unread = [], []
-    for folder in sorted({file.parent for file in series.files}):
-        errors = broken.get(folder, [])
-        if errors:
-            more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-            unread.append(f"{_named(errors[0])}{more}")
-        if folder in ignored:
-            what = "image was ignored" if ignored[folder] == 1 else "images were ignored"
-            notes.append(f"{ignored[folder]} PNG or JPEG {what} beside the DICOM files")
-    verdict = series.verdict
-    if series.stack is not None and not verdict.usable:  # unread slices are the likely cause
-        readable = verdict.readable and not unread
-        verdict = replace(verdict, reason="; ".join([verdict.reason, *unread]), readable=readable)
-    else:
-        notes = [*unread, *notes]
-    return replace(series, verdict=replace(verdict, warnings=(*verdict.warnings, *notes)))
+class _Found:
+    """What the search has found so far.
+
+    Attributes:
+        headers: Of DICOM files.
+        volumes: A study for each volume file.
+        pictures: Folder → its pictures.
+        no_pictures: Files that are named as pictures and are none, and their kind.
+        failed: What should be a scan and cannot be read.
+        ignored: Kind → how many files.
+        archives: How many were opened.
+    """
+
+    def __init__(self) -> None:
+        self.headers: list[Header] = []
+        self.volumes: list[Study] = []
+        self.pictures: dict[Path, list[Path]] = defaultdict(list)
+        self.no_pictures: list[tuple[Path, str]] = []
+        self.failed: list[ScanError] = []
+        self.ignored: Counter[str] = Counter()
+        self.archives = 0
+
+    def ignore(self, kind: str) -> None:
+        self.ignored[kind] += 1
+
+    def fail(self, error: ScanError) -> None:
+        self.failed.append(error)
+
+    def look_at(self, path: Path, *, inside: bool = False) -> None:
+        """Look at one file; whatever is wrong with it concerns no other one."""
+        try:
+            self._take(path, inside)
+        except ScanError as error:
+            self.fail(error)
+        except OSError as error:
+            self.fail(cannot_open(path, error))
+        except Exception as error:
+            self.fail(unexpected(path, error))
+
+    def look_into(self, archive: Path, below: Path) -> bool:
+        """Look at the files of a zip archive below a path, and return whether there are any.
+
+        Raises:
+            OSError: The archive cannot be opened.
+            UnreadableScanError: It is broken, or beyond the limits.
+        """
+        opened = open_archive(archive)
+        self.archives += 1
+        if below == archive:
+            names = sorted(opened.files)
+            self.ignored += opened.left_out
+            if opened.encrypted:
+                self.fail(_encrypted(archive, opened.encrypted))
+        else:
+            start = below.relative_to(archive).as_posix()
+            names = [start] if start in opened.files else opened.below(start)
+        for name in names:
+            kind = next(filter(None, map(passed_by, name.split("/"))), None)
+            if kind is None:
+                self.look_at(archive / name, inside=True)
+            else:
+                self.ignore(kind)
+        return bool(names) or below == archive
+
+    def _take(self, path: Path, inside: bool) -> None:
+        """Put a file where it belongs.
+
+        Raises:
+            OSError: It cannot be opened.
+            ScanError: It should be a scan and cannot be read.
+        """
+        promised = promise(path)
+        header, error = None, None
+        if promised in ("dicom", None) and path.suffix.lower() not in PICTURES:
+            try:
+                header = read_header(path)  # at once: most files are DICOM, and opening takes time
+            except ScanError as unread:
+                error = unread
+        known = header is not None and header.get("SOPClassUID")
+        kind = "dicom" if known else read_kind(path)
+        if kind == "dicom":
+            if error is not None:
+                raise error
+            self.headers.append(header or read_header(path))
+        elif kind == DIRECTORY:
+            self.ignore(kind)
+        elif promised in VOLUMES or kind in VOLUMES:
+            self.volumes.append(alone(image_series(path)))
+        elif promised == "dicom":
+            raise _not_dicom(path, kind)
+        elif kind == "picture":
+            self.pictures[path.parent].append(path)
+        elif "zip" in (kind, promised):
+            if inside:
+                raise UnreadableScanError(
+                    Finding("archive-nested", "is an archive inside an archive"),
+                    where=path,
+                    do="unpack the outer one and give its folder",
+                )
+            self.look_into(path, path)
+        elif path.suffix.lower() in PICTURES:
+            self.no_pictures.append((path, kind))
+        elif may_be_dicom(path, kind):
+            raise _not_dicom(path, kind)
+        else:
+            self.ignore(kind)
+
+    def result(self, path: Path, place: str) -> Search:
+        """Return everything as studies.
+
+        Raises:
+            UnreadableScanError: There is none.
+        """
+        beside_dicom = {header.path.parent for header in self.headers}
+        pictures = {f: files for f, files in self.pictures.items() if f not in beside_dicom}
+        beside = {f: len(files) for f, files in self.pictures.items() if f in beside_dicom}
+        self.ignored["picture beside DICOM"] += sum(beside.values())
+        for file, kind in self.no_pictures:
+            if file.parent in pictures or (file.parent not in beside_dicom and kind in _DAMAGED):
+                self.fail(_no_picture(file, kind))
+            else:
+                self.ignore(kind)
+        broken: dict[Path, list[ScanError]] = defaultdict(list)
+        for error in self.failed:
+            broken[Path(str(error.where)).parent].append(error)
+        studies = [
+            *self.volumes,
+            *dicom_studies(self.headers, broken, beside),
+            *(picture_study(folder, files, broken) for folder, files in pictures.items()),
+        ]
+        counts = Counts(
+            scans=len(studies),
+            used=len(self.headers) + len(self.volumes) + sum(map(len, pictures.values())),
+            unread=len(self.failed),
+            ignored=+self.ignored,
+        )
+        studies += [failed_study(error) for error in self.failed]
+        if not studies:
+            kinds = f" ({counts})" if counts.found else ""
+            what = Finding("no-scan", f"no scan in this {place}{kinds}")
+            raise UnreadableScanError(what, where=path, do=_KNOWN)
+        studies.sort(key=lambda study: (natural_key(study.path), study.uid))
+        return Search(studies, counts)
 
 
-def _refused(errors: list[UnreadableScanError]) -> Series:
-    """Return files with nothing readable beside them as a failed series."""
-    files = tuple(Path(str(error.where)) for error in errors)
-    reason = errors[0].what if len(files) == 1 else _none_of(errors)
-    path = folder_of(files)
-    return Series(
-        path=path,
-        format=image_format(files[0]) or "dicom",
-        files=files,
-        description=path.name,
-        slices=len(files),
-        verdict=Verdict(False, reason, readable=False),
+def _not_dicom(path: Path, kind: str) -> UnreadableScanError:
+    finding = Finding("not-dicom", f"is not a DICOM file (its content: {kind})")
+    return UnreadableScanError(finding, where=path, do="remove it, or copy it again")
+
+
+def _no_picture(path: Path, kind: str) -> UnreadableScanError:
+    finding = Finding("not-a-picture", f"is not a PNG, JPEG or TIFF picture (its content: {kind})")
+    return UnreadableScanError(finding, where=path, do="remove it, or copy it again")
+
+
+def _encrypted(archive: Path, count: int) -> UnreadableScanError:
+    what = "file is encrypted" if count == 1 else "files are encrypted"
+    return UnreadableScanError(
+        Finding("archive-encrypted", f"{count} {what} in this archive"),
+        where=archive,
+        do="unpack it with its password and give its folder",
     )
-
-
-def _none_of(errors: list[UnreadableScanError]) -> str:
-    return f"none of {len(errors)} files can be read, the first: {_named(errors[0])}"
-
-
-def _named(error: ScanError) -> str:
-    return f"{Path(str(error.where)).name} {error.what}"
-
-
-def _alone(series: Series) -> Study:
-    return Study(path=series.path, uid="", patient_id="", series=(series,))
-
-
-def distinct_paths(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths, in their order, without those that the search of another one reaches.
-
-    Those are the same place under another name, and what lies in a folder that is named too.
-    """
-    places: dict[Path, Path] = {}
-    for path in paths:
-        places.setdefault(Path(os.path.realpath(path)), path)
-    folders = {place for place in places if os.path.isdir(place)}  # noqa: PTH112 (never fails)
-    return [path for place, path in places.items() if not _is_reached(place, folders)]
-
-
-def _is_reached(place: Path, folders: set[Path]) -> bool:
-    """Return whether the search of one of the folders reaches this place and looks at it."""
-    looked_at = os.path.isfile(place) and not _is_stray(place)  # noqa: PTH113 (never fails)
-    if not (looked_at or place in folders):
-        return False
-    below = place
-    while not below.name.startswith(".") and below != below.parent:
-        below = below.parent
-        if below in folders:
-            return True
-    return False
-
-
-def unseen(studies: Iterable[Study], seen: set[str]) -> list[Study]:
-    """Return the studies with a file that no earlier study had; links lead to a file in many ways.
-
-    Args:
-        studies: From `find_studies`.
-        seen: Files of the earlier studies, links resolved; this call adds those of `studies`.
-    """
-    new = []
-    for study in studies:
-        files = _real_files(study)
-        if not files <= seen:
-            new.append(study)
-            seen |= files
-    return new
-
-
-def _real_files(study: Study) -> set[str]:
-    real_folder = functools.cache(os.path.realpath)
-    return {
-        os.path.realpath(file)
-        if os.path.islink(file)  # noqa: PTH114 (a Path takes three times as long)
-        else f"{real_folder(os.path.dirname(file))}/{os.path.basename(file)}"  # noqa: PTH119, PTH120
-        for series in study.series
-        for file in map(str, series.files)
-    }
