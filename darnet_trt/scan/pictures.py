@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,22 @@ ASSUMPTIONS: Final = (
 )
 
 
+Kind = Literal["png", "jpeg", "tiff"]
+_FIRST_BYTES: Final[dict[bytes, Kind]] = {
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpeg",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+}
+
+
+def picture_kind(first_bytes: bytes) -> Kind | None:
+    """Return what kind of picture a file's first 8 bytes begin, or None: no slice of a scan."""
+    return next((k for start, k in _FIRST_BYTES.items() if first_bytes.startswith(start)), None)
+
+
 class _Image(NamedTuple):
     """An image's size (h, w) and Pillow's mode, from its header."""
 
@@ -43,7 +59,10 @@ class _Image(NamedTuple):
 def natural_key(path: Path) -> list[Any]:
     """Sort 2.png before 10.png, folder by folder."""
     return [
-        [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part.lower())]
+        [
+            int(piece) if piece.isascii() and piece.isdigit() else piece
+            for piece in re.split(r"([0-9]+)", part.lower())
+        ]
         for part in path.parts
     ]
 
