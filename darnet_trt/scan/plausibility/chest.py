@@ -52,8 +52,7 @@ def judge_chest(
         hu: The decoded slices on a coarse grid (d, h, w), oriented S P L.
         spacing_mm: Of the grid along d, h, w; None where it is not known.
     """
-    air = hu < LUNG_HU[1]
-    lung = air & ~_outside(air) & (hu > LUNG_HU[0])
+    lung = aerated_lung(hu)
     if spacing_mm is None:
         if lung.mean() >= MIN_LUNG_SHARE:
             return None, ()
@@ -90,6 +89,12 @@ def judge_chest(
         text = f"the scan cuts off the lungs at the {' and '.join(cut)}"
         warnings.append(Finding("lungs-cut-off", text))
     return None, tuple(warnings)
+
+
+def aerated_lung(hu: Grid) -> npt.NDArray[np.bool_]:
+    """Mark aerated lung on a coarse grid (d, h, w), slice by slice."""
+    air = hu < LUNG_HU[1]
+    return np.asarray(air & ~_outside(air) & (hu > LUNG_HU[0]))
 
 
 def _outside(air: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
