@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from darnet_trt.errors import ScanError, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.errors import Finding, ScanError, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.scan.dicom.grouping.studies import by_study, one_scan_of_many
 from darnet_trt.scan.dicom.header import Header, read_header
 from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
@@ -151,21 +152,21 @@ def _dicom_studies(
     broken: dict[Path, list[UnreadableScanError]],
     ignored: dict[Path, int],
 ) -> list[Study]:
-    by_study: dict[str, list[Header]] = defaultdict(list)
-    for header in headers:
-        by_study[header.get("StudyInstanceUID") or str(header.path.parent)].append(header)
     studies = []
-    for members in by_study.values():
+    for members in by_study(headers):
         patients = by_patient(members)
         series = {
             patient: [_with_neighbours(s, broken, ignored) for s in dicom_series(own)]
             for patient, own in patients.items()
         }
-        if len(patients) > 1 and in_one_place(patients.values()):
-            reason = (  # a result could belong to either
+        reason = one_scan_of_many(patients.values())
+        if not reason and len(patients) > 1 and in_one_place(patients.values()):
+            reason = Finding(  # a result could belong to either
+                "several-patients",
                 f"slices of {len(patients)} patients (PatientID) under one StudyInstanceUID "
-                "(put each patient's files into a separate folder)"
+                "(put each patient's files into a separate folder)",
             )
+        if reason:
             every = [
                 replace(s, verdict=Verdict(False, reason, s.verdict.warnings))
                 for own in series.values()
