@@ -30,9 +30,7 @@ def test_one_scan():
 
 
 def test_a_folder_of_many_scans():
-    names = [
-        f"NCP_{scan}_000{n}.png" for scan in ("96_1328", "97_1330", "97_1331") for n in (7, 8)
-    ]
+    names = [f"NCP_{scan}_000{n}.png" for scan in ("96_1328", "97_1330", "97_1331") for n in (7, 8)]
     assert scans(*names, "CP_1_2_0001.png", "CP_1_2_0002.png") == {
         "CP_1_2": [1, 2], "NCP_96_1328": [7, 8], "NCP_97_1330": [7, 8], "NCP_97_1331": [7, 8],
     }  # fmt: skip
