@@ -18,7 +18,7 @@ from darnet_trt.scan.dicom.grouping.studies import by_study, one_scan_of_many
 from darnet_trt.scan.dicom.header import Header, read_header
 from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
-from darnet_trt.scan.pictures import SUFFIXES, natural_key, slice_series
+from darnet_trt.scan.pictures import natural_key, slice_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.volume_files.series import image_format, image_series
 
@@ -31,7 +31,7 @@ _STRAY_SUFFIXES: Final = frozenset({
     ".toml", ".ini", ".cfg", ".log", ".html", ".htm", ".css", ".js", ".pdf", ".doc", ".docx",
     ".xls", ".xlsx", ".ppt", ".pptx", ".py", ".ipynb", ".sh", ".bat", ".exe", ".dll", ".inf",
     ".lnk", ".db", ".sqlite", ".zip", ".gz", ".bz2", ".xz", ".tar", ".tgz", ".7z", ".rar", ".raw",
-    ".zraw", ".bin", ".npy", ".npz", ".h5", ".bmp", ".gif", ".tif", ".tiff", ".svg", ".webp",
+    ".zraw", ".bin", ".npy", ".npz", ".h5", ".bmp", ".gif", ".svg", ".webp",
     ".bak", ".tmp", ".md5", ".sha256",
 })
 """Files that accompany scans; the search of a folder skips them."""
@@ -39,6 +39,7 @@ _STRAY_NAMES: Final = frozenset({
     "dicomdir", "readme", "license", "lockfile", "version", "makefile", "thumbs.db", "desktop.ini",
 })
 # fmt: on
+_PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 _KNOWN = "give DICOM, NIfTI, NRRD or MHA files, or PNG or JPEG slices"
 
 
@@ -78,7 +79,7 @@ def find_studies(path: str | os.PathLike[str]) -> list[Study]:
     for file in _walk(path, broken) if listed is None else listed:
         if _is_stray(file):
             continue
-        if file.suffix.lower() in SUFFIXES:
+        if file.suffix.lower() in _PICTURES:
             pictures[file.parent].append(file)
             continue
         try:
@@ -96,8 +97,9 @@ def find_studies(path: str | os.PathLike[str]) -> list[Study]:
     ignored = {f: len(pictures.pop(f)) for f in list(pictures) if f in beside_dicom}
     studies += _dicom_studies(headers, broken, ignored)
     for folder, files in pictures.items():
-        series = slice_series(folder, files)
-        studies.append(replace(_alone(series), patient_id=folder.parent.name))
+        for series in slice_series(folder, files):
+            patient = folder.parent.name if series.path == folder else ""
+            studies.append(replace(_alone(series), patient_id=patient))
     claimed = {file.parent for study in studies for series in study.series for file in series.files}
     studies += [_alone(_refused(errors)) for f, errors in broken.items() if f not in claimed]
     if not studies:
@@ -113,8 +115,8 @@ def find_studies(path: str | os.PathLike[str]) -> list[Study]:
 def _single_file(path: Path) -> list[Study]:
     if image_format(path):
         return [_alone(image_series(path))]
-    if path.suffix.lower() in SUFFIXES:
-        return [_alone(slice_series(path.parent, [path]))]
+    if path.suffix.lower() in _PICTURES:
+        return [_alone(series) for series in slice_series(path.parent, [path])]
     try:
         header = read_header(path)
     except UnreadableScanError as error:

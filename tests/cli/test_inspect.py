@@ -128,7 +128,7 @@ def test_a_narrow_terminal_shows_the_whole_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "60")
     _, *lines, _ = run(".", "--headers-only").stdout.splitlines()
     assert len(lines) > 2, "the reasons are wrapped"
-    for word in ["a", "single", "image,", "not", "a", "volume"]:
+    for word in ["a", "single", "slice,", "not", "a", "volume"]:
         assert any(word in line for line in lines)
 
 
