@@ -14,7 +14,7 @@ import numpy.typing as npt
 from darnet_trt.errors import Finding, RefusedScanError, ScanError, UnreadableScanError
 from darnet_trt.scan.choice import none_loads, rank, skipped
 from darnet_trt.scan.dicom.pixels import decode_slices, rescale
-from darnet_trt.scan.pictures import decode_grey
+from darnet_trt.scan.pictures import decode_grey, grey_scale
 from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
@@ -208,8 +208,7 @@ def _dicom_slices(series: Series, indices: Sequence[int]) -> Iterator[Needed]:
 
 
 def _grey_slices(series: Series, spec: Preprocessing, indices: Sequence[int]) -> Iterator[Needed]:
-    slope = spec.window_width_hu / 255
-    low = spec.window_center_hu - spec.window_width_hu / 2
+    slope, low = grey_scale(series, spec.window_center_hu, spec.window_width_hu)
     return ((i, decode_grey(series.files[i]), slope, low) for i in indices)
 
 
@@ -227,7 +226,7 @@ def _check(series: Series, timed: _Timed) -> tuple[str, ...]:
     order = np.argsort(timed.places)
     coarse = np.stack([timed.coarse[i] for i in order])
     names = [_slice_name(series, timed.places[i]) for i in order]
-    wrong, warnings = judge_values(coarse, names, calibrated=series.format != "slices")
+    wrong, warnings = judge_values(coarse, names, calibrated=_calibrated(series))
     if wrong is None:
         spacing = None
         if series.spacing_mm is not None:
@@ -240,9 +239,14 @@ def _check(series: Series, timed: _Timed) -> tuple[str, ...]:
     raise RefusedScanError(wrong, where=series.path)
 
 
+def _calibrated(series: Series) -> bool:
+    """Return whether a series holds Hounsfield units, and not grey values of pictures."""
+    return series.format != "slices" or series.offset_hu is not None
+
+
 def _slice_name(series: Series, index: int) -> str:
     """Return a slice's file name; in a volume file its number, counted from the feet."""
-    one_file = len(series.files) == 1
+    one_file = series.stack is None and series.format != "slices"
     return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 

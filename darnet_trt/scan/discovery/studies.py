@@ -15,6 +15,7 @@ from darnet_trt.errors import (
     UnreadableScanError,
     code_of,
 )
+from darnet_trt.scan.dicom.grouping.studies import by_study, one_scan_of_many
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
@@ -37,42 +38,57 @@ def dicom_studies(
         broken: By folder; named as the likely cause of gaps.
         pictures: Folder → how many of its pictures are ignored.
     """
-    by_study: dict[str, list[Header]] = defaultdict(list)
-    for header in headers:
-        by_study[header.get("StudyInstanceUID") or str(header.path.parent)].append(header)
     studies: list[Study] = []
-    for members in by_study.values():
+    for members in _grouped(list(headers)):
         try:
-            studies += _of_one_uid(members, broken, pictures)
+            studies += _of_one_group(members, broken, pictures)
         except Exception as error:
             files = [header.path for header in members]
             studies.append(failed_study(unexpected(folder_of(files), error), files))
     return studies
 
 
-def _of_one_uid(
+def _grouped(headers: list[Header]) -> list[list[Header]]:
+    try:
+        return by_study(headers)
+    except Exception:  # then one study's headers must not end the others
+        declared: dict[str, list[Header]] = defaultdict(list)
+        for header in headers:
+            declared[str(header.get("StudyInstanceUID") or header.path.parent)].append(header)
+        return list(declared.values())
+
+
+def _of_one_group(
     members: list[Header], broken: Broken, pictures: Mapping[Path, int]
-) -> Iterable[Study]:
+) -> list[Study]:
     patients = by_patient(members)
     series = {
         patient: [_with_neighbours(s, broken, pictures) for s in dicom_series(own)]
         for patient, own in patients.items()
     }
-    if len(patients) > 1 and in_one_place(patients.values()):
+    reason = one_scan_of_many(patients.values())
+    if not reason and len(patients) > 1 and in_one_place(patients.values()):
         reason = Finding(  # a result could belong to either
             "several-patients",
             f"slices of {len(patients)} patients (PatientID) under one StudyInstanceUID "
             "(put each patient's files into a separate folder)",
         )
+    if reason:
         every = [
             replace(s, verdict=Verdict(False, reason, s.verdict.warnings))
             for own in series.values()
             for s in own
         ]
         patients, series = {"": members}, {"": every}
-    for patient, own in patients.items():
-        path = folder_of([header.path for header in own])
-        yield Study(path, own[0].get("StudyInstanceUID", ""), patient, tuple(series[patient]))
+    return [
+        Study(
+            folder_of([header.path for header in own]),
+            own[0].get("StudyInstanceUID", ""),
+            patient,
+            tuple(series[patient]),
+        )
+        for patient, own in patients.items()
+    ]
 
 
 def _with_neighbours(series: Series, broken: Broken, pictures: Mapping[Path, int]) -> Series:
@@ -94,16 +110,20 @@ def _with_neighbours(series: Series, broken: Broken, pictures: Mapping[Path, int
     return replace(series, verdict=replace(verdict, warnings=(*verdict.warnings, *notes)))
 
 
-def picture_study(folder: Path, files: list[Path], broken: Broken) -> Study:
-    """Return a folder's pictures as a study."""
+def picture_studies(folder: Path, files: list[Path], broken: Broken) -> list[Study]:
+    """Return a study for each scan that the pictures of a folder make up."""
     try:
-        series = slice_series(folder, files)
+        every = slice_series(folder, files)
     except Exception as error:
-        return failed_study(unexpected(folder, error), files)
+        return [failed_study(unexpected(folder, error), files)]
     lost = [e for e in broken.get(folder, ()) if _place(e).suffix.lower() in PICTURES]
-    if lost and not series.verdict.usable:
-        series = replace(series, verdict=_because(series.verdict, [_listed(lost)]))
-    return replace(alone(series), patient_id=folder.parent.name if len(files) > 1 else "")
+    studies = []
+    for series in every:
+        if lost and not series.verdict.usable:
+            series = replace(series, verdict=_because(series.verdict, [_listed(lost)]))
+        patient = folder.parent.name if series.path == folder else ""
+        studies.append(replace(alone(series), patient_id=patient))
+    return studies
 
 
 def _because(verdict: Verdict, unread: Sequence[Finding]) -> Verdict:
