@@ -18,6 +18,7 @@ WANTED: Final[dict[int, str]] = {
     0x00080005: "SpecificCharacterSet",
     0x00080008: "ImageType",
     0x00080016: "SOPClassUID",
+    0x00080018: "SOPInstanceUID",
     0x00080060: "Modality",
     0x0008103E: "SeriesDescription",
     0x00081090: "ManufacturerModelName",
