@@ -53,8 +53,12 @@ def rescale(header: Header) -> tuple[float, float]:
     return float(header.get("RescaleSlope")), float(header.get("RescaleIntercept"))
 
 
-def decode_slice(header: Header) -> Stored:
+def decode_slice(header: Header, part: Callable[[Stored], Stored] = lambda whole: whole) -> Stored:
     """Decode the stored values of a slice, rows by columns, padding replaced by air.
+
+    Args:
+        header: Of the slice.
+        part: Takes the pixels that are wanted from the decoded ones.
 
     Raises:
         UnreadableScanError: The pixels are truncated or corrupt, or have no decoder.
@@ -74,14 +78,19 @@ def decode_slice(header: Header) -> Stored:
         )
     if stored.dtype.kind == "f":  # FloatPixelData (7FE0,0008)
         refuse_not_numbers(stored, header.path)
-    return _without_padding(_significant_bits(stored, header), header)
+    return _without_padding(_significant_bits(part(stored), header), header)
+
+
+def is_native(headers: Sequence[Header]) -> bool:
+    """Return whether all pixels are stored as they are."""
+    return all(header.transfer_syntax in _NATIVE for header in headers)
 
 
 def decode_slices(
     headers: Sequence[Header], indices: Sequence[int]
 ) -> Iterator[tuple[int, Stored]]:
     """Decode some slices of a series, in order, compressed ones on several threads."""
-    if all(header.transfer_syntax in _NATIVE for header in headers):
+    if is_native(headers):
         for index in indices:  # a copy from the file cache: threads would only wait for each other
             yield index, decode_slice(headers[index])
         return
