@@ -11,7 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from darnet_trt.errors import ScanError, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.errors import Finding, ScanError, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.machine.archives import open_file
+from darnet_trt.scan.dicom.directory import is_directory, listed_files
+from darnet_trt.scan.dicom.grouping.studies import by_study, one_scan_of_many
 from darnet_trt.scan.dicom.header import Header, read_header
 from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
@@ -38,7 +41,6 @@ _STRAY_NAMES: Final = frozenset({
 # fmt: on
 _PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 _KNOWN = "give DICOM, NIfTI, NRRD or MHA files, or PNG or JPEG slices"
-_DICOMDIR = "1.2.840.10008.1.3.10"  # under another name: neither an image nor a failure
 
 
 def find_studies(path: str | os.PathLike[str]) -> list[Study]:
@@ -60,15 +62,21 @@ def find_studies(path: str | os.PathLike[str]) -> list[Study]:
         raise UsageError("no such file or folder", where=path) from error
     except OSError as error:  # in a folder that may not be looked into, or a loop of links
         raise cannot_open(path, error) from error
+    broken: dict[Path, list[UnreadableScanError]] = defaultdict(list)
     if stat.S_ISREG(mode):
-        return _single_file(path)
-    if not stat.S_ISDIR(mode):
+        if not _lists_files(path):
+            return _single_file(path)
+        listed, missing = listed_files(path)
+        for lost in missing:
+            broken[Path(str(lost.where)).parent].append(lost)
+    elif stat.S_ISDIR(mode):
+        listed = None
+    else:
         raise UnreadableScanError("is neither a file nor a folder", where=path)
     headers: list[Header] = []
-    broken: dict[Path, list[UnreadableScanError]] = defaultdict(list)
     pictures: dict[Path, list[Path]] = defaultdict(list)
     studies: list[Study] = []
-    for file in _walk(path, broken):
+    for file in _walk(path, broken) if listed is None else listed:
         if _is_stray(file):
             continue
         if file.suffix.lower() in _PICTURES:
@@ -79,10 +87,11 @@ def find_studies(path: str | os.PathLike[str]) -> list[Study]:
                 studies.append(_alone(image_series(file)))
             else:
                 header = read_header(file)
-                if header.get("SOPClassUID") != _DICOMDIR:
+                if header.get("SOPClassUID") or not _lists_files(file):
                     headers.append(header)
         except UnreadableScanError as error:
-            broken[file.parent].append(error)
+            if not _lists_files(file):
+                broken[file.parent].append(error)
 
     beside_dicom = {header.path.parent for header in headers}
     ignored = {f: len(pictures.pop(f)) for f in list(pictures) if f in beside_dicom}
@@ -115,6 +124,14 @@ def _single_file(path: Path) -> list[Study]:
             raise
         raise UnreadableScanError("is in no known format", where=path, do=_KNOWN) from error
     return _dicom_studies([header], {}, {})
+
+
+def _lists_files(path: Path) -> bool:
+    try:
+        with open_file(path) as stream:
+            return is_directory(stream.read(4096))
+    except OSError:
+        return False
 
 
 def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator[Path]:
@@ -153,21 +170,21 @@ def _dicom_studies(
     broken: dict[Path, list[UnreadableScanError]],
     ignored: dict[Path, int],
 ) -> list[Study]:
-    by_study: dict[str, list[Header]] = defaultdict(list)
-    for header in headers:
-        by_study[header.get("StudyInstanceUID") or str(header.path.parent)].append(header)
     studies = []
-    for members in by_study.values():
+    for members in by_study(headers):
         patients = by_patient(members)
         series = {
             patient: [_with_neighbours(s, broken, ignored) for s in dicom_series(own)]
             for patient, own in patients.items()
         }
-        if len(patients) > 1 and in_one_place(patients.values()):
-            reason = (  # a result could belong to either
+        reason = one_scan_of_many(patients.values())
+        if not reason and len(patients) > 1 and in_one_place(patients.values()):
+            reason = Finding(  # a result could belong to either
+                "several-patients",
                 f"slices of {len(patients)} patients (PatientID) under one StudyInstanceUID "
-                "(put each patient's files into a separate folder)"
+                "(put each patient's files into a separate folder)",
             )
+        if reason:
             every = [
                 replace(s, verdict=Verdict(False, reason, s.verdict.warnings))
                 for own in series.values()

@@ -246,7 +246,7 @@ def _calibrated(series: Series) -> bool:
 
 def _slice_name(series: Series, index: int) -> str:
     """Return a slice's file name; in a volume file its number, counted from the feet."""
-    one_file = len(series.files) == 1
+    one_file = series.stack is None and series.format != "slices"
     return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 

@@ -20,7 +20,7 @@ def test_the_real_scans(data_dir):
     assert done.returncode == 1
     assert done.stderr == ""
     report = json.loads(done.stdout)
-    assert (report["schema_version"], report["errors"]) == (1, [])
+    assert (report["schema_version"], report["errors"]) == (2, [])
     chosen = {
         study["path"].rsplit("/", 1)[-1]: study["chosen"] is not None for study in report["studies"]
     }
@@ -74,15 +74,18 @@ def test_each_study_has_the_status_that_predict_gives_it(tiny, tmp_path):
     one.StudyInstanceUID = "1.2.3"
     one.save_as(tmp_path / "c" / "few" / "1.dcm")
     studies = json.loads(run(tmp_path / "c", "--json").stdout)["studies"]
-    told = {study["path"]: study["status"] for study in studies}
+    told = {study["path"]: (study["status"], study["code"]) for study in studies}
     done = darnet_trt("predict", tiny, tmp_path / "c")
-    assert told == {r["scan"]: r["status"] for r in map(json.loads, done.stdout.splitlines())}
-    assert sorted(told.values()) == ["failed", "ok", "refused"]
+    assert told == {
+        r["scan"]: (r["status"], r["code"]) for r in map(json.loads, done.stdout.splitlines())
+    }
+    assert sorted(status for status, _ in told.values()) == ["failed", "ok", "refused"]
+    assert all((status == "ok") == (code == "") for status, code in told.values())
     table = run(tmp_path / "c")
     assert table.returncode == 1
     *lines, total = table.stdout.splitlines()
     assert len(lines) == 1 + len(told), "a heading, and a line a study"
-    for path, status in told.items():
+    for path, (status, _) in told.items():
         (line,) = (line for line in lines if line.startswith(path))
         assert f" {status} " in line
     (failed,) = (line for line in lines if "failed" in line)

@@ -18,19 +18,32 @@ WANTED: Final[dict[int, str]] = {
     0x00080005: "SpecificCharacterSet",
     0x00080008: "ImageType",
     0x00080016: "SOPClassUID",
+    0x00080018: "SOPInstanceUID",
+    0x00080022: "AcquisitionDate",
+    0x0008002A: "AcquisitionDateTime",
+    0x00080032: "AcquisitionTime",
+    0x00080033: "ContentTime",
     0x00080060: "Modality",
     0x0008103E: "SeriesDescription",
     0x00081090: "ManufacturerModelName",
+    0x00083010: "IrradiationEventUID",
     0x00100020: "PatientID",
+    0x00180010: "ContrastBolusAgent",
     0x00180050: "SliceThickness",
+    0x00180060: "KVP",
+    0x00181060: "TriggerTime",
     0x00181210: "ConvolutionKernel",
     0x0020000D: "StudyInstanceUID",
     0x0020000E: "SeriesInstanceUID",
     0x00200011: "SeriesNumber",
     0x00200012: "AcquisitionNumber",
+    0x00200013: "InstanceNumber",
     0x00200032: "ImagePositionPatient",
     0x00200037: "ImageOrientationPatient",
     0x00200052: "FrameOfReferenceUID",
+    0x00200100: "TemporalPositionIdentifier",
+    0x00201041: "SliceLocation",
+    0x00209241: "NominalPercentageOfCardiacPhase",
     0x00280002: "SamplesPerPixel",
     0x00280004: "PhotometricInterpretation",
     0x00280008: "NumberOfFrames",
@@ -67,6 +80,13 @@ _NUMBERS: Final = frozenset(
         "RescaleSlope",
     }
 )  # fmt: skip
+_AS_WRITTEN: Final = frozenset(  # they differ from slice to slice, and pydicom is slow
+    {
+        0x00080018, 0x00080022, 0x0008002A, 0x00080032, 0x00080033, 0x00083010, 0x00181060,
+        0x00200013, 0x00201041,
+    }
+)  # fmt: skip
+"""Text in the default characters, which is kept as it stands."""
 
 _CHARACTER_SET, _PIXEL_REPRESENTATION = 0x00080005, 0x00280103
 _SIGN_DEPENDENT = (0x00280120, 0x00280121)
@@ -78,6 +98,10 @@ def convert(raw: Mapping[int, tuple[str | None, bytes]], implicit: bool) -> dict
     sign = raw.get(_PIXEL_REPRESENTATION, (None, b""))[1]
     values = {}
     for tag, (vr, value) in raw.items():
+        if tag in _AS_WRITTEN:
+            if text := one_line(value.decode("ascii", "replace").strip("\0")):
+                values[WANTED[tag]] = text
+            continue
         plain = _convert_one(
             tag, vr, value, charset, implicit, sign if tag in _SIGN_DEPENDENT else b""
         )

@@ -18,6 +18,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.errors import Finding
+
 Grid = npt.NDArray[np.float32]
 
 LUNG_HU: Final = (-970.0, -400.0)
@@ -43,21 +45,21 @@ lungs take 10 to 20 % of a chest scan's field of view."""
 
 def judge_chest(
     hu: Grid, spacing_mm: tuple[float, float, float] | None
-) -> tuple[str | None, tuple[str, ...]]:
+) -> tuple[Finding | None, tuple[Finding, ...]]:
     """Return why this is not a chest, or None, and the warnings.
 
     Args:
         hu: The decoded slices on a coarse grid (d, h, w), oriented S P L.
         spacing_mm: Of the grid along d, h, w; None where it is not known.
     """
-    air = hu < LUNG_HU[1]
-    lung = air & ~_outside(air) & (hu > LUNG_HU[0])
+    lung = aerated_lung(hu)
     if spacing_mm is None:
         if lung.mean() >= MIN_LUNG_SHARE:
             return None, ()
-        return (
+        return Finding(
+            "not-a-chest",
             f"not a chest: {lung.mean():.1%} of the pixels are aerated lung "
-            f"(at least {MIN_LUNG_SHARE:.0%})"
+            f"(at least {MIN_LUNG_SHARE:.0%})",
         ), ()
     d_mm, h_mm, w_mm = spacing_mm
     per_slice = lung.sum((1, 2))
@@ -69,18 +71,30 @@ def judge_chest(
         f"in a scan of {len(hu) * d_mm:.0f} mm"
     )
     if litres < MIN_LUNG_L:
-        return f"not a chest: {found} (at least {MIN_LUNG_L} litres)", ()
+        return Finding("not-a-chest", f"not a chest: {found} (at least {MIN_LUNG_L} litres)"), ()
     if litres > MAX_LUNG_L:
-        return f"{found} (at most {MAX_LUNG_L:.0f} litres): check the voxel spacing", ()
+        return Finding(
+            "too-much-lung", f"{found} (at most {MAX_LUNG_L:.0f} litres): check the voxel spacing"
+        ), ()
     if extent_mm < MIN_LUNG_EXTENT_MM:
-        return f"not a whole chest: {found} (at least {MIN_LUNG_EXTENT_MM:.0f} mm)", ()
+        return Finding(
+            "not-a-whole-chest",
+            f"not a whole chest: {found} (at least {MIN_LUNG_EXTENT_MM:.0f} mm)",
+        ), ()
     warnings = []
     if litres < LOW_LUNG_L or extent_mm < LOW_LUNG_EXTENT_MM:
-        warnings.append(f"little lung: {found}")
+        warnings.append(Finding("little-lung", f"little lung: {found}"))
     ends = {"top": per_slice[-1], "bottom": per_slice[0]}
     if cut := [name for name, voxels in ends.items() if voxels > CUT_OFF * per_slice.max()]:
-        warnings.append(f"the scan cuts off the lungs at the {' and '.join(cut)}")
+        text = f"the scan cuts off the lungs at the {' and '.join(cut)}"
+        warnings.append(Finding("lungs-cut-off", text))
     return None, tuple(warnings)
+
+
+def aerated_lung(hu: Grid) -> npt.NDArray[np.bool_]:
+    """Mark aerated lung on a coarse grid (d, h, w), slice by slice."""
+    air = hu < LUNG_HU[1]
+    return np.asarray(air & ~_outside(air) & (hu > LUNG_HU[0]))
 
 
 def _outside(air: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
