@@ -21,7 +21,8 @@ def slice_at(z_mm: float, folder: str = "scan", **values: Any) -> Header:
     slice_at.count = getattr(slice_at, "count", 0) + 1  # type: ignore[attr-defined]
     path = Path(folder) / f"{slice_at.count:06}.dcm"  # type: ignore[attr-defined]
     place = (-190.0, -190.0, float(z_mm))
-    return Header(path, EXPLICIT, {**_SLICE, "ImagePositionPatient": place, **values}, None)
+    attributes = {**_SLICE, "ImagePositionPatient": place, **values}
+    return Header(path, EXPLICIT, attributes, None)
 
 
 def places(headers: Any) -> list[float]:
