@@ -11,7 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from darnet_trt.errors import Finding, ScanError, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.errors import (
+    Finding,
+    ScanError,
+    UnreadableScanError,
+    UsageError,
+    cannot_open,
+    code_of,
+)
 from darnet_trt.machine.archives import open_file
 from darnet_trt.scan.dicom.directory import is_directory, listed_files
 from darnet_trt.scan.dicom.grouping.studies import by_study, one_scan_of_many
@@ -214,7 +221,8 @@ def _with_neighbours(
     verdict = series.verdict
     if series.stack is not None and not verdict.usable:  # unread slices are the likely cause
         readable = verdict.readable and not unread
-        verdict = replace(verdict, reason="; ".join([verdict.reason, *unread]), readable=readable)
+        reason = Finding(code_of(verdict.reason), "; ".join([verdict.reason, *unread]))
+        verdict = replace(verdict, reason=reason, readable=readable)
     else:
         notes = [*unread, *notes]
     return replace(series, verdict=replace(verdict, warnings=(*verdict.warnings, *notes)))
