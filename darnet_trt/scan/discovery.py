@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import ScanError, UnreadableScanError, UsageError, cannot_open
-from darnet_trt.scan.dicom.header import Header, read_header
+from darnet_trt.scan.dicom.header import Header, read_headers
 from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
 from darnet_trt.scan.pictures import SUFFIXES, natural_key, slice_series
@@ -77,9 +77,8 @@ def find_studies(path: str | os.PathLike[str]) -> list[Study]:
             if image_format(file):
                 studies.append(_alone(image_series(file)))
             else:
-                header = read_header(file)
-                if header.get("SOPClassUID") != _DICOMDIR:
-                    headers.append(header)
+                found = read_headers(file)
+                headers += [h for h in found if h.get("SOPClassUID") != _DICOMDIR]
         except UnreadableScanError as error:
             broken[file.parent].append(error)
 
@@ -107,12 +106,12 @@ def _single_file(path: Path) -> list[Study]:
     if path.suffix.lower() in SUFFIXES:
         return [_alone(slice_series(path.parent, [path]))]
     try:
-        header = read_header(path)
+        headers = read_headers(path)
     except UnreadableScanError as error:
         if error.what != "is not a DICOM file":
             raise
         raise UnreadableScanError("is in no known format", where=path, do=_KNOWN) from error
-    return _dicom_studies([header], {}, {})
+    return _dicom_studies(headers, {}, {})
 
 
 def _walk(root: Path, broken: dict[Path, list[UnreadableScanError]]) -> Iterator[Path]:
