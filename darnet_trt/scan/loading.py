@@ -241,7 +241,9 @@ def _check(series: Series, timed: _Timed) -> tuple[str, ...]:
 
 
 def _slice_name(series: Series, index: int) -> str:
-    """Return a slice's file name; in a volume file its number, counted from the feet."""
+    """Return a slice's file name, or frame; in a volume file its number, counted from the feet."""
+    if series.headers:
+        return series.headers[index].name
     one_file = len(series.files) == 1
     return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 

@@ -23,6 +23,7 @@ _APART: Final = {  # what separates reconstructions of one range, the clearest s
     "SliceThickness": "slice thickness",
     "AcquisitionNumber": "acquisition number",
     "ImageType": "image type",
+    "TemporalPositionIndex": "temporal position",
 }
 _MUST_MATCH: Final[dict[str, Callable[[Header], Hashable]]] = {
     "fitness": unfit,
@@ -31,6 +32,7 @@ _MUST_MATCH: Final[dict[str, Callable[[Header], Hashable]]] = {
     "matrix size": lambda h: (h.get("Rows"), h.get("Columns")),
     "pixel spacing": lambda h: tuple(round(v, 4) for v in h.get("PixelSpacing", ())),
     "convolution kernel": lambda h: h.get("ConvolutionKernel"),
+    "stack": lambda h: h.get("StackID"),
     "description": lambda h: h.get("SeriesDescription"),
 }
 

@@ -242,15 +242,19 @@ class _Pixels:
             )
         if big_endian:  # bytes of 8 bits are swapped in pairs where they are written as words
             swapped = bits // 8 if bits > 8 or self.vr == b"OB" else 2
+            if self.count > 1 and frame_bytes % swapped:
+                text = f"frames of {frame_bytes} bytes of PixelData in big-endian words"
+                return self._refused("pixel-length", text)
             self.image = image = replace(image, swapped=swapped)
-        places = native_frames(self.at, frame_bytes, self.count)
+        one = self.length if self.count == 1 else frame_bytes  # with the byte that fills a word
+        places = native_frames(self.at, one, self.count)
         size = self.elements.source.size
         if image.start or self.at + self.length <= size:
             return self._frames(places)
         missing = Finding(
             "truncated", f"truncated: {max(size - self.at, 0)} of {self.length} bytes of pixels"
         )
-        whole = [place if place[0][0] + frame_bytes <= size else () for place in places]
+        whole = [place if place[0][0] + one <= size else () for place in places]
         return self._frames(whole, missing)
 
     def _encapsulated(self) -> list[Header]:

@@ -51,7 +51,7 @@ def _judge(group: Group) -> Series:
     broken = [header for header in group.headers if header.defect]
     notes = list(group.notes)
     if broken:
-        names = ", ".join(f"{h.path.name} ({h.defect})" for h in broken[:3])
+        names = ", ".join(f"{h.name} ({h.defect})" for h in broken[:3])
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         what = "files is damaged" if len(broken) == 1 else "files are damaged"
         notes.append(f"{len(broken)} of {len(paths)} {what} and left out: {names}{more}")
