@@ -12,7 +12,7 @@ from typing import Final
 from darnet_trt.errors import Finding, ScanError, UnreadableScanError, UsageError, cannot_open
 from darnet_trt.machine.archives import archive_of, open_archive
 from darnet_trt.scan.dicom.directory import listed_files
-from darnet_trt.scan.dicom.header import Header, read_header
+from darnet_trt.scan.dicom.header import Header, read_headers
 from darnet_trt.scan.discovery.counts import Counts
 from darnet_trt.scan.discovery.kinds import (
     DIRECTORY,
@@ -190,18 +190,21 @@ class _Found:
             ScanError: It should be a scan and cannot be read.
         """
         promised = promise(path)
-        header, error = None, None
+        headers: list[Header] = []
+        error = None
         if promised in ("dicom", None) and path.suffix.lower() not in PICTURES:
             try:
-                header = read_header(path)  # at once: most files are DICOM, and opening takes time
+                headers = read_headers(
+                    path
+                )  # at once: most files are DICOM, and opening takes time
             except ScanError as unread:
                 error = unread
-        known = header is not None and header.get("SOPClassUID")
+        known = headers and headers[0].get("SOPClassUID")
         kind = "dicom" if known else read_kind(path)
         if kind == "dicom":
             if error is not None:
                 raise error
-            self.headers.append(header or read_header(path))
+            self.headers += headers or read_headers(path)
         elif kind == DIRECTORY:
             self.ignore(kind)
         elif promised in VOLUMES or kind in VOLUMES:

@@ -283,8 +283,10 @@ def _calibrated(series: Series) -> bool:
 
 
 def _slice_name(series: Series, index: int) -> str:
-    """Return a slice's file name; in a volume file its number, counted from the feet."""
-    one_file = series.stack is None and series.format != "slices"
+    """Return a slice's file name, or frame; in a volume file its number, counted from the feet."""
+    if series.headers:
+        return series.headers[index].name
+    one_file = series.format != "slices"
     return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 

@@ -40,6 +40,10 @@ def _acquired(header: Header) -> str | None:
     return moment and f"{header.get('AcquisitionDate', '')} {moment}"
 
 
+def _temporal_position(header: Header) -> Any:
+    return header.get("TemporalPositionIdentifier", header.get("TemporalPositionIndex"))
+
+
 def _instance(header: Header) -> int | None:
     try:
         return int(header.get("InstanceNumber"))
@@ -58,7 +62,7 @@ _KINDS: Final[dict[str, Callable[[Header], Hashable]]] = {  # the clearest sign 
     "acquisition number": _attribute("AcquisitionNumber"),
     "irradiation event": _attribute("IrradiationEventUID"),
     "tube voltage": _attribute("KVP"),
-    "temporal position": _attribute("TemporalPositionIdentifier"),
+    "temporal position": _temporal_position,
     "cardiac phase": _attribute("NominalPercentageOfCardiacPhase"),
     "trigger time": _attribute("TriggerTime"),
     "image type": _attribute("ImageType"),
