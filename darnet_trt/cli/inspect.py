@@ -36,7 +36,7 @@ def inspect(
         typer.Option(
             help="Judge scans as predict does with this bundle: its preprocessing decides which "
             "slices are decoded, and what the greys of picture files mean. "
-            "[default: the paper's]",
+            "[default: what train uses]",
             show_default=False,
         ),
     ] = None,
@@ -61,11 +61,11 @@ def inspect(
     study has a series to classify; 1: some have none, or could not be read; 2: nothing could be
     read.
     """
-    from darnet_trt.scan import Preprocessing
     from darnet_trt.scan.discovery import Counts, distinct_paths, search, unseen
     from darnet_trt.scan.inspection import FileCounts, Inspection, PathError, inspect_study
+    from darnet_trt.scan.preprocessing import NEW
 
-    spec = Preprocessing()
+    spec = NEW
     if bundle is not None:
         from darnet_trt.bundle.reading import open_bundle
 

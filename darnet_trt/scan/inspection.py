@@ -9,8 +9,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.errors import Finding, ScanError, UnreadableScanError, code_of
-from darnet_trt.scan.choice import none_loads, rank, skipped
-from darnet_trt.scan.loading import judge_pixels
+from darnet_trt.scan.loading.choice import none_loads, rank, skipped
+from darnet_trt.scan.loading.load import judge_pixels
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.scan.series import Choice, Format, Series, Study, Verdict
 

@@ -23,7 +23,8 @@ from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
 from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY
 from darnet_trt.scan import find_studies
-from darnet_trt.scan.loading import load_best
+from darnet_trt.scan.discovery import search
+from darnet_trt.scan.loading.load import load_best
 from tests.cli.command import COMMAND
 from tests.full_disk import files_up_to
 from tests.tiny_bundle import change_manifest
@@ -173,9 +174,9 @@ def test_no_line_follows_an_error(tiny, phantom, monkeypatch):
 
     def slow(path):
         failed.wait(60)
-        return find_studies(path)
+        return search(path)
 
-    monkeypatch.setattr(prediction, "find_studies", slow)
+    monkeypatch.setattr(prediction, "search", slow)
     done = {(str(phantom), study.uid) for study in find_studies(phantom)}
     with (tiny / "model.onnx").open("ab") as file:
         file.write(b"x")

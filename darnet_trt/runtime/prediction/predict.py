@@ -33,10 +33,10 @@ from darnet_trt.runtime.prediction.results import (
     undecided,
 )
 from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Series, Study
-from darnet_trt.scan.choice import rank
 from darnet_trt.scan.cohort import is_phantom
 from darnet_trt.scan.discovery import Counts, distinct_paths, search, unseen
-from darnet_trt.scan.loading import load_best
+from darnet_trt.scan.loading.choice import rank
+from darnet_trt.scan.loading.load import load_best
 
 COARSER: Final = 1.1
 """Pixels larger by this factor than the training data's are warned of; training scales by 8 %."""

@@ -12,7 +12,7 @@ from typing import Final
 from darnet_trt.errors import Finding, ScanError, UnreadableScanError, UsageError, cannot_open
 from darnet_trt.machine.archives import archive_of, open_archive
 from darnet_trt.scan.dicom.directory import listed_files
-from darnet_trt.scan.dicom.header import Header, read_header
+from darnet_trt.scan.dicom.header import Header, read_headers
 from darnet_trt.scan.discovery.counts import Counts
 from darnet_trt.scan.discovery.kinds import (
     DIRECTORY,
@@ -191,18 +191,19 @@ class _Found:
             ScanError: It should be a scan and cannot be read.
         """
         promised = promise(path)
-        header, error = None, None
+        headers: list[Header] = []
+        error = None
         if promised in ("dicom", None) and path.suffix.lower() not in PICTURES:
             try:
-                header = read_header(path)  # at once: most files are DICOM, and opening takes time
+                headers = read_headers(path)  # at once, as most files are DICOM: it is opened once
             except ScanError as unread:
                 error = unread
-        known = header is not None and header.get("SOPClassUID")
+        known = headers and headers[0].get("SOPClassUID")
         kind = "dicom" if known else read_kind(path)
         if kind == "dicom":
             if error is not None:
                 raise error
-            self.headers.append(header or read_header(path))
+            self.headers += headers or read_headers(path)
         elif kind == DIRECTORY:
             self.others.append((path, kind))
         elif path != self.named and header_of(path) is not None:
@@ -237,7 +238,11 @@ class _Found:
         beside = {f: len(files) for f, files in self.pictures.items() if f in beside_dicom}
         ignored = self.passed_by + Counter({"picture beside DICOM": sum(beside.values())})
         voxels = {file for study in self.volumes for file in study.series[0].files}
-        used = len(self.headers) + sum(map(len, pictures.values())) + len(voxels)
+        used = (
+            len({header.path for header in self.headers})
+            + sum(map(len, pictures.values()))
+            + len(voxels)
+        )
         for file, kind in self.others:
             if file in voxels:
                 continue

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,10 @@ _FIRST_BYTES: Final[dict[bytes, Kind]] = {
 }
 MAX_SIDE: Final = 4096
 """Rows or columns of a slice: the finest scanners make 2048. One picture then takes 64 MiB."""
+MAX_FILE_BYTES: Final = 1 << 27
+"""Twice what a picture of that size takes without compression."""
+MAX_JPEG_SCANS: Final = 20
+"""Passes over a progressive JPEG; writers make ten, and each takes as long as a whole picture."""
 _ORIENTATION: Final = 274
 _PHOTOMETRIC: Final = 262
 """Tags of TIFF 6.0, section 8; Exif has the first one too."""
@@ -120,7 +124,7 @@ def _opened(path: Path) -> Iterator[ImageFile]:
             if kind is None:
                 reason = Finding("not-a-picture", "is not a PNG, JPEG or TIFF picture")
                 raise UnreadableScanError(reason, where=path, do="copy it again")
-            stream.seek(0)
+            _refuse_file(stream, kind, path)
             image = readers[kind](stream)
             _refuse(image, path)
             yield image
@@ -128,6 +132,22 @@ def _opened(path: Path) -> Iterator[ImageFile]:
             raise
         except Exception as error:  # Pillow raises whatever a damaged file leads it to
             raise cannot_read(path, error) from error
+
+
+def _refuse_file(stream: BinaryIO, kind: Kind, path: Path) -> None:
+    """Refuse a file that is too long, or that would take too long; leave it at its begin."""
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    if size > MAX_FILE_BYTES:
+        limit = MAX_FILE_BYTES >> 20
+        reason = Finding("picture-too-large", f"has {size >> 20} MiB (at most {limit} MiB)")
+        raise RefusedScanError(reason, where=path, do="give the original slices")
+    if kind == "jpeg":
+        scans = stream.read().count(b"\xff\xda")  # the marker SOS; packed pixels never hold it
+        stream.seek(0)
+        if scans > MAX_JPEG_SCANS:
+            reason = Finding("jpeg-scans", f"is a JPEG of {scans} scans (at most {MAX_JPEG_SCANS})")
+            raise RefusedScanError(reason, where=path, do="save it again as PNG")
 
 
 def _refuse(image: ImageFile, path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_plain_series(tmp_path):
         ({"Modality": "DX"}, "a radiograph"),
         ({"Modality": "MR"}, "modality MR, not CT"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "secondary capture"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "enhanced multi-frame CT"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "PerFrameFunctionalGroupsSequence has 0"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localizer"),
         ({"ImageType": ["DERIVED", "SECONDARY", "MPR"]}, "derived images"),
         ({"ImageType": ["DERIVED", "PRIMARY", "MIP"]}, "derived images"),
