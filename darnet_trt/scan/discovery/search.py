@@ -41,6 +41,7 @@ from darnet_trt.scan.volume_files.series import image_series
 
 _KNOWN: Final = "give DICOM, NIfTI, NRRD or MHA files, or PNG, JPEG or TIFF slices"
 
+_REMOVE: Final = "copy it again, or remove it"
 _DAMAGED: Final = (EMPTY, UNKNOWN, TEXT)
 """Kinds that a lost file may have; a folder of GIF pictures is merely ignored."""
 
@@ -211,7 +212,7 @@ class _Found:
         elif volume := VOLUMES.get(kind) or VOLUMES.get(promised or ""):
             self.volumes.append(alone(image_series(path, volume)))
         elif promised == "dicom":
-            raise _not(path, "not-dicom", "a DICOM file", kind)
+            raise _not_dicom(path, kind)
         elif kind == "picture":
             self.pictures[path.parent].append(path)
         elif "zip" in (kind, promised):
@@ -223,7 +224,7 @@ class _Found:
                 )
             self.look_into(path, path)
         elif path.suffix.lower() not in PICTURES and may_be_dicom(path, kind):
-            raise _not(path, "not-dicom", "a DICOM file", kind)
+            raise _not_dicom(path, kind)
         else:
             self.others.append((path, kind))
 
@@ -274,16 +275,17 @@ def _lost(
     """Return the error for a picture or for voxels that cannot be read, or None."""
     suffix = path.suffix.lower()
     if suffix in PICTURES and (beside_pictures or (kind in _DAMAGED and not beside_dicom)):
-        return _not(path, "not-a-picture", "a PNG, JPEG or TIFF picture", kind)
+        text = f"is not a PNG, JPEG or TIFF picture (its content: {kind})"
+        return UnreadableScanError(Finding("not-a-picture", text), where=path, do=_REMOVE)
     if suffix == ".img" and header_of(path) is None:
         finding = Finding("no-header-file", "has no header file, .hdr, beside it")
         return UnreadableScanError(finding, where=path, do="copy both files again")
     return None
 
 
-def _not(path: Path, code: str, promised: str, kind: str) -> UnreadableScanError:
-    finding = Finding(code, f"is not {promised} (its content: {kind})")
-    return UnreadableScanError(finding, where=path, do="remove it, or copy it again")
+def _not_dicom(path: Path, kind: str) -> UnreadableScanError:
+    finding = Finding("not-dicom", f"is not a DICOM file (its content: {kind})")
+    return UnreadableScanError(finding, where=path, do=_REMOVE)
 
 
 def _encrypted(archive: Path, count: int) -> UnreadableScanError:

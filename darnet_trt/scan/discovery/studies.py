@@ -169,7 +169,7 @@ def unexpected(path: Path, error: Exception) -> UnreadableScanError:
     """Return the error for an exception that no reader should raise: it ends one scan alone."""
     if isinstance(error, MemoryError):
         return UnreadableScanError(
-            Finding("out-of-memory", "needs more memory than there is"), where=path
+            Finding("out-of-memory", "reading it needs too much memory"), where=path
         )
     what = Finding("internal-error", InternalError(error).what)
     return UnreadableScanError(what, where=path, do="please report it")
