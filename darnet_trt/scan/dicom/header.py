@@ -233,8 +233,7 @@ class _Pixels:
             return [image]  # refused: nothing says where a frame ends
         frame_bytes = rows * columns * bits * (image.get("SamplesPerPixel") or 1) // 8
         expected = frame_bytes * self.count
-        # One byte fills an odd length. Two would be a pixel, and 63×65 pixels are not 64×64.
-        if self.length not in (expected, expected + 1):
+        if not self._has_length(expected):
             return self._refused(
                 "pixel-length",
                 f"PixelData has {self.length} bytes, but Rows {rows}, Columns {columns}, "
@@ -256,6 +255,17 @@ class _Pixels:
         )
         whole = [place if place[0][0] + one <= size else () for place in places]
         return self._frames(whole, missing)
+
+    def _has_length(self, expected: int) -> bool:
+        """Return whether PixelData is as long as expected, with a byte of padding.
+
+        Writers that add one to an even length add two. Two bytes are a pixel, and 63×65 pixels are
+        not 64×64: they must be zero.
+        """
+        extra = self.length - expected
+        if extra != 2 or self.image.start:
+            return extra in (0, 1)
+        return self.elements.source.read(self.at + expected, 2) == b"\0\0"
 
     def _encapsulated(self) -> list[Header]:
         syntax, source = self.encoding.syntax, self.elements.source

@@ -28,7 +28,7 @@ TISSUE_HU: Final = (-950.0, 1500.0)
 """A padding value within these would erase anatomy, so it is ignored."""
 MOST_THREADS: Final = 8
 """Decoding threads; beyond it reading from disk is the limit."""
-COMPRESSED: Final = 2
+LONGEST: Final = 2
 """A compressed frame is at most so many times as long as its pixels; noise grows by a tenth."""
 
 
@@ -112,7 +112,7 @@ def _compressed(header: Header) -> Stored:
     shape, itemsize = _layout(header)
     syntax = header.transfer_syntax
     length = sum(length for _, length in header.pixels)
-    if length > COMPRESSED * shape[0] * shape[1] * itemsize + (1 << 16):
+    if length > LONGEST * shape[0] * shape[1] * itemsize + (1 << 16):
         raise _refused(
             header,
             "pixel-length",
@@ -123,10 +123,12 @@ def _compressed(header: Header) -> Stored:
         raise _unreadable(header, Finding("truncated", "is truncated within its compressed pixels"))
     said = None
     if syntax != RLE:
-        said = describe(data)
+        said = describe(syntax, data)
         if said is None:
-            raise _undecodable(header, "no JPEG or JPEG 2000 codestream")
+            raise _undecodable(header, f"no image of its TransferSyntaxUID {syntax}")
         _compare(said, header)
+        if said.flaw:
+            raise _undecodable(header, said.flaw)
     try:
         stored = decode(syntax, data, shape, itemsize)
     except (RuntimeError, ValueError, MemoryError) as error:  # imagecodecs' errors
