@@ -202,30 +202,31 @@ class _Pixels:
         """Return the image with its pixels, or its frames with theirs."""
         frames = self.elements.frames or ()
         if PIXELS[self.tag] != "PixelData":
-            return self._refused("float-pixels", f"{PIXELS[self.tag]}, where a CT has PixelData")
+            name = PIXELS[self.tag]
+            return self._refused(Finding("float-pixels", f"{name}, where a CT has PixelData"))
         if self.enhanced and len(frames) != self.count:
             return self._refused(
-                "frames",
-                f"NumberOfFrames is {self.count}, but PerFrameFunctionalGroupsSequence has "
-                f"{len(frames)} items",
+                Finding(
+                    "frames",
+                    f"NumberOfFrames is {self.count}, but PerFrameFunctionalGroupsSequence has "
+                    f"{len(frames)} items",
+                )
             )
         if not self.enhanced and self.count > 1:
-            return self._refused(
-                "frames",
-                f"{self.count} frames (NumberOfFrames) in one classic image, without places",
-            )
+            text = f"{self.count} frames (NumberOfFrames) without a position for each"
+            return self._refused(Finding("frames", text))
         return self._encapsulated() if self.length == UNDEFINED else self._native()
 
-    def _refused(self, code: str, text: str) -> list[Header]:
-        return [replace(self.image, conflict=Finding(code, text))]
+    def _refused(self, conflict: Finding) -> list[Header]:
+        return [replace(self.image, conflict=conflict)]
 
     def _native(self) -> list[Header]:
         syntax, (rows, columns, bits) = self.encoding.syntax, map(self.image.get, _SIZE)
         if syntax and syntax not in NATIVE:
-            return self._refused(
-                "transfer-syntax",
-                f"TransferSyntaxUID {syntax} is a compressed one, but PixelData is not compressed",
+            text = (
+                f"TransferSyntaxUID {syntax} is a compressed one, but PixelData is not compressed"
             )
+            return self._refused(Finding("transfer-syntax", text))
         big_endian = self.encoding.big_endian
         written = IMPLICIT if self.encoding.implicit else BIG_ENDIAN if big_endian else EXPLICIT
         self.image = image = self.image if syntax else replace(self.image, transfer_syntax=written)
@@ -235,15 +236,17 @@ class _Pixels:
         expected = frame_bytes * self.count
         if not self._has_length(expected):
             return self._refused(
-                "pixel-length",
-                f"PixelData has {self.length} bytes, but Rows {rows}, Columns {columns}, "
-                f"BitsAllocated {bits} and NumberOfFrames {self.count} make {expected}",
+                Finding(
+                    "pixel-length",
+                    f"PixelData has {self.length} bytes, but Rows {rows}, Columns {columns}, "
+                    f"BitsAllocated {bits} and NumberOfFrames {self.count} make {expected}",
+                )
             )
         if big_endian:  # bytes of 8 bits are swapped in pairs where they are written as words
             swapped = bits // 8 if bits > 8 or self.vr == b"OB" else 2
             if self.count > 1 and frame_bytes % swapped:
                 text = f"frames of {frame_bytes} bytes of PixelData in big-endian words"
-                return self._refused("pixel-length", text)
+                return self._refused(Finding("pixel-length", text))
             self.image = image = replace(image, swapped=swapped)
         one = self.length if self.count == 1 else frame_bytes  # with the byte that fills a word
         places = native_frames(self.at, one, self.count)
@@ -271,10 +274,8 @@ class _Pixels:
         syntax, source = self.encoding.syntax, self.elements.source
         if not syntax or syntax in NATIVE:
             named = f"TransferSyntaxUID {syntax} is an uncompressed one"
-            return self._refused(
-                "transfer-syntax",
-                f"{named if syntax else 'no TransferSyntaxUID'}, but PixelData is compressed",
-            )
+            text = f"{named if syntax else 'no TransferSyntaxUID'}, but PixelData is compressed"
+            return self._refused(Finding("transfer-syntax", text))
         items, whole = find_fragments(source, self.at)
         cut = Finding("truncated", "truncated within its compressed pixels")
         if not self.enhanced:
@@ -287,9 +288,11 @@ class _Pixels:
         places = fragments_of_frames(items, self.count, self._offsets(items)) if items else None
         if places is None and whole:
             return self._refused(
-                "frames",
-                f"{self.count} frames in {len(items) - 1} fragments of PixelData, "
-                "and no offset table that fits them",
+                Finding(
+                    "frames",
+                    f"{self.count} frames in {len(items) - 1} fragments of PixelData, "
+                    "and no offset table that fits them",
+                )
             )
         if places is None or not whole:  # which fragments the cut frames have is not known
             return self._frames([()] * self.count, cut)

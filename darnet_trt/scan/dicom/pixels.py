@@ -115,8 +115,11 @@ def _compressed(header: Header) -> Stored:
     if length > LONGEST * shape[0] * shape[1] * itemsize + (1 << 16):
         raise _refused(
             header,
-            "pixel-length",
-            f"has {length} bytes of compressed pixels for {shape[0]}×{shape[1]} (Rows × Columns)",
+            Finding(
+                "pixel-length",
+                f"has {length} bytes of compressed pixels for {shape[0]}×{shape[1]} "
+                "(Rows × Columns)",
+            ),
         )
     data = b"".join(header.read_pixels())
     if is_cut(syntax, data):  # decoders make up the rest, or fail in their own words
@@ -154,9 +157,11 @@ def _compare(said: Codestream, header: Header) -> None:
         colours = f" in {said.samples} colours" if said.samples != 1 else ""
         raise _refused(
             header,
-            "pixel-size",
-            f"has a compressed image of {said.rows}×{said.columns} pixels{colours}, but its header "
-            f"says {rows}×{columns} (Rows × Columns)",
+            Finding(
+                "pixel-size",
+                f"has a compressed image of {said.rows}×{said.columns} pixels{colours}, "
+                f"but its header says {rows}×{columns} (Rows × Columns)",
+            ),
         )
     allocated, stored = itemsize * 8, header.get("BitsStored")
     signless = header.get("PixelRepresentation") == 1 and not said.signed
@@ -164,14 +169,16 @@ def _compare(said: Codestream, header: Header) -> None:
         sign = "" if said.signed else " without a sign"
         raise _refused(
             header,
-            "pixel-format",
-            f"has a compressed image of {said.bits} bits{sign}, but its header says BitsStored "
-            f"{stored} of BitsAllocated {allocated}",
+            Finding(
+                "pixel-format",
+                f"has a compressed image of {said.bits} bits{sign}, but its header says BitsStored "
+                f"{stored} of BitsAllocated {allocated}",
+            ),
         )
 
 
-def _refused(header: Header, code: str, text: str) -> RefusedScanError:
-    return RefusedScanError(_of(header, Finding(code, text)), where=header.path)
+def _refused(header: Header, finding: Finding) -> RefusedScanError:
+    return RefusedScanError(_of(header, finding), where=header.path)
 
 
 def _unreadable(header: Header, finding: Finding, do: str = "copy it again") -> UnreadableScanError:
