@@ -223,10 +223,12 @@ class _Pixels:
     def _native(self) -> list[Header]:
         syntax, (rows, columns, bits) = self.encoding.syntax, map(self.image.get, _SIZE)
         if syntax and syntax not in NATIVE:
-            text = (
-                f"TransferSyntaxUID {syntax} is a compressed one, but PixelData is not compressed"
+            return self._refused(
+                Finding(
+                    "transfer-syntax",
+                    f"PixelData is uncompressed, but TransferSyntaxUID is {syntax}",
+                )
             )
-            return self._refused(Finding("transfer-syntax", text))
         big_endian = self.encoding.big_endian
         written = IMPLICIT if self.encoding.implicit else BIG_ENDIAN if big_endian else EXPLICIT
         self.image = image = self.image if syntax else replace(self.image, transfer_syntax=written)
@@ -273,9 +275,12 @@ class _Pixels:
     def _encapsulated(self) -> list[Header]:
         syntax, source = self.encoding.syntax, self.elements.source
         if not syntax or syntax in NATIVE:
-            named = f"TransferSyntaxUID {syntax} is an uncompressed one"
-            text = f"{named if syntax else 'no TransferSyntaxUID'}, but PixelData is compressed"
-            return self._refused(Finding("transfer-syntax", text))
+            named = syntax or "missing"
+            return self._refused(
+                Finding(
+                    "transfer-syntax", f"PixelData is compressed, but TransferSyntaxUID is {named}"
+                )
+            )
         items, whole = find_fragments(source, self.at)
         cut = Finding("truncated", "truncated within its compressed pixels")
         if not self.enhanced:
