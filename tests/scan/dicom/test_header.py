@@ -85,7 +85,7 @@ def test_generated_files_as_pydicom_reads_them(tmp_path_factory, data):
     ds = slice_dataset(
         chest(1, 16)[0],
         (0, 0, 0),
-        TransferSyntaxUID=draw(st.sampled_from([EXPLICIT, IMPLICIT])),
+        TransferSyntaxUID=draw(st.sampled_from([EXPLICIT, IMPLICIT, ExplicitVRBigEndian])),
         SpecificCharacterSet=draw(st.sampled_from(["ISO_IR 100", "ISO_IR 192"])),
     )
     ds.SeriesDescription = draw(text)
