@@ -17,6 +17,7 @@ from darnet_trt.scan.dicom.pixels import decode_slices, rescale
 from darnet_trt.scan.pictures import decode_grey
 from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
+from darnet_trt.scan.plausibility.passes import interleaved
 from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
 from darnet_trt.scan.series import Choice, Series, Study, Verdict
 from darnet_trt.scan.volume import Volume
@@ -228,6 +229,7 @@ def _check(series: Series, timed: _Timed) -> tuple[str, ...]:
     coarse = np.stack([timed.coarse[i] for i in order])
     names = [_slice_name(series, timed.places[i]) for i in order]
     wrong, warnings = judge_values(coarse, names, calibrated=series.format != "slices")
+    wrong = wrong or interleaved(coarse, sorted(timed.places))
     if wrong is None:
         spacing = None
         if series.spacing_mm is not None:
