@@ -40,13 +40,6 @@ def _acquired(header: Header) -> str | None:
     return moment and f"{header.get('AcquisitionDate', '')} {moment}"
 
 
-def _instance(header: Header) -> int | None:
-    try:
-        return int(header.get("InstanceNumber"))
-    except (TypeError, ValueError):
-        return None
-
-
 def _in_plane(header: Header) -> Hashable:
     """Return where the first pixel lies in the plane, in whole mm."""
     cosines = np.array(header.get("ImageOrientationPatient"), float).reshape(2, 3)
@@ -72,7 +65,7 @@ _KINDS: Final[dict[str, Callable[[Header], Hashable]]] = {  # the clearest sign 
 _ORDERS: Final[dict[str, Callable[[Header], Any]]] = {
     "acquisition time": _acquired,
     "content time": _attribute("ContentTime"),
-    "instance number": _instance,
+    "instance number": _attribute("InstanceNumber"),
 }
 
 

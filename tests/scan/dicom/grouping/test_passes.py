@@ -34,7 +34,7 @@ TOLD_BY = [
     ("AcquisitionNumber", 1, 2), ("AcquisitionTime", "101500.1", "101730"),
     ("AcquisitionDate", "20200101", "20200102"), ("AcquisitionDateTime", "20200101", "20200102"),
     ("ContentTime", "101500", "101700"), ("TemporalPositionIdentifier", "1", "2"),
-    ("IrradiationEventUID", "1.2", "1.3"), ("KVP", "80", "140"), ("TriggerTime", "300", "700"),
+    ("IrradiationEventUID", "1.2", "1.3"), ("KVP", "80", "140"), ("TriggerTime", 300.0, 700.0),
     ("NominalPercentageOfCardiacPhase", "40.0", "70.0"), ("SliceThickness", 5.0, 10.0),
     ("ImageType", ("ORIGINAL", "PRIMARY", "AXIAL", "A"), ("ORIGINAL", "PRIMARY", "AXIAL", "B")),
     ("ContrastBolusAgent", None, "Iomeprol"), ("LossyImageCompression", "00", "01"),
@@ -102,7 +102,7 @@ def test_slices_of_one_rotation_have_one_time():
 
 @pytest.mark.parametrize("second", [SECOND, FIRST])
 def test_instance_numbers_that_run_along_the_body_twice(second):
-    slices = [slice_at(z, InstanceNumber=str(i)) for i, z in enumerate(FIRST + second)]
+    slices = [slice_at(z, InstanceNumber=i) for i, z in enumerate(FIRST + second)]
     assert split(*slices) == sorted([FIRST, second])
 
 
@@ -139,8 +139,8 @@ def test_reconstructions_beside_each_other_in_the_plane():
         {"AcquisitionNumber": [1] * 24 + [2] * 24},
         {"AcquisitionNumber": [i % 2 for i in range(16)] + [2] * 32},
         {"SliceThickness": [2.5] * 30 + [5.0] * 18},
-        {"InstanceNumber": [str(i) for i in np.random.default_rng(0).permutation(48)]},
-        {"InstanceNumber": ["1"] * 48},
+        {"InstanceNumber": np.random.default_rng(0).permutation(48).tolist()},
+        {"InstanceNumber": [1] * 48},
         {"ContentTime": [f"10150{i}" for i in np.random.default_rng(0).integers(3, size=48)]},
         {"ImageType": [("ORIGINAL", "PRIMARY")] * 40 + [("ORIGINAL", "PRIMARY", "ADD")] * 8},
     ],
