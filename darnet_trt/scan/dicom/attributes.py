@@ -77,7 +77,7 @@ _NUMBERS: Final = frozenset(
         "SliceThickness", "SeriesNumber", "AcquisitionNumber", "SamplesPerPixel",
         "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
         "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
-        "RescaleSlope", "InstanceNumber", "SliceLocation", "TriggerTime",
+        "RescaleSlope",
     }
 )  # fmt: skip
 _AS_WRITTEN: Final = frozenset(  # they differ from slice to slice, and pydicom is slow
@@ -99,10 +99,8 @@ def convert(raw: Mapping[int, tuple[str | None, bytes]], implicit: bool) -> dict
     values = {}
     for tag, (vr, value) in raw.items():
         if tag in _AS_WRITTEN:
-            text = one_line(value.decode("ascii", "replace").strip("\0"))
-            plain = _number(WANTED[tag], text) if WANTED[tag] in _NUMBERS else text
-            if plain not in ("", None):
-                values[WANTED[tag]] = plain
+            if text := one_line(value.decode("ascii", "replace").strip("\0")):
+                values[WANTED[tag]] = text
             continue
         plain = _convert_one(
             tag, vr, value, charset, implicit, sign if tag in _SIGN_DEPENDENT else b""
@@ -110,14 +108,6 @@ def convert(raw: Mapping[int, tuple[str | None, bytes]], implicit: bool) -> dict
         if plain is not None:
             values[WANTED[tag]] = plain
     return values
-
-
-def _number(keyword: str, text: str) -> float | None:
-    try:
-        number = int(text) if keyword == "InstanceNumber" else float(text)
-    except ValueError:
-        return None
-    return number if _is_number(number, keyword) else None
 
 
 @functools.lru_cache(maxsize=1 << 14)

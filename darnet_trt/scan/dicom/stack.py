@@ -163,8 +163,8 @@ def _contradictions(stack: Stack, headers: Sequence[Header]) -> list[Finding]:
     """Return what other attributes say against ImagePositionPatient."""
     found = []
     for keyword in ("SliceLocation", "InstanceNumber"):
-        values = [header.get(keyword) for header in headers]
-        if None in values or len(set(values)) < len(values):  # copied from slice to slice
+        values = _numbers(headers, keyword)
+        if len(set(values)) < len(headers):  # copied from slice to slice, or absent
             continue
         steps = np.diff(values)
         if (steps > 0).any() and (steps < 0).any():
@@ -182,3 +182,11 @@ def _contradictions(stack: Stack, headers: Sequence[Header]) -> list[Finding]:
                 )
                 found.append(Finding("contradicting-spacing", text))
     return found
+
+
+def _numbers(headers: Sequence[Header], keyword: str) -> list[float]:
+    """Return a numeric attribute of each slice; nothing where one has none."""
+    try:
+        return [float(header.get(keyword)) for header in headers]
+    except (TypeError, ValueError):
+        return []

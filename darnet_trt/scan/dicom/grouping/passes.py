@@ -40,6 +40,13 @@ def _acquired(header: Header) -> str | None:
     return moment and f"{header.get('AcquisitionDate', '')} {moment}"
 
 
+def _instance(header: Header) -> int | None:
+    try:
+        return int(header.get("InstanceNumber"))
+    except (TypeError, ValueError):
+        return None
+
+
 def _in_plane(header: Header) -> Hashable:
     """Return where the first pixel lies in the plane, in whole mm."""
     cosines = np.array(header.get("ImageOrientationPatient"), float).reshape(2, 3)
@@ -65,7 +72,7 @@ _KINDS: Final[dict[str, Callable[[Header], Hashable]]] = {  # the clearest sign 
 _ORDERS: Final[dict[str, Callable[[Header], Any]]] = {
     "acquisition time": _acquired,
     "content time": _attribute("ContentTime"),
-    "instance number": _attribute("InstanceNumber"),
+    "instance number": _instance,
 }
 
 
