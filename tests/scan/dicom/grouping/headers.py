@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from darnet_trt.scan.dicom.elements import EXPLICIT
+from pydicom.uid import ExplicitVRLittleEndian
+
 from darnet_trt.scan.dicom.header import Header
 
 _SLICE = {
@@ -22,7 +23,7 @@ def slice_at(z_mm: float, folder: str = "scan", **values: Any) -> Header:
     path = Path(folder) / f"{slice_at.count:06}.dcm"  # type: ignore[attr-defined]
     place = (-190.0, -190.0, float(z_mm))
     attributes = {**_SLICE, "ImagePositionPatient": place, **values}
-    return Header(path, EXPLICIT, attributes, None)
+    return Header(path, ExplicitVRLittleEndian, attributes, None)
 
 
 def places(headers: Any) -> list[float]:
