@@ -10,9 +10,9 @@ import numpy as np
 from darnet_trt.errors import Finding, ScanError
 from darnet_trt.scan.dicom.elements import EXPLICIT, IMPLICIT
 from darnet_trt.scan.dicom.grouping.group import Group, positions
+from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM, RESCALE
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.pixels import decode_slice
-from darnet_trt.scan.dicom.stack import DUPLICATE_MM, RESCALE
 
 _SAME_ACQUISITION: Final = ("SliceThickness", "AcquisitionNumber", "ImageType", "KVP")
 """Empty slices of two acquisitions are equal, but each belongs to its own."""

@@ -17,8 +17,8 @@ import numpy as np
 from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Vector
 from darnet_trt.scan.dicom.grouping.group import Group, even, positions, regular, shared
+from darnet_trt.scan.dicom.grouping.stack import SPACING_TOLERANCE
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.dicom.stack import SPACING_TOLERANCE
 from darnet_trt.scan.plausibility.grid import MIN_SLICES
 
 OVERLAP: Final = 0.3

@@ -12,7 +12,8 @@ _SLICE = {
     "StudyInstanceUID": "1.2.1", "SeriesInstanceUID": "1.2.1.1", "SeriesNumber": 1,
     "FrameOfReferenceUID": "1.2.9", "ImageType": ("ORIGINAL", "PRIMARY", "AXIAL"),
     "PhotometricInterpretation": "MONOCHROME2", "Rows": 64, "Columns": 64,
-    "PixelSpacing": (6.0, 6.0), "BitsAllocated": 16, "BitsStored": 16, "RescaleSlope": 1.0,
+    "PixelSpacing": (6.0, 6.0), "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15,
+    "PixelRepresentation": 1, "RescaleSlope": 1.0,
     "RescaleIntercept": 0.0, "ImageOrientationPatient": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
 }  # fmt: skip
 
