@@ -38,6 +38,8 @@ def without_copies(group: Group) -> Group:
     if not dropped:
         return group
     headers = tuple(group.headers[i] for i in sorted(kept))
+    files = {header.path for header in group.headers} - {header.path for header in headers}
+    dropped = len(files) or dropped  # a file can hold many slices
     what = "duplicate file was left out" if dropped == 1 else "duplicate files were left out"
     note = Finding("duplicate-files", f"{dropped} {what}")
     return replace(group, headers=headers, notes=(*group.notes, note))

@@ -106,6 +106,18 @@ def test_instance_numbers_that_run_along_the_body_twice(second):
     assert split(*slices) == sorted([FIRST, second])
 
 
+@pytest.mark.parametrize("shifts", [(0, 5), (0, 3), (0, 25), (0, 10 / 3, 20 / 3)])
+def test_instance_numbers_that_occur_in_each_pass(shifts):
+    passes = [[round(z + shift, 3) for z in FIRST] for shift in shifts]
+    slices = [slice_at(z, InstanceNumber=i) for own in passes for i, z in enumerate(own)]
+    assert split(*slices) == passes
+
+
+def test_repeated_instance_numbers_at_the_same_places_tell_nothing():
+    slices = [slice_at(z, InstanceNumber=i) for _ in range(2) for i, z in enumerate(FIRST)]
+    assert split(*slices) == [sorted(FIRST + FIRST)]
+
+
 def test_ten_phases_at_the_same_places():
     slices = [
         slice_at(z, NominalPercentageOfCardiacPhase=f"{phase}0.0", AcquisitionNumber=4)
