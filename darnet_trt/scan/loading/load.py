@@ -19,6 +19,7 @@ from darnet_trt.scan.loading.slices import Needed, Slices, scaled
 from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.plausibility.lungs import coarse_spacing, coarse_step, find_lungs
+from darnet_trt.scan.plausibility.passes import interleaved
 from darnet_trt.scan.preprocessing import (
     Preprocessing,
     Span,
@@ -266,6 +267,7 @@ def _check(
     """Return warnings; refuse what is not a chest in Hounsfield units."""
     names = [_slice_name(series, i) for i in indices]
     wrong, warnings = judge_values(grid, names, calibrated=_calibrated(series))
+    wrong = wrong or interleaved(grid, indices)
     if wrong is None:
         spacing = None
         if series.spacing_mm is not None:
