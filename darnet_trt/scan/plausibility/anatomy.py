@@ -27,6 +27,7 @@ from darnet_trt.scan.plausibility.signs import (
     lung_share,
     lung_sides,
     spine_side,
+    uneven_heights,
 )
 
 Grid = npt.NDArray[np.float32]
@@ -37,8 +38,13 @@ MIN_HEIGHT_MM: Final = 100.0
 MIN_LUNG_SHARE: Final = 0.15
 """Of the body in the slice with most lung: chests at least 0.27, an upper abdomen 0.02."""
 MAX_GAP: Final = 0.3
+"""Across the gap between the lungs: at most 0.08; of a patient turned by 15°, 0.33."""
 MIN_NO_GAP: Final = 0.3
+EXCHANGED_NO_GAP: Final = 0.5
+"""Along the other axes: at least 0.61, with both bases consolidated 0.30. To call axes exchanged
+takes more, since gas of bowel leaves gaps too."""
 MIN_LESSER: Final = 0.2
+"""The smaller lung against the larger: at least 0.64, with fluid in most of one lung 0.25."""
 MIN_FACE: Final = 0.15
 """The body's share of a slice at the scan's ends: at least 0.34."""
 FACE_RATIO: Final = 1.5
@@ -52,9 +58,13 @@ MIN_HEART: Final = 0.02
 """Right: liver 0.06 and more; heart 0.00 and more, but −0.05 in one real patient whose right lung
 is smaller. Only both together count. 95 of 100 mirrored phantoms lie beyond both."""
 MAX_UNEQUAL: Final = 0.3
-"""Lungs that differ more push or pull the heart to one side: it says nothing then."""
+MAX_UNEVEN: Final = 0.05
+"""Lungs that differ more in size or height push or pull the heart to one side, and fluid at the
+base looks like a liver: nothing is said about left and right. Heights of healthy and consolidated
+lungs differ by at most 0.04, with fluid in the lower 30 % of one by 0.03 to 0.12."""
 ONE_SIDED: Final = 0.7
-"""One side has less than a sixth of the other's aerated lung. Two lungs: at most 0.25."""
+"""One side has less than a sixth of the other's aerated lung. Two lungs: at most 0.22, with fluid
+in the lower 60 % of one 0.60."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +89,14 @@ def judge_anatomy(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> tu
     """
     lung = aerated_lung(hu)
     chest = _whole_chest(hu, lung, spacing_mm)
+    sides = 0.0 if chest is None else lung_sides(chest)
+    if abs(sides) >= ONE_SIDED:
+        return (_one_lung(sides),)
     if chest is None or not _is_axial(chest, hu):
         exchanged = _exchanged(hu)
         if exchanged is not None:
             return (exchanged,)
-    if chest is None:
-        return ()
-    sides = lung_sides(chest)
-    if abs(sides) >= ONE_SIDED:
-        return (_one_lung(sides),)
-    if _lateral_axis(chest.lung) != 2:
+    if chest is None or _lateral_axis(chest.lung) != 2:
         return ()
     flip_d, flip_h = apex_side(chest) <= -MIN_APEX, spine_side(chest) <= -MIN_SPINE
     order = np.s_[:: -1 if flip_d else 1, :: -1 if flip_h else 1]
@@ -112,7 +120,7 @@ def find_turn(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Turn |
     """
     lung = aerated_lung(hu)
     chest = _whole_chest(hu, lung, spacing_mm)
-    if chest is None or not _is_axial(chest, hu):
+    if chest is None or not _is_axial(chest, hu) or abs(lung_sides(chest)) >= ONE_SIDED:
         return _exchanged(hu) or _cannot_tell("two whole lungs side by side are not seen")
     apex, spine = apex_side(chest), spine_side(chest)
     if abs(apex) < MIN_APEX:
@@ -153,12 +161,17 @@ def _whole_chest(
     return chest
 
 
-def _lateral_axis(lung: Mask) -> int | None:
-    """Return the axis across which there are two lungs; None where that is not clear."""
+def _lateral_axis(lung: Mask, least: float = MIN_NO_GAP) -> int | None:
+    """Return the axis across which there are two lungs; None where that is not clear.
+
+    Args:
+        lung: Where it is (d, h, w).
+        least: How much lung the middle must show along both other axes.
+    """
     along = [lung_profile(lung, axis) for axis in range(3)]
     axis = int(np.argmin([profile.gap for profile in along]))
     pair = along.pop(axis)
-    clear = pair.gap <= MAX_GAP and min(profile.gap for profile in along) >= MIN_NO_GAP
+    clear = pair.gap <= MAX_GAP and min(profile.gap for profile in along) >= least
     return axis if clear and pair.lesser >= MIN_LESSER else None
 
 
@@ -184,7 +197,7 @@ def _exchanged(hu: Grid) -> Finding | None:
     for axis in range(3):
         moved = np.moveaxis(hu, axis, 0)
         lung = aerated_lung(moved)
-        lateral = _lateral_axis(lung)
+        lateral = _lateral_axis(lung, EXCHANGED_NO_GAP)
         if lateral is not None and _whole_chest(moved, lung, None) is not None:
             order = [axis, *(other for other in range(3) if other != axis)]
             long = _long_axis(moved, lateral)
@@ -208,6 +221,7 @@ def _name_axes(lateral: int, long: int | None) -> Finding | None:
 def _is_mirrored(chest: Chest, sides: float) -> bool:
     return (
         abs(sides) <= MAX_UNEQUAL
+        and uneven_heights(chest) <= MAX_UNEVEN
         and liver_side(chest) <= -MIN_LIVER
         and heart_side(chest) <= -MIN_HEART
     )

@@ -145,9 +145,7 @@ def apex_side(chest: Chest) -> float:
     The base reaches far to the side, with heart and dome between it and the midline; the apex
     does not. Each lung is measured alone, so that a consolidated base of one counts little.
     """
-    middle = round(sum(chest.columns) / 2)
-    sides = chest.lung[:, :, middle:], chest.lung[:, :, middle - 1 :: -1]
-    return sum(_narrowing(side) for side in sides) / 2
+    return sum(_narrowing(side) for side in _both(chest)) / 2
 
 
 def _narrowing(lung: Mask) -> float:
@@ -214,12 +212,29 @@ def liver_side(chest: Chest) -> float:
     return _balance(tissue[:, :, aside & ~right].sum(), tissue[:, :, aside & right].sum())
 
 
+def uneven_heights(chest: Chest) -> float:
+    """Return how much higher one lung's centre lies than the other's, as a share of their height.
+
+    Fluid and collapse take a lung's base away.
+    """
+    places = np.arange(len(chest.lung))
+    areas = [side.sum((1, 2)) for side in _both(chest)]
+    first, second = (float(area @ places) / max(float(area.sum()), 1.0) for area in areas)
+    return abs(first - second) / len(places)
+
+
 def lung_sides(chest: Chest) -> float:
     """Return how the aerated lung divides between the body's sides: 1 all left, −1 all right."""
     low, high = _between((chest.hu > TISSUE_HU).sum((0, 1)), 0.02)
     left = np.arange(chest.hu.shape[2]) > (low + high) / 2
     profile = chest.lung.sum((0, 1))
     return _balance(profile[~left].sum(), profile[left].sum())
+
+
+def _both(chest: Chest) -> tuple[Mask, Mask]:
+    """Return the left and the right half of the lungs, each from the midline to the side."""
+    middle = round(sum(chest.columns) / 2)
+    return chest.lung[:, :, middle:], chest.lung[:, :, middle - 1 :: -1]
 
 
 def _spine_columns(chest: Chest) -> npt.NDArray[np.float64]:
