@@ -5,6 +5,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from darnet_trt.errors import Finding
 from darnet_trt.phantom import synthesize_scan
@@ -49,6 +51,7 @@ def phantom(label, seed):
     return coarse(volume.hu, volume.spacing_mm)
 
 
+@cache
 def real(data_dir, name):
     (study,) = find_studies(data_dir / name)
     (series,) = study.series
@@ -123,6 +126,18 @@ def test_no_lung_says_nothing(hu):
     refused = find_turn(grid, None)
     assert isinstance(refused, Finding)
     assert refused.code == "orientation-unknown"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(2, 12), st.integers(2, 12)),
+    values=st.lists(st.sampled_from([-2000, -1000, -850, -500, 40, 500]), min_size=1, max_size=4),
+    seed=st.integers(0, 999),
+)
+def test_any_grid_has_an_answer(shape, values, seed):
+    hu = np.random.default_rng(seed).choice(values, shape).astype(np.float32)
+    assert len(judge_anatomy(hu, None)) <= 1
+    assert isinstance(find_turn(hu, None), Turn | Finding)
 
 
 def test_situs_inversus_is_named_and_not_turned():
