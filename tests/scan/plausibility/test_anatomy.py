@@ -186,6 +186,18 @@ def filled(side, height, value):
     return fill
 
 
+def enhanced(hu):
+    """Contrast medium in heart and great vessels."""
+    lung = aerated_lung(hu)
+    slices, rows, columns = (np.percentile(places, [2, 98]) for places in np.nonzero(lung))
+    d, h, w = np.indices(hu.shape)
+    depth = (h - rows[0]) / np.ptp(rows)
+    blood = (hu > -100) & (hu < 149) & (depth > 0.15) & (depth < 0.65)
+    blood &= d > slices[0] + 0.25 * np.ptp(slices)
+    blood &= np.abs(w - columns.mean()) < 0.15 * np.ptp(columns)
+    return np.where(blood, hu + 350, hu)
+
+
 def noisy(hu):
     return hu + np.random.default_rng(0).normal(0, 60, hu.shape)
 
@@ -210,6 +222,7 @@ UNUSUAL = {
     "cut off at both ends": lambda hu: hu[len(hu) // 5 : -len(hu) // 5],
     "cut off below": lambda hu: hu[len(hu) // 3 :],
     "cut off above": lambda hu: hu[: -len(hu) // 3],
+    "contrast medium": enhanced,
     "noise": noisy,
     "padded": lambda hu: np.pad(hu, ((5, 5), (0, 0), (0, 0)), constant_values=-1024),
     "few slices": lambda hu: hu[::3],
@@ -238,12 +251,26 @@ def test_no_alarm_where_a_patient_is_unusual(data_dir, what, name):
     assert not isinstance(turn := find_turn(hu, None), Turn) or turn == Turn(False, False)
 
 
-@pytest.mark.parametrize("what", ["prone", "noise", "abdomen below", "few slices"])
+@pytest.mark.parametrize(
+    "what", ["prone", "contrast medium", "noise", "abdomen below", "few slices"]
+)
 @pytest.mark.parametrize("flips", FLIPS)
 def test_an_unusual_chest_is_turned_rightly(what, flips):
     hu = UNUSUAL[what](phantom(*PHANTOMS[0])[0]).astype(np.float32)
     grid, _ = lay(hu, (1, 1, 1), (0, 1, 2), flips)
     assert find_turn(grid, None) == Turn(*flips[:2])
+
+
+@pytest.mark.parametrize("window", [(-1100, -100), (-1200, 0)])
+@pytest.mark.parametrize(("label", "seed"), PHANTOMS)
+def test_pictures_whose_muscle_is_as_bright_as_bone(window, label, seed):
+    """The usual order of rows is kept, the other one is refused."""
+    low, high = window
+    hu = (phantom(label, seed)[0].clip(low, high) - low) / (high - low) * 1500 - 1350
+    assert codes(hu) == []
+    assert find_turn(hu, None) == Turn(False, False)
+    assert find_turn(hu[::-1], None) == Turn(True, False)
+    assert not isinstance(turn := find_turn(hu[:, ::-1], None), Turn) or turn.flip_h
 
 
 @pytest.mark.parametrize(("side", "other"), [("left", "right"), ("right", "left")])
