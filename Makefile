@@ -11,8 +11,10 @@ BIN := .venv/bin
 SCANS ?=
 SHORT ?=
 ONLY ?=
+COUNT ?= 5000
+SEED ?= 0
 
-.PHONY: help demo test test-slow gpu lint format clean
+.PHONY: help demo test test-slow fuzz gpu lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +44,9 @@ test: .venv/.installed-dev ## The tests, without the slow ones
 # One after the other: each uses all CPUs.
 test-slow: .venv/.installed-dev ## The tests that train at length; SHORT=1 for a short form
 	@DARNET_TEST_SHORT=$(SHORT) $(BIN)/python -m pytest -m slow
+
+fuzz: .venv/.installed-dev ## 5,000 damaged scans, into fuzz-findings/; COUNT=… SEED=… changes which
+	@$(BIN)/python -m tests.scan.fuzz.run --count $(COUNT) --seed $(SEED)
 
 gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="part …" chooses
 	@$(BIN)/python -m benchmarks.gpu.run $(if $(ONLY),--only $(ONLY))

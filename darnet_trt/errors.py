@@ -62,6 +62,14 @@ class Finding(str):
         return (self.code, str(self))
 
     @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """Describe both parts."""
+        described = handler(schema)
+        described["properties"]["code"]["description"] = "For programs: stays the same."
+        described["properties"]["text"]["description"] = "For people."
+        return described
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         """Read and write JSON as an object of code and text."""
         from pydantic_core import core_schema

@@ -182,7 +182,7 @@ def _card(result: dict[str, Any], folder: Path, label: str | None) -> str:
     )
     series = result["series"]
     notes = [f"series: {series['description'] or series['uid']}; {series['why']}"]
-    notes += [f"warning: {warning}" for warning in result["warnings"]]
+    notes += [f"warning: {warning['text']}" for warning in result["warnings"]]
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     picture = ""
     if result["overlay"]:

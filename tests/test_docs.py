@@ -1,5 +1,6 @@
 """The pages agree with the code: links, files, options, fields of a result."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 import typer
 
 from darnet_trt.cli.main import app
+from tests.scan.test_docs import findings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGE_OF_RESULTS = ROOT / "docs" / "results.md"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
@@ -52,9 +55,23 @@ def test_every_option_on_a_page_exists(page, known_options):
 
 def test_every_field_of_a_result_is_on_its_page(command, tiny, phantom_series, tmp_path):
     done = command("predict", tiny, phantom_series, "-o", tmp_path / "out", "--json")
-    page = (ROOT / "docs" / "results.md").read_text()
+    page = PAGE_OF_RESULTS.read_text()
     record = json.loads(done.stdout)
     header = (tmp_path / "out" / "results.csv").read_text().partition("\n")[0].split(",")
     fields = {*record, *record["series"], *record["stages_ms"]}
     fields |= {name for name in header if not name.startswith("probability_")}
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
+
+
+def test_every_code_of_the_engine_and_the_network_is_on_the_page_of_results():
+    package = ROOT / "darnet_trt"
+    written = {"internal-error"}
+    for path in (*(package / "runtime").rglob("*.py"), *(package / "bundle").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
+                code = node.args[0]
+                written |= {code.value} if isinstance(code, ast.Constant) and code.value else set()
+    shown = re.findall(
+        r"^\| `([a-z0-9-]+)` \| (?:warning|failed) ", PAGE_OF_RESULTS.read_text(), re.M
+    )
+    assert sorted(shown) == sorted(written - set(findings()))

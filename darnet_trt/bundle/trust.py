@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from darnet_trt.bundle.manifest import Artifact
+from darnet_trt.errors import Finding
 
 
-def doubt(engine: Artifact) -> str | None:
+def doubt(engine: Artifact) -> Finding | None:
     """Return why an engine that ran must not be chosen automatically; None: it may be."""
     if (why := never_default(engine)) is not None:
         return why
     if engine.decisions is not None and engine.decisions.reserves:
-        return engine.decisions.reserves[0]
+        return Finding("engine-little-tested", engine.decisions.reserves[0])
     return None
 
 
-def never_default(engine: Artifact) -> str | None:
+def never_default(engine: Artifact) -> Finding | None:
     """Return why an engine cannot be the default even if its precision was asked for.
 
     Either random numbers calibrated it or it failed a gate. None: neither.
     """
     if engine.quantization is not None and engine.quantization.random:
-        return "calibrated with random numbers: only for its speed"
+        what = "calibrated with random numbers: only for its speed"
+        return Finding("engine-not-calibrated", what)
     if engine.accepted is not None:
-        return f"{failed_gates(engine)[0]}; accepted by {engine.accepted}"
+        what = f"{failed_gates(engine)[0]}; accepted by {engine.accepted}"
+        return Finding("engine-not-approved", what)
     return None
 
 

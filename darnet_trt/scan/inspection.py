@@ -91,12 +91,29 @@ class PathError(_Part):
     code: str
 
 
+class FileCounts(_Part):
+    """What became of the files under the paths.
+
+    Attributes:
+        found: All of them.
+        used: Those in the studies.
+        unread: Those that should be scans and cannot be read; each is a failed study.
+        ignored: Kind of the others → how many.
+    """
+
+    found: int
+    used: int
+    unread: int
+    ignored: dict[str, int]
+
+
 class Inspection(_Part):
     """Everything that was found under some paths."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     studies: tuple[StudyReport, ...]
     errors: tuple[PathError, ...]
+    files: FileCounts
 
     def json_text(self) -> str:
         """Return the JSON, ASCII only: paths that are not UTF-8 are written as escapes."""

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -22,6 +23,7 @@ from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
 from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY
 from darnet_trt.scan import find_studies
+from darnet_trt.scan.discovery import search
 from darnet_trt.scan.loading.load import load_best
 from tests.cli.command import COMMAND
 from tests.full_disk import files_up_to
@@ -41,6 +43,11 @@ def phantom(phantom_series) -> Path:
 @pytest.fixture
 def predict(command):
     return partial(command, "predict")
+
+
+def codes(result: dict[str, Any]) -> list[str]:
+    """The codes of a result's warnings."""
+    return [warning["code"] for warning in result["warnings"]]
 
 
 def errors_in_one_line(outcome: tuple[int, str, str], says: str) -> None:
@@ -87,7 +94,8 @@ def test_the_end_says_where_the_results_are_and_how_many_are_undecided(
     words = (tiny, phantom_cohort, "-o", tmp_path / "out", "--cam")
     code, _, err = predict(*words)
     assert code == 0
-    *_, where, tally = err.splitlines()
+    *_, files, where, tally = err.splitlines()
+    assert files.endswith(" in 2 scans, 2 ignored (2 text)")
     assert tally.startswith("2 scans: 2 ok (2 undecided); ")
     assert where == f"results: {tmp_path / 'out' / 'results.csv'}, results.jsonl, 2 overlays"
     _, _, err = predict(*words, "--resume")
@@ -116,7 +124,8 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     assert [result["scan"] for result in results] == [str(scan) for scan in scans]
     assert {result["status"] for result in results} == {"failed"}
     assert all(result["reason"] and "\n" not in result["reason"] for result in results)
-    assert results[1]["reason"].startswith("it is in no known format; ")
+    assert all(result["code"] for result in results)
+    assert results[1]["reason"].startswith("it is in no known format (its content: text); ")
     use = "trained on nothing: random weights. Research use only. Not a medical device."
     assert err.splitlines()[0] == use
     assert err.splitlines()[-1] == f"3 scans: 3 failed; {use}"
@@ -146,6 +155,7 @@ def test_an_unexpected_exception_fails_one_scan(predict, tiny, phantom, tmp_path
     one, two, three = map(json.loads, out.splitlines())
     assert (one["status"], two["status"], three["status"]) == ("ok", "failed", "ok")
     assert re.search(r"ZeroDivisionError in predict\.py:\d+: division by zero", two["reason"])
+    assert [r["code"] for r in (one, two, three)] == ["", "internal-error", ""]
 
 
 def test_an_exception_of_the_engine_ends_the_run(predict, tiny, phantom, tmp_path, monkeypatch):
@@ -165,9 +175,9 @@ def test_no_line_follows_an_error(tiny, phantom, monkeypatch):
 
     def slow(path):
         failed.wait(60)
-        return find_studies(path)
+        return search(path)
 
-    monkeypatch.setattr(prediction, "find_studies", slow)
+    monkeypatch.setattr(prediction, "search", slow)
     done = {(str(phantom), study.uid) for study in find_studies(phantom)}
     with (tiny / "model.onnx").open("ab") as file:
         file.write(b"x")
@@ -236,11 +246,12 @@ def test_the_other_series_of_a_study_where_the_chosen_one_is_broken(
     assert code == 0
     result = json.loads(out)
     assert result["series"]["description"] == "Thorax sharp"
+    skipped = result["warnings"][0]["text"]
     for fact in ("series 3 (Thorax soft)", "29.dcm", "LJ92_ERROR_CORRUPT"):
-        assert fact in result["warnings"][0]
+        assert fact in skipped
     told = [line for line in err.splitlines() if line.startswith("[1]")]
     assert len(told) == 1
-    assert result["warnings"][0] in told[0]
+    assert skipped in told[0]
 
 
 @pytest.mark.data
@@ -288,8 +299,8 @@ def test_a_network_of_phantoms_warns_of_patients(predict, tiny, phantom, data_di
     code, out, _ = predict(tiny, data_dir / "chest-4mm-64px", phantom)
     assert code == 0
     patient, made = map(json.loads, out.splitlines())
-    assert (PHANTOMS_ONLY in patient["warnings"]) == warned
-    assert PHANTOMS_ONLY not in made["warnings"]
+    assert (PHANTOMS_ONLY.code in codes(patient)) == warned
+    assert PHANTOMS_ONLY.code not in codes(made)
 
 
 @pytest.mark.data
@@ -302,9 +313,10 @@ def test_pixels_coarser_than_in_training_are_warned_of(
     card = json.loads((tiny / "manifest.json").read_text())["model"]
     change_manifest(tiny, model={**card, "coarsest_pixel_mm": coarsest_mm})
     _, out, _ = predict(tiny, data_dir / "chest-4mm-64px")  # 64 pixels of 4.17 mm become 32
-    notes = [note for note in json.loads(out)["warnings"] if "8.3 mm" in note]
+    notes = [w["text"] for w in json.loads(out)["warnings"] if w["code"] == "coarse-pixels"]
     assert len(notes) == warned
-    assert not warned or f"{coarsest_mm} mm" in notes[0]
+    for fact in ["8.3 mm", f"{coarsest_mm} mm"] if warned else []:
+        assert fact in notes[0]
 
 
 def test_a_resumed_run_does_only_what_is_left(predict, tiny, phantom, tmp_path):
@@ -395,7 +407,7 @@ def test_another_engine_takes_over_where_the_cpu_lacks_bfloat16(bf16_bundle, pha
     assert code == 0, err
     assert f"warning: {warning}" in err.splitlines()
     assert (result["artifact"], result["precision"]) == ("openvino-fp32", "fp32")
-    assert result["warnings"][0] == warning
+    assert result["warnings"][0] == {"code": "engine-stand-in", "text": warning}
     code, results, _ = run_on(AVX2, *words, "--resume")
     assert (code, results) == (0, []), "finished, by the engine that took over"
 
@@ -408,7 +420,7 @@ def test_another_engine_takes_over_where_the_cpu_lacks_bfloat16(bf16_bundle, pha
 def test_an_emulated_precision_is_used_only_by_name(bf16_bundle, phantom):
     code, (result,), _ = run_on(AVX512, bf16_bundle, phantom)
     assert (code, result["artifact"]) == (0, "openvino-fp32")
-    assert result["warnings"][0].endswith("this CPU emulates bf16, slower than fp32")
+    assert codes(result)[0] == "engine-stand-in"
     code, (result,), _ = run_on(AVX512, bf16_bundle, phantom, "--artifact", "openvino-bf16")
     assert (code, result["artifact"], result["precision"]) == (0, "openvino-bf16", "bf16")
-    assert result["warnings"] == ["engine openvino-bf16: this CPU emulates bf16, slower than fp32"]
+    assert codes(result) == ["precision-emulated"]

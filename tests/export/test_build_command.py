@@ -79,7 +79,9 @@ def test_few_scans_make_no_int8_engine_the_default(run, tmp_path, command, monke
     scan = read_cohort(cohort).entries[0].scan
     result = command("predict", out, scan, "--artifact", "openvino-int8")
     (line,) = result.stdout.splitlines()
-    assert any(said in warning for warning in json.loads(line)["warnings"])
+    assert {"code": "engine-little-tested", "text": f"engine openvino-int8: {said}"} in (
+        json.loads(line)["warnings"]
+    )
     result = command("bench", out, "--artifact", "openvino-int8", "--rounds", 1, "--json")
     (configuration,) = json.loads(result.stdout)["configurations"]
     assert said in configuration["warnings"][0]

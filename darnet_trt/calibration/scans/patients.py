@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darnet_trt.errors import UnreadableScanError
+from darnet_trt.errors import Finding, UnreadableScanError
 from darnet_trt.scan import Study, find_studies
 from darnet_trt.scan.cohort import TABLE, Cohort, Entry, read_cohort
 
@@ -67,7 +67,9 @@ def _of_entry(entry: Entry) -> UnreadScan:
         studies = find_studies(entry.scan)
         if len(studies) > 1:
             raise UnreadableScanError(
-                f"holds {len(studies)} studies; one scan was expected", where=entry.scan
+                Finding("several-studies", f"holds {len(studies)} studies; one scan was expected"),
+                where=entry.scan,
+                do="name one of them in the table",
             )
         return studies[0]
 

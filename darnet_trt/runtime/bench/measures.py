@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.bundle.reading import Bundle
-from darnet_trt.errors import BundleError, ScanError, UsageError
+from darnet_trt.errors import BundleError, Finding, ScanError, UsageError
 from darnet_trt.machine.processes import run_child
 from darnet_trt.runtime.bench.timing import Latency, in_turns
 from darnet_trt.runtime.engines.loading import Engine
@@ -115,7 +115,7 @@ def _one(results: Iterable[Result]) -> Result:
             f"--scan holds {1 + len(others)} scans", where=first.scan, do="name one of them"
         )
     if first.status != "ok":
-        raise ScanError(f"{first.status}: {first.reason}", where=first.scan)
+        raise ScanError(Finding(first.code, f"{first.status}: {first.reason}"), where=first.scan)
     return first
 
 

@@ -91,14 +91,15 @@ def _exactly(bundle: Bundle, artifact: Artifact, threads: int | None) -> Engine:
     return _anyway(bundle, artifact, runner, _remark(artifact, runner))
 
 
-def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str | None) -> Engine:
+def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: Finding | None) -> Engine:
     """Return the engine; refuse it in a precision that the gate did not check.
 
     It warns of the remark, and why the engine was not approved, if so.
     """
     gated = artifact.effective_precision
     if gated is None or runner.precision == gated:
-        said = (f"engine {artifact.name}: {r}" for r in (remark, doubt(artifact)) if r)
+        found = filter(None, (remark, doubt(artifact)))
+        said = (Finding(f.code, f"engine {artifact.name}: {f}") for f in found)
         return Engine(artifact, runner, tuple(said))
     runner.close()
     others = [
@@ -112,22 +113,30 @@ def _anyway(bundle: Bundle, artifact: Artifact, runner: Runner, remark: str | No
     )
 
 
-def _remark(artifact: Artifact, runner: Runner) -> str | None:
+def _remark(artifact: Artifact, runner: Runner) -> Finding | None:
     """Return what is wrong with the engine on this machine."""
     if artifact.effective_precision is None:
-        return (
+        return Finding(
+            "engine-not-compared",
             "it was never compared with the reference; to do so, run darnet-trt build on this "
-            "machine"
+            "machine",
         )
     if runner.precision != artifact.effective_precision:
-        return f"this CPU runs it in {runner.precision}, which was not checked"
+        return Finding(
+            "precision-not-checked",
+            f"this CPU runs it in {runner.precision}, which was not checked",
+        )
     if artifact.target == "cpu" and runner.precision == "int8":
         if sums_of_int8_overflow():
-            return "this CPU has no VNNI: sums of int8 products may overflow"
+            return Finding(
+                "int8-overflow", "this CPU has no VNNI: sums of int8 products may overflow"
+            )
         return None
     # bfloat16 on AVX-512 without BF16 took 2.1 s, float32 0.7 s (quarter-size network).
     if artifact.backend == "openvino" and runner.precision not in cpu_precisions():
-        return f"this CPU emulates {runner.precision}, slower than fp32"
+        return Finding(
+            "precision-emulated", f"this CPU emulates {runner.precision}, slower than fp32"
+        )
     return None
 
 
@@ -161,7 +170,10 @@ def _gated(bundle: Bundle, chosen: Artifact) -> list[Artifact]:
 
 
 def _instead(engine: Engine, default: Artifact, remark: str) -> Engine:
-    warning = f"engine {engine.artifact.name} instead of the default {default.name}: {remark}"
+    warning = Finding(
+        "engine-stand-in",
+        f"engine {engine.artifact.name} instead of the default {default.name}: {remark}",
+    )
     return Engine(engine.artifact, engine.runner, (warning, *engine.warnings))
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from darnet_trt.errors import cannot_read
 from darnet_trt.scan.dicom.header import Header
+from darnet_trt.scan.dicom.pixels import read_codestream
 
 _SYNTAXES: Final = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
 
@@ -26,11 +27,13 @@ def decode_reduced(header: Header, halvings: int) -> npt.NDArray[Any]:
     """Decode the stored values of a slice, each side halved some times.
 
     Raises:
-        UnreadableScanError: The codestream is truncated or corrupt, or of another kind than CT's.
+        UnreadableScanError: The codestream is truncated or corrupt.
+        RefusedScanError: It is of another kind than the header says.
     """
     from PIL import Image
 
-    codestream = b"".join(header.read_pixels())
+    codestream, said = read_codestream(header)
+    assert said is not None
     try:
         with Image.open(io.BytesIO(codestream), formats=["JPEG2000"]) as image:
             if image.mode not in ("L", "I;16"):
@@ -38,10 +41,11 @@ def decode_reduced(header: Header, halvings: int) -> npt.NDArray[Any]:
             image.reduce = halvings  # type: ignore[assignment,method-assign] # Pillow's way to ask
             image.load()
             grey = np.asarray(image).astype(np.int32)
-        # Pillow shifts signed values up, and fills 8 or 16 bits. Ssiz of the first component is
-        # byte 42 (ISO/IEC 15444-1, A.5.1).
-        signed, bits = codestream[42] >> 7, (codestream[42] & 0x7F) + 1
-        grey >>= (8 if image.mode == "L" else 16) - bits
-        return grey - (1 << bits - 1) if signed else grey
+        # Pillow shifts signed values up, and fills 8 or 16 bits.
+        grey >>= (8 if image.mode == "L" else 16) - said.bits
+        if said.signed:
+            return grey - (1 << said.bits - 1)
+        signed = header.get("PixelRepresentation") == 1  # the highest bit is the sign
+        return grey - ((grey >> said.bits - 1) << said.bits) if signed else grey
     except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
         raise cannot_read(header.path, error) from error

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import stack_slices
-from darnet_trt.scan.dicom.grouping import Group, group_slices
+from darnet_trt.scan.dicom.grouping.declared import group_slices
+from darnet_trt.scan.dicom.grouping.group import Group
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.stack import judge_stack
 from darnet_trt.scan.series import Series, Verdict
@@ -29,18 +31,18 @@ def dicom_series(headers: Iterable[Header]) -> list[Series]:
 def _judge(group: Group) -> Series:
     """Return one series with its verdict."""
     first = group.headers[0]
-    paths = [header.path for header in group.headers]
+    files = tuple(sorted({header.path for header in group.headers}))
     series = Series(
-        path=folder_of(paths),
+        path=folder_of(files),
         format="dicom",
-        files=tuple(sorted(paths)),
+        files=files,
         uid=first.get("SeriesInstanceUID", ""),
         description=str(first.get("SeriesDescription", "")),
         kernel="\\".join(filter(None, first.get("ConvolutionKernel", ()))),
         matrix=(first.get("Rows", 0), first.get("Columns", 0)),
-        verdict=Verdict(False, ""),
+        verdict=Verdict(False, group.unfit or Finding("usable", "")),
         number=first.get("SeriesNumber"),
-        slices=len(paths),
+        slices=len(group.headers),
         headers=group.headers,
     )
     if group.unfit is not None:
@@ -48,15 +50,11 @@ def _judge(group: Group) -> Series:
         readable = not (first.defect and first.defect in group.unfit)
         return replace(series, verdict=Verdict(False, group.unfit, group.notes, readable))
     whole = [header for header in group.headers if not header.defect]
-    broken = [header for header in group.headers if header.defect]
-    notes = list(group.notes)
-    if broken:
-        names = ", ".join(f"{h.path.name} ({h.defect})" for h in broken[:3])
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        what = "files is damaged" if len(broken) == 1 else "files are damaged"
-        notes.append(f"{len(broken)} of {len(paths)} {what} and left out: {names}{more}")
+    damage = _damage(group.headers)
     if not whole:
-        return replace(series, verdict=Verdict(False, f"no complete slice: {notes[-1]}", (), False))
+        reason = Finding("no-complete-slice", f"no complete slice: {damage}")
+        return replace(series, verdict=Verdict(False, reason, (), False))
+    notes = (*group.notes, damage) if damage else group.notes
     try:
         stack = stack_slices(
             [h.get("ImagePositionPatient") for h in whole],
@@ -65,14 +63,16 @@ def _judge(group: Group) -> Series:
             series.matrix,
         )
     except ValueError as error:
-        return replace(series, verdict=Verdict(False, str(error), tuple(notes)))
+        reason = Finding("bad-orientation", str(error))
+        return replace(series, verdict=Verdict(False, reason, notes))
     ordered = tuple(whole[i] for i in stack.order)
     verdict, step = judge_stack(stack, ordered, notes)
-    if broken and not verdict.usable:  # the damaged files are the likely cause
-        verdict = replace(verdict, reason=f"{verdict.reason}; {notes[-1]}", readable=False)
+    if damage and not verdict.usable:  # the likely cause
+        reason = Finding(verdict.reason.code, f"{verdict.reason}; {damage}")
+        verdict = replace(verdict, reason=reason, readable=False)
     return replace(
         series,
-        files=tuple(header.path for header in ordered),
+        files=tuple(dict.fromkeys(header.path for header in ordered)),
         headers=ordered,
         slices=len(ordered),
         matrix=series.matrix[::-1] if stack.transpose else series.matrix,
@@ -80,3 +80,16 @@ def _judge(group: Group) -> Series:
         stack=stack,
         verdict=verdict,
     )
+
+
+def _damage(headers: Sequence[Header]) -> Finding | None:
+    """Return which files are left out because they are damaged."""
+    broken = {header.name: header.defect for header in headers if header.defect}
+    if not broken:
+        return None
+    names = ", ".join(f"{name} ({defect})" for name, defect in list(broken.items())[:3])
+    more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+    what = "files is damaged" if len(broken) == 1 else "files are damaged"
+    total = len({header.name for header in headers})
+    text = f"{len(broken)} of {total} {what} and left out: {names}{more}"
+    return Finding("damaged-files", text)

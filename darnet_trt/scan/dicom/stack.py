@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Stack, Vector
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.plausibility.grid import far_apart, oblique, tilted, too_few, too_wide
@@ -26,12 +27,14 @@ MAX_WANDER_MM: Final = 5.0
 """Slices whose origins jump sideways do not stack into a volume."""
 MIN_FIELD_MM: Final = 220.0
 """A field of view below this cuts an adult's lungs off at the sides."""
+CAUSES: Final = frozenset({"shared-series-uid", "joined-by-position"})
+"""Notes that most likely say why slices do not form a stack."""
 RESCALE: Final = ("RescaleSlope", "RescaleIntercept")
 """Equal stored pixels of slices that differ in these mean different Hounsfield units."""
 
 
 def judge_stack(
-    stack: Stack, headers: Sequence[Header], notes: Sequence[str]
+    stack: Stack, headers: Sequence[Header], notes: Sequence[Finding]
 ) -> tuple[Verdict, float | None]:
     """Judge whether a stack of slices can be classified.
 
@@ -52,37 +55,48 @@ def judge_stack(
     wide = too_wide((first.get("Rows"), first.get("Columns")), first.get("PixelSpacing"))
     found = (_direction(stack), _spacing(steps, step, headers), wide, few or far_apart(step))
     refusals = [reason for reason in found if reason]
-    mixed = _thicknesses(headers)  # most likely the cause where the series is refused
+    mixed = _thicknesses(headers)
     if refusals:
-        return Verdict(False, "; ".join([*refusals, *mixed]), tuple(notes)), step or None
+        causes = [*mixed, *(note for note in notes if note.code in CAUSES)]
+        reason = Finding(refusals[0].code, "; ".join([*refusals, *causes]))
+        return Verdict(False, reason, tuple(notes)), step or None
 
     warnings = (*notes, *mixed, *_remarks(stack, headers, steps, step))
     # Where positions are rounded the mean step is more exact than the median.
     mean_step = float((stack.positions_mm[-1] - stack.positions_mm[0]) / (count - 1))
-    return Verdict(True, f"{count} axial slices, {count * step:.0f} mm", warnings), mean_step
+    reason = Finding("usable", f"{count} axial slices, {count * step:.0f} mm")
+    return Verdict(True, reason, warnings), mean_step
 
 
-def _direction(stack: Stack) -> str | None:
+def _direction(stack: Stack) -> Finding | None:
     if not stack.axial:
-        return "coronal or sagittal slices, not axial ones"
+        return Finding("not-axial", "coronal or sagittal slices, not axial ones")
     if reason := tilted(stack.tilt_deg) or oblique(stack.oblique_deg):
         return reason
     if stack.wander_mm > MAX_WANDER_MM:
-        return (
+        return Finding(
+            "shifted-sideways",
             f"slices are shifted sideways by {stack.wander_mm:.0f} mm "
-            f"(at most {MAX_WANDER_MM:.0f} mm)"
+            f"(at most {MAX_WANDER_MM:.0f} mm)",
         )
     return None
 
 
-def _spacing(steps: Vector, step: float, headers: Sequence[Header]) -> str | None:
+def _spacing(steps: Vector, step: float, headers: Sequence[Header]) -> Finding | None:
     doubled = np.flatnonzero(steps <= DUPLICATE_MM)
+    if len(doubled) == len(steps):
+        return Finding(
+            "one-position",
+            f"all {len(headers)} images lie at one position (ImagePositionPatient): "
+            "export the series again",
+        )
     if len(doubled):
         scales = [tuple(header.get(keyword) for keyword in RESCALE) for header in headers]
         differ = any(scales[i] != scales[i + 1] for i in doubled)
         what = "position holds" if len(doubled) == 1 else "positions hold"
         by = f", which differ in {' or '.join(RESCALE)}" if differ else ""
-        return f"{len(doubled)} {what} more than one image{by}: export one series alone"
+        text = f"{len(doubled)} {what} more than one image{by}: export one series alone"
+        return Finding("several-images", text)
     missing = np.rint(steps / step) - 1
     whole = np.abs(steps / step - np.rint(steps / step)) <= SPACING_TOLERANCE
     if whole.all() and missing.any():
@@ -91,46 +105,51 @@ def _spacing(steps: Vector, step: float, headers: Sequence[Header]) -> str | Non
         what = "slice is missing" if total == 1 else "slices are missing"
         z_mm = [header.get("ImagePositionPatient")[2] for header in headers]
         places = f" in {gaps} places, the widest" if gaps > 1 else ""
-        return (
+        return Finding(
+            "missing-slices",
             f"{total} {what}{places}: {steps[widest]:.3g} mm between z = "
             f"{z_mm[widest]:.1f} and {z_mm[widest + 1]:.1f} mm where the others lie {step:.3g} mm "
-            "apart (copy or export the series again)"
+            "apart (copy or export the series again)",
         )
     if np.abs(steps - step).max() > SPACING_TOLERANCE * step:
-        return f"slices are unevenly spaced ({steps.min():.3g} to {steps.max():.3g} mm)"
+        text = f"slices are unevenly spaced ({steps.min():.3g} to {steps.max():.3g} mm)"
+        return Finding("uneven-spacing", text)
     return None
 
 
-def _thicknesses(headers: Sequence[Header]) -> list[str]:
+def _thicknesses(headers: Sequence[Header]) -> list[Finding]:
     found = sorted({h.get("SliceThickness") for h in headers if h.get("SliceThickness")})
     if len(found) < 2:
         return []
     listed = ", ".join(f"{thickness:g}" for thickness in found)
-    return [f"{len(found)} slice thicknesses in one series ({listed} mm)"]
+    text = f"{len(found)} slice thicknesses in one series ({listed} mm)"
+    return [Finding("mixed-thickness", text)]
 
 
-def _remarks(stack: Stack, headers: Sequence[Header], steps: Vector, step: float) -> list[str]:
+def _remarks(stack: Stack, headers: Sequence[Header], steps: Vector, step: float) -> list[Finding]:
     """Return what is unusual in a usable stack."""
     first, remarks = headers[0], []
     if np.abs(steps - step).max() > SPACING_REMARK * step:
-        remarks.append(f"slightly uneven spacing ({steps.min():.3g} to {steps.max():.3g} mm)")
+        text = f"slightly uneven spacing ({steps.min():.3g} to {steps.max():.3g} mm)"
+        remarks.append(Finding("slightly-uneven", text))
     if stack.oblique_deg > OBLIQUE_REMARK_DEG:
-        remarks.append(f"slices turned by {stack.oblique_deg:.0f}° from the patient's axes")
+        text = f"slices turned by {stack.oblique_deg:.0f}° from the patient's axes"
+        remarks.append(Finding("askew", text))
     thickness = first.get("SliceThickness")
     if thickness is not None and 0 < thickness < SPARSE * step:
-        remarks.append(
+        text = (
             f"slices {thickness:g} mm thick and {step:.3g} mm apart: "
             "the lung between them was not scanned"
         )
+        remarks.append(Finding("interspaced", text))
     rows, columns = first.get("Rows"), first.get("Columns")
     field = min(rows, columns) * min(stack.pixel_mm)
     if field < MIN_FIELD_MM:
-        remarks.append(f"a field of view of {field:.0f} mm may cut off the lungs at the sides")
+        text = f"a field of view of {field:.0f} mm may cut off the lungs at the sides"
+        remarks.append(Finding("narrow-field", text))
     if any(h.get("PhotometricInterpretation") == "MONOCHROME1" for h in headers):
-        remarks.append("MONOCHROME1 inverts the display only: the values were read as stored")
-    kinds = {str(h.get("RescaleType")) for h in headers if h.get("RescaleType")} - {"HU"}
-    if kinds:
-        remarks.append(f"RescaleType is {', '.join(sorted(kinds))}, not HU")
+        text = "MONOCHROME1 inverts the display only: the values were read as stored"
+        remarks.append(Finding("monochrome1", text))
     if any(h.get("LossyImageCompression") == "01" for h in headers):
-        remarks.append("the images went through lossy compression")
+        remarks.append(Finding("lossy", "the images went through lossy compression"))
     return remarks

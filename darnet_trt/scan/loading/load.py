@@ -265,7 +265,7 @@ def _check(
 ) -> tuple[Finding, ...]:
     """Return warnings; refuse what is not a chest in Hounsfield units."""
     names = [_slice_name(series, i) for i in indices]
-    wrong, warnings = judge_values(grid, names, calibrated=series.format != "slices")
+    wrong, warnings = judge_values(grid, names, calibrated=_calibrated(series))
     if wrong is None:
         spacing = None
         if series.spacing_mm is not None:
@@ -277,9 +277,16 @@ def _check(
     raise RefusedScanError(wrong, where=series.path)
 
 
+def _calibrated(series: Series) -> bool:
+    """Return whether a series holds Hounsfield units, and not grey values of pictures."""
+    return series.format != "slices" or series.offset_hu is not None
+
+
 def _slice_name(series: Series, index: int) -> str:
-    """Return a slice's file name; in a volume file its number, counted from the feet."""
-    one_file = len(series.files) == 1
+    """Return a slice's file name, or frame; in a volume file its number, counted from the feet."""
+    if series.headers:
+        return series.headers[index].name
+    one_file = series.format != "slices"
     return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 

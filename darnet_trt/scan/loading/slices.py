@@ -15,7 +15,7 @@ import numpy.typing as npt
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
 from darnet_trt.scan.dicom.reduced import decode_reduced, reducible
-from darnet_trt.scan.pictures import decode_grey
+from darnet_trt.scan.pictures import decode_grey, grey_scale
 from darnet_trt.scan.plausibility.lungs import (
     Grid,
     Lungs,
@@ -164,8 +164,7 @@ class Slices:
             return ((i, hu[i], 1.0, 0.0) for i in rest)
         if series.stack is not None:
             return self._dicom(kept, rest)
-        slope = self.spec.window_width_hu / 255
-        low = self.spec.window_center_hu - self.spec.window_width_hu / 2
+        slope, low = grey_scale(series, self.spec.window_center_hu, self.spec.window_width_hu)
         greys = ((i, decode_grey(series.files[i])) for i in rest)
         return ((i, grey, slope, low) for pairs in (kept, greys) for i, grey in pairs)
 

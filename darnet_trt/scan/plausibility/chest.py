@@ -13,12 +13,15 @@ than `MIN_LUNG_L` is refused all the same. Between the limits there is a warning
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.errors import Finding
+
 Grid = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 LUNG_HU: Final = (-970.0, -400.0)
 """Aerated lung lies within; gas of bowel and trachea at about −1000, tissue above."""
@@ -43,21 +46,21 @@ lungs take 10 to 20 % of a chest scan's field of view."""
 
 def judge_chest(
     hu: Grid, spacing_mm: tuple[float, float, float] | None
-) -> tuple[str | None, tuple[str, ...]]:
+) -> tuple[Finding | None, tuple[Finding, ...]]:
     """Return why this is not a chest, or None, and the warnings.
 
     Args:
         hu: The decoded slices on a coarse grid (d, h, w), oriented S P L.
         spacing_mm: Of the grid along d, h, w; None where it is not known.
     """
-    air = hu < LUNG_HU[1]
-    lung = air & ~_outside(air) & (hu > LUNG_HU[0])
+    lung = aerated_lung(hu)
     if spacing_mm is None:
         if lung.mean() >= MIN_LUNG_SHARE:
             return None, ()
-        return (
+        return Finding(
+            "not-a-chest",
             f"not a chest: {lung.mean():.1%} of the pixels are aerated lung "
-            f"(at least {MIN_LUNG_SHARE:.0%})"
+            f"(at least {MIN_LUNG_SHARE:.0%})",
         ), ()
     d_mm, h_mm, w_mm = spacing_mm
     per_slice = lung.sum((1, 2))
@@ -69,41 +72,49 @@ def judge_chest(
         f"in a scan of {len(hu) * d_mm:.0f} mm"
     )
     if litres < MIN_LUNG_L:
-        return f"not a chest: {found} (at least {MIN_LUNG_L} litres)", ()
+        return Finding("not-a-chest", f"not a chest: {found} (at least {MIN_LUNG_L} litres)"), ()
     if litres > MAX_LUNG_L:
-        return f"{found} (at most {MAX_LUNG_L:.0f} litres): check the voxel spacing", ()
+        return Finding(
+            "too-much-lung", f"{found} (at most {MAX_LUNG_L:.0f} litres): check the voxel spacing"
+        ), ()
     if extent_mm < MIN_LUNG_EXTENT_MM:
-        return f"not a whole chest: {found} (at least {MIN_LUNG_EXTENT_MM:.0f} mm)", ()
+        return Finding(
+            "not-a-whole-chest",
+            f"not a whole chest: {found} (at least {MIN_LUNG_EXTENT_MM:.0f} mm)",
+        ), ()
     warnings = []
     if litres < LOW_LUNG_L or extent_mm < LOW_LUNG_EXTENT_MM:
-        warnings.append(f"little lung: {found}")
+        warnings.append(Finding("little-lung", f"little lung: {found}"))
     ends = {"top": per_slice[-1], "bottom": per_slice[0]}
     if cut := [name for name, voxels in ends.items() if voxels > CUT_OFF * per_slice.max()]:
-        warnings.append(f"the scan cuts off the lungs at the {' and '.join(cut)}")
+        text = f"the scan cuts off the lungs at the {' and '.join(cut)}"
+        warnings.append(Finding("lungs-cut-off", text))
     return None, tuple(warnings)
 
 
-def _outside(air: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Find air that is connected to its slice's border, within the slice."""
+def aerated_lung(hu: Grid) -> Mask:
+    """Mark aerated lung on a coarse grid (d, h, w), slice by slice."""
+    air = hu < LUNG_HU[1]
+    return np.asarray(air & ~_outside(air) & (hu > LUNG_HU[0]))
+
+
+def _outside(air: Mask) -> Mask:
+    """Find air that is connected to the front or back of its slice, within the slice.
+
+    Not to its sides: a narrow field of view cuts through the lungs there.
+    """
     reached = np.zeros_like(air)
-    for edge in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
-        reached[edge] = air[edge]
+    reached[:, [0, -1]] = air[:, [0, -1]]
     before = -1
-    while (count := int(reached.sum())) != before:
+    while (count := int(np.count_nonzero(reached))) != before:
         before = count
         for axis in (1, 2):
-            reached = _along(air, reached, axis)
-            reached = np.flip(_along(np.flip(air, axis), np.flip(reached, axis), axis), axis)
+            _spread(np.moveaxis(air, axis, 0), np.moveaxis(reached, axis, 0))
     return reached
 
 
-def _along(
-    air: npt.NDArray[np.bool_], reached: npt.NDArray[np.bool_], axis: int
-) -> npt.NDArray[np.bool_]:
-    """Spread what is reached to later places of the same run of air."""
-    shape = [1, 1, 1]
-    shape[axis] = air.shape[axis]
-    place = np.arange(1, air.shape[axis] + 1, dtype=np.int16).reshape(shape)
-    wall: Any = np.maximum.accumulate(np.where(air, 0, place), axis)
-    source: Any = np.maximum.accumulate(np.where(reached, place, 0), axis)
-    return np.asarray(source > wall)
+def _spread(air: Mask, reached: Mask) -> None:
+    """Spread what is reached along the first axis through air, forth and back, in place."""
+    for a, r in ((air, reached), (air[::-1], reached[::-1])):
+        for place in range(1, len(a)):
+            r[place] |= a[place] & r[place - 1]

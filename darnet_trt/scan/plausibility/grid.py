@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from darnet_trt.errors import Finding
+
 MIN_SLICES: Final = 10
 """Fewer cannot show both lungs from apex to base: 10 slices of 10 mm reach 100 mm of some 250."""
 MIN_MATRIX: Final = 16
@@ -19,58 +21,66 @@ MAX_FIELD_MM: Final = 1000.0
 """The widest bores are 900 mm across, and reconstruct 850 mm at the most."""
 
 
-def too_few(slices: int) -> str | None:
+def too_few(slices: int) -> Finding | None:
     """Return the refusal where there are too few slices for a chest."""
     if slices == 1:
-        return "a single slice, not a volume"
+        return Finding("too-few-slices", "a single slice, not a volume")
     if slices < MIN_SLICES:
-        return f"only {slices} slices; a chest needs at least {MIN_SLICES}"
+        return Finding(
+            "too-few-slices", f"only {slices} slices; a chest needs at least {MIN_SLICES}"
+        )
     return None
 
 
-def too_small(rows: int, columns: int) -> str | None:
+def too_small(rows: int, columns: int) -> Finding | None:
     """Return the refusal where slices have too few pixels."""
     if min(rows, columns) >= MIN_MATRIX:
         return None
-    return f"slices of {rows}×{columns} pixels (at least {MIN_MATRIX}×{MIN_MATRIX})"
-
-
-def far_apart(step_mm: float) -> str | None:
-    """Return the refusal where slices lie too far apart."""
-    if step_mm <= MAX_STEP_MM:
-        return None
-    return (
-        f"slices lie {step_mm:.3g} mm apart (at most {MAX_STEP_MM:.3g} mm): "
-        "use a series with more slices"
+    return Finding(
+        "few-pixels", f"slices of {rows}×{columns} pixels (at least {MIN_MATRIX}×{MIN_MATRIX})"
     )
 
 
-def too_wide(matrix: tuple[int, int], pixel_mm: Sequence[float]) -> str | None:
+def far_apart(step_mm: float) -> Finding | None:
+    """Return the refusal where slices lie too far apart."""
+    if step_mm <= MAX_STEP_MM:
+        return None
+    return Finding(
+        "far-apart",
+        f"slices lie {step_mm:.3g} mm apart (at most {MAX_STEP_MM:.3g} mm): "
+        "use a series with more slices",
+    )
+
+
+def too_wide(matrix: tuple[int, int], pixel_mm: Sequence[float]) -> Finding | None:
     """Return the refusal where a field of view cannot be a CT's; rows first, then columns."""
     h_mm, w_mm = (count * mm for count, mm in zip(matrix, pixel_mm, strict=True))
     if max(h_mm, w_mm) <= MAX_FIELD_MM:
         return None
-    return (
+    return Finding(
+        "wide-field",
         f"a field of view of {h_mm:.0f}×{w_mm:.0f} mm (at most {MAX_FIELD_MM:.0f} mm): "
-        "check the pixel spacing"
+        "check the pixel spacing",
     )
 
 
-def tilted(angle_deg: float) -> str | None:
+def tilted(angle_deg: float) -> Finding | None:
     """Return the refusal where the stack is sheared, as a tilted gantry leaves it."""
     if angle_deg <= MAX_TILT_DEG:
         return None
-    return (
+    return Finding(
+        "tilted",
         f"gantry tilted by {angle_deg:.1f}° (at most {MAX_TILT_DEG:.0f}°): "
-        "use a series without tilt"
+        "use a series without tilt",
     )
 
 
-def oblique(angle_deg: float) -> str | None:
+def oblique(angle_deg: float) -> Finding | None:
     """Return the refusal where slices are turned too far from the patient's axes."""
     if angle_deg <= MAX_OBLIQUE_DEG:
         return None
-    return (
+    return Finding(
+        "oblique",
         f"oblique slices: turned by {angle_deg:.0f}° from the patient's axes "
-        f"(at most {MAX_OBLIQUE_DEG:.0f}°)"
+        f"(at most {MAX_OBLIQUE_DEG:.0f}°)",
     )

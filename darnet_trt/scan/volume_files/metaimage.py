@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import math
 import re
-import stat
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from darnet_trt.errors import UnreadableScanError, cannot_open, cannot_read
-from darnet_trt.scan.volume_files.header import ImageHeader
+from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
+from darnet_trt.machine.archives import open_file
+from darnet_trt.scan.volume_files.beside import file_beside
+from darnet_trt.scan.volume_files.geometry import UNIT_MM, voxel_sizes_differ
+from darnet_trt.scan.volume_files.header import ImageHeader, Matrix, without_ones
+from darnet_trt.scan.volume_files.text_header import (
+    TextHeader,
+    first_bytes,
+    several_files,
+    text_voxels,
+)
+from darnet_trt.scan.volume_files.voxels import Voxels
 
-LARGEST_HEADER: Final = 1 << 16
-"""Bytes; real headers have some hundred."""
 MOST_AXES: Final = 10
+UNIT_LENGTH: Final = 0.01
+"""Writers round directions: rows of TransformMatrix this far from length 1 are unit vectors."""
 _DTYPES: Final = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
     "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8",
@@ -33,169 +38,159 @@ _DTYPES: Final = {
 }  # fmt: skip
 _LAST: Final = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:]([^\n]*)(?:\n|\Z)", re.MULTILINE)
 _BIG_ENDIAN: Final = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
-_SPACING: Final = ("ElementSpacing", "ElementSize")
 _ORIGIN: Final = ("Offset", "Position", "Origin")
 _DIRECTION: Final = ("TransformMatrix", "Rotation", "Orientation")
-
-
-@dataclass(frozen=True)
-class _Fields:
-    """The header's fields, and the byte at which it ends."""
-
-    path: Path
-    values: Mapping[str, str]
-    end: int
 
 
 def read_header(path: Path) -> ImageHeader:
     """Return the stored grid.
 
     Raises:
-        UnreadableScanError: Not a MetaImage file, or its header is broken.
-    """
-    return _header(_fields(path))
-
-
-def read_voxels(path: Path) -> npt.NDArray[Any]:
-    """Return the stored values, axes reversed: (k, j, i).
-
-    Raises:
-        UnreadableScanError: Truncated or corrupt, or the file that holds the voxels is missing.
+        UnreadableScanError: Not a MetaImage file, or its header is broken, or the file that holds
+            the voxels is missing.
     """
     fields = _fields(path)
-    shape = _header(fields).size[::-1]
-    dtype = _dtype(fields)
-    if not _is_set(fields, "BinaryData", "True"):
-        raise UnreadableScanError(
-            "stores its voxels as text", where=path, do="convert it to a binary .mha file"
-        )
-    file, start = _place(fields)
-    expected = math.prod(shape) * dtype.itemsize
-    try:
-        with file.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(size - expected, 0) if start is None else start)
-            if _is_set(fields, "CompressedData"):
-                # 47: zlib or gzip, as its own header says. No more than is expected is unpacked.
-                data = zlib.decompressobj(47).decompress(stream.read(), max(expected, 1))
-            else:
-                data = stream.read(min(expected, size))
-    except (OSError, zlib.error, ValueError) as error:
-        raise cannot_read(file, error) from error
-    if len(data) < expected:
-        raise UnreadableScanError(
-            f"is truncated: {len(data)} of {expected} bytes of voxels",
-            where=file,
-            do="copy it again",
-        )
-    stored = np.frombuffer(data, dtype).reshape(shape)
-    return stored.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _fields(path: Path) -> _Fields:
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(LARGEST_HEADER)
-    except OSError as error:
-        raise cannot_open(path, error) from error
-    last = _LAST.search(start)
-    if last is None:
-        meta = b"NDims" in start
-        what = "has no ElementDataFile in its header" if meta else "is not a MetaImage file"
-        raise UnreadableScanError(what, where=path)
-    lines = start[: last.end()].decode("utf-8", "surrogateescape").splitlines()
-    pairs = (re.split("[=:]", line, maxsplit=1) for line in lines)
-    values = {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
-    return _Fields(path, values, last.end())
-
-
-def _header(fields: _Fields) -> ImageHeader:
-    axes = _whole_numbers(fields, "NDims", 1)[0]
-    if axes > MOST_AXES:
-        raise _broken(fields, "NDims")
-    matrix = _numbers(fields, _DIRECTION, axes * axes) or np.eye(axes).ravel().tolist()
-    spacing = _numbers(fields, _SPACING, axes) or (1.0,) * axes
-    if min(spacing) <= 0:
-        raise _broken(fields, next(name for name in _SPACING if name in fields.values))
-    components = 1
-    if "ElementNumberOfChannels" in fields.values:
-        components = _whole_numbers(fields, "ElementNumberOfChannels", 1)[0]
+    size = _size(fields)
+    volume = without_ones(size)
+    components = _one(fields, "ElementNumberOfChannels", 1)
+    voxels = _voxels(fields, math.prod(size) * components)
+    if len(volume) != 3:
+        return ImageHeader(volume, voxels, components=components)
+    axes = len(size)
+    spacing = np.array(_lengths(fields, "ElementSpacing", axes) or (1.0,) * axes)
+    sizes = _lengths(fields, "ElementSize", axes)
+    if "ElementSpacing" not in fields.values and sizes:
+        spacing = np.array(sizes)
+    warning = None
+    if sizes:  # the voxels' size, where their distance is another: gaps or overlaps
+        warning = voxel_sizes_differ("ElementSize", sizes, "ElementSpacing", spacing)
+    unit_mm = UNIT_MM.get((fields.get("DistanceUnits") or "mm").lower())
+    if unit_mm is None:
+        raise fields.broken("DistanceUnits")
+    origin = np.array(_found(fields, _ORIGIN, axes) or (0.0,) * axes)[:3]
+    direction = _direction(fields, axes)
     return ImageHeader(
-        size=_whole_numbers(fields, "DimSize", axes),
-        spacing_mm=spacing,
-        origin_mm=_numbers(fields, _ORIGIN, axes) or (0.0,) * axes,
-        direction=np.array(matrix).reshape(axes, axes).T,
+        size=volume,
+        voxels=voxels,
+        steps_mm=direction[:3, :3] * spacing[:3] * unit_mm,
+        origin_mm=tuple((origin * unit_mm).tolist()),
         components=components,
+        oriented=any(name in fields.values for name in _DIRECTION),
+        warnings=() if warning is None else (warning,),
     )
 
 
-def _dtype(fields: _Fields) -> np.dtype[Any]:
-    kind = fields.values.get("ElementType", "")
+def _fields(path: Path) -> TextHeader:
+    start = first_bytes(path)
+    last = _LAST.search(start)
+    if last is None:
+        if b"NDims" in start:
+            code, what = "broken-header", "has no ElementDataFile in its header"
+        else:
+            code, what = "not-the-format", "is not a MetaImage file"
+        raise UnreadableScanError(Finding(code, what), where=path, do="copy it again")
+    lines = start[: last.end()].decode("utf-8-sig", "surrogateescape").splitlines()
+    values: dict[str, list[str]] = {}
+    for line in lines:
+        name, separator, value = _split(line)
+        if separator:
+            values.setdefault(name, []).append(value)
+    return TextHeader(path, values, last.end())
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    name, *rest = re.split("[=:]", line, maxsplit=1)
+    return name.strip(), "=" if rest else "", "".join(rest).strip()
+
+
+def _size(fields: TextHeader) -> tuple[int, ...]:
+    axes = _one(fields, "NDims", None)
+    if axes > MOST_AXES:
+        raise fields.broken("NDims")
+    size = fields.whole_numbers("DimSize")
+    if len(size) != axes:
+        raise fields.contradictory(["NDims", "DimSize"], [str(axes), " ".join(map(str, size))])
+    return size
+
+
+def _direction(fields: TextHeader, axes: int) -> Matrix:
+    """Return the axes' unit vectors as columns."""
+    matrix = _found(fields, _DIRECTION, axes * axes)
+    if not matrix:
+        return np.eye(axes)
+    rows = np.array(matrix).reshape(axes, axes)
+    if not np.allclose(np.linalg.norm(rows, axis=1), 1, rtol=0, atol=UNIT_LENGTH):
+        raise fields.broken(next(name for name in _DIRECTION if name in fields.values))
+    return rows.T
+
+
+def _voxels(fields: TextHeader, count: int) -> Voxels:
+    kind = fields.get("ElementType") or ""
     if kind not in _DTYPES:
-        raise UnreadableScanError(
-            f"has element type {kind[:40]!r}, which no CT has", where=fields.path
-        )
-    big = any(_is_set(fields, name) for name in _BIG_ENDIAN)
-    return np.dtype(_DTYPES[kind]).newbyteorder(">" if big else "<")
+        what = Finding("not-ct-values", f"has element type {kind[:40]!r}, which no CT has")
+        raise UnreadableScanError(what, where=fields.path, do="convert it to MET_SHORT")
+    if not _is_set(fields.get("BinaryData") or "True"):
+        raise text_voxels(fields.path)
+    big = _is_set(fields.get(*_BIG_ENDIAN) or "False")
+    dtype: np.dtype[Any] = np.dtype(_DTYPES[kind]).newbyteorder(">" if big else "<")
+    packed = _is_set(fields.get("CompressedData") or "False")
+    file, start = _place(fields)
+    if start is None:
+        if packed:
+            raise fields.contradictory(["CompressedData", "HeaderSize"], ["True", "-1"])
+        start = max(_length(file) - count * dtype.itemsize, 0)
+    return Voxels(file, dtype, start, "deflate" if packed else "raw")
 
 
-def _place(fields: _Fields) -> tuple[Path, int | None]:
+def _place(fields: TextHeader) -> tuple[Path, int | None]:
     """Return the file that holds the voxels and their first byte; None: they end the file."""
-    name = fields.values["ElementDataFile"]
-    skip = _numbers(fields, ("HeaderSize",), 1) or (0.0,)
+    name = fields.values["ElementDataFile"][-1]
+    skip = _found(fields, ("HeaderSize",), 1) or (0.0,)
+    if not -1 <= skip[0] < 1 << 62:
+        raise fields.broken("HeaderSize")
     start = None if skip[0] < 0 else int(skip[0])
     if name.upper() == "LOCAL":
         return fields.path, start if start is None else fields.end
-    if name.upper().startswith("LIST") or "%" in name:
-        raise UnreadableScanError(
-            "stores its voxels in several files",
-            where=fields.path,
-            do="convert it to one .mha file",
-        )
-    file = fields.path.parent / name
+    if name.upper().split()[:1] == ["LIST"] or "%" in name:
+        raise several_files(fields.path)
+    return file_beside(fields.path, name), start
+
+
+def _length(file: Path) -> int:
     try:
-        there = stat.S_ISREG(file.stat().st_mode)
-    except (OSError, ValueError):  # absent, or a name that no file can have
-        there = False
-    if not there:
-        raise UnreadableScanError(
-            f"names a file for its voxels that does not exist: {name[:80]!r}",
-            where=fields.path,
-            do="copy both files again",
-        )
-    return file, start
+        with open_file(file) as stream:
+            return stream.seek(0, 2)
+    except OSError as error:
+        raise cannot_open(file, error) from error
 
 
-def _is_set(fields: _Fields, name: str, default: str = "False") -> bool:
-    return fields.values.get(name, default)[:1].upper() in ("T", "1")
+def _is_set(value: str) -> bool:
+    return value[:1].upper() in ("T", "1")
 
 
-def _whole_numbers(fields: _Fields, name: str, count: int) -> tuple[int, ...]:
-    """Return a field's numbers, which must be positive."""
-    try:
-        found = tuple(int(text) for text in fields.values[name].split())
-    except (KeyError, ValueError):
-        raise _broken(fields, name) from None
-    if len(found) != count or min(found) < 1:
-        raise _broken(fields, name)
+def _one(fields: TextHeader, name: str, default: int | None) -> int:
+    if default is not None and name not in fields.values:
+        return default
+    found = fields.whole_numbers(name)
+    if len(found) != 1:
+        raise fields.broken(name)
+    return found[0]
+
+
+def _lengths(fields: TextHeader, name: str, count: int) -> tuple[float, ...]:
+    found = _found(fields, (name,), count)
+    if found and min(found) <= 0:
+        raise fields.broken(name)
     return found
 
 
-def _numbers(fields: _Fields, names: tuple[str, ...], count: int) -> tuple[float, ...]:
-    """Return the numbers of the first field that is there; empty where none is."""
-    name = next((name for name in names if name in fields.values), None)
-    if name is None:
+def _found(fields: TextHeader, names: tuple[str, ...], count: int) -> tuple[float, ...]:
+    """Return the numbers of a field; empty where it is not there."""
+    text = fields.get(*names)
+    if text is None:
         return ()
-    try:
-        found = tuple(float(text) for text in fields.values[name].split())
-    except ValueError:
-        raise _broken(fields, name) from None
-    if len(found) != count or not all(map(math.isfinite, found)):
-        raise _broken(fields, name)
+    name = next(name for name in names if name in fields.values)
+    found = fields.numbers(name, text)
+    if len(found) != count:
+        raise fields.broken(name)
     return found
-
-
-def _broken(fields: _Fields, name: str) -> UnreadableScanError:
-    # repr keeps the message printable, whatever bytes stand there.
-    found = f"{name} {fields.values[name][:40]!r}" if name in fields.values else f"no {name}"
-    return UnreadableScanError(f"has a broken header ({found})", where=fields.path)

@@ -1,179 +1,159 @@
-"""NIfTI-1 and NIfTI-2 files (.nii, .nii.gz): nibabel reads the header, this file the voxels.
+"""NIfTI-1, NIfTI-2 and ANALYZE 7.5 files (.nii, or .hdr with .img; gzipped or not).
 
-nibabel could read the voxels too, but it allocates whatever size the header claims before it
-looks at the file, so a damaged header would exhaust the memory; and it scales two-byte voxels to
-eight bytes each. ITK fills a truncated file up with zeros and turns NaN into zero, which are the
-Hounsfield units of water, and does not read NIfTI-2.
+nibabel reads the header. It could read the voxels too, but it allocates whatever size the header
+claims before it looks at the file, and scales two-byte voxels to eight bytes each. ITK repairs a
+sheared affine without a word.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import math
-import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from darnet_trt.errors import UnreadableScanError, cannot_read
-from darnet_trt.scan.volume_files.header import ImageHeader
+from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, cannot_read
+from darnet_trt.machine.archives import open_file
+from darnet_trt.scan.volume_files.affine import place
+from darnet_trt.scan.volume_files.header import ImageHeader, without_ones
+from darnet_trt.scan.volume_files.text_header import broken_header
+from darnet_trt.scan.volume_files.voxels import DAMAGED, GZIP, Unpacked, Voxels
 
-LARGEST_MM: Final = 1e6
-"""A voxel size or a position beyond this is a mistake."""
-SMALLEST_MM: Final = 1e-6
-ROUNDED_QUATERNION: Final = 1.01
-"""Writers round quaternions: one this long still is a unit quaternion."""
-LARGEST_RATIO: Final = 1032
-"""gzip packs at most this many bytes into one."""
-_UNIT_MM: Final = {1: 1000.0, 3: 0.001}
-"""xyzt_units: metres and micrometres; everything else means millimetres."""
-_DAMAGED: Final = (OSError, EOFError, zlib.error, MemoryError)
+LARGEST_OFFSET: Final = 1 << 26
+"""Bytes; header extensions have some thousand."""
+IMAGE_SUFFIXES: Final = (".img", ".img.gz")
+_TURNED: Final = {1: "coronal", 2: "sagittal", 4: "coronal", 5: "sagittal"}
+"""ANALYZE's `orient`; all else is transverse."""
+_ORIENT: Final = 252
+"""The byte at which it stands."""
 
 
 def read_header(path: Path) -> ImageHeader:
     """Return the stored grid.
 
     Raises:
-        UnreadableScanError: Not a NIfTI file, a data type that no CT has, or an impossible grid.
+        UnreadableScanError: Not a NIfTI or ANALYZE file, a data type that no CT has, or an
+            impossible grid.
     """
     from nibabel.spatialimages import HeaderDataError
 
-    header = _header(path)
+    data = _start(path)
+    header, pair, analyze = _header(path, data)
     try:
         with np.errstate(all="ignore"):
-            affine = _affine(header)
-            header.get_slope_inter()  # fails where the two contradict each other
+            placement = place(header, coded=not analyze)
+            slope, intercept = header.get_slope_inter()  # fails where they contradict each other
     except (HeaderDataError, ValueError) as error:
-        raise _broken(path, str(error)) from error
-    if not (np.abs(affine) <= LARGEST_MM).all():  # nor NaN
-        raise _broken(path, f"its geometry is not a number, or beyond {LARGEST_MM:g} mm")
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if spacing.min() < SMALLEST_MM:
-        raise _broken(path, "voxels of size 0")
-    size = _size(header)
-    lengths = (*spacing.tolist(), *(1.0 for _ in size[3:]))
-    return ImageHeader(size, lengths, tuple(affine[:3, 3].tolist()), affine[:3, :3] / spacing)
+        raise broken_header(path, str(error)) from error
+    refusal = placement.refusal
+    if analyze and data[_ORIENT] in _TURNED:
+        refusal = Finding("not-axial", f"{_TURNED[data[_ORIENT]]} slices, not axial ones")
+    axes, *dims = header["dim"].tolist()
+    return ImageHeader(
+        size=without_ones(tuple(dims[:axes])),
+        voxels=_voxels(path, header, pair, 1.0 if slope is None else slope, intercept or 0.0),
+        steps_mm=placement.affine[:3, :3],
+        origin_mm=tuple(placement.affine[:3, 3].tolist()),
+        oriented=placement.oriented,
+        refusal=refusal,
+        warnings=placement.warnings,
+    )
 
 
-def read_voxels(path: Path) -> npt.NDArray[Any]:
-    """Return the values of a volume whose header was read, scaled by scl_slope and scl_inter.
-
-    Returns:
-        Shape (k, j, i).
-
-    Raises:
-        UnreadableScanError: Truncated or corrupt.
-    """
-    header = _header(path)
-    shape = _size(header)[2::-1]
-    dtype: np.dtype[Any] = header.get_data_dtype()
-    count, start = math.prod(shape), max(int(header["vox_offset"]), header.sizeof_hdr)
-    end = start + count * dtype.itemsize
-    try:
-        data = _first_bytes(path, end)
-    except _DAMAGED as error:
-        raise cannot_read(path, error) from error
-    if len(data) < end:
-        raise UnreadableScanError(
-            f"is truncated: {max(len(data) - start, 0)} of {end - start} bytes of voxels",
-            where=path,
-            do="copy it again",
-        )
-    stored = np.frombuffer(data, dtype, count, start).reshape(shape)
-    slope, intercept = header.get_slope_inter()
-    if slope is None or (slope, intercept) == (1, 0):
-        return stored.astype(dtype.newbyteorder("="), copy=False)
-    values = stored.astype(np.float32)
-    with np.errstate(all="ignore"):  # the caller looks for what is not a number
-        values *= np.float32(slope)
-        values += np.float32(intercept)
-    return values
+def header_of(path: Path) -> Path | None:
+    """Return the .hdr file whose voxels an .img file holds, or None."""
+    for suffix in IMAGE_SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            return _sibling(path, suffix, (".hdr", ".hdr.gz"))
+    return None
 
 
-def _header(path: Path) -> Any:
-    """Return nibabel's view of a header whose data type, size and offset are possible."""
+def _start(path: Path) -> bytes:
+    """Return the first bytes, unpacked."""
     import nibabel
 
     try:
-        with _opened(path) as stream:
-            data = stream.read(nibabel.Nifti2Header.sizeof_hdr)
-    except _DAMAGED as error:
+        with open_file(path) as stream:
+            packed = stream.read(2) == GZIP
+            stream.seek(0)
+            source = Unpacked(stream, "deflate") if packed else stream
+            return source.read(nibabel.Nifti2Header.sizeof_hdr)
+    except DAMAGED as error:
         raise cannot_read(path, error) from error
+
+
+def _header(path: Path, data: bytes) -> tuple[Any, bool, bool]:
+    """Return nibabel's view of a header with a possible data type, size and offset.
+
+    Returns:
+        The header, whether its voxels lie in a file beside it, and whether it is ANALYZE's.
+    """
+    import nibabel
+
     kinds = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
     little, big = (int.from_bytes(data[:4], order) for order in ("little", "big"))
     size = little if little in kinds else big
     if size not in kinds or len(data) < size:
-        raise UnreadableScanError("is not a NIfTI file", where=path)
+        raise _not_nifti(path)
     header = kinds[size](data[:size], "<" if little in kinds else ">", check=False)
-    if header["magic"].item()[:3] not in (b"n+1", b"ni1", b"n+2", b"ni2"):
-        raise UnreadableScanError("is not a NIfTI file", where=path)
+    magic = header["magic"].item()[:3]
+    named_header = path.name.lower().endswith((".hdr", ".hdr.gz"))
+    analyze = magic not in (b"n+1", b"ni1", b"n+2", b"ni2")
+    if analyze and not (named_header and size == 348):
+        raise _not_nifti(path)
     axes, *dims = header["dim"].tolist()
     if not 1 <= axes <= 7 or min(dims[:axes]) < 1:
         listed = "×".join(map(str, dims[: max(axes, 1)]))
-        raise _broken(path, f"{axes} dimensions, {listed} voxels")
-    code = int(header["datatype"])
-    dtype = nibabel.nifti1.data_type_codes.dtype.get(code, np.dtype("V"))
+        raise broken_header(path, f"{axes} dimensions, {listed} voxels")
+    return header, named_header and magic[:2] != b"n+", analyze
+
+
+def _voxels(path: Path, header: Any, pair: bool, slope: float, intercept: float) -> Voxels:
+    import nibabel
+
+    code, bits = int(header["datatype"]), int(header["bitpix"])
+    dtype: np.dtype[Any] = nibabel.nifti1.data_type_codes.dtype.get(code, np.dtype("V"))
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise UnreadableScanError(f"has data type {code}, which no CT has", where=path)
+        what = Finding("not-ct-values", f"has data type {code}, which no CT has")
+        raise UnreadableScanError(what, where=path, do="convert it to int16 or float32")
+    if bits not in (0, dtype.itemsize * 8):
+        raise broken_header(path, f"data type {code}, {bits} bits a voxel")
     offset = float(header["vox_offset"])
-    if not 0 <= offset < 1 << 62:
-        raise _broken(path, f"its voxels begin at byte {offset:g}")
-    return header
+    if not 0 <= offset < LARGEST_OFFSET:
+        raise broken_header(path, f"its voxels begin at byte {offset:g}")
+    start, file = int(offset), path
+    if pair:
+        found = _sibling(path, ".hdr", IMAGE_SUFFIXES)
+        if found is None:
+            what = Finding("no-voxel-file", "has no file for its voxels, .img, beside it")
+            raise UnreadableScanError(what, where=path, do="copy both files again")
+        file = found
+    else:
+        start = max(start, header.sizeof_hdr)
+    dtype = dtype.newbyteorder(header.endianness)
+    try:
+        with open_file(file) as stream:
+            packed = stream.read(2) == GZIP
+    except OSError as error:
+        raise cannot_open(file, error) from error
+    if packed:
+        return Voxels(file, dtype, 0, "deflate", start, slope, intercept)
+    return Voxels(file, dtype, start, slope=slope, intercept=intercept)
 
 
-def _size(header: Any) -> tuple[int, ...]:
-    """Return the voxels along each axis; drop axes of length 1 behind the third."""
-    axes, *dims = header["dim"].tolist()
-    while axes > 3 and dims[axes - 1] == 1:
-        axes -= 1
-    return tuple(dims[:axes])
+def _sibling(path: Path, suffix: str, others: tuple[str, ...]) -> Path | None:
+    """Return the file of the same name but another suffix, in its own spelling or capitals."""
+    stem = path.name[: path.name.lower().rindex(suffix)]
+    for other in others:
+        for name in (stem + other, stem + other.upper()):
+            try:
+                open_file(path.with_name(name)).close()
+            except (OSError, ValueError):
+                continue
+            return path.with_name(name)
+    return None
 
 
-def _affine(header: Any) -> npt.NDArray[np.float64]:
-    """Return the sform, else the qform, else the voxel sizes alone: from indices to LPS mm."""
-    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1  # the standard reads 0 as 1
-    names = ["quatern_b", "quatern_c", "quatern_d"]
-    length = math.hypot(*(float(header[name]) for name in names))
-    if 1 < length < ROUNDED_QUATERNION:
-        for name in names:
-            header[name] /= length
-    ras = np.array(header.get_best_affine(), np.float64)
-    unit_mm = _UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)
-    return np.diag([-unit_mm, -unit_mm, unit_mm, 1.0]) @ ras
-
-
-def _opened(path: Path) -> BinaryIO:
-    """Open a file, packed or not, whatever its name says."""
-    with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    return cast("BinaryIO", gzip.open(path)) if packed else path.open("rb")
-
-
-def _first_bytes(path: Path, count: int) -> npt.NDArray[np.uint8] | bytes:
-    """Return the first bytes of a file's content, fewer where it has no more.
-
-    A packed file is read to its end, so that its checksum is compared.
-    """
-    import imagecodecs
-
-    packed = path.stat().st_size
-    with _opened(path) as stream:
-        if not isinstance(stream, gzip.GzipFile):
-            return stream.read(min(count, packed))
-        count = min(count, packed * LARGEST_RATIO)
-        with contextlib.suppress(RuntimeError, ValueError):
-            # Three times as fast as gzip, but it stops behind the first of several members.
-            content = imagecodecs.gzip_decode(path.read_bytes(), out=np.empty(count, np.uint8))
-            if len(content) == count:
-                return np.asarray(content)
-        data = stream.read(count)
-        while stream.read(1 << 20):
-            pass
-    return data
-
-
-def _broken(path: Path, what: str) -> UnreadableScanError:
-    return UnreadableScanError(f"has a broken header ({what})", where=path)
+def _not_nifti(path: Path) -> UnreadableScanError:
+    what = Finding("not-the-format", "is not a NIfTI file")
+    return UnreadableScanError(what, where=path, do="copy it again, or rename it")

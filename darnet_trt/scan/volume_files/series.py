@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from darnet_trt.scan.plausibility.grid import (
-    far_apart,
-    oblique,
-    tilted,
-    too_few,
-    too_small,
-    too_wide,
-)
-from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
+from darnet_trt.errors import Finding
+from darnet_trt.scan.plausibility.grid import far_apart, too_few, too_small, too_wide
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files import metaimage, nifti, nrrd
+from darnet_trt.scan.volume_files.geometry import check_lengths, judge_axes, perpendicular
 from darnet_trt.scan.volume_files.header import ImageHeader
+from darnet_trt.scan.volume_files.voxels import check_file, read_hu
 
+MAX_BYTES: Final = 1 << 30
+"""Of Hounsfield units in memory: 512×512×2048 as int16, 512×512×1024 as float32. With the rest of
+the program this stays below 1.5 GB."""
+MAX_MATRIX: Final = 4096
+"""Rows or columns; scanners reconstruct 2048 at the most."""
+MAX_SLICES: Final = 5000
+"""2.5 m at 0.5 mm."""
+UNORIENTED: Final = Finding(
+    "no-orientation",
+    "the header does not say how the axes lie in the patient: they were taken as left-right, "
+    "front-back and foot-head, and left and right may be exchanged",
+)
 _FORMATS: Final[dict[str, Format]] = {
     ".nii": "nifti",
     ".nii.gz": "nifti",
+    ".hdr": "nifti",
+    ".hdr.gz": "nifti",
     ".nrrd": "nrrd",
     ".nhdr": "nrrd",
     ".mha": "mha",
@@ -35,52 +44,62 @@ _READERS: Final[dict[Format, ModuleType]] = {"nifti": nifti, "nrrd": nrrd, "mha"
 
 
 def image_format(path: Path) -> Format | None:
-    """Return the format that a file's name promises, or None."""
+    """Return the format that a file's name promises, or None.
+
+    An .img file is a volume file where its .hdr file lies beside it.
+    """
     name = path.name.lower()
-    return next((kind for suffix, kind in _FORMATS.items() if name.endswith(suffix)), None)
+    kind = next((kind for suffix, kind in _FORMATS.items() if name.endswith(suffix)), None)
+    return "nifti" if kind is None and nifti.header_of(path) else kind
 
 
-def image_series(path: Path) -> Series:
+def image_series(path: Path, kind: Format | None = None) -> Series:
     """Return a volume file as a series, judged by its header.
 
+    Args:
+        path: The file with the header; of a NIfTI or ANALYZE pair, either file.
+        kind: Its format; None: what its name promises.
+
     Raises:
-        UnreadableScanError: Truncated, corrupt or another format than its name promises.
+        UnreadableScanError: Truncated, corrupt or another format than `kind`.
     """
-    kind = image_format(path)
+    path = nifti.header_of(path) or path
+    kind = kind or image_format(path)
     assert kind is not None
     header: ImageHeader = _READERS[kind].read_header(path)
-    size, spacing = header.size, header.spacing_mm
-    refusal: str | None
-    if len(size) == 4 and size[3] == 1:
-        size, spacing = size[:3], spacing[:3]
-    if len(size) != 3:
-        refusal = f"a {len(size)}-dimensional image, not a volume"
-    elif header.components != 1:
-        refusal = f"{header.components} values a voxel, not Hounsfield units"
-    else:
-        refusal = _judge_grid(header.direction[:3, :3])
-    depth, rows, columns = 0, 0, 0
-    spacing_mm = None
+    refusal = _not_a_volume(header)
+    depth, rows, columns, spacing_mm = 0, 0, 0, None
     if refusal is None:
-        x, y, z = header.axes
-        depth, rows, columns = size[z], size[y], size[x]
-        spacing_mm = (spacing[z], spacing[y], spacing[x])
+        check_lengths(path, header)
+        check_file(header.voxels, header.size)
+        columns, rows, depth = (header.size[axis] for axis in header.axes)
+        w_mm, h_mm, d_mm = header.spacing_mm[list(header.axes)].tolist()
+        spacing_mm = (d_mm, h_mm, w_mm)
         refusal = (
-            too_few(depth)
+            header.refusal
+            or judge_axes(header)
+            or too_few(depth)
             or too_small(rows, columns)
-            or far_apart(spacing_mm[0])
+            or far_apart(d_mm)
             or too_wide((rows, columns), spacing_mm[1:])
+            or _too_large(depth, rows, columns, np.dtype(header.voxels.hu_dtype).itemsize)
         )
-    reason = refusal or f"{depth} axial slices, {depth * (spacing_mm or (0,))[0]:.0f} mm"
+    if refusal is None:
+        usable = Finding("usable", f"{depth} axial slices, {depth * d_mm:.0f} mm")
+        unsure = () if header.oriented else (UNORIENTED,)
+        verdict = Verdict(True, usable, (*unsure, *header.warnings))
+    else:
+        verdict = Verdict(False, refusal)
     return Series(
         path=path,
         format=kind,
-        files=(path,),
+        files=tuple(dict.fromkeys((path, header.voxels.file))),
         description=path.name,
         slices=depth or 1,
         matrix=(rows, columns),
         spacing_mm=spacing_mm,
-        verdict=Verdict(refusal is None, reason),
+        verdict=verdict,
+        oriented=header.oriented,
     )
 
 
@@ -91,43 +110,39 @@ def read_image(series: Series) -> Volume:
         UnreadableScanError: Truncated or corrupt.
         RefusedScanError: Values that are not numbers.
     """
-    reader = _READERS[series.format]
-    header: ImageHeader = reader.read_header(series.path)
-    stored = reader.read_voxels(series.path)
-    values, origin, direction = _oriented(stored.reshape(stored.shape[-3:]), header)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
-        hu = values if values.dtype == np.int16 else values.astype(np.float32)
-    if values.dtype.kind == "f":
-        refuse_not_numbers(hu, series.path)
-    x, y, z = header.axes
-    spacing = header.spacing_mm
-    return Volume(hu, (spacing[z], spacing[y], spacing[x]), origin, direction[:, ::-1])
-
-
-def _oriented(
-    stored: npt.NDArray[Any], header: ImageHeader
-) -> tuple[npt.NDArray[Any], tuple[float, float, float], npt.NDArray[np.float64]]:
-    """Turn a volume (k, j, i) to S P L; return it, its origin and its directions along x, y, z."""
+    header: ImageHeader = _READERS[series.format].read_header(series.path)
     axes = header.axes
-    if axes != (0, 1, 2):  # slices are read one by one: each shall lie in one piece
-        stored = np.ascontiguousarray(stored.transpose([2 - axis for axis in axes[::-1]]))
-    direction = header.direction[:3, :3][:, axes]
-    origin = np.array(header.origin_mm[:3])
-    for axis, of in enumerate(axes):
+    hu = read_hu(header.voxels, header.size, axes)
+    spacing = header.spacing_mm[list(axes)]
+    direction = perpendicular(header.steps_mm[:, axes] / spacing)  # of x, y and z
+    origin = np.array(header.origin_mm)
+    for axis, mm in enumerate(spacing):
         if direction[axis, axis] < 0:
-            origin += direction[:, axis] * header.spacing_mm[of] * (header.size[of] - 1)
+            origin += direction[:, axis] * mm * (hu.shape[2 - axis] - 1)
             direction[:, axis] *= -1
-            stored = np.flip(stored, 2 - axis)
+            hu = np.flip(hu, 2 - axis)
     x, y, z = origin.tolist()
-    return stored, (x, y, z), direction
+    w_mm, h_mm, d_mm = spacing.tolist()
+    return Volume(hu, (d_mm, h_mm, w_mm), (x, y, z), direction[:, ::-1])
 
 
-def _judge_grid(direction: npt.NDArray[np.float64]) -> str | None:
-    if not np.isfinite(direction).all():
-        return "its direction matrix holds values that are not numbers"
-    if len({int(axis) for axis in np.abs(direction).argmax(axis=0)}) < 3:
-        return "its direction matrix does not have three different axes"
-    shear = np.abs(np.triu(direction.T @ direction, 1)).max()
-    cosine = np.abs(direction).max(axis=0).min()
-    tilt_deg = np.degrees(np.arcsin(np.clip(shear, 0, 1)))
-    return tilted(tilt_deg) or oblique(np.degrees(np.arccos(np.clip(cosine, 0, 1))))
+def _not_a_volume(header: ImageHeader) -> Finding | None:
+    if len(header.size) != 3:
+        return Finding("not-a-volume", f"a {len(header.size)}-dimensional image, not a volume")
+    if header.components != 1:
+        text = f"{header.components} values a voxel, not Hounsfield units"
+        return Finding("multi-valued", text)
+    return None
+
+
+def _too_large(depth: int, rows: int, columns: int, itemsize: int) -> Finding | None:
+    """Return the refusal where a volume is larger than a CT, or than what is kept in memory."""
+    size = math.prod((depth, rows, columns, itemsize))
+    if size <= MAX_BYTES and max(rows, columns) <= MAX_MATRIX and depth <= MAX_SLICES:
+        return None
+    return Finding(
+        "too-large",
+        f"{depth} slices of {rows}×{columns} pixels, {size / 1e9:.1f} GB "
+        f"(at most {MAX_BYTES / 1e9:.2f} GB, {MAX_SLICES} slices of {MAX_MATRIX}×{MAX_MATRIX}): "
+        "give its DICOM series, or resample it to larger voxels",
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.errors import Finding, OutputError, UsageError
 from darnet_trt.runtime.prediction.result_folder import ResultFolder, overlay_name
 from darnet_trt.runtime.prediction.results import (
     INTENDED_USE,
@@ -36,10 +36,11 @@ def result(scan: str = "/scans/a", status: str = "ok", **changes: object) -> Res
         "study_uid": "1.2.3",
         "status": status,
         "reason": "" if status == "ok" else "gantry tilted by 18.5°",
+        "code": "" if status == "ok" else "tilted",
         "predicted": "normal" if status == "ok" else None,
         "probabilities": {"covid-19": 0.25, "normal": 0.75} if status == "ok" else {},
         "series": SERIES,
-        "warnings": ("thick slices", "few slices"),
+        "warnings": (Finding("thick-slices", "slices of 8 mm"), Finding("few-slices", "30 slices")),
         "stages_ms": StageTimes(find=1, read=2, preprocess=3, infer=4),
         "bundle": "b" * 64,
         "artifact": "openvino-fp32",
@@ -66,15 +67,30 @@ def test_a_line_holds_the_class_and_what_it_is_based_on():
     assert content["stages_ms"]["total"] == 10
     assert content["intended_use"] == INTENDED_USE
     assert content["trained_on"] == "phantoms"
+    assert content["code"] == ""
+    assert content["warnings"][1] == {"code": "few-slices", "text": "30 slices"}
+
+
+def test_codes_are_kept_where_a_line_is_read_again():
+    again = Result.model_validate(json.loads(json_line(result(status="refused"))))
+    assert (again.code, [w.code for w in again.warnings]) == (
+        "tilted",
+        ["thick-slices", "few-slices"],
+    )
 
 
 def test_a_line_has_exactly_the_fields_of_its_schema():
     schema, line = json_schema(), json.loads(json_line(result()))
     assert list(schema["properties"]) == list(line)
     assert schema["required"] == list(line)
-    for part, fields in (("SeriesUsed", line["series"]), ("StageTimes", line["stages_ms"])):
+    for part, fields in (
+        ("SeriesUsed", line["series"]),
+        ("StageTimes", line["stages_ms"]),
+    ):
         assert list(schema["$defs"][part]["properties"]) == list(fields)
-    every = [schema, *schema["$defs"].values()]
+    warning = schema["properties"]["warnings"]["items"]
+    assert list(warning["properties"]) == list(line["warnings"][0])
+    every = [schema, warning, *schema["$defs"].values()]
     assert all("description" in field for part in every for field in part["properties"].values())
 
 
@@ -99,13 +115,13 @@ def test_each_line_is_written_at_once_and_the_csv_at_the_end(tmp_path):
         folder.add(result("/scans/b"))
     refused, ok = rows(tmp_path / "out")
     assert (refused["status"], refused["class"]) == ("refused", "")
-    assert refused["reason"] == "gantry tilted by 18.5°"
+    assert (refused["reason"], refused["code"]) == ("gantry tilted by 18.5°", "tilted")
     assert (ok["class"], ok["probability_covid-19"], ok["spacing_d_mm"]) == (
         "normal",
         "0.25",
         "4.0",
     )
-    assert ok["warnings"] == "thick slices; few slices"
+    assert ok["warnings"] == "slices of 8 mm; 30 slices"
 
 
 def test_a_resumed_run_skips_ok_results_and_repeats_failed_and_cut_off_ones(tmp_path):
@@ -197,7 +213,7 @@ def test_results_without_a_schema_version_are_continued(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"probabilities": None}, {"scan": []}, {"stages_ms": 3}, {"schema_version": 2}, None],
+    [{"probabilities": None}, {"scan": []}, {"stages_ms": 3}, {"schema_version": 1}, None],
 )
 def test_a_line_that_does_not_fit_the_schema_is_not_changed(tmp_path, change):
     other = json.dumps(change and {**json.loads(json_line(result())), **change}) + "\n"

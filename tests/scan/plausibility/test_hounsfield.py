@@ -101,6 +101,35 @@ def test_a_padded_volume_is_used_with_a_warning(replaced, which, calibrated):
     assert f"({which})" in warning
 
 
+def lungs_alone(hu, fill):
+    """The chest with everything but its lungs set to one value."""
+    return np.where((hu < -700) & (hu > -950), hu, fill)
+
+
+@pytest.mark.parametrize("fill", [-32000, -3024, -2000, -1024, -1000, 0, 170, 3071])
+def test_lungs_that_were_cut_out(fill):
+    refused, _ = judge(lungs_alone(chest(SLICES), fill))
+    assert refused.code == "segmented-lungs"
+    assert f"the value {fill}" in refused
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+def test_lungs_cut_out_of_pictures(fill):
+    grey = lungs_alone(chest(SLICES), np.nan)
+    grey = np.where(np.isnan(grey), fill, np.rint((grey + 1350) / 1500 * 255))
+    grey += np.random.default_rng(0).integers(-1, 2, grey.shape)  # JPEG is not exact
+    refused, _ = judge(grey.clip(0, 255) / 255 * 1500 - 1350, calibrated=False)
+    assert refused.code == "segmented-lungs"
+
+
+@pytest.mark.parametrize("air", [-2000, -1024, -1000, -980])
+def test_a_body_in_clean_air_was_not_cut_out(air):
+    """Air of one value outside the body, as clipping and denoising leave it."""
+    hu = chest(SLICES).astype(np.float32)
+    hu[hu < -950] = air
+    assert judge(hu)[0] is None
+
+
 @pytest.mark.parametrize("scale", [3071, 16000, 30000])
 @pytest.mark.parametrize("padding", [-1024, -2000, -3024, -10240, -32768])
 def test_metal_and_padding_are_no_fault(scale, padding):

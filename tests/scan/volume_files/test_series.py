@@ -40,7 +40,9 @@ def test_each_format(tmp_path, name):
 
 
 def zeros(*shape, colours=False):
-    return sitk.GetImageFromArray(np.zeros(shape, np.int16), isVector=colours)
+    written = sitk.GetImageFromArray(np.zeros(shape, np.int16), isVector=colours)
+    written.SetSpacing([2.0] * written.GetDimension())
+    return written
 
 
 @pytest.mark.parametrize(
@@ -102,20 +104,13 @@ def test_truncated_files(tmp_path, name):
         load_input(only(path), SPEC)
 
 
-def test_a_direction_that_is_not_a_number(tmp_path):
+def test_a_direction_of_length_0(tmp_path):
     sitk.WriteImage(image(spacing=(1, 1, 1)), tmp_path / "a.nrrd")
     data = (tmp_path / "a.nrrd").read_bytes()
     assert b"(1,0,0) (0,1,0)" in data
     (tmp_path / "a.nrrd").write_bytes(data.replace(b"(1,0,0) (0,1,0)", b"(0,0,0) (0,1,0)"))
-    assert "not numbers" in only(tmp_path).verdict.reason
-
-
-def test_itk_s_reason_comes_without_places_in_its_code(tmp_path):
-    (tmp_path / "a.nrrd").write_text("NRRD0004\n")
-    with pytest.raises(UnreadableScanError) as caught:
-        find_studies(tmp_path / "a.nrrd")
-    assert '(hit end of header, but no "data file" given)' in caught.value.what
-    assert ".cxx" not in caught.value.what
+    with pytest.raises(UnreadableScanError, match="voxels of size 0"):
+        only(tmp_path / "a.nrrd")
 
 
 @pytest.mark.parametrize("name", FORMATS)

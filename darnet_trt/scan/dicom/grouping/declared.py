@@ -1,0 +1,86 @@
+"""Find every series among some headers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from darnet_trt.scan.dicom.fitness import unfit
+from darnet_trt.scan.dicom.grouping.copies import without_copies
+from darnet_trt.scan.dicom.grouping.group import Group
+from darnet_trt.scan.dicom.grouping.joining import NEARLY, join_slices, nearly
+from darnet_trt.scan.dicom.grouping.passes import separated, split_passes
+from darnet_trt.scan.dicom.header import Header
+
+_MUST_MATCH: Final[dict[str, Callable[[Header], Hashable]]] = {
+    "series number": lambda h: h.get("SeriesNumber"),
+    "frame of reference": lambda h: h.get("FrameOfReferenceUID"),
+    "matrix size": lambda h: (h.get("Rows"), h.get("Columns")),
+    "convolution kernel": lambda h: h.get("ConvolutionKernel"),
+    "stack": lambda h: h.get("StackID"),
+    "description": lambda h: h.get("SeriesDescription"),
+}
+
+
+def group_slices(headers: Iterable[Header]) -> list[Group]:
+    """Find every series among the headers of one study.
+
+    A series shares its SeriesInstanceUID, or its folder where that is emptied, and whatever else
+    must be the same within one series. Where one of these differs in each file, slices are joined
+    by their positions.
+    """
+    declared: dict[Hashable, list[Header]] = defaultdict(list)
+    for header in headers:
+        declared[_declared(header)].append(header)
+    groups = [group for members in declared.values() for group in _tell_apart(members)]
+    series: list[Group] = []
+    for group in _noted(join_slices(groups)):
+        series += [group] if group.unfit else split_passes(without_copies(group))
+    return series
+
+
+def _declared(header: Header) -> Hashable:
+    """Return what the file says about the series that it belongs to."""
+    uid, study = header.get("SeriesInstanceUID"), header.get("StudyInstanceUID", "")
+    return (study, uid) if uid else (study, str(header.path.parent))
+
+
+def _tell_apart(headers: Sequence[Header]) -> list[Group]:
+    """Split what shares one series UID although it cannot be one series."""
+    unfit_parts: dict[Hashable, list[Header]] = defaultdict(list)
+    fit: list[Header] = []
+    for header in headers:
+        reason = unfit(header)
+        if reason is None:
+            fit.append(header)
+        else:  # only the reason matters
+            unfit_parts[reason, header.get("SeriesNumber")].append(header)
+    parts: dict[Hashable, list[Header]] = defaultdict(list)
+    near = zip(*(nearly(fit, keyword) for keyword in NEARLY), strict=True)
+    for header, numbers in zip(fit, near, strict=True):
+        parts[(*(of(header) for of in _MUST_MATCH.values()), *numbers)].append(header)
+    return [Group(tuple(p), None) for p in parts.values()] + [
+        Group(tuple(p), unfit(p[0])) for p in unfit_parts.values()
+    ]
+
+
+def _noted(groups: Sequence[Group]) -> list[Group]:
+    """Note on groups that share one series UID by what they were told apart."""
+    sharing: dict[Hashable, list[Header]] = defaultdict(list)
+    for group in groups:
+        if group.unfit is None:
+            sharing[_declared(group.headers[0])].append(group.headers[0])
+    return [
+        replace(group, notes=(*group.notes, separated(len(firsts), _differing(firsts))))
+        if group.unfit is None and len(firsts := sharing[_declared(group.headers[0])]) > 1
+        else group
+        for group in groups
+    ]
+
+
+def _differing(headers: Sequence[Header]) -> str:
+    names = [name for name, of in _MUST_MATCH.items() if len(set(map(of, headers))) > 1]
+    names += [name for key, (name, *_) in NEARLY.items() if len(set(nearly(headers, key))) > 1]
+    return ", ".join(names)

@@ -1,0 +1,7 @@
+"""Folders of PNG, JPEG or TIFF slices, as CC-CCII publishes its scans (patient/scan/0000.png)."""
+
+from darnet_trt.scan.pictures.decoding import decode_grey, picture_kind
+from darnet_trt.scan.pictures.names import natural_key
+from darnet_trt.scan.pictures.series import grey_scale, slice_series
+
+__all__ = ["decode_grey", "grey_scale", "natural_key", "picture_kind", "slice_series"]
