@@ -328,8 +328,11 @@ def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:
     except ScanError as error:
         readable = not isinstance(error, UnreadableScanError)
         return Verdict(False, _finding(error, series), series.verdict.warnings, readable)
-    known = series.verdict
-    return Verdict(True, known.reason, (*known.warnings, *loaded.warnings))
+    known, left_out = series.verdict, loaded.sampled.left_out_mm
+    reason = (
+        f"{known.reason}, of which {left_out:.0f} mm are left out" if left_out else known.reason
+    )
+    return Verdict(True, Finding("usable", reason), (*known.warnings, *loaded.warnings))
 
 
 def _finding(error: ScanError, series: Series) -> Finding:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.machine.cpus import usable_cpus
-from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
 from darnet_trt.scan.dicom.encoding.reduced import decode_reduced, reducible
+from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
 from darnet_trt.scan.pictures import decode_grey, grey_scale
 from darnet_trt.scan.plausibility.anatomy import Turn
 from darnet_trt.scan.plausibility.lungs import (
