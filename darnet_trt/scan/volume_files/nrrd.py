@@ -99,7 +99,7 @@ def read_header(path: Path) -> ImageHeader:
     warning = None
     if vectors and fields.get("spacings"):
         lengths = np.linalg.norm(steps, axis=0)
-        spacings = _spacings(fields, len(sizes))[spatial[:3]]
+        spacings = _spacings(fields, len(sizes))[spatial[:3]].tolist()
         warning = voxel_sizes_differ("spacings", spacings, "space directions", lengths)
     unit_mm = _units_mm(fields, vectors is not None)
     return ImageHeader(
