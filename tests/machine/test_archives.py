@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from darnet_trt.errors import UnreadableScanError
-from darnet_trt.machine import archives
+from darnet_trt.machine import unpacking
 from darnet_trt.machine.archives import open_archive, open_file
 
 DICOM = bytes(128) + b"DICM"
@@ -52,7 +52,7 @@ def test_a_plain_file(tmp_path):
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("in_memory", [1 << 24, 0])
 def test_a_member_reads_and_seeks_as_a_file_does(tmp_path, monkeypatch, method, in_memory):
-    monkeypatch.setattr(archives, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(unpacking, "IN_MEMORY", in_memory)
     content = noise(200_000) + bytes(200_000)
     path = zipped(tmp_path / "a.zip", {"x/y.bin": content}, method) / "x" / "y.bin"
     plain = io.BytesIO(content)
