@@ -55,11 +55,13 @@ def search(path: str | os.PathLike[str]) -> Search:
     path = Path(path)
     found = Found()
     try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if (archive := archive_of(path)) is None or not found.look_into(archive, path):
-            raise UsageError("no such file or folder", where=path) from error
-        return found.result(path, "archive")
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError) as error:
+            archive = archive_of(path)
+            if archive is None or not found.look_into(archive, path):
+                raise UsageError("no such file or folder", where=path) from error
+            return found.result(path, "archive")
     except OSError as error:  # in a folder that may not be looked into, or a loop of links
         raise cannot_open(path, error) from error
     if stat.S_ISDIR(mode):
