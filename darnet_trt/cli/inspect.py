@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,9 +62,14 @@ def inspect(
     study has a series to classify; 1: some have none, or could not be read; 2: nothing could be
     read.
     """
+    if not headers_only:
+        from darnet_trt.machine.worker import start_early
+
+        start_early("darnet_trt.scan.isolated")  # before slow imports
     from darnet_trt.scan import Preprocessing, find_studies
     from darnet_trt.scan.discovery import distinct_paths, unseen
     from darnet_trt.scan.inspection import Inspection, PathError, inspect_study
+    from darnet_trt.scan.isolated import reader
 
     spec = Preprocessing()
     if bundle is not None:
@@ -73,14 +79,15 @@ def inspect(
     reports: list[StudyReport] = []
     errors: list[PathError] = []
     seen: set[str] = set()
-    for path in distinct_paths(paths):
-        try:
-            studies = unseen(find_studies(path), seen)
-        except DarnetError as error:
-            errors.append(PathError(path=str(path), error=str(error), code=error.code))
-            warn(f"darnet-trt: {error}")
-            continue
-        reports += [inspect_study(study, spec, headers_only=headers_only) for study in studies]
+    with nullcontext() if headers_only else reader() as pixels:
+        for path in distinct_paths(paths):
+            try:
+                studies = unseen(find_studies(path), seen)
+            except DarnetError as error:
+                errors.append(PathError(path=str(path), error=str(error), code=error.code))
+                warn(f"darnet-trt: {error}")
+                continue
+            reports += [inspect_study(study, spec, pixels) for study in studies]
     if as_json:
         typer.echo(Inspection(studies=tuple(reports), errors=tuple(errors)).json_text())
     elif verbose or len(reports) == 1:
