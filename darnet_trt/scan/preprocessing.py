@@ -16,15 +16,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from darnet_trt.scan.volume import Volume
 
 Matrix = npt.NDArray[np.float32]
+
+
+_Voxels = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Preprocessing(BaseModel):
@@ -42,15 +45,15 @@ class Preprocessing(BaseModel):
             and more a step then need one decoded slice for each output slice, not two.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    size: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 224, 224)
-    window_center_hu: float = -600.0
-    window_width_hu: PositiveFloat = 1500.0
+    size: tuple[_Voxels, _Voxels, _Voxels] = (64, 224, 224)
+    window_center_hu: Annotated[float, Field(ge=-32768, le=32767)] = -600.0
+    window_width_hu: Annotated[float, Field(ge=1, le=65535)] = 1500.0
     orientation: Literal["SPL"] = "SPL"
     in_plane: Literal["area"] = "area"
     depth: Literal["linear"] = "linear"
-    depth_snap: float = 0.125
+    depth_snap: Annotated[float, Field(ge=0, le=0.5)] = 0.125
 
 
 def _interpolation_matrix(n_out: int, n_in: int, snap: float = 0.0) -> Matrix:
