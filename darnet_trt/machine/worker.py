@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, NoReturn, TypeVar
 
+from darnet_trt.errors import DarnetError
 from darnet_trt.machine.frames import receive, send, unpickled
 from darnet_trt.machine.processes import how_ended, last_words
 
@@ -76,7 +77,7 @@ class Worker:
         """Start the child unless it runs already, so that it is ready for the first call.
 
         Raises:
-            OSError: No process can be started.
+            DarnetError: No process can be started.
         """
         self._running()
 
@@ -90,7 +91,7 @@ class Worker:
 
         Raises:
             WorkerDied: The child ended, or was not done in time.
-            OSError: No process can be started.
+            DarnetError: No process can be started.
         """
         child = self._running()
         try:
@@ -139,7 +140,7 @@ def worker(module: str) -> Iterator[Worker]:
         module: As of `Worker`.
 
     Raises:
-        OSError: No process can be started.
+        DarnetError: No process can be started.
     """
     kept = _idle.pop(module, None)
     taken = kept or Worker(module)
@@ -173,7 +174,7 @@ def each_in_workers(
 
     Raises:
         Exception: As the function raises.
-        OSError: No process can be started.
+        DarnetError: No process can be started.
     """
     workers = [Worker(module) for _ in range(count)]
     free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
@@ -205,7 +206,7 @@ def start_early(module: str) -> None:
         module: As of `Worker`.
 
     Raises:
-        OSError: No process can be started.
+        DarnetError: No process can be started.
     """
     early = Worker(module)
     early.start()
@@ -236,14 +237,20 @@ class _Child:
     """The process, as its parent sees it."""
 
     def __init__(self, module: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **_ENVIRONMENT},
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends it
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **_ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends it
+            )
+        except OSError as error:
+            raise DarnetError(
+                f"no process can be started for {module} ({error.strerror or error})",
+                do="free memory, or raise the limit on processes (ulimit -u)",
+            ) from error
         self._said: list[bytes] = []
         self._listening = threading.Thread(target=self._listen, daemon=True)
         self._listening.start()

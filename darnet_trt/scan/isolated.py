@@ -58,9 +58,9 @@ class Reader:
         Raises:
             UnreadableScanError: The process died, was not done in time, or its memory ran out; or
                 the function raised an OSError.
-            DarnetError: As the function raises; an unexpected exception is an InternalError.
+            DarnetError: As the function raises; an unexpected exception is an InternalError. Or no
+                process can be started.
             ImportError: A package is not installed.
-            OSError: No process can be started.
         """
         try:
             value: T = self.worker.call(_guarded, function, arguments, where, timeout_s=LONGEST_S)
@@ -90,9 +90,8 @@ def read_each(
         processes: How many.
 
     Raises:
-        DarnetError: One that does not concern a single scan.
+        DarnetError: One that does not concern a single scan, as where no process can be started.
         ImportError: A package is not installed.
-        OSError: No process can be started.
     """
     calls = [(function, arguments, where) for where, arguments in scans]
     found = each_in_workers(__name__, _value_or_error, calls, processes, timeout_s=LONGEST_S)

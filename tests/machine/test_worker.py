@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from darnet_trt.errors import MissingPackageError
+from darnet_trt.errors import DarnetError, MissingPackageError
 from darnet_trt.machine import worker as workers
 from darnet_trt.machine.worker import Worker, WorkerDied, each_in_workers, worker
 from tests.machine import functions
@@ -107,6 +107,12 @@ def test_a_hang_is_ended(child, function):
     assert caught.value.code is None
     assert caught.value.how == "not done in 1 s"
     assert child.call(functions.add, 1, 2, timeout_s=60) == 3
+
+
+def test_no_process_can_be_started(child, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(DarnetError, match="No such file or directory"):
+        child.start()
 
 
 def test_a_request_larger_than_a_pipe_to_a_child_that_dies(child):
