@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     )
     from darnet_trt.runtime.prediction.predict import predict
     from darnet_trt.runtime.prediction.results import Evidence, Result, SeriesUsed, StageTimes
-    from darnet_trt.scan.choice import choose
     from darnet_trt.scan.discovery import find_studies
-    from darnet_trt.scan.loading import LoadedInput, load_input, read_volume
+    from darnet_trt.scan.loading.choice import choose
+    from darnet_trt.scan.loading.load import LoadedInput, load_input, read_volume
     from darnet_trt.scan.preprocessing import Preprocessing, preprocess
     from darnet_trt.scan.series import Choice, Series, Study, Verdict
     from darnet_trt.scan.volume import Volume
@@ -70,9 +70,9 @@ _NAMES_OF = {
     "UnreadableScanError UsageError",
     "runtime.prediction.predict": "predict",
     "runtime.prediction.results": "Evidence Result SeriesUsed StageTimes",
-    "scan.choice": "choose",
+    "scan.loading.choice": "choose",
     "scan.discovery": "find_studies",
-    "scan.loading": "LoadedInput load_input read_volume",
+    "scan.loading.load": "LoadedInput load_input read_volume",
     "scan.preprocessing": "Preprocessing preprocess",
     "scan.series": "Choice Series Study Verdict",
     "scan.volume": "Volume",

@@ -32,6 +32,7 @@ from darnet_trt.scan.cohort import CLASSES
 from darnet_trt.scan.loading import read_volume
 from darnet_trt.scan.plausibility import signs
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy
+from darnet_trt.scan.plausibility.chest import aerated_lung
 from darnet_trt.scan.volume import Volume
 
 Grid = npt.NDArray[np.float32]
@@ -110,13 +111,15 @@ def in_all_orientations(hu: Grid, spacing_mm: tuple[float, float, float]) -> Cou
 
 def measure(hu: Grid) -> dict[str, float]:
     """Return the signs of a grid as it lies, and the time to judge it."""
-    chest = signs.find_chest(hu)
+    lung = aerated_lung(hu)
+    chest = signs.find_chest(hu, lung)
     if chest is None:
         return {}
     start = time.perf_counter()
     judge_anatomy(hu, None)
     took_ms = (time.perf_counter() - start) * 1e3
-    gaps, faces = signs.gaps(chest), signs.cut_faces(hu)
+    gaps = [signs.lung_profile(chest.lung, axis).gap for axis in range(3)]
+    faces = signs.cut_faces(hu)
     return {
         "lung share": signs.lung_share(chest),
         "gap across w": gaps[2],

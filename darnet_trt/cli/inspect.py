@@ -36,7 +36,7 @@ def inspect(
         typer.Option(
             help="Judge scans as predict does with this bundle: its preprocessing decides which "
             "slices are decoded, and what the greys of picture files mean. "
-            "[default: the paper's]",
+            "[default: what train uses]",
             show_default=False,
         ),
     ] = None,
@@ -61,11 +61,11 @@ def inspect(
     study has a series to classify; 1: some have none, or could not be read; 2: nothing could be
     read.
     """
-    from darnet_trt.scan import Preprocessing, find_studies
-    from darnet_trt.scan.discovery import distinct_paths, unseen
-    from darnet_trt.scan.inspection import Inspection, PathError, inspect_study
+    from darnet_trt.scan.discovery import Counts, distinct_paths, search, unseen
+    from darnet_trt.scan.inspection import FileCounts, Inspection, PathError, inspect_study
+    from darnet_trt.scan.preprocessing import NEW
 
-    spec = Preprocessing()
+    spec = NEW
     if bundle is not None:
         from darnet_trt.bundle.reading import open_bundle
 
@@ -73,16 +73,26 @@ def inspect(
     reports: list[StudyReport] = []
     errors: list[PathError] = []
     seen: set[str] = set()
+    files = Counts()
     for path in distinct_paths(paths):
         try:
-            studies = unseen(find_studies(path), seen)
+            found = search(path)
         except DarnetError as error:
             errors.append(PathError(path=str(path), error=str(error), code=error.code))
             warn(f"darnet-trt: {error}")
             continue
+        files += found.counts
+        studies = unseen(found.studies, seen)
         reports += [inspect_study(study, spec, headers_only=headers_only) for study in studies]
     if as_json:
-        typer.echo(Inspection(studies=tuple(reports), errors=tuple(errors)).json_text())
+        inspection = Inspection(
+            studies=tuple(reports),
+            errors=tuple(errors),
+            files=FileCounts(
+                found=files.found, used=files.used, unread=files.unread, ignored=files.ignored
+            ),
+        )
+        typer.echo(inspection.json_text())
     elif verbose or len(reports) == 1:
         _print_details(reports)
     elif reports:
@@ -92,6 +102,8 @@ def inspect(
         listed = ", ".join(f"{counts[s]} {s}" for s in ("ok", "refused", "failed") if counts[s])
         unread = f"; {_counted(len(errors), 'path')} could not be read" if errors else ""
         print_line(f"{_counted(len(reports), 'study', 'studies')}: {listed}{unread}")
+    if reports and not as_json:
+        print_line(str(files))
     if not reports:
         raise typer.Exit(2)
     if errors or any(report.status != "ok" for report in reports):

@@ -99,6 +99,7 @@ def predict(
     from darnet_trt.runtime.prediction.predict import predict as results_of
     from darnet_trt.runtime.prediction.result_folder import CSV, JSONL
     from darnet_trt.runtime.prediction.results import INTENDED_USE, json_line, undecided
+    from darnet_trt.scan.discovery import Counts
 
     if out is None and (cam or resume):
         option = "--cam" if cam else "--resume"
@@ -110,6 +111,7 @@ def predict(
     say(use)
     as_json = as_json or (out is None and not sys.stdout.isatty())
     statuses: list[str] = []
+    counts: list[Counts] = []
     doubtful = drawn = 0
     with _opened(out, scans, resume=resume) as folder:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
@@ -125,6 +127,7 @@ def predict(
             if folder and engine
             else (),
             notify=say,
+            counted=counts.append,
         ):
             statuses.append(result.status)
             doubtful += result.status == "ok" and undecided(result.probabilities) is not None
@@ -140,6 +143,8 @@ def predict(
                 _print(f"{printable(summary(result))}\n")
             if folder is not None or not sys.stdout.isatty():
                 say(f"[{len(statuses)}] {summary(result)}")
+    if files := sum(counts, start=Counts()):
+        say(str(files))
     if out is not None:
         overlays = f", {drawn} overlay{'s' * (drawn != 1)}" if drawn else ""
         say(f"results: {out / CSV}, {JSONL}{overlays}")

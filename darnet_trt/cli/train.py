@@ -42,6 +42,13 @@ def train(
         Literal["none", "channel", "depth", "both"],
         typer.Option(help="Attention modules of the network; both: as in the paper."),
     ] = "both",
+    extent: Annotated[
+        Literal["lungs", "scan"],
+        typer.Option(
+            help="What the network sees along the body. lungs: the lungs and a margin, wherever "
+            "they lie in a scan; scan: the whole scan, for cohorts that are cut to the chest."
+        ),
+    ] = "lungs",
     epochs: Annotated[
         int | None,
         typer.Option(min=1, help="Passes over the training scans. [default: the preset's]"),
@@ -138,6 +145,7 @@ def train(
             size,
             schedule,
             attention=attention,
+            extent=extent,
             held_out=held_out,
             device=_device(device),
             reading=reading,

@@ -1,15 +1,324 @@
-"""Files inside packed files."""
+"""Open a file of a scan: a plain one, one in a zip archive, or a DICOM file packed with gzip.
+
+A file in an archive has the path that it would have if the archive were a folder:
+`study.zip/a/001.dcm`. Nothing is written to disk, and no more is unpacked than is read.
+
+The limits are judgement. Real studies hold some thousand files of some MB, which shrink to a
+half or a fifth; a bomb shrinks to a thousandth.
+"""
 
 from __future__ import annotations
 
+import errno
+import functools
+import gzip
+import io
+import os
+import stat
+import threading
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO, Final, cast
+
+from darnet_trt.errors import Finding, UnreadableScanError
+
+MOST_FILES: Final = 100_000
+LARGEST_DIRECTORY: Final = 1 << 25
+"""Bytes of a zip archive's list of files: 335 for each of the most files."""
+LARGEST_FILE: Final = 1 << 29
+LARGEST_ARCHIVE: Final = 100 << 30
+"""Bytes, unpacked."""
+HIGHEST_RATIO: Final = 300
+"""Unpacked to packed; what unpacks to less than `NO_BOMB` bytes may shrink further."""
+NO_BOMB: Final = 1 << 25
+LONGEST_NAME: Final = 255
+"""Bytes; no usual file system holds a longer one."""
+IN_MEMORY: Final = 1 << 24
+"""Bytes; a smaller packed file is kept while it is open, so that going back costs nothing."""
+
+_DEFLATE: Final = 1032  # nothing that is packed so is smaller by more
+_UNPACK = "unpack it and give its folder"
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others' memory has no limit
+_ENTRY = b"PK\x01\x02"
+_LOCK = threading.Lock()  # ZipFile counts its open files without one
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """A zip archive and its files.
+
+    Attributes:
+        zip: The open archive.
+        files: Path inside it, with `/` → its entry. Encrypted files are not among them.
+        encrypted: How many files are.
+        left_out: What else is not among `files`, as a kind → how many.
+    """
+
+    zip: zipfile.ZipFile
+    files: Mapping[str, zipfile.ZipInfo]
+    encrypted: int
+    left_out: Counter[str]
+
+    def below(self, folder: str) -> list[str]:
+        """Return the files in a folder of the archive, and in the folders below it, in order."""
+        return sorted(name for name in self.files if name.startswith(f"{folder}/"))
 
 
 def open_file(path: Path) -> BinaryIO:
     """Open a file of a scan for reading; the stream can seek.
 
+    A file that is packed with gzip and holds DICOM is unpacked; every other one is given as it is.
+
     Raises:
         OSError: As `Path.open` does.
+        UnreadableScanError: In a broken archive, or beyond the limits.
     """
-    return path.open("rb")
+    try:
+        stream: BinaryIO = path.open("rb")
+    except OSError as error:
+        archive = archive_of(path) if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG) else None
+        if archive is None:
+            raise
+        stream = _open_member(archive, path)
+    try:
+        start = stream.read(2)
+        stream.seek(0)
+        return _unpacked_dicom(path, stream) if start == b"\x1f\x8b" else stream
+    except BaseException:
+        stream.close()
+        raise
+
+
+def archive_of(path: Path) -> Path | None:
+    """Return the zip archive that a path lies in, or None."""
+    parents = path.parents
+    file = next((p for p in parents if os.path.isfile(p)), None)  # noqa: PTH113 (never fails)
+    if file is None:
+        return None
+    with file.open("rb") as stream:
+        return file if stream.read(2) == b"PK" else None
+
+
+def open_archive(path: Path) -> Archive:
+    """Open a zip archive; the last few stay open.
+
+    Raises:
+        OSError: It cannot be opened.
+        UnreadableScanError: Broken, or beyond the limits.
+    """
+    status = path.stat()
+    # a child process must not share the position in the file with its parent
+    return _open_archive(path, status.st_mtime_ns, status.st_size, os.getpid())
+
+
+@functools.lru_cache(maxsize=8)
+def _open_archive(path: Path, mtime_ns: int, size: int, process: int) -> Archive:
+    stream = _Guarded(path, "rb")
+    try:
+        archive = zipfile.ZipFile(stream)
+    except _TooManyError:
+        raise _beyond(path, f"more than {MOST_FILES:,} files") from None
+    except Exception as error:  # zipfile fails in some ten ways at arbitrary bytes
+        raise UnreadableScanError(
+            Finding("archive-broken", f"is a broken zip archive ({error})"),
+            where=path,
+            do="copy it again",
+        ) from error
+    stream.opening = False
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > LARGEST_ARCHIVE:
+        raise _beyond(path, f"{unpacked >> 30:,} GB in it")
+    if sum(entry.compress_size for entry in entries) > size:
+        raise _beyond(path, "files that overlap")
+    _check_ratio(path, unpacked, size)
+    files: dict[str, zipfile.ZipInfo] = {}
+    encrypted, left_out = 0, Counter[str]()
+    for entry in entries:
+        name = _inside(entry.filename)
+        if entry.flag_bits & 1:
+            encrypted += 1
+        elif stat.S_ISLNK(entry.external_attr >> 16):
+            left_out["link"] += 1
+        else:
+            left_out["older file of one name"] += name in files  # as where it is unpacked
+            files[name] = entry
+    return Archive(archive, files, encrypted, left_out)
+
+
+class _TooManyError(Exception):
+    """The archive lists more files than `MOST_FILES`."""
+
+
+class _Guarded(io.FileIO):
+    """Count the entries of an archive's list before `ZipFile` makes an object of each."""
+
+    opening = True
+
+    def __del__(self) -> None:
+        self.close()  # `ZipFile` leaves that to whoever opened it
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.opening and size is not None and size > LARGEST_DIRECTORY:
+            raise _TooManyError
+        data = super().read(-1 if size is None else size) or b""
+        if self.opening and data.count(_ENTRY) > MOST_FILES:
+            raise _TooManyError
+        return data
+
+
+def _inside(name: str) -> str:
+    """Return an entry's name as a path inside the archive, wherever it wants to be unpacked."""
+    return "/".join(part for part in name.replace("\\", "/").split("/") if part.strip("."))
+
+
+def _open_member(archive: Path, path: Path) -> BinaryIO:
+    opened = open_archive(archive)
+    entry = opened.files.get(path.relative_to(archive).as_posix())
+    if entry is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if max(len(os.fsencode(part)) for part in path.parts) > LONGEST_NAME:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+    if entry.compress_type not in _METHODS:
+        method = f"is packed by method {entry.compress_type}, not deflated"
+        raise UnreadableScanError(Finding("archive-method", method), where=path, do=_UNPACK)
+    if entry.file_size > LARGEST_FILE:
+        raise _beyond(path, f"{entry.file_size >> 20:,} MB")
+    _check_ratio(path, entry.file_size, entry.compress_size)
+    return _buffered(lambda: opened.zip.open(entry), entry.file_size)
+
+
+def _unpacked_dicom(path: Path, packed: BinaryIO) -> BinaryIO:
+    """Return a gzip stream unpacked where it holds DICOM, else as it is."""
+    try:
+        start = zlib.decompressobj(31).decompress(packed.read(1 << 12), 132)
+    except zlib.error:
+        start = b""
+    if not _begins_dicom(start):
+        packed.seek(0)
+        return packed
+    size = packed.seek(-4, os.SEEK_END) + 4
+    unpacked = int.from_bytes(packed.read(4), "little")  # ISIZE (RFC 1952 section 2.3.1)
+    if unpacked > _DEFLATE * size:
+        raise OSError(errno.EIO, "cut: its last bytes are missing", str(path))
+    if unpacked > LARGEST_FILE:
+        raise _beyond(path, f"{unpacked >> 20:,} MB")
+    _check_ratio(path, unpacked, size)
+
+    def again() -> IO[bytes]:
+        packed.seek(0)
+        return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
+
+    return _buffered(again, unpacked, packed)
+
+
+def _begins_dicom(start: bytes) -> bool:
+    """Return whether these 132 bytes begin a DICOM file, with or without preamble (PS3.10 7.1)."""
+    group = start[:2]
+    return start[128:] == b"DICM" or (
+        len(start) == 132 and group in (b"\2\0", b"\x08\0", b"\0\x08") and not start[2] * start[3]
+    )
+
+
+def _check_ratio(path: Path, unpacked: int, packed: int) -> None:
+    if unpacked > max(NO_BOMB, HIGHEST_RATIO * packed):
+        raise _beyond(path, f"{unpacked >> 20:,} MB in {packed:,} bytes")
+
+
+def _beyond(path: Path, what: str) -> UnreadableScanError:
+    finding = Finding("archive-limit", f"is packed beyond the limits: {what}")
+    return UnreadableScanError(finding, where=path, do=_UNPACK)
+
+
+def _buffered(
+    open_again: Callable[[], IO[bytes]], size: int, packed: BinaryIO | None = None
+) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedReader(_Unpacked(open_again, size, packed), 1 << 16))
+
+
+class _Unpacked(io.RawIOBase):
+    """A packed file as a stream that can seek; it unpacks from the start again where it must.
+
+    Args:
+        open_again: Opens a stream of the unpacked bytes at their start.
+        size: Of the unpacked bytes.
+        packed: Is closed with it.
+    """
+
+    def __init__(
+        self, open_again: Callable[[], IO[bytes]], size: int, packed: BinaryIO | None
+    ) -> None:
+        self._open_again, self._size, self._packed = open_again, size, packed
+        self._stream: IO[bytes] | None = None
+        self._unpacked = 0  # bytes that the stream has given
+        self._at = 0
+        self._kept = bytearray()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, into: Any, /) -> int:
+        count = max(0, min(len(into), self._size - self._at))
+        if self._size <= IN_MEMORY:
+            missing = self._at + count - len(self._kept)
+            if missing > 0:
+                self._kept += self._next(missing)
+            piece = bytes(self._kept[self._at : self._at + count])
+        elif count:
+            if self._at < self._unpacked:
+                self._close_stream()
+            while self._unpacked < self._at:
+                if not self._next(min(1 << 20, self._at - self._unpacked)):
+                    return 0
+            piece = self._next(count)
+        else:
+            piece = b""
+        into[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def close(self) -> None:
+        self._close_stream()
+        if self._packed is not None:
+            self._packed.close()
+        super().close()
+
+    def _next(self, count: int) -> bytes:
+        """Return the next bytes of the stream; at its end, check it."""
+        try:
+            if self._stream is None:
+                with _LOCK:
+                    self._stream = self._open_again()
+            piece = self._stream.read(count)
+            self._unpacked += len(piece)
+            # the check sum is compared where the stream ends
+            if self._unpacked == self._size and self._stream.read(1):
+                raise EOFError("it holds more than it says")
+        except Exception as error:  # zipfile, zlib and gzip fail in some ten ways
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise OSError(errno.EIO, f"damaged in its archive: {error}") from error
+        return piece
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            with _LOCK:
+                self._stream.close()
+        self._stream, self._unpacked = None, 0

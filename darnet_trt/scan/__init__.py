@@ -1,8 +1,8 @@
 """Read scans and turn them into the network's input."""
 
-from darnet_trt.scan.choice import choose
 from darnet_trt.scan.discovery import find_studies
-from darnet_trt.scan.loading import (
+from darnet_trt.scan.loading.choice import choose
+from darnet_trt.scan.loading.load import (
     LoadedInput,
     judge_pixels,
     load_input,

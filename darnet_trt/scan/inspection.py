@@ -9,8 +9,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.errors import Finding, ScanError, UnreadableScanError, code_of
-from darnet_trt.scan.choice import none_loads, rank, skipped
-from darnet_trt.scan.loading import judge_pixels
+from darnet_trt.scan.loading.choice import none_loads, rank, skipped
+from darnet_trt.scan.loading.load import judge_pixels
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.scan.series import Choice, Format, Series, Study, Verdict
 
@@ -91,12 +91,29 @@ class PathError(_Part):
     code: str
 
 
+class FileCounts(_Part):
+    """What became of the files under the paths.
+
+    Attributes:
+        found: All of them.
+        used: Those in the studies.
+        unread: Those that should be scans and cannot be read; each is a failed study.
+        ignored: Kind of the others → how many.
+    """
+
+    found: int
+    used: int
+    unread: int
+    ignored: dict[str, int]
+
+
 class Inspection(_Part):
     """Everything that was found under some paths."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     studies: tuple[StudyReport, ...]
     errors: tuple[PathError, ...]
+    files: FileCounts
 
     def json_text(self) -> str:
         """Return the JSON, ASCII only: paths that are not UTF-8 are written as escapes."""

@@ -16,8 +16,8 @@ import numpy as np
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.machine.files import sole_writer, whole_file
-from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohort import CLASSES, Cohort, Entry
+from darnet_trt.scan.preprocessing import NEW, Extent
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
 from darnet_trt.training.inputs import Example, Failure, prepare
@@ -37,6 +37,7 @@ def train(
     schedule: Schedule,
     *,
     attention: Attention = "both",
+    extent: Extent = NEW.extent,
     held_out: float = 0.2,
     device: str = "cpu",
     reading: Callable[[int, int], AbstractContextManager[Callable[[int], None]]] = (
@@ -55,6 +56,7 @@ def train(
         preset: Size of the network.
         schedule: How to train.
         attention: The variant.
+        extent: What the network's input covers of a scan.
         held_out: Share of the patients to hold out.
         device: "cpu" or "cuda".
         reading: Called with the numbers of training and held-out scans; returns a context that
@@ -69,7 +71,8 @@ def train(
         OutputError: `run` cannot be written.
     """
     sides = split_by_patient(cohort.entries, held_out, schedule.seed)
-    network, preprocessing = preset.network(attention), Preprocessing(size=preset.input_size)
+    network = preset.network(attention)
+    preprocessing = NEW.model_copy(update={"size": preset.input_size, "extent": extent})
     with sole_writer(run):
         if (run / FILE_NAME).exists():
             raise UsageError("holds a finished run already", where=run, do="choose another folder")

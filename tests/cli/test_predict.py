@@ -23,7 +23,7 @@ from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
 from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY
 from darnet_trt.scan import find_studies
-from darnet_trt.scan.loading import load_best
+from darnet_trt.scan.loading.load import load_best
 from tests.cli.command import COMMAND
 from tests.full_disk import files_up_to
 from tests.tiny_bundle import change_manifest

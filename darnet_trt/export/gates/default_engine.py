@@ -30,7 +30,7 @@ def choose_default(
         could have been chosen, name → why not.
     """
     against = never_default if int8_asked_for else doubt
-    passed_over = {a.name: why for a in timed if (why := against(a)) is not None}
+    passed_over: dict[str, str] = {a.name: why for a in timed if (why := against(a)) is not None}
     fastest = sorted(
         (a for a in timed if a.name not in passed_over), key=lambda a: a.latency_ms or 0.0
     )

@@ -32,16 +32,17 @@ from darnet_trt.runtime.prediction.results import (
     StageTimes,
     undecided,
 )
-from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Series, Study, find_studies
-from darnet_trt.scan.choice import rank
+from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Series, Study
 from darnet_trt.scan.cohort import is_phantom
-from darnet_trt.scan.discovery import distinct_paths, unseen
-from darnet_trt.scan.loading import load_best
+from darnet_trt.scan.discovery import Counts, distinct_paths, search, unseen
+from darnet_trt.scan.loading.choice import rank
+from darnet_trt.scan.loading.load import load_best
 
 COARSER: Final = 1.1
 """Pixels larger by this factor than the training data's are warned of; training scales by 8 %."""
 
 Notify = Callable[[str], None]
+Counted = Callable[[Counts], None]
 
 
 def predict(
@@ -55,6 +56,7 @@ def predict(
     finished: Collection[tuple[str, str]] = (),
     repeats: bool = False,
     notify: Notify = lambda line: None,
+    counted: Counted = lambda counts: None,
 ) -> Iterator[Result]:
     """Classify every scan under the paths once, in their order.
 
@@ -74,6 +76,8 @@ def predict(
         repeats: Classify a scan as often as it is named, for a benchmark.
         notify: Called with a line on what is searched and found, and on what is unusual about
             the engine; also from another thread, but never after the iterator has ended.
+        counted: Called with what became of a path's files when they were found; from another
+            thread.
 
     Raises:
         UsageError: No path, none of them exists, or there is no such artifact.
@@ -87,7 +91,7 @@ def predict(
     named = named if repeats else distinct_paths(named)
     notices = _Notices(notify)
     spec = bundle.manifest.preprocessing
-    scans = OneAhead(_read_scans(spec, named, finished, notices.tell, repeats))
+    scans = OneAhead(_read_scans(spec, named, finished, notices.tell, counted, repeats))
     try:
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
@@ -146,6 +150,7 @@ def _read_scans(
     paths: Sequence[Path],
     finished: Collection[tuple[str, str]],
     notify: Notify,
+    counted: Counted,
     repeats: bool,
 ) -> Iterator[_Scan]:
     seen: set[str] = set()
@@ -154,11 +159,12 @@ def _read_scans(
         if len(paths) == 1:  # of several, the results themselves show how far the run is
             notify(f"looking for scans in {path} …")
         try:
-            found = find_studies(path)
-            studies = found if repeats else unseen(found, seen)
+            found = search(path)
+            studies = found.studies if repeats else unseen(found.studies, seen)
         except Exception as error:
             yield _Scan(_absolute(path), error=_of_the_scan(error), ms={"find": _ms_since(start)})
             continue
+        counted(found.counts)
         if len(studies) > 1:
             notify(f"found {_scans(len(studies))} in {path}")
         done = sum((_absolute(s.path), s.uid) in finished for s in studies)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ WANTED: Final[dict[int, str]] = {
     0x0008103E: "SeriesDescription",
     0x00081090: "ManufacturerModelName",
     0x00083010: "IrradiationEventUID",
+    0x00089007: "FrameType",
     0x00100020: "PatientID",
     0x00180010: "ContrastBolusAgent",
     0x00180050: "SliceThickness",
@@ -43,6 +44,9 @@ WANTED: Final[dict[int, str]] = {
     0x00200052: "FrameOfReferenceUID",
     0x00200100: "TemporalPositionIdentifier",
     0x00201041: "SliceLocation",
+    0x00209056: "StackID",
+    0x00209128: "TemporalPositionIndex",
+    0x00209156: "FrameAcquisitionNumber",
     0x00209241: "NominalPercentageOfCardiacPhase",
     0x00280002: "SamplesPerPixel",
     0x00280004: "PhotometricInterpretation",
@@ -62,7 +66,30 @@ WANTED: Final[dict[int, str]] = {
     0x00282110: "LossyImageCompression",
 }
 
-_LISTS: Final = frozenset({"ImageType", "ConvolutionKernel", "SpecificCharacterSet"})
+LUT: Final = 0x00283000
+"""ModalityLUTSequence; only whether there is one is wanted."""
+SHARED, PER_FRAME = 0x52009229, 0x52009230
+"""SharedFunctionalGroupsSequence and PerFrameFunctionalGroupsSequence (PS3.3 C.7.6.16)."""
+FRAME_GROUPS: Final = frozenset(
+    {
+        SHARED,
+        PER_FRAME,
+        0x00209113,  # PlanePositionSequence
+        0x00209116,  # PlaneOrientationSequence
+        0x00289110,  # PixelMeasuresSequence
+        0x00289145,  # PixelValueTransformationSequence
+        0x00209111,  # FrameContentSequence
+        0x00189329,  # CTImageFrameTypeSequence
+        0x00189314,  # CTReconstructionSequence
+        0x00209170,  # UnassignedSharedConvertedAttributesSequence, of legacy converted CT
+        0x00209171,  # UnassignedPerFrameConvertedAttributesSequence
+    }
+)
+"""Sequences whose items hold what a classic header holds itself."""
+_FRAME_S_OWN: Final = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
+"""A frame's keyword → that of a classic image."""
+
+_LISTS: Final = frozenset({"ImageType", "FrameType", "ConvolutionKernel", "SpecificCharacterSet"})
 _VECTORS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 _LARGEST: Final = {  # a larger value is a mistake, and computing with it would overflow
     "ImagePositionPatient": 1e5,  # mm; a scanner's own coordinates end some metres from its centre
@@ -72,47 +99,52 @@ _LARGEST: Final = {  # a larger value is a mistake, and computing with it would 
     "RescaleSlope": 1e5,
     "RescaleIntercept": 1e5,
 }
-_NUMBERS: Final = frozenset(
+_WHOLE: Final = frozenset(
     {
-        "SliceThickness", "SeriesNumber", "AcquisitionNumber", "SamplesPerPixel",
-        "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
-        "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
-        "RescaleSlope",
+        "SeriesNumber", "AcquisitionNumber", "FrameAcquisitionNumber", "TemporalPositionIndex",
+        "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
+        "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
     }
 )  # fmt: skip
-_AS_WRITTEN: Final = frozenset(  # they differ from slice to slice, and pydicom is slow
-    {
-        0x00080018, 0x00080022, 0x0008002A, 0x00080032, 0x00080033, 0x00083010, 0x00181060,
-        0x00200013, 0x00201041,
-    }
-)  # fmt: skip
-"""Text in the default characters, which is kept as it stands."""
+_NUMBERS: Final = frozenset({"SliceThickness", "RescaleIntercept", "RescaleSlope"})
 
 _CHARACTER_SET, _PIXEL_REPRESENTATION = 0x00080005, 0x00280103
 _SIGN_DEPENDENT = (0x00280120, 0x00280121)
 
 
-def convert(raw: Mapping[int, tuple[str | None, bytes]], implicit: bool) -> dict[str, Any]:
-    """Convert a file's raw elements, tag → (VR or None, bytes), to values by keyword."""
+def convert(
+    raw: Mapping[int, tuple[str | None, bytes]], *, implicit: bool, big_endian: bool
+) -> dict[str, Any]:
+    """Convert a data set's raw elements, tag → (VR or None, bytes), to values by keyword."""
     charset = raw.get(_CHARACTER_SET, (None, b""))[1]
     sign = raw.get(_PIXEL_REPRESENTATION, (None, b""))[1]
     values = {}
     for tag, (vr, value) in raw.items():
-        if tag in _AS_WRITTEN:
-            if text := one_line(value.decode("ascii", "replace").strip("\0")):
-                values[WANTED[tag]] = text
-            continue
-        plain = _convert_one(
-            tag, vr, value, charset, implicit, sign if tag in _SIGN_DEPENDENT else b""
-        )
+        plain: Any = True
+        if tag in _UNIQUE:
+            plain = _UNIQUE[tag](value)
+        elif tag != LUT:
+            own_sign = sign if tag in _SIGN_DEPENDENT else b""
+            plain = _convert_one(tag, vr, value, charset, implicit, big_endian, own_sign)
         if plain is not None:
-            values[WANTED[tag]] = plain
+            values[WANTED.get(tag, "ModalityLUTSequence")] = plain
     return values
+
+
+def of_frame(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a frame's own values under the keywords of a classic image."""
+    return {_FRAME_S_OWN.get(keyword, keyword): value for keyword, value in values.items()}
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def _convert_one(
-    tag: int, vr: str | None, value: bytes, charset: bytes, implicit: bool, sign: bytes
+    tag: int,
+    vr: str | None,
+    value: bytes,
+    charset: bytes,
+    implicit: bool,
+    big_endian: bool,
+    sign: bytes,
 ) -> Any:
     """Return pydicom's value of an element; the cache pays because values repeat."""
     from pydicom.dataelem import RawDataElement
@@ -120,14 +152,36 @@ def _convert_one(
     from pydicom.tag import BaseTag
 
     def element(number: int, kind: str | None, content: bytes) -> RawDataElement:
-        return RawDataElement(BaseTag(number), kind, len(content), content, 0, implicit, True)
+        size, little = len(content), not big_endian
+        return RawDataElement(BaseTag(number), kind, size, content, 0, kind is None, little)
 
     dataset = Dataset()
-    dataset.set_original_encoding(implicit, True, _encodings(charset))
+    dataset.set_original_encoding(implicit, not big_endian, _encodings(charset))
     if sign:
         dataset[BaseTag(_PIXEL_REPRESENTATION)] = element(_PIXEL_REPRESENTATION, "US", sign)
     dataset[BaseTag(tag)] = element(tag, vr, value)
     return plain_value(dataset, tag)
+
+
+def _text(value: bytes) -> str | None:
+    text = value.strip(b"\0 ").decode("iso8859")
+    return (text if text.isprintable() else one_line(text)) or None
+
+
+def _vector(value: bytes) -> tuple[float, ...] | None:
+    try:
+        numbers = tuple(map(float, value.rstrip(b"\0 ").split(b"\\")))
+    except ValueError:
+        return None
+    return numbers if _is_vector(numbers, "ImagePositionPatient") else None
+
+
+_UNIQUE: Final[dict[int, Callable[[bytes], Any]]] = {
+    0x00080018: _text, 0x00080022: _text, 0x0008002A: _text, 0x00080032: _text, 0x00080033: _text,
+    0x00083010: _text, 0x00181060: _text, 0x00200013: _text, 0x00200032: _vector,
+    0x00201041: _text,
+}  # fmt: skip
+"""What differs from slice to slice, so that a cache does not pay."""
 
 
 @functools.lru_cache
@@ -158,15 +212,20 @@ def plain_value(dataset: Any, tag: int) -> Any:
 def _shaped(keyword: str, value: Any) -> Any:
     """Return the value if it is of the kind that its attribute has, else None."""
     if keyword in _VECTORS:
-        right = isinstance(value, tuple) and len(value) == _VECTORS[keyword]
-        right = right and all(_is_number(v, keyword) for v in value)
+        right = isinstance(value, tuple) and _is_vector(value, keyword)
         return tuple(map(float, value)) if right else None
+    if keyword in _WHOLE:
+        return value if isinstance(value, int) else None
     if keyword in _NUMBERS:
         return value if _is_number(value, keyword) else None
     if value is None:
         return None
     parts = tuple(str(part or "") for part in (value if isinstance(value, tuple) else (value,)))
     return parts if keyword in _LISTS else "\\".join(parts)
+
+
+def _is_vector(value: tuple[Any, ...], keyword: str) -> bool:
+    return len(value) == _VECTORS[keyword] and all(_is_number(v, keyword) for v in value)
 
 
 def _is_number(value: Any, keyword: str) -> bool:

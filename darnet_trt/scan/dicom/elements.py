@@ -1,46 +1,52 @@
 """Step over the elements of a DICOM file without interpreting them (PS3.5 section 7).
 
-pydicom needs as long for three hundred headers as decoding their slices takes. A CT header has
-some hundred elements of which some thirty are wanted, so `walk` steps over the top-level elements
-of the two little-endian encodings and collects their bytes. Whatever is not plain (deflated or
-big-endian data, an unknown VR, a length that runs past the file, …) raises `UnusualError`.
+pydicom needs as long for three hundred headers as decoding their slices takes, and it reads what
+it steps over. A CT header has some hundred elements of which some thirty are wanted, so `Elements`
+steps over the others, in either byte order, with VRs and without, and stops at the pixels.
 """
 
 from __future__ import annotations
 
-import os
+import functools
 import struct
-from typing import Final
+from collections.abc import Callable
+from typing import BinaryIO, Final
 
-from darnet_trt.scan.dicom.attributes import WANTED
+from darnet_trt.scan.dicom.attributes import FRAME_GROUPS, LUT, PER_FRAME, SHARED, WANTED
 
-IMPLICIT: Final = "1.2.840.10008.1.2"
-EXPLICIT: Final = "1.2.840.10008.1.2.1"
-"""Transfer syntaxes of native pixels, both little endian (PS3.5 annex A)."""
-
+WINDOW: Final = 1 << 16
+"""Bytes read at a time: holds nearly every classic CT header, and costs one system call."""
 DEEPEST_SEQUENCE: Final = 32
 """Real headers nest three or four sequences; a corrupt one could nest thousands."""
+MOST_ELEMENTS: Final = 3_000_000
+"""Elements before the pixels; 20,000 frames of an enhanced CT have some 50 each."""
+MOST_FRAMES: Final = 1 << 15
+"""Frames of one file: 320 slices at a hundred times. A header of each is kept."""
+LONGEST_VALUE: Final = 1 << 16
+"""Bytes; a wanted attribute that is longer is malformed."""
 
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
-_SHORT = frozenset(
+PIXELS: Final = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData",
+                 0x7FE00010: "PixelData"}  # fmt: skip
+OFFSETS, LENGTHS = 0x7FE00001, 0x7FE00002  # ExtendedOffsetTable, ExtendedOffsetTableLengths
+_OTHERS = frozenset({*PIXELS, OFFSETS, LENGTHS, LUT, SHARED, PER_FRAME})
+_LOOKED_AT = _OTHERS | WANTED.keys()
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+UNDEFINED: Final = 0xFFFFFFFF
+SHORT = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()  # 16-bit length
 )
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 32-bit length
-_ELSEWHERE = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})  # deflated, big endian
+LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 32-bit length
 
-_explicit_head = struct.Struct("<HH2sH").unpack_from
-_implicit_head = struct.Struct("<HHI").unpack_from
-_uint32 = struct.Struct("<I").unpack_from
+Raw = dict[int, tuple[str | None, bytes]]
+"""Tag → VR (None where VRs are implicit) and bytes."""
 
 
-class UnusualError(Exception):
-    """The file is not plain; pydicom must read it."""
+class BrokenError(Exception):
+    """The elements do not follow each other as the standard says."""
 
 
-class TooShortError(Exception):
-    """The bytes read so far end before the header does."""
+class CutError(Exception):
+    """The file ends before its header does."""
 
 
 def is_dicom(start: bytes) -> bool:
@@ -50,159 +56,215 @@ def is_dicom(start: bytes) -> bool:
     """
     if start[128:132] == b"DICM":
         return True
-    return (
-        len(start) >= 132
-        and start[0] in (2, 8)
-        and start[1:2] == b"\0"
-        and start[3] == 0
-        and (start[4:6] in _SHORT or start[6:8] == b"\0\0")
-    )
+    if len(start) < 132 or start[:2] not in (b"\2\0", b"\x08\0", b"\0\x08"):
+        return False
+    big = start[0] == 0
+    length_end = start[4:6] if big else start[6:8]
+    return start[2 if big else 3] == 0 and (start[4:6] in SHORT or length_end == b"\0\0")
 
 
-def walk(
-    data: bytes, size: int
-) -> tuple[str, bool, dict[int, tuple[str | None, bytes]], tuple[int, int] | None]:
-    """Step over the elements up to the pixels.
+class Source:
+    """A stream in windows, from its beginning to its end.
 
     Args:
-        data: The file's first bytes.
-        size: Of the whole file.
-
-    Returns:
-        TransferSyntaxUID (0002,0010); whether VRs are implicit; tag → (VR, None where implicit;
-        bytes) of the wanted elements; byte (offset, length) of the pixel data's value, or None.
-
-    Raises:
-        TooShortError: `data` ends before the header does.
-        UnusualError: The file is not plain.
+        stream: The file, or its inflated part.
+        size: Its bytes, or a limit on them.
     """
-    if data[128:132] != b"DICM":
-        raise UnusualError
-    syntax, at = "", 132
-    while data[at : at + 2] == b"\x02\x00":  # file meta information: explicit little endian
-        tag, _, length, value = _explicit_element(data, at)
-        if tag == 0x00020010:
-            syntax = data[value : value + length].rstrip(b"\0 ").decode("ascii", "replace")
-        at = value + length  # an undefined length ends past the file, which is unusual below
-    if at + 8 > size or not syntax or syntax in _ELSEWHERE:
-        raise UnusualError
-    implicit = syntax == IMPLICIT
-    vr = data[at + 4 : at + 6]
-    if implicit == (vr in _SHORT or vr in _LONG):
-        raise UnusualError  # the encoding is not the one that the transfer syntax names
 
-    raw: dict[int, tuple[str | None, bytes]] = {}
-    element = _implicit_element if implicit else _explicit_element
-    while at < size:
-        tag, vr, length, value = element(data, at)
-        if tag in _PIXELS:
-            if tag != 0x7FE00010:
-                raise UnusualError
-            return syntax, implicit, raw, (value, length)
-        if tag >= 0xFFFE0000:
-            raise UnusualError
-        if length == _UNDEFINED:
-            if tag in WANTED or (vr != b"SQ" and not implicit):
-                raise UnusualError
-            at = _skip_sequence(data, value, implicit)
-            continue
-        at = value + length
-        if tag in WANTED:
-            if at > len(data):
-                raise TooShortError
-            raw[tag] = (None if implicit else vr.decode("ascii"), data[value:at])
-    if at > size:
-        raise UnusualError
-    return syntax, implicit, raw, None
+    __slots__ = ("base", "data", "size", "stream")
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self.stream, self.size = stream, size
+        self.base, self.data = 0, b""
+
+    def load(self, at: int) -> bytes:
+        """Move the window to an offset and return it."""
+        self.stream.seek(at)
+        self.base, self.data = at, self.stream.read(WINDOW)
+        return self.data
+
+    def read(self, at: int, length: int) -> bytes:
+        """Return bytes at an offset; fewer where the file ends. The window stays."""
+        start = at - self.base
+        if 0 <= start <= len(self.data) - length:
+            return self.data[start : start + length]
+        self.stream.seek(at)
+        return self.stream.read(length)
 
 
-def _explicit_element(data: bytes, at: int) -> tuple[int, bytes, int, int]:
-    """Return tag, VR, length and the value's offset of the element at an offset."""
-    try:
-        group, element, vr, length = _explicit_head(data, at)
-        if vr in _SHORT:
-            return group << 16 | element, vr, length, at + 8
-        if vr in _LONG:
-            return group << 16 | element, vr, _uint32(data, at + 8)[0], at + 12
-    except struct.error:
-        raise TooShortError from None
-    if group == 0xFFFE:  # items and delimiters have no VR
-        return group << 16 | element, b"", _uint32(data, at + 4)[0], at + 8
-    raise UnusualError
+class Elements:
+    """The elements of a data set, of one encoding.
 
+    Args:
+        source: Where they are.
+        implicit: Whether they have no VR.
+        big_endian: Their byte order.
 
-def _implicit_element(data: bytes, at: int) -> tuple[int, bytes, int, int]:
-    try:
-        group, element, length = _implicit_head(data, at)
-    except struct.error:
-        raise TooShortError from None
-    return group << 16 | element, b"", length, at + 8
+    Attributes:
+        found: The wanted elements of the data set itself.
+        shared: Those of the functional groups that all frames share (PS3.3 C.7.6.16).
+        frames: Those of each frame's own functional groups; None where there are none.
+        tables: Byte (offset, length) of the extended offset table and its lengths.
+    """
 
+    def __init__(self, source: Source, *, implicit: bool, big_endian: bool) -> None:
+        order = ">" if big_endian else "<"
+        self.source, self.implicit, self.big_endian = source, implicit, big_endian
+        self._explicit_head = struct.Struct(f"{order}HH2sH").unpack_from
+        self._implicit_head = struct.Struct(f"{order}HHI").unpack_from
+        self._uint32 = struct.Struct(f"{order}I").unpack_from
+        self._steps = 0
+        self.found: Raw = {}
+        self.shared: Raw = {}
+        self.frames: list[Raw] | None = None
+        self.tables: dict[int, tuple[int, int]] = {}
 
-def _skip_sequence(data: bytes, at: int, implicit: bool, depth: int = 0) -> int:
-    """Return the offset after a sequence of undefined length whose first item is at an offset."""
-    if depth > DEEPEST_SEQUENCE:
-        raise UnusualError
-    element = _implicit_element if implicit else _explicit_element
-    while True:
-        tag, _, length, at = _implicit_element(data, at)
-        if tag == _SEQUENCE_END:
-            return at
-        if tag != _ITEM:
-            raise UnusualError
-        if length != _UNDEFINED:
-            at += length
-            continue
-        while True:
-            tag, vr, length, at = element(data, at)
-            if tag == _ITEM_END:
-                break
-            if length != _UNDEFINED:
-                at += length
-            elif vr == b"SQ" or implicit:
-                at = _skip_sequence(data, at, implicit, depth + 1)
+    def walk(self, at: int) -> tuple[int, bytes, int, int] | None:
+        """Step from an offset to the pixels.
+
+        Returns:
+            Their tag, VR, length and the value's offset; None where there are none.
+
+        Raises:
+            CutError: The file ends within the header.
+            BrokenError: It is no data set.
+        """
+        source, size, found, implicit = self.source, self.source.size, self.found, self.implicit
+        implicit_head, explicit_head = self._implicit_head, self._explicit_head
+        while at + 8 <= size:
+            data, start = source.data, at - source.base
+            if start + 12 > len(data) and len(data := source.load(at)) < 8:
+                raise CutError
+            start = at - source.base
+            vr = b""
+            if implicit:  # what `element` does, for nearly all elements
+                group, number, length = implicit_head(data, start)
             else:
-                raise UnusualError
+                group, number, vr, length = explicit_head(data, start)
+            if implicit or vr in SHORT:
+                tag, value = group << 16 | number, at + 8
+            else:
+                tag, vr, length, value = self.element(at)
+            at = value + length
+            if length != UNDEFINED and tag not in _LOOKED_AT:
+                continue
+            if tag in PIXELS:
+                return tag, vr, length, value
+            if length == UNDEFINED or tag in _OTHERS:
+                at = self._other(tag, vr, length, value)
+            else:
+                start = value - source.base
+                content = data[start : start + length]
+                if len(content) < length:
+                    content = source.read(value, min(length, LONGEST_VALUE + 1))
+                    if len(content) < length:
+                        if at > size:
+                            raise CutError
+                        continue
+                found[tag] = (vr.decode("ascii") if vr else None, content)
+        if at > size:
+            raise CutError
+        return None
+
+    def element(self, at: int) -> tuple[int, bytes, int, int]:
+        """Return tag, VR, length and the value's offset of the element at an offset."""
+        source = self.source
+        data, start = source.data, at - source.base
+        if start < 0 or start + 12 > len(data):
+            data, start = source.load(at), 0
+            if len(data) < 8:
+                raise CutError
+        if not self.implicit:
+            group, element, vr, length = self._explicit_head(data, start)
+            if vr in SHORT:
+                return group << 16 | element, vr, length, at + 8
+            if vr in LONG:
+                if len(data) < start + 12:
+                    raise CutError
+                return group << 16 | element, vr, self._uint32(data, start + 8)[0], at + 12
+            if b"AA" <= vr <= b"ZZ" and group != 0xFFFE:  # a VR of the future, or a wrong one
+                return group << 16 | element, b"UN", length, at + 8
+        # Items and delimiters have no VR; nor have elements that some writers copy from elsewhere.
+        group, element, length = self._implicit_head(data, start)
+        return group << 16 | element, b"", length, at + 8
+
+    def _nested(self, at: int) -> tuple[int, bytes, int, int]:
+        self._steps += 1
+        if self._steps > MOST_ELEMENTS:
+            raise BrokenError
+        return self.element(at)
+
+    def _other(self, tag: int, vr: bytes, length: int, at: int) -> int:
+        """Step over a sequence or a table and return the offset after it; collect what is in it."""
+        if tag >= 0xFFFE0000:
+            raise BrokenError
+        if tag == LUT:
+            self.found[LUT] = (None, b"")
+        if tag in (OFFSETS, LENGTHS):
+            self.tables[tag] = (at, length)
+        if tag == SHARED and vr != b"UN":
+            return self._items(at, length, 0, functools.partial(_same, self.shared))
+        if tag == PER_FRAME and vr != b"UN":
+            self.frames = []
+            return self._items(at, length, 0, self._next_frame)
+        if length != UNDEFINED:
+            return at + length
+        return self._without_vr(at, 0) if vr == b"UN" else self._items(at, length, 0, None)
+
+    def _without_vr(self, at: int, depth: int) -> int:
+        """Step over a sequence of VR UN: its elements have no VR (PS3.5 section 6.2.2)."""
+        inner = Elements(self.source, implicit=True, big_endian=False)
+        inner._steps = self._steps
+        end = inner._items(at, UNDEFINED, depth, None)
+        self._steps = inner._steps
+        return end
+
+    def _next_frame(self) -> Raw:
+        assert self.frames is not None
+        if len(self.frames) >= MOST_FRAMES:
+            raise BrokenError
+        self.frames.append({})
+        return self.frames[-1]
+
+    def _items(self, at: int, length: int, depth: int, into: Callable[[], Raw] | None) -> int:
+        """Step over items; `into` gives the place for what is wanted of each."""
+        if depth > DEEPEST_SEQUENCE:
+            raise BrokenError
+        end = None if length == UNDEFINED else at + length
+        while end is None or at < end:
+            tag, vr, length, at = self._nested(at)
+            if tag == SEQUENCE_END and end is None:
+                return at
+            if tag != ITEM or vr:
+                raise BrokenError
+            found = into() if into else None
+            if found is None and length != UNDEFINED:
+                at += length
+            else:
+                at = self._item(at, length, depth, found)
+        return end
+
+    def _item(self, at: int, length: int, depth: int, found: Raw | None) -> int:
+        """Step over the elements of an item."""
+        end = None if length == UNDEFINED else at + length
+        while end is None or at < end:
+            tag, vr, length, at = self._nested(at)
+            if tag == ITEM_END and end is None:
+                return at
+            if found is not None and tag in FRAME_GROUPS and vr != b"UN":
+                at = self._items(at, length, depth + 1, functools.partial(_same, found))
+            elif length == UNDEFINED and vr == b"UN":
+                at = self._without_vr(at, depth + 1)
+            elif length == UNDEFINED:
+                at = self._items(at, length, depth + 1, None)
+            else:
+                if found is not None and tag in WANTED and length <= LONGEST_VALUE:
+                    bytes_ = self.source.read(at, length)
+                    found[tag] = (vr.decode("ascii") if vr else None, bytes_)
+                at += length
+        return end
 
 
-def locate_pixels(
-    fd: int, data: bytes, size: int, head: tuple[int, int] | None
-) -> tuple[tuple[tuple[int, int], ...] | None, str]:
-    """Find the pixels in the file, and what is broken about them.
-
-    Args:
-        fd: The open file.
-        data: Its first bytes.
-        size: Of the whole file.
-        head: Where `walk` found the pixel data.
-
-    Returns:
-        Byte (offset, length) of native pixels, or of each fragment of encapsulated ones (PS3.5
-        section A.4), None where they cannot be found; and the defect, or nothing.
-    """
-    if head is None:
-        return None, "no pixel data"
-    offset, length = head
-    if length != _UNDEFINED:
-        if offset + length > size:
-            return ((offset, size - offset),), (
-                f"truncated: {size - offset} of {length} bytes of pixels"
-            )
-        return ((offset, length),), ""
-    fragments = []
-    while True:
-        inside = offset + 8 <= len(data)
-        item = data[offset : offset + 8] if inside else os.pread(fd, 8, offset)
-        if len(item) < 8:
-            return None, "truncated within its compressed pixels"
-        group, element, length = _implicit_head(item, 0)
-        tag = group << 16 | element
-        if tag == _SEQUENCE_END:
-            break
-        if tag != _ITEM or length == _UNDEFINED or offset + 8 + length > size:
-            return None, "truncated within its compressed pixels"
-        fragments.append((offset + 8, length))
-        offset += 8 + length
-    if len(fragments) < 2:
-        return None, "no compressed pixels after the offset table"
-    return tuple(fragments[1:]), ""  # the first item is the basic offset table
+def _same(found: Raw) -> Raw:
+    """Return the place itself: the macros of a functional group hold one item each."""
+    return found

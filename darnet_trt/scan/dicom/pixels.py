@@ -1,13 +1,11 @@
 """Stored pixel values of DICOM slices, and their way to Hounsfield units.
 
-Native pixels are read from where the header says they lie. imagecodecs decodes compressed ones; it
-releases the GIL, so that threads decode in parallel. pydicom's decoders do the rest.
+Native pixels are read from where the header says they lie; `codestreams` decodes compressed ones.
 """
 
 from __future__ import annotations
 
-import threading
-import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -15,11 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import UnreadableScanError, cannot_read
+from darnet_trt.errors import Finding, RefusedScanError, UnreadableScanError, cannot_read
 from darnet_trt.machine.cpus import usable_cpus
-from darnet_trt.scan.dicom.elements import EXPLICIT, IMPLICIT
+from darnet_trt.scan.dicom.encoding.codestreams import RLE, Codestream, decode, describe, is_cut
+from darnet_trt.scan.dicom.encoding.inflating import inflated
+from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 
 Stored = npt.NDArray[Any]
 
@@ -29,17 +28,8 @@ TISSUE_HU: Final = (-950.0, 1500.0)
 """A padding value within these would erase anatomy, so it is ignored."""
 MOST_THREADS: Final = 8
 """Decoding threads; beyond it reading from disk is the limit."""
-
-_NATIVE = frozenset({IMPLICIT, EXPLICIT})
-_JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
-_JPEGS: Final = {  # imagecodecs' decoders of the others: lossless, JPEG-LS, baseline and extended
-    "1.2.840.10008.1.2.4.57": "ljpeg_decode", "1.2.840.10008.1.2.4.70": "ljpeg_decode",
-    "1.2.840.10008.1.2.4.80": "jpegls_decode", "1.2.840.10008.1.2.4.81": "jpegls_decode",
-    "1.2.840.10008.1.2.4.50": "jpeg8_decode", "1.2.840.10008.1.2.4.51": "jpeg8_decode",
-}  # fmt: skip
-_RLE = "1.2.840.10008.1.2.5"
-
-_pydicom_lock = threading.Lock()  # silencing warnings is not thread-safe
+COMPRESSED: Final = 2
+"""A compressed frame is at most so many times as long as its pixels; noise grows by a tenth."""
 
 
 def rescale(header: Header) -> tuple[float, float]:
@@ -53,37 +43,40 @@ def rescale(header: Header) -> tuple[float, float]:
     return float(header.get("RescaleSlope")), float(header.get("RescaleIntercept"))
 
 
-def decode_slice(header: Header) -> Stored:
+def is_native(headers: Sequence[Header]) -> bool:
+    """Return whether all pixels are stored as they are."""
+    return all(header.transfer_syntax in NATIVE for header in headers)
+
+
+def decode_slice(header: Header, part: Callable[[Stored], Stored] = lambda whole: whole) -> Stored:
     """Decode the stored values of a slice, rows by columns, padding replaced by air.
 
+    Args:
+        header: Of the slice.
+        part: Takes the pixels that are wanted from the decoded ones.
+
     Raises:
-        UnreadableScanError: The pixels are truncated or corrupt, or have no decoder.
-        RefusedScanError: Values that are not numbers.
+        UnreadableScanError: The pixels are truncated or corrupt.
+        RefusedScanError: A compressed slice is of another kind than its header says.
     """
+    native = header.transfer_syntax in NATIVE
     try:
-        stored = _decode(header)
-    except OSError as error:
+        stored = _native(header, part) if native else part(_compressed(header))
+    except (OSError, EOFError) as error:
         raise cannot_read(header.path, error) from error
-    shape = (header.get("Rows"), header.get("Columns"))
-    if stored.shape != shape:
-        raise UnreadableScanError(
-            f"decodes to {'×'.join(map(str, stored.shape))} pixels, but its header says "
-            f"{shape[0]}×{shape[1]}",
-            where=header.path,
-            do="copy it again",
-        )
-    if stored.dtype.kind == "f":  # FloatPixelData (7FE0,0008)
-        refuse_not_numbers(stored, header.path)
-    return _without_padding(_significant_bits(stored, header), header)
+    return _without_padding(stored, header)
 
 
 def decode_slices(
     headers: Sequence[Header], indices: Sequence[int]
 ) -> Iterator[tuple[int, Stored]]:
     """Decode some slices of a series, in order, compressed ones on several threads."""
-    if all(header.transfer_syntax in _NATIVE for header in headers):
-        for index in indices:  # a copy from the file cache: threads would only wait for each other
-            yield index, decode_slice(headers[index])
+    if is_native(headers):
+        try:
+            for index in indices:  # copies from the file cache: threads would only wait
+                yield index, decode_slice(headers[index])
+        finally:
+            inflated.cache_clear()
         return
     threads = min(usable_cpus(), MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
@@ -101,97 +94,141 @@ def decode_slices(
                 future.cancel()
 
 
-def _decode(header: Header) -> Stored:
-    dtype = {8: np.uint8, 16: np.uint16, 32: np.uint32}.get(header.get("BitsAllocated"))
-    if header.pixels is None or dtype is None:
-        return _decode_with_pydicom(header)
-    syntax, (rows, columns) = header.transfer_syntax, (header.get("Rows"), header.get("Columns"))
-    if syntax in _NATIVE:
-        offset = header.pixels[0][0]
-        stored = np.fromfile(header.path, dtype, rows * columns, offset=offset)
-        if stored.size < rows * columns:
-            raise UnreadableScanError(
-                f"is truncated: {stored.size} of {rows * columns} pixels",
-                where=header.path,
-                do="copy it again",
-            )
-        return stored.reshape(rows, columns)
-    decode = _decoder(syntax, np.dtype(dtype), (rows, columns))
-    if decode is None:
-        return _decode_with_pydicom(header)
-    compressed = b"".join(header.read_pixels())
-    if syntax in _JPEG_2000 and not _describes(compressed, header):
-        return _decode_with_pydicom(header)
+def _native(header: Header, part: Callable[[Stored], Stored]) -> Stored:
+    shape, itemsize = _layout(header)
     try:
-        return decode(compressed)
-    except (RuntimeError, ValueError) as error:  # imagecodecs' errors
-        if syntax != _RLE and compressed.rstrip(b"\0")[-2:] != b"\xff\xd9":
-            # No end-of-image marker: a more lenient decoder would make up the rest.
-            raise UnreadableScanError(
-                "is truncated within its compressed pixels",
-                where=header.path,
-                do="copy it again",
-            ) from error
-        return _decode_with_pydicom(header, error)
+        data = b"".join(header.read_pixels())
+    except zlib.error as error:
+        raise _undecodable(header, error) from error
+    count = shape[0] * shape[1]
+    if len(data) < count * itemsize:
+        raise _unreadable(
+            header, Finding("truncated", f"is truncated: {len(data) // itemsize} of {count} pixels")
+        )
+    if header.swapped > 1:
+        data += bytes(-len(data) % header.swapped)
+        data = np.frombuffer(data, f"u{header.swapped}").byteswap().tobytes()
+    stored = np.frombuffer(data, f"u{itemsize}", count).reshape(shape)
+    return _significant_bits(part(stored), header, header.get("BitsStored"))
 
 
-def _decoder(
-    syntax: str, dtype: np.dtype[Any], shape: tuple[int, int]
-) -> Callable[[bytes], Stored] | None:
-    import imagecodecs
-
-    if syntax in _JPEG_2000:
-        return lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1)
-    if syntax == _RLE:
-        return lambda data: np.asarray(imagecodecs.dicomrle_decode(data, dtype)).reshape(shape)
-    return getattr(imagecodecs, _JPEGS[syntax]) if syntax in _JPEGS else None
+def _layout(header: Header) -> tuple[tuple[int, int], int]:
+    """Return rows and columns, and bytes of a pixel."""
+    return (header.get("Rows"), header.get("Columns")), header.get("BitsAllocated") // 8
 
 
-def _describes(codestream: bytes, header: Header) -> bool:
-    """Return whether a JPEG 2000 codestream has the sign and precision that the header has.
+def read_codestream(header: Header) -> tuple[bytes, Codestream | None]:
+    """Return a slice's compressed bytes, and what they say of themselves; RLE says nothing.
 
-    Ssiz of its first component is byte 42 (ISO/IEC 15444-1, A.5.1). pydicom handles the others.
+    Raises:
+        UnreadableScanError: They are truncated or corrupt.
+        RefusedScanError: They are of another kind than the header says.
     """
-    if codestream[:4] != b"\xff\x4f\xff\x51":
-        return False
-    signed, precision = codestream[42] >> 7, (codestream[42] & 0x7F) + 1
-    return (signed, precision) == (header.get("PixelRepresentation"), header.get("BitsStored"))
+    shape, itemsize = _layout(header)
+    length = sum(length for _, length in header.pixels)
+    if length > COMPRESSED * shape[0] * shape[1] * itemsize + (1 << 16):
+        raise _refused(
+            header,
+            "pixel-length",
+            f"has {length} bytes of compressed pixels for {shape[0]}×{shape[1]} (Rows × Columns)",
+        )
+    data = b"".join(header.read_pixels())
+    if is_cut(
+        header.transfer_syntax, data
+    ):  # decoders make up the rest, or fail in their own words
+        raise _unreadable(header, Finding("truncated", "is truncated within its compressed pixels"))
+    if header.transfer_syntax == RLE:
+        return data, None
+    said = describe(data)
+    if said is None:
+        raise _undecodable(header, "no JPEG or JPEG 2000 codestream")
+    _compare(said, header)
+    return data, said
 
 
-def _decode_with_pydicom(header: Header, before: Exception | None = None) -> Stored:
-    """Decode with pydicom; `before` is the error of the decoder that failed first."""
-    import pydicom
-
+def _compressed(header: Header) -> Stored:
+    shape, itemsize = _layout(header)
+    data, said = read_codestream(header)
     try:
-        with _pydicom_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return np.asarray(pydicom.dcmread(header.path, force=True).pixel_array)
-    except OSError:
-        raise
-    except Exception as error:  # each of pydicom's decoder plugins has errors of its own
-        cause = before or error
-        reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
-        raise UnreadableScanError(
-            f"has pixels that cannot be decoded ({reason.rstrip('.:')})",
-            where=header.path,
-            do="copy it again, or convert it with dcmtk's dcmdjpeg or gdcmconv --raw",
-        ) from error
+        stored = decode(header.transfer_syntax, data, shape, itemsize)
+    except (RuntimeError, ValueError, MemoryError) as error:  # imagecodecs' errors
+        raise _undecodable(header, error) from error
+    if stored.shape != shape:
+        raise _undecodable(header, f"it gives {'×'.join(map(str, stored.shape))} pixels")
+    bits = significant(header, said)
+    whole = stored.astype(f"{stored.dtype.kind}{itemsize}", copy=False)
+    return _significant_bits(whole, header, bits)
 
 
-def _significant_bits(stored: Stored, header: Header) -> Stored:
+def significant(header: Header, said: Codestream | None) -> int:
+    """Return how many bits of a decoded value count."""
+    bits: int = header.get("BitsStored")
+    if said is not None and (said.signed or header.get("PixelRepresentation")):
+        # JPEG has no sign, and some writers leave it out of JPEG 2000: it is the highest bit.
+        return min(bits, said.bits) if said.signed else said.bits
+    return bits
+
+
+def _compare(said: Codestream, header: Header) -> None:
+    """Refuse a codestream that is not what its header says.
+
+    Raises:
+        RefusedScanError: It has another size, or its values do not fit.
+    """
+    (rows, columns), itemsize = _layout(header)
+    if (said.rows, said.columns, said.samples) != (rows, columns, 1):
+        colours = f" in {said.samples} colours" if said.samples != 1 else ""
+        raise _refused(
+            header,
+            "pixel-size",
+            f"has a compressed image of {said.rows}×{said.columns} pixels{colours}, but its header "
+            f"says {rows}×{columns} (Rows × Columns)",
+        )
+    allocated, stored = itemsize * 8, header.get("BitsStored")
+    signless = header.get("PixelRepresentation") == 1 and not said.signed
+    if said.bits > allocated or (signless and said.bits < stored):
+        sign = "" if said.signed else " without a sign"
+        raise _refused(
+            header,
+            "pixel-format",
+            f"has a compressed image of {said.bits} bits{sign}, but its header says BitsStored "
+            f"{stored} of BitsAllocated {allocated}",
+        )
+
+
+def _refused(header: Header, code: str, text: str) -> RefusedScanError:
+    return RefusedScanError(_of(header, Finding(code, text)), where=header.path)
+
+
+def _unreadable(header: Header, finding: Finding, do: str = "copy it again") -> UnreadableScanError:
+    return UnreadableScanError(_of(header, finding), where=header.path, do=do)
+
+
+def _undecodable(header: Header, reason: object) -> UnreadableScanError:
+    line = str(reason).strip().partition("\n")[0].rstrip(".:") or type(reason).__name__
+    return _unreadable(
+        header,
+        Finding("undecodable", f"has pixels that cannot be decoded ({line})"),
+        "copy it again, or convert it with dcmtk's dcmdjpeg or gdcmconv --raw",
+    )
+
+
+def _of(header: Header, finding: Finding) -> Finding:
+    """Return a finding with the number of the frame; the file is named before it."""
+    if header.frame is None:
+        return finding
+    return Finding(finding.code, f"frame {header.frame} {finding}")
+
+
+def _significant_bits(stored: Stored, header: Header, bits: int) -> Stored:
     """Clear the unused high bits, where old files keep overlays, and extend the sign."""
-    allocated = stored.dtype.itemsize * 8
-    if header.get("BitsAllocated") not in (8, 16, 32) or stored.dtype.kind not in "iu":
-        return stored
-    signed = header.get("PixelRepresentation", 0) == 1
-    spare = allocated - header.get("BitsStored", allocated)
-    if spare <= 0 or header.get("HighBit", allocated - spare - 1) != allocated - spare - 1:
-        return stored.view(f"{'i' if signed else 'u'}{stored.dtype.itemsize}")
-    if signed:
-        shifted = stored.view(f"i{stored.dtype.itemsize}") << spare
-        return np.asarray(shifted >> spare)
-    whole = stored.view(f"u{stored.dtype.itemsize}")
-    return np.asarray(whole & np.array((1 << (allocated - spare)) - 1, whole.dtype))
+    itemsize = stored.dtype.itemsize
+    spare = itemsize * 8 - bits
+    if header.get("PixelRepresentation") == 1:
+        signed = stored.view(f"i{itemsize}")
+        return np.asarray(signed << spare >> spare) if spare else signed
+    whole = stored.view(f"u{itemsize}")
+    return np.asarray(whole & np.array((1 << bits) - 1, whole.dtype)) if spare else whole
 
 
 def _without_padding(stored: Stored, header: Header) -> Stored:

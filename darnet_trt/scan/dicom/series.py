@@ -84,12 +84,12 @@ def _judge(group: Group) -> Series:
 
 def _damage(headers: Sequence[Header]) -> Finding | None:
     """Return which files are left out because they are damaged."""
-    broken = {header.path: header.defect for header in headers if header.defect}
+    broken = {header.name: header.defect for header in headers if header.defect}
     if not broken:
         return None
-    names = ", ".join(f"{path.name} ({defect})" for path, defect in list(broken.items())[:3])
+    names = ", ".join(f"{name} ({defect})" for name, defect in list(broken.items())[:3])
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     what = "files is damaged" if len(broken) == 1 else "files are damaged"
-    total = len({header.path for header in headers})
+    total = len({header.name for header in headers})
     text = f"{len(broken)} of {total} {what} and left out: {names}{more}"
     return Finding("damaged-files", text)

@@ -152,14 +152,15 @@ def _judge_samples(files: list[Path]) -> tuple[Verdict, int | None]:
         return Verdict(True, usable, (window, sides)), None
     offset_hu = _offset_hu(planes, [path.name for path in samples])
     if offset_hu is None:
-        text = (
+        unknown = Finding(
+            "unknown-grey",
             f"values of 16 bits from {min(p.min() for p in planes)} to "
-            f"{max(p.max() for p in planes)}, which are not Hounsfield units with any usual offset"
+            f"{max(p.max() for p in planes)}, which are not Hounsfield units with any usual offset",
         )
-        return Verdict(False, Finding("unknown-grey", text)), None
+        return Verdict(False, unknown), None
     added = f" after adding {offset_hu}" if offset_hu else ""
-    text = f"values of 16 bits were read as Hounsfield units{added}"
-    return Verdict(True, usable, (Finding("assumed-offset", text), sides)), offset_hu
+    offset = Finding("assumed-offset", f"values of 16 bits were read as Hounsfield units{added}")
+    return Verdict(True, usable, (offset, sides)), offset_hu
 
 
 def _offset_hu(planes: list[Grey], names: list[str]) -> int | None:

@@ -15,33 +15,34 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import Finding
+from darnet_trt.scan.plausibility.chest import aerated_lung
 from darnet_trt.scan.plausibility.signs import (
     Chest,
     apex_side,
     cut_faces,
     find_chest,
-    gaps,
     heart_side,
     liver_side,
+    lung_profile,
     lung_share,
     lung_sides,
     spine_side,
 )
 
 Grid = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 MIN_HEIGHT_MM: Final = 100.0
 """Lungs over less height show no apex or no base."""
 MIN_LUNG_SHARE: Final = 0.15
 """Of the body in the slice with most lung: chests at least 0.27, an upper abdomen 0.02."""
 MAX_GAP: Final = 0.3
-"""Across the gap between the lungs: at most 0.08."""
-MIN_NO_GAP: Final = 0.5
-"""Along the other axes: at least 0.61."""
+MIN_NO_GAP: Final = 0.3
+MIN_LESSER: Final = 0.2
 MIN_FACE: Final = 0.15
 """The body's share of a slice at the scan's ends: at least 0.34."""
-FACE_RATIO: Final = 2.0
-"""That share against the one in front of and behind the body: at least 5."""
+FACE_RATIO: Final = 1.5
+"""That share against the one in front of and behind the body: 1.9 to 16."""
 MIN_APEX: Final = 0.2
 """Right: 0.37 and more. Wrong: −0.37 and less."""
 MIN_SPINE: Final = 0.3
@@ -76,17 +77,23 @@ def judge_anatomy(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> tu
         hu: Slices on a coarse grid (d, h, w), about 5 mm in plane, with the whole lungs.
         spacing_mm: Of the grid along d, h, w; None where it is not known.
     """
-    chest = _whole_chest(hu, spacing_mm)
+    lung = aerated_lung(hu)
+    chest = _whole_chest(hu, lung, spacing_mm)
+    if chest is None or not _is_axial(chest, hu):
+        exchanged = _exchanged(hu)
+        if exchanged is not None:
+            return (exchanged,)
     if chest is None:
         return ()
-    if (exchanged := _exchanged(chest)) is not None:
-        return (exchanged,)
-    if abs(sides := lung_sides(chest)) >= ONE_SIDED:
+    sides = lung_sides(chest)
+    if abs(sides) >= ONE_SIDED:
         return (_one_lung(sides),)
-    if not _paired(chest):
+    if _lateral_axis(chest.lung) != 2:
         return ()
     flip_d, flip_h = apex_side(chest) <= -MIN_APEX, spine_side(chest) <= -MIN_SPINE
-    flip_w = _is_mirrored(chest.turned(flip_d, flip_h), sides)
+    order = np.s_[:: -1 if flip_d else 1, :: -1 if flip_h else 1]
+    chest = find_chest(hu[order], lung[order])
+    flip_w = chest is not None and _is_mirrored(chest, sides)
     found = _contradiction(flip_d, flip_h, flip_w)
     return () if found is None else (found,)
 
@@ -103,13 +110,10 @@ def find_turn(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Turn |
     Returns:
         What turns the grid to S P, or the refusal where the pixels do not tell.
     """
-    chest = _whole_chest(hu, spacing_mm)
-    if chest is None:
-        return _cannot_tell("whole lungs are not seen")
-    if (exchanged := _exchanged(chest)) is not None:
-        return exchanged
-    if not _paired(chest) or _long_axis(chest) != 0:
-        return _cannot_tell("two lungs side by side are not seen")
+    lung = aerated_lung(hu)
+    chest = _whole_chest(hu, lung, spacing_mm)
+    if chest is None or not _is_axial(chest, hu):
+        return _exchanged(hu) or _cannot_tell("two whole lungs side by side are not seen")
     apex, spine = apex_side(chest), spine_side(chest)
     if abs(apex) < MIN_APEX:
         return _cannot_tell("the lungs are as wide at one end as at the other")
@@ -137,9 +141,11 @@ def _cannot_tell(why: str) -> Finding:
     )
 
 
-def _whole_chest(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Chest | None:
+def _whole_chest(
+    hu: Grid, lung: Mask, spacing_mm: tuple[float, float, float] | None
+) -> Chest | None:
     """Find lungs that are large and high enough to tell anything from."""
-    chest = find_chest(hu)
+    chest = find_chest(hu, lung)
     if chest is None or lung_share(chest) < MIN_LUNG_SHARE:
         return None
     if spacing_mm is not None and len(chest.lung) * spacing_mm[0] < MIN_HEIGHT_MM:
@@ -147,32 +153,47 @@ def _whole_chest(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Che
     return chest
 
 
-def _lateral_axis(chest: Chest) -> int | None:
+def _lateral_axis(lung: Mask) -> int | None:
     """Return the axis across which there are two lungs; None where that is not clear."""
-    across = gaps(chest)
-    axis = int(np.argmin(across))
-    others = [gap for place, gap in enumerate(across) if place != axis]
-    return axis if across[axis] <= MAX_GAP and min(others) >= MIN_NO_GAP else None
+    along = [lung_profile(lung, axis) for axis in range(3)]
+    axis = int(np.argmin([profile.gap for profile in along]))
+    pair = along.pop(axis)
+    clear = pair.gap <= MAX_GAP and min(profile.gap for profile in along) >= MIN_NO_GAP
+    return axis if clear and pair.lesser >= MIN_LESSER else None
 
 
-def _long_axis(chest: Chest) -> int | None:
+def _long_axis(hu: Grid, lateral: int) -> int | None:
     """Return the axis from foot to head; None where that is not clear."""
-    lateral = _lateral_axis(chest)
-    if lateral is None:
-        return None
-    faces = cut_faces(chest.hu)
+    faces = cut_faces(hu)
     one, other = sorted((axis for axis in range(3) if axis != lateral), key=lambda a: faces[a])
     clear = faces[other] >= max(MIN_FACE, FACE_RATIO * faces[one])
     return other if clear else None
 
 
-def _paired(chest: Chest) -> bool:
-    return _lateral_axis(chest) == 2
+def _is_axial(chest: Chest, hu: Grid) -> bool:
+    """Return whether the lungs lie side by side and the slices between foot and head."""
+    return _lateral_axis(chest.lung) == 2 and _long_axis(hu, 2) == 0
 
 
-def _exchanged(chest: Chest) -> Finding | None:
-    """Return what is wrong where the grid's axes are not those of axial slices."""
-    lateral, long = _lateral_axis(chest), _long_axis(chest)
+def _exchanged(hu: Grid) -> Finding | None:
+    """Return what is wrong where the grid's axes are not those of axial slices.
+
+    Where slices along the first axis show no two lungs, those along the others may: in coronal
+    slices the trachea opens to the outside, and all air looks like outside air.
+    """
+    for axis in range(3):
+        moved = np.moveaxis(hu, axis, 0)
+        lung = aerated_lung(moved)
+        lateral = _lateral_axis(lung)
+        if lateral is not None and _whole_chest(moved, lung, None) is not None:
+            order = [axis, *(other for other in range(3) if other != axis)]
+            long = _long_axis(moved, lateral)
+            return _name_axes(order[lateral], None if long is None else order[long])
+    return None
+
+
+def _name_axes(lateral: int, long: int | None) -> Finding | None:
+    """Name how slices lie whose axes are not axial; `long` runs from foot to head."""
     if lateral == 0:
         how = "slices lie side by side (sagittal)"
     elif long in (1, 2):

@@ -13,7 +13,7 @@ than `MIN_LUNG_L` is refused all the same. Between the limits there is a warning
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from darnet_trt.errors import Finding
 
 Grid = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 LUNG_HU: Final = (-970.0, -400.0)
 """Aerated lung lies within; gas of bowel and trachea at about −1000, tissue above."""
@@ -91,33 +92,29 @@ def judge_chest(
     return None, tuple(warnings)
 
 
-def aerated_lung(hu: Grid) -> npt.NDArray[np.bool_]:
+def aerated_lung(hu: Grid) -> Mask:
     """Mark aerated lung on a coarse grid (d, h, w), slice by slice."""
     air = hu < LUNG_HU[1]
     return np.asarray(air & ~_outside(air) & (hu > LUNG_HU[0]))
 
 
-def _outside(air: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Find air that is connected to its slice's border, within the slice."""
+def _outside(air: Mask) -> Mask:
+    """Find air that is connected to the front or back of its slice, within the slice.
+
+    Not to its sides: a narrow field of view cuts through the lungs there.
+    """
     reached = np.zeros_like(air)
-    for edge in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
-        reached[edge] = air[edge]
+    reached[:, [0, -1]] = air[:, [0, -1]]
     before = -1
-    while (count := int(reached.sum())) != before:
+    while (count := int(np.count_nonzero(reached))) != before:
         before = count
         for axis in (1, 2):
-            reached = _along(air, reached, axis)
-            reached = np.flip(_along(np.flip(air, axis), np.flip(reached, axis), axis), axis)
+            _spread(np.moveaxis(air, axis, 0), np.moveaxis(reached, axis, 0))
     return reached
 
 
-def _along(
-    air: npt.NDArray[np.bool_], reached: npt.NDArray[np.bool_], axis: int
-) -> npt.NDArray[np.bool_]:
-    """Spread what is reached to later places of the same run of air."""
-    shape = [1, 1, 1]
-    shape[axis] = air.shape[axis]
-    place = np.arange(1, air.shape[axis] + 1, dtype=np.int16).reshape(shape)
-    wall: Any = np.maximum.accumulate(np.where(air, 0, place), axis)
-    source: Any = np.maximum.accumulate(np.where(reached, place, 0), axis)
-    return np.asarray(source > wall)
+def _spread(air: Mask, reached: Mask) -> None:
+    """Spread what is reached along the first axis through air, forth and back, in place."""
+    for a, r in ((air, reached), (air[::-1], reached[::-1])):
+        for place in range(1, len(a)):
+            r[place] |= a[place] & r[place - 1]

@@ -13,8 +13,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.plausibility.chest import aerated_lung
-
 Grid = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
@@ -35,41 +33,22 @@ MIN_RUN: Final = 0.1
 """A slice with a smaller share of the largest slice's lung does not belong to the lungs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chest:
     """The part of a grid that shows the lungs.
 
     Attributes:
-        hu: The whole grid (d, h, w).
-        lung: Aerated lung of the slices that show it (n, h, w).
-        first: The first of these slices.
+        hu: The slices that show lung (n, h, w).
+        lung: Where it is (n, h, w).
+        below: Slices of the grid before these, at most an eighth of their number.
         rows, columns: Between which 96 % of the lung lie, along h and w.
     """
 
     hu: Grid
     lung: Mask
-    first: int
+    below: Grid
     rows: tuple[float, float]
     columns: tuple[float, float]
-
-    @property
-    def slices(self) -> Grid:
-        """Return the slices that show lung (n, h, w)."""
-        return self.hu[self.first : self.first + len(self.lung)]
-
-    def turned(self, flip_d: bool, flip_h: bool) -> Chest:
-        """Return the chest with slices, rows or both in reverse order."""
-        step_d, step_h = (-1 if flip else 1 for flip in (flip_d, flip_h))
-        after = len(self.hu) - self.first - len(self.lung)
-        top, bottom = self.rows
-        last = self.hu.shape[1] - 1
-        return Chest(
-            self.hu[::step_d, ::step_h],
-            self.lung[::step_d, ::step_h],
-            after if flip_d else self.first,
-            (last - bottom, last - top) if flip_h else self.rows,
-            self.columns,
-        )
 
     def beside(self, share: float) -> Mask:
         """Mark the columns at most this share of the lungs' width away from their middle."""
@@ -78,20 +57,28 @@ class Chest:
         return np.asarray(np.abs(middle) <= share * (high - low))
 
 
-def find_chest(hu: Grid) -> Chest | None:
-    """Find the slices that show lung; None without any."""
-    lung = aerated_lung(hu)
+def find_chest(hu: Grid, lung: Mask) -> Chest | None:
+    """Find the slices that show lung; None without any.
+
+    Args:
+        hu: The grid (d, h, w).
+        lung: Its aerated lung.
+    """
     area = lung.sum((1, 2))
     if not area.any():
         return None
-    shows = area >= MIN_RUN * area.max()
+    without = np.flatnonzero(area < MIN_RUN * area.max())
     largest = int(area.argmax())
-    gaps = np.flatnonzero(~shows)
-    first = int(gaps[gaps < largest].max(initial=-1)) + 1
-    last = int(gaps[gaps > largest].min(initial=len(hu)))
+    first = int(without[without < largest].max(initial=-1)) + 1
+    last = int(without[without > largest].min(initial=len(hu)))
     lung = lung[first:last]
+    below = hu[max(0, first - len(lung) // 8) : first]
     return Chest(
-        hu, lung, first, _between(lung.sum((0, 2)), 0.02), _between(lung.sum((0, 1)), 0.02)
+        hu[first:last],
+        lung,
+        below,
+        _between(lung.sum((0, 2)), 0.02),
+        _between(lung.sum((0, 1)), 0.02),
     )
 
 
@@ -99,22 +86,33 @@ def lung_share(chest: Chest) -> float:
     """Return which share of the body is lung in the slice that shows most of it."""
     largest = int(chest.lung.sum((1, 2)).argmax())
     lung = int(chest.lung[largest].sum())
-    return lung / (lung + int((chest.slices[largest] > TISSUE_HU).sum()))
+    return lung / (lung + int((chest.hu[largest] > TISSUE_HU).sum()))
 
 
-def gaps(chest: Chest) -> list[float]:
-    """Return, along d, h and w, the least lung of the middle as a share of the most anywhere.
+@dataclass(frozen=True)
+class Profile:
+    """How the lung divides along one axis.
 
-    Between the lungs there is hardly any, so this is small along left and right alone.
+    Attributes:
+        gap: The least lung in the middle as a share of the most anywhere; next to none between
+            two lungs, so this is small along left and right alone.
+        lesser: The lung on one side of the middle as a share of that on the other, 0 to 1.
     """
-    found = []
-    for axes in ((1, 2), (0, 2), (0, 1)):
-        profile = chest.lung.sum(axes)
-        low, high = _between(profile, 0.02)
-        middle = np.arange(len(profile)) - (low + high) / 2
-        within = profile[np.abs(middle) <= max(0.5, 0.12 * (high - low))]
-        found.append(float(within.min() / profile.max()))
-    return found
+
+    gap: float
+    lesser: float
+
+
+def lung_profile(lung: Mask, axis: int) -> Profile:
+    """Return how the lung divides along one axis."""
+    profile = lung.sum(tuple(other for other in range(3) if other != axis))
+    low, high = _between(profile, 0.02)
+    middle = np.arange(len(profile)) - (low + high) / 2
+    within = profile[np.abs(middle) <= max(0.5, 0.12 * (high - low))]
+    halves = profile[middle < 0].sum(), profile[middle > 0].sum()
+    return Profile(
+        float(within.min() / max(profile.max(), 1)), float(min(halves) / max(*halves, 1))
+    )
 
 
 def cut_faces(hu: Grid) -> list[float]:
@@ -135,30 +133,39 @@ def spine_side(chest: Chest) -> float:
 
     A spine does, sternum and bright blood do not.
     """
-    bone = (chest.slices >= BONE_HU)[:, :, chest.beside(0.12)]
+    bone = (chest.hu >= BONE_HU)[:, :, chest.beside(0.12)]
     through = ((bone.sum(2) >= 2).mean(0)) ** 2
     behind = np.arange(len(through)) > sum(chest.rows) / 2
     return _balance(through[~behind].sum(), through[behind].sum())
 
 
 def apex_side(chest: Chest) -> float:
-    """Return at which end the lungs are narrow and little lies between them: 1 last, −1 first.
+    """Return at which end the lungs are narrow and little lies beside them: 1 last, −1 first.
 
-    The base is wide, with heart and domes between the lungs; the apex is narrow.
+    The base reaches far to the side, with heart and dome between it and the midline; the apex
+    does not. Each lung is measured alone, so that a consolidated base of one counts little.
     """
-    area = chest.lung.sum((1, 2))
-    width = [float(np.diff(_between(plane.sum(0), 0.05))[0]) for plane in chest.lung]
-    narrowing = 0.0
+    middle = round(sum(chest.columns) / 2)
+    sides = chest.lung[:, :, middle:], chest.lung[:, :, middle - 1 :: -1]
+    return sum(_narrowing(side) for side in sides) / 2
+
+
+def _narrowing(lung: Mask) -> float:
+    """Return how much narrower one lung (d, h, w) ends than it begins; w runs to the side."""
+    area = lung.sum((1, 2))
+    if not area.any():
+        return 0.0
+    reach = [_between(plane.sum(0), 0.05)[1] + 1 for plane in lung]
+    narrower = 0.0
     for share in END_AREAS:
         ends = np.flatnonzero(area >= share * area.max())
-        narrowing += np.log(max(width[ends[0]], 1) / max(width[ends[-1]], 1)) / len(END_AREAS)
-    # Between the outer borders of both lungs, row by row.
-    first, last = chest.lung.argmax(2), chest.lung[:, :, ::-1].argmax(2)
-    hull = ((chest.lung.shape[2] - last - first) * chest.lung.any(2)).sum(1)
-    filled = 1 - area / hull
-    third = max(1, len(area) // 3)
-    between = np.log(max(filled[:third].mean(), 0.01) / max(filled[-third:].mean(), 0.01))
-    return float(narrowing + between / 2)
+        narrower += np.log(reach[ends[0]] / reach[ends[-1]]) / len(END_AREAS)
+    hull = ((lung.shape[2] - lung[:, :, ::-1].argmax(2)) * lung.any(2)).sum(1)
+    shows = np.flatnonzero(area >= MIN_RUN * area.max())
+    beside = 1 - area[shows] / hull[shows]
+    third = max(1, len(shows) // 3)
+    emptier = np.log(max(beside[:third].mean(), 0.01) / max(beside[-third:].mean(), 0.01))
+    return float(narrower + emptier / 2)
 
 
 def heart_side(chest: Chest) -> float:
@@ -195,9 +202,11 @@ def liver_side(chest: Chest) -> float:
     """
     area = chest.lung.sum((1, 2))
     base = int(np.flatnonzero(area >= BASE_AREA * area.max())[0])
-    below = max(0, chest.first - len(area) // 8)
+    if base == 0:  # the scan begins above it
+        return 0.0
     top, bottom = (round(row) for row in chest.rows)
-    tissue = chest.hu[below : chest.first + max(base, 1), top : bottom + 1] > LIVER_HU
+    slices = np.concatenate([chest.below, chest.hu[:base]])
+    tissue = slices[:, top : bottom + 1] > LIVER_HU
     low, high = chest.columns
     columns = np.arange(chest.hu.shape[2])
     aside = ~chest.beside(MIDLINE) & (columns >= low) & (columns <= high)
@@ -207,7 +216,7 @@ def liver_side(chest: Chest) -> float:
 
 def lung_sides(chest: Chest) -> float:
     """Return how the aerated lung divides between the body's sides: 1 all left, −1 all right."""
-    low, high = _between((chest.slices > TISSUE_HU).sum((0, 1)), 0.02)
+    low, high = _between((chest.hu > TISSUE_HU).sum((0, 1)), 0.02)
     left = np.arange(chest.hu.shape[2]) > (low + high) / 2
     profile = chest.lung.sum((0, 1))
     return _balance(profile[~left].sum(), profile[left].sum())
@@ -218,7 +227,7 @@ def _spine_columns(chest: Chest) -> npt.NDArray[np.float64]:
     low, high = chest.columns
     strip = chest.beside(0.15)
     behind = np.arange(chest.hu.shape[1]) > sum(chest.rows) / 2
-    bone = (chest.slices[:, behind] >= BONE_HU).sum(1)[:, strip]
+    bone = (chest.hu[:, behind] >= BONE_HU).sum(1)[:, strip]
     total = bone.sum(1)
     places = np.arange(len(bone))
     shows = total > 0

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.errors import Finding, ScanError
-from darnet_trt.scan.dicom.elements import EXPLICIT, IMPLICIT
+from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.grouping.group import Group, positions
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.pixels import decode_slice
@@ -45,7 +45,7 @@ def without_copies(group: Group) -> Group:
 
 def _cost(header: Header) -> tuple[bool, bool]:
     lossy = header.get("LossyImageCompression") == "01" or header.transfer_syntax in _LOSSY
-    return lossy, header.transfer_syntax not in (IMPLICIT, EXPLICIT)
+    return lossy, header.transfer_syntax not in NATIVE
 
 
 def _same_image(a: Header, b: Header) -> bool:

@@ -19,6 +19,7 @@ _MUST_MATCH: Final[dict[str, Callable[[Header], Hashable]]] = {
     "frame of reference": lambda h: h.get("FrameOfReferenceUID"),
     "matrix size": lambda h: (h.get("Rows"), h.get("Columns")),
     "convolution kernel": lambda h: h.get("ConvolutionKernel"),
+    "stack": lambda h: h.get("StackID"),
     "description": lambda h: h.get("SeriesDescription"),
 }
 

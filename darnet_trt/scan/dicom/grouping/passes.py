@@ -18,6 +18,7 @@ from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Vector
 from darnet_trt.scan.dicom.grouping.group import Group, even, positions, regular, shared
 from darnet_trt.scan.dicom.header import Header
+from darnet_trt.scan.dicom.stack import SPACING_TOLERANCE
 from darnet_trt.scan.plausibility.grid import MIN_SLICES
 
 OVERLAP: Final = 0.3
@@ -28,8 +29,6 @@ WHOLE_OVERLAP: Final = 0.8
 leave uneven steps at their ends."""
 MOST_PASSES: Final = 40
 """Perfusion scans repeat a range some thirty times."""
-TURN: Final = 0.75
-"""A step shorter than this share of the typical one is the turn between two passes."""
 
 
 def _attribute(keyword: str) -> Callable[[Header], Any]:
@@ -39,6 +38,10 @@ def _attribute(keyword: str) -> Callable[[Header], Any]:
 def _acquired(header: Header) -> str | None:
     moment = header.get("AcquisitionDateTime") or header.get("AcquisitionTime")
     return moment and f"{header.get('AcquisitionDate', '')} {moment}"
+
+
+def _temporal_position(header: Header) -> Any:
+    return header.get("TemporalPositionIdentifier", header.get("TemporalPositionIndex"))
 
 
 def _instance(header: Header) -> int | None:
@@ -59,7 +62,7 @@ _KINDS: Final[dict[str, Callable[[Header], Hashable]]] = {  # the clearest sign 
     "acquisition number": _attribute("AcquisitionNumber"),
     "irradiation event": _attribute("IrradiationEventUID"),
     "tube voltage": _attribute("KVP"),
-    "temporal position": _attribute("TemporalPositionIdentifier"),
+    "temporal position": _temporal_position,
     "cardiac phase": _attribute("NominalPercentageOfCardiacPhase"),
     "trigger time": _attribute("TriggerTime"),
     "image type": _attribute("ImageType"),
@@ -127,18 +130,21 @@ def _runs(values: Sequence[Any], places: Vector) -> list[list[int]]:
         return []
     together = _sorted_by(values)  # the slices of one rotation can have one time
     together.sort(key=lambda part: values[part[0]])
-    means = np.array([places[part].mean() for part in together])
-    steps = np.diff(means)
-    typical = np.median(np.abs(steps))
-    runs, direction = [list(together[0])], 0.0
-    for part, step in zip(together[1:], steps.tolist(), strict=True):
-        if abs(step) < TURN * typical or direction * step < 0:
+    means = [float(places[part].mean()) for part in together]
+    runs: list[list[list[int]]] = [[together[0]]]
+    steps: list[float] = []  # of the last run
+    for part, step in zip(together[1:], np.diff(means).tolist(), strict=True):
+        if steps and (steps[0] or steps[-1]) * step < 0:
             runs.append([])
-            direction = 0.0
+            if len(steps) > 1 and abs(steps[-1] - steps[-2]) > SPACING_TOLERANCE * abs(steps[-2]):
+                runs[-1].append(runs[-2].pop())  # the turn: its slice is the first of the way back
+                steps = [step]
+            else:
+                steps = []
         else:
-            direction = step
-        runs[-1] += part
-    return runs
+            steps.append(step)
+        runs[-1].append(part)
+    return [[index for part in run for index in part] for run in runs]
 
 
 def _are_passes(parts: Sequence[Vector], whole: bool) -> bool:

@@ -12,20 +12,27 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import Finding, RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.choice import none_loads, rank, skipped
-from darnet_trt.scan.dicom.pixels import decode_slices, rescale
-from darnet_trt.scan.pictures import decode_grey, grey_scale
+from darnet_trt.scan.dicom.pixels import rescale
+from darnet_trt.scan.loading.choice import View, by_lungs, none_loads, rank, skipped
+from darnet_trt.scan.loading.sampled import Sampled, describe
+from darnet_trt.scan.loading.slices import Needed, Slices, scaled
 from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
-from darnet_trt.scan.preprocessing import Preprocessing, needed_slices, preprocess_slices
+from darnet_trt.scan.plausibility.lungs import coarse_spacing, coarse_step, find_lungs
+from darnet_trt.scan.preprocessing import (
+    Preprocessing,
+    Span,
+    lung_span,
+    needed_slices,
+    preprocess_slices,
+)
 from darnet_trt.scan.series import Choice, Series, Study, Verdict
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files.series import read_image
 
-COARSE_PIXELS: Final = 64
-"""Pixels a side of the grid that is searched for lungs: 5 to 8 mm each, finer than a chest wall."""
-
-Needed = tuple[int, npt.NDArray[np.generic], float, float]
+SMALL_SHARE: Final = 0.6
+"""Where the lungs take a smaller share of a scan's height, a network that was trained on scans cut
+to the chest sees them squeezed: among chest protocols they take 65 to 95 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +42,14 @@ class LoadedInput:
     Attributes:
         array: float32 (1, d, h, w), values 0…1.
         warnings: What only the pixels show; the verdict's warnings are not repeated.
-        read_ms: Time to read and decode, skipped series included.
-        preprocess_ms: Time to window, resample and check.
-        decoded: Slices that were decoded.
+        read_ms: Time to read and decode, other series of the study included.
+        preprocess_ms: Time to find the lungs, window, resample and check.
+        decoded: Slices that were decoded in full.
+        probed: Slices that were looked at on a coarse grid to find the lungs; 0 where the only
+            series of a study is used whole.
         pixel_mm: In-plane size of the finest detail that the input can show; None where the
             spacing is not known.
+        sampled: Which slices the input was made from, and what was left out.
     """
 
     array: npt.NDArray[np.float32]
@@ -47,31 +57,25 @@ class LoadedInput:
     read_ms: float
     preprocess_ms: float
     decoded: int
+    probed: int
     pixel_mm: float | None
+    sampled: Sampled
 
 
-class _Timed:
-    """Pass slices on to preprocessing; time their decoding and keep a coarse grid of them."""
+class _Coarse:
+    """Pass slices on to preprocessing, and keep a coarse grid of each for the checks."""
 
     def __init__(self, slices: Iterator[Needed]) -> None:
         self.slices = slices
-        self.read_s = 0.0
-        self.coarse: list[npt.NDArray[np.float32]] = []
-        self.places: list[int] = []
+        self.grids: dict[int, npt.NDArray[np.float32]] = {}
 
     def __iter__(self) -> Iterator[Needed]:
-        while True:
-            start = time.perf_counter()
-            item = next(self.slices, None)
-            self.read_s += time.perf_counter() - start
-            if item is None:
-                return
+        for item in self.slices:
             index, stored, slope, intercept = item
-            step = _coarse_step(stored.shape)
+            step = coarse_step(stored.shape)
             part = stored[step // 2 :: step, step // 2 :: step]
             with np.errstate(over="ignore"):  # `judge_values` refuses an infinity
-                self.coarse.append(_hounsfield((index, part, slope, intercept)))
-            self.places.append(index)
+                self.grids[index] = scaled(part, slope, intercept)
             yield item
 
 
@@ -88,7 +92,7 @@ def load_study(study: Study, spec: Preprocessing) -> tuple[Choice, LoadedInput]:
 def load_best(
     study: Study, ranked: Sequence[Choice], spec: Preprocessing
 ) -> tuple[Choice, LoadedInput]:
-    """Load the input of the first series whose pixels can be used.
+    """Load the input of the series that shows the lungs best and whose pixels can be used.
 
     Args:
         study: Named in errors.
@@ -105,22 +109,49 @@ def load_best(
     """
     failed: list[tuple[Series, ScanError]] = []
     start = time.perf_counter()
-    for choice in ranked:
+    opened: dict[Series, Slices] = {}
+    for choice in best_first(ranked, spec, opened):
         lost_ms = (time.perf_counter() - start) * 1e3
         try:
-            loaded = load_input(choice.series, spec)
+            slices = opened.get(choice.series) or Slices(choice.series, spec)
+            loaded = _load(slices)
         except ScanError as error:
             failed.append((choice.series, error))
             continue
-        warnings = (skipped(s, _without_place(error, s)) for s, error in failed)
+        warnings = (skipped(s, _finding(error, s)) for s, error in failed)
         return choice, replace(
             loaded, warnings=(*warnings, *loaded.warnings), read_ms=lost_ms + loaded.read_ms
         )
     first = failed[0][1]
     if len(failed) == 1:
         raise first
-    reason = none_loads([(series, _without_place(error, series)) for series, error in failed])
+    reason = none_loads([(series, _finding(error, series)) for series, error in failed])
     raise type(first)(reason, where=study.path, do=first.do)
+
+
+def best_first(
+    ranked: Sequence[Choice], spec: Preprocessing, opened: dict[Series, Slices] | None = None
+) -> list[Choice]:
+    """Return several series in the order in which they show the lungs.
+
+    Args:
+        ranked: From `rank(study)`; a single one is returned without a look at its pixels.
+        spec: What makes the input.
+        opened: Takes what was read of each series, so that it need not be read again.
+    """
+    if len(ranked) == 1:
+        return list(ranked)
+    views: list[View | None] = []
+    for choice in ranked:
+        try:
+            slices = Slices(choice.series, spec)
+            views.append(View.of(choice.series, slices.lungs))
+        except ScanError:  # it is raised again where the series is loaded
+            views.append(None)
+            continue
+        if opened is not None:
+            opened[choice.series] = slices
+    return by_lungs(ranked, views)
 
 
 def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
@@ -131,20 +162,59 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
         RefusedScanError: By its verdict, or by its pixels: no Hounsfield units, not a chest.
     """
     _refuse(series)
-    start = time.perf_counter()
-    timed = _Timed(_needed(series, spec))
-    opened_s = time.perf_counter() - start
-    array = preprocess_slices(spec, series.slices, timed)
-    warnings = _check(series, timed)
+    return _load(Slices(series, spec))
+
+
+def _load(slices: Slices) -> LoadedInput:
+    series, spec = slices.series, slices.spec
+    start, read_s = time.perf_counter(), slices.read_s
+    lungs = slices.lungs if spec.extent == "lungs" else None
+    span = lung_span(spec, series.slices, lungs, series.spacing_mm and series.spacing_mm[0])
+    indices = needed_slices(spec, series.slices, span).tolist()
+    needed = _Coarse(slices.stored(indices))
+    array = preprocess_slices(spec, series.slices, span, needed)
+    grid = np.stack([needed.grids[i] for i in indices])
+    warnings = _check(series, indices, span, grid)
+    shown = None if lungs is None else (lungs.bottom, lungs.top)
+    if spec.extent == "scan":
+        shown, more = _small_share(indices, grid)
+        warnings += more
+    elif lungs is None:
+        warnings += (
+            Finding("lungs-not-found", "the lungs were not found: the whole scan was used"),
+        )
     total_s = time.perf_counter() - start
-    read_s = opened_s + timed.read_s
+    read_s = slices.read_s - read_s
     return LoadedInput(
         array,
         warnings,
         read_ms=read_s * 1e3,
         preprocess_ms=(total_s - read_s) * 1e3,
-        decoded=len(timed.places),
+        decoded=slices.decoded,
+        probed=slices.probed,
         pixel_mm=_pixel_mm(series, spec),
+        sampled=describe(series, indices, span, shown, slices.origin_mm),
+    )
+
+
+def _small_share(
+    indices: Sequence[int], grid: npt.NDArray[np.float32]
+) -> tuple[tuple[int, int] | None, tuple[Finding, ...]]:
+    """Return which slices of a scan that is used whole show lung, and a warning if they are few."""
+    lungs = find_lungs(len(grid), lambda places: [grid[i] for i in places], None)
+    if lungs is None:
+        return None, ()
+    share = (lungs.top - lungs.bottom + 1) / len(grid)
+    shown = indices[lungs.bottom], indices[lungs.top]
+    if share >= SMALL_SHARE:
+        return shown, ()
+    return shown, (
+        Finding(
+            "lungs-small-share",
+            f"the lungs take {share:.0%} of the scan's height, and the network was trained on "
+            f"scans of the chest alone (at least {SMALL_SHARE:.0%}): cut the scan to the chest, or "
+            "train with --extent lungs",
+        ),
     )
 
 
@@ -160,8 +230,8 @@ def read_volume(series: Series) -> Volume:
     """
     _refuse(series)
     if series.format == "slices":
-        slices = _grey_slices(series, Preprocessing(), range(series.slices))
-        return Volume(np.stack([_hounsfield(item) for item in slices]), (1.0, 1.0, 1.0))
+        slices = Slices(series, Preprocessing()).stored(range(series.slices))
+        return Volume(np.stack([scaled(*item[1:]) for item in slices]), (1.0, 1.0, 1.0))
     if series.stack is None or series.spacing_mm is None:
         return read_image(series)
     scales = [rescale(header) for header in series.headers]
@@ -169,8 +239,9 @@ def read_volume(series: Series) -> Volume:
     dtype: Any = np.int16 if whole else np.float32
     info = np.iinfo(np.int16)
     hu = np.empty((series.slices, *series.matrix), dtype)
-    for item in _dicom_slices(series, range(series.slices)):
-        hu[item[0]] = np.clip(_hounsfield(item), info.min, info.max) if whole else _hounsfield(item)
+    for index, stored, *scale in Slices(series, Preprocessing()).stored(range(series.slices)):
+        found = scaled(stored, *scale)
+        hu[index] = np.clip(found, info.min, info.max) if whole else found
     return Volume(hu, series.spacing_mm, series.stack.origin_mm, series.stack.direction)
 
 
@@ -189,51 +260,18 @@ def _refuse(series: Series) -> None:
         raise kind(series.verdict.reason, where=series.path)
 
 
-def _needed(series: Series, spec: Preprocessing) -> Iterator[Needed]:
-    """Return an iterator that decodes the needed slices."""
-    if series.stack is None and series.format != "slices":
-        volume = read_image(series)  # first: a broken header can claim any number of slices
-        return ((i, volume.hu[i], 1.0, 0.0) for i in needed_slices(spec, series.slices).tolist())
-    indices = needed_slices(spec, series.slices).tolist()
-    if series.stack is None:
-        return _grey_slices(series, spec, indices)
-    return _dicom_slices(series, indices)
-
-
-def _dicom_slices(series: Series, indices: Sequence[int]) -> Iterator[Needed]:
-    assert series.stack is not None
-    for index, stored in decode_slices(series.headers, indices):
-        slope, intercept = rescale(series.headers[index])
-        yield index, series.stack.turn(stored), slope, intercept
-
-
-def _grey_slices(series: Series, spec: Preprocessing, indices: Sequence[int]) -> Iterator[Needed]:
-    slope, low = grey_scale(series, spec.window_center_hu, spec.window_width_hu)
-    return ((i, decode_grey(series.files[i]), slope, low) for i in indices)
-
-
-def _hounsfield(item: Needed) -> npt.NDArray[np.float32]:
-    _, stored, slope, intercept = item
-    return np.float32(slope) * stored.astype(np.float32) + np.float32(intercept)
-
-
-def _coarse_step(shape: tuple[int, ...]) -> int:
-    return max(1, min(shape) // COARSE_PIXELS)
-
-
-def _check(series: Series, timed: _Timed) -> tuple[str, ...]:
+def _check(
+    series: Series, indices: Sequence[int], span: Span, grid: npt.NDArray[np.float32]
+) -> tuple[Finding, ...]:
     """Return warnings; refuse what is not a chest in Hounsfield units."""
-    order = np.argsort(timed.places)
-    coarse = np.stack([timed.coarse[i] for i in order])
-    names = [_slice_name(series, timed.places[i]) for i in order]
-    wrong, warnings = judge_values(coarse, names, calibrated=_calibrated(series))
+    names = [_slice_name(series, i) for i in indices]
+    wrong, warnings = judge_values(grid, names, calibrated=_calibrated(series))
     if wrong is None:
         spacing = None
         if series.spacing_mm is not None:
-            d_mm, h_mm, w_mm = series.spacing_mm
-            step = _coarse_step(series.matrix)
-            spacing = (d_mm * series.slices / len(coarse), h_mm * step, w_mm * step)
-        wrong, more = judge_chest(coarse, spacing)
+            d_mm, h_mm, w_mm = coarse_spacing(series.spacing_mm, series.matrix)
+            spacing = (d_mm * (span[1] - span[0]) / len(grid), h_mm, w_mm)
+        wrong, more = judge_chest(grid, spacing)
         if wrong is None:
             return (*warnings, *more)
     raise RefusedScanError(wrong, where=series.path)
@@ -245,8 +283,10 @@ def _calibrated(series: Series) -> bool:
 
 
 def _slice_name(series: Series, index: int) -> str:
-    """Return a slice's file name; in a volume file its number, counted from the feet."""
-    one_file = series.stack is None and series.format != "slices"
+    """Return a slice's file name, or frame; in a volume file its number, counted from the feet."""
+    if series.headers:
+        return series.headers[index].name
+    one_file = series.format != "slices"
     return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 
@@ -258,13 +298,13 @@ def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:
         loaded = load_input(series, spec)
     except ScanError as error:
         readable = not isinstance(error, UnreadableScanError)
-        return Verdict(False, _without_place(error, series), series.verdict.warnings, readable)
+        return Verdict(False, _finding(error, series), series.verdict.warnings, readable)
     known = series.verdict
     return Verdict(True, known.reason, (*known.warnings, *loaded.warnings))
 
 
-def _without_place(error: ScanError, series: Series) -> str:
+def _finding(error: ScanError, series: Series) -> Finding:
     """Return what is wrong; name the place only if it is one file of the series."""
     if error.where is None or Path(error.where) == series.path:
         return error.what
-    return f"{Path(error.where).name} {error.what}"
+    return Finding(error.code, f"{Path(error.where).name} {error.what}")

@@ -4,7 +4,7 @@ import pytest
 
 from darnet_trt.errors import RefusedScanError
 from darnet_trt.scan import choose
-from darnet_trt.scan.choice import SHARP, SOFT, UNKNOWN, sharpness
+from darnet_trt.scan.loading.choice import SHARP, SOFT, UNKNOWN, sharpness
 from tests.scan.series_factory import chest, write_study
 
 

@@ -1,0 +1,289 @@
+"""Find the studies under a path, in any mixture of formats."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from darnet_trt.errors import Finding, ScanError, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.machine.archives import archive_of, open_archive
+from darnet_trt.scan.dicom.directory import listed_files
+from darnet_trt.scan.dicom.header import Header, read_headers
+from darnet_trt.scan.discovery.counts import Counts
+from darnet_trt.scan.discovery.kinds import (
+    DIRECTORY,
+    EMPTY,
+    PICTURES,
+    TEXT,
+    UNKNOWN,
+    VOLUMES,
+    may_be_dicom,
+    promise,
+    read_kind,
+)
+from darnet_trt.scan.discovery.studies import (
+    alone,
+    dicom_studies,
+    failed_study,
+    picture_studies,
+    unexpected,
+)
+from darnet_trt.scan.discovery.walk import neither_file_nor_folder, passed_by, walk
+from darnet_trt.scan.pictures import natural_key
+from darnet_trt.scan.series import Study
+from darnet_trt.scan.volume_files.series import image_series
+
+_KNOWN: Final = "give DICOM, NIfTI, NRRD or MHA files, or PNG, JPEG or TIFF slices"
+
+_DAMAGED: Final = (EMPTY, UNKNOWN, TEXT)
+"""Kinds that a lost file may have; a folder of GIF pictures is merely ignored."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What lies under a path.
+
+    Attributes:
+        studies: The unusable ones, too, with their reason.
+        counts: What became of each file.
+    """
+
+    studies: list[Study]
+    counts: Counts
+
+
+def find_studies(path: str | os.PathLike[str]) -> list[Study]:
+    """Return the studies of `search`."""
+    return search(path).studies
+
+
+def search(path: str | os.PathLike[str]) -> Search:
+    """Find every study under a file, a folder or a zip archive.
+
+    DICOM files form one study for each StudyInstanceUID (for each folder, where UIDs are emptied)
+    and patient; every volume file and every folder of pictures is a study of its own. So is every
+    file that should be a scan and cannot be read; all other files are counted by their kind.
+
+    Args:
+        path: May lie in a zip archive, as `study.zip/folder`.
+
+    Raises:
+        UsageError: There is no such path.
+        UnreadableScanError: The file is no scan, or no scan lies in the folder.
+    """
+    path = Path(path)
+    found = _Found()
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if (archive := archive_of(path)) is None or not found.look_into(archive, path):
+            raise UsageError("no such file or folder", where=path) from error
+        return found.result(path, "archive")
+    except OSError as error:  # in a folder that may not be looked into, or a loop of links
+        raise cannot_open(path, error) from error
+    if stat.S_ISDIR(mode):
+        for file in walk(path, found.ignore, found.fail):
+            found.look_at(file)
+        return found.result(path, "folder")
+    if not stat.S_ISREG(mode):
+        raise neither_file_nor_folder(path)
+    if _lists_files(path):
+        listed, missing = listed_files(path)
+        for lost in missing:
+            found.fail(lost)
+        for file in listed:
+            found.look_at(file)
+        return found.result(path, "directory")
+    found.look_at(path)
+    if not found.archives:
+        if found.failed:
+            raise found.failed[0]
+        for kind in found.ignored:
+            raise UnreadableScanError(
+                Finding("unknown-format", f"is in no known format (its content: {kind})"),
+                where=path,
+                do=_KNOWN,
+            )
+    return found.result(path, "archive")
+
+
+def _lists_files(path: Path) -> bool:
+    try:
+        return read_kind(path) == DIRECTORY
+    except (OSError, ScanError):
+        return False
+
+
+class _Found:
+    """What the search has found so far.
+
+    Attributes:
+        headers: Of DICOM files.
+        volumes: A study for each volume file.
+        pictures: Folder → its pictures.
+        no_pictures: Files that are named as pictures and are none, and their kind.
+        failed: What should be a scan and cannot be read.
+        ignored: Kind → how many files.
+        archives: How many were opened.
+    """
+
+    def __init__(self) -> None:
+        self.headers: list[Header] = []
+        self.volumes: list[Study] = []
+        self.pictures: dict[Path, list[Path]] = defaultdict(list)
+        self.no_pictures: list[tuple[Path, str]] = []
+        self.failed: list[ScanError] = []
+        self.ignored: Counter[str] = Counter()
+        self.archives = 0
+
+    def ignore(self, kind: str) -> None:
+        self.ignored[kind] += 1
+
+    def fail(self, error: ScanError) -> None:
+        self.failed.append(error)
+
+    def look_at(self, path: Path, *, inside: bool = False) -> None:
+        """Look at one file; whatever is wrong with it concerns no other one."""
+        try:
+            self._take(path, inside)
+        except ScanError as error:
+            self.fail(error)
+        except OSError as error:
+            self.fail(cannot_open(path, error))
+        except Exception as error:
+            self.fail(unexpected(path, error))
+
+    def look_into(self, archive: Path, below: Path) -> bool:
+        """Look at the files of a zip archive below a path, and return whether there are any.
+
+        Raises:
+            OSError: The archive cannot be opened.
+            UnreadableScanError: It is broken, or beyond the limits.
+        """
+        opened = open_archive(archive)
+        self.archives += 1
+        if below == archive:
+            names = sorted(opened.files)
+            self.ignored += opened.left_out
+            if opened.encrypted:
+                self.fail(_encrypted(archive, opened.encrypted))
+        else:
+            start = below.relative_to(archive).as_posix()
+            names = [start] if start in opened.files else opened.below(start)
+        for name in names:
+            kind = next(filter(None, map(passed_by, name.split("/"))), None)
+            if kind is None:
+                self.look_at(archive / name, inside=True)
+            else:
+                self.ignore(kind)
+        return bool(names) or below == archive
+
+    def _take(self, path: Path, inside: bool) -> None:
+        """Put a file where it belongs.
+
+        Raises:
+            OSError: It cannot be opened.
+            ScanError: It should be a scan and cannot be read.
+        """
+        promised = promise(path)
+        headers: list[Header] = []
+        error = None
+        if promised in ("dicom", None) and path.suffix.lower() not in PICTURES:
+            try:
+                headers = read_headers(
+                    path
+                )  # at once: most files are DICOM, and opening takes time
+            except ScanError as unread:
+                error = unread
+        known = headers and headers[0].get("SOPClassUID")
+        kind = "dicom" if known else read_kind(path)
+        if kind == "dicom":
+            if error is not None:
+                raise error
+            self.headers += headers or read_headers(path)
+        elif kind == DIRECTORY:
+            self.ignore(kind)
+        elif promised in VOLUMES or kind in VOLUMES:
+            self.volumes.append(alone(image_series(path)))
+        elif promised == "dicom":
+            raise _not_dicom(path, kind)
+        elif kind == "picture":
+            self.pictures[path.parent].append(path)
+        elif "zip" in (kind, promised):
+            if inside:
+                raise UnreadableScanError(
+                    Finding("archive-nested", "is an archive inside an archive"),
+                    where=path,
+                    do="unpack the outer one and give its folder",
+                )
+            self.look_into(path, path)
+        elif path.suffix.lower() in PICTURES:
+            self.no_pictures.append((path, kind))
+        elif may_be_dicom(path, kind):
+            raise _not_dicom(path, kind)
+        else:
+            self.ignore(kind)
+
+    def result(self, path: Path, place: str) -> Search:
+        """Return everything as studies.
+
+        Raises:
+            UnreadableScanError: There is none.
+        """
+        beside_dicom = {header.path.parent for header in self.headers}
+        pictures = {f: files for f, files in self.pictures.items() if f not in beside_dicom}
+        beside = {f: len(files) for f, files in self.pictures.items() if f in beside_dicom}
+        self.ignored["picture beside DICOM"] += sum(beside.values())
+        for file, kind in self.no_pictures:
+            if file.parent in pictures or (file.parent not in beside_dicom and kind in _DAMAGED):
+                self.fail(_no_picture(file, kind))
+            else:
+                self.ignore(kind)
+        broken: dict[Path, list[ScanError]] = defaultdict(list)
+        for error in self.failed:
+            broken[Path(str(error.where)).parent].append(error)
+        studies = [
+            *self.volumes,
+            *dicom_studies(self.headers, broken, beside),
+            *(
+                study
+                for folder, files in pictures.items()
+                for study in picture_studies(folder, files, broken)
+            ),
+        ]
+        counts = Counts(
+            scans=len(studies),
+            used=len(self.headers) + len(self.volumes) + sum(map(len, pictures.values())),
+            unread=len(self.failed),
+            ignored=+self.ignored,
+        )
+        studies += [failed_study(error) for error in self.failed]
+        if not studies:
+            kinds = f" ({counts})" if counts.found else ""
+            what = Finding("no-scan", f"no scan in this {place}{kinds}")
+            raise UnreadableScanError(what, where=path, do=_KNOWN)
+        studies.sort(key=lambda study: (natural_key(study.path), study.uid))
+        return Search(studies, counts)
+
+
+def _not_dicom(path: Path, kind: str) -> UnreadableScanError:
+    finding = Finding("not-dicom", f"is not a DICOM file (its content: {kind})")
+    return UnreadableScanError(finding, where=path, do="remove it, or copy it again")
+
+
+def _no_picture(path: Path, kind: str) -> UnreadableScanError:
+    finding = Finding("not-a-picture", f"is not a PNG, JPEG or TIFF picture (its content: {kind})")
+    return UnreadableScanError(finding, where=path, do="remove it, or copy it again")
+
+
+def _encrypted(archive: Path, count: int) -> UnreadableScanError:
+    what = "file is encrypted" if count == 1 else "files are encrypted"
+    return UnreadableScanError(
+        Finding("archive-encrypted", f"{count} {what} in this archive"),
+        where=archive,
+        do="unpack it with its password and give its folder",
+    )

@@ -1,0 +1,182 @@
+"""The slices of a series in any format, foot to head, read when they are asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
+from darnet_trt.scan.dicom.reduced import decode_reduced, reducible
+from darnet_trt.scan.pictures import decode_grey, grey_scale
+from darnet_trt.scan.plausibility.lungs import (
+    Grid,
+    Lungs,
+    averages,
+    coarse,
+    coarse_spacing,
+    coarse_step,
+    find_lungs,
+    middles,
+    settle,
+)
+from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.scan.series import Series
+from darnet_trt.scan.volume import Volume
+from darnet_trt.scan.volume_files.series import read_image
+
+Needed = tuple[int, npt.NDArray[np.generic], float, float]
+"""A slice's number, its stored values (h, w), and the slope and intercept of Hounsfield units."""
+Stored = npt.NDArray[Any]
+
+REDUCED_FROM: Final = 128
+"""Slices. In shorter series most of the slices looked at are needed for the input too, so they
+are decoded once and kept; in longer ones a look at a lower resolution costs less."""
+
+
+class Slices:
+    """The slices of one series, each decoded once at most.
+
+    Attributes:
+        series: Which.
+        spec: What makes the input: greys of pictures span its window.
+        read_s: Time spent so far to read and decode.
+        probed: Slices that were looked at so far to find the lungs.
+    """
+
+    def __init__(self, series: Series, spec: Preprocessing) -> None:
+        self.series, self.spec = series, spec
+        self.read_s, self.probed = 0.0, 0
+        self._kept: dict[int, Stored] = {}
+        self._decoded: set[int] = set()
+        self.volume: Volume | None = None
+        if series.stack is None and series.format != "slices":
+            # first: a broken header can claim any number of slices
+            with self._timing():
+                self.volume = read_image(series)
+
+    @cached_property
+    def lungs(self) -> Lungs | None:
+        """Where the lungs lie.
+
+        Raises:
+            UnreadableScanError: A slice that was looked at is broken.
+            RefusedScanError: It holds values that are not numbers.
+        """
+        series = self.series
+        spacing = series.spacing_mm and coarse_spacing(series.spacing_mm, series.matrix)
+        if not self._reduces:
+            return find_lungs(series.slices, self.look, spacing)
+        found = find_lungs(series.slices, self._glance, spacing)
+        return found and settle(series.slices, found, self.look)
+
+    @property
+    def origin_mm(self) -> float:
+        """Return the place of a volume file's lowest slice along the body."""
+        return 0.0 if self.volume is None else self.volume.origin_mm[2]
+
+    @property
+    def decoded(self) -> int:
+        """Return how many slices were decoded in full."""
+        return len(self._decoded)
+
+    def look(self, indices: Sequence[int]) -> list[Grid]:
+        """Return slices on the coarse grid, in Hounsfield units."""
+        self.probed += len(indices)
+        with self._timing():
+            return self._look(indices)
+
+    def stored(self, indices: Sequence[int]) -> Iterator[Needed]:
+        """Decode slices in full, those that were kept first."""
+        self._decoded.update(indices)
+        wanted = iter(self._stored(indices))
+        while True:
+            with self._timing():
+                item = next(wanted, None)
+            if item is None:
+                return
+            yield item
+
+    @contextmanager
+    def _timing(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.read_s += time.perf_counter() - start
+
+    @cached_property
+    def _native(self) -> bool:
+        return is_native(self.series.headers)
+
+    @cached_property
+    def _reduces(self) -> bool:
+        headers = self.series.headers
+        return len(headers) >= REDUCED_FROM and all(map(reducible, headers))
+
+    def _look(self, indices: Sequence[int]) -> list[Grid]:
+        series, headers = self.series, self.series.headers
+        if series.stack is not None and self._native:
+            turn = series.stack.turn
+            parts = (decode_slice(headers[i], lambda whole: middles(turn(whole))) for i in indices)
+            return [
+                scaled(averages(part), *rescale(headers[i]))
+                for i, part in zip(indices, parts, strict=True)
+            ]
+        if self.volume is None:
+            fresh = [i for i in indices if i not in self._kept]
+            self._kept |= {item[0]: item[1] for item in self._stored(fresh)}
+            self._decoded.update(fresh)
+        found = {item[0]: item for item in self._stored(indices)}
+        return [scaled(coarse(found[i][1]), *found[i][2:]) for i in indices]
+
+    def _glance(self, indices: Sequence[int]) -> list[Grid]:
+        """Return slices on the coarse grid, about as `look` does, from a fraction of their data."""
+        self.probed += len(indices)
+        with self._timing():
+            return self._reduced(indices)
+
+    def _reduced(self, indices: Sequence[int]) -> list[Grid]:
+        assert self.series.stack is not None
+        halvings = coarse_step(self.series.matrix).bit_length() - 1
+        headers, turn = self.series.headers, self.series.stack.turn
+
+        def one(index: int) -> Grid:
+            stored = turn(decode_reduced(headers[index], halvings))
+            return scaled(coarse(stored), *rescale(headers[index]))
+
+        with ThreadPoolExecutor(usable_cpus()) as pool:
+            return list(pool.map(one, indices))
+
+    def _stored(self, indices: Sequence[int]) -> Iterator[Needed]:
+        kept = [(i, self._kept[i]) for i in indices if i in self._kept]
+        rest = [i for i in indices if i not in self._kept]
+        series = self.series
+        if self.volume is not None:
+            hu = self.volume.hu
+            return ((i, hu[i], 1.0, 0.0) for i in rest)
+        if series.stack is not None:
+            return self._dicom(kept, rest)
+        slope, low = grey_scale(series, self.spec.window_center_hu, self.spec.window_width_hu)
+        greys = ((i, decode_grey(series.files[i])) for i in rest)
+        return ((i, grey, slope, low) for pairs in (kept, greys) for i, grey in pairs)
+
+    def _dicom(self, kept: list[tuple[int, Stored]], rest: list[int]) -> Iterator[Needed]:
+        assert self.series.stack is not None
+        headers, turn = self.series.headers, self.series.stack.turn
+        for index, stored in kept:
+            yield index, stored, *rescale(headers[index])
+        for index, stored in decode_slices(headers, rest):
+            yield index, turn(stored), *rescale(headers[index])
+
+
+def scaled(stored: Stored, slope: float, intercept: float) -> npt.NDArray[np.float32]:
+    """Return Hounsfield units of stored values."""
+    return np.float32(slope) * stored.astype(np.float32) + np.float32(intercept)

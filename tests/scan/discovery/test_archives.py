@@ -1,0 +1,203 @@
+"""Scans in zip archives, and DICOM files packed with gzip, are found as in folders."""
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darnet_trt.errors import UnreadableScanError, UsageError
+from darnet_trt.scan import Preprocessing, find_studies, load_study
+from darnet_trt.scan.discovery import distinct_paths, search, unseen
+from tests.machine.test_archives import million, overlapping, ratio
+from tests.scan.series_factory import chest, only, series_of, write_series
+
+SPEC = Preprocessing(size=(16, 32, 32))
+
+
+def zipped(folder, archive=None):
+    """A folder's content in an archive beside it."""
+    path = shutil.make_archive(str(archive or folder), "zip", folder)
+    return folder.with_name(path.rsplit("/", 1)[-1])
+
+
+def array(path):
+    (study,) = find_studies(path)
+    return load_study(study, SPEC)[1].array
+
+
+@pytest.fixture
+def scan(tmp_path):
+    write_series(tmp_path / "plain" / "scan")
+    return tmp_path / "plain"
+
+
+def test_a_series_in_an_archive_gives_the_same_input(scan):
+    archive = zipped(scan)
+    (study,) = find_studies(archive)
+    assert study.path == archive / "scan"
+    assert study.series[0].verdict.reason == only(scan).verdict.reason
+    np.testing.assert_array_equal(array(archive), array(scan))
+    np.testing.assert_array_equal(array(archive / "scan"), array(scan))
+    assert len(find_studies(scan.parent / "plain" / "scan" / "IM0003.dcm")) == 1
+    assert find_studies(archive / "scan" / "IM0003.dcm")[0].series[0].slices == 1
+    for name in ("scam", "sca", "scan/IM0003.dcm/x"):
+        with pytest.raises(UsageError, match="no such file"):
+            find_studies(archive / name)
+
+
+def test_an_archive_in_a_folder_and_one_without_folders(scan):
+    zipped(scan / "scan", scan / "packed")
+    shutil.rmtree(scan / "scan")
+    (study,) = find_studies(scan)
+    assert study.path == scan / "packed.zip"
+    assert search(scan).counts.used == 24
+
+
+def test_packed_with_gzip(scan):
+    expected = array(scan)
+    for index, file in enumerate(sorted((scan / "scan").iterdir())):
+        name = f"{file.name}.gz" if index % 2 else f"{index}"
+        (scan / "scan" / name).write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    np.testing.assert_array_equal(array(scan), expected)
+    np.testing.assert_array_equal(array(zipped(scan)), expected)
+
+
+def test_pictures_and_volumes_in_an_archive(tmp_path):
+    import nibabel
+
+    (tmp_path / "a" / "p" / "s").mkdir(parents=True)
+    for index, plane in enumerate(chest()[::-1]):
+        grey = np.rint((plane + 1350.0) / 1500 * 255).clip(0, 255).astype(np.uint8)
+        Image.fromarray(grey).save(tmp_path / "a" / "p" / "s" / f"{index}.png")
+    affine = np.diag([-6.0, -6.0, 10.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(chest().T, affine), tmp_path / "a" / "v.nii.gz")
+    archive = zipped(tmp_path / "a")
+    plain, packed = find_studies(tmp_path / "a"), find_studies(archive)
+    assert [s.path.relative_to(archive) for s in packed] == [
+        s.path.relative_to(tmp_path / "a") for s in plain
+    ]
+    for one, other in zip(plain, packed, strict=True):
+        np.testing.assert_array_equal(
+            load_study(one, SPEC)[1].array, load_study(other, SPEC)[1].array
+        )
+
+
+def test_hidden_and_ignored_members_are_counted(scan):
+    (scan / "notes.txt").write_text("hello")
+    (scan / "__MACOSX").mkdir()
+    (scan / "__MACOSX" / "._IM0001.dcm").write_text("x")
+    counts = search(zipped(scan)).counts
+    assert (counts.used, counts.ignored) == (24, {"text": 1, "hidden": 1})
+
+
+def test_an_archive_without_a_scan(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "notes.txt").write_text("hello")
+    with pytest.raises(UnreadableScanError, match=r"no scan in this archive .*1 text") as caught:
+        find_studies(zipped(tmp_path / "a"))
+    assert caught.value.code == "no-scan"
+
+
+def codes(path):
+    """What is not usable: path below → code."""
+    return {
+        str(s.path.relative_to(path)): s.verdict.reason.code
+        for s in series_of(path)
+        if not s.verdict.readable
+    }
+
+
+def test_what_is_wrong_with_an_archive_is_its_own_failure(scan):
+    with zipfile.ZipFile(scan / "outer.zip", "w") as outer:
+        with outer.open("inner.zip", "w") as inner, zipfile.ZipFile(inner, "w") as nested:
+            nested.writestr("1.dcm", b"x")
+        outer.writestr("lost.dcm", b"hello")
+        outer.writestr("packed.nii", bytes(100), zipfile.ZIP_BZIP2)
+    whole = zipped(scan / "scan", scan / "whole").read_bytes()
+    (scan / "whole.zip").unlink()
+    (scan / "cut.zip").write_bytes(whole[:-3000])
+    at = whole.rindex(b"PK\x01\x02")
+    (scan / "locked.zip").write_bytes(whole[: at + 8] + b"\1" + whole[at + 9 :])
+    assert codes(scan) == {
+        "outer.zip/inner.zip": "archive-nested",
+        "outer.zip/lost.dcm": "not-dicom",
+        "outer.zip/packed.nii": "archive-method",
+        "cut.zip": "archive-broken",
+        "locked.zip": "archive-encrypted",
+    }
+
+
+def test_paths_into_archives_are_distinct(scan):
+    archive = zipped(scan)
+    inside = [archive / "scan", archive / "scan" / "IM0001.dcm"]
+    assert distinct_paths([*inside, archive]) == [archive]
+    assert distinct_paths([archive.parent, *inside, archive]) == [archive.parent]
+    assert distinct_paths(inside) == [inside[0]]
+    seen: set[str] = set()
+    assert len(unseen(find_studies(archive), seen)) == 1
+    assert unseen(find_studies(archive / "scan"), seen) == []
+
+
+SEARCH = """
+import json, resource, sys
+from pathlib import Path
+from darnet_trt.errors import ScanError
+from darnet_trt.scan import find_studies
+try:
+    found = [s.verdict.reason.code for study in find_studies(sys.argv[1]) for s in study.series]
+except ScanError as error:
+    found = [error.code]
+print(json.dumps([found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+"""
+
+
+def deep(path):
+    """As 42.zip: archives of archives of zeros."""
+    ratio(path)
+    for level in range(3):
+        content = path.read_bytes()
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for index in range(16):
+                archive.writestr(f"{level}-{index}.zip", content)
+
+
+def many(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(6):
+            archive.writestr(f"{index}.dcm", bytes(1 << 25))
+
+
+def packed_dicom(path):
+    content = bytes(128) + b"DICM" + bytes(1 << 20)
+    with gzip.open(path, "wb") as file:
+        file.write(content)
+        for _ in range(60):
+            file.write(bytes(1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda path: overlapping(path, 60_000), "archive-limit"),
+        (million, "archive-limit"),
+        (ratio, "archive-limit"),
+        (many, "archive-limit"),
+        (deep, "archive-nested"),
+        (packed_dicom, "archive-limit"),
+    ],
+)
+def test_a_bomb_fails_in_little_memory(tmp_path, make, code):
+    make(tmp_path / "bomb.zip")
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH, tmp_path / "bomb.zip"], capture_output=True, check=True
+    )
+    found, peak = json.loads(done.stdout)
+    assert set(found) == {code}
+    assert peak < 500 << 20
