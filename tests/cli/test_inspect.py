@@ -40,7 +40,9 @@ def test_the_table_and_headers_only(data_dir):
     done = run(data_dir / "abdomen-j2k")
     assert done.returncode == 1
     assert done.stdout.count("not a chest: 0.04 litres") == 1
-    assert done.stdout.splitlines()[-1].startswith("refused: not a chest: ")
+    *_, why, files = done.stdout.splitlines()
+    assert why.startswith("refused: not a chest: ")
+    assert files == "found 20 files: 20 in 1 scan"
     assert "over 6 mm in a scan of 40 mm" in done.stdout
     done = run(data_dir / "abdomen-j2k", "--headers-only")
     assert done.returncode == 0
@@ -83,7 +85,7 @@ def test_each_study_has_the_status_that_predict_gives_it(tiny, tmp_path):
     assert all((status == "ok") == (code == "") for status, code in told.values())
     table = run(tmp_path / "c")
     assert table.returncode == 1
-    *lines, total = table.stdout.splitlines()
+    *lines, total, files = table.stdout.splitlines()
     assert len(lines) == 1 + len(told), "a heading, and a line a study"
     for path, (status, _) in told.items():
         (line,) = (line for line in lines if line.startswith(path))
@@ -91,11 +93,12 @@ def test_each_study_has_the_status_that_predict_gives_it(tiny, tmp_path):
     (failed,) = (line for line in lines if "failed" in line)
     assert "is not a DICOM file" in failed
     assert total == "3 studies: 1 ok, 1 refused, 1 failed"
+    assert files.startswith("found 34 files: 31 in 2 scans, 1 cannot be read, 2 ignored (")
     assert not any(line.endswith(" ") for line in lines)
     details = run(tmp_path / "c", "--verbose").stdout
     assert "failed: is not a DICOM file" in details
     assert "patient P0001" in details
-    assert details.splitlines()[-1] == total
+    assert details.splitlines()[-2:] == [total, files]
 
 
 @pytest.mark.parametrize("words", [(), ("--verbose",)])
@@ -113,9 +116,10 @@ def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path, words):
 def test_one_path_of_two_fails(data_dir, tmp_path):
     done = run(data_dir / "chest-4mm-64px", tmp_path)
     assert done.returncode == 1
-    *_, chosen, total = done.stdout.splitlines()
+    *_, chosen, total, files = done.stdout.splitlines()
     assert chosen == "chosen: the only series"
     assert total == "1 study: 1 ok; 1 path could not be read"
+    assert files == "found 79 files: 79 in 1 scan"
     assert "no scan in this folder" in done.stderr
 
 
@@ -126,7 +130,7 @@ def test_a_narrow_terminal_shows_the_whole_reason(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
     monkeypatch.setenv("COLUMNS", "60")
-    _, *lines, _ = run(".", "--headers-only").stdout.splitlines()
+    _, *lines, _, _ = run(".", "--headers-only").stdout.splitlines()
     assert len(lines) > 2, "the reasons are wrapped"
     for word in ["a", "single", "slice,", "not", "a", "volume"]:
         assert any(word in line for line in lines)
@@ -147,3 +151,13 @@ def test_a_bundle_decides_which_slices_must_be_whole(tiny, tmp_path):
     done = run(scan, "--bundle", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "it is not a bundle" in done.stderr
+
+
+def test_the_end_says_what_was_found_used_and_ignored(tmp_path):
+    write_cohort(CohortPlan(scans=1, matrix=32, slices=(30, 30)), tmp_path, processes=1)
+    (tmp_path / "report.pdf").write_bytes(b"%PDF")
+    (tmp_path / "lost.nii").write_bytes(b"")
+    files = json.loads(run(tmp_path, "--json", "--headers-only").stdout)["files"]
+    assert files == {"found": 34, "used": 30, "unread": 1, "ignored": {"text": 2, "PDF": 1}}
+    last = run(tmp_path, "--headers-only").stdout.splitlines()[-1]
+    assert last == ("found 34 files: 30 in 1 scan, 1 cannot be read, 3 ignored (2 text, 1 PDF)")

@@ -23,6 +23,7 @@ from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
 from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY
 from darnet_trt.scan import find_studies
+from darnet_trt.scan.discovery import search
 from darnet_trt.scan.loading.load import load_best
 from tests.cli.command import COMMAND
 from tests.full_disk import files_up_to
@@ -93,7 +94,8 @@ def test_the_end_says_where_the_results_are_and_how_many_are_undecided(
     words = (tiny, phantom_cohort, "-o", tmp_path / "out", "--cam")
     code, _, err = predict(*words)
     assert code == 0
-    *_, where, tally = err.splitlines()
+    *_, files, where, tally = err.splitlines()
+    assert files.endswith(" in 2 scans, 2 ignored (2 text)")
     assert tally.startswith("2 scans: 2 ok (2 undecided); ")
     assert where == f"results: {tmp_path / 'out' / 'results.csv'}, results.jsonl, 2 overlays"
     _, _, err = predict(*words, "--resume")
@@ -123,7 +125,7 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     assert {result["status"] for result in results} == {"failed"}
     assert all(result["reason"] and "\n" not in result["reason"] for result in results)
     assert all(result["code"] for result in results)
-    assert results[1]["reason"].startswith("it is in no known format; ")
+    assert results[1]["reason"].startswith("it is in no known format (its content: text); ")
     use = "trained on nothing: random weights. Research use only. Not a medical device."
     assert err.splitlines()[0] == use
     assert err.splitlines()[-1] == f"3 scans: 3 failed; {use}"
@@ -173,9 +175,9 @@ def test_no_line_follows_an_error(tiny, phantom, monkeypatch):
 
     def slow(path):
         failed.wait(60)
-        return find_studies(path)
+        return search(path)
 
-    monkeypatch.setattr(prediction, "find_studies", slow)
+    monkeypatch.setattr(prediction, "search", slow)
     done = {(str(phantom), study.uid) for study in find_studies(phantom)}
     with (tiny / "model.onnx").open("ab") as file:
         file.write(b"x")

@@ -11,14 +11,16 @@ from darnet_trt.machine.archives import open_file
 from darnet_trt.scan.dicom.directory import is_directory
 from darnet_trt.scan.dicom.elements import is_dicom
 from darnet_trt.scan.pictures import picture_kind
+from darnet_trt.scan.series import Format
 from darnet_trt.scan.volume_files.series import image_format
 
-VOLUMES: Final = frozenset({"nifti", "nrrd", "mha"})
+VOLUMES: Final[dict[str, Format]] = {"nifti": "nifti", "nrrd": "nrrd", "mha": "mha"}
 """Kinds of one file that holds a scan. "dicom", "picture" and "zip" are read, too.
 
 Every other kind is ignored, and counted under its name.
 """
 DIRECTORY, EMPTY, UNKNOWN, TEXT = "DICOMDIR", "empty", "unknown", "text"
+VOXELS: Final = "raw voxels"
 OVERLAY_SUFFIX: Final = ".overlay.png"
 """Pictures with this ending show a result and are never slices."""
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
@@ -28,8 +30,7 @@ _DICOM = frozenset({".dcm", ".dicom", ".ima"})
 _GZIP = b"\x1f\x8b"
 # fmt: off
 _STARTS: Final = (
-    (b"NRRD000", "nrrd"),
-    (b"PK\3\4", "zip"), (b"PK\5\6", "zip"),
+    (b"NRRD000", "nrrd"), (b"PK\3\4", "zip"), (b"PK\5\6", "zip"),
     (b"%PDF", "PDF"), (b"GIF8", "GIF"), (b"8BPS", "PSD"), (b"BM", "BMP"), (b"RIFF", "RIFF"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"7z\xbc\xaf\x27\x1c", "7z (unpack it)"), (b"Rar!\x1a\7", "rar (unpack it)"),
@@ -44,7 +45,7 @@ _MADE_OF_ZIP: Final = {
     ".pt": "weights", ".pth": "weights", ".ckpt": "weights", ".keras": "weights", ".epub": "text",
 }
 _BY_SUFFIX: Final = {
-    ".raw": "raw voxels", ".zraw": "raw voxels", ".img": "raw voxels", ".onnx": "weights",
+    ".raw": VOXELS, ".zraw": VOXELS, ".img": VOXELS, ".onnx": "weights",
 }
 """Names of kinds whose content tells nothing."""
 _NO_SCANS: Final = frozenset({

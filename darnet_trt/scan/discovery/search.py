@@ -21,6 +21,7 @@ from darnet_trt.scan.discovery.kinds import (
     TEXT,
     UNKNOWN,
     VOLUMES,
+    VOXELS,
     may_be_dicom,
     promise,
     read_kind,
@@ -35,10 +36,12 @@ from darnet_trt.scan.discovery.studies import (
 from darnet_trt.scan.discovery.walk import neither_file_nor_folder, passed_by, walk
 from darnet_trt.scan.pictures import natural_key
 from darnet_trt.scan.series import Study
+from darnet_trt.scan.volume_files.nifti import header_of
 from darnet_trt.scan.volume_files.series import image_series
 
 _KNOWN: Final = "give DICOM, NIfTI, NRRD or MHA files, or PNG, JPEG or TIFF slices"
 
+_REMOVE: Final = "copy it again, or remove it"
 _DAMAGED: Final = (EMPTY, UNKNOWN, TEXT)
 """Kinds that a lost file may have; a folder of GIF pictures is merely ignored."""
 
@@ -86,23 +89,25 @@ def search(path: str | os.PathLike[str]) -> Search:
     except OSError as error:  # in a folder that may not be looked into, or a loop of links
         raise cannot_open(path, error) from error
     if stat.S_ISDIR(mode):
-        for file in walk(path, found.ignore, found.fail):
+        for file in walk(path, found.pass_by, found.fail):
             found.look_at(file)
         return found.result(path, "folder")
     if not stat.S_ISREG(mode):
         raise neither_file_nor_folder(path)
-    if _lists_files(path):
-        listed, missing = listed_files(path)
+    found = _Found(path)
+    found.look_at(path)
+    if found.others == [(path, DIRECTORY)]:
+        found = _Found()
+        files, missing = listed_files(path)
         for lost in missing:
             found.fail(lost)
-        for file in listed:
+        for file in files:
             found.look_at(file)
-        return found.result(path, "directory")
-    found.look_at(path)
+        return found.result(path, "folder")
     if not found.archives:
         if found.failed:
             raise found.failed[0]
-        for kind in found.ignored:
+        for _, kind in found.others:
             raise UnreadableScanError(
                 Finding("unknown-format", f"is in no known format (its content: {kind})"),
                 where=path,
@@ -111,37 +116,34 @@ def search(path: str | os.PathLike[str]) -> Search:
     return found.result(path, "archive")
 
 
-def _lists_files(path: Path) -> bool:
-    try:
-        return read_kind(path) == DIRECTORY
-    except (OSError, ScanError):
-        return False
-
-
 class _Found:
     """What the search has found so far.
+
+    Args:
+        named: The file that is searched, where it is one.
 
     Attributes:
         headers: Of DICOM files.
         volumes: A study for each volume file.
         pictures: Folder → its pictures.
-        no_pictures: Files that are named as pictures and are none, and their kind.
+        others: Files that are no scan by themselves, and their kind.
         failed: What should be a scan and cannot be read.
-        ignored: Kind → how many files.
+        passed_by: Kind → how many files were not looked at.
         archives: How many were opened.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, named: Path | None = None) -> None:
+        self.named = named
         self.headers: list[Header] = []
         self.volumes: list[Study] = []
         self.pictures: dict[Path, list[Path]] = defaultdict(list)
-        self.no_pictures: list[tuple[Path, str]] = []
+        self.others: list[tuple[Path, str]] = []
         self.failed: list[ScanError] = []
-        self.ignored: Counter[str] = Counter()
+        self.passed_by: Counter[str] = Counter()
         self.archives = 0
 
-    def ignore(self, kind: str) -> None:
-        self.ignored[kind] += 1
+    def pass_by(self, kind: str) -> None:
+        self.passed_by[kind] += 1
 
     def fail(self, error: ScanError) -> None:
         self.failed.append(error)
@@ -168,7 +170,7 @@ class _Found:
         self.archives += 1
         if below == archive:
             names = sorted(opened.files)
-            self.ignored += opened.left_out
+            self.passed_by += opened.left_out
             if opened.encrypted:
                 self.fail(_encrypted(archive, opened.encrypted))
         else:
@@ -179,7 +181,7 @@ class _Found:
             if kind is None:
                 self.look_at(archive / name, inside=True)
             else:
-                self.ignore(kind)
+                self.pass_by(kind)
         return bool(names) or below == archive
 
     def _take(self, path: Path, inside: bool) -> None:
@@ -194,9 +196,7 @@ class _Found:
         error = None
         if promised in ("dicom", None) and path.suffix.lower() not in PICTURES:
             try:
-                headers = read_headers(
-                    path
-                )  # at once: most files are DICOM, and opening takes time
+                headers = read_headers(path)  # at once, as most files are DICOM: it is opened once
             except ScanError as unread:
                 error = unread
         known = headers and headers[0].get("SOPClassUID")
@@ -206,9 +206,11 @@ class _Found:
                 raise error
             self.headers += headers or read_headers(path)
         elif kind == DIRECTORY:
-            self.ignore(kind)
-        elif promised in VOLUMES or kind in VOLUMES:
-            self.volumes.append(alone(image_series(path)))
+            self.others.append((path, kind))
+        elif path != self.named and header_of(path) is not None:
+            self.others.append((path, VOXELS))  # the .hdr file beside it leads to it
+        elif volume := VOLUMES.get(kind) or VOLUMES.get(promised or ""):
+            self.volumes.append(alone(image_series(path, volume)))
         elif promised == "dicom":
             raise _not_dicom(path, kind)
         elif kind == "picture":
@@ -221,12 +223,10 @@ class _Found:
                     do="unpack the outer one and give its folder",
                 )
             self.look_into(path, path)
-        elif path.suffix.lower() in PICTURES:
-            self.no_pictures.append((path, kind))
-        elif may_be_dicom(path, kind):
+        elif path.suffix.lower() not in PICTURES and may_be_dicom(path, kind):
             raise _not_dicom(path, kind)
         else:
-            self.ignore(kind)
+            self.others.append((path, kind))
 
     def result(self, path: Path, place: str) -> Search:
         """Return everything as studies.
@@ -237,30 +237,29 @@ class _Found:
         beside_dicom = {header.path.parent for header in self.headers}
         pictures = {f: files for f, files in self.pictures.items() if f not in beside_dicom}
         beside = {f: len(files) for f, files in self.pictures.items() if f in beside_dicom}
-        self.ignored["picture beside DICOM"] += sum(beside.values())
-        for file, kind in self.no_pictures:
-            if file.parent in pictures or (file.parent not in beside_dicom and kind in _DAMAGED):
-                self.fail(_no_picture(file, kind))
+        ignored = self.passed_by + Counter({"picture beside DICOM": sum(beside.values())})
+        voxels = {file for study in self.volumes for file in study.series[0].files}
+        used = (
+            len({header.path for header in self.headers})
+            + sum(map(len, pictures.values()))
+            + len(voxels)
+        )
+        for file, kind in self.others:
+            if file in voxels:
+                continue
+            if lost := _lost(file, kind, file.parent in pictures, file.parent in beside_dicom):
+                self.fail(lost)
             else:
-                self.ignore(kind)
+                ignored[kind] += 1
         broken: dict[Path, list[ScanError]] = defaultdict(list)
         for error in self.failed:
             broken[Path(str(error.where)).parent].append(error)
         studies = [
             *self.volumes,
             *dicom_studies(self.headers, broken, beside),
-            *(
-                study
-                for folder, files in pictures.items()
-                for study in picture_studies(folder, files, broken)
-            ),
+            *(s for f, files in pictures.items() for s in picture_studies(f, files, broken)),
         ]
-        counts = Counts(
-            scans=len(studies),
-            used=len(self.headers) + len(self.volumes) + sum(map(len, pictures.values())),
-            unread=len(self.failed),
-            ignored=+self.ignored,
-        )
+        counts = Counts(len(studies), used, len(self.failed), ignored)
         studies += [failed_study(error) for error in self.failed]
         if not studies:
             kinds = f" ({counts})" if counts.found else ""
@@ -270,14 +269,23 @@ class _Found:
         return Search(studies, counts)
 
 
+def _lost(
+    path: Path, kind: str, beside_pictures: bool, beside_dicom: bool
+) -> UnreadableScanError | None:
+    """Return the error for a picture or for voxels that cannot be read, or None."""
+    suffix = path.suffix.lower()
+    if suffix in PICTURES and (beside_pictures or (kind in _DAMAGED and not beside_dicom)):
+        text = f"is not a PNG, JPEG or TIFF picture (its content: {kind})"
+        return UnreadableScanError(Finding("not-a-picture", text), where=path, do=_REMOVE)
+    if suffix == ".img" and header_of(path) is None:
+        finding = Finding("no-header-file", "has no header file, .hdr, beside it")
+        return UnreadableScanError(finding, where=path, do="copy both files again")
+    return None
+
+
 def _not_dicom(path: Path, kind: str) -> UnreadableScanError:
     finding = Finding("not-dicom", f"is not a DICOM file (its content: {kind})")
-    return UnreadableScanError(finding, where=path, do="remove it, or copy it again")
-
-
-def _no_picture(path: Path, kind: str) -> UnreadableScanError:
-    finding = Finding("not-a-picture", f"is not a PNG, JPEG or TIFF picture (its content: {kind})")
-    return UnreadableScanError(finding, where=path, do="remove it, or copy it again")
+    return UnreadableScanError(finding, where=path, do=_REMOVE)
 
 
 def _encrypted(archive: Path, count: int) -> UnreadableScanError:

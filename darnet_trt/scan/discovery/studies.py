@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,18 +39,28 @@ def dicom_studies(
         pictures: Folder → how many of its pictures are ignored.
     """
     studies: list[Study] = []
-    for members in by_study(headers):
+    for members in _grouped(list(headers)):
         try:
-            studies += _of_one_uid(members, broken, pictures)
+            studies += _of_one_group(members, broken, pictures)
         except Exception as error:
             files = [header.path for header in members]
             studies.append(failed_study(unexpected(folder_of(files), error), files))
     return studies
 
 
-def _of_one_uid(
+def _grouped(headers: list[Header]) -> list[list[Header]]:
+    try:
+        return by_study(headers)
+    except Exception:  # then one study's headers must not end the others
+        declared: dict[str, list[Header]] = defaultdict(list)
+        for header in headers:
+            declared[str(header.get("StudyInstanceUID") or header.path.parent)].append(header)
+        return list(declared.values())
+
+
+def _of_one_group(
     members: list[Header], broken: Broken, pictures: Mapping[Path, int]
-) -> Iterable[Study]:
+) -> list[Study]:
     patients = by_patient(members)
     series = {
         patient: [_with_neighbours(s, broken, pictures) for s in dicom_series(own)]
@@ -69,9 +80,15 @@ def _of_one_uid(
             for s in own
         ]
         patients, series = {"": members}, {"": every}
-    for patient, own in patients.items():
-        path = folder_of([header.path for header in own])
-        yield Study(path, own[0].get("StudyInstanceUID", ""), patient, tuple(series[patient]))
+    return [
+        Study(
+            folder_of([header.path for header in own]),
+            own[0].get("StudyInstanceUID", ""),
+            patient,
+            tuple(series[patient]),
+        )
+        for patient, own in patients.items()
+    ]
 
 
 def _with_neighbours(series: Series, broken: Broken, pictures: Mapping[Path, int]) -> Series:
@@ -94,14 +111,14 @@ def _with_neighbours(series: Series, broken: Broken, pictures: Mapping[Path, int
 
 
 def picture_studies(folder: Path, files: list[Path], broken: Broken) -> list[Study]:
-    """Return a study for each scan among a folder's pictures."""
+    """Return a study for each scan that the pictures of a folder make up."""
     try:
-        found = slice_series(folder, files)
+        every = slice_series(folder, files)
     except Exception as error:
         return [failed_study(unexpected(folder, error), files)]
     lost = [e for e in broken.get(folder, ()) if _place(e).suffix.lower() in PICTURES]
     studies = []
-    for series in found:
+    for series in every:
         if lost and not series.verdict.usable:
             series = replace(series, verdict=_because(series.verdict, [_listed(lost)]))
         patient = folder.parent.name if series.path == folder else ""
@@ -152,7 +169,7 @@ def unexpected(path: Path, error: Exception) -> UnreadableScanError:
     """Return the error for an exception that no reader should raise: it ends one scan alone."""
     if isinstance(error, MemoryError):
         return UnreadableScanError(
-            Finding("out-of-memory", "needs more memory than there is"), where=path
+            Finding("out-of-memory", "reading it needs too much memory"), where=path
         )
     what = Finding("internal-error", InternalError(error).what)
     return UnreadableScanError(what, where=path, do="please report it")

@@ -35,7 +35,10 @@ class NamedScan(NamedTuple):
 def natural_key(path: Path) -> list[Any]:
     """Sort 2.png before 10.png, folder by folder."""
     return [
-        [int(piece) if odd % 2 else piece for odd, piece in enumerate(_DIGITS.split(part.lower()))]
+        [
+            (len(number := piece.lstrip("0")), number) if odd % 2 else piece  # int() has a limit
+            for odd, piece in enumerate(_DIGITS.split(part.lower()))
+        ]
         for part in path.parts
     ]
 

@@ -53,17 +53,18 @@ def image_format(path: Path) -> Format | None:
     return "nifti" if kind is None and nifti.header_of(path) else kind
 
 
-def image_series(path: Path) -> Series:
+def image_series(path: Path, kind: Format | None = None) -> Series:
     """Return a volume file as a series, judged by its header.
 
     Args:
         path: The file with the header; of a NIfTI or ANALYZE pair, either file.
+        kind: Its format; None: what its name promises.
 
     Raises:
-        UnreadableScanError: Truncated, corrupt or another format than its name promises.
+        UnreadableScanError: Truncated, corrupt or another format than `kind`.
     """
     path = nifti.header_of(path) or path
-    kind = image_format(path)
+    kind = kind or image_format(path)
     assert kind is not None
     header: ImageHeader = _READERS[kind].read_header(path)
     refusal = _not_a_volume(header)

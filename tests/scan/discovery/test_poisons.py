@@ -22,7 +22,9 @@ def good(folder: Path) -> None:
     """A DICOM series, a NIfTI file and a folder of pictures."""
     write_series(folder / "dicom")
     (folder / "volume").mkdir()
-    sitk.WriteImage(sitk.GetImageFromArray(chest()), folder / "volume" / "a.nii")
+    image = sitk.GetImageFromArray(chest())
+    image.SetSpacing((6, 6, 10))
+    sitk.WriteImage(image, folder / "volume" / "a.nii")
     (folder / "p" / "scan").mkdir(parents=True)
     for index, plane in enumerate(chest()[::-1]):
         grey = ((plane.clip(-1000, 500) + 1000) / 1500 * 255).astype(np.uint8)
@@ -186,9 +188,10 @@ def test_the_rest_is_found_beside_files_of_every_content_under_every_name(tmp_pa
     assert sum(path in named for path in lost) > 90
     assert {path for path in lost if path not in named} <= {
         # what its content says, whatever its name
-        series.path
+        file
         for study in found.studies
         for series in study.series
+        for file in series.files
     }
 
 

@@ -162,6 +162,7 @@ def test_order_is_fixed(tmp_path):
 
 def test_a_volume_file_that_is_lost_is_a_result_of_its_own(tmp_path):
     image = sitk.GetImageFromArray(chest())
+    image.SetSpacing((6, 6, 10))
     sitk.WriteImage(image, tmp_path / "good.nii")
     whole = (tmp_path / "good.nii").read_bytes()
     for name, content in {
