@@ -59,7 +59,10 @@ def open_bundle(path: str | os.PathLike[str], *, complete: bool = True) -> Bundl
     """
     path = Path(path)
     raw = _read_manifest(path)
-    manifest = _parse(raw, path / FILE_NAME)
+    try:
+        manifest = _parse(raw, path / FILE_NAME)
+    except RecursionError as error:  # nested hundreds deep
+        raise BundleError("not valid JSON", where=path / FILE_NAME, do=REBUILD) from error
     for fault in _faults(manifest):
         raise BundleError(fault, where=path / FILE_NAME, do=REBUILD)
     if complete:
@@ -150,7 +153,7 @@ def _read_manifest(path: Path) -> bytes:
 def _parse(raw: bytes, file: Path) -> Manifest:
     try:
         content = json.loads(raw)
-    except (ValueError, RecursionError) as error:  # invalid UTF-8 is a ValueError, too
+    except ValueError as error:  # invalid UTF-8 is one, too
         raise BundleError("not valid JSON", where=file, do=REBUILD) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int):

@@ -26,7 +26,7 @@ def inspect(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="Files, folders of a series or a study, or folders of these.",
+            help="Files, folders of a series or a study, zip archives, or folders of these.",
             readable=False,  # one that is not readable is reported, and the rest are listed
             show_default=False,
         ),

@@ -36,7 +36,7 @@ def predict(
         typer.Argument(
             metavar="SCAN",
             readable=False,  # one that is not readable gets its own result
-            help="Files, folders of a series or a study, or folders of these.",
+            help="Files, folders of a series or a study, zip archives, or folders of these.",
             show_default=False,
         ),
     ],

@@ -15,16 +15,16 @@ import gzip
 import io
 import os
 import stat
-import threading
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, cast
+from typing import IO, BinaryIO, Final, cast
 
 from darnet_trt.errors import Finding, UnreadableScanError
+from darnet_trt.machine.unpacking import unpacked_stream
 
 MOST_FILES: Final = 100_000
 LARGEST_DIRECTORY: Final = 1 << 25
@@ -37,14 +37,11 @@ HIGHEST_RATIO: Final = 300
 NO_BOMB: Final = 1 << 25
 LONGEST_NAME: Final = 255
 """Bytes; no usual file system holds a longer one."""
-IN_MEMORY: Final = 1 << 24
-"""Bytes; a smaller packed file is kept while it is open, so that going back costs nothing."""
 
 _DEFLATE: Final = 1032  # nothing that is packed so is smaller by more
 _UNPACK = "unpack it and give its folder"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others' memory has no limit
 _ENTRY = b"PK\x01\x02"
-_LOCK = threading.Lock()  # ZipFile counts its open files without one
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +186,7 @@ def _open_member(archive: Path, path: Path) -> BinaryIO:
     if entry.file_size > LARGEST_FILE:
         raise _beyond(path, f"{entry.file_size >> 20:,} MB")
     _check_ratio(path, entry.file_size, entry.compress_size)
-    return _buffered(lambda: opened.zip.open(entry), entry.file_size)
+    return unpacked_stream(lambda: opened.zip.open(entry), entry.file_size)
 
 
 def _unpacked_dicom(path: Path, packed: BinaryIO) -> BinaryIO:
@@ -213,7 +210,7 @@ def _unpacked_dicom(path: Path, packed: BinaryIO) -> BinaryIO:
         packed.seek(0)
         return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
 
-    return _buffered(again, unpacked, packed)
+    return unpacked_stream(again, unpacked, packed)
 
 
 def _begins_dicom(start: bytes) -> bool:
@@ -232,93 +229,3 @@ def _check_ratio(path: Path, unpacked: int, packed: int) -> None:
 def _beyond(path: Path, what: str) -> UnreadableScanError:
     finding = Finding("archive-limit", f"is packed beyond the limits: {what}")
     return UnreadableScanError(finding, where=path, do=_UNPACK)
-
-
-def _buffered(
-    open_again: Callable[[], IO[bytes]], size: int, packed: BinaryIO | None = None
-) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(_Unpacked(open_again, size, packed), 1 << 16))
-
-
-class _Unpacked(io.RawIOBase):
-    """A packed file as a stream that can seek; it unpacks from the start again where it must.
-
-    Args:
-        open_again: Opens a stream of the unpacked bytes at their start.
-        size: Of the unpacked bytes.
-        packed: Is closed with it.
-    """
-
-    def __init__(
-        self, open_again: Callable[[], IO[bytes]], size: int, packed: BinaryIO | None
-    ) -> None:
-        self._open_again, self._size, self._packed = open_again, size, packed
-        self._stream: IO[bytes] | None = None
-        self._unpacked = 0  # bytes that the stream has given
-        self._at = 0
-        self._kept = bytearray()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        if start + offset < 0:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        self._at = start + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, into: Any, /) -> int:
-        count = max(0, min(len(into), self._size - self._at))
-        if self._size <= IN_MEMORY:
-            missing = self._at + count - len(self._kept)
-            if missing > 0:
-                self._kept += self._next(missing)
-            piece = bytes(self._kept[self._at : self._at + count])
-        elif count:
-            if self._at < self._unpacked:
-                self._close_stream()
-            while self._unpacked < self._at:
-                if not self._next(min(1 << 20, self._at - self._unpacked)):
-                    return 0
-            piece = self._next(count)
-        else:
-            piece = b""
-        into[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
-
-    def close(self) -> None:
-        self._close_stream()
-        if self._packed is not None:
-            self._packed.close()
-        super().close()
-
-    def _next(self, count: int) -> bytes:
-        """Return the next bytes of the stream; at its end, check it."""
-        try:
-            if self._stream is None:
-                with _LOCK:
-                    self._stream = self._open_again()
-            piece = self._stream.read(count)
-            self._unpacked += len(piece)
-            # the check sum is compared where the stream ends
-            if self._unpacked == self._size and self._stream.read(1):
-                raise EOFError("it holds more than it says")
-        except Exception as error:  # zipfile, zlib and gzip fail in some ten ways
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise OSError(errno.EIO, f"damaged in its archive: {error}") from error
-        return piece
-
-    def _close_stream(self) -> None:
-        if self._stream is not None:
-            with _LOCK:
-                self._stream.close()
-        self._stream, self._unpacked = None, 0

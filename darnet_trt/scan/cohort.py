@@ -136,5 +136,5 @@ def _phantom_seed(plan: Path) -> int | None:
     try:
         content = json.loads(plan.read_text("utf-8"))
         return int(content["seed"]) if content["synthetic"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

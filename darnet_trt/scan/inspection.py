@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.errors import Finding, ScanError, UnreadableScanError, code_of
 from darnet_trt.scan.loading.choice import none_loads, rank, skipped
-from darnet_trt.scan.loading.load import judge_pixels
+from darnet_trt.scan.loading.load import best_first, judge_pixels
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.scan.series import Choice, Format, Series, Study, Verdict
 
@@ -129,7 +129,7 @@ def inspect_study(study: Study, spec: Preprocessing, *, headers_only: bool = Fal
         headers_only: Skip what needs pixels: whether it is a chest in Hounsfield units.
     """
     verdicts = [s.verdict if headers_only else judge_pixels(s, spec) for s in study.series]
-    choice, status, why = _choose(study, verdicts)
+    choice, status, why = _choose(study, verdicts, None if headers_only else spec)
     chosen = None if choice is None else study.series.index(choice.series)
     return StudyReport(
         path=str(study.path),
@@ -148,15 +148,18 @@ def inspect_study(study: Study, spec: Preprocessing, *, headers_only: bool = Fal
 
 
 def _choose(
-    study: Study, verdicts: Sequence[Verdict]
+    study: Study, verdicts: Sequence[Verdict], spec: Preprocessing | None
 ) -> tuple[Choice | None, Literal["ok", "refused", "failed"], str]:
-    """Return the series that a prediction would classify, its status, and why."""
+    """Return the series that a prediction would classify, its status, and why.
+
+    Without `spec`, by headers alone.
+    """
     failed: list[tuple[Series, Verdict]] = []
     try:
         ranked = rank(study)
     except ScanError as error:
         return None, _status(not isinstance(error, UnreadableScanError)), error.what
-    for choice in ranked:
+    for choice in ranked if spec is None else best_first(ranked, spec):
         verdict = verdicts[study.series.index(choice.series)]
         if verdict.usable:
             others = (skipped(series, other.reason) for series, other in failed)

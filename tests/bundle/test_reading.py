@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from darnet_trt.bundle.manifest import content_digest
-from darnet_trt.bundle.reading import open_bundle, pick_artifact
+from darnet_trt.bundle.manifest import SCHEMA_VERSION, content_digest
+from darnet_trt.bundle.reading import FILE_NAME, open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, UsageError
 from darnet_trt.runtime.engines.loading import load_engine
 from tests.tiny_bundle import change_manifest
@@ -41,6 +41,14 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path):
 def test_a_corrupt_manifest(tiny, content):
     (tiny / "manifest.json").write_bytes(content)
     refused(tiny, "JSON|schema version")
+
+
+def test_a_manifest_nested_hundreds_deep(tiny):
+    for depth in range(700, 1000, 1):  # parsing, hashing and checking it end at different depths
+        deep = "[" * depth + "]" * depth
+        text = f'{{"schema_version": {SCHEMA_VERSION}, "content_sha256": "x", "x": {deep}}}'
+        (tiny / FILE_NAME).write_text(text)
+        refused(tiny, "not valid JSON|edited or damaged")
 
 
 def test_a_manifest_as_large_as_an_engine_is_not_read(tiny):

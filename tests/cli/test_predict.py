@@ -424,3 +424,14 @@ def test_an_emulated_precision_is_used_only_by_name(bf16_bundle, phantom):
     code, (result,), _ = run_on(AVX512, bf16_bundle, phantom, "--artifact", "openvino-bf16")
     assert (code, result["artifact"], result["precision"]) == (0, "openvino-bf16", "bf16")
     assert codes(result) == ["precision-emulated"]
+
+
+def test_a_scan_in_an_archive_is_classified_alike(predict, tiny, phantom, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "study"), "zip", phantom.parent, phantom.name)
+    (tmp_path / "report.pdf").write_bytes(b"%PDF")
+    code, out, err = predict(tiny, phantom, tmp_path)
+    assert code == 0, err
+    plain, packed = map(json.loads, out.splitlines())
+    assert packed["scan"] == f"{archive}/{phantom.name}"
+    assert packed["probabilities"] == plain["probabilities"]
+    assert "1 PDF" in err.splitlines()[-2]

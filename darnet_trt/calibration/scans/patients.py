@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from darnet_trt.errors import Finding, UnreadableScanError
 from darnet_trt.scan import Study, find_studies
 from darnet_trt.scan.cohort import TABLE, Cohort, Entry, read_cohort
+from darnet_trt.scan.discovery import find_study
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,7 @@ def find_scans(path: Path) -> ScanPool:
 
 
 def _of_entry(entry: Entry) -> UnreadScan:
-    def study() -> Study:
-        studies = find_studies(entry.scan)
-        if len(studies) > 1:
-            raise UnreadableScanError(
-                Finding("several-studies", f"holds {len(studies)} studies; one scan was expected"),
-                where=entry.scan,
-                do="name one of them in the table",
-            )
-        return studies[0]
-
-    return UnreadScan(entry.scan, entry.patient, entry, study)
+    return UnreadScan(entry.scan, entry.patient, entry, lambda: find_study(entry.scan))
 
 
 def _of_study(study: Study) -> UnreadScan:

@@ -43,6 +43,6 @@ def _entries(file: Path) -> Iterable[tuple[str, Any]]:
     except OSError:
         return
     for line in text.splitlines():
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             content: Mapping[str, Any] = json.loads(line)
             yield str(content["key"]), content["value"]

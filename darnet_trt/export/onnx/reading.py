@@ -44,7 +44,7 @@ def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
         properties = {entry.key: entry.value for entry in model.metadata_props}
         precision = properties["precision"]
         spec = Preprocessing.model_validate(json.loads(properties["preprocessing"]))
-    except (OSError, DecodeError, KeyError, ValueError) as error:
+    except (OSError, DecodeError, KeyError, ValueError, RecursionError) as error:
         raise BundleError(
             f"not a file that darnet-trt export wrote ({type(error).__name__})",
             where=file,

@@ -29,6 +29,7 @@ from darnet_trt.runtime.prediction.results import (
     Evidence,
     Result,
     SeriesUsed,
+    SlicesUsed,
     StageTimes,
     undecided,
 )
@@ -237,7 +238,7 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
         code=reason.code,
         predicted=max(probabilities, key=probabilities.__getitem__, default=None),
         probabilities=probabilities,
-        series=_used(scan.choice),
+        series=_used(scan.choice, scan.loaded),
         warnings=tuple(warnings),
         stages_ms=StageTimes(**ms),
         bundle=bundle.sha256,
@@ -279,7 +280,7 @@ def _reason(scan: str, error: DarnetError | OSError) -> Finding:
     return Finding(error.code, f"{what}; {error.do}" if error.do else what)
 
 
-def _used(choice: Choice | None) -> SeriesUsed | None:
+def _used(choice: Choice | None, loaded: LoadedInput | None) -> SeriesUsed | None:
     if choice is None:
         return None
     series = choice.series
@@ -290,6 +291,7 @@ def _used(choice: Choice | None) -> SeriesUsed | None:
         matrix=series.matrix,
         spacing_mm=series.spacing_mm,
         why=choice.why,
+        sampled=None if loaded is None else SlicesUsed.model_validate(loaded.sampled),
     )
 
 

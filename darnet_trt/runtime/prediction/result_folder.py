@@ -161,7 +161,7 @@ def _read(file: Path) -> list[Result]:
         try:
             # pydantic's own parser refuses paths that are not UTF-8
             found.append(Result.model_validate(json.loads(line)))
-        except ValueError as error:  # of JSON, or of pydantic
+        except (ValueError, RecursionError) as error:  # of JSON, or of pydantic
             if number == len(lines) + 1:
                 break
             raise UsageError(

@@ -2,8 +2,9 @@
 
 from darnet_trt.scan.discovery.counts import Counts
 from darnet_trt.scan.discovery.distinct import distinct_paths, unseen
+from darnet_trt.scan.discovery.found import Search
 from darnet_trt.scan.discovery.kinds import OVERLAY_SUFFIX
-from darnet_trt.scan.discovery.search import Search, find_studies, search
+from darnet_trt.scan.discovery.search import find_studies, find_study, search
 
 __all__ = [
     "OVERLAY_SUFFIX",
@@ -11,6 +12,7 @@ __all__ = [
     "Search",
     "distinct_paths",
     "find_studies",
+    "find_study",
     "search",
     "unseen",
 ]

@@ -98,12 +98,10 @@ def kind_of(start: bytes) -> str:
 
 def promise(path: Path) -> str | None:
     """Return the kind that a file's name promises, where that is a scan or a zip archive."""
-    if volume := image_format(path):
-        return volume
     suffix = path.suffix.lower()
     if suffix in _DICOM or path.name.lower().endswith((".dcm.gz", ".dicom.gz", ".ima.gz")):
         return "dicom"
-    return "zip" if suffix == ".zip" else None
+    return "zip" if suffix == ".zip" else image_format(path)
 
 
 def may_be_dicom(path: Path, kind: str) -> bool:

@@ -66,7 +66,7 @@ def _of_one_group(
         patient: [_with_neighbours(s, broken, pictures) for s in dicom_series(own)]
         for patient, own in patients.items()
     }
-    reason = one_scan_of_many(patients.values())
+    reason = one_scan_of_many(patients.values()) if len(patients) > 1 else None
     if not reason and len(patients) > 1 and in_one_place(patients.values()):
         reason = Finding(  # a result could belong to either
             "several-patients",
@@ -93,6 +93,8 @@ def _of_one_group(
 
 def _with_neighbours(series: Series, broken: Broken, pictures: Mapping[Path, int]) -> Series:
     """Add what lies in the series' folders and was not read to its verdict."""
+    if not broken and not pictures:
+        return series
     notes, unread = [], []
     for folder in sorted({file.parent for file in series.files}):
         slices = [e for e in broken.get(folder, ()) if promise(_place(e)) in ("dicom", None)]

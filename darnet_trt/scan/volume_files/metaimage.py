@@ -146,7 +146,7 @@ def _place(fields: TextHeader) -> tuple[Path, int | None]:
     """Return the file that holds the voxels and their first byte; None: they end the file."""
     name = fields.values["ElementDataFile"][-1]
     skip = _found(fields, ("HeaderSize",), 1) or (0.0,)
-    if not -1 <= skip[0] < 1 << 62:
+    if skip[0] < -1:
         raise fields.broken("HeaderSize")
     start = None if skip[0] < 0 else int(skip[0])
     if name.upper() == "LOCAL":

@@ -129,7 +129,7 @@ def _voxels(path: Path, header: Any, pair: bool, slope: float, intercept: float)
             raise UnreadableScanError(what, where=path, do="copy both files again")
         file = found
     else:
-        start = max(start, header.sizeof_hdr)
+        start = max(start, header.single_vox_offset)  # as nibabel, where it says less
     dtype = dtype.newbyteorder(header.endianness)
     try:
         with open_file(file) as stream:

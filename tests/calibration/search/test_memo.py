@@ -26,7 +26,9 @@ def test_a_result_whose_line_was_cut_off_is_computed_again(tmp_path):
     assert Memo(file).get("b", refuse) == 3
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[]\n{}\nnull\n", b'{"key": 1}\n'])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"[]\n{}\nnull\n", b'{"key": 1}\n', b"[" * 9000]
+)
 def test_lines_of_another_kind_are_skipped(tmp_path, content):
     file = tmp_path / "trials.jsonl"
     file.write_bytes(content)

@@ -14,7 +14,7 @@ from PIL import Image
 from darnet_trt.errors import UnreadableScanError, UsageError
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.discovery import distinct_paths, search, unseen
-from tests.machine.test_archives import million, overlapping, ratio
+from tests.machine.test_archives import listing, overlapping, ratio
 from tests.scan.series_factory import chest, only, series_of, write_series
 
 SPEC = Preprocessing(size=(16, 32, 32))
@@ -186,7 +186,8 @@ def packed_dicom(path):
     ("make", "code"),
     [
         (lambda path: overlapping(path, 60_000), "archive-limit"),
-        (million, "archive-limit"),
+        (lambda path: listing(path, 600_000), "archive-limit"),
+        (lambda path: listing(path, 1_000_000), "archive-limit"),
         (ratio, "archive-limit"),
         (many, "archive-limit"),
         (deep, "archive-nested"),

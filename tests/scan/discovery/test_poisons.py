@@ -12,6 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from darnet_trt.scan import find_studies
+from darnet_trt.scan.discovery import found as looking
 from darnet_trt.scan.discovery import search
 from darnet_trt.scan.discovery import studies as grouping
 from tests.permissions import obeyed
@@ -255,3 +256,21 @@ def test_an_unexpected_exception_in_one_study(tmp_path, monkeypatch, error, name
     assert reason.code == ("out-of-memory" if isinstance(error, MemoryError) else "internal-error")
     assert type(error).__name__ in reason or isinstance(error, MemoryError)
     assert len(find_studies(tmp_path)) == 4
+
+
+def test_an_unexpected_exception_in_one_file(tmp_path, monkeypatch):
+    good(tmp_path)
+    (tmp_path / "bad.dcm").write_bytes(b"x")
+    read = looking.read_headers
+
+    def broken(path):
+        if path.name == "bad.dcm":
+            raise KeyError("Rows")
+        return read(path)
+
+    monkeypatch.setattr(looking, "read_headers", broken)
+    found = find_studies(tmp_path)
+    (failed,) = (study for study in found if study.path.name == "bad.dcm")
+    assert len(found) == 4
+    assert failed.series[0].verdict.reason.code == "internal-error"
+    assert "KeyError" in failed.series[0].verdict.reason

@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from darnet_trt.errors import UnreadableScanError, UsageError
 from darnet_trt.scan import find_studies
-from darnet_trt.scan.discovery import search
+from darnet_trt.scan.discovery import find_study, search
 from tests.scan.series_factory import chest, only, save, series_of, slice_dataset, write_series
 
 NAMES = (".raw", ".bin", ".gz", ".zip", ".txt", ".png", ".nii", "", ".tmp", ".7")
@@ -274,3 +274,15 @@ def test_a_folder_of_pictures_that_are_all_lost_fails(tmp_path):
         (tmp_path / f"{index}.png").write_bytes(b"GIF89a")
     with pytest.raises(UnreadableScanError, match=r"no scan in this folder .*3 GIF"):
         find_studies(tmp_path)
+
+
+def test_the_only_study_of_a_cohorts_scan(tmp_path):
+    write_series(tmp_path / "a", StudyInstanceUID="1.1")
+    (tmp_path / "a" / "lost.dcm").write_bytes(b"")
+    assert find_study(tmp_path).uid == "1.1"
+    write_series(tmp_path / "b", StudyInstanceUID="1.2")
+    with pytest.raises(UnreadableScanError) as caught:
+        find_study(tmp_path)
+    assert caught.value.code == "several-studies"
+    with pytest.raises(UnreadableScanError):
+        find_study(tmp_path / "a" / "lost.dcm")
