@@ -99,7 +99,7 @@ class Header:
 
         Raises:
             OSError: The file cannot be read.
-            zlib.error: Its deflated data are damaged.
+            zlib.error, TooLargeError: Its deflated data are damaged, or too large.
         """
         if self.start:
             return _read_parts(inflated(self.path, self.start), self.pixels)

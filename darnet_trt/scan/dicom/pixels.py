@@ -16,7 +16,7 @@ import numpy.typing as npt
 from darnet_trt.errors import Finding, RefusedScanError, UnreadableScanError, cannot_read
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.dicom.encoding.codestreams import RLE, Codestream, decode, describe, is_cut
-from darnet_trt.scan.dicom.encoding.inflating import inflated
+from darnet_trt.scan.dicom.encoding.inflating import TooLargeError, inflated
 from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.header import Header
 
@@ -98,7 +98,7 @@ def _native(header: Header, part: Callable[[Stored], Stored]) -> Stored:
     shape, itemsize = _layout(header)
     try:
         data = b"".join(header.read_pixels())
-    except zlib.error as error:
+    except (zlib.error, TooLargeError) as error:
         raise _undecodable(header, error) from error
     count = shape[0] * shape[1]
     if len(data) < count * itemsize:
