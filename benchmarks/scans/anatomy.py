@@ -29,7 +29,7 @@ import numpy.typing as npt
 from darnet_trt.phantom import synthesize
 from darnet_trt.scan import find_studies
 from darnet_trt.scan.cohort import CLASSES
-from darnet_trt.scan.loading import read_volume
+from darnet_trt.scan.loading.load import read_volume
 from darnet_trt.scan.plausibility import signs
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy
 from darnet_trt.scan.plausibility.chest import aerated_lung
@@ -127,7 +127,8 @@ def measure(hu: Grid) -> dict[str, float]:
         "face d": faces[0],
         "face h": faces[1],
         "apex": signs.apex_side(chest),
-        "spine": signs.spine_side(chest),
+        "spine": signs.spine_side(chest) or 0.0,
+        "notch": signs.notch_side(chest),
         "heart": signs.heart_side(chest),
         "liver": signs.liver_side(chest),
         "sides": signs.lung_sides(chest),

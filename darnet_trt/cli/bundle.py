@@ -68,6 +68,8 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"orientation {spec.orientation}, {spec.in_plane} averages in plane, {spec.depth} in depth "
         f"(snap {spec.depth_snap:g})",
     )
+    lungs = f"the lungs and {spec.margin_mm:g} mm above and below"
+    yield "extent", "the whole scan" if spec.extent == "scan" else lungs
     yield (
         "bundle check",
         "has no reference outputs: built by an older version"

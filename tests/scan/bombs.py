@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from PIL import Image
-from pydicom import uid
+from pydicom import dcmread, uid
+from pydicom.dataset import Dataset
 
+from darnet_trt.scan import Volume
 from tests.scan.pictures.picture_files import resized_png, write_tiff
 from tests.scan.series_factory import chest, save, slice_dataset
+from tests.scan.written_scans import stored, write_enhanced
 
 CHUNK = 1 << 27
 SLICES = 12
@@ -55,11 +59,11 @@ def _nifti_header(*shape: int) -> bytes:
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, len(shape), *shape, *[1] * (7 - len(shape)))
     struct.pack_into("<2h", header, 70, 4, 16)
-    struct.pack_into("<8f", header, 76, 1, 1, 1, 1, 0, 0, 0, 0)
+    struct.pack_into("<8f", header, 76, 1, 0.3, 0.3, 2, 0, 0, 0, 0)
     struct.pack_into("<3f", header, 108, 352, 1, 0)
     header[123] = 2
     struct.pack_into("<2h", header, 252, 0, 1)
-    struct.pack_into("<12f", header, 280, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)
+    struct.pack_into("<12f", header, 280, -0.3, 0, 0, 160, 0, -0.3, 0, 150, 0, 0, 2, -900)
     header[344:348] = b"n+1\0"
     return bytes(header)
 
@@ -67,6 +71,13 @@ def _nifti_header(*shape: int) -> bytes:
 def nifti_gz(folder: Path) -> None:
     """21 GB of voxels in 21 MB."""
     (folder / "a.nii.gz").write_bytes(gzipped_zeros(160, _nifti_header(1024, 1024, 10_240)))
+
+
+def nifti_gz_of_doubles(folder: Path) -> None:
+    """A scan that may be, of 2.5 GB: 1188 slices of 64-bit numbers."""
+    header = bytearray(_nifti_header(512, 512, 1188))
+    struct.pack_into("<2h", header, 70, 64, 64)
+    (folder / "a.nii.gz").write_bytes(gzipped_zeros(19, bytes(header)))
 
 
 def nifti_gz_longer_than_its_header(folder: Path) -> None:
@@ -88,7 +99,8 @@ def nifti_of_many_volumes(folder: Path) -> None:
 def _meta_header(size: str, data: str, more: str = "") -> bytes:
     return (
         "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
-        f"{more}TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 1 1 1\n"
+        f"{more}TransformMatrix = 1 0 0 0 1 0 0 0 1\n"
+        "Offset = -160 -150 -900\nElementSpacing = 0.3 0.3 2\n"
         f"DimSize = {size}\nElementType = MET_SHORT\nElementDataFile = {data}\n"
     ).encode()
 
@@ -118,8 +130,8 @@ def mha_zlib_of_nothing(folder: Path) -> None:
 def _nrrd(folder: Path, encoding: str, data: bytes, sizes: str = "2000 2000 1500") -> None:
     header = (
         "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\n"
-        f"sizes: {sizes}\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n"
-        f"endian: little\nencoding: {encoding}\nspace origin: (0,0,0)\n\n"
+        f"sizes: {sizes}\nspace directions: (0.3,0,0) (0,0.3,0) (0,0,2)\n"
+        f"endian: little\nencoding: {encoding}\nspace origin: (-160,-150,-900)\n\n"
     )
     (folder / "a.nrrd").write_bytes(header.encode() + data)
 
@@ -181,6 +193,12 @@ def jpeg_2000_that_its_header_believes(folder: Path) -> None:
     _series(folder, uid.JPEG2000Lossless, _jpeg_2000(33_000), Rows=33_000, Columns=33_000)
 
 
+def jpeg_2000_of_the_largest_matrix(folder: Path) -> None:
+    """The same with a size that a slice may have."""
+    size = {"Rows": 4096, "Columns": 4096, "PixelSpacing": [0.09, 0.09]}
+    _series(folder, uid.JPEG2000Lossless, _jpeg_2000(4096), **size)
+
+
 def htj2k(folder: Path) -> None:
     """The same in HTJ2K."""
     code = bytearray(imagecodecs.htj2k_encode(_plane(), reversible=True))
@@ -238,24 +256,57 @@ def enhanced_of_many_frames(folder: Path) -> None:
     save(ds, folder / "a.dcm")
 
 
+def _deflated(ds: Dataset, path: Path, length: int, chunks: int) -> None:
+    """Save a slice deflated, with this length of its pixels, and zeros in place of them."""
+    save(ds, path)
+    whole = path.read_bytes()
+    meta = 144 + struct.unpack_from("<I", whole, 140)[0]  # (0002,0000)
+    elements = bytearray(whole[meta:])
+    at = elements.index(b"\xe0\x7f\x10\x00OW\0\0")
+    struct.pack_into("<I", elements, at + 8, length)
+    head = whole[:meta].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99")
+    head = head[:140] + struct.pack("<I", len(head) - 144) + head[144:]
+    where = head.index(b"1.2.840.10008.1.2.1.99")
+    head = head[: where - 2] + struct.pack("<H", 22) + head[where:]
+    path.write_bytes(head + deflated_zeros(chunks, bytes(elements[: at + 12])))
+
+
 def deflated_dicom(folder: Path) -> None:
     """Twelve slices of 4 GB, and 4 GB behind each, in 8 MB."""
     for index in range(SLICES):
-        path = folder / f"{index}.dcm"
-        plain = slice_dataset(_plane(), (-190, -190, 10 * index))
-        plain.Rows, plain.Columns = 61_440, 32_768
-        save(plain, path)
-        whole = path.read_bytes()
-        meta = 144 + struct.unpack_from("<I", whole, 140)[0]  # (0002,0000)
-        elements = bytearray(whole[meta:])
-        at = elements.index(b"\xe0\x7f\x10\x00OW\0\0")
-        struct.pack_into("<I", elements, at + 8, 30 * CHUNK)
-        head = whole[:meta].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99")
-        grown = len(head) - meta
-        head = head[:140] + struct.pack("<I", meta - 144 + grown) + head[144:]
-        where = head.index(b"1.2.840.10008.1.2.1.99")
-        head = head[: where - 2] + struct.pack("<H", 22) + head[where:]
-        path.write_bytes(head + deflated_zeros(64, bytes(elements[: at + 12])))
+        ds = slice_dataset(_plane(), (-190, -190, 10 * index), Rows=61_440, Columns=32_768)
+        _deflated(ds, folder / f"{index}.dcm", 30 * CHUNK, 64)
+
+
+def deflated_dicom_longer_than_its_header(folder: Path) -> None:
+    """Slices of 64×64 pixels, in 4 GB of them."""
+    for index in range(SLICES):
+        ds = slice_dataset(_plane(), (-190, -190, 10 * index))
+        _deflated(ds, folder / f"{index}.dcm", 30 * CHUNK, 30)
+
+
+def deflated_dicom_with_more_behind(folder: Path) -> None:
+    """Slices of 64×64 pixels, and 8 GB behind them."""
+    for index in range(SLICES):
+        ds = slice_dataset(_plane(), (-190, -190, 10 * index))
+        _deflated(ds, folder / f"{index}.dcm", 8192, 64)
+
+
+def deflated_enhanced(folder: Path) -> None:
+    """7660 frames of 512×512 pixels, packed to 4 MB."""
+    volume = Volume(np.zeros((12, 16, 16), np.int16), (0.5, 20.0, 20.0), (-160, -150, -900))
+    write_enhanced(stored(volume), folder)
+    ds = dcmread(folder / "enhanced.dcm")
+    ds.Rows, ds.Columns, ds.NumberOfFrames = 512, 512, 7660
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    shared.PixelMeasuresSequence[0].PixelSpacing = [0.7, 0.7]
+    own = ds.PerFrameFunctionalGroupsSequence
+    for index in range(12, 7660):
+        frame = deepcopy(own[0])
+        frame.PlanePositionSequence[0].ImagePositionPatient = [-160, -150, -900 + 0.5 * index]
+        own.append(frame)
+    ds["PixelData"].VR = "OW"
+    _deflated(ds, folder / "enhanced.dcm", 7660 * 512 * 1024, 30)
 
 
 def dicom_gz(folder: Path) -> None:
@@ -301,10 +352,14 @@ def zip_of_one_packed_many_times(folder: Path) -> None:
 
 
 def zip_of_many_files(folder: Path) -> None:
-    """A hundred thousand empty files."""
-    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
-        for index in range(100_000):
-            archive.writestr(f"{index}.dcm", b"")
+    """A million empty files, in a list of 60 MB."""
+    entry = b"PK\1\2\x14\0" + bytes(40)
+    name = struct.pack("<H", 7)
+    entries = b"".join(
+        entry[:28] + name + entry[30:] + b"%07d" % index for index in range(1_000_000)
+    )
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 16_960, 16_960, len(entries), 0, 0)
+    (folder / "a.zip").write_bytes(entries + end)
 
 
 def zip_in_zips(folder: Path) -> None:
@@ -372,12 +427,15 @@ def jpeg_of_many_scans(folder: Path) -> None:
 BOMBS: dict[str, Callable[[Path], None]] = {
     maker.__name__: maker
     for maker in (
-        nifti_gz, nifti_gz_longer_than_its_header, nifti_gz_header_alone, nifti_of_many_volumes,
+        nifti_gz, nifti_gz_of_doubles, nifti_gz_longer_than_its_header, nifti_gz_header_alone,
+        nifti_of_many_volumes,
         mha_zlib, mha_zlib_longer_than_its_header, mha_zlib_of_nothing,
         nrrd_raw, nrrd_gzip, nrrd_gzip_whole, nrrd_bzip2, nrrd_text,
-        jpeg_2000, jpeg_2000_that_its_header_believes, htj2k, jpeg_lossless, jpeg_ls, jpeg_baseline,
+        jpeg_2000, jpeg_2000_that_its_header_believes,
+        jpeg_2000_of_the_largest_matrix, htj2k, jpeg_lossless, jpeg_ls, jpeg_baseline,
         rle_that_its_header_believes, native_that_is_short, enhanced_of_many_frames,
-        deflated_dicom, dicom_gz,
+        deflated_dicom, deflated_dicom_longer_than_its_header, deflated_dicom_with_more_behind,
+        deflated_enhanced, dicom_gz,
         zip_of_zeros, zip_that_lies, zip_of_one_packed_many_times, zip_of_many_files, zip_in_zips,
         png, png_text, tiff, jpeg, jpeg_of_many_scans,
     )

@@ -41,6 +41,27 @@ class _Part(BaseModel):
     )
 
 
+class SlicesUsed(_Part):
+    """The slices that the network's input was made from, and what was left out."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    indices: tuple[int, ...]
+    """Their numbers in the series, from the feet; 0 is the lowest slice."""
+    positions_mm: tuple[float, ...]
+    """Their places along the body, in the patient's coordinates; empty where not known."""
+    sop_uids: tuple[str, ...]
+    """SOPInstanceUID (0008,0018) of each; empty for other formats than DICOM."""
+    lungs: tuple[int, int] | None
+    """Lowest and highest slice that shows aerated lung; null where none was found."""
+    covered: tuple[int, int]
+    """Lowest and highest slice that the input covers."""
+    left_out: float
+    """Share of the series that it does not cover."""
+    left_out_mm: float | None
+    """The same in mm; null where the spacing is not known."""
+
+
 class SeriesUsed(_Part):
     """The series that was classified."""
 
@@ -56,6 +77,8 @@ class SeriesUsed(_Part):
     """Distance of voxel centres along d, h, w; null where it is not known."""
     why: str
     """Why this series was chosen."""
+    sampled: SlicesUsed | None = None
+    """The slices that were used; null where none was classified."""
 
 
 class StageTimes(_Part):

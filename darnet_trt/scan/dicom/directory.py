@@ -104,7 +104,7 @@ def _file_ids(path: Path) -> list[list[str]]:
         with open_file(path) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(0)
-            content = stream.read(min(size, LARGEST))
+            content = stream.read(LARGEST) if size <= LARGEST else b""
     except OSError as error:
         raise cannot_open(path, error) from error
     if size > LARGEST:

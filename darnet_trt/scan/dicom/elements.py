@@ -18,8 +18,8 @@ WINDOW: Final = 1 << 16
 """Bytes read at a time: holds nearly every classic CT header, and costs one system call."""
 DEEPEST_SEQUENCE: Final = 32
 """Real headers nest three or four sequences; a corrupt one could nest thousands."""
-MOST_ELEMENTS: Final = 3_000_000
-"""Elements before the pixels; 20,000 frames of an enhanced CT have some 50 each."""
+MOST_ELEMENTS: Final = 1_000_000
+"""Elements before the pixels: 10,000 frames of an enhanced CT with a hundred each."""
 MOST_FRAMES: Final = 1 << 15
 """Frames of one file: 320 slices at a hundred times. A header of each is kept."""
 LONGEST_VALUE: Final = 1 << 16
@@ -131,10 +131,16 @@ class Elements:
         """
         source, size, found, implicit = self.source, self.source.size, self.found, self.implicit
         implicit_head, explicit_head = self._implicit_head, self._explicit_head
+        steps = 0
         while at + 8 <= size:
             data, start = source.data, at - source.base
-            if start + 12 > len(data) and len(data := source.load(at)) < 8:
-                raise CutError
+            steps += 1
+            if start + 12 > len(data):
+                data = source.load(at)
+                if len(data) < 8:
+                    raise CutError
+                if steps > MOST_ELEMENTS:
+                    raise BrokenError
             start = at - source.base
             vr = b""
             if implicit:  # what `element` does, for nearly all elements
@@ -242,7 +248,7 @@ class Elements:
                 at += length
             else:
                 at = self._item(at, length, depth, found)
-        return end
+        return _exactly(at, end)
 
     def _item(self, at: int, length: int, depth: int, found: Raw | None) -> int:
         """Step over the elements of an item."""
@@ -262,7 +268,14 @@ class Elements:
                     bytes_ = self.source.read(at, length)
                     found[tag] = (vr.decode("ascii") if vr else None, bytes_)
                 at += length
-        return end
+        return _exactly(at, end)
+
+
+def _exactly(at: int, end: int) -> int:
+    """Return the end of a sequence or item of defined length, which its content must not pass."""
+    if at > end:
+        raise BrokenError
+    return end
 
 
 def _same(found: Raw) -> Raw:

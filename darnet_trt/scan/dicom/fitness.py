@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from darnet_trt.errors import Finding
-from darnet_trt.scan.dicom.encoding.codestreams import DECODERS
+from darnet_trt.scan.dicom.encoding.codestreams import COMPRESSED
 from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.header import ENHANCED_CT, Header
 from darnet_trt.scan.plausibility.grid import too_small
@@ -100,7 +100,7 @@ def _entries(header: Header) -> Finding | None:
 
 def _pixel_format(header: Header) -> Finding | None:
     syntax = header.transfer_syntax
-    if syntax not in NATIVE and syntax not in DECODERS and not header.defect:
+    if syntax not in NATIVE and syntax not in COMPRESSED and not header.defect:
         return Finding("transfer-syntax", f"TransferSyntaxUID {syntax} is in no known compression")
     allocated, stored = header.get("BitsAllocated"), header.get("BitsStored")
     if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:

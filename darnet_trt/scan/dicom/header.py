@@ -99,7 +99,7 @@ class Header:
 
         Raises:
             OSError: The file cannot be read.
-            zlib.error: Its deflated data are damaged.
+            zlib.error, TooLargeError: Its deflated data are damaged, or too large.
         """
         if self.start:
             return _read_parts(inflated(self.path, self.start), self.pixels)
@@ -202,29 +202,32 @@ class _Pixels:
         """Return the image with its pixels, or its frames with theirs."""
         frames = self.elements.frames or ()
         if PIXELS[self.tag] != "PixelData":
-            return self._refused("float-pixels", f"{PIXELS[self.tag]}, where a CT has PixelData")
+            name = PIXELS[self.tag]
+            return self._refused(Finding("float-pixels", f"{name}, where a CT has PixelData"))
         if self.enhanced and len(frames) != self.count:
             return self._refused(
-                "frames",
-                f"NumberOfFrames is {self.count}, but PerFrameFunctionalGroupsSequence has "
-                f"{len(frames)} items",
+                Finding(
+                    "frames",
+                    f"NumberOfFrames is {self.count}, but PerFrameFunctionalGroupsSequence has "
+                    f"{len(frames)} items",
+                )
             )
         if not self.enhanced and self.count > 1:
-            return self._refused(
-                "frames",
-                f"{self.count} frames (NumberOfFrames) in one classic image, without places",
-            )
+            text = f"{self.count} frames (NumberOfFrames) without a position for each"
+            return self._refused(Finding("frames", text))
         return self._encapsulated() if self.length == UNDEFINED else self._native()
 
-    def _refused(self, code: str, text: str) -> list[Header]:
-        return [replace(self.image, conflict=Finding(code, text))]
+    def _refused(self, conflict: Finding) -> list[Header]:
+        return [replace(self.image, conflict=conflict)]
 
     def _native(self) -> list[Header]:
         syntax, (rows, columns, bits) = self.encoding.syntax, map(self.image.get, _SIZE)
         if syntax and syntax not in NATIVE:
             return self._refused(
-                "transfer-syntax",
-                f"TransferSyntaxUID {syntax} is a compressed one, but PixelData is not compressed",
+                Finding(
+                    "transfer-syntax",
+                    f"PixelData is uncompressed, but TransferSyntaxUID is {syntax}",
+                )
             )
         big_endian = self.encoding.big_endian
         written = IMPLICIT if self.encoding.implicit else BIG_ENDIAN if big_endian else EXPLICIT
@@ -233,18 +236,19 @@ class _Pixels:
             return [image]  # refused: nothing says where a frame ends
         frame_bytes = rows * columns * bits * (image.get("SamplesPerPixel") or 1) // 8
         expected = frame_bytes * self.count
-        # One byte fills an odd length. Two would be a pixel, and 63×65 pixels are not 64×64.
-        if self.length not in (expected, expected + 1):
+        if not self._has_length(expected):
             return self._refused(
-                "pixel-length",
-                f"PixelData has {self.length} bytes, but Rows {rows}, Columns {columns}, "
-                f"BitsAllocated {bits} and NumberOfFrames {self.count} make {expected}",
+                Finding(
+                    "pixel-length",
+                    f"PixelData has {self.length} bytes, but Rows {rows}, Columns {columns}, "
+                    f"BitsAllocated {bits} and NumberOfFrames {self.count} make {expected}",
+                )
             )
         if big_endian:  # bytes of 8 bits are swapped in pairs where they are written as words
             swapped = bits // 8 if bits > 8 or self.vr == b"OB" else 2
             if self.count > 1 and frame_bytes % swapped:
                 text = f"frames of {frame_bytes} bytes of PixelData in big-endian words"
-                return self._refused("pixel-length", text)
+                return self._refused(Finding("pixel-length", text))
             self.image = image = replace(image, swapped=swapped)
         one = self.length if self.count == 1 else frame_bytes  # with the byte that fills a word
         places = native_frames(self.at, one, self.count)
@@ -257,13 +261,25 @@ class _Pixels:
         whole = [place if place[0][0] + one <= size else () for place in places]
         return self._frames(whole, missing)
 
+    def _has_length(self, expected: int) -> bool:
+        """Return whether PixelData is as long as expected, with a byte of padding.
+
+        Writers that add one to an even length add two. Two bytes are a pixel, and 63×65 pixels are
+        not 64×64: they must be zero.
+        """
+        extra = self.length - expected
+        if extra != 2 or self.image.start:
+            return extra in (0, 1)
+        return self.elements.source.read(self.at + expected, 2) == b"\0\0"
+
     def _encapsulated(self) -> list[Header]:
         syntax, source = self.encoding.syntax, self.elements.source
         if not syntax or syntax in NATIVE:
-            named = f"TransferSyntaxUID {syntax} is an uncompressed one"
+            named = syntax or "missing"
             return self._refused(
-                "transfer-syntax",
-                f"{named if syntax else 'no TransferSyntaxUID'}, but PixelData is compressed",
+                Finding(
+                    "transfer-syntax", f"PixelData is compressed, but TransferSyntaxUID is {named}"
+                )
             )
         items, whole = find_fragments(source, self.at)
         cut = Finding("truncated", "truncated within its compressed pixels")
@@ -277,9 +293,11 @@ class _Pixels:
         places = fragments_of_frames(items, self.count, self._offsets(items)) if items else None
         if places is None and whole:
             return self._refused(
-                "frames",
-                f"{self.count} frames in {len(items) - 1} fragments of PixelData, "
-                "and no offset table that fits them",
+                Finding(
+                    "frames",
+                    f"{self.count} frames in {len(items) - 1} fragments of PixelData, "
+                    "and no offset table that fits them",
+                )
             )
         if places is None or not whole:  # which fragments the cut frames have is not known
             return self._frames([()] * self.count, cut)

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from darnet_trt.scan.dicom.fitness import unfit
+from darnet_trt.scan.dicom.grouping.studies import one_scan_of_many
 from darnet_trt.scan.dicom.header import Header
 
 
@@ -18,7 +19,8 @@ def by_patient(headers: Sequence[Header]) -> dict[str, list[Header]]:
     """Sort the files of one study by PatientID (0010,0020).
 
     Only possible CT slices count as a patient's: reports are often renumbered. A file that names
-    no patient, or one without slices, goes to the patient with the most slices.
+    no patient, or one without slices, goes to the patient with the most slices. Where each slice
+    of a scan has a PatientID of its own, all files go to one patient without a name.
     """
     named = Counter(str(header.get("PatientID", "")) for header in headers)
     if len(named) > 1:
@@ -28,6 +30,8 @@ def by_patient(headers: Sequence[Header]) -> dict[str, list[Header]]:
     most = named.most_common(1)[0][0]
     if len(named) == 1:
         return {most: list(headers)}
+    if one_scan_of_many([headers]):
+        return {"": list(headers)}
     patients: dict[str, list[Header]] = defaultdict(list)
     for header in headers:
         own = str(header.get("PatientID", ""))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from darnet_trt.errors import Finding, RefusedScanError, UnreadableScanError, cannot_read
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.dicom.encoding.codestreams import RLE, Codestream, decode, describe, is_cut
-from darnet_trt.scan.dicom.encoding.inflating import inflated
+from darnet_trt.scan.dicom.encoding.inflating import TooLargeError, inflated
 from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.header import Header
 
@@ -28,7 +28,7 @@ TISSUE_HU: Final = (-950.0, 1500.0)
 """A padding value within these would erase anatomy, so it is ignored."""
 MOST_THREADS: Final = 8
 """Decoding threads; beyond it reading from disk is the limit."""
-COMPRESSED: Final = 2
+LONGEST: Final = 2
 """A compressed frame is at most so many times as long as its pixels; noise grows by a tenth."""
 
 
@@ -98,7 +98,7 @@ def _native(header: Header, part: Callable[[Stored], Stored]) -> Stored:
     shape, itemsize = _layout(header)
     try:
         data = b"".join(header.read_pixels())
-    except zlib.error as error:
+    except (zlib.error, TooLargeError) as error:
         raise _undecodable(header, error) from error
     count = shape[0] * shape[1]
     if len(data) < count * itemsize:
@@ -126,11 +126,14 @@ def read_codestream(header: Header) -> tuple[bytes, Codestream | None]:
     """
     shape, itemsize = _layout(header)
     length = sum(length for _, length in header.pixels)
-    if length > COMPRESSED * shape[0] * shape[1] * itemsize + (1 << 16):
+    if length > LONGEST * shape[0] * shape[1] * itemsize + (1 << 16):
         raise _refused(
             header,
-            "pixel-length",
-            f"has {length} bytes of compressed pixels for {shape[0]}×{shape[1]} (Rows × Columns)",
+            Finding(
+                "pixel-length",
+                f"has {length} bytes of compressed pixels for {shape[0]}×{shape[1]} "
+                "(Rows × Columns)",
+            ),
         )
     data = b"".join(header.read_pixels())
     if is_cut(
@@ -139,10 +142,12 @@ def read_codestream(header: Header) -> tuple[bytes, Codestream | None]:
         raise _unreadable(header, Finding("truncated", "is truncated within its compressed pixels"))
     if header.transfer_syntax == RLE:
         return data, None
-    said = describe(data)
+    said = describe(header.transfer_syntax, data)
     if said is None:
-        raise _undecodable(header, "no JPEG or JPEG 2000 codestream")
+        raise _undecodable(header, f"no image of its TransferSyntaxUID {header.transfer_syntax}")
     _compare(said, header)
+    if said.flaw:
+        raise _undecodable(header, said.flaw)
     return data, said
 
 
@@ -180,9 +185,11 @@ def _compare(said: Codestream, header: Header) -> None:
         colours = f" in {said.samples} colours" if said.samples != 1 else ""
         raise _refused(
             header,
-            "pixel-size",
-            f"has a compressed image of {said.rows}×{said.columns} pixels{colours}, but its header "
-            f"says {rows}×{columns} (Rows × Columns)",
+            Finding(
+                "pixel-size",
+                f"has a compressed image of {said.rows}×{said.columns} pixels{colours}, "
+                f"but its header says {rows}×{columns} (Rows × Columns)",
+            ),
         )
     allocated, stored = itemsize * 8, header.get("BitsStored")
     signless = header.get("PixelRepresentation") == 1 and not said.signed
@@ -190,14 +197,16 @@ def _compare(said: Codestream, header: Header) -> None:
         sign = "" if said.signed else " without a sign"
         raise _refused(
             header,
-            "pixel-format",
-            f"has a compressed image of {said.bits} bits{sign}, but its header says BitsStored "
-            f"{stored} of BitsAllocated {allocated}",
+            Finding(
+                "pixel-format",
+                f"has a compressed image of {said.bits} bits{sign}, but its header says BitsStored "
+                f"{stored} of BitsAllocated {allocated}",
+            ),
         )
 
 
-def _refused(header: Header, code: str, text: str) -> RefusedScanError:
-    return RefusedScanError(_of(header, Finding(code, text)), where=header.path)
+def _refused(header: Header, finding: Finding) -> RefusedScanError:
+    return RefusedScanError(_of(header, finding), where=header.path)
 
 
 def _unreadable(header: Header, finding: Finding, do: str = "copy it again") -> UnreadableScanError:

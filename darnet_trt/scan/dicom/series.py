@@ -11,8 +11,8 @@ from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import stack_slices
 from darnet_trt.scan.dicom.grouping.declared import group_slices
 from darnet_trt.scan.dicom.grouping.group import Group
+from darnet_trt.scan.dicom.grouping.stack import judge_stack
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.dicom.stack import judge_stack
 from darnet_trt.scan.series import Series, Verdict
 
 

@@ -15,10 +15,12 @@ from darnet_trt.errors import Finding, RefusedScanError, ScanError, UnreadableSc
 from darnet_trt.scan.dicom.pixels import rescale
 from darnet_trt.scan.loading.choice import View, by_lungs, none_loads, rank, skipped
 from darnet_trt.scan.loading.sampled import Sampled, describe
-from darnet_trt.scan.loading.slices import Needed, Slices, scaled
+from darnet_trt.scan.loading.slices import UNTURNED, Needed, Slices, scaled
+from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy, turned
 from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.plausibility.lungs import coarse_spacing, coarse_step, find_lungs
+from darnet_trt.scan.plausibility.passes import interleaved
 from darnet_trt.scan.preprocessing import (
     Preprocessing,
     Span,
@@ -175,6 +177,11 @@ def _load(slices: Slices) -> LoadedInput:
     array = preprocess_slices(spec, series.slices, span, needed)
     grid = np.stack([needed.grids[i] for i in indices])
     warnings = _check(series, indices, span, grid)
+    turn, more = _judge_anatomy(slices, span, grid)
+    if turn != slices.turn:
+        again = _load(Slices(series, spec, turn))
+        return replace(again, read_ms=again.read_ms + (time.perf_counter() - start) * 1e3)
+    warnings += more
     shown = None if lungs is None else (lungs.bottom, lungs.top)
     if spec.extent == "scan":
         shown, more = _small_share(indices, grid)
@@ -195,6 +202,33 @@ def _load(slices: Slices) -> LoadedInput:
         pixel_mm=_pixel_mm(series, spec),
         sampled=describe(series, indices, span, shown, slices.origin_mm),
     )
+
+
+def _judge_anatomy(
+    slices: Slices, span: Span, grid: npt.NDArray[np.float32]
+) -> tuple[Turn, tuple[Finding, ...]]:
+    """Return how the slices must be turned, and warnings.
+
+    Raises:
+        RefusedScanError: Neither the files nor the pixels show how the scan lies.
+    """
+    spacing = _grid_spacing(slices.series, span, len(grid))
+    if slices.series.oriented:
+        return UNTURNED, judge_anatomy(grid, spacing)
+    if slices.turn != UNTURNED:
+        return slices.turn, (turned(slices.turn),)
+    turn = find_turn(grid, spacing)
+    if isinstance(turn, Finding):
+        raise RefusedScanError(turn, where=slices.series.path)
+    return turn, (turned(turn),)
+
+
+def _grid_spacing(series: Series, span: Span, count: int) -> tuple[float, float, float] | None:
+    """Return the spacing of the coarse grid of some slices that cover a span evenly."""
+    if series.spacing_mm is None:
+        return None
+    d_mm, h_mm, w_mm = coarse_spacing(series.spacing_mm, series.matrix)
+    return d_mm * (span[1] - span[0]) / count, h_mm, w_mm
 
 
 def _small_share(
@@ -266,12 +300,9 @@ def _check(
     """Return warnings; refuse what is not a chest in Hounsfield units."""
     names = [_slice_name(series, i) for i in indices]
     wrong, warnings = judge_values(grid, names, calibrated=_calibrated(series))
+    wrong = wrong or interleaved(grid, indices)
     if wrong is None:
-        spacing = None
-        if series.spacing_mm is not None:
-            d_mm, h_mm, w_mm = coarse_spacing(series.spacing_mm, series.matrix)
-            spacing = (d_mm * (span[1] - span[0]) / len(grid), h_mm, w_mm)
-        wrong, more = judge_chest(grid, spacing)
+        wrong, more = judge_chest(grid, _grid_spacing(series, span, len(grid)))
         if wrong is None:
             return (*warnings, *more)
     raise RefusedScanError(wrong, where=series.path)
@@ -299,8 +330,11 @@ def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:
     except ScanError as error:
         readable = not isinstance(error, UnreadableScanError)
         return Verdict(False, _finding(error, series), series.verdict.warnings, readable)
-    known = series.verdict
-    return Verdict(True, known.reason, (*known.warnings, *loaded.warnings))
+    known, left_out = series.verdict, loaded.sampled.left_out_mm
+    reason = (
+        f"{known.reason}, of which {left_out:.0f} mm are left out" if left_out else known.reason
+    )
+    return Verdict(True, Finding("usable", reason), (*known.warnings, *loaded.warnings))
 
 
 def _finding(error: ScanError, series: Series) -> Finding:

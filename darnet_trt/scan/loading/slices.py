@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.scan.dicom.encoding.reduced import decode_reduced, reducible
 from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
-from darnet_trt.scan.dicom.reduced import decode_reduced, reducible
 from darnet_trt.scan.pictures import decode_grey, grey_scale
+from darnet_trt.scan.plausibility.anatomy import Turn
 from darnet_trt.scan.plausibility.lungs import (
     Grid,
     Lungs,
@@ -36,6 +38,7 @@ Needed = tuple[int, npt.NDArray[np.generic], float, float]
 """A slice's number, its stored values (h, w), and the slope and intercept of Hounsfield units."""
 Stored = npt.NDArray[Any]
 
+UNTURNED: Final = Turn(flip_d=False, flip_h=False)
 REDUCED_FROM: Final = 128
 """Slices. In shorter series most of the slices looked at are needed for the input too, so they
 are decoded once and kept; in longer ones a look at a lower resolution costs less."""
@@ -49,10 +52,13 @@ class Slices:
         spec: What makes the input: greys of pictures span its window.
         read_s: Time spent so far to read and decode.
         probed: Slices that were looked at so far to find the lungs.
+        turn: What puts slices and rows in order, where the files do not say how the scan lies.
     """
 
-    def __init__(self, series: Series, spec: Preprocessing) -> None:
-        self.series, self.spec = series, spec
+    def __init__(self, series: Series, spec: Preprocessing, turn: Turn = UNTURNED) -> None:
+        if turn.flip_d:
+            series = replace(series, files=series.files[::-1])
+        self.series, self.spec, self.turn = series, spec, turn
         self.read_s, self.probed = 0.0, 0
         self._kept: dict[int, Stored] = {}
         self._decoded: set[int] = set()
@@ -60,7 +66,12 @@ class Slices:
         if series.stack is None and series.format != "slices":
             # first: a broken header can claim any number of slices
             with self._timing():
-                self.volume = read_image(series)
+                volume = read_image(series)
+            self.volume = replace(volume, hu=volume.hu[:: -1 if turn.flip_d else 1, self._rows])
+
+    @property
+    def _rows(self) -> slice:
+        return np.s_[:: -1 if self.turn.flip_h else 1]
 
     @cached_property
     def lungs(self) -> Lungs | None:
@@ -165,7 +176,7 @@ class Slices:
         if series.stack is not None:
             return self._dicom(kept, rest)
         slope, low = grey_scale(series, self.spec.window_center_hu, self.spec.window_width_hu)
-        greys = ((i, decode_grey(series.files[i])) for i in rest)
+        greys = ((i, decode_grey(series.files[i])[self._rows]) for i in rest)
         return ((i, grey, slope, low) for pairs in (kept, greys) for i, grey in pairs)
 
     def _dicom(self, kept: list[tuple[int, Stored]], rest: list[int]) -> Iterator[Needed]:

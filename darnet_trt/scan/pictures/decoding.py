@@ -48,11 +48,15 @@ MAX_JPEG_SCANS: Final = 20
 _ORIENTATION: Final = 274
 _PHOTOMETRIC: Final = 262
 """Tags of TIFF 6.0, section 8; Exif has the first one too."""
-MASK_SHARE: Final = 0.99
+_END_LEVELS: Final = 8
+"""How far from its ends JPEG moves the two values of a mask."""
+_ENDS_SHARE: Final = 0.99
 """A picture with this share of its pixels at its two ends is a mask. Of a slice, fat and lung alone
 lie between the ends and fill more."""
-MASK_LEVELS: Final = 8
-"""How far from its ends JPEG moves the two values of a mask."""
+_END_SHARE: Final = 0.02
+"""At either end of a mask: an empty slice with a few bright pixels of the table is none."""
+_FEW_VALUES: Final = 8
+"""A picture with so few is a map of labels; noise gives a slice a hundred."""
 
 
 class PictureHeader(NamedTuple):
@@ -99,7 +103,7 @@ def decode_grey(path: Path) -> Grey:
         else:
             grey = _grey_of_colours(np.asarray(image.convert("RGBA")), path)
     if _is_mask(grey):
-        reason = Finding("mask", "is a mask, not a CT slice: it has two values")
+        reason = Finding("mask", "is a mask, not a CT slice: it has only a few values")
         raise RefusedScanError(reason, where=path, do="give the slices alone")
     return grey
 
@@ -206,8 +210,12 @@ def _grey_of_colours(rgba: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8
 
 
 def _is_mask(grey: npt.NDArray[np.uint8]) -> bool:
-    low, high = int(grey.min()), int(grey.max())
-    if high - low <= 4 * MASK_LEVELS:  # an empty slice at the end of a scan
+    """Return whether a picture shows two values (as JPEG, nearly), or a few labels."""
+    shares = np.bincount(grey.ravel(), minlength=256) / grey.size
+    low, high = np.flatnonzero(shares)[[0, -1]].tolist()
+    if high - low <= 4 * _END_LEVELS:  # an empty slice at the end of a scan
         return False
-    between = (grey > low + MASK_LEVELS) & (grey < high - MASK_LEVELS)
-    return bool(between.mean() < 1 - MASK_SHARE)
+    if (shares > 0).sum() <= _FEW_VALUES:
+        return bool(shares.max() <= 1 - _END_SHARE)
+    ends = shares[: low + _END_LEVELS + 1].sum(), shares[high - _END_LEVELS :].sum()
+    return bool(sum(ends) >= _ENDS_SHARE and min(ends) >= _END_SHARE)

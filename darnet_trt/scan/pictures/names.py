@@ -7,7 +7,7 @@ one folder, and CC-CCII each in its own (`0020.png`).
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,10 +23,12 @@ class NamedScan(NamedTuple):
 
     Attributes:
         name: What their names share beside the slice's number; empty where they are numbers alone.
+        pattern: Their names with # for the slice's number.
         numbers: Picture → slice number, in the order of the numbers; None where none can be told.
     """
 
     name: str
+    pattern: str
     numbers: dict[Path, int | None]
 
 
@@ -60,7 +62,9 @@ def by_scan(files: Iterable[Path]) -> list[NamedScan]:
     alike: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(files, key=natural_key):
         alike[_DIGITS.sub("#", path.stem.lower())].append(path)
-    return [scan for paths in alike.values() for scan in _split(paths)]
+    scans = [scan for paths in alike.values() for scan in _split(paths)]
+    often = Counter(scan.name for scan in scans)
+    return [scan if often[scan.name] == 1 else scan._replace(name=scan.pattern) for scan in scans]
 
 
 def _split(paths: list[Path]) -> list[NamedScan]:
@@ -76,16 +80,17 @@ def _split(paths: list[Path]) -> list[NamedScan]:
         if not best or len(scans) < len(best):
             best, place = scans, candidate
     if len(best) == len(paths) > 1:  # two numbers change with every picture
-        return [NamedScan(_name(pieces[0], place), dict.fromkeys(paths))]
+        return [_named(pieces[0], place, dict.fromkeys(paths))]
     result = []
     for indices in best.values():
         numbers = {paths[i]: int(pieces[i][place]) for i in indices}
         ordered = dict(sorted(numbers.items(), key=lambda item: item[1]))
-        result.append(NamedScan(_name(pieces[indices[0]], place), {**ordered}))
+        result.append(_named(pieces[indices[0]], place, {**ordered}))
     return result
 
 
-def _name(pieces: list[str], place: int) -> str:
-    """Return a name without its slice number and the separators beside it."""
-    ends = ("".join(pieces[:place]), "".join(pieces[place + 1 :]))
-    return "_".join(end for end in (end.strip(" _-.()") for end in ends) if end)
+def _named(pieces: list[str], place: int, numbers: dict[Path, int | None]) -> NamedScan:
+    """Name a scan by a picture's name without the slice number and the separators beside it."""
+    before, after = "".join(pieces[:place]), "".join(pieces[place + 1 :])
+    name = "_".join(end for end in (end.strip(" _-.()") for end in (before, after)) if end)
+    return NamedScan(name, f"{before}#{after}", numbers)

@@ -39,7 +39,7 @@ def slice_series(folder: Path, files: list[Path]) -> list[Series]:
     kept = [file for file in files if not is_mask_name(file)] or files
     numbered = [file for file in kept if is_numbered(file)]
     others = [file for file in kept if not is_numbered(file)] if numbered else []
-    scans = by_scan(numbered) or [NamedScan("", dict.fromkeys(kept))]
+    scans = by_scan(numbered) or [NamedScan("", "", dict.fromkeys(kept))]
     notes = []
     if len(kept) < len(files):
         notes.append(Finding("masks-left-out", f"masks were left out: {_listed(masks)}"))
@@ -136,8 +136,8 @@ def _judge_samples(files: list[Path]) -> tuple[Verdict, int | None]:
         try:
             planes.append(decode_grey(path))
         except ScanError as error:
-            text = Finding(error.code, f"{path.name} {error.what}")
-            return Verdict(False, text, readable=isinstance(error, RefusedScanError)), None
+            found = Finding(error.code, f"{path.name} {error.what}")
+            return Verdict(False, found, readable=isinstance(error, RefusedScanError)), None
     usable = Finding("usable", f"{len(files)} image slices")
     sides = Finding(
         "assumed-left-right",

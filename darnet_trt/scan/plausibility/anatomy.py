@@ -26,7 +26,9 @@ from darnet_trt.scan.plausibility.signs import (
     lung_profile,
     lung_share,
     lung_sides,
+    notch_side,
     spine_side,
+    uneven_heights,
 )
 
 Grid = npt.NDArray[np.float32]
@@ -37,24 +39,38 @@ MIN_HEIGHT_MM: Final = 100.0
 MIN_LUNG_SHARE: Final = 0.15
 """Of the body in the slice with most lung: chests at least 0.27, an upper abdomen 0.02."""
 MAX_GAP: Final = 0.3
+"""Across the gap between the lungs: at most 0.08; of a patient turned by 15°, 0.33."""
 MIN_NO_GAP: Final = 0.3
+EXCHANGED_NO_GAP: Final = 0.5
+"""Along the other axes: at least 0.64, with both bases consolidated 0.30. To call axes exchanged
+takes more, since gas of bowel leaves gaps too."""
 MIN_LESSER: Final = 0.2
+"""The smaller lung against the larger: at least 0.64, with fluid in the lower 60 % of one 0.25."""
 MIN_FACE: Final = 0.15
 """The body's share of a slice at the scan's ends: at least 0.34."""
 FACE_RATIO: Final = 1.5
-"""That share against the one in front of and behind the body: 1.9 to 16."""
+"""That share against the one in front of and behind the body: 1.9 and more."""
 MIN_APEX: Final = 0.2
-"""Right: 0.37 and more. Wrong: −0.37 and less."""
+"""Right: 0.30 and more. Wrong: −0.30 and less. Fluid, consolidated bases, cut-off ends and a narrow
+field of view leave the sign; in a field that cuts off a sixth at each side it falls to 0."""
 MIN_SPINE: Final = 0.3
-"""Right: 0.76 and more, with noise of 80 HU 0.43. Wrong: −0.76 and less."""
+"""Right: 0.76 and more; with contrast medium 0.60, with noise of 100 HU 0.47. Wrong: −0.76 and
+less."""
+MIN_NOTCH: Final = 0.08
+"""Right: 0.05 and more. Wrong: −0.05 and less. It counts only where bone cannot be told from other
+tissue, and only for rows as pictures have them: consolidated backs of both lungs turn its sign."""
 MIN_LIVER: Final = 0.1
 MIN_HEART: Final = 0.02
 """Right: liver 0.06 and more; heart 0.00 and more, but −0.05 in one real patient whose right lung
-is smaller. Only both together count. 95 of 100 mirrored phantoms lie beyond both."""
+is smaller. Only both together count: 85 of 96 mirrored phantoms are found."""
 MAX_UNEQUAL: Final = 0.3
-"""Lungs that differ more push or pull the heart to one side: it says nothing then."""
+MAX_UNEVEN: Final = 0.05
+"""Lungs that differ more in size or height push or pull the heart to one side, and fluid at the
+base looks like a liver: nothing is said about left and right. Heights of two lungs mostly differ by
+at most 0.05 (0.10 with consolidation), with fluid in the lower 60 % of one by 0.23 and more."""
 ONE_SIDED: Final = 0.7
-"""One side has less than a sixth of the other's aerated lung. Two lungs: at most 0.25."""
+"""One side has less than a sixth of the other's aerated lung. Two lungs: at most 0.22, with fluid
+in the lower 60 % of one at most 0.60."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +95,16 @@ def judge_anatomy(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> tu
     """
     lung = aerated_lung(hu)
     chest = _whole_chest(hu, lung, spacing_mm)
-    if chest is None or not _is_axial(chest, hu):
-        exchanged = _exchanged(hu)
-        if exchanged is not None:
-            return (exchanged,)
-    if chest is None:
-        return ()
-    sides = lung_sides(chest)
+    sides = 0.0 if chest is None else lung_sides(chest)
     if abs(sides) >= ONE_SIDED:
         return (_one_lung(sides),)
-    if _lateral_axis(chest.lung) != 2:
+    if chest is None or not _is_axial(chest, hu):
+        exchanged = _exchanged(hu, lung)
+        if exchanged is not None:
+            return (exchanged,)
+    if chest is None or _lateral_axis(chest.lung) != 2:
         return ()
-    flip_d, flip_h = apex_side(chest) <= -MIN_APEX, spine_side(chest) <= -MIN_SPINE
+    flip_d, flip_h = apex_side(chest) <= -MIN_APEX, (spine_side(chest) or 0.0) <= -MIN_SPINE
     order = np.s_[:: -1 if flip_d else 1, :: -1 if flip_h else 1]
     chest = find_chest(hu[order], lung[order])
     flip_w = chest is not None and _is_mirrored(chest, sides)
@@ -112,12 +126,15 @@ def find_turn(hu: Grid, spacing_mm: tuple[float, float, float] | None) -> Turn |
     """
     lung = aerated_lung(hu)
     chest = _whole_chest(hu, lung, spacing_mm)
-    if chest is None or not _is_axial(chest, hu):
-        return _exchanged(hu) or _cannot_tell("two whole lungs side by side are not seen")
-    apex, spine = apex_side(chest), spine_side(chest)
+    if chest is None or not _is_axial(chest, hu) or abs(lung_sides(chest)) >= ONE_SIDED:
+        return _exchanged(hu, lung) or _cannot_tell("two whole lungs side by side are not seen")
+    apex = apex_side(chest)
     if abs(apex) < MIN_APEX:
         return _cannot_tell("the lungs are as wide at one end as at the other")
-    if abs(spine) < MIN_SPINE:
+    spine = spine_side(chest)
+    if spine is None and notch_side(chest) >= MIN_NOTCH:
+        return Turn(apex < 0, False)
+    if spine is None or abs(spine) < MIN_SPINE:
         return _cannot_tell("no spine is seen")
     return Turn(apex < 0, spine < 0)
 
@@ -153,12 +170,17 @@ def _whole_chest(
     return chest
 
 
-def _lateral_axis(lung: Mask) -> int | None:
-    """Return the axis across which there are two lungs; None where that is not clear."""
+def _lateral_axis(lung: Mask, least: float = MIN_NO_GAP) -> int | None:
+    """Return the axis across which there are two lungs; None where that is not clear.
+
+    Args:
+        lung: Where it is (d, h, w).
+        least: How much lung the middle must show along both other axes.
+    """
     along = [lung_profile(lung, axis) for axis in range(3)]
     axis = int(np.argmin([profile.gap for profile in along]))
     pair = along.pop(axis)
-    clear = pair.gap <= MAX_GAP and min(profile.gap for profile in along) >= MIN_NO_GAP
+    clear = pair.gap <= MAX_GAP and min(profile.gap for profile in along) >= least
     return axis if clear and pair.lesser >= MIN_LESSER else None
 
 
@@ -175,7 +197,7 @@ def _is_axial(chest: Chest, hu: Grid) -> bool:
     return _lateral_axis(chest.lung) == 2 and _long_axis(hu, 2) == 0
 
 
-def _exchanged(hu: Grid) -> Finding | None:
+def _exchanged(hu: Grid, lung: Mask) -> Finding | None:
     """Return what is wrong where the grid's axes are not those of axial slices.
 
     Where slices along the first axis show no two lungs, those along the others may: in coronal
@@ -183,8 +205,9 @@ def _exchanged(hu: Grid) -> Finding | None:
     """
     for axis in range(3):
         moved = np.moveaxis(hu, axis, 0)
-        lung = aerated_lung(moved)
-        lateral = _lateral_axis(lung)
+        if axis:
+            lung = aerated_lung(moved)
+        lateral = _lateral_axis(lung, EXCHANGED_NO_GAP)
         if lateral is not None and _whole_chest(moved, lung, None) is not None:
             order = [axis, *(other for other in range(3) if other != axis)]
             long = _long_axis(moved, lateral)
@@ -208,6 +231,7 @@ def _name_axes(lateral: int, long: int | None) -> Finding | None:
 def _is_mirrored(chest: Chest, sides: float) -> bool:
     return (
         abs(sides) <= MAX_UNEQUAL
+        and uneven_heights(chest) <= MAX_UNEVEN
         and liver_side(chest) <= -MIN_LIVER
         and heart_side(chest) <= -MIN_HEART
     )

@@ -1,8 +1,8 @@
 """Find the lungs along the body, from a few slices.
 
 A scan may show the lungs alone, or a whole body. Some slices spread over the scan show where the
-lungs are, and halving the distance at both ends shows where they end. The number of slices does
-not depend on the scan's length, and neither does the answer.
+lungs are, others within them that they have no gap, and halving the distance at both ends shows
+where they end. The number of slices hardly depends on the scan's length, and the answer does not.
 
 A slice is looked at on a coarse grid of some 64×64 averages. A pixel counts as lung where it has
 the density of aerated lung, does not touch gas, and lies inside the body. So gas of the bowel,
@@ -31,16 +31,18 @@ GAS_HU: Final = -970.0
 AERATED_HU: Final = -500.0
 """Aerated lung lies between gas and this; stool, which holds gas too, lies mostly above it."""
 TISSUE_HU: Final = -400.0
-LUNG_SHARE: Final = 0.03
-"""A slice shows the lungs where they fill this share of the body's section: 17 cm² of an adult."""
+LUNG_SHARE: Final = 0.08
+"""A slice shows the lungs where they fill this share of the body's section: 45 cm² of an adult,
+more than bowel with stool. The lungs' tips reach some 25 mm further at both ends."""
 FIRST_PROBES: Final = 16
 """Slices looked at first: in a scan of a whole body, 1.9 m long, one every 130 mm."""
-PROBES: Final = 30
-"""Slices looked at in all: enough to find both ends to one slice in 2,000."""
-LEAST_HEIGHT: Final = 0.6
+STRIDE_MM: Final = 12.0
+"""The lungs have no gap. Slices looked at within them lie no further apart than this, so that
+what shows up beyond a gap is not taken for lung."""
+LEAST_HEIGHT: Final = 0.5
 """Lungs lower than this, as a share of the side of a square of the body's section, are
-consolidated at their base, or cut off by the scan: healthy ones reach 0.75 to 1.3."""
-FULL_HEIGHT: Final = 1.1
+consolidated at their base, or cut off by the scan: healthy ones reach 0.65 to 1.0."""
+FULL_HEIGHT: Final = 1.0
 """What lies above it below such lungs is taken for their base."""
 TYPICAL_HEIGHT_MM: Final = 240.0
 """Height of an adult's lungs; gives pictures without a spacing one."""
@@ -167,6 +169,7 @@ def find_lungs(
         spacing_mm: Of the coarse grid's pixels, and of the scan's slices, (d, h, w); None where
             it is not known.
     """
+    stride = max(1, int(STRIDE_MM / spacing_mm[0]) if spacing_mm else slices // COARSE_PIXELS)
     lung: dict[int, int] = {}
     body: dict[int, int] = {}
     wanted = sorted({round(i) for i in np.linspace(0, slices - 1, min(slices, FIRST_PROBES))})
@@ -176,7 +179,7 @@ def find_lungs(
         body.update(zip(wanted, section.tolist(), strict=True))
         most = max(lung, key=lung.__getitem__)
         shown = {i for i in lung if shows_lung(lung[i], body[i])}
-        wanted = _next(sorted(lung), most, shown)[: PROBES - len(lung)]
+        wanted = _next(sorted(lung), most, shown, stride) if most in shown else []
     if most not in shown:
         return None
     bottom, top = _run(sorted(lung), most, shown)
@@ -244,15 +247,14 @@ def _run(known: list[int], most: int, shown: set[int]) -> tuple[int, int]:
     return known[first], known[last]
 
 
-def _next(known: list[int], most: int, shown: set[int]) -> list[int]:
-    """Return the slices to look at next: halfway to what lies beyond each end of the lungs."""
-    if most in shown:
-        bottom, top = _run(known, most, shown)
-        below = [i for i in known if i < bottom][-1:]
-        above = [i for i in known if i > top][:1]
-        ends = [*zip(below, [bottom], strict=False), *zip([top], above, strict=False)]
-        if halves := [(a + b) // 2 for a, b in ends if b - a > 1]:
-            return halves
-    # the ends are known: look where the least is known, so that every scan is looked at alike
-    a, b = max(pairwise(known), key=lambda pair: pair[1] - pair[0])
-    return [(a + b) // 2] if b - a > 1 else []
+def _next(known: list[int], most: int, shown: set[int], stride: int) -> list[int]:
+    """Return the slices to look at next: within wide gaps of the lungs, and around their ends."""
+    bottom, top = _run(known, most, shown)
+    wanted = []
+    for a, b in pairwise(known):
+        if bottom <= a and b <= top:
+            parts = -(-(b - a) // stride)
+        else:
+            parts = 2 if b == bottom or a == top else 1
+        wanted += [a + (b - a) * part // parts for part in range(1, parts)]
+    return [i for i in wanted if i not in known]

@@ -27,6 +27,13 @@ BASE_AREA: Final = 0.6
 """The base reaches up to the first slice with this share of the largest slice's lung."""
 MIDLINE: Final = 0.08
 """Spine and great vessels lie within this share of the lungs' width of their middle."""
+OUTER: Final = 0.25
+"""The spine lies in the hind quarter of the lungs' depth and beyond; heart and aorta between."""
+NOTCH: Final = 0.35
+"""The spine reaches forward into the hind third of the lungs' depth."""
+MAX_BONE: Final = 0.5
+"""Of the midline's tissue, at most this share is as bright as bone: 0.06 to 0.24 where bone can be
+told, 0.46 and more in pictures whose window ends at muscle."""
 MIN_FACE: Final = 0.02
 """Planes with less tissue lie outside the body: padding, or noise."""
 MIN_RUN: Final = 0.1
@@ -55,6 +62,11 @@ class Chest:
         low, high = self.columns
         middle = np.arange(self.hu.shape[2]) - (low + high) / 2
         return np.asarray(np.abs(middle) <= share * (high - low))
+
+    def depth(self, rows: int) -> npt.NDArray[np.float64]:
+        """Return the rows' places in the lungs' depth: 0 in front, 1 behind."""
+        top, bottom = self.rows
+        return np.asarray((np.arange(rows) - top) / max(bottom - top, 1))
 
 
 def find_chest(hu: Grid, lung: Mask) -> Chest | None:
@@ -128,15 +140,28 @@ def cut_faces(hu: Grid) -> list[float]:
     return found
 
 
-def spine_side(chest: Chest) -> float:
+def spine_side(chest: Chest) -> float | None:
     """Return where bone of the midline lies that runs through all slices: 1 behind, −1 in front.
 
-    A spine does, sternum and bright blood do not.
+    A spine does, sternum and bright blood do not. None where most tissue is as bright as bone, as
+    in pictures with a narrow window.
     """
-    bone = (chest.hu >= BONE_HU)[:, :, chest.beside(0.12)]
+    midline = chest.hu[:, :, chest.beside(0.12)]
+    bone = midline >= BONE_HU
+    if bone.sum() > MAX_BONE * max(int((midline > TISSUE_HU).sum()), 1):
+        return None
     through = ((bone.sum(2) >= 2).mean(0)) ** 2
-    behind = np.arange(len(through)) > sum(chest.rows) / 2
-    return _balance(through[~behind].sum(), through[behind].sum())
+    place = chest.depth(len(through))
+    return _balance(through[place <= OUTER].sum(), through[place >= 1 - OUTER].sum())
+
+
+def notch_side(chest: Chest) -> float:
+    """Return where more of the midline is never lung, as the spine is: 1 behind, −1 in front."""
+    never = np.asarray(~chest.lung.any(0))[:, chest.beside(0.15)]
+    place = chest.depth(len(never))
+    front = never[(place >= 0) & (place <= NOTCH)]
+    behind = never[(place >= 1 - NOTCH) & (place <= 1)]
+    return float(behind.mean() - front.mean()) if front.size and behind.size else 0.0
 
 
 def apex_side(chest: Chest) -> float:
@@ -145,9 +170,7 @@ def apex_side(chest: Chest) -> float:
     The base reaches far to the side, with heart and dome between it and the midline; the apex
     does not. Each lung is measured alone, so that a consolidated base of one counts little.
     """
-    middle = round(sum(chest.columns) / 2)
-    sides = chest.lung[:, :, middle:], chest.lung[:, :, middle - 1 :: -1]
-    return sum(_narrowing(side) for side in sides) / 2
+    return sum(_narrowing(side) for side in _both(chest)) / 2
 
 
 def _narrowing(lung: Mask) -> float:
@@ -178,9 +201,8 @@ def heart_side(chest: Chest) -> float:
     spine = _spine_columns(chest)
     shift = weight = 0.0
     count = len(chest.lung)
-    for plane, column in zip(
-        chest.lung[count // 6 : max(count // 2, 1)], spine[count // 6 :], strict=False
-    ):
+    for place in range(count // 6, max(count // 2, 1)):
+        plane, column = chest.lung[place], spine[place]
         middle = round(column)
         rows = plane[int(top + 0.1 * (bottom - top)) : int((top + bottom) / 2) + 1]
         right, left = rows[:, : middle + 1], rows[:, middle:]
@@ -191,7 +213,7 @@ def heart_side(chest: Chest) -> float:
         shift += float((((first + last) / 2 - column) * width).sum())
         weight += float(width.sum())
     low, high = chest.columns
-    return shift / max(weight, 1.0) / (high - low)
+    return shift / max(weight, 1.0) / max(high - low, 1.0)
 
 
 def liver_side(chest: Chest) -> float:
@@ -214,12 +236,29 @@ def liver_side(chest: Chest) -> float:
     return _balance(tissue[:, :, aside & ~right].sum(), tissue[:, :, aside & right].sum())
 
 
+def uneven_heights(chest: Chest) -> float:
+    """Return how much higher one lung's centre lies than the other's, as a share of their height.
+
+    Fluid and collapse take a lung's base away.
+    """
+    places = np.arange(len(chest.lung))
+    areas = [side.sum((1, 2)) for side in _both(chest)]
+    first, second = (float(area @ places) / max(float(area.sum()), 1.0) for area in areas)
+    return abs(first - second) / len(places)
+
+
 def lung_sides(chest: Chest) -> float:
     """Return how the aerated lung divides between the body's sides: 1 all left, −1 all right."""
     low, high = _between((chest.hu > TISSUE_HU).sum((0, 1)), 0.02)
     left = np.arange(chest.hu.shape[2]) > (low + high) / 2
     profile = chest.lung.sum((0, 1))
     return _balance(profile[~left].sum(), profile[left].sum())
+
+
+def _both(chest: Chest) -> tuple[Mask, Mask]:
+    """Return the left and the right half of the lungs, each from the midline to the side."""
+    middle = round(sum(chest.columns) / 2)
+    return chest.lung[:, :, middle:], chest.lung[:, :, middle - 1 :: -1]
 
 
 def _spine_columns(chest: Chest) -> npt.NDArray[np.float64]:
@@ -234,7 +273,8 @@ def _spine_columns(chest: Chest) -> npt.NDArray[np.float64]:
     if shows.sum() < 2:
         return np.full(len(bone), (low + high) / 2)
     columns = (bone * np.flatnonzero(strip)).sum(1)[shows] / total[shows]
-    return np.asarray(np.polyval(np.polyfit(places[shows], columns, 1), places))
+    line = np.polyval(np.polyfit(places[shows], columns, 1), places)
+    return np.asarray(line.clip(low, high))
 
 
 def _between(profile: npt.NDArray[Any], tail: float) -> tuple[float, float]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
 from darnet_trt.machine.archives import open_file
-from darnet_trt.scan.volume_files.beside import file_beside
+from darnet_trt.scan.volume_files.beside import named_file
 from darnet_trt.scan.volume_files.geometry import UNIT_MM, voxel_sizes_differ
 from darnet_trt.scan.volume_files.header import ImageHeader, Matrix, without_ones
 from darnet_trt.scan.volume_files.text_header import (
@@ -146,14 +146,14 @@ def _place(fields: TextHeader) -> tuple[Path, int | None]:
     """Return the file that holds the voxels and their first byte; None: they end the file."""
     name = fields.values["ElementDataFile"][-1]
     skip = _found(fields, ("HeaderSize",), 1) or (0.0,)
-    if not -1 <= skip[0] < 1 << 62:
+    if skip[0] < -1:
         raise fields.broken("HeaderSize")
     start = None if skip[0] < 0 else int(skip[0])
     if name.upper() == "LOCAL":
         return fields.path, start if start is None else fields.end
     if name.upper().split()[:1] == ["LIST"] or "%" in name:
         raise several_files(fields.path)
-    return file_beside(fields.path, name), start
+    return named_file(fields.path, name), start
 
 
 def _length(file: Path) -> int:

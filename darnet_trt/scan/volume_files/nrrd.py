@@ -17,8 +17,8 @@ import numpy as np
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
 from darnet_trt.machine.archives import open_file
-from darnet_trt.scan.volume_files.beside import file_beside
-from darnet_trt.scan.volume_files.geometry import UNIT_MM
+from darnet_trt.scan.volume_files.beside import named_file
+from darnet_trt.scan.volume_files.geometry import UNIT_MM, voxel_sizes_differ
 from darnet_trt.scan.volume_files.header import ImageHeader, Matrix, without_ones
 from darnet_trt.scan.volume_files.text_header import (
     LARGEST_HEADER,
@@ -96,6 +96,11 @@ def read_header(path: Path) -> ImageHeader:
     else:
         steps = np.diag(_spacings(fields, len(sizes))[spatial[:3]])
         oriented, origin = False, np.zeros(3)
+    warning = None
+    if vectors and fields.get("spacings"):
+        lengths = np.linalg.norm(steps, axis=0)
+        spacings = _spacings(fields, len(sizes))[spatial[:3]].tolist()
+        warning = voxel_sizes_differ("spacings", spacings, "space directions", lengths)
     unit_mm = _units_mm(fields, vectors is not None)
     return ImageHeader(
         size=size,
@@ -104,6 +109,7 @@ def read_header(path: Path) -> ImageHeader:
         origin_mm=tuple((origin * unit_mm).tolist()),
         components=components,
         oriented=oriented,
+        warnings=() if warning is None else (warning,),
     )
 
 
@@ -245,7 +251,7 @@ def _place(fields: TextHeader) -> tuple[Path, int]:
         return fields.path, fields.end
     if name.upper().split()[:1] == ["LIST"] or "%" in name:
         raise several_files(fields.path)
-    return file_beside(fields.path, name), 0
+    return named_file(fields.path, name), 0
 
 
 def _skip(fields: TextHeader, name: str, least: int) -> int:

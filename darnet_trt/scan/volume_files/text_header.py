@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ LARGEST_HEADER: Final = 1 << 18
 """Bytes; real headers have some hundred, those of diffusion images some 10,000."""
 LONGEST_NUMBER: Final = 18
 """Digits: what fits into 64 bits."""
+LARGEST_NUMBER: Final = 1e12
+"""No position, length or count of bytes is larger."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,16 @@ class TextHeader:
         return tuple(map(int, words))
 
     def numbers(self, name: str, text: str) -> tuple[float, ...]:
-        """Return the numbers in a part of a field, all of them finite.
+        """Return the numbers in a part of a field.
 
         Raises:
-            UnreadableScanError: Something else stands there.
+            UnreadableScanError: Something else stands there, or a number that is not finite.
         """
         try:
             found = tuple(map(float, text.split()))
         except ValueError:
             raise self.broken(name) from None
-        if not all(map(math.isfinite, found)):
+        if not all(abs(number) < LARGEST_NUMBER for number in found):  # nor NaN
             raise self.broken(name)
         return found
 

@@ -13,6 +13,7 @@ from darnet_trt.runtime.prediction.results import (
     SCHEMA_VERSION,
     Result,
     SeriesUsed,
+    SlicesUsed,
     StageTimes,
     json_line,
     json_schema,
@@ -27,6 +28,15 @@ SERIES = SeriesUsed(
     matrix=(512, 512),
     spacing_mm=(4.0, 0.7, 0.7),
     why="the only one",
+    sampled=SlicesUsed(
+        indices=(5, 6),
+        positions_mm=(-80.0, -76.0),
+        sop_uids=("1.2.3.4.5", "1.2.3.4.6"),
+        lungs=(10, 70),
+        covered=(3, 77),
+        left_out=0.05,
+        left_out_mm=16.0,
+    ),
 )
 
 
@@ -86,6 +96,7 @@ def test_a_line_has_exactly_the_fields_of_its_schema():
     for part, fields in (
         ("SeriesUsed", line["series"]),
         ("StageTimes", line["stages_ms"]),
+        ("SlicesUsed", line["series"]["sampled"]),
     ):
         assert list(schema["$defs"][part]["properties"]) == list(fields)
     warning = schema["properties"]["warnings"]["items"]

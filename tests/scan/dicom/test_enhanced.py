@@ -7,8 +7,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from darnet_trt.errors import UnreadableScanError, code_of
-from darnet_trt.scan import read_volume
+from darnet_trt.errors import RefusedScanError, UnreadableScanError, code_of
+from darnet_trt.scan import Preprocessing, load_input, read_volume
 from darnet_trt.scan.dicom.header import read_headers
 from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices
 from tests.scan.enhanced_factory import ENHANCED_CT, LEGACY_CT, enhanced_dataset, frame_groups
@@ -213,6 +213,14 @@ def test_a_damaged_frame_is_named(tmp_path):
     headers = read_headers(save(ds, tmp_path / "a.dcm"))
     with pytest.raises(UnreadableScanError, match="frame 4 is truncated"):
         decode_slice(headers[3])
+
+
+def test_a_frame_without_a_body_is_named(tmp_path):
+    hu = chest()
+    hu[12] = 40
+    save(enhanced_dataset(hu), tmp_path / "a.dcm")
+    with pytest.raises(RefusedScanError, match=r"frame 13 of a\.dcm"):
+        load_input(only(tmp_path), Preprocessing())
 
 
 def test_files_of_one_series_are_one_volume(tmp_path):

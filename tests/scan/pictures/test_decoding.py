@@ -130,7 +130,17 @@ def test_a_mask_as_jpeg_is_one(tmp_path):
     refused(tmp_path / "a.jpg", "mask")
 
 
+def test_maps_of_labels_are_masks(tmp_path):
+    labels = np.select([PLANE < 90, PLANE < 200], [127, 0], 255).astype(np.uint8)
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    refused(tmp_path / "a.png", "mask")
+
+
 def test_empty_slices_are_no_masks(tmp_path):
+    air = np.random.default_rng(0).integers(0, 20, (96, 96)).astype(np.uint8)
+    air[90, 30:60] = 200  # the table
+    Image.fromarray(air).save(tmp_path / "table.png")
+    np.testing.assert_array_equal(decode_grey(tmp_path / "table.png"), air)
     for values in ([0], [0, 1], [7, 9]):
         plane = np.resize(np.array(values, np.uint8), (32, 32))
         Image.fromarray(plane).save(tmp_path / "a.png")

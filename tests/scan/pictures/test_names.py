@@ -38,6 +38,10 @@ def test_a_folder_of_many_scans():
     assert scans("1_a.png", "2_a.png", "1_b.png", "2_b.png") == {"a": [1, 2], "b": [1, 2]}
 
 
+def test_scans_never_share_a_name():
+    assert scans("a_1.png", "a_2.png", "a-1.png") == {"a_#": [1, 2], "a-#": [1]}
+
+
 def test_a_number_that_occurs_twice_stays_in_one_scan():
     assert scans("1.png", "01.png", "2.png") == {"": [1, 1, 2]}
     assert scans("1.png", "1.jpg") == {"": [1, 1]}

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
+from darnet_trt.phantom.synthesis import synthesize
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input, preprocess, read_volume
 from darnet_trt.scan.pictures import slice_series
 from tests.scan.pictures.picture_files import grey, write, write_tiffs
@@ -133,6 +134,15 @@ def test_pictures_that_are_all_cut_short_have_failed(tmp_path):
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-200])
     assert ".png cannot be read" in refused(tmp_path, "cannot-read", UnreadableScanError)
+
+
+def test_lungs_that_were_cut_out(tmp_path):
+    scan = synthesize("normal", 3, matrix=96, slices=(30, 30))
+    planes = np.rint((scan.hu + 1350.0) / 1500 * 255).clip(0, 255).astype(np.uint8)
+    d, h, w = np.mgrid[-1:1:30j, -1:1:96j, -1:1:96j]
+    lungs = (h / 0.45) ** 2 + ((abs(w) - 0.33) / 0.28) ** 2 + (d / 0.8) ** 2 < 1
+    write(tmp_path / "p" / "s", np.where(lungs & (planes < 170), planes, 0))
+    assert refusal(tmp_path).code == "segmented-lungs"
 
 
 def test_scans_of_one_flat_folder(tmp_path):

@@ -1,7 +1,8 @@
 """Compressed frames: what a codestream says about itself, and its decoder.
 
 The size is read before anything is decoded: decoders allocate what a codestream claims.
-imagecodecs decodes; it releases the GIL, so that threads decode in parallel.
+imagecodecs decodes; it releases the GIL, so that threads decode in parallel. HTJ2K goes to its
+OpenJPEG: its OpenJPH is faster, but gives damaged frames back without an error.
 """
 
 from __future__ import annotations
@@ -13,20 +14,26 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-_JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
-_HTJ2K = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
-RLE: Final = "1.2.840.10008.1.2.5"
-DECODERS: Final = {  # transfer syntax → imagecodecs' function
-    "1.2.840.10008.1.2.4.57": "ljpeg_decode", "1.2.840.10008.1.2.4.70": "ljpeg_decode",
-    "1.2.840.10008.1.2.4.80": "jpegls_decode", "1.2.840.10008.1.2.4.81": "jpegls_decode",
-    "1.2.840.10008.1.2.4.50": "jpeg8_decode", "1.2.840.10008.1.2.4.51": "jpeg8_decode",
-    **dict.fromkeys(_JPEG_2000, "jpeg2k_decode"), **dict.fromkeys(_HTJ2K, "htj2k_decode"),
-    RLE: "dicomrle_decode",
-}  # fmt: skip
-"""Lossless JPEG, JPEG-LS, JPEG baseline and extended, JPEG 2000, HTJ2K, RLE."""
+from darnet_trt.scan.dicom.encoding.jpeg2000 import flaw, read_size
 
-_SIZ = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream, and its size marker
-_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})  # SOF markers; F7 is JPEG-LS
+RLE: Final = "1.2.840.10008.1.2.5"
+_JPEG_2000 = frozenset(
+    f"1.2.840.10008.1.2.4.{part}"
+    for part in (90, 91, 201, 202, 203)  # the last three: HTJ2K
+)
+_JPEG: Final[dict[str, tuple[str, set[int]]]] = {
+    "1.2.840.10008.1.2.4.50": ("jpeg8_decode", {0xC0}),
+    "1.2.840.10008.1.2.4.51": ("jpeg8_decode", {0xC0, 0xC1}),
+    "1.2.840.10008.1.2.4.57": ("ljpeg_decode", {0xC3}),
+    "1.2.840.10008.1.2.4.70": ("ljpeg_decode", {0xC3}),
+    "1.2.840.10008.1.2.4.80": ("jpegls_decode", {0xF7}),
+    "1.2.840.10008.1.2.4.81": ("jpegls_decode", {0xF7}),
+}
+"""Transfer syntax → imagecodecs' function, and the frame headers (SOF) that belong to it."""
+COMPRESSED: Final = frozenset({RLE, *_JPEG_2000, *_JPEG})
+"""Transfer syntaxes that can be decoded."""
+
+_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _END = b"\xff\xd9"
 
@@ -41,6 +48,7 @@ class Codestream:
         samples: Components.
         bits: Precision of the first.
         signed: Whether its values have a sign; only JPEG 2000 says so.
+        flaw: Why it cannot be decoded as a whole.
     """
 
     rows: int
@@ -48,36 +56,34 @@ class Codestream:
     samples: int
     bits: int
     signed: bool = False
+    flaw: str | None = None
 
 
-def describe(data: bytes) -> Codestream | None:
-    """Return what a JPEG or JPEG 2000 codestream says about itself, None where it is neither."""
+def describe(syntax: str, data: bytes) -> Codestream | None:
+    """Return what a codestream says about itself, None where it is none of its transfer syntax."""
     try:
-        start = data.find(_SIZ, 0, 4096)
-        if start >= 0 and (start == 0 or data[4:8] == b"jP  "):  # bare, or in a JP2 file
-            return _size_of_jpeg_2000(data, start)
-        return _size_of_jpeg(data) if data[:2] == b"\xff\xd8" else None
+        if syntax in _JPEG:
+            return _read_jpeg(data, _JPEG[syntax][1]) if data[:2] == b"\xff\xd8" else None
+        size = read_size(data)
     except (struct.error, IndexError):
         return None
+    if size is None:
+        return None
+    try:
+        wrong = flaw(data, size)
+    except (struct.error, IndexError):
+        wrong = "cut within its header"
+    return Codestream(size.rows, size.columns, size.samples, size.bits, size.signed, wrong)
 
 
-def _size_of_jpeg_2000(data: bytes, start: int) -> Codestream:
-    """Read the SIZ marker segment (ISO/IEC 15444-1, A.5.1)."""
-    x1, y1, x0, y0 = struct.unpack_from(">4I", data, start + 8)
-    samples, bits, dx, dy = struct.unpack_from(">H3B", data, start + 40)
-    rows, columns = (-(-end // step) - -(-first // step) for end, first, step in
-                     ((y1, y0, dy or 1), (x1, x0, dx or 1)))  # fmt: skip
-    return Codestream(rows, columns, samples, (bits & 0x7F) + 1, bool(bits & 0x80))
-
-
-def _size_of_jpeg(data: bytes) -> Codestream | None:
+def _read_jpeg(data: bytes, kinds: set[int]) -> Codestream | None:
     """Read the frame header (ISO/IEC 10918-1, B.2.2; JPEG-LS, ISO/IEC 14495-1, has the same)."""
     at = 2
     while data[at] == 0xFF:
         marker = data[at + 1]
         if marker in _FRAMES:
             bits, rows, columns, samples = struct.unpack_from(">BHHB", data, at + 4)
-            return Codestream(rows, columns, samples, bits)
+            return Codestream(rows, columns, samples, bits) if marker in kinds else None
         if marker == 0xFF:  # a fill byte
             at += 1
         elif marker in _NO_LENGTH:
@@ -96,7 +102,7 @@ def decode(syntax: str, data: bytes, shape: tuple[int, int], itemsize: int) -> n
     """Decode a frame of known size.
 
     Args:
-        syntax: One of `DECODERS`.
+        syntax: One of `COMPRESSED`.
         data: Its bytes.
         shape: Rows, columns.
         itemsize: Bytes of a pixel; RLE does not say.
@@ -107,8 +113,29 @@ def decode(syntax: str, data: bytes, shape: tuple[int, int], itemsize: int) -> n
     import imagecodecs
 
     if syntax == RLE:
-        pixels = bytearray(shape[0] * shape[1] * itemsize)
-        imagecodecs.dicomrle_decode(data, f"u{itemsize}", out=pixels)
-        return np.frombuffer(pixels, f"u{itemsize}").reshape(shape)
-    options = {"numthreads": 1} if syntax in _JPEG_2000 else {}
-    return np.asarray(getattr(imagecodecs, DECODERS[syntax])(data, **options))
+        return _decode_rle(data, shape, itemsize)
+    if syntax in _JPEG_2000:
+        return np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
+    return np.asarray(getattr(imagecodecs, _JPEG[syntax][0])(data))
+
+
+def _decode_rle(data: bytes, shape: tuple[int, int], itemsize: int) -> npt.NDArray[Any]:
+    """Decode segments of one byte of each pixel, the highest first (PS3.5 annex G).
+
+    imagecodecs' own decoder of frames leaves zeros where a segment is too short.
+    """
+    import imagecodecs
+
+    size = shape[0] * shape[1]
+    count, *starts = struct.unpack("<16I", data[:64].ljust(64, b"\0"))
+    if count != itemsize:
+        raise ValueError(f"{count} segments for {itemsize} bytes of a pixel")
+    planes = np.empty((size, itemsize), np.uint8)
+    for number, (start, end) in enumerate(
+        zip(starts[:count], [*starts[1:count], len(data)], strict=True)
+    ):
+        found = imagecodecs.packbits_decode(data[start:end], out=bytearray(size))
+        if len(found) != size:
+            raise ValueError(f"{len(found)} of {size} pixels")
+        planes[:, itemsize - 1 - number] = np.frombuffer(found, np.uint8)
+    return planes.view(f"<u{itemsize}").reshape(shape)

@@ -71,7 +71,7 @@ class Inflating(io.RawIOBase):
                 return
             data += inflater.decompress(packed, min(end, self._limit) - len(data))
         if self._at >= self._limit and not inflater.eof:
-            raise TooLargeError
+            raise TooLargeError(f"more than {self._limit >> 20} MiB inflated")
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,1 +1,1 @@
-"""Sort slices into studies and series: by geometry and attributes, not by UIDs alone."""
+"""Sort slices into studies and series by geometry and attributes, and judge how they lie."""

@@ -10,9 +10,9 @@ import numpy as np
 from darnet_trt.errors import Finding, ScanError
 from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.grouping.group import Group, positions
+from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM, RESCALE
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.pixels import decode_slice
-from darnet_trt.scan.dicom.stack import DUPLICATE_MM, RESCALE
 
 _SAME_ACQUISITION: Final = ("SliceThickness", "AcquisitionNumber", "ImageType", "KVP")
 """Empty slices of two acquisitions are equal, but each belongs to its own."""
@@ -38,6 +38,8 @@ def without_copies(group: Group) -> Group:
     if not dropped:
         return group
     headers = tuple(group.headers[i] for i in sorted(kept))
+    files = {header.path for header in group.headers} - {header.path for header in headers}
+    dropped = len(files) or dropped  # a file can hold many slices
     what = "duplicate file was left out" if dropped == 1 else "duplicate files were left out"
     note = Finding("duplicate-files", f"{dropped} {what}")
     return replace(group, headers=headers, notes=(*group.notes, note))

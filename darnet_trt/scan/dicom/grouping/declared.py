@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.fitness import unfit
 from darnet_trt.scan.dicom.grouping.copies import without_copies
 from darnet_trt.scan.dicom.grouping.group import Group
@@ -67,17 +68,24 @@ def _tell_apart(headers: Sequence[Header]) -> list[Group]:
 
 
 def _noted(groups: Sequence[Group]) -> list[Group]:
-    """Note on groups that share one series UID by what they were told apart."""
-    sharing: dict[Hashable, list[Header]] = defaultdict(list)
+    """Note on groups what else has their series UID."""
+    sharing: dict[Hashable, list[Group]] = defaultdict(list)
     for group in groups:
-        if group.unfit is None:
-            sharing[_declared(group.headers[0])].append(group.headers[0])
-    return [
-        replace(group, notes=(*group.notes, separated(len(firsts), _differing(firsts))))
-        if group.unfit is None and len(firsts := sharing[_declared(group.headers[0])]) > 1
-        else group
-        for group in groups
-    ]
+        sharing[_declared(group.headers[0])].append(group)
+    noted = []
+    for group in groups:
+        others = sharing[_declared(group.headers[0])]
+        firsts = [other.headers[0] for other in others if other.unfit is None]
+        notes = [separated(len(firsts), _differing(firsts))] if len(firsts) > 1 else []
+        notes += [_left_out(other) for other in others if other.unfit is not None]
+        noted.append(group if group.unfit else replace(group, notes=(*group.notes, *notes)))
+    return noted
+
+
+def _left_out(group: Group) -> Finding:
+    count = len(group.headers)
+    what = "image of this series was left out" if count == 1 else "images of it were left out"
+    return Finding("left-out", f"{count} {what}: {group.unfit}")
 
 
 def _differing(headers: Sequence[Header]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Vector
+from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM, SPACING_TOLERANCE
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.dicom.stack import DUPLICATE_MM, SPACING_TOLERANCE
 
 LEAST: Final = 5
 """Fewer slices come to lie at one distance by chance, and make no scan."""

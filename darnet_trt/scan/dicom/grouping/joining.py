@@ -15,8 +15,8 @@ import numpy as np
 
 from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.grouping.group import LEAST, Group, distinct, even, positions
+from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.dicom.stack import DUPLICATE_MM
 
 _ALIKE: Final = ("Rows", "Columns", "ConvolutionKernel", "AcquisitionDate")
 IDENTITY: Final = (

@@ -17,8 +17,8 @@ import numpy as np
 from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Vector
 from darnet_trt.scan.dicom.grouping.group import Group, even, positions, regular, shared
+from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM, SPACING_TOLERANCE
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.dicom.stack import SPACING_TOLERANCE
 from darnet_trt.scan.plausibility.grid import MIN_SLICES
 
 OVERLAP: Final = 0.3
@@ -113,6 +113,8 @@ def _partitions(headers: Sequence[Header], places: Vector) -> Iterator[tuple[str
     for name, of in _ORDERS.items():
         if runs := _runs([of(header) for header in headers], places):
             yield name, runs
+    if repeated := _repeated([_instance(header) for header in headers], places):
+        yield "instance number", repeated
     for pair in combinations(values, 2):  # such as two phases at two tube voltages
         yield " and ".join(pair), _sorted_by(list(zip(*(values[n] for n in pair), strict=True)))
 
@@ -145,6 +147,22 @@ def _runs(values: Sequence[Any], places: Vector) -> list[list[int]]:
             steps.append(step)
         runs[-1].append(part)
     return [[index for part in run for index in part] for run in runs]
+
+
+def _repeated(numbers: Sequence[int | None], places: Vector) -> list[list[int]]:
+    """Return the lower and the upper slice of each number, where every number occurs twice.
+
+    The same for three and more. A series has each InstanceNumber once; two that run the same way
+    put the slice of the one always on the same side of that of the other.
+    """
+    together = _sorted_by(numbers)
+    times = {len(part) for part in together}
+    if None in numbers or len(times) > 1 or times == {1}:
+        return []
+    ordered = [sorted(part, key=lambda index: places[index]) for part in together]
+    if min(np.diff(places[part]).min() for part in ordered) <= DUPLICATE_MM:
+        return []  # which of two at one place belongs to which pass?
+    return [list(part) for part in zip(*ordered, strict=True)]
 
 
 def _are_passes(parts: Sequence[Vector], whole: bool) -> bool:

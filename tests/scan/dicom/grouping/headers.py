@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from darnet_trt.scan.dicom.elements import EXPLICIT
+from pydicom.uid import ExplicitVRLittleEndian
+
 from darnet_trt.scan.dicom.header import Header
 
 _SLICE = {
@@ -11,7 +12,8 @@ _SLICE = {
     "StudyInstanceUID": "1.2.1", "SeriesInstanceUID": "1.2.1.1", "SeriesNumber": 1,
     "FrameOfReferenceUID": "1.2.9", "ImageType": ("ORIGINAL", "PRIMARY", "AXIAL"),
     "PhotometricInterpretation": "MONOCHROME2", "Rows": 64, "Columns": 64,
-    "PixelSpacing": (6.0, 6.0), "BitsAllocated": 16, "BitsStored": 16, "RescaleSlope": 1.0,
+    "PixelSpacing": (6.0, 6.0), "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15,
+    "PixelRepresentation": 1, "RescaleSlope": 1.0,
     "RescaleIntercept": 0.0, "ImageOrientationPatient": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
 }  # fmt: skip
 
@@ -22,7 +24,7 @@ def slice_at(z_mm: float, folder: str = "scan", **values: Any) -> Header:
     path = Path(folder) / f"{slice_at.count:06}.dcm"  # type: ignore[attr-defined]
     place = (-190.0, -190.0, float(z_mm))
     attributes = {**_SLICE, "ImagePositionPatient": place, **values}
-    return Header(path, EXPLICIT, attributes, None)
+    return Header(path, ExplicitVRLittleEndian, attributes, None)
 
 
 def places(headers: Any) -> list[float]:

@@ -34,7 +34,7 @@ TOLD_BY = [
     ("AcquisitionNumber", 1, 2), ("AcquisitionTime", "101500.1", "101730"),
     ("AcquisitionDate", "20200101", "20200102"), ("AcquisitionDateTime", "20200101", "20200102"),
     ("ContentTime", "101500", "101700"), ("TemporalPositionIdentifier", "1", "2"),
-    ("IrradiationEventUID", "1.2", "1.3"), ("KVP", "80", "140"), ("TriggerTime", "300", "700"),
+    ("IrradiationEventUID", "1.2", "1.3"), ("KVP", "80", "140"), ("TriggerTime", 300.0, 700.0),
     ("NominalPercentageOfCardiacPhase", "40.0", "70.0"), ("SliceThickness", 5.0, 10.0),
     ("ImageType", ("ORIGINAL", "PRIMARY", "AXIAL", "A"), ("ORIGINAL", "PRIMARY", "AXIAL", "B")),
     ("ContrastBolusAgent", None, "Iomeprol"), ("LossyImageCompression", "00", "01"),
@@ -102,8 +102,20 @@ def test_slices_of_one_rotation_have_one_time():
 
 @pytest.mark.parametrize("second", [SECOND, FIRST])
 def test_instance_numbers_that_run_along_the_body_twice(second):
-    slices = [slice_at(z, InstanceNumber=str(i)) for i, z in enumerate(FIRST + second)]
+    slices = [slice_at(z, InstanceNumber=i) for i, z in enumerate(FIRST + second)]
     assert split(*slices) == sorted([FIRST, second])
+
+
+@pytest.mark.parametrize("shifts", [(0, 5), (0, 3), (0, 25), (0, 10 / 3, 20 / 3)])
+def test_instance_numbers_that_occur_in_each_pass(shifts):
+    passes = [[round(z + shift, 3) for z in FIRST] for shift in shifts]
+    slices = [slice_at(z, InstanceNumber=i) for own in passes for i, z in enumerate(own)]
+    assert split(*slices) == passes
+
+
+def test_repeated_instance_numbers_at_the_same_places_tell_nothing():
+    slices = [slice_at(z, InstanceNumber=i) for _ in range(2) for i, z in enumerate(FIRST)]
+    assert split(*slices) == [sorted(FIRST + FIRST)]
 
 
 def test_ten_phases_at_the_same_places():
@@ -139,8 +151,8 @@ def test_reconstructions_beside_each_other_in_the_plane():
         {"AcquisitionNumber": [1] * 24 + [2] * 24},
         {"AcquisitionNumber": [i % 2 for i in range(16)] + [2] * 32},
         {"SliceThickness": [2.5] * 30 + [5.0] * 18},
-        {"InstanceNumber": [str(i) for i in np.random.default_rng(0).permutation(48)]},
-        {"InstanceNumber": ["1"] * 48},
+        {"InstanceNumber": np.random.default_rng(0).permutation(48).tolist()},
+        {"InstanceNumber": [1] * 48},
         {"ContentTime": [f"10150{i}" for i in np.random.default_rng(0).integers(3, size=48)]},
         {"ImageType": [("ORIGINAL", "PRIMARY")] * 40 + [("ORIGINAL", "PRIMARY", "ADD")] * 8},
     ],

@@ -93,7 +93,9 @@ def test_a_patient_id_for_each_file_is_named(tmp_path, anew, folders):
     with pytest.raises(RefusedScanError, match="PatientID differs in each of 24 slices") as caught:
         choose(study)
     assert study.patient_id == ""
-    assert all(series.verdict.reason.code == "many-patient-ids" for series in study.series)
+    (series,) = study.series
+    assert series.slices == 24
+    assert series.verdict.reason.code == "many-patient-ids"
     assert caught.value.where == str(tmp_path)
 
 

@@ -27,8 +27,8 @@ MAX_WANDER_MM: Final = 5.0
 """Slices whose origins jump sideways do not stack into a volume."""
 MIN_FIELD_MM: Final = 220.0
 """A field of view below this cuts an adult's lungs off at the sides."""
-CAUSES: Final = frozenset({"shared-series-uid", "joined-by-position"})
-"""Notes that most likely say why slices do not form a stack."""
+CAUSES: Final = frozenset({"shared-series-uid", "joined-by-position", "left-out"})
+"""Notes that most likely say why slices do not form a stack; "left-out" says nothing else."""
 RESCALE: Final = ("RescaleSlope", "RescaleIntercept")
 """Equal stored pixels of slices that differ in these mean different Hounsfield units."""
 
@@ -47,9 +47,11 @@ def judge_stack(
         The verdict, and the distance of neighbouring slices in mm (None for a single one).
     """
     count, first = len(headers), headers[0]
+    causes = [note for note in notes if note.code in CAUSES]
+    notes = tuple(note for note in notes if note.code != "left-out")
     few = too_few(count)
     if few and count == 1:
-        return Verdict(False, few, tuple(notes)), None
+        return Verdict(False, _because([few], causes), notes), None
     steps = np.diff(stack.positions_mm)
     step = float(np.median(steps))
     wide = too_wide((first.get("Rows"), first.get("Columns")), first.get("PixelSpacing"))
@@ -57,15 +59,17 @@ def judge_stack(
     refusals = [reason for reason in found if reason]
     mixed = _thicknesses(headers)
     if refusals:
-        causes = [*mixed, *(note for note in notes if note.code in CAUSES)]
-        reason = Finding(refusals[0].code, "; ".join([*refusals, *causes]))
-        return Verdict(False, reason, tuple(notes)), step or None
+        return Verdict(False, _because(refusals, mixed + causes), notes), step or None
 
     warnings = (*notes, *mixed, *_remarks(stack, headers, steps, step))
     # Where positions are rounded the mean step is more exact than the median.
     mean_step = float((stack.positions_mm[-1] - stack.positions_mm[0]) / (count - 1))
     reason = Finding("usable", f"{count} axial slices, {count * step:.0f} mm")
     return Verdict(True, reason, warnings), mean_step
+
+
+def _because(refusals: Sequence[Finding], causes: Sequence[Finding]) -> Finding:
+    return Finding(refusals[0].code, "; ".join([*refusals, *causes]))
 
 
 def _direction(stack: Stack) -> Finding | None:
@@ -152,4 +156,37 @@ def _remarks(stack: Stack, headers: Sequence[Header], steps: Vector, step: float
         remarks.append(Finding("monochrome1", text))
     if any(h.get("LossyImageCompression") == "01" for h in headers):
         remarks.append(Finding("lossy", "the images went through lossy compression"))
-    return remarks
+    return [*remarks, *_contradictions(stack, headers)]
+
+
+def _contradictions(stack: Stack, headers: Sequence[Header]) -> list[Finding]:
+    """Return what other attributes say against ImagePositionPatient."""
+    found = []
+    for keyword in ("SliceLocation", "InstanceNumber"):
+        values = _numbers(headers, keyword)
+        if len(set(values)) < len(headers):  # copied from slice to slice, or absent
+            continue
+        steps = np.diff(values)
+        if (steps > 0).any() and (steps < 0).any():
+            text = f"{keyword} runs in another order than ImagePositionPatient, which was followed"
+            found.append(Finding("contradicting-order", text))
+        elif keyword == "SliceLocation":
+            apart, step = (
+                float(np.median(np.abs(steps))),
+                float(np.median(np.diff(stack.positions_mm))),
+            )
+            if abs(apart - step) > SPACING_TOLERANCE * step:
+                text = (
+                    f"SliceLocation puts slices {apart:.3g} mm apart and ImagePositionPatient, "
+                    f"which was followed, {step:.3g} mm"
+                )
+                found.append(Finding("contradicting-spacing", text))
+    return found
+
+
+def _numbers(headers: Sequence[Header], keyword: str) -> list[float]:
+    """Return a numeric attribute of each slice; nothing where one has none."""
+    try:
+        return [float(header.get(keyword)) for header in headers]
+    except (TypeError, ValueError):
+        return []

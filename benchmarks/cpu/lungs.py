@@ -1,0 +1,117 @@
+"""Time the search for the lungs: the whole scan as input (extent scan) against the lungs alone.
+
+    python -m benchmarks.cpu.lungs [--slices 300] [--body 1000] [--rounds 7]
+
+It writes one chest of 512×512 slices, uncompressed, in lossless JPEG 2000 and in lossless JPEG,
+and the same chest with a body below and above it. Both extents run from a folder to the network's
+input in turns. For the body the time to read the headers is given too: only that may grow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cpu.preprocess import EXPLICIT, JPEG_2000, chest, header
+from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.scan import LoadedInput, Preprocessing, choose, find_studies, load_input
+from darnet_trt.scan.preprocessing import NEW
+
+JPEG = "1.2.840.10008.1.2.4.70"
+SPECS = {"scan": Preprocessing(), "lungs": NEW}
+
+
+def whole_body(lungs: np.ndarray[Any, Any], slices: int) -> np.ndarray[Any, Any]:
+    """Return the chest with a third of the other slices above it and the rest below."""
+    above = (slices - len(lungs)) // 3
+    below = slices - len(lungs) - above
+    tissue = np.where(lungs[0] < 300, lungs[0], lungs[0] + 0)
+    return np.concatenate(
+        [np.repeat(tissue[None], below, 0), lungs, np.repeat(tissue[None], above, 0)]
+    )
+
+
+def write_series(folder: Path, volume: np.ndarray[Any, Any], syntax: str) -> None:
+    """Write one file a slice."""
+    import imagecodecs
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    folder.mkdir()
+    for index, stored in enumerate(volume):
+        ds = header(index, len(volume))
+        ds.file_meta.TransferSyntaxUID = UID(syntax)
+        if syntax == EXPLICIT:
+            ds.PixelData = stored.tobytes()
+        elif syntax == JPEG_2000:
+            code = imagecodecs.jpeg2k_encode(
+                stored, level=0, codecformat="j2k", bitspersample=12, reversible=True
+            )
+            ds.PixelData = encapsulate([code])
+        else:
+            ds.PixelData = encapsulate([imagecodecs.ljpeg_encode(stored, bitspersample=16)])
+        ds.save_as(folder / f"IM{index:05d}.dcm", enforce_file_format=True)
+
+
+def once(folder: Path, extent: str) -> tuple[float, float, LoadedInput]:
+    """Return the seconds for the headers and for the rest, and the input."""
+    start = time.perf_counter()
+    (study,) = find_studies(folder)
+    series = choose(study).series
+    found = time.perf_counter()
+    loaded = load_input(series, SPECS[extent])
+    return found - start, time.perf_counter() - found, loaded
+
+
+def measure(folder: Path, rounds: int) -> dict[str, list[tuple[float, float, LoadedInput]]]:
+    """Run both extents in turns."""
+    runs: dict[str, list[tuple[float, float, LoadedInput]]] = {extent: [] for extent in SPECS}
+    for _ in range(rounds):
+        for extent, found in runs.items():
+            found.append(once(folder, extent))
+    return runs
+
+
+def main() -> None:
+    """Write the series, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--body", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    volume = chest(arguments.slices)
+    body = whole_body(volume, arguments.body)
+    print(f"{usable_cpus()} CPUs, load {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds")
+    print("series              scan s  lungs s  ratio  of which headers  decoded  looked at")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, syntax in (("raw", EXPLICIT), ("JPEG 2000", JPEG_2000), ("JPEG", JPEG)):
+            for what, slices in (("chest", volume), ("body", body)):
+                folder = Path(scratch) / f"{what}-{syntax}"
+                write_series(folder, slices, syntax)
+                report(f"{what} {name}", measure(folder, arguments.rounds))
+
+
+def report(name: str, runs: dict[str, list[tuple[float, float, LoadedInput]]]) -> None:
+    """Print the fastest run of each extent."""
+    fastest: Callable[[str], float] = lambda extent: min(a + b for a, b, _ in runs[extent])  # noqa: E731
+    ratio = statistics.median(
+        sum(new[:2]) / sum(old[:2]) for old, new in zip(runs["scan"], runs["lungs"], strict=True)
+    )
+    loaded = runs["lungs"][0][2]
+    print(
+        f"{name:<16} {fastest('scan'):9.3f} {fastest('lungs'):8.3f} {ratio:6.2f} "
+        f"{min(a for a, _, _ in runs['lungs']):17.3f} {loaded.decoded:8d} {loaded.probed:10d}  "
+        f"{loaded.sampled.lungs} {loaded.sampled.covered}"
+    )
+
+
+if __name__ == "__main__":
+    main()
