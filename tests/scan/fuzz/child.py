@@ -16,7 +16,7 @@ import numpy as np
 from darnet_trt.errors import ScanError, UsageError
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 
-SPEC = Preprocessing(size=(16, 32, 32))
+SPEC = Preprocessing(size=(16, 32, 32), extent="lungs")
 
 
 def read(path: str) -> str:
