@@ -21,6 +21,7 @@ Each says what is wrong, where, and what to do. The command line prints it as on
 
 from __future__ import annotations
 
+import copyreg
 import os
 import traceback
 from pathlib import Path
@@ -111,6 +112,10 @@ class DarnetError(Exception):
         self.where = None if where is None else os.fspath(where)
         self.do = do
         super().__init__(what)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without calling `__init__`, whose arguments differ."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

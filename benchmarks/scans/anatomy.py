@@ -29,7 +29,7 @@ import numpy.typing as npt
 from darnet_trt.phantom import synthesize
 from darnet_trt.scan import find_studies
 from darnet_trt.scan.cohort import CLASSES
-from darnet_trt.scan.loading import read_volume
+from darnet_trt.scan.loading.load import read_volume
 from darnet_trt.scan.plausibility import signs
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy
 from darnet_trt.scan.plausibility.chest import aerated_lung

@@ -24,7 +24,7 @@ Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelCard(_Part):

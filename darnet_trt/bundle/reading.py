@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NoReturn
 
 from pydantic import ValidationError
 
@@ -152,8 +152,8 @@ def _read_manifest(path: Path) -> bytes:
 
 def _parse(raw: bytes, file: Path) -> Manifest:
     try:
-        content = json.loads(raw)
-    except ValueError as error:  # invalid UTF-8 is one, too
+        content = json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # invalid UTF-8 is a ValueError, too
         raise BundleError("not valid JSON", where=file, do=REBUILD) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int):
@@ -177,6 +177,11 @@ def _parse(raw: bytes, file: Path) -> Manifest:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{place}: {first['msg']}", where=file, do=REBUILD) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python's parser takes and JSON (RFC 8259) does not have."""
+    raise ValueError(name)
 
 
 def _faults(manifest: Manifest) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,8 +62,13 @@ def inspect(
     study has a series to classify; 1: some have none, or could not be read; 2: nothing could be
     read.
     """
+    if not headers_only:
+        from darnet_trt.machine.worker import start_early
+
+        start_early("darnet_trt.scan.isolated")  # before slow imports
     from darnet_trt.scan.discovery import Counts, distinct_paths, search, unseen
     from darnet_trt.scan.inspection import FileCounts, Inspection, PathError, inspect_study
+    from darnet_trt.scan.isolated import reader
     from darnet_trt.scan.preprocessing import NEW
 
     spec = NEW
@@ -74,16 +80,17 @@ def inspect(
     errors: list[PathError] = []
     seen: set[str] = set()
     files = Counts()
-    for path in distinct_paths(paths):
-        try:
-            found = search(path)
-        except DarnetError as error:
-            errors.append(PathError(path=str(path), error=str(error), code=error.code))
-            warn(f"darnet-trt: {error}")
-            continue
-        files += found.counts
-        studies = unseen(found.studies, seen)
-        reports += [inspect_study(study, spec, headers_only=headers_only) for study in studies]
+    with nullcontext() if headers_only else reader() as pixels:
+        for path in distinct_paths(paths):
+            try:
+                found = search(path)
+            except DarnetError as error:
+                errors.append(PathError(path=str(path), error=str(error), code=error.code))
+                warn(f"darnet-trt: {error}")
+                continue
+            files += found.counts
+            studies = unseen(found.studies, seen)
+            reports += [inspect_study(study, spec, pixels) for study in studies]
     if as_json:
         inspection = Inspection(
             studies=tuple(reports),

@@ -92,6 +92,9 @@ def predict(
     JSON lines. Exit code 0: every study was classified; 1: some were refused or failed; 2: the run
     could not start or go on. Research use only: not a medical device.
     """
+    from darnet_trt.machine.worker import start_early
+
+    start_early("darnet_trt.scan.isolated")  # before slow imports
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.errors import UsageError

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
-from typing import IO, Final, Literal
+from typing import IO, TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 Stream = Literal["stdout", "stderr"]
 
@@ -77,7 +78,7 @@ def run_child(
                 said[stream].append(line)
                 heard(stream, line)
             code = child.wait(_left(deadline))
-            how = f"ended with code {code}" if code >= 0 else f"ended by {_name(-code)}"
+            how = how_ended(code)
         except (Empty, subprocess.TimeoutExpired):
             _kill(child)
             code, how = child.wait(), f"not done in {timeout_s:g} s"
@@ -85,6 +86,11 @@ def run_child(
             _kill(child)
             raise
     return Ended(code, how, "".join(said["stdout"]), "".join(said["stderr"]))
+
+
+def how_ended(code: int) -> str:
+    """Return an exit code in words: "ended with code 3", "ended by SIGSEGV"."""
+    return f"ended with code {code}" if code >= 0 else f"ended by {_name(-code)}"
 
 
 def last_words(lines: Iterable[str]) -> str:
@@ -154,6 +160,9 @@ def worker_pool(processes: int) -> ProcessPoolExecutor:
     watches its parent: if that is killed, the workers would otherwise wait for ever, because each
     of them keeps the pipe open from which the next call would come.
     """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     return ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=_end_with_parent
     )
@@ -164,6 +173,8 @@ def _end_with_parent() -> None:
 
 
 def _wait_and_end() -> None:
+    import multiprocessing
+
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

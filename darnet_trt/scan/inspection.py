@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.errors import Finding, ScanError, UnreadableScanError, code_of
+from darnet_trt.scan.isolated import OF_ONE_SCAN, Reader
 from darnet_trt.scan.loading.choice import none_loads, rank, skipped
 from darnet_trt.scan.loading.load import best_first, judge_pixels
 from darnet_trt.scan.preprocessing import Preprocessing
@@ -120,21 +122,22 @@ class Inspection(_Part):
         return json.dumps(self.model_dump(mode="json"), indent=1)
 
 
-def inspect_study(study: Study, spec: Preprocessing, *, headers_only: bool = False) -> StudyReport:
+def inspect_study(study: Study, spec: Preprocessing, pixels: Reader | None) -> StudyReport:
     """Judge every series of a study, and choose as a prediction does.
 
     Args:
         study: From `find_studies`.
         spec: Decides which slices are decoded, and what the greys of picture files mean.
-        headers_only: Skip what needs pixels: whether it is a chest in Hounsfield units.
+        pixels: Reads them; None: judge by headers alone, not whether it is a chest in Hounsfield
+            units.
     """
-    verdicts = [s.verdict if headers_only else judge_pixels(s, spec) for s in study.series]
-    choice, status, why = _choose(study, verdicts, None if headers_only else spec)
+    verdicts = [_verdict(series, spec, pixels) for series in study.series]
+    choice, status, why = _choose(study, verdicts, spec, pixels)
     chosen = None if choice is None else study.series.index(choice.series)
     return StudyReport(
         path=str(study.path),
         study_uid=study.uid,
-        pixels_checked=not headers_only,
+        pixels_checked=pixels is not None,
         patient_id=study.patient_id,
         series=tuple(
             _report(series, verdict, chosen=index == chosen)
@@ -147,19 +150,29 @@ def inspect_study(study: Study, spec: Preprocessing, *, headers_only: bool = Fal
     )
 
 
-def _choose(
-    study: Study, verdicts: Sequence[Verdict], spec: Preprocessing | None
-) -> tuple[Choice | None, Literal["ok", "refused", "failed"], str]:
-    """Return the series that a prediction would classify, its status, and why.
+def _verdict(series: Series, spec: Preprocessing, pixels: Reader | None) -> Verdict:
+    known = series.verdict
+    if pixels is None or not known.usable:
+        return known
+    try:
+        return pixels.run(judge_pixels, series, spec, where=series.path)
+    except OF_ONE_SCAN as error:  # the process died, or is at fault
+        return Verdict(False, Finding(error.code, error.what), known.warnings, readable=False)
 
-    Without `spec`, by headers alone.
-    """
+
+def _choose(
+    study: Study, verdicts: Sequence[Verdict], spec: Preprocessing, pixels: Reader | None
+) -> tuple[Choice | None, Literal["ok", "refused", "failed"], str]:
+    """Return the series that a prediction would classify, its status, and why."""
     failed: list[tuple[Series, Verdict]] = []
     try:
         ranked = rank(study)
     except ScanError as error:
         return None, _status(not isinstance(error, UnreadableScanError)), error.what
-    for choice in ranked if spec is None else best_first(ranked, spec):
+    if pixels is not None and len(ranked) > 1:
+        with suppress(*OF_ONE_SCAN):  # the process died: its verdict says so
+            ranked = pixels.run(best_first, ranked, spec, where=study.path)
+    for choice in ranked:
         verdict = verdicts[study.series.index(choice.series)]
         if verdict.usable:
             others = (skipped(series, other.reason) for series, other in failed)

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from darnet_trt.scan.plausibility.lungs import (
     TYPICAL_HEIGHT_MM,
@@ -43,6 +43,9 @@ Span = tuple[int, int]
 
 AIR_HU: Final = -1024.0
 """Everything below is padding, and counts as air."""
+
+
+_Voxels = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Preprocessing(BaseModel):
@@ -67,16 +70,16 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    size: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 224, 224)
-    window_center_hu: float = -600.0
-    window_width_hu: PositiveFloat = 1500.0
+    size: tuple[_Voxels, _Voxels, _Voxels] = (64, 224, 224)
+    window_center_hu: Annotated[float, Field(ge=-32768, le=32767)] = -600.0
+    window_width_hu: Annotated[float, Field(ge=1, le=65535)] = 1500.0
     orientation: Literal["SPL"] = "SPL"
     in_plane: Literal["area"] = "area"
     depth: Literal["linear"] = "linear"
-    depth_snap: NonNegativeFloat = 0.125
+    depth_snap: Annotated[float, Field(ge=0, le=0.5)] = 0.125
     # A specification that does not name an extent was written before there was a choice.
     extent: Extent = "scan"
-    margin_mm: NonNegativeFloat = 30.0
+    margin_mm: Annotated[float, Field(ge=0, le=1000)] = 30.0
 
 
 NEW: Final = Preprocessing(extent="lungs", depth_snap=0.2)

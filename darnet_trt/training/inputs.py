@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import OutputError, ScanError, UsageError
+from darnet_trt.errors import DarnetError, Finding, OutputError, UnreadableScanError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
-from darnet_trt.machine.processes import worker_pool
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.cohort import CLASSES, Entry
+from darnet_trt.scan.isolated import read_each
 
 MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
 
@@ -86,8 +85,8 @@ def prepare(
             else:
                 failures.append(Failure(entry, reason))
             done(1)
-    except (OSError, BrokenProcessPool) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise OutputError(
             f"preprocessed inputs cannot be written ({reason})",
             where=folder,
@@ -99,15 +98,19 @@ def prepare(
 def _prepare_all(
     entries: tuple[Entry, ...], spec: Preprocessing, folder: Path
 ) -> Iterator[tuple[Path, str | None]]:
-    todo = sum(not _input_file(e.scan, spec, folder).exists() for e in entries)
-    processes = min(usable_cpus(), todo // MIN_SCANS_A_PROCESS)
-    n = len(entries)
-    arguments = ([e.scan for e in entries], [spec] * n, [folder] * n)
-    if processes <= 1:
-        yield from map(_prepare_one, *arguments)
-        return
-    with worker_pool(processes) as pool:
-        yield from pool.map(_prepare_one, *arguments, chunksize=4)
+    """Yield each scan's file, and the reason if the scan cannot be used."""
+    files = [_input_file(entry.scan, spec, folder) for entry in entries]
+    missing = [not file.exists() for file in files]
+    todo = [
+        (entry.scan, (entry.scan, spec, file))
+        for entry, file, absent in zip(entries, files, missing, strict=True)
+        if absent
+    ]
+    processes = max(1, min(usable_cpus(), len(todo) // MIN_SCANS_A_PROCESS))
+    made = read_each(_prepare_one, todo, processes)
+    for file, absent in zip(files, missing, strict=True):
+        found = next(made) if absent else None
+        yield file, str(found) if isinstance(found, DarnetError) else None
 
 
 def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
@@ -121,22 +124,21 @@ def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
     return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
 
 
-def _prepare_one(scan: Path, spec: Preprocessing, folder: Path) -> tuple[Path, str | None]:
-    """Write one input unless it exists; return the reason if the scan cannot be used."""
-    file = _input_file(scan, spec, folder)
-    if file.exists():
-        return file, None
-    try:
-        studies = find_studies(scan)
-        if len(studies) > 1:
-            return file, f"{len(studies)} studies where one scan is expected"
-        loaded = load_study(studies[0], spec)[1]
-    except (ScanError, UsageError) as error:
-        return file, str(error)
+def _prepare_one(scan: Path, spec: Preprocessing, file: Path) -> None:
+    """Write one input.
+
+    Raises:
+        ScanError: The scan cannot be used.
+        OutputError: The file cannot be written.
+    """
+    studies = find_studies(scan)
+    if len(studies) > 1:
+        what = f"{len(studies)} studies where one scan is expected"
+        raise UnreadableScanError(Finding("several-studies", what), where=scan)
+    loaded = load_study(studies[0], spec)[1]
     # float16 has 11 significant bits: an error of at most 0.4 HU in a window of 1500.
     content = BytesIO()  # numpy's own writing to a file does not report why it fails
     volume = loaded.array.astype(np.float16)
     np.savez(content, volume=volume, pixel_mm=loaded.pixel_mm or 0.0)
     with whole_file(file) as stream:
         stream.write(content.getbuffer())
-    return file, None

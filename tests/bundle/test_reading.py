@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,48 @@ def test_a_field_of_the_wrong_type_is_named(tiny):
     content["artifacts"][1]["batch"] = "many"
     change_manifest(tiny, artifacts=content["artifacts"])
     refused(tiny, r"artifacts\.1\.batch")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", ["window_center_hu", "window_width_hu", "depth_snap", "metric"])
+def test_a_number_that_is_not_finite_is_no_json(tiny, place, value):
+    content = json.loads((tiny / "manifest.json").read_text())
+    if place == "metric":
+        content["model"]["validation"] = {"auc": value}
+    else:
+        content["preprocessing"][place] = value
+    change_manifest(tiny, **content)
+    refused(tiny, "not valid JSON")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("window_center_hu", "NaN"),
+        ("window_center_hu", 1e300),
+        ("window_width_hu", "Infinity"),
+        ("window_width_hu", 0),
+        ("window_width_hu", 1e-320),
+        ("depth_snap", -1),
+        ("size", [1_000_000_000, 32, 32]),
+        ("size", [0, 32, 32]),
+    ],
+)
+def test_preprocessing_that_makes_no_input_is_refused(tiny, field, value):
+    card = json.loads((tiny / "manifest.json").read_text())["preprocessing"]
+    change_manifest(tiny, preprocessing={**card, field: value})
+    refused(tiny, rf"preprocessing\.{field}")
+
+
+def test_a_number_too_large_for_a_float_is_refused(tiny):
+    text = (tiny / "manifest.json").read_text()
+    content = json.loads(text)
+    content["model"]["coarsest_pixel_mm"] = math.inf  # what Python reads of 1e999
+    digest = content_digest(content)
+    text = text.replace('"coarsest_pixel_mm": null', '"coarsest_pixel_mm": 1e999')
+    text = text.replace(json.loads(text)["content_sha256"], digest)
+    (tiny / "manifest.json").write_text(text)
+    refused(tiny, r"model\.coarsest_pixel_mm")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 import json
 import os
-import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate
@@ -22,11 +25,11 @@ from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
 from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY
-from darnet_trt.scan import find_studies
+from darnet_trt.scan import find_studies, isolated
 from darnet_trt.scan.discovery import search
-from darnet_trt.scan.loading.load import load_best
 from tests.cli.command import COMMAND
 from tests.full_disk import files_up_to
+from tests.scan import deaths
 from tests.tiny_bundle import change_manifest
 
 # What OpenVINO and its oneDNN may use of any x86: CPUs before bfloat16.
@@ -141,21 +144,100 @@ def test_control_characters_of_names_do_not_reach_the_terminal(predict, tiny, tm
     assert all(line.isprintable() for line in err.split("\n"))
 
 
-def test_an_unexpected_exception_fails_one_scan(predict, tiny, phantom, tmp_path, monkeypatch):
-    def broken_for_one(study, ranked, spec):
-        if study.path.name == "b":
-            raise ZeroDivisionError("division by\nzero")
-        return load_best(study, ranked, spec)
-
-    monkeypatch.setattr(prediction, "load_best", broken_for_one)
+@pytest.mark.parametrize(
+    ("way", "code", "says"),
+    [
+        (deaths.segv, "reading-crashed", "SIGSEGV"),
+        (deaths.abort, "reading-crashed", "SIGABRT"),
+        (deaths.leave, "reading-crashed", "code 0"),
+        (deaths.kill, "reading-killed", "SIGKILL"),
+        (deaths.hang, "reading-too-slow", "not done in 3 s"),
+        (deaths.fill_memory, "out-of-memory", "memory"),
+        (deaths.ask_for_too_much, "out-of-memory", "memory"),
+        (deaths.blame_the_library, "out-of-memory", "memory"),
+        (deaths.divide, "internal-error", "ZeroDivisionError in isolated.py:"),
+    ],
+)
+def test_what_ends_the_reading_costs_one_scan(
+    predict, tiny, phantom, tmp_path, monkeypatch, way, code, says
+):
+    monkeypatch.setattr(prediction, "load_best", partial(deaths.load_or, way.__name__))
+    if way is deaths.hang:
+        monkeypatch.setattr(isolated, "LONGEST_S", 3)
     for name in "abc":
         shutil.copytree(phantom, tmp_path / "scans" / name)
-    code, out, err = predict(tiny, *(tmp_path / "scans" / name for name in "abc"))
-    assert code == 1, err
+    ended, out, err = predict(tiny, *(tmp_path / "scans" / name for name in "abc"))
+    assert ended == 1, err
     one, two, three = map(json.loads, out.splitlines())
     assert (one["status"], two["status"], three["status"]) == ("ok", "failed", "ok")
-    assert re.search(r"ZeroDivisionError in predict\.py:\d+: division by zero", two["reason"])
-    assert [r["code"] for r in (one, two, three)] == ["", "internal-error", ""]
+    assert one["probabilities"] == three["probabilities"]
+    assert two["code"] == code
+    assert says in two["reason"]
+    assert two["series"]["slices"] == one["series"]["slices"]
+    assert len(err.splitlines()) == 5, "the training data, a line a scan, the count"
+
+
+def test_a_reader_killed_from_outside_costs_one_scan(tiny, phantom, tmp_path, monkeypatch):
+    for name in "abc":
+        shutil.copytree(phantom, tmp_path / "scans" / name)
+    hung = tmp_path / "pid"
+    real = isolated.Reader.run
+
+    def run(self, function, study, *arguments, where):
+        if study.path.name == "b":
+            return real(self, deaths.write_pid_and_hang, hung, where=where)
+        return real(self, function, study, *arguments, where=where)
+
+    def kill():
+        while not hung.exists():
+            time.sleep(0.05)
+        os.kill(int(hung.read_text()), signal.SIGKILL)
+
+    monkeypatch.setattr(isolated.Reader, "run", run)
+    killing = threading.Thread(target=kill, daemon=True)
+    killing.start()
+    found = list(classify(open_bundle(tiny), [tmp_path / "scans" / name for name in "abc"]))
+    killing.join(60)
+    assert [(r.status, r.code) for r in found] == [
+        ("ok", ""),
+        ("failed", "reading-killed"),
+        ("ok", ""),
+    ]
+
+
+SCRIPT = """
+from darnet_trt import open_bundle, predict
+print("main runs")
+for result in predict(open_bundle({bundle!r}), {scan!r}):
+    print(result.status)
+"""
+
+
+def test_a_script_without_a_guard_for_its_main_module_runs_once(tiny, phantom, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(bundle=str(tiny), scan=str(phantom)))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("main runs\nok\n", "")
+    assert not processes_that_read()
+
+
+def test_relative_paths_and_a_change_of_folder(tiny, phantom, tmp_path, monkeypatch):
+    bundle = open_bundle(tiny)
+    for name in "ab":
+        monkeypatch.chdir(phantom.parent if name == "a" else phantom)
+        (found,) = classify(bundle, phantom.name if name == "a" else ".")
+        assert (found.status, found.scan) == ("ok", str(phantom))
+
+
+def processes_that_read() -> list[psutil.Process]:
+    """Every process that reads scans, but those of this process and of tests beside it."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "ppid"])
+        if "darnet_trt.scan.isolated" in (process.info["cmdline"] or ())
+        and process.info["ppid"] == 1
+    ]
 
 
 def test_an_exception_of_the_engine_ends_the_run(predict, tiny, phantom, tmp_path, monkeypatch):

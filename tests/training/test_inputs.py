@@ -1,14 +1,20 @@
 """Inputs are made once, and scans that cannot be used are named."""
 
+import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
+from darnet_trt.errors import OutputError
 from darnet_trt.scan import Preprocessing, find_studies
 from darnet_trt.scan.cohort import Entry, read_cohort
+from darnet_trt.training import inputs
 from darnet_trt.training.inputs import prepare
+from tests.full_disk import files_up_to
+from tests.scan import deaths
 
 SPEC = Preprocessing(size=(8, 16, 16))
 
@@ -49,6 +55,30 @@ def test_unusable_scans_are_reported_and_left_out(phantom_cohort, tmp_path):
     assert [f.entry for f in failures] == list(bad)
     assert all("\n" not in f.reason and f.reason for f in failures)
     assert "notes.txt" in failures[0].reason
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("way", [deaths.segv, deaths.ask_for_too_much, deaths.divide])
+def test_a_scan_that_ends_its_process_is_left_out(
+    phantom_series, tmp_path, monkeypatch, way, processes
+):
+    monkeypatch.setattr(inputs, "_prepare_one", partial(deaths.prepare_or, way.__name__))
+    monkeypatch.setattr(inputs, "MIN_SCANS_A_PROCESS", 1)
+    monkeypatch.setattr(inputs, "usable_cpus", lambda: processes)
+    for name in "abcd":
+        shutil.copytree(phantom_series, tmp_path / "scans" / name)
+    entries = tuple(Entry(tmp_path / "scans" / name, name, "normal") for name in "abcd")
+    examples, failures = prepare(entries, SPEC, tmp_path / "inputs")
+    assert [e.entry.patient for e in examples] == ["a", "c", "d"]
+    assert [f.entry.patient for f in failures] == ["b"]
+    assert failures[0].reason
+    assert len(list((tmp_path / "inputs").iterdir())) == 3
+
+
+def test_a_full_disk_ends_the_preparation(phantom_series, tmp_path):
+    with files_up_to(1000), pytest.raises(OutputError, match="cannot be written"):
+        prepare((Entry(phantom_series, "1", "normal"),), SPEC, tmp_path / "inputs")
+    assert not list((tmp_path / "inputs").iterdir())
 
 
 def test_a_process_that_makes_inputs_does_not_load_torch():

@@ -29,6 +29,7 @@ from darnet_trt.machine.cache import digest
 from darnet_trt.machine.files import temporary_folder
 from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.isolated import reader
 
 # With 40 COVID-19 scans and 80 others the intervals of AUC and accuracy fit the margins.
 _HELD_OUT: Final = 120
@@ -115,9 +116,10 @@ def choose_scans(
         log("calibration: random inputs instead of scans; use the engine only for timing")
         return random_scans(spec, count, seed)
     pool = find_scans(path)
-    sample = Sample(count, _HELD_OUT)
     _announce(min(count + _HELD_OUT, len(pool.scans)), spec, log)
-    _fill(sample, patients_of_each_class(pool.scans, seed), spec, log)
+    with reader() as pixels:
+        sample = Sample(pixels, count, _HELD_OUT)
+        _fill(sample, patients_of_each_class(pool.scans, seed), spec, log)
     _require_both(sample, path)
     for note in _notes(sample, pool, count):
         log(f"calibration: {note}")

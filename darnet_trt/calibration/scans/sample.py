@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.calibration.scans.patients import UnreadScan
-from darnet_trt.errors import ScanError, UsageError
+from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import cannot_keep
 from darnet_trt.scan import Preprocessing, load_study
+from darnet_trt.scan.isolated import OF_ONE_SCAN, Reader
 
 Input = npt.NDArray[np.float32]
 
@@ -39,6 +40,7 @@ class Sample:
     """The scans that calibrate and those that judge, while they are collected.
 
     Attributes:
+        pixels: Reads scans.
         calibrating_limit: Most scans that calibrate.
         judging_limit: Most scans that judge.
         calibrating: Scans that calibrate.
@@ -46,6 +48,7 @@ class Sample:
         left_out: Error of each scan that could not be used.
     """
 
+    pixels: Reader
     calibrating_limit: int
     judging_limit: int
     calibrating: list[SampledScan] = field(default_factory=list)
@@ -74,7 +77,7 @@ class Sample:
         for scan in scans:
             try:
                 read = self._read(scan, spec)
-            except (ScanError, UsageError) as error:
+            except OF_ONE_SCAN as error:
                 self.left_out.append(str(error))
                 log(f"left out of calibration: {error}")
                 continue
@@ -83,7 +86,7 @@ class Sample:
         return False
 
     def _read(self, scan: UnreadScan, spec: Preprocessing) -> SampledScan:
-        array = load_study(scan.study(), spec)[1].array
+        array = self.pixels.run(load_study, scan.study(), spec, where=scan.path)[1].array
         key = hashed(array)
         if key in self._taken:
             raise UsageError(f"is the same scan as {self._taken[key]}", where=scan.path)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import ScanError, UsageError
+from darnet_trt.errors import UsageError
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 
 # At the paper's size the reference takes 10 s a scan on two cores.
@@ -55,13 +55,17 @@ def read_scans(path: Path, spec: Preprocessing, log: Callable[[str], None]) -> P
         UsageError: There is no such path, or no usable study.
     """
     from darnet_trt.scan import find_studies, load_study
+    from darnet_trt.scan.isolated import OF_ONE_SCAN, reader
 
     inputs = []
-    for study in find_studies(path):
-        try:
-            inputs.append(load_study(study, spec)[1].array)
-        except ScanError as error:
-            log(f"skipped for the parity gate: {error}")
+    with reader() as pixels:
+        for study in find_studies(path):
+            try:
+                loaded = pixels.run(load_study, study, spec, where=study.path)[1]
+            except OF_ONE_SCAN as error:
+                log(f"skipped for the parity gate: {error}")
+            else:
+                inputs.append(loaded.array)
     if not inputs:
         raise UsageError(
             "no usable scan", where=path, do=f"list the reasons with: darnet-trt inspect {path}"

@@ -29,16 +29,19 @@ _BATCH: Final = 8
 # A single start depends on what else the machine did at that moment.
 _PROCESSES: Final = 3
 
-# The process prints its own VmHWM (KiB): ru_maxrss, which a parent gets of its child, includes the
-# parent's memory at the fork.
+# The process prints its own VmHWM (KiB) and that of the process that reads scans for it: ru_maxrss,
+# which a parent gets of its child, includes the parent's memory at the fork.
 _PREDICT_AND_PRINT_MEMORY: Final = """
-import sys
+import os, sys
 from darnet_trt.cli.main import main
 try:
     main()
 finally:
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    print(status["VmHWM"].split()[0], file=sys.stderr)
+    peak = 0
+    for process in ["self", *open(f"/proc/self/task/{os.getpid()}/children").read().split()]:
+        status = dict(line.split(":", 1) for line in open(f"/proc/{process}/status"))
+        peak += int(status["VmHWM"].split()[0])
+    print(peak, file=sys.stderr)
 """
 
 

@@ -45,7 +45,8 @@ class OnScan(_Part):
         batch_ms_per_scan: Wall time per scan when several are predicted in one run.
         startup_ms: `first_result_ms` minus the loaded engine's median time.
         first_result_ms: From the start of a `predict` process to its first result.
-        peak_memory_mb: Largest resident memory of such a process, in units of 10^6 bytes.
+        peak_memory_mb: Largest resident memory of such a process and of the one that reads its
+            scans, in units of 10^6 bytes.
     """
 
     file_to_result: Times

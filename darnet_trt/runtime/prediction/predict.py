@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,6 @@ from darnet_trt.errors import (
     Finding,
     InternalError,
     RefusedScanError,
-    ScanError,
     UsageError,
 )
 from darnet_trt.runtime.engines.loading import Engine, load_engine
@@ -36,6 +36,7 @@ from darnet_trt.runtime.prediction.results import (
 from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Series, Study
 from darnet_trt.scan.cohort import is_phantom
 from darnet_trt.scan.discovery import Counts, distinct_paths, search, unseen
+from darnet_trt.scan.isolated import OF_ONE_SCAN, Reader, out_of_memory, reader
 from darnet_trt.scan.loading.choice import rank
 from darnet_trt.scan.loading.load import load_best
 
@@ -62,9 +63,10 @@ def predict(
     """Classify every scan under the paths once, in their order.
 
     The engine is loaded while the first scan's headers are read, and each scan is read while
-    the one before it is classified. A scan that is refused or cannot be read becomes a result
-    with the reason, and the run goes on; so does a scan that raises an unexpected exception. An
-    exception of the engine ends the run: every scan would meet it.
+    the one before it is classified. Pixels are read in a child process. A scan that is refused or
+    cannot be read becomes a result with the reason, and the run goes on; so does a scan that
+    raises an unexpected exception, or whose pixels end the child. An exception of the engine ends
+    the run: every scan would meet it.
 
     Args:
         bundle: From `open_bundle`.
@@ -92,8 +94,8 @@ def predict(
     named = named if repeats else distinct_paths(named)
     notices = _Notices(notify)
     spec = bundle.manifest.preprocessing
-    scans = OneAhead(_read_scans(spec, named, finished, notices.tell, counted, repeats))
-    try:
+    with reader() as pixels, closing(notices):
+        scans = OneAhead(_read_scans(spec, named, finished, notices.tell, counted, repeats, pixels))
         loaded = engine or load_engine(bundle, artifact, threads=threads)
         for warning in loaded.warnings:
             notify(f"warning: {warning}")
@@ -103,12 +105,10 @@ def predict(
         finally:
             if engine is None:
                 loaded.runner.close()
-    finally:
-        notices.end()
 
 
 class _Notices:
-    """Pass on the reading thread's lines until `end`, so that an error's line is the last one."""
+    """Pass on the reading thread's lines until `close`, so that an error's line is the last one."""
 
     def __init__(self, notify: Notify) -> None:
         self._notify = notify
@@ -120,7 +120,7 @@ class _Notices:
             if not self._ended:
                 self._notify(line)
 
-    def end(self) -> None:
+    def close(self) -> None:
         with self._telling:
             self._ended = True
 
@@ -153,6 +153,7 @@ def _read_scans(
     notify: Notify,
     counted: Counted,
     repeats: bool,
+    pixels: Reader,
 ) -> Iterator[_Scan]:
     seen: set[str] = set()
     for path in paths:
@@ -163,7 +164,8 @@ def _read_scans(
             found = search(path)
             studies = found.studies if repeats else unseen(found.studies, seen)
         except Exception as error:
-            yield _Scan(_absolute(path), error=_of_the_scan(error), ms={"find": _ms_since(start)})
+            of_it = _of_the_scan(error, path)
+            yield _Scan(_absolute(path), error=of_it, ms={"find": _ms_since(start)})
             continue
         counted(found.counts)
         if len(studies) > 1:
@@ -174,35 +176,38 @@ def _read_scans(
         find_ms = _ms_since(start) / max(len(studies), 1)
         for study in studies:
             if (_absolute(study.path), study.uid) not in finished:
-                yield _read_study(study, spec, find_ms)
+                yield _read_study(study, spec, pixels, find_ms)
 
 
 def _scans(count: int) -> str:
     return f"{count} scan{'s' * (count != 1)}"
 
 
-def _read_study(study: Study, spec: Preprocessing, find_ms: float) -> _Scan:
+def _read_study(study: Study, spec: Preprocessing, pixels: Reader, find_ms: float) -> _Scan:
     path, ms = _absolute(study.path), {"find": find_ms}
     start = time.perf_counter()
     try:
         ranked = rank(study)
     except Exception as error:
-        return _Scan(path, study.uid, error=_of_the_scan(error), ms=ms)
+        return _Scan(path, study.uid, error=_of_the_scan(error, study.path), ms=ms)
     ms["find"] += _ms_since(start)
     start = time.perf_counter()
     try:
-        choice, loaded = load_best(study, ranked, spec)
+        choice, loaded = pixels.run(load_best, study, ranked, spec, where=study.path)
     except Exception as error:
         ms["read"] = _ms_since(start)
-        return _Scan(path, study.uid, ranked[0], error=_of_the_scan(error), ms=ms)
-    ms |= {"read": loaded.read_ms, "preprocess": loaded.preprocess_ms}
+        return _Scan(path, study.uid, ranked[0], error=_of_the_scan(error, study.path), ms=ms)
+    preprocess_ms = loaded.preprocess_ms
+    ms |= {"read": _ms_since(start) - preprocess_ms, "preprocess": preprocess_ms}
     return _Scan(path, study.uid, choice, loaded, ms=ms)
 
 
-def _of_the_scan(error: Exception) -> DarnetError | OSError:
+def _of_the_scan(error: Exception, scan: Path) -> DarnetError | OSError:
     """Return an error that concerns one scan; raise one that every scan would meet."""
-    if isinstance(error, ScanError | UsageError | OSError):
+    if isinstance(error, (*OF_ONE_SCAN, OSError)):
         return error
+    if isinstance(error, MemoryError):
+        return out_of_memory(scan)
     if isinstance(error, DarnetError | ImportError):  # a package is missing, or its library
         raise error
     return InternalError(error)

@@ -11,19 +11,28 @@ from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
 from darnet_trt.machine.archives import open_file
 
 
-def file_beside(header: Path, name: str) -> Path:
-    """Return the file that a header names for its voxels.
+def named_file(header: Path, name: str) -> Path:
+    """Return the file that a header names for its voxels; see `file_beside`.
 
-    It must be a regular file inside the header's folder, links resolved: a pipe or a device would
-    make the reader wait for ever, and elsewhere lie other patients' voxels and system files.
+    Raises:
+        UnreadableScanError: It is not there, or somewhere or something else.
+    """
+    parts = PureWindowsPath(name)  # splits at both kinds of slashes, and knows drives
+    if parts.anchor or ".." in parts.parts:
+        _refuse(header, "outside its folder", name)
+    return file_beside(header, name)
+
+
+def file_beside(header: Path, name: str) -> Path:
+    """Return a file in the folder of a header.
+
+    It must be a regular file inside that folder, links resolved: a pipe or a device would make
+    the reader wait for ever, and elsewhere lie other patients' voxels and system files.
 
     Raises:
         UnreadableScanError: It is not there, or somewhere or something else.
     """
     file = header.parent / name
-    parts = PureWindowsPath(name)  # splits at both kinds of slashes, and knows drives
-    if parts.anchor or ".." in parts.parts:
-        _refuse(header, "outside its folder", name)
     try:
         real = os.path.realpath(file, strict=True)
         mode = os.stat(real).st_mode  # noqa: PTH116
@@ -35,6 +44,11 @@ def file_beside(header: Path, name: str) -> Path:
     if not stat.S_ISREG(mode):
         _refuse(header, "that is not a regular file", name)
     return file
+
+
+def is_missing(error: UnreadableScanError) -> bool:
+    """Return whether `file_beside` found nothing."""
+    return error.code == "no-voxel-file"
 
 
 def _open(header: Path, file: Path, name: str) -> None:

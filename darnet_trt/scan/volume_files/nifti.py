@@ -7,6 +7,7 @@ sheared affine without a word.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import numpy as np
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, cannot_read
 from darnet_trt.machine.archives import open_file
 from darnet_trt.scan.volume_files.affine import place
+from darnet_trt.scan.volume_files.beside import file_beside, is_missing
 from darnet_trt.scan.volume_files.header import ImageHeader, without_ones
 from darnet_trt.scan.volume_files.text_header import broken_header
 from darnet_trt.scan.volume_files.voxels import DAMAGED, GZIP, Unpacked, Voxels
@@ -64,7 +66,8 @@ def header_of(path: Path) -> Path | None:
     """Return the .hdr file whose voxels an .img file holds, or None."""
     for suffix in IMAGE_SUFFIXES:
         if path.name.lower().endswith(suffix):
-            return _sibling(path, suffix, (".hdr", ".hdr.gz"))
+            with contextlib.suppress(UnreadableScanError):
+                return _sibling(path, suffix, (".hdr", ".hdr.gz"))
     return None
 
 
@@ -98,7 +101,7 @@ def _header(path: Path, data: bytes) -> tuple[Any, bool, bool]:
     header = kinds[size](data[:size], "<" if little in kinds else ">", check=False)
     magic = header["magic"].item()[:3]
     named_header = path.name.lower().endswith((".hdr", ".hdr.gz"))
-    analyze = magic not in (b"n+1", b"ni1", b"n+2", b"ni2")
+    analyze = magic not in ((b"n+1", b"ni1") if size == 348 else (b"n+2", b"ni2"))
     if analyze and not (named_header and size == 348):
         raise _not_nifti(path)
     axes, *dims = header["dim"].tolist()
@@ -142,15 +145,19 @@ def _voxels(path: Path, header: Any, pair: bool, slope: float, intercept: float)
 
 
 def _sibling(path: Path, suffix: str, others: tuple[str, ...]) -> Path | None:
-    """Return the file of the same name but another suffix, in its own spelling or capitals."""
+    """Return the file of the same name but another suffix, in its own spelling or capitals.
+
+    Raises:
+        UnreadableScanError: It lies elsewhere, or is no regular file.
+    """
     stem = path.name[: path.name.lower().rindex(suffix)]
     for other in others:
         for name in (stem + other, stem + other.upper()):
             try:
-                open_file(path.with_name(name)).close()
-            except (OSError, ValueError):
-                continue
-            return path.with_name(name)
+                return file_beside(path, name)
+            except UnreadableScanError as error:
+                if not is_missing(error):
+                    raise
     return None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
 from darnet_trt.machine.archives import open_file
-from darnet_trt.scan.volume_files.beside import file_beside
+from darnet_trt.scan.volume_files.beside import named_file
 from darnet_trt.scan.volume_files.geometry import UNIT_MM, voxel_sizes_differ
 from darnet_trt.scan.volume_files.header import ImageHeader, Matrix, without_ones
 from darnet_trt.scan.volume_files.text_header import (
@@ -251,7 +251,7 @@ def _place(fields: TextHeader) -> tuple[Path, int]:
         return fields.path, fields.end
     if name.upper().split()[:1] == ["LIST"] or "%" in name:
         raise several_files(fields.path)
-    return file_beside(fields.path, name), 0
+    return named_file(fields.path, name), 0
 
 
 def _skip(fields: TextHeader, name: str, least: int) -> int:

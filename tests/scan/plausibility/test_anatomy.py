@@ -12,7 +12,7 @@ from darnet_trt.errors import Finding
 from darnet_trt.phantom import synthesize_scan
 from darnet_trt.scan import find_studies
 from darnet_trt.scan.cohort import CLASSES
-from darnet_trt.scan.loading import read_volume
+from darnet_trt.scan.loading.load import read_volume
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy, turned
 from darnet_trt.scan.plausibility.chest import aerated_lung
 

@@ -122,6 +122,7 @@ def test_without_a_slope_the_values_are_as_stored(tmp_path, slope):
     ("fields", "facts"),
     [
         ([(0, "i", 349)], "not a NIfTI file"),
+        ([(344, "4s", b"n+2\0")], "not a NIfTI file"),  # the other version's
         ([(344, "i", 0)], "not a NIfTI file"),  # nor ANALYZE, by its name
         ([(40, "h", 0)], "0 dimensions"),
         ([(40, "h", 9)], "9 dimensions, 64×64×12×"),

@@ -1,6 +1,7 @@
 """NIfTI and ANALYZE files in two parts, and files packed or not against their names."""
 
 import gzip
+import os
 
 import nibabel
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import find_studies, read_volume
+from darnet_trt.scan.volume_files.series import image_format
 from tests.scan.series_factory import chest, only
 
 AFFINE = np.diag([-6.0, -6.5, 10, 1])
@@ -69,6 +71,17 @@ def test_a_header_alone(tmp_path):
     with pytest.raises(UnreadableScanError) as caught:
         find_studies(tmp_path / "a.hdr")
     assert caught.value.code == "no-voxel-file"
+
+
+def test_a_pipe_where_the_other_file_should_be(tmp_path):
+    nibabel.save(nibabel.Nifti1Pair(chest().transpose(2, 1, 0), AFFINE), tmp_path / "a.img")
+    (tmp_path / "a.img").rename(tmp_path / "b.img")
+    os.mkfifo(tmp_path / "a.img")
+    os.mkfifo(tmp_path / "b.hdr")
+    with pytest.raises(UnreadableScanError) as caught:
+        find_studies(tmp_path / "a.hdr")
+    assert caught.value.code == "voxel-file-elsewhere"
+    assert image_format(tmp_path / "b.img") is None
 
 
 def test_voxels_cut_short(tmp_path):

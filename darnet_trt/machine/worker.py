@@ -1,0 +1,359 @@
+"""A child process that runs functions, and is replaced when it dies.
+
+It is started as a program of its own, not by multiprocessing: its spawn runs the caller's main
+module again, which breaks scripts without `if __name__ == "__main__"`, and a fork of a process
+with threads (BLAS, an engine) may hang. Functions go there by name, arguments and values as
+pickles: over its stdin and stdout, where both ends see at once that the other has gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import IO, Any, Final, NoReturn, TypeVar
+
+from darnet_trt.errors import DarnetError
+from darnet_trt.machine.frames import receive, send, unpickled
+from darnet_trt.machine.processes import how_ended, last_words
+
+T = TypeVar("T")
+
+_PROGRAM: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from darnet_trt.machine.worker import serve; serve(sys.argv[2])"
+)
+_ENVIRONMENT: Final = {
+    # Nothing in the child needs BLAS's threads, and their memory would count against its limit.
+    "OPENBLAS_NUM_THREADS": "1",
+    # glibc keeps freed memory for the next slice, instead of fetching it anew from the system:
+    # the first scan of 300 slices took 0.09 s instead of 0.12 s.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
+}
+_SPARE_S: Final = 60
+_LEAVING_S: Final = 5
+_KEPT_LINES: Final = 20
+
+
+class WorkerDied(Exception):  # noqa: N818 (what happened, not what is wrong)
+    """A worker ended, or was ended, before it returned a value.
+
+    Args:
+        how: "ended by SIGSEGV: last lines that it printed", "not done in 60 s".
+        code: Its exit code; minus the signal's number where a signal ended it; None where it was
+            not done in time.
+    """
+
+    def __init__(self, how: str, code: int | None) -> None:
+        self.how = how
+        self.code = code
+        super().__init__(how)
+
+
+class Worker:
+    """Runs functions in a child process, one at a time; the next call replaces a dead child.
+
+    Args:
+        module: Its function `prepare` runs first in each new child: imports, limits.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._child: _Child | None = None
+        self._closed = False
+        self._changing = threading.Lock()
+
+    def start(self) -> None:
+        """Start the child unless it runs already, so that it is ready for the first call.
+
+        Raises:
+            DarnetError: No process can be started.
+        """
+        self._running()
+
+    def call(self, function: Callable[..., T], *arguments: Any, timeout_s: float) -> T:
+        """Run a function in the child and return its value, or raise what it raises.
+
+        Args:
+            function: Of a module's top level; the child imports it by name.
+            arguments: Picklable.
+            timeout_s: The child is ended after this time.
+
+        Raises:
+            WorkerDied: The child ended, or was not done in time.
+            DarnetError: No process can be started.
+        """
+        child = self._running()
+        try:
+            done, value = child.ask((function, arguments, _folder(), timeout_s), timeout_s)
+        except BaseException:
+            self._drop(child)
+            raise
+        if done:
+            answer: T = value
+            return answer
+        raise value
+
+    def close(self) -> None:
+        """End the child, also during a call from another thread, which then raises WorkerDied."""
+        with self._changing:
+            self._closed = True
+            child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+    def _running(self) -> _Child:
+        with self._changing:
+            if self._closed:
+                raise WorkerDied("closed", None)
+            if self._child is not None and not self._child.alive:
+                self._child.end()
+                self._child = None
+            if self._child is None:
+                self._child = _Child(self._module)
+            return self._child
+
+    def _drop(self, child: _Child) -> None:
+        child.end()
+        with self._changing:
+            if self._child is child:
+                self._child = None
+
+
+@contextmanager
+def worker(module: str) -> Iterator[Worker]:
+    """Give a worker, and keep its child for the next one that asks; it starts at once.
+
+    Leaving the `with` statement by an exception ends the child at once.
+
+    Args:
+        module: As of `Worker`.
+
+    Raises:
+        DarnetError: No process can be started.
+    """
+    kept = _idle.pop(module, None)
+    taken = kept or Worker(module)
+    taken.start()
+    try:
+        yield taken
+    except BaseException:
+        taken.close()
+        raise
+    _keep(module, taken)
+
+
+def each_in_workers(
+    module: str,
+    function: Callable[..., T],
+    calls: Iterable[tuple[Any, ...]],
+    count: int,
+    *,
+    timeout_s: float,
+) -> Iterator[T | WorkerDied]:
+    """Yield the function's value for each call, in order; WorkerDied in place of one that killed.
+
+    Whatever ends the iteration early also ends the children at once.
+
+    Args:
+        module: As of `Worker`.
+        function: As of `Worker.call`.
+        calls: The arguments of each.
+        count: Number of children.
+        timeout_s: As of `Worker.call`.
+
+    Raises:
+        Exception: As the function raises.
+        DarnetError: No process can be started.
+    """
+    workers = [Worker(module) for _ in range(count)]
+    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for one in workers:
+        free.put(one)
+
+    def run(arguments: tuple[Any, ...]) -> T | WorkerDied:
+        own = free.get()
+        try:
+            return own.call(function, *arguments, timeout_s=timeout_s)
+        except WorkerDied as died:
+            return died
+        finally:
+            free.put(own)
+
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            yield from pool.map(run, calls)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for one in workers:
+                one.close()
+
+
+def start_early(module: str) -> None:
+    """Start a child for the next `worker`, while the caller does something else.
+
+    Args:
+        module: As of `Worker`.
+
+    Raises:
+        DarnetError: No process can be started.
+    """
+    early = Worker(module)
+    early.start()
+    _keep(module, early)
+
+
+_idle: dict[str, Worker] = {}
+
+
+def _keep(module: str, unused: Worker) -> None:
+    other = _idle.pop(module, None)
+    _idle[module] = unused
+    if other is not None:
+        other.close()
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _idle:
+        _idle.popitem()[1].close()
+
+
+if hasattr(os, "register_at_fork"):  # a forked process must not write into its parent's pipes
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
+class _Child:
+    """The process, as its parent sees it."""
+
+    def __init__(self, module: str) -> None:
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **_ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends it
+            )
+        except OSError as error:
+            raise DarnetError(
+                f"no process can be started for {module} ({error.strerror or error})",
+                do="free memory, or raise the limit on processes (ulimit -u)",
+            ) from error
+        self._said: list[bytes] = []
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: Any, timeout_s: float) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(timeout_s, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            send(self._process.stdin, request)
+            return unpickled(receive(self._process.stdout))
+        except (BrokenPipeError, EOFError) as error:
+            if late.is_set():
+                raise WorkerDied(f"not done in {timeout_s:g} s", None) from error
+            code = self._ended()
+            self._listening.join(1)
+            said = last_words(line.decode(errors="replace") for line in self._said)
+            raise WorkerDied(f"{how_ended(code)}{said and f': {said}'}", code) from error
+        finally:
+            timer.cancel()
+
+    def _ended(self) -> int:
+        """Return the exit code; end a process that closed its pipe and lives on."""
+        try:
+            return self._process.wait(_LEAVING_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def end(self) -> None:
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):  # it waits for a disk, and ends after that
+            self._process.wait(_LEAVING_S)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close()
+
+    def _listen(self) -> None:
+        """Keep the last lines of what it prints; a crash writes there."""
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for line in lines:
+                self._said = [*self._said[-_KEPT_LINES:], line]
+
+
+def serve(module: str) -> NoReturn:
+    """Run what the parent asks for until it ends; this is the child's program.
+
+    Args:
+        module: As of `Worker`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what a library prints must not come between the answers
+    asked: queue.SimpleQueue[list[bytearray]] = queue.SimpleQueue()
+    threading.Thread(target=_hear, args=(requests, asked), daemon=True).start()
+    importlib.import_module(module).prepare()
+    while True:
+        function, arguments, folder, timeout_s = unpickled(asked.get())
+        if folder not in (None, _folder()):
+            os.chdir(folder)
+        _alarm(timeout_s + _SPARE_S)
+        try:
+            answer = (True, function(*arguments))
+        except Exception as error:
+            answer = (False, error)
+        _alarm(0)
+        send(answers, answer)
+        del function, arguments, answer
+
+
+def _folder() -> str | None:
+    """Return the working folder; None where it was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 (a str is all that is needed)
+    except OSError:
+        return None
+
+
+def _hear(requests: IO[bytes], asked: queue.SimpleQueue[list[bytearray]]) -> None:
+    """Pass requests on; end this process as soon as its parent has ended."""
+    try:
+        while True:
+            asked.put(receive(requests))
+    except (EOFError, OSError):
+        os._exit(0)  # the main thread may be busy; nobody waits for its answer
+
+
+def _alarm(seconds: float) -> None:
+    """Have the system end this process later: the parent, which does so earlier, may be gone."""
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, seconds)

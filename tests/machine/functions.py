@@ -1,0 +1,107 @@
+"""What the children of test_worker.py run."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, NoReturn
+
+import numpy as np
+
+from darnet_trt.errors import MissingPackageError
+
+prepared = 0
+
+
+def prepare() -> None:
+    global prepared
+    prepared += 1
+
+
+def identity() -> tuple[int, int]:
+    return os.getpid(), prepared
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def doubled(given: dict[str, Any]) -> Any:
+    return given, 2 * np.asarray(given["a"][0])
+
+
+def fail() -> NoReturn:
+    raise KeyError("nowhere")
+
+
+def lack() -> NoReturn:
+    raise MissingPackageError("openvino", extra="cpu")
+
+
+def print_much() -> str:
+    print("x" * 200_000)
+    print("y" * 200_000, file=sys.stderr)
+    os.write(1, b"from a library\n" * 10_000)
+    return "value"
+
+
+def read_stdin() -> str:
+    return sys.stdin.read()
+
+
+def segv() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def segv_with(content: bytes) -> None:
+    ctypes.string_at(0)
+
+
+def abort() -> None:
+    os.write(2, b"last words\n")
+    os.abort()
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave() -> None:
+    os._exit(0)
+
+
+def close_everything_and_hang() -> None:
+    os.closerange(0, 64)
+    time.sleep(3600)
+
+
+def return_a_lock() -> object:
+    return threading.Lock()
+
+
+def sleep() -> None:
+    time.sleep(3600)
+
+
+def sleep_with_the_gil() -> None:
+    ctypes.PyDLL(None).sleep(3600)
+
+
+def square_or_die(n: int) -> int:
+    if n == 4:
+        segv()
+    return n * n
+
+
+def sleep_unless_zero(n: int) -> int:
+    if n:
+        sleep()
+    return n
+
+
+def fail_at_five(n: int) -> int:
+    if n == 5:
+        fail()
+    return n
