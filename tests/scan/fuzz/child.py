@@ -16,7 +16,7 @@ import numpy as np
 from darnet_trt.errors import ScanError, UsageError
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 
-SPEC = Preprocessing(size=(16, 32, 32))
+SPEC = Preprocessing(size=(16, 32, 32), extent="lungs")
 
 
 def read(path: str) -> str:
@@ -30,7 +30,7 @@ def read(path: str) -> str:
     for study in studies:
         for series in study.series:
             for finding in (series.verdict.reason, *series.verdict.warnings):
-                assert _is_code(finding.code), finding
+                assert _is_code(finding.code), f"{finding.code}: {finding}"
         try:
             _, loaded = load_study(study, SPEC)
         except ScanError as error:
@@ -51,7 +51,10 @@ def _code(error: ScanError | UsageError) -> str:
 
 
 def _is_code(code: str) -> bool:
-    return code not in ("other", "uncoded") and re.fullmatch("[a-z0-9-]+", code) is not None
+    return (
+        code not in ("other", "uncoded", "internal-error")
+        and re.fullmatch("[a-z0-9-]+", code) is not None
+    )
 
 
 def _peak() -> int:

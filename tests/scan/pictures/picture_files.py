@@ -1,5 +1,6 @@
 """Write slices as pictures."""
 
+import functools
 import struct
 import zlib
 from pathlib import Path
@@ -7,12 +8,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.scan.series_factory import chest
+from darnet_trt.phantom.synthesis import synthesize
 
 
-def grey(slices=24, size=96):
-    """uint8 (d, h, w), foot to head: a chest in the default window."""
-    return np.rint((chest(slices, size) + 1350) / 1500 * 255).clip(0, 255).astype(np.uint8)
+@functools.cache
+def chest(slices=30, size=96):
+    """int16 HU (d, h, w), foot to head: a chest of a phantom."""
+    return synthesize("normal", 3, matrix=size, slices=(30, 30)).hu[:slices].clip(-1024)
+
+
+def grey(slices=30, size=96):
+    """The same as uint8 in the default window."""
+    return np.rint((chest(slices, size) + 1350.0) / 1500 * 255).clip(0, 255).astype(np.uint8)
 
 
 def write(folder, planes, suffix="png", mode="L", digits=4, prefix=""):

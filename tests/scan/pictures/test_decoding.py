@@ -11,7 +11,7 @@ from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan.pictures.decoding import MAX_SIDE, decode_grey, picture_kind, read_header
 from tests.scan.pictures.picture_files import grey, resized_png, write_tiff
 
-PLANE = grey(12)[6]
+PLANE = grey()[15]
 HU = np.arange(-1024, 2048, dtype=np.int16).reshape(64, 48)
 
 
@@ -101,7 +101,7 @@ def test_transparent_pixels(tmp_path):
 
 
 def test_several_pictures_in_one_file(tmp_path):
-    pages = [Image.fromarray(plane) for plane in grey(12)[:3]]
+    pages = [Image.fromarray(plane) for plane in grey()[:3]]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     refused(tmp_path / "a.tif", "several-pictures", read=read_header)
 
