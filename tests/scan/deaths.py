@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan import loading
+from darnet_trt.scan.loading import load
 from darnet_trt.scan.loading.load import load_best, load_study
 from darnet_trt.training import inputs
 
-judge = loading.judge_pixels
+judge = load.judge_pixels
 prepare = inputs._prepare_one
 
 

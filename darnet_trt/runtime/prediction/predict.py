@@ -228,7 +228,7 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
             warnings += _about_training(scan.choice.series, scan.loaded, bundle.manifest.model)
             warnings += filter(None, [undecided(probabilities)])
             # picture files do not say which side is which
-            oriented = scan.choice.series.format != "slices"
+            oriented = scan.choice.series.oriented
             shown = Evidence(scan.loaded.array[0], outputs.cam[0], oriented)
         else:
             reason = Finding(

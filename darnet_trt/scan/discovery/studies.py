@@ -67,7 +67,7 @@ def _of_one_group(
         patient: [_with_neighbours(s, broken, pictures) for s in dicom_series(own)]
         for patient, own in patients.items()
     }
-    reason = one_scan_of_many(patients.values()) if len(patients) > 1 else None
+    reason = one_scan_of_many(patients.values())
     if not reason and len(patients) > 1 and in_one_place(patients.values()):
         reason = Finding(  # a result could belong to either
             "several-patients",

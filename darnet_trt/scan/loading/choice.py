@@ -195,5 +195,5 @@ def _why_none(study: Study) -> Finding:
     counted = {r: f"all {n}" if n == total else f"{n} of {total}" for r, n in reasons.items()}
     listed = (f"{count}: {reason}" for reason, count in counted.items())
     (first, _), *others = reasons.most_common()
-    code = "no-usable-series" if others else code_of(first)
-    return Finding(code, f"no usable series; {'; '.join(listed)}")
+    text = f"no usable series; {'; '.join(listed)}"
+    return Finding("no-usable-series", text) if others else Finding(code_of(first), text)

@@ -20,7 +20,7 @@ from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy,
 from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.plausibility.lungs import coarse_spacing, coarse_step, find_lungs
-from darnet_trt.scan.plausibility.passes import interleaved
+from darnet_trt.scan.plausibility.passes import NEIGHBOURS, OVERLAPPING, interleaved
 from darnet_trt.scan.preprocessing import (
     Preprocessing,
     Span,
@@ -177,6 +177,9 @@ def _load(slices: Slices) -> LoadedInput:
     array = preprocess_slices(spec, series.slices, span, needed)
     grid = np.stack([needed.grids[i] for i in indices])
     warnings = _check(series, indices, span, grid)
+    if (neighbours := _neighbours(slices, span, indices, grid)) is not None:
+        if (alternating := interleaved(neighbours)) is not None:
+            raise RefusedScanError(alternating, where=series.path)
     turn, more = _judge_anatomy(slices, span, grid)
     if turn != slices.turn:
         again = _load(Slices(series, spec, turn))
@@ -202,6 +205,32 @@ def _load(slices: Slices) -> LoadedInput:
         pixel_mm=_pixel_mm(series, spec),
         sampled=describe(series, indices, span, shown, slices.origin_mm),
     )
+
+
+def _neighbours(
+    slices: Slices, span: Span, indices: Sequence[int], grid: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32] | None:
+    """Return neighbouring slices on the coarse grid, where passes could interleave.
+
+    More slices are decoded only where the header shows slices that overlap.
+    """
+    runs = np.split(np.arange(len(indices)), np.flatnonzero(np.diff(indices) != 1) + 1)
+    longest = max(runs, key=len)
+    if len(longest) >= NEIGHBOURS:
+        return grid[longest]
+    series = slices.series
+    if slices.volume is None and not _overlap(series):
+        return None
+    first = max(span[0], (span[0] + span[1] - NEIGHBOURS) // 2)
+    return np.stack(slices.look(range(first, min(first + NEIGHBOURS, span[1]))))
+
+
+def _overlap(series: Series) -> bool:
+    """Return whether slices overlap, by SliceThickness (0018,0050)."""
+    if not series.headers or series.spacing_mm is None:
+        return False
+    thickness = series.headers[0].get("SliceThickness")
+    return thickness is None or thickness > OVERLAPPING * series.spacing_mm[0]
 
 
 def _judge_anatomy(
@@ -305,7 +334,6 @@ def _check(
     """Return warnings; refuse what is not a chest in Hounsfield units."""
     names = [_slice_name(series, i) for i in indices]
     wrong, warnings = judge_values(grid, names, calibrated=_calibrated(series))
-    wrong = wrong or interleaved(grid, indices)
     if wrong is None:
         wrong, more = judge_chest(grid, _grid_spacing(series, span, len(grid)))
         if wrong is None:

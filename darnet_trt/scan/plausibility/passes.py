@@ -7,7 +7,6 @@ breath between them interleave, every second slice is more alike than its neighb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -21,6 +20,10 @@ series: 1.00 and more, and with slices interpolated between theirs as well; 36 p
 more. Three of these series interleaved with a copy that is shifted by 6 mm in the plane: at most
 0.71; by 8 mm (4 mm slices) or 32 mm (8 mm slices) along the body: 0.78 and 0.50. Motion of less
 than a slice and a pixel of the input cannot be seen."""
+NEIGHBOURS: Final = 24
+"""Slices to look at: some 30 to 100 mm of lung."""
+OVERLAPPING: Final = 1.5
+"""Slices thicker than this times their distance overlap: thin reconstructions, or two passes."""
 FARTHEST: Final = 8
 """Slices; a pattern of more passes than half of it has not been seen."""
 LEAST_PAIRS: Final = 8
@@ -28,25 +31,18 @@ LEAST_PAIRS: Final = 8
 _SHOWN_HU = (-1000.0, 300.0)  # contrast medium and metal would outweigh all else
 
 
-def interleaved(coarse: npt.NDArray[np.float32], places: Sequence[int]) -> Finding | None:
+def interleaved(coarse: npt.NDArray[np.float32]) -> Finding | None:
     """Return the refusal where slices alternate between two or more scans.
 
     Args:
-        coarse: Hounsfield units of some slices, shape (d, h, w).
-        places: Number of each in its series, ascending.
+        coarse: Hounsfield units of neighbouring slices, shape (d, h, w).
     """
     shown = np.clip(coarse, *_SHOWN_HU)
-    at = {place: index for index, place in enumerate(places)}
-    differences: dict[int, float] = {}
-    for distance in range(1, FARTHEST + 1):
-        pairs = [(at[p], at[p + distance]) for p in places if p + distance in at]
-        if len(pairs) >= LEAST_PAIRS:
-            differences[distance] = float(
-                np.mean([np.abs(shown[a] - shown[b]).mean() for a, b in pairs])
-            )
-    for distance, difference in differences.items():
-        around = differences.get(distance - 1, 0.0), differences.get(distance + 1, 0.0)
-        if all(around) and difference < MIN_SMOOTHNESS * sum(around) / 2:
+    most = min(FARTHEST, len(shown) - LEAST_PAIRS)
+    differences = [float(np.abs(shown[d:] - shown[:-d]).mean()) for d in range(1, most + 1)]
+    for distance in range(2, most):
+        before, here, after = differences[distance - 2 : distance + 1]
+        if here < MIN_SMOOTHNESS * (before + after) / 2:
             return Finding(
                 "interleaved-scans",
                 f"slices alternate between scans: each is more like the one {distance} places on "

@@ -150,7 +150,7 @@ def test_paths_into_archives_are_distinct(scan):
 
 
 SEARCH = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from darnet_trt.errors import ScanError
 from darnet_trt.scan import find_studies
@@ -158,7 +158,8 @@ try:
     found = [s.verdict.reason.code for study in find_studies(sys.argv[1]) for s in study.series]
 except ScanError as error:
     found = [error.code]
-print(json.dumps([found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+status = Path("/proc/self/status").read_text()
+print(json.dumps([found, 1024 * int(status.partition("VmHWM:")[2].split()[0])]))
 """
 
 

@@ -17,12 +17,9 @@ def passes(count, slices=120):
     return np.stack([moved[i % count][i] for i in range(slices)]).astype(np.float32)
 
 
-@pytest.mark.parametrize(("count", "step"), [(2, 1), (3, 1), (4, 1), (2, 2), (4, 2)])
-def test_passes_that_alternate(count, step):
-    """Every slice is decoded, or pairs of neighbours, four slices apart."""
-    grid = passes(count)
-    places = [i for i in range(120) if i % (2 * step) < 2 or step == 1]
-    finding = interleaved(grid[places], places)
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_passes_that_alternate(count):
+    finding = interleaved(passes(count))
     assert finding is not None
     assert finding.code == "interleaved-scans"
 
@@ -30,16 +27,16 @@ def test_passes_that_alternate(count, step):
 @pytest.mark.parametrize("slices", [10, 30, 120, 400])
 def test_one_scan(slices):
     grid = chest(slices).astype(np.float32)
-    assert interleaved(grid, range(slices)) is None
+    assert interleaved(grid) is None
     between = (grid[1:] + grid[:-1]) / 2  # overlapping reconstructions
     thin = np.empty((2 * slices - 1, *grid.shape[1:]), np.float32)
     thin[::2], thin[1::2] = grid, between
-    assert interleaved(thin, range(len(thin))) is None
+    assert interleaved(thin) is None
 
 
 @pytest.mark.parametrize("grid", [np.zeros((20, 8, 8)), np.full((3, 8, 8), 40.0)])
 def test_nothing_to_see(grid):
-    assert interleaved(grid.astype(np.float32), range(len(grid))) is None
+    assert interleaved(grid.astype(np.float32)) is None
 
 
 def write(folder, hu, step_mm, **attributes):
@@ -72,6 +69,6 @@ def test_real_slices_and_the_same_interleaved(data_dir, tmp_path):
     series = only(data_dir / "chest-4mm-64px")
     slices = [pydicom.dcmread(file) for file in series.files]
     hu = np.stack([ds.pixel_array for ds in slices]).astype(np.int16)
-    assert interleaved(hu.astype(np.float32), range(len(hu))) is None
+    assert interleaved(hu.astype(np.float32)) is None
     both = np.stack([hu, np.roll(hu, 2, 2)], 1).reshape(-1, *hu.shape[1:])
-    assert interleaved(both.astype(np.float32), range(len(both))) is not None
+    assert interleaved(both.astype(np.float32)) is not None

@@ -15,7 +15,7 @@ from tests.scan.series_factory import chest
 
 LIMIT = 1.5e9
 READ = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from darnet_trt.errors import ScanError
 from darnet_trt.scan import Preprocessing, find_studies, load_input
@@ -25,7 +25,8 @@ try:
     code = series.verdict.reason.code
 except ScanError as error:
     code = error.code
-print(json.dumps([code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+status = Path("/proc/self/status").read_text()
+print(json.dumps([code, 1024 * int(status.partition("VmHWM:")[2].split()[0])]))
 """
 
 
