@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan import loading
+from darnet_trt.scan.loading import load as loading
 from darnet_trt.scan.loading.load import load_best, load_study
 from darnet_trt.training import inputs
 
