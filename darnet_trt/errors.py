@@ -197,15 +197,16 @@ class InternalError(DarnetError):
 
     Args:
         error: The exception, caught; it was raised in this package or in a library it calls.
+        where: The scan that it concerns.
     """
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, *, where: Path | None = None) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
         place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
         kind = type(error).__name__
         what = Finding("internal-error", f"internal error: {kind} in {place}: {error}")
-        super().__init__(what, do="please report it")
+        super().__init__(what, where=where, do="please report it")
 
 
 def cannot_open(path: Path, error: OSError) -> UnreadableScanError:

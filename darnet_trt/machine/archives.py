@@ -175,10 +175,11 @@ def _inside(name: str) -> str:
 
 def _open_member(archive: Path, path: Path) -> BinaryIO:
     opened = open_archive(archive)
-    entry = opened.files.get(path.relative_to(archive).as_posix())
+    name = path.relative_to(archive).as_posix()
+    entry = opened.files.get(name)
     if entry is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    if max(len(os.fsencode(part)) for part in path.parts) > LONGEST_NAME:
+    if max(len(os.fsencode(part)) for part in name.split("/")) > LONGEST_NAME:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
     if entry.compress_type not in _METHODS:
         method = f"is packed by method {entry.compress_type}, not deflated"

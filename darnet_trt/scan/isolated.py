@@ -157,7 +157,7 @@ def _guarded(function: Callable[..., T], arguments: Sequence[Any], where: Path) 
         if isinstance(error, OSError):
             file = error.filename if isinstance(error.filename, str) else where
             raise cannot_read(Path(file), error) from None
-        raise InternalError(error) from None
+        raise InternalError(error, where=where) from None
 
 
 def _value_or_error(

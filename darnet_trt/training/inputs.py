@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DarnetError, Finding, OutputError, UnreadableScanError
+from darnet_trt.errors import DarnetError, OutputError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
-from darnet_trt.scan import Preprocessing, find_studies, load_study
+from darnet_trt.scan import Preprocessing, load_study
 from darnet_trt.scan.cohort import CLASSES, Entry
+from darnet_trt.scan.discovery import find_study
 from darnet_trt.scan.isolated import read_each
 
 MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
@@ -131,11 +132,7 @@ def _prepare_one(scan: Path, spec: Preprocessing, file: Path) -> None:
         ScanError: The scan cannot be used.
         OutputError: The file cannot be written.
     """
-    studies = find_studies(scan)
-    if len(studies) > 1:
-        what = f"{len(studies)} studies where one scan is expected"
-        raise UnreadableScanError(Finding("several-studies", what), where=scan)
-    loaded = load_study(studies[0], spec)[1]
+    loaded = load_study(find_study(scan), spec)[1]
     # float16 has 11 significant bits: an error of at most 0.4 HU in a window of 1500.
     content = BytesIO()  # numpy's own writing to a file does not report why it fails
     volume = loaded.array.astype(np.float16)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from darnet_trt import __version__, scan
+from darnet_trt import __version__
 from darnet_trt.cli import main
+from darnet_trt.scan import discovery
 from tests.cli.command import COMMAND, darnet_trt
 from tests.full_disk import files_up_to
 
@@ -55,7 +56,7 @@ def test_an_unforeseen_error_is_one_line_too(command, monkeypatch, tmp_path):
     def broken(path):
         return {}[path.name]
 
-    monkeypatch.setattr(scan, "find_studies", broken)
+    monkeypatch.setattr(discovery, "search", broken)
     done = command("inspect", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(

@@ -1,4 +1,4 @@
-"""Readers of a scan that die, hang or want all memory where its folder is called "b".
+"""Readers that die, hang or want all memory at one scan: most of them where it is called "b".
 
 The process that reads imports them by name, as it does the real one.
 """
@@ -67,8 +67,8 @@ def load_or(way: str, study: Any, ranked: Any, spec: Any) -> Any:
     return load_best(study, ranked, spec)
 
 
-def study_or(way: str, study: Any, spec: Any) -> Any:
-    if study.path.name == "b":
+def study_or(way: str, place: Path, study: Any, spec: Any) -> Any:
+    if study.path == place:
         globals()[way]()
     return load_study(study, spec)
 

@@ -1,11 +1,19 @@
 """The linear map, against its definition in float64."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darnet_trt.scan import Preprocessing, Volume, preprocess
-from darnet_trt.scan.preprocessing import needed_slices, preprocess_slices
+from darnet_trt.scan.plausibility.lungs import Lungs
+from darnet_trt.scan.preprocessing import (
+    NEW,
+    depth_matrix,
+    lung_span,
+    needed_slices,
+    preprocess_slices,
+)
 
 sizes = st.tuples(*[st.integers(1, 40)] * 3)
 shapes = st.tuples(st.integers(1, 60), st.integers(2, 90), st.integers(2, 90))
@@ -71,3 +79,46 @@ def test_streamed_slices_in_any_order_are_enough(size, shape, slope, intercept, 
 
 def test_thick_outputs_need_one_slice_each():
     assert len(needed_slices(Preprocessing(), 300, (0, 300))) == 64
+
+
+@settings(max_examples=20, deadline=None)
+@given(padding=st.sampled_from([-1024, -1025, -2000, -2048, -3024, -32768]), flat=st.booleans())
+def test_what_lies_below_air_is_air(padding, flat):
+    hu = np.random.default_rng(0).integers(-1000, 300, (20, 40, 40)).astype(np.int16)
+    outside = np.zeros((40, 40), bool) if flat else np.hypot(*(np.mgrid[:40, :40] - 19.5)) > 20
+    hu[:, outside] = -1024
+    spec = Preprocessing(size=(8, 16, 16))
+    expected = preprocess(spec, Volume(hu, (1, 1, 1)))
+    hu[:, outside] = padding
+    np.testing.assert_array_equal(preprocess(spec, Volume(hu, (1, 1, 1))), expected)
+
+
+def test_a_specification_without_an_extent_takes_the_whole_scan():
+    old = Preprocessing.model_validate_json('{"size": [64, 224, 224], "depth_snap": 0.125}')
+    assert old.extent == "scan"
+    assert NEW.extent == "lungs"
+    assert Preprocessing.model_validate_json(NEW.model_dump_json()) == NEW
+
+
+@pytest.mark.parametrize(
+    "field", ["window_center_hu", "window_width_hu", "depth_snap", "margin_mm"]
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        Preprocessing(**{field: value})
+
+
+def test_thin_series_need_one_slice_for_each_output():
+    for slices in range(160, 700, 7):
+        assert len(needed_slices(NEW, slices + 300, (150, 150 + slices))) == 64
+
+
+@pytest.mark.parametrize("moved", [3, 37, 1000])
+def test_a_span_is_sampled_alike_wherever_it_lies(moved):
+    lungs = Lungs(40 + moved, 300 + moved, 40 + moved, True, 1.0)
+    span = lung_span(NEW, 400 + moved, lungs, 0.7)
+    assert span == (40 - 43 + moved, 301 + 43 + moved)
+    here = depth_matrix(NEW, 3000, (span[0] + 500, span[1] + 500))
+    there = depth_matrix(NEW, 3000, span)
+    np.testing.assert_array_equal(here[:, 500:], there[:, :-500])

@@ -210,7 +210,7 @@ def _of_the_scan(error: Exception, scan: Path) -> DarnetError | OSError:
         return out_of_memory(scan)
     if isinstance(error, DarnetError | ImportError):  # a package is missing, or its library
         raise error
-    return InternalError(error)
+    return InternalError(error, where=scan)
 
 
 def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Result:

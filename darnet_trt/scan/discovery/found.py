@@ -180,7 +180,7 @@ class Found:
         beside = {f: len(files) for f, files in self.pictures.items() if f in beside_dicom}
         ignored = self.passed_by + Counter({"picture beside DICOM": sum(beside.values())})
         voxels = {file for study in self.volumes for file in study.series[0].files}
-        used = (
+        taken = (
             len({header.path for header in self.headers})
             + sum(map(len, pictures.values()))
             + len(voxels)
@@ -200,6 +200,8 @@ class Found:
             *dicom_studies(self.headers, broken, beside),
             *(s for f, files in pictures.items() for s in picture_studies(f, files, broken)),
         ]
+        used = len({file for study in studies for s in study.series for file in s.files})
+        ignored += Counter({"left out of its series": taken - used})  # a warning says why
         counts = Counts(len(studies), used, len(self.failed), ignored)
         studies += [failed_study(error) for error in self.failed]
         if not studies:

@@ -20,6 +20,7 @@ from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
 from darnet_trt.scan.discovery.kinds import PICTURES, promise
+from darnet_trt.scan.isolated import out_of_memory
 from darnet_trt.scan.pictures import slice_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.volume_files.series import image_format
@@ -170,9 +171,7 @@ def failed_study(error: ScanError, files: Sequence[Path] = ()) -> Study:
 def unexpected(path: Path, error: Exception) -> UnreadableScanError:
     """Return the error for an exception that no reader should raise: it ends one scan alone."""
     if isinstance(error, MemoryError):
-        return UnreadableScanError(
-            Finding("out-of-memory", "reading it needs too much memory"), where=path
-        )
+        return out_of_memory(path)
     what = Finding("internal-error", InternalError(error).what)
     return UnreadableScanError(what, where=path, do="please report it")
 

@@ -216,11 +216,16 @@ def _judge_anatomy(
     if slices.series.oriented:
         return UNTURNED, judge_anatomy(grid, spacing)
     if slices.turn != UNTURNED:
-        return slices.turn, (turned(slices.turn),)
+        return slices.turn, (_told(slices.series, slices.turn),)
     turn = find_turn(grid, spacing)
     if isinstance(turn, Finding):
         raise RefusedScanError(turn, where=slices.series.path)
-    return turn, (turned(turn),)
+    return turn, (_told(slices.series, turn),)
+
+
+def _told(series: Series, turn: Turn) -> Finding:
+    """Return the warning of a turn; pictures are numbered from the head unless they are turned."""
+    return turned(replace(turn, flip_d=turn.flip_d != (series.format == "slices")))
 
 
 def _grid_spacing(series: Series, span: Span, count: int) -> tuple[float, float, float] | None:

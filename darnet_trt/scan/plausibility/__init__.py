@@ -1,1 +1,1 @@
-"""Check that the values are Hounsfield units, and of a chest."""
+"""Check that values are Hounsfield units of a chest, and that it lies as its files say."""

@@ -34,11 +34,16 @@ TISSUE_HU: Final = -400.0
 LUNG_SHARE: Final = 0.08
 """A slice shows the lungs where they fill this share of the body's section: 45 cm² of an adult,
 more than bowel with stool. The lungs' tips reach some 25 mm further at both ends."""
+ONE_LUNG_SHARE: Final = 0.2
+"""Where no slice shows more, one lung is lost, and half of `LUNG_SHARE` is enough: two lungs fill
+0.27 to 0.5 of some slice."""
 FIRST_PROBES: Final = 16
 """Slices looked at first: in a scan of a whole body, 1.9 m long, one every 130 mm."""
 STRIDE_MM: Final = 12.0
 """The lungs have no gap. Slices looked at within them lie no further apart than this, so that
 what shows up beyond a gap is not taken for lung."""
+LEAST_STRIDES: Final = 4
+"""Lungs may be as low as this many strides: no wider gap is left where none were seen."""
 LEAST_HEIGHT: Final = 0.5
 """Lungs lower than this, as a share of the side of a square of the body's section, are
 consolidated at their base, or cut off by the scan: healthy ones reach 0.65 to 1.0."""
@@ -62,6 +67,7 @@ class Lungs:
             lung is too low for the body.
         whole: Whether neither the scan's first nor its last slice shows lung.
         pixels: Lung in the slices looked at, in pixels of the coarse grid times slices.
+        share: Of the body's section that the lungs fill in each slice between the ends.
     """
 
     bottom: int
@@ -69,6 +75,7 @@ class Lungs:
     base: int
     whole: bool
     pixels: float
+    share: float = LUNG_SHARE
 
 
 def coarse_step(shape: Sequence[int]) -> int:
@@ -106,11 +113,6 @@ def averages(blocks: npt.NDArray[Any]) -> Grid:
 def coarse(stored: npt.NDArray[Any]) -> Grid:
     """Return a slice on the coarse grid, in the units of its pixels."""
     return averages(middles(stored))
-
-
-def shows_lung(lung: int, body: int) -> bool:
-    """Return whether a slice with these counts of `lung_pixels` shows lung."""
-    return lung > LUNG_SHARE * body
 
 
 def lung_pixels(hu: Grid) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -177,9 +179,10 @@ def find_lungs(
         counted, section = lung_pixels(np.stack(probe(wanted)))
         lung.update(zip(wanted, counted.tolist(), strict=True))
         body.update(zip(wanted, section.tolist(), strict=True))
-        most = max(lung, key=lung.__getitem__)
-        shown = {i for i in lung if shows_lung(lung[i], body[i])}
-        wanted = _next(sorted(lung), most, shown, stride) if most in shown else []
+        most = max(lung, key=lambda i: lung[i] / max(1, body[i]))
+        share = LUNG_SHARE if lung[most] >= ONE_LUNG_SHARE * body[most] else LUNG_SHARE / 2
+        shown = {i for i in lung if lung[i] > share * body[i]}
+        wanted = _next(sorted(lung), most, shown, stride)
     if most not in shown:
         return None
     bottom, top = _run(sorted(lung), most, shown)
@@ -190,7 +193,7 @@ def find_lungs(
             base = max(0, top + 1 - round(FULL_HEIGHT * side_mm / spacing_mm[0]))
     inside = [i for i in sorted(lung) if bottom <= i <= top]
     area = sum((b - a) * (lung[a] + lung[b]) / 2 for a, b in pairwise(inside))
-    return Lungs(bottom, top, min(base, bottom), bottom > 0 and top < slices - 1, area)
+    return Lungs(bottom, top, min(base, bottom), bottom > 0 and top < slices - 1, area, share)
 
 
 def settle(slices: int, lungs: Lungs, probe: Probe) -> Lungs:
@@ -219,7 +222,8 @@ def settle(slices: int, lungs: Lungs, probe: Probe) -> Lungs:
     def look(*indices: int) -> None:
         counted, section = lung_pixels(np.stack(probe(indices)))
         shows.update(
-            (i, shows_lung(*pair)) for i, *pair in zip(indices, counted, section, strict=True)
+            (i, lung > lungs.share * body)
+            for i, lung, body in zip(indices, counted, section, strict=True)
         )
 
     ends = {lungs.bottom, lungs.bottom - 1, lungs.top, lungs.top + 1}
@@ -249,6 +253,9 @@ def _run(known: list[int], most: int, shown: set[int]) -> tuple[int, int]:
 
 def _next(known: list[int], most: int, shown: set[int], stride: int) -> list[int]:
     """Return the slices to look at next: within wide gaps of the lungs, and around their ends."""
+    if most not in shown:
+        wide = (pair for pair in pairwise(known) if pair[1] - pair[0] > LEAST_STRIDES * stride)
+        return [(a + b) // 2 for a, b in wide]
     bottom, top = _run(known, most, shown)
     wanted = []
     for a, b in pairwise(known):

@@ -58,16 +58,16 @@ def place(header: Any, coded: bool) -> Placement:
     refusal = None
     if has_sform:
         ras = np.array(header.get_sform(), np.float64)
-        note = _compare(ras, _qform(header)) if has_qform else None
+        differ = None
+        if all(mm > 0 for mm in given):
+            lengths = np.linalg.norm(ras[:3, :3], axis=0)
+            differ = voxel_sizes_differ("pixdim", given, "the sform", lengths)
+        refusal = _placeholder(ras) if differ else None
+        note = (_compare(ras, _qform(header)) if has_qform else None) or differ
         if note is not None and note.code == "sform-or-qform":
-            refusal = note
+            refusal = refusal or note
         elif note is not None:
             warnings.append(note)
-        elif all(mm > 0 for mm in given):
-            lengths = np.linalg.norm(ras[:3, :3], axis=0)
-            note = voxel_sizes_differ("pixdim", given, "the sform", lengths)
-            refusal = _placeholder(ras) if note else None
-            warnings += [note] if note else []
     else:
         ras = np.array(header.get_qform() if has_qform else header.get_base_affine(), np.float64)
         if any(mm < 0 for mm in given):

@@ -3,11 +3,13 @@
 import csv
 import shutil
 import tempfile
+from functools import partial
 
 import numpy as np
 import pytest
 
 from darnet_trt.calibration.scans import choosing as data
+from darnet_trt.calibration.scans import sample
 from darnet_trt.calibration.scans.choosing import choose_scans, random_scans
 from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.errors import OutputError, UsageError
@@ -15,6 +17,7 @@ from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.cohort import CLASSES, read_cohort
 from tests.full_disk import files_up_to
+from tests.scan import deaths
 
 SPEC = Preprocessing(size=(8, 16, 16))
 
@@ -224,3 +227,15 @@ def test_random_inputs_are_marked_and_repeat_with_the_seed():
     volumes = [*chosen.inputs, *held_out.inputs]
     assert len({volume.tobytes() for volume in volumes}) == len(volumes) > 3
     assert all(volume.shape == (1, *SPEC.size) for volume in volumes)
+
+
+@pytest.mark.parametrize("way", [deaths.segv, deaths.ask_for_too_much, deaths.divide])
+def test_a_scan_that_ends_its_reading_is_left_out(cohort, log, monkeypatch, way):
+    place = read_cohort(cohort).entries[0].scan
+    monkeypatch.setattr(sample, "load_study", partial(deaths.study_or, way.__name__, place))
+    chosen, held_out = choose(cohort, log=log)
+    entries = read_cohort(cohort).entries
+    others = {entry.patient for entry in entries[1:]}
+    assert len(chosen.hashes) + len(held_out.hashes) == len(others)
+    (line,) = (line for line in log if line.startswith("left out of calibration"))
+    assert str(place) in line

@@ -114,6 +114,29 @@ def test_rle_of_another_size(tmp_path):
             decode(write(tmp_path, rle(np.ascontiguousarray(other)), RLE))
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2, 6])
+def test_rle_with_padding(tmp_path, padding):
+    path = write(tmp_path, rle(HU) + bytes(padding), RLE)
+    np.testing.assert_array_equal(decode(path), HU)
+
+
+@pytest.mark.parametrize(("syntax", "bits"), [(BASELINE, 8), ("1.2.840.10008.1.2.4.51", 12)])
+def test_lossy_jpeg(tmp_path, syntax, bits):
+    stored = ((HU.astype(int) + 1024).clip(0, 4095) >> (12 - bits)).astype(f"u{1 + bits // 12}")
+    code = imagecodecs.jpeg8_encode(stored, level=95, bitspersample=bits)
+    path = write(tmp_path, code, syntax, stored, BitsStored=bits, HighBit=bits - 1)
+    assert np.abs(decode(path).astype(int) - stored).mean() < 1 << (bits - 7)
+
+
+def test_a_codestream_of_another_compression(tmp_path):
+    grey = (HU > 0).astype(np.uint8) * 200
+    for syntax in (JPEG_LS, JPEG_2000, BASELINE):
+        path = write(tmp_path, imagecodecs.ljpeg_encode(grey), syntax, grey)
+        with pytest.raises(UnreadableScanError) as caught:
+            decode(path)
+        assert caught.value.code == "undecodable"
+
+
 @pytest.mark.parametrize("syntax", [JPEG_2000, HTJ2K, JPEG_LS, JPEG_LOSSLESS, RLE, BASELINE])
 @pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
 def test_a_cut_codestream_gives_no_image(tmp_path, syntax, end):

@@ -1,5 +1,6 @@
 """The header walker gives what pydicom gives, on every file."""
 
+import imagecodecs
 import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,12 +8,15 @@ from hypothesis import strategies as st
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, HTJ2KLossless
 
-from darnet_trt.errors import UnreadableScanError
+from darnet_trt.errors import ScanError, UnreadableScanError
 from darnet_trt.scan.dicom.attributes import WANTED, plain_value
 from darnet_trt.scan.dicom.encoding.meta import EXPLICIT, IMPLICIT
+from darnet_trt.scan.dicom.fitness import unfit
 from darnet_trt.scan.dicom.header import read_headers
+from darnet_trt.scan.dicom.pixels import decode_slice
+from tests.scan.enhanced_factory import enhanced_dataset
 from tests.scan.series_factory import chest, save, slice_dataset
 
 
@@ -151,22 +155,46 @@ def test_truncation_is_found_wherever_it_is(tmp_path):
         assert walked.defect or walked.get("Rows") is None
 
 
-def test_arbitrary_bytes_never_crash_it(tmp_path):
-    path = save(slice_dataset(chest(1, 16)[0], (0, 0, 0)), tmp_path / "a.dcm")
+KINDS = {
+    "classic": lambda: slice_dataset(chest(1, 16)[0], (0, 0, 0)),
+    "deflated": lambda: slice_dataset(
+        chest(1, 16)[0], (0, 0, 0), TransferSyntaxUID=DeflatedExplicitVRLittleEndian
+    ),
+    "big endian": lambda: enhanced_dataset(chest(3, 16), TransferSyntaxUID=ExplicitVRBigEndian),
+    "enhanced": lambda: enhanced_dataset(chest(3, 16)),
+    "compressed": lambda: enhanced_dataset(
+        chest(3, 16), encode=imagecodecs.htj2k_encode, TransferSyntaxUID=HTJ2KLossless
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arbitrary_bytes_never_crash_it(tmp_path, kind):
+    path = save(KINDS[kind](), tmp_path / "a.dcm")
     whole = bytearray(path.read_bytes())
 
-    @settings(max_examples=150, deadline=None)
-    @given(st.lists(st.tuples(st.integers(132, 900), st.integers(0, 255)), min_size=1, max_size=6))
-    def survives(changes):
+    @settings(max_examples=80, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.integers(132, len(whole) - 1), st.integers(0, 255)),
+            min_size=1,
+            max_size=6,
+        ),
+        st.integers(0, 400),
+    )
+    def survives(changes, inserted):
         broken = bytearray(whole)
         for at, value in changes:
             broken[at] = value
+        broken[changes[0][0] : changes[0][0]] = b"\xfe\xff\0\xe0"[: inserted % 5] * (inserted // 5)
         path.write_bytes(broken)
         try:
-            walked = read(path)
-        except UnreadableScanError:
+            for walked in read_headers(path):
+                assert isinstance(walked.get("Modality", ""), str)
+                if unfit(walked) is None and not walked.defect:
+                    assert decode_slice(walked).shape == (walked.get("Rows"), walked.get("Columns"))
+        except ScanError:
             return
-        assert isinstance(walked.get("Modality", ""), str | tuple)
 
     survives()
 

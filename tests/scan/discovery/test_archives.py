@@ -13,6 +13,7 @@ import pytest
 from darnet_trt.errors import UnreadableScanError, UsageError
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.discovery import distinct_paths, search, unseen
+from darnet_trt.scan.pictures import decode_grey
 from tests.machine.test_archives import listing, overlapping, ratio
 from tests.scan.pictures.picture_files import grey
 from tests.scan.pictures.picture_files import write as write_pictures
@@ -81,10 +82,13 @@ def test_pictures_and_volumes_in_an_archive(tmp_path):
     assert [s.path.relative_to(archive) for s in packed] == [
         s.path.relative_to(tmp_path / "a") for s in plain
     ]
-    for one, other in zip(plain, packed, strict=True):
-        np.testing.assert_array_equal(
-            load_study(one, SPEC)[1].array, load_study(other, SPEC)[1].array
-        )
+    (pictures, volume), (packed_pictures, packed_volume) = plain, packed
+    np.testing.assert_array_equal(
+        load_study(volume, SPEC)[1].array, load_study(packed_volume, SPEC)[1].array
+    )
+    files = zip(pictures.series[0].files, packed_pictures.series[0].files, strict=True)
+    for one, other in files:
+        np.testing.assert_array_equal(decode_grey(one), decode_grey(other))
 
 
 def test_hidden_and_ignored_members_are_counted(scan):

@@ -286,3 +286,29 @@ def test_the_only_study_of_a_cohorts_scan(tmp_path):
     assert caught.value.code == "several-studies"
     with pytest.raises(UnreadableScanError):
         find_study(tmp_path / "a" / "lost.dcm")
+
+
+def test_voxels_beside_their_header_are_used_and_others_are_not(tmp_path):
+    image = sitk.GetImageFromArray(chest())
+    image.SetSpacing((6, 6, 10))
+    for name in ("pair.hdr", "meta.mhd", "nrrd.nhdr"):
+        sitk.WriteImage(image, tmp_path / name)
+    (tmp_path / "other.raw").write_bytes(b"\0\1\2")
+    (tmp_path / "alone.img").write_bytes(b"\0\1\2")
+    counts = search(tmp_path).counts
+    assert (counts.scans, counts.used, counts.ignored) == (3, 6, {"raw voxels": 1})
+    assert failures(tmp_path) == {"alone.img": "no-header-file"}
+    assert find_study(tmp_path / "pair.img") == find_study(tmp_path / "pair.hdr")
+
+
+def test_a_volume_file_under_another_name_is_what_its_content_says(tmp_path):
+    image = sitk.GetImageFromArray(chest())
+    image.SetSpacing((6, 6, 10))
+    for index, (name, other) in enumerate(
+        [("a.nii", "1.dat"), ("a.nii.gz", "2.gz"), ("a.mha", "3.nrrd"), ("a.nrrd", "4.mha")]
+    ):
+        sitk.WriteImage(image, tmp_path / name)
+        (tmp_path / name).rename(tmp_path / other)
+        assert len(find_studies(tmp_path)) == index + 1
+    assert [s.format for s in series_of(tmp_path)] == ["nifti", "nifti", "mha", "nrrd"]
+    assert all(s.verdict.usable for s in series_of(tmp_path))

@@ -113,8 +113,9 @@ def test_no_form_and_no_voxel_sizes(tmp_path):
 def test_an_identity_that_pixdim_contradicts(tmp_path):
     shifted = np.eye(4)
     shifted[:3, 3] = 1, 2, 3
-    path = write(tmp_path / "a.nii", sform=shifted, codes=(1, 0))
-    assert only(path).verdict.reason.code == "placeholder-geometry"
+    for codes in ((1, 0), (1, 1)):
+        path = write(tmp_path / "a.nii", sform=shifted, codes=codes)
+        assert only(path).verdict.reason.code == "placeholder-geometry"
 
 
 def test_pixdim_that_contradicts_the_sform(tmp_path):

@@ -134,7 +134,11 @@ def _decode_rle(data: bytes, shape: tuple[int, int], itemsize: int) -> npt.NDArr
     for number, (start, end) in enumerate(
         zip(starts[:count], [*starts[1:count], len(data)], strict=True)
     ):
-        found = imagecodecs.packbits_decode(data[start:end], out=bytearray(size))
+        segment = data[start:end]
+        try:
+            found = imagecodecs.packbits_decode(segment, out=bytearray(size))
+        except RuntimeError:  # it allows one byte of padding
+            found = imagecodecs.packbits_decode(segment.rstrip(b"\0"), out=bytearray(size))
         if len(found) != size:
             raise ValueError(f"{len(found)} of {size} pixels")
         planes[:, itemsize - 1 - number] = np.frombuffer(found, np.uint8)
