@@ -193,10 +193,10 @@ def jpeg_2000_that_its_header_believes(folder: Path) -> None:
     _series(folder, uid.JPEG2000Lossless, _jpeg_2000(33_000), Rows=33_000, Columns=33_000)
 
 
-def jpeg_2000_of_the_largest_matrix(folder: Path) -> None:
+def jpeg_2000_of_a_large_matrix(folder: Path) -> None:
     """The same with a size that a slice may have."""
-    size = {"Rows": 4096, "Columns": 4096, "PixelSpacing": [0.09, 0.09]}
-    _series(folder, uid.JPEG2000Lossless, _jpeg_2000(4096), **size)
+    size = {"Rows": 2048, "Columns": 2048, "PixelSpacing": [0.2, 0.2]}
+    _series(folder, uid.JPEG2000Lossless, _jpeg_2000(2048), **size)
 
 
 def htj2k(folder: Path) -> None:
@@ -432,7 +432,7 @@ BOMBS: dict[str, Callable[[Path], None]] = {
         mha_zlib, mha_zlib_longer_than_its_header, mha_zlib_of_nothing,
         nrrd_raw, nrrd_gzip, nrrd_gzip_whole, nrrd_bzip2, nrrd_text,
         jpeg_2000, jpeg_2000_that_its_header_believes,
-        jpeg_2000_of_the_largest_matrix, htj2k, jpeg_lossless, jpeg_ls, jpeg_baseline,
+        jpeg_2000_of_a_large_matrix, htj2k, jpeg_lossless, jpeg_ls, jpeg_baseline,
         rle_that_its_header_believes, native_that_is_short, enhanced_of_many_frames,
         deflated_dicom, deflated_dicom_longer_than_its_header, deflated_dicom_with_more_behind,
         deflated_enhanced, dicom_gz,
