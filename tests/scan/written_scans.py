@@ -256,5 +256,5 @@ def gzipped(folder: Path, other: Path) -> Path:
     """Pack each file of a folder by gzip, into another folder."""
     other.mkdir(parents=True)
     for file in folder.iterdir():
-        (other / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), 1))
+        (other / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), 1, mtime=0))
     return other

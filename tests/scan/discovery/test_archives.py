@@ -9,13 +9,14 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from darnet_trt.errors import UnreadableScanError, UsageError
 from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.discovery import distinct_paths, search, unseen
 from darnet_trt.scan.pictures import decode_grey
 from tests.machine.test_archives import listing, overlapping, ratio
+from tests.scan.pictures.picture_files import grey
+from tests.scan.pictures.picture_files import write as write_pictures
 from tests.scan.series_factory import chest, only, series_of, write_series
 
 SPEC = Preprocessing(size=(16, 32, 32))
@@ -73,10 +74,7 @@ def test_packed_with_gzip(scan):
 def test_pictures_and_volumes_in_an_archive(tmp_path):
     import nibabel
 
-    (tmp_path / "a" / "p" / "s").mkdir(parents=True)
-    for index, plane in enumerate(chest()[::-1]):
-        grey = np.rint((plane + 1350.0) / 1500 * 255).clip(0, 255).astype(np.uint8)
-        Image.fromarray(grey).save(tmp_path / "a" / "p" / "s" / f"{index}.png")
+    write_pictures(tmp_path / "a" / "p" / "s", grey())
     affine = np.diag([-6.0, -6.0, 10.0, 1.0])
     nibabel.save(nibabel.Nifti1Image(chest().T, affine), tmp_path / "a" / "v.nii.gz")
     archive = zipped(tmp_path / "a")
