@@ -10,7 +10,7 @@ from darnet_trt.scan import Preprocessing, Volume, choose, find_studies, load_st
 from tests.scan import written_scans as writers
 from tests.scan.written_scans import AXIAL_ORDERS, EVERY_ORDER, SYNTAXES, VOLUME_FILES, stored
 
-SPEC = Preprocessing(size=(16, 56, 56))
+SPEC = Preprocessing(size=(16, 56, 56), extent="lungs")
 FEW_WAYS = [((0, 1, 2), ()), ((2, 0, 1), (True, False, True))]
 REAL = ("chest-4mm-64px", "chest-8mm/sharp", "chest-8mm/soft")
 
