@@ -14,7 +14,6 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,7 @@ def whole_body(lungs: np.ndarray[Any, Any], slices: int) -> np.ndarray[Any, Any]
     """Return the chest with a third of the other slices above it and the rest below."""
     above = (slices - len(lungs)) // 3
     below = slices - len(lungs) - above
-    tissue = np.where(lungs[0] < 300, lungs[0], lungs[0] + 0)
-    return np.concatenate(
-        [np.repeat(tissue[None], below, 0), lungs, np.repeat(tissue[None], above, 0)]
-    )
+    return np.concatenate([np.repeat(lungs[:1], below, 0), lungs, np.repeat(lungs[:1], above, 0)])
 
 
 def write_series(folder: Path, volume: np.ndarray[Any, Any], syntax: str) -> None:
@@ -101,13 +97,13 @@ def main() -> None:
 
 def report(name: str, runs: dict[str, list[tuple[float, float, LoadedInput]]]) -> None:
     """Print the fastest run of each extent."""
-    fastest: Callable[[str], float] = lambda extent: min(a + b for a, b, _ in runs[extent])  # noqa: E731
+    fastest = {extent: min(a + b for a, b, _ in found) for extent, found in runs.items()}
     ratio = statistics.median(
         sum(new[:2]) / sum(old[:2]) for old, new in zip(runs["scan"], runs["lungs"], strict=True)
     )
     loaded = runs["lungs"][0][2]
     print(
-        f"{name:<16} {fastest('scan'):9.3f} {fastest('lungs'):8.3f} {ratio:6.2f} "
+        f"{name:<16} {fastest['scan']:9.3f} {fastest['lungs']:8.3f} {ratio:6.2f} "
         f"{min(a for a, _, _ in runs['lungs']):17.3f} {loaded.decoded:8d} {loaded.probed:10d}  "
         f"{loaded.sampled.lungs} {loaded.sampled.covered}"
     )

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.scans.bodies import above, below, longer, repeated
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.machine.hardware import environment
+from darnet_trt.machine.hardware import cpu
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.scan import Volume, choose, find_studies, preprocess, read_volume
 from darnet_trt.scan.cohort import read_cohort
@@ -53,7 +53,7 @@ def main() -> None:
         for entry in read_cohort(arguments.cohort).entries
     ]
     alone = [classify(volume) for volume in volumes]
-    print(f"{len(volumes)} phantoms, extent {spec.extent}, {environment()}")
+    print(f"{len(volumes)} phantoms, extent {spec.extent}, {cpu().name}, {cpu().cores} cores")
     print(f"{'added slices':<16}" + "".join(f"{mm:>7} mm" for mm in ADDED_MM))
     for name, case in CASES.items():
         cells = []

@@ -39,10 +39,12 @@ ONE_LUNG_SHARE: Final = 0.2
 0.27 to 0.5 of some slice."""
 FIRST_PROBES: Final = 16
 """Slices looked at first: in a scan of a whole body, 1.9 m long, one every 130 mm."""
-STRIDE_MM: Final = 12.0
+STRIDE_MM: Final = 24.0
 """The lungs have no gap. Slices looked at within them lie no further apart than this, so that
 what shows up beyond a gap is not taken for lung."""
-LEAST_STRIDES: Final = 4
+THICK_MM: Final = 4.0
+"""From this distance of the slices on, half a stride: fewer slices make a gap."""
+LEAST_STRIDES: Final = 2
 """Lungs may be as low as this many strides: no wider gap is left where none were seen."""
 LEAST_HEIGHT: Final = 0.5
 """Lungs lower than this, as a share of the side of a square of the body's section, are
@@ -171,7 +173,7 @@ def find_lungs(
         spacing_mm: Of the coarse grid's pixels, and of the scan's slices, (d, h, w); None where
             it is not known.
     """
-    stride = max(1, int(STRIDE_MM / spacing_mm[0]) if spacing_mm else slices // COARSE_PIXELS)
+    stride = _stride(slices, None if spacing_mm is None else spacing_mm[0])
     lung: dict[int, int] = {}
     body: dict[int, int] = {}
     wanted = sorted({round(i) for i in np.linspace(0, slices - 1, min(slices, FIRST_PROBES))})
@@ -194,6 +196,13 @@ def find_lungs(
     inside = [i for i in sorted(lung) if bottom <= i <= top]
     area = sum((b - a) * (lung[a] + lung[b]) / 2 for a, b in pairwise(inside))
     return Lungs(bottom, top, min(base, bottom), bottom > 0 and top < slices - 1, area, share)
+
+
+def _stride(slices: int, step_mm: float | None) -> int:
+    """Return how far apart slices within the lungs are looked at, in slices."""
+    if step_mm is None:
+        return max(1, slices // COARSE_PIXELS)
+    return max(1, int(STRIDE_MM / (1 if step_mm < THICK_MM else 2) / step_mm))
 
 
 def settle(slices: int, lungs: Lungs, probe: Probe) -> Lungs:
