@@ -177,9 +177,7 @@ def _load(slices: Slices) -> LoadedInput:
     array = preprocess_slices(spec, series.slices, span, needed)
     grid = np.stack([needed.grids[i] for i in indices])
     warnings = _check(series, indices, span, grid)
-    if (neighbours := _neighbours(slices, span, indices, grid)) is not None:
-        if (alternating := interleaved(neighbours)) is not None:
-            raise RefusedScanError(alternating, where=series.path)
+    _refuse_interleaved(slices, span, indices, grid)
     turn, more = _judge_anatomy(slices, span, grid)
     if turn != slices.turn:
         again = _load(Slices(series, spec, turn))
@@ -207,22 +205,24 @@ def _load(slices: Slices) -> LoadedInput:
     )
 
 
-def _neighbours(
+def _refuse_interleaved(
     slices: Slices, span: Span, indices: Sequence[int], grid: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32] | None:
-    """Return neighbouring slices on the coarse grid, where passes could interleave.
+) -> None:
+    """Refuse neighbouring slices that alternate between scans.
 
-    More slices are decoded only where the header shows slices that overlap.
+    More slices are decoded for it only where the header shows slices that overlap.
+
+    Raises:
+        RefusedScanError: They do.
     """
     runs = np.split(np.arange(len(indices)), np.flatnonzero(np.diff(indices) != 1) + 1)
     longest = max(runs, key=len)
-    if len(longest) >= NEIGHBOURS:
-        return grid[longest]
-    series = slices.series
-    if slices.volume is None and not _overlap(series):
-        return None
-    first = max(span[0], (span[0] + span[1] - NEIGHBOURS) // 2)
-    return np.stack(slices.look(range(first, min(first + NEIGHBOURS, span[1]))))
+    neighbours = grid[longest]
+    if len(longest) < NEIGHBOURS and (slices.volume is not None or _overlap(slices.series)):
+        first = max(span[0], (span[0] + span[1] - NEIGHBOURS) // 2)
+        neighbours = np.stack(slices.look(range(first, min(first + NEIGHBOURS, span[1]))))
+    if (alternating := interleaved(neighbours)) is not None:
+        raise RefusedScanError(alternating, where=slices.series.path)
 
 
 def _overlap(series: Series) -> bool:
