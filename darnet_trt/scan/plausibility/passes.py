@@ -24,8 +24,8 @@ NEIGHBOURS: Final = 24
 """Slices to look at: some 30 to 100 mm of lung."""
 OVERLAPPING: Final = 1.5
 """Slices thicker than this times their distance overlap: thin reconstructions, or two passes."""
-FARTHEST: Final = 8
-"""Slices; a pattern of more passes than half of it has not been seen."""
+FARTHEST: Final = 5
+"""Slices, one more than the most passes that are looked for."""
 LEAST_PAIRS: Final = 8
 """Fewer pairs at a distance could differ by chance."""
 _SHOWN_HU = (-1000.0, 300.0)  # contrast medium and metal would outweigh all else
