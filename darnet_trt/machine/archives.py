@@ -51,14 +51,14 @@ class Archive:
     Attributes:
         zip: The open archive.
         files: Path inside it, with `/` → its entry. Encrypted files are not among them.
-        encrypted: How many files are.
-        left_out: What else is not among `files`, as a kind → how many.
+        encrypted: How many files are encrypted.
+        ignored: Kind of the others that are not among `files` → how many.
     """
 
     zip: zipfile.ZipFile
     files: Mapping[str, zipfile.ZipInfo]
     encrypted: int
-    left_out: Counter[str]
+    ignored: Counter[str]
 
     def below(self, folder: str) -> list[str]:
         """Return the files in a folder of the archive, and in the folders below it, in order."""
@@ -134,17 +134,17 @@ def _open_archive(path: Path, mtime_ns: int, size: int, process: int) -> Archive
         raise _beyond(path, "files that overlap")
     _check_ratio(path, unpacked, size)
     files: dict[str, zipfile.ZipInfo] = {}
-    encrypted, left_out = 0, Counter[str]()
+    encrypted, ignored = 0, Counter[str]()
     for entry in entries:
         name = _inside(entry.filename)
         if entry.flag_bits & 1:
             encrypted += 1
         elif stat.S_ISLNK(entry.external_attr >> 16):
-            left_out["link"] += 1
+            ignored["link"] += 1
         else:
-            left_out["older file of one name"] += name in files  # as where it is unpacked
+            ignored["older file of one name"] += name in files  # as where it is unpacked
             files[name] = entry
-    return Archive(archive, files, encrypted, left_out)
+    return Archive(archive, files, encrypted, ignored)
 
 
 class _TooManyError(Exception):

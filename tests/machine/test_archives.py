@@ -167,7 +167,7 @@ def test_encrypted_links_and_double_names_are_told(tmp_path):
     opened = open_archive(archive)
     assert sorted(opened.files) == ["plain", "twice"]
     assert opened.encrypted == 1
-    assert +opened.left_out == {"link": 1, "older file of one name": 1}
+    assert +opened.ignored == {"link": 1, "older file of one name": 1}
     assert read(archive / "twice") == b"2"
 
 

@@ -12,7 +12,7 @@ from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, one_lin
 from darnet_trt.machine.archives import open_file
 
 LARGEST: Final = 1 << 26
-"""Bytes: 100,000 images take some 50 MB, and parsing takes ten times that."""
+"""Bytes. A directory of 100,000 images has some 50 MB; parsing takes ten times as much memory."""
 _SOP_CLASS: Final = b"1.2.840.10008.1.3.10"
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 _META: Final = 1024

@@ -23,6 +23,7 @@ from darnet_trt.errors import ScanError
 from darnet_trt.scan.dicom.fitness import unfit
 from darnet_trt.scan.dicom.header import read_headers
 from darnet_trt.scan.dicom.pixels import decode_slice
+from tests.machine.peak import peak_bytes
 
 for name in sys.argv[1:]:
     try:
@@ -31,8 +32,7 @@ for name in sys.argv[1:]:
             unfit(header) or header.defect or decode_slice(header)
     except ScanError as error:
         print(error, file=sys.stderr)
-status = Path("/proc/self/status").read_text()
-print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+print(peak_bytes() >> 20)
 """
 
 

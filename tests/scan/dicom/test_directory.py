@@ -1,4 +1,4 @@
-"""Media directories are passed over under any name, and followed where one is named."""
+"""Media directories are ignored under any name, and followed where one is named."""
 
 import os
 import struct

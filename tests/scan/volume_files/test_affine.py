@@ -1,4 +1,4 @@
-"""NIfTI's two forms: the sform is taken, and a contradiction is never passed over."""
+"""NIfTI's two forms: the sform is taken, and every contradiction is named."""
 
 import struct
 

@@ -19,14 +19,14 @@ import json, sys
 from pathlib import Path
 from darnet_trt.errors import ScanError
 from darnet_trt.scan import Preprocessing, find_studies, load_input
+from tests.machine.peak import peak_bytes
 try:
     series = find_studies(Path(sys.argv[1]))[0].series[0]
     loaded = series.verdict.usable and load_input(series, Preprocessing(size=(8, 32, 32)))
     code = series.verdict.reason.code
 except ScanError as error:
     code = error.code
-status = Path("/proc/self/status").read_text()
-print(json.dumps([code, 1024 * int(status.partition("VmHWM:")[2].split()[0])]))
+print(json.dumps([code, peak_bytes()]))
 """
 
 
