@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Final, cast
 
 from darnet_trt.errors import Finding, UnreadableScanError
-from darnet_trt.machine.unpacking import unpacked_stream
+from darnet_trt.machine.unpacking import DEFLATE_RATIO, GZIP, unpacked_stream
 
 MOST_FILES: Final = 100_000
 LARGEST_DIRECTORY: Final = 1 << 25
@@ -38,7 +38,6 @@ NO_BOMB: Final = 1 << 25
 LONGEST_NAME: Final = 255
 """Bytes; no usual file system holds a longer one."""
 
-_DEFLATE: Final = 1032  # nothing that is packed so is smaller by more
 _UNPACK = "unpack it and give its folder"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others' memory has no limit
 _ENTRY = b"PK\x01\x02"
@@ -84,7 +83,7 @@ def open_file(path: Path) -> BinaryIO:
     try:
         start = stream.read(2)
         stream.seek(0)
-        return _unpacked_dicom(path, stream) if start == b"\x1f\x8b" else stream
+        return _unpacked_dicom(path, stream) if start == GZIP else stream
     except BaseException:
         stream.close()
         raise
@@ -201,7 +200,7 @@ def _unpacked_dicom(path: Path, packed: BinaryIO) -> BinaryIO:
         return packed
     size = packed.seek(-4, os.SEEK_END) + 4
     unpacked = int.from_bytes(packed.read(4), "little")  # ISIZE (RFC 1952 section 2.3.1)
-    if unpacked > _DEFLATE * size:
+    if unpacked > DEFLATE_RATIO * size:
         raise OSError(errno.EIO, "cut: its last bytes are missing", str(path))
     if unpacked > LARGEST_FILE:
         raise _beyond(path, f"{unpacked >> 20:,} MB")

@@ -227,7 +227,6 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
             probabilities = dict(zip(classes, map(float, outputs.probabilities[0]), strict=True))
             warnings += _about_training(scan.choice.series, scan.loaded, bundle.manifest.model)
             warnings += filter(None, [undecided(probabilities)])
-            # picture files do not say which side is which
             oriented = scan.choice.series.oriented
             shown = Evidence(scan.loaded.array[0], outputs.cam[0], oriented)
         else:

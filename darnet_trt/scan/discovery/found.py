@@ -90,7 +90,7 @@ class Found:
         self.failed.append(error)
 
     def look_at(self, path: Path, *, inside: bool = False) -> None:
-        """Look at one file; whatever is wrong with it concerns no other one."""
+        """Look at one file; whatever is wrong with it fails that file alone."""
         try:
             self._take(path, inside)
         except ScanError as error:
