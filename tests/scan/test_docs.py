@@ -15,7 +15,7 @@ WITHOUT_A_ROW = {"usable", "uncoded", "internal-error"}
 
 
 def texts(tree):
-    """The string literals of an expression or a module, f-strings in their fixed pieces."""
+    """Return the string literals of an expression or a module, f-strings in their fixed pieces."""
     return [
         part.value
         for part in ast.walk(tree)
@@ -24,7 +24,7 @@ def texts(tree):
 
 
 def findings():
-    """Code → the fixed pieces of the sentences that are written with it."""
+    """Return each code with the fixed pieces of the sentences that are written with it."""
     found = defaultdict(set)
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -36,7 +36,7 @@ def findings():
 
 
 def rows():
-    """Code → its messages on the page."""
+    """Return each code with its messages on the page."""
     found = defaultdict(str)
     for code, message in re.findall(r"^\| `([a-z0-9-]+)` \| (.+?) \|", PAGE.read_text(), re.M):
         found[code] += f"{message}\n"

@@ -37,7 +37,7 @@ print(peak_bytes() >> 20)
 
 
 def elements(**attributes):
-    """Those before the pixels, and the pixels."""
+    """Return the elements before the pixels, and the pixels."""
     whole = data_set(
         slice_dataset(chest(1)[0], (0, 0, 0), **attributes), implicit=False, big_endian=False
     )

@@ -23,7 +23,7 @@ SPEC = Preprocessing(size=(16, 32, 32))
 
 
 def zipped(folder, archive=None):
-    """A folder's content in an archive beside it."""
+    """Pack a folder's content into an archive beside it."""
     path = shutil.make_archive(str(archive or folder), "zip", folder)
     return folder.with_name(path.rsplit("/", 1)[-1])
 
@@ -108,7 +108,7 @@ def test_an_archive_without_a_scan(tmp_path):
 
 
 def codes(path):
-    """What is not usable: path below → code."""
+    """Return the code of each series that is not usable, by its path below the folder."""
     return {
         str(s.path.relative_to(path)): s.verdict.reason.code
         for s in series_of(path)
@@ -161,7 +161,7 @@ print(json.dumps([found, peak_bytes()]))
 
 
 def deep(path):
-    """As 42.zip: archives of archives of zeros."""
+    """Write archives of archives of zeros, as 42.zip is."""
     ratio(path)
     for level in range(3):
         content = path.read_bytes()

@@ -19,7 +19,7 @@ NAMES = (".raw", ".bin", ".gz", ".zip", ".txt", ".png", ".nii", "", ".tmp", ".7"
 
 
 def failures(path: Path) -> dict[str, str]:
-    """Name of each file that failed → the code."""
+    """Return the code of each file that failed, by its name."""
     return {
         s.path.name: getattr(s.verdict.reason, "code", "")
         for s in series_of(path)

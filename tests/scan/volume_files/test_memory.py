@@ -31,7 +31,7 @@ print(json.dumps([code, peak_bytes()]))
 
 
 def read(path):
-    """The code of what is found, and the peak memory in bytes of a process of its own."""
+    """Return the code of what is found, and the peak memory in bytes of a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", READ, path], capture_output=True, text=True, check=True
     )
@@ -41,7 +41,7 @@ def read(path):
 
 
 def nifti_header(size, dtype="i2", order=(0, 1, 2)):
-    """A header whose axes i j k lie along the patient's axes of these numbers."""
+    """Return a header whose axes i j k lie along the patient's axes of these numbers."""
     header = nibabel.Nifti1Header()
     header.set_data_dtype(dtype)
     header["dim"][: len(size) + 1] = len(size), *size
@@ -64,7 +64,7 @@ BILLIONS = "3000 3000 1200"
 
 
 def zeros_gz(megabytes, first=b""):
-    """A gzip stream of zeros, packed a thousandfold: members of 16 MB, one behind the other."""
+    """Return zeros packed a thousandfold by gzip: members of 16 MB, one behind the other."""
     return gzip.compress(first) + gzip.compress(bytes(1 << 24)) * (megabytes // 16)
 
 
