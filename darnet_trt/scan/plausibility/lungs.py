@@ -71,7 +71,7 @@ class Lungs:
             lung is too low for the body.
         whole: Whether neither the scan's first nor its last slice shows lung.
         pixels: Lung in the slices looked at, in pixels of the coarse grid times slices.
-        share: A slice shows lung where it fills more than this share of the body's section.
+        share: Of the body's section that the lungs fill in each slice between the ends.
     """
 
     bottom: int
