@@ -39,7 +39,7 @@ def options_of(command):
 
 @pytest.fixture(scope="module")
 def known_options():
-    """Every option of the command line and of the scripts."""
+    """Return every option of the command line and of the scripts."""
     scripts = [*ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("examples/*.py")]
     in_scripts = {
         o for script in scripts for o in re.findall(r'"(--[a-z][a-z-]*)"', script.read_text())

@@ -27,7 +27,9 @@ def inspect(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="Files, folders of a series or a study, zip archives, or folders of these.",
+            help="Files, folders or zip archives with one study or many: DICOM (also packed, "
+            ".dcm.gz), NIfTI (.nii, .nii.gz, .hdr with .img), NRRD, MetaImage, and folders of "
+            "PNG, JPEG or TIFF slices.",
             readable=False,  # one that is not readable is reported, and the rest are listed
             show_default=False,
         ),

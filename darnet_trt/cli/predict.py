@@ -36,7 +36,9 @@ def predict(
         typer.Argument(
             metavar="SCAN",
             readable=False,  # one that is not readable gets its own result
-            help="Files, folders of a series or a study, zip archives, or folders of these.",
+            help="Files, folders or zip archives with one study or many: DICOM (also packed, "
+            ".dcm.gz), NIfTI (.nii, .nii.gz, .hdr with .img), NRRD, MetaImage, and folders of "
+            "PNG, JPEG or TIFF slices.",
             show_default=False,
         ),
     ],

@@ -25,7 +25,8 @@ def train(
     cohort: Annotated[
         Path,
         typer.Argument(
-            help="cohort.csv (columns scan, patient, label), or the folder that holds it."
+            help="cohort.csv (columns scan, patient, label), or the folder that holds it. A scan "
+            "is a file, folder or zip archive with one study, as inspect reads it."
         ),
     ],
     run: Annotated[

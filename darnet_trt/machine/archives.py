@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Final, cast
 
 from darnet_trt.errors import Finding, UnreadableScanError
-from darnet_trt.machine.unpacking import unpacked_stream
+from darnet_trt.machine.unpacking import DEFLATE_RATIO, GZIP, unpacked_stream
 
 MOST_FILES: Final = 100_000
 LARGEST_DIRECTORY: Final = 1 << 25
@@ -38,7 +38,6 @@ NO_BOMB: Final = 1 << 25
 LONGEST_NAME: Final = 255
 """Bytes; no usual file system holds a longer one."""
 
-_DEFLATE: Final = 1032  # nothing that is packed so is smaller by more
 _UNPACK = "unpack it and give its folder"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others' memory has no limit
 _ENTRY = b"PK\x01\x02"
@@ -51,14 +50,14 @@ class Archive:
     Attributes:
         zip: The open archive.
         files: Path inside it, with `/` → its entry. Encrypted files are not among them.
-        encrypted: How many files are.
-        left_out: What else is not among `files`, as a kind → how many.
+        encrypted: How many files are encrypted.
+        ignored: Kind of the others that are not among `files` → how many.
     """
 
     zip: zipfile.ZipFile
     files: Mapping[str, zipfile.ZipInfo]
     encrypted: int
-    left_out: Counter[str]
+    ignored: Counter[str]
 
     def below(self, folder: str) -> list[str]:
         """Return the files in a folder of the archive, and in the folders below it, in order."""
@@ -84,7 +83,7 @@ def open_file(path: Path) -> BinaryIO:
     try:
         start = stream.read(2)
         stream.seek(0)
-        return _unpacked_dicom(path, stream) if start == b"\x1f\x8b" else stream
+        return _unpacked_dicom(path, stream) if start == GZIP else stream
     except BaseException:
         stream.close()
         raise
@@ -134,17 +133,17 @@ def _open_archive(path: Path, mtime_ns: int, size: int, process: int) -> Archive
         raise _beyond(path, "files that overlap")
     _check_ratio(path, unpacked, size)
     files: dict[str, zipfile.ZipInfo] = {}
-    encrypted, left_out = 0, Counter[str]()
+    encrypted, ignored = 0, Counter[str]()
     for entry in entries:
         name = _inside(entry.filename)
         if entry.flag_bits & 1:
             encrypted += 1
         elif stat.S_ISLNK(entry.external_attr >> 16):
-            left_out["link"] += 1
+            ignored["link"] += 1
         else:
-            left_out["older file of one name"] += name in files  # as where it is unpacked
+            ignored["older file of one name"] += name in files  # as where it is unpacked
             files[name] = entry
-    return Archive(archive, files, encrypted, left_out)
+    return Archive(archive, files, encrypted, ignored)
 
 
 class _TooManyError(Exception):
@@ -201,7 +200,7 @@ def _unpacked_dicom(path: Path, packed: BinaryIO) -> BinaryIO:
         return packed
     size = packed.seek(-4, os.SEEK_END) + 4
     unpacked = int.from_bytes(packed.read(4), "little")  # ISIZE (RFC 1952 section 2.3.1)
-    if unpacked > _DEFLATE * size:
+    if unpacked > DEFLATE_RATIO * size:
         raise OSError(errno.EIO, "cut: its last bytes are missing", str(path))
     if unpacked > LARGEST_FILE:
         raise _beyond(path, f"{unpacked >> 20:,} MB")

@@ -1,4 +1,4 @@
-"""A packed file as a stream that can seek."""
+"""Read a packed file as a stream that can seek."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any, BinaryIO, Final, cast
 
+GZIP: Final = b"\x1f\x8b"
+"""The bytes that a gzip stream begins with (RFC 1952, section 2.3.1)."""
+DEFLATE_RATIO: Final = 1032
+"""Deflate, and so gzip, zlib and zip, packs at most this many bytes into one."""
 IN_MEMORY: Final = 1 << 24
 """Bytes; a smaller file is kept while it is open, so that going back costs nothing."""
 _LOCK = threading.Lock()  # zipfile counts its open files without one

@@ -161,7 +161,7 @@ def each_in_workers(
     *,
     timeout_s: float,
 ) -> Iterator[T | WorkerDied]:
-    """Yield the function's value for each call, in order; WorkerDied in place of one that killed.
+    """Yield the function's value for each call, in order; WorkerDied where it ended its child.
 
     Whatever ends the iteration early also ends the children at once.
 
@@ -310,7 +310,7 @@ class _Child:
 
 
 def serve(module: str) -> NoReturn:
-    """Run what the parent asks for until it ends; this is the child's program.
+    """Run what the parent asks for, until the parent ends; this is the child's program.
 
     Args:
         module: As of `Worker`.

@@ -108,9 +108,10 @@ def read_cohort(path: Path) -> Cohort:
             do="make one with darnet-trt phantom, or write scan,patient,label for your own scans",
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"the table cannot be read ({error})", where=table) from error
+        what = f"the table cannot be read ({error})"
+        raise UsageError(what, where=table, do="save it as UTF-8 CSV") from error
     if not entries:
-        raise UsageError("the table names no scan", where=table)
+        raise UsageError("the table names no scan", where=table, do="add a line for each scan")
     twice = [scan for scan, count in Counter(e.scan for e in entries).items() if count > 1]
     if twice:
         raise UsageError(

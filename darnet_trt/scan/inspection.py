@@ -128,8 +128,8 @@ def inspect_study(study: Study, spec: Preprocessing, pixels: Reader | None) -> S
     Args:
         study: From `find_studies`.
         spec: Decides which slices are decoded, and what the greys of picture files mean.
-        pixels: Reads them; None: judge by headers alone, not whether it is a chest in Hounsfield
-            units.
+        pixels: Reads the pixels; None: judge by headers alone, which do not show whether it is a
+            chest in Hounsfield units.
     """
     verdicts = [_verdict(series, spec, pixels) for series in study.series]
     choice, status, why = _choose(study, verdicts, spec, pixels)

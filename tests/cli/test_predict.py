@@ -39,7 +39,7 @@ AVX512 = {"OV_CPU_MAX_ISA": "AVX512_CORE", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
 
 @pytest.fixture(scope="module")
 def phantom(phantom_series) -> Path:
-    """One small scan that is classified."""
+    """Return one small scan that is classified."""
     return phantom_series
 
 
@@ -49,7 +49,7 @@ def predict(command):
 
 
 def codes(result: dict[str, Any]) -> list[str]:
-    """The codes of a result's warnings."""
+    """Return the codes of a result's warnings."""
     return [warning["code"] for warning in result["warnings"]]
 
 
@@ -231,7 +231,7 @@ def test_relative_paths_and_a_change_of_folder(tiny, phantom, tmp_path, monkeypa
 
 
 def processes_that_read() -> list[psutil.Process]:
-    """Every process that reads scans, but those of this process and of tests beside it."""
+    """Return every process that reads scans, but those of this process and of tests beside it."""
     return [
         process
         for process in psutil.process_iter(["cmdline", "ppid"])
@@ -472,7 +472,7 @@ def run_on(cpu: dict[str, str], *words: object) -> tuple[int, list[dict[str, obj
 
 @pytest.fixture
 def bf16_bundle(tiny):
-    """As a CPU with bfloat16 makes it."""
+    """Return a bundle as a CPU with bfloat16 makes it."""
     artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
     bf16 = {"name": "openvino-bf16", "precision": "bf16", "effective_precision": "bf16"}
     change_manifest(tiny, artifacts=[{**artifacts[0], **bf16}, *artifacts], default=bf16["name"])

@@ -25,7 +25,7 @@ rtx = pytest.mark.skipif(
 
 
 def failed(result):
-    """The one line of a command that ended with exit code 2."""
+    """Return the one line of a command that ended with exit code 2."""
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
     return result.stderr.strip().splitlines()[-1]

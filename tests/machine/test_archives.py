@@ -167,12 +167,12 @@ def test_encrypted_links_and_double_names_are_told(tmp_path):
     opened = open_archive(archive)
     assert sorted(opened.files) == ["plain", "twice"]
     assert opened.encrypted == 1
-    assert +opened.left_out == {"link": 1, "older file of one name": 1}
+    assert +opened.ignored == {"link": 1, "older file of one name": 1}
     assert read(archive / "twice") == b"2"
 
 
 def overlapping(path, count):
-    """A member and its entry, `count` times in the list of files."""
+    """Write a member and its entry, `count` times in the list of files."""
     zipped(path, {"a.dcm": noise(100_000)})
     data = path.read_bytes()
     at, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
@@ -185,7 +185,7 @@ def overlapping(path, count):
 
 
 def listing(path, count):
-    """A list of files without the files."""
+    """Write a list of files without the files."""
     head = struct.pack("<4s6H3I5H2I", b"PK\1\2", *[0] * 6, *[0] * 3, 1, *[0] * 4, 0, 0) + b"a"
     body = head * count
     tail = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFF0, 0xFFF0, len(body), 0, 0)
@@ -193,7 +193,7 @@ def listing(path, count):
 
 
 def zeros(size):
-    """Deflated zeros, made without their memory."""
+    """Return deflated zeros, made without their memory."""
     packer, crc, packed = zlib.compressobj(9, zlib.DEFLATED, -15), 0, []
     piece = bytes(1 << 20)
     for _ in range(size >> 20):

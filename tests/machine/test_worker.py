@@ -32,7 +32,7 @@ def child() -> Iterator[Worker]:
 
 
 def children() -> set[int]:
-    """Those of this module: of other tests a process that reads scans may wait."""
+    """Return the children of this module; other tests may have left a process that reads scans."""
     return {p.pid for p in psutil.Process().children() if MODULE in p.cmdline()}
 
 

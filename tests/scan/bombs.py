@@ -35,29 +35,29 @@ def _nifti_header(*shape: int) -> bytes:
 
 
 def nifti_gz(folder: Path) -> None:
-    """21 GB of voxels in 21 MB."""
+    """Write 21 GB of voxels in 21 MB."""
     (folder / "a.nii.gz").write_bytes(gzipped_zeros(160, _nifti_header(1024, 1024, 10_240)))
 
 
 def nifti_gz_of_doubles(folder: Path) -> None:
-    """A scan that may be, of 2.5 GB: 1188 slices of 64-bit numbers."""
+    """Write a scan that may be, of 2.5 GB: 1188 slices of 64-bit numbers."""
     header = bytearray(_nifti_header(512, 512, 1188))
     struct.pack_into("<2h", header, 70, 64, 64)
     (folder / "a.nii.gz").write_bytes(gzipped_zeros(19, bytes(header)))
 
 
 def nifti_gz_longer_than_its_header(folder: Path) -> None:
-    """A small volume, and 21 GB behind it."""
+    """Write a small volume, and 21 GB behind it."""
     (folder / "a.nii.gz").write_bytes(gzipped_zeros(160, _nifti_header(64, 64, 30)))
 
 
 def nifti_gz_header_alone(folder: Path) -> None:
-    """A header that claims 64 GB, and nothing else."""
+    """Write a header that claims 64 GB, and nothing else."""
     (folder / "a.nii.gz").write_bytes(gzip.compress(_nifti_header(32_000, 32_000, 32)))
 
 
 def nifti_of_many_volumes(folder: Path) -> None:
-    """Seven dimensions."""
+    """Write a file of seven dimensions."""
     shape = (32_767,) * 7
     (folder / "a.nii").write_bytes(_nifti_header(*shape) + bytes(1000))
 
@@ -72,7 +72,7 @@ def _meta_header(size: str, data: str, more: str = "") -> bytes:
 
 
 def mha_zlib(folder: Path) -> None:
-    """13 GB of voxels in 13 MB."""
+    """Write 13 GB of voxels in 13 MB."""
     packed = b"\x78\xda" + deflated_zeros(100)
     packed += struct.pack(">I", (100 * CHUNK % 65521 << 16) | 1)
     more = f"CompressedData = True\nCompressedDataSize = {len(packed)}\n"
@@ -81,14 +81,14 @@ def mha_zlib(folder: Path) -> None:
 
 
 def mha_zlib_longer_than_its_header(folder: Path) -> None:
-    """A small volume whose voxels unpack to 13 GB."""
+    """Write a small volume whose voxels unpack to 13 GB."""
     packed = b"\x78\xda" + deflated_zeros(100)
     header = _meta_header("64 64 30", "LOCAL", "CompressedData = True\n")
     (folder / "a.mha").write_bytes(header + packed)
 
 
 def mha_zlib_of_nothing(folder: Path) -> None:
-    """A header that claims 12 GB before a few packed bytes."""
+    """Write a header that claims 12 GB before a few packed bytes."""
     header = _meta_header("2000 2000 1500", "LOCAL", "CompressedData = True\n")
     (folder / "a.mha").write_bytes(header + zlib.compress(bytes(1000)))
 
@@ -103,27 +103,27 @@ def _nrrd(folder: Path, encoding: str, data: bytes, sizes: str = "2000 2000 1500
 
 
 def nrrd_raw(folder: Path) -> None:
-    """A header that claims 12 GB before 1 kB."""
+    """Write a header that claims 12 GB before 1 kB."""
     _nrrd(folder, "raw", bytes(1000))
 
 
 def nrrd_gzip(folder: Path) -> None:
-    """The same, packed."""
+    """Write the same, packed."""
     _nrrd(folder, "gzip", gzip.compress(bytes(1000)))
 
 
 def nrrd_gzip_whole(folder: Path) -> None:
-    """12 GB of zeros in 12 MB."""
+    """Write 12 GB of zeros in 12 MB."""
     _nrrd(folder, "gzip", gzipped_zeros(90, b""), f"1024 1024 {90 * CHUNK // 2**21}")
 
 
 def nrrd_bzip2(folder: Path) -> None:
-    """The same in another packing."""
+    """Write the same in another packing."""
     _nrrd(folder, "bzip2", bz2.compress(bytes(1000)))
 
 
 def nrrd_text(folder: Path) -> None:
-    """The same as text."""
+    """Write the same as text."""
     _nrrd(folder, "ascii", b"0 " * 500)
 
 
@@ -144,25 +144,25 @@ def _zip(path: Path, members: dict[str, tuple[bytes, int, int]]) -> None:
 
 
 def zip_of_zeros(folder: Path) -> None:
-    """A volume of 4 GB and more in 4 MB."""
+    """Write a volume of 4 GB and more in 4 MB."""
     packed = deflated_zeros(40, _nifti_header(1024, 1024, 2560))
     _zip(folder / "a.zip", {"a.nii": (packed, 352 + 40 * CHUNK, 0)})
 
 
 def zip_that_lies(folder: Path) -> None:
-    """A member that unpacks to 5 GB and says that it has 10 kB."""
+    """Write a member that unpacks to 5 GB and says that it has 10 kB."""
     packed = deflated_zeros(40, _nifti_header(64, 64, 30))
     _zip(folder / "a.zip", {"a.nii": (packed, 10_000, 0), "b.dcm": (packed, 10_000, 0)})
 
 
 def zip_of_one_packed_many_times(folder: Path) -> None:
-    """Two hundred volumes of 128 MiB."""
+    """Write two hundred volumes of 128 MiB."""
     packed = deflated_zeros(1, _nifti_header(1024, 1024, 64))
     _zip(folder / "a.zip", {f"{i}.nii": (packed, 352 + CHUNK, 0) for i in range(200)})
 
 
 def zip_of_many_files(folder: Path) -> None:
-    """A million empty files, in a list of 60 MB."""
+    """Write a million empty files, in a list of 60 MB."""
     entry = b"PK\1\2\x14\0" + bytes(40)
     name = struct.pack("<H", 7)
     entries = b"".join(
@@ -173,7 +173,7 @@ def zip_of_many_files(folder: Path) -> None:
 
 
 def zip_in_zips(folder: Path) -> None:
-    """An archive in an archive in an archive …"""
+    """Write an archive in an archive in an archive …"""
     path = folder / "0.zip"
     _zip(path, {"a.nii": (deflated_zeros(40), 40 * CHUNK, 0)})
     for depth in range(1, 30):
@@ -190,7 +190,7 @@ def _pictures(folder: Path, name: str, content: bytes) -> None:
 
 
 def png(folder: Path) -> None:
-    """Pictures of 60 000×60 000 pixels."""
+    """Write pictures of 60 000×60 000 pixels."""
     Image.fromarray(plane().astype(np.uint8)).save(folder / "a.png")
     content = resized_png((folder / "a.png").read_bytes(), 60_000, 60_000)
     (folder / "a.png").unlink()
@@ -198,7 +198,7 @@ def png(folder: Path) -> None:
 
 
 def png_text(folder: Path) -> None:
-    """Small pictures with a packed comment of gigabytes."""
+    """Write small pictures with a packed comment of gigabytes."""
     Image.fromarray(plane().astype(np.uint8)).save(folder / "a.png")
     whole = (folder / "a.png").read_bytes()
     (folder / "a.png").unlink()
@@ -208,7 +208,7 @@ def png_text(folder: Path) -> None:
 
 
 def tiff(folder: Path) -> None:
-    """A TIFF that claims 65 000×65 000 pixels in one packed strip."""
+    """Write a TIFF that claims 65 000×65 000 pixels in one packed strip."""
     write_tiff(folder / "a.tif", plane(), deflate=True)
     content = (folder / "a.tif").read_bytes()
     (folder / "a.tif").unlink()
@@ -220,13 +220,13 @@ def tiff(folder: Path) -> None:
 
 
 def jpeg(folder: Path) -> None:
-    """A JPEG picture that claims 65 500×65 500 pixels."""
+    """Write a JPEG picture that claims 65 500×65 500 pixels."""
     code = imagecodecs.jpeg8_encode((plane() >> 4).astype(np.uint8))
     _pictures(folder, "jpg", with_frame(code, (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"), 65_500))
 
 
 def jpeg_of_many_scans(folder: Path) -> None:
-    """A progressive JPEG of 4096×4096 pixels with 20 000 scans that change nothing."""
+    """Write a progressive JPEG of 4096×4096 pixels with 20 000 scans that change nothing."""
     stream = BytesIO()
     Image.fromarray(np.zeros((4096, 4096), np.uint8)).save(stream, "jpeg", progressive=True)
     code = stream.getvalue()

@@ -21,7 +21,7 @@ SLICES = 12
 
 
 def _series(folder: Path, syntax: str, code: bytes, **more: Any) -> None:
-    """Twelve slices with the same compressed pixels."""
+    """Write twelve slices with the same compressed pixels."""
     plane = np.zeros((64, 64), np.uint16)
     for index in range(SLICES):
         place = (-190, -190, 10 * index)
@@ -43,23 +43,23 @@ def _jpeg_2000(side: int) -> bytes:
 
 
 def jpeg_2000(folder: Path) -> None:
-    """A codestream of 64×64 pixels that claims 33 000×33 000."""
+    """Write a codestream of 64×64 pixels that claims 33 000×33 000."""
     _series(folder, uid.JPEG2000Lossless, _jpeg_2000(33_000))
 
 
 def jpeg_2000_that_its_header_believes(folder: Path) -> None:
-    """The same with Rows and Columns that agree."""
+    """Write the same with Rows and Columns that agree."""
     _series(folder, uid.JPEG2000Lossless, _jpeg_2000(33_000), Rows=33_000, Columns=33_000)
 
 
 def jpeg_2000_of_a_large_matrix(folder: Path) -> None:
-    """The same with a size that a slice may have."""
+    """Write the same with a size that a slice may have."""
     size = {"Rows": 2048, "Columns": 2048, "PixelSpacing": [0.2, 0.2]}
     _series(folder, uid.JPEG2000Lossless, _jpeg_2000(2048), **size)
 
 
 def htj2k(folder: Path) -> None:
-    """The same in HTJ2K."""
+    """Write the same in HTJ2K."""
     code = bytearray(imagecodecs.htj2k_encode(plane(), reversible=True))
     at = code.index(b"\xff\x51")
     struct.pack_into(">2I", code, at + 6, 33_000, 33_000)
@@ -76,19 +76,19 @@ def with_frame(code: bytes, markers: tuple[bytes, ...], side: int) -> bytes:
 
 
 def jpeg_lossless(folder: Path) -> None:
-    """A JPEG of 64×64 pixels that claims 65 500×65 500."""
+    """Write a JPEG of 64×64 pixels that claims 65 500×65 500."""
     code = with_frame(imagecodecs.ljpeg_encode(plane(), bitspersample=16), (b"\xff\xc3",), 65_500)
     _series(folder, uid.JPEGLosslessSV1, code)
 
 
 def jpeg_ls(folder: Path) -> None:
-    """The same in JPEG-LS."""
+    """Write the same in JPEG-LS."""
     code = with_frame(imagecodecs.jpegls_encode(plane()), (b"\xff\xf7",), 65_500)
     _series(folder, uid.JPEGLSLossless, code)
 
 
 def jpeg_baseline(folder: Path) -> None:
-    """The same in JPEG baseline."""
+    """Write the same in JPEG baseline."""
     code = imagecodecs.jpeg8_encode((plane() >> 4).astype(np.uint8))
     code = with_frame(code, (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"), 65_500)
     eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
@@ -96,20 +96,20 @@ def jpeg_baseline(folder: Path) -> None:
 
 
 def rle_that_its_header_believes(folder: Path) -> None:
-    """A run for each 128 bytes of 65 535×65 535 pixels would be 67 MB: here are a few."""
+    """Write a few runs: one for each 128 bytes of 65 535×65 535 pixels would be 67 MB."""
     segments = struct.pack("<16I", 2, 64, 64 + 2000, *[0] * 13) + b"\x81\0" * 2000
     _series(folder, uid.RLELossless, segments, Rows=65_535, Columns=65_535)
 
 
 def native_that_is_short(folder: Path) -> None:
-    """Rows and Columns of 8 GB before 8 kB of pixels."""
+    """Write Rows and Columns of 8 GB before 8 kB of pixels."""
     for index in range(SLICES):
         ds = slice_dataset(plane(), (-190, -190, 10 * index), Rows=65_535, Columns=65_535)
         save(ds, folder / f"{index}.dcm")
 
 
 def enhanced_of_many_frames(folder: Path) -> None:
-    """Two thousand million frames."""
+    """Write a header of two thousand million frames."""
     ds = slice_dataset(plane(), (0, 0, 0), SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1")
     ds.NumberOfFrames = 2_000_000_000
     save(ds, folder / "a.dcm")
@@ -131,28 +131,28 @@ def _deflated(ds: Dataset, path: Path, length: int, chunks: int) -> None:
 
 
 def deflated_dicom(folder: Path) -> None:
-    """Twelve slices of 4 GB, and 4 GB behind each, in 8 MB."""
+    """Write twelve slices of 4 GB, and 4 GB behind each, in 8 MB."""
     for index in range(SLICES):
         ds = slice_dataset(plane(), (-190, -190, 10 * index), Rows=61_440, Columns=32_768)
         _deflated(ds, folder / f"{index}.dcm", 30 * CHUNK, 64)
 
 
 def deflated_dicom_longer_than_its_header(folder: Path) -> None:
-    """Slices of 64×64 pixels, in 4 GB of them."""
+    """Write slices of 64×64 pixels, in 4 GB of them."""
     for index in range(SLICES):
         ds = slice_dataset(plane(), (-190, -190, 10 * index))
         _deflated(ds, folder / f"{index}.dcm", 30 * CHUNK, 30)
 
 
 def deflated_dicom_with_more_behind(folder: Path) -> None:
-    """Slices of 64×64 pixels, and 8 GB behind them."""
+    """Write slices of 64×64 pixels, and 8 GB behind them."""
     for index in range(SLICES):
         ds = slice_dataset(plane(), (-190, -190, 10 * index))
         _deflated(ds, folder / f"{index}.dcm", 8192, 64)
 
 
 def deflated_enhanced(folder: Path) -> None:
-    """7660 frames of 512×512 pixels, packed to 4 MB."""
+    """Write 7660 frames of 512×512 pixels, packed to 4 MB."""
     volume = Volume(np.zeros((12, 16, 16), np.int16), (0.5, 20.0, 20.0), (-160, -150, -900))
     write_enhanced(stored(volume), folder)
     ds = dcmread(folder / "enhanced.dcm")
@@ -169,7 +169,7 @@ def deflated_enhanced(folder: Path) -> None:
 
 
 def dicom_gz(folder: Path) -> None:
-    """A slice with 13 GB behind it, packed by gzip; twelve of them."""
+    """Write a slice with 13 GB behind it, packed by gzip; twelve of them."""
     for index in range(SLICES):
         path = save(slice_dataset(plane(), (-190, -190, 10 * index)), folder / f"{index}.dcm")
         (folder / f"{index}.dcm.gz").write_bytes(gzipped_zeros(100, path.read_bytes()))

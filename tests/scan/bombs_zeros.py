@@ -11,13 +11,13 @@ CHUNK = 1 << 27
 
 @functools.cache
 def _deflated_chunk() -> bytes:
-    """128 MiB of zeros as deflate blocks that can be repeated."""
+    """Return 128 MiB of zeros as deflate blocks that can be repeated."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(bytes(CHUNK)) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
 def deflated_zeros(chunks: int, before: bytes = b"") -> bytes:
-    """Raw deflate of `before` and then 128 MiB of zeros for each chunk."""
+    """Return raw deflate of `before` and then 128 MiB of zeros for each chunk."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     start = packer.compress(before) + packer.flush(zlib.Z_FULL_FLUSH)
     end = zlib.compressobj(9, zlib.DEFLATED, -15).flush()
@@ -25,7 +25,7 @@ def deflated_zeros(chunks: int, before: bytes = b"") -> bytes:
 
 
 def gzipped_zeros(chunks: int, before: bytes) -> bytes:
-    """Gzip of the same, as members one after the other."""
+    """Return gzip of the same, as members one after the other."""
     return gzip.compress(before) + _gzip_chunk() * chunks
 
 

@@ -24,7 +24,7 @@ def item(**attributes: Any) -> Dataset:
 
 
 def frame_groups(position: Sequence[float], **attributes: Any) -> Dataset:
-    """A frame's own functional groups; `attributes`: of its content, type and rescale."""
+    """Return a frame's own functional groups; `attributes`: of its content, type and rescale."""
     content = {k: v for k, v in attributes.items() if k.startswith(("Stack", "Temp", "FrameA"))}
     groups = item(
         PlanePositionSequence=[item(ImagePositionPatient=[float(v) for v in position])],
@@ -46,7 +46,7 @@ def enhanced_dataset(
     table: str = "basic",
     **attributes: Any,
 ) -> Dataset:
-    """An enhanced CT of stored values (frames, rows, columns).
+    """Return an enhanced CT of stored values (frames, rows, columns).
 
     Args:
         stored: What the pixels hold.

@@ -15,7 +15,7 @@ WITHOUT_A_ROW = {"usable", "uncoded", "internal-error"}
 
 
 def texts(tree):
-    """The string literals of an expression or a module, f-strings in their fixed pieces."""
+    """Return the string literals of an expression or a module, f-strings in their fixed pieces."""
     return [
         part.value
         for part in ast.walk(tree)
@@ -24,7 +24,7 @@ def texts(tree):
 
 
 def findings():
-    """Code → the fixed pieces of the sentences that are written with it."""
+    """Return each code with the fixed pieces of the sentences that are written with it."""
     found = defaultdict(set)
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -36,7 +36,7 @@ def findings():
 
 
 def rows():
-    """Code → its messages on the page."""
+    """Return each code with its messages on the page."""
     found = defaultdict(str)
     for code, message in re.findall(r"^\| `([a-z0-9-]+)` \| (.+?) \|", PAGE.read_text(), re.M):
         found[code] += f"{message}\n"
@@ -71,3 +71,13 @@ def test_the_page_shows_no_sentence_that_is_not_written():
     quoted = [phrase for row in rows().values() for phrase in re.findall("`(.+?)`", row)]
     fragments = {piece.strip() for phrase in quoted for piece in re.split("[…():,;]", phrase)}
     assert sorted(piece for piece in fragments if not is_given(piece.split())) == []
+
+
+def test_every_row_has_a_verdict_a_meaning_and_a_remedy():
+    tables = [
+        line for line in PAGE.read_text().split("\n") if re.match(r"\| `[a-z0-9-]+` \| ", line)
+    ]
+    cells = [line[2:-2].split(" | ") for line in tables]
+    verdict = r"(refused|failed|warning)( or (refused|failed))?"
+    assert [row for row in cells if len(row) != 5 or not all(row)] == []
+    assert [row[0] for row in cells if not re.fullmatch(verdict, row[2])] == []

@@ -27,14 +27,14 @@ def load(path, spec=SPEC):
 
 @functools.cache
 def phantom():
-    """A chest whose spacing and place binary floats hold exactly."""
+    """Return a chest whose spacing and place binary floats hold exactly."""
     volume = synthesize("normal", 3, matrix=64, slices=(32, 32))
     return Volume(volume.hu.clip(-1024), (9.5, 5.5, 5.5), (-171.25, -169.5, 12.75))
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """The input of the phantom as the plainest DICOM series."""
+    """Return the input of the phantom, read from the plainest DICOM series."""
     array = load(writers.write_classic(stored(phantom()), tmp_path_factory.mktemp("plain")))
     assert array.std() > 0.2
     return array
@@ -106,6 +106,6 @@ def test_real_series(data_dir, tmp_path, series, form):
 
 @functools.cache
 def _real(folder):
-    """The input of a real series, and its voxels."""
+    """Return the input of a real series, and its voxels."""
     (study,) = find_studies(folder)
     return load(folder), read_volume(choose(study).series)

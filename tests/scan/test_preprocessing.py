@@ -20,7 +20,7 @@ shapes = st.tuples(st.integers(1, 60), st.integers(2, 90), st.integers(2, 90))
 
 
 def reference(spec, hu):
-    """Areas by counting on a fine grid, depth by numpy's own interpolation; float64."""
+    """Average areas by counting on a fine grid; interpolate the depth with numpy; float64."""
     low = spec.window_center_hu - spec.window_width_hu / 2
     x = np.clip((np.maximum(hu, -1024.0) - low) / spec.window_width_hu, 0, 1)
     for axis, n_out in ((1, spec.size[1]), (2, spec.size[2])):

@@ -164,7 +164,7 @@ SYNTAXES: dict[str, tuple[str, Encoder | None]] = {
 
 
 def _slice(scan: Stored, index: int, syntax: str) -> Dataset:
-    """One axial slice, as classic CT holds it; in native syntaxes without its pixels' order."""
+    """Return an axial slice of classic CT; in native syntaxes without its pixels' order."""
     assert abs(scan.direction[2, 0]) > 0.99, "the slices are axial"
     pixels = (scan.hu[index].astype(np.int32) - INTERCEPT_HU).astype(np.uint16)
     transfer, encode = SYNTAXES[syntax]
@@ -237,7 +237,7 @@ def write_enhanced(scan: Stored, folder: Path, syntax: str = "explicit") -> Path
 
 
 def _one(ds: Dataset, *names: str) -> Sequence:
-    """A sequence of one item that holds these attributes."""
+    """Return a sequence of one item that holds these attributes."""
     item = Dataset()
     for name in names:
         setattr(item, name, ds[name].value)

@@ -70,12 +70,12 @@ def predict(
 
     Args:
         bundle: From `open_bundle`.
-        paths: Files, series folders, studies, or folders of them.
+        paths: Files, folders or zip archives; a place in an archive is `study.zip/folder`.
         artifact: Name of the engine; None takes the bundle's default.
         threads: The engine's CPU threads; None leaves the number to it.
         engine: A loaded engine to use instead of `artifact` and `threads`; it stays open.
         evidence: Keep each result's input and activation map, for an overlay.
-        finished: (scan, study_uid) of scans to leave out.
+        finished: (scan, study_uid) of scans to skip.
         repeats: Classify a scan as often as it is named, for a benchmark.
         notify: Called with a line on what is searched and found, and on what is unusual about
             the engine; also from another thread, but never after the iterator has ended.
@@ -227,7 +227,6 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
             probabilities = dict(zip(classes, map(float, outputs.probabilities[0]), strict=True))
             warnings += _about_training(scan.choice.series, scan.loaded, bundle.manifest.model)
             warnings += filter(None, [undecided(probabilities)])
-            # picture files do not say which side is which
             oriented = scan.choice.series.oriented
             shown = Evidence(scan.loaded.array[0], outputs.cam[0], oriented)
         else:

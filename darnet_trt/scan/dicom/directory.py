@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, one_line
 from darnet_trt.machine.archives import open_file
+from darnet_trt.scan.dicom.encoding.meta import DEFLATED
 
 LARGEST: Final = 1 << 26
-"""Bytes: 100,000 images take some 50 MB, and parsing takes ten times that."""
+"""Bytes. A directory of 100,000 images has some 50 MB; parsing takes ten times as much memory."""
 _SOP_CLASS: Final = b"1.2.840.10008.1.3.10"
-_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 _META: Final = 1024
 """Bytes at a file's start that hold the UIDs of its meta header."""
 _ELEMENTS: Final = frozenset({0x0000, 0x1130, 0x1141, 0x1142, 0x1200, 0x1202, 0x1212, 0x1220})
@@ -109,7 +109,7 @@ def _file_ids(path: Path) -> list[list[str]]:
         raise cannot_open(path, error) from error
     if size > LARGEST:
         raise _broken(path, f"it is larger than {LARGEST >> 20} MB")
-    if _DEFLATED in content[:_META]:
+    if DEFLATED.encode() in content[:_META]:
         raise _broken(path, "it is deflated")
     try:
         with warnings.catch_warnings():

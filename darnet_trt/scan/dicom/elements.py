@@ -195,6 +195,7 @@ class Elements:
         return group << 16 | element, b"", length, at + 8
 
     def _nested(self, at: int) -> tuple[int, bytes, int, int]:
+        """Return what `element` does, inside a sequence; give up on too many."""
         self._steps += 1
         if self._steps > MOST_ELEMENTS:
             raise BrokenError

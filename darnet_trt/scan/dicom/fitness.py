@@ -8,7 +8,7 @@ from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.encoding.codestreams import COMPRESSED
 from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.header import ENHANCED_CT, Header
-from darnet_trt.scan.plausibility.grid import too_small
+from darnet_trt.scan.plausibility.grid import MAX_MATRIX, too_small
 
 _NEEDED: Final = (
     "Rows",
@@ -24,8 +24,6 @@ _NEEDED: Final = (
 )
 MIN_SLOPE: Final = 1e-6
 """Below it not even 32 stored bits reach tissue: one Hounsfield unit is a million steps."""
-MAX_MATRIX: Final = 4096
-"""Rows or columns; the finest CT matrix has 2048. Compared before any pixel is read."""
 _CT = frozenset({"1.2.840.10008.5.1.4.1.1.2", *ENHANCED_CT})
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG", "PX", "MG", "XA", "RF"})

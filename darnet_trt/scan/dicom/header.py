@@ -87,7 +87,7 @@ class Header:
 
     @property
     def name(self) -> str:
-        """The file's name, with the frame: "frame 12 of IM1.dcm"."""
+        """Return the file's name, with the frame: "frame 12 of IM1.dcm"."""
         return self.path.name if self.frame is None else f"frame {self.frame} of {self.path.name}"
 
     def get(self, keyword: str, default: Any = None) -> Any:
@@ -141,7 +141,9 @@ def read_headers(path: Path) -> list[Header]:
 def _read(path: Path, stream: BinaryIO) -> list[Header]:
     source = Source(stream, stream.seek(0, 2))
     if not is_dicom(source.load(0)):
-        raise UnreadableScanError(Finding("not-dicom", "is not a DICOM file"), where=path)
+        raise UnreadableScanError(
+            Finding("not-dicom", "is not a DICOM file"), where=path, do="copy it again"
+        )
     try:
         encoding = find_encoding(source)
     except CutError as error:

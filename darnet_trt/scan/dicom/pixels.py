@@ -1,4 +1,4 @@
-"""Stored pixel values of DICOM slices, and their way to Hounsfield units.
+"""Decode the stored pixel values of DICOM slices.
 
 Native pixels are read from where the header says they lie; `codestreams` decodes compressed ones.
 """
@@ -136,9 +136,8 @@ def read_codestream(header: Header) -> tuple[bytes, Codestream | None]:
             ),
         )
     data = b"".join(header.read_pixels())
-    if is_cut(
-        header.transfer_syntax, data
-    ):  # decoders make up the rest, or fail in their own words
+    # Decoders make up what is missing, or fail in their own words.
+    if is_cut(header.transfer_syntax, data):
         raise _unreadable(header, Finding("truncated", "is truncated within its compressed pixels"))
     if header.transfer_syntax == RLE:
         return data, None

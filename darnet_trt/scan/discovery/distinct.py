@@ -10,7 +10,7 @@ from pathlib import Path
 from darnet_trt.errors import ScanError
 from darnet_trt.machine.archives import archive_of, open_archive
 from darnet_trt.scan.discovery.kinds import VOLUMES, may_be_dicom, promise, read_kind
-from darnet_trt.scan.discovery.walk import passed_by
+from darnet_trt.scan.discovery.walk import ignored_by_name
 from darnet_trt.scan.series import Study
 
 
@@ -41,7 +41,7 @@ def _is_searched(place: Path) -> bool:
 def _is_reached(place: Path, folders: set[Path]) -> bool:
     """Return whether the search of one of the folders reaches this place and makes it a study."""
     below = place
-    while passed_by(below.name) is None and below != below.parent:
+    while ignored_by_name(below.name) is None and below != below.parent:
         below = below.parent
         if below in folders:
             return place in folders or _is_taken(place)

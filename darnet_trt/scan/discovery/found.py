@@ -30,13 +30,13 @@ from darnet_trt.scan.discovery.studies import (
     picture_studies,
     unexpected,
 )
-from darnet_trt.scan.discovery.walk import passed_by
+from darnet_trt.scan.discovery.walk import ignored_by_name
 from darnet_trt.scan.pictures import natural_key
 from darnet_trt.scan.series import Study
 from darnet_trt.scan.volume_files.nifti import header_of
 from darnet_trt.scan.volume_files.series import image_series
 
-KNOWN: Final = "give DICOM, NIfTI, NRRD or MHA files, or PNG, JPEG or TIFF slices"
+KNOWN: Final = "give DICOM, NIfTI, NRRD or MetaImage files, or PNG, JPEG or TIFF slices"
 _REMOVE: Final = "copy it again, or remove it"
 _DAMAGED: Final = (EMPTY, UNKNOWN, TEXT)
 """Kinds that a lost file may have; a folder of GIF pictures is merely ignored."""
@@ -56,7 +56,7 @@ class Search:
 
 
 class Found:
-    """What the search has found so far.
+    """Collect what a search finds, and make studies of it.
 
     Args:
         named: The file that is searched, where it is one.
@@ -67,7 +67,7 @@ class Found:
         pictures: Folder → its pictures.
         others: Files that are no scan by themselves, and their kind.
         failed: What should be a scan and cannot be read.
-        passed_by: Kind → how many files were not looked at.
+        ignored: Kind → how many files were not looked at.
         archives: How many were opened.
     """
 
@@ -78,19 +78,19 @@ class Found:
         self.pictures: dict[Path, list[Path]] = defaultdict(list)
         self.others: list[tuple[Path, str]] = []
         self.failed: list[ScanError] = []
-        self.passed_by: Counter[str] = Counter()
+        self.ignored: Counter[str] = Counter()
         self.archives = 0
 
-    def pass_by(self, kind: str) -> None:
+    def ignore(self, kind: str) -> None:
         """Count a file that is not looked at."""
-        self.passed_by[kind] += 1
+        self.ignored[kind] += 1
 
     def fail(self, error: ScanError) -> None:
         """Note what should be a scan and cannot be read."""
         self.failed.append(error)
 
     def look_at(self, path: Path, *, inside: bool = False) -> None:
-        """Look at one file; whatever is wrong with it concerns no other one."""
+        """Look at one file; whatever is wrong with it fails that file alone."""
         try:
             self._take(path, inside)
         except ScanError as error:
@@ -111,18 +111,18 @@ class Found:
         self.archives += 1
         if below == archive:
             names = sorted(opened.files)
-            self.passed_by += opened.left_out
+            self.ignored += opened.ignored
             if opened.encrypted:
                 self.fail(_encrypted(archive, opened.encrypted))
         else:
             start = below.relative_to(archive).as_posix()
             names = [start] if start in opened.files else opened.below(start)
         for name in names:
-            kind = next(filter(None, map(passed_by, name.split("/"))), None)
+            kind = next(filter(None, map(ignored_by_name, name.split("/"))), None)
             if kind is None:
                 self.look_at(archive / name, inside=True)
             else:
-                self.pass_by(kind)
+                self.ignore(kind)
         return bool(names) or below == archive
 
     def _take(self, path: Path, inside: bool) -> None:
@@ -178,7 +178,7 @@ class Found:
         beside_dicom = {header.path.parent for header in self.headers}
         pictures = {f: files for f, files in self.pictures.items() if f not in beside_dicom}
         beside = {f: len(files) for f, files in self.pictures.items() if f in beside_dicom}
-        ignored = self.passed_by + Counter({"picture beside DICOM": sum(beside.values())})
+        ignored = self.ignored + Counter({"picture beside DICOM": sum(beside.values())})
         voxels = {file for study in self.volumes for file in study.series[0].files}
         taken = (
             len({header.path for header in self.headers})

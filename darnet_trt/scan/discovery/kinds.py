@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.machine.archives import open_file
+from darnet_trt.machine.unpacking import GZIP
 from darnet_trt.scan.dicom.directory import is_directory
 from darnet_trt.scan.dicom.elements import is_dicom
 from darnet_trt.scan.pictures import picture_kind
@@ -27,7 +28,6 @@ PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 
 _SNIFFED = 4096
 _DICOM = frozenset({".dcm", ".dicom", ".ima"})
-_GZIP = b"\x1f\x8b"
 # fmt: off
 _STARTS: Final = (
     (b"NRRD000", "nrrd"), (b"PK\3\4", "zip"), (b"PK\5\6", "zip"),
@@ -80,7 +80,7 @@ def kind_of(start: bytes) -> str:
         return DIRECTORY
     if is_dicom(start):
         return "dicom"
-    if start.startswith(_GZIP):
+    if start.startswith(GZIP):
         return _kind_in_gzip(start)
     if _is_nifti(start):
         return "nifti"

@@ -65,7 +65,7 @@ def search(path: str | os.PathLike[str]) -> Search:
     except OSError as error:  # in a folder that may not be looked into, or a loop of links
         raise cannot_open(path, error) from error
     if stat.S_ISDIR(mode):
-        for file in walk(path, found.pass_by, found.fail):
+        for file in walk(path, found.ignore, found.fail):
             found.look_at(file)
         return found.result(path, "folder")
     if not stat.S_ISREG(mode):

@@ -1,4 +1,4 @@
-"""Walk through a folder: every regular file once, and a word on everything else."""
+"""Walk through a folder: give every regular file once, and tell what else is there."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def walk(root: Path, ignore: Ignore, fail: Fail) -> Iterator[Path]:
 
     Args:
         root: The folder.
-        ignore: Called with the kind of each file and folder that is passed by.
-        fail: Called with what cannot be looked at.
+        ignore: Called with the kind of each file and folder that is ignored.
+        fail: Called with the error for each that cannot be opened.
     """
     seen: set[tuple[int, int]] = set()
     folders = [root]
@@ -40,7 +40,7 @@ def walk(root: Path, ignore: Ignore, fail: Fail) -> Iterator[Path]:
         below = []
         for entry in entries:
             path = folder / entry.name
-            if (kind := passed_by(entry.name)) is not None:
+            if (kind := ignored_by_name(entry.name)) is not None:
                 ignore(kind)
             elif _is_folder(entry):
                 below.append(path)
@@ -49,8 +49,8 @@ def walk(root: Path, ignore: Ignore, fail: Fail) -> Iterator[Path]:
         folders += reversed(below)
 
 
-def passed_by(name: str) -> str | None:
-    """Return the kind of a file or folder that the search passes by for its name, or None."""
+def ignored_by_name(name: str) -> str | None:
+    """Return the kind of a file or folder that is ignored for its name; None where it is not."""
     if name.startswith("."):
         return "hidden"
     return "result picture" if name.lower().endswith(OVERLAY_SUFFIX) else None

@@ -75,7 +75,7 @@ class Slices:
 
     @cached_property
     def lungs(self) -> Lungs | None:
-        """Where the lungs lie.
+        """Return where the lungs lie; None where no slice shows lung.
 
         Raises:
             UnreadableScanError: A slice that was looked at is broken.

@@ -24,6 +24,7 @@ from darnet_trt.errors import (
     cannot_read,
 )
 from darnet_trt.machine.archives import open_file
+from darnet_trt.scan.plausibility.grid import MAX_MATRIX
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -39,10 +40,8 @@ _FIRST_BYTES: Final[dict[bytes, Kind]] = {
     b"II+\0": "tiff",
     b"MM\0+": "tiff",
 }
-MAX_SIDE: Final = 4096
-"""Rows or columns of a slice: the finest scanners make 2048. One picture then takes 64 MiB."""
 MAX_FILE_BYTES: Final = 1 << 27
-"""Twice what a picture of that size takes without compression."""
+"""Twice what a colour picture of the largest matrix takes without compression."""
 MAX_JPEG_SCANS: Final = 20
 """Passes over a progressive JPEG; writers make ten, and each takes as long as a whole picture."""
 _ORIENTATION: Final = 274
@@ -139,7 +138,7 @@ def _opened(path: Path) -> Iterator[ImageFile]:
 
 
 def _refuse_file(stream: BinaryIO, kind: Kind, path: Path) -> None:
-    """Refuse a file that is too long, or that would take too long; leave it at its begin."""
+    """Refuse a file that is too long, or would take too long; leave the stream at its beginning."""
     size = stream.seek(0, 2)
     stream.seek(0)
     if size > MAX_FILE_BYTES:
@@ -155,12 +154,12 @@ def _refuse_file(stream: BinaryIO, kind: Kind, path: Path) -> None:
 
 
 def _refuse(image: ImageFile, path: Path) -> None:
-    """Refuse by the header what no slice is."""
+    """Refuse what the header shows to be no slice."""
     h, w = image.height, image.width
-    if max(h, w) > MAX_SIDE:
+    if max(h, w) > MAX_MATRIX:
         reason = Finding(
             "picture-too-large",
-            f"has {h}×{w} pixels, more than a CT slice (at most {MAX_SIDE}×{MAX_SIDE})",
+            f"has {h}×{w} pixels, more than a CT slice (at most {MAX_MATRIX}×{MAX_MATRIX})",
         )
         raise RefusedScanError(reason, where=path, do="give the original slices")
     if getattr(image, "is_animated", False):

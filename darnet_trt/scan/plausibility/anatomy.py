@@ -1,8 +1,8 @@
 """Compare how a chest lies in its grid with what its files say, or find it where they say nothing.
 
 The limits were set on 96 phantoms of all classes and on 3 real series (two chests), each in all
-48 orientations; "right" and "wrong" are the nearest values of grids that lie S P L and of those
-with this axis reversed. Where a sign lies between its limits, nothing is said about it.
+48 orientations. Below, "right" gives the value nearest to the limit in grids that lie S P L, and
+"wrong" that in grids with this axis reversed. Between the limits of a sign nothing is said.
 `python -m benchmarks.scans.anatomy` measures them again.
 """
 

@@ -11,6 +11,8 @@ MIN_SLICES: Final = 10
 """Fewer cannot show both lungs from apex to base: 10 slices of 10 mm reach 100 mm of some 250."""
 MIN_MATRIX: Final = 16
 """Rows or columns below this show no anatomy."""
+MAX_MATRIX: Final = 4096
+"""Rows or columns; the finest CT matrix has 2048. Compared before any pixel is read."""
 MAX_STEP_MM: Final = 10.5
 """The coarsest routine chest CT has 10 mm between slices; beyond, most lung lies between them."""
 MAX_TILT_DEG: Final = 1.0

@@ -2,7 +2,8 @@
 
 A scan may show the lungs alone, or a whole body. Some slices spread over the scan show where the
 lungs are, others within them that they have no gap, and halving the distance at both ends shows
-where they end. The number of slices hardly depends on the scan's length, and the answer does not.
+where they end. The number of slices looked at hardly depends on the scan's length, and what is
+found does not.
 
 A slice is looked at on a coarse grid of some 64×64 averages. A pixel counts as lung where it has
 the density of aerated lung, does not touch gas, and lies inside the body. So gas of the bowel,
@@ -47,10 +48,11 @@ THICK_MM: Final = 4.0
 LEAST_STRIDES: Final = 2
 """Lungs may be as low as this many strides: no wider gap is left where none were seen."""
 LEAST_HEIGHT: Final = 0.5
-"""Lungs lower than this, as a share of the side of a square of the body's section, are
-consolidated at their base, or cut off by the scan: healthy ones reach 0.65 to 1.0."""
+"""Lungs lower than this are consolidated at their base, or cut off by the scan: healthy ones reach
+0.65 to 1.0. The unit is the side of a square as large as the body's section."""
 FULL_HEIGHT: Final = 1.0
-"""What lies above it below such lungs is taken for their base."""
+"""Such lungs count as this high, from their top down, in the same unit: what lies below their
+aerated part is taken for their base."""
 TYPICAL_HEIGHT_MM: Final = 240.0
 """Height of an adult's lungs; gives pictures without a spacing one."""
 

@@ -1,4 +1,4 @@
-"""Slices that jump to and fro between two scans: passes that no attribute tells apart.
+"""Find slices that alternate between two scans: passes that no attribute tells apart.
 
 Neighbouring slices of one scan are more alike than those farther apart, and ever less so: the mean
 difference of slices grows with their distance, and its curve bends down. Where two passes with a
@@ -25,7 +25,7 @@ NEIGHBOURS: Final = 24
 OVERLAPPING: Final = 1.5
 """Slices thicker than this times their distance overlap: thin reconstructions, or two passes."""
 FARTHEST: Final = 5
-"""Slices, one more than the most passes that are looked for."""
+"""The largest distance, in slices; one more than the most passes that are looked for."""
 LEAST_PAIRS: Final = 8
 """Fewer pairs at a distance could differ by chance."""
 _SHOWN_HU = (-1000.0, 300.0)  # contrast medium and metal would outweigh all else
@@ -45,7 +45,7 @@ def interleaved(coarse: npt.NDArray[np.float32]) -> Finding | None:
         if here < MIN_SMOOTHNESS * (before + after) / 2:
             return Finding(
                 "interleaved-scans",
-                f"slices alternate between scans: each is more like the one {distance} places on "
-                "than like those beside that (export each pass as a series of its own)",
+                f"slices alternate between scans: each is more like the slice {distance} places on "
+                "than like the neighbours of that slice (export each pass as a series of its own)",
             )
     return None

@@ -100,7 +100,7 @@ def _qform(header: Any) -> Matrix | None:
 
 
 def _compare(sform: Matrix, qform: Matrix | None) -> Finding | None:
-    """Return what is to say where a header holds both."""
+    """Return the finding where the two forms differ, or the qform is none."""
     if qform is None or not np.linalg.norm(qform[:3, :3], axis=0).all():
         return Finding("sform-taken", "its qform cannot be used: the sform was taken")
     if not np.isfinite(sform).all() or not np.linalg.norm(sform[:3, :3], axis=0).all():

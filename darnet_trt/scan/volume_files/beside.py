@@ -37,7 +37,7 @@ def file_beside(header: Path, name: str) -> Path:
         real = os.path.realpath(file, strict=True)
         mode = os.stat(real).st_mode  # noqa: PTH116
     except (OSError, ValueError):  # absent, no possible name, or inside an archive
-        _open(header, file, name)
+        _check_opens(header, file, name)
         return file
     if Path(os.path.realpath(header.parent)) not in Path(real).parents:
         _refuse(header, "outside its folder", name)
@@ -51,7 +51,7 @@ def is_missing(error: UnreadableScanError) -> bool:
     return error.code == "no-voxel-file"
 
 
-def _open(header: Path, file: Path, name: str) -> None:
+def _check_opens(header: Path, file: Path, name: str) -> None:
     try:
         open_file(file).close()
     except PermissionError as error:

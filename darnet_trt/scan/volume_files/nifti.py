@@ -15,11 +15,12 @@ import numpy as np
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, cannot_read
 from darnet_trt.machine.archives import open_file
+from darnet_trt.machine.unpacking import GZIP
 from darnet_trt.scan.volume_files.affine import place
 from darnet_trt.scan.volume_files.beside import file_beside, is_missing
 from darnet_trt.scan.volume_files.header import ImageHeader, without_ones
 from darnet_trt.scan.volume_files.text_header import broken_header
-from darnet_trt.scan.volume_files.voxels import DAMAGED, GZIP, Unpacked, Voxels
+from darnet_trt.scan.volume_files.voxels import DAMAGED, Unpacked, Voxels
 
 LARGEST_OFFSET: Final = 1 << 26
 """Bytes; header extensions have some thousand."""

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.errors import Finding
-from darnet_trt.scan.plausibility.grid import far_apart, too_few, too_small, too_wide
+from darnet_trt.scan.plausibility.grid import MAX_MATRIX, far_apart, too_few, too_small, too_wide
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files import metaimage, nifti, nrrd
@@ -21,8 +21,6 @@ from darnet_trt.scan.volume_files.voxels import check_file, read_hu
 MAX_BYTES: Final = 1 << 30
 """Of Hounsfield units in memory: 512×512×2048 as int16, 512×512×1024 as float32. With the rest of
 the program this stays below 1.5 GB."""
-MAX_MATRIX: Final = 4096
-"""Rows or columns; scanners reconstruct 2048 at the most."""
 MAX_SLICES: Final = 5000
 """2.5 m at 0.5 mm."""
 UNORIENTED: Final = Finding(

@@ -20,6 +20,7 @@ from isal.igzip_lib import DECOMP_GZIP, DECOMP_ZLIB, IgzipDecompressor, IsalErro
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, cannot_read
 from darnet_trt.machine.archives import open_file
+from darnet_trt.machine.unpacking import DEFLATE_RATIO, GZIP
 from darnet_trt.scan.plausibility.hounsfield import refuse_not_numbers
 
 DAMAGED: Final[tuple[type[Exception], ...]] = (
@@ -28,9 +29,6 @@ DAMAGED: Final[tuple[type[Exception], ...]] = (
     cast("type[Exception]", IsalError),
 )
 """What reading a damaged file raises."""
-GZIP: Final = b"\x1f\x8b"
-LARGEST_RATIO: Final = 1032
-"""zlib and gzip pack at most this many bytes into one."""
 _PIECE: Final = 1 << 18
 _SLAB: Final = 8 << 20
 _BEHIND: Final = 1 << 20
@@ -137,7 +135,7 @@ def check_file(voxels: Voxels, size: tuple[int, ...]) -> None:
         raise cannot_open(voxels.file, error) from error
     expected = math.prod(size) * voxels.dtype.itemsize
     if voxels.packing == "deflate":
-        there = max(there * LARGEST_RATIO - voxels.skip, 0)
+        there = max(there * DEFLATE_RATIO - voxels.skip, 0)
     if voxels.packing != "bzip2" and there < expected:
         raise _truncated(voxels, there, expected)
 

@@ -24,7 +24,7 @@ SPEC = Preprocessing(size=(8, 16, 16))
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
-    """18 scans, some of them second visits; never written to."""
+    """Return 18 scans, some of them second visits; never written to."""
     out = tmp_path_factory.mktemp("phantoms") / "cohort"
     plan = CohortPlan(scans=18, seed=3, format="nifti", matrix=48, slices=(30, 30))
     write_cohort(plan, out, processes=1)
@@ -33,7 +33,7 @@ def phantoms(tmp_path_factory):
 
 @pytest.fixture
 def cohort(phantoms, tmp_path):
-    """The same to be spoiled."""
+    """Return a copy of the phantoms, to be spoiled."""
     return shutil.copytree(phantoms, tmp_path / "cohort")
 
 
@@ -63,7 +63,7 @@ def keep(cohort, kept):
 
 
 def entry_of(cohort, array):
-    """The table's row whose scan this is."""
+    """Return the table's row whose scan this is."""
     for entry in read_cohort(cohort).entries:
         if np.array_equal(load_study(find_studies(entry.scan)[0], SPEC)[1].array, array):
             return entry

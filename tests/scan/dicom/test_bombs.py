@@ -23,6 +23,7 @@ from darnet_trt.errors import ScanError
 from darnet_trt.scan.dicom.fitness import unfit
 from darnet_trt.scan.dicom.header import read_headers
 from darnet_trt.scan.dicom.pixels import decode_slice
+from tests.machine.peak import peak_bytes
 
 for name in sys.argv[1:]:
     try:
@@ -31,13 +32,12 @@ for name in sys.argv[1:]:
             unfit(header) or header.defect or decode_slice(header)
     except ScanError as error:
         print(error, file=sys.stderr)
-status = Path("/proc/self/status").read_text()
-print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+print(peak_bytes() >> 20)
 """
 
 
 def elements(**attributes):
-    """Those before the pixels, and the pixels."""
+    """Return the elements before the pixels, and the pixels."""
     whole = data_set(
         slice_dataset(chest(1)[0], (0, 0, 0), **attributes), implicit=False, big_endian=False
     )

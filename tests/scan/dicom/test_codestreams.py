@@ -163,7 +163,7 @@ def changed(code, at, values):
 
 
 def coding_style(code, *, layers=1, block=4, precinct=None):
-    """The codestream with another COD marker segment (ISO/IEC 15444-1, A.6.1)."""
+    """Return the codestream with another COD marker segment (ISO/IEC 15444-1, A.6.1)."""
     at = code.index(b"\xff\x52")
     length = int.from_bytes(code[at + 2 : at + 4], "big")
     old = code[at + 4 : at + 2 + length]
@@ -177,7 +177,7 @@ LARGE = {"Rows": 4096, "Columns": 4096}
 
 
 def bombs():
-    """Name → a file's code, transfer syntax and attributes: claims that are worth gigabytes."""
+    """Return, by name, claims of gigabytes: a file's code, transfer syntax and attributes."""
     for syntax, encode in ((JPEG_2000, j2k), (HTJ2K, htj2k)):
         code = encode(HU)
         yield f"{syntax}-claim", changed(code, 8, (60_000, 60_000)), syntax, {}

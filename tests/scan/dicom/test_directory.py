@@ -1,4 +1,4 @@
-"""Media directories are passed over under any name, and followed where one is named."""
+"""Media directories are ignored under any name, and followed where one is named."""
 
 import os
 import struct
@@ -19,7 +19,7 @@ from tests.scan.series_factory import chest, only, series_of, slice_dataset, wri
 
 @pytest.fixture
 def disc(tmp_path):
-    """A folder with a DICOMDIR and the 24 files that it lists."""
+    """Make a folder with a DICOMDIR and the 24 files that it lists."""
     files = FileSet()
     for index, stored in enumerate(chest()):
         dataset = slice_dataset(stored, (-190, -190, 10 * index), InstanceNumber=index + 1)
@@ -31,7 +31,7 @@ def disc(tmp_path):
 
 
 def write_directory(path, *file_ids, **change):
-    """A DICOMDIR with one record for each file, its names as given."""
+    """Write a DICOMDIR with one record for each file, its names as given."""
     directory = Dataset()
     directory.file_meta = FileMetaDataset()
     directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"

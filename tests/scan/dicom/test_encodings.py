@@ -23,7 +23,7 @@ PREAMBLE = bytes(128) + b"DICM"
 
 
 def data_set(ds, *, implicit, big_endian):
-    """The bytes of the elements alone, after the meta information."""
+    """Return the bytes of the elements alone, after the meta information."""
     file = DicomFileLike(io.BytesIO())
     file.is_little_endian, file.is_implicit_VR = not big_endian, implicit
     write_dataset(file, ds)
@@ -31,7 +31,7 @@ def data_set(ds, *, implicit, big_endian):
 
 
 def meta(syntax):
-    """Preamble and meta information; without TransferSyntaxUID where it is None."""
+    """Return preamble and meta information; without TransferSyntaxUID where it is None."""
     ds = FileMetaDataset()
     ds.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
     ds.MediaStorageSOPInstanceUID = "1.2.3"

@@ -38,7 +38,7 @@ def pixels(headers):
 
 
 def agree(path):
-    """The headers are what a plain reading of the functional groups gives."""
+    """Compare the headers with a plain reading of the functional groups."""
     ds, headers = pydicom.dcmread(path), read_headers(path)
     assert len(headers) == ds.NumberOfFrames
     (shared,) = ds.SharedFunctionalGroupsSequence

@@ -26,7 +26,7 @@ def read(path):
 
 
 def as_written(values):
-    """The slice's place as pydicom writes it: the walker keeps its text."""
+    """Return the slice's place as pydicom writes it: the walker keeps its text."""
     place = values.get("SliceLocation")
     return {} if place is None else {"SliceLocation": str(float(place))}
 

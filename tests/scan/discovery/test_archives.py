@@ -23,7 +23,7 @@ SPEC = Preprocessing(size=(16, 32, 32))
 
 
 def zipped(folder, archive=None):
-    """A folder's content in an archive beside it."""
+    """Pack a folder's content into an archive beside it."""
     path = shutil.make_archive(str(archive or folder), "zip", folder)
     return folder.with_name(path.rsplit("/", 1)[-1])
 
@@ -108,7 +108,7 @@ def test_an_archive_without_a_scan(tmp_path):
 
 
 def codes(path):
-    """What is not usable: path below → code."""
+    """Return the code of each series that is not usable, by its path below the folder."""
     return {
         str(s.path.relative_to(path)): s.verdict.reason.code
         for s in series_of(path)
@@ -149,20 +149,19 @@ def test_paths_into_archives_are_distinct(scan):
 
 SEARCH = """
 import json, sys
-from pathlib import Path
 from darnet_trt.errors import ScanError
 from darnet_trt.scan import find_studies
+from tests.machine.peak import peak_bytes
 try:
     found = [s.verdict.reason.code for study in find_studies(sys.argv[1]) for s in study.series]
 except ScanError as error:
     found = [error.code]
-status = Path("/proc/self/status").read_text()
-print(json.dumps([found, 1024 * int(status.partition("VmHWM:")[2].split()[0])]))
+print(json.dumps([found, peak_bytes()]))
 """
 
 
 def deep(path):
-    """As 42.zip: archives of archives of zeros."""
+    """Write archives of archives of zeros, as 42.zip is."""
     ratio(path)
     for level in range(3):
         content = path.read_bytes()

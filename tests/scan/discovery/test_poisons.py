@@ -20,7 +20,7 @@ from tests.scan.series_factory import chest, write_series
 
 
 def good(folder: Path) -> None:
-    """A DICOM series, a NIfTI file and a folder of pictures."""
+    """Write a DICOM series, a NIfTI file and a folder of pictures."""
     write_series(folder / "dicom")
     (folder / "volume").mkdir()
     image = sitk.GetImageFromArray(chest())

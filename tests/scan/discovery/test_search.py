@@ -19,7 +19,7 @@ NAMES = (".raw", ".bin", ".gz", ".zip", ".txt", ".png", ".nii", "", ".tmp", ".7"
 
 
 def failures(path: Path) -> dict[str, str]:
-    """Name of each file that failed → the code."""
+    """Return the code of each file that failed, by its name."""
     return {
         s.path.name: getattr(s.verdict.reason, "code", "")
         for s in series_of(path)
@@ -237,7 +237,7 @@ def test_what_is_no_scan_is_counted_by_kind(tmp_path):
     )
 
 
-def test_a_media_directory_under_any_name_is_passed_by(tmp_path):
+def test_a_media_directory_under_any_name_is_ignored(tmp_path):
     write_series(tmp_path)
     directory = Dataset()
     directory.FileSetID, directory.DirectoryRecordSequence = "DISC", []

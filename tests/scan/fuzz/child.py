@@ -9,12 +9,12 @@ import re
 import sys
 import time
 import traceback
-from pathlib import Path
 
 import numpy as np
 
 from darnet_trt.errors import ScanError, UsageError
 from darnet_trt.scan import Preprocessing, find_studies, load_study
+from tests.machine.peak import peak_bytes
 
 SPEC = Preprocessing(size=(16, 32, 32), extent="lungs")
 
@@ -57,14 +57,8 @@ def _is_code(code: str) -> bool:
     )
 
 
-def _peak() -> int:
-    """Return the process's highest resident memory in bytes; getrusage begins at its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status)[1])
-
-
 def main() -> None:
-    """Answer line by line."""
+    """Answer each line of stdin with one of stdout."""
     faulthandler.enable()
     for line in sys.stdin:
         begun = time.process_time()
@@ -73,7 +67,7 @@ def main() -> None:
             answer["end"] = read(json.loads(line))
         except BaseException:
             answer["defect"] = traceback.format_exc()
-        measured = {"cpu_s": time.process_time() - begun, "peak": _peak()}
+        measured = {"cpu_s": time.process_time() - begun, "peak": peak_bytes()}
         print(json.dumps({**answer, **measured}), flush=True)
 
 

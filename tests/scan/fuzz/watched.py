@@ -106,7 +106,7 @@ class Child:
 
 
 def _cpu_s(pid: int) -> float:
-    """CPU time of a process and its children, so far."""
+    """Return CPU time of a process and its children, so far."""
     total = 0.0
     with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)

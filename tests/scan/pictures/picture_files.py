@@ -13,12 +13,12 @@ from darnet_trt.phantom.synthesis import synthesize
 
 @functools.cache
 def chest(slices=30, size=96):
-    """int16 HU (d, h, w), foot to head: a chest of a phantom."""
+    """Return int16 HU (d, h, w), foot to head: a chest of a phantom."""
     return synthesize("normal", 3, matrix=size, slices=(30, 30)).hu[:slices].clip(-1024)
 
 
 def grey(slices=30, size=96):
-    """The same as uint8 in the default window."""
+    """Return the same as uint8 in the default window."""
     return np.rint((chest(slices, size) + 1350.0) / 1500 * 255).clip(0, 255).astype(np.uint8)
 
 
@@ -31,7 +31,7 @@ def write(folder, planes, suffix="png", mode="L", digits=4, prefix=""):
 
 
 def write_tiff(path: Path, values, endian="<", deflate=False, white_is_zero=False):
-    """One strip, by TIFF 6.0: Pillow writes neither int16 nor big endian."""
+    """Write one strip, by TIFF 6.0: Pillow writes neither int16 nor big endian."""
     data = values.astype(values.dtype.newbyteorder(endian)).tobytes()
     data = zlib.compress(data) if deflate else data
     data += b"\0" * (len(data) % 2)
@@ -53,7 +53,7 @@ def write_tiffs(folder, planes, **options):
 
 
 def resized_png(data: bytes, width: int, height: int) -> bytes:
-    """The same PNG with another size in its header."""
+    """Return the same PNG with another size in its header."""
     changed = bytearray(data)
     changed[16:24] = struct.pack(">2I", width, height)
     changed[29:33] = struct.pack(">I", zlib.crc32(changed[12:29]))

@@ -8,7 +8,8 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from darnet_trt.errors import RefusedScanError, UnreadableScanError
-from darnet_trt.scan.pictures.decoding import MAX_SIDE, decode_grey, picture_kind, read_header
+from darnet_trt.scan.pictures.decoding import decode_grey, picture_kind, read_header
+from darnet_trt.scan.plausibility.grid import MAX_MATRIX
 from tests.scan.pictures.picture_files import grey, resized_png, write_tiff
 
 PLANE = grey()[15]
@@ -150,7 +151,7 @@ def test_empty_slices_are_no_masks(tmp_path):
 def test_a_size_that_no_slice_has_is_refused_before_decoding(tmp_path):
     Image.fromarray(PLANE).save(tmp_path / "a.png")
     small = (tmp_path / "a.png").read_bytes()
-    for side in (MAX_SIDE + 1, 20_000, 2**31 - 1):
+    for side in (MAX_MATRIX + 1, 20_000, 2**31 - 1):
         (tmp_path / "a.png").write_bytes(resized_png(small, side, 96))
         refused(tmp_path / "a.png", "picture-too-large", read=read_header)
 

@@ -66,7 +66,7 @@ def test_every_scan_folder_is_a_study(tmp_path):
 
 
 def refusal(path, kind=RefusedScanError):
-    """What is wrong with the only scan there."""
+    """Return what is wrong with the only scan there."""
     (study,) = find_studies(path)
     with pytest.raises(kind) as caught:
         load_input(choose(study).series, SPEC)
@@ -74,7 +74,7 @@ def refusal(path, kind=RefusedScanError):
 
 
 def refused(path, code, kind=RefusedScanError):
-    """The sentence of a refusal with this code."""
+    """Return the sentence of a refusal with this code."""
     (series,) = slice_series(path, list(path.iterdir()))
     assert series.verdict.reason.code == code
     assert series.verdict.readable is (kind is RefusedScanError)

@@ -39,7 +39,7 @@ CODES = dict(
 
 
 def coarse(hu, spacing_mm):
-    """The loader's grid, and its spacing."""
+    """Return the loader's grid, and its spacing."""
     step = max(1, min(hu.shape[1:]) // 64)
     grid = hu[:, step // 2 :: step, step // 2 :: step].astype(np.float32)
     return grid, (spacing_mm[0], spacing_mm[1] * step, spacing_mm[2] * step)
@@ -60,7 +60,7 @@ def real(data_dir, name):
 
 
 def lay(hu, spacing_mm, order, flips):
-    """The grid in another order and direction of its axes."""
+    """Return the grid in another order and direction of its axes."""
     axes = [axis for axis in range(3) if flips[axis]]
     grid = np.ascontiguousarray(np.flip(hu.transpose(order), axes))
     return grid, tuple(spacing_mm[axis] for axis in order)
@@ -71,7 +71,7 @@ def codes(hu, spacing_mm=None):
 
 
 def check_orientations(hu, spacing_mm, left_and_right=True, some=True):
-    """Every orientation is named rightly; left and right may stay open where they are not shown.
+    """Check that every orientation is named; left and right may stay open where they are not shown.
 
     With `some`, a fifth of those whose axes are exchanged.
     """
@@ -149,7 +149,7 @@ def test_situs_inversus_is_named_and_not_turned():
 
 
 def prone(hu):
-    """Table and mattress on the other side of the body."""
+    """Put table and mattress on the other side of the body."""
     body = hu > -250
     front = int(np.flatnonzero(body.any((0, 2)))[0])
     table = np.full_like(hu, -1000)
@@ -171,7 +171,7 @@ def rotated(degrees):
 
 
 def filled(side, height, value):
-    """One or both lungs filled from the base up to a share of their height."""
+    """Fill one or both lungs from the base up to a share of their height."""
 
     def fill(hu):
         lung = aerated_lung(hu)
@@ -187,7 +187,7 @@ def filled(side, height, value):
 
 
 def enhanced(hu):
-    """Contrast medium in heart and great vessels."""
+    """Put contrast medium into heart and great vessels."""
     lung = aerated_lung(hu)
     slices, rows, columns = (np.percentile(places, [2, 98]) for places in np.nonzero(lung))
     d, h, w = np.indices(hu.shape)
@@ -203,7 +203,7 @@ def noisy(hu):
 
 
 def continued(slices):
-    """The scan goes on below the lungs, through slices like its lowest without lung."""
+    """Continue the scan below the lungs, through slices like its lowest without lung."""
 
     def add(hu):
         end = np.where((hu[:1] < -250) & aerated_lung(hu[:1]), 40, hu[:1])

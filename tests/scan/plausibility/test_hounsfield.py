@@ -26,7 +26,7 @@ def refusal(hu):
 
 
 def with_slices(replaced, values):
-    """A chest some of whose slices are others."""
+    """Return a chest with some of its slices replaced."""
     hu = chest(SLICES).astype(np.float32)
     hu[replaced] = values
     return hu
@@ -102,7 +102,7 @@ def test_a_padded_volume_is_used_with_a_warning(replaced, which, calibrated):
 
 
 def lungs_alone(hu, fill):
-    """The chest with everything but its lungs set to one value."""
+    """Set everything but the lungs of a chest to one value."""
     return np.where((hu < -700) & (hu > -950), hu, fill)
 
 

@@ -94,7 +94,7 @@ def test_a_scan_without_lungs(scan):
 
 
 def slab(hu, value=-850):
-    """A body with two lungs, on the coarse grid itself, with air around it."""
+    """Return a body with two lungs, on the coarse grid itself, with air around it."""
     grid = np.full((64, 64), -1000, np.float32)
     grid[12:52, 6:58] = 30
     grid[20:44, 12:28] = grid[20:44, 36:52] = value

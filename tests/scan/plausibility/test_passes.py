@@ -12,7 +12,7 @@ from tests.scan.series_factory import chest, only, save, slice_dataset
 
 
 def passes(count, slices=120):
-    """Slices of one chest and of chests that moved, in turn."""
+    """Return slices of one chest and of chests that moved, in turn."""
     moved = [np.roll(chest(slices, seed=i), 3 * i, 2) for i in range(count)]
     return np.stack([moved[i % count][i] for i in range(slices)]).astype(np.float32)
 

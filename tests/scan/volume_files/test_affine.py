@@ -1,4 +1,4 @@
-"""NIfTI's two forms: the sform is taken, and a contradiction is never passed over."""
+"""NIfTI's two forms: the sform is taken, and every contradiction is named."""
 
 import struct
 
@@ -15,7 +15,7 @@ KINDS = [nibabel.Nifti1Image, nibabel.Nifti2Image]
 
 
 def write(path, *, sform=None, qform=None, codes=(1, 1), kind=nibabel.Nifti1Image, **fields):
-    """A file with two forms; `codes` are those of sform and qform, `fields` the header's."""
+    """Write a file with two forms; `codes` are those of sform and qform, `fields` the header's."""
     image = kind(chest().transpose(2, 1, 0), AFFINE)
     image.set_qform(AFFINE if qform is None else qform, codes[1])
     image.set_sform(AFFINE if sform is None else sform, codes[0])

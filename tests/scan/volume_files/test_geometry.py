@@ -17,7 +17,7 @@ FORMATS = ["a.nii", "a.nrrd", "a.mha"]
 
 
 def write(path, steps, array=None, origin=(-5.0, 7.0, 11.0)):
-    """An array (k, j, i) whose axes i j k step by the columns of a matrix, in LPS mm."""
+    """Write an array (k, j, i) whose axes i j k step by the columns of a matrix, in LPS mm."""
     array = chest() if array is None else array
     if path.suffix == ".nii":
         affine = np.eye(4)
@@ -36,7 +36,7 @@ def write(path, steps, array=None, origin=(-5.0, 7.0, 11.0)):
 
 
 def sheared(along, of, angle_deg):
-    """An axis, tilted towards another one; slices keep their distance."""
+    """Return an axis that is tilted towards another one; slices keep their distance."""
     steps = np.diag(SPACING)
     steps[along, of] = SPACING[of] * np.tan(np.radians(angle_deg))
     return steps

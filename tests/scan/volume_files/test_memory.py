@@ -19,19 +19,19 @@ import json, sys
 from pathlib import Path
 from darnet_trt.errors import ScanError
 from darnet_trt.scan import Preprocessing, find_studies, load_input
+from tests.machine.peak import peak_bytes
 try:
     series = find_studies(Path(sys.argv[1]))[0].series[0]
     loaded = series.verdict.usable and load_input(series, Preprocessing(size=(8, 32, 32)))
     code = series.verdict.reason.code
 except ScanError as error:
     code = error.code
-status = Path("/proc/self/status").read_text()
-print(json.dumps([code, 1024 * int(status.partition("VmHWM:")[2].split()[0])]))
+print(json.dumps([code, peak_bytes()]))
 """
 
 
 def read(path):
-    """The code of what is found, and the peak memory in bytes of a process of its own."""
+    """Return the code of what is found, and the peak memory in bytes of a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", READ, path], capture_output=True, text=True, check=True
     )
@@ -41,7 +41,7 @@ def read(path):
 
 
 def nifti_header(size, dtype="i2", order=(0, 1, 2)):
-    """A header whose axes i j k lie along the patient's axes of these numbers."""
+    """Return a header whose axes i j k lie along the patient's axes of these numbers."""
     header = nibabel.Nifti1Header()
     header.set_data_dtype(dtype)
     header["dim"][: len(size) + 1] = len(size), *size
@@ -64,7 +64,7 @@ BILLIONS = "3000 3000 1200"
 
 
 def zeros_gz(megabytes, first=b""):
-    """A gzip stream of zeros, packed a thousandfold: members of 16 MB, one behind the other."""
+    """Return zeros packed a thousandfold by gzip: members of 16 MB, one behind the other."""
     return gzip.compress(first) + gzip.compress(bytes(1 << 24)) * (megabytes // 16)
 
 

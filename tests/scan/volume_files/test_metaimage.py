@@ -27,7 +27,7 @@ DATA = VALUES.astype("<i2").tobytes()
 
 
 def write(path, data=DATA, **fields):
-    """A file by hand; None leaves a field out."""
+    """Write a file by hand; None leaves a field out."""
     lines = {**HEADER, **fields}
     lines.setdefault("ElementDataFile", "LOCAL")  # the last one
     text = "".join(f"{name} = {value}\n" for name, value in lines.items() if value is not None)
@@ -36,14 +36,14 @@ def write(path, data=DATA, **fields):
 
 
 def values(path):
-    """The stored order: (k, j, i)."""
+    """Return the stored order: (k, j, i)."""
     header = read_header(path)
     check_file(header.voxels, header.size)
     return read_hu(header.voxels, header.size, (0, 1, 2))
 
 
 def agree(path):
-    """Ours and ITK's reading of a file."""
+    """Compare our reading of a file with ITK's."""
     image = sitk.ReadImage(path)
     header = read_header(path)
     assert header.size == image.GetSize()

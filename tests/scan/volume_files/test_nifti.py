@@ -21,7 +21,7 @@ KINDS = [nibabel.Nifti1Image, nibabel.Nifti2Image]
 
 
 def write(path, *fields, array=None, affine=AFFINE, kind=nibabel.Nifti1Image):
-    """A file of an S P L array, with some fields of its header (offset, type, value) changed."""
+    """Write an S P L array, with some fields of the header (offset, type, value) changed."""
     array = chest(12) if array is None else array
     image = kind(array.transpose(2, 1, 0), affine, dtype=array.dtype)
     image.set_qform(affine, 1)

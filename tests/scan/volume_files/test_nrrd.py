@@ -33,7 +33,7 @@ HEADER = {
 
 
 def write(path, data=DATA, **fields):
-    """A file by hand; None leaves a field out; `_` stands for a blank in a name."""
+    """Write a file by hand; None leaves a field out; `_` stands for a blank in a name."""
     lines = {**HEADER, **{name.replace("_", " "): value for name, value in fields.items()}}
     text = "".join(f"{name}: {value}\n" for name, value in lines.items() if value is not None)
     path.write_bytes(f"NRRD0005\n{text}\n".encode("utf-8", "surrogateescape") + data)
@@ -41,14 +41,14 @@ def write(path, data=DATA, **fields):
 
 
 def values(path):
-    """The stored order: (k, j, i)."""
+    """Return the stored order: (k, j, i)."""
     header = read_header(path)
     check_file(header.voxels, header.size)
     return read_hu(header.voxels, header.size, (0, 1, 2))
 
 
 def agree(path):
-    """Ours and ITK's reading of a file."""
+    """Compare our reading of a file with ITK's."""
     image = sitk.ReadImage(path)
     header = read_header(path)
     assert header.size == image.GetSize()

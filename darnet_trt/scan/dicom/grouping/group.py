@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +34,14 @@ class Group:
     headers: tuple[Header, ...]
     unfit: Finding | None
     notes: tuple[Finding, ...] = ()
+
+
+def together(indices: Iterable[int], of: Callable[[int], Hashable]) -> list[list[int]]:
+    """Return the indices in parts, those of one value together, in the order of the first ones."""
+    parts: dict[Hashable, list[int]] = defaultdict(list)
+    for index in indices:
+        parts[of(index)].append(index)
+    return list(parts.values())
 
 
 def positions(headers: Sequence[Header]) -> Vector:

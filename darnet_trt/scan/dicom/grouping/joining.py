@@ -7,14 +7,14 @@ a study. Slices are joined where everything else agrees and their positions form
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from darnet_trt.errors import Finding
-from darnet_trt.scan.dicom.grouping.group import LEAST, Group, distinct, even, positions
+from darnet_trt.scan.dicom.grouping.group import LEAST, Group, distinct, even, positions, together
 from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM
 from darnet_trt.scan.dicom.header import Header
 
@@ -48,7 +48,7 @@ class Scan:
 
     @property
     def note(self) -> Finding:
-        """What was found, with the remedy."""
+        """Return what was found, with the remedy."""
         names = f"{' and '.join(self.anew)} {'differ' if len(self.anew) > 1 else 'differs'}"
         text = (
             f"{names} in each of {len(self.members)} slices, which were joined by their positions "
@@ -93,7 +93,7 @@ def find_scans(slices: Sequence[Header], identity: Sequence[str], *, one_study: 
         values = {name: {slices[i].get(name) for i in members} for name in identity}
         anew = tuple(name for name in identity if len(values[name]) > len(members) / 2)
         kept = [name for name in identity if name not in anew]
-        parts = _sorted_by(members, lambda i: tuple(map(slices[i].get, kept)))  # noqa: B023
+        parts = together(members, lambda i: tuple(map(slices[i].get, kept)))  # noqa: B023
         for part in parts if anew else ():
             frame = "FrameOfReferenceUID" in kept and slices[part[0]].get("FrameOfReferenceUID")
             scans += [
@@ -110,10 +110,10 @@ def _stacks(
     Without one study or one frame of reference, two patients could be behind the slices. Then the
     folders are looked at first.
     """
-    folders = _sorted_by(part, lambda i: slices[i].path.parent)
+    folders = together(part, lambda i: slices[i].path.parent)
     by_folder = folders if all(_is_stack(slices, own) for own in folders) else []
-    together = [list(part)] if _is_stack(slices, part) else []
-    found = together or by_folder if one_study or one_frame else by_folder or together
+    whole = [list(part)] if _is_stack(slices, part) else []
+    found = whole or by_folder if one_study or one_frame else by_folder or whole
     if found or not one_study:
         return found
     places = distinct(positions([slices[i] for i in part]))
@@ -122,13 +122,6 @@ def _stacks(
 
 def _is_stack(slices: Sequence[Header], part: Sequence[int]) -> bool:
     return even(distinct(positions([slices[i] for i in part])))
-
-
-def _sorted_by(indices: Iterable[int], of: Callable[[int], Hashable]) -> list[list[int]]:
-    parts: dict[Hashable, list[int]] = defaultdict(list)
-    for index in indices:
-        parts[of(index)].append(index)
-    return list(parts.values())
 
 
 def join_slices(groups: Sequence[Group]) -> list[Group]:

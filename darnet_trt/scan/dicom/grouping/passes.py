@@ -7,7 +7,6 @@ along the body, jumps back and runs along it again is that of two passes.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, Final
@@ -16,7 +15,7 @@ import numpy as np
 
 from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Vector
-from darnet_trt.scan.dicom.grouping.group import Group, even, positions, regular, shared
+from darnet_trt.scan.dicom.grouping.group import Group, even, positions, regular, shared, together
 from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM, SPACING_TOLERANCE
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.plausibility.grid import MIN_SLICES
@@ -109,33 +108,31 @@ def _partitions(headers: Sequence[Header], places: Vector) -> Iterator[tuple[str
     values = {name: [of(header) for header in headers] for name, of in _KINDS.items()}
     values = {name: own for name, own in values.items() if 1 < len(set(own)) <= MOST_PASSES}
     for name, own in values.items():
-        yield name, _sorted_by(own)
+        yield name, _of_one_value(own)
     for name, of in _ORDERS.items():
         if runs := _runs([of(header) for header in headers], places):
             yield name, runs
     if repeated := _repeated([_instance(header) for header in headers], places):
         yield "instance number", repeated
     for pair in combinations(values, 2):  # such as two phases at two tube voltages
-        yield " and ".join(pair), _sorted_by(list(zip(*(values[n] for n in pair), strict=True)))
+        yield " and ".join(pair), _of_one_value(list(zip(*(values[n] for n in pair), strict=True)))
 
 
-def _sorted_by(values: Sequence[Hashable]) -> list[list[int]]:
-    parts: dict[Hashable, list[int]] = defaultdict(list)
-    for index, value in enumerate(values):
-        parts[value].append(index)
-    return list(parts.values())
+def _of_one_value(values: Sequence[Hashable]) -> list[list[int]]:
+    """Return the indices of equal values together."""
+    return together(range(len(values)), values.__getitem__)
 
 
 def _runs(values: Sequence[Any], places: Vector) -> list[list[int]]:
     """Return the slices of each run along the body, where `values` say in which order they came."""
     if None in values or len(set(values)) < 2:
         return []
-    together = _sorted_by(values)  # the slices of one rotation can have one time
-    together.sort(key=lambda part: values[part[0]])
-    means = [float(places[part].mean()) for part in together]
-    runs: list[list[list[int]]] = [[together[0]]]
+    moments = _of_one_value(values)  # the slices of one rotation can have one time
+    moments.sort(key=lambda part: values[part[0]])
+    means = [float(places[part].mean()) for part in moments]
+    runs: list[list[list[int]]] = [[moments[0]]]
     steps: list[float] = []  # of the last run
-    for part, step in zip(together[1:], np.diff(means).tolist(), strict=True):
+    for part, step in zip(moments[1:], np.diff(means).tolist(), strict=True):
         if steps and (steps[0] or steps[-1]) * step < 0:
             runs.append([])
             if len(steps) > 1 and abs(steps[-1] - steps[-2]) > SPACING_TOLERANCE * abs(steps[-2]):
@@ -155,11 +152,11 @@ def _repeated(numbers: Sequence[int | None], places: Vector) -> list[list[int]]:
     The same for three and more. A series has each InstanceNumber once; two that run the same way
     put the slice of the one always on the same side of that of the other.
     """
-    together = _sorted_by(numbers)
-    times = {len(part) for part in together}
+    numbered = _of_one_value(numbers)
+    times = {len(part) for part in numbered}
     if None in numbers or len(times) > 1 or times == {1}:
         return []
-    ordered = [sorted(part, key=lambda index: places[index]) for part in together]
+    ordered = [sorted(part, key=lambda index: places[index]) for part in numbered]
     if min(np.diff(places[part]).min() for part in ordered) <= DUPLICATE_MM:
         return []  # which of two at one place belongs to which pass?
     return [list(part) for part in zip(*ordered, strict=True)]

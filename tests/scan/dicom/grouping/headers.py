@@ -19,7 +19,7 @@ _SLICE = {
 
 
 def slice_at(z_mm: float, folder: str = "scan", **values: Any) -> Header:
-    """The header of one axial slice; each has a path of its own."""
+    """Return the header of one axial slice; each has a path of its own."""
     slice_at.count = getattr(slice_at, "count", 0) + 1  # type: ignore[attr-defined]
     path = Path(folder) / f"{slice_at.count:06}.dcm"  # type: ignore[attr-defined]
     place = (-190.0, -190.0, float(z_mm))
@@ -28,5 +28,5 @@ def slice_at(z_mm: float, folder: str = "scan", **values: Any) -> Header:
 
 
 def places(headers: Any) -> list[float]:
-    """The places of slices along the body, sorted."""
+    """Return the places of slices along the body, sorted."""
     return sorted(header.get("ImagePositionPatient")[2] for header in headers)

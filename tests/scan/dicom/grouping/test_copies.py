@@ -32,7 +32,7 @@ ENCODERS = {
 
 
 def write_copies(folder, syntax, **change):
-    """The same slices in another transfer syntax; `change` sets attributes."""
+    """Write the same slices in another transfer syntax; `change` sets attributes."""
     for index, file in enumerate(sorted(folder.glob("IM*"))):
         ds = pydicom.dcmread(file)
         if syntax in ENCODERS:
@@ -57,7 +57,7 @@ def write_copies(folder, syntax, **change):
 
 
 def big_endian(ds):
-    """The same data set, not yet bound to an encoding."""
+    """Return the same data set, not yet bound to an encoding."""
     new = pydicom.Dataset()
     new.update({element.tag: element for element in ds})
     new.file_meta = ds.file_meta

@@ -18,7 +18,7 @@ PLACES = np.arange(0, 240, 10.0).tolist()
 
 
 def own(keyword, index):
-    """A value that only one file has."""
+    """Return a value that only one file has."""
     return index if keyword in ("SeriesNumber", "AcquisitionNumber") else f"1.2.3.{index}"
 
 
@@ -31,7 +31,7 @@ def scan(anew=("SeriesInstanceUID",), places_mm=PLACES, **values):
 
 
 def joined(*slices):
-    """The places and the codes of each group of more than one slice."""
+    """Return the places and the codes of each group of more than one slice."""
     groups = [group for group in group_slices(slices) if len(group.headers) > 1]
     return sorted((places(g.headers), [note.code for note in g.notes]) for g in groups)
 

@@ -14,14 +14,14 @@ from tests.scan.series_factory import chest, series_of, write_series
 
 
 def split(*headers):
-    """The places of the slices of each pass that is found."""
+    """Return the places of the slices of each pass that is found."""
     groups = split_passes(Group(headers, None))
     assert all((group.notes == ()) == (len(groups) == 1) for group in groups)
     return sorted(places(group.headers) for group in groups)
 
 
 def run(places_mm, start_s=0.0, every_s=0.5, *, down=False, by="AcquisitionTime", **values):
-    """Slices of one pass, each with the time at which it was made."""
+    """Return slices of one pass, each with the time at which it was made."""
     order = sorted(places_mm, reverse=down)
     return [
         slice_at(z, **{by: f"{100000 + start_s + i * every_s:013.3f}"}, **values)

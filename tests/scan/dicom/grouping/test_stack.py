@@ -8,7 +8,7 @@ from tests.scan.series_factory import chest, only, save, series_of, slice_datase
 
 
 def write(folder, count=24, **of):
-    """A series; each attribute is a function of the slice's number."""
+    """Write a series; each attribute is a function of the slice's number."""
     for index, stored in enumerate(chest(count)):
         values = {keyword: value(index) for keyword, value in of.items()}
         save(slice_dataset(stored, (-190, -190, 10 * index), **values), folder / f"{index:02}.dcm")

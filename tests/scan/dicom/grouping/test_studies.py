@@ -22,7 +22,7 @@ def scan(places_mm=PLACES, anew=("StudyInstanceUID", "SeriesInstanceUID"), **val
 
 
 def found(*slices):
-    """The places of the slices of each study, the largest study first."""
+    """Return the places of the slices of each study, the largest study first."""
     return sorted((places(study) for study in by_study(slices)), key=lambda own: (-len(own), own))
 
 
