@@ -16,7 +16,7 @@ import numpy as np
 
 from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Vector
-from darnet_trt.scan.dicom.grouping.group import Group, even, positions, regular, shared
+from darnet_trt.scan.dicom.grouping.group import LEAST, Group, even, positions, regular, shared
 from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM, SPACING_TOLERANCE
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.plausibility.grid import MIN_SLICES
@@ -51,6 +51,11 @@ def _instance(header: Header) -> int | None:
         return None
 
 
+def _logical_image(header: Header) -> Hashable:
+    """Return the file of a frame, or what its files are a concatenation of (PS3.3 C.7.6.16.2.2)."""
+    return header.get("ConcatenationUID", header.path) if header.frame else None
+
+
 def _in_plane(header: Header) -> Hashable:
     """Return where the first pixel lies in the plane, in whole mm."""
     cosines = np.array(header.get("ImageOrientationPatient"), float).reshape(2, 3)
@@ -72,6 +77,7 @@ _KINDS: Final[dict[str, Callable[[Header], Hashable]]] = {  # the clearest sign 
     "lossy compression": _attribute("LossyImageCompression"),
     "transfer syntax": lambda header: header.transfer_syntax,
     "place in the plane": _in_plane,
+    "file": _logical_image,
 }
 _ORDERS: Final[dict[str, Callable[[Header], Any]]] = {
     "acquisition time": _acquired,
@@ -175,6 +181,8 @@ def _are_passes(parts: Sequence[Vector], whole: bool) -> bool:
     if not 2 <= len(parts) <= MOST_PASSES or max(map(len, parts)) < MIN_SLICES:
         return False
     if whole:
+        if min(map(len, parts)) < LEAST:
+            return False
         longest = max(np.ptp(part) for part in parts)
         common = min(part.max() for part in parts) - max(part.min() for part in parts)
         return all(map(regular, parts)) and bool(common >= WHOLE_OVERLAP * longest)

@@ -153,6 +153,7 @@ def test_reconstructions_beside_each_other_in_the_plane():
         {"SliceThickness": [2.5] * 30 + [5.0] * 18},
         {"InstanceNumber": np.random.default_rng(0).permutation(48).tolist()},
         {"InstanceNumber": [1] * 48},
+        {"AcquisitionTime": [f"{100000 + (-i) % 48}" for i in range(48)]},  # one slice was first
         {"ContentTime": [f"10150{i}" for i in np.random.default_rng(0).integers(3, size=48)]},
         {"ImageType": [("ORIGINAL", "PRIMARY")] * 40 + [("ORIGINAL", "PRIMARY", "ADD")] * 8},
     ],
