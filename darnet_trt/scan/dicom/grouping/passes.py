@@ -30,6 +30,9 @@ leave uneven steps at their ends."""
 MOST_PASSES: Final = 40
 """Perfusion scans repeat a range some thirty times."""
 
+MOST_UNTOLD: Final = 4
+"""Passes to look for where only the places tell."""
+
 
 def _attribute(keyword: str) -> Callable[[Header], Any]:
     return lambda header: header.get(keyword)
@@ -121,6 +124,8 @@ def _partitions(headers: Sequence[Header], places: Vector) -> Iterator[tuple[str
             yield name, runs
     if repeated := _repeated([_instance(header) for header in headers], places):
         yield "instance number", repeated
+    if alternating := _alternating(places):
+        yield "position", alternating
     for pair in combinations(values, 2):  # such as two phases at two tube voltages
         yield " and ".join(pair), _sorted_by(list(zip(*(values[n] for n in pair), strict=True)))
 
@@ -169,6 +174,22 @@ def _repeated(numbers: Sequence[int | None], places: Vector) -> list[list[int]]:
     if min(np.diff(places[part]).min() for part in ordered) <= DUPLICATE_MM:
         return []  # which of two at one place belongs to which pass?
     return [list(part) for part in zip(*ordered, strict=True)]
+
+
+def _alternating(places: Vector) -> list[list[int]]:
+    """Return passes that are shifted by another part of their step than a half, third or fourth.
+
+    The steps of all slices then alternate, and each slice belongs to one pass by its place alone.
+    """
+    order = np.argsort(places, kind="stable")
+    steps = np.diff(places[order])
+    if len(steps) < 2 or steps.min() <= DUPLICATE_MM or regular(places):
+        return []
+    for count in range(2, MOST_UNTOLD + 1):
+        parts = [order[start::count].tolist() for start in range(count)]
+        if all(regular(places[part]) for part in parts):
+            return parts
+    return []
 
 
 def _are_passes(parts: Sequence[Vector], whole: bool) -> bool:
