@@ -41,6 +41,8 @@ LONGEST_NAME: Final = 255
 _UNPACK = "unpack it and give its folder"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others' memory has no limit
 _ENTRY = b"PK\x01\x02"
+_GZIP = b"\x1f\x8b\x08"
+_DICOM = bytes(64) + b"DICM"  # the end of a preamble, which is zeros in what scanners write
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,8 @@ def archive_of(path: Path) -> Path | None:
     file = next((p for p in parents if os.path.isfile(p)), None)  # noqa: PTH113 (never fails)
     if file is None:
         return None
+    if file.suffix.lower() == ".zip":  # bytes may stand before its first entry
+        return file
     with file.open("rb") as stream:
         return file if stream.read(2) == b"PK" else None
 
@@ -191,26 +195,61 @@ def _open_member(archive: Path, path: Path) -> BinaryIO:
 
 def _unpacked_dicom(path: Path, packed: BinaryIO) -> BinaryIO:
     """Return a gzip stream unpacked where it holds DICOM, else as it is."""
+
+    def again() -> IO[bytes]:
+        packed.seek(0)
+        return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
+
     try:
-        start = zlib.decompressobj(31).decompress(packed.read(1 << 12), 132)
-    except zlib.error:
+        start = again().read(132)
+    except (OSError, EOFError, zlib.error):
         start = b""
     if not _begins_dicom(start):
         packed.seek(0)
         return packed
     size = packed.seek(-4, os.SEEK_END) + 4
     unpacked = int.from_bytes(packed.read(4), "little")  # ISIZE (RFC 1952 section 2.3.1)
+    if unpacked == 0 or _has_parts(packed):
+        unpacked = _unpacked_size(again(), path, size)
     if unpacked > DEFLATE_RATIO * size:
         raise OSError(errno.EIO, "cut: its last bytes are missing", str(path))
     if unpacked > LARGEST_FILE:
         raise _beyond(path, f"{unpacked >> 20:,} MB")
     _check_ratio(path, unpacked, size)
-
-    def again() -> IO[bytes]:
-        packed.seek(0)
-        return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
-
     return unpacked_stream(again, unpacked, packed)
+
+
+def _has_parts(packed: BinaryIO) -> bool:
+    """Return whether a gzip file may have several parts (RFC 1952 section 2.2): then only the size
+    of the last one stands at its end."""
+    packed.seek(3)
+    end = b""
+    while chunk := packed.read(1 << 20):
+        if _GZIP in end + chunk:
+            return True
+        end = chunk[-2:]
+    return False
+
+
+def _unpacked_size(stream: IO[bytes], path: Path, packed: int) -> int:
+    """Return the bytes of all parts, counted as far as the limits.
+
+    Raises:
+        OSError: It is damaged, or its parts are several DICOM files.
+    """
+    size, most = 0, min(LARGEST_FILE, max(NO_BOMB, HIGHEST_RATIO * packed))
+    end, files = b"", 0
+    try:
+        while size <= most and (piece := stream.read(1 << 20)):
+            size += len(piece)
+            piece = end + piece
+            files += piece.count(_DICOM)
+            end = piece[1 - len(_DICOM) :]
+    except (OSError, EOFError, zlib.error) as error:
+        raise OSError(errno.EIO, f"damaged: {error}", str(path)) from error
+    if files > 1:
+        raise OSError(errno.EIO, f"it holds {files} DICOM files: unpack each", str(path))
+    return size
 
 
 def _begins_dicom(start: bytes) -> bool:

@@ -47,6 +47,7 @@ WANTED: Final[dict[int, str]] = {
     0x00209056: "StackID",
     0x00209128: "TemporalPositionIndex",
     0x00209156: "FrameAcquisitionNumber",
+    0x00209161: "ConcatenationUID",
     0x00209241: "NominalPercentageOfCardiacPhase",
     0x00280002: "SamplesPerPixel",
     0x00280004: "PhotometricInterpretation",

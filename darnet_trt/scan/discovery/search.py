@@ -61,6 +61,9 @@ def search(path: str | os.PathLike[str]) -> Search:
             archive = archive_of(path)
             if archive is None or not found.look_into(archive, path):
                 raise UsageError("no such file or folder", where=path) from error
+            if found.others == [(path, DIRECTORY)]:
+                found = Found()
+                found.look_into(archive, path.parent)  # unpacking has kept what it lists
             return found.result(path, "archive")
     except OSError as error:  # in a folder that may not be looked into, or a loop of links
         raise cannot_open(path, error) from error

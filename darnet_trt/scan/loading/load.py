@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import Finding, RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.dicom.pixels import rescale
+from darnet_trt.scan.dicom.encoding.codestreams import RLE
+from darnet_trt.scan.dicom.encoding.meta import NATIVE
+from darnet_trt.scan.dicom.pixels import decode_slice, rescale
 from darnet_trt.scan.loading.choice import View, by_lungs, none_loads, rank, skipped
 from darnet_trt.scan.loading.sampled import Sampled, describe
 from darnet_trt.scan.loading.slices import UNTURNED, Needed, Slices, scaled
@@ -21,6 +23,7 @@ from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.plausibility.lungs import coarse_spacing, coarse_step, find_lungs
 from darnet_trt.scan.plausibility.passes import NEIGHBOURS, OVERLAPPING, interleaved
+from darnet_trt.scan.plausibility.rows import other_rows
 from darnet_trt.scan.preprocessing import (
     Preprocessing,
     Span,
@@ -176,6 +179,7 @@ def _load(slices: Slices) -> LoadedInput:
     needed = _Coarse(slices.stored(indices))
     array = preprocess_slices(spec, series.slices, span, needed)
     grid = np.stack([needed.grids[i] for i in indices])
+    _refuse_other_rows(series, indices[len(indices) // 2])
     warnings = _check(series, indices, span, grid)
     _refuse_interleaved(slices, span, indices, grid)
     turn, more = _judge_anatomy(slices, span, grid)
@@ -203,6 +207,22 @@ def _load(slices: Slices) -> LoadedInput:
         pixel_mm=_pixel_mm(series, spec),
         sampled=describe(series, indices, span, shown, slices.origin_mm),
     )
+
+
+def _refuse_other_rows(series: Series, index: int) -> None:
+    """Refuse DICOM slices whose pixels lie in rows of another length than the header says.
+
+    Most codestreams tell their size themselves.
+
+    Raises:
+        RefusedScanError: They do.
+    """
+    header = series.headers[index] if series.headers else None
+    if header is None or header.transfer_syntax not in {*NATIVE, RLE}:
+        return
+    hu = scaled(decode_slice(header), *rescale(header))
+    if (refusal := other_rows(hu)) is not None:
+        raise RefusedScanError(refusal, where=series.path)
 
 
 def _refuse_interleaved(

@@ -236,6 +236,47 @@ def test_files_of_one_series_are_one_volume(tmp_path):
     np.testing.assert_array_equal(read_volume(series).hu, hu)
 
 
+def parts_of_files(hu, indices, shift_mm=0.0, **attributes):
+    """An enhanced file of some slices of a volume."""
+    frames = [frame_groups((-190, -190, 10 * z + shift_mm)) for z in indices]
+    return enhanced_dataset(hu[indices], frames, SOPInstanceUID=generate_uid(), **attributes)
+
+
+@pytest.mark.parametrize("uids", [False, True])
+@pytest.mark.parametrize(("count", "step"), [(4, 1), (2, 2), (24, 1)])
+def test_a_concatenation_is_one_image(tmp_path, uids, count, step):
+    """Its files are parts of one image, side by side or interleaved."""
+    hu = chest(24)
+    for part in range(count):
+        own = np.arange(24)[part::count] if step > 1 else np.array_split(np.arange(24), count)[part]
+        more = {"SeriesInstanceUID": generate_uid()} if uids else {}
+        ds = parts_of_files(
+            hu, own, ConcatenationUID="1.2.7", InConcatenationNumber=part + 1, **more
+        )
+        save(ds, tmp_path / f"{part}.dcm")
+    series = only(tmp_path)
+    assert series.verdict.usable
+    assert series.verdict.warnings == ()
+    np.testing.assert_array_equal(read_volume(series).hu, hu)
+
+
+@pytest.mark.parametrize("shift_mm", [0.0, 5.0])
+@pytest.mark.parametrize("concatenated", [False, True])
+def test_files_of_one_range_are_separated(tmp_path, shift_mm, concatenated):
+    volumes = [chest(24), chest(24, seed=1)]
+    for number, hu in enumerate(volumes):
+        halves = [range(12), range(12, 24)] if concatenated else [range(24)]
+        for half, own in enumerate(halves):
+            uid = {"ConcatenationUID": f"1.2.{number + 1}"} if concatenated else {}
+            ds = parts_of_files(hu, list(own), shift_mm * number, **uid)
+            save(ds, tmp_path / f"{number}{half}.dcm")
+    series = sorted(series_of(tmp_path), key=lambda s: s.files)
+    assert [[w.code for w in s.verdict.warnings] for s in series] == [["shared-series-uid"]] * 2
+    for one, hu in zip(series, volumes, strict=True):
+        assert one.verdict.usable
+        np.testing.assert_array_equal(read_volume(one).hu, hu)
+
+
 def test_a_radiograph_of_several_frames_is_one_image(tmp_path):
     ds = slice_dataset(chest(1)[0], (0, 0, 0), Modality="XA", NumberOfFrames=9)
     ds.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(9)]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from darnet_trt.scan import Preprocessing, find_studies, load_study
 from darnet_trt.scan.discovery import distinct_paths, search, unseen
 from darnet_trt.scan.pictures import decode_grey
 from tests.machine.test_archives import listing, overlapping, ratio
+from tests.scan.dicom.test_directory import write_directory
 from tests.scan.pictures.picture_files import grey
 from tests.scan.pictures.picture_files import write as write_pictures
 from tests.scan.series_factory import chest, only, series_of, write_series
@@ -69,6 +71,56 @@ def test_packed_with_gzip(scan):
         file.unlink()
     np.testing.assert_array_equal(array(scan), expected)
     np.testing.assert_array_equal(array(zipped(scan)), expected)
+
+
+def in_parts(content, ends):
+    """Content packed with gzip in several parts, which unpack to one file."""
+    return b"".join(gzip.compress(content[a:b]) for a, b in pairwise([0, *ends, len(content)]))
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda content: in_parts(content, [1000]),
+        lambda content: in_parts(content, [50, 100, 140]),
+        lambda content: in_parts(content, [len(content)]),  # the last one is empty
+        lambda content: gzip.compress(content) + bytes(512),  # padded to a block
+    ],
+)
+def test_packed_with_gzip_in_several_parts(scan, pack):
+    expected = array(scan)
+    for file in sorted((scan / "scan").iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(pack(file.read_bytes()))
+        file.unlink()
+    np.testing.assert_array_equal(array(scan), expected)
+    np.testing.assert_array_equal(array(zipped(scan)), expected)
+
+
+def test_a_damaged_part_is_a_failure(scan):
+    file = scan / "scan" / "IM0003.dcm"
+    packed = in_parts(file.read_bytes(), [1000])
+    file.with_name("IM0003.dcm.gz").write_bytes(packed[:-200] + packed[-100:])
+    file.unlink()
+    assert search(scan).counts.unread == 1
+
+
+def test_an_archive_with_bytes_before_it(scan):
+    expected = array(scan)
+    archive = zipped(scan)
+    archive.write_bytes(b"MZ" + bytes(500) + archive.read_bytes())
+    np.testing.assert_array_equal(array(archive), expected)
+    np.testing.assert_array_equal(array(archive / "scan"), expected)
+
+
+@pytest.mark.parametrize("folder", ["", "disc/"])
+def test_a_directory_named_in_an_archive_is_followed(tmp_path, folder):
+    disc = tmp_path / "plain" / folder
+    (disc / "IMAGES").mkdir(parents=True)
+    write_directory(disc / "DICOMDIR", *(["IMAGES", f"IM{i:04}"] for i in range(24)))
+    for index, file in enumerate(write_series(tmp_path / "series")):
+        file.rename(disc / "IMAGES" / f"IM{index:04}")
+    archive = zipped(tmp_path / "plain")
+    np.testing.assert_array_equal(array(archive / folder / "DICOMDIR"), array(archive))
 
 
 def test_pictures_and_volumes_in_an_archive(tmp_path):
@@ -184,9 +236,16 @@ def packed_dicom(path):
             file.write(bytes(1 << 20))
 
 
+def dicom_in_parts(path):
+    """Every part is small; together they are too large."""
+    start, zeros = gzip.compress(bytes(128) + b"DICM"), gzip.compress(bytes(1 << 24))
+    path.write_bytes(start + 40 * zeros)
+
+
 @pytest.mark.parametrize(
     ("make", "code"),
     [
+        (dicom_in_parts, "archive-limit"),
         (lambda path: overlapping(path, 60_000), "archive-limit"),
         (lambda path: listing(path, 600_000), "archive-limit"),
         (lambda path: listing(path, 1_000_000), "archive-limit"),

@@ -30,11 +30,13 @@ def group_slices(headers: Iterable[Header]) -> list[Group]:
 
     A series shares its SeriesInstanceUID, or its folder where that is emptied, and whatever else
     must be the same within one series. Where one of these differs in each file, slices are joined
-    by their positions.
+    by their positions. Files of one ConcatenationUID are parts of one image, whatever their UIDs.
     """
     declared: dict[Hashable, list[Header]] = defaultdict(list)
+    concatenations: dict[Hashable, Hashable] = {}
     for header in headers:
-        declared[_declared(header)].append(header)
+        own, image = _declared(header), header.get("ConcatenationUID")
+        declared[concatenations.setdefault(image, own) if image else own].append(header)
     groups = [group for members in declared.values() for group in _tell_apart(members)]
     series: list[Group] = []
     for group in _noted(join_slices(groups)):

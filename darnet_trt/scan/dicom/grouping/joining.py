@@ -18,13 +18,16 @@ from darnet_trt.scan.dicom.grouping.group import LEAST, Group, distinct, even, p
 from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM
 from darnet_trt.scan.dicom.header import Header
 
-_ALIKE: Final = ("Rows", "Columns", "ConvolutionKernel", "AcquisitionDate")
+_ALIKE: Final = ("Rows", "Columns")
 IDENTITY: Final = (
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
     "SeriesNumber",
     "SeriesDescription",
+    "StackID",
+    "ConvolutionKernel",
+    "AcquisitionDate",
 )
 """What says to which series a slice belongs, and is written anew by mistake."""
 NEARLY: Final[dict[str, tuple[str, float, float]]] = {

@@ -15,7 +15,15 @@ import numpy as np
 
 from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Vector
-from darnet_trt.scan.dicom.grouping.group import Group, even, positions, regular, shared, together
+from darnet_trt.scan.dicom.grouping.group import (
+    LEAST,
+    Group,
+    even,
+    positions,
+    regular,
+    shared,
+    together,
+)
 from darnet_trt.scan.dicom.grouping.stack import DUPLICATE_MM, SPACING_TOLERANCE
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.plausibility.grid import MIN_SLICES
@@ -28,6 +36,9 @@ WHOLE_OVERLAP: Final = 0.8
 leave uneven steps at their ends."""
 MOST_PASSES: Final = 40
 """Perfusion scans repeat a range some thirty times."""
+
+MOST_UNTOLD: Final = 4
+"""Passes to look for where only the places tell."""
 
 
 def _attribute(keyword: str) -> Callable[[Header], Any]:
@@ -48,6 +59,11 @@ def _instance(header: Header) -> int | None:
         return int(header.get("InstanceNumber"))
     except (TypeError, ValueError):
         return None
+
+
+def _logical_image(header: Header) -> Hashable:
+    """Return the file of a frame, or what its files are a concatenation of (PS3.3 C.7.6.16.2.2)."""
+    return header.get("ConcatenationUID", header.path) if header.frame else None
 
 
 def _in_plane(header: Header) -> Hashable:
@@ -71,6 +87,7 @@ _KINDS: Final[dict[str, Callable[[Header], Hashable]]] = {  # the clearest sign 
     "lossy compression": _attribute("LossyImageCompression"),
     "transfer syntax": lambda header: header.transfer_syntax,
     "place in the plane": _in_plane,
+    "file": _logical_image,
 }
 _ORDERS: Final[dict[str, Callable[[Header], Any]]] = {
     "acquisition time": _acquired,
@@ -114,6 +131,8 @@ def _partitions(headers: Sequence[Header], places: Vector) -> Iterator[tuple[str
             yield name, runs
     if repeated := _repeated([_instance(header) for header in headers], places):
         yield "instance number", repeated
+    if alternating := _alternating(places):
+        yield "position", alternating
     for pair in combinations(values, 2):  # such as two phases at two tube voltages
         yield " and ".join(pair), _of_one_value(list(zip(*(values[n] for n in pair), strict=True)))
 
@@ -162,6 +181,22 @@ def _repeated(numbers: Sequence[int | None], places: Vector) -> list[list[int]]:
     return [list(part) for part in zip(*ordered, strict=True)]
 
 
+def _alternating(places: Vector) -> list[list[int]]:
+    """Return passes that are shifted by another part of their step than a half, third or fourth.
+
+    The steps of all slices then alternate, and each slice belongs to one pass by its place alone.
+    """
+    order = np.argsort(places, kind="stable")
+    steps = np.diff(places[order])
+    if len(steps) < 2 or steps.min() <= DUPLICATE_MM or regular(places):
+        return []
+    for count in range(2, MOST_UNTOLD + 1):
+        parts = [order[start::count].tolist() for start in range(count)]
+        if all(regular(places[part]) for part in parts):
+            return parts
+    return []
+
+
 def _are_passes(parts: Sequence[Vector], whole: bool) -> bool:
     """Return whether parts of a series are passes through one range.
 
@@ -172,6 +207,8 @@ def _are_passes(parts: Sequence[Vector], whole: bool) -> bool:
     if not 2 <= len(parts) <= MOST_PASSES or max(map(len, parts)) < MIN_SLICES:
         return False
     if whole:
+        if min(map(len, parts)) < LEAST:
+            return False
         longest = max(np.ptp(part) for part in parts)
         common = min(part.max() for part in parts) - max(part.min() for part in parts)
         return all(map(regular, parts)) and bool(common >= WHOLE_OVERLAP * longest)

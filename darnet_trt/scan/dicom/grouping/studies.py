@@ -63,7 +63,10 @@ def one_scan_of_many(patients: Iterable[Sequence[Header]]) -> Finding | None:
     Args:
         patients: The files of each patient of one study.
     """
-    slices = [h for own in patients for h in own if unfit(h) is None]
+    headers = [header for own in patients for header in own]
+    if len({header.get("PatientID") for header in headers}) < 2:
+        return None
+    slices = [header for header in headers if unfit(header) is None]
     if len({h.get("PatientID") for h in slices}) <= len(slices) / 2:
         return None
     scans = find_scans(slices, _IDENTITY, one_study=False)

@@ -1,5 +1,8 @@
 """A slice that is stored twice counts once, in whatever encoding its copy is."""
 
+import subprocess
+import sys
+
 import imagecodecs
 import numpy as np
 import pydicom
@@ -19,10 +22,9 @@ from pydicom.uid import (
 from darnet_trt.scan import read_volume
 from tests.scan.series_factory import chest, only, save, series_of, slice_dataset, write_series
 
-SYNTAXES = [
-    ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless, JPEG2000Lossless,
-    JPEGLSLossless,
-]  # fmt: skip
+NATIVE = [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian]
+COMPRESSED = [RLELossless, JPEG2000Lossless, JPEGLSLossless]
+SYNTAXES = [*NATIVE, *COMPRESSED]
 ENCODERS = {
     JPEG2000Lossless: lambda a: imagecodecs.jpeg2k_encode(
         a, level=0, reversible=True, codecformat="j2k"
@@ -68,7 +70,7 @@ def big_endian(ds):
 @pytest.mark.parametrize(
     ("syntax", "change"),
     [*((syntax, {}) for syntax in (*SYNTAXES, ExplicitVRBigEndian)),
-     *((syntax, {"SOPInstanceUID": generate_uid}) for syntax in SYNTAXES)],
+     *((syntax, {"SOPInstanceUID": generate_uid}) for syntax in NATIVE)],
 )  # fmt: skip
 def test_a_copy_in_another_transfer_syntax(tmp_path, syntax, change):
     hu = (chest() + 2000).astype(np.uint16)
@@ -84,6 +86,23 @@ def test_a_copy_in_another_transfer_syntax(tmp_path, syntax, change):
         ExplicitVRLittleEndian, ImplicitVRLittleEndian,
     }  # fmt: skip
     np.testing.assert_array_equal(read_volume(series).hu, chest())
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED)
+def test_a_compressed_copy_with_uids_of_its_own_is_not_decoded(tmp_path, syntax):
+    """A codec can crash; it runs only where that ends one scan alone."""
+    hu = (chest() + 2000).astype(np.uint16)
+    write_series(tmp_path, hu, RescaleIntercept="-2000")
+    write_copies(tmp_path, syntax, SOPInstanceUID=generate_uid)
+    code = (
+        "import sys; from tests.scan.series_factory import series_of; "
+        f"print([s.slices for s in series_of({str(tmp_path)!r})], 'imagecodecs' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["[24,", "24]", "False"]
+    for series in series_of(tmp_path):
+        assert [w.code for w in series.verdict.warnings] == ["shared-series-uid"]
+        np.testing.assert_array_equal(read_volume(series).hu, chest())
 
 
 @pytest.mark.parametrize("lossy_first", [False, True])

@@ -113,6 +113,19 @@ def test_instance_numbers_that_occur_in_each_pass(shifts):
     assert split(*slices) == passes
 
 
+@pytest.mark.parametrize("shifts", [(0, 3), (0, 10 / 3), (0, 1), (0, 2, 5), (0, 1, 2, 3)])
+def test_alternating_steps_tell_of_passes(shifts):
+    passes = [[round(z + shift, 3) for z in FIRST] for shift in shifts]
+    slices = [slice_at(z) for own in passes for z in own]
+    assert split(*slices) == passes
+
+
+@pytest.mark.parametrize("gap", [slice(5, 6), slice(5, 7), slice(4, 8), slice(3, 20, 7)])
+def test_missing_slices_tell_of_no_passes(gap):
+    places_mm = [z for z in FIRST if z not in FIRST[gap]]
+    assert split(*map(slice_at, places_mm)) == [places_mm]
+
+
 def test_repeated_instance_numbers_at_the_same_places_tell_nothing():
     slices = [slice_at(z, InstanceNumber=i) for _ in range(2) for i, z in enumerate(FIRST)]
     assert split(*slices) == [sorted(FIRST + FIRST)]
@@ -153,6 +166,7 @@ def test_reconstructions_beside_each_other_in_the_plane():
         {"SliceThickness": [2.5] * 30 + [5.0] * 18},
         {"InstanceNumber": np.random.default_rng(0).permutation(48).tolist()},
         {"InstanceNumber": [1] * 48},
+        {"AcquisitionTime": [f"{100000 + (-i) % 48}" for i in range(48)]},  # one slice was first
         {"ContentTime": [f"10150{i}" for i in np.random.default_rng(0).integers(3, size=48)]},
         {"ImageType": [("ORIGINAL", "PRIMARY")] * 40 + [("ORIGINAL", "PRIMARY", "ADD")] * 8},
     ],
