@@ -14,12 +14,10 @@ from darnet_trt.cli.printing import print_line, print_rich, printable, relative,
 from darnet_trt.errors import DarnetError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from darnet_trt.scan.inspection import SeriesReport, StudyReport
 
-PIPED_WIDTH = 140
-"""Columns of the table where the output is no terminal."""
+TABLE_WIDTH = 100
+"""Columns that the table of studies needs, lest its reasons are cut into single words."""
 
 
 def inspect(
@@ -120,9 +118,15 @@ def inspect(
 
 
 def _print_summary(reports: Sequence[StudyReport]) -> None:
-    """Print one line for each study; on a terminal wrapped to its width."""
+    """Print one line for each study: a table, or on a narrow terminal plain lines."""
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 1000  # a line a study
+    narrow = console.width < TABLE_WIDTH
     table = Table(box=None, pad_edge=False)
     for name in ("study", "slices", "mm (d×h×w)", "kernel", "verdict", "reason"):
         table.add_column(name, overflow="fold", no_wrap=name not in ("study", "reason"))
@@ -130,17 +134,21 @@ def _print_summary(reports: Sequence[StudyReport]) -> None:
         only = report.series[0] if len(report.series) == 1 else None
         row = only if report.chosen is None else report.series[report.chosen]
         warnings = len(row.warnings) if row else 0
-        remarks = f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
-        style = "green" if report.status == "ok" else "red"
+        remarks = f"; {_counted(warnings, 'warning')}" if warnings else ""
+        path, reason = relative(report.path), f"{report.why}{remarks}"
+        if narrow:
+            print_line(f"{path}: {report.status}: {reason}")
+            continue
         table.add_row(
-            _shown(relative(report.path)),
+            printable(path),
             _slices(row) if row else "",
             _spacing(row) if row else "",
-            _shown(row.kernel) if row else "",
-            f"[{style}]{report.status}[/]",
-            _shown(f"{report.why}{remarks}"),
+            printable(row.kernel) if row else "",
+            Text(report.status, style="green" if report.status == "ok" else "red"),
+            printable(reason),
         )
-    print_rich(_console(1000), table)
+    if not narrow:
+        print_rich(console, table)
 
 
 def _counted(count: int, one: str, several: str = "") -> str:
@@ -149,7 +157,9 @@ def _counted(count: int, one: str, several: str = "") -> str:
 
 def _slices(row: SeriesReport) -> str:
     h, w = row.matrix
-    return f"{row.slices} of {h}×{w}" if h else str(row.slices)
+    if h:
+        return f"{row.slices} of {h}×{w}"
+    return str(row.slices) if row.slices > 1 else ""  # a file that cannot be read has none
 
 
 def _spacing(row: SeriesReport) -> str:
@@ -157,49 +167,22 @@ def _spacing(row: SeriesReport) -> str:
 
 
 def _print_details(reports: Sequence[StudyReport]) -> None:
-    from rich.table import Table
-
-    console = _console(PIPED_WIDTH)
+    """Print a paragraph for each study: its series, their reasons and warnings, the choice."""
     for number, report in enumerate(reports):
         if number:
             print_line()
         patient = f"  patient {report.patient_id}" if report.patient_id else ""
-        table = Table(
-            title=_shown(f"{report.path}{patient}"), title_justify="left", title_style="bold"
-        )
-        table.add_column("", width=1)
-        for name in ("series", "kernel", "slices", "mm (d×h×w)", "verdict", "reason and warnings"):
-            unbroken = name in ("slices", "mm (d×h×w)", "verdict")
-            table.add_column(name, overflow="fold", no_wrap=unbroken)
+        print_line(f"{report.path}{patient}")
         for row in report.series:
-            style = "green" if row.verdict == "ok" else "red"
-            # the only series' reason is the study's, which stands below
-            reason = [row.reason] if row.reason != report.why else []
-            remarks = [*reason, *(f"! {warning}" for warning in row.warnings)]
-            table.add_row(
-                "→" if row.chosen else "",
-                _shown(row.description or Path(row.path).name),
-                _shown(row.kernel),
-                _slices(row),
-                _spacing(row),
-                f"[{style}]{row.verdict}[/]",
-                "\n".join(map(_shown, remarks)),
-            )
-        print_rich(console, table)
+            size = f"{_spacing(row)} mm" if row.spacing_mm else ""
+            facts = ", ".join(filter(None, (row.kernel, _slices(row), size)))
+            about = f" ({facts})" if facts else ""
+            name = row.description or Path(row.path).name
+            print_line(f"  {'→' if row.chosen else ' '} {name}{about}: {row.verdict}")
+            if row.reason != report.why:  # the only series' reason is the study's, below
+                print_line(f"      {row.reason}")
+            for warning in row.warnings:
+                print_line(f"      ! {warning}")
         lead = "chosen" if report.status == "ok" else report.status
         limit = "" if report.pixels_checked else " (by headers only)"
         print_line(f"{lead}{limit}: {report.why}")
-
-
-def _console(piped_width: int) -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=piped_width)
-
-
-def _shown(text: str) -> str:
-    """Return text as rich prints it literally."""
-    from rich.markup import escape
-
-    return escape(printable(text))

@@ -90,9 +90,9 @@ def predict(
 ) -> None:
     """Classify chest CT scans: one result for each study, with the reason if not classified.
 
-    Without -o the results go to stdout: on a terminal a readable line for each study, otherwise
-    JSON lines. Exit code 0: every study was classified; 1: some were refused or failed; 2: the run
-    could not start or go on. Research use only: not a medical device.
+    Without -o the results go to stdout: on a terminal a readable line for each study and for each
+    of its warnings, otherwise JSON lines. Exit code 0: every study was classified; 1: some were
+    refused or failed; 2: the run could not start or go on. Research use only: not a medical device.
     """
     from darnet_trt.machine.worker import start_early
 
@@ -145,9 +145,13 @@ def predict(
             if as_json:
                 _print(line)
             elif folder is None:
-                _print(f"{printable(summary(result))}\n")
+                for text in summary(result):
+                    _print(f"{printable(text)}\n")
             if folder is not None or not sys.stdout.isatty():
-                say(f"[{len(statuses)}] {summary(result)}")
+                first, *warnings = summary(result)
+                say(f"[{len(statuses)}] {first}")
+                for warning in warnings:
+                    say(warning)
     if files := sum(counts, start=Counts()):
         say(str(files))
     if out is not None:
@@ -170,19 +174,23 @@ def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[Re
         yield folder
 
 
-def summary(result: Result) -> str:
-    """Return one line for a person: the classes, why this series, what is unusual, the time."""
+def summary(result: Result) -> list[str]:
+    """Return lines for a person: the classes, why this series and the time; then the warnings."""
     from darnet_trt.runtime.prediction.results import percentages, undecided
 
     scan = relative(result.scan)
     if result.status != "ok":
-        return f"{scan}: {result.status}: {result.reason}"
+        return [f"{scan}: {result.status}: {result.reason}", *map(_warning, result.warnings)]
     best, *others = percentages(result.probabilities)
     doubt = undecided(result.probabilities)
     parts = [doubt or f"{best} ({', '.join(others)})"]
     parts += [result.series.why] if result.series else []
-    parts += [warning for warning in result.warnings if warning != doubt]
-    return f"{scan}: {'; '.join(parts)} ({result.stages_ms.total / 1000:.2f} s)"
+    warnings = [_warning(warning) for warning in result.warnings if warning != doubt]
+    return [f"{scan}: {'; '.join(parts)} ({result.stages_ms.total / 1000:.2f} s)", *warnings]
+
+
+def _warning(text: str) -> str:
+    return f"    ! {text}"
 
 
 def _print(text: str) -> None:

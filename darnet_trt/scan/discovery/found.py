@@ -201,7 +201,7 @@ class Found:
             *(s for f, files in pictures.items() for s in picture_studies(f, files, broken)),
         ]
         used = len({file for study in studies for s in study.series for file in s.files})
-        ignored += Counter({"left out of its series": taken - used})  # a warning says why
+        ignored += Counter({"left out of a series": taken - used})  # a warning says why
         counts = Counts(len(studies), used, len(self.failed), ignored)
         studies += [failed_study(error) for error in self.failed]
         if not studies:

@@ -156,6 +156,7 @@ def failed_study(error: ScanError, files: Sequence[Path] = ()) -> Study:
     """
     path = _place(error)
     kind = image_format(path)
+    reason = Finding(error.code, f"{error.what}; {error.do}") if error.do else error.what
     return alone(
         Series(
             path=path,
@@ -163,7 +164,7 @@ def failed_study(error: ScanError, files: Sequence[Path] = ()) -> Study:
             files=tuple(files) or (path,),
             description=path.name,
             slices=len(files) or 1,
-            verdict=Verdict(False, error.what, readable=isinstance(error, RefusedScanError)),
+            verdict=Verdict(False, reason, readable=isinstance(error, RefusedScanError)),
         )
     )
 

@@ -78,7 +78,7 @@ def _is_regular(path: Path, entry: os.DirEntry[str], ignore: Ignore, fail: Fail)
     if promise(path) and not stat.S_ISREG(mode):
         fail(neither_file_nor_folder(path))
     else:
-        ignore("pipe, socket or device")
+        ignore("pipe or device")
     return False
 
 
