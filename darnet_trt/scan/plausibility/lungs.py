@@ -81,7 +81,7 @@ class Lungs:
         apex: Index where their apex may lie, at or above `top`: higher where both are mostly
             consolidated.
         whole: Whether neither the scan's first nor its last slice shows lung.
-        pixels: Lung in the slices looked at, in pixels of the coarse grid times slices.
+        pixels: Aerated lung in the slices looked at, in pixels of the coarse grid times slices.
         share: Of the body's section that the lungs fill in each slice between the ends.
         hollow: Whether all that is hollow counts as lung, whatever its density.
     """
@@ -150,7 +150,11 @@ class _Seen:
     def share(self, *, hollow: bool) -> float:
         """Return the share of the body's section that lung fills."""
         lung = self.hollow if hollow else self.aerated
-        return lung / max(1, lung + self.tissue)
+        return lung / max(1, self.section(hollow=hollow))
+
+    def section(self, *, hollow: bool) -> int:
+        """Return the pixels of the body's section."""
+        return self.tissue + (self.hollow if hollow else self.aerated)
 
 
 def lung_pixels(hu: Grid) -> list[_Seen]:
@@ -230,18 +234,17 @@ def find_lungs(
     if most not in shown:
         return None
     bottom, top = _run(sorted(seen), most, shown)
-    lung = {i: one.hollow if hollow else one.aerated for i, one in seen.items()}
     base, apex = bottom, top
     if spacing_mm is not None:
-        side_mm = ((lung[most] + seen[most].tissue) * spacing_mm[1] * spacing_mm[2]) ** 0.5
+        side_mm = (seen[most].section(hollow=hollow) * spacing_mm[1] * spacing_mm[2]) ** 0.5
         full = round(FULL_HEIGHT * side_mm / spacing_mm[0])
         if filled[most] < REST:
             apex = min(slices - 1, max(top, (bottom + top + full) // 2))
             base = max(0, min(bottom, apex + 1 - full))
         elif (top - bottom + 1) * spacing_mm[0] < LEAST_HEIGHT * side_mm:
             base = max(0, min(bottom, top + 1 - full))
-    inside = [i for i in sorted(lung) if bottom <= i <= top]
-    area = sum((b - a) * (lung[a] + lung[b]) / 2 for a, b in pairwise(inside))
+    inside = [i for i in sorted(seen) if bottom <= i <= top]
+    area = sum((b - a) * (seen[a].aerated + seen[b].aerated) / 2 for a, b in pairwise(inside))
     whole = bottom > 0 and top < slices - 1
     return Lungs(bottom, top, base, apex, whole, area, share, hollow)
 
