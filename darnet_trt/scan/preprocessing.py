@@ -141,9 +141,9 @@ def lung_span(spec: Preprocessing, slices: int, lungs: Lungs | None, step_mm: fl
     """
     if lungs is None or spec.extent == "scan":
         return 0, slices
-    step_mm = step_mm or TYPICAL_HEIGHT_MM / (lungs.top + 1 - lungs.base)
+    step_mm = step_mm or TYPICAL_HEIGHT_MM / (lungs.apex + 1 - lungs.base)
     margin = round(spec.margin_mm / step_mm)  # whole slices: the same ones in a longer scan
-    return max(0, lungs.base - margin), min(slices, lungs.top + 1 + margin)
+    return max(0, lungs.base - margin), min(slices, lungs.apex + 1 + margin)
 
 
 def preprocess_slices(

@@ -116,7 +116,7 @@ def test_thin_series_need_one_slice_for_each_output():
 
 @pytest.mark.parametrize("moved", [3, 37, 1000])
 def test_a_span_is_sampled_alike_wherever_it_lies(moved):
-    lungs = Lungs(40 + moved, 300 + moved, 40 + moved, True, 1.0)
+    lungs = Lungs(40 + moved, 300 + moved, 40 + moved, 300 + moved, True, 1.0)
     span = lung_span(NEW, 400 + moved, lungs, 0.7)
     assert span == (40 - 43 + moved, 301 + 43 + moved)
     here = depth_matrix(NEW, 3000, (span[0] + 500, span[1] + 500))
