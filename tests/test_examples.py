@@ -26,7 +26,8 @@ def output_of(example, *arguments):
 
 def assert_example_agrees(bundle, result):
     """Compare the script that uses onnxruntime alone with a result of predict."""
-    lines = output_of(ONNXRUNTIME, bundle, result.scan).splitlines()
+    covered = map(str, result.series.sampled.covered)
+    lines = output_of(ONNXRUNTIME, bundle, result.scan, *covered).splitlines()
     found = {name: float(value) for name, _, value in (line.partition(": ") for line in lines)}
     assert found == pytest.approx(result.probabilities, abs=0.001)
 
