@@ -10,7 +10,6 @@ import pytest
 
 from darnet_trt import open_bundle, predict
 from darnet_trt.scan.cohort import read_cohort
-from tests.tiny_bundle import change_manifest
 
 ROOT = Path(__file__).parents[1]
 OURS = ROOT / "examples" / "classify.py"
@@ -27,8 +26,7 @@ def output_of(example, *arguments):
 
 def assert_example_agrees(bundle, result):
     """Compare the script that uses onnxruntime alone with a result of predict."""
-    lungs = open_bundle(bundle).manifest.preprocessing.extent == "lungs"
-    covered = map(str, result.series.sampled.covered) if lungs else ()
+    covered = map(str, result.series.sampled.covered)
     lines = output_of(ONNXRUNTIME, bundle, result.scan, *covered).splitlines()
     found = {name: float(value) for name, _, value in (line.partition(": ") for line in lines)}
     assert found == pytest.approx(result.probabilities, abs=0.001)
@@ -40,15 +38,6 @@ def test_onnxruntime_alone_gives_the_same_probabilities(tiny, phantom_cohort):
     assert first.probabilities != pytest.approx(second.probabilities, abs=0.001)
     assert_example_agrees(tiny, first)
     assert_example_agrees(tiny, second)
-
-
-def test_for_the_lungs_alone_it_needs_their_slices(tiny, phantom_series):
-    spec = open_bundle(tiny).manifest.preprocessing.model_copy(update={"extent": "lungs"})
-    change_manifest(tiny, preprocessing=spec.model_dump(mode="json"))
-    (result,) = predict(open_bundle(tiny), phantom_series)
-    assert_example_agrees(tiny, result)
-    done = subprocess.run([sys.executable, ONNXRUNTIME, tiny, phantom_series], check=False)
-    assert done.returncode == 1
 
 
 def test_it_needs_nothing_of_ours():

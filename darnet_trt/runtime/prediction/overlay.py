@@ -60,6 +60,9 @@ _OPACITY: Final = 0.7  # at the largest evidence; the anatomy has to stay readab
 # What Pillow and numpy raise for a page that cannot be drawn: a size, a text, the memory.
 _UNDRAWABLE: Final = (ValueError, TypeError, IndexError, OverflowError, MemoryError, OSError)
 
+# Codes of warnings that the pixels contradict left and right of the header.
+_SIDES_DOUBTED: Final = ("axes-exchanged", "mirrored", "turned-round", "all-reversed")
+
 _INK: Final = (232, 232, 232)
 _DIM: Final = (160, 160, 160)
 _PAPER: Final = (16, 16, 18)
@@ -101,6 +104,7 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
         _PAPER,
     )
     pen = ImageDraw.Draw(page)
+    sides = evidence.oriented and not any(w.code in _SIDES_DOUBTED for w in result.warnings)
     _caption(pen, result, page.width)
     for place, index in enumerate(chosen):
         x = GAP + place % COLUMNS * (TILE + GAP)
@@ -112,11 +116,11 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
         )
         page.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
         _write_over(pen, (x + 6, y + TILE - 8), _position(result, index, volume.shape[0]), "ls")
-        if evidence.oriented:  # d h w grow to Superior, Posterior, Left: right is on the left
+        if sides:  # d h w grow to Superior, Posterior, Left: right is on the left
             _write_over(pen, (x + 6, y + TILE // 2), "R", "lm")
             _write_over(pen, (x + TILE - 6, y + TILE // 2), "L", "rm")
     _colour_bar(page, pen, peak, rows * (TILE + GAP) - 80)
-    side = "" if evidence.oriented else "  The files do not say which side is left."
+    side = "" if sides else "  Which side is left is not known."
     pen.text(
         (GAP + 2, page.height - FOOTER + 10),
         f"{result.intended_use}  Shows the network's input; not for diagnosis.{side}",
@@ -205,8 +209,9 @@ def _position(result: Result, index: int, depth: int) -> str:
     """Return where the slice lies: millimetres from the lowest slice where spacing is known."""
     if result.series is None or result.series.spacing_mm is None:
         return f"slice {index + 1} of {depth}"
-    slices = result.series.slices
-    at = min(max((index + 0.5) * slices / depth - 0.5, 0), slices - 1)
+    sampled = result.series.sampled
+    first, last = sampled.covered if sampled else (0, result.series.slices - 1)
+    at = first + min(max((index + 0.5) * (last - first + 1) / depth - 0.5, 0), last - first)
     return f"+{at * result.series.spacing_mm[0]:.0f} mm"
 
 

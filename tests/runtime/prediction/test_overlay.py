@@ -6,16 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from darnet_trt.errors import Finding
 from darnet_trt.runtime.prediction.overlay import (
     GAP,
     HEADER,
     TILE,
+    _position,
     draw_overlay,
     grown,
     telling_slices,
     with_overlay,
 )
-from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY, Evidence
+from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY, Evidence, SlicesUsed
 from tests.runtime.prediction.test_result_folder import SERIES, result
 
 
@@ -86,6 +88,29 @@ def test_sides_are_named_only_where_the_file_says_them():
     assert letters[:, :24].any()
     assert letters[:, -24:].any()
     assert not letters[:, 30:-30].any()
+
+
+@pytest.mark.parametrize("code", ["mirrored", "turned-round"])
+def test_sides_are_not_named_where_the_pixels_contradict_them(code):
+    doubted = result(series=None).model_copy(update={"warnings": (Finding(code, "swapped"),)})
+    unnamed = draw_overlay(result(series=None), evidence(oriented=False))
+    assert (tile(draw_overlay(doubted, evidence())) == tile(unnamed)).all()
+
+
+def test_places_are_those_of_the_slices_that_the_input_covers():
+    """Of 100 slices 4 mm apart the input of 48 covers the upper 24."""
+    sampled = SlicesUsed(
+        indices=(76, 99), positions_mm=(), sop_uids=(), lungs=None, covered=(76, 99),
+        left_out=0.76, left_out_mm=304.0,
+    )  # fmt: skip
+    spacing = (4.0, 1.0, 1.0)
+    used = SERIES.model_copy(update={"slices": 100, "spacing_mm": spacing, "sampled": sampled})
+    found = result(series=used)
+    assert [_position(found, index, 48) for index in (0, 24, 47)] == [
+        "+304 mm",
+        "+351 mm",
+        "+396 mm",
+    ]
 
 
 def test_slices_keep_the_patients_proportions():
