@@ -214,7 +214,7 @@ def cannot_open(path: Path, error: OSError) -> UnreadableScanError:
     return UnreadableScanError(
         Finding("cannot-open", f"cannot be opened ({error.strerror})"),
         where=path,
-        do="check its permissions",
+        do="check its path and its permissions",
     )
 
 
