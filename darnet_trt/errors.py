@@ -78,37 +78,32 @@ class Finding(str):
         field = core_schema.typed_dict_field(core_schema.str_schema())
         parts = core_schema.typed_dict_schema({"code": field, "text": field})
         from_json = core_schema.no_info_after_validator_function(lambda d: cls(**d), parts)
-        uncoded = core_schema.no_info_after_validator_function(
-            lambda text: cls("uncoded", text), core_schema.str_schema()
-        )
         return core_schema.json_or_python_schema(
             from_json,
-            core_schema.union_schema([core_schema.is_instance_schema(cls), from_json, uncoded]),
+            core_schema.union_schema([core_schema.is_instance_schema(cls), from_json]),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda finding: {"code": finding.code, "text": str(finding)}, return_schema=parts
             ),
         )
 
 
-def code_of(text: str) -> str:
-    """Return a finding's code; "other" for a sentence without one."""
-    return text.code if isinstance(text, Finding) else "other"
-
-
 class DarnetError(Exception):
     """Base of the tree.
 
     Args:
-        what: What is wrong, one clause without a full stop.
+        what: What is wrong, one clause without a full stop; with a code where it is about a scan.
         where: The file, folder or option that is wrong.
         do: What the user can do.
+
+    Attributes:
+        code: Of `what`; empty where it has none.
     """
 
     def __init__(
         self, what: str, *, where: str | os.PathLike[str] | None = None, do: str | None = None
     ) -> None:
         self.what = what
-        self.code = code_of(what)
+        self.code = what.code if isinstance(what, Finding) else ""
         self.where = None if where is None else os.fspath(where)
         self.do = do
         super().__init__(what)
@@ -209,12 +204,17 @@ class InternalError(DarnetError):
         super().__init__(what, where=where, do="please report it")
 
 
+def no_such_path(where: str | os.PathLike[str]) -> UsageError:
+    """Return the error for a path where nothing is."""
+    return UsageError(Finding("no-such-path", "no such file or folder"), where=where)
+
+
 def cannot_open(path: Path, error: OSError) -> UnreadableScanError:
     """Return the error for a file or folder that does not open."""
     return UnreadableScanError(
         Finding("cannot-open", f"cannot be opened ({error.strerror})"),
         where=path,
-        do="check its permissions",
+        do="check its path and its permissions",
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
-from darnet_trt.errors import DarnetError, InternalError, one_line
+from darnet_trt.errors import DarnetError, Finding, InternalError, one_line
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,18 @@ def test_an_internal_error_names_the_exception() -> None:
         text = str(InternalError(error))
 
     assert "TypeError in errors.py:" in text
+
+
+def test_a_finding_keeps_its_code_through_json() -> None:
+    findings = TypeAdapter(Finding)
+    finding = Finding("tilted", "gantry tilted by 3°")
+    read = findings.validate_json(findings.dump_json(finding))
+    assert (read, read.code) == (finding, "tilted")
+    assert findings.validate_python(finding) is finding
+
+
+def test_a_sentence_without_a_code_is_no_finding() -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Finding).validate_python("gantry tilted by 3°")
+    with pytest.raises(ValidationError):
+        TypeAdapter(Finding).validate_json('"gantry tilted by 3°"')

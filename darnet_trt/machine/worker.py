@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import importlib
-import json
 import os
 import queue
 import signal
@@ -28,9 +27,11 @@ from darnet_trt.machine.processes import how_ended, last_words
 
 T = TypeVar("T")
 
+# It imports nothing before it has the parent's path: its own begins with the working folder, where
+# a file may have the name of a module.
 _PROGRAM: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from darnet_trt.machine.worker import serve; serve(sys.argv[2])"
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from darnet_trt.machine.worker import serve; serve(sys.argv[1])"
 )
 _ENVIRONMENT: Final = {
     # Nothing in the child needs BLAS's threads, and their memory would count against its limit.
@@ -239,7 +240,7 @@ class _Child:
     def __init__(self, module: str) -> None:
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), module],
+                [sys.executable, "-c", _PROGRAM, module, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -247,13 +248,16 @@ class _Child:
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends it
             )
         except OSError as error:
-            raise DarnetError(
-                f"no process can be started for {module} ({error.strerror or error})",
-                do="free memory, or raise the limit on processes (ulimit -u)",
-            ) from error
+            raise _no_process(module, error.strerror or str(error)) from error
         self._said: list[bytes] = []
         self._listening = threading.Thread(target=self._listen, daemon=True)
-        self._listening.start()
+        try:
+            self._listening.start()
+        except RuntimeError as error:  # there are too many threads
+            self.end()
+            assert self._process.stderr is not None
+            self._process.stderr.close()
+            raise _no_process(module, str(error)) from error
 
     @property
     def alive(self) -> bool:
@@ -307,6 +311,13 @@ class _Child:
         with self._process.stderr as lines:
             for line in lines:
                 self._said = [*self._said[-_KEPT_LINES:], line]
+
+
+def _no_process(module: str, why: str) -> DarnetError:
+    return DarnetError(
+        f"no process can be started for {module} ({why})",
+        do="free memory, or raise the limits on processes and open files (ulimit -u, -n)",
+    )
 
 
 def serve(module: str) -> NoReturn:

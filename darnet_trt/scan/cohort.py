@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, no_such_path
 from darnet_trt.scan.series import Series
 
 CLASSES = ("covid-19", "common-pneumonia", "normal")
@@ -88,7 +88,7 @@ def read_cohort(path: Path) -> Cohort:
         UsageError: No table, a missing column, an unknown label, an empty field, a scan twice.
     """
     if not path.exists():
-        raise UsageError("no such file or folder", where=path)
+        raise no_such_path(path)
     table = path / TABLE if path.is_dir() else path
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from darnet_trt.errors import Finding, ScanError, UnreadableScanError, code_of
+from darnet_trt.errors import Finding, ScanError, UnreadableScanError
 from darnet_trt.scan.isolated import OF_ONE_SCAN, Reader
 from darnet_trt.scan.loading.choice import none_loads, rank, skipped
 from darnet_trt.scan.loading.load import best_first, judge_pixels
@@ -146,7 +146,7 @@ def inspect_study(study: Study, spec: Preprocessing, pixels: Reader | None) -> S
         chosen=chosen,
         status=status,
         why=why,
-        code="" if status == "ok" else code_of(why),
+        code="" if status == "ok" else why.code,
     )
 
 
@@ -162,7 +162,7 @@ def _verdict(series: Series, spec: Preprocessing, pixels: Reader | None) -> Verd
 
 def _choose(
     study: Study, verdicts: Sequence[Verdict], spec: Preprocessing, pixels: Reader | None
-) -> tuple[Choice | None, Literal["ok", "refused", "failed"], str]:
+) -> tuple[Choice | None, Literal["ok", "refused", "failed"], Finding]:
     """Return the series that a prediction would classify, its status, and why."""
     failed: list[tuple[Series, Verdict]] = []
     try:
@@ -176,7 +176,7 @@ def _choose(
         verdict = verdicts[study.series.index(choice.series)]
         if verdict.usable:
             others = (skipped(series, other.reason) for series, other in failed)
-            return choice, "ok", "; ".join([choice.why, *others])
+            return choice, "ok", Finding("usable", "; ".join([choice.why, *others]))
         failed.append((choice.series, verdict))
     why = none_loads([(series, verdict.reason) for series, verdict in failed])
     return None, _status(failed[0][1].readable), why
@@ -199,7 +199,7 @@ def _report(series: Series, verdict: Verdict, *, chosen: bool) -> SeriesReport:
         spacing_mm=series.spacing_mm,
         verdict="ok" if verdict.usable else _status(verdict.readable),
         reason=verdict.reason,
-        code="" if verdict.usable else code_of(verdict.reason),
+        code="" if verdict.usable else verdict.reason.code,
         warnings=verdict.warnings,
         chosen=chosen,
     )

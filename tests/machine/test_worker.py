@@ -93,6 +93,14 @@ def test_a_death_is_told_and_the_next_call_has_a_new_child(child, function, how,
     assert len(children()) == 1
 
 
+def test_the_child_imports_nothing_from_the_working_folder(child, tmp_path, monkeypatch):
+    for name in ("json", "struct", "numpy", "darnet_trt"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert child.call(functions.add, 1, 2, timeout_s=60) == 3
+
+
 def test_a_death_between_calls_costs_nothing(child):
     process, _ = child.call(functions.identity, timeout_s=60)
     os.kill(process, signal.SIGKILL)
@@ -113,6 +121,16 @@ def test_no_process_can_be_started(child, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(DarnetError, match="No such file or directory"):
         child.start()
+
+
+def test_no_thread_can_be_started(child, monkeypatch):
+    def fail(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(DarnetError, match="can't start new thread"):
+        child.start()
+    assert not children()
 
 
 def test_a_request_larger_than_a_pipe_to_a_child_that_dies(child):

@@ -11,7 +11,7 @@ SCAN = Path(darnet_trt.scan.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "scans.md"
 SOURCES = [*sorted(SCAN.rglob("*.py")), *(SCAN.parent / "machine").glob("*.py")]
 SOURCES.append(SCAN.parent / "errors.py")
-WITHOUT_A_ROW = {"usable", "uncoded", "internal-error"}
+WITHOUT_A_ROW = {"usable", "internal-error"}
 
 
 def texts(tree):

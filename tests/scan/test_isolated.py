@@ -95,7 +95,7 @@ def test_each_scan_of_several_processes_has_its_value_or_its_error(tmp_path):
     assert [f.code for f in found[1:5]] == [
         "reading-crashed",
         "out-of-memory",
-        "other",
+        "",
         "internal-error",
     ]
     assert [f.where for f in found[1:3]] == ["/1", "/2"]

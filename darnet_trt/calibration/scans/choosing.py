@@ -24,7 +24,7 @@ from darnet_trt.calibration.scans.patients import (
     patients_of_each_class,
 )
 from darnet_trt.calibration.scans.sample import Input, Sample, SampledScan, hashed, on_disk
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, no_such_path
 from darnet_trt.machine.cache import digest
 from darnet_trt.machine.files import temporary_folder
 from darnet_trt.scan import Preprocessing
@@ -88,7 +88,7 @@ def require_scans(path: Path) -> None:
         UsageError: There is no such path, and it is not the word "random".
     """
     if str(path) != "random" and not path.exists():
-        raise UsageError("no such file or folder", where=path)
+        raise no_such_path(path)
 
 
 def choose_scans(

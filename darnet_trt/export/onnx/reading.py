@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 from darnet_trt.bundle.manifest import FILE_NAME, MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
-from darnet_trt.errors import BundleError, UsageError
+from darnet_trt.errors import BundleError, no_such_path
 from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.scan.preprocessing import Preprocessing
 
@@ -28,7 +28,7 @@ def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
         BundleError: The bundle cannot be used, or the file is not a float32 one of `export_onnx`.
     """
     if not path.exists():
-        raise UsageError("no such file or folder", where=path)
+        raise no_such_path(path)
     if (path / FILE_NAME).exists():
         bundle = open_bundle(path)
         return onnx.load(verified_file(bundle, MODEL_FILE)), bundle.manifest.preprocessing

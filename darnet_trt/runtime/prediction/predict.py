@@ -20,7 +20,7 @@ from darnet_trt.errors import (
     Finding,
     InternalError,
     RefusedScanError,
-    UsageError,
+    no_such_path,
 )
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.prediction.prefetch import OneAhead
@@ -89,7 +89,7 @@ def predict(
     """
     named = [Path(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not any(os.path.lexists(path) for path in named):
-        raise UsageError("no such file or folder", where=", ".join(map(str, named)))
+        raise no_such_path(", ".join(map(str, named)))
     pick_artifact(bundle, artifact)  # read nothing where there is no such engine
     named = named if repeats else distinct_paths(named)
     notices = _Notices(notify)

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from darnet_trt.errors import Finding, UnreadableScanError, UsageError, cannot_open
+from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, no_such_path
 from darnet_trt.machine.archives import archive_of
 from darnet_trt.scan.dicom.directory import listed_files
 from darnet_trt.scan.discovery.found import KNOWN, Found, Search
@@ -60,7 +60,7 @@ def search(path: str | os.PathLike[str]) -> Search:
         except (FileNotFoundError, NotADirectoryError) as error:
             archive = archive_of(path)
             if archive is None or not found.look_into(archive, path):
-                raise UsageError("no such file or folder", where=path) from error
+                raise no_such_path(path) from error
             if found.others == [(path, DIRECTORY)]:
                 found = Found()
                 found.look_into(archive, path.parent)  # unpacking has kept what it lists

@@ -13,7 +13,6 @@ from darnet_trt.errors import (
     RefusedScanError,
     ScanError,
     UnreadableScanError,
-    code_of,
 )
 from darnet_trt.scan.dicom.grouping.studies import by_study, one_scan_of_many
 from darnet_trt.scan.dicom.header import Header
@@ -133,7 +132,7 @@ def _because(verdict: Verdict, unread: Sequence[Finding]) -> Verdict:
     """Add the likely cause of a refusal."""
     if not unread:
         return verdict
-    reason = Finding(code_of(verdict.reason), "; ".join([verdict.reason, *unread]))
+    reason = Finding(verdict.reason.code, "; ".join([verdict.reason, *unread]))
     return replace(verdict, reason=reason, readable=False)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from darnet_trt.errors import Finding, RefusedScanError, UnreadableScanError, code_of
+from darnet_trt.errors import Finding, RefusedScanError, UnreadableScanError
 from darnet_trt.scan.plausibility.lungs import Lungs, coarse_spacing
 from darnet_trt.scan.series import Choice, Series, Study
 
@@ -144,7 +144,7 @@ def none_loads(tried: Sequence[tuple[Series, Finding]]) -> Finding:
     if not others:
         return reason
     named = ", ".join(_named(s) for s, _ in others)
-    return Finding(code_of(reason), f"{reason}; {named} cannot be used either")
+    return Finding(reason.code, f"{reason}; {named} cannot be used either")
 
 
 def _named(series: Series) -> str:
@@ -196,4 +196,4 @@ def _why_none(study: Study) -> Finding:
     listed = (f"{count}: {reason}" for reason, count in counted.items())
     (first, _), *others = reasons.most_common()
     text = f"no usable series; {'; '.join(listed)}"
-    return Finding("no-usable-series", text) if others else Finding(code_of(first), text)
+    return Finding("no-usable-series", text) if others else Finding(first.code, text)

@@ -10,7 +10,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomFileLike
 from pydicom.filewriter import write_dataset
 
-from darnet_trt.errors import UnreadableScanError, code_of
+from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import read_volume
 from darnet_trt.scan.dicom.header import read_headers
 from darnet_trt.scan.dicom.pixels import decode_slice
@@ -138,7 +138,7 @@ def test_a_syntax_that_contradicts_the_pixels_is_refused(tmp_path, syntax, compr
             elements = deflate(elements)
         (tmp_path / f"{index}.dcm").write_bytes(meta(syntax) + elements)
     verdict = only(tmp_path).verdict
-    assert code_of(verdict.reason) == "transfer-syntax"
+    assert verdict.reason.code == "transfer-syntax"
     assert verdict.readable
     assert "TransferSyntaxUID" in verdict.reason
 

@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from darnet_trt.errors import RefusedScanError, UnreadableScanError, code_of
+from darnet_trt.errors import RefusedScanError, UnreadableScanError
 from darnet_trt.scan import Preprocessing, load_input, read_volume
 from darnet_trt.scan.dicom.header import read_headers
 from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices
@@ -165,7 +165,7 @@ def test_a_frame_without_a_position_is_refused(tmp_path):
     ds = enhanced_dataset(chest(12))
     del ds.PerFrameFunctionalGroupsSequence[5].PlanePositionSequence
     save(ds, tmp_path / "a.dcm")
-    codes = {code_of(s.verdict.reason) for s in series_of(tmp_path)}
+    codes = {s.verdict.reason.code for s in series_of(tmp_path)}
     assert "missing-attribute" in codes
     assert "usable" not in codes
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from darnet_trt.errors import code_of
 from darnet_trt.scan.dicom.fitness import unfit
 from darnet_trt.scan.dicom.header import read_headers
 from darnet_trt.scan.dicom.pixels import decode_slice
@@ -46,7 +45,7 @@ def test_a_header_that_is_refused(tmp_path, attributes, code, named):
     verdict = only(tmp_path).verdict
     assert not verdict.usable
     assert verdict.readable
-    assert code_of(verdict.reason) == code
+    assert verdict.reason.code == code
     assert named in verdict.reason
 
 

@@ -28,8 +28,9 @@ def failures(path: Path) -> dict[str, str]:
 
 
 def test_no_such_path(tmp_path):
-    with pytest.raises(UsageError, match="no such file or folder"):
+    with pytest.raises(UsageError, match="no such file or folder") as caught:
         find_studies(tmp_path / "nothing")
+    assert caught.value.code == "no-such-path"
 
 
 def test_an_empty_folder(tmp_path):

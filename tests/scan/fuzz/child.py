@@ -46,15 +46,12 @@ def read(path: str) -> str:
 
 def _code(error: ScanError | UsageError) -> str:
     assert "\n" not in str(error)
-    assert isinstance(error, UsageError) or _is_code(error.code), error
+    assert _is_code(error.code), error
     return error.code
 
 
 def _is_code(code: str) -> bool:
-    return (
-        code not in ("other", "uncoded", "internal-error")
-        and re.fullmatch("[a-z0-9-]+", code) is not None
-    )
+    return code not in ("", "internal-error") and re.fullmatch("[a-z0-9-]+", code) is not None
 
 
 def main() -> None:
