@@ -26,7 +26,7 @@ LEAST_SQUARE: Final = 64
 """Two axes of one length, this or more, are a slice's rows and columns."""
 UNIT_MM: Final = {
     "": 1.0, "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "cm": 10.0, "m": 1000.0,
-    "um": 0.001, "micron": 0.001, "microns": 0.001,
+    "um": 0.001, "µm": 0.001, "μm": 0.001, "micron": 0.001, "microns": 0.001,
 }  # fmt: skip
 """Units of length that headers name."""
 
