@@ -106,6 +106,7 @@ def _judge_headers(
         unread = [found for found in broken if not isinstance(found[1], RefusedScanError)]
         path, error = (unread or broken)[0]
         text = f"{len(broken)} of {len(numbers)} pictures cannot be used: {path.name} {error.what}"
+        text += f": {error.do}" if error.do else ""
         return Verdict(False, Finding(error.code, text), readable=not unread)
     refusal = too_few(len(numbers)) or _judge_numbers(numbers)
     if refusal is None:
@@ -135,7 +136,10 @@ def _judge_numbers(numbers: dict[Path, int | None]) -> Finding | None:
     before = next(low for low, high in pairwise(known) if high - low > 1)
     what = "slice is missing" if missing == 1 else "slices are missing"
     first = "" if missing == 1 else "the first "
-    text = f"{missing} {what} from the numbering, {first}after {before}"
+    text = (
+        f"{missing} {what} from the numbering, {first}after {before}: "
+        "add what is missing, or number the slices without gaps"
+    )
     return Finding("missing-numbers", text)
 
 

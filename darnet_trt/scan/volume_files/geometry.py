@@ -104,6 +104,16 @@ def _is_placeholder(header: ImageHeader) -> bool:
     return at_origin and np.allclose(np.abs(header.steps_mm), unit, rtol=0, atol=1e-6)
 
 
+def is_default(header: ImageHeader) -> bool:
+    """Return whether an orientation is what libraries write for voxel sizes alone.
+
+    `nibabel.Nifti1Image(array, numpy.diag([...]))` and an array of SimpleITK do; a scanner's
+    coordinates do not begin at the first voxel.
+    """
+    axial = np.count_nonzero(header.steps_mm) == 3
+    return header.oriented and not any(header.origin_mm) and axial
+
+
 def _sheared(skew_deg: float) -> Finding | None:
     if skew_deg <= ROUNDED_DEG:
         return None

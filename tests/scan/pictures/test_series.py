@@ -251,3 +251,11 @@ def test_no_picture_is_decoded_to_find_it(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", pytest.fail)
     monkeypatch.setattr("imagecodecs.tiff_decode", pytest.fail)
     assert [study.series[0].verdict.usable for study in find_studies(tmp_path)] == [True, True]
+
+
+def test_a_refusal_says_what_to_do(tmp_path):
+    pages = [Image.fromarray(plane) for plane in grey()]
+    (tmp_path / "stack").mkdir()
+    pages[0].save(tmp_path / "stack" / "a.tif", save_all=True, append_images=pages[1:])
+    reason = refused(tmp_path / "stack", "several-pictures")
+    assert "each slice as a file of its own" in reason
