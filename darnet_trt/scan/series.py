@@ -49,7 +49,7 @@ class Series:
         number: SeriesNumber (0020,0011), where there is one.
         oriented: Whether the files say which way head, back and left lie; False: `files` and the
             axes are in the order that most writers use.
-        offset_hu: Of pictures of 16 bits: what is added to their values to make Hounsfield units.
+        calibrated: Whether its values can be Hounsfield units; False: pictures of 8 bits.
         headers: Of DICOM slices, in the order of `files`; empty for other formats.
         stack: Geometry of DICOM slices, where they could be sorted.
     """
@@ -66,7 +66,7 @@ class Series:
     spacing_mm: tuple[float, float, float] | None = None
     number: int | None = None
     oriented: bool = True
-    offset_hu: int | None = None
+    calibrated: bool = True
     headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
     stack: Stack | None = field(default=None, repr=False, compare=False)
 

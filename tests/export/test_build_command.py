@@ -150,11 +150,11 @@ def test_calibration_logs_its_memory_and_the_search_ends_in_time(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     right = int8.ranges_of
 
-    def far_too_wide(*arguments):
+    def far_wrong_field(*arguments):
         found = right(*arguments)
         return {name: replace(r, largest=400 * r.largest) for name, r in found.items()}
 
-    monkeypatch.setattr(int8, "ranges_of", far_too_wide)
+    monkeypatch.setattr(int8, "ranges_of", far_wrong_field)
     words = ("--target", "onnxruntime", "--calibration", "random", "--calibration-scans", 1)
     words += ("--method", "mse", "--seconds", 0, "--accept", "a test, for its speed")
     result = command("build", run, "-o", tmp_path / "b", *words)

@@ -182,7 +182,7 @@ def wrong_scale(monkeypatch):
 
 
 @pytest.fixture
-def range_far_too_wide(monkeypatch):
+def range_far_wrong_field(monkeypatch):
     """Nearly all of an activation's values are stored as 0."""
     right = int8.ranges_of
 
@@ -210,7 +210,7 @@ def test_the_gate_finds_a_wrong_scale(build):
     assert any("openvino-int8: failed the decision gate" in line for line in said)
 
 
-@pytest.mark.usefixtures("range_far_too_wide")
+@pytest.mark.usefixtures("range_far_wrong_field")
 def test_the_search_spares_the_layer_with_the_wrong_range(build, source):
     found = engine(build(OPENVINO)[0], "openvino-int8")
     report = found.quantization

@@ -180,7 +180,7 @@ def _load(slices: Slices) -> LoadedInput:
     array = preprocess_slices(spec, series.slices, span, needed)
     grid = np.stack([needed.grids[i] for i in indices])
     _refuse_other_rows(series, indices[len(indices) // 2])
-    warnings = _check(series, indices, span, grid)
+    warnings = _check(series, indices, span, grid) + slices.assumed
     _refuse_interleaved(slices, span, indices, grid)
     turn, more = _judge_anatomy(slices, span, grid)
     if turn != slices.turn:
@@ -353,17 +353,12 @@ def _check(
 ) -> tuple[Finding, ...]:
     """Return warnings; refuse what is not a chest in Hounsfield units."""
     names = [_slice_name(series, i) for i in indices]
-    wrong, warnings = judge_values(grid, names, calibrated=_calibrated(series))
+    wrong, warnings = judge_values(grid, names, calibrated=series.calibrated)
     if wrong is None:
         wrong, more = judge_chest(grid, _grid_spacing(series, span, len(grid)))
         if wrong is None:
             return (*warnings, *more)
     raise RefusedScanError(wrong, where=series.path)
-
-
-def _calibrated(series: Series) -> bool:
-    """Return whether a series holds Hounsfield units, and not grey values of pictures."""
-    return series.format != "slices" or series.offset_hu is not None
 
 
 def _slice_name(series: Series, index: int) -> str:

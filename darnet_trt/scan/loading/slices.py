@@ -13,10 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.errors import Finding
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.dicom.encoding.reduced import decode_reduced, reducible
 from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
-from darnet_trt.scan.pictures import decode_grey, grey_scale
+from darnet_trt.scan.pictures import assumed_offset, decode_grey, find_offset_hu
 from darnet_trt.scan.plausibility.anatomy import Turn
 from darnet_trt.scan.plausibility.lungs import (
     Grid,
@@ -53,6 +54,7 @@ class Slices:
         read_s: Time spent so far to read and decode.
         probed: Slices that were looked at so far to find the lungs.
         turn: What puts slices and rows in order, where the files do not say how the scan lies.
+        assumed: Warnings of what was assumed about the values that were decoded so far.
     """
 
     def __init__(self, series: Series, spec: Preprocessing, turn: Turn = UNTURNED) -> None:
@@ -60,6 +62,7 @@ class Slices:
             series = replace(series, files=series.files[::-1])
         self.series, self.spec, self.turn = series, spec, turn
         self.read_s, self.probed = 0.0, 0
+        self.assumed: tuple[Finding, ...] = ()
         self._kept: dict[int, Stored] = {}
         self._decoded: set[int] = set()
         self.volume: Volume | None = None
@@ -178,9 +181,23 @@ class Slices:
             return ((i, hu[i], 1.0, 0.0) for i in rest)
         if series.stack is not None:
             return self._dicom(kept, rest)
-        slope, low = grey_scale(series, self.spec.window_center_hu, self.spec.window_width_hu)
-        greys = ((i, decode_grey(series.files[i])[self._rows]) for i in rest)
-        return ((i, grey, slope, low) for pairs in (kept, greys) for i, grey in pairs)
+        scale = self._picture_scale
+        greys = ((i, self._grey(i)) for i in rest)
+        return ((i, grey, *scale) for pairs in (kept, greys) for i, grey in pairs)
+
+    def _grey(self, index: int) -> Stored:
+        return decode_grey(self.series.files[index])[self._rows]
+
+    @cached_property
+    def _picture_scale(self) -> tuple[float, float]:
+        """Return the slope and the intercept that make Hounsfield units of pictures' values."""
+        series, spec = self.series, self.spec
+        if not series.calibrated:
+            return spec.window_width_hu / 255, spec.window_center_hu - spec.window_width_hu / 2
+        samples = [series.slices * quarter // 4 for quarter in (1, 2, 3)]
+        offset_hu = find_offset_hu(series, [self._grey(index) for index in samples])
+        self.assumed = (assumed_offset(offset_hu),)
+        return 1.0, float(offset_hu)
 
     def _dicom(self, kept: list[tuple[int, Stored]], rest: list[int]) -> Iterator[Needed]:
         assert self.series.stack is not None

@@ -2,6 +2,13 @@
 
 from darnet_trt.scan.pictures.decoding import decode_grey, picture_kind
 from darnet_trt.scan.pictures.names import natural_key
-from darnet_trt.scan.pictures.series import grey_scale, slice_series
+from darnet_trt.scan.pictures.series import assumed_offset, find_offset_hu, slice_series
 
-__all__ = ["decode_grey", "grey_scale", "natural_key", "picture_kind", "slice_series"]
+__all__ = [
+    "assumed_offset",
+    "decode_grey",
+    "find_offset_hu",
+    "natural_key",
+    "picture_kind",
+    "slice_series",
+]

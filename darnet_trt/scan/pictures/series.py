@@ -10,6 +10,8 @@ then show a body. Which end of the numbering is the head, the loader decides fro
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -17,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.errors import Finding, RefusedScanError, ScanError
-from darnet_trt.scan.pictures.decoding import Grey, PictureHeader, decode_grey, read_header
+from darnet_trt.scan.pictures.decoding import Grey, PictureHeader, read_header
 from darnet_trt.scan.pictures.names import NamedScan, by_scan, is_mask_name, is_numbered
 from darnet_trt.scan.plausibility.grid import too_few, too_small
 from darnet_trt.scan.plausibility.hounsfield import judge_values
@@ -26,6 +28,14 @@ from darnet_trt.scan.series import Series, Verdict
 OFFSETS_HU: Final = (0, -1024, -32768)
 """What is added to 16-bit values to make Hounsfield units: nothing, the usual RescaleIntercept of
 stored values, or the middle of 16 bits. They lie too far apart for a body to fit two of them."""
+WINDOW: Final = Finding(
+    "assumed-window",
+    "pictures of 8 bits hold no Hounsfield units: grey 0 to 255 was read as the network's window",
+)
+SIDES: Final = Finding(
+    "assumed-left-right",
+    "pictures do not say where left is: the patient's left was read as on the right",
+)
 _SAMPLED_PIXELS: Final = 128
 """Rows and columns on which a slice's values are judged."""
 
@@ -33,7 +43,7 @@ _SAMPLED_PIXELS: Final = 128
 def slice_series(folder: Path, files: list[Path]) -> list[Series]:
     """Return the scans that the pictures of a folder make up, one for each prefix of their names.
 
-    Each is judged by its names, its headers and three decoded slices.
+    Each is judged by its names and headers; nothing is decoded.
     """
     masks = [file for file in files if is_mask_name(file)]
     kept = [file for file in files if not is_mask_name(file)] or files
@@ -67,11 +77,12 @@ def _series(path: Path, numbers: dict[Path, int | None], notes: list[Finding]) -
             headers[file] = read_header(file)
         except ScanError as error:
             broken.append((file, error))
-    offset_hu = None
+    deep = any(header.dtype != "uint8" for header in headers.values())
     verdict = _judge_headers(numbers, headers, broken)
     if verdict is None:
-        verdict, offset_hu = _judge_samples(files)
-    verdict = Verdict(verdict.usable, verdict.reason, (*verdict.warnings, *notes), verdict.readable)
+        assumed = (SIDES,) if deep else (WINDOW, SIDES)
+        verdict = Verdict(True, Finding("usable", f"{len(files)} image slices"), assumed)
+    verdict = replace(verdict, warnings=(*verdict.warnings, *notes))
     return Series(
         path=path,
         format="slices",
@@ -81,7 +92,7 @@ def _series(path: Path, numbers: dict[Path, int | None], notes: list[Finding]) -
         matrix=next((header.size for header in headers.values()), (0, 0)),
         verdict=verdict,
         oriented=False,
-        offset_hu=offset_hu,
+        calibrated=deep,
     )
 
 
@@ -95,6 +106,7 @@ def _judge_headers(
         unread = [found for found in broken if not isinstance(found[1], RefusedScanError)]
         path, error = (unread or broken)[0]
         text = f"{len(broken)} of {len(numbers)} pictures cannot be used: {path.name} {error.what}"
+        text += f": {error.do}" if error.do else ""
         return Verdict(False, Finding(error.code, text), readable=not unread)
     refusal = too_few(len(numbers)) or _judge_numbers(numbers)
     if refusal is None:
@@ -124,66 +136,44 @@ def _judge_numbers(numbers: dict[Path, int | None]) -> Finding | None:
     before = next(low for low, high in pairwise(known) if high - low > 1)
     what = "slice is missing" if missing == 1 else "slices are missing"
     first = "" if missing == 1 else "the first "
-    text = f"{missing} {what} from the numbering, {first}after {before}"
+    text = (
+        f"{missing} {what} from the numbering, {first}after {before}: "
+        "add what is missing, or number the slices without gaps"
+    )
     return Finding("missing-numbers", text)
 
 
-def _judge_samples(files: list[Path]) -> tuple[Verdict, int | None]:
-    """Return the verdict by three slices, and what makes Hounsfield units of their values."""
-    samples = [files[len(files) * quarter // 4] for quarter in (2, 1, 3)]
-    planes = []
-    for path in samples:
-        try:
-            planes.append(decode_grey(path))
-        except ScanError as error:
-            found = Finding(error.code, f"{path.name} {error.what}")
-            return Verdict(False, found, readable=isinstance(error, RefusedScanError)), None
-    usable = Finding("usable", f"{len(files)} image slices")
-    sides = Finding(
-        "assumed-left-right",
-        "pictures do not say where left is: the patient's left was read as on the right",
-    )
-    if planes[0].dtype == np.uint8:
-        window = Finding(
-            "assumed-window",
-            "pictures of 8 bits hold no Hounsfield units: grey 0 to 255 was read as the network's "
-            "window",
-        )
-        return Verdict(True, usable, (window, sides)), None
-    offset_hu = _offset_hu(planes, [path.name for path in samples])
-    if offset_hu is None:
-        unknown = Finding(
-            "unknown-grey",
-            f"values of 16 bits from {min(p.min() for p in planes)} to "
-            f"{max(p.max() for p in planes)}, which are not Hounsfield units with any usual offset",
-        )
-        return Verdict(False, unknown), None
-    added = f" after adding {offset_hu}" if offset_hu else ""
-    offset = Finding("assumed-offset", f"values of 16 bits were read as Hounsfield units{added}")
-    return Verdict(True, usable, (offset, sides)), offset_hu
-
-
-def _offset_hu(planes: list[Grey], names: list[str]) -> int | None:
-    """Return the offset with which slices show a body, or None."""
-    step = max(1, min(planes[0].shape) // _SAMPLED_PIXELS)
-    stored = np.stack([plane[::step, ::step] for plane in planes]).astype(np.float32)
-    for offset in OFFSETS_HU:
-        if judge_values(stored + offset, names, calibrated=True)[0] is None:
-            return offset
-    return None
-
-
-def grey_scale(series: Series, center_hu: float, width_hu: float) -> tuple[float, float]:
-    """Return the slope and the intercept that make Hounsfield units of a series' grey values.
+def find_offset_hu(series: Series, planes: Sequence[Grey]) -> int:
+    """Return what is added to values of 16 bits to make Hounsfield units.
 
     Args:
-        series: From `slice_series`.
-        center_hu: Centre of the window that grey 0…255 is read as.
-        width_hu: Width of that window.
+        series: Named where it is refused.
+        planes: Some of its slices (h, w).
+
+    Raises:
+        RefusedScanError: They show a body with no usual offset, or lungs that were cut out.
     """
-    if series.offset_hu is not None:
-        return 1.0, float(series.offset_hu)
-    return width_hu / 255, center_hu - width_hu / 2
+    step = max(1, min(series.matrix) // _SAMPLED_PIXELS)
+    stored = np.stack([plane[::step, ::step] for plane in planes]).astype(np.float32)
+    names = [f"sample {number}" for number in range(len(planes))]
+    reason = Finding(
+        "unknown-grey",
+        f"values of 16 bits from {stored.min():.0f} to {stored.max():.0f}, which are not "
+        "Hounsfield units with any usual offset: save Hounsfield units as int16 TIFF",
+    )
+    for offset in OFFSETS_HU:
+        wrong = judge_values(stored + offset, names, calibrated=True)[0]
+        if wrong is None:
+            return offset
+        if wrong.code == "segmented-lungs":
+            reason = wrong
+    raise RefusedScanError(reason, where=series.path)
+
+
+def assumed_offset(offset_hu: int) -> Finding:
+    """Return the warning that says how values of 16 bits were read."""
+    added = f" after adding {offset_hu}" if offset_hu else ""
+    return Finding("assumed-offset", f"values of 16 bits were read as Hounsfield units{added}")
 
 
 def _listed(files: list[Path]) -> str:

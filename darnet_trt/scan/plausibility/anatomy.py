@@ -50,7 +50,7 @@ MIN_FACE: Final = 0.15
 """The body's share of a slice at the scan's ends: at least 0.34."""
 FACE_RATIO: Final = 1.5
 """That share against the one in front of and behind the body: 1.9 and more."""
-MIN_APEX: Final = 0.2
+MIN_APEX: Final = 0.25
 """Right: 0.30 and more. Wrong: −0.30 and less. Fluid, consolidated bases, cut-off ends and a narrow
 field of view leave the sign; in a field that cuts off a sixth at each side it falls to 0."""
 MIN_SPINE: Final = 0.3

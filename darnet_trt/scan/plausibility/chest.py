@@ -60,7 +60,7 @@ def judge_chest(
         return Finding(
             "not-a-chest",
             f"not a chest: {lung.mean():.1%} of the pixels are aerated lung "
-            f"(at least {MIN_LUNG_SHARE:.0%})",
+            f"(at least {MIN_LUNG_SHARE:.0%}): give a chest scan, in a window for the lung",
         ), ()
     d_mm, h_mm, w_mm = spacing_mm
     per_slice = lung.sum((1, 2))

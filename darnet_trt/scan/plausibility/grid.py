@@ -22,6 +22,9 @@ MAX_OBLIQUE_DEG: Final = 20.0
 MAX_FIELD_MM: Final = 1000.0
 """The widest bores are 900 mm across, and reconstruct 850 mm at the most."""
 
+MIN_FIELD_MM: Final = 50.0
+"""No lungs fit into less, not even a newborn's; a wrong unit gives 0.3 mm."""
+
 
 def too_few(slices: int) -> Finding | None:
     """Return the refusal where there are too few slices for a chest."""
@@ -54,16 +57,17 @@ def far_apart(step_mm: float) -> Finding | None:
     )
 
 
-def too_wide(matrix: tuple[int, int], pixel_mm: Sequence[float]) -> Finding | None:
-    """Return the refusal where a field of view cannot be a CT's; rows first, then columns."""
+def wrong_field(matrix: tuple[int, int], pixel_mm: Sequence[float]) -> Finding | None:
+    """Return the refusal where a field of view (rows, then columns) is not a chest CT's."""
     h_mm, w_mm = (count * mm for count, mm in zip(matrix, pixel_mm, strict=True))
-    if max(h_mm, w_mm) <= MAX_FIELD_MM:
-        return None
-    return Finding(
-        "wide-field",
-        f"a field of view of {h_mm:.0f}×{w_mm:.0f} mm (at most {MAX_FIELD_MM:.0f} mm): "
-        "check the pixel spacing",
-    )
+    found = f"a field of view of {round(h_mm, 1):g}×{round(w_mm, 1):g} mm"
+    if max(h_mm, w_mm) > MAX_FIELD_MM:
+        text = f"{found} (at most {MAX_FIELD_MM:.0f} mm): check the pixel spacing and its unit"
+        return Finding("wide-field", text)
+    if min(h_mm, w_mm) < MIN_FIELD_MM:
+        text = f"{found} (at least {MIN_FIELD_MM:.0f} mm): check the pixel spacing and its unit"
+        return Finding("narrow-field", text)
+    return None
 
 
 def tilted(angle_deg: float) -> Finding | None:

@@ -52,6 +52,17 @@ CUT_TISSUE_SHARE: Final = 0.38
 """Of what is left of cut-out lungs, at most this share is soft tissue: up to 0.30 of 48 phantoms,
 consolidated ones and masks that reach 4 mm too far included. Of whole slices whose air has one
 value it is 0.47 to 0.76 (96 phantoms), 0.59 to 0.73 (4 real series)."""
+FILLED_CORNERS: Final = 0.75
+"""Of the slices' corners, this share has one value where the outside was filled: noise gives air
+many values, and so does a body that reaches into the corners."""
+FILLED_SHARE: Final = 0.05
+"""Turning a scan by 5° leaves 8 % to fill, a round field of view 21 %."""
+END_SPAN: Final = 1 / 16
+MASK_SHARE: Final = 0.9
+"""In a mask this share lies at the two ends of the grey scale, JPEG's ringing included. In slices
+lung and fat lie between: at least a tenth."""
+MIN_SPAN_HU: Final = 200.0
+"""Pictures whose greys span less are labels 0, 1, 2, …"""
 
 BODY_HU: Final = (-300.0, DENSE_HU)
 TYPICAL_BODY_HU: Final = (-125.0, 125.0)
@@ -100,8 +111,10 @@ def judge_values(
         return Finding(
             "impossible-values", f"{ends} cannot be Hounsfield units ({_which(wild, names)})"
         ), ()
-    if (cut := _cut_out(hu)) is not None:
+    if (cut := _cut_out(hu, calibrated)) is not None:
         return cut, ()
+    if not calibrated and _is_mask(hu):
+        return Finding("mask", "masks, not CT slices: they have only a few values"), ()
     dense = (hu > DENSE_HU).mean((1, 2))
     if (dense > MAX_DENSE_SHARE).any():
         return Finding(
@@ -114,7 +127,10 @@ def judge_values(
     for share, what in ((air, "air"), (tissue, "soft tissue")):
         if share.mean() < MIN_SHARE:
             found = f"{share.mean():.1%} of them {what} (at least {MIN_SHARE:.0%})"
-            return Finding("not-hounsfield", f"not Hounsfield units of a body: {ends}, {found}"), ()
+            text = f"not Hounsfield units of a body: {ends}, {found}: give the original scan"
+            return Finding("not-hounsfield", text), ()
+    if (filled := _filled(hu)) is not None:
+        return filled, ()
     wrong, warnings = _judge_neighbours(low == high, air, tissue, names)
     if wrong is None and calibrated:
         wrong, more = _judge_scale(hu)
@@ -130,7 +146,32 @@ def judge_values(
     return (wrong, ()) if wrong else (None, tuple(warnings))
 
 
-def _cut_out(hu: Grid) -> Finding | None:
+def _is_mask(hu: Grid) -> bool:
+    """Return whether pictures show two values, also smoothed or as JPEG, or labels near black."""
+    low, high = float(hu.min()), float(hu.max())
+    if high - low <= MIN_SPAN_HU:
+        return True
+    near = (high - low) * END_SPAN
+    ends = float((hu <= low + near).mean()), float((hu >= high - near).mean())
+    return sum(ends) >= MASK_SHARE and min(ends) >= MIN_SHARE
+
+
+def _filled(hu: Grid) -> Finding | None:
+    """Return the refusal where what lies outside the body has one value that is not air's."""
+    corners = np.rint(hu[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+    values, counts = np.unique(corners, return_counts=True)
+    fill = float(values[counts.argmax()])
+    share = float((np.abs(hu - fill) <= FILL_HU).mean())
+    if fill <= AIR_HU or counts.max() < FILLED_CORNERS * corners.size or share < FILLED_SHARE:
+        return None
+    return Finding(
+        "filled-outside",
+        f"{share:.0%} of the pixels, those in the corners among them, have the value {fill:.0f}, "
+        "which is not air: fill what lies outside the body with air (-1024 HU; in pictures black)",
+    )
+
+
+def _cut_out(hu: Grid, calibrated: bool) -> Finding | None:
     """Return the refusal where everything outside the lungs was set to one value."""
     values = np.rint(hu).astype(np.int32)
     low = int(values.min())
@@ -141,9 +182,12 @@ def _cut_out(hu: Grid) -> Finding | None:
     share = 1 - len(rest) / hu.size
     if share < MIN_FILL_SHARE or tissue >= CUT_TISSUE_SHARE * (tissue + lung):
         return None
+    what = "the lungs were cut out"
+    if not calibrated:
+        what += ", or pictures in a window for soft tissue do not show them"
     return Finding(
         "segmented-lungs",
-        f"the lungs were cut out: {share:.0%} of the pixels have the value {fill}, and "
+        f"{what}: {share:.0%} of the pixels have the value {fill}, and "
         f"{lung / max(1, len(rest)):.0%} of the others are lung: give the whole slices",
     )
 
@@ -195,7 +239,10 @@ def _judge_scale(hu: Grid) -> tuple[Finding | None, list[Finding]]:
     found = f"the median of the body is {body:.0f} HU"
     if not POSSIBLE_BODY_HU[0] <= body <= POSSIBLE_BODY_HU[1]:
         low, high = POSSIBLE_BODY_HU
-        text = f"not Hounsfield units: {found} (possible: {low:.0f} to {high:.0f})"
+        text = (
+            f"not Hounsfield units: {found} (possible: {low:.0f} to {high:.0f}): "
+            "correct slope and intercept"
+        )
         return Finding("not-hounsfield", text), []
     if not TYPICAL_BODY_HU[0] <= body <= TYPICAL_BODY_HU[1]:
         low, high = TYPICAL_BODY_HU

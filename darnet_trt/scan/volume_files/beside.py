@@ -20,7 +20,12 @@ def named_file(header: Path, name: str) -> Path:
     parts = PureWindowsPath(name)  # splits at both kinds of slashes, and knows drives
     if parts.anchor or ".." in parts.parts:
         _refuse(header, "outside its folder", name)
-    return file_beside(header, name)
+    if not name:
+        raise _missing(header, name)
+    file = file_beside(header, "/".join(parts.parts) or name)
+    if file == header:
+        _refuse(header, "that is its header", name)
+    return file
 
 
 def file_beside(header: Path, name: str) -> Path:
@@ -57,10 +62,14 @@ def _check_opens(header: Path, file: Path, name: str) -> None:
     except PermissionError as error:
         raise cannot_open(file, error) from error
     except (OSError, ValueError) as error:
-        text = f"names a file for its voxels that does not exist: {name[:80]!r}"
-        raise UnreadableScanError(
-            Finding("no-voxel-file", text), where=header, do="copy both files again"
-        ) from error
+        raise _missing(header, name) from error
+
+
+def _missing(header: Path, name: str) -> UnreadableScanError:
+    text = f"names a file for its voxels that does not exist: {name[:80]!r}"
+    return UnreadableScanError(
+        Finding("no-voxel-file", text), where=header, do="copy both files again"
+    )
 
 
 def _refuse(header: Path, what: str, name: str) -> NoReturn:

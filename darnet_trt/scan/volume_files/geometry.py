@@ -26,7 +26,7 @@ LEAST_SQUARE: Final = 64
 """Two axes of one length, this or more, are a slice's rows and columns."""
 UNIT_MM: Final = {
     "": 1.0, "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "cm": 10.0, "m": 1000.0,
-    "um": 0.001, "micron": 0.001, "microns": 0.001,
+    "um": 0.001, "µm": 0.001, "μm": 0.001, "micron": 0.001, "microns": 0.001,
 }  # fmt: skip
 """Units of length that headers name."""
 
@@ -102,6 +102,16 @@ def _is_placeholder(header: ImageHeader) -> bool:
     at_origin = not header.oriented or not any(header.origin_mm)
     unit = np.eye(3)[:, nearest(header.steps_mm)]
     return at_origin and np.allclose(np.abs(header.steps_mm), unit, rtol=0, atol=1e-6)
+
+
+def is_default(header: ImageHeader) -> bool:
+    """Return whether an orientation is what libraries write for voxel sizes alone.
+
+    `nibabel.Nifti1Image(array, numpy.diag([...]))` and an array of SimpleITK do; a scanner's
+    coordinates do not begin at the first voxel.
+    """
+    axial = np.count_nonzero(header.steps_mm) == 3
+    return header.oriented and not any(header.origin_mm) and axial
 
 
 def _sheared(skew_deg: float) -> Finding | None:

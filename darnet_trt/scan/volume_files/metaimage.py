@@ -8,10 +8,11 @@ TransformMatrix has one axis a row.)
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from darnet_trt.scan.volume_files.text_header import (
     TextHeader,
     first_bytes,
     several_files,
+    text_lines,
     text_voxels,
 )
 from darnet_trt.scan.volume_files.voxels import Voxels
@@ -31,6 +33,10 @@ from darnet_trt.scan.volume_files.voxels import Voxels
 MOST_AXES: Final = 10
 UNIT_LENGTH: Final = 0.01
 """Writers round directions: rows of TransformMatrix this far from length 1 are unit vectors."""
+NO_SPACING: Final = Finding(
+    "placeholder-geometry",
+    "no ElementSpacing: nobody entered the voxel sizes; write it again with the scanner's",
+)
 _DTYPES: Final = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
     "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8",
@@ -38,6 +44,10 @@ _DTYPES: Final = {
 }  # fmt: skip
 _LAST: Final = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:]([^\n]*)(?:\n|\Z)", re.MULTILINE)
 _BIG_ENDIAN: Final = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+_TO_INTENSITY: Final = {
+    "ElementToIntensityFunctionSlope": 1.0,
+    "ElementToIntensityFunctionOffset": 0.0,
+}
 _ORIGIN: Final = ("Offset", "Position", "Origin")
 _DIRECTION: Final = ("TransformMatrix", "Rotation", "Orientation")
 
@@ -57,10 +67,9 @@ def read_header(path: Path) -> ImageHeader:
     if len(volume) != 3:
         return ImageHeader(volume, voxels, components=components)
     axes = len(size)
-    spacing = np.array(_lengths(fields, "ElementSpacing", axes) or (1.0,) * axes)
     sizes = _lengths(fields, "ElementSize", axes)
-    if "ElementSpacing" not in fields.values and sizes:
-        spacing = np.array(sizes)
+    known = _lengths(fields, "ElementSpacing", axes) or sizes
+    spacing = np.array(known or (1.0,) * axes)
     warning = None
     if sizes:  # the voxels' size, where their distance is another: gaps or overlaps
         warning = voxel_sizes_differ("ElementSize", sizes, "ElementSpacing", spacing)
@@ -76,6 +85,7 @@ def read_header(path: Path) -> ImageHeader:
         origin_mm=tuple((origin * unit_mm).tolist()),
         components=components,
         oriented=any(name in fields.values for name in _DIRECTION),
+        refusal=None if known else NO_SPACING,
         warnings=() if warning is None else (warning,),
     )
 
@@ -89,7 +99,7 @@ def _fields(path: Path) -> TextHeader:
         else:
             code, what = "not-the-format", "is not a MetaImage file"
         raise UnreadableScanError(Finding(code, what), where=path, do="copy it again")
-    lines = start[: last.end()].decode("utf-8-sig", "surrogateescape").splitlines()
+    lines = text_lines(start[: last.end()].removeprefix(codecs.BOM_UTF8))
     values: dict[str, list[str]] = {}
     for line in lines:
         name, separator, value = _split(line)
@@ -139,7 +149,11 @@ def _voxels(fields: TextHeader, count: int) -> Voxels:
         if packed:
             raise fields.contradictory(["CompressedData", "HeaderSize"], ["True", "-1"])
         start = max(_length(file) - count * dtype.itemsize, 0)
-    return Voxels(file, dtype, start, "deflate" if packed else "raw")
+    slope, intercept = (
+        (_found(fields, (name,), 1) or (default,))[0] for name, default in _TO_INTENSITY.items()
+    )
+    packing: Literal["raw", "deflate"] = "deflate" if packed else "raw"
+    return Voxels(file, dtype, start, packing, slope=slope, intercept=intercept)
 
 
 def _place(fields: TextHeader) -> tuple[Path, int | None]:

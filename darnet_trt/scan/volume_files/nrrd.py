@@ -25,6 +25,7 @@ from darnet_trt.scan.volume_files.text_header import (
     TextHeader,
     first_bytes,
     several_files,
+    text_lines,
     text_voxels,
 )
 from darnet_trt.scan.volume_files.voxels import Voxels
@@ -123,7 +124,7 @@ def _fields(path: Path) -> TextHeader:
         raise TextHeader(path, {}, 0).error(f"it does not end within {LARGEST_HEADER} bytes")
     end = len(start) if blank is None else blank.end()
     values: dict[str, list[str]] = {}
-    for line in start[:end].decode("utf-8", "surrogateescape").splitlines()[1:]:
+    for line in text_lines(start[:end])[1:]:
         name, separator, value = line.partition(": ")
         if separator and ":=" not in name and not line.startswith("#"):
             name = name.strip().lower()
@@ -163,12 +164,17 @@ def _spatial(
     fields: TextHeader, axes: int, vectors: Sequence[tuple[float, ...]] | None
 ) -> list[int]:
     """Return the axes that lie in space, not along colours, vectors or time."""
-    if vectors:
-        return [axis for axis, vector in enumerate(vectors) if vector]
     kinds = (fields.get("kinds") or " ".join(["???"] * axes)).lower().split()
     if len(kinds) != axes:
         raise fields.broken("kinds")
-    return [axis for axis, kind in enumerate(kinds) if kind in _SPATIAL_KINDS]
+    spatial = [axis for axis, kind in enumerate(kinds) if kind in _SPATIAL_KINDS]
+    if not vectors:
+        return spatial
+    placed = [axis for axis, vector in enumerate(vectors) if vector]
+    if not set(placed) <= set(spatial):
+        given = [" ".join(kinds), fields.get("space directions") or ""]
+        raise fields.contradictory(["kinds", "space directions"], given)
+    return placed
 
 
 def _space(fields: TextHeader, vectors: Sequence[tuple[float, ...]]) -> tuple[Matrix, bool, Matrix]:

@@ -10,11 +10,16 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.errors import Finding
-from darnet_trt.scan.plausibility.grid import MAX_MATRIX, far_apart, too_few, too_small, too_wide
+from darnet_trt.scan.plausibility.grid import MAX_MATRIX, far_apart, too_few, too_small, wrong_field
 from darnet_trt.scan.series import Format, Series, Verdict
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files import metaimage, nifti, nrrd
-from darnet_trt.scan.volume_files.geometry import check_lengths, judge_axes, perpendicular
+from darnet_trt.scan.volume_files.geometry import (
+    check_lengths,
+    is_default,
+    judge_axes,
+    perpendicular,
+)
 from darnet_trt.scan.volume_files.header import ImageHeader
 from darnet_trt.scan.volume_files.voxels import check_file, read_hu
 
@@ -27,6 +32,11 @@ UNORIENTED: Final = Finding(
     "no-orientation",
     "the header does not say how the axes lie in the patient: they were taken as left-right, "
     "front-back and foot-head, and left and right may be exchanged",
+)
+DEFAULT_ORIENTATION: Final = Finding(
+    "default-orientation",
+    "the axes begin at 0, 0, 0 and run along the patient's, as programs write them where nobody "
+    "gives an orientation: check head, back and left against the original scan",
 )
 _FORMATS: Final[dict[str, Format]] = {
     ".nii": "nifti",
@@ -78,14 +88,15 @@ def image_series(path: Path, kind: Format | None = None) -> Series:
             or judge_axes(header)
             or too_few(depth)
             or too_small(rows, columns)
+            or wrong_field((rows, columns), spacing_mm[1:])
             or far_apart(d_mm)
-            or too_wide((rows, columns), spacing_mm[1:])
             or _too_large(depth, rows, columns, np.dtype(header.voxels.hu_dtype).itemsize)
         )
     if refusal is None:
         usable = Finding("usable", f"{depth} axial slices, {depth * d_mm:.0f} mm")
         unsure = () if header.oriented else (UNORIENTED,)
-        verdict = Verdict(True, usable, (*unsure, *header.warnings))
+        default = (DEFAULT_ORIENTATION,) if is_default(header) else ()
+        verdict = Verdict(True, usable, (*unsure, *default, *header.warnings))
     else:
         verdict = Verdict(False, refusal)
     return Series(

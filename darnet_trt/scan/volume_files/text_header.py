@@ -88,6 +88,11 @@ class TextHeader:
         return broken_header(self.path, what)
 
 
+def text_lines(header: bytes) -> list[str]:
+    """Return the lines of a header; only line feeds end one, with or without a carriage return."""
+    return [line.rstrip("\r") for line in header.decode("utf-8", "surrogateescape").split("\n")]
+
+
 def broken_header(path: Path, what: str) -> UnreadableScanError:
     """Return the error for a header that cannot be right, whatever its format."""
     return UnreadableScanError(

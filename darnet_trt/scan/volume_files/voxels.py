@@ -29,6 +29,9 @@ DAMAGED: Final[tuple[type[Exception], ...]] = (
     cast("type[Exception]", IsalError),
 )
 """What reading a damaged file raises."""
+MOST_LEFT_OVER: Final = 16
+"""Bytes behind the voxels: a line end, or padding. More means that the header describes another
+grid, or that the voxels begin later than it says: the slices would be shifted."""
 _PIECE: Final = 1 << 18
 _SLAB: Final = 8 << 20
 _BEHIND: Final = 1 << 20
@@ -126,7 +129,7 @@ def check_file(voxels: Voxels, size: tuple[int, ...]) -> None:
     """Compare what the header claims with the file that holds the values.
 
     Raises:
-        UnreadableScanError: The file cannot be opened, or holds fewer values.
+        UnreadableScanError: The file cannot be opened, or holds fewer values, or more.
     """
     try:
         with open_file(voxels.file) as stream:
@@ -138,6 +141,8 @@ def check_file(voxels: Voxels, size: tuple[int, ...]) -> None:
         there = max(there * DEFLATE_RATIO - voxels.skip, 0)
     if voxels.packing != "bzip2" and there < expected:
         raise _truncated(voxels, there, expected)
+    if voxels.packing == "raw" and there - expected > MOST_LEFT_OVER:
+        raise _left_over(voxels, expected)
 
 
 def read_hu(
@@ -176,8 +181,8 @@ def read_hu(
                     raise _truncated(voxels, k * plane + got, size[2] * plane)
                 slab = part.view(voxels.dtype).reshape(-1, size[1], size[0])
                 finite &= _convert(voxels, slab, stored[k : k + count])
-            if voxels.packing != "raw":
-                source.read(_BEHIND)
+            if voxels.packing != "raw" and len(source.read(_BEHIND)) > MOST_LEFT_OVER:
+                raise _left_over(voxels, math.prod(size) * voxels.dtype.itemsize)
     except DAMAGED as error:
         raise cannot_read(voxels.file, error) from error
     if not finite:
@@ -207,6 +212,12 @@ def _fill(source: Any, target: memoryview) -> int:
             break
         done += got
     return done
+
+
+def _left_over(voxels: Voxels, expected: int) -> UnreadableScanError:
+    text = f"holds more than the {expected} bytes of voxels that its header describes"
+    do = "compare size, data type and offset in the header with the file"
+    return UnreadableScanError(Finding("voxels-left-over", text), where=voxels.file, do=do)
 
 
 def _truncated(voxels: Voxels, there: int, expected: int) -> UnreadableScanError:

@@ -84,7 +84,7 @@ def refused(path, code, kind=RefusedScanError):
 def test_colour_screenshots(tmp_path):
     planes = np.stack([grey(), 255 - grey(), grey()], axis=-1)
     write(tmp_path, planes, mode="RGB")
-    refused(tmp_path, "colour-picture")
+    assert refusal(tmp_path).code == "colour-picture"
 
 
 def test_one_colour_screenshot_among_many(tmp_path):
@@ -141,7 +141,9 @@ def test_pictures_that_are_all_cut_short_have_failed(tmp_path):
     write(tmp_path, grey())
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-200])
-    assert ".png cannot be read" in refused(tmp_path, "cannot-read", UnreadableScanError)
+    error = refusal(tmp_path, UnreadableScanError)
+    assert error.code == "cannot-read"
+    assert ".png" in str(error)
 
 
 def test_lungs_that_were_cut_out(tmp_path):
@@ -181,14 +183,16 @@ def test_masks_that_no_name_tells(tmp_path):
     planes = grey()
     masks = ((planes < 90) * 255).astype(np.uint8)
     write(tmp_path / "alone", masks)
-    refused(tmp_path / "alone", "mask")
+    assert refusal(tmp_path / "alone").code == "mask"
     write(tmp_path / "every-other", np.stack([planes, masks], 1).reshape(60, 96, 96))
     assert refusal(tmp_path / "every-other").code == "mask"
     write(tmp_path / "beside", planes, prefix="ct")
     write(tmp_path / "beside", masks, prefix="gt")
-    ct, gt = slice_series(tmp_path / "beside", list((tmp_path / "beside").iterdir()))
-    assert ct.verdict.usable
-    assert gt.verdict.reason.code == "mask"
+    ct, gt = (study.series[0] for study in find_studies(tmp_path / "beside"))
+    assert load_input(ct, SPEC).array.std() > 0.2
+    with pytest.raises(RefusedScanError) as caught:
+        load_input(gt, SPEC)
+    assert caught.value.code == "mask"
 
 
 @pytest.mark.parametrize("other", ["03.png", "0003.jpg"])
@@ -220,14 +224,38 @@ def test_hounsfield_units_of_16_bits(tmp_path, offset_hu, dtype):
     write_tiffs(tmp_path / "p" / "s", (hu.astype(np.int32) - offset_hu).astype(dtype))
     series = only(tmp_path)
     assert series.verdict.usable
-    assert series.offset_hu == offset_hu
-    assert "assumed-offset" in [warning.code for warning in series.verdict.warnings]
+    assert series.calibrated
     np.testing.assert_array_equal(read_volume(series).hu, hu)
-    expected = preprocess(SPEC, read_volume(series))
-    np.testing.assert_allclose(load_input(series, SPEC).array, expected, atol=1e-5)
+    loaded = load_input(series, SPEC)
+    (assumed,) = (warning for warning in loaded.warnings if warning.code == "assumed-offset")
+    assert ("adding" in assumed) is (offset_hu != 0)
+    np.testing.assert_allclose(loaded.array, preprocess(SPEC, read_volume(series)), atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [16, 0.1])
 def test_values_of_16_bits_that_are_no_hounsfield_units(tmp_path, scale):
     write_tiffs(tmp_path, ((chest().clip(-1024) + 1024.0) * scale).astype(np.uint16))
-    refused(tmp_path, "unknown-grey")
+    assert refusal(tmp_path).code == "unknown-grey"
+
+
+def test_lungs_cut_out_of_16_bits(tmp_path):
+    hu = chest().astype(np.int32)
+    lung = (hu > -960) & (hu < -500)
+    write_tiffs(tmp_path, np.where(lung, hu + 1024, 0).astype(np.uint16))
+    assert refusal(tmp_path).code == "segmented-lungs"
+
+
+def test_no_picture_is_decoded_to_find_it(tmp_path, monkeypatch):
+    write(tmp_path / "png", grey())
+    write_tiffs(tmp_path / "tiff", chest())
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", pytest.fail)
+    monkeypatch.setattr("imagecodecs.tiff_decode", pytest.fail)
+    assert [study.series[0].verdict.usable for study in find_studies(tmp_path)] == [True, True]
+
+
+def test_a_refusal_says_what_to_do(tmp_path):
+    pages = [Image.fromarray(plane) for plane in grey()]
+    (tmp_path / "stack").mkdir()
+    pages[0].save(tmp_path / "stack" / "a.tif", save_all=True, append_images=pages[1:])
+    reason = refused(tmp_path / "stack", "several-pictures")
+    assert "each slice as a file of its own" in reason

@@ -191,3 +191,25 @@ def test_the_slice_of_a_volume_is_numbered(tmp_path):
     sitk.WriteImage(broken, tmp_path / "a.nrrd")
     with pytest.raises(RefusedScanError, match=r"\(slice 16 of 24\)"):
         load_input(only(tmp_path), Preprocessing())
+
+
+def test_an_outside_that_is_filled_with_water():
+    hu = chest(SLICES).astype(np.float32)
+    h, w = np.mgrid[-1:1:64j, -1:1:64j]
+    outside = h**2 + w**2 > 1
+    for fill in (0, 40, -300):
+        assert refusal(np.where(outside, fill, hu)).code == "filled-outside"
+    for air in (-1000, -1024, -2000, -3024):
+        assert judge(np.where(outside, air, hu))[0] is None
+
+
+def test_pictures_of_masks():
+    lung = (chest(SLICES) < -500) & (chest(SLICES) > -950)
+    smooth = lung.astype(np.float32)
+    smooth[:, :, 1:] = (smooth[:, :, 1:] + smooth[:, :, :-1]) / 2
+    for mask in (smooth, lung * (3 / 255)):
+        refused, _ = judge(mask * 1500 - 1350, calibrated=False)
+        assert refused.code == "mask"
+    for center, width in ((-600, 1500), (-600, 1200), (-500, 1000)):
+        shares = ((chest(SLICES) - center) / width + 0.5).clip(0, 1)
+        assert judge(shares * 1500 - 1350, calibrated=False)[0] is None

@@ -161,3 +161,19 @@ def test_analyze_codes_are_not_looked_at(tmp_path):
     series = only(tmp_path / "a.hdr")
     assert not series.oriented
     np.testing.assert_array_equal(read_volume(series).hu.shape, (24, 64, 64))
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1)])
+def test_voxel_sizes_without_an_orientation(tmp_path, signs):
+    """What `numpy.diag` as affine and an array in SimpleITK give; a scanner's origin is not 0."""
+    default = np.diag([6 * signs[0], 6.5 * signs[1], 10 * signs[2], 1.0])
+    path = write(tmp_path / "a.nii", sform=default, qform=default)
+    assert codes_of(only(path)) == ["default-orientation"]
+    placed = default.copy()
+    placed[2, 3] = 0.5
+    assert codes_of(only(write(tmp_path / "b.nii", sform=placed, qform=placed))) == []
+
+
+@pytest.mark.parametrize(("unit", "code"), [(1, "wide-field"), (3, "narrow-field")])
+def test_a_unit_that_is_wrong(tmp_path, unit, code):
+    assert only(write(tmp_path / "a.nii", xyzt_units=unit)).verdict.reason.code == code

@@ -150,7 +150,34 @@ def test_a_packed_file_unpacks_to_no_more_than_its_header_says(tmp_path):
     sitk.WriteImage(image, tmp_path / "a.mha", useCompression=True)
     whole = (tmp_path / "a.mha").read_bytes()
     (tmp_path / "a.mha").write_bytes(whole.replace(b"300 300 300", b"20 20 12"))
-    assert values(tmp_path / "a.mha").shape == (12, 20, 20)
+    with pytest.raises(UnreadableScanError) as caught:
+        values(tmp_path / "a.mha")
+    assert caught.value.code == "voxels-left-over"
+
+
+def test_voxels_that_begin_later_than_the_header_says(tmp_path):
+    for fields in ({"HeaderSize": "64"}, {}):
+        path = write(tmp_path / "a.mha", bytes(64) + DATA, **fields)
+        with pytest.raises(UnreadableScanError) as caught:
+            values(path)
+        assert caught.value.code == "voxels-left-over"
+
+
+def test_a_scale_in_the_header(tmp_path):
+    stored = (VALUES + 1100) // 2
+    scale = {"ElementToIntensityFunctionSlope": "2", "ElementToIntensityFunctionOffset": "-1024"}
+    data = stored.astype("<u2").tobytes()
+    path = write(tmp_path / "a.mha", data, ElementType="MET_USHORT", **scale)
+    np.testing.assert_allclose(values(path), stored * 2.0 - 1024)
+
+
+def test_without_a_spacing(tmp_path):
+    (study,) = find_studies(write(tmp_path / "a.mha", Offset="1 2 3"))
+    assert study.series[0].verdict.reason.code == "placeholder-geometry"
+
+
+def test_only_line_feeds_end_a_line(tmp_path):
+    agree(write(tmp_path / "a.mha", Comment="a\x0bDimSize = 1 1 1\x85NDims = 2"))
 
 
 def test_no_header_crashes_it(tmp_path, capfd):

@@ -187,8 +187,16 @@ def test_gzip_members_one_behind_the_other(tmp_path):
 
 def test_bytes_behind_the_voxels(tmp_path):
     whole = write(tmp_path / "whole.nii").read_bytes()
-    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole + bytes(5000)))
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole + b"\r\n"))
     np.testing.assert_array_equal(volume(tmp_path / "a.nii.gz").hu, chest(12))
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole + bytes(50)))
+    with pytest.raises(UnreadableScanError) as caught:
+        volume(tmp_path / "a.nii.gz")
+    assert caught.value.code == "voxels-left-over"
+    (tmp_path / "b.nii").write_bytes(whole + bytes(50))
+    with pytest.raises(UnreadableScanError) as caught:
+        find_studies(tmp_path / "b.nii")
+    assert caught.value.code == "voxels-left-over"
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])

@@ -292,3 +292,27 @@ def test_no_header_crashes_it(tmp_path, capfd):
 
     survives()
     assert capfd.readouterr() == ("", "")
+
+
+def test_only_line_feeds_end_a_line(tmp_path):
+    agree(write(tmp_path / "a.nrrd", content="a\x85type: float\u2028sizes: 1 1 1\x0bdimension: 2"))
+
+
+def test_kinds_that_contradict_the_directions(tmp_path):
+    for kinds in ("RGB-color domain domain", "domain domain time", "domain domain"):
+        with pytest.raises(UnreadableScanError) as caught:
+            read_header(write(tmp_path / "a.nrrd", kinds=kinds))
+        assert caught.value.code == "broken-header"
+
+
+def test_a_header_that_names_itself_for_the_voxels(tmp_path):
+    with pytest.raises(UnreadableScanError) as caught:
+        read_header(write(tmp_path / "a.nrrd", data_file="a.nrrd"))
+    assert caught.value.code == "voxel-file-elsewhere"
+
+
+def test_a_path_of_windows(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.raw").write_bytes(DATA)
+    path = write(tmp_path / "a.nhdr", b"", data_file="sub\\a.raw")
+    np.testing.assert_array_equal(values(path), VALUES)

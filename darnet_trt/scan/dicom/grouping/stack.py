@@ -10,7 +10,7 @@ import numpy as np
 from darnet_trt.errors import Finding
 from darnet_trt.scan.dicom.geometry import Stack, Vector
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.plausibility.grid import far_apart, oblique, tilted, too_few, too_wide
+from darnet_trt.scan.plausibility.grid import far_apart, oblique, tilted, too_few, wrong_field
 from darnet_trt.scan.series import Verdict
 
 DUPLICATE_MM: Final = 0.02
@@ -54,7 +54,7 @@ def judge_stack(
         return Verdict(False, _because([few], causes), notes), None
     steps = np.diff(stack.positions_mm)
     step = float(np.median(steps))
-    wide = too_wide((first.get("Rows"), first.get("Columns")), first.get("PixelSpacing"))
+    wide = wrong_field((first.get("Rows"), first.get("Columns")), first.get("PixelSpacing"))
     found = (_direction(stack), _spacing(steps, step, headers), wide, few or far_apart(step))
     refusals = [reason for reason in found if reason]
     mixed = _thicknesses(headers)
