@@ -210,7 +210,7 @@ def _unpacked_dicom(path: Path, packed: BinaryIO) -> BinaryIO:
     size = packed.seek(-4, os.SEEK_END) + 4
     unpacked = int.from_bytes(packed.read(4), "little")  # ISIZE (RFC 1952 section 2.3.1)
     if unpacked == 0 or _has_parts(packed):
-        unpacked = _unpacked_size(again(), path, size)
+        unpacked = _unpacked_size(again(), path, packed)
     if unpacked > DEFLATE_RATIO * size:
         raise OSError(errno.EIO, "cut: its last bytes are missing", str(path))
     if unpacked > LARGEST_FILE:
@@ -231,17 +231,18 @@ def _has_parts(packed: BinaryIO) -> bool:
     return False
 
 
-def _unpacked_size(stream: IO[bytes], path: Path, packed: int) -> int:
+def _unpacked_size(stream: IO[bytes], path: Path, packed: BinaryIO) -> int:
     """Return the bytes of all parts, counted as far as the limits.
 
     Raises:
         OSError: It is damaged, or its parts are several DICOM files.
+        UnreadableScanError: It is packed beyond the limits.
     """
-    size, most = 0, min(LARGEST_FILE, max(NO_BOMB, HIGHEST_RATIO * packed))
-    end, files = b"", 0
+    size, files, end = 0, 0, b""
     try:
-        while size <= most and (piece := stream.read(1 << 20)):
+        while size <= LARGEST_FILE and (piece := stream.read(1 << 20)):
             size += len(piece)
+            _check_ratio(path, size, packed.tell())  # at once: a bomb is not unpacked
             piece = end + piece
             files += piece.count(_DICOM)
             end = piece[1 - len(_DICOM) :]

@@ -67,7 +67,7 @@ def test_looks_like_a_chest(seed, label):
         y[None, :, None].astype(np.float32),
         z[:, None, None].astype(np.float32),
     )
-    assert 1.5 < np.count_nonzero(inside > 0) * litres < 7
+    assert 1.5 < np.count_nonzero(inside > 0) * litres < 8
     # Soft tissue and bone are there as well.
     assert np.mean((hu > -150) & (hu < 150)) > 0.1
     assert np.count_nonzero(hu > 250) > 100
