@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -180,11 +181,7 @@ class Found:
         beside = {f: len(files) for f, files in self.pictures.items() if f in beside_dicom}
         ignored = self.ignored + Counter({"picture beside DICOM": sum(beside.values())})
         voxels = {file for study in self.volumes for file in study.series[0].files}
-        taken = (
-            len({header.path for header in self.headers})
-            + sum(map(len, pictures.values()))
-            + len(voxels)
-        )
+        taken = {header.path for header in self.headers}.union(voxels, *pictures.values())
         for file, kind in self.others:
             if file in voxels:
                 continue
@@ -200,16 +197,30 @@ class Found:
             *dicom_studies(self.headers, broken, beside),
             *(s for f, files in pictures.items() for s in picture_studies(f, files, broken)),
         ]
-        used = len({file for study in studies for s in study.series for file in s.files})
-        ignored += Counter({"left out of a series": taken - used})  # a warning says why
-        counts = Counts(len(studies), used, len(self.failed), ignored)
-        studies += [failed_study(error) for error in self.failed]
+        used = {file for study in studies for s in study.series for file in s.files}
+        damaged = _damaged(self.headers, studies)
+        left_out = taken - used - {Path(str(error.where)) for error in damaged}
+        ignored += Counter({"left out of a series": len(left_out)})  # a warning says why
+        failed = [*self.failed, *damaged]
+        counts = Counts(len(studies), len(used), len(failed), ignored)
+        studies += [failed_study(error) for error in failed]
         if not studies:
             kinds = f" ({counts})" if counts.found else ""
             what = Finding("no-scan", f"no scan in this {place}{kinds}")
             raise UnreadableScanError(what, where=path, do=KNOWN)
         studies.sort(key=lambda study: (natural_key(study.path), study.uid))
         return Search(studies, counts)
+
+
+def _damaged(headers: Sequence[Header], studies: Sequence[Study]) -> list[ScanError]:
+    """Return the error for each damaged slice without which its series is usable."""
+    usable = {(study.uid, s.uid) for study in studies for s in study.series if s.verdict.usable}
+    return [
+        UnreadableScanError(header.defect, where=header.path, do="copy it again")
+        for header in {header.path: header for header in headers}.values()
+        if header.defect
+        and (header.get("StudyInstanceUID", ""), header.get("SeriesInstanceUID", "")) in usable
+    ]
 
 
 def _lost(

@@ -96,7 +96,9 @@ def test_the_place_of_a_missing_slice_is_where_the_patient_s_z_says(tmp_path):
 def test_a_truncated_slice_inside_and_at_the_end(tmp_path):
     files = write_series(tmp_path)
     files[-1].write_bytes(files[-1].read_bytes()[:-10])
-    verdict = only(tmp_path).verdict
+    series, lost = series_of(tmp_path)
+    assert (lost.path, lost.verdict.readable) == (files[-1], False)
+    verdict = series.verdict
     assert verdict.usable
     assert verdict.readable
     assert verdict.reason.startswith("23 axial slices")

@@ -151,7 +151,8 @@ def test_equal_empty_slices_of_two_acquisitions_are_no_copies(tmp_path):
 def test_a_damaged_copy_does_no_harm(tmp_path):
     files = write_series(tmp_path)
     (tmp_path / "copy.dcm").write_bytes(files[5].read_bytes()[:-100])
-    series = only(tmp_path)
+    series, lost = series_of(tmp_path)
+    assert (lost.path.name, lost.verdict.reason.code) == ("copy.dcm", "truncated")
     assert series.verdict.usable
     assert series.slices == 24
     assert [w.code for w in series.verdict.warnings] == ["damaged-files"]
