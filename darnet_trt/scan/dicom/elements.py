@@ -36,6 +36,7 @@ SHORT = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()  # 16-bit length
 )
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 32-bit length
+_NAMES: Final = {vr: vr.decode("ascii") for vr in SHORT | LONG}
 
 Raw = dict[int, tuple[str | None, bytes]]
 """Tag → VR (None where VRs are implicit) and bytes."""
@@ -131,35 +132,39 @@ class Elements:
         """
         source, size, found, implicit = self.source, self.source.size, self.found, self.implicit
         implicit_head, explicit_head = self._implicit_head, self._explicit_head
-        steps = 0
+        data, base, steps, vr = source.data, source.base, 0, b""
+        last = base + len(data) - 12
         while at + 8 <= size:
-            data, start = source.data, at - source.base
             steps += 1
-            if start + 12 > len(data):
-                data = source.load(at)
+            if not base <= at <= last:
+                data, base = source.load(at), at
+                last = base + len(data) - 12
                 if len(data) < 8:
                     raise CutError
                 if steps > MOST_ELEMENTS:
                     raise BrokenError
-            start = at - source.base
-            vr = b""
-            if implicit:  # what `element` does, for nearly all elements
-                group, number, length = implicit_head(data, start)
-            else:
-                group, number, vr, length = explicit_head(data, start)
-            if implicit or vr in SHORT:
+            # What `element` does, for nearly all elements.
+            if implicit:
+                group, number, length = implicit_head(data, at - base)
                 tag, value = group << 16 | number, at + 8
             else:
-                tag, vr, length, value = self.element(at)
+                group, number, vr, length = explicit_head(data, at - base)
+                if vr in SHORT:
+                    tag, value = group << 16 | number, at + 8
+                else:
+                    tag, vr, length, value = self.element(at)
+                    data, base = source.data, source.base
             at = value + length
-            if length != UNDEFINED and tag not in _LOOKED_AT:
+            if tag not in _LOOKED_AT and length != UNDEFINED:
                 continue
             if tag in PIXELS:
                 return tag, vr, length, value
             if length == UNDEFINED or tag in _OTHERS:
                 at = self._other(tag, vr, length, value)
+                data, base = source.data, source.base
+                last = base + len(data) - 12
             else:
-                start = value - source.base
+                start = value - base
                 content = data[start : start + length]
                 if len(content) < length:
                     content = source.read(value, min(length, LONGEST_VALUE + 1))
@@ -167,7 +172,7 @@ class Elements:
                         if at > size:
                             raise CutError
                         continue
-                found[tag] = (vr.decode("ascii") if vr else None, content)
+                found[tag] = (_NAMES.get(vr), content)
         if at > size:
             raise CutError
         return None
