@@ -124,7 +124,7 @@ _EDITS: Final[list[Edit]] = [
 def _inside(data: bytes, edit: Edit, rng: random.Random) -> bytes:
     """Edit what was packed, so that checksums and lengths of the packing still fit."""
     if data[:2] == b"\x1f\x8b":
-        return gzip.compress(edit(gzip.decompress(data), rng), 1, mtime=0)
+        return gzip.compress(edit(gzip.decompress(data) or b"\0", rng), 1, mtime=0)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return _with_checksums(edit(data, rng))
     return edit(data, rng)
