@@ -184,7 +184,7 @@ def _load(slices: Slices) -> LoadedInput:
     _refuse_interleaved(slices, span, indices, grid)
     turn, more = _judge_anatomy(slices, span, grid)
     if turn != slices.turn:
-        again = _load(Slices(series, spec, turn))
+        again = _load(Slices(series, spec, turn, slices.volume))
         return replace(again, read_ms=again.read_ms + (time.perf_counter() - start) * 1e3)
     warnings += more
     shown = None if lungs is None else (lungs.bottom, lungs.top)

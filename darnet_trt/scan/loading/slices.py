@@ -48,6 +48,9 @@ are decoded once and kept; in longer ones a look at a lower resolution costs les
 class Slices:
     """The slices of one series, each decoded once at most.
 
+    Args:
+        volume: What `read_image` gives for a volume file, where it was read already.
+
     Attributes:
         series: Which.
         spec: What makes the input: greys of pictures span its window.
@@ -57,7 +60,13 @@ class Slices:
         assumed: Warnings of what was assumed about the values that were decoded so far.
     """
 
-    def __init__(self, series: Series, spec: Preprocessing, turn: Turn = UNTURNED) -> None:
+    def __init__(
+        self,
+        series: Series,
+        spec: Preprocessing,
+        turn: Turn = UNTURNED,
+        volume: Volume | None = None,
+    ) -> None:
         if turn.flip_d:
             series = replace(series, files=series.files[::-1])
         self.series, self.spec, self.turn = series, spec, turn
@@ -69,7 +78,7 @@ class Slices:
         if series.stack is None and series.format != "slices":
             # first: a broken header can claim any number of slices
             with self._timing():
-                volume = read_image(series)
+                volume = volume or read_image(series)
             self.volume = replace(volume, hu=volume.hu[:: -1 if turn.flip_d else 1, self._rows])
 
     @property
