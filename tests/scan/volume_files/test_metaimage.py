@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,10 +13,14 @@ from hypothesis import strategies as st
 from darnet_trt.errors import UnreadableScanError
 from darnet_trt.scan import find_studies, read_volume
 from darnet_trt.scan.volume_files.metaimage import read_header
-from darnet_trt.scan.volume_files.voxels import check_file, read_hu
-from tests.scan.series_factory import chest
+from tests.scan.volume_files.itk_files import (
+    IMAGES,
+    VALUES,
+    agree_with_itk,
+    stored_values,
+    write_image,
+)
 
-VALUES = chest(12, 20)
 HEADER = {
     "ObjectType": "Image",
     "NDims": "3",
@@ -35,40 +40,14 @@ def write(path, data=DATA, **fields):
     return path
 
 
-def values(path):
-    """Return the stored order: (k, j, i)."""
-    header = read_header(path)
-    check_file(header.voxels, header.size)
-    return read_hu(header.voxels, header.size, (0, 1, 2))
-
-
-def agree(path):
-    """Compare our reading of a file with ITK's."""
-    image = sitk.ReadImage(path)
-    header = read_header(path)
-    assert header.size == image.GetSize()
-    direction = np.reshape(image.GetDirection(), (3, 3))
-    np.testing.assert_allclose(header.steps_mm, direction * image.GetSpacing(), atol=1e-9)
-    np.testing.assert_allclose(header.origin_mm, image.GetOrigin(), rtol=0, atol=1e-300)
-    np.testing.assert_array_equal(values(path), sitk.GetArrayFromImage(image))
+values = partial(stored_values, read_header)
+agree = partial(agree_with_itk, read_header, rtol=0, atol=1e-300)
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    name=st.sampled_from(["a.mha", "a.mhd"]),
-    compressed=st.booleans(),
-    dtype=st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]),
-    spacing=st.tuples(*[st.floats(0.1, 20)] * 3),
-    origin=st.tuples(*[st.floats(-900, 900)] * 3),
-    angles=st.tuples(*[st.floats(-3, 3)] * 3),
-)
-def test_files_that_itk_writes(tmp_path_factory, name, compressed, dtype, spacing, origin, angles):
-    image = sitk.GetImageFromArray(VALUES.clip(-128 if dtype == "i1" else 0, 127).astype(dtype))
-    image.SetSpacing(spacing)
-    image.SetOrigin(origin)
-    image.SetDirection(sitk.Euler3DTransform((0, 0, 0), *angles).GetMatrix())
-    path = tmp_path_factory.mktemp("meta") / name
-    sitk.WriteImage(image, path, useCompression=compressed)
+@given(name=st.sampled_from(["a.mha", "a.mhd"]), **IMAGES)
+def test_files_that_itk_writes(tmp_path_factory, name, **image):
+    path = write_image(tmp_path_factory.mktemp("meta") / name, **image)
     agree(path)
 
 
