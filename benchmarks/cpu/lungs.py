@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu.preprocess import EXPLICIT, JPEG_2000, chest, header
+from benchmarks.cpu.preprocess import EXPLICIT, JPEG, JPEG_2000, chest, write_series
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan import LoadedInput, Preprocessing, choose, find_studies, load_input
 from darnet_trt.scan.preprocessing import NEW
 
-JPEG = "1.2.840.10008.1.2.4.70"
 SPECS = {"scan": Preprocessing(), "lungs": NEW}
 
 
@@ -33,28 +32,6 @@ def whole_body(lungs: np.ndarray[Any, Any], slices: int) -> np.ndarray[Any, Any]
     above = (slices - len(lungs)) // 3
     below = slices - len(lungs) - above
     return np.concatenate([np.repeat(lungs[:1], below, 0), lungs, np.repeat(lungs[:1], above, 0)])
-
-
-def write_series(folder: Path, volume: np.ndarray[Any, Any], syntax: str) -> None:
-    """Write one file a slice."""
-    import imagecodecs
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import UID
-
-    folder.mkdir()
-    for index, stored in enumerate(volume):
-        ds = header(index, len(volume))
-        ds.file_meta.TransferSyntaxUID = UID(syntax)
-        if syntax == EXPLICIT:
-            ds.PixelData = stored.tobytes()
-        elif syntax == JPEG_2000:
-            code = imagecodecs.jpeg2k_encode(
-                stored, level=0, codecformat="j2k", bitspersample=12, reversible=True
-            )
-            ds.PixelData = encapsulate([code])
-        else:
-            ds.PixelData = encapsulate([imagecodecs.ljpeg_encode(stored, bitspersample=16)])
-        ds.save_as(folder / f"IM{index:05d}.dcm", enforce_file_format=True)
 
 
 Run = tuple[float, float, float, LoadedInput]

@@ -36,6 +36,7 @@ from darnet_trt.machine.cpus import usable_cpus
 
 SIZE = (64, 224, 224)
 EXPLICIT, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
+JPEG = "1.2.840.10008.1.2.4.70"
 
 
 def chest(slices: int) -> np.ndarray[Any, Any]:
@@ -82,6 +83,8 @@ def write_series(folder: Path, volume: np.ndarray[Any, Any], syntax: str) -> Non
                 stored, level=0, codecformat="j2k", bitspersample=12, reversible=True
             )
             ds.PixelData = encapsulate([code])
+        elif syntax == JPEG:
+            ds.PixelData = encapsulate([imagecodecs.ljpeg_encode(stored, bitspersample=16)])
         else:
             ds.PixelData = stored.tobytes()
         ds.save_as(folder / f"IM{(index * 7919) % 100000:05d}.dcm", enforce_file_format=True)
