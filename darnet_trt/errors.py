@@ -40,7 +40,7 @@ def one_line(text: str) -> str:
 
 
 class Finding(str):
-    """What was found about a scan or an engine: a sentence, and a code that stays the same.
+    """Say what was found about a scan or an engine: a sentence, and a code that stays the same.
 
     It compares, joins and prints as its sentence; in JSON it is `{"code": …, "text": …}`.
 

@@ -1,4 +1,4 @@
-"""What a scan shows below and above a chest: abdomen with bowel, legs, shoulders, neck and head.
+"""Make what a scan shows above and below a chest: head, neck, shoulders, abdomen with bowel, legs.
 
 Each function continues the slices of a scan at one end, at the scan's own spacing. The shapes are
 rough, and hard on a search for lungs: gas and stool in loops as wide as lungs are at their ends,

@@ -182,7 +182,7 @@ _UNIQUE: Final[dict[int, Callable[[bytes], Any]]] = {
     0x00083010: _text, 0x00181060: _text, 0x00200013: _text, 0x00200032: _vector,
     0x00201041: _text,
 }  # fmt: skip
-"""What differs from slice to slice, so that a cache does not pay."""
+"""Convert what differs from slice to slice; a cache would not pay."""
 
 
 @functools.lru_cache

@@ -1,1 +1,1 @@
-"""How the bytes of a DICOM file and of its frames are laid out."""
+"""Find how the bytes of a DICOM file and of its frames are laid out."""

@@ -40,7 +40,7 @@ _END = b"\xff\xd9"
 
 @dataclass(frozen=True)
 class Codestream:
-    """What a codestream says about its image.
+    """Hold what a codestream says about its image.
 
     Attributes:
         rows: Height.

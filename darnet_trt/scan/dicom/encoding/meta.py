@@ -1,4 +1,4 @@
-"""How a file's elements are written: what its meta information says, and what its bytes show."""
+"""Find how a file's elements are written, from its meta information and its bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SYNTAX = 0x00020010
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the elements of a file are written.
+    """Hold how the elements of a file are written.
 
     Attributes:
         syntax: TransferSyntaxUID (0002,0010); for native pixels the one that the bytes show, empty

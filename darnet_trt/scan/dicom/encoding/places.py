@@ -1,4 +1,4 @@
-"""Where the pixels of each frame are: native ones, and encapsulated ones (PS3.5 section A.4)."""
+"""Find the pixels of each frame: native ones, and encapsulated ones (PS3.5 section A.4)."""
 
 from __future__ import annotations
 
