@@ -174,6 +174,9 @@ def configure(trt: Any, config: Any, job: Job) -> None:
             )
         config.num_compute_capabilities = 1
         config.set_compute_capability(capability, 0)
+    if job.backend == "tensorrt-rtx":
+        # Else the plan may allocate memory while it runs, and then no CUDA graph can be captured.
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     # TF32 is on by default and keeps 10 of float32's 23 bits; an fp32 plan must keep all.
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mib is not None:

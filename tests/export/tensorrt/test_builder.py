@@ -148,6 +148,15 @@ def test_tensorrts_options_exist_in_the_api_that_both_share(tmp_path, cpu_librar
     assert config.builder_optimization_level == 5
     assert config.plugins_to_serialize == [str(cpu_library)]
     assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
+    assert not config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+
+
+def test_work_of_an_rtx_plan_can_be_captured(tmp_path):
+    import tensorrt_rtx as trt
+
+    config = trt.Builder(trt.Logger(trt.Logger.ERROR)).create_builder_config()
+    configure(trt, config, job(tmp_path))
+    assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -17,8 +18,6 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
-import onnx
-import onnxruntime
 
 from darnet_trt.errors import DeviceError
 from darnet_trt.runtime.engines.cuda.device import cuda_failed
@@ -51,6 +50,7 @@ class HostStream:
 class HostEvent:
     stream: HostStream | None = None
     position: int = 0
+    happened: float | None = None
 
 
 class HostDevice:
@@ -59,7 +59,7 @@ class HostDevice:
     name = "Host"
     open = 0
 
-    def __init__(self, capability=(8, 9), late=True):
+    def __init__(self, capability=(8, 9), late=True, extra=""):
         self.capability = capability
         self.provenance = {"host": "1"}
         self.late = late
@@ -112,7 +112,18 @@ class HostDevice:
         self._copy(target.ctypes.data, source, target.nbytes, stream)
 
     def record(self, event, stream):
+        event.happened = None
+
+        def happen():
+            event.happened = time.perf_counter()
+
+        stream.add(happen)
         event.stream, event.position = stream, stream.added
+
+    def elapsed_ms(self, start, end):
+        assert self.inside
+        assert None not in (start.happened, end.happened), "device not ready"
+        return 1000 * (end.happened - start.happened)
 
     def wait(self, stream, event):
         other, position = event.stream, event.position
@@ -135,6 +146,8 @@ class HostDevice:
 
 
 STREAMS: dict[int, HostStream] = {}
+CALLS: list[str] = []
+"""What was called of contexts and graphs, in order."""
 
 
 class HostGraph:
@@ -146,16 +159,19 @@ class HostGraph:
     def __init__(self, stream, enqueue):
         self.stream = STREAMS[stream]
         self.stream.capture = self.work = []
+        CALLS.append("begin capture")
         try:
             if not enqueue():
                 raise DeviceError("the engine cannot be captured")
         finally:
             self.stream.capture = None
+            CALLS.append("end capture")
         if self.refuse:
             raise cuda_failed("operation not permitted when stream is capturing")
 
     def launch(self):
         HostGraph.launches += 1
+        CALLS.append("launch graph")
         for work in self.work:
             self.stream.add(work)
 
@@ -164,16 +180,16 @@ class HostGraph:
         self.work.clear()
 
 
+BYTES_OF_A_VOLUME = 4096  # of activations
+
+
 class _Context:
     alive: ClassVar[weakref.WeakSet] = weakref.WeakSet()
 
-    def __init__(self, engine, strategy):
+    def __init__(self, engine):
         self.engine = engine
-        self.strategy = strategy
         self.profile = 0
-        # Of how many volumes it has the activations; on a change of profile those of that profile.
-        indices = range(engine.num_optimization_profiles) if strategy == "static" else ()
-        self.activations = max((engine.largest_batch(index) for index in indices), default=0)
+        self.memory, self.size = 0, 0
         _Context.alive.add(self)
         self.addresses = {}
         self.n = None
@@ -181,16 +197,26 @@ class _Context:
 
     def set_optimization_profile_async(self, index, stream):
         assert stream in STREAMS
+        CALLS.append("set_optimization_profile_async")
         self.profile = index
-        if self.strategy == "on profile change":
-            self.activations = self.engine.largest_batch(index)
         return True
 
+    def set_device_memory(self, memory, size):
+        CALLS.append("set_device_memory")
+        self.memory, self.size = memory, size
+
+    def is_stream_capturable(self, stream):
+        CALLS.append("is_stream_capturable")
+        assert STREAMS[stream].capture is None
+        return not self.engine.allocates
+
     def set_tensor_address(self, name, address):
+        CALLS.append("set_tensor_address")
         self.addresses[name] = address
         return True
 
     def set_input_shape(self, name, shape):
+        CALLS.append("set_input_shape")
         low, _, high = self.engine.get_tensor_profile_shape(name, self.profile)
         if not low[0] <= shape[0] <= high[0]:
             return False
@@ -198,14 +224,16 @@ class _Context:
         return True
 
     def execute_async_v3(self, stream):
+        CALLS.append("execute_async_v3")
         if self.engine.broken or (self.engine.uncapturable and STREAMS[stream].capture is not None):
             self.error_recorder.report_error("code", "the plugin's own words")
             self.engine.logger.log("error", "an internal fault")
             return False
         n = self.n
-        assert n <= self.activations
+        assert n * BYTES_OF_A_VOLUME <= self.size
 
         def run():
+            ctypes.memset(self.memory, 0xFF, self.size)
             d, h, w = self.engine.size
             volume = _floats(self.addresses["volume"], (n, 1, d, h, w)).copy()
             for name, value in zip(
@@ -228,6 +256,9 @@ class _Engine:
     alive: ClassVar[weakref.WeakSet] = weakref.WeakSet()
 
     def __init__(self, logger, content, profiles):
+        import onnx  # here, because `make gpu` uses the streams and events without these packages
+        import onnxruntime
+
         self.logger = logger
         self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         graph = onnx.load_from_string(content).graph
@@ -235,6 +266,7 @@ class _Engine:
         self.profiles = profiles
         self.broken = False
         self.uncapturable = False
+        self.allocates = False  # memory while it runs, as plans without REQUIRE_USER_ALLOCATION do
         self.num_io_tensors = 3
         self.num_optimization_profiles = len(profiles) or 1
         _Engine.alive.add(self)
@@ -258,12 +290,16 @@ class _Engine:
     def largest_batch(self, index):
         return self.get_tensor_profile_shape("volume", index)[2][0]
 
-    def create_execution_context(self, how):
-        if not isinstance(how, _RuntimeConfig):
-            return _Context(self, how)
-        if how.cache is not None:
-            how.cache.kernels.add("compiled for a context")
-        return _Context(self, how.strategy)
+    def get_device_memory_size_for_profile_v2(self, index):
+        return BYTES_OF_A_VOLUME * self.largest_batch(index)
+
+    def create_execution_context(self, config):
+        CALLS.append("create_execution_context")
+        assert config.strategy == "user managed"
+        assert getattr(config, "cuda_graph_strategy", "disabled") == "disabled"
+        if config.cache is not None:
+            config.cache.kernels.add("compiled for a context")
+        return _Context(self)
 
     def create_runtime_config(self):
         return _RuntimeConfig()
@@ -329,16 +365,16 @@ def tensorrt(version="10.13.2", profiles=()):
         ILogger=ILogger,
         IErrorRecorder=IErrorRecorder,
         Runtime=Runtime,
-        ExecutionContextAllocationStrategy=SimpleNamespace(
-            STATIC="static", ON_PROFILE_CHANGE="on profile change"
-        ),
-        CudaGraphStrategy=SimpleNamespace(WHOLE_GRAPH_CAPTURE=1),
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user managed"),
+        CudaGraphStrategy=SimpleNamespace(DISABLED="disabled"),
+        DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager"),
+        ProfilingVerbosity=SimpleNamespace(NONE="none"),
     )
 
 
 def activations():
     """Of how many volumes each context has memory for the activations."""
-    return sorted(context.activations for context in _Context.alive)
+    return sorted(context.size // BYTES_OF_A_VOLUME for context in _Context.alive)
 
 
 def engines_alive():

@@ -1,4 +1,4 @@
-"""Use the GPU through cuda-python, for TensorRT-RTX."""
+"""Use the GPU through cuda-python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from darnet_trt.errors import MissingPackageError
 from darnet_trt.runtime.engines.cuda.device import (
-    DISABLE_TIMING,
     NON_BLOCKING,
     Event,
     Stream,
@@ -43,17 +42,20 @@ class CudaPythonDevice:
     Make all calls but `current` and `close` within `current`. Copies and events are queued in a
     stream and return at once. For the errors see `engines.tensorrt.gpu.open_device`.
 
+    Args:
+        extra: Of darnet-trt, which installs cuda-python; for the error where it is missing.
+
     Attributes:
         name: Product name.
         capability: Compute capability, (8, 9).
         provenance: Version of the package, and the driver's CUDA version.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, extra: str) -> None:
         try:
             from cuda.bindings import runtime
         except ModuleNotFoundError as error:
-            raise MissingPackageError("cuda-python", extra="rtx") from error
+            raise MissingPackageError("cuda-python", extra=extra) from error
         self._cuda: Any = runtime
         self._owned: list[Callable[[], object]] = []
         driver = self._call(runtime.cudaDriverGetVersion())
@@ -98,7 +100,7 @@ class CudaPythonDevice:
 
     def event(self) -> Event:
         """Create an event."""
-        event = self._call(self._cuda.cudaEventCreateWithFlags(DISABLE_TIMING))
+        event = self._call(self._cuda.cudaEventCreate())
         self._owned.append(lambda: self._cuda.cudaEventDestroy(event))
         return event
 
@@ -134,6 +136,10 @@ class CudaPythonDevice:
     def synchronize(self, event: Event) -> None:
         """Make this thread wait for the event."""
         self._call(self._cuda.cudaEventSynchronize(event))
+
+    def elapsed_ms(self, start: Event, end: Event) -> float:
+        """Return the time between two events that have happened, in ms."""
+        return float(self._call(self._cuda.cudaEventElapsedTime(start, end)))
 
     def finish(self, stream: Stream) -> None:
         """Make this thread wait until the stream is empty."""

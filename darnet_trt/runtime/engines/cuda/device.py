@@ -19,8 +19,6 @@ _ELSEWHERE: Final = "run TensorRT plans on a machine with an NVIDIA GPU"
 
 NON_BLOCKING: Final = 1
 """Flag of cudaStreamCreateWithFlags and cuStreamCreate: do not wait for stream 0."""
-DISABLE_TIMING: Final = 2
-"""Flag of cudaEventCreateWithFlags and cuEventCreate: events without a time, which are cheaper."""
 
 
 def provenance(package: str, driver: int) -> dict[str, str]:

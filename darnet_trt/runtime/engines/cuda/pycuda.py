@@ -1,4 +1,4 @@
-"""Use the GPU through pycuda, for TensorRT."""
+"""Use the GPU through pycuda."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from darnet_trt.errors import MissingPackageError
 from darnet_trt.runtime.engines.cuda.device import (
-    DISABLE_TIMING,
     NON_BLOCKING,
     Event,
     Stream,
@@ -33,7 +32,7 @@ class PyCudaDevice:
         try:
             from pycuda import driver
         except ModuleNotFoundError as error:
-            raise MissingPackageError("pycuda", extra="gpu") from error
+            raise MissingPackageError("pycuda", extra="pycuda") from error
         except ImportError as error:  # pycuda needs the driver's library
             raise no_driver() from error
         self._cuda: Any = driver
@@ -68,7 +67,8 @@ class PyCudaDevice:
 
     def allocate(self, size: int) -> int:
         """Allocate GPU memory and return its address."""
-        memory = self._cuda.mem_alloc(size)
+        with self._errors():  # here, because there may be too little memory
+            memory = self._cuda.mem_alloc(size)
         self._owned.append(memory)
         return int(memory)
 
@@ -86,7 +86,7 @@ class PyCudaDevice:
 
     def event(self) -> Event:
         """Create an event."""
-        event = self._cuda.Event(DISABLE_TIMING)
+        event = self._cuda.Event()
         self._owned.append(event)
         return event
 
@@ -117,6 +117,10 @@ class PyCudaDevice:
     def synchronize(self, event: Event) -> None:
         """Make this thread wait for the event."""
         event.synchronize()
+
+    def elapsed_ms(self, start: Event, end: Event) -> float:
+        """Return the time between two events that have happened, in ms."""
+        return float(end.time_since(start))
 
     def finish(self, stream: Stream) -> None:
         """Make this thread wait until the stream is empty."""

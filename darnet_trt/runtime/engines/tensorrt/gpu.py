@@ -1,19 +1,23 @@
-"""Open the GPU with the package that the backend needs."""
+"""Open the GPU with pycuda or cuda-python."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from darnet_trt.runtime.engines.cuda.cuda_python import CudaPythonDevice
 from darnet_trt.runtime.engines.cuda.pycuda import PyCudaDevice
-from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
 CudaDevice = CudaPythonDevice | PyCudaDevice
 
 
 def open_device(backend: TensorRTBackend) -> CudaDevice:
-    """Open the first GPU: with cuda-python for TensorRT-RTX, with pycuda for TensorRT.
+    """Open the first GPU: for TensorRT with pycuda where it is installed, else with cuda-python.
 
     Raises:
         MissingPackageError: The package is not installed.
         DeviceError: There is no driver, or no GPU.
     """
-    return CudaPythonDevice() if backend == "tensorrt-rtx" else PyCudaDevice()
+    if backend == "tensorrt" and find_spec("pycuda") is not None:
+        return PyCudaDevice()
+    return CudaPythonDevice(extra=PACKAGES[backend][1])

@@ -16,7 +16,7 @@ class Graphs:
     """The use of CUDA graphs by the lanes of a runner.
 
     Attributes:
-        state: In words: captured, by whom, or why not.
+        state: In words: captured, or why not.
         wanted: They do; false after one that could not be captured.
     """
 
@@ -29,8 +29,9 @@ class Lane:
 
     Args:
         plan: The plan.
-        profile: Index of the profile; None if the plan has only one.
+        profile: Index of the profile.
         addresses: Tensor → address on the GPU.
+        activations: Address of `plan.activations(profile)` bytes on the GPU.
         stream: Handle of the stream to run in.
         graphs: Shared with the runner's other lanes.
 
@@ -42,8 +43,9 @@ class Lane:
     def __init__(
         self,
         plan: LoadedPlan,
-        profile: int | None,
+        profile: int,
         addresses: Mapping[str, int],
+        activations: int,
         stream: int,
         graphs: Graphs,
     ) -> None:
@@ -54,9 +56,10 @@ class Lane:
         self._graph: CudaGraph | None = None
         self.shape: tuple[int, ...] = ()
         self._context: Any = plan.create_context()
-        if profile is not None:
+        if plan.engine.num_optimization_profiles > 1:
             taken = self._context.set_optimization_profile_async(profile, stream)
             self._take(taken, "its own profile")
+        self._context.set_device_memory(activations, plan.activations(profile))
         for name, address in addresses.items():
             self._take(self._context.set_tensor_address(name, address), f"an address of {name}")
 
@@ -74,7 +77,7 @@ class Lane:
 
         The first run cannot be captured, because it loads kernels and allocates memory.
         """
-        if self._runs == 1 and self._graphs.wanted and not self._plan.captures_itself:
+        if self._runs == 1 and self._graphs.wanted:
             self._graph = self._capture()
         self._runs += 1
         if self._graph is not None:
@@ -87,6 +90,8 @@ class Lane:
 
     def _capture(self) -> CudaGraph | None:
         try:
+            if not self._plan.capturable(self._context, self._stream):
+                raise DeviceError(f"{self._plan.backend} says that this plan cannot be captured")
             graph = CudaGraph(self._stream, self._execute)
         except (DeviceError, MissingPackageError) as error:
             # Take TensorRT's messages now, so that no later failure is explained with them.

@@ -72,39 +72,45 @@ class LoadedPlan:
             )
         self._cache = None if cache is None else RuntimeCache(self.engine, cache)
 
-    @property
-    def captures_itself(self) -> bool:
-        """Return whether contexts capture CUDA graphs themselves, as those of TensorRT-RTX do.
-
-        TensorRT-RTX allows no capture from outside, unless the plan was built for it.
-        """
-        return self.backend == "tensorrt-rtx"
+    def activations(self, profile: int) -> int:
+        """Return the bytes of GPU memory that a context on a profile needs for activations."""
+        return int(self.engine.get_device_memory_size_for_profile_v2(profile))
 
     def create_context(self) -> Any:
-        """Create an `IExecutionContext` with its own memory for activations.
+        """Create an `IExecutionContext`, whose memory for activations the caller sets.
 
-        If the plan has several profiles, the memory is allocated when a profile is set, for that
-        profile; else now.
+        TensorRT-RTX then lets its caller capture the context's work as a CUDA graph. Its own graphs
+        stay off: it drops them where a plan has plugins.
 
         Raises:
             BundleError: TensorRT cannot create one.
         """
-        strategies = self.trt.ExecutionContextAllocationStrategy
-        several = self.engine.num_optimization_profiles > 1
-        strategy = strategies.ON_PROFILE_CHANGE if several else strategies.STATIC
-        if self.backend == "tensorrt":
-            context = self.engine.create_execution_context(strategy)
-        else:
-            config = self.engine.create_runtime_config()
-            config.set_execution_context_allocation_strategy(strategy)
-            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        config = self.engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(
+            self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        )
+        if self.backend == "tensorrt-rtx":
+            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.DISABLED
+            # Compile a shape's kernels at its first run. By default others run meanwhile, and a
+            # captured graph would keep those.
+            strategies = self.trt.DynamicShapesKernelSpecializationStrategy
+            config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
             if self._cache is not None:
                 config.set_runtime_cache(self._cache.cache)
-            context = self.engine.create_execution_context(config)
+        context = self.engine.create_execution_context(config)
         if context is None:
             raise BundleError(f"{self.backend} cannot create a context ({self.messages.reason()})")
         context.error_recorder = self.messages.recorder
+        # The plans have details of their layers, with which NVTX would slow each run.
+        context.nvtx_verbosity = self.trt.ProfilingVerbosity.NONE
         return context
+
+    def capturable(self, context: Any, stream: int) -> bool:
+        """Return whether a context's work can be captured; TensorRT finds out at the capture.
+
+        TensorRT-RTX says no where the plan allocates memory while it runs.
+        """
+        return self.backend == "tensorrt" or bool(context.is_stream_capturable(stream))
 
     def close(self) -> None:
         """Free the engine; its contexts are freed."""

@@ -16,9 +16,9 @@ import math
 from collections import deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +47,33 @@ class _Slot:
         volume: Pinned host memory, (n, 1, d, h, w).
         staging: Address of GPU memory of the same size.
         outputs: Name → pinned host memory.
+        begun: Event: the copy to the GPU begins.
         uploaded: Event: the staging memory is filled.
+        computed: Event: the engine's outputs are there.
         done: Event: the outputs are on the host.
     """
 
     volume: npt.NDArray[np.float32]
     staging: int
     outputs: dict[str, npt.NDArray[np.float32]]
+    begun: Event
     uploaded: Event
+    computed: Event
     done: Event
+
+
+class GpuTimes(NamedTuple):
+    """Where the GPU's time of one part went, between CUDA events, in ms.
+
+    Attributes:
+        to_gpu: Copy of the volumes from pinned host memory.
+        compute: Copy to the engine's input, and the engine.
+        to_host: Copy of the outputs.
+    """
+
+    to_gpu: float
+    compute: float
+    to_host: float
 
 
 class TensorRTRunner:
@@ -78,10 +96,10 @@ class TensorRTRunner:
         self.backend: str = plan.backend
         self.precision = precision
         self._plan: LoadedPlan | None = plan
-        itself = plan.captures_itself
-        self._graphs = Graphs(state=f"by {plan.backend}" if itself else "not captured yet")
+        self._graphs = Graphs(state="not captured yet")
         self._lanes: dict[int, Lane] = {}
         self._slots: list[_Slot] = []
+        self._last: _Slot | None = None  # whose part came back last
         self._streams: tuple[Stream, ...] = ()
         self._device: CudaDevice | None = None
         try:
@@ -118,8 +136,7 @@ class TensorRTRunner:
                 device.pinned(volume),
                 device.allocate(_FLOAT_BYTES * math.prod(volume)),
                 {name: device.pinned(shape) for name, shape in outputs.items()},
-                device.event(),
-                device.event(),
+                *(device.event() for _ in range(4)),
             )
             for _ in range(2)
         ]
@@ -143,6 +160,7 @@ class TensorRTRunner:
         def collect() -> None:
             slot, part = running.popleft()
             device.synchronize(slot.done)
+            self._last = slot
             for name, result in results.items():
                 result[part] = slot.outputs[name][: part.stop - part.start]
 
@@ -170,6 +188,24 @@ class TensorRTRunner:
                 raise
         return Outputs(results["logits"], results["cam"])
 
+    def gpu_times(self) -> GpuTimes:
+        """Return the times of the last part of the last `infer`.
+
+        Raises:
+            DeviceError: The GPU failed.
+        """
+        _, device = self._opened()
+        assert self._last is not None, "nothing was inferred"
+        slot = self._last
+        events = (slot.begun, slot.uploaded, slot.computed, slot.done)
+        with device.current():
+            return GpuTimes(*(device.elapsed_ms(*pair) for pair in pairwise(events)))
+
+    def without_graphs(self) -> None:
+        """Queue the kernels one by one from the first run on."""
+        self._graphs.wanted, self._graphs.state = False, "off: as asked"
+        self.provenance["cuda_graph"] = self._graphs.state
+
     def _opened(self) -> tuple[LoadedPlan, CudaDevice]:
         assert self._plan is not None, "the runner is closed"
         assert self._device is not None
@@ -186,6 +222,7 @@ class TensorRTRunner:
         size = lane.shape[0]
         pinned = slot.volume[:size]
         pinned[: len(volumes)] = volumes
+        device.record(slot.begun, self._copies)
         device.upload(slot.staging, pinned, self._copies)
         device.record(slot.uploaded, self._copies)
         device.wait(self._compute, slot.uploaded)
@@ -193,6 +230,7 @@ class TensorRTRunner:
             self._addresses[self._shapes.volume], slot.staging, pinned.nbytes, self._compute
         )
         lane.enqueue()
+        device.record(slot.computed, self._compute)
         self.provenance["cuda_graph"] = self._graphs.state
         for name, output in slot.outputs.items():
             device.download(output[:size], self._addresses[name], self._compute)
@@ -200,13 +238,13 @@ class TensorRTRunner:
 
     def _lane(self, plan: LoadedPlan, device: CudaDevice, size: int) -> Lane:
         """Return the lane on the narrowest profile for a part of that size."""
-        profiles = self._shapes.profiles
         index = self._shapes.profile_for(size)
         if index not in self._lanes:
             self._lanes[index] = Lane(
                 plan,
-                index if len(profiles) > 1 else None,
+                index,
                 self._addresses,
+                device.allocate(plan.activations(index)),
                 device.handle(self._compute),
                 self._graphs,
             )
@@ -237,6 +275,7 @@ class TensorRTRunner:
                 _, lane = self._lanes.popitem()
                 lane.close()
             self._slots.clear()
+            self._last = None
             plan.close()
             self._device.close()
 

@@ -15,6 +15,7 @@ from darnet_trt.runtime.engines.cuda.cuda_python import CudaPythonDevice
 from darnet_trt.runtime.engines.cuda.graph import CudaGraph
 from darnet_trt.runtime.engines.cuda.pycuda import PyCudaDevice
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
+from tests.runtime.engines.cuda import host_pycuda
 
 NO_DRIVER = "CUDA failed: CUDA driver version is insufficient"
 
@@ -28,15 +29,29 @@ def runtime():
     return pytest.importorskip("cuda.bindings.runtime")
 
 
-@pytest.mark.parametrize(
-    ("backend", "package", "extra"),
-    [("tensorrt-rtx", "cuda-python", "rtx"), ("tensorrt", "pycuda", "gpu")],
-)
-def test_a_package_that_is_not_installed(monkeypatch, backend, package, extra):
+@pytest.mark.parametrize(("backend", "extra"), [("tensorrt-rtx", "rtx"), ("tensorrt", "gpu")])
+def test_a_package_that_is_not_installed(monkeypatch, backend, extra):
     for module in ("cuda", "cuda.bindings", "pycuda"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingPackageError, match=rf"{package} is not .*darnet-trt\[{extra}\]"):
+    with pytest.raises(MissingPackageError, match=rf"cuda-python is not .*darnet-trt\[{extra}\]"):
         open_device(backend)
+
+
+@pytest.mark.parametrize(
+    ("backend", "installed", "chosen"),
+    [
+        ("tensorrt", True, PyCudaDevice),
+        ("tensorrt", False, CudaPythonDevice),
+        ("tensorrt-rtx", True, CudaPythonDevice),
+    ],
+)
+def test_pycuda_is_taken_for_tensorrt_where_it_is_installed(
+    monkeypatch, backend, installed, chosen
+):
+    for name, module in host_pycuda.as_package().items():
+        monkeypatch.setitem(sys.modules, name, module if installed else None)
+    monkeypatch.setattr(CudaPythonDevice, "__init__", lambda self, *, extra: None)
+    assert type(open_device(backend)) is chosen
 
 
 @pytest.mark.usefixtures("runtime")
@@ -58,6 +73,7 @@ def test_a_machine_without_driver():
         lambda device, stream, event: device.record(event, stream),
         lambda device, stream, event: device.wait(stream, event),
         lambda device, _, event: device.synchronize(event),
+        lambda device, _, event: device.elapsed_ms(event, event),
         lambda device, stream, _: device.finish(stream),
         lambda device, *_: device.current().__enter__(),
         lambda device, stream, _: CudaGraph(device.handle(stream), lambda: True),

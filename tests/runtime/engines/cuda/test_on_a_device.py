@@ -6,36 +6,47 @@ whichever is installed.
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from darnet_trt.errors import DeviceError, MissingPackageError
+from darnet_trt.runtime.engines.cuda.cuda_python import CudaPythonDevice
 from darnet_trt.runtime.engines.cuda.graph import CudaGraph
-from darnet_trt.runtime.engines.tensorrt.gpu import CudaDevice, open_device
+from darnet_trt.runtime.engines.cuda.pycuda import PyCudaDevice
+from darnet_trt.runtime.engines.tensorrt.gpu import CudaDevice
+from tests.runtime.engines.cuda import host_pycuda
+from tests.runtime.engines.host_gpu import HostDevice, HostGraph
 
 FLOATS = 4 << 20  # 16 MiB: a copy takes long enough for one that does not wait to overtake it
-BACKENDS = {"cuda-python": "tensorrt-rtx", "pycuda": "tensorrt"}
-ON_A_GPU = [pytest.param(name, marks=pytest.mark.gpu) for name in BACKENDS]
+ON_THE_HOST = ["host", "pycuda on the host"]
+ON_A_GPU = [pytest.param(name, marks=pytest.mark.gpu) for name in ("cuda-python", "pycuda")]
+
+
+@pytest.fixture(autouse=True)
+def _pycuda_on_the_host(request, monkeypatch):
+    if "pycuda on the host" in request.node.name:
+        for name, module in host_pycuda.as_package().items():
+            monkeypatch.setitem(sys.modules, name, module)
 
 
 def opened(name: str) -> CudaDevice:
     """Open the host, or the GPU through a package; skip if that is not possible."""
     if name == "host":
-        from tests.runtime.engines.host_gpu import HostDevice
-
         return HostDevice(late=True)
     try:
-        return open_device(BACKENDS[name])
+        return PyCudaDevice() if "pycuda" in name else CudaPythonDevice(extra="rtx")
     except (DeviceError, MissingPackageError) as error:
         pytest.skip(error.what)
 
 
-def free_memory(backend):
+def free_memory(device):
     """Return the free bytes of the GPU's memory."""
-    with open_device(backend).current():
-        if backend == "tensorrt":
+    with device.current():
+        if isinstance(device, PyCudaDevice):
             from pycuda import driver
 
             return driver.mem_get_info()[0]
@@ -46,7 +57,7 @@ def free_memory(backend):
         return free
 
 
-@pytest.fixture(params=["host", *ON_A_GPU])
+@pytest.fixture(params=[*ON_THE_HOST, *ON_A_GPU])
 def device(request):
     device = opened(request.param)
     yield device
@@ -55,8 +66,6 @@ def device(request):
 
 def captured(device, stream, enqueue):
     if device.name == "Host":
-        from tests.runtime.engines.host_gpu import HostGraph
-
         return HostGraph(device.handle(stream), enqueue)
     pytest.importorskip("cuda.bindings", reason="pycuda has no graphs; cuda-python has them")
     return CudaGraph(device.handle(stream), enqueue)
@@ -148,6 +157,21 @@ def test_a_captured_graph_runs_when_it_is_launched(device):
         graph.close()
 
 
+def test_the_time_between_two_events(device):
+    with device.current():
+        sent = device.pinned((FLOATS,))
+        memory, stream = device.allocate(sent.nbytes), device.stream()
+        events = [device.event() for _ in range(3)]
+        device.record(events[0], stream)
+        device.upload(memory, sent, stream)
+        device.record(events[1], stream)
+        device.record(events[2], stream)
+        device.synchronize(events[2])
+        copy, nothing = (device.elapsed_ms(*pair) for pair in pairwise(events))
+        assert 0 <= nothing < copy
+        assert device.elapsed_ms(events[0], events[2]) == pytest.approx(copy + nothing, abs=0.01)
+
+
 def test_another_thread_may_use_it(device):
     def work(seed):
         with device.current():
@@ -164,7 +188,7 @@ def test_another_thread_may_use_it(device):
     assert work(8)
 
 
-@pytest.mark.parametrize("name", ON_A_GPU)
+@pytest.mark.parametrize("name", ["pycuda on the host", *ON_A_GPU])
 def test_the_gpus_properties_and_too_much_memory(name):
     device = opened(name)
     assert device.name
@@ -176,6 +200,19 @@ def test_the_gpus_properties_and_too_much_memory(name):
         assert "\n" not in str(caught.value)
         assert device.allocate(1 << 20)  # it goes on
     device.close()
+    device.close()
+
+
+@pytest.mark.parametrize("name", ["pycuda on the host"])
+def test_pycudas_objects_are_freed(name):
+    device = opened(name)
+    with device.current():
+        device.allocate(16)
+        device.stream()
+        device.event()
+    assert host_pycuda.alive() == 3
+    device.close()
+    assert host_pycuda.alive() == 0
 
 
 @pytest.mark.parametrize("name", ON_A_GPU)
@@ -191,7 +228,7 @@ def test_close_frees_everything(name):
         device.close()
 
     use()
-    before = free_memory(BACKENDS[name])
+    before = free_memory(opened(name))
     for _ in range(5):
         use()
-    assert free_memory(BACKENDS[name]) > before - (64 << 20)
+    assert free_memory(opened(name)) > before - (64 << 20)

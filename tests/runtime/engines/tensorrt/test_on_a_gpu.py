@@ -8,23 +8,26 @@ import numpy as np
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
-from darnet_trt.errors import BundleError, DeviceError
+from darnet_trt.errors import BundleError, DeviceError, MissingPackageError
+from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.kernels.build import cached_library
+from darnet_trt.kernels.library import Library
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.kernel_cache import file_for
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, RTX_TARGETS
 from darnet_trt.runtime.engines.tensorrt.plan import load_plan
+from tests.export.networks import TINY, trained_like
 from tests.runtime.engines.cuda.test_on_a_device import free_memory
-from tests.runtime.engines.plan_bundle import NAME, put_plan
+from tests.runtime.engines.plan_bundle import NAME, PLUGIN, plan_card, put_plan
 from tests.tiny_bundle import SIZE, write_bundle, write_onnx
 
 pytestmark = pytest.mark.gpu
 
-MEMORY = {"tensorrt": "pycuda", "tensorrt-rtx": "cuda.bindings"}
 # The first engine of a process loads libraries and kernels that stay in memory.
 FREE_MEMORY_SLACK = 64 << 20
 
@@ -32,12 +35,12 @@ FREE_MEMORY_SLACK = 64 << 20
 @pytest.fixture(scope="module", params=["tensorrt-rtx", "tensorrt"])
 def backend(request):
     """A backend that can run here."""
-    for package in (PACKAGES[request.param][0], MEMORY[request.param].partition(".")[0]):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    package = PACKAGES[request.param][0]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
     try:
         here = target_here(request.param)
-    except DeviceError as error:
+    except (DeviceError, MissingPackageError) as error:
         pytest.skip(error.what)
     if request.param == "tensorrt-rtx" and here not in RTX_TARGETS:
         pytest.skip(f"TensorRT-RTX does not run on {here}")
@@ -94,16 +97,67 @@ def test_any_batch_agrees_with_onnx_runtime(bundle, volumes, expected):
     runner.close()
 
 
-def test_graphs_change_no_bit(bundle, volumes):
-    runner = load_engine(bundle, NAME).runner
+def graphs_change_no_bit(runner, volumes):
     for count in (1, 4):
         eager, *graphs = (runner.infer(volumes[:count]) for _ in range(3))
         for graph in graphs:
             assert graph.logits.tobytes() == eager.logits.tobytes()
             assert graph.cam.tobytes() == eager.cam.tobytes()
-    if runner.backend == "tensorrt":
-        pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
-        assert runner.provenance["cuda_graph"] == "captured"
+    pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
+    assert runner.provenance["cuda_graph"] == "captured"
+
+
+def test_graphs_change_no_bit(bundle, volumes):
+    runner = load_engine(bundle, NAME).runner
+    graphs_change_no_bit(runner, volumes)
+    runner.close()
+
+
+def test_a_plan_with_the_plugin_is_captured_too(backend, volumes, tmp_path):
+    library = cached_library("cuda", [open_device(backend).capability])
+    if library is None:
+        pytest.skip("the plugin is not compiled: darnet-trt plugin build")
+    export_onnx(Source(trained_like(TINY), "0" * 64), tmp_path / "model.onnx", "fp32")
+    plan = tmp_path / "x.plan"
+    target = target_here(backend)
+    job = Job(
+        backend=backend,
+        onnx=tmp_path / "model.onnx",
+        plan=plan,
+        target=target,
+        options=PlanOptions(batch=(1, 4)),
+        plugin=library,
+        embed=True,
+    )
+    result = build_tensorrt(job)
+    card = PLUGIN | {"embedded": True, "target": Library(library).target}
+    path = put_plan(
+        write_bundle(tmp_path / "bundle"),
+        plan.read_bytes(),
+        result.version,
+        target=target,
+        backend=backend,
+        producer={PACKAGES[backend][0]: result.version},
+        plan=plan_card(card),
+    )
+    runner = load_engine(open_bundle(path), NAME).runner
+    graphs_change_no_bit(runner, volumes)
+    outputs = runner.infer(volumes[:1])
+    runner.close()
+    reference = OnnxRuntimeRunner(tmp_path / "model.onnx", threads=1)
+    agrees(outputs, reference.infer(volumes[:1]), 1)
+    reference.close()
+
+
+def test_the_gpus_times_of_a_plan(bundle, volumes):
+    runner = load_engine(bundle, NAME).runner
+    for _ in range(3):
+        started = time.perf_counter()
+        runner.infer(volumes[:1])
+        whole_ms = 1000 * (time.perf_counter() - started)
+        times = runner.gpu_times()
+        assert min(times) > 0
+        assert sum(times) < whole_ms
     runner.close()
 
 
@@ -129,10 +183,10 @@ def test_nothing_is_left_after_it_is_closed(bundle, backend, volumes):
         runner.close()
 
     once()
-    before = free_memory(backend)
+    before = free_memory(open_device(backend))
     for _ in range(10):
         once()
-    assert free_memory(backend) > before - FREE_MEMORY_SLACK
+    assert free_memory(open_device(backend)) > before - FREE_MEMORY_SLACK
 
 
 def test_the_kernels_of_tensorrt_rtx_are_kept(bundle, backend, volumes, tmp_path, monkeypatch):

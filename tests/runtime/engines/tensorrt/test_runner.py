@@ -1,6 +1,7 @@
 """The runner's order of work, on a GPU that the host simulates (see `host_gpu`)."""
 
 import json
+import time
 from functools import partial
 
 import numpy as np
@@ -17,6 +18,7 @@ from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
 from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner, open_plan
 from darnet_trt.runtime.engines.tensorrt.shapes import parts
 from tests.runtime.engines.host_gpu import (
+    CALLS,
     HostDevice,
     HostGraph,
     HostRuntimeCache,
@@ -110,8 +112,9 @@ def test_outputs_outlive_the_next_run_and_the_runner(load, volumes, expected):
     agrees(first, expected, slice(1))
 
 
-def test_a_graph_is_captured_once_per_shape_and_changes_no_bit(load, volumes):
-    runner = load(RANGE)
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_a_graph_is_captured_once_per_shape_and_changes_no_bit(load, backend, volumes):
+    runner = load(RANGE, backend)
     assert runner.provenance["cuda_graph"] == "not captured yet"
     outputs = [runner.infer(volumes[:count]) for count in (1, 1, 1, 4, 8, 3, 1)]
     # Of 1: the second, third and last run; of 4 the second and third part; of 3 none.
@@ -144,12 +147,58 @@ def test_errors_of_a_capture_do_not_explain_a_later_failure(load, volumes):
         runner.infer(volumes[:1])
 
 
-def test_rtx_captures_by_itself(load, volumes):
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_the_order_of_calls_until_a_graph_is_launched(load, backend, volumes):
+    runner = load(RANGE, backend)
+    CALLS.clear()
+    for _ in range(3):
+        runner.infer(volumes[:1])
+    assert [
+        "create_execution_context",
+        "set_optimization_profile_async",
+        "set_device_memory",
+        *["set_tensor_address"] * 3,
+        "set_input_shape",
+        "execute_async_v3",
+        *["is_stream_capturable"] * (backend == "tensorrt-rtx"),
+        "begin capture",
+        "execute_async_v3",
+        "end capture",
+        "launch graph",
+        "launch graph",
+    ] == CALLS
+
+
+def test_a_plan_that_cannot_be_captured_says_so(load, volumes, expected):
     runner = load(backend="tensorrt-rtx")
-    runner.infer(volumes)
+    runner._plan.engine.allocates = True
+    for _ in range(3):
+        agrees(runner.infer(volumes), expected)
     assert HostGraph.launches == 0
-    assert runner.provenance["cuda_graph"] == "by tensorrt-rtx"
-    assert (runner.backend, runner.precision) == ("tensorrt-rtx", "fp32")
+    assert "tensorrt-rtx" in runner.provenance["cuda_graph"]
+    assert runner.provenance["cuda_graph"].startswith("off: ")
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_without_graphs(load, backend, volumes, expected):
+    runner = load(backend=backend)
+    runner.without_graphs()
+    CALLS.clear()
+    agrees(runner.infer(volumes), expected)
+    assert not {"begin capture", "is_stream_capturable"} & set(CALLS)
+    assert runner.provenance["cuda_graph"] == "off: as asked"
+    assert (runner.backend, runner.precision) == (backend, "fp32")
+
+
+def test_the_gpus_times_of_the_last_part(load, volumes):
+    runner = load(RANGE)
+    for count in (1, 13):
+        started = time.perf_counter()
+        runner.infer(volumes[:count])
+        whole_ms = 1000 * (time.perf_counter() - started)
+        times = runner.gpu_times()
+        assert min(times) > 0
+        assert sum(times) < whole_ms
 
 
 @pytest.fixture
@@ -284,19 +333,24 @@ def test_the_real_package_has_what_the_runner_calls():
         trt.IPluginRegistry: "load_library",
         trt.ICudaEngine: "create_execution_context create_runtime_config num_io_tensors "
         "get_tensor_name get_tensor_dtype get_tensor_shape get_tensor_profile_shape "
-        "num_optimization_profiles",
-        trt.IRuntimeConfig: "cuda_graph_strategy create_runtime_cache set_runtime_cache "
-        "set_execution_context_allocation_strategy",
-        trt.ExecutionContextAllocationStrategy: "STATIC ON_PROFILE_CHANGE",
+        "num_optimization_profiles get_device_memory_size_for_profile_v2",
+        trt.IRuntimeConfig: "cuda_graph_strategy dynamic_shapes_kernel_specialization_strategy "
+        "create_runtime_cache set_runtime_cache set_execution_context_allocation_strategy",
+        trt.ExecutionContextAllocationStrategy: "USER_MANAGED",
         trt.IRuntimeCache: "serialize deserialize",
-        trt.CudaGraphStrategy: "WHOLE_GRAPH_CAPTURE",
-        trt.IExecutionContext: "set_optimization_profile_async set_tensor_address set_input_shape "
-        "execute_async_v3 error_recorder",
+        trt.CudaGraphStrategy: "DISABLED",
+        trt.DynamicShapesKernelSpecializationStrategy: "EAGER",
+        trt.ProfilingVerbosity: "NONE",
+        trt.IExecutionContext: "set_optimization_profile_async set_device_memory "
+        "set_tensor_address set_input_shape execute_async_v3 is_stream_capturable nvtx_verbosity "
+        "error_recorder",
     }
     for owner, names in called.items():
         for name in names.split():
             assert hasattr(owner, name), (owner, name)
     assert trt.IRuntimeConfig.cuda_graph_strategy.fset
+    assert trt.IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy.fset
+    assert trt.IExecutionContext.nvtx_verbosity.fset
     assert trt.Runtime.engine_host_code_allowed.fset
     assert trt.DataType.FLOAT.name == "FLOAT"
     assert tuple(trt.Dims((2, 3))) == (2, 3)
