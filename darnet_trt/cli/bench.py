@@ -55,11 +55,24 @@ def bench(
         ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Timed runs of each engine; p90 needs 10, p99 needs 100.")
+        int,
+        typer.Option(
+            min=1,
+            help="Rounds. In each an engine on the CPU runs once, so that p90 needs 10 and p99 "
+            "100. One on a GPU warms up for 0.2 s, then every run of 0.5 s is timed.",
+        ),
     ] = 10,  # at the paper's size a run of one CPU engine takes 1.4 to 10 seconds
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. [default: one for each core]")
     ] = None,
+    no_cuda_graph: Annotated[
+        bool,
+        typer.Option(
+            "--no-cuda-graph",
+            help="Queue the kernels of TensorRT plans one by one. [default: launch them together "
+            "as a CUDA graph, as predict does]",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -90,6 +103,8 @@ def bench(
     for warning in (warning for engine in engines for warning in engine.warnings):
         warn(f"warning: {warning}")
     others = {name: _rival(opened, name, threads) for name in rivals}
+    if no_cuda_graph:
+        _without_graphs({e.artifact.name: e.runner for e in engines} | others)
     report = benchmark(
         opened,
         engines,
@@ -153,6 +168,19 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
     return TorchRunner.from_onnx(model, threads=threads, mode=modes.get(name, "eager"))
 
 
+def _without_graphs(runners: dict[str, Runner]) -> None:
+    from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
+
+    others = []
+    for name, runner in runners.items():
+        if isinstance(runner, TensorRTRunner):
+            runner.without_graphs()
+        else:
+            others.append(name)
+    if others:
+        warn(f"--no-cuda-graph changes nothing for {', '.join(others)}: only plans have graphs")
+
+
 def _show(report: BenchReport) -> None:
     cpu, rounds = report.environment.cpu, report.rounds
     print_line(
@@ -163,12 +191,23 @@ def _show(report: BenchReport) -> None:
         f"{rounds} round{'s' * (rounds != 1)} in which the engines take turns, "
         f"{report.pause_ms} ms pause before each run"
     )
+    plans = [(m, m.on_gpu) for m in report.configurations if m.on_gpu is not None]
+    if plans:
+        print_line(
+            f"on a GPU {report.gpu_warm_up_ms} ms of warm-up, then {report.gpu_turn_ms} ms of runs"
+        )
     doubt = "?" if report.busy else ""
     rows = (
         [m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×{doubt}"]
         for m in report.configurations
     )
     print_table(("engine", "runs in", "median ms", "p90", "p99", "speed vs first"), rows)
+    if plans:
+        print_line()
+        print_table(
+            ("on the GPU", "to GPU ms", "compute", "to host", "CUDA graph"),
+            [[m.name, *map(_ms, dict(t).values()), m.provenance["cuda_graph"]] for m, t in plans],
+        )
     if report.scan is None:
         print_line("give --scan PATH for file to result, start-up and memory")
     else:

@@ -3,7 +3,11 @@ from functools import partial
 
 import pytest
 
+from darnet_trt.runtime.bench import timing
+from darnet_trt.runtime.engines.tensorrt import gpu, lane, plan
 from tests.full_disk import files_up_to
+from tests.runtime.engines.host_gpu import CALLS, HostDevice, HostGraph, tensorrt
+from tests.runtime.engines.plan_bundle import NAME, put_plan
 
 
 @pytest.fixture
@@ -67,6 +71,57 @@ def test_a_refused_scan_or_several_scans_are_errors(bench, tiny, data_dir):
     code, _, err = bench(tiny, "--scan", data_dir, "--rounds", 1)
     assert code == 2
     assert "4 scans" in err.splitlines()[-1]
+
+
+@pytest.fixture
+def plan_on_the_host(tiny, monkeypatch):
+    """The bundle, with a plan that a GPU runs which the host simulates."""
+    monkeypatch.setattr(gpu, "CudaPythonDevice", HostDevice)
+    monkeypatch.setattr(HostDevice, "open", 0)  # bench leaves it to the end of the process
+    monkeypatch.setattr(lane, "CudaGraph", HostGraph)
+    monkeypatch.setattr(plan, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
+    monkeypatch.setattr(timing, "WARM_UP_MS", 10)
+    monkeypatch.setattr(timing, "GPU_TURN_MS", 20)
+    CALLS.clear()
+    return put_plan(tiny, (tiny / "model.onnx").read_bytes(), "1.7.1")
+
+
+TWO = ("--artifact", NAME, "--artifact", "openvino-fp32", "--rounds", 3)
+
+
+def test_a_plan_runs_many_times_a_turn_and_its_times_are_split(bench, plan_on_the_host, tmp_path):
+    code, out, _ = bench(plan_on_the_host, *TWO, "-o", tmp_path / "bench.json")
+    assert code == 0
+    on_gpu, on_cpu = json.loads((tmp_path / "bench.json").read_text())["configurations"]
+    split = on_gpu["on_gpu"]
+    assert set(split) == {"to_gpu_ms", "compute_ms", "to_host_ms"}
+    assert 0 < sum(split.values()) < on_gpu["engine"]["p90_ms"]
+    assert sum(on_gpu["engine"]["samples_ms"]) > 3 * 20
+    assert on_gpu["provenance"]["cuda_graph"] == "captured"
+    assert (len(on_cpu["engine"]["samples_ms"]), on_cpu["on_gpu"]) == (3, None)
+    (row,) = (line.split() for line in out.splitlines() if line.endswith("captured"))
+    assert row[0] == NAME
+    assert len(row) == 5
+    # A warm-up and what counts; the first run alone is no graph.
+    assert CALLS.count("launch graph") > len(on_gpu["engine"]["samples_ms"])
+
+
+def test_without_cuda_graphs(bench, plan_on_the_host):
+    code, out, err = bench(plan_on_the_host, *TWO, "--no-cuda-graph", "--json")
+    assert code == 0
+    on_gpu, _ = json.loads(out)["configurations"]
+    assert on_gpu["provenance"]["cuda_graph"].startswith("off")
+    assert "launch graph" not in CALLS
+    (line,) = (line for line in err.splitlines() if line.startswith("--no-cuda-graph"))
+    assert "openvino-fp32" in line
+    assert NAME not in line
+
+
+def test_engines_on_the_cpu_alone_have_no_columns_of_a_gpu(bench, tiny):
+    code, out, err = bench(tiny, "--rounds", 1, "--no-cuda-graph")
+    assert code == 0
+    assert "GPU" not in out
+    assert "--no-cuda-graph" in err
 
 
 def test_an_unknown_engine_to_compare_with(bench, tiny):

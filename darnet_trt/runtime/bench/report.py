@@ -18,9 +18,16 @@ from darnet_trt.bundle.reading import Bundle
 from darnet_trt.machine.hardware import Cpu, Gpu, cpu, gpus, package_version
 from darnet_trt.runtime.bench.load import busy
 from darnet_trt.runtime.bench.measures import batch_ms_per_scan, fresh_process, scan_in_turns
-from darnet_trt.runtime.bench.timing import PAUSE_MS, Latency, in_turns
+from darnet_trt.runtime.bench.timing import (
+    GPU_TURN_MS,
+    PAUSE_MS,
+    WARM_UP_MS,
+    Latency,
+    in_turns,
+)
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import Runner
+from darnet_trt.runtime.engines.tensorrt.runner import GpuTimes, TensorRTRunner
 
 SCHEMA_VERSION: Final = 1
 
@@ -57,6 +64,20 @@ class OnScan(_Part):
     peak_memory_mb: Rounded
 
 
+class OnGpu(_Part):
+    """Where the GPU's time of a plan went: medians of all timed runs, between CUDA events.
+
+    Attributes:
+        to_gpu_ms: Copy of the volume from pinned host memory.
+        compute_ms: The engine.
+        to_host_ms: Copy of the logits and the class activation map.
+    """
+
+    to_gpu_ms: Rounded
+    compute_ms: Rounded
+    to_host_ms: Rounded
+
+
 class Measured(_Part):
     """One engine.
 
@@ -68,6 +89,7 @@ class Measured(_Part):
         engine: One volume through the engine.
         speed: Median engine time of the first engine over this one's: above 1 is faster.
         on_scan: None without a scan, and for engines that are not of the bundle.
+        on_gpu: None except for TensorRT plans.
     """
 
     name: str
@@ -77,6 +99,7 @@ class Measured(_Part):
     engine: Times
     speed: Rounded
     on_scan: OnScan | None
+    on_gpu: OnGpu | None = None
 
 
 class Environment(_Part):
@@ -108,6 +131,8 @@ class BenchReport(_Part):
         scan: The scan of `OnScan`; None without.
         rounds: Timed turns of each engine.
         pause_ms: Pause before each of them.
+        gpu_warm_up_ms: Untimed runs of an engine on a GPU at the start of its turn.
+        gpu_turn_ms: Timed runs of its turn.
         environment: Machine, versions, load.
         busy: Reasons not to trust the ratios; empty on an idle machine.
         configurations: The first one is the reference of every ratio.
@@ -119,6 +144,8 @@ class BenchReport(_Part):
     scan: str | None
     rounds: int
     pause_ms: int = PAUSE_MS
+    gpu_warm_up_ms: int = WARM_UP_MS
+    gpu_turn_ms: int = GPU_TURN_MS
     environment: Environment
     busy: tuple[str, ...]
     configurations: tuple[Measured, ...]
@@ -157,7 +184,19 @@ def benchmark(
     notify(f"timing {_turns(rounds)} of the engines: {', '.join(runners)}")
     size = bundle.manifest.preprocessing.size
     volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
-    engines = in_turns({n: partial(r.infer, volume) for n, r in runners.items()}, rounds)
+    plans = {n: r for n, r in runners.items() if isinstance(r, TensorRTRunner)}
+    gpu_times: dict[str, list[GpuTimes]] = {name: [] for name in plans}
+
+    def keep_gpu_times(name: str) -> None:
+        if name in plans:
+            gpu_times[name].append(plans[name].gpu_times())
+
+    engines = in_turns(
+        {n: partial(r.infer, volume) for n, r in runners.items()},
+        rounds,
+        on_gpu=[name for name, runner in runners.items() if runs_on_gpu(runner)],
+        after=keep_gpu_times,
+    )
     reference_ms = next(iter(engines.values())).median_ms
     on_scan: dict[str, OnScan] = {}
     if scan is not None:
@@ -189,10 +228,22 @@ def benchmark(
                 engine=engines[name],
                 speed=reference_ms / engines[name].median_ms,
                 on_scan=on_scan.get(name),
+                on_gpu=_medians(gpu_times[name]) if name in plans else None,
             )
             for name, runner in runners.items()
         ),
     )
+
+
+def runs_on_gpu(runner: Runner) -> bool:
+    """Return whether an engine runs on a GPU."""
+    on_cpu = ("CPU", "CPUExecutionProvider")  # of torch and of ONNX Runtime
+    return runner.backend != "openvino" and runner.provenance["device"] not in on_cpu
+
+
+def _medians(times: Sequence[GpuTimes]) -> OnGpu:
+    to_gpu, compute, to_host = np.median(times, axis=0).tolist()
+    return OnGpu(to_gpu_ms=to_gpu, compute_ms=compute, to_host_ms=to_host)
 
 
 def _on_scan(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,12 @@ LEAST_ROUNDS: Final = 3
 """With fewer a median is no better than a single sample."""
 
 PAUSE_MS: Final = 50
-"""Before each run: the threads of the engine before it spin for a moment after its own."""
+"""Before each turn: the threads of the engine before it spin for a moment after its own."""
+
+WARM_UP_MS: Final = 200
+"""Untimed runs at the start of a GPU's turn, as in trtexec: an idle GPU has lowered its clocks."""
+GPU_TURN_MS: Final = 500
+"""Timed runs of a GPU's turn; one run takes a few ms, of which the clock's steps are too much."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Latency:
     """Times of one engine, in the order in which they were taken.
 
     Attributes:
-        samples_ms: One a round.
+        samples_ms: One a round; several a round for an engine on a GPU.
     """
 
     samples_ms: tuple[float, ...]
@@ -65,35 +71,55 @@ def needed_samples(percent: float) -> int:
 
 
 def in_turns(
-    runs: Mapping[str, Callable[[], object]], rounds: int, *, budget_s: float = math.inf
+    runs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    budget_s: float = math.inf,
+    on_gpu: Collection[str] = (),
+    after: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Latency]:
-    """Time every run once a round, in turns, after one untimed turn each.
+    """Time every run once a round, in turns, after one untimed run each.
 
     Args:
         runs: By name.
         rounds: Timed turns of each.
         budget_s: Start no round after this time, except for the first `LEAST_ROUNDS`.
+        on_gpu: Names of those on a GPU: a turn warms up for `WARM_UP_MS`, then every run of
+            `GPU_TURN_MS` is timed.
+        after: Called with the name after each timed run.
     """
     samples: dict[str, list[float]] = {name: [] for name in runs}
-    _turn(runs)
+    for run in runs.values():
+        _timed(run)
     started = time.perf_counter()
     for done in range(rounds):
         if done >= LEAST_ROUNDS and time.perf_counter() - started > budget_s:
             break
-        for name, taken_ms in _turn(runs).items():
-            samples[name].append(taken_ms)
+        for name, run in runs.items():
+            time.sleep(PAUSE_MS / 1000)
+            if name in on_gpu:
+                _repeated(run, WARM_UP_MS)
+            least_ms = GPU_TURN_MS if name in on_gpu else 0
+            samples[name] += _repeated(run, least_ms, partial(after, name))
     return {name: Latency(tuple(taken)) for name, taken in samples.items()}
 
 
-def _turn(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Time one run of each, in ms."""
-    taken_ms = {}
-    for name, run in runs.items():
-        time.sleep(PAUSE_MS / 1000)
-        start = time.perf_counter()
-        run()
-        taken_ms[name] = (time.perf_counter() - start) * 1000
+def _repeated(
+    run: Callable[[], object], least_ms: float, after: Callable[[], None] = lambda: None
+) -> list[float]:
+    """Time one run, and more until they took `least_ms` together; return each time in ms."""
+    taken_ms: list[float] = []
+    while not taken_ms or sum(taken_ms) < least_ms:
+        taken_ms.append(_timed(run))
+        after()
     return taken_ms
+
+
+def _timed(run: Callable[[], object]) -> float:
+    """Return the time of one run in ms."""
+    start = time.perf_counter()
+    run()
+    return (time.perf_counter() - start) * 1000
 
 
 def _rounded(value: float | None) -> float | None:

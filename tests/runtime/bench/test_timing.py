@@ -1,7 +1,11 @@
+import time
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darnet_trt.runtime.bench import timing
 from darnet_trt.runtime.bench.timing import LEAST_ROUNDS, Latency, in_turns, needed_samples
 
 
@@ -26,6 +30,28 @@ def test_engines_take_turns_after_one_untimed_turn():
     latencies = in_turns(runs, 3)
     assert order == ["a", "b"] * 4
     assert [len(latency.samples_ms) for latency in latencies.values()] == [3, 3]
+
+
+def test_on_a_gpu_a_turn_warms_up_and_runs_as_often_as_fits(monkeypatch):
+    monkeypatch.setattr(timing, "WARM_UP_MS", 30)
+    monkeypatch.setattr(timing, "GPU_TURN_MS", 60)
+    order: list[str] = []
+
+    def ten_ms(name):
+        time.sleep(0.01)
+        order.append(name)
+
+    runs = {name: partial(ten_ms, name) for name in ("gpu", "cpu")}
+    latencies = in_turns(runs, 2, on_gpu=["gpu"], after=lambda name: order.append(f"after {name}"))
+    on_gpu, on_cpu = (latencies[name].samples_ms for name in ("gpu", "cpu"))
+    assert len(on_cpu) == 2
+    assert sum(on_gpu) >= 2 * 60
+    assert order.count("after gpu") == len(on_gpu) > 2
+    assert order[:2] == ["gpu", "cpu"]
+    timed = order.index("after gpu")
+    assert order[2:timed] == ["gpu"] * (timed - 2)
+    assert timed > 3, "no warm-up"
+    assert order[-2:] == ["cpu", "after cpu"]
 
 
 def test_out_of_time_each_still_gets_the_least_rounds():
