@@ -26,14 +26,20 @@ def load(config: Any, file: Path) -> None:
         content = file.read_bytes()
     except OSError:
         content = b""
-    if not config.set_timing_cache(config.create_timing_cache(content), False):
-        # It was made by another version or GPU, in spite of its name.
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+    # A file may be damaged, or of another version or GPU in spite of its name.
+    for start in (content, b""):
+        cache = config.create_timing_cache(start)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return
 
 
 def store(config: Any, file: Path) -> str | None:
     """Save the builder's measurements; return the reason if that fails."""
-    content = bytes(config.get_timing_cache().serialize())
+    cache = config.get_timing_cache()
+    saved = None if cache is None else cache.serialize()
+    if saved is None:
+        return "TensorRT gives none"
+    content = bytes(saved)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file) as out:

@@ -74,8 +74,8 @@ def _tensorrt(version: str) -> Capability:
         return Capability(
             "tensorrt", version, "", "", "building and running need an NVIDIA GPU and its driver"
         )
-    if package_version("cuda-bindings") is None:
-        remedy = "running its plans needs cuda-python: pip install 'darnet-trt[gpu]'"
+    if package_version("pycuda") is None:
+        remedy = "running its plans needs pycuda: pip install 'darnet-trt[gpu]'"
         return Capability("tensorrt", version, names, "", remedy)
     return Capability("tensorrt", version, names, names, "")
 
@@ -89,7 +89,7 @@ def _cuda_python(version: str) -> Capability:
 
     _, driver = runtime.cudaDriverGetVersion()
     remedy = "" if driver else "it found no NVIDIA driver"
-    runs = "memory and graphs for plans" if driver else ""
+    runs = "memory for tensorrt-rtx, graphs for tensorrt" if driver else ""
     return Capability("cuda-python", version, "", runs, remedy)
 
 
@@ -97,7 +97,7 @@ def _pycuda(version: str) -> Capability:
     from pycuda import driver
 
     driver.init()
-    return Capability("pycuda", version, "", "memory for tensorrt, instead of cuda-python", "")
+    return Capability("pycuda", version, "", "memory for tensorrt", "")
 
 
 def _plugin() -> Capability:
@@ -132,7 +132,7 @@ _BACKENDS: tuple[tuple[str, tuple[str, ...], str, Callable[[str], Capability]], 
     ("tensorrt-rtx", ("tensorrt-rtx", "tensorrt_rtx"), "rtx", _tensorrt_rtx),
     ("tensorrt", ("tensorrt",), "gpu", _tensorrt),
     ("cuda-python", ("cuda-bindings",), "rtx", _cuda_python),
-    ("pycuda", ("pycuda",), "pycuda", _pycuda),
+    ("pycuda", ("pycuda",), "gpu", _pycuda),
     ("torch", ("torch",), "train", _torch),
 )
 
