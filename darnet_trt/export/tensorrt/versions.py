@@ -13,7 +13,9 @@ from typing import Any, Final
 from darnet_trt.errors import BuildError, BundleError
 from darnet_trt.runtime.engines.tensorrt.package import TensorRTBackend, import_tensorrt
 
-_LEAST_TENSORRT: Final = (10, 12)  # the API of earlier versions differs in places
+# The API of earlier versions differs in places. JetPack 6 has 10.3, and 7.2 has 10.16.
+_LEAST_TENSORRT: Final = (10, 12)
+_JETSON: Final = Path("/etc/nv_tegra_release")
 
 
 def load(backend: TensorRTBackend) -> Any:
@@ -33,7 +35,9 @@ def load(backend: TensorRTBackend) -> Any:
             least = ".".join(map(str, _LEAST_TENSORRT))
             raise BuildError(
                 f"expected TensorRT {least} or later, found {trt.__version__}",
-                do="pip install --upgrade 'darnet-trt[gpu]'",
+                do="install JetPack 7.2 or later"
+                if _JETSON.exists()
+                else "pip install --upgrade 'darnet-trt[tensorrt]'",
             )
     return trt
 

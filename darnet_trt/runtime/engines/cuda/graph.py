@@ -25,7 +25,7 @@ class CudaGraph:
         try:
             from cuda.bindings import runtime
         except ModuleNotFoundError as error:
-            raise MissingPackageError("cuda-python", extra="gpu") from error
+            raise MissingPackageError("cuda-python", extra="tensorrt") from error
         self._cuda: Any = runtime
         self._stream = stream
         # Calls of other threads may go on during this capture.

@@ -15,6 +15,7 @@ from darnet_trt.runtime.engines.cuda.cuda_python import CudaPythonDevice
 from darnet_trt.runtime.engines.cuda.graph import CudaGraph
 from darnet_trt.runtime.engines.cuda.pycuda import PyCudaDevice
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
+from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from tests.runtime.engines.cuda import host_pycuda
 
 NO_DRIVER = "CUDA failed: CUDA driver version is insufficient"
@@ -29,10 +30,11 @@ def runtime():
     return pytest.importorskip("cuda.bindings.runtime")
 
 
-@pytest.mark.parametrize(("backend", "extra"), [("tensorrt-rtx", "rtx"), ("tensorrt", "gpu")])
-def test_a_package_that_is_not_installed(monkeypatch, backend, extra):
+@pytest.mark.parametrize("backend", ["tensorrt-rtx", "tensorrt"])
+def test_a_package_that_is_not_installed(monkeypatch, backend):
     for module in ("cuda", "cuda.bindings", "pycuda"):
         monkeypatch.setitem(sys.modules, module, None)
+    _, extra = PACKAGES[backend]
     with pytest.raises(MissingPackageError, match=rf"cuda-python is not .*darnet-trt\[{extra}\]"):
         open_device(backend)
 
