@@ -172,7 +172,7 @@ class Plan(_Part):
         profiles: Smallest, preferred and largest batch of each optimization profile, in the plan's
             order; empty: the batch is the artifact's.
         version_compatible: Later versions of TensorRT run it too, if the runtime allows host code.
-        hardware_compatible: Every GPU from Ampere on runs it, not only `target`.
+        hardware_compatible: Every GPU of the target's compute capability runs it.
     """
 
     kernels: dict[str, dict[str, int]]

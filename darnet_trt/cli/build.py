@@ -125,8 +125,8 @@ def build(
         bool,
         _plan(
             "--hardware-compatible",
-            help="tensorrt only: every GPU from Ampere on can run the plan. "
-            "[default: only GPUs like the one that built it]",
+            help="tensorrt only: every GPU of the same compute capability can run the plan. "
+            "[default: only GPUs of the model that built it]",
         ),
     ] = False,
     optimization_level: Annotated[

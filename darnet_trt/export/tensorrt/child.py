@@ -184,7 +184,7 @@ def configure(trt: Any, config: Any, job: Job) -> None:
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if options.hardware_compatible:
-        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
     if options.optimization_level is not None:
         config.builder_optimization_level = options.optimization_level
     if job.plugin is not None and job.embed:

@@ -21,7 +21,7 @@ class PlanOptions(BaseModel):
             largest.
         workspace_mib: The most scratch memory; None: all of the GPU's.
         version_compatible: TensorRT only: later versions can run the plan too.
-        hardware_compatible: TensorRT only: every GPU from Ampere on can run the plan.
+        hardware_compatible: TensorRT only: every GPU of the same compute capability can run it.
         optimization_level: TensorRT only: 0 (quick build) to 5 (fastest plan); None: its default.
     """
 

@@ -58,12 +58,7 @@ def check_target(artifact: Artifact, name: str, capability: tuple[int, int]) -> 
         BundleError: It is for another GPU.
     """
     here = "sm{}{}".format(*capability)
-    if artifact.target == PORTABLE:
-        fits = here in RTX_TARGETS
-    elif artifact.plan is not None and artifact.plan.hardware_compatible:
-        fits = capability >= (8, 0)
-    else:
-        fits = artifact.target == here
+    fits = here in RTX_TARGETS if artifact.target == PORTABLE else here == artifact.target
     if not fits:
         raise BundleError(
             f"the plan {artifact.name!r} is for {artifact.target}; this GPU is {here} ({name})",

@@ -47,8 +47,8 @@ def test_a_plan_without_the_version_that_built_it(tiny):
         ("sm120", (12, 0), False, True),
         ("portable", (7, 5), False, True),
         ("portable", (9, 0), False, False),
-        ("sm80", (9, 0), True, True),
-        ("sm80", (7, 5), True, False),
+        ("sm80", (8, 0), True, True),
+        ("sm80", (9, 0), True, False),
     ],
 )
 def test_a_plan_runs_only_on_its_gpus(tiny, target, capability, hardware_compatible, fits):
