@@ -81,7 +81,9 @@ def _logger(trt: Any) -> Any:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 self.errors.append(message)
             if severity == trt.ILogger.VERBOSE:
-                self.kernels = self.kernels or read_table(message)
+                # Thousands come while TensorRT times kernels; one, at the end, has the table.
+                if message.startswith("Layers:\n"):
+                    self.kernels = read_table(message)
             else:
                 print(message, file=sys.stderr, flush=True)  # noqa: T201
 

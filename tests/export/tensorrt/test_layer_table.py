@@ -71,6 +71,23 @@ def test_counts_and_their_line():
     assert described(kernels, 2).startswith("5 kernels in 2 profiles: 1 convolution fp16, ")
 
 
+def test_the_table_in_a_log_of_tensorrt_10():
+    tensors = "[ {{ Name: {}, Location: Device, Dimensions: [1,3,8,8], Format/Datatype: {} }}]"
+    half, single = tensors.format("a", "Half"), tensors.format("b", "Float")
+    rest = 'Weights: {"Type": "Half", "Count": 23232}, TacticValue: 0x3e8, StreamId: 0, Metadata: '
+    kernels = read_table(
+        "Layers:\n"
+        f"Name: copy to conv + relu, LayerType: Reformat, Inputs: {single}, Outputs: {half}, {rest}\n"
+        f"Name: conv + relu, LayerType: CaskConvolution, Inputs: {half}, Outputs: {half}, {rest}\n"
+        f"Name: gemm_myl9_4, LayerType: gemm, Inputs: {half}, Outputs: {half}, StreamId: 0"
+    )
+    assert kernels == {
+        "reformat": {"fp32": 1},
+        "convolution": {"fp16": 1},
+        "matrix product": {"fp16": 1},
+    }
+
+
 def test_other_messages_are_no_table():
     for message in ("", "Layers:", "After dead-layer removal: 12 layers", TABLE[8:]):
         assert read_table(message) == {}

@@ -26,22 +26,21 @@ class RuntimeCache:
     """The runtime cache of one plan, shared by its contexts.
 
     Args:
-        engine: The `ICudaEngine`; the GPU must be current in this thread.
+        config: The `IRuntimeConfig` of its contexts, which read kernels from the cache and add to
+            it; the GPU must be current in this thread.
         file: Read now, and written by `store`.
-
-    Attributes:
-        cache: The `IRuntimeCache`, from which contexts read kernels and to which they add.
     """
 
-    def __init__(self, engine: Any, file: Path) -> None:
+    def __init__(self, config: Any, file: Path) -> None:
         self._file = file
-        self.cache = engine.create_runtime_config().create_runtime_cache()
+        self._cache = config.create_runtime_cache()
         with suppress(OSError):
-            self.cache.deserialize(file.read_bytes())
+            self._cache.deserialize(file.read_bytes())
+        config.set_runtime_cache(self._cache)
 
     def store(self) -> None:
         """Write the cache to its file."""
-        content = self.cache.serialize()
+        content = self._cache.serialize()
         if content is None:  # the GPU failed
             return
         with suppress(OSError, OutputError):

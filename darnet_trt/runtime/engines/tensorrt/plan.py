@@ -70,34 +70,38 @@ class LoadedPlan:
                 f"{backend} {trt.__version__} cannot load the plan ({self.messages.reason()})",
                 do="build the bundle again on this machine with: darnet-trt build",
             )
-        self._cache = None if cache is None else RuntimeCache(self.engine, cache)
+        self._config = self._runtime_config()
+        self._cache = None if cache is None else RuntimeCache(self._config, cache)
+
+    def _runtime_config(self) -> Any:
+        """Return the `IRuntimeConfig` of all contexts.
+
+        The caller supplies the memory for activations: TensorRT-RTX then lets it capture a
+        context's work as a CUDA graph. Its own graphs stay off: it drops them where a plan has
+        plugins.
+        """
+        config = self.engine.create_runtime_config()
+        strategies = self.trt.ExecutionContextAllocationStrategy
+        config.set_execution_context_allocation_strategy(strategies.USER_MANAGED)
+        if self.backend == "tensorrt-rtx":
+            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.DISABLED
+            # Compile a shape's kernels at its first run. By default others run meanwhile, and a
+            # captured graph would keep those.
+            specialization = self.trt.DynamicShapesKernelSpecializationStrategy
+            config.dynamic_shapes_kernel_specialization_strategy = specialization.EAGER
+        return config
 
     def activations(self, profile: int) -> int:
         """Return the bytes of GPU memory that a context on a profile needs for activations."""
         return int(self.engine.get_device_memory_size_for_profile_v2(profile))
 
     def create_context(self) -> Any:
-        """Create an `IExecutionContext`, whose memory for activations the caller sets.
-
-        TensorRT-RTX then lets its caller capture the context's work as a CUDA graph. Its own graphs
-        stay off: it drops them where a plan has plugins.
+        """Create an `IExecutionContext`; its memory for activations is not set.
 
         Raises:
             BundleError: TensorRT cannot create one.
         """
-        config = self.engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(
-            self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        )
-        if self.backend == "tensorrt-rtx":
-            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.DISABLED
-            # Compile a shape's kernels at its first run. By default others run meanwhile, and a
-            # captured graph would keep those.
-            strategies = self.trt.DynamicShapesKernelSpecializationStrategy
-            config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
-            if self._cache is not None:
-                config.set_runtime_cache(self._cache.cache)
-        context = self.engine.create_execution_context(config)
+        context = self.engine.create_execution_context(self._config)
         if context is None:
             raise BundleError(f"{self.backend} cannot create a context ({self.messages.reason()})")
         context.error_recorder = self.messages.recorder
@@ -116,7 +120,13 @@ class LoadedPlan:
         """Free the engine; its contexts are freed."""
         if self._cache is not None:
             self._cache.store()
-        del self._cache, self.engine, self._runtime, self.messages  # each uses the next
+        del (
+            self._cache,
+            self._config,
+            self.engine,
+            self._runtime,
+            self.messages,
+        )  # each uses the next
 
 
 def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
