@@ -77,7 +77,7 @@ def test_the_table_in_a_log_of_tensorrt_10():
     rest = 'Weights: {"Type": "Half", "Count": 23232}, TacticValue: 0x3e8, StreamId: 0, Metadata: '
     kernels = read_table(
         "Layers:\n"
-        f"Name: copy to conv + relu, LayerType: Reformat, Inputs: {single}, Outputs: {half}, {rest}\n"
+        f"Name: copy to conv, LayerType: Reformat, Inputs: {single}, Outputs: {half}, {rest}\n"
         f"Name: conv + relu, LayerType: CaskConvolution, Inputs: {half}, Outputs: {half}, {rest}\n"
         f"Name: gemm_myl9_4, LayerType: gemm, Inputs: {half}, Outputs: {half}, StreamId: 0"
     )

@@ -120,13 +120,8 @@ class LoadedPlan:
         """Free the engine; its contexts are freed."""
         if self._cache is not None:
             self._cache.store()
-        del (
-            self._cache,
-            self._config,
-            self.engine,
-            self._runtime,
-            self.messages,
-        )  # each uses the next
+        # Each uses the next.
+        del self._cache, self._config, self.engine, self._runtime, self.messages
 
 
 def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
