@@ -17,7 +17,7 @@ class Graphs:
 
     Attributes:
         state: In words: captured, or why not.
-        wanted: They do; false after one that could not be captured.
+        wanted: Whether to capture; false after one that could not be captured.
     """
 
     state: str

@@ -15,6 +15,7 @@ from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.kernels.build import cached_library
 from darnet_trt.kernels.library import Library
+from darnet_trt.runtime.bench.report import benchmark
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
@@ -159,6 +160,17 @@ def test_the_gpus_times_of_a_plan(bundle, volumes):
         assert min(times) > 0
         assert sum(times) < whole_ms
     runner.close()
+
+
+def test_bench_on_a_gpu(bundle):
+    engine = load_engine(bundle, NAME)
+    report = benchmark(bundle, [engine], rounds=3)
+    engine.runner.close()
+    (plan,) = report.configurations
+    assert plan.on_gpu is not None
+    assert min(plan.on_gpu.to_gpu_ms, plan.on_gpu.compute_ms, plan.on_gpu.to_host_ms) > 0
+    assert sum(plan.engine.samples_ms) > 3 * report.gpu_turn_ms
+    print(plan.on_gpu, plan.engine.median_ms)
 
 
 def test_two_runners_in_two_threads(bundle, volumes, expected):
