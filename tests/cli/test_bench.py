@@ -81,7 +81,7 @@ def plan_on_the_host(tiny, monkeypatch):
     monkeypatch.setattr(lane, "CudaGraph", HostGraph)
     monkeypatch.setattr(plan, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
     monkeypatch.setattr(timing, "WARM_UP_MS", 10)
-    monkeypatch.setattr(timing, "GPU_TURN_MS", 20)
+    monkeypatch.setattr(timing, "GPU_TURN_MS", 50)
     CALLS.clear()
     return put_plan(tiny, (tiny / "model.onnx").read_bytes(), "1.7.1")
 
@@ -96,7 +96,7 @@ def test_a_plan_runs_many_times_a_turn_and_its_times_are_split(bench, plan_on_th
     split = on_gpu["on_gpu"]
     assert set(split) == {"to_gpu_ms", "compute_ms", "to_host_ms"}
     assert 0 < sum(split.values()) < on_gpu["engine"]["p90_ms"]
-    assert sum(on_gpu["engine"]["samples_ms"]) > 3 * 20
+    assert len(on_gpu["engine"]["samples_ms"]) > 3
     assert on_gpu["provenance"]["cuda_graph"] == "captured"
     assert (len(on_cpu["engine"]["samples_ms"]), on_cpu["on_gpu"]) == (3, None)
     (row,) = (line.split() for line in out.splitlines() if line.endswith("captured"))

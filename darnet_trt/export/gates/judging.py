@@ -24,7 +24,7 @@ from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.targets import Candidate
 from darnet_trt.runtime.bench.timing import in_turns
-from darnet_trt.runtime.engines.runner import Outputs, Runner, run
+from darnet_trt.runtime.engines.runner import Outputs, Runner, run, runs_on_gpu
 
 # A small network gets as many rounds as fit into the time, the paper's the fewest possible.
 _ROUNDS: Final = 30
@@ -120,7 +120,8 @@ def _timed(
                 runner.infer(volume)
 
     runs = {engine.name: partial(run, engine, runner) for engine, runner in passed}
-    latencies = in_turns(runs, _ROUNDS, budget_s=_TIMING_S)
+    on_gpu = [engine.name for engine, runner in passed if runs_on_gpu(runner)]
+    latencies = in_turns(runs, _ROUNDS, budget_s=_TIMING_S, on_gpu=on_gpu)
     return [
         engine.model_copy(update={"latency_ms": round(latencies[engine.name].median_ms, 3)})
         for engine, _ in passed

@@ -26,7 +26,7 @@ from darnet_trt.runtime.bench.timing import (
     in_turns,
 )
 from darnet_trt.runtime.engines.loading import Engine
-from darnet_trt.runtime.engines.runner import Runner
+from darnet_trt.runtime.engines.runner import Runner, runs_on_gpu
 from darnet_trt.runtime.engines.tensorrt.runner import GpuTimes, TensorRTRunner
 
 SCHEMA_VERSION: Final = 1
@@ -233,12 +233,6 @@ def benchmark(
             for name, runner in runners.items()
         ),
     )
-
-
-def runs_on_gpu(runner: Runner) -> bool:
-    """Return whether an engine runs on a GPU."""
-    on_cpu = ("CPU", "CPUExecutionProvider")  # of torch and of ONNX Runtime
-    return runner.backend != "openvino" and runner.provenance["device"] not in on_cpu
 
 
 def _medians(times: Sequence[GpuTimes]) -> OnGpu:

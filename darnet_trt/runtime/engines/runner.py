@@ -62,6 +62,12 @@ class Runner(Protocol):
         ...
 
 
+def runs_on_gpu(runner: Runner) -> bool:
+    """Return whether an engine runs on a GPU."""
+    on_cpu = ("CPU", "CPUExecutionProvider")  # of torch and of ONNX Runtime
+    return runner.backend != "openvino" and runner.provenance["device"] not in on_cpu
+
+
 def run(runner: Runner, inputs: Sequence[npt.NDArray[np.float32]]) -> Outputs:
     """Infer scans, each (1, d, h, w), one at a time; return outputs with n = scans."""
     outputs = [runner.infer(scan[None]) for scan in inputs]

@@ -1,5 +1,5 @@
-import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -33,25 +33,22 @@ def test_engines_take_turns_after_one_untimed_turn():
 
 
 def test_on_a_gpu_a_turn_warms_up_and_runs_as_often_as_fits(monkeypatch):
-    monkeypatch.setattr(timing, "WARM_UP_MS", 30)
-    monkeypatch.setattr(timing, "GPU_TURN_MS", 60)
+    now_s = 0.0
+    clock = SimpleNamespace(perf_counter=lambda: now_s, sleep=lambda seconds: None)
+    monkeypatch.setattr(timing, "time", clock)
     order: list[str] = []
 
-    def ten_ms(name):
-        time.sleep(0.01)
+    def a_sixteenth(name):
+        nonlocal now_s
+        now_s += 1 / 16
         order.append(name)
 
-    runs = {name: partial(ten_ms, name) for name in ("gpu", "cpu")}
+    runs = {name: partial(a_sixteenth, name) for name in ("gpu", "cpu")}
     latencies = in_turns(runs, 2, on_gpu=["gpu"], after=lambda name: order.append(f"after {name}"))
-    on_gpu, on_cpu = (latencies[name].samples_ms for name in ("gpu", "cpu"))
-    assert len(on_cpu) == 2
-    assert sum(on_gpu) >= 2 * 60
-    assert order.count("after gpu") == len(on_gpu) > 2
-    assert order[:2] == ["gpu", "cpu"]
-    timed = order.index("after gpu")
-    assert order[2:timed] == ["gpu"] * (timed - 2)
-    assert timed > 3, "no warm-up"
-    assert order[-2:] == ["cpu", "after cpu"]
+    turn = ["gpu"] * 4 + ["gpu", "after gpu"] * 8 + ["cpu", "after cpu"]
+    assert order == ["gpu", "cpu"] + 2 * turn
+    assert latencies["gpu"].samples_ms == (62.5,) * 16
+    assert latencies["cpu"].samples_ms == (62.5,) * 2
 
 
 def test_out_of_time_each_still_gets_the_least_rounds():
