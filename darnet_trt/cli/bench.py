@@ -205,7 +205,7 @@ def _show(report: BenchReport) -> None:
     if plans:
         print_line()
         print_table(
-            ("on the GPU", "to GPU ms", "compute", "to host", "CUDA graph"),
+            ("on the GPU", "to GPU ms", "compute ms", "to host ms", "CUDA graph"),
             [[m.name, *map(_ms, dict(t).values()), m.provenance["cuda_graph"]] for m, t in plans],
         )
     if report.scan is None:

@@ -77,6 +77,7 @@ class HostDevice:
 
     def allocate(self, size):
         assert self.inside
+        assert size > 0
         return self.pinned(size // 4).ctypes.data
 
     def pinned(self, shape):
@@ -233,7 +234,8 @@ class _Context:
         assert n * BYTES_OF_A_VOLUME <= self.size
 
         def run():
-            ctypes.memset(self.memory, 0xFF, self.size)
+            if self.size:
+                ctypes.memset(self.memory, 0xFF, self.size)
             d, h, w = self.engine.size
             volume = _floats(self.addresses["volume"], (n, 1, d, h, w)).copy()
             for name, value in zip(

@@ -240,11 +240,12 @@ class TensorRTRunner:
         """Return the lane on the narrowest profile for a part of that size."""
         index = self._shapes.profile_for(size)
         if index not in self._lanes:
+            memory = plan.activations(index)
             self._lanes[index] = Lane(
                 plan,
                 index,
                 self._addresses,
-                device.allocate(plan.activations(index)),
+                device.allocate(memory) if memory else 0,  # pycuda refuses 0 bytes
                 device.handle(self._compute),
                 self._graphs,
             )

@@ -67,6 +67,8 @@ class Device:
 class _Allocation:
     def __init__(self, size):
         _needs_context()
+        if size == 0:
+            raise Error("cuMemAlloc failed: invalid argument")
         if size > 1 << 40:
             raise MemoryError("cuMemAlloc failed: out of memory")
         self._memory = np.full(size, 0xFF, np.uint8)

@@ -17,6 +17,7 @@ from darnet_trt.runtime.engines.tensorrt.messages import Messages
 from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
 from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner, open_plan
 from darnet_trt.runtime.engines.tensorrt.shapes import parts
+from tests.runtime.engines import host_gpu
 from tests.runtime.engines.host_gpu import (
     CALLS,
     HostDevice,
@@ -101,6 +102,13 @@ def test_a_runner_allocates_the_activations_of_each_profile_once(load, backend, 
         assert activations() == volumes_at_once
         runner.close()
         assert activations() == []
+
+
+def test_a_plan_without_activations(load, volumes, expected, monkeypatch):
+    monkeypatch.setattr(host_gpu, "BYTES_OF_A_VOLUME", 0)
+    runner = load()
+    for _ in range(3):
+        agrees(runner.infer(volumes), expected)
 
 
 def test_outputs_outlive_the_next_run_and_the_runner(load, volumes, expected):
