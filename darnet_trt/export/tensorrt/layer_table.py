@@ -9,7 +9,7 @@ log has every layer of the plan in one message, a line a layer:
     Constants: [ … ], Outputs: [ … ], TacticName: …, StreamId: 0, Metadata: [ONNX Layer: …]
 
 as of version 1.7; a plan with two optimization profiles has the layers of both in one table.
-TensorRT 10's log has the same table, by a log that others published, with other words for kinds.
+Whether TensorRT's own logger prints the table too has not been tried.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _DATATYPE: Final = re.compile(r"Datatype: (\w+)")
 
 _KINDS: Final = {
     "correlation": "convolution",
-    "CaskConvolution": "convolution",  # of TensorRT 10
+    # TensorRT 10's words for it, in a table of its log that others published.
+    "CaskConvolution": "convolution",
     "CaskGemmConvolution": "convolution",
     "kgen": "generated",
     "gemm": "matrix product",
