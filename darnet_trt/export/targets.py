@@ -10,7 +10,11 @@ from typing import Final, Literal, cast, get_args
 from darnet_trt.bundle.manifest import Artifact, Backend, Plan, Precision
 from darnet_trt.errors import BuildError, DeviceError, MissingPackageError, UsageError
 from darnet_trt.runtime.engines.onnxruntime.cuda import cuda_obstacle
-from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
+from darnet_trt.runtime.engines.onnxruntime.package import (
+    cpu_extra,
+    import_onnxruntime,
+    onnxruntime_packages,
+)
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.package import (
@@ -114,9 +118,9 @@ def candidates(
         wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))
     else:
         on_cpu: tuple[Backend, ...] = ("openvino", "onnxruntime")
-        installed = [b for b in on_cpu if importlib.util.find_spec(b) is not None]
+        installed = [b for b in on_cpu if _is_installed(b)]
         if not installed:
-            raise MissingPackageError("openvino", extra="cpu")
+            raise MissingPackageError("openvino", extra=cpu_extra())
         wanted = dict.fromkeys((b, "cpu") for b in installed if _offers(b, asked))
     found = [
         Candidate(b, p, t)
@@ -140,6 +144,12 @@ def plan_backends(wanted: Sequence[Candidate]) -> set[TensorRTBackend]:
     return {cast(TensorRTBackend, c.backend) for c in wanted if c.backend in PACKAGES}
 
 
+def _is_installed(package: str) -> bool:
+    if package == "onnxruntime":  # pip may leave its empty folder
+        return bool(onnxruntime_packages())
+    return importlib.util.find_spec(package) is not None
+
+
 def _parse(text: str) -> list[tuple[Backend, str]]:
     """Parse one `--target` into pairs of backend and target."""
     name, colon, rest = text.partition(":")
@@ -161,8 +171,8 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
     if backend in PACKAGES:
         package, extra = PACKAGES[backend]
     else:
-        package, extra = backend, "cpu"
-    if importlib.util.find_spec(package) is None:
+        package, extra = backend, cpu_extra()
+    if not _is_installed(package):
         raise MissingPackageError(package, extra=extra)
     if backend == "tensorrt-rtx":
         architectures = rest.split(",") if colon else [PORTABLE]

@@ -136,8 +136,8 @@ def test_a_gpu_that_tensorrt_rtx_refuses(tmp_path, monkeypatch, command, gpu, re
     else:
         assert rtx["runs"] == ""
         assert refused in rtx["remedy"]
-        assert "darnet-trt[gpu]" in rtx["remedy"]
-        assert "darnet-trt[tensorrt]" in rtx["remedy"]
+        assert "ONNX Runtime (extra gpu)" in rtx["remedy"]
+        assert "TensorRT (extra tensorrt)" in rtx["remedy"]
     if package_version("onnxruntime-gpu") is None:
         assert "uninstall" in found["onnxruntime"]["remedy"]
 

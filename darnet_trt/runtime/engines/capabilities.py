@@ -12,13 +12,17 @@ from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
 from darnet_trt.machine.hardware import Gpu, gpus, package_version
 from darnet_trt.runtime.engines.onnxruntime.cuda import cuda_obstacle
-from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime, onnxruntime_packages
+from darnet_trt.runtime.engines.onnxruntime.package import (
+    cpu_extra,
+    import_onnxruntime,
+    onnxruntime_packages,
+)
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 
 _NO_RTX_TARGET: Final = (
-    "it refuses {}; here run the kernels, torch and ONNX Runtime: pip install 'darnet-trt[gpu]', "
-    "and plans of TensorRT: pip install 'darnet-trt[tensorrt]'"
+    "it refuses {}; what runs on this GPU: the kernels, torch, ONNX Runtime (extra gpu), plans of "
+    "TensorRT (extra tensorrt)"
 )
 
 
@@ -133,7 +137,10 @@ def _capability(gpu: Gpu) -> tuple[int, int] | None:
 
 
 def _torch(version: str) -> Capability:
-    return Capability("torch", version, "", "training, reference", "")
+    remedy = ""
+    if gpus() and version.endswith("+cpu"):
+        remedy = "built without CUDA; for this GPU see https://pytorch.org/get-started/locally"
+    return Capability("torch", version, "", "training, reference", remedy)
 
 
 _BACKENDS: tuple[tuple[str, str, Callable[[str], Capability]], ...] = (
@@ -180,4 +187,4 @@ def _how_to_get(backend: str, extra: str) -> str:
         return _NO_RTX_TARGET.format(_target(gpus()[0]))
     if backend == "pycuda":
         return "optional for tensorrt, compiled with nvcc: pip install 'darnet-trt[pycuda]'"
-    return f"pip install 'darnet-trt[{extra}]'"
+    return f"pip install 'darnet-trt[{cpu_extra() if extra == 'cpu' else extra}]'"

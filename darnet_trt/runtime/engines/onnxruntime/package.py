@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Final
 
 from darnet_trt.errors import MissingPackageError
-from darnet_trt.machine.hardware import package_version
+from darnet_trt.machine.hardware import gpus, package_version
 
 # Each writes the module `onnxruntime`.
 _DISTRIBUTIONS: Final = (
@@ -28,15 +28,16 @@ _DISTRIBUTIONS: Final = (
 )
 
 
-def import_onnxruntime(extra: str = "cpu") -> ModuleType:
+def import_onnxruntime(extra: str | None = None) -> ModuleType:
     """Import and return the `onnxruntime` module; nothing else in this package imports it.
 
     Args:
-        extra: The extra of darnet-trt that installs it, for the error.
+        extra: The extra of darnet-trt that installs it, for the error; None: `cpu_extra()`.
 
     Raises:
         MissingPackageError: It is not installed, or not whole.
     """
+    extra = extra or cpu_extra()
     _check_files(extra)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
@@ -52,6 +53,14 @@ def import_onnxruntime(extra: str = "cpu") -> ModuleType:
 def onnxruntime_packages() -> dict[str, str]:
     """Return name → version of the installed packages that write the module `onnxruntime`."""
     return {name: version for name in _DISTRIBUTIONS if (version := package_version(name))}
+
+
+def cpu_extra() -> str:
+    """Return the extra that brings the CPU's engines here, and no second ONNX Runtime."""
+    found = onnxruntime_packages()
+    if len(found) == 1:
+        return "gpu" if "onnxruntime-gpu" in found else "cpu"
+    return "gpu" if gpus() else "cpu"
 
 
 def _check_files(extra: str) -> None:

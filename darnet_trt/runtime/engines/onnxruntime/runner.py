@@ -55,7 +55,7 @@ class OnnxRuntimeRunner:
         device: Literal["cpu", "cuda"] = "cpu",
         threads: int | None = None,
     ) -> None:
-        onnxruntime = import_onnxruntime(extra="cpu" if device == "cpu" else "gpu")
+        onnxruntime = import_onnxruntime("gpu" if device == "cuda" else None)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         if threads is not None:
