@@ -77,6 +77,8 @@ def doctor(
 
 def readiness(backends: Sequence[Capability]) -> str:
     """Return what this machine can predict with; where nothing, what to install."""
+    from darnet_trt.runtime.engines.onnxruntime.package import cpu_extra
+
     places = (
         ("CPU", [b for b in backends if b.backend in _NAMES and "CPU" in b.runs]),
         ("GPU", [b for b in backends if b.backend in _NAMES and _runs_on_gpu(b)]),
@@ -89,7 +91,7 @@ def readiness(backends: Sequence[Capability]) -> str:
     if ready:
         return f"ready to predict {' and '.join(ready)}"
     installed = any(b.version for b in backends if b.backend in ("openvino", "onnxruntime"))
-    remedy = "see above why" if installed else "pip install 'darnet-trt[cpu]'"
+    remedy = "see above why" if installed else f"pip install 'darnet-trt[{cpu_extra()}]'"
     return f"not ready to predict: no engine runs here; {remedy}"
 
 
