@@ -47,3 +47,13 @@ def test_no_extra_brings_both_packages_of_onnx_runtime():
     for extra in extras:
         assert len(brought(extra) & {"onnxruntime", "onnxruntime-gpu"}) < 2, extra
     assert "onnxruntime-gpu" in brought("gpu-test")
+
+
+def test_the_readme_lists_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    install = (ROOT / "README.md").read_text().partition("## Install")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `([\w-]+)` \|", install, re.MULTILINE)
+    assert set(listed) >= set(project["optional-dependencies"])
+    offered = set(re.findall(r"`([\w,-]+)`", install.partition("| extra |")[0]))
+    named = {extra for words in offered if "-" not in words for extra in words.split(",")}
+    assert named <= set(project["optional-dependencies"])

@@ -23,6 +23,7 @@ _HOST: Final = "libonnxruntime_providers_shared.so"  # the provider needs its sy
 _PROVIDER: Final = "libonnxruntime_providers_cuda.so"
 _CUDNN: Final = "libcudnn.so.9"  # ONNX Runtime opens it at the first convolution
 _DRIVER: Final = "libcuda.so"
+_REMEDY: Final = "install NVIDIA's driver (580 or later for CUDA 13), or choose a CPU engine"
 
 
 def prepare_cuda(onnxruntime: ModuleType) -> None:
@@ -46,29 +47,32 @@ def prepare_cuda(onnxruntime: ModuleType) -> None:
 
 
 def cuda_obstacle(onnxruntime: ModuleType) -> DarnetError | None:
-    """Return why the CUDA provider cannot start here; None where all its libraries load."""
+    """Return why the CUDA provider cannot start here; None where it finds a GPU."""
     try:
         prepare_cuda(onnxruntime)
     except MissingPackageError as error:
         return error
     folder = Path(onnxruntime.__file__ or "").parent / "capi"
     ctypes.CDLL(str(folder / _HOST), ctypes.RTLD_GLOBAL)
-    for library in (str(folder / _PROVIDER), _CUDNN):
-        try:
-            ctypes.CDLL(library)
-        except OSError as error:
-            reason = str(error).replace(f"{folder / _PROVIDER}: ", "")
-            if reason.startswith(_DRIVER):
-                return DeviceError(
-                    f"the NVIDIA driver is not installed ({reason})",
-                    do="install the driver, or choose an engine for the CPU",
-                )
-            return MissingPackageError(
-                "onnxruntime-gpu",
-                extra="gpu",
-                what=f"a library that onnxruntime needs for CUDA does not load ({reason})",
-            )
-    return None
+    try:
+        provider = ctypes.CDLL(str(folder / _PROVIDER))
+        ctypes.CDLL(_CUDNN)
+    except OSError as error:
+        reason = str(error).replace(f"{folder / _PROVIDER}: ", "")
+        if reason.startswith(_DRIVER):
+            return DeviceError(f"the NVIDIA driver is not installed ({reason})", do=_REMEDY)
+        return MissingPackageError(
+            "onnxruntime-gpu",
+            extra="gpu",
+            what=f"a library that onnxruntime needs for CUDA does not load ({reason})",
+        )
+    # Of the CUDA runtime, which the provider has loaded.
+    status = provider.cudaGetDeviceCount(ctypes.byref(ctypes.c_int()))
+    if status == 0:
+        return None
+    provider.cudaGetErrorString.restype = ctypes.c_char_p
+    said = provider.cudaGetErrorString(status).decode()
+    return DeviceError(f"onnxruntime finds no usable GPU (CUDA error {status}: {said})", do=_REMEDY)
 
 
 def executed(session: Any, provider: str) -> tuple[str | None, int]:

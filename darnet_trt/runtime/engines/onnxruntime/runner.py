@@ -137,16 +137,16 @@ def _on_gpu(onnxruntime: ModuleType, model: Path, options: Any) -> tuple[Any, st
     settings = {"use_tf32": "0"}
     with TemporaryDirectory() as folder:
         options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
-        session = _session(onnxruntime, model, options, CUDA, settings)
-        if (running := session.get_providers()[0]) != CUDA:
-            raise cuda_obstacle(onnxruntime) or DeviceError(
-                f"ONNX Runtime fell back from {CUDA} to {running} and does not say why",
-                do="check the GPU and its driver with: nvidia-smi",
-            )
         try:
-            precision, elsewhere = executed(session, CUDA)
-        except Exception as error:  # as above
-            raise cuda_obstacle(onnxruntime) or _gpu_failed(error) from error
+            session = _session(onnxruntime, model, options, CUDA, settings)
+            if (running := session.get_providers()[0]) != CUDA:
+                raise DeviceError(
+                    f"ONNX Runtime fell back from {CUDA} to {running} and does not say why",
+                    do="check the GPU and its driver with: nvidia-smi",
+                )
+            precision, elsewhere = _executed(session)
+        except DeviceError as error:
+            raise cuda_obstacle(onnxruntime) or error  # noqa: B904, as it may be the same
     if precision is None or elsewhere:
         raise BundleError(
             f"ONNX Runtime ran {elsewhere} of its convolutions on the CPU instead of the GPU",
@@ -154,6 +154,13 @@ def _on_gpu(onnxruntime: ModuleType, model: Path, options: Any) -> tuple[Any, st
             do="choose an engine for the CPU",
         )
     return session, precision
+
+
+def _executed(session: Any) -> tuple[str | None, int]:
+    try:
+        return executed(session, CUDA)
+    except Exception as error:  # as above
+        raise _gpu_failed(error) from error
 
 
 def _gpu_failed(error: Exception) -> DeviceError:
