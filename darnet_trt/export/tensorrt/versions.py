@@ -33,7 +33,7 @@ def load(backend: TensorRTBackend) -> Any:
             least = ".".join(map(str, _LEAST_TENSORRT))
             raise BuildError(
                 f"expected TensorRT {least} or later, found {trt.__version__}",
-                do="pip install --upgrade 'darnet-trt[tensorrt]'",
+                do="pip install --upgrade 'darnet-trt[gpu]'",
             )
     return trt
 
