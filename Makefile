@@ -34,6 +34,15 @@ help: ## List the targets
 	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
 	@touch $@ .venv/.installed-demo
 
+# An environment of its own: onnxruntime-gpu and onnxruntime overwrite each other's files, and the
+# torch of .venv may be the CPU build.
+.venv-gpu/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer on the PATH; name one with PYTHON=..." >&2; exit 1; }
+	@echo "Installing darnet-trt[gpu-test] into .venv-gpu (once, several GB)" >&2
+	@$(PYTHON) -m venv .venv-gpu
+	@.venv-gpu/bin/python -m pip install -qq -c constraints.txt -e '.[gpu-test]'
+	@touch $@
+
 demo: .venv/.installed-demo ## Phantoms, training, engine, prediction, report; SCANS="path …" adds yours
 	@$(BIN)/python examples/demo.py --out demo $(SCANS)
 
@@ -48,8 +57,8 @@ test-slow: .venv/.installed-dev ## The tests that train at length; SHORT=1 for a
 fuzz: .venv/.installed-dev ## 5,000 damaged scans, into fuzz-findings/; COUNT=… SEED=… changes which
 	@$(BIN)/python -m tests.scan.fuzz.run --count $(COUNT) --seed $(SEED)
 
-gpu: .venv/.installed-dev ## All that needs a GPU and nvcc, into gpu-report/; ONLY="part …" chooses
-	@$(BIN)/python -m benchmarks.gpu.run $(if $(ONLY),--only $(ONLY))
+gpu: .venv-gpu/.installed ## All that needs a GPU and nvcc, into gpu-report/; ONLY="part …" chooses
+	@.venv-gpu/bin/python -m benchmarks.gpu.run $(if $(ONLY),--only $(ONLY))
 
 lint: .venv/.installed-dev ## Formatting, lint and types
 	@$(BIN)/ruff format --check .
@@ -61,4 +70,4 @@ format: .venv/.installed-dev ## Format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove the virtual environment, the demo and the caches
-	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-gpu demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,7 @@
 ```
 DarnetError
 ├── UsageError             a path, option or combination that cannot work
-├── MissingPackageError    an optional package is not installed; names the extra
+├── MissingPackageError    an optional package, or a part of it, is missing; names the extra
 ├── ScanError              a scan cannot be classified
 │   ├── UnreadableScanError    broken, truncated or in no known format
 │   └── RefusedScanError       readable, but classifying it would be a guess
@@ -123,19 +123,23 @@ class UsageError(DarnetError):
 
 
 class MissingPackageError(DarnetError):
-    """An optional package is not installed.
+    """An optional package, or a part of it, is not installed.
 
     Args:
         package: The import name.
         extra: The extra of darnet-trt that installs it.
+        what: What is wrong; None: it is not installed.
+        do: What the user can do; None: install the extra.
     """
 
-    def __init__(self, package: str, *, extra: str) -> None:
+    def __init__(
+        self, package: str, *, extra: str, what: str | None = None, do: str | None = None
+    ) -> None:
         self.package = package
         self.extra = extra
         super().__init__(
-            f"the package {package} is not installed",
-            do=f"pip install 'darnet-trt[{extra}]'",
+            what or f"the package {package} is not installed",
+            do=do or f"pip install 'darnet-trt[{extra}]'",
         )
 
 

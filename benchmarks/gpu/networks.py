@@ -1,6 +1,6 @@
 """The paper's whole network in torch and in ONNX Runtime: times, memory, agreement.
 
-    python -m benchmarks.gpu.networks network|training|onnxruntime
+    python -m benchmarks.gpu.networks eager|compiled|training|onnxruntime
 
 On a machine without a GPU a small network runs on the CPU, to try the script.
 """
@@ -10,40 +10,36 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.gpu.measuring import elapsed, measure, skip
 
 
-def network(on: str) -> None:
-    """Time the network in torch: the paper's layers and the fused ones, eager and compiled.
-
-    The eager ones are timed before anything is compiled, because that takes long and may fail;
-    then all of them take turns.
-    """
+def network(on: str, *, compiled: bool) -> None:
+    """Time the network in torch: the paper's layers and the fused ones, in turns."""
     import torch
 
     from darnet_trt.training.model import DARNet
 
+    if compiled and on == "cpu":
+        skip("torch.compile is tried on a GPU only")
     shape, dtype = paper_network(on), torch.float16 if on == "cuda" else torch.float32
     order = {"memory_format": torch.channels_last_3d}
     x = torch.rand(1, 1, *shape.input_size, device=on, dtype=dtype).to(**order)
     runs: dict[str, Callable[[Any], Any]] = {}
     for name, fused in (("paper's layers", False), ("fused", True)):
         torch.manual_seed(0)
-        runs[f"{name}, eager"] = DARNet(shape, fused=fused).to(on, dtype).to(**order).eval()
+        model = DARNet(shape, fused=fused).to(on, dtype).to(**order).eval()
+        runs[f"{name}, eager"] = model
+        if compiled:
+            runs[f"{name}, compiled"] = torch.compile(model)
     with torch.no_grad():
         reference, _ = runs["paper's layers, eager"](x)
         failed = differing(runs, x, reference)
         in_turns(on, runs, x)
-        if on == "cuda":
-            compiled = {
-                name.replace("eager", "compiled"): torch.compile(model)
-                for name, model in runs.items()
-            }
-            failed += differing(compiled, x, reference)
-            in_turns(on, runs | compiled, x)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
@@ -57,7 +53,8 @@ def differing(runs: dict[str, Callable[[Any], Any]], x: Any, reference: Any) -> 
         except Exception as error:  # a compiler's, as a rule
             print(f"{name}: {type(error).__name__}: {error}")
             difference = float("nan")
-        print(f"{name}: logits differ from the paper's layers by {difference:.1e}, relative")
+        says = f"{name}: logits differ from the paper's layers by {difference:.1e}, relative"
+        print(says, flush=True)
         if not difference < 0.02:
             failed.append(name)
             del runs[name]
@@ -110,42 +107,41 @@ def training(on: str) -> None:
 
 
 def onnxruntime(on: str) -> None:
-    """Compare the exported graph in ONNX Runtime on the GPU with its CPU provider."""
+    """Run the exported graphs in ONNX Runtime on the GPU, and compare with its CPU provider."""
     import numpy as np
-    import torch
 
-    from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
+    from benchmarks.gpu.tensorrt import random_checkpoint
+    from darnet_trt.export.gates.parity import LIMITS, compare
+    from darnet_trt.export.onnx.writing import Source, export_onnx
+    from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 
-    ort = import_onnxruntime()
-    provider = "CUDAExecutionProvider" if on == "cuda" else "CPUExecutionProvider"
-    if provider not in ort.get_available_providers():
-        skip(f"this onnxruntime has no {provider}: {ort.get_available_providers()}")
-    if on == "cuda" and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # CUDA and cuDNN as torch brought them
-    from darnet_trt.export.onnx.graph import build_graph
-    from darnet_trt.export.onnx.weights import folded
-    from darnet_trt.training.model import DARNet
-
-    torch.manual_seed(0)
-    shape = paper_network(on)
-    graph = build_graph(shape, folded(DARNet(shape).eval()), "fp32", {}).SerializeToString()
-    x = np.random.default_rng(0).random((1, 1, *shape.input_size), np.float32)
-    sessions = {
-        name: ort.InferenceSession(graph, providers=[name])
-        for name in dict.fromkeys((provider, "CPUExecutionProvider"))
-    }
-    used = sessions[provider].get_providers()
-    if used[0] != provider:
-        sys.exit(f"asked for {provider}, got {used}")
-    feed = {sessions[provider].get_inputs()[0].name: x}
-    results = {name: session.run(None, feed) for name, session in sessions.items()}
-    expected = results["CPUExecutionProvider"][0]
-    difference = float(np.abs(results[provider][0] - expected).max() / np.abs(expected).max())
-    seconds = sorted(elapsed("cpu", lambda: sessions[provider].run(None, feed)) for _ in range(5))
-    print(f"onnxruntime {ort.__version__} {provider}: {seconds[2] * 1e3:.1f} ms a volume")
-    print(f"logits differ from the CPU's by {difference:.1e}, relative")
-    if not difference < 5e-3:  # convolutions in TF32
-        sys.exit("the logits differ too much")
+    source = Source(random_checkpoint(paper_network(on)), "0" * 64)
+    shape = (1, 1, *source.checkpoint.network.input_size)
+    x = np.random.default_rng(0).random(shape, np.float32)
+    failed = []
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        export_onnx(source, file)
+        on_cpu = OnnxRuntimeRunner(file)
+        expected = on_cpu.infer(x)
+        on_cpu.close()
+        for precision in ("fp32", "fp16"):
+            export_onnx(source, file, precision)  # type: ignore[arg-type]
+            runner = OnnxRuntimeRunner(file, device=on)  # type: ignore[arg-type]
+            limits = LIMITS[runner.precision]  # type: ignore[index]
+            parity = compare(expected, runner.infer(x), limits, "noise")
+            milliseconds = median(elapsed("cpu", partial(runner.infer, x)) for _ in range(9)) * 1e3
+            print(
+                f"{precision}: {milliseconds:.2f} ms a volume with copies (median), ran in "
+                f"{runner.precision}; logits differ from the CPU's by "
+                f"{parity.max_logits_error:.1e}, relative; {runner.provenance}",
+                flush=True,
+            )
+            if not parity.passed or runner.precision != precision:
+                failed.append(precision)
+            runner.close()
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def paper_network(on: str) -> Any:
@@ -156,4 +152,11 @@ def paper_network(on: str) -> Any:
 
 
 if __name__ == "__main__":
-    measure({"network": network, "training": training, "onnxruntime": onnxruntime})
+    measure(
+        {
+            "eager": partial(network, compiled=False),
+            "compiled": partial(network, compiled=True),
+            "training": training,
+            "onnxruntime": onnxruntime,
+        }
+    )

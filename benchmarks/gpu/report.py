@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,12 +17,14 @@ from typing import Any
 from benchmarks.attention.clocks import clocks_mhz
 from benchmarks.attention.tables import report as attention_tables
 from benchmarks.gpu.parts import ROOT
+from darnet_trt.errors import BuildError
+from darnet_trt.kernels.toolchain import find_nvcc
 
 LAST_LINES = 60  # of a part's output, in report.md; report.json has all
 LONGEST_REASON = 200  # characters in report.md's table
 PACKAGES = (
-    "torch", "numpy", "triton", "onnxruntime-gpu", "tensorrt-rtx", "tensorrt", "cuda-bindings",
-    "pycuda",
+    "torch", "numpy", "triton", "onnxruntime", "onnxruntime-gpu", "tensorrt-rtx", "tensorrt",
+    "cuda-bindings", "pycuda",
 )  # fmt: skip
 
 
@@ -57,14 +61,41 @@ def machine() -> dict[str, str]:
         "GPU": said(sys.executable, "-c", device),
         "driver, memory, compute capability": said(*smi, "--format=csv,noheader"),
         "clocks before (MHz)": ", ".join(f"{k} {v}" for k, v in clocks_mhz().items()),
-        "nvcc": said("nvcc", "--version").partition("release ")[2].partition("\n")[0],
+        "nvcc": said(nvcc(), "--version").partition("release ")[2].partition("\n")[0],
     }
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    found |= {name: version_of(name) for name in PACKAGES}
+    found["not installed"] = ", ".join(name for name in asked_for() if not version_of(name))
     return {name: value for name, value in found.items() if value}
+
+
+def nvcc() -> str:
+    """Return the compiler, also where it is not on the PATH."""
+    try:
+        return find_nvcc()
+    except BuildError:
+        return "nvcc"
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package; nothing where it is absent."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def asked_for() -> list[str]:
+    """Return the packages that darnet-trt[gpu-test] asks for, from pyproject.toml.
+
+    Without them all, parts are skipped, each for the first package that it lacks.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    ours = re.match(r"darnet-trt\[(.+)\]", extras["gpu-test"][0])
+    assert ours is not None
+    wanted = [*project["dependencies"], *extras["gpu-test"][1:]]
+    wanted += [name for extra in ours[1].split(",") for name in extras[extra]]
+    return list(dict.fromkeys(re.split(r"[^\w.-]", name, maxsplit=1)[0] for name in wanted))
 
 
 def said(*words: str) -> str:

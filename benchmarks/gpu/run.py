@@ -3,7 +3,8 @@
     python -m benchmarks.gpu.run [--only PART…] [--limit SECONDS] [-o FOLDER]
 
 Runs from a bare copy of the tree with Python ≥ 3.11, numpy, torch with CUDA, pytest, nvcc ≥ 12,
-cmake and g++. A part that lacks another package is skipped, and the report names the package.
+cmake and g++. A part that lacks another package is skipped, and the report names the package; its
+head names all that darnet-trt[gpu-test] would install.
 
 Each part (parts.py) is a process with a time limit, its share of what is left of `--limit`. A part
 that fails, crashes or hangs is reported; the others still run. `FOLDER/report.md` and
@@ -63,8 +64,10 @@ def main() -> int:
     end = time.monotonic() + arguments.limit
     about = machine()
     if "GPU" not in about and not arguments.without_gpu:
-        print("gpu: torch finds no NVIDIA GPU on this machine", file=sys.stderr)
+        print(f"gpu: {why_no_gpu(about)}", file=sys.stderr)
         return NOTHING_RAN
+    if "not installed" in about:
+        print(f"not installed: {about['not installed']}")
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,6 +78,15 @@ def main() -> int:
     results = run_all(parts, about, arguments.out, end - time.monotonic())
     print(f"report: {arguments.out / 'report.md'}")
     return exit_code({result.status for result in results})
+
+
+def why_no_gpu(about: Mapping[str, str]) -> str:
+    """Return why torch sees no GPU."""
+    if "torch" not in about:
+        return f"torch is not installed for {sys.executable}; pip install '.[gpu-test]'"
+    if about["torch"].endswith("+cpu"):
+        return f"torch {about['torch']} is built without CUDA; install the build for CUDA"
+    return "torch finds no NVIDIA GPU on this machine"
 
 
 def run_all(

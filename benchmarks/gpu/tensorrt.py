@@ -31,8 +31,10 @@ LIMIT = 0.05  # of the largest logit: float16 against float32
 def build_tiny(on: str) -> None:
     """Run `darnet-trt build` with the plugin on a small network; print its plans."""
     from darnet_trt.cli.main import main
+    from darnet_trt.machine.hardware import require_packages
     from darnet_trt.training.checkpoint import save_checkpoint
 
+    require_packages("tensorrt_rtx", extra="rtx")
     with TemporaryDirectory() as folder:
         run, bundle = Path(folder) / "run", Path(folder) / "bundle"
         save_checkpoint(random_checkpoint(paper_network("cpu")), run)
@@ -58,11 +60,13 @@ def try_plan(on: str, plugin_mode: str) -> None:
     import numpy as np
 
     from darnet_trt.errors import DarnetError
+    from darnet_trt.machine.hardware import require_packages
     from darnet_trt.runtime.engines.tensorrt.gpu import open_device
     from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS, import_tensorrt
     from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
     from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
 
+    require_packages("tensorrt_rtx", extra="rtx")
     checkpoint = random_checkpoint(paper_network(on))
     plan, library, embedded = built(checkpoint, plugin_mode)
     target, current = "the CPU", nullcontext()

@@ -18,6 +18,8 @@ MODEL_FILE: Final = "model.onnx"
 """The network as a float32 ONNX file; every bundle has it, because engines are rebuilt from it."""
 INT8_FILE: Final = "model-int8.onnx"
 """The same with quantized convolutions, for ONNX Runtime."""
+FP16_FILE: Final = "model-fp16.onnx"
+"""The same in float16, with float32 inputs and outputs, for ONNX Runtime on a GPU."""
 
 Backend = Literal["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]

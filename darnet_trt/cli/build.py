@@ -41,8 +41,9 @@ def build(
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16", "int8"],
         _what(
-            help="auto builds fp32 for the CPU, bf16 too if the CPU computes in it, fp16 for GPUs, "
-            "and int8 for both if --calibration is given."
+            help="auto builds fp32 for the CPU, bf16 too if the CPU computes in it, fp16 for GPUs "
+            "(with onnxruntime:cuda fp32 too), and int8 for the CPU and for plans if "
+            "--calibration is given."
         ),
     ] = "auto",
     scans: Annotated[

@@ -60,9 +60,11 @@ def calibrate(
     """
     from darnet_trt.machine.cpus import share_cpus
     from darnet_trt.machine.hardware import require_packages
+    from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 
     share_cpus()
     require_packages("torch", "onnx", extra="train")
+    import_onnxruntime()
     from darnet_trt.calibration.report import chart, headline, markdown
     from darnet_trt.calibration.scans.choosing import choose_scans, require_scans
     from darnet_trt.calibration.search.cost import announce

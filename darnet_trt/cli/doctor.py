@@ -43,9 +43,8 @@ def doctor(
     from darnet_trt import __version__
     from darnet_trt.machine.hardware import cpu, gpus
     from darnet_trt.runtime.engines.capabilities import capabilities
-    from darnet_trt.runtime.engines.onnxruntime.package import broken_onnxruntime
 
-    processor, cards, backends, broken = cpu(), gpus(), capabilities(), broken_onnxruntime()
+    processor, cards, backends = cpu(), gpus(), capabilities()
     python = sys.version.partition(" ")[0]
     if as_json:
         report = {
@@ -54,7 +53,6 @@ def doctor(
             "cpu": asdict(processor),
             "gpus": [asdict(card) for card in cards],
             "backends": [asdict(backend) for backend in backends],
-            "broken": broken,
             "ready": readiness(backends),
         }
         typer.echo(json.dumps(report, indent=2))
@@ -74,13 +72,13 @@ def doctor(
         absent = ", ".join(b.backend for b in folded if not b.version)
         parts = [f"has {installed}"] * bool(installed) + [f"lacks {absent}"] * bool(absent)
         print_line(f"NVIDIA GPUs only (details: --all): {'; '.join(parts)}")
-    if broken:
-        print_line(broken)
     print_line(readiness(backends))
 
 
 def readiness(backends: Sequence[Capability]) -> str:
     """Return what this machine can predict with; where nothing, what to install."""
+    from darnet_trt.runtime.engines.onnxruntime.package import cpu_extra
+
     places = (
         ("CPU", [b for b in backends if b.backend in _NAMES and "CPU" in b.runs]),
         ("GPU", [b for b in backends if b.backend in _NAMES and _runs_on_gpu(b)]),
@@ -93,7 +91,7 @@ def readiness(backends: Sequence[Capability]) -> str:
     if ready:
         return f"ready to predict {' and '.join(ready)}"
     installed = any(b.version for b in backends if b.backend in ("openvino", "onnxruntime"))
-    remedy = "see above why" if installed else "pip install 'darnet-trt[cpu]'"
+    remedy = "see above why" if installed else f"pip install 'darnet-trt[{cpu_extra()}]'"
     return f"not ready to predict: no engine runs here; {remedy}"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from darnet_trt import __version__
 from darnet_trt.bundle.manifest import (
+    FP16_FILE,
     INT8_FILE,
     MODEL_FILE,
     Artifact,
@@ -105,7 +106,8 @@ def build_bundle(
             found = gather(source.float32, calibration.scans, threads, log)
         seen = {name: statistics.magnitude for name, statistics in found.items()}
         plan_candidates = [c for c in candidates if c.backend in PACKAGES]
-        half = range_for(plan_candidates, context, seen)
+        in_half = [c for c in candidates if (c.backend, c.precision) == ("onnxruntime", "fp16")]
+        half = range_for([*plan_candidates, *in_half], context, seen)
         int8: dict[Form, Int8] = {}
         decisions = None
         if calibration is not None:
@@ -113,12 +115,18 @@ def build_bundle(
             decisions = DecisionGate(calibration, next(iter(int8.values())), log)
         plans, refused = build_plans(context, plan_candidates, int8.get("s8"), half)
         graphs = {MODEL_FILE: source.float32}
+        if half is not None and in_half:
+            graphs[FP16_FILE] = source.graph("fp16", half.in_float32)
         if "u8" in int8:
             graphs[INT8_FILE] = int8["u8"].graph(source.float32, "u8")
         here = [c for c in candidates if c.backend not in PACKAGES]
         judged = judge(context, here, graphs, plans, decisions)
         asked_for = calibration is not None and calibration.asked_for
-        default, timed = _chosen(judged.passed, asked_for)
+        passed, rejected = (
+            [half.noted(a) if half is not None and FP16_FILE in a.files else a for a in engines]
+            for engines in (judged.passed, judged.rejected)
+        )
+        default, timed = _chosen(passed, asked_for)
         unchecked = [] if _ONNX_CANDIDATE in here else [_unchecked_model(folder)]
         manifest = Manifest(
             toolkit=f"darnet-trt {__version__}",
@@ -128,7 +136,7 @@ def build_bundle(
             classes=source.checkpoint.network.classes,
             preprocessing=source.checkpoint.preprocessing,
             artifacts=(*timed, *unchecked, *judged.not_run),
-            rejected=(*refused, *judged.rejected),
+            rejected=(*refused, *rejected),
             reference=_stored_reference(context, judged.reference),
             default=default,
             built_on={

@@ -9,7 +9,12 @@ from typing import Final, Literal, cast, get_args
 
 from darnet_trt.bundle.manifest import Artifact, Backend, Plan, Precision
 from darnet_trt.errors import BuildError, DeviceError, MissingPackageError, UsageError
-from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
+from darnet_trt.runtime.engines.onnxruntime.cuda import cuda_obstacle
+from darnet_trt.runtime.engines.onnxruntime.package import (
+    cpu_extra,
+    import_onnxruntime,
+    onnxruntime_packages,
+)
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.package import (
@@ -23,15 +28,17 @@ Asked = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 _BACKENDS: Final = get_args(Backend)
 
 # Precisions that each backend can build.
-_PRECISIONS: Final[dict[Backend, tuple[Precision, ...]]] = {
+_PRECISIONS: Final[dict[str, tuple[Precision, ...]]] = {
     "openvino": ("fp32", "bf16", "fp16", "int8"),
     "onnxruntime": ("fp32", "int8"),
+    "onnxruntime:cuda": ("fp32", "fp16"),
     "tensorrt": ("fp32", "fp16", "int8"),
     "tensorrt-rtx": ("fp32", "fp16", "int8"),
 }
 # Precisions that `auto` builds; for OpenVINO it asks the CPU.
-_AUTO: Final[dict[Backend, tuple[Precision, ...]]] = {
+_AUTO: Final[dict[str, tuple[Precision, ...]]] = {
     "onnxruntime": ("fp32", "int8"),
+    "onnxruntime:cuda": ("fp32", "fp16"),
     "tensorrt": ("fp16", "int8"),
     "tensorrt-rtx": ("fp16", "int8"),
 }
@@ -89,14 +96,16 @@ def candidates(
             "tensorrt-rtx:sm86,sm89", "tensorrt"; none means OpenVINO and ONNX Runtime, if
             installed.
         asked: The precision. "auto" means fp32 and (if the CPU computes in it) bf16 on the CPU,
-            fp16 on GPUs, and int8 if there is calibration data. Int8 comes with the float engine
-            that it must outrun: fp32 on the CPU, fp16 on GPUs.
+            fp16 in plans, fp32 and fp16 for ONNX Runtime on a GPU, and int8 if there is
+            calibration data. Int8 comes with the float engine that it must outrun: fp32 on the
+            CPU, fp16 in plans.
         calibrated: Whether there is calibration data.
 
     Raises:
         UsageError: A target is unknown or does not have the precision, or int8 has no calibration
             data.
-        MissingPackageError: A target's package is not installed.
+        MissingPackageError: A package to build with is not installed, or not whole.
+        DeviceError: `onnxruntime:cuda` is named and there is no usable GPU.
         BuildError: `tensorrt` is named and there is no GPU to build for.
     """
     if asked == "int8" and not calibrated:
@@ -109,9 +118,9 @@ def candidates(
         wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))
     else:
         on_cpu: tuple[Backend, ...] = ("openvino", "onnxruntime")
-        installed = [b for b in on_cpu if importlib.util.find_spec(b) is not None]
+        installed = [b for b in on_cpu if _is_installed(b)]
         if not installed:
-            raise MissingPackageError("openvino", extra="cpu")
+            raise MissingPackageError("openvino", extra=cpu_extra())
         wanted = dict.fromkeys((b, "cpu") for b in installed if _offers(b, asked))
     found = [
         Candidate(b, p, t)
@@ -125,12 +134,20 @@ def candidates(
             where="--precision",
             do="name another backend with --target",
         )
+    if any(c.backend == "onnxruntime" or c.precision in ("fp16", "int8") for c in found):
+        import_onnxruntime()  # it runs the engine, or finds the ranges for float16 and int8
     return tuple(found)
 
 
 def plan_backends(wanted: Sequence[Candidate]) -> set[TensorRTBackend]:
     """Return the backends of the TensorRT plans to build."""
     return {cast(TensorRTBackend, c.backend) for c in wanted if c.backend in PACKAGES}
+
+
+def _is_installed(package: str) -> bool:
+    if package == "onnxruntime":  # pip may leave its empty folder
+        return bool(onnxruntime_packages())
+    return importlib.util.find_spec(package) is not None
 
 
 def _parse(text: str) -> list[tuple[Backend, str]]:
@@ -142,9 +159,9 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
         )
     backend = cast(Backend, name)
     if (backend, rest) == ("onnxruntime", "cuda"):
-        if "CUDAExecutionProvider" in import_onnxruntime(extra="gpu").get_available_providers():
-            return [(backend, "cuda")]
-        raise MissingPackageError("onnxruntime-gpu", extra="gpu")
+        if (obstacle := cuda_obstacle(import_onnxruntime(extra="gpu"))) is not None:
+            raise obstacle
+        return [(backend, "cuda")]
     if backend != "tensorrt-rtx" and colon:
         raise UsageError(
             f"{backend} builds only for this machine, not for {rest!r}",
@@ -154,8 +171,8 @@ def _parse(text: str) -> list[tuple[Backend, str]]:
     if backend in PACKAGES:
         package, extra = PACKAGES[backend]
     else:
-        package, extra = backend, "cpu"
-    if importlib.util.find_spec(package) is None:
+        package, extra = backend, cpu_extra()
+    if not _is_installed(package):
         raise MissingPackageError(package, extra=extra)
     if backend == "tensorrt-rtx":
         architectures = rest.split(",") if colon else [PORTABLE]
@@ -183,26 +200,24 @@ def _gpu() -> str:
     return "sm{}{}".format(*capability)
 
 
-def _offers(backend: Backend, asked: Asked) -> bool:
+def _offers(backend: str, asked: Asked) -> bool:
     return asked == "auto" or asked in _PRECISIONS[backend]
 
 
 def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision, ...]:
-    if not _offers(backend, asked) or (target, asked) == ("cuda", "int8"):
-        able = ", ".join(p for p in _PRECISIONS[backend] if (target, p) != ("cuda", "int8"))
+    kind = "onnxruntime:cuda" if target == "cuda" else backend
+    if not _offers(kind, asked):
         raise UsageError(
-            f"{backend} does not build {asked} engines{' for CUDA' if target == 'cuda' else ''}",
+            f"{kind} does not build {asked} engines",
             where="--precision",
-            do=f"choose auto, {able}",
+            do=f"choose auto, {', '.join(_PRECISIONS[kind])}",
         )
-    if target == "cuda":
-        return ("fp32",)
     if asked == "int8" and backend in PACKAGES:
         return ("fp16", "int8")
     if asked == "int8":
         return ("fp32", "int8")
     if backend != "openvino":
-        return _AUTO[backend] if asked == "auto" else (asked,)
+        return _AUTO[kind] if asked == "auto" else (asked,)
     able_here = cpu_precisions()
     if asked == "auto":
         return (*(p for p in ("fp32", "bf16") if p in able_here), "int8")

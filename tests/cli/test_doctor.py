@@ -1,6 +1,7 @@
 """`darnet-trt doctor` describes this machine correctly."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from darnet_trt.cli.doctor import readiness
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, source_key
 from darnet_trt.machine import hardware as environment
+from darnet_trt.machine.hardware import package_version
 from darnet_trt.runtime.engines.capabilities import Capability, capabilities
 
 
@@ -101,14 +103,43 @@ def test_without_a_gpu_what_only_gpus_need_is_one_line(command):
 
 
 def test_both_onnx_runtimes_in_one_environment(command, tmp_path, monkeypatch):
-    assert json.loads(command("doctor", "--json").stdout)["broken"] is None
     metadata = tmp_path / "onnxruntime_gpu-1.99.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.99\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    report = command("doctor").stdout
-    assert "onnxruntime-gpu 1.99" in report
-    assert "pip uninstall" in report
+    backends = {b["backend"]: b for b in json.loads(command("doctor", "--json").stdout)["backends"]}
+    assert backends["onnxruntime"]["runs"] == ""
+    (line,) = [s for s in command("doctor").stdout.splitlines() if "onnxruntime-gpu 1.99" in s]
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in line
+
+
+@pytest.mark.parametrize(
+    ("gpu", "refused"),
+    [
+        ("NVIDIA H200, 580.1, 143771, 9.0", "sm90"),
+        ("Orin (nvgpu), 580.1, [N/A], 8.7", "sm87"),
+        ("NVIDIA B200, 580.1, 183359, 10.0", "sm100"),
+        ("NVIDIA GeForce RTX 4090, 580.1, 24564, 8.9", None),
+    ],
+)
+def test_a_gpu_that_tensorrt_rtx_refuses(tmp_path, monkeypatch, command, gpu, refused):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho '{gpu}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    environment.gpus.cache_clear()
+    found = {b["backend"]: b for b in json.loads(command("doctor", "--json").stdout)["backends"]}
+    environment.gpus.cache_clear()
+    rtx = found["tensorrt-rtx"]
+    if refused is None:
+        assert "refuses" not in rtx["remedy"]
+    else:
+        assert rtx["runs"] == ""
+        assert refused in rtx["remedy"]
+        assert "ONNX Runtime (extra gpu)" in rtx["remedy"]
+        assert "TensorRT (extra tensorrt)" in rtx["remedy"]
+    if package_version("onnxruntime-gpu") is None:
+        assert "uninstall" in found["onnxruntime"]["remedy"]
 
 
 def test_help_answers_without_importing_a_backend():

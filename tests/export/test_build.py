@@ -279,3 +279,21 @@ def test_bf16_is_judged_by_itself(source, scans, tmp_path, monkeypatch):
     with pytest.raises(ParityError):
         build_bundle(source, tmp_path / "c", candidates(["openvino"], "bf16"), scans)
     assert not (tmp_path / "c").exists()
+
+
+def test_float16_for_onnx_runtime_is_a_file_and_an_engine_of_its_own(source, scans, tmp_path):
+    """`build` makes it for GPUs; here the CPU runs it."""
+    wanted = [Candidate("onnxruntime", "fp32"), Candidate("onnxruntime", "fp16")]
+    manifest = build_bundle(source, tmp_path / "b", wanted, scans)
+    full, half = manifest.artifacts
+    assert half.name == "onnxruntime-fp16"
+    assert half.effective_precision == "fp16"
+    assert half.parity.passed
+    assert half.parity.limits["max_logits_error"] == parity.LIMITS["fp16"].logits
+    assert half.parity.max_logits_error > 0
+    assert any("activations up to" in note for note in half.notes)
+    (large,), (small,) = full.files, half.files
+    assert not full.notes
+    size = {name: (tmp_path / "b" / name).stat().st_size for name in (large, small)}
+    assert size[small] < 0.7 * size[large]
+    assert check_bundle(open_bundle(tmp_path / "b")).passed

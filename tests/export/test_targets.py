@@ -97,12 +97,32 @@ def test_a_precision_that_openvino_would_replace_is_refused():
         candidates(["openvino"], "fp16")
 
 
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="it has CUDA"
+)
 def test_onnx_runtime_on_a_gpu_needs_its_own_package():
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        assert names(["onnxruntime:cuda"], "auto") == ["onnxruntime-cuda-fp32"]
-        return
-    with pytest.raises(MissingPackageError, match=r"onnxruntime-gpu .*darnet-trt\[gpu\]"):
+    with pytest.raises(MissingPackageError, match=r"without CUDA.*darnet-trt\[gpu\]"):
         candidates(["onnxruntime:cuda"], "auto")
+
+
+def test_the_precisions_of_onnx_runtime_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(targets, "cuda_obstacle", lambda onnxruntime: None)
+    both = ["onnxruntime-cuda-fp32", "onnxruntime-cuda-fp16"]
+    assert names(["onnxruntime:cuda"], "auto") == both
+    assert names(["onnxruntime:cuda"], "fp16") == both[1:]
+    with pytest.raises(UsageError, match="auto, fp32, fp16"):
+        candidates(["onnxruntime:cuda"], "int8", calibrated=True)
+
+
+@pytest.mark.parametrize("words", [([], "auto"), (["tensorrt-rtx"], "fp16")])
+def test_a_broken_onnx_runtime_is_found_before_anything_is_built(tmp_path, monkeypatch, words):
+    record = tmp_path / "onnxruntime_gpu-9.8.7.dist-info"
+    record.mkdir()
+    text = "Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 9.8.7\n"
+    (record / "METADATA").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(MissingPackageError, match="overwrite"):
+        candidates(*words)
 
 
 def test_tensorrt_needs_the_package(monkeypatch):

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from onnx import ModelProto
 
-from darnet_trt.bundle.manifest import INT8_FILE, MODEL_FILE, Artifact
+from darnet_trt.bundle.manifest import FP16_FILE, INT8_FILE, MODEL_FILE, Artifact
 from darnet_trt.bundle.writing import hashes
 from darnet_trt.errors import BuildError, BundleError, DarnetError
 from darnet_trt.export.context import BuildContext
@@ -66,7 +66,7 @@ def open_contenders(
     Args:
         context: Of the build.
         candidates: Built into the bundle's folder and opened.
-        graphs: `MODEL_FILE`, and `INT8_FILE` where a candidate is int8.
+        graphs: `MODEL_FILE`, and `INT8_FILE` and `FP16_FILE` where candidates load them.
         plans: In the bundle's folder; opened if this machine can.
         failures: Takes the plans that cannot be opened.
         opened: Closes what was opened.
@@ -99,7 +99,10 @@ _Graph = tuple[str, str]
 
 def _graph(candidate: Candidate) -> _Graph:
     """Return the backend and the graph it loads; OpenVINO's float precisions share one."""
-    return candidate.backend, INT8_FILE if candidate.precision == "int8" else MODEL_FILE
+    if candidate.precision == "int8":
+        return candidate.backend, INT8_FILE
+    half = (candidate.backend, candidate.precision) == ("onnxruntime", "fp16")
+    return candidate.backend, FP16_FILE if half else MODEL_FILE
 
 
 def _engine_files(
@@ -129,7 +132,7 @@ def _open(candidate: Candidate, file: Path, threads: int | None) -> Runner:
             device: Literal["cpu", "cuda"] = "cuda" if candidate.target == "cuda" else "cpu"
             runner = OnnxRuntimeRunner(file, device=device, threads=threads)
     except BundleError as error:
-        raise BuildError(error.what, where=candidate.name) from error
+        raise BuildError(error.what, where=candidate.name, do=error.do) from error
     if runner.precision != candidate.precision:
         ran = runner.precision
         runner.close()

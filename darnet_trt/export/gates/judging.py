@@ -60,7 +60,7 @@ def judge(
     Args:
         context: Of the build.
         candidates: The engines to build and judge.
-        graphs: `MODEL_FILE`, and `INT8_FILE` where a candidate is int8.
+        graphs: `MODEL_FILE`, and `INT8_FILE` and `FP16_FILE` where candidates load them.
         plans: Judged too, if this machine runs them.
         decisions: The gate of int8 engines; None where there are none.
 

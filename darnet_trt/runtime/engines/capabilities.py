@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import DarnetError, UsageError
 from darnet_trt.kernels.build import cached_library, source_key
 from darnet_trt.kernels.library import Library, covers
 from darnet_trt.kernels.toolchain import how_to_get_the_cuda_build
 from darnet_trt.machine.hardware import Gpu, gpus, package_version
-from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
+from darnet_trt.runtime.engines.onnxruntime.cuda import cuda_obstacle
+from darnet_trt.runtime.engines.onnxruntime.package import (
+    cpu_extra,
+    import_onnxruntime,
+    onnxruntime_packages,
+)
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
+
+_NO_RTX_TARGET: Final = (
+    "it refuses {}; what runs on this GPU: the kernels, torch, ONNX Runtime (extra gpu), plans of "
+    "TensorRT (extra tensorrt)"
+)
 
 
 @dataclass(frozen=True)
@@ -43,18 +54,21 @@ def _openvino(version: str) -> Capability:
 
 
 def _onnxruntime(version: str) -> Capability:
-    providers = import_onnxruntime().get_available_providers()
-    runs = [name for name in ("CPU", "CUDA") if f"{name}ExecutionProvider" in providers]
-    remedy = ""
-    if gpus() and "CUDA" not in runs:
-        remedy = "for this GPU: pip uninstall onnxruntime, then pip install 'darnet-trt[gpu]'"
-    return Capability("onnxruntime", version, "CPU, GPU", ", ".join(runs), remedy)
+    onnxruntime = import_onnxruntime()
+    if not gpus():
+        return Capability("onnxruntime", version, "CPU", "CPU", "")
+    obstacle = cuda_obstacle(onnxruntime)
+    if obstacle is not None:
+        return Capability("onnxruntime", version, "CPU", "CPU", f"for this GPU: {obstacle}")
+    return Capability("onnxruntime", version, "CPU, GPU", "CPU, CUDA", "")
 
 
 def _tensorrt_rtx(version: str) -> Capability:
     able = [g.name for g in gpus() if _target(g) in RTX_TARGETS]
     remedies = []
-    if not able:
+    if gpus() and not able:
+        remedies.append(_NO_RTX_TARGET.format(_target(gpus()[0])))
+    elif not able:
         remedies.append("running its plans needs an NVIDIA RTX GPU and its driver")
     if package_version("cuda-bindings") is None:
         remedies.append("running its plans needs cuda-python: pip install 'darnet-trt[rtx]'")
@@ -74,8 +88,8 @@ def _tensorrt(version: str) -> Capability:
         return Capability(
             "tensorrt", version, "", "", "building and running need an NVIDIA GPU and its driver"
         )
-    if package_version("pycuda") is None:
-        remedy = "running its plans needs pycuda: pip install 'darnet-trt[gpu]'"
+    if package_version("pycuda") is None and package_version("cuda-bindings") is None:
+        remedy = "running its plans needs cuda-python: pip install 'darnet-trt[tensorrt]'"
         return Capability("tensorrt", version, names, "", remedy)
     return Capability("tensorrt", version, names, names, "")
 
@@ -89,7 +103,7 @@ def _cuda_python(version: str) -> Capability:
 
     _, driver = runtime.cudaDriverGetVersion()
     remedy = "" if driver else "it found no NVIDIA driver"
-    runs = "memory for tensorrt-rtx, graphs for tensorrt" if driver else ""
+    runs = "memory and graphs for tensorrt-rtx and tensorrt" if driver else ""
     return Capability("cuda-python", version, "", runs, remedy)
 
 
@@ -123,31 +137,35 @@ def _capability(gpu: Gpu) -> tuple[int, int] | None:
 
 
 def _torch(version: str) -> Capability:
-    return Capability("torch", version, "", "training, reference", "")
+    remedy = ""
+    if gpus() and version.endswith("+cpu"):
+        remedy = "built without CUDA; for this GPU see https://pytorch.org/get-started/locally"
+    return Capability("torch", version, "", "training, reference", remedy)
 
 
-_BACKENDS: tuple[tuple[str, tuple[str, ...], str, Callable[[str], Capability]], ...] = (
-    ("openvino", ("openvino",), "cpu", _openvino),
-    ("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), "cpu", _onnxruntime),
-    ("tensorrt-rtx", ("tensorrt-rtx", "tensorrt_rtx"), "rtx", _tensorrt_rtx),
-    ("tensorrt", ("tensorrt",), "gpu", _tensorrt),
-    ("cuda-python", ("cuda-bindings",), "rtx", _cuda_python),
-    ("pycuda", ("pycuda",), "gpu", _pycuda),
-    ("torch", ("torch",), "train", _torch),
+_BACKENDS: tuple[tuple[str, str, Callable[[str], Capability]], ...] = (
+    ("openvino", "cpu", _openvino),
+    ("onnxruntime", "cpu", _onnxruntime),
+    ("tensorrt-rtx", "rtx", _tensorrt_rtx),
+    ("tensorrt", "tensorrt", _tensorrt),
+    ("cuda-python", "rtx", _cuda_python),
+    ("pycuda", "pycuda", _pycuda),
+    ("torch", "train", _torch),
 )
 
 
 def capabilities() -> tuple[Capability, ...]:
     """Describe every backend, also those that are absent or do not load."""
     found = []
-    for backend, distributions, extra, describe in _BACKENDS:
-        version = next((v for d in distributions if (v := package_version(d))), None)
+    for backend, extra, describe in _BACKENDS:
+        version = _version(backend)
         if version is None:
-            remedy = f"pip install 'darnet-trt[{extra}]'"
-            found.append(Capability(backend, None, "", "", remedy))
+            found.append(Capability(backend, None, "", "", _how_to_get(backend, extra)))
             continue
         try:
             found.append(describe(version))
+        except DarnetError as error:
+            found.append(Capability(backend, version, "", "", str(error)))
         except Exception as error:  # a package's first call may raise anything
             reason = str(error).strip().partition("\n")[0]
             found.append(Capability(backend, version, "", "", f"does not load: {reason}"))
@@ -156,3 +174,17 @@ def capabilities() -> tuple[Capability, ...]:
     except UsageError as error:
         found.append(Capability("plugin", None, "", "", str(error)))
     return tuple(found)
+
+
+def _version(backend: str) -> str | None:
+    if backend == "onnxruntime":
+        return next(iter(onnxruntime_packages().values()), None)
+    return package_version("cuda-bindings" if backend == "cuda-python" else backend)
+
+
+def _how_to_get(backend: str, extra: str) -> str:
+    if backend == "tensorrt-rtx" and gpus() and not any(_target(g) in RTX_TARGETS for g in gpus()):
+        return _NO_RTX_TARGET.format(_target(gpus()[0]))
+    if backend == "pycuda":
+        return "optional for tensorrt, compiled with nvcc: pip install 'darnet-trt[pycuda]'"
+    return f"pip install 'darnet-trt[{cpu_extra() if extra == 'cpu' else extra}]'"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import torch
 
 from benchmarks.gpu import run as gpu
 from benchmarks.gpu.parts import NOT_BY_DEFAULT, PARTS, ROOT, Part, gpu_tests
-from benchmarks.gpu.report import PartResult, write_report
+from benchmarks.gpu.report import PartResult, asked_for, version_of, write_report
 
 COMMAND = [sys.executable, "-m", "benchmarks.gpu.run"]
 
@@ -29,7 +30,8 @@ def script(tmp_path, name, code, **options):
 def test_without_a_gpu_it_says_so_in_one_line():
     done = subprocess.run(COMMAND, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "no NVIDIA GPU" in done.stderr
+    reason = "built without CUDA" if torch.version.cuda is None else "no NVIDIA GPU"
+    assert reason in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -40,12 +42,16 @@ def test_a_trial_on_a_cpu_writes_the_report(on_cpu, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert [(part["part"], part["status"]) for part in report["parts"]] == [
         ("build", "passed"),
-        ("network", "passed"),
+        ("network: eager", "passed"),
         ("memory: cuda-python", "skipped"),
         ("memory: pycuda", "skipped"),
+        ("network: compiled", "skipped"),
     ]
     assert report["machine"]["torch"] == torch.__version__
-    assert "| network | passed |" in (tmp_path / "report.md").read_text()
+    absent = [name for name in asked_for() if not version_of(name)]
+    assert report["machine"].get("not installed", "") == ", ".join(absent)
+    assert all(name in done.stdout for name in absent)
+    assert "| network: eager | passed |" in (tmp_path / "report.md").read_text()
     assert str(tmp_path / "report.md") in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
 
@@ -201,7 +207,8 @@ def test_the_parts_fit_the_limit_whatever_they_take():
     assert min(at_worst.values()) > 10
     assert at_worst["benchmark"] == max(at_worst.values())
     # What the first parts do not take goes to those after them.
-    assert gpu.share(parts[6:], 500) > 1.2 * at_worst["benchmark"]
+    benchmark = [part.name for part in parts].index("benchmark")
+    assert gpu.share(parts[benchmark:], 500) > 1.2 * at_worst["benchmark"]
 
 
 def test_a_part_for_which_no_time_is_left_is_skipped(tmp_path):
@@ -262,3 +269,21 @@ def test_a_folder_that_cannot_be_made(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", words)
     assert gpu.main() == 2
     assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("about", "reason"),
+    [
+        ({}, "torch is not installed"),
+        ({"torch": "2.13.0+cpu"}, "without CUDA"),
+        ({"torch": "2.13.0"}, "no NVIDIA GPU"),
+    ],
+)
+def test_why_there_is_no_gpu(about, reason):
+    assert reason in gpu.why_no_gpu(about)
+
+
+def test_the_packages_of_gpu_test_are_the_ones_that_the_parts_import():
+    names = asked_for()
+    assert {"pydantic", "pytest", "cmake", "torch", "onnx", "onnxruntime-gpu"} <= set(names)
+    assert all(re.fullmatch(r"[\w.-]+", name) for name in names)

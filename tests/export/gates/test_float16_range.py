@@ -175,3 +175,15 @@ def test_a_gpu_without_float32_convolutions_is_refused(tmp_path):
     assert "65504" in line
     assert not (tmp_path / "b").exists()
     assert built(trained_like(TINY), tmp_path / "b", "sm75", "fp16").plan.kernels
+
+
+def test_onnx_runtime_keeps_what_overflows_in_float32(tmp_path):
+    wanted = [Candidate("onnxruntime", "fp16")]
+    manifest = build_bundle(Source(hot(), "0" * 64), tmp_path / "b", wanted, SCANS)
+    half = next(a for a in manifest.artifacts if a.precision == "fp16")
+    assert half.parity.passed
+    assert any("in float32: stages.1.0" in note for note in half.notes)
+    graph = onnx.load(tmp_path / "b" / next(iter(half.files))).graph
+    types = {w.name: w.data_type for w in graph.initializer}
+    assert types["stages.1.0.conv1.weight"] == onnx.TensorProto.FLOAT
+    assert types["stages.3.0.conv1.weight"] == onnx.TensorProto.FLOAT16

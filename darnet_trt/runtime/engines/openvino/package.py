@@ -13,6 +13,7 @@ from functools import cache
 from types import ModuleType
 
 from darnet_trt.errors import MissingPackageError
+from darnet_trt.runtime.engines.onnxruntime.package import cpu_extra
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -28,7 +29,7 @@ def import_openvino() -> ModuleType:
     try:
         import openvino
     except ModuleNotFoundError as error:
-        raise MissingPackageError("openvino", extra="cpu") from error
+        raise MissingPackageError("openvino", extra=cpu_extra()) from error
     module: ModuleType = openvino
     return module
 

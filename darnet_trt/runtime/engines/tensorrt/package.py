@@ -9,7 +9,7 @@ from darnet_trt.errors import BundleError, MissingPackageError
 
 TensorRTBackend = Literal["tensorrt", "tensorrt-rtx"]
 
-PACKAGES: Final = {"tensorrt": ("tensorrt", "gpu"), "tensorrt-rtx": ("tensorrt_rtx", "rtx")}
+PACKAGES: Final = {"tensorrt": ("tensorrt", "tensorrt"), "tensorrt-rtx": ("tensorrt_rtx", "rtx")}
 """Backend → import name and the extra that installs it."""
 
 PORTABLE: Final = "portable"

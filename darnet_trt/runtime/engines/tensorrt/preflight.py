@@ -22,6 +22,10 @@ from darnet_trt.runtime.engines.tensorrt.package import (
 )
 
 _BUILD_HERE = "build the bundle on this machine with: darnet-trt build"
+_REFUSED = (
+    "TensorRT-RTX refuses this GPU: build the bundle on this machine with --target tensorrt or "
+    "--target onnxruntime:cuda"
+)
 
 
 def check_version(artifact: Artifact, found: str) -> None:
@@ -62,7 +66,9 @@ def check_target(artifact: Artifact, name: str, capability: tuple[int, int]) -> 
     if not fits:
         raise BundleError(
             f"the plan {artifact.name!r} is for {artifact.target}; this GPU is {here} ({name})",
-            do=_BUILD_HERE,
+            do=_REFUSED
+            if artifact.backend == "tensorrt-rtx" and here not in RTX_TARGETS
+            else _BUILD_HERE,
         )
 
 

@@ -61,6 +61,22 @@ def test_a_plan_runs_only_on_its_gpus(tiny, target, capability, hardware_compati
             check_target(plan, "GPU", capability)
 
 
+@pytest.mark.parametrize(
+    ("backend", "capability", "remedy"),
+    [
+        ("tensorrt-rtx", (9, 0), "TensorRT-RTX refuses this GPU.*onnxruntime:cuda"),
+        ("tensorrt-rtx", (8, 9), "with: darnet-trt build$"),
+        ("tensorrt", (9, 0), "with: darnet-trt build$"),
+    ],
+)
+def test_no_plan_is_built_again_for_a_gpu_that_tensorrt_rtx_refuses(
+    tiny, backend, capability, remedy
+):
+    plan = artifact(tiny).model_copy(update={"backend": backend, "target": "sm86"})
+    with pytest.raises(BundleError, match=remedy):
+        check_target(plan, "GPU", capability)
+
+
 def test_a_plan_that_contains_its_plugin_needs_no_library(tiny):
     card = plan_card(PLUGIN | {"embedded": True})
     assert needed_library(artifact(tiny, plan=card), (8, 9)) is None
