@@ -145,7 +145,7 @@ class Decisions(_Part):
 
     @property
     def confidence(self) -> str:
-        """Confidence of `flips_at_most`. Where no limit states it, 2.5 % may be worse."""
+        """Return the confidence of `flips_at_most` in words; older bundles have 97.5 %."""
         return f"{100 - 100 * self.limits.get('chance', 0.025):g} % confidence"
 
 

@@ -68,8 +68,8 @@ def build(
         _int8(
             help="Scans for int8: a cohort (cohort.csv), or any file or folder that predict "
             "reads. Some calibrate; those of other patients judge whether int8 keeps the "
-            "decisions. At least 138 must judge before int8 can become the default, unless "
-            "--precision int8 asks for it. The word random takes random "
+            "decisions. At least 138 must judge, 40 with COVID-19 and 40 without, before int8 can "
+            "become the default, unless --precision int8 asks for it. The word random takes random "
             "numbers instead, to measure int8's speed. [default: no int8]"
         ),
     ] = None,

@@ -225,6 +225,7 @@ def test_the_search_spares_the_layer_with_the_wrong_range(build, source):
         *(f"stages.{stage}.{block}" for stage in range(4) for block in range(2)),
     }
     assert any("sets of layers" in note for note in found.decisions.notes)
+    assert found.decisions.limits["lone_flip"] == 0  # the search's stricter limits
 
 
 @pytest.mark.usefixtures("wrong_scale")
