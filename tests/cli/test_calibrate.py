@@ -88,9 +88,8 @@ def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
 
 
 def test_a_report_of_int8_that_is_not_approved(calibrate, run, cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        int8, "decide", lambda *of: decide(*of[:4], replace(MARGINS, mean_drift=-1))
-    )
+    strict = replace(MARGINS, mean_drift=-1)
+    monkeypatch.setattr(int8, "decide", lambda *of, **more: decide(*of[:4], strict, **more))
     out = tmp_path / "calibration"
     code, _, err = calibrate(run, cohort, "-o", out, "--scans", 2, "--seconds", 1)
     assert code == 0, err

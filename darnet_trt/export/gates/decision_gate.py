@@ -54,5 +54,5 @@ def _verdict(found: Decisions) -> str:
     if not found.passed:
         return f"failed the decision gate: {'; '.join(found.failures)}"
     if found.reserves:
-        return f"passed the decision gate on {found.source}, with a reserve: {found.reserves[0]}"
+        return f"passed the decision gate, but with a reserve, on {found.source}"
     return f"passed the decision gate on {found.source}"
