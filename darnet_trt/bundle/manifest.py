@@ -114,9 +114,10 @@ class Decisions(_Part):
         class_flips: Scans whose most probable class differs.
         sure_flips: Class flips of which the float32 engine was sure.
         agreement: Share of the scans with the same class.
-        flips_at_most: Largest share of new scans whose class would differ, with 95 % confidence.
-        mean_probability_drift: Mean over the scans of the largest change of a class probability.
-        max_probability_drift: Largest such change.
+        flips_at_most: Largest share of new scans whose class would differ, with `confidence`.
+        mean_probability_drift: Mean over the scans of the largest change of a class probability; a
+            change counts as `Margins.far` at most.
+        max_probability_drift: Largest change of a class probability.
         auc: COVID-19 against the rest; None without `labelled` or if one side is absent.
         accuracy: Of all classes; None without `labelled`.
         limits: The limits, by name; see `calibration.decisions.margins.Margins`.
@@ -143,6 +144,11 @@ class Decisions(_Part):
     reserves: tuple[str, ...]
     notes: tuple[str, ...]
     passed: bool
+
+    @property
+    def confidence(self) -> str:
+        """Return the confidence of `flips_at_most` in words; older bundles have 97.5 %."""
+        return f"{100 - 100 * self.limits.get('chance', 0.025):g} % confidence"
 
 
 class PluginLibrary(_Part):

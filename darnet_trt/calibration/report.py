@@ -7,7 +7,6 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from darnet_trt.bundle.manifest import Decisions, LayerEffect, Quantization
-from darnet_trt.calibration.decisions.margins import MARGINS
 
 _ERROR: Final = (
     "Logits error: the largest difference from float32's logits, as a share of their largest "
@@ -60,11 +59,7 @@ def headline(found: Quantization, decisions: Decisions) -> str:
     if not decisions.passed:
         return "int8 not approved: no set of layers that was tried keeps the decisions"
     if decisions.reserves:
-        needed, flips = MARGINS.scans_to_show_accuracy(), decisions.class_flips
-        why = "float32 gives all scans the same class"
-        if decisions.scans < needed:
-            why = f"{_counted(decisions.scans, 'scan')} judged, {needed} needed"
-        return f"int8 not approved: {why}; {_counted(flips, 'decision')} changed so far"
+        return f"int8 not approved: {decisions.reserves[0]}"
     if found.spared:
         return f"int8 approved with {_counted(len(found.spared), 'layer')} kept in float"
     return "int8 approved in all layers"
@@ -83,8 +78,8 @@ def _decisions(found: Decisions) -> Iterator[str]:
         f"| scans whose class changed | {found.class_flips} of {found.scans} |",
         f"| scans whose class changed although float32 was sure | {found.sure_flips} |",
         f"| agreement | {100 * found.agreement:.2f} % |",
-        "| new scans whose class would change, with 95 % confidence | "
-        f"at most {100 * found.flips_at_most:.0f} % |",
+        f"| new scans whose class would change, with {found.confidence} | "
+        f"at most {100 * found.flips_at_most:.1f} % |",
         f"| change of a scan's probability, mean | {found.mean_probability_drift:.2g} |",
         f"| change of a scan's probability, largest | {found.max_probability_drift:.2g} |",
     )

@@ -69,8 +69,8 @@ def build(
         _int8(
             help="Scans for int8: a cohort (cohort.csv), or any file or folder that predict "
             "reads. Some calibrate; those of other patients judge whether int8 keeps the "
-            "decisions. At least 110 must judge before int8 can become the default, unless "
-            "--precision int8 asks for it. The word random takes random "
+            "decisions. At least 138 must judge, 40 with COVID-19 and 40 without, before int8 can "
+            "become the default, unless --precision int8 asks for it. The word random takes random "
             "numbers instead, to measure int8's speed. [default: no int8]"
         ),
     ] = None,
@@ -143,7 +143,7 @@ def build(
     """Build engines, compare each with torch on the same scans, and keep those that agree.
 
     The fastest becomes the default. An int8 engine becomes the default only if it is at least 1.05
-    times as fast as the best float engine, and if at least 110 scans judged it or --precision int8
+    times as fast as the best float engine, and if at least 138 scans judged it or --precision int8
     asked for it.
     """
     from darnet_trt.machine.cpus import share_cpus

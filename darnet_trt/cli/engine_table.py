@@ -90,8 +90,8 @@ def _decisions(found: Decisions) -> Iterator[str]:
     """List the decision gate's findings, one line each."""
     yield f"decision gate, judged on {found.source}"
     yield (
-        f"{found.class_flips} of {found.scans} scans changed class; with 95 % confidence, at most "
-        f"{100 * found.flips_at_most:.0f} % of new scans would"
+        f"{found.class_flips} of {found.scans} scans changed class; with {found.confidence}, at "
+        f"most {100 * found.flips_at_most:.1f} % of new scans would"
     )
     yield f"probabilities moved by at most {found.max_probability_drift:.2g}"
     for name, metric in (("AUC", found.auc), ("accuracy", found.accuracy)):

@@ -37,16 +37,16 @@ def decided(scans, *, worse=False):
 
 
 def test_everything_that_was_found_is_in_the_report():
-    text = markdown(FOUND, decided(120))
+    text = markdown(FOUND, decided(150))
     headline = text.splitlines()[0]
     assert "int8 approved with 1 layer" in headline
     for facts in (
         "other phantoms",
-        "0 of 120 |",
+        "0 of 150 |",
         "| 100.00 % |",
-        "at most 3 % |",
-        "| AUC of COVID-19 | 1 → 1; 95 % interval of the difference -0.0876 to +0.0876 |",
-        "| accuracy | 1 → 1; 95 % interval of the difference -0.031 to +0.031 |",
+        "98.5 % confidence | at most 2.8 % |",
+        "| AUC of COVID-19 | 1 → 1; 95 % interval of the difference -0.0713 to +0.0713 |",
+        "| accuracy | 1 → 1; 95 % interval of the difference -0.025 to +0.025 |",
         "| stages.2.0 | 0.38 | 0.5 |",
         "1 of 2 convolutions, ranges by mse",
         "3 phantoms.",
@@ -71,19 +71,19 @@ def test_too_few_scans_come_first_and_the_reasons_are_listed():
     few = decided(6)
     text = markdown(FOUND, few)
     headline = text.splitlines()[0]
-    assert "not approved: 6 scans judged, 110 needed; no decision changed" in headline
+    assert "not approved: 6 scans judged, 138 needed" in headline
     for sentence in (*few.reserves, *few.notes):
         assert f"- {sentence}\n" in text
 
 
 def test_scans_of_one_class_come_first():
-    logits = np.tile(np.float32([0, 0, 3]), (120, 1))
+    logits = np.tile(np.float32([0, 0, 3]), (150, 1))
     headline = markdown(FOUND, decide(logits, logits, None, "alike")).splitlines()[0]
-    assert "not approved: float32 gives all scans the same class" in headline
+    assert "not approved: float32 gives all 150 scans the same class" in headline
 
 
 def test_int8_in_all_layers_is_approved():
-    headline = markdown(FOUND.model_copy(update={"spared": ()}), decided(120)).splitlines()[0]
+    headline = markdown(FOUND.model_copy(update={"spared": ()}), decided(150)).splitlines()[0]
     assert "int8 approved in all layers" in headline
 
 

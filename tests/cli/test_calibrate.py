@@ -84,11 +84,12 @@ def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
     for sentence in (*decisions["failures"], *decisions["reserves"], *decisions["notes"]):
         assert sentence in report
         assert sentence in err
-    assert "2 scans judged, 110 needed" in err.splitlines()[-1]
+    assert "2 scans judged, 138 needed" in err.splitlines()[-1]
 
 
 def test_a_report_of_int8_that_is_not_approved(calibrate, run, cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(int8, "decide", partial(decide, margins=replace(MARGINS, mean_drift=-1)))
+    strict = replace(MARGINS, mean_drift=-1)
+    monkeypatch.setattr(int8, "decide", lambda *of, **more: decide(*of[:4], strict, **more))
     out = tmp_path / "calibration"
     code, _, err = calibrate(run, cohort, "-o", out, "--scans", 2, "--seconds", 1)
     assert code == 0, err

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.stats import binom, norm
+from scipy.stats import binom, binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 from darnet_trt.evaluation.intervals import (
     accuracy_interval,
+    largest_share,
+    most_found,
     paired_areas,
     share_at_most,
 )
@@ -31,23 +33,36 @@ def test_areas_agree_with_scikit_learn(ties):
     assert after == pytest.approx(roc_auc_score(labels == 0, candidate))
 
 
-def test_the_bootstrap_agrees_with_one_done_scan_by_scan():
-    rng = np.random.default_rng(2)
-    labels, reference, candidate = scores(60, rng, fall=0.3)
-    differences = []
-    for _ in range(600):
-        drawn = np.concatenate([rng.choice(np.flatnonzero(labels == c), 20) for c in range(3)])
-        truth = labels[drawn] == 0
-        after, before = (roc_auc_score(truth, s[drawn]) for s in (candidate, reference))
-        differences.append(after - before)
-    before, after, lower, upper = paired_areas(reference, candidate, labels, 0)
-    difference, unseen = after - before, share_at_most(0, 20)
-    seen = (
-        difference - np.sqrt((difference - lower) ** 2 - unseen**2),
-        difference + np.sqrt((upper - difference) ** 2 - unseen**2),
+def shares(scores, positives):
+    """Compare each positive with each other scan, one pair at a time."""
+    pairs = [
+        [(high > low) + 0.5 * (high == low) for low in scores[~positives]]
+        for high in scores[positives]
+    ]
+    return np.mean(pairs, 1), np.mean(pairs, 0)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("scans", [6, 12, 45])
+def test_the_interval_of_areas_is_delongs_beside_what_was_not_seen(scans, ties):
+    labels, reference, candidate = scores(scans, np.random.default_rng(scans), fall=0.3, ties=ties)
+    before, after = (shares(values, labels == 0) for values in (reference, candidate))
+    variance = sum(
+        np.cov(old, new) @ [1, -1] @ [1, -1] / len(old)
+        for old, new in zip(before, after, strict=True)
     )
-    expected = np.quantile(differences, (0.025, 0.975))
-    assert seen == pytest.approx(expected, abs=0.1 * np.ptp(expected))
+    half = np.hypot(norm.ppf(0.975) * np.sqrt(variance), share_at_most(0, scans // 3))
+    first, second, lower, upper = paired_areas(reference, candidate, labels, 0)
+    assert (first, second) == pytest.approx((before[0].mean(), after[0].mean()))
+    assert lower == pytest.approx(max(-1, second - first - half))
+    assert upper == pytest.approx(min(1, second - first + half))
+
+
+def test_one_scan_of_a_side_shows_nearly_nothing():
+    labels = np.array([0, 1, 2, 1])
+    first, second, lower, upper = paired_areas(-labels, -labels, labels, 0)
+    assert (first, second) == (1, 1)
+    assert -lower == upper == share_at_most(0, 1) > 0.7
 
 
 def test_the_interval_of_areas_covers_the_truth():
@@ -74,7 +89,7 @@ def test_the_interval_of_areas_covers_the_truth_if_few_scans_sink(covid, others)
         lower.append(paired_areas(reference, candidate, labels, 0)[2])
     for share in (0.01, 0.03, 0.05, 0.1, 0.15, 0.2):
         chances = binom.pmf(np.arange(len(lower)), covid, share)
-        assert (chances * (np.array(lower) > -share)).sum() <= 0.025
+        assert (chances * (np.array(lower) > -share)).sum() < 0.03
 
 
 def test_without_a_change_the_smaller_side_sets_the_interval():
@@ -147,3 +162,16 @@ def test_a_share_ends_where_its_score_test_rejects(found, scans):
     else:
         statistic = (found - scans * share) / np.sqrt(scans * share * (1 - share))
         assert statistic == pytest.approx(norm.ppf(0.025), abs=1e-5)
+
+
+@pytest.mark.parametrize(("found", "scans"), [(0, 4), (0, 138), (1, 120), (7, 20), (20, 20)])
+@pytest.mark.parametrize("chance", [0.015, 0.001])
+def test_the_largest_share_is_the_exact_one(found, scans, chance):
+    exact = binomtest(found, scans, alternative="less").proportion_ci(1 - chance, "exact").high
+    assert largest_share(found, scans, chance) == pytest.approx(exact, abs=1e-9)
+
+
+@pytest.mark.parametrize("scans", [1, 137, 138, 234, 1000, 4000])
+def test_as_many_may_be_found_as_a_worse_engine_rarely_shows(scans):
+    most = most_found(scans, 0.03, 0.015)
+    assert binom.cdf(most, scans, 0.03) <= 0.015 < binom.cdf(most + 1, scans, 0.03)

@@ -1,18 +1,18 @@
 """Judge whether a quantized engine decides as the float32 engine does.
 
 The scans that judge did not calibrate. Class changes and moved probabilities are always judged;
-with labels, so are the area under COVID-19's ROC curve and the accuracy of all classes.
+with labels, so is the area under COVID-19's ROC curve. The accuracy cannot fall by more than the
+share of scans that change class, so it is only reported.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
-from darnet_trt.bundle.manifest import Decisions, Difference
+from darnet_trt.bundle.manifest import Decisions
 from darnet_trt.calibration.decisions.margins import MARGINS, Margins
 from darnet_trt.calibration.decisions.measures import (
     Labelled,
@@ -22,7 +22,7 @@ from darnet_trt.calibration.decisions.measures import (
     movement,
 )
 from darnet_trt.errors import UsageError
-from darnet_trt.evaluation.intervals import share_at_most
+from darnet_trt.evaluation.intervals import largest_share
 from darnet_trt.scan.cohort import CLASSES
 
 
@@ -50,13 +50,16 @@ def decide(
             "no scan is left to judge the int8 engine's decisions",
             do="give more scans than --scans takes for calibration",
         )
-    moved = movement(reference, candidate, margins.sure_lead)
-    failures, notes = _movement_failures(moved, margins), list[str]()
+    known = None if labels is None else np.asarray(labels, np.int64)
+    moved = movement(reference, candidate, known, margins.sure_lead, margins.far)
+    failures, notes = list(_movement_failures(moved, margins)), list[str]()
+    reserves = list(_movement_reserves(moved, margins, known=known is not None))
     truth = None
-    if labels is not None and not moved.broken:
-        truth = labelled(reference, candidate, np.asarray(labels, np.int64))
-        failures = [*failures, *_truth_failures(truth, margins)]
-        notes += _truth_notes(truth, margins)
+    if known is not None and not moved.broken:
+        truth = labelled(reference, candidate, known)
+        failures += _truth_failures(truth, moved, margins)
+        reserves += _truth_reserves(truth, margins)
+        notes += _truth_notes(truth)
     return Decisions(
         scans=moved.scans,
         source=source,
@@ -64,83 +67,114 @@ def decide(
         class_flips=moved.flips,
         sure_flips=moved.sure_flips,
         agreement=1 - moved.flips / moved.scans,
-        flips_at_most=share_at_most(moved.flips, moved.scans),
+        flips_at_most=largest_share(moved.flips, moved.scans, margins.chance),
         mean_probability_drift=moved.mean_drift,
         max_probability_drift=moved.max_drift,
         auc=None if truth is None else truth.auc,
         accuracy=None if truth is None else truth.accuracy,
         limits=asdict(margins),
         failures=tuple(failures),
-        reserves=tuple(_reserves(moved, margins)),
+        reserves=tuple(reserves),
         notes=tuple(notes),
         passed=not failures,
     )
 
 
-def _movement_failures(moved: Movement, margins: Margins) -> list[str]:
+def _movement_failures(moved: Movement, margins: Margins) -> Iterator[str]:
     scans = _scans(moved.scans)
     if moved.broken_reference:
         which = f"{moved.broken_reference} of {scans}"
-        return [f"the float32 engine gave NaN or infinity for {which}; nothing can be compared"]
+        yield f"the float32 engine gave NaN or infinity for {which}; nothing can be compared"
+        return
     if moved.broken:
-        return [f"{moved.broken} of {scans} gave NaN or infinity"]
-    sure = math.floor(margins.flips * moved.scans + 1e-9)  # 0.29 × 100 is 28.999…
-    flips = max(1, sure)
-    found = []
-    if moved.flips > flips:
-        found.append(f"{moved.flips} of {scans} changed class; at most {flips} allowed")
-    if moved.sure_flips > sure:
-        found.append(
-            f"{moved.sure_flips} of {scans} changed class although float32's first class led by "
-            f"{margins.sure_lead:g} or more; {f'at most {sure}' if sure else 'none'} allowed"
+        yield f"{moved.broken} of {scans} gave NaN or infinity"
+        return
+    allowed = max(margins.lone_flip, margins.most_flips(moved.scans))
+    if moved.flips > allowed:
+        yield f"{moved.flips} of {scans} changed class; at most {allowed} allowed"
+    for side, name in ((moved.covid, "COVID-19"), (moved.others, "other")):
+        of_side = max(margins.lone_flip, margins.most_side_flips(side.scans))
+        if side.flips > of_side:
+            yield (
+                f"{side.flips} of {side.scans} {name} scans changed class; "
+                f"at most {of_side} allowed"
+            )
+    if moved.far > allowed:
+        yield (
+            f"a probability moved by more than {margins.far:g} in {moved.far} of {scans}; "
+            f"at most {allowed} allowed"
         )
     if moved.mean_drift > margins.mean_drift:
-        found.append(
+        yield (
             f"probabilities moved by {moved.mean_drift:.3g} on average; "
             f"at most {margins.mean_drift:g} allowed"
         )
-    if moved.max_drift > margins.max_drift:
-        found.append(
-            f"a probability of one scan moved by {moved.max_drift:.3g}; "
-            f"at most {margins.max_drift:g} allowed"
-        )
-    return found
 
 
-def _reserves(moved: Movement, margins: Margins) -> Iterator[str]:
-    if not margins.can_show_accuracy(moved.scans):
-        share = share_at_most(moved.flips, moved.scans)
+def _movement_reserves(moved: Movement, margins: Margins, *, known: bool) -> Iterator[str]:
+    sure = f"with {100 - 100 * margins.chance:g} % confidence, at most"
+
+    def may(found: int, scans: int) -> str:
+        return f"{100 * largest_share(found, scans, margins.chance):.1f} %"
+
+    most = margins.most_flips(moved.scans)
+    if most < moved.flips <= margins.lone_flip:
         yield (
-            f"{_scans(moved.scans)} judged, {margins.scans_to_show_accuracy()} needed: with 95 % "
-            f"confidence, at most {100 * share:.0f} % of new scans would change class"
+            f"{_scans(moved.scans)} judged, {margins.scans_needed(moved.flips)} needed: {sure} "
+            f"{may(moved.flips, moved.scans)} of new scans would change class; "
+            f"{100 * margins.new_flips:g} % allowed"
         )
-    if moved.called == 1 and moved.scans > 1:
+    if moved.flips <= most < moved.far <= margins.lone_flip:
+        yield (
+            f"a probability of {_scans(moved.far)} moved by more than {margins.far:g}; "
+            f"{moved.scans} scans judged, {margins.scans_needed(moved.far)} needed"
+        )
+    sides = moved.covid, moved.others
+    lacking = [s.flips for s in sides if margins.most_side_flips(s.scans) < s.flips]
+    alike = moved.called == 1 and moved.scans > 1
+    if lacking and max(lacking) <= margins.lone_flip and (known or not alike):
+        covid, others = sides
+        which = "with COVID-19" if known else "that float32 calls COVID-19"
+        needed = margins.side_scans_needed(max(lacking))
+        shares = " and ".join(may(side.flips, side.scans) for side in sides)
+        yield (
+            f"{_scans(covid.scans)} {which} and {others.scans} others judged, {needed} of each "
+            f"needed: {sure} {shares} of new ones would change class; "
+            f"{100 * margins.side_flips:g} % allowed"
+        )
+    if alike:
         yield (
             f"float32 gives all {moved.scans} scans the same class, so they do not show whether "
             "decisions between classes are kept"
         )
 
 
-def _truth_failures(truth: Labelled, margins: Margins) -> Iterator[str]:
-    if truth.auc is not None:
-        allowed = max(margins.auc, 1 / (truth.covid * truth.others))
-        yield from _fell("COVID-19's AUC", truth.auc, allowed)
-        if margins.can_show_auc(truth.covid, truth.others):
-            yield from _may_fall("COVID-19's AUC", truth.auc, margins.auc_lower)
-    yield from _fell("the accuracy", truth.accuracy, max(margins.accuracy, 1 / truth.scans))
-    if margins.can_show_accuracy(truth.scans):
-        yield from _may_fall("the accuracy", truth.accuracy, margins.accuracy_lower)
+def _truth_failures(truth: Labelled, moved: Movement, margins: Margins) -> Iterator[str]:
+    if truth.auc is None:
+        return
+    flipped = sum(side.flips / side.scans for side in (moved.covid, moved.others))
+    allowed = max(margins.auc + flipped, 1 / (truth.covid * truth.others))
+    fall = truth.auc.reference - truth.auc.candidate
+    if fall > allowed + 1e-9:  # a fall by exactly one pair is allowed, and may round up
+        yield (
+            f"COVID-19's AUC fell by {fall:.3g}, from {truth.auc.reference:.4g} to "
+            f"{truth.auc.candidate:.4g}; at most {allowed:.3g} allowed"
+        )
 
 
-def _truth_notes(truth: Labelled, margins: Margins) -> Iterator[str]:
+def _truth_reserves(truth: Labelled, margins: Margins) -> Iterator[str]:
+    if truth.auc is not None and truth.auc.lower < -margins.auc_lower:
+        yield (
+            f"COVID-19's AUC may fall by {-truth.auc.lower:.3g} on new scans (95 % interval of the "
+            f"difference {truth.auc.lower:.3g} to {truth.auc.upper:.3g}); at most "
+            f"{margins.auc_lower:g} allowed"
+        )
+
+
+def _truth_notes(truth: Labelled) -> Iterator[str]:
     if truth.auc is None:
         which = "all scans are" if truth.covid else "no scan is"
         yield f"COVID-19's AUC not judged: {which} labelled covid-19"
-    elif not margins.can_show_auc(truth.covid, truth.others):
-        yield (
-            f"COVID-19's AUC on new scans not judged: {truth.covid} scans with and "
-            f"{truth.others} without COVID-19, {margins.scans_to_show_auc()} of each needed"
-        )
     absent = [name for name, scans in zip(CLASSES, truth.counts, strict=True) if not scans]
     if absent:
         yield f"no scan is labelled {' or '.join(absent)}: such scans were not judged"
@@ -152,23 +186,6 @@ def _truth_notes(truth: Labelled, margins: Margins) -> Iterator[str]:
             "float32 itself is no better than guessing on these scans: accuracy "
             f"{truth.accuracy.reference:.3g}{area}; always guessing the most frequent class gives "
             f"{guess:.3g}"
-        )
-
-
-def _fell(measure: str, found: Difference, allowed: float) -> Iterator[str]:
-    fall = found.reference - found.candidate
-    if fall > allowed + 1e-9:  # a fall by exactly one scan or pair is allowed, and may round up
-        yield (
-            f"{measure} fell by {fall:.3g}, from {found.reference:.4g} to {found.candidate:.4g}; "
-            f"at most {allowed:.3g} allowed"
-        )
-
-
-def _may_fall(measure: str, found: Difference, allowed: float) -> Iterator[str]:
-    if found.lower < -allowed:
-        yield (
-            f"{measure} may fall by {-found.lower:.3g} on new scans (95 % interval of the "
-            f"difference {found.lower:.3g} to {found.upper:.3g}); at most {allowed:g} allowed"
         )
 
 

@@ -15,8 +15,22 @@ from darnet_trt.evaluation.metrics import softmax
 from darnet_trt.scan.cohort import CLASSES
 
 Logits = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
 
 _COVID: Final = CLASSES.index("covid-19")
+
+
+@dataclass(frozen=True)
+class Side:
+    """The scans with COVID-19, or those without.
+
+    Attributes:
+        scans: Number of scans.
+        flips: Of these, the scans whose most probable class differs.
+    """
+
+    scans: int
+    flips: int
 
 
 @dataclass(frozen=True)
@@ -29,8 +43,12 @@ class Movement:
         broken_reference: Scans for which the reference gave NaN or infinity.
         flips: Scans whose most probable class differs.
         sure_flips: Flipped scans of which the reference was sure.
+        covid: The scans with COVID-19, by label; without labels, those that the reference calls so.
+        others: The other scans.
         called: Number of classes that the reference assigns.
-        mean_drift: Mean over the scans of the class probability that moved most.
+        far: Scans of which a probability moved far.
+        mean_drift: Mean over the scans of the class probability that moved most; what moved far
+            counts as moved by that limit.
         max_drift: The largest of these.
     """
 
@@ -39,18 +57,25 @@ class Movement:
     broken_reference: int
     flips: int
     sure_flips: int
+    covid: Side
+    others: Side
     called: int
+    far: int
     mean_drift: float
     max_drift: float
 
 
-def movement(reference: Logits, candidate: Logits, sure_lead: float) -> Movement:
+def movement(
+    reference: Logits, candidate: Logits, labels: Labels | None, sure_lead: float, far: float
+) -> Movement:
     """Compare classes and probabilities.
 
     Args:
         reference: Logits, (n, classes).
         candidate: Logits for the same scans.
+        labels: Classes, (n,); None if not known.
         sure_lead: The reference is sure if its first class leads the second by at least this.
+        far: A probability moves far if it moves by more than this.
     """
     lacking = ~np.asarray(np.isfinite(reference).all(1))
     broken = lacking | ~np.asarray(np.isfinite(candidate).all(1))
@@ -60,14 +85,19 @@ def movement(reference: Logits, candidate: Logits, sure_lead: float) -> Movement
     classes = before.argmax(1)
     flipped = broken | (classes != after.argmax(1))
     drift = np.where(broken, 1.0, np.abs(after - before).max(1))
+    covid = (classes if labels is None else labels) == _COVID
+    capped = np.minimum(drift, far)
     return Movement(
         scans=len(drift),
         broken=int(broken.sum()),
         broken_reference=int(lacking.sum()),
         flips=int(flipped.sum()),
         sure_flips=int((flipped & (broken | (first - second >= sure_lead))).sum()),
+        covid=Side(int(covid.sum()), int((covid & flipped).sum())),
+        others=Side(int((~covid).sum()), int((~covid & flipped).sum())),
         called=len(np.unique(classes)),
-        mean_drift=math.fsum(drift) / len(drift),  # the same for every order of the scans
+        far=int((drift > far).sum()),
+        mean_drift=math.fsum(capped) / len(drift),  # the same for every order of the scans
         max_drift=float(drift.max()),
     )
 
@@ -102,7 +132,7 @@ class Labelled:
         return self.scans - self.covid
 
 
-def labelled(reference: Logits, candidate: Logits, labels: npt.NDArray[np.int64]) -> Labelled:
+def labelled(reference: Logits, candidate: Logits, labels: Labels) -> Labelled:
     """Compare both engines with the labels.
 
     Args:

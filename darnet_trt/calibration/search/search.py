@@ -22,6 +22,7 @@ from darnet_trt.calibration.activations.collect import Collector, merged
 from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
 from darnet_trt.calibration.decisions.decide import decide
+from darnet_trt.calibration.decisions.margins import MARGINS, SEARCHED, Margins, limits_after
 from darnet_trt.calibration.qdq import Form, Range, convolutions, quantize, quantized_tensors
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
 from darnet_trt.calibration.search.sensitivity import (
@@ -192,7 +193,7 @@ class _Search:
         ranges = ranges_of(self._found, method, self._form)
         found, measured = self._chosen(ranges)
         layers = found.quantized or every
-        decisions = self._decisions(ranges, layers)
+        decisions = self._decisions(ranges, layers, limits_after(len(found.tried)))
         kept = "; ".join(decisions.failures) or "kept"
         self._log(f"int8 in {len(layers)} of {len(self._layers)} layers; decisions: {kept}")
         notes = (*decisions.notes, *search_notes(found.tried))
@@ -220,7 +221,8 @@ class _Search:
         """Choose all layers if the decisions are kept then, else the most that keep them."""
 
         def failures(layers: frozenset[str]) -> tuple[str, ...]:
-            return self._decisions(ranges, layers).failures
+            margins = MARGINS if layers == every else SEARCHED
+            return self._decisions(ranges, layers, margins).failures
 
         every = frozenset(self._layers)
         failed = failures(every)
@@ -238,9 +240,11 @@ class _Search:
         found = fewest_spared(order, failures, seconds=self._search.seconds, log=self._log)
         return found, measured
 
-    def _decisions(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> Decisions:
+    def _decisions(
+        self, ranges: Mapping[str, Range], layers: frozenset[str], margins: Margins
+    ) -> Decisions:
         """Judge the decisions on the held-out scans."""
         held_out = self._held_out
         expected = self._judging.logits(ranges, frozenset())
         got = self._judging.logits(ranges, layers)
-        return decide(expected, got, held_out.labels, held_out.source)
+        return decide(expected, got, held_out.labels, held_out.source, margins)

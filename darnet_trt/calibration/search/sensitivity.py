@@ -171,8 +171,8 @@ def search_notes(tried: Mapping[int, object]) -> tuple[str, ...]:
     if len(tried) < 2:
         return ()
     return (
-        f"these scans also chose among {len(tried)} sets of layers, so their verdict is too "
-        "favourable; judge the engine on scans that took no part in the build",
+        f"these scans also chose among {len(tried)} sets of layers, so the stricter limits of the "
+        "search apply",
     )
 
 

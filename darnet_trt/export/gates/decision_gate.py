@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from darnet_trt.bundle.manifest import Artifact, Decisions
 from darnet_trt.bundle.trust import failed_gates
 from darnet_trt.calibration.decisions.decide import decide
+from darnet_trt.calibration.decisions.margins import limits_after
 from darnet_trt.calibration.search.search import Int8
 from darnet_trt.calibration.search.sensitivity import search_notes
 from darnet_trt.export.context import Calibration
@@ -36,8 +37,9 @@ class DecisionGate:
             return engine
         held_out, accept = self.calibration.held_out, self.calibration.accept
         logits = run(runner, held_out.inputs).logits
-        found = decide(self.searched.expected, logits, held_out.labels, held_out.source)
         quantization = engine.quantization or self.searched.report
+        margins = limits_after(len(quantization.trials))
+        found = decide(self.searched.expected, logits, held_out.labels, held_out.source, margins)
         notes = (*found.notes, *search_notes(quantization.trials))
         found = found.model_copy(update={"notes": notes})
         judged = engine.model_copy(update={"decisions": found, "quantization": quantization})
@@ -52,5 +54,5 @@ def _verdict(found: Decisions) -> str:
     if not found.passed:
         return f"failed the decision gate: {'; '.join(found.failures)}"
     if found.reserves:
-        return f"passed the decision gate, but on too few scans to be sure: {found.source}"
+        return f"passed the decision gate, but with a reserve, on {found.source}"
     return f"passed the decision gate on {found.source}"
