@@ -188,6 +188,15 @@ def _offers(backend: Backend, asked: Asked) -> bool:
 
 
 def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision, ...]:
+    # TensorRT-RTX 1.7 has no int8 3D convolution for it: it computes in float16 and moves 1.5 times
+    # the bytes of a float16 plan.
+    lacks_int8 = (backend, target) == ("tensorrt-rtx", "sm75")
+    if lacks_int8 and asked == "int8":
+        raise UsageError(
+            "TensorRT-RTX has no int8 3D convolution for sm75",
+            where="--precision int8",
+            do="build fp16 for sm75: it moves fewer bytes",
+        )
     if not _offers(backend, asked) or (target, asked) == ("cuda", "int8"):
         able = ", ".join(p for p in _PRECISIONS[backend] if (target, p) != ("cuda", "int8"))
         raise UsageError(
@@ -202,7 +211,8 @@ def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision,
     if asked == "int8":
         return ("fp32", "int8")
     if backend != "openvino":
-        return _AUTO[backend] if asked == "auto" else (asked,)
+        found = _AUTO[backend] if asked == "auto" else (asked,)
+        return tuple(p for p in found if p != "int8" or not lacks_int8)
     able_here = cpu_precisions()
     if asked == "auto":
         return (*(p for p in ("fp32", "bf16") if p in able_here), "int8")
