@@ -78,7 +78,7 @@ def _remarks(artifact: Artifact) -> list[str]:
         found = artifact.decisions
         lines += [*_decisions(found), *found.reserves, *found.notes]
     if artifact.plan is not None:
-        lines.append(described(artifact.plan))
+        lines += described(artifact.plan)
     said: list[str] = []
     for line in lines:
         if not any(line in other for other in said):  # a note repeats the reason it is for

@@ -3,9 +3,11 @@
 A plan moves the fewest bytes with one scale a layer. That can fail where the channels of a layer
 differ widely. Then, in this order:
 
-1. channels between two convolutions are made alike, which costs a plan nothing;
-2. the fewest layers get a scale for each output channel: first those before a ReLU, which costs
-   nothing there either, then those whose channels differ most.
+1. the layers before a ReLU get a scale for each output channel, which costs a plan nothing;
+2. channels between two convolutions are made alike, too, which costs nothing either, but needs new
+   ranges;
+3. the fewest of the other layers get a scale for each output channel, those whose channels differ
+   most.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from darnet_trt.calibration.equalize import Divisors, divisors
 from darnet_trt.calibration.search.sensitivity import Layers, fewest_spared
 
 ONE_SCALE: Final = "one scale a layer"
-EQUALIZED: Final = "channels between two convolutions made alike"
+BEFORE_RELU: Final = "a scale a channel before each ReLU"
+EQUALIZED: Final = f"channels between two convolutions made alike, {BEFORE_RELU}"
 
 Failures = Callable[[Divisors, Layers], tuple[str, ...]]
 """Says why the engine fails with these divisors and a scale a channel in these layers."""
@@ -31,7 +34,7 @@ Failures = Callable[[Divisors, Layers], tuple[str, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """The result.
+    """How the weights are scaled.
 
     Attributes:
         divisors: Of `equalized`; empty: the graph as it is.
@@ -55,8 +58,8 @@ def choose_scales(
 ) -> Scales:
     """Return the first way that keeps the decisions.
 
-    If none does, it is one scale a layer, with channels made alike if that errs less: then fewer
-    layers need to stay in float.
+    If none does, it is what costs a plan nothing: a scale a channel before each ReLU, and channels
+    made alike if that errs less. Then fewer layers need to stay in float.
 
     Args:
         model: The float32 graph.
@@ -74,42 +77,52 @@ def choose_scales(
         log(f"{way}: {'; '.join(tried[way]) or 'passed'}")
         return not tried[way]
 
-    if passes(ONE_SCALE, {}, frozenset()) or time.monotonic() > end:
-        return Scales(tried=tried)
-    by, every = divisors(model), frozenset(layers)
-    if passes(EQUALIZED, by, frozenset()):
-        return Scales(by, tried=tried)
-    if time.monotonic() > end or not passes(_by_channel(every), by, every):
-        return Scales(by if error(by) < error({}) else {}, tried=tried)
+    def in_time() -> bool:
+        return time.monotonic() <= end
 
-    def still_failing(one_scale: Layers) -> tuple[str, ...]:
-        way = _by_channel(every - one_scale)
+    by = divisors(model)
+    every, free = frozenset(layers), frozenset(by)
+    for way, divided, by_channel in (
+        (ONE_SCALE, {}, frozenset[str]()),
+        (BEFORE_RELU, {}, free),
+        (EQUALIZED, by, free),
+    ):
+        if passes(way, divided, by_channel):
+            return Scales(divided, by_channel, tried)
+        if not in_time():
+            return Scales(tried=tried)
+    if not passes(_way(len(every)), by, every):
+        return Scales(by if error(by) < error({}) else {}, free, tried)
+
+    def failing(one_scale: Layers) -> tuple[str, ...]:
+        way = EQUALIZED if one_scale == others else _way(len(every - one_scale))
         if way not in tried:
             tried[way] = failures(by, every - one_scale)
         return tried[way]
 
+    others = every - free
     found = fewest_spared(
-        _order(model, every, by),
-        lambda rest: tried[EQUALIZED] if rest == every else still_failing(rest),
+        _order(model, others),
+        failing,
         seconds=end - time.monotonic(),
         log=log,
-        kept="with a scale a channel",
+        kept="besides those before a ReLU with a scale a channel",
     )
-    return Scales(by, frozenset(found.spared), tried)
+    return Scales(by, free.union(found.spared), tried)
 
 
-def _by_channel(layers: Layers) -> str:
-    return f"{EQUALIZED}, a scale a channel in {len(layers)} layers"
+def _way(number: int) -> str:
+    return f"channels between two convolutions made alike, a scale a channel in {number} layers"
 
 
-def _order(model: ModelProto, layers: Layers, before_relu: Collection[str]) -> list[str]:
-    """Sort layers: those before a ReLU first, then by how widely their channels differ."""
+def _order(model: ModelProto, layers: Layers) -> list[str]:
+    """Sort layers by how widely their channels differ, widest first."""
     weights = {t.name: t for t in model.graph.initializer}
 
-    def spread(node_input: str) -> float:
-        weight = np.abs(to_array(weights[node_input]))
+    def spread(name: str) -> float:
+        weight = np.abs(to_array(weights[name]))
         largest = weight.reshape(len(weight), -1).max(1)
         return float(largest.max() / max(np.median(largest), np.finfo(np.float32).tiny))
 
     spreads = {n.name: spread(n.input[1]) for n in model.graph.node if n.name in layers}
-    return sorted(layers, key=lambda name: (name not in before_relu, -spreads[name], name))
+    return sorted(layers, key=lambda name: (-spreads[name], name))

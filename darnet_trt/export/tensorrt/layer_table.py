@@ -129,24 +129,24 @@ def work_of(layers: Iterable[Layer]) -> Work | None:
     )
 
 
-def described(plan: Plan) -> str:
-    """Return one line: `32 kernels: 21 convolution fp16, …; a run: 48 launches, 2325 MB of …`."""
+def described(plan: Plan) -> tuple[str, ...]:
+    """Return lines: `32 kernels: 21 convolution fp16, …`, then the launches and bytes of a run."""
     if not plan.kernels:
-        return "kernels unknown: the builder printed no table of layers"
+        return ("kernels unknown: the builder printed no table of layers",)
     profiles = len(plan.profiles)
     of_all = f" in {profiles} profiles" if profiles > 1 else ""
     by_type = [(n, kind, t) for kind, types in plan.kernels.items() for t, n in types.items()]
     kernels = ", ".join(f"{n} {kind} {type_}" for n, kind, type_ in by_type)
     line = f"{sum(n for n, _, _ in by_type)} kernels{of_all}: {kernels}"
     if plan.work is None:
-        return line
+        return (line,)
     work = plan.work
     again = f" and {_mb(work.read_again)} again by the plugin" if work.read_again else ""
-    return (
-        f"{line}; a run of the smallest batch: {work.launches} launches, "
-        f"{_mb(work.activations)} of activations read and written{again}, "
-        f"{_mb(work.weights)} of weights read"
+    of_a_run = (
+        f"a run of the smallest batch: {work.launches} launches, {_mb(work.activations)} of "
+        f"activations read and written{again}, {_mb(work.weights)} of weights read"
     )
+    return line, of_a_run
 
 
 def _mb(size: int) -> str:
