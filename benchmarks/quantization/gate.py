@@ -15,9 +15,10 @@ float32's logits and the engine's, and asks `decide` as `build` does.
   int8 engines of the demo. Its size is set so that the stated share of all scans changes class. At
   0 % it is that of 0.2 %, and the scans that would change class do not move.
 - Catastrophic engines: single scans jump to another class with certainty; the others do not move.
-- Layer search: where the first engine fails, the bisection asks for others, on the same scans and
-  with errors of their own. None is better than the first. For a gate that must not be worn down by
-  repeated asking this is the worst case.
+- Search: where the first engine fails, others are asked for, on the same scans and with errors of
+  their own: three ways to scale the weights, as for plans, then those of the bisection. None is
+  better than the first. For a gate that must not be worn down by repeated asking this is the worst
+  case.
 """
 
 import argparse
@@ -36,6 +37,7 @@ FEW = ((2, 118), (2, 498), (20, 480), (40, 80), (40, 100), (40, 460))
 NETWORKS = 20
 AHEAD, SHARPNESS = (2.44, 3.10), (0.4, 2.0)
 LAYERS = range(20)
+SCALES = 3
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def catastrophic(rng: np.random.Generator, network: Network, right: np.ndarray, 
 
 
 def ships(labels: np.ndarray, right: np.ndarray, engine: Callable[[], np.ndarray], scale: float):
-    """Return whether an engine ships, without the layer search and with it."""
+    """Return whether an engine ships, without the search and with it."""
     float32, called = (scale * right).astype(np.float32), right.argmax(1)
 
     def asked(margins):
@@ -114,6 +116,10 @@ def ships(labels: np.ndarray, right: np.ndarray, engine: Callable[[], np.ndarray
     first = asked(MARGINS)
     if first is not None and first.passed:
         return 2 * (not first.reserves,)
+    for _ in range(SCALES):
+        scaled = asked(SEARCHED)
+        if scaled is not None and scaled.passed:
+            return False, not scaled.reserves
     looks = {len(LAYERS): first}
 
     def failures(layers):
@@ -127,7 +133,7 @@ def ships(labels: np.ndarray, right: np.ndarray, engine: Callable[[], np.ndarray
 
 
 def share_shipped(rng, drawn_networks, labels, kind, flips, trials):
-    """Return how often an engine ships, without the layer search and with it."""
+    """Return how often an engine ships, without the search and with it."""
     counts = np.zeros(2)
     for trial in range(trials):
         network = drawn_networks[trial % NETWORKS]

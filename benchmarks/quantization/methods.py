@@ -101,7 +101,8 @@ def main() -> None:
             file = work / f"{form}-{method}.onnx"
             if not file.exists():
                 ranges = ranges_of(statistics, method, form)
-                onnx.save(quantize(model, ranges, layers, form), file)
+                graph = quantize(model, ranges, convolutions(model, form), form)
+                onnx.save(graph, file)
             return file
 
         def theirs(quantizer, *words):

@@ -169,6 +169,22 @@ class PluginLibrary(_Part):
     embedded: bool
 
 
+class Work(_Part):
+    """The work of one run of a plan at its smallest batch, from the builder's table of layers.
+
+    Attributes:
+        launches: Kernels launched, with each of those of a plugin layer.
+        activations: Bytes of the inputs that all kernels read and of the outputs they write.
+        weights: Bytes of the constants that they read.
+        read_again: Bytes of x that the plugin reads a second time; the table has them once.
+    """
+
+    launches: int
+    activations: int
+    weights: int
+    read_again: int
+
+
 class Plan(_Part):
     """Properties of a TensorRT plan.
 
@@ -176,6 +192,7 @@ class Plan(_Part):
         kernels: Number of kernels by kind ("convolution", "plugin", "generated", "reformat", …)
             and type of the first input, from the builder's table, all profiles together. Empty if
             the builder printed no table.
+        work: What a run costs; None in older bundles, or if the builder printed no table.
         plugin: The library it needs; None: it needs none.
         profiles: Smallest, preferred and largest batch of each optimization profile, in the plan's
             order; empty: the batch is the artifact's.
@@ -184,6 +201,7 @@ class Plan(_Part):
     """
 
     kernels: dict[str, dict[str, int]]
+    work: Work | None = None
     plugin: PluginLibrary | None = None
     profiles: tuple[tuple[int, int, int], ...] = ()
     version_compatible: bool = False
@@ -218,6 +236,11 @@ class Quantization(_Part):
         errors: Logits error of each method on some of these scans.
         layers: Quantized convolutions.
         spared: Convolutions left in higher precision, most harmful first.
+        equalized: The channels between two convolutions were made alike.
+        by_channel: In plans, the quantized convolutions whose weights have a scale for each output
+            channel; the others have one scale. On the CPU all have a scale a channel.
+        scale_trials: For each way of scaling the weights of plans that was tried, why the engine
+            failed, as in `trials`; empty if one scale a layer passed at once.
         effects: Effect of each layer, if measured, most harmful first.
         block_effects: Effect of each block ("stem", "stages.2.0"), if measured, most harmful
             first.
@@ -233,6 +256,9 @@ class Quantization(_Part):
     errors: dict[str, float]
     layers: tuple[str, ...]
     spared: tuple[str, ...] = ()
+    equalized: bool = False
+    by_channel: tuple[str, ...] = ()
+    scale_trials: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     effects: tuple[LayerEffect, ...] = ()
     block_effects: tuple[LayerEffect, ...] = ()
     trials: dict[int, tuple[str, ...]] = Field(default_factory=dict)

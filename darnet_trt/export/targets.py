@@ -206,6 +206,9 @@ def _offers(backend: str, asked: Asked) -> bool:
 
 def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision, ...]:
     kind = "onnxruntime:cuda" if target == "cuda" else backend
+    # TensorRT-RTX 1.7 has no int8 3D convolution for it: it computes in float16 and moves 1.5 times
+    # the bytes of a float16 plan.
+    lacks_int8 = (backend, target) == ("tensorrt-rtx", "sm75")
     if not _offers(kind, asked):
         raise UsageError(
             f"{kind} does not build {asked} engines",
@@ -217,7 +220,8 @@ def _precisions(backend: Backend, asked: Asked, target: str) -> tuple[Precision,
     if asked == "int8":
         return ("fp32", "int8")
     if backend != "openvino":
-        return _AUTO[kind] if asked == "auto" else (asked,)
+        found = _AUTO[kind] if asked == "auto" else (asked,)
+        return tuple(p for p in found if p != "int8" or not lacks_int8)
     able_here = cpu_precisions()
     if asked == "auto":
         return (*(p for p in ("fp32", "bf16") if p in able_here), "int8")

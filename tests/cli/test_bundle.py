@@ -8,6 +8,7 @@ import pytest
 from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.scan.preprocessing import Preprocessing
+from tests.runtime.engines.plan_bundle import plan_card, put_plan
 from tests.tiny_bundle import change_manifest
 
 
@@ -49,6 +50,21 @@ def test_show_gives_the_decision_gate_one_fact_a_line(tiny, command):
     for fact in (found.source, "0 of 4 scans", "AUC from 1.000", "accuracy from", *found.notes):
         assert sum(fact in line for line in lines) == 1
     assert all(len(line) < 160 for line in lines)
+
+
+def test_show_counts_what_a_plan_launches_and_moves(tiny, command):
+    kernels = {"convolution": {"int8": 19}, "plugin": {"fp16": 8}}
+    work = {"launches": 43, "activations": 2_242e6, "weights": 44e6, "read_again": 273e6}
+    put_plan(tiny, b"a plan", "1.7.1", plan=plan_card(kernels=kernels, work=work))
+    out = command("bundle", "show", tiny).stdout.splitlines()
+    lines = [line for line in out if line.startswith("tensorrt-rtx-fp16: ")]
+    for fact in ("27 kernels", "43 launches", "2242 MB", "44 MB", "273 MB again"):
+        assert sum(fact in line for line in lines) == 1
+    assert all(len(line) < 160 for line in lines)
+    put_plan(tiny, b"a plan", "1.7.1", plan=plan_card(kernels=kernels))  # of an older bundle
+    shown = command("bundle", "show", tiny).stdout
+    assert "27 kernels" in shown
+    assert "launches" not in shown
 
 
 def test_show_as_json_is_the_manifest(tiny, command):

@@ -10,7 +10,7 @@ from darnet_trt.bundle.trust import failed_gates
 from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.calibration.decisions.margins import limits_after
 from darnet_trt.calibration.search.search import Int8
-from darnet_trt.calibration.search.sensitivity import search_notes
+from darnet_trt.calibration.search.sensitivity import search_notes, ways_tried
 from darnet_trt.export.context import Calibration
 from darnet_trt.runtime.engines.runner import Runner, run
 
@@ -38,9 +38,9 @@ class DecisionGate:
         held_out, accept = self.calibration.held_out, self.calibration.accept
         logits = run(runner, held_out.inputs).logits
         quantization = engine.quantization or self.searched.report
-        margins = limits_after(len(quantization.trials))
+        margins = limits_after(ways_tried(quantization))
         found = decide(self.searched.expected, logits, held_out.labels, held_out.source, margins)
-        notes = (*found.notes, *search_notes(quantization.trials))
+        notes = (*found.notes, *search_notes(quantization))
         found = found.model_copy(update={"notes": notes})
         judged = engine.model_copy(update={"decisions": found, "quantization": quantization})
         self.log(f"{engine.name}: {_verdict(found)}")

@@ -173,7 +173,7 @@ def test_so_many_scans_may_change_class(scans, flips, passed):
 
 
 def test_the_searchs_choice_must_be_surer():
-    for scans, flips, shipped in ((138, 0, False), (227, 0, True), (234, 1, False), (304, 1, True)):
+    for scans, flips, shipped in ((138, 0, False), (244, 0, True), (300, 1, False), (323, 1, True)):
         reference = right(mixed(scans))
         candidate = reference.copy()
         candidate[:flips] = candidate[:flips, ::-1] + np.float32([0, 20, 0])
@@ -182,14 +182,15 @@ def test_the_searchs_choice_must_be_surer():
         assert found.passed == (flips == 0 or shipped)
 
 
-def test_no_bisection_asks_more_often_than_the_searchs_limits_allow_for():
+def test_no_search_asks_more_often_than_its_limits_allow_for():
+    ways_to_scale = 3  # of a plan's weights, before the bisection
     for most in range(20):
 
         def failures(layers, most=most):
             return () if len(layers) <= most else ("fails",)
 
         found = fewest_spared(range(20), failures, seconds=60, log=lambda line: None)
-        looks = len(found.tried) - 1
+        looks = ways_to_scale + len(found.tried) - 1
         assert MARGINS.chance + looks * SEARCHED.chance <= 0.02
 
 
