@@ -138,9 +138,13 @@ class TrainingScans:
         """Return whether a patient of one of these names was among the training scans."""
         return any(_hashed(self.salt, name) in self.patients for name in names)
 
+    def had_slices(self, slices: Iterable[int]) -> bool:
+        """Return whether a scan with these slices was among the training scans."""
+        return self._known.find(slices) is not None
+
     def had(self, scan: Identity) -> bool:
         """Return whether a scan, or another one of its patient, trained the network."""
-        return self.had_patient(scan.patients) or self._known.find(scan.slices) is not None
+        return self.had_patient(scan.patients) or self.had_slices(scan.slices)
 
 
 def _hashed(salt: bytes, name: str) -> int:
