@@ -212,14 +212,14 @@ def _fill(
                 return
             if not any(map(sample.add, patients)):
                 left.remove(patients)
-            elif sample.size % _REPORT_EVERY == 0:
-                sample.log(f"calibration: {sample.size} scans read")
+            elif sample.read % _REPORT_EVERY == 0:
+                sample.log(f"calibration: {sample.read} scans read")
 
 
 def _sides(sample: Sample) -> tuple[list[SampledScan], list[SampledScan]]:
     """Return the scans that calibrate and those that judge."""
     most = sample.calibrating
-    calibrating = sample.seen[:most] if sample.unseen else []
+    calibrating = list(sample.seen) if sample.unseen else []
     if len(calibrating) >= _ENOUGH_SEEN:
         most = len(calibrating)
     judging = list[SampledScan]()

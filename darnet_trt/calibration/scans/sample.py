@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -83,9 +84,9 @@ class Sample:
     _origins: list[UnreadScan] = field(default_factory=list)
 
     @property
-    def size(self) -> int:
-        """Number of scans."""
-        return len(self.unseen) + len(self.seen)
+    def read(self) -> int:
+        """Number of scans that were read."""
+        return len(self._origins)
 
     @property
     def most_seen(self) -> int:
@@ -131,11 +132,16 @@ class Sample:
                 break
         if first is None:
             return False
-        if not seen:
-            self.unseen.append(first)
-        elif len(self.seen) < self.most_seen:
-            self.seen.append(first)
+        (self.seen if seen else self.unseen).append(first)
+        self._drop_what_is_of_no_use()
         return True
+
+    def _drop_what_is_of_no_use(self) -> None:
+        """Leave `most_seen` seen scans, as many of each class as there are."""
+        while len(self.seen) > self.most_seen:
+            (most, _), *_ = Counter(scan.label for scan in self.seen).most_common(1)
+            last = max(n for n, scan in enumerate(self.seen) if scan.label == most)
+            del self.seen[last]
 
     def _read(self, scan: UnreadScan) -> tuple[Input, Identity]:
         study = scan.study()

@@ -114,6 +114,21 @@ def test_enough_seen_scans_calibrate_alone(phantoms):
     assert len(held_out.inputs) == len({e.patient for e in phantoms.entries}) - len(seen)
 
 
+def test_the_seen_scans_that_calibrate_are_of_all_classes(phantoms, half, trained, tmp_path):
+    classes = {entry.label for entry in half}
+    assert len(classes) > 1
+    rows = []
+    for number, entry in enumerate(phantoms.entries):
+        shutil.copy(entry.scan, tmp_path / f"{number}.nii.gz")
+        rows.append((f"{number}.nii.gz", f"Q{entry.patient}", entry.label))
+    write_table(tmp_path, rows)
+    for seed in range(3):
+        count = len(classes)
+        chosen, held_out = choose_scans(tmp_path, SPEC, count, seed, [].append, trained)
+        assert held_out.seen == 0
+        assert all(f"1 {label}" in chosen.source for label in classes)
+
+
 def test_copies_in_other_formats_under_other_names_are_seen(phantoms, half, trained, tmp_path):
     rows = []
     for number, entry in enumerate(phantoms.entries):
