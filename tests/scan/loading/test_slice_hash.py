@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.phantom.synthesis import synthesize
 from darnet_trt.scan import Preprocessing, Volume, find_studies, load_study
+from darnet_trt.scan.cohort import read_cohort
 from darnet_trt.scan.loading.slice_hash import landmarks, slice_hash
 from tests.scan import written_scans as writers
 from tests.scan.written_scans import VOLUME_FILES, stored
@@ -47,6 +50,21 @@ def test_every_way_to_write_dicom(tmp_path, plain, write, syntax):
     folder = write(stored(phantom(), *UPSIDE_DOWN), tmp_path / "a", syntax)
     assert hashes(folder) == plain
     assert hashes(writers.packed(folder, tmp_path / "a.zip")) == plain
+
+
+def test_pictures_in_another_order_and_format(tmp_path):
+    plan = CohortPlan(scans=2, seed=1, format="slices", matrix=64, slices=(32, 32))
+    table = write_cohort(plan, tmp_path / "cohort", processes=1)
+    first, second = (entry.scan for entry in read_cohort(table).entries)
+    pictures = sorted(first.iterdir(), reverse=True)
+    (tmp_path / "turned").mkdir()
+    for number, picture in enumerate(pictures):
+        upside_down = Image.open(picture).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        upside_down.save(tmp_path / "turned" / f"{number:03}.tif")
+    found = hashes(first)
+    assert len(found) > 10
+    assert hashes(tmp_path / "turned") == found
+    assert not hashes(second) & found
 
 
 @pytest.mark.parametrize("flip", [1, 2])
