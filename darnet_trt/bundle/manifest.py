@@ -109,6 +109,8 @@ class Decisions(_Part):
     Attributes:
         scans: Number of scans.
         source: Describes the scans.
+        seen: Scans of patients that trained the weights; None where nobody knows, as in older
+            bundles.
         labelled: Scans of each class, in the order of the logits; None if there were no labels or
             an output was NaN or infinite, so that nothing was judged by labels.
         class_flips: Scans whose most probable class differs.
@@ -130,6 +132,7 @@ class Decisions(_Part):
 
     scans: int
     source: str
+    seen: int | None = None
     labelled: tuple[int, ...] | None
     class_flips: int
     sure_flips: int
@@ -149,6 +152,14 @@ class Decisions(_Part):
     def confidence(self) -> str:
         """Return the confidence of `flips_at_most` in words; older bundles have 97.5 %."""
         return f"{100 - 100 * self.limits.get('chance', 0.025):g} % confidence"
+
+    @property
+    def judges(self) -> str:
+        """Return `source`, and which of these scans trained the weights."""
+        if self.seen is None:
+            return f"{self.source}; nobody knows which of them trained the weights"
+        which = "all" if self.seen == self.scans else self.seen or "none"
+        return f"{self.source}; {which} of them trained the weights"
 
 
 class PluginLibrary(_Part):

@@ -70,7 +70,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _decisions(found: Decisions) -> Iterator[str]:
-    yield f"Compared with float32 on {found.source}; these scans did not calibrate."
+    yield f"Compared with float32 on {found.judges}. These scans did not calibrate."
     yield from (
         "",
         "| measure | result |",

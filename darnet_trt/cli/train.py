@@ -87,8 +87,9 @@ def train(
 
     Writes checkpoint.pt, history.csv, split.csv and metrics.json into the run's folder. Run the
     same command again to continue an interrupted run after the last epoch that it finished. The
-    result is the network after the last epoch; the held-out patients only measure it. Exit code
-    1: trained, but some scans could not be used.
+    result is the network after the last epoch; the held-out patients only measure it. The
+    checkpoint keeps hashes of the training patients and scans, so that these do not judge int8.
+    Exit code 1: trained, but some scans could not be used.
     """
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.scan.cohort import read_cohort

@@ -32,6 +32,8 @@ def decide(
     labels: Sequence[int] | None,
     source: str,
     margins: Margins = MARGINS,
+    *,
+    seen: int | None = 0,
 ) -> Decisions:
     """Compare a candidate's decisions with the reference's.
 
@@ -41,6 +43,7 @@ def decide(
         labels: The scans' classes; None if not known.
         source: Describes the scans in a sentence.
         margins: The limits.
+        seen: Scans that trained the weights; None where nobody knows.
 
     Raises:
         UsageError: No scans.
@@ -74,7 +77,8 @@ def decide(
         accuracy=None if truth is None else truth.accuracy,
         limits=asdict(margins),
         failures=tuple(failures),
-        reserves=tuple(reserves),
+        seen=seen,
+        reserves=(*_seen(seen, moved.scans), *reserves),
         notes=tuple(notes),
         passed=not failures,
     )
@@ -108,6 +112,20 @@ def _movement_failures(moved: Movement, margins: Margins) -> Iterator[str]:
         yield (
             f"probabilities moved by {moved.mean_drift:.3g} on average; "
             f"at most {margins.mean_drift:g} allowed"
+        )
+
+
+def _seen(seen: int | None, scans: int) -> Iterator[str]:
+    """Yield the reserve against scans that trained the weights: on these, int8 does less harm."""
+    if seen is None:
+        yield (
+            "nobody knows whether the scans that judged trained the weights: the checkpoint does "
+            "not say"
+        )
+    elif seen:
+        yield (
+            f"{seen} of {_scans(scans)} that judged trained the weights, which does not show that "
+            "decisions on new patients are kept"
         )
 
 

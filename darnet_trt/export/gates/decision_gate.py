@@ -39,7 +39,14 @@ class DecisionGate:
         logits = run(runner, held_out.inputs).logits
         quantization = engine.quantization or self.searched.report
         margins = limits_after(ways_tried(quantization))
-        found = decide(self.searched.expected, logits, held_out.labels, held_out.source, margins)
+        found = decide(
+            self.searched.expected,
+            logits,
+            held_out.labels,
+            held_out.source,
+            margins,
+            seen=held_out.seen,
+        )
         notes = (*found.notes, *search_notes(quantization))
         found = found.model_copy(update={"notes": notes})
         judged = engine.model_copy(update={"decisions": found, "quantization": quantization})
@@ -54,5 +61,5 @@ def _verdict(found: Decisions) -> str:
     if not found.passed:
         return f"failed the decision gate: {'; '.join(found.failures)}"
     if found.reserves:
-        return f"passed the decision gate, but with a reserve, on {found.source}"
-    return f"passed the decision gate on {found.source}"
+        return f"passed the decision gate, but with a reserve, on {found.judges}"
+    return f"passed the decision gate on {found.judges}"

@@ -12,12 +12,15 @@ from onnx import ModelProto
 from darnet_trt.bundle.manifest import FILE_NAME, MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.errors import BundleError, no_such_path
+from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.scan.preprocessing import Preprocessing
 
 
-def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
-    """Return the graph and the preprocessing.
+def float_graph(path: Path) -> tuple[ModelProto, Preprocessing, TrainingScans | None]:
+    """Return the graph, the preprocessing, and which scans trained the weights.
+
+    The last is None where it is not known: only checkpoints say it, and older ones do not.
 
     Args:
         path: A run or its checkpoint, a bundle, or an `.onnx` file that `export_onnx` wrote.
@@ -31,11 +34,12 @@ def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
         raise no_such_path(path)
     if (path / FILE_NAME).exists():
         bundle = open_bundle(path)
-        return onnx.load(verified_file(bundle, MODEL_FILE)), bundle.manifest.preprocessing
+        return onnx.load(verified_file(bundle, MODEL_FILE)), bundle.manifest.preprocessing, None
     if path.suffix == ".onnx":
-        return _read(path)
+        return *_read(path), None
     source = load_source(path)
-    return source.float32, source.checkpoint.preprocessing
+    checkpoint = source.checkpoint
+    return source.float32, checkpoint.preprocessing, checkpoint.training_scans
 
 
 def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
