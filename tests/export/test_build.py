@@ -3,6 +3,7 @@
 import importlib.util
 
 import numpy as np
+import onnx
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle, sha256_of
@@ -17,7 +18,7 @@ from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-from darnet_trt.runtime.engines.openvino.package import cpu_precisions
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.runner import Outputs
 
 rtx = pytest.mark.skipif(
@@ -63,6 +64,13 @@ def test_the_manifest_says_what_was_built_and_how_it_compared(bundle, source):
 def test_there_are_no_other_files(bundle):
     found = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
     assert found == bundle.manifest.files.keys() | {"manifest.json"}
+
+
+def test_every_reader_of_onnx_reads_its_model(bundle):
+    model = onnx.load(bundle.path / "model.onnx")
+    assert not model.functions
+    assert {node.domain for node in model.graph.node} == {""}
+    import_openvino().Core().read_model(bundle.path / "model.onnx")
 
 
 def test_it_keeps_reference_outputs_and_passes_its_own_check(bundle, source, scans):

@@ -18,6 +18,7 @@ from onnx import ModelProto
 from darnet_trt.calibration.qdq import VERSION, Form, Range, quantize
 from darnet_trt.calibration.search.memo import Memo
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.kernels.onnx_inline import inlined
 from darnet_trt.machine.cache import cache_folder, digest
 from darnet_trt.machine.files import cannot_keep
 from darnet_trt.machine.hardware import producer
@@ -125,7 +126,7 @@ class Trials:
 
     def _open(self, ranges: Mapping[str, Range], layers: frozenset[str], work: Path) -> Runner:
         model, form = self._subject.model, self._subject.form
-        graph = quantize(model, ranges, layers, form) if layers else model
+        graph = inlined(quantize(model, ranges, layers, form) if layers else model)
         if self._subject.backend == "onnxruntime":
             file = work / "model.onnx"
             onnx.save(graph, file)

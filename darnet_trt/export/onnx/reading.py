@@ -8,19 +8,23 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
+from onnx.numpy_helper import to_array
 
 from darnet_trt.bundle.manifest import FILE_NAME, MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.errors import BundleError, no_such_path
+from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.training.model import Network
 
 
 def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
-    """Return the graph and the preprocessing.
+    """Return the graph, with the attentions as calls of a function, and the preprocessing.
 
     Args:
-        path: A run or its checkpoint, a bundle, or an `.onnx` file that `export_onnx` wrote.
+        path: A run or its checkpoint, a bundle, or an `.onnx` file that `export_onnx` wrote. From
+            the weights of a file the graph is made anew, so the file may be inlined.
 
     Raises:
         UsageError: There is no such path.
@@ -30,8 +34,7 @@ def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
     if not path.exists():
         raise no_such_path(path)
     if (path / FILE_NAME).exists():
-        bundle = open_bundle(path)
-        return onnx.load(verified_file(bundle, MODEL_FILE)), bundle.manifest.preprocessing
+        return _read(verified_file(open_bundle(path), MODEL_FILE))
     if path.suffix == ".onnx":
         return _read(path)
     source = load_source(path)
@@ -44,6 +47,8 @@ def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
         properties = {entry.key: entry.value for entry in model.metadata_props}
         precision = properties["precision"]
         spec = Preprocessing.model_validate(json.loads(properties["preprocessing"]))
+        network = Network.model_validate_json(properties["network"])
+        weights = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
     except (OSError, DecodeError, KeyError, ValueError, RecursionError) as error:
         raise BundleError(
             f"not a file that darnet-trt export wrote ({type(error).__name__})",
@@ -57,4 +62,6 @@ def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
             where=file,
             do="give the float32 one: the run, its bundle, or export --precision fp32",
         )
-    return model, spec
+    head = weights["classifier.weight"]
+    weights["classifier.weight"] = head.reshape(head.shape[:2])
+    return build_graph(network, weights, "fp32", properties), spec
