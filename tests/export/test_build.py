@@ -15,7 +15,9 @@ from darnet_trt.export.gates.bundle_check import check_bundle
 from darnet_trt.export.gates.parity_scans import ParityScans, synthetic_scans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.export.tensorrt.layer_table import kernels_of
 from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.export.tensorrt.stored_table import read_table
 from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
@@ -108,7 +110,11 @@ def test_a_plan_that_did_not_run_is_marked_so_and_the_bundle_can_be_checked(
     model, plan = manifest.artifacts
     assert model.name == "onnxruntime-fp32"  # its file is the source to rebuild from
     assert (plan.name, plan.target) == ("tensorrt-rtx-sm86-fp16", "sm86")
-    assert list(plan.files) == ["tensorrt-rtx/sm86-fp16.plan"]
+    names = [f"tensorrt-rtx/sm86-fp16.{name}" for name in ("plan", "layers.json")]
+    assert list(plan.files) == names  # a runner loads the first
+    layers = read_table(bundle, plan)
+    assert kernels_of(layers) == plan.plan.kernels
+    assert "stem.0" in layers[1].name
     for artifact in (model, plan):
         assert not artifact.executed
         assert artifact.parity is artifact.effective_precision is artifact.latency_ms is None

@@ -20,6 +20,7 @@ from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.plugin_choice import Plugin, choose_plugin
+from darnet_trt.export.tensorrt.stored_table import write_table
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
 # A machine without the plan's GPU cannot run the plan, but it can run the plan's graph.
@@ -157,7 +158,7 @@ def _built(
     if plugin is not None and not plugin.card.embedded:
         notes.append("needs the plugin for CUDA")
     return candidate.artifact(
-        hashes(context.folder, plan),
+        hashes(context.folder, plan, *write_table(plan, result.layers)),
         options.batch,
         {PACKAGES[backend][0]: result.version},
         *notes,
