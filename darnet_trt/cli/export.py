@@ -31,15 +31,15 @@ def export(
         bool,
         typer.Option(
             "--inline",
-            help="Write standard operators only, for OpenVINO and other readers that know no local "
-            "functions. TensorRT cannot put the plugin into such a file.",
+            help="Write standard ONNX operators only, which every tool reads. TensorRT cannot run "
+            "its plugin in such a file.",
         ),
     ] = False,
 ) -> None:
     """Write a trained network as one ONNX file.
 
-    The attention is a local function in it, which ONNX Runtime runs and which TensorRT runs with or
-    without the plugin. With --inline the file is for every reader of standard ONNX.
+    Each attention in it is a call of a local function, which ONNX Runtime and TensorRT understand;
+    TensorRT can run its plugin in place of the function. OpenVINO and other tools need --inline.
     """
     from darnet_trt.errors import UsageError
     from darnet_trt.machine.files import check_file_place
