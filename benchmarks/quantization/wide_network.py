@@ -145,6 +145,7 @@ def main() -> None:
             trained_on=checkpoint.trained_on,
             validation=validation,
             state_dict=wide.state_dict(),
+            training_scans=checkpoint.training_scans,
         ),
         arguments.out / "run",
     )

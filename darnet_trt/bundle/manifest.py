@@ -108,6 +108,8 @@ class Decisions(_Part):
     Attributes:
         scans: Number of scans.
         source: Describes the scans.
+        seen: Scans of patients that trained the weights; None where nobody knows, as in older
+            bundles.
         labelled: Scans of each class, in the order of the logits; None if there were no labels or
             an output was NaN or infinite, so that nothing was judged by labels.
         class_flips: Scans whose most probable class differs.
@@ -128,6 +130,7 @@ class Decisions(_Part):
 
     scans: int
     source: str
+    seen: int | None = None
     labelled: tuple[int, ...] | None
     class_flips: int
     sure_flips: int
@@ -142,6 +145,14 @@ class Decisions(_Part):
     reserves: tuple[str, ...]
     notes: tuple[str, ...]
     passed: bool
+
+    @property
+    def judges(self) -> str:
+        """Return `source`, and which of these scans trained the weights."""
+        if self.seen is None:
+            return f"{self.source}; nobody knows which of them trained the weights"
+        which = "all" if self.seen == self.scans else self.seen or "none"
+        return f"{self.source}; {which} of them trained the weights"
 
 
 class PluginLibrary(_Part):

@@ -11,7 +11,7 @@ def doubt(engine: Artifact) -> Finding | None:
     if (why := never_default(engine)) is not None:
         return why
     if engine.decisions is not None and engine.decisions.reserves:
-        return Finding("engine-little-tested", engine.decisions.reserves[0])
+        return Finding("engine-little-tested", "; ".join(engine.decisions.reserves))
     return None
 
 

@@ -62,7 +62,11 @@ def headline(found: Quantization, decisions: Decisions) -> str:
     if decisions.reserves:
         needed, flips = MARGINS.scans_to_show_accuracy(), decisions.class_flips
         why = "float32 gives all scans the same class"
-        if decisions.scans < needed:
+        if decisions.seen is None:
+            why = "nobody knows whether the scans that judged trained the weights"
+        elif decisions.seen:
+            why = "the scans that judged trained the weights"
+        elif decisions.scans < needed:
             why = f"{_counted(decisions.scans, 'scan')} judged, {needed} needed"
         return f"int8 not approved: {why}; {_counted(flips, 'decision')} changed so far"
     if found.spared:
@@ -75,7 +79,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _decisions(found: Decisions) -> Iterator[str]:
-    yield f"Compared with float32 on {found.source}; these scans did not calibrate."
+    yield f"Compared with float32 on {found.judges}. These scans did not calibrate."
     yield from (
         "",
         "| measure | result |",

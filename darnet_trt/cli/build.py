@@ -68,7 +68,8 @@ def build(
         _int8(
             help="Scans for int8: a cohort (cohort.csv), or any file or folder that predict "
             "reads. Some calibrate; those of other patients judge whether int8 keeps the "
-            "decisions. At least 110 must judge before int8 can become the default, unless "
+            "decisions, all that did not train the network. "
+            "At least 110 must judge before int8 can become the default, unless "
             "--precision int8 asks for it. The word random takes random "
             "numbers instead, to measure int8's speed. [default: no int8]"
         ),
@@ -195,7 +196,8 @@ def build(
     int8 = None
     if calibration is not None and any(c.precision == "int8" for c in wanted):
         announce(source.float32, say)
-        chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, say)
+        trained = source.checkpoint.training_scans
+        chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, say, trained)
         int8 = Calibration(
             chosen, held_out, Search(method, seconds=seconds), accept, asked_for=precision == "int8"
         )

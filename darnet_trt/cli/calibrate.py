@@ -14,13 +14,17 @@ from darnet_trt.cli.progress import resumable
 def calibrate(
     model: Annotated[
         Path,
-        typer.Argument(help="A run, a bundle, or a float32 .onnx file from darnet-trt export."),
+        typer.Argument(
+            help="A run, a bundle, or a float32 .onnx file from darnet-trt export. Only a run says "
+            "which scans trained the network."
+        ),
     ],
     scans: Annotated[
         Path,
         typer.Argument(
             help="A cohort (cohort.csv), or any file or folder that predict reads. Some scans "
-            "calibrate; those of other patients judge the decisions."
+            "calibrate; those of other patients judge the decisions, all that did not train the "
+            "network."
         ),
     ],
     out: Annotated[
@@ -73,11 +77,11 @@ def calibrate(
     from darnet_trt.machine.files import sole_writer, whole_files
 
     refuse_bundle_or_cohort(out)
-    graph, spec = float_graph(model)
+    graph, spec, trained = float_graph(model)
     with sole_writer(out), resumable():
         require_scans(scans)
         announce(graph, say)
-        chosen, held_out = choose_scans(scans, spec, count, seed, say)
+        chosen, held_out = choose_scans(scans, spec, count, seed, say, trained)
         found = calibrated(
             graph,
             gather(graph, chosen, threads, say),

@@ -88,7 +88,7 @@ def _remarks(artifact: Artifact) -> list[str]:
 
 def _decisions(found: Decisions) -> Iterator[str]:
     """List the decision gate's findings, one line each."""
-    yield f"decision gate, judged on {found.source}"
+    yield f"decision gate, judged on {found.judges}"
     yield (
         f"{found.class_flips} of {found.scans} scans changed class; with 95 % confidence, at most "
         f"{100 * found.flips_at_most:.0f} % of new scans would"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from darnet_trt.errors import CheckpointError
+from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.files import cannot_write, whole_file
 from darnet_trt.scan.cohort import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
@@ -33,6 +34,7 @@ class Checkpoint:
         phantoms_only: Whether the training scans were all synthetic phantoms.
         coarsest_pixel_mm: The largest `LoadedInput.pixel_mm` of the training scans; None where
             none is known.
+        training_scans: What tells which scans trained the weights; None in older checkpoints.
     """
 
     network: Network
@@ -42,6 +44,7 @@ class Checkpoint:
     state_dict: dict[str, Tensor]
     phantoms_only: bool = False
     coarsest_pixel_mm: float | None = None
+    training_scans: TrainingScans | None = None
 
     def model(self) -> DARNet:
         """Return the network with these weights, in evaluation mode.
@@ -78,11 +81,35 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "validation": dict(checkpoint.validation),
         "phantoms_only": checkpoint.phantoms_only,
         "coarsest_pixel_mm": checkpoint.coarsest_pixel_mm,
+        "training_scans": _packed(checkpoint.training_scans),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
     write_tensors(content, path)
     return path
+
+
+def _packed(scans: TrainingScans | None) -> dict[str, Any] | None:
+    """Return what `torch.load` reads without running code: tensors of int64, and a string."""
+    if scans is None:
+        return None
+    return {
+        "salt": scans.salt.hex(),
+        "patients": torch.tensor(sorted(scans.patients), dtype=torch.int64),
+        "slices": torch.tensor([h for one in scans.scans for h in sorted(one)], dtype=torch.int64),
+        "slices_of_scan": torch.tensor([len(one) for one in scans.scans], dtype=torch.int64),
+    }
+
+
+def _unpacked(content: dict[str, Any] | None) -> TrainingScans | None:
+    if content is None:
+        return None
+    slices = content["slices"].split(content["slices_of_scan"].tolist())
+    return TrainingScans(
+        bytes.fromhex(content["salt"]),
+        frozenset(content["patients"].tolist()),
+        tuple(frozenset(one.tolist()) for one in slices),
+    )
 
 
 def write_tensors(content: dict[str, Any], path: Path) -> None:
@@ -139,11 +166,12 @@ def load_checkpoint(run: Path) -> Checkpoint:
                 content.get("phantoms_only", describes_phantoms(content["trained_on"]))
             ),
             coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
+            training_scans=_unpacked(content.get("training_scans")),
         )
         checkpoint.model()
     except CheckpointError as error:
         raise CheckpointError(error.what, where=path, do=error.do) from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"the checkpoint is incomplete or damaged ({type(error).__name__})",
             where=path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import DarnetError, OutputError
+from darnet_trt.evaluation.seen import patient_id_of
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan import Preprocessing, load_study
@@ -25,7 +27,11 @@ MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it 
 
 @dataclass(frozen=True)
 class Example:
-    """A preprocessed scan: float16 (1, d, h, w) and its `pixel_mm` in an .npz file."""
+    """A preprocessed scan in an .npz file.
+
+    The file holds the input, float16 (1, d, h, w), its `pixel_mm`, and what tells the scan from
+    others: its PatientID and `LoadedInput.hashes`.
+    """
 
     entry: Entry
     file: Path
@@ -46,6 +52,18 @@ class Example:
         """`LoadedInput.pixel_mm`."""
         with np.load(self.file, allow_pickle=False) as content:
             return float(content["pixel_mm"]) or None
+
+    @property
+    def patient_id(self) -> str:
+        """PatientID (0010,0020), or empty."""
+        with np.load(self.file, allow_pickle=False) as content:
+            return str(content["patient_id"])
+
+    @property
+    def hashes(self) -> frozenset[int]:
+        """`LoadedInput.hashes`."""
+        with np.load(self.file, allow_pickle=False) as content:
+            return frozenset(content["hashes"].tolist())
 
 
 @dataclass(frozen=True)
@@ -101,7 +119,7 @@ def _prepare_all(
 ) -> Iterator[tuple[Path, str | None]]:
     """Yield each scan's file, and the reason if the scan cannot be used."""
     files = [_input_file(entry.scan, spec, folder) for entry in entries]
-    missing = [not file.exists() for file in files]
+    missing = [not _is_whole(file) for file in files]
     todo = [
         (entry.scan, (entry.scan, spec, file))
         for entry, file, absent in zip(entries, files, missing, strict=True)
@@ -112,6 +130,15 @@ def _prepare_all(
     for file, absent in zip(files, missing, strict=True):
         found = next(made) if absent else None
         yield file, str(found) if isinstance(found, DarnetError) else None
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether an input is there, with all that today's version writes."""
+    try:
+        with zipfile.ZipFile(file) as content:
+            return "hashes.npy" in content.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
@@ -132,10 +159,17 @@ def _prepare_one(scan: Path, spec: Preprocessing, file: Path) -> None:
         ScanError: The scan cannot be used.
         OutputError: The file cannot be written.
     """
-    loaded = load_study(find_study(scan), spec)[1]
+    study = find_study(scan)
+    choice, loaded = load_study(study, spec, identify=True)
     # float16 has 11 significant bits: an error of at most 0.4 HU in a window of 1500.
     content = BytesIO()  # numpy's own writing to a file does not report why it fails
     volume = loaded.array.astype(np.float16)
-    np.savez(content, volume=volume, pixel_mm=loaded.pixel_mm or 0.0)
+    np.savez(
+        content,
+        volume=volume,
+        pixel_mm=loaded.pixel_mm or 0.0,
+        patient_id=patient_id_of(study, choice),
+        hashes=np.array(sorted(loaded.hashes), np.int64),
+    )
     with whole_file(file) as stream:
         stream.write(content.getbuffer())

@@ -15,6 +15,7 @@ import numpy as np
 
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
+from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer, whole_file
 from darnet_trt.scan.cohort import CLASSES, Cohort, Entry
 from darnet_trt.scan.preprocessing import NEW, Extent
@@ -95,6 +96,9 @@ def train(
             state_dict=model.state_dict(),
             phantoms_only=cohort.seed is not None,
             coarsest_pixel_mm=max((mm for e in seen if (mm := e.pixel_mm)), default=None),
+            training_scans=TrainingScans.of(
+                [identity(cohort, e.entry.patient, e.patient_id, e.hashes) for e in seen]
+            ),
         )
         _write_metrics(run / METRICS, checkpoint, schedule, failures)
         save_checkpoint(checkpoint, run)

@@ -1,16 +1,21 @@
 """`darnet-trt train` as a user sees it."""
 
+import csv
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from fnmatch import fnmatch
 
 import pytest
 
+from darnet_trt.evaluation.seen import identity, patient_id_of
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan import load_study
+from darnet_trt.scan.cohort import CLASSES, read_cohort
+from darnet_trt.scan.discovery import find_study
 from darnet_trt.training.checkpoint import load_checkpoint
 from tests.cli.command import darnet_trt
 from tests.full_disk import files_up_to
@@ -39,9 +44,24 @@ def test_trains(cohort, tmp_path):
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint.phantoms_only
     assert 5 < checkpoint.coarsest_pixel_mm < 12, "a chest in 48 pixels"
+    assert_only_the_training_side_is_recorded(checkpoint, cohort, tmp_path / "run")
     again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
     assert again.returncode == 2
     assert again.stderr.splitlines()[-1].startswith(f"darnet-trt: {tmp_path / 'run'}: ")
+
+
+def assert_only_the_training_side_is_recorded(checkpoint, cohort, run):
+    with (run / "split.csv").open(newline="") as file:
+        sides = {row["scan"]: row["side"] for row in csv.DictReader(file)}
+    assert len(checkpoint.training_scans.scans) == [*sides.values()].count("train")
+    table = read_cohort(cohort)
+    for entry in table.entries:
+        study = find_study(entry.scan)
+        choice, loaded = load_study(study, checkpoint.preprocessing, identify=True)
+        who = identity(table, entry.patient, patient_id_of(study, choice), loaded.hashes)
+        trained = sides[str(entry.scan.relative_to(cohort))] == "train"
+        assert checkpoint.training_scans.had(who) is trained
+        assert checkpoint.training_scans.had(replace(who, patient="renamed")) is trained
 
 
 def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path):

@@ -67,10 +67,10 @@ def load_or(way: str, study: Any, ranked: Any, spec: Any) -> Any:
     return load_best(study, ranked, spec)
 
 
-def study_or(way: str, place: Path, study: Any, spec: Any) -> Any:
+def study_or(way: str, place: Path, study: Any, spec: Any, *, identify: bool) -> Any:
     if study.path == place:
         globals()[way]()
-    return load_study(study, spec)
+    return load_study(study, spec, identify=identify)
 
 
 def prepare_or(way: str, scan: Path, spec: Any, file: Path) -> None:

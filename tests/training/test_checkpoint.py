@@ -6,11 +6,15 @@ import pytest
 import torch
 
 from darnet_trt.errors import CheckpointError, OutputError
+from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from darnet_trt.training.model import DARNet, Network
 from tests.full_disk import files_up_to
 
+SEEN = TrainingScans(
+    b"salt", frozenset({-(2**63), 7, 2**63 - 1}), (frozenset({1, 2}), frozenset(), frozenset({-3}))
+)
 NETWORK = Network(width=4, input_size=(8, 16, 16), attention="depth")
 
 
@@ -32,9 +36,12 @@ def alter(path, **change):
     torch.save(content, path)
 
 
-@pytest.mark.parametrize(("phantoms_only", "pixel_mm"), [(True, 1.5), (False, None)])
-def test_round_trip(tmp_path, phantoms_only, pixel_mm):
-    before = make(phantoms_only=phantoms_only, coarsest_pixel_mm=pixel_mm)
+@pytest.mark.parametrize(
+    ("phantoms_only", "pixel_mm", "seen"),
+    [(True, 1.5, SEEN), (False, None, None), (True, None, TrainingScans(b"", frozenset(), ()))],
+)
+def test_round_trip(tmp_path, phantoms_only, pixel_mm, seen):
+    before = make(phantoms_only=phantoms_only, coarsest_pixel_mm=pixel_mm, training_scans=seen)
     path = save_checkpoint(before, tmp_path / "run")
     assert path == tmp_path / "run" / "checkpoint.pt"
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
@@ -54,10 +61,11 @@ def test_round_trip(tmp_path, phantoms_only, pixel_mm):
 def test_an_older_checkpoint_says_it_in_its_sentence(tmp_path, said):
     path = save_checkpoint(make(trained_on=said), tmp_path)
     content = torch.load(path, weights_only=True)
-    del content["phantoms_only"], content["coarsest_pixel_mm"]
+    del content["phantoms_only"], content["coarsest_pixel_mm"], content["training_scans"]
     torch.save(content, path)
     kept = load_checkpoint(path)
     assert (kept.phantoms_only, kept.coarsest_pixel_mm) == ("phantoms" in said, None)
+    assert kept.training_scans is None
 
 
 def test_saved_weights_are_contiguous(tmp_path):
@@ -109,6 +117,16 @@ def test_code_in_a_file_does_not_run(tmp_path):
         {"state_dict": {"stem.0.weight": 3}},
         {"state_dict": 7},
         {"schema": 99},
+        {"training_scans": 3},
+        {"training_scans": {"salt": "no hex"}},
+        {
+            "training_scans": {
+                "salt": "",
+                "patients": torch.tensor([1]),
+                "slices": torch.tensor([1, 2]),
+                "slices_of_scan": torch.tensor([5]),
+            }
+        },
     ],
 )
 def test_damaged_fields(tmp_path, change):

@@ -43,6 +43,22 @@ def test_inputs_are_kept_and_found_again(phantom_cohort, tmp_path):
     assert not {e.file for e in other} & {e.file for e in examples}
 
 
+def test_an_input_of_an_older_version_is_made_again(phantom_cohort, tmp_path):
+    entries = read_cohort(phantom_cohort).entries
+    made, _ = prepare(entries, SPEC, tmp_path / "inputs")
+    assert all(len(e.hashes) > 2 for e in made)
+    assert not made[0].hashes & made[1].hashes
+    before = made[0].load(), made[0].hashes, made[0].patient_id
+    assert before[2] == find_studies(entries[0].scan)[0].patient_id != ""
+    np.savez(made[0].file, volume=np.zeros((1, *SPEC.size), np.float16), pixel_mm=1.0)
+    made[1].file.write_bytes(b"broken")
+    again, failures = prepare(entries, SPEC, tmp_path / "inputs")
+    assert not failures
+    np.testing.assert_array_equal(again[0].load(), before[0])
+    assert (again[0].hashes, again[0].patient_id) == before[1:]
+    assert again[1].load().any()
+
+
 def test_unusable_scans_are_reported_and_left_out(phantom_cohort, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     good = read_cohort(phantom_cohort).entries[0]

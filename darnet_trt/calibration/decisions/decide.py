@@ -32,6 +32,8 @@ def decide(
     labels: Sequence[int] | None,
     source: str,
     margins: Margins = MARGINS,
+    *,
+    seen: int | None = 0,
 ) -> Decisions:
     """Compare a candidate's decisions with the reference's.
 
@@ -41,6 +43,7 @@ def decide(
         labels: The scans' classes; None if not known.
         source: Describes the scans in a sentence.
         margins: The limits.
+        seen: Scans that trained the weights; None where nobody knows.
 
     Raises:
         UsageError: No scans.
@@ -71,7 +74,8 @@ def decide(
         accuracy=None if truth is None else truth.accuracy,
         limits=asdict(margins),
         failures=tuple(failures),
-        reserves=tuple(_reserves(moved, margins)),
+        seen=seen,
+        reserves=(*_seen(seen, moved.scans), *_reserves(moved, margins)),
         notes=tuple(notes),
         passed=not failures,
     )
@@ -105,6 +109,20 @@ def _movement_failures(moved: Movement, margins: Margins) -> list[str]:
             f"at most {margins.max_drift:g} allowed"
         )
     return found
+
+
+def _seen(seen: int | None, scans: int) -> Iterator[str]:
+    """Yield the reserve against scans that trained the weights: on these, int8 does less harm."""
+    if seen is None:
+        yield (
+            "nobody knows whether the scans that judged trained the weights: the checkpoint does "
+            "not say"
+        )
+    elif seen:
+        yield (
+            f"{seen} of {_scans(scans)} that judged trained the weights, which does not show that "
+            "decisions on new patients are kept"
+        )
 
 
 def _reserves(moved: Movement, margins: Margins) -> Iterator[str]:

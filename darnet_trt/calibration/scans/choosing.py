@@ -1,40 +1,52 @@
 """Choose the scans that give int8 its ranges, and the others that judge it.
 
-The scans are drawn by a seed, as many of each class as the cohort allows. Each patient gives one
-scan, to one side only: a second scan adds little, and the confidence intervals assume independent
-scans. A class's scans go to both sides in turn, so that a small cohort is halved. Scans are read
-one at a time and kept in unnamed temporary files, 13 MB each at the paper's size.
+Each patient gives one scan, to one side only: a second scan adds little, and the confidence
+intervals assume independent scans. The seed draws the order, the classes in turn. Scans of patients
+that trained the weights (seen ones) calibrate, and judge only where there are no others: on them a
+network is surer than on new patients, and int8 does less harm. Then all unseen scans judge. Where
+seen ones are too few to calibrate, a class's unseen scans go to both sides in turn, so that a small
+cohort is halved. Scans are read one at a time and kept in unnamed temporary files, 13 MB each at
+the paper's size.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from darnet_trt.calibration.scans.notes import notes, source
 from darnet_trt.calibration.scans.patients import (
-    ScanPool,
     UnreadScan,
     find_scans,
     patients_of_each_class,
 )
-from darnet_trt.calibration.scans.sample import Input, Sample, SampledScan, hashed, on_disk
+from darnet_trt.calibration.scans.sample import (
+    SEEN_JUDGES,
+    Input,
+    Sample,
+    SampledScan,
+    hashed,
+    on_disk,
+)
 from darnet_trt.errors import UsageError, no_such_path
+from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.cache import digest
-from darnet_trt.machine.files import temporary_folder
+from darnet_trt.machine.files import allow_open_files, temporary_folder
 from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohort import CLASSES
 from darnet_trt.scan.isolated import reader
 
-# With 40 COVID-19 scans and 80 others the intervals of AUC and accuracy fit the margins.
-_HELD_OUT: Final = 120
 _RANDOM_HELD_OUT: Final = 4
+# As many choose the method of the ranges. With fewer seen scans, unseen ones calibrate too.
+_ENOUGH_SEEN: Final = 8
 _REPORT_EVERY: Final = 16  # scans
+_OTHER_FILES: Final = 256  # open at once, besides one for each scan that is kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +85,14 @@ class HeldOut:
         labels: Index into `CLASSES` of each; None if not known.
         source: Describes the scans in a sentence.
         hashes: `hashed` of each input.
+        seen: How many of them are of patients that trained the weights; None where nobody knows.
     """
 
     inputs: tuple[Input, ...]
     labels: tuple[int, ...] | None
     source: str
     hashes: tuple[str, ...]
+    seen: int | None = None
 
 
 def require_scans(path: Path) -> None:
@@ -92,7 +106,12 @@ def require_scans(path: Path) -> None:
 
 
 def choose_scans(
-    path: Path, spec: Preprocessing, count: int, seed: int, log: Callable[[str], None]
+    path: Path,
+    spec: Preprocessing,
+    count: int,
+    seed: int,
+    log: Callable[[str], None],
+    trained: TrainingScans | None,
 ) -> tuple[CalibrationScans, HeldOut]:
     """Draw the scans that calibrate and those that judge.
 
@@ -101,10 +120,12 @@ def choose_scans(
             `find_studies` reads; its scans have no labels. The word "random", if no file has that
             name, gives `random_scans`.
         spec: Preprocessing from a scan to the network's input.
-        count: Scans that calibrate; half of the scans if there are fewer than twice as many.
-        seed: Decides which.
+        count: Scans that calibrate. Half of the scans if there are fewer than twice as many;
+            all seen ones if there are fewer but enough.
+        seed: Decides the order.
         log: Takes a line on the temporary files, each scan that is left out, each note and the
             progress.
+        trained: Which scans trained the weights; None where the checkpoint does not say.
 
     Raises:
         UsageError: No such path, no usable scan, or usable scans of one patient only.
@@ -112,30 +133,37 @@ def choose_scans(
         OutputError: The disk for temporary files is full.
     """
     if str(path) == "random" and not path.exists():
-        _announce(count + _RANDOM_HELD_OUT, spec, log)
+        announce(count + _RANDOM_HELD_OUT, spec, log)
         log("calibration: random inputs instead of scans; use the engine only for timing")
         return random_scans(spec, count, seed)
     pool = find_scans(path)
-    _announce(min(count + _HELD_OUT, len(pool.scans)), spec, log)
     with reader() as pixels:
-        sample = Sample(pixels, count, _HELD_OUT)
-        _fill(sample, patients_of_each_class(pool.scans, seed), spec, log)
-    _require_both(sample, path)
-    for note in _notes(sample, pool, count):
+        sample = Sample(pixels, spec, pool.cohort, trained, count, log)
+        classes = patients_of_each_class(pool.scans, seed)
+        known = [[p for p in patients if sample.had_patient(p)] for patients in classes]
+        other = [[p for p in patients if not sample.had_patient(p)] for patients in classes]
+        others = sum(map(len, other))
+        most_known = count if others else count + SEEN_JUDGES
+        most = others + min(most_known, sum(map(len, known)))
+        announce(most, spec, log)
+        allow_open_files(most + _OTHER_FILES)
+        _fill(sample, other, lambda: False)
+        _fill(sample, known, lambda: len(sample.seen) >= sample.most_seen)
+    calibrating, judging = _sides(sample)
+    _require_both(sample, calibrating, judging, path)
+    for note in notes(sample, calibrating, judging):
         log(f"calibration: {note}")
-    calibrating, judging = sample.calibrating, sample.judging
     chosen = CalibrationScans(
         inputs=tuple(scan.input for scan in calibrating),
-        source=_source(pool, calibrating, path),
+        source=source(pool.cohort, calibrating, path),
         hashes=tuple(scan.hash for scan in calibrating),
     )
     return chosen, HeldOut(
         inputs=tuple(scan.input for scan in judging),
-        labels=None
-        if pool.cohort is None
-        else tuple(CLASSES.index(s.origin.label) for s in judging),
-        source=_source(pool, judging, path),
+        labels=None if pool.cohort is None else tuple(CLASSES.index(s.label) for s in judging),
+        source=source(pool.cohort, judging, path),
         hashes=tuple(scan.hash for scan in judging),
+        seen=None if trained is None else 0 if sample.unseen else len(judging),
     )
 
 
@@ -150,53 +178,78 @@ def random_scans(spec: Preprocessing, count: int, seed: int) -> tuple[Calibratio
         on_disk(draw.random((1, *spec.size), np.float32)) for _ in range(count + _RANDOM_HELD_OUT)
     )
     hashes = tuple(map(hashed, inputs))
-    source = f"random inputs instead of scans, seed {seed}"
+    what = f"random inputs instead of scans, seed {seed}"
     chosen = CalibrationScans(
         inputs=inputs[:count],
-        source=f"{count} {source}",
+        source=f"{count} {what}",
         hashes=hashes[:count],
         random=True,
     )
-    held_out = HeldOut(inputs[count:], None, f"{_RANDOM_HELD_OUT} {source}", hashes[count:])
+    held_out = HeldOut(inputs[count:], None, f"{_RANDOM_HELD_OUT} {what}", hashes[count:], 0)
     return chosen, held_out
 
 
-def _announce(scans: int, spec: Preprocessing, log: Callable[[str], None]) -> None:
+def announce(scans: int, spec: Preprocessing, log: Callable[[str], None]) -> None:
     """Log how much temporary space the scans need."""
+    folder = temporary_folder()
     size = scans * int(np.prod(spec.size)) * np.dtype(np.float32).itemsize
+    free = shutil.disk_usage(folder).free
+    lack = f"; {free // 10**6} MB are free, set TMPDIR to a larger folder" if free < size else ""
     log(
-        f"calibration: needs up to {math.ceil(size / 1e6)} MB in {temporary_folder()} for "
-        f"{scans} preprocessed scans"
+        f"calibration: needs up to {math.ceil(size / 1e6)} MB in {folder} for "
+        f"{scans} preprocessed scans{lack}"
     )
 
 
 def _fill(
-    sample: Sample,
-    classes: Sequence[Sequence[Sequence[UnreadScan]]],
-    spec: Preprocessing,
-    log: Callable[[str], None],
+    sample: Sample, classes: Sequence[Sequence[Sequence[UnreadScan]]], enough: Callable[[], bool]
 ) -> None:
     """Add a patient of each class in turn; skip patients without a usable scan."""
     left = [iter(patients) for patients in classes]
-    while left and not sample.full:
+    while left:
         for patients in tuple(left):
-            if sample.full:
+            if enough():
                 return
-            if not any(sample.add(scans, spec, log) for scans in patients):
+            if not any(map(sample.add, patients)):
                 left.remove(patients)
             elif sample.size % _REPORT_EVERY == 0:
-                log(f"calibration: {sample.size} scans read")
+                sample.log(f"calibration: {sample.size} scans read")
 
 
-def _require_both(sample: Sample, path: Path) -> None:
-    if not sample.calibrating:
+def _sides(sample: Sample) -> tuple[list[SampledScan], list[SampledScan]]:
+    """Return the scans that calibrate and those that judge."""
+    most = sample.calibrating
+    calibrating = sample.seen[:most] if sample.unseen else []
+    if len(calibrating) >= _ENOUGH_SEEN:
+        most = len(calibrating)
+    judging = list[SampledScan]()
+    for scan in sample.unseen or sample.seen:
+        c, j = (
+            (sum(other.label == scan.label for other in side), len(side))
+            for side in (calibrating, judging)
+        )
+        may_judge = bool(sample.unseen) or len(judging) < SEEN_JUDGES
+        if len(calibrating) < most and (c <= j or not may_judge):
+            calibrating.append(scan)
+        elif may_judge:
+            judging.append(scan)
+    return calibrating, judging
+
+
+def _require_both(
+    sample: Sample,
+    calibrating: Sequence[SampledScan],
+    judging: Sequence[SampledScan],
+    path: Path,
+) -> None:
+    if not calibrating:
         raise UsageError(
             f"none of {len(sample.left_out)} scans can be used to calibrate; the first: "
             f"{sample.left_out[0]}",
             where=path,
             do="list the reasons with: darnet-trt inspect",
         )
-    if not sample.judging:
+    if not judging:
         unusable = f" ({len(sample.left_out)} scans could not be used)" if sample.left_out else ""
         raise UsageError(
             f"only one patient has a usable scan{unusable}; calibration needs two, one to "
@@ -204,25 +257,3 @@ def _require_both(sample: Sample, path: Path) -> None:
             where=path,
             do="give scans of at least two patients; a cohort.csv says which scan is whose",
         )
-
-
-def _notes(sample: Sample, pool: ScanPool, count: int) -> Iterator[str]:
-    if sample.left_out:
-        yield f"{len(sample.left_out)} scans could not be used, the first: {sample.left_out[0]}"
-    if len(sample.calibrating) < count:
-        yield (
-            f"{len(sample.calibrating)} scans calibrate instead of {count}, so that "
-            f"{len(sample.judging)} scans of other patients can judge"
-        )
-    if pool.cohort is not None:
-        present = {scan.origin.label for scan in sample.calibrating}
-        yield from (f"no {label} scan calibrates" for label in CLASSES if label not in present)
-
-
-def _source(pool: ScanPool, scans: Sequence[SampledScan], path: Path) -> str:
-    if pool.cohort is None:
-        return f"{len(scans)} scans of {path.resolve().name}, classes not known"
-    entries = tuple(e for scan in scans if (e := scan.origin.entry))
-    counts = Counter(scan.origin.label for scan in scans)
-    listed = ", ".join(f"{counts[label]} {label}" for label in CLASSES)
-    return f"{pool.cohort.describe(entries)}: {listed}"

@@ -1,23 +1,35 @@
-"""Read scans and split them: some calibrate, those of other patients judge."""
+"""Read one scan a patient, and find out which patients trained the weights."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from tempfile import TemporaryFile
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.calibration.scans.patients import UnreadScan
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import DarnetError, UsageError
+from darnet_trt.evaluation.seen import (
+    Identity,
+    KnownScans,
+    TrainingScans,
+    identity,
+    patient_id_of,
+)
 from darnet_trt.machine.files import cannot_keep
 from darnet_trt.scan import Preprocessing, load_study
+from darnet_trt.scan.cohort import Cohort
 from darnet_trt.scan.isolated import OF_ONE_SCAN, Reader
 
 Input = npt.NDArray[np.float32]
+
+SEEN_JUDGES: Final = 120
+"""Scans that judge where all trained the weights. They show a broken engine, and nothing else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,73 +46,107 @@ class SampledScan:
     input: Input
     hash: str
 
+    @property
+    def label(self) -> str:
+        """Its class; empty if not known."""
+        return self.origin.label
+
 
 @dataclass
 class Sample:
-    """The scans that calibrate and those that judge, while they are collected.
+    """The scans that were read, one a patient, while they are collected.
 
     Attributes:
         pixels: Reads scans.
-        calibrating_limit: Most scans that calibrate.
-        judging_limit: Most scans that judge.
-        calibrating: Scans that calibrate.
-        judging: Scans that judge.
+        spec: Makes the network's input.
+        cohort: The table they come from; None without one.
+        trained: What trained the weights; None where nobody knows.
+        calibrating: Most scans that calibrate.
+        log: Takes a line on each scan that is left out.
+        unseen: Scans of patients that did not train the weights; all scans, where nobody knows.
+        seen: Scans of patients that did, `most_seen` of them at most.
+        copies: Scans whose slices trained the weights.
         left_out: Error of each scan that could not be used.
     """
 
     pixels: Reader
-    calibrating_limit: int
-    judging_limit: int
-    calibrating: list[SampledScan] = field(default_factory=list)
-    judging: list[SampledScan] = field(default_factory=list)
+    spec: Preprocessing
+    cohort: Cohort | None
+    trained: TrainingScans | None
+    calibrating: int
+    log: Callable[[str], None]
+    unseen: list[SampledScan] = field(default_factory=list)
+    seen: list[SampledScan] = field(default_factory=list)
+    copies: int = 0
     left_out: list[str] = field(default_factory=list)
-    _taken: dict[str, Path] = field(default_factory=dict)
+    _known: KnownScans = field(default_factory=KnownScans)
+    _origins: list[UnreadScan] = field(default_factory=list)
 
     @property
     def size(self) -> int:
-        """Number of scans on both sides."""
-        return len(self.calibrating) + len(self.judging)
+        """Number of scans."""
+        return len(self.unseen) + len(self.seen)
 
     @property
-    def full(self) -> bool:
-        """Return whether both sides have reached their limit."""
-        return self.size >= self.calibrating_limit + self.judging_limit
+    def most_seen(self) -> int:
+        """Number of seen scans that are of use: they judge only where there are no others."""
+        return self.calibrating if self.unseen else self.calibrating + SEEN_JUDGES
 
-    def add(
-        self, scans: Sequence[UnreadScan], spec: Preprocessing, log: Callable[[str], None]
-    ) -> bool:
-        """Add a patient's first usable scan to the side that has fewer of its class.
+    def had_patient(self, scans: Sequence[UnreadScan]) -> bool:
+        """Return whether the table gives a patient's scans a name that trained the weights."""
+        if self.trained is None or self.cohort is None:
+            return False
+        return self.trained.had_patient(identity(self.cohort, scans[0].patient, "", ()).patients)
+
+    def add(self, scans: Sequence[UnreadScan]) -> bool:
+        """Add a patient's first usable scan.
+
+        Its other scans are read too, until one shows that the patient trained the weights.
 
         Returns:
             Whether the patient had a usable scan.
         """
+        first: SampledScan | None = None
+        seen = False
         for scan in scans:
             try:
-                read = self._read(scan, spec)
+                array, who = self._read(scan)
             except OF_ONE_SCAN as error:
-                self.left_out.append(str(error))
-                log(f"left out of calibration: {error}")
+                self._leave_out(error)
                 continue
-            self._side(scan.label).append(read)
-            return True
-        return False
+            same = self._known.find(who.slices)
+            if same is not None and self._origins[same].patient != scan.patient:
+                other = self._origins[same].path
+                self._leave_out(UsageError(f"is the same scan as {other}", where=scan.path))
+                return False
+            self._known.add(who.slices)
+            self._origins.append(scan)
+            first = first or SampledScan(scan, on_disk(array), hashed(array))
+            if self.trained is None:
+                break
+            copied = self.trained.had_slices(who.slices)
+            self.copies += copied
+            seen = copied or self.trained.had_patient(who.patients)
+            if seen:
+                break
+        if first is None:
+            return False
+        if not seen:
+            self.unseen.append(first)
+        elif len(self.seen) < self.most_seen:
+            self.seen.append(first)
+        return True
 
-    def _read(self, scan: UnreadScan, spec: Preprocessing) -> SampledScan:
-        array = self.pixels.run(load_study, scan.study(), spec, where=scan.path)[1].array
-        key = hashed(array)
-        if key in self._taken:
-            raise UsageError(f"is the same scan as {self._taken[key]}", where=scan.path)
-        self._taken[key] = scan.path
-        return SampledScan(scan, on_disk(array), key)
+    def _read(self, scan: UnreadScan) -> tuple[Input, Identity]:
+        study = scan.study()
+        load = partial(load_study, identify=True)
+        choice, loaded = self.pixels.run(load, study, self.spec, where=scan.path)
+        patient_id = patient_id_of(study, choice)
+        return loaded.array, identity(self.cohort, scan.patient, patient_id, loaded.hashes)
 
-    def _side(self, label: str) -> list[SampledScan]:
-        """Return the side with fewer scans of the class; on a tie, the one with fewer scans."""
-        sides = (
-            (self.calibrating, self.calibrating_limit),
-            (self.judging, self.judging_limit),
-        )
-        room = [side for side, limit in sides if len(side) < limit]
-        return min(room, key=lambda s: (sum(o.origin.label == label for o in s), len(s)))
+    def _leave_out(self, error: DarnetError) -> None:
+        self.left_out.append(str(error))
+        self.log(f"left out of calibration: {error}")
 
 
 def hashed(array: Input) -> str:

@@ -243,4 +243,4 @@ class _Search:
         held_out = self._held_out
         expected = self._judging.logits(ranges, frozenset())
         got = self._judging.logits(ranges, layers)
-        return decide(expected, got, held_out.labels, held_out.source)
+        return decide(expected, got, held_out.labels, held_out.source, seen=held_out.seen)

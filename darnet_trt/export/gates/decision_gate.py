@@ -36,7 +36,9 @@ class DecisionGate:
             return engine
         held_out, accept = self.calibration.held_out, self.calibration.accept
         logits = run(runner, held_out.inputs).logits
-        found = decide(self.searched.expected, logits, held_out.labels, held_out.source)
+        found = decide(
+            self.searched.expected, logits, held_out.labels, held_out.source, seen=held_out.seen
+        )
         quantization = engine.quantization or self.searched.report
         notes = (*found.notes, *search_notes(quantization.trials))
         found = found.model_copy(update={"notes": notes})
@@ -52,5 +54,5 @@ def _verdict(found: Decisions) -> str:
     if not found.passed:
         return f"failed the decision gate: {'; '.join(found.failures)}"
     if found.reserves:
-        return f"passed the decision gate, but on too few scans to be sure: {found.source}"
-    return f"passed the decision gate on {found.source}"
+        return f"passed the decision gate, but with a reserve, on {found.judges}"
+    return f"passed the decision gate on {found.judges}"

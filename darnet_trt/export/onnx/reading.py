@@ -13,14 +13,18 @@ from onnx.numpy_helper import to_array
 from darnet_trt.bundle.manifest import FILE_NAME, MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.errors import BundleError, no_such_path
+from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import Network
 
 
-def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
-    """Return the graph, with the attentions as calls of a function, and the preprocessing.
+def float_graph(path: Path) -> tuple[ModelProto, Preprocessing, TrainingScans | None]:
+    """Return the graph, the preprocessing, and which scans trained the weights.
+
+    Each attention of the graph is a call of a function. The training scans are None where they are
+    not known: only checkpoints say it, and older ones do not.
 
     Args:
         path: A run or its checkpoint, a bundle, or an `.onnx` file that `export_onnx` wrote. From
@@ -34,11 +38,12 @@ def float_graph(path: Path) -> tuple[ModelProto, Preprocessing]:
     if not path.exists():
         raise no_such_path(path)
     if (path / FILE_NAME).exists():
-        return _read(verified_file(open_bundle(path), MODEL_FILE))
+        return *_read(verified_file(open_bundle(path), MODEL_FILE)), None
     if path.suffix == ".onnx":
-        return _read(path)
+        return *_read(path), None
     source = load_source(path)
-    return source.float32, source.checkpoint.preprocessing
+    checkpoint = source.checkpoint
+    return source.float32, checkpoint.preprocessing, checkpoint.training_scans
 
 
 def _read(file: Path) -> tuple[ModelProto, Preprocessing]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,12 +16,14 @@ from darnet_trt.scan.dicom.encoding.codestreams import RLE
 from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.pixels import decode_slice, rescale
 from darnet_trt.scan.loading.choice import View, by_lungs, none_loads, rank, skipped
-from darnet_trt.scan.loading.sampled import Sampled, describe
-from darnet_trt.scan.loading.slices import UNTURNED, Needed, Slices, scaled
+from darnet_trt.scan.loading.passing import Passing
+from darnet_trt.scan.loading.sampled import Sampled, describe, positions_mm
+from darnet_trt.scan.loading.slice_hash import landmarks, slice_hash
+from darnet_trt.scan.loading.slices import UNTURNED, Slices, scaled
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy, turned
 from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
-from darnet_trt.scan.plausibility.lungs import coarse_spacing, coarse_step, find_lungs
+from darnet_trt.scan.plausibility.lungs import coarse_spacing, find_lungs
 from darnet_trt.scan.plausibility.passes import NEIGHBOURS, OVERLAPPING, interleaved
 from darnet_trt.scan.plausibility.rows import other_rows
 from darnet_trt.scan.preprocessing import (
@@ -55,6 +57,8 @@ class LoadedInput:
         pixel_mm: In-plane size of the finest detail that the input can show; None where the
             spacing is not known.
         sampled: Which slices the input was made from, and what was left out.
+        hashes: `slice_hash` of these slices and of `landmarks`, without empty ones; none unless
+            the scan is to be identified.
     """
 
     array: npt.NDArray[np.float32]
@@ -65,37 +69,23 @@ class LoadedInput:
     probed: int
     pixel_mm: float | None
     sampled: Sampled
+    hashes: frozenset[int]
 
 
-class _Coarse:
-    """Pass slices on to preprocessing, and keep a coarse grid of each for the checks."""
-
-    def __init__(self, slices: Iterator[Needed]) -> None:
-        self.slices = slices
-        self.grids: dict[int, npt.NDArray[np.float32]] = {}
-
-    def __iter__(self) -> Iterator[Needed]:
-        for item in self.slices:
-            index, stored, slope, intercept = item
-            step = coarse_step(stored.shape)
-            part = stored[step // 2 :: step, step // 2 :: step]
-            with np.errstate(over="ignore"):  # `judge_values` refuses an infinity
-                self.grids[index] = scaled(part, slope, intercept)
-            yield item
-
-
-def load_study(study: Study, spec: Preprocessing) -> tuple[Choice, LoadedInput]:
+def load_study(
+    study: Study, spec: Preprocessing, *, identify: bool = False
+) -> tuple[Choice, LoadedInput]:
     """Choose a study's series and load its input; see `load_best`.
 
     Raises:
         UnreadableScanError: No series can be read.
         RefusedScanError: No series is usable.
     """
-    return load_best(study, rank(study), spec)
+    return load_best(study, rank(study), spec, identify=identify)
 
 
 def load_best(
-    study: Study, ranked: Sequence[Choice], spec: Preprocessing
+    study: Study, ranked: Sequence[Choice], spec: Preprocessing, *, identify: bool = False
 ) -> tuple[Choice, LoadedInput]:
     """Load the input of the series that shows the lungs best and whose pixels can be used.
 
@@ -103,6 +93,7 @@ def load_best(
         study: Named in errors.
         ranked: From `rank(study)`: what the headers allow, best first.
         spec: What makes the input.
+        identify: Whether to fill in `LoadedInput.hashes`.
 
     Returns:
         The choice and its input; a warning of the input names each series that was skipped and
@@ -119,7 +110,7 @@ def load_best(
         lost_ms = (time.perf_counter() - start) * 1e3
         try:
             slices = opened.get(choice.series) or Slices(choice.series, spec)
-            loaded = _load(slices)
+            loaded = _load(slices, identify=identify)
         except ScanError as error:
             failed.append((choice.series, error))
             continue
@@ -170,13 +161,13 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     return _load(Slices(series, spec))
 
 
-def _load(slices: Slices) -> LoadedInput:
+def _load(slices: Slices, *, identify: bool = False) -> LoadedInput:
     series, spec = slices.series, slices.spec
     start, read_s = time.perf_counter(), slices.read_s
     lungs = slices.lungs if spec.extent == "lungs" else None
     span = lung_span(spec, series.slices, lungs, series.spacing_mm and series.spacing_mm[0])
     indices = needed_slices(spec, series.slices, span).tolist()
-    needed = _Coarse(slices.stored(indices))
+    needed = Passing(slices.stored(indices), identify=identify)
     array = preprocess_slices(spec, series.slices, span, needed)
     grid = np.stack([needed.grids[i] for i in indices])
     _refuse_other_rows(series, indices[len(indices) // 2])
@@ -184,7 +175,7 @@ def _load(slices: Slices) -> LoadedInput:
     _refuse_interleaved(slices, span, indices, grid)
     turn, more = _judge_anatomy(slices, span, grid)
     if turn != slices.turn:
-        again = _load(Slices(series, spec, turn, slices.volume))
+        again = _load(Slices(series, spec, turn, slices.volume), identify=identify)
         return replace(again, read_ms=again.read_ms + (time.perf_counter() - start) * 1e3)
     warnings += more
     shown = None if lungs is None else (lungs.bottom, lungs.top)
@@ -195,6 +186,10 @@ def _load(slices: Slices) -> LoadedInput:
         warnings += (
             Finding("lungs-not-found", "the lungs were not found: the whole scan was used"),
         )
+    if identify:
+        marks = landmarks(positions_mm(series, range(*span), slices.origin_mm), span[0])
+        more_slices = slices.stored([i for i in marks if i not in needed.grids])
+        needed.hashes.update(slice_hash(*item[1:]) for item in more_slices)
     total_s = time.perf_counter() - start
     read_s = slices.read_s - read_s
     return LoadedInput(
@@ -206,6 +201,7 @@ def _load(slices: Slices) -> LoadedInput:
         probed=slices.probed,
         pixel_mm=_pixel_mm(series, spec),
         sampled=describe(series, indices, span, shown, slices.origin_mm),
+        hashes=frozenset(one for one in needed.hashes if one is not None),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from darnet_trt.scan.preprocessing import Span
@@ -44,15 +45,10 @@ def describe(
         lungs: Lowest and highest slice that shows lung.
         origin_mm: Place of the lowest slice, for a volume file.
     """
-    positions: tuple[float, ...] = ()
-    if series.stack is not None:
-        positions = tuple(float(series.stack.positions_mm[i]) for i in indices)
-    elif series.spacing_mm is not None:
-        positions = tuple(origin_mm + i * series.spacing_mm[0] for i in indices)
     outside = series.slices - (span[1] - span[0])
     return Sampled(
         indices=tuple(indices),
-        positions_mm=tuple(round(mm, 3) for mm in positions),
+        positions_mm=tuple(round(mm, 3) for mm in positions_mm(series, indices, origin_mm)),
         sop_uids=tuple(series.headers[i].get("SOPInstanceUID", "") for i in indices)
         if series.headers
         else (),
@@ -61,3 +57,18 @@ def describe(
         left_out=outside / series.slices,
         left_out_mm=None if series.spacing_mm is None else outside * series.spacing_mm[0],
     )
+
+
+def positions_mm(series: Series, indices: Sequence[int], origin_mm: float) -> tuple[float, ...]:
+    """Return the places of slices along the body; empty where the files give none.
+
+    Args:
+        series: Which.
+        indices: The slices.
+        origin_mm: Place of the lowest slice, for a volume file.
+    """
+    if series.stack is not None:
+        return tuple(float(series.stack.positions_mm[i]) for i in indices)
+    if series.spacing_mm is None:
+        return ()
+    return tuple(origin_mm + i * series.spacing_mm[0] for i in indices)

@@ -1,16 +1,17 @@
 """Which scans calibrate and which judge, on phantoms with and without labels."""
 
 import csv
+import resource
 import shutil
 import tempfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from darnet_trt.calibration.scans import choosing as data
 from darnet_trt.calibration.scans import sample
-from darnet_trt.calibration.scans.choosing import choose_scans, random_scans
+from darnet_trt.calibration.scans.choosing import announce, choose_scans, random_scans
 from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
@@ -43,7 +44,7 @@ def log():
 
 
 def choose(path, count=32, seed=0, log=None):
-    return choose_scans(path, SPEC, count, seed, [].append if log is None else log.append)
+    return choose_scans(path, SPEC, count, seed, [].append if log is None else log.append, None)
 
 
 def counted(covid, pneumonia, normal):
@@ -104,10 +105,22 @@ def test_the_seed_decides_and_not_the_tables_order(cohort):
     assert choose(cohort, 3)[0].digest == first
 
 
-def test_the_scans_that_judge_are_limited(phantoms, monkeypatch):
-    monkeypatch.setattr(data, "_HELD_OUT", 4)
+def test_all_that_do_not_calibrate_judge_one_scan_a_patient(phantoms):
     chosen, held_out = choose(phantoms, count=2)
-    assert (chosen.count, len(held_out.inputs)) == (2, 4)
+    patients = {row["patient"] for row in rows(phantoms)}
+    assert (chosen.count, len(held_out.inputs)) == (2, len(patients) - 2)
+    assert len(patients) < len(rows(phantoms))
+
+
+def test_every_scan_may_stay_open(phantoms):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    there = len(list(Path("/dev/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there + 8, before[1]))
+    try:
+        chosen, held_out = choose(phantoms)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert chosen.count + len(held_out.inputs) > 8
 
 
 def test_fewer_scans_than_asked_for_are_halved_and_logged(phantoms, log):
@@ -200,7 +213,16 @@ def test_no_usable_scan_is_an_error_with_the_first_reason(cohort):
 
 def test_the_space_for_temporary_files_is_logged_first(phantoms, log):
     choose(phantoms, count=3, log=log)
-    assert all(fact in log[0] for fact in (" 18 ", "up to 1 MB", tempfile.gettempdir()))
+    patients = len({row["patient"] for row in rows(phantoms)})
+    facts = (f" {patients} ", "up to 1 MB", tempfile.gettempdir())
+    assert all(fact in log[0] for fact in facts)
+    assert "TMPDIR" not in log[0]
+
+
+def test_a_disk_that_is_too_small_is_named(log):
+    announce(10**12, SPEC, log.append)
+    assert "MB are free" in log[0]
+    assert "TMPDIR" in log[0]
 
 
 def test_inputs_are_kept_in_unnamed_files(phantoms, tmp_path, monkeypatch):

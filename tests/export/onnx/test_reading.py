@@ -19,9 +19,10 @@ def test_a_run_its_files_and_its_bundle_have_the_same_graph(run, source, tmp_pat
     candidates = [Candidate("onnxruntime", "fp32")]
     build_bundle(source, tmp_path / "bundle", candidates, synthetic_scans(spec, 1))
     for path in (run, *(tmp_path / n for n in ("function.onnx", "inlined.onnx", "bundle"))):
-        graph, found = float_graph(path)
+        graph, found, trained = float_graph(path)
         assert graph == source.float32, path
         assert found == spec
+        assert trained is None or path == run
 
 
 def test_damaged_weights_are_named(source, tmp_path):
