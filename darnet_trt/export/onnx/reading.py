@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -52,21 +53,26 @@ def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
         properties = {entry.key: entry.value for entry in model.metadata_props}
         precision = properties["precision"]
         spec = Preprocessing.model_validate(json.loads(properties["preprocessing"]))
-        network = Network.model_validate_json(properties["network"])
-        weights = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
+        if precision == "fp32":
+            return _graph(model, properties), spec
     except (OSError, DecodeError, KeyError, ValueError, RecursionError) as error:
         raise BundleError(
             f"not a file that darnet-trt export wrote ({type(error).__name__})",
             where=file,
             do="export the network again with: darnet-trt export RUN",
         ) from error
-    if precision != "fp32":
-        is_so = "is quantized already" if precision == "int8" else f"is {precision}"
-        raise BundleError(
-            f"the ONNX graph {is_so}",
-            where=file,
-            do="give the float32 one: the run, its bundle, or export --precision fp32",
-        )
+    is_so = "is quantized already" if precision == "int8" else f"is {precision}"
+    raise BundleError(
+        f"the ONNX graph {is_so}",
+        where=file,
+        do="give the float32 one: the run, its bundle, or export --precision fp32",
+    )
+
+
+def _graph(model: ModelProto, properties: Mapping[str, str]) -> ModelProto:
+    """Make the graph of a file's weights, which have the names of the state dict."""
+    network = Network.model_validate_json(properties["network"])
+    weights = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
     head = weights["classifier.weight"]
     weights["classifier.weight"] = head.reshape(head.shape[:2])
-    return build_graph(network, weights, "fp32", properties), spec
+    return build_graph(network, weights, "fp32", properties)

@@ -4,7 +4,7 @@ import onnx
 import pytest
 from onnx.numpy_helper import from_array, to_array
 
-from darnet_trt.errors import BuildError
+from darnet_trt.errors import BuildError, BundleError
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.gates.parity_scans import synthetic_scans
 from darnet_trt.export.onnx.reading import float_graph
@@ -23,6 +23,17 @@ def test_a_run_its_files_and_its_bundle_have_the_same_graph(run, source, tmp_pat
         assert graph == source.float32, path
         assert found == spec
         assert trained is None or path == run
+
+
+@pytest.mark.parametrize("renamed", ["classifier.weight", "stages.1.0.conv1.weight"])
+def test_a_file_without_the_weights_names_is_refused(source, renamed, tmp_path):
+    """As after a tool that rewrote the graph."""
+    export_onnx(source, tmp_path / "model.onnx", inline=True)
+    model = onnx.load(tmp_path / "model.onnx")
+    next(t for t in model.graph.initializer if t.name == renamed).name = "onnx::Conv_1"
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(BundleError, match=r"model\.onnx: not a file that darnet-trt export wrote"):
+        float_graph(tmp_path / "model.onnx")
 
 
 def test_damaged_weights_are_named(source, tmp_path):
