@@ -89,6 +89,7 @@ def write_report(out: Path, *, seconds: float) -> Report:
     body += [_card(r, out / "predictions", label) for label, r in filter(None, shown)]
     body.append("<h2>Engines in the bundle</h2>")
     body.append(_engines(manifest))
+    body += _int8(manifest, _sides(out / "run"))
     body.append("<h2>Every held-back phantom</h2>")
     body.append(_listing(labelled))
     page = (
@@ -104,6 +105,12 @@ def write_report(out: Path, *, seconds: float) -> Report:
 def _labels(cohort: Path) -> dict[Path, str]:
     with (cohort / "cohort.csv").open(newline="") as file:
         return {(cohort / row["scan"]).resolve(): row["label"] for row in csv.DictReader(file)}
+
+
+def _sides(run: Path) -> list[str]:
+    """Return of each scan of the cohort whether it trained the network or was held out."""
+    with (run / "split.csv").open(newline="") as file:
+        return [row["side"] for row in csv.DictReader(file)]
 
 
 def _results(folder: Path) -> list[dict[str, Any]]:
@@ -152,17 +159,40 @@ def _engines(manifest: dict[str, Any]) -> str:
         error = "not executed here" if parity is None else f"{parity['max_logits_error']:.1e}"
         time = "" if latency is None else f"{latency:.1f}"
         name = escape(a["name"]) + (" (default)" if a["name"] == manifest["default"] else "")
+        judged = a["decisions"]
+        changed = f"{judged['class_flips']} of {judged['scans']} scans" if judged else ""
         rows.append(
             f"<tr><td>{name}</td><td>{a['effective_precision'] or a['precision']}</td>"
-            f"<td class=n>{time}</td><td class=n>{error}</td></tr>"
+            f"<td class=n>{time}</td><td class=n>{error}</td><td class=n>{changed}</td></tr>"
         )
     return (
         "<div class=scroll><table><caption>Latency: median of one volume, engine only, on "
         f"{escape(cpu['name'])}, {cpu['cores']} cores. Logits error: against "
-        "torch in float32, relative.</caption><tr><th>engine</th><th>precision</th>"
-        "<th class=n>latency, ms</th><th class=n>logits error</th></tr>"
+        "torch in float32, relative. Class changed: by int8, against float32."
+        "</caption><tr><th>engine</th><th>precision</th><th class=n>latency, ms</th>"
+        "<th class=n>logits error</th><th class=n>class changed</th></tr>"
         f"{''.join(rows)}</table></div>"
     )
+
+
+def _int8(manifest: dict[str, Any], sides: list[str]) -> list[str]:
+    """Say which of the cohort's scans judged int8, and what they cannot show."""
+    engines = [a for a in (*manifest["artifacts"], *manifest["rejected"]) if a["decisions"]]
+    said = []
+    for a in engines[:1]:
+        judged = a["decisions"]["scans"] - a["decisions"]["seen"]
+        said.append(
+            f"<p>Of the cohort's {len(sides)} scans, {sides.count('held-out')} did not train the "
+            f"network. One of each of their patients, {judged} in all, judged whether int8 keeps "
+            f"float32's decisions. {a['quantization']['scans']} others calibrated int8.</p>"
+        )
+    for a in engines:
+        for kind in ("failure", "reserve"):
+            said += [
+                f"<p><b>{escape(a['name'])}</b>, {kind}: {escape(text)}.</p>"
+                for text in a["decisions"][f"{kind}s"]
+            ]
+    return said
 
 
 def _card(result: dict[str, Any], folder: Path, label: str | None) -> str:

@@ -49,7 +49,6 @@ def main() -> None:
     arguments = parser.parse_args()
     share_cpus()
     import onnx
-    from onnx.inliner import inline_local_functions
 
     from benchmarks.quantization.wide_network import HELD_OUT, SEED
     from darnet_trt.calibration.activations.collect import Collector, merged
@@ -58,6 +57,7 @@ def main() -> None:
     from darnet_trt.calibration.qdq import convolutions, quantize, quantized_tensors
     from darnet_trt.calibration.scans.sample import hashed
     from darnet_trt.export.onnx.writing import export_onnx, load_source
+    from darnet_trt.kernels.onnx_inline import inlined
     from darnet_trt.runtime.bench.timing import in_turns
     from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
     from darnet_trt.runtime.engines.openvino.conversion import build_openvino
@@ -79,10 +79,8 @@ def main() -> None:
     rows: list[Row] = []
     with TemporaryDirectory() as name:
         work = Path(name)
-        export_onnx(source, work / "model.onnx")
-        model = onnx.load(work / "model.onnx")
-        plain = work / "plain.onnx"
-        onnx.save(inline_local_functions(model), plain)
+        model, plain = source.float32, work / "model.onnx"
+        export_onnx(source, plain, inline=True)
         layers = convolutions(model)
         started = time.monotonic()
         collector = Collector(model, quantized_tensors(model, layers))
@@ -102,7 +100,7 @@ def main() -> None:
             if not file.exists():
                 ranges = ranges_of(statistics, method, form)
                 graph = quantize(model, ranges, convolutions(model, form), form)
-                onnx.save(graph, file)
+                onnx.save(inlined(graph), file)
             return file
 
         def theirs(quantizer, *words):
@@ -133,7 +131,7 @@ def main() -> None:
 
         references = {}
         for backend in ("OpenVINO", "ONNX Runtime"):
-            engine = opened(backend, work / "model.onnx", "fp32")
+            engine = opened(backend, plain, "fp32")
             logits = run(engine, held_out).logits
             references[backend] = engine, logits
             found = decide(logits, logits, labels, "held out")

@@ -15,7 +15,8 @@ from darnet_trt.scan.preprocessing import Preprocessing
 SCHEMA_VERSION: Final = 1
 FILE_NAME: Final = "manifest.json"
 MODEL_FILE: Final = "model.onnx"
-"""The network as a float32 ONNX file; every bundle has it, because engines are rebuilt from it."""
+"""The network as a float32 ONNX file of standard operators, in every bundle: engines are rebuilt
+from it. In bundles of older versions each attention is a call of a local function."""
 INT8_FILE: Final = "model-int8.onnx"
 """The same with quantized convolutions, for ONNX Runtime."""
 FP16_FILE: Final = "model-fp16.onnx"

@@ -156,11 +156,17 @@ def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
     if name == "openvino":
         from tempfile import TemporaryDirectory
 
+        from darnet_trt.machine.hardware import require_packages
+
+        require_packages("onnx", extra="train")
+        import onnx
+
+        from darnet_trt.kernels.onnx_inline import inlined
         from darnet_trt.runtime.engines.openvino.conversion import build_openvino
         from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 
         with TemporaryDirectory() as folder:  # the bundle may not have been built for OpenVINO
-            xml, _ = build_openvino(model, Path(folder))
+            xml, _ = build_openvino(inlined(onnx.load(model)), Path(folder))
             return OpenVINORunner(xml, precision="fp32", threads=threads)
     from darnet_trt.export.gates.reference import Mode, TorchRunner
 

@@ -77,7 +77,7 @@ def build(
     ] = None,
     calibration_scans: Annotated[int, _int8(min=1, help="How many scans calibrate at most.")] = 32,
     method: Annotated[
-        Literal["auto", "minmax", "percentile", "entropy", "mse"],
+        Literal["auto", "minmax", "percentile", "kl", "mse"],
         _int8(
             help="How the range of each activation is chosen. auto tries all four and takes the "
             "one with the smallest error."

@@ -15,6 +15,7 @@ from darnet_trt.cli.printing import print_line, print_table, warn
 
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
+    from darnet_trt.bundle.reading import Bundle
     from darnet_trt.export.gates.bundle_check import BundleCheck
 
 bundle = typer.Typer(cls=Group, help="Show what a bundle holds, and check it on this machine.")
@@ -26,7 +27,16 @@ _Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's fo
 def show(
     folder: _Folder,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the manifest as JSON instead of a table.")
+        bool,
+        typer.Option("--json", help="Print JSON instead of tables: the manifest, or the layers."),
+    ] = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers",
+            help="Print the layers of each TensorRT plan instead: kind, types, and the kilobytes "
+            "that they read and write.",
+        ),
     ] = False,
 ) -> None:
     """Show a bundle: its network, training data, preprocessing, engines, and how they were judged.
@@ -38,6 +48,9 @@ def show(
     from darnet_trt.cli.engine_table import print_engines
 
     opened = open_bundle(folder, complete=False)
+    if layers:
+        _show_layers(opened, as_json=as_json)
+        return
     if as_json:
         typer.echo(json.dumps(opened.manifest.model_dump(mode="json"), indent=2))
         return
@@ -45,6 +58,38 @@ def show(
         print_line(f"{name + ':' * bool(name):14} {value}")
     print_line()
     print_engines(folder, opened.manifest)
+
+
+def _show_layers(bundle: Bundle, *, as_json: bool) -> None:
+    """Print the table of layers that the builder gave of each plan."""
+    from dataclasses import asdict
+
+    from darnet_trt.errors import UsageError
+    from darnet_trt.export.tensorrt.layer_table import described
+    from darnet_trt.export.tensorrt.stored_table import COLUMNS, read_table, row
+    from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
+
+    plans = [a for a in bundle.manifest.artifacts if a.backend in PACKAGES]
+    if not plans:
+        raise UsageError(
+            "the bundle has no TensorRT plan",
+            where=bundle.path,
+            do="leave --layers out, or build one with --target tensorrt-rtx",
+        )
+    tables = {plan.name: read_table(bundle, plan) for plan in plans}
+    if as_json:
+        content = {name: [asdict(layer) for layer in table] for name, table in tables.items()}
+        typer.echo(json.dumps(content, indent=2))
+        return
+    for plan in plans:
+        if not tables[plan.name]:
+            why = "built by an older version, or the builder printed none"
+            print_line(f"{plan.name}: no table of layers: {why}")
+            continue
+        if plan.plan is not None:
+            print_line(f"{plan.name}: {described(plan.plan)}")
+        print_table(COLUMNS, map(row, tables[plan.name]))
+        print_line()
 
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:

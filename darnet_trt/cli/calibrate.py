@@ -37,7 +37,7 @@ def calibrate(
         int, typer.Option("--scans", min=1, help="How many scans calibrate at most.")
     ] = 32,
     method: Annotated[
-        Literal["auto", "minmax", "percentile", "entropy", "mse"],
+        Literal["auto", "minmax", "percentile", "kl", "mse"],
         typer.Option(
             help="How the range of an activation is chosen; auto takes the method with the "
             "smallest error."

@@ -20,14 +20,27 @@ def export(
             "-o",
             "--out",
             metavar="FILE",
-            help="The .onnx file to write. [default: RUN/model.onnx, or RUN/model-fp16.onnx]",
+            help="The .onnx file to write. [default: RUN/model.onnx; its name gains -fp16 and "
+            "-inline with these options]",
         ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16"], typer.Option(help="fp16 stores weights as float16, for TensorRT.")
     ] = "fp32",
+    inline: Annotated[
+        bool,
+        typer.Option(
+            "--inline",
+            help="Write standard ONNX operators only, which every tool reads. TensorRT cannot run "
+            "its plugin in such a file.",
+        ),
+    ] = False,
 ) -> None:
-    """Write a trained network as one ONNX file that every backend reads."""
+    """Write a trained network as one ONNX file.
+
+    Each attention in it is a call of a local function, which ONNX Runtime and TensorRT understand;
+    TensorRT can run its plugin in place of the function. OpenVINO and other tools need --inline.
+    """
     from darnet_trt.errors import UsageError
     from darnet_trt.machine.files import check_file_place
     from darnet_trt.machine.hardware import require_packages
@@ -37,16 +50,17 @@ def export(
 
     if out is None:
         folder = run if run.is_dir() else run.parent
-        out = folder / ("model.onnx" if precision == "fp32" else "model-fp16.onnx")
+        endings = "-fp16" * (precision == "fp16") + "-inline" * inline
+        out = folder / f"model{endings}.onnx"
     else:
         check_file_place(out)
     if out.suffix != ".onnx":
         raise UsageError("the file name must end in .onnx", where=out, do="choose another -o")
     source = load_source(run)
-    export_onnx(source, out, precision)
+    export_onnx(source, out, precision, inline=inline)
     network = source.checkpoint.network
     size = "×".join(map(str, network.input_size))
     print_line(
-        f"{out}: {precision}, attention {network.attention}, input batch×1×{size}, "
-        f"outputs logits and cam, {out.stat().st_size / 1e6:.1f} MB"
+        f"{out}: {precision}{', standard operators only' * inline}, attention {network.attention}, "
+        f"input batch×1×{size}, outputs logits and cam, {out.stat().st_size / 1e6:.1f} MB"
     )

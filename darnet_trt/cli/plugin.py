@@ -14,7 +14,8 @@ from darnet_trt.cli.printing import print_line, say
 
 plugin = typer.Typer(
     cls=Group,
-    help="Compile the fused attention as a TensorRT plugin, and check that TensorRT accepts it.",
+    help="Compile the fused attention as a TensorRT plugin, and check that TensorRT accepts it. "
+    "To see which layers of a plan run in it: darnet-trt bundle show BUNDLE --layers.",
 )
 
 

@@ -38,6 +38,7 @@ from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.plans import build_plans
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
+from darnet_trt.kernels.onnx_inline import inlined
 from darnet_trt.machine.hardware import cpu, gpus, package_version, producer
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.runner import Outputs
@@ -100,7 +101,7 @@ def build_bundle(
             source, folder, scans, plan_options, plugin, calibration, threads, log
         )
         log("exporting the network to ONNX")
-        write_graph(source.float32, folder / MODEL_FILE)
+        write_graph(source.standard, folder / MODEL_FILE)
         found: dict[str, Statistics] = {}
         if calibration is not None:
             found = gather(source.float32, calibration.scans, threads, log)
@@ -114,11 +115,11 @@ def build_bundle(
             int8 = _int8(context, calibration, candidates, found)
             decisions = DecisionGate(calibration, next(iter(int8.values())), log)
         plans, refused = build_plans(context, plan_candidates, int8.get("s8"), half)
-        graphs = {MODEL_FILE: source.float32}
+        graphs = {MODEL_FILE: source.standard}
         if half is not None and in_half:
-            graphs[FP16_FILE] = source.graph("fp16", half.in_float32)
+            graphs[FP16_FILE] = inlined(source.graph("fp16", half.in_float32))
         if "u8" in int8:
-            graphs[INT8_FILE] = int8["u8"].graph(source.float32, "u8")
+            graphs[INT8_FILE] = inlined(int8["u8"].graph(source.float32, "u8"))
         here = [c for c in candidates if c.backend not in PACKAGES]
         judged = judge(context, here, graphs, plans, decisions)
         asked_for = calibration is not None and calibration.asked_for

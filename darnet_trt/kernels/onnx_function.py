@@ -1,7 +1,8 @@
 """The fused dual attention as model-local ONNX functions of the domain `darnet`.
 
-One file then serves every backend: ONNX Runtime runs the function's body of standard operators,
-and a TensorRT with a plugin of the same name and domain runs the plugin instead.
+ONNX Runtime and TensorRT read a file with such functions: they run the body of standard operators,
+and a TensorRT with a plugin of the same name and domain runs the plugin instead. For other readers,
+OpenVINO among them, `onnx_inline.py` puts the bodies into the graph.
 
 Inputs and outputs are N,D,H,W,C, the layout that TensorRT's convolutions write, so that a plugin
 needs no transpose. A graph in N,C,D,H,W puts `TO_CHANNELS_LAST` before a call and

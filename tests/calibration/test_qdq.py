@@ -17,6 +17,7 @@ from darnet_trt.calibration.qdq import (
     quantized_tensors,
 )
 from darnet_trt.errors import UsageError
+from darnet_trt.kernels.onnx_inline import inlined
 from darnet_trt.runtime.engines.openvino.conversion import build_openvino
 from darnet_trt.runtime.engines.openvino.package import import_openvino
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
@@ -394,8 +395,8 @@ def test_a_bias_larger_than_its_channels_weights_is_kept(model, ranges, volume):
 
 
 def test_openvino_reports_int8(model, ranges, volume, tmp_path):
-    onnx.save(quantize(model, ranges, convolutions(model), "u8"), tmp_path / "u8.onnx")
-    xml, _ = build_openvino(tmp_path / "u8.onnx", tmp_path / "openvino")
+    quantized = quantize(model, ranges, convolutions(model), "u8")
+    xml, _ = build_openvino(inlined(quantized), tmp_path / "openvino")
     runner = OpenVINORunner(xml, precision="int8")
     assert runner.precision == "int8"
     assert runner.provenance["int8 convolutions"] == "20"
@@ -405,8 +406,7 @@ def test_openvino_reports_int8(model, ranges, volume, tmp_path):
 
 
 def test_a_float_graph_is_never_called_int8(model, tmp_path):
-    onnx.save(model, tmp_path / "fp32.onnx")
-    xml, _ = build_openvino(tmp_path / "fp32.onnx", tmp_path / "openvino")
+    xml, _ = build_openvino(inlined(model), tmp_path / "openvino")
     runner = OpenVINORunner(xml, precision="int8")
     assert runner.precision == "fp32"
     runner.close()

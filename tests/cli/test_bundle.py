@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.evaluation.metrics import evaluate
+from darnet_trt.export.tensorrt.layer_table import Layer
+from darnet_trt.export.tensorrt.stored_table import write_table
 from darnet_trt.scan.preprocessing import Preprocessing
 from tests.runtime.engines.plan_bundle import plan_card, put_plan
 from tests.tiny_bundle import change_manifest
@@ -70,6 +73,23 @@ def test_show_counts_what_a_plan_launches_and_moves(tiny, command):
 def test_show_as_json_is_the_manifest(tiny, command):
     result = command("bundle", "show", tiny, "--json")
     assert json.loads(result.stdout) == json.loads((tiny / "manifest.json").read_text())
+
+
+def test_show_lists_the_layers_of_each_plan(tiny, command):
+    assert "tensorrt-rtx-fp16: no table" in command("bundle", "show", tiny, "--layers").stdout
+    layer = Layer("\x1b[31mconv1", "convolution", (((1, 8), "Half"),), (), (((1, 8), "Int8"),))
+    (file,) = write_table(tiny / "tensorrt-rtx" / "sm89-fp16.plan", [layer])
+    artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
+    artifacts[-1]["files"]["tensorrt-rtx/sm89-fp16.layers.json"] = sha256_of(file)
+    change_manifest(tiny, artifacts=artifacts)
+    out = command("bundle", "show", tiny, "--layers").stdout
+    assert "�[31mconv1  convolution  fp16  int8  0.0" in out
+    result = json.loads(command("bundle", "show", tiny, "--layers", "--json").stdout)
+    assert result["tensorrt-rtx-fp16"][0]["outputs"] == [[[1, 8], "Int8"]]
+    change_manifest(tiny, artifacts=artifacts[:-1])
+    result = command("bundle", "show", tiny, "--layers")
+    assert result.returncode == 2
+    assert "no TensorRT plan" in result.stderr
 
 
 def test_show_says_why_there_is_no_default(tiny, command):

@@ -128,6 +128,7 @@ def test_a_graph_that_is_not_float32_is_refused_before_a_scan_is_read(
         folded(trained_like(TINY).model()),
         "fp16" if precision == "fp16" else "fp32",
         {
+            "network": TINY.model_dump_json(),
             "precision": precision,
             "preprocessing": Preprocessing(size=(16, 32, 32)).model_dump_json(),
         },

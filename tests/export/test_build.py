@@ -3,6 +3,7 @@
 import importlib.util
 
 import numpy as np
+import onnx
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle, sha256_of
@@ -14,10 +15,12 @@ from darnet_trt.export.gates.bundle_check import check_bundle
 from darnet_trt.export.gates.parity_scans import ParityScans, synthetic_scans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.targets import Candidate, candidates
+from darnet_trt.export.tensorrt.layer_table import kernels_of
 from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.export.tensorrt.stored_table import read_table
 from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-from darnet_trt.runtime.engines.openvino.package import cpu_precisions
+from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.runner import Outputs
 
 rtx = pytest.mark.skipif(
@@ -65,6 +68,13 @@ def test_there_are_no_other_files(bundle):
     assert found == bundle.manifest.files.keys() | {"manifest.json"}
 
 
+def test_every_reader_of_onnx_reads_its_model(bundle):
+    model = onnx.load(bundle.path / "model.onnx")
+    assert not model.functions
+    assert {node.domain for node in model.graph.node} == {""}
+    import_openvino().Core().read_model(bundle.path / "model.onnx")
+
+
 def test_it_keeps_reference_outputs_and_passes_its_own_check(bundle, source, scans):
     stored = read_reference(bundle)
     np.testing.assert_array_equal(stored.inputs, np.stack(scans.inputs[:3]))
@@ -100,7 +110,11 @@ def test_a_plan_that_did_not_run_is_marked_so_and_the_bundle_can_be_checked(
     model, plan = manifest.artifacts
     assert model.name == "onnxruntime-fp32"  # its file is the source to rebuild from
     assert (plan.name, plan.target) == ("tensorrt-rtx-sm86-fp16", "sm86")
-    assert list(plan.files) == ["tensorrt-rtx/sm86-fp16.plan"]
+    names = [f"tensorrt-rtx/sm86-fp16.{name}" for name in ("plan", "layers.json")]
+    assert list(plan.files) == names  # a runner loads the first
+    layers = read_table(bundle, plan)
+    assert kernels_of(layers) == plan.plan.kernels
+    assert "stem.0" in layers[1].name
     for artifact in (model, plan):
         assert not artifact.executed
         assert artifact.parity is artifact.effective_precision is artifact.latency_ms is None

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import onnx
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle
@@ -36,6 +37,16 @@ def test_export(run, tmp_path, command):
     assert result.returncode == 0, result.stderr
     assert "m.onnx: fp16, attention both, input batch×1×16×32×32" in result.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_an_inlined_export_has_a_name_of_its_own(tmp_path, command):
+    save_checkpoint(trained_like(TINY), tmp_path)
+    for options in ([], ["--inline"], ["--precision", "fp16", "--inline"]):
+        result = command("export", tmp_path, *options)
+        assert result.returncode == 0, result.stderr
+        assert ("standard operators only" in result.stdout) == bool(options)
+    files = {p.name: len(onnx.load(p).functions) for p in tmp_path.glob("*.onnx")}
+    assert files == {"model.onnx": 1, "model-inline.onnx": 0, "model-fp16-inline.onnx": 0}
 
 
 def test_export_never_overwrites_a_checkpoint(run, command):

@@ -110,7 +110,7 @@ def test_an_int8_engine_beside_the_float32_one(bundle, calibration, backend):
     assert len(report.layers) == 20
     assert not report.spared
     assert (report.scans, report.source) == (3, "3 phantoms")
-    assert set(report.errors) == {"minmax", "percentile", "entropy", "mse"}
+    assert set(report.errors) == {"minmax", "percentile", "kl", "mse"}
     assert report.errors[report.method] == min(report.errors.values())
     assert report.trials == {0: ()}
     assert engine(bundle, f"{backend}-fp32").quantization is None

@@ -20,11 +20,11 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, NodeProto
 from onnx.helper import make_empty_tensor_value_info, make_node
-from onnx.inliner import inline_local_functions
 from onnx.numpy_helper import from_array
 
 from darnet_trt.calibration.activations.histogram import BINS, Statistics, merge, statistics_of
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.kernels.onnx_inline import inlined
 from darnet_trt.machine.cache import cache_folder, digest
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
@@ -144,10 +144,10 @@ def magnitudes(
         Output tensor of a convolution or a block, or name of a gate's layer → magnitude; infinite
         or NaN where float32 overflows.
     """
-    inlined = inline_local_functions(model)
-    names = {node.output[0]: name for node in inlined.graph.node if (name := _name(node))}
+    plain = inlined(model)
+    names = {node.output[0]: name for node in plain.graph.node if (name := _name(node))}
     watchers = {tensor: _reductions(tensor, _EXTREMES) for tensor in names}
-    session = _open_session(_watching(inlined, watchers), threads)
+    session = _open_session(_watching(plain, watchers), threads)
     largest = np.zeros(len(names), np.float32)
     for volume in volumes:
         limits = np.array(_outputs(session, volume))  # in the graph's order, as `names`
@@ -165,16 +165,16 @@ def _name(node: NodeProto) -> str:
 
 def peak_bytes(model: ModelProto, tensors: Sequence[str]) -> int:
     """Estimate the memory that a scan takes: the graph, its largest maps, and the samples."""
-    sizes = _sizes(inline_local_functions(model))
+    sizes = _sizes(inlined(model))
     sampled = sum(sizes[t] // 4 if sizes[t] > _SAMPLED_FROM else sizes[t] for t in tensors)
     weights = sum(int(np.prod(t.dims)) for t in model.graph.initializer)
     live = 5 * max(sizes.values())  # x, residual, the convolution's result, copies in its order
     return 4 * (sampled + 2 * weights + live) + _LIBRARIES
 
 
-def _sizes(inlined: ModelProto) -> dict[str, int]:
+def _sizes(plain: ModelProto) -> dict[str, int]:
     """Return the number of elements of each tensor, for one volume."""
-    graph = onnx.shape_inference.infer_shapes(inlined).graph
+    graph = onnx.shape_inference.infer_shapes(plain).graph
     return {
         value.name: int(np.prod([d.dim_value or 1 for d in value.type.tensor_type.shape.dim]))
         for value in (*graph.input, *graph.value_info)
@@ -183,9 +183,9 @@ def _sizes(inlined: ModelProto) -> dict[str, int]:
 
 def _with_samples(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
     """Return the graph with the extremes, sums and samples of tensors as its outputs."""
-    inlined = inline_local_functions(model)
-    sizes = _sizes(inlined)
-    inlined.graph.initializer.extend(
+    plain = inlined(model)
+    sizes = _sizes(plain)
+    plain.graph.initializer.extend(
         from_array(np.array(value, np.int64), f"sampling.{name}")
         for name, value in _EVERY_SECOND.items()
     )
@@ -196,16 +196,16 @@ def _with_samples(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
         operator, inputs = ("Identity", [tensor]) if whole else ("Slice", [tensor, *slicing])
         sample = make_node(operator, inputs, [f"{tensor}.sample"])
         watchers[tensor] = [*_reductions(tensor, (*_EXTREMES, "ReduceSum")), sample]
-    return _watching(inlined, watchers)
+    return _watching(plain, watchers)
 
 
 def _reductions(tensor: str, operators: Sequence[str]) -> list[NodeProto]:
     return [make_node(o, [tensor], [f"{tensor}.{o}"], keepdims=0) for o in operators]
 
 
-def _watching(inlined: ModelProto, watchers: Mapping[str, Sequence[NodeProto]]) -> ModelProto:
+def _watching(plain: ModelProto, watchers: Mapping[str, Sequence[NodeProto]]) -> ModelProto:
     """Put nodes behind the tensors that they watch; their results become the only outputs."""
-    graph = inlined.graph
+    graph = plain.graph
     nodes = list(graph.node)
     del graph.node[:], graph.output[:]
 
@@ -218,7 +218,7 @@ def _watching(inlined: ModelProto, watchers: Mapping[str, Sequence[NodeProto]]) 
     for node in nodes:
         graph.node.append(node)
         watch(node.output)
-    return inlined
+    return plain
 
 
 def _open_session(model: ModelProto, threads: int | None) -> Any:

@@ -2,8 +2,10 @@
 
 - minmax: all values. Nothing is clipped, but one outlier makes every step coarse.
 - percentile: the magnitude that 99.99 % of the elements do not exceed.
-- entropy: the range whose 128 steps change the distribution least, measured by the Kullback-Leibler
-  divergence (Migacz, "8-bit inference with TensorRT", GTC 2017).
+- kl: the range whose 128 steps change the distribution of the magnitudes least, zeros left out,
+  measured by the Kullback-Leibler divergence (after Migacz, "8-bit inference with TensorRT", GTC
+  2017). It is not the entropy calibration of ONNX Runtime, which also follows Migacz, with a
+  histogram of both signs and with the zeros, and errs more (docs/quantization.md).
 - mse: the range with the smallest mean squared error of rounding and clipping together.
 """
 
@@ -19,7 +21,7 @@ from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.qdq import Form, Range
 from darnet_trt.errors import UsageError
 
-Method = Literal["minmax", "percentile", "entropy", "mse"]
+Method = Literal["minmax", "percentile", "kl", "mse"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 _PERCENT: Final = 99.99
@@ -69,8 +71,8 @@ def _threshold(found: Statistics, method: Method, steps: int) -> float:
             return found.magnitude
         case "percentile":
             return _percentile(found)
-        case "entropy":
-            return _entropy(found)
+        case "kl":
+            return _kl(found)
         case "mse":
             return _mse(found, steps)
 
@@ -94,7 +96,7 @@ def _mse(found: Statistics, steps: int) -> float:
     return float(candidates[int(np.argmin(errors))])
 
 
-def _entropy(found: Statistics) -> float:
+def _kl(found: Statistics) -> float:
     counts = found.counts.astype(np.float64)
     counts[0] = counts[1]  # zeros from ReLU say nothing about the range
     last = int(np.flatnonzero(found.counts)[-1]) + 1

@@ -39,7 +39,7 @@ from darnet_trt.calibration.search.sensitivity import (
 )
 from darnet_trt.calibration.search.trials import Subject, Trials
 
-AskedMethod = Literal["auto", "minmax", "percentile", "entropy", "mse"]
+AskedMethod = Literal["auto", "minmax", "percentile", "kl", "mse"]
 
 # Enough to tell methods and layers apart; decisions are judged on all held-out scans.
 _SELECTION_SCANS: Final = 8

@@ -18,6 +18,7 @@ from onnx import ModelProto
 from darnet_trt.calibration.qdq import VERSION, Form, Range, quantize
 from darnet_trt.calibration.search.memo import Memo
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.kernels.onnx_inline import inlined
 from darnet_trt.machine.cache import cache_folder, digest
 from darnet_trt.machine.files import cannot_keep
 from darnet_trt.machine.hardware import producer
@@ -139,10 +140,11 @@ class Trials:
         return quantize(model, ranges, layers, form, by_channel) if layers else model
 
     def _open(self, graph: ModelProto, work: Path) -> Runner:
+        plain = inlined(graph)
         if self._subject.backend == "onnxruntime":
             file = work / "model.onnx"
-            onnx.save(graph, file)
+            onnx.save(plain, file)
             return OnnxRuntimeRunner(file, threads=self._threads)
-        xml, _ = build_openvino(graph, work / "openvino")
+        xml, _ = build_openvino(plain, work / "openvino")
         precision: Literal["int8", "fp32"] = "fp32" if graph is self._subject.model else "int8"
         return OpenVINORunner(xml, precision=precision, threads=self._threads)

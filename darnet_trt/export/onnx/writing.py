@@ -1,4 +1,4 @@
-"""A checkpoint as an ONNX graph for every backend, with all that is needed to use it."""
+"""Write a checkpoint as an ONNX graph, with all that is needed to use it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
 from darnet_trt.export.onnx.graph import GraphPrecision, build_graph
 from darnet_trt.export.onnx.weights import folded
+from darnet_trt.kernels.onnx_inline import inlined
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.results import INTENDED_USE
 from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
@@ -41,12 +42,21 @@ class Source:
 
     @cached_property
     def float32(self) -> ModelProto:
-        """Return the float32 graph; do not change it.
+        """Return the float32 graph, whose attentions are calls of a function; do not change it.
 
         Raises:
             BuildError: As `graph`.
         """
         return self.graph("fp32")
+
+    @cached_property
+    def standard(self) -> ModelProto:
+        """Return the float32 graph in standard operators only; do not change it.
+
+        Raises:
+            BuildError: As `graph`.
+        """
+        return _checked(inlined(self.float32))
 
     def graph(self, precision: GraphPrecision, in_float32: Collection[str] = ()) -> ModelProto:
         """Make a graph: opset 18, dynamic batch, the same bytes for the same checkpoint.
@@ -72,12 +82,7 @@ class Source:
             "toolkit": f"darnet-trt {__version__}",
             "trained_on": self.checkpoint.trained_on,
         }
-        model = build_graph(shape, folded(self.network), precision, properties, in_float32)
-        try:
-            onnx.checker.check_model(model, full_check=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise BuildError(f"the exported graph is not valid ONNX ({error})") from error
-        return model
+        return _checked(build_graph(shape, folded(self.network), precision, properties, in_float32))
 
 
 def load_source(run: Path) -> Source:
@@ -89,19 +94,31 @@ def load_source(run: Path) -> Source:
     return Source(load_checkpoint(run), sha256_of(checkpoint_file(run)))
 
 
-def export_onnx(source: Source, path: Path, precision: GraphPrecision = "fp32") -> None:
+def export_onnx(
+    source: Source, path: Path, precision: GraphPrecision = "fp32", *, inline: bool = False
+) -> None:
     """Write a graph of the network as one ONNX file, whole or not at all.
 
     Args:
         source: From `load_source`.
         path: Where to; an existing file is replaced.
         precision: See `Source.graph`.
+        inline: Write standard operators only, for readers that know no local functions.
 
     Raises:
         BuildError: As `Source.graph`.
         OutputError: It cannot be written.
     """
-    write_graph(source.float32 if precision == "fp32" else source.graph(precision), path)
+    graph = source.float32 if precision == "fp32" else source.graph(precision)
+    write_graph(_checked(inlined(graph)) if inline else graph, path)
+
+
+def _checked(graph: ModelProto) -> ModelProto:
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BuildError(f"the exported graph is not valid ONNX ({error})") from error
+    return graph
 
 
 def write_graph(graph: ModelProto, path: Path) -> None:

@@ -57,6 +57,7 @@ class BuiltPlan(BaseModel):
         seconds: Time for parsing and building.
         kernels: Of all profiles together; empty if the builder printed no table of them.
         work: What a run costs; None if the builder printed no table.
+        layers: That table.
         note: A problem that did no harm to the plan.
         error: Why there is no plan; None if there is one.
         unwritable: The system's error number if the plan could not be written.
@@ -66,6 +67,7 @@ class BuiltPlan(BaseModel):
     seconds: float = 0.0
     kernels: Kernels = {}
     work: Work | None = None
+    layers: tuple[Layer, ...] = ()
     note: str | None = None
     error: str | None = None
     unwritable: int | None = None
@@ -159,6 +161,7 @@ def build(job: Job) -> BuiltPlan:
         seconds=round(time.monotonic() - started, 2),
         kernels=kernels_of(messages.layers),
         work=work_of(messages.layers),
+        layers=messages.layers,
         note=timing_cache.store(config, cache) if job.backend == "tensorrt" else None,
     )
 

@@ -84,8 +84,12 @@ class Layer:
     @property
     def type(self) -> str:
         """Return the type of the first input: "fp32", "fp16", "int8", or the builder's word."""
-        first = next((name for _, name in (*self.inputs, *self.outputs)), "untyped")
-        return _TYPES.get(first, first)
+        return type_of(next((name for _, name in (*self.inputs, *self.outputs)), "untyped"))
+
+
+def type_of(word: str) -> str:
+    """Return "fp32", "fp16", "bf16" or "int8" for the builder's word, or the word itself."""
+    return _TYPES.get(word, word)
 
 
 def read_layers(message: str) -> tuple[Layer, ...]:
@@ -120,16 +124,24 @@ def work_of(layers: Iterable[Layer]) -> Work | None:
     None without layers, or with a tensor of a type that has no known size.
     """
     run = [a for a in layers if all(-1 not in dims for dims, _ in (*a.inputs, *a.outputs))]
-    tensors = [t for a in run for t in (*a.inputs, *a.constants, *a.outputs)]
-    if not run or any(type_ not in _SIZES for _, type_ in tensors):
-        return None
     plugins = [a for a in run if a.kind == "plugin"]
+    activations = bytes_of(t for a in run for t in (*a.inputs, *a.outputs))
+    weights = bytes_of(t for a in run for t in a.constants)
+    again = bytes_of(a.inputs[0] for a in plugins)
+    if not run or activations is None or weights is None or again is None:
+        return None
     return Work(
         launches=len(run) + (PLUGIN_LAUNCHES - 1) * len(plugins),
-        activations=sum(_bytes(a.inputs) + _bytes(a.outputs) for a in run),
-        weights=sum(_bytes(a.constants) for a in run),
-        read_again=sum(_bytes(a.inputs[:1]) for a in plugins),
+        activations=activations,
+        weights=weights,
+        read_again=again,
     )
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int | None:
+    """Return the size of all; None if a batch is open or a type has no known size."""
+    sizes = [prod(dims) * _SIZES.get(type_, -1) for dims, type_ in tensors]
+    return None if any(size < 0 for size in sizes) else sum(sizes)
 
 
 def described(plan: Plan) -> tuple[str, ...]:
@@ -161,10 +173,6 @@ def _tensors(field: str) -> tuple[Tensor, ...]:
         (tuple(int(n) for n in dims.split(",") if n), type_)
         for dims, type_ in _TENSOR.findall(field)
     )
-
-
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(prod(dims) * _SIZES[type_] for dims, type_ in tensors)
 
 
 def _kind(word: str, name: str) -> str:

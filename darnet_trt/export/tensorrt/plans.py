@@ -20,6 +20,7 @@ from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.plugin_choice import Plugin, choose_plugin
+from darnet_trt.export.tensorrt.stored_table import write_table
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
 # A machine without the plan's GPU cannot run the plan, but it can run the plan's graph.
@@ -75,20 +76,21 @@ class _Graphs:
     def __init__(
         self, context: BuildContext, work: Path, int8: Int8 | None, half: Float16Range | None
     ) -> None:
-        self._source, self._folder, self._work = context.source, context.folder, work
-        self._int8 = int8
+        self._source, self._work, self._int8 = context.source, work, int8
         self._in_float32 = () if half is None else half.in_float32
         self._half: ModelProto | None = None
 
     def file(self, precision: Precision, *, plugin: bool) -> Path:
-        if precision == "fp32":
-            return self._folder / MODEL_FILE
         form: Form = "plugin" if plugin else "s8"
-        name = "fp16" if precision == "fp16" else form
-        file = self._work / f"{name}-{MODEL_FILE}"
+        file = self._work / f"{form if precision == 'int8' else precision}-{MODEL_FILE}"
         if not file.exists():
-            write_graph(self._float16() if precision == "fp16" else self._quantized(form), file)
+            write_graph(self._graph(precision, form), file)
         return file
+
+    def _graph(self, precision: Precision, form: Form) -> ModelProto:
+        if precision == "int8":
+            return self._quantized(form)
+        return self._source.float32 if precision == "fp32" else self._float16()
 
     def _quantized(self, form: Form) -> ModelProto:
         assert self._int8 is not None
@@ -156,7 +158,7 @@ def _built(
     if plugin is not None and not plugin.card.embedded:
         notes.append("needs the plugin for CUDA")
     return candidate.artifact(
-        hashes(context.folder, plan),
+        hashes(context.folder, plan, *write_table(plan, result.layers)),
         options.batch,
         {PACKAGES[backend][0]: result.version},
         *notes,

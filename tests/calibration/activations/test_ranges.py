@@ -80,19 +80,19 @@ def divergence(counts, kept):
 
 
 @pytest.mark.parametrize("name", ["normal", "laplace", "outlier"])
-def test_entropy_changes_the_distribution_least(name):
+def test_kl_changes_the_distribution_least(name):
     elements = DISTRIBUTIONS[name].astype(np.float32)
     found = of(elements)
     counts = found.counts.astype(np.float64)
     counts[0] = counts[1]
-    kept = int(np.searchsorted(found.edges, range_by("entropy", elements).largest))
+    kept = int(np.searchsorted(found.edges, range_by("kl", elements).largest))
     others = [divergence(counts, bins) for bins in (128, 200, 411, 983, 1900, 3000, 4000)]
     assert divergence(counts, kept) <= min(others)
 
 
-def test_entropy_clips_an_outlier():
-    alone = range_by("entropy", DISTRIBUTIONS["normal"].astype(np.float32)).largest
-    beside = range_by("entropy", DISTRIBUTIONS["outlier"].astype(np.float32)).largest
+def test_kl_clips_an_outlier():
+    alone = range_by("kl", DISTRIBUTIONS["normal"].astype(np.float32)).largest
+    beside = range_by("kl", DISTRIBUTIONS["outlier"].astype(np.float32)).largest
     assert beside == pytest.approx(alone, rel=0.1)
 
 

@@ -1,4 +1,4 @@
-"""One ONNX file: equal to torch, complete, and the same bytes each time."""
+"""The ONNX files, with the function and inlined: equal to torch, complete, the same each time."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx.reference import ReferenceEvaluator
 
 from darnet_trt.errors import BuildError, OutputError
 from darnet_trt.export.onnx.writing import Source, export_onnx
@@ -21,9 +22,9 @@ openvino = import_openvino()
 ATTENTIONS = ["none", "channel", "depth", "both"]
 
 
-def exported(checkpoint, tmp_path, precision="fp32"):
-    path = tmp_path / f"{precision}.onnx"
-    export_onnx(Source(checkpoint, "0" * 64), path, precision)
+def exported(checkpoint, tmp_path, precision="fp32", *, inline=False):
+    path = tmp_path / f"{precision}{'-inline' * inline}.onnx"
+    export_onnx(Source(checkpoint, "0" * 64), path, precision, inline=inline)
     return path
 
 
@@ -107,12 +108,13 @@ def test_each_block_is_one_call_of_the_fused_attention(source, tmp_path):
 
 
 @pytest.mark.parametrize("attention", ["channel", "depth", "both"])
-def test_engines_that_inline_the_function_run_no_transposes(attention, tmp_path):
+def test_cpu_engines_run_no_transposes(attention, tmp_path):
     checkpoint = trained_like(TINY.model_copy(update={"attention": attention}))
     path = exported(checkpoint, tmp_path)
     calls = [n for n in onnx.load(path).graph.node if n.domain == DOMAIN]
     assert all(len(n.input) in (6, 10) and n.input[0].endswith("ndhwc") for n in calls)
 
+    path = exported(checkpoint, tmp_path, inline=True)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3  # it warns that such a file is for this machine only
@@ -131,10 +133,45 @@ def test_engines_that_inline_the_function_run_no_transposes(attention, tmp_path)
     assert "Transpose" not in layers
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(source, tmp_path):
+@pytest.mark.parametrize(
+    ("attention", "precision"), [*((one, "fp32") for one in ATTENTIONS), ("both", "fp16")]
+)
+def test_an_inlined_file_gives_every_reader_the_same_outputs(attention, precision, tmp_path):
+    checkpoint = trained_like(TINY.model_copy(update={"attention": attention}), seed=3)
+    path = exported(checkpoint, tmp_path, precision, inline=True)
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert not model.functions
+    assert {node.domain for node in model.graph.node} == {""}
+    assert [opset.domain for opset in model.opset_import] == [""]
+    assert all(node.name for node in model.graph.node)
+    assert len({node.name for node in model.graph.node}) == len(model.graph.node)
+    outputs = {output for node in model.graph.node for output in node.output}
+    assert {f"stages.{s}.{b}.out" for s in range(4) for b in range(2)} <= outputs
+
+    x = scans(2, TINY.input_size)
+    expected = onnxruntime_outputs(exported(checkpoint, tmp_path, precision), x)
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    by_openvino = compiled({"input": x})
+    found = {
+        "onnxruntime": onnxruntime_outputs(path, x),
+        "openvino": [by_openvino[name] for name in ("logits", "cam")],
+        "onnx": ReferenceEvaluator(model).run(["logits", "cam"], {"input": x}),
+    }
+    # float16 is exact to 2⁻¹¹; OpenVINO computes it in float32 here.
+    error = 1e-5 if precision == "fp32" else 5e-3
+    for reader, outputs in found.items():
+        for given, wanted in zip(outputs, expected, strict=True):
+            limit = error * np.abs(wanted).max()
+            np.testing.assert_allclose(given, wanted, rtol=0, atol=limit, err_msg=reader)
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_the_same_checkpoint_gives_the_same_bytes(source, inline, tmp_path):
     digests = set()
     for name in ("a.onnx", "b.onnx"):
-        export_onnx(source, tmp_path / name)
+        export_onnx(source, tmp_path / name, inline=inline)
         digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
     assert len(digests) == 1
 

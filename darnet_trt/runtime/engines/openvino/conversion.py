@@ -23,7 +23,7 @@ def build_openvino(graph: ModelProto | Path, folder: Path) -> tuple[Path, Path]:
     The machine that runs the model chooses the precision, when it compiles it.
 
     Args:
-        graph: An ONNX graph, or its file.
+        graph: An ONNX graph of standard operators, or its file.
         folder: Where to; it is made.
 
     Raises:
@@ -33,14 +33,10 @@ def build_openvino(graph: ModelProto | Path, folder: Path) -> tuple[Path, Path]:
         OutputError: The files cannot be written.
     """
     openvino = import_openvino()
-    import onnx
-    from onnx.inliner import inline_local_functions
-
-    # OpenVINO has no model-local functions: put the attention's operators into the graph.
-    plain = inline_local_functions(onnx.load(graph) if isinstance(graph, Path) else graph)
+    given = graph if isinstance(graph, Path) else BytesIO(graph.SerializeToString())
     try:
         # Unlike read_model, this folds the constants now and not at every start.
-        model = openvino.convert_model(BytesIO(plain.SerializeToString()))
+        model = openvino.convert_model(given)
     except RuntimeError as error:
         raise BuildError(f"OpenVINO cannot convert the model ({error})", where=folder) from error
     for index, operator in enumerate(model.get_ordered_ops()):

@@ -19,7 +19,7 @@ def source():
 
 
 def test_equals_torch_and_is_the_same_each_time(source, tmp_path):
-    export_onnx(source, tmp_path / "model.onnx")
+    export_onnx(source, tmp_path / "model.onnx", inline=True)
     digests = set()
     for name in "ab":
         files = build_openvino(tmp_path / "model.onnx", tmp_path / name)
@@ -35,7 +35,7 @@ def test_equals_torch_and_is_the_same_each_time(source, tmp_path):
 
 
 def test_a_disk_without_room_is_an_output_error(source, tmp_path):
-    export_onnx(source, tmp_path / "model.onnx")
+    export_onnx(source, tmp_path / "model.onnx", inline=True)
     with files_up_to(100_000), pytest.raises(OutputError, match="free space") as caught:
         build_openvino(tmp_path / "model.onnx", tmp_path / "openvino")
     assert caught.value.where == str(tmp_path / "openvino")
