@@ -21,7 +21,7 @@ PHASES: Final = ("pool", "gate", "apply")
 ALIGNMENT: Final = 16
 """Bytes to which every address is aligned; a bias only to the size of its element."""
 _MESSAGE_BYTES: Final = 512
-_TEGRA: Final = frozenset({(5, 3), (6, 2), (7, 2), (8, 7), (8, 8), (10, 1)})
+_TEGRA: Final = frozenset({(5, 3), (6, 2), (7, 2), (8, 7), (8, 8), (10, 1), (11, 0)})
 """Compute capabilities of systems on a chip, which do not run code for desktop GPUs."""
 
 GateAddresses = tuple[int, int, int, int]
@@ -126,6 +126,7 @@ class Library:
 
     Attributes:
         target: "cpu", or "cuda" and the architectures: "cuda sm_89 ptx_120".
+        cuda: Version of the CUDA that compiled it, as CUDA numbers it: 13000 is 13.0. "cpu": 0.
 
     Raises:
         UsageError: The file cannot be loaded, or is another library.
@@ -136,6 +137,7 @@ class Library:
         try:
             self._library = ctypes.CDLL(str(path))
             target = self._library.darnet_attention_target
+            self.cuda = int(self._library.darnet_attention_toolkit())
         except (OSError, AttributeError) as error:  # AttributeError: another library
             raise UsageError(
                 f"not a library of the kernels ({error})",
@@ -242,6 +244,12 @@ def covers(target: str, capability: tuple[int, int]) -> bool:
     that one. PTX of 8.6 runs on all later GPUs (CUDA C++ Programming Guide, 6.1.2 and 6.1.3).
     """
     return any(_runs_on(code, capability) for code in target.split()[1:])
+
+
+def has_code(target: str, capability: tuple[int, int]) -> bool:
+    """Return whether it runs there without its PTX."""
+    codes = (code for code in target.split()[1:] if not code.startswith("ptx"))
+    return any(_runs_on(code, capability) for code in codes)
 
 
 def _runs_on(code: str, capability: tuple[int, int]) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels.library import Library, Problem, covers
+from darnet_trt.kernels.toolchain import ARCHITECTURES
 from tests.kernels.attention_cases import Case, addresses, aligned, make_case
 
 
@@ -157,7 +158,7 @@ def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Pa
 
 
 # The targets of `darnet-trt plugin build`.
-ALL = "cuda sm_75 sm_80 sm_86 sm_87 sm_89 sm_90 sm_120 ptx_90"
+ALL = f"cuda {' '.join(ARCHITECTURES)} ptx_90"
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,10 @@ ALL = "cuda sm_75 sm_80 sm_86 sm_87 sm_89 sm_90 sm_120 ptx_90"
         ("cuda sm_86", (8, 7), False),
         ("cuda ptx_86", (8, 7), True),
         ("cuda ptx_87", (8, 9), True),
+        ("cuda sm_90 ptx_90", (10, 0), True),
+        ("cuda sm_100", (10, 3), True),
+        ("cuda sm_103", (10, 0), False),
+        ("cuda sm_110", (11, 0), True),
         (ALL, (10, 0), True),
         (ALL, (11, 0), True),
         (ALL, (12, 1), True),

@@ -73,14 +73,18 @@ def choose_plugin(
             raise BuildError(refusal, where=library, do="build without it: --plugin off")
         log(f"building plans without the plugin: {refusal}")
         return None
-    target = Library(library).target
-    embedded = target != "cpu"
+    loaded = Library(library)
+    embedded = loaded.target != "cpu"
     if not embedded:
         log("plans built with the plugin for the CPU: to run they need the plugin for CUDA")
     return Plugin(
         library,
         PluginLibrary(
-            source=source_key(), target=target, sha256=sha256_of(library), embedded=embedded
+            source=source_key(),
+            target=loaded.target,
+            cuda=loaded.cuda,
+            sha256=sha256_of(library),
+            embedded=embedded,
         ),
     )
 

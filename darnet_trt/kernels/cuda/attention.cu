@@ -361,3 +361,11 @@ void darnet_attention_cost(const DarnetAttention* problem, int phase, DarnetCost
 }
 
 const char* darnet_attention_target(void) { return DARNET_TARGET; }
+
+int darnet_attention_toolkit(void) {
+#ifdef __CUDACC__
+    return CUDART_VERSION;
+#else
+    return 0;
+#endif
+}

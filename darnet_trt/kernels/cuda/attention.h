@@ -75,6 +75,8 @@ DARNET_EXPORT void darnet_attention_cost(
 
 // "cuda sm_75 sm_80 … ptx_90" or "cpu", from the build.
 DARNET_EXPORT const char* darnet_attention_target(void);
+// CUDART_VERSION of the CUDA that compiled it, 13000 for 13.0; 0 of the CPU build.
+DARNET_EXPORT int darnet_attention_toolkit(void);
 
 #ifdef __cplusplus
 }
