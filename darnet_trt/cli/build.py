@@ -42,7 +42,7 @@ def build(
         Literal["auto", "fp32", "bf16", "fp16", "int8"],
         _what(
             help="auto builds fp32 for the CPU, bf16 too if the CPU computes in it, fp16 for GPUs, "
-            "and int8 for both if --calibration is given."
+            "and int8 for both if --calibration is given. GPUs from Ampere on run bf16 too."
         ),
     ] = "auto",
     scans: Annotated[

@@ -60,6 +60,7 @@ def test_calibrated_plans():
 
 @rtx
 def test_rtx_architectures():
+    assert names(["tensorrt-rtx:sm89"], "bf16") == ["tensorrt-rtx-sm89-bf16"]
     assert names(["tensorrt-rtx"], "auto") == ["tensorrt-rtx-portable-fp16"]
     assert candidates(["tensorrt-rtx:sm89,sm86", "tensorrt-rtx:sm89"], "fp32") == (
         Candidate("tensorrt-rtx", "fp32", "sm89"),
@@ -83,7 +84,6 @@ def test_the_list_of_architectures_is_the_packages():
         (["onnxruntime"], "bf16", "onnxruntime does not build bf16.* choose auto, fp32, int8"),
         pytest.param(["tensorrt-rtx:sm90"], "auto", "does not build for 'sm90'", marks=rtx),
         pytest.param(["tensorrt-rtx:"], "auto", "does not build for ''", marks=rtx),
-        pytest.param(["tensorrt-rtx"], "bf16", "tensorrt-rtx does not build bf16", marks=rtx),
     ],
 )
 def test_unusable_targets_are_refused(wanted, precision, message):

@@ -84,11 +84,15 @@ class _Graphs:
         if precision == "fp32":
             return self._folder / MODEL_FILE
         form: Form = "plugin" if plugin else "s8"
-        name = "fp16" if precision == "fp16" else form
-        file = self._work / f"{name}-{MODEL_FILE}"
+        file = self._work / f"{form if precision == 'int8' else precision}-{MODEL_FILE}"
         if not file.exists():
-            write_graph(self._float16() if precision == "fp16" else self._quantized(form), file)
+            write_graph(self._graph(precision, form), file)
         return file
+
+    def _graph(self, precision: Precision, form: Form) -> ModelProto:
+        if precision == "bf16":
+            return self._source.graph("bf16")
+        return self._float16() if precision == "fp16" else self._quantized(form)
 
     def _quantized(self, form: Form) -> ModelProto:
         assert self._int8 is not None

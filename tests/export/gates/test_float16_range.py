@@ -175,3 +175,10 @@ def test_a_gpu_without_float32_convolutions_is_refused(tmp_path):
     assert "65504" in line
     assert not (tmp_path / "b").exists()
     assert built(trained_like(TINY), tmp_path / "b", "sm75", "fp16").plan.kernels
+
+
+@rtx
+def test_bfloat16_needs_no_check(tmp_path):
+    plan = built(hot(), tmp_path / "b", "sm89", "bf16")
+    assert plan.plan.kernels["convolution"] == {"bf16": 21}
+    assert "activations up to" not in " ".join(plan.notes)

@@ -22,6 +22,7 @@ from darnet_trt.runtime.engines.tensorrt.package import (
     TensorRTBackend,
 )
 
+_BFLOAT16 = (8, 0)  # the first compute capability that has it
 _BUILD_HERE = "build the bundle on this machine with: darnet-trt build"
 
 
@@ -59,6 +60,12 @@ def check_target(artifact: Artifact, name: str, capability: tuple[int, int]) -> 
         BundleError: It is for another GPU.
     """
     here = "sm{}{}".format(*capability)
+    if artifact.precision == "bf16" and capability < _BFLOAT16:
+        raise BundleError(
+            f"the plan {artifact.name!r} computes in bfloat16, which this GPU, {here} ({name}), "
+            "does not have",
+            do="build with --precision fp16",
+        )
     if artifact.target == PORTABLE:
         fits = here in RTX_TARGETS
     elif artifact.plan is not None and artifact.plan.hardware_compatible:

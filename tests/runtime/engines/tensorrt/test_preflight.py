@@ -61,6 +61,13 @@ def test_a_plan_runs_only_on_its_gpus(tiny, target, capability, hardware_compati
             check_target(plan, "GPU", capability)
 
 
+def test_a_bfloat16_plan_needs_a_gpu_that_has_it(tiny):
+    plan = artifact(tiny, target="portable", precision="bf16")
+    check_target(plan, "GPU", (8, 0))
+    with pytest.raises(BundleError, match=r"bfloat16.* sm75 \(GPU\).*--precision fp16"):
+        check_target(plan, "GPU", (7, 5))
+
+
 def test_a_plan_that_contains_its_plugin_needs_no_library(tiny):
     card = plan_card(PLUGIN | {"embedded": True})
     assert needed_library(artifact(tiny, plan=card), (8, 9), 13000) is None
