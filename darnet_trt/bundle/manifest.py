@@ -164,6 +164,22 @@ class PluginLibrary(_Part):
     embedded: bool
 
 
+class Work(_Part):
+    """The work of one run of a plan at its smallest batch, from the builder's table of layers.
+
+    Attributes:
+        launches: Kernels launched, with each of those of a plugin layer.
+        activations: Bytes of the inputs that all kernels read and of the outputs they write.
+        weights: Bytes of the constants that they read.
+        read_again: Bytes of x that the plugin reads a second time; the table has them once.
+    """
+
+    launches: int
+    activations: int
+    weights: int
+    read_again: int
+
+
 class Plan(_Part):
     """Properties of a TensorRT plan.
 
@@ -171,6 +187,7 @@ class Plan(_Part):
         kernels: Number of kernels by kind ("convolution", "plugin", "generated", "reformat", …)
             and type of the first input, from the builder's table, all profiles together. Empty if
             the builder printed no table.
+        work: What a run costs; None in older bundles, or if the builder printed no table.
         plugin: The library it needs; None: it needs none.
         profiles: Smallest, preferred and largest batch of each optimization profile, in the plan's
             order; empty: the batch is the artifact's.
@@ -179,6 +196,7 @@ class Plan(_Part):
     """
 
     kernels: dict[str, dict[str, int]]
+    work: Work | None = None
     plugin: PluginLibrary | None = None
     profiles: tuple[tuple[int, int, int], ...] = ()
     version_compatible: bool = False

@@ -67,7 +67,7 @@ def _default(manifest: Manifest) -> str:
 
 
 def _remarks(artifact: Artifact) -> list[str]:
-    """List the notes, the gates' findings and a plan's kernels, one line each."""
+    """List the notes, the gates' findings and what a plan runs, one line each."""
     from darnet_trt.bundle.trust import failed_gates
     from darnet_trt.export.tensorrt.layer_table import described
 
@@ -78,7 +78,7 @@ def _remarks(artifact: Artifact) -> list[str]:
         found = artifact.decisions
         lines += [*_decisions(found), *found.reserves, *found.notes]
     if artifact.plan is not None:
-        lines.append(described(artifact.plan.kernels, len(artifact.plan.profiles)))
+        lines.append(described(artifact.plan))
     said: list[str] = []
     for line in lines:
         if not any(line in other for other in said):  # a note repeats the reason it is for

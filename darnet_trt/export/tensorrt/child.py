@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from darnet_trt.bundle.manifest import Work
 from darnet_trt.errors import BuildError, DarnetError
 from darnet_trt.export.tensorrt import timing_cache
-from darnet_trt.export.tensorrt.layer_table import Kernels, read_table
+from darnet_trt.export.tensorrt.layer_table import Kernels, Layer, kernels_of, read_layers, work_of
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.versions import load
 from darnet_trt.runtime.engines.tensorrt.package import PORTABLE, RTX_TARGETS, TensorRTBackend
@@ -55,6 +56,7 @@ class BuiltPlan(BaseModel):
         version: Of the package; empty if it did not load.
         seconds: Time for parsing and building.
         kernels: Of all profiles together; empty if the builder printed no table of them.
+        work: What a run costs; None if the builder printed no table.
         note: A problem that did no harm to the plan.
         error: Why there is no plan; None if there is one.
         unwritable: The system's error number if the plan could not be written.
@@ -63,6 +65,7 @@ class BuiltPlan(BaseModel):
     version: str = ""
     seconds: float = 0.0
     kernels: Kernels = {}
+    work: Work | None = None
     note: str | None = None
     error: str | None = None
     unwritable: int | None = None
@@ -70,18 +73,18 @@ class BuiltPlan(BaseModel):
 
 def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]
-        """Keep the builder's errors and the kernels in its table of layers."""
+        """Keep the builder's errors and its table of layers."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
-            self.kernels: Kernels = {}
+            self.layers: tuple[Layer, ...] = ()
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 self.errors.append(message)
             if severity == trt.ILogger.VERBOSE:
-                self.kernels = self.kernels or read_table(message)
+                self.layers = self.layers or read_layers(message)
             else:
                 print(message, file=sys.stderr, flush=True)  # noqa: T201
 
@@ -152,7 +155,8 @@ def build(job: Job) -> BuiltPlan:
     return BuiltPlan(
         version=trt.__version__,
         seconds=round(time.monotonic() - started, 2),
-        kernels=messages.kernels,
+        kernels=kernels_of(messages.layers),
+        work=work_of(messages.layers),
         note=timing_cache.store(config, cache) if job.backend == "tensorrt" else None,
     )
 

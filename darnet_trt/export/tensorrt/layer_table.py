@@ -1,4 +1,4 @@
-"""Read the table of a plan's layers from the builder's log: the kernels that will really run.
+"""Read the table of a plan's layers from the builder's log: the kernels, and the bytes they move.
 
 A plan can be loaded only on its GPU. But with `ProfilingVerbosity.DETAILED` TensorRT-RTX's verbose
 log has every layer of the plan in one message, a line a layer:
@@ -10,19 +10,34 @@ log has every layer of the plan in one message, a line a layer:
 
 as of version 1.7; a plan with two optimization profiles has the layers of both in one table.
 Whether TensorRT's own logger prints the table too has not been tried.
+
+The bytes of a tensor are its dimensions times the size of its type. Every kernel counts its inputs
+and constants as read and its outputs as written, even if a cache holds them. What a kernel reads
+twice is in the table once; of the plugin, which does so, the second reading is counted apart.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
 from typing import Final
+
+from darnet_trt.bundle.manifest import Plan, Work
 
 Kernels = dict[str, dict[str, int]]
 """Number of kernels by kind and type of the first input."""
 
+Tensor = tuple[tuple[int, ...], str]
+"""Dimensions, -1 where the profile leaves the batch open, and type as the builder names it."""
+
+PLUGIN_LAUNCHES: Final = 3
+"""Kernels that a plugin layer launches; the table has one line for it."""
+
 _HEADING: Final = re.compile(r"^Layers:\n(?=Name: )", re.MULTILINE)
-_DATATYPE: Final = re.compile(r"Datatype: (\w+)")
+_TENSOR: Final = re.compile(r"Dimensions: \[([-\d,]*)\].*?Datatype: (\w+)")
 
 _KINDS: Final = {
     "correlation": "convolution",
@@ -38,43 +53,115 @@ _MOVES: Final = {"Tran", "Move", "Resh", "Cast", "Copy"}
 _TYPES: Final = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8"}
 
 
-def read_table(message: str) -> Kernels:
-    """Count the kernels, the most frequent first; empty if the message has no table.
+_SIZES: Final = {"Float": 4, "Int32": 4, "Int64": 8, "Half": 2, "BFloat16": 2} | dict.fromkeys(
+    ("Int8", "UInt8", "FP8", "Bool"), 1
+)
 
-    A kind is "convolution", "generated" (fused point-wise operations and reductions), "matrix
-    product", "plugin", "reformat" (moves data and computes nothing), or the builder's own word. A
-    type is "fp32", "fp16", "bf16", "int8", or the builder's own word.
+
+@dataclass(frozen=True)
+class Layer:
+    """A line of the table that is at least one kernel.
+
+    Attributes:
+        name: In the table.
+        kind: "convolution", "generated" (fused point-wise operations and reductions), "matrix
+            product", "plugin", "reformat" (moves data and computes nothing), or the builder's own
+            word.
+        inputs: What it reads, weights excepted.
+        constants: The weights.
+        outputs: What it writes.
     """
+
+    name: str
+    kind: str
+    inputs: tuple[Tensor, ...]
+    constants: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def type(self) -> str:
+        """Return the type of the first input: "fp32", "fp16", "int8", or the builder's word."""
+        first = next((name for _, name in (*self.inputs, *self.outputs)), "untyped")
+        return _TYPES.get(first, first)
+
+
+def read_layers(message: str) -> tuple[Layer, ...]:
+    """Return the layers of all profiles, in order; none if the message has no table."""
     heading = _HEADING.search(message)
     if heading is None:
-        return {}
-    pairs: Counter[tuple[str, str]] = Counter()
-    for line in message[heading.end() :].split("\n\n")[0].split("\n"):
-        fields = _fields(line)
-        word = fields.get("LayerType", "")
-        if word and word not in _NO_KERNEL:
-            types = _DATATYPE.findall(fields.get("Inputs", "") + fields.get("Outputs", ""))
-            first = types[0] if types else "untyped"
-            pairs[_kind(word, fields["Name"]), _TYPES.get(first, first)] += 1
+        return ()
+    lines = message[heading.end() :].split("\n\n")[0].split("\n")
+    found = (_fields(line) for line in lines)
+    return tuple(
+        Layer(
+            fields["Name"],
+            _kind(fields["LayerType"], fields["Name"]),
+            *(_tensors(fields.get(part, "")) for part in ("Inputs", "Constants", "Outputs")),
+        )
+        for fields in found
+        if fields.get("LayerType", "") not in ("", *_NO_KERNEL)
+    )
+
+
+def kernels_of(layers: Iterable[Layer]) -> Kernels:
+    """Count the kernels by kind and type, the most frequent first."""
     kernels: Kernels = {}
-    for (kind, type_), number in pairs.most_common():
+    for (kind, type_), number in Counter((a.kind, a.type) for a in layers).most_common():
         kernels.setdefault(kind, {})[type_] = number
     return kernels
 
 
-def described(kernels: Kernels, profiles: int) -> str:
-    """Return one line: `32 kernels: 21 convolution fp16, 8 plugin fp16, 2 generated fp32, …`.
+def work_of(layers: Iterable[Layer]) -> Work | None:
+    """Add up what one run does in the first profile, the one whose batch is fixed.
 
-    Args:
-        kernels: Of all profiles together.
-        profiles: Number of profiles; mentioned if there are several.
+    None without layers, or with a tensor of a type that has no known size.
     """
-    if not kernels:
+    run = [a for a in layers if all(-1 not in dims for dims, _ in (*a.inputs, *a.outputs))]
+    tensors = [t for a in run for t in (*a.inputs, *a.constants, *a.outputs)]
+    if not run or any(type_ not in _SIZES for _, type_ in tensors):
+        return None
+    plugins = [a for a in run if a.kind == "plugin"]
+    return Work(
+        launches=len(run) + (PLUGIN_LAUNCHES - 1) * len(plugins),
+        activations=sum(_bytes(a.inputs) + _bytes(a.outputs) for a in run),
+        weights=sum(_bytes(a.constants) for a in run),
+        read_again=sum(_bytes(a.inputs[:1]) for a in plugins),
+    )
+
+
+def described(plan: Plan) -> str:
+    """Return one line: `32 kernels: 21 convolution fp16, …; a run: 48 launches, 2325 MB of …`."""
+    if not plan.kernels:
         return "kernels unknown: the builder printed no table of layers"
+    profiles = len(plan.profiles)
     of_all = f" in {profiles} profiles" if profiles > 1 else ""
-    parts = [f"{n} {kind} {type_}" for kind, types in kernels.items() for type_, n in types.items()]
-    total = sum(n for types in kernels.values() for n in types.values())
-    return f"{total} kernels{of_all}: {', '.join(parts)}"
+    by_type = [(n, kind, t) for kind, types in plan.kernels.items() for t, n in types.items()]
+    kernels = ", ".join(f"{n} {kind} {type_}" for n, kind, type_ in by_type)
+    line = f"{sum(n for n, _, _ in by_type)} kernels{of_all}: {kernels}"
+    if plan.work is None:
+        return line
+    work = plan.work
+    again = f" and {_mb(work.read_again)} again by the plugin" if work.read_again else ""
+    return (
+        f"{line}; a run of the smallest batch: {work.launches} launches, "
+        f"{_mb(work.activations)} of activations read and written{again}, "
+        f"{_mb(work.weights)} of weights read"
+    )
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{size / 1e6:.2g} MB"
+
+
+def _tensors(field: str) -> tuple[Tensor, ...]:
+    return tuple(
+        (tuple(int(n) for n in dims.split(",") if n), type_)
+        for dims, type_ in _TENSOR.findall(field)
+    )
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(prod(dims) * _SIZES[type_] for dims, type_ in tensors)
 
 
 def _kind(word: str, name: str) -> str:

@@ -166,6 +166,7 @@ def _built(
         *notes,
         plan=Plan(
             kernels=result.kernels,
+            work=result.work,
             plugin=None if plugin is None else plugin.card,
             profiles=options.profiles,
             version_compatible=options.version_compatible,

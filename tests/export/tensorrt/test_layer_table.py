@@ -1,6 +1,13 @@
 """Reading the table that TensorRT-RTX 1.7.1 printed, shortened."""
 
-from darnet_trt.export.tensorrt.layer_table import described, read_table
+from darnet_trt.bundle.manifest import Plan, Work
+from darnet_trt.export.tensorrt.layer_table import (
+    PLUGIN_LAUNCHES,
+    described,
+    kernels_of,
+    read_layers,
+    work_of,
+)
 
 NDHWC = "Format: (NDHWC) Channel major format with 3 spatial dimensions"
 LINEAR = "Format: (Linear) Row major linear format"
@@ -58,8 +65,13 @@ TABLE = "\n".join(
 )
 
 
+def plan(layers, **changes):
+    return Plan(kernels=kernels_of(layers), work=work_of(layers), **changes)
+
+
 def test_counts_and_their_line():
-    kernels = read_table(TABLE)
+    layers = read_layers(TABLE)
+    kernels = kernels_of(layers)
     assert kernels == {
         "convolution": {"fp16": 1},
         "reformat": {"fp32": 1},
@@ -67,11 +79,43 @@ def test_counts_and_their_line():
         "plugin": {"fp16": 1},
         "a_new_word": {"FP8": 1},
     }
-    assert described(kernels, 0).startswith("5 kernels: 1 convolution fp16, 1 reformat fp32, ")
-    assert described(kernels, 2).startswith("5 kernels in 2 profiles: 1 convolution fp16, ")
+    assert described(plan(layers)).startswith("5 kernels: 1 convolution fp16, 1 reformat fp32, ")
+    both = plan(layers, profiles=((1, 1, 1), (1, 4, 4)))
+    assert described(both).startswith("5 kernels in 2 profiles: 1 convolution fp16, ")
+
+
+def test_the_work_is_of_the_profile_with_a_fixed_batch():
+    a, c, gates = 2 * 64 * 64 * 112 * 112, 4 * 64 * 64, 2 * 4
+    convolution, reformat, generated = 2 * a, 2 * c, c + a + gates
+    words = TABLE.replace("FP8", "Float")
+    assert work_of(read_layers(words)) == Work(
+        launches=4,  # not the plugin's of the other profile
+        activations=convolution + reformat + generated + 2 * 4,
+        weights=4 * 2 * (64 * 64 * 27 + 64),
+        read_again=0,
+    )
+
+
+def test_a_plugin_layer_is_several_launches_and_reads_x_again():
+    x, residual = tensor("x", "1,2,3,4,5"), tensor("residual", "1,2,3,4,5", "Int8")
+    workspace = tensor("workspace", "100", "UInt8")
+    table = "Layers:\n" + line(
+        "stages.0.0.attention", "custom_layer", f"{x}, {residual}", f"{x}, {workspace}"
+    )
+    layers = read_layers(table)
+    work = work_of(layers)
+    assert (work.activations, work.read_again) == (240 + 120 + 240 + 100, 240)
+    assert work.launches == PLUGIN_LAUNCHES > 1
+    assert f"{work.launches} launches" in described(plan(layers))
+
+
+def test_without_a_table_or_with_a_type_of_unknown_size_nothing_is_claimed():
+    assert work_of(()) is None
+    assert work_of(read_layers(TABLE.replace("FP8", "FP3"))) is None
+    assert "launches" not in described(plan(read_layers(TABLE.replace("FP8", "FP3"))))
 
 
 def test_other_messages_are_no_table():
     for message in ("", "Layers:", "After dead-layer removal: 12 layers", TABLE[8:]):
-        assert read_table(message) == {}
-    assert "no table" in described({}, 1)
+        assert read_layers(message) == ()
+    assert "no table" in described(plan(()))
