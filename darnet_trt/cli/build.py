@@ -101,9 +101,9 @@ def build(
     plugin: Annotated[
         Literal["auto", "on", "off"],
         _plan(
-            help="Run the fused attention as a plugin in plans. auto: if it is compiled "
-            "(darnet-trt plugin build) and TensorRT accepts it. on: compile it if needed, and fail "
-            "if it cannot be used."
+            help="Run the fused attention as a plugin in plans. auto: if it is compiled for CUDA "
+            "(darnet-trt plugin build) and TensorRT accepts it, build with it and without, and "
+            "keep the faster plan. on: compile it if needed, and fail if it cannot be used."
         ),
     ] = "auto",
     batch: Annotated[

@@ -41,14 +41,17 @@ def choose_plugin(
     targets: Collection[str],
     log: Callable[[str], None],
 ) -> Plugin | None:
-    """Choose the CUDA library in this user's cache, else the CPU one; None: no plugin.
+    """Choose the plugin library; None: no plugin.
 
-    Of several CUDA libraries, one that runs on all targets is preferred. The CPU library is enough
-    to build TensorRT-RTX plans; TensorRT may run the plugin while it builds, so it needs CUDA.
+    It is one for CUDA, from this user's cache; of several, one that runs on all targets is
+    preferred. Plans built with one for the CPU do not run until the one for CUDA is compiled, so
+    it must be asked for.
 
     Args:
-        mode: "on" compiles a library if there is none, and fails if it cannot be used. "auto"
-            goes without the plugin then, and logs why. "off" always goes without.
+        mode: "on" compiles a library if there is none, and fails if it cannot be used; without
+            nvcc it compiles one for the CPU, which is enough to build TensorRT-RTX plans. "auto"
+            goes without the plugin where there is no library for CUDA or it cannot be used, and
+            logs why. "off" always goes without.
         backend: Of the plans.
         targets: GPUs of the plans.
         log: Takes the reason.
@@ -60,8 +63,6 @@ def choose_plugin(
     if mode == "off":
         return None
     library = cached_library("cuda", [_capability(target) for target in _named(targets)])
-    if library is None and backend == "tensorrt-rtx":
-        library = cached_library("cpu")
     if library is None:
         if mode == "auto":
             log("building plans without the plugin: compile it with darnet-trt plugin build")
