@@ -231,6 +231,11 @@ class Quantization(_Part):
         errors: Logits error of each method on some of these scans.
         layers: Quantized convolutions.
         spared: Convolutions left in higher precision, most harmful first.
+        equalized: The channels between two convolutions were made alike.
+        by_channel: In plans, the quantized convolutions whose weights have a scale for each output
+            channel; the others have one scale. On the CPU all have a scale a channel.
+        scale_trials: For each way of scaling the weights of plans that was tried, why the engine
+            failed, as in `trials`; empty if one scale a layer passed at once.
         effects: Effect of each layer, if measured, most harmful first.
         block_effects: Effect of each block ("stem", "stages.2.0"), if measured, most harmful
             first.
@@ -246,6 +251,9 @@ class Quantization(_Part):
     errors: dict[str, float]
     layers: tuple[str, ...]
     spared: tuple[str, ...] = ()
+    equalized: bool = False
+    by_channel: tuple[str, ...] = ()
+    scale_trials: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     effects: tuple[LayerEffect, ...] = ()
     block_effects: tuple[LayerEffect, ...] = ()
     trials: dict[int, tuple[str, ...]] = Field(default_factory=dict)

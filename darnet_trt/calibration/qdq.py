@@ -1,20 +1,28 @@
 """Insert quantize and dequantize nodes into the network's ONNX graph, in each backend's form.
 
 A pair of QuantizeLinear and DequantizeLinear nodes (Q/DQ) allows a backend to hold the tensor
-between them in int8. Weights of quantized convolutions are stored as int8, with one symmetric
-scale an output channel. Activations have one scale a tensor. Two kinds are quantized: the input of
-a quantized convolution, and what a block's tail reads from one (x and residual of the attention, or
-of the sum in a network without attention). So the tail reads int8, too, and OpenVINO fuses the
-sum into the convolution. The head, the gates and the means stay in the graph's float type.
+between them in int8. Weights of quantized convolutions are stored as int8. Activations have one
+scale a tensor. The head, the gates and the means stay in the graph's float type.
 
-The forms:
+The form for the CPU:
 
-- "s8": symmetric int8 without zero points, as TensorRT and TensorRT-RTX require. In a float16 graph
-  the scales are float16, which needs `OPSET_FP16_SCALES`; scales too small for float16 are float32,
-  between casts.
 - "u8": uint8. A tensor without negative values uses all 256 steps, others a zero point of 128. This
-  is the only form that ONNX Runtime runs fast on the CPU. Its convolutions need int32 biases.
-- "plugin": "s8", and the attention reads and writes int8 itself, with its scales as attributes.
+  is the only form that ONNX Runtime runs fast on the CPU. Weights have a scale for each output
+  channel, and int32 biases. Besides the input of each quantized convolution, what a block's tail
+  reads from one is quantized (x and residual of the attention, or of the sum in a network without
+  attention): OpenVINO fuses the sum into the convolution.
+
+The forms for plans have symmetric int8 without zero points, as TensorRT requires. The attention's x
+stays in float; its residual is the int8 input of the block, except behind a shortcut's convolution.
+Weights have one scale a tensor: with a scale for each channel in DequantizeLinear, TensorRT-RTX
+writes every convolution's output as float32. The layers of `by_channel` have a scale for each
+channel all the same, as a Mul behind the convolution, which costs nothing before a ReLU's Q/DQ.
+
+- "s8": the attention is standard operators.
+- "plugin": the attention reads an int8 residual and writes int8, with the scales as attributes.
+
+In a float16 graph the scales are float16, which needs `OPSET_FP16_SCALES`; scales too small for
+float16 are float32, between casts.
 """
 
 from __future__ import annotations
@@ -29,20 +37,20 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.helper import make_attribute, make_node
 from onnx.numpy_helper import from_array, to_array
 
+from darnet_trt.calibration import weights
 from darnet_trt.errors import UsageError
 
 Form = Literal["s8", "u8", "plugin"]
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise it whenever `quantize` makes another graph of the same arguments: cached trials hold it."""
 OPSET_FP16_SCALES: Final = 19
 ATTENTIONS: Final = ("FusedDualAttention", "FusedChannelAttention", "FusedDepthAttention")
 SUM: Final = "Add"  # of a block without attention; the head's Add does not read a convolution
 HEAD: Final = "classifier"
+STEM: Final = "stem.0"
 
-_SIGNED_LIMIT: Final = 127
 _UNSIGNED_LIMIT: Final = 255
 _UNSIGNED_ZERO: Final = 128
-_INT32_LIMIT: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -58,22 +66,34 @@ class Range:
     signed: bool
 
 
-def convolutions(model: ModelProto) -> tuple[str, ...]:
-    """Return the names of the convolutions that can be quantized, all but the head, in order."""
-    return tuple(n.name for n in model.graph.node if n.op_type == "Conv" and n.name != HEAD)
+def convolutions(model: ModelProto, form: Form = "u8") -> tuple[str, ...]:
+    """Return the names of the convolutions to quantize, in order: all but the head.
+
+    In the forms for plans the stem stays in float, too: a plan moves as many bytes either way.
+    """
+    names = (node.name for node in model.graph.node if node.op_type == "Conv")
+    return tuple(n for n in names if n != HEAD and (form == "u8" or n != STEM))
 
 
-def quantized_tensors(model: ModelProto, layers: Collection[str]) -> tuple[str, ...]:
+def quantized_tensors(
+    model: ModelProto, layers: Collection[str], form: Form = "u8"
+) -> tuple[str, ...]:
     """Return the activations that get Q/DQ when `layers` are quantized, in the graph's order.
+
+    Those of "u8" include those of the other forms.
 
     Raises:
         UsageError: The graph is already quantized, or has no convolution of that name.
     """
-    return tuple(_Places(model, layers).tensors)
+    return tuple(_Places(model, layers, form).tensors)
 
 
 def quantize(
-    model: ModelProto, ranges: Mapping[str, Range], layers: Collection[str], form: Form
+    model: ModelProto,
+    ranges: Mapping[str, Range],
+    layers: Collection[str],
+    form: Form,
+    by_channel: Collection[str] = (),
 ) -> ModelProto:
     """Return a copy of the graph with `layers` quantized.
 
@@ -82,6 +102,8 @@ def quantize(
         ranges: A range for at least each of `quantized_tensors` of the float32 graph.
         layers: Names of convolutions.
         form: Which of the forms above.
+        by_channel: In the forms for plans, those of `layers` whose weights have a scale for each
+            output channel.
 
     Raises:
         UsageError: As `quantized_tensors`.
@@ -89,7 +111,8 @@ def quantize(
     """
     if not layers:
         return _copy(model)
-    return _Writer(model, _Places(model, layers), ranges, form).written()
+    places = _Places(model, layers, form)
+    return _Writer(model, places, ranges, form, frozenset(by_channel)).written()
 
 
 def _copy(model: ModelProto) -> ModelProto:
@@ -104,10 +127,9 @@ class _Places:
     Attributes:
         layers: Quantized convolutions.
         tensors: Tensors with Q/DQ, in the graph's order.
-        tails: Attentions and sums whose x comes from a quantized convolution.
     """
 
-    def __init__(self, model: ModelProto, layers: Collection[str]) -> None:
+    def __init__(self, model: ModelProto, layers: Collection[str], form: Form) -> None:
         graph = model.graph
         if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
             raise UsageError("the ONNX graph is already quantized", do="give the float32 one")
@@ -115,21 +137,16 @@ class _Places:
             raise UsageError(f"the ONNX graph has no convolution {', '.join(sorted(unknown))}")
         self.layers = frozenset(layers)
         self.producer = {output: node for node in graph.node for output in node.output}
-        joints = [node for node in graph.node if node.op_type in (*ATTENTIONS, SUM)]
         found = {
-            node.input[0]: None
+            node.input[0]
             for node in graph.node
             if node.op_type == "Conv" and node.name in self.layers
         }
-        self.tails = frozenset(
-            node.name for node in joints if self._convolution(node.input[0]) in self.layers
-        )
-        for node in joints:
-            if node.name in self.tails:
-                x, residual = (self.before_transpose(node.input[i]) for i in range(2))
-                found[x] = None
-                if self._convolution(node.input[1]) in self.layers:
-                    found[residual] = None
+        tails = (*ATTENTIONS, SUM) if form == "u8" else (SUM,)
+        for node in graph.node:
+            if node.op_type in tails and self._quantized(node.input[0]):
+                tail = [name for name in node.input[:2] if self._quantized(name)]
+                found.update(map(self.before_transpose, tail))
         order = [i.name for i in graph.input] + [o for n in graph.node for o in n.output]
         self.tensors = [name for name in order if name in found]
 
@@ -143,30 +160,35 @@ class _Places:
         node = self.producer.get(tensor)
         return node.input[0] if node is not None and node.op_type == "Cast" else tensor
 
-    def _convolution(self, tensor: str) -> str:
-        """Return the convolution that directly makes a tensor, else ""."""
+    def _quantized(self, tensor: str) -> bool:
+        """Return whether a quantized convolution directly makes a tensor."""
         node = self.producer.get(self.before_transpose(tensor))
-        return node.name if node is not None and node.op_type == "Conv" else ""
+        return node is not None and node.op_type == "Conv" and node.name in self.layers
 
 
 class _Writer:
     """Writes the quantized copy."""
 
     def __init__(
-        self, model: ModelProto, places: _Places, ranges: Mapping[str, Range], form: Form
+        self,
+        model: ModelProto,
+        places: _Places,
+        ranges: Mapping[str, Range],
+        form: Form,
+        by_channel: frozenset[str],
     ) -> None:
         self.source, self.places, self.form = model, places, form
+        self.by_channel = by_channel
         self.ranges = {name: ranges[places.before_cast(name)] for name in places.tensors}
         self.values = {t.name: t for t in model.graph.initializer}
         self.float_type = _float_type(model.graph)
         self.initializers: dict[str, TensorProto] = {}
         self.nodes: list[NodeProto] = []
-        self.in_int8 = {  # the transposed maps that plugins read in int8
-            name
-            for tail in model.graph.node
-            if form == "plugin" and tail.name in places.tails
-            for name in tail.input[:2]
-            if places.before_transpose(name) in places.tensors
+        self.in_int8 = {  # the transposed residuals that plugins read in int8
+            node.input[1]
+            for node in model.graph.node
+            if form == "plugin" and node.op_type in ATTENTIONS
+            if places.before_transpose(node.input[1]) in self.ranges
         }
 
     def written(self) -> ModelProto:
@@ -203,12 +225,9 @@ class _Writer:
         copied = NodeProto()
         copied.CopyFrom(node)
         if node.op_type == "Conv" and node.name in self.places.layers:
-            x, weight, bias = node.input
-            copied.input[0] = _dequantized(x)
-            copied.input[1] = self._weight(weight, bias, x)
-            if self.form == "u8":
-                copied.input[2] = self._bias(bias, weight, x)
-        elif node.op_type == "Transpose" and node.output[0] in self.in_int8:
+            self._convolution(copied)
+            return
+        if node.op_type == "Transpose" and node.output[0] in self.in_int8:
             copied.input[0] = _stored(node.input[0])
         elif node.op_type == "Transpose" and node.output[0] in self.ranges and self._int8(node):
             copied.output[0] = _stored(node.output[0])
@@ -216,20 +235,44 @@ class _Writer:
             copied.input[0] = _dequantized(node.input[0])
         elif node.op_type == SUM:
             copied.input[:] = [_dequantized(i) if i in self.ranges else i for i in node.input]
-        elif node.name in self.places.tails and self.form == "plugin":
+        elif node.op_type in ATTENTIONS and self.form == "plugin":
             self._scales(copied)
         self.nodes.append(copied)
+
+    def _convolution(self, node: NodeProto) -> None:
+        x, weight, bias = node.input
+        values, shift = (to_array(self.values[name]) for name in (weight, bias))
+        node.input[0] = _dequantized(x)
+        if self.form == "u8":
+            scale_x = to_array(self.initializers[f"{x}.scale"])
+            scales = weights.scales_for_bias(values, shift, scale_x)
+            node.input[1] = self._weight(weight, weights.stored(values, scales), scales)
+            node.input[2] = self._bias(bias, scale_x, scales)
+            self.nodes.append(node)
+        elif node.name in self.by_channel:
+            scale, factors = weights.scale_and_factors(values)
+            own = scale.astype(np.float32) * factors.astype(np.float32)
+            node.input[1] = self._weight(weight, weights.stored(values, own), scale)
+            node.input[2], behind = f"{bias}.unscaled", f"{weight}.factors"
+            self._add(node.input[2], shift / factors)
+            self._add(behind, factors.reshape(-1, 1, 1, 1))
+            out, node.output[0] = node.output[0], f"{node.output[0]}.unscaled"
+            self.nodes += [node, make_node("Mul", [node.output[0], behind], [out], name=behind)]
+        else:
+            scale = weights.one_scale(values)
+            node.input[1] = self._weight(weight, weights.stored(values, scale), scale)
+            self.nodes.append(node)
 
     def _int8(self, transpose: NodeProto) -> bool:
         """Return whether a Transpose reads the int8 output of a plugin."""
         maker = self.places.producer.get(transpose.input[0])
-        return self.form == "plugin" and maker is not None and maker.name in self.places.tails
+        return self.form == "plugin" and maker is not None and maker.op_type in ATTENTIONS
 
     def _scales(self, attention: NodeProto) -> None:
         """Set the plugin's scale fields, one for each of its int8 maps."""
-        maps = {"x": attention.input[0], "residual": attention.input[1]}
-        of = {field: self.places.before_transpose(name) for field, name in maps.items()}
-        found = {field: of[field] for field, name in maps.items() if name in self.in_int8}
+        found = {}
+        if attention.input[1] in self.in_int8:
+            found["residual"] = self.places.before_transpose(attention.input[1])
         read = (n for n in self.source.graph.node if attention.output[0] in n.input)
         out = next(read).output[0]  # of the Transpose behind it
         if out in self.ranges:
@@ -260,9 +303,9 @@ class _Writer:
     def _scale_and_zero(self, tensor: str) -> tuple[float, npt.NDArray[np.integer]]:
         found = self.ranges[tensor]
         if self.form != "u8":
-            return found.largest / _SIGNED_LIMIT, np.array(0, np.int8)
+            return found.largest / weights.LIMIT, np.array(0, np.int8)
         if found.signed:
-            return found.largest / _SIGNED_LIMIT, np.array(_UNSIGNED_ZERO, np.uint8)
+            return found.largest / weights.LIMIT, np.array(_UNSIGNED_ZERO, np.uint8)
         return found.largest / _UNSIGNED_LIMIT, np.array(0, np.uint8)
 
     def _scale_type(self, tensor: str) -> type[np.floating]:
@@ -272,55 +315,31 @@ class _Writer:
         scale, _ = self._scale_and_zero(tensor)
         return np.float32 if scale < np.finfo(self.float_type).tiny else self.float_type
 
-    def _weight(self, name: str, bias: str, x: str) -> str:
-        """Store a weight as int8, one scale an output channel; return its dequantized name."""
-        values = to_array(self.values[name]).astype(np.float32)
-        scales = self._weight_scales(values, bias, x)
-        columns = (-1, *(1,) * (values.ndim - 1))
-        stored = np.rint(values / scales.astype(np.float32).reshape(columns))
-        stored = np.clip(stored, -_SIGNED_LIMIT, _SIGNED_LIMIT)
-        self._add(f"{name}.int8", stored.astype(np.int8))
+    def _weight(
+        self, name: str, stored: npt.NDArray[np.int8], scales: npt.NDArray[np.floating]
+    ) -> str:
+        """Store a weight; return its dequantized name."""
+        self._add(f"{name}.int8", stored)
         self._add(f"{name}.scale", scales)
-        self._add(f"{name}.zero", np.zeros(len(scales), np.int8))
+        self._add(f"{name}.zero", np.zeros(scales.shape, np.int8))
         return self._dequantize(name, f"{name}.int8")
 
-    def _weight_scales(
-        self, values: npt.NDArray[np.float32], bias: str, x: str
-    ) -> npt.NDArray[np.floating]:
-        largest = np.abs(values).reshape(len(values), -1).max(1)
-        largest[largest == 0] = 1  # all weights of the channel are 0: any scale stores them
-        scales = largest / np.float32(_SIGNED_LIMIT)
-        if self.form == "u8":  # large enough that the bias fits int32 in units of scale_x × scale
-            scale_x = to_array(self.initializers[f"{x}.scale"]).astype(np.float64)
-            unit = np.abs(to_array(self.values[bias]).astype(np.float64)) / _INT32_LIMIT
-            needed = np.maximum(unit, np.finfo(np.float32).tiny) / scale_x
-            scales = np.maximum(scales, needed.astype(np.float32))
-        if self.float_type == np.float16:
-            return _float16_above(scales)
-        return np.asarray(np.maximum(scales, np.float32(np.finfo(np.float32).tiny)))
-
-    def _bias(self, name: str, weight: str, x: str) -> str:
+    def _bias(
+        self, name: str, scale_x: npt.NDArray[np.floating], scales: npt.NDArray[np.float32]
+    ) -> str:
         """Store a bias as int32 in units of the products' scale; return its dequantized name."""
-        scale_x = to_array(self.initializers[f"{x}.scale"]).astype(np.float64)
-        scale_w = to_array(self.initializers[f"{weight}.scale"]).astype(np.float64)
-        scale = (scale_x * scale_w).astype(np.float32)
+        scale = (scale_x.astype(np.float64) * scales.astype(np.float64)).astype(np.float32)
         stored = np.rint(to_array(self.values[name]).astype(np.float64) / scale)
-        stored = np.clip(stored, -_INT32_LIMIT, _INT32_LIMIT).astype(np.int32)
+        stored = np.clip(stored, -weights.INT32_LIMIT, weights.INT32_LIMIT).astype(np.int32)
         self._add(f"{name}.int32", stored)
         self._add(f"{name}.scale", scale)
         self._add(f"{name}.zero", np.zeros(len(scale), np.int32))
         return self._dequantize(name, f"{name}.int32")
 
     def _dequantize(self, name: str, stored: str) -> str:
-        self.nodes.append(
-            make_node(
-                "DequantizeLinear",
-                [stored, f"{name}.scale", f"{name}.zero"],
-                [_dequantized(name)],
-                name=_dequantized(name),
-                axis=0,
-            )
-        )
+        parameters = [stored, f"{name}.scale", f"{name}.zero"]
+        read = _dequantized(name)
+        self.nodes.append(make_node("DequantizeLinear", parameters, [read], name=read, axis=0))
         return _dequantized(name)
 
     def _add(self, name: str, value: npt.NDArray[np.generic]) -> None:
@@ -337,17 +356,6 @@ def _dequantized(tensor: str) -> str:
 
 def _cast(taken: str, given: str, to: int) -> NodeProto:
     return make_node("Cast", [taken], [given], name=given, to=to)
-
-
-def _float16_above(scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
-    """Round up to float16, so that nothing is clipped; also to subnormal numbers.
-
-    Subnormal scales lose nothing: the weights are float16, so all are multiples of its smallest
-    number, and a channel whose weights are at most 127 times that is stored exactly.
-    """
-    nearest = scales.astype(np.float16)
-    above = np.nextafter(nearest, np.float16(np.inf))
-    return np.asarray(np.where(nearest < scales, above, nearest))
 
 
 def _float_type(graph: GraphProto) -> type[np.floating]:

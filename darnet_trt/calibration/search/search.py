@@ -1,4 +1,4 @@
-"""Find the ranges and the layers of an int8 network that keeps the float32 decisions.
+"""Find the ranges, scales and layers of an int8 network that keeps the float32 decisions.
 
 Each form is searched separately: TensorRT's has no zero points, so its best ranges and the layers
 it must keep in float may differ from those for the CPU. The statistics are collected once. Methods
@@ -22,10 +22,13 @@ from darnet_trt.calibration.activations.collect import Collector, merged
 from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
 from darnet_trt.calibration.decisions.decide import decide
+from darnet_trt.calibration.equalize import Divisors, equalized
 from darnet_trt.calibration.qdq import Form, Range, convolutions, quantize, quantized_tensors
 from darnet_trt.calibration.scans.choosing import CalibrationScans, HeldOut
+from darnet_trt.calibration.search.scales import Scales, choose_scales
 from darnet_trt.calibration.search.sensitivity import (
     Found,
+    Layers,
     Sensitivity,
     at_a_quarter,
     fewest_spared,
@@ -68,6 +71,7 @@ class Int8:
     Attributes:
         ranges: Range of each activation.
         layers: Convolutions to quantize: all of them if no set kept the decisions.
+        scales: How their weights are scaled.
         expected: The float32 engine's logits for the held-out scans, (scans, classes).
         report: What the manifest says about the calibration.
         decisions: Those of the network with these layers quantized, run by the trials' backend.
@@ -75,13 +79,16 @@ class Int8:
 
     ranges: Mapping[str, Range]
     layers: frozenset[str]
+    scales: Scales
     expected: npt.NDArray[np.float32]
     report: Quantization
     decisions: Decisions
 
     def graph(self, model: ModelProto, form: Form) -> ModelProto:
         """Quantize the float32 or float16 graph."""
-        return quantize(model, self.ranges, self.layers, form)
+        if self.scales.divisors:
+            model = equalized(model, self.scales.divisors)
+        return quantize(model, self.ranges, self.layers, form, self.scales.by_channel)
 
     def as_json(self) -> str:
         """Return the report, the decisions and the range of each activation."""
@@ -154,6 +161,30 @@ def trial_backend() -> Literal["openvino", "onnxruntime"]:
     return "onnxruntime" if find_spec("openvino") is None else "openvino"
 
 
+class _Variant:
+    """A float32 graph, perhaps with equalized channels, and the method and ranges found for it."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        found: Mapping[str, Statistics],
+        scans: CalibrationScans,
+        held_out: HeldOut,
+        search: Search,
+    ) -> None:
+        every = frozenset(convolutions(subject.model, subject.form))
+        few = scans.inputs[:_SELECTION_SCANS], scans.hashes[:_SELECTION_SCANS]
+        self.few = Trials(subject, *few, search.threads)
+        self.judging = Trials(subject, held_out.inputs, held_out.hashes, search.threads)
+        self.errors = {
+            method: self.few.error(ranges_of(found, method, subject.form), every)
+            for method in (METHODS if search.method == "auto" else (search.method,))
+        }
+        self.method = min(self.errors, key=lambda name: self.errors[name])
+        self.error = self.errors[self.method]
+        self.ranges = ranges_of(found, self.method, subject.form)
+
+
 class _Search:
     """The search of one form."""
 
@@ -167,60 +198,83 @@ class _Search:
         search: Search,
         log: Callable[[str], None],
     ) -> None:
-        self._form, self._found, self._scans = form, found, scans
+        self._model, self._form, self._scans = model, form, scans
         self._held_out, self._search = held_out, search
-        self._layers = convolutions(model)
-        subject = Subject(model, form, search.backend)
-        few = scans.inputs[:_SELECTION_SCANS], scans.hashes[:_SELECTION_SCANS]
-        self._few = Trials(subject, *few, search.threads)
-        self._judging = Trials(subject, held_out.inputs, held_out.hashes, search.threads)
+        self._layers = convolutions(model, form)
         self._unnamed_log = log
+        self._plain = self._variant(model, found)
+        self._equalized: _Variant | None = None
 
     def _log(self, line: str) -> None:
         self._unnamed_log(f"int8 for {_RUN_BY[self._form]}: {line}")
 
+    def _variant(self, model: ModelProto, found: Mapping[str, Statistics]) -> _Variant:
+        subject = Subject(model, self._form, self._search.backend)
+        made = _Variant(subject, found, self._scans, self._held_out, self._search)
+        listed = ", ".join(f"{name} {error:.2g}" for name, error in made.errors.items())
+        self._log(f"logits error by method: {listed}; ranges by {made.method}")
+        return made
+
+    def _scaled(self, by: Divisors) -> _Variant:
+        """Return the graph with these divisors; its activations have other ranges."""
+        if not by:
+            return self._plain
+        if self._equalized is None:
+            model = equalized(self._model, by)
+            found = gather(model, self._scans, self._search.threads, self._log)
+            self._equalized = self._variant(model, found)
+        return self._equalized
+
     def result(self) -> Int8:
-        """Choose the method, then the layers, and judge the decisions."""
-        asked, every = self._search.method, frozenset(self._layers)
-        errors = {
-            method: self._few.error(ranges_of(self._found, method, self._form), every)
-            for method in (METHODS if asked == "auto" else (asked,))
-        }
-        method = min(errors, key=lambda name: errors[name])
-        listed = ", ".join(f"{name} {error:.2g}" for name, error in errors.items())
-        self._log(f"logits error by method: {listed}; ranges by {method}")
-        ranges = ranges_of(self._found, method, self._form)
-        found, measured = self._chosen(ranges)
+        """Choose the method, the weights' scales, then the layers, and judge the decisions."""
+        every, scales = frozenset(self._layers), Scales()
+        if self._form != "u8":
+            scales = choose_scales(
+                self._model,
+                self._layers,
+                lambda by, layers: self._decisions(self._scaled(by), every, layers).failures,
+                lambda by: self._scaled(by).error,
+                seconds=self._search.seconds,
+                log=self._log,
+            )
+        chosen = self._scaled(scales.divisors)
+        found, measured = self._chosen(chosen, scales.by_channel)
         layers = found.quantized or every
-        decisions = self._decisions(ranges, layers)
+        decisions = self._decisions(chosen, layers, scales.by_channel)
         kept = "; ".join(decisions.failures) or "kept"
         self._log(f"int8 in {len(layers)} of {len(self._layers)} layers; decisions: {kept}")
-        notes = (*decisions.notes, *search_notes(found.tried))
+        report = Quantization(
+            scans=self._scans.count,
+            source=self._scans.source,
+            digest=self._scans.digest,
+            random=self._scans.random,
+            method=chosen.method,
+            errors={str(name): error for name, error in chosen.errors.items()},
+            layers=tuple(name for name in self._layers if name in layers),
+            spared=found.spared if found.quantized else (),
+            equalized=bool(scales.divisors),
+            by_channel=tuple(name for name in self._layers if name in scales.by_channel),
+            scale_trials=scales.tried if len(scales.tried) > 1 else {},
+            effects=measured.layers,
+            block_effects=measured.blocks,
+            trials=found.tried,
+        )
         return Int8(
-            ranges,
-            layers,
-            self._judging.logits(ranges, frozenset()),
-            Quantization(
-                scans=self._scans.count,
-                source=self._scans.source,
-                digest=self._scans.digest,
-                random=self._scans.random,
-                method=method,
-                errors={str(name): error for name, error in errors.items()},
-                layers=tuple(name for name in self._layers if name in layers),
-                spared=found.spared if found.quantized else (),
-                effects=measured.layers,
-                block_effects=measured.blocks,
-                trials=found.tried,
+            ranges=chosen.ranges,
+            layers=layers,
+            scales=scales,
+            expected=self._plain.judging.logits({}, frozenset()),
+            report=report,
+            decisions=decisions.model_copy(
+                update={"notes": (*decisions.notes, *search_notes(report))}
             ),
-            decisions.model_copy(update={"notes": notes}),
         )
 
-    def _chosen(self, ranges: Mapping[str, Range]) -> tuple[Found, Sensitivity]:
+    def _chosen(self, variant: _Variant, by_channel: Layers) -> tuple[Found, Sensitivity]:
         """Choose all layers if the decisions are kept then, else the most that keep them."""
 
-        def failures(layers: frozenset[str]) -> tuple[str, ...]:
-            return self._decisions(ranges, layers).failures
+        def failures(layers: Layers) -> tuple[str, ...]:
+            return self._decisions(variant, layers, by_channel).failures
 
         every = frozenset(self._layers)
         failed = failures(every)
@@ -228,7 +282,7 @@ class _Search:
         if self._search.sensitivity or failed:
             measured = sensitivity(
                 self._layers,
-                lambda layers: self._few.error(ranges, layers),
+                lambda layers: variant.few.error(variant.ranges, layers),
                 seconds=self._search.seconds,
                 log=self._log,
             )
@@ -238,9 +292,9 @@ class _Search:
         found = fewest_spared(order, failures, seconds=self._search.seconds, log=self._log)
         return found, measured
 
-    def _decisions(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> Decisions:
+    def _decisions(self, variant: _Variant, layers: Layers, by_channel: Layers) -> Decisions:
         """Judge the decisions on the held-out scans."""
         held_out = self._held_out
-        expected = self._judging.logits(ranges, frozenset())
-        got = self._judging.logits(ranges, layers)
+        expected = self._plain.judging.logits({}, frozenset())
+        got = variant.judging.logits(variant.ranges, layers, by_channel)
         return decide(expected, got, held_out.labels, held_out.source)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from darnet_trt.bundle.manifest import LayerEffect
+from darnet_trt.bundle.manifest import LayerEffect, Quantization
 
 Layers = frozenset[str]
 Error = Callable[[Layers], float]
@@ -133,11 +133,12 @@ def fewest_spared(
     *,
     seconds: float,
     log: Callable[[str], None],
+    kept: str = "in float",
 ) -> Found:
     """Bisect for the fewest layers to keep in float, taken from the front of `order`.
 
-    It assumes that keeping more layers in float never harms. If that is wrong, the result still
-    passed, but int8 might have been possible in more layers.
+    It assumes that with all of them the engine passes, and that keeping more never harms. If the
+    latter is wrong, the result still passed, but fewer layers might have been enough.
 
     Args:
         order: All layers, most harmful first; they fail together.
@@ -145,6 +146,7 @@ def fewest_spared(
             sentence each; empty if it does.
         seconds: Time limit: nothing more is tried then. All layers in int8 are tried first.
         log: Takes a line a trial.
+        kept: What happens to the layers from the front, for the log.
     """
     end = time.monotonic() + seconds
     tried: dict[int, tuple[str, ...]] = {}
@@ -152,7 +154,7 @@ def fewest_spared(
     def passes(spared: int) -> bool:
         tried[spared] = failures(frozenset(order[spared:]))
         verdict = "; ".join(tried[spared]) or "passed"
-        log(f"{spared} of {len(order)} layers in float: {verdict}")
+        log(f"{spared} of {len(order)} layers {kept}: {verdict}")
         return not tried[spared]
 
     passes(0)
@@ -166,12 +168,14 @@ def fewest_spared(
     return Found(frozenset(order[enough:]), tuple(order[:enough]), tried)
 
 
-def search_notes(tried: Mapping[int, object]) -> tuple[str, ...]:
-    """Return a note if the scans that judge also chose the layers."""
-    if len(tried) < 2:
+def search_notes(found: Quantization) -> tuple[str, ...]:
+    """Return a note if the scans that judge also chose the scales or the layers."""
+    # The sets of layers were tried with one of the ways to scale the weights.
+    tried = len(found.trials) + max(len(found.scale_trials) - 1, 0)
+    if tried < 2:
         return ()
     return (
-        f"these scans also chose among {len(tried)} sets of layers, so their verdict is too "
+        f"these scans also chose among {tried} ways to quantize, so their verdict is too "
         "favourable; judge the engine on scans that took no part in the build",
     )
 

@@ -31,9 +31,10 @@ from darnet_trt.runtime.engines.runner import NOT_FINITE, Runner, run
 class Subject:
     """A network, the form of int8 it is quantized to, and the backend that runs it.
 
-    TensorRT's form, "s8", runs here in place of a plan, which needs its own GPU. What is not
+    The form of plans, "s8", runs here in place of a plan, which needs its own GPU. What is not
     quantized is float32 here and float16 in the plan; `float16_range` checks that float16 can hold
-    it.
+    it. A plan with the plugin computes the same: what it reads and writes in int8 is quantized in
+    "s8", too.
 
     Attributes:
         model: The float32 graph.
@@ -55,8 +56,9 @@ class Trials:
     """Logits of engines with some layers quantized; each engine is built and run once.
 
     They are kept in the user's cache under the hash of all that they depend on: the float32 graph,
-    the form, the quantized layers, the ranges, the version of `calibration.qdq`, the scans and the
-    backend's version. So an interrupted search continues where it stopped.
+    the form, the quantized layers, the ranges, the layers with a scale a channel, the version of
+    `calibration.qdq`, the scans and the backend's version. So an interrupted search continues where
+    it stopped.
 
     Args:
         subject: The network.
@@ -78,9 +80,14 @@ class Trials:
         self._memo = Memo(cache_folder("calibration") / "trials" / f"{key}.jsonl")
 
     def logits(
-        self, ranges: Mapping[str, Range], layers: frozenset[str]
+        self,
+        ranges: Mapping[str, Range],
+        layers: frozenset[str],
+        by_channel: frozenset[str] = frozenset(),
     ) -> npt.NDArray[np.float32]:
         """Return float32 (scans, classes); without layers, those of the float32 engine.
+
+        See `quantize` for the arguments.
 
         Raises:
             BuildError: The backend rejects the graph.
@@ -89,8 +96,8 @@ class Trials:
         parts: list[object] = [self._subject.digest]
         if layers:
             listed = {name: asdict(one) for name, one in ranges.items()}
-            parts += [VERSION, self._subject.form, sorted(layers), listed]
-        found = self._memo.get(digest(*parts), lambda: self._run(ranges, layers))
+            parts += [VERSION, self._subject.form, sorted(layers), listed, sorted(by_channel)]
+        found = self._memo.get(digest(*parts), lambda: self._run(ranges, layers, by_channel))
         return np.array(found, np.float32)
 
     def error(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> float:
@@ -112,24 +119,30 @@ class Trials:
         difference = float(np.abs(self.logits(ranges, layers) - expected).max())
         return difference / magnitude if np.isfinite(difference) else NOT_FINITE
 
-    def _run(self, ranges: Mapping[str, Range], layers: frozenset[str]) -> list[list[float]]:
+    def _run(
+        self, ranges: Mapping[str, Range], layers: frozenset[str], by_channel: frozenset[str]
+    ) -> list[list[float]]:
         try:
             with (
                 TemporaryDirectory(prefix="darnet-trt-") as work,
-                closing(self._open(ranges, layers, Path(work))) as runner,
+                closing(self._open(self._graph(ranges, layers, by_channel), Path(work))) as runner,
             ):
                 logits: list[list[float]] = run(runner, self.scans).logits.tolist()
                 return logits
         except (OSError, OutputError) as error:
             raise cannot_keep("a trial's int8 engine", error) from error
 
-    def _open(self, ranges: Mapping[str, Range], layers: frozenset[str], work: Path) -> Runner:
+    def _graph(
+        self, ranges: Mapping[str, Range], layers: frozenset[str], by_channel: frozenset[str]
+    ) -> ModelProto:
         model, form = self._subject.model, self._subject.form
-        graph = quantize(model, ranges, layers, form) if layers else model
+        return quantize(model, ranges, layers, form, by_channel) if layers else model
+
+    def _open(self, graph: ModelProto, work: Path) -> Runner:
         if self._subject.backend == "onnxruntime":
             file = work / "model.onnx"
             onnx.save(graph, file)
             return OnnxRuntimeRunner(file, threads=self._threads)
         xml, _ = build_openvino(graph, work / "openvino")
-        precision: Literal["int8", "fp32"] = "int8" if layers else "fp32"
+        precision: Literal["int8", "fp32"] = "fp32" if graph is self._subject.model else "int8"
         return OpenVINORunner(xml, precision=precision, threads=self._threads)

@@ -38,7 +38,7 @@ class DecisionGate:
         logits = run(runner, held_out.inputs).logits
         found = decide(self.searched.expected, logits, held_out.labels, held_out.source)
         quantization = engine.quantization or self.searched.report
-        notes = (*found.notes, *search_notes(quantization.trials))
+        notes = (*found.notes, *search_notes(quantization))
         found = found.model_copy(update={"notes": notes})
         judged = engine.model_copy(update={"decisions": found, "quantization": quantization})
         self.log(f"{engine.name}: {_verdict(found)}")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darnet_trt.bundle.manifest import LayerEffect
+from darnet_trt.bundle.manifest import LayerEffect, Quantization
 from darnet_trt.calibration.search.sensitivity import (
     Sensitivity,
     fewest_spared,
@@ -83,9 +83,35 @@ def test_unmeasured_layers_do_not_count_as_harmless():
     )
 
 
-def test_a_verdict_after_a_search_notes_that_its_scans_chose():
-    assert search_notes({0: ()}) == ()
-    assert "chose among 3 sets of layers" in search_notes({0: ("no",), 3: ("no",), 4: ()})[0]
+def quantization(trials, scale_trials):
+    return Quantization(
+        scans=3,
+        source="3 scans",
+        digest="",
+        random=False,
+        method="mse",
+        errors={},
+        layers=(),
+        trials=trials,
+        scale_trials=scale_trials,
+    )
+
+
+@pytest.mark.parametrize(
+    ("trials", "scale_trials", "ways"),
+    [
+        ({0: ()}, {}, 1),
+        ({0: ("no",), 3: ("no",), 4: ()}, {}, 3),
+        ({0: ()}, {"plain": ("no",), "equalized": ()}, 2),
+        ({0: ("no",), 4: ()}, {"plain": ("no",), "equalized": ("no",)}, 3),
+    ],
+)
+def test_a_verdict_after_a_search_notes_that_its_scans_chose(trials, scale_trials, ways):
+    notes = search_notes(quantization(trials, scale_trials))
+    if ways == 1:
+        assert notes == ()
+    else:
+        assert f"chose among {ways} " in notes[0]
 
 
 def passing(passes):

@@ -97,16 +97,15 @@ def test_the_ablations_networks_take_the_plugin_too(build, tmp_path, cpu_library
 @pytest.mark.parametrize("form", ["s8", "plugin"])
 def test_small_scales_add_no_kernels(graphs, build, tmp_path, cpu_library, form):
     model = onnx.load(graphs / "fp16.onnx")
-    layers = convolutions(model)
+    layers = convolutions(model, form)
     found = []
     for largest in (1.0, 1e-6):  # whose scale is float32, between casts
-        ranges = {t: Range(largest, signed=True) for t in quantized_tensors(model, layers)}
-        ranges["input"] = ranges["input_fp16"]
+        ranges = {t: Range(largest, signed=True) for t in quantized_tensors(model, layers, form)}
         onnx.save(quantize(model, ranges, layers, form), tmp_path / "int8.onnx")
         plugin = cpu_library if form == "plugin" else None
         kernels = build(tmp_path / "int8.onnx", plugin=plugin).kernels
         found.append(numbers(kernels))
-        assert kernels["convolution"]["int8"] == 20
+        assert kernels["convolution"] == {"int8": 19, "fp16": 2}
     assert found[0] == found[1]
 
 
