@@ -6,16 +6,19 @@ import numpy as np
 import onnx
 import pytest
 
-from darnet_trt.bundle.manifest import Work
+from darnet_trt.bundle.manifest import PluginLibrary, Work
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import DarnetError
 from darnet_trt.export.build import build_bundle
+from darnet_trt.export.context import BuildContext
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.onnx.channels_first import channels_first
 from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt import plans
 from darnet_trt.export.tensorrt.faster_plan import LAUNCH_BYTES, by_time, by_work
+from darnet_trt.export.tensorrt.options import PlanOptions
+from darnet_trt.export.tensorrt.plugin_choice import Plugin
 from darnet_trt.export.tensorrt.versions import link_loader_name
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import architecture
@@ -181,6 +184,29 @@ class Untransposed:
                 del node.attribute[-1]
         onnx.save(model, file.with_name("untransposed.onnx"))
         return file.with_name("untransposed.onnx")
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "mode", "forms"),
+    [
+        ("tensorrt-rtx", "int8", "auto", ["channels-last", "none"]),
+        ("tensorrt-rtx", "fp16", "on", ["channels-last"]),
+        ("tensorrt", "bf16", "on", ["channels-last", "channels-first"]),
+        ("tensorrt", "fp32", "auto", ["channels-last", "channels-first", "none"]),
+        ("tensorrt", "int8", "auto", ["none"]),
+        ("tensorrt", "int8", "on", ["none"]),
+    ],
+)
+def test_which_forms_are_built(tmp_path, cpu_library, backend, precision, mode, forms):
+    source = Source(trained_like(Network(width=8, input_size=TINY.input_size)), "0" * 64)
+    context = BuildContext(source, tmp_path, SCANS, PlanOptions(), mode, None, None, print)
+    card = PluginLibrary(source="0", target="cuda sm_90", sha256="0", embedded=True)
+    plugin = Plugin(cpu_library, card)
+    found = plans._forms(context, Candidate(backend, precision, "sm90"), plugin)
+    assert list(found.values()) == forms
+    assert list(plans._forms(context, Candidate(backend, precision, "sm90"), None).values()) == [
+        "none"
+    ]
 
 
 @pytest.mark.gpu
