@@ -1,11 +1,14 @@
 """The driver's CUDA against a library's; a small library stands in for the driver."""
 
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 from darnet_trt.kernels.driver import driver_cuda_version, driver_refusal
+from tests.export.tensorrt.cuda_library import cuda_library
 
 
 @pytest.fixture
@@ -58,6 +61,26 @@ def test_which_driver_runs_which_library(cuda, driver, as_ptx, fits):
     if refusal:
         for version in (cuda, driver):
             assert f"CUDA {version // 1000}.{version % 1000 // 10}" in refusal
+
+
+def test_plugin_check_names_both_versions(driver, cpu_library, tmp_path):
+    library = cuda_library(cpu_library, tmp_path / "cache")  # compiled with CUDA 13.0
+    driver("*version = 12080; return 0;")
+    answers = {}
+    for name, path in (("old", tmp_path), ("none", tmp_path / "absent")):
+        answers[name] = subprocess.run(
+            [sys.executable, "-m", "darnet_trt", "plugin", "check", library],
+            env={**os.environ, "LD_LIBRARY_PATH": str(path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    (line,) = [a for a in answers["old"].stdout.splitlines() if "cannot run it" in a]
+    assert "CUDA 13.0" in line
+    assert "R580" in line
+    assert "CUDA 12.8" in line
+    assert answers["old"].returncode in (1, 2)
+    assert "cannot run it" not in answers["none"].stdout
 
 
 def test_the_cpu_build_was_compiled_without_cuda(on_cpu):

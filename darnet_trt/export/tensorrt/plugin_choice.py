@@ -11,7 +11,7 @@ from darnet_trt.bundle.manifest import PluginLibrary
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, cached_library, source_key
-from darnet_trt.kernels.check import check_library
+from darnet_trt.kernels.check import check_driver, check_library
 from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.kernels.toolchain import find_nvcc
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, PORTABLE, TensorRTBackend
@@ -69,6 +69,8 @@ def choose_plugin(
             return None
         library = _compiled(backend, log)
     refusal = _version_refused(backend, library) or _uncovered(library, targets)
+    if refusal is None and backend == "tensorrt":  # it runs the plugin while it builds
+        refusal = check_driver(library)
     if refusal is not None:
         if mode == "on":
             raise BuildError(refusal, where=library, do="build without it: --plugin off")
