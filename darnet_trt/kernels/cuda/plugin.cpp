@@ -5,8 +5,8 @@
 // excite.weight, excite.bias; x, residual and the output y are N D H W C. Without the residual y is
 // x · gates, without ReLU. Fields: x_scale, residual_scale, y_scale, each for an int8 tensor.
 //
-// Nothing here throws, allocates in enqueue, or needs a symbol of TensorRT's libraries: one binary
-// serves TensorRT 10, 11 and RTX. TensorRT's ILogger is not called, its order of functions differs
+// Nothing here throws or needs a symbol of TensorRT's libraries: one binary serves TensorRT 10, 11
+// and RTX. A plugin that was attached to a context allocates nothing in enqueue. TensorRT's ILogger is not called, its order of functions differs
 // between them; IErrorRecorder's and IPluginResourceContext's do not.
 
 #include "plugin.h"
@@ -53,6 +53,29 @@ void record(IErrorRecorder* recorder) noexcept {
     text[length] = '\0';
     recorder->reportError(ErrorCode::kINVALID_ARGUMENT, text);
 }
+
+// The kernels' counters, which are zero between two launches. They are not in the workspace, whose
+// content TensorRT does not keep: to zero them there would be one more launch an enqueue. Each
+// attached plugin has its own. Two enqueues of one context must not run at once, as they also share
+// the workspace; so those of one plugin use the counters one after the other, also where a CUDA graph
+// replays them. A launch that fails on the GPU ends the CUDA context, and its memory with it.
+class Counters {
+public:
+    Counters() noexcept = default;
+    Counters(const Counters&) noexcept {}  // a copy has none yet
+    Counters& operator=(const Counters&) = delete;
+    ~Counters() { darnet_attention_delete_counters(memory_); }
+
+    bool make(Message& why) noexcept {
+        if (memory_ == nullptr)
+            memory_ = darnet_attention_new_counters(why.text, Message::kSize);
+        return memory_ != nullptr;
+    }
+    void* memory() const noexcept { return memory_; }
+
+private:
+    void* memory_ = nullptr;
+};
 
 class Plugin final : public IPluginV3,
                      public IPluginV3OneCore,
@@ -176,7 +199,8 @@ public:
         DarnetAttention problem;
         if (!runs_here(why) || !was_prepared(why)
             || !describe(*attention_, scales_, input_desc, input_count_, output_desc[0], problem,
-                why))
+                why)
+            || !counters_.make(why))
             return refuse(why);
         DarnetTensors tensors{};
         tensors.x = inputs[0];
@@ -192,15 +216,21 @@ public:
         tensors.workspace = workspace;
         // TensorRT does not say how much it gave; getWorkspaceSize covers every shape allowed.
         tensors.workspace_bytes = darnet_attention_workspace(&problem);
+        tensors.counters = counters_.memory();
         if (darnet_attention_launch(&problem, &tensors, stream, why.text, Message::kSize) != 0)
             return refuse(why);
         return 0;
     }
 
     IPluginV3* attachToContext(IPluginResourceContext* context) noexcept override {
+        Message why;
         Plugin* const attached = new (std::nothrow) Plugin(*this);
-        if (attached != nullptr) attached->context_ = context;
-        return attached;
+        if (attached == nullptr) return nullptr;
+        attached->context_ = context;
+        if (attached->counters_.make(why)) return attached;
+        attached->refuse(why);
+        delete attached;
+        return nullptr;
     }
 
     const PluginFieldCollection* getFieldsToSerialize() noexcept override {
@@ -253,6 +283,7 @@ private:
     Scales scales_;
     int32_t input_count_ = 0;  // as onShapeChange last took them
     IPluginResourceContext* context_ = nullptr;
+    Counters counters_;
     PluginField fields_[kFields];  // handed out by getFieldsToSerialize, set by each call
     PluginFieldCollection collection_;
 };
