@@ -16,8 +16,10 @@ from darnet_trt.errors import UsageError
 TensorType = Literal["float32", "float16", "bfloat16", "int8"]
 
 _TYPES: Final[dict[str, int]] = {"float32": 0, "float16": 1, "int8": 2, "bfloat16": 7}
-PHASES: Final = ("pool", "gate", "apply")
-"""Names of the phases 0, 1 and 2."""
+PHASES: Final = ("pool", "apply")
+"""Names of the phases 0 and 1; each is one launch."""
+COUNTER_BYTES: Final = 4096
+"""Zeroed memory that a launch needs beside the workspace, and leaves zeroed."""
 ALIGNMENT: Final = 16
 """Bytes to which every address is aligned; a bias only to the size of its element."""
 _MESSAGE_BYTES: Final = 512
@@ -96,6 +98,7 @@ class _Tensors(ctypes.Structure):
         ("y", c_void_p),
         ("workspace", c_void_p),
         ("workspace_bytes", c_size_t),
+        ("counters", c_void_p),
     )
 
 
@@ -194,6 +197,7 @@ class Library:
         y: int,
         workspace: int,
         workspace_bytes: int,
+        counters: int,
         stream: int = 0,
         phase: int | None = None,
     ) -> None:
@@ -208,8 +212,10 @@ class Library:
             y: Address of the result.
             workspace: Address of scratch memory.
             workspace_bytes: Its size, at least `workspace_bytes(problem)`.
+            counters: Address of `COUNTER_BYTES` that are zero, and zero again when the launch has
+                run. Launches that may run at once need counters of their own.
             stream: A cudaStream_t; the CPU build ignores it.
-            phase: Run only this phase, on the workspace that the phases before it wrote; None: all.
+            phase: Run only this phase, on the workspace that the phase before it wrote; None: all.
 
         Raises:
             UsageError: The problem or an address cannot be used, or CUDA failed.
@@ -223,6 +229,7 @@ class Library:
             y,
             workspace,
             workspace_bytes,
+            counters,
         )
         structures = (ctypes.byref(_attention(problem)), ctypes.byref(tensors))
         if phase is None:

@@ -14,18 +14,18 @@
 // TensorRT's one 3D format for int8, CDHW32, is not channels-last. The plugin serializes the number
 // of inputs, too, which enqueue is not told.
 //
-// Nothing here throws, allocates in enqueue, or needs a symbol of TensorRT's libraries: one binary
-// serves TensorRT 10, 11 and RTX. TensorRT's ILogger is not called, its order of functions differs
-// between them; IErrorRecorder's and IPluginResourceContext's do not.
+// Nothing here throws or needs a symbol of TensorRT's libraries: one binary serves TensorRT 10, 11
+// and RTX. A plugin that was attached to a context allocates nothing in enqueue. TensorRT's ILogger
+// is not called, its order of functions differs between them; IErrorRecorder's and
+// IPluginResourceContext's do not.
 
 #include "plugin.h"
 
 #include <atomic>
-#include <cmath>
 #include <cstring>
 #include <new>
 
-#include "plugin_problem.h"
+#include "plugin_fields.h"
 
 namespace {
 
@@ -36,15 +36,6 @@ constexpr const char* kVersion = "1";
 constexpr const char* kNamespace = "darnet";
 constexpr Attention kAttentions[] = {{"FusedChannelAttention", true, false},
     {"FusedDepthAttention", false, true}, {"FusedDualAttention", true, true}};
-
-struct ScaleField {
-    const char* name;
-    float Fields::* value;
-};
-constexpr ScaleField kScales[] = {{"x_scale", &Fields::x_scale},
-    {"residual_scale", &Fields::residual_scale}, {"y_scale", &Fields::y_scale}};
-constexpr const char *kChannelAxis = "channel_axis", *kInputCount = "input_count";
-constexpr int kNamedFields = 4, kSerializedFields = 5;
 
 thread_local char last_message[Message::kSize + 64] = "";
 std::atomic<bool> takes_host_pointers{false};
@@ -67,6 +58,29 @@ void record(IErrorRecorder* recorder) noexcept {
     text[length] = '\0';
     recorder->reportError(ErrorCode::kINVALID_ARGUMENT, text);
 }
+
+// The kernels' counters, which are zero between two launches. They are not in the workspace, whose
+// content TensorRT does not keep: to zero them there would be one more launch an enqueue. Each
+// attached plugin has its own. Two enqueues of one context must not run at once, as they also share
+// the workspace; so those of one plugin use the counters one after the other, also where a CUDA
+// graph replays them. A launch that fails on the GPU ends the CUDA context, and its memory with it.
+class Counters {
+public:
+    Counters() noexcept = default;
+    Counters(const Counters&) noexcept {}  // a copy has none yet
+    Counters& operator=(const Counters&) = delete;
+    ~Counters() { darnet_attention_delete_counters(memory_); }
+
+    bool make(Message& why) noexcept {
+        if (memory_ == nullptr)
+            memory_ = darnet_attention_new_counters(why.text, Message::kSize);
+        return memory_ != nullptr;
+    }
+    void* memory() const noexcept { return memory_; }
+
+private:
+    void* memory_ = nullptr;
+};
 
 class Plugin final : public IPluginV3,
                      public IPluginV3OneCore,
@@ -196,7 +210,8 @@ public:
         DarnetAttention problem;
         if (!runs_here(why) || !was_counted(why)
             || !describe(*attention_, fields_, input_desc, fields_.input_count, output_desc[0],
-                problem, why))
+                problem, why)
+            || !counters_.make(why))
             return refuse(why);
         DarnetTensors tensors{};
         tensors.x = inputs[0];
@@ -212,15 +227,21 @@ public:
         tensors.workspace = workspace;
         // TensorRT does not say how much it gave; getWorkspaceSize covers every shape allowed.
         tensors.workspace_bytes = darnet_attention_workspace(&problem);
+        tensors.counters = counters_.memory();
         if (darnet_attention_launch(&problem, &tensors, stream, why.text, Message::kSize) != 0)
             return refuse(why);
         return 0;
     }
 
     IPluginV3* attachToContext(IPluginResourceContext* context) noexcept override {
+        Message why;
         Plugin* const attached = new (std::nothrow) Plugin(*this);
-        if (attached != nullptr) attached->context_ = context;
-        return attached;
+        if (attached == nullptr) return nullptr;
+        attached->context_ = context;
+        if (attached->counters_.make(why)) return attached;
+        attached->refuse(why);
+        delete attached;
+        return nullptr;
     }
 
     const PluginFieldCollection* getFieldsToSerialize() noexcept override {
@@ -286,6 +307,7 @@ private:
     const Attention* attention_;
     Fields fields_;
     IPluginResourceContext* context_ = nullptr;
+    Counters counters_;
     PluginField serialized_[kSerializedFields];  // set by each call of getFieldsToSerialize
     PluginFieldCollection collection_;
 };
@@ -308,7 +330,7 @@ public:
         bool fits = true;
         for (int i = 0; fits && collection != nullptr && i < collection->nbFields; ++i)
             fits = take(collection->fields[i], fields, why);
-        if (!fits || !agree(fields, why)) {
+        if (!fits || !agree(*attention_, fields, why)) {
             say(attention_->name, why);
             return nullptr;
         }
@@ -321,44 +343,6 @@ public:
     const char* getPluginNamespace() const noexcept override { return kNamespace; }
 
 private:
-    static bool take(const PluginField& field, Fields& fields, Message& why) noexcept {
-        const char* const name = field.name == nullptr ? "" : field.name;
-        for (const ScaleField& scale : kScales) {
-            if (strcmp(name, scale.name) != 0) continue;
-            float& value = fields.*scale.value;
-            if (!copy(field, PluginFieldType::kFLOAT32, "float32", &value, why)) return false;
-            return (std::isfinite(value) && value > 0)
-                || why.refuse("%s must be above 0; it is %g", name, static_cast<double>(value));
-        }
-        if (strcmp(name, kInputCount) == 0)
-            return copy(field, PluginFieldType::kINT32, "int32", &fields.input_count, why);
-        if (strcmp(name, kChannelAxis) == 0)
-            return copy(field, PluginFieldType::kINT32, "int32", &fields.channel_axis, why);
-        return why.refuse(
-            "the fields are x_scale, residual_scale, y_scale and channel_axis; found '%s'", name);
-    }
-
-    // Both types have 4 bytes.
-    static bool copy(const PluginField& field, PluginFieldType type, const char* type_name,
-        void* value, Message& why) noexcept {
-        if (field.type != type || field.length != 1 || field.data == nullptr)
-            return why.refuse("the field %s must be one %s; it has type %d and length %d",
-                field.name, type_name, static_cast<int>(field.type), field.length);
-        memcpy(value, field.data, 4);
-        return true;
-    }
-
-    bool agree(const Fields& fields, Message& why) const noexcept {
-        if (fields.channel_axis != kLastAxis && fields.channel_axis != kSecondAxis)
-            return why.refuse("channel_axis must be %d, for N D H W C, or %d, for N C D H W; it is "
-                "%d", kLastAxis, kSecondAxis, fields.channel_axis);
-        for (const ScaleField& scale : kScales)
-            if (fields.channel_axis == kSecondAxis && fields.*scale.value > 0)
-                return why.refuse("%s needs channel_axis %d: TensorRT's 3D format for int8, CDHW32, "
-                    "is not channels-last", scale.name, kLastAxis);
-        return fields.input_count == 0 || check_count(*attention_, fields.input_count, 1, why);
-    }
-
     const Attention* attention_;
     PluginField names_[kNamedFields];
     PluginFieldCollection collection_;

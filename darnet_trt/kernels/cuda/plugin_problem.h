@@ -270,8 +270,10 @@ inline bool describe(const Attention& attention, const Fields& fields,
     a.x_type = static_cast<int32_t>(in[0].type), a.x_scale = fields.x_scale;
     a.y_type = static_cast<int32_t>(y.type), a.y_scale = fields.y_scale;
     a.has_residual = first == 2;
-    if (a.has_residual)
-        a.residual_type = static_cast<int32_t>(in[1].type), a.residual_scale = fields.residual_scale;
+    if (a.has_residual) {
+        a.residual_type = static_cast<int32_t>(in[1].type);
+        a.residual_scale = fields.residual_scale;
+    }
     const nvinfer1::PluginTensorDesc* parameters = in + first;
     if (attention.channel) {
         a.channel_hidden = hidden_units("channel", parameters, a, a.c, why);

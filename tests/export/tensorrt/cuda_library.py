@@ -19,6 +19,8 @@ STUBS = """
 const char* darnet_attention_target(void) { return "cuda sm_89"; }
 int darnet_attention_toolkit(void) { return 13000; }
 int darnet_attention_check(const DarnetAttention*, char*, size_t) { return 0; }
+void* darnet_attention_new_counters(char*, size_t) { return nullptr; }
+void darnet_attention_delete_counters(void*) {}
 size_t darnet_attention_workspace(const DarnetAttention*) { return 1024; }
 void darnet_attention_cost(const DarnetAttention*, int, DarnetCost*) {}
 int darnet_attention_launch(const DarnetAttention*, const DarnetTensors*, void*, char*, size_t) {
