@@ -146,7 +146,7 @@ def phase_table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return markdown(
-        "type, batch, stage, pool, gate, apply, their sum, fused, pool GB/s, apply GB/s, "
+        "type, batch, stage, pool, apply, their sum, fused, pool GB/s, apply GB/s, "
         "memcpy GB/s, copy kernel GB/s, pool / copy, apply / copy, fused / copy",
         lines,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.attention.traffic import map_bytes
-from darnet_trt.kernels.library import PHASES, Library, Problem
+from darnet_trt.kernels.library import COUNTER_BYTES, PHASES, Library, Problem
 
 L2_TIMES = 2
 COPY_UNIT = 256  # bytes: every row of a copy begins and ends at a multiple of it
@@ -34,8 +34,7 @@ class Tail:
 
     The sets' inputs x alone are together `L2_TIMES` times the cache, so that no run finds its own
     there. Weights and workspace are as many: a run of the whole tail, between whose turns on one
-    set all maps pass through the cache, finds none of them. The gate phase alone moves little
-    enough that the cache may hold it over all sets.
+    set all maps pass through the cache, finds none of them.
 
     Args:
         library: For the device.
@@ -59,6 +58,7 @@ class Tail:
         self.residual = [self._map() for _ in each]
         self.y = [torch.empty_like(x) for x in self.x]
         self.workspace = [torch.empty(self.size, device=device, dtype=torch.uint8) for _ in each]
+        self.counters = torch.zeros(COUNTER_BYTES, device=device, dtype=torch.uint8)
         self.channel = [self._gate(p.c, p.channel_hidden) for _ in each]
         self.depth = [self._gate(p.c * p.d, p.depth_hidden) for _ in each]
         costs = [library.cost(p, phase) for phase in range(len(PHASES))]
@@ -101,6 +101,7 @@ class Tail:
                 y=self.y[i].data_ptr(),
                 workspace=self.workspace[i].data_ptr(),
                 workspace_bytes=self.size,
+                counters=self.counters.data_ptr(),
                 stream=torch.cuda.current_stream().cuda_stream if self.device == "cuda" else 0,
                 phase=phase,
             )

@@ -98,7 +98,7 @@ def parameter_bytes(p: Problem) -> int:
 
 
 def fused(library: Library, p: Problem) -> Traffic:
-    """Count the three launches by their own accounting."""
+    """Count the launches by their own accounting."""
     costs = [library.cost(p, phase) for phase in range(len(PHASES))]
     return Traffic(
         sum(c.bytes_read for c in costs), sum(c.bytes_written for c in costs), len(costs)

@@ -170,6 +170,8 @@ class PluginLibrary(_Part):
         source: Key of the sources; a library with another key may compute something else.
         target: What it was compiled for: "cpu", or "cuda" and the architectures. To run the plan,
             a library for "cuda" is needed.
+        cuda: Version of the CUDA that compiled it, 13000 for 13.0; 0 for the CPU, and in older
+            bundles.
         sha256: Hash of the library that the plan was built with.
         embedded: The plan contains the library. If not, a CUDA build with the same `source` must
             be loaded before the plan.
@@ -177,6 +179,7 @@ class PluginLibrary(_Part):
 
     source: str
     target: str
+    cuda: int = 0
     sha256: str
     embedded: bool
 

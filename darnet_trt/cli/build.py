@@ -43,7 +43,7 @@ def build(
         _what(
             help="auto builds fp32 for the CPU, bf16 too if the CPU computes in it, fp16 for GPUs "
             "(with onnxruntime:cuda fp32 too), and int8 for the CPU and for plans if "
-            "--calibration is given."
+            "--calibration is given. Plans can be bf16, too."
         ),
     ] = "auto",
     scans: Annotated[
@@ -103,9 +103,9 @@ def build(
     plugin: Annotated[
         Literal["auto", "on", "off"],
         _plan(
-            help="Run the fused attention as a plugin in plans. auto: if it is compiled "
-            "(darnet-trt plugin build) and TensorRT accepts it. on: compile it if needed, and fail "
-            "if it cannot be used."
+            help="Run the fused attention as a plugin in plans. auto: if it is compiled for CUDA "
+            "(darnet-trt plugin build) and TensorRT accepts it, build with it and without, and "
+            "keep the faster plan. on: compile it if needed, and fail if it cannot be used."
         ),
     ] = "auto",
     batch: Annotated[

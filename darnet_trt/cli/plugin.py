@@ -105,29 +105,37 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Check that every TensorRT installed for this Python accepts the plugin.
+    """Check that every TensorRT installed for this Python accepts the plugin, and the driver too.
 
-    Exit code 0: all accept it; 1: some refuse it; 2: all refuse it, or none is installed.
+    Exit code 0: all accept it; 1: some refuse it, or the driver is older than the CUDA that
+    compiled it; 2: all refuse it, or none is installed.
     """
     from dataclasses import asdict
 
     from darnet_trt.errors import UsageError
     from darnet_trt.kernels.build import cached_library
-    from darnet_trt.kernels.check import PACKAGES, check_library
+    from darnet_trt.kernels.check import PACKAGES, check_driver, check_library
 
     path = library or cached_library("cuda") or cached_library("cpu")
     if path is None:
         raise UsageError("no plugin library is built yet", do="run: darnet-trt plugin build")
     answers = check_library(path)
+    driver = check_driver(path)
     if as_json:
-        report = {"library": str(path), "answers": [asdict(answer) for answer in answers]}
+        report = {
+            "library": str(path),
+            "answers": [asdict(answer) for answer in answers],
+            "driver": driver,
+        }
         typer.echo(json.dumps(report, indent=2))
     else:
         print_line(str(path))
         for a in answers:
             verdict = "accepts it" if a.accepted else f"refuses it: {a.reason}"
             print_line(f"{a.package} {a.version or '(unknown version)'} {verdict}")
+        if driver is not None:
+            print_line(f"this machine cannot run it: {driver}")
     if not answers:
         raise UsageError(f"no TensorRT is installed: none of {', '.join(PACKAGES)}")
-    if not all(a.accepted for a in answers):
+    if driver is not None or not all(a.accepted for a in answers):
         raise typer.Exit(1 if any(a.accepted for a in answers) else 2)

@@ -32,8 +32,8 @@ _PRECISIONS: Final[dict[str, tuple[Precision, ...]]] = {
     "openvino": ("fp32", "bf16", "fp16", "int8"),
     "onnxruntime": ("fp32", "int8"),
     "onnxruntime:cuda": ("fp32", "fp16"),
-    "tensorrt": ("fp32", "fp16", "int8"),
-    "tensorrt-rtx": ("fp32", "fp16", "int8"),
+    "tensorrt": ("fp32", "bf16", "fp16", "int8"),
+    "tensorrt-rtx": ("fp32", "bf16", "fp16", "int8"),
 }
 # Precisions that `auto` builds; for OpenVINO it asks the CPU.
 _AUTO: Final[dict[str, tuple[Precision, ...]]] = {

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import UsageError
+from darnet_trt.kernels.driver import driver_cuda_version, driver_refusal
+from darnet_trt.kernels.library import Library
 from darnet_trt.machine.processes import last_words, run_child
 
 PACKAGES: Final = ("tensorrt", "tensorrt_rtx", "tensorrt_lean")
@@ -58,6 +60,14 @@ def check_library(library: Path) -> list[Answer]:
             do="build one with: darnet-trt plugin build",
         )
     return [_ask(package, library) for package in PACKAGES if importlib.util.find_spec(package)]
+
+
+def check_driver(library: Path) -> str | None:
+    """Return why this machine's driver cannot run a library; None if it can, or there is none."""
+    try:
+        return driver_refusal(Library(library).cuda, driver_cuda_version())
+    except UsageError:  # another library; each TensorRT says so
+        return None
 
 
 def _ask(package: str, library: Path) -> Answer:

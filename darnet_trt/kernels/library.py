@@ -16,12 +16,14 @@ from darnet_trt.errors import UsageError
 TensorType = Literal["float32", "float16", "bfloat16", "int8"]
 
 _TYPES: Final[dict[str, int]] = {"float32": 0, "float16": 1, "int8": 2, "bfloat16": 7}
-PHASES: Final = ("pool", "gate", "apply")
-"""Names of the phases 0, 1 and 2."""
+PHASES: Final = ("pool", "apply")
+"""Names of the phases 0 and 1; each is one launch."""
+COUNTER_BYTES: Final = 4096
+"""Zeroed memory that a launch needs beside the workspace, and leaves zeroed."""
 ALIGNMENT: Final = 16
 """Bytes to which every address is aligned; a bias only to the size of its element."""
 _MESSAGE_BYTES: Final = 512
-_TEGRA: Final = frozenset({(5, 3), (6, 2), (7, 2), (8, 7), (8, 8), (10, 1)})
+_TEGRA: Final = frozenset({(5, 3), (6, 2), (7, 2), (8, 7), (8, 8), (10, 1), (11, 0)})
 """Compute capabilities of systems on a chip, which do not run code for desktop GPUs."""
 
 GateAddresses = tuple[int, int, int, int]
@@ -96,6 +98,7 @@ class _Tensors(ctypes.Structure):
         ("y", c_void_p),
         ("workspace", c_void_p),
         ("workspace_bytes", c_size_t),
+        ("counters", c_void_p),
     )
 
 
@@ -126,6 +129,7 @@ class Library:
 
     Attributes:
         target: "cpu", or "cuda" and the architectures: "cuda sm_89 ptx_120".
+        cuda: Version of the CUDA that compiled it, as CUDA numbers it: 13000 is 13.0. "cpu": 0.
 
     Raises:
         UsageError: The file cannot be loaded, or is another library.
@@ -136,6 +140,7 @@ class Library:
         try:
             self._library = ctypes.CDLL(str(path))
             target = self._library.darnet_attention_target
+            self.cuda = int(self._library.darnet_attention_toolkit())
         except (OSError, AttributeError) as error:  # AttributeError: another library
             raise UsageError(
                 f"not a library of the kernels ({error})",
@@ -192,6 +197,7 @@ class Library:
         y: int,
         workspace: int,
         workspace_bytes: int,
+        counters: int,
         stream: int = 0,
         phase: int | None = None,
     ) -> None:
@@ -206,8 +212,10 @@ class Library:
             y: Address of the result.
             workspace: Address of scratch memory.
             workspace_bytes: Its size, at least `workspace_bytes(problem)`.
+            counters: Address of `COUNTER_BYTES` that are zero, and zero again when the launch has
+                run. Launches that may run at once need counters of their own.
             stream: A cudaStream_t; the CPU build ignores it.
-            phase: Run only this phase, on the workspace that the phases before it wrote; None: all.
+            phase: Run only this phase, on the workspace that the phase before it wrote; None: all.
 
         Raises:
             UsageError: The problem or an address cannot be used, or CUDA failed.
@@ -221,6 +229,7 @@ class Library:
             y,
             workspace,
             workspace_bytes,
+            counters,
         )
         structures = (ctypes.byref(_attention(problem)), ctypes.byref(tensors))
         if phase is None:
@@ -242,6 +251,12 @@ def covers(target: str, capability: tuple[int, int]) -> bool:
     that one. PTX of 8.6 runs on all later GPUs (CUDA C++ Programming Guide, 6.1.2 and 6.1.3).
     """
     return any(_runs_on(code, capability) for code in target.split()[1:])
+
+
+def has_code(target: str, capability: tuple[int, int]) -> bool:
+    """Return whether it runs there without its PTX."""
+    codes = (code for code in target.split()[1:] if not code.startswith("ptx"))
+    return any(_runs_on(code, capability) for code in codes)
 
 
 def _runs_on(code: str, capability: tuple[int, int]) -> bool:

@@ -10,9 +10,9 @@ needs no transpose. A graph in N,C,D,H,W puts `TO_CHANNELS_LAST` before a call a
 cancel all these transposes.
 
 The bodies read F once for the pooling and once for the scaling (see `reference.py`). All inputs
-are float32, or all are float16. The means are computed in float32 in both cases, because a float16
-sum over 112×112 voxels overflows if the mean is above 5.2. The gates' matrix products stay in the
-inputs' type, because TensorRT-RTX has no float32 ones on SM75, and float32 would gain little
+have one type: float32, float16 or bfloat16. The means are always computed in float32, because a
+float16 sum over 112×112 voxels overflows if the mean is above 5.2. The gates' matrix products stay
+in the inputs' type, because TensorRT-RTX has no float32 ones on SM75, and float32 would gain little
 (docs/quantization.md). In a float32 graph the casts do nothing.
 """
 
@@ -67,11 +67,13 @@ def _axes(name: str, *axes: int) -> NodeProto:
     return make_node("Constant", [], [name], value_ints=list(axes))
 
 
-def attention_function(attention: Literal["channel", "depth", "both"]) -> FunctionProto:
-    """Return the function for one variant of the attention.
+def attention_function(
+    attention: Literal["channel", "depth", "both"], opset: int = OPSET
+) -> FunctionProto:
+    """Return the function for one variant of the attention, in the opset of its model.
 
     Its inputs are x and residual, (n, d, h, w, c), then `GATE_PARAMETERS` for each gate, all
-    float32 or all float16. Its output y has the type and shape of x.
+    of one type: float32, float16 or bfloat16. Its output y has the type and shape of x.
     """
     kinds = ("channel", "depth") if attention == "both" else (attention,)
     nodes = [
@@ -124,6 +126,6 @@ def attention_function(attention: Literal["channel", "depth", "both"]) -> Functi
         + [f"{kind}_{p.replace('.', '_')}" for kind in kinds for p in GATE_PARAMETERS],
         ["y"],
         nodes,
-        [make_opsetid("", OPSET)],
+        [make_opsetid("", opset)],
         attributes=list(PLUGIN),
     )

@@ -16,10 +16,14 @@ from darnet_trt.machine.processes import last_words, run_child
 
 Target = Literal["cpu", "cuda"]
 
-ARCHITECTURES: Final = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
-"""Default architectures; those that nvcc does not know are left out."""
+ARCHITECTURES: Final = (
+    *("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90"),
+    *("sm_100", "sm_103", "sm_110", "sm_120"),
+)
+"""Default architectures; those that nvcc does not know are left out (sm_110 is new in 13.0)."""
 _PTX: Final = "90"
-"""PTX in the default build, for 10.0 to 11.0 (data-centre Blackwell, Thor) and all after 12."""
+"""PTX in the default build, for data-centre Blackwell and Thor where nvcc does not know them, and
+for all GPUs after 12."""
 _LEAST_NVCC: Final = (12, 0)
 """Has C++17 in device code and full support of sm_89 and sm_90. JetPack 6 has 12.2."""
 

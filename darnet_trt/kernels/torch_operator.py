@@ -22,6 +22,7 @@ from torch import Tensor
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels.library import (
     ALIGNMENT,
+    COUNTER_BYTES,
     GateAddresses,
     Library,
     Problem,
@@ -266,9 +267,27 @@ def _launch(
         y=y.data_ptr(),
         workspace=workspace.data_ptr(),
         workspace_bytes=size,
+        counters=_counters(x.device, stream).data_ptr(),
         stream=stream,
     )
     return y
+
+
+_counters_of_streams: Final[dict[tuple[torch.device, int], Tensor]] = {}
+
+
+def _counters(device: torch.device, stream: int) -> Tensor:
+    """Return the counters of a stream, whose launches run one after the other.
+
+    A CUDA graph may be replayed on another stream, beside this one: each launch in it has counters
+    of its own, in the graph's memory, and the graph zeroes them first.
+    """
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return torch.zeros(COUNTER_BYTES, dtype=torch.uint8, device=device)
+    key = (device, stream)
+    if key not in _counters_of_streams:
+        _counters_of_streams[key] = torch.zeros(COUNTER_BYTES, dtype=torch.uint8, device=device)
+    return _counters_of_streams[key]
 
 
 def _aligned(tensor: Tensor) -> Tensor:

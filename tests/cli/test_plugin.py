@@ -24,7 +24,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(build.SOURCES / "CMakeLists.txt", folder)
     functions = "".join(
         f'extern "C" void darnet_attention_{name}() {{}}\n'
-        for name in ("check", "workspace", "cost", "launch", "launch_phase")
+        for name in ("check", "workspace", "cost", "launch", "launch_phase", "toolkit")
     )
     target = 'extern "C" const char* darnet_attention_target() { return DARNET_TARGET; }\n'
     (folder / "attention.cu").write_text(
@@ -86,6 +86,10 @@ def test_check_prints_each_answer(command, quick, monkeypatch, answers, code) ->
     assert ("tensorrt 10.9 refuses" in table.stdout) == (BAD in answers)
     if not answers:
         assert "tensorrt, tensorrt_rtx" in table.stderr
+    monkeypatch.setattr(check, "check_driver", lambda library: "compiled with CUDA 13.0")
+    assert "compiled with CUDA 13.0" in command("plugin", "check").stdout
+    assert command("plugin", "check").returncode == (code or 1)
     machine = json.loads(command("plugin", "check", library, "--json").stdout)
+    assert machine["driver"] == "compiled with CUDA 13.0"
     assert machine["library"] == str(library)
     assert [a["package"] for a in machine["answers"]] == [a.package for a in answers]

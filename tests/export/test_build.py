@@ -223,8 +223,11 @@ def test_an_engine_for_the_cpu_that_fails_is_an_error(source, scans, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_manifest_says_what_a_plan_needs_to_run(source, scans, tmp_path, one_library):
+def test_the_manifest_says_what_a_plan_needs_to_run(
+    source, scans, tmp_path, one_library, monkeypatch
+):
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    monkeypatch.setenv("CUDACXX", "/absent/nvcc")
     said = []
     options = PlanOptions(batch=(1, 2))
     wanted = candidates(["tensorrt-rtx:sm86"], "auto")

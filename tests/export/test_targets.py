@@ -60,6 +60,7 @@ def test_calibrated_plans():
 
 @rtx
 def test_rtx_architectures():
+    assert names(["tensorrt-rtx:sm89"], "bf16") == ["tensorrt-rtx-sm89-bf16"]
     assert names(["tensorrt-rtx"], "auto") == ["tensorrt-rtx-portable-fp16"]
     assert candidates(["tensorrt-rtx:sm89,sm86", "tensorrt-rtx:sm89"], "fp32") == (
         Candidate("tensorrt-rtx", "fp32", "sm89"),
@@ -82,9 +83,7 @@ def test_the_list_of_architectures_is_the_packages():
         (["openvino:sm89"], "auto", "not for 'sm89'"),
         (["onnxruntime"], "bf16", "onnxruntime does not build bf16.* choose auto, fp32, int8"),
         pytest.param(["tensorrt-rtx:sm90"], "auto", "does not build for 'sm90'", marks=rtx),
-        pytest.param(["tensorrt-rtx:sm75"], "int8", "int8 3D convolution for sm75", marks=rtx),
         pytest.param(["tensorrt-rtx:"], "auto", "does not build for ''", marks=rtx),
-        pytest.param(["tensorrt-rtx"], "bf16", "tensorrt-rtx does not build bf16", marks=rtx),
     ],
 )
 def test_unusable_targets_are_refused(wanted, precision, message):
@@ -96,6 +95,8 @@ def test_unusable_targets_are_refused(wanted, precision, message):
 def test_auto_leaves_out_int8_where_there_are_no_kernels_for_it():
     found = candidates(["tensorrt-rtx:sm75,sm86"], "auto", calibrated=True)
     assert [f"{c.target}-{c.precision}" for c in found] == ["sm75-fp16", "sm86-fp16", "sm86-int8"]
+    asked = candidates(["tensorrt-rtx:sm75"], "int8", calibrated=True)
+    assert [c.precision for c in asked] == ["fp16", "int8"]
 
 
 @pytest.mark.skipif("fp16" in cpu_precisions(), reason="this CPU has fp16")

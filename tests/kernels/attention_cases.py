@@ -8,7 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from darnet_trt.kernels.library import ALIGNMENT, GateAddresses, Library, Problem
+from darnet_trt.kernels.library import (
+    ALIGNMENT,
+    COUNTER_BYTES,
+    GateAddresses,
+    Library,
+    Problem,
+)
 from darnet_trt.kernels.reference import Gate, fused_attention
 
 DTYPES = {
@@ -83,6 +89,7 @@ class Case:
         p = self.problem
         y = aligned(np.zeros(self.x.shape, DTYPES[p.y_type]))
         workspace = aligned(np.full(library.workspace_bytes(p), 0xFF, np.uint8))  # NaN
+        counters = np.zeros(COUNTER_BYTES // 4, np.uint32)
         targets = {"y": y, "x": self.x, "residual": self.residual}
         arguments = {
             "x": self.x.ctypes.data,
@@ -92,8 +99,10 @@ class Case:
             "y": targets[into].ctypes.data,
             "workspace": workspace.ctypes.data,
             "workspace_bytes": workspace.nbytes,
+            "counters": counters.ctypes.data,
         }
         library.launch(p, **{**arguments, **changes})
+        assert not counters.any(), "the launch left counters that are not zero"
         return targets[into]
 
     def check(self, y: np.ndarray) -> None:

@@ -27,6 +27,7 @@ class Life:
         lines: More lines of case.txt.
         replaced: Input → (type, shape) that it has instead of the right one.
         missing: Inputs, counted from the end, that are left out.
+        channels_first: The format of x, residual and y as (n, c, d, h, w), "DHWC" or "DHWC8".
     """
 
     name: str
@@ -35,6 +36,7 @@ class Life:
     lines: tuple[str, ...] = ()
     replaced: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     missing: int = 0
+    channels_first: str | None = None
 
     def but(self, name: str, *lines: str, **changes: object) -> Life:
         """Return a copy with another name, more lines and other attributes."""
@@ -49,6 +51,8 @@ class Life:
         for tensor, kind in (("x", p.x_type), ("residual", p.residual_type), ("y", p.y_type)):
             if kind == "int8":
                 lines.append(f"field {tensor}_scale {getattr(p, f'{tensor}_scale')}")
+        if self.channels_first:
+            lines += [f"channels_first {self.channels_first}", "int_field channel_axis 1"]
         inputs = {"x": case.x, "residual": case.residual}
         for gate, parameters in (("channel", case.channel), ("depth", case.depth)):
             for parameter, array in zip(GATE_PARAMETERS, parameters or (), strict=False):
@@ -58,11 +62,18 @@ class Life:
         given = [(name, array) for name, array in inputs.items() if array is not None]
         for name, array in given[: len(given) - self.missing]:
             number = _NUMBERS[_TYPES[array.dtype]]
-            lines.append(f"input {name} {number} {' '.join(map(str, array.shape))}")
+            lines.append(f"input {name} {number} {self._dims(array.shape)}")
             array.tofile(folder / f"{name}.bin")
-        lines.append(f"output {_NUMBERS[p.y_type]} {' '.join(map(str, self.shape))}")
+        lines.append(f"output {_NUMBERS[p.y_type]} {self._dims(self.shape)}")
         (folder / "case.txt").write_text("\n".join(lines) + "\n")
         return case
+
+    def _dims(self, shape: tuple[int, ...]) -> str:
+        """Return the dimensions that TensorRT gives; the memory is that of `shape`."""
+        if self.channels_first and len(shape) == 5:
+            n, d, h, w, c = shape
+            shape = (n, c, d, h, w)
+        return " ".join(map(str, shape))
 
 
 class Lives:

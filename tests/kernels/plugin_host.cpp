@@ -9,10 +9,12 @@
 //
 //   plugin NAME                     which creator
 //   field NAME VALUE                float32 field
+//   int_field NAME VALUE            int32 field
 //   raw_field NAME TYPE LENGTH      a field of another kind, for refusals
 //   input NAME TYPE LENGTH...       data in NAME.bin; TYPE as numbered by nvinfer1::DataType
 //   output TYPE LENGTH...
 //   batch MIN MAX                   the profile's range; else the shape's own
+//   channels_first DHWC|DHWC8       x, residual and y are N C D H W in this format, in memory as ever
 //   build_phase no                  begins with the runtime phase
 //   at_enqueue NAME LENGTH...       another shape than onShapeChange was told
 //   shift NAME BYTES                misaligned pointer; NAME may be y or workspace
@@ -121,7 +123,7 @@ public:
         creator_ = found->second;
         expect(std::string(creator_->getPluginVersion()) == "1", "version 1");
         expect(std::string(creator_->getPluginNamespace()) == "darnet", "the namespace darnet");
-        expect(creator_->getFieldNames()->nbFields == 3, "3 fields");
+        expect(creator_->getFieldNames()->nbFields == 4, "4 fields");
         for (const Tensor& input : c.inputs) descs_.push_back(desc(input));
         descs_.push_back(desc(c.output));
     }
@@ -129,7 +131,7 @@ public:
     size_t live() {
         size_t workspace_bytes = 0;
         for (const Field& field : case_.fields)
-            fields_.emplace_back(field.name.c_str(), &field.value, field.type, field.length);
+            fields_.emplace_back(field.name.c_str(), field.data(), field.type, field.length);
         if (case_.skipped.count("build_phase") == 0) workspace_bytes = build();
         Owned plugin = create(TensorRTPhase::kRUNTIME);
         Recorder recorder;
@@ -168,8 +170,9 @@ private:
         throw Refused(std::string(stage) + ": " + library_.last_message());
     }
 
-    static PluginTensorDesc desc(const Tensor& tensor) {
-        return {tensor.dims, tensor.type, TensorFormat::kLINEAR, 0};
+    PluginTensorDesc desc(const Tensor& tensor) const {
+        const bool is_map = tensor.dims.nbDims == 5;
+        return {tensor.dims, tensor.type, is_map ? case_.map_format : TensorFormat::kLINEAR, 0};
     }
 
     Owned create(TensorRTPhase phase) {
@@ -229,29 +232,38 @@ private:
                 && std::memcmp(shape.d, shapes[0].d, sizeof shape.d) == 0, "y to have x's shape");
     }
 
-    // Every type and format at every place, those before it as they are: LINEAR alone; one type, or
-    // one of three for the first tensor that is no int8.
+    // Every type and format at every place, those before it as they are: one type, or one of the
+    // floats for the first tensor that is no int8; of N D H W C and of parameters LINEAR alone, of
+    // N C D H W the format of TensorRT's convolutions, DHWC8 where it pads nothing.
     void formats(IPluginV3OneBuild& build) {
         std::vector<DynamicPluginTensorDesc> tensors = profile();
         const int32_t inputs = static_cast<int32_t>(case_.inputs.size());
+        const bool channels_first = case_.map_format != TensorFormat::kLINEAR;
+        const bool padded = channels_first && tensors[0].desc.dims.d[1] % 8 != 0;
+        const int floats = padded ? 1 : 3;
         int free_choices = 0;
         for (int32_t at = 0; at <= inputs; ++at) {
             PluginTensorDesc& tensor = tensors[static_cast<size_t>(at)].desc;
             const PluginTensorDesc actual = tensor;
+            const bool of_a_map = channels_first && actual.dims.nbDims == 5;
             int supported = 0;
             for (int type = 0; type <= 11; ++type)
                 for (int format = 0; format <= 13; ++format) {
                     tensor.type = static_cast<DataType>(type);
                     tensor.format = static_cast<TensorFormat>(format);
                     if (!build.supportsFormatCombination(at, tensors.data(), inputs, 1)) continue;
-                    expect(format == 0, "LINEAR alone");
+                    const TensorFormat wanted = !of_a_map       ? TensorFormat::kLINEAR
+                        : tensor.type == DataType::kFLOAT ? TensorFormat::kDHWC
+                                                          : TensorFormat::kDHWC8;
+                    expect(tensor.format == wanted, "the one format of the layout and type");
                     ++supported;
                 }
             tensor = actual;
-            expect(build.supportsFormatCombination(at, tensors.data(), inputs, 1),
-                "the case's types");
-            expect(supported == 1 || supported == 3, "one type, or three to begin with");
-            free_choices += supported == 3;
+            if (!build.supportsFormatCombination(at, tensors.data(), inputs, 1))
+                refused("supportsFormatCombination");
+            expect(supported == 1 || supported == floats, "one type, or the floats to begin with");
+            free_choices += at == 0 && supported == floats;
+            free_choices += at > 0 && supported == 3;
         }
         expect(free_choices == 1, "one choice of type");
     }
@@ -271,21 +283,27 @@ private:
         return ranges;
     }
 
-    // As a plan does: copies, of which nothing belongs to the plugin that is gone by then.
+    // As a plan does: copies, of which nothing belongs to the plugin that is gone by then. They are
+    // the case's fields and the number of inputs.
     void keep(const PluginFieldCollection& collection) {
         fields_.clear();
         kept_.clear();
         kept_.reserve(static_cast<size_t>(collection.nbFields));
         for (int i = 0; i < collection.nbFields; ++i) {
             const PluginField& field = collection.fields[i];
-            expect(field.type == PluginFieldType::kFLOAT32 && field.length == 1, "float32 fields");
-            kept_.push_back({field.name, *static_cast<const float*>(field.data), field.type, 1});
-            fields_.emplace_back(kept_.back().name.c_str(), &kept_.back().value, field.type, 1);
+            expect(field.length == 1, "one value");
+            Field copy{field.name, 0, 0, field.type, 1};
+            std::memcpy(copy.data(), field.data, 4);
+            kept_.push_back(copy);
+            fields_.emplace_back(kept_.back().name.c_str(), kept_.back().data(), field.type, 1);
         }
-        expect(kept_.size() == case_.fields.size(), "as many serialized fields as were given");
-        for (size_t i = 0; i < kept_.size(); ++i)
-            for (const Field& given : case_.fields)
-                expect(given.name != kept_[i].name || given.value == kept_[i].value,
+        std::vector<Field> expected = case_.fields;
+        const int32_t inputs = static_cast<int32_t>(case_.inputs.size());
+        expected.push_back({"input_count", 0, inputs, PluginFieldType::kINT32, 1});
+        expect(kept_.size() == expected.size(), "as many serialized fields as were given, and one");
+        for (const Field& kept : kept_)
+            for (const Field& given : expected)
+                expect(given.name != kept.name || std::memcmp(given.data(), kept.data(), 4) == 0,
                     "the same value");
     }
 

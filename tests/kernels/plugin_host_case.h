@@ -19,8 +19,15 @@ struct Tensor {
 struct Field {
     std::string name;
     float value;
+    int32_t number;  // the value of an int32 field
     PluginFieldType type;
     int32_t length;
+
+    const void* data() const {
+        if (type == PluginFieldType::kINT32) return &number;
+        return &value;
+    }
+    void* data() { return const_cast<void*>(static_cast<const Field*>(this)->data()); }
 };
 
 struct Case {
@@ -28,6 +35,7 @@ struct Case {
     std::vector<Field> fields;
     std::vector<Tensor> inputs;
     Tensor output;
+    TensorFormat map_format = TensorFormat::kLINEAR;  // of x, residual and y
     int64_t least_batch = -1, most_batch = -1;
     std::map<std::string, Dims> at_enqueue;
     std::map<std::string, size_t> shifts;
@@ -53,10 +61,17 @@ inline Case read_case(const std::string& folder) {
         if (key == "plugin") {
             words >> c.plugin;
         } else if (key == "field") {
-            Field field{"", 0, PluginFieldType::kFLOAT32, 1};
+            Field field{"", 0, 0, PluginFieldType::kFLOAT32, 1};
             words >> field.name >> name;
             field.value = std::strtof(name.c_str(), nullptr);  // takes nan and inf, too
             c.fields.push_back(field);
+        } else if (key == "int_field") {
+            Field field{"", 0, 0, PluginFieldType::kINT32, 1};
+            words >> field.name >> field.number;
+            c.fields.push_back(field);
+        } else if (key == "channels_first") {
+            words >> name;
+            c.map_format = name == "DHWC8" ? TensorFormat::kDHWC8 : TensorFormat::kDHWC;
         } else if (key == "raw_field") {
             Field field{};
             words >> field.name >> type >> field.length;

@@ -84,7 +84,7 @@ def test_another_source_toolchain_or_option_is_another_library(
     assert len({first, flags, toolchain, source}) == 4
 
 
-FUNCTIONS = ("workspace", "cost", "check", "launch", "launch_phase")
+FUNCTIONS = ("workspace", "cost", "check", "launch", "launch_phase", "toolkit")
 
 
 @needs_gxx
@@ -216,17 +216,30 @@ def test_an_architecture_that_nvcc_does_not_know_is_refused(
 
 @needs_gxx
 @pytest.mark.parametrize(
-    ("asked", "codes"),
+    ("known", "asked", "codes"),
     [
         # PTX of 9.0, for GPUs after 9.0 without machine code.
-        (None, "75-real;90-real;120-real;90-virtual"),
-        (["sm_120", "sm_89"], "89-real;120-real;120-virtual"),
+        ("sm_75 sm_90 sm_90a sm_120", None, "75-real;90-real;120-real;90-virtual"),
+        (
+            "sm_75 sm_89 sm_90 sm_90a sm_100 sm_120",
+            ["sm_120", "sm_89"],
+            "89-real;120-real;120-virtual",
+        ),
+        (  # as nvcc 13.0 prints them
+            "sm_75 sm_80 sm_86 sm_87 sm_88 sm_89 sm_90 sm_100 sm_110 sm_103 sm_120 sm_121",
+            None,
+            "75-real;80-real;86-real;87-real;89-real;90-real;100-real;103-real;110-real;120-real;"
+            "90-virtual",
+        ),
     ],
 )
 def test_machine_code_and_ptx(
-    asked: list[str] | None, codes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    known: str,
+    asked: list[str] | None,
+    codes: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known = "sm_75 sm_89 sm_90 sm_90a sm_100 sm_120" if asked else "sm_75 sm_90 sm_90a sm_120"
     script = f'[ "$1" = --list-gpu-code ] && echo {known} || echo release 13.0, V13.0.88'
     monkeypatch.setenv("CUDACXX", program(tmp_path / "nvcc", script))
     assert find_toolchain("cuda", asked).options[-1] == f"-DCMAKE_CUDA_ARCHITECTURES={codes}"

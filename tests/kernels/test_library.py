@@ -11,6 +11,7 @@ import pytest
 
 from darnet_trt.errors import UsageError
 from darnet_trt.kernels.library import Library, Problem, covers
+from darnet_trt.kernels.toolchain import ARCHITECTURES
 from tests.kernels.attention_cases import Case, addresses, aligned, make_case
 
 
@@ -55,8 +56,8 @@ REFUSED = [
         "y is int8 and needs a scale above 0 and not subnormal; it is 1e-39",
     ),
     (
-        {"n": 70000},
-        "70000×4×6×5×16 (n d h w c) is larger than a launch can be",
+        {"n": 2**30},
+        "1073741824×4×6×5×16 (n d h w c) is larger than a launch can be",
     ),
     (
         {"h": 50000, "w": 50000},
@@ -64,7 +65,8 @@ REFUSED = [
     ),
     (
         {"c": 8000},
-        "8000 channels with 1 hidden units need 64068 bytes of shared memory; there are 49152",
+        "8000 channels with 1 and 4 hidden units need 68116 bytes of shared memory; "
+        "there are 49152",
     ),
 ]
 
@@ -74,7 +76,7 @@ def test_a_problem_that_cannot_be_is_refused(
     on_cpu: Library, changes: dict[str, object], message: str
 ) -> None:
     on_cpu.check(problem())
-    nowhere = dict.fromkeys(("x", "residual", "y", "workspace", "workspace_bytes"), 0)
+    nowhere = dict.fromkeys(("x", "residual", "y", "workspace", "workspace_bytes", "counters"), 0)
     launch = partial(on_cpu.launch, channel=None, depth=None, **nowhere)
     for call in (on_cpu.check, launch):
         with pytest.raises(UsageError) as refusal:
@@ -115,7 +117,11 @@ def test_addresses_are_checked_before_memory_is_touched(on_cpu: Library) -> None
         f"channel_squeeze_bias must be aligned to 4 bytes; it is at {channel[1] + 2:#x}": {
             "channel": (channel[0], channel[1] + 2, *channel[2:])
         },
-        "phase must be 0, 1 or 2; it is 3": {"phase": 3},
+        "the memory of the counters is a null pointer": {"counters": 0},
+        f"the memory of the counters must be aligned to 4 bytes; it is at {off + 2:#x}": {
+            "counters": off + 2
+        },
+        "phase must be 0 or 1; it is 2": {"phase": 2},
     }
     for message, changes in refusals.items():
         with pytest.raises(UsageError) as refusal:
@@ -157,7 +163,7 @@ def test_a_file_that_is_not_the_library_is_refused(on_cpu: Library, tmp_path: Pa
 
 
 # The targets of `darnet-trt plugin build`.
-ALL = "cuda sm_75 sm_80 sm_86 sm_87 sm_89 sm_90 sm_120 ptx_90"
+ALL = f"cuda {' '.join(ARCHITECTURES)} ptx_90"
 
 
 @pytest.mark.parametrize(
@@ -175,6 +181,10 @@ ALL = "cuda sm_75 sm_80 sm_86 sm_87 sm_89 sm_90 sm_120 ptx_90"
         ("cuda sm_86", (8, 7), False),
         ("cuda ptx_86", (8, 7), True),
         ("cuda ptx_87", (8, 9), True),
+        ("cuda sm_90 ptx_90", (10, 0), True),
+        ("cuda sm_100", (10, 3), True),
+        ("cuda sm_103", (10, 0), False),
+        ("cuda sm_110", (11, 0), True),
         (ALL, (10, 0), True),
         (ALL, (11, 0), True),
         (ALL, (12, 1), True),

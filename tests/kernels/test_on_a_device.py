@@ -17,7 +17,7 @@ import torch
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
-from darnet_trt.kernels.library import Library, Problem, architecture
+from darnet_trt.kernels.library import COUNTER_BYTES, Library, Problem, architecture
 from darnet_trt.kernels.torch_operator import fused_attention, kernels_for
 from tests.kernels.attention_cases import ATTENTIONS, DTYPES, SHAPES, WEIGHTS, Case, make_case
 
@@ -61,7 +61,10 @@ class Device:
 
 
 class Loaded:
-    """A case on the device. Before a launch y and the workspace are full of 0xFF, which is NaN."""
+    """A case on the device.
+
+    Before a launch y and the workspace are full of 0xFF, which is NaN, and the counters are 0.
+    """
 
     def __init__(self, on: Device, case: Case) -> None:
         self.on, self.case = on, case
@@ -79,6 +82,7 @@ class Loaded:
         self.dtype = DTYPES[p.y_type]
         self.y = Buffer(case.x.size * self.dtype.itemsize, on.device, 0xFF)
         self.workspace = Buffer(on.library.workspace_bytes(p), on.device, 0xFF)
+        self.counters = Buffer(COUNTER_BYTES, on.device, 0)
 
     def launch(self, stream: int = 0, problem: Problem | None = None, **changes: int) -> None:
         at = {name: buffer.address for name, buffer in self.buffers.items()}
@@ -93,6 +97,7 @@ class Loaded:
             "y": self.y.address,
             "workspace": self.workspace.address,
             "workspace_bytes": len(self.workspace.inside),
+            "counters": self.counters.address,
             "stream": stream,
         }
         self.on.library.launch(problem or self.case.problem, **{**arguments, **changes})
@@ -102,7 +107,9 @@ class Loaded:
         if self.on.is_gpu:
             torch.cuda.synchronize()
         of = of or self.y
-        for name, buffer in {**self.buffers, "y": self.y, "workspace": self.workspace}.items():
+        assert not self.counters.inside.any(), "the launch left counters that are not zero"
+        beside = {"y": self.y, "workspace": self.workspace, "counters": self.counters}
+        for name, buffer in {**self.buffers, **beside}.items():
             assert buffer.untouched(), f"written beside {name}"
             if name in self.inputs and buffer is not of:
                 stored = self.inputs[name].reshape(-1).view(np.uint8)
@@ -226,7 +233,7 @@ def test_buffers_have_no_guards_under_compute_sanitizer(
 ) -> None:
     monkeypatch.setenv(NO_GUARDS, "1")
     loaded = on.load(make_case((1, 2, 3, 5, 16), weights="float16"))
-    for buffer in (*loaded.buffers.values(), loaded.y, loaded.workspace):
+    for buffer in (*loaded.buffers.values(), loaded.y, loaded.workspace, loaded.counters):
         assert buffer.address == buffer.memory.data_ptr()
         assert len(buffer.memory) == len(buffer.inside)
     loaded.case.check(loaded.run())

@@ -42,6 +42,16 @@ SERVED = [
     Life("no-residual", of={"weights": "float16", "has_residual": False}),
     Life("no-residual-int8", of={"x": "int8", "y": "int8", "has_residual": False}),
     Life("channel-no-residual", of={"attention": "channel", "has_residual": False}),
+    *(Life(f"{w}-channels-first", (2, 3, 4, 5, 24), {"weights": w}, channels_first=f)
+      for w, f in zip(FLOATS, ("DHWC", "DHWC8", "DHWC8"), strict=True)),
+    Life("channels-first-odd", (2, 3, 4, 5, 9), channels_first="DHWC"),
+    Life("channels-first-one-gate", (1, 4, 3, 5, 8),
+         {"weights": "float16", "attention": "channel", "has_residual": False},
+         channels_first="DHWC8"),
+    Life("channels-first-range", (5, 3, 4, 5, 16), {"weights": "float16"}, ("batch 1 5",),
+         channels_first="DHWC8"),
+    Life("shapes-not-told", lines=("shapes no",)),
+    Life("shapes-not-told-no-residual", of={"has_residual": False}, lines=("shapes no",)),
     Life("least-of-a-range", lines=("batch 1 5",)),
     Life("most-of-a-range", (5, 3, 4, 5, 16), lines=("batch 1 5",)),
 ]  # fmt: skip
@@ -55,6 +65,16 @@ _MISTAKES = {
         (
             BASE.but("field-of-another-type", "raw_field x_scale 5 1"),
             "x_scale must be one float32; it has type 5 and length 1",
+        ),
+        (BASE.but("unknown-axis", "int_field channel_axis 2"), "channel_axis must be 4"),
+        (BASE.but("axis-of-another-type", "field channel_axis 1"), "must be one int32"),
+        (
+            BASE.but("int8-channels-first", "int_field channel_axis 1", of={"x": "int8"}),
+            "x_scale needs channel_axis 4",
+        ),
+        (
+            BASE.but("another-count", "int_field input_count 3", "build_phase no"),
+            "9 or 10 inputs; there are 3",
         ),
         (BASE.but("two-scales-in-one", "raw_field x_scale 1 2"), "it has type 1 and length 2"),
     ],
@@ -89,6 +109,17 @@ _MISTAKES = {
         (
             BASE.but("flat-weights", replaced={"depth_squeeze_weight": ("float32", (144,))}),
             "depth squeeze.weight must have 2 dimensions; it has 1",
+        ),
+    ],
+    "supportsFormatCombination": [
+        (
+            BASE.but(
+                "padded-channels",
+                shape=(1, 3, 4, 5, 12),
+                of={"weights": "float16"},
+                channels_first="DHWC8",
+            ),
+            "with the format DHWC8 the channels must be a multiple of 8; there are 12",
         ),
     ],
     "configurePlugin": [
@@ -126,6 +157,20 @@ _MISTAKES = {
         ),
         (
             BASE.but(
+                "padded-channels-at-run-time",
+                "build_phase no",
+                shape=(1, 3, 4, 5, 12),
+                of={"weights": "float16"},
+                channels_first="DHWC8",
+            ),
+            "channels must be a multiple of 8; there are 12",
+        ),
+        (
+            BASE.but("another-format", "build_phase no", "channels_first DHWC"),
+            "x must have format 0; it has format 12",
+        ),
+        (
+            BASE.but(
                 "another-depth-at-run-time",
                 "build_phase no",
                 replaced={"depth_squeeze_weight": ("float32", (3, 64))},
@@ -134,7 +179,10 @@ _MISTAKES = {
         ),
     ],
     "enqueue": [
-        (BASE.but("no-shapes", "shapes no"), "needs shapes that onShapeChange took"),
+        (
+            BASE.but("nothing-told", "shapes no", "build_phase no"),
+            "needs the number of inputs, from the plan or onShapeChange",
+        ),
         (
             BASE.but("another-shape-than-announced", "at_enqueue x 1 3 4 6 16"),
             "residual must be (1, 3, 4, 6, 16), as x is; it is (1, 3, 4, 5, 16)",

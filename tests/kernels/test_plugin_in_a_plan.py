@@ -91,7 +91,26 @@ def test_a_plan_in_each_type(on_cpu, rtx_libraries, tmp_path, dtype, name, int8)
     assert plugin["inputs"] == [of_maps] * 2 + [f"DataType.{name}"] * 8
     assert plugin["output"] == [of_maps, 1, 4, 6, 5, 16]
     assert b"FusedDualAttention" in plan
+    assert b"input_count" in plan
     assert {f"{tensor}_scale".encode() in plan for tensor in SCALES} == {int8}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_plan_with_the_channels_first(on_cpu, rtx_libraries, tmp_path, dtype):
+    case = make_case((1, 4, 6, 5, 16), weights=dtype)
+    parameters = {f"p{number}": a for number, a in enumerate((*case.channel, *case.depth))}
+    maps = f"{dtype.removesuffix('32')}[1, 16, 4, 6, 5]"
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["": 19, "{DOMAIN}": 1]>
+        one_plugin ({maps} x, {maps} residual) => ({maps} y) {{
+            y = {DOMAIN}.{NAMES["both"]} <channel_axis = 1> (x, residual, {", ".join(parameters)})
+        }}""")
+    for name, array in parameters.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    onnx.save(model, tmp_path / "m.onnx")
+    result, plan, _ = build(on_cpu.path, rtx_libraries, tmp_path / "m.onnx")
+    assert result["plugins"][0]["output"][1:] == [1, 16, 4, 6, 5]
+    assert b"channel_axis" in plan
 
 
 def test_a_range_of_batches(on_cpu, rtx_libraries, tmp_path):

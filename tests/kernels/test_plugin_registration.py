@@ -17,7 +17,7 @@ from darnet_trt.kernels.check import check_library
 
 EXPORTS = {
     *(f"darnet_attention_{name}" for name in ("check", "cost", "launch", "launch_phase")),
-    *("darnet_attention_target", "darnet_attention_workspace"),
+    *(f"darnet_attention_{name}" for name in ("target", "toolkit", "workspace")),
     *("darnet_plugin_last_message", "darnet_plugin_takes_host_pointers"),
     *("getCreators", "setLoggerFinder"),
 }

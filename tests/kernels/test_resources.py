@@ -41,8 +41,8 @@ def test_no_kernel_spills_or_takes_more_than_a_third_of_an_sm(found: list[Resour
     # Any type of weights; x, residual and y of it or int8; packs or single elements, and packs of
     # another size where all are int8.
     assert sum(k.startswith("apply<") for k in kernels) == 3 * (2**3 * 2 + 1)
-    assert sum(k.startswith("gate<") for k in kernels) == 3
-    assert sum(k.startswith("pool<") for k in kernels) == 4 * 2 + 1
+    # x of the weights' type, as packs or single elements, or int8, which has packs of another size.
+    assert sum(k.startswith("pool<") for k in kernels) == 3 * (2 + 3)
     for r in found:
         assert r.spilled_bytes == r.stack_bytes == 0, r
         assert r.registers <= MOST_REGISTERS, r

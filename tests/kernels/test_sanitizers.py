@@ -14,19 +14,20 @@ from darnet_trt.kernels.build import SOURCES
 COMPILER = os.environ.get("CXX") or "g++"
 
 
+RIGHT = "320 1 0\n"  # a sum, its mean, the counter
 BREAKS = {
     "right": None,
     # One row too many is read …
-    "reads beyond x": ("if (row + u * step < last)", "if (row + u * step <= last)"),
+    "reads beyond x": ("if (u * rows < left) packs", "if (u * rows <= left) packs"),
     # … a sum is written beside the partial sums …
-    "writes beyond the sums": ("out[i] = shared[", "out[i + 1] = shared["),
-    # … a block uses more shared memory than it was launched with …
-    "beyond shared memory": (
-        "shared[i * threads + self] = sum[i]",
-        "shared[(i + 1) * threads + self] = sum[i]",
+    "writes beyond the sums": (
+        "first_channel + self]\n            = total",
+        "first_channel + self + 1]\n            = total",
     ),
+    # … a block uses more shared memory than it was launched with …
+    "beyond shared memory": ("shared[(warp * lanes", "shared[(4 * warp * lanes"),
     # … or an access is not aligned.
-    "misaligned": ("packs[u].load(slice +", "packs[u].load(slice + 1 +"),
+    "misaligned": ("packs[u].load(from +", "packs[u].load(from + 1 +"),
 }
 
 
@@ -61,7 +62,7 @@ def test_the_sanitizers_find_a_fault(name: str, tmp_path: Path) -> None:
     program, pool = pool_once(tmp_path, change, *flags)
     done = run(program, UBSAN_OPTIONS="print_stacktrace=1")
     if change is None:
-        assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
+        assert (done.returncode, done.stdout) == (0, RIGHT), done.stderr
         return
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr or "misaligned address" in done.stderr
@@ -69,12 +70,14 @@ def test_the_sanitizers_find_a_fault(name: str, tmp_path: Path) -> None:
     assert any(f"pool.cuh:{at}" in done.stderr for at in (line, line + 1))  # or what it guards
 
 
+SUMMED = "total;\n    }\n    __syncthreads();"
+STAGED = "parts, self);\n        __syncthreads();"
 BARRIERS = {
-    "before the sums": ("    __syncthreads();\n    for", "    for"),
-    "between two sums": ("        __syncthreads();\n        rows", "        rows"),
+    "before the warps' sums are added": (SUMMED, "total;\n    }"),
+    "before the means are read": (STAGED, "parts, self);"),
     "that some threads miss": (
-        "    __syncthreads();\n    for",
-        "    if (active) __syncthreads();\n    for",
+        SUMMED,
+        "total;\n    }\n    if (channel < c) __syncthreads();",
     ),
 }
 
@@ -86,4 +89,4 @@ def test_a_missing_barrier_changes_the_result(name: str, tmp_path: Path) -> None
     if name == "that some threads miss":
         assert all("a barrier that not all of its threads reach" in d.stderr for d in done)
     else:
-        assert {d.stdout for d in done} != {"5\n"}
+        assert {d.stdout for d in done} != {RIGHT}

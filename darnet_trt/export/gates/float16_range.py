@@ -25,6 +25,7 @@ LARGEST: Final = float(np.finfo(np.float16).max)
 # A part may run in float16 if its values are this many times smaller than the largest float16. In
 # a network trained on phantoms no layer gave more on ten scans than 5.7 times what it gave on four.
 HEADROOM: Final = 8.0
+_WIDE: Final = frozenset({"fp32", "bf16"})  # bfloat16 has float32's range
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Float16Range:
         return f"{found}; in float32: {', '.join(self.in_float32)}" if self.in_float32 else found
 
     def noted(self, plan: Artifact) -> Artifact:
-        """Return the plan with the note; an fp32 plan is returned unchanged."""
-        if plan.precision == "fp32":
+        """Return the plan with the note; an fp32 or bf16 plan is returned unchanged."""
+        if plan.precision in _WIDE:
             return plan
         return plan.model_copy(update={"notes": (*plan.notes, self.note)})
 
@@ -94,12 +95,13 @@ def range_for(
     context: BuildContext,
     calibrated: Mapping[str, float],
 ) -> Float16Range | None:
-    """Find what float16 can hold and check it for the candidates; None where all are float32.
+    """Find what float16 can hold and check it for the candidates; None where all have float32's
+    range.
 
     Raises:
         BuildError: As `float16_range`, or parts must stay in float32 and a candidate is for sm75.
     """
-    if all(candidate.precision == "fp32" for candidate in candidates):
+    if all(candidate.precision in _WIDE for candidate in candidates):
         return None
     context.log(f"float16's range: running the float32 graph on {context.scans.source}")
     found = float16_range(
@@ -109,7 +111,7 @@ def range_for(
     for candidate in candidates:
         # TensorRT-RTX has no float32 convolution for it.
         lacking = (candidate.backend, candidate.target) == ("tensorrt-rtx", "sm75")
-        if lacking and found.in_float32 and candidate.precision != "fp32":
+        if lacking and found.in_float32 and candidate.precision not in _WIDE:
             raise BuildError(
                 f"{found.layer} reaches {found.magnitude:.5g} on {found.source}; float16 holds at "
                 f"most {LARGEST:.0f}, and this architecture has no float32 convolutions",

@@ -20,6 +20,7 @@ from onnx.helper import (
     make_node,
     make_opsetid,
     make_tensor_value_info,
+    tensor_dtype_to_np_dtype,
 )
 from onnx.numpy_helper import from_array
 
@@ -39,9 +40,13 @@ from darnet_trt.training.model import Network, halved
 INPUT: Final = "input"
 IR_VERSION: Final = 8  # the one of OPSET 18, and the first with model-local functions
 
-GraphPrecision = Literal["fp32", "fp16"]
-_TYPES: Final = {
+_OPSET_BF16: Final = 22  # the first with a convolution in bfloat16
+_IR_VERSION_BF16: Final = 10  # the one of that opset
+
+GraphPrecision = Literal["fp32", "bf16", "fp16"]
+_TYPES: Final[dict[GraphPrecision, tuple[int, type]]] = {
     "fp32": (TensorProto.FLOAT, np.float32),
+    "bf16": (TensorProto.BFLOAT16, tensor_dtype_to_np_dtype(TensorProto.BFLOAT16).type),
     "fp16": (TensorProto.FLOAT16, np.float16),
 }
 
@@ -173,12 +178,12 @@ class _Graph:
         x = self.begin("head", x)
         classes, channels = self.weights["classifier.weight"].shape
         weight = self.weight("classifier.weight", self.body, (classes, channels, 1, 1, 1))
-        half = self.body is np.float16
-        cam = "cam_fp16" if half else "cam"
+        narrow = self.body is not np.float32
+        cam = f"cam_{self.precision}" if narrow else "cam"
         self.nodes.append(
             make_node("Conv", [x, weight], [cam], name="classifier", kernel_shape=[1, 1, 1])
         )
-        if half:
+        if narrow:
             self.nodes.append(
                 make_node("Cast", [cam], ["cam"], name="cam.fp32", to=TensorProto.FLOAT)
             )
@@ -206,8 +211,9 @@ def build_graph(
     Args:
         network: Its shape.
         weights: From `weights.folded`.
-        precision: fp16 stores weights and activations as float16. Input, outputs, the attention's
-            means and the final mean stay in float32, because their sums overflow float16.
+        precision: fp16 and bf16 store weights and activations as float16 or bfloat16. Input,
+            outputs, the attention's means and the final mean stay in float32, because their sums
+            overflow float16 and lose digits in bfloat16.
         metadata: Written as the model's properties, sorted by key.
         in_float32: Parts, named as by `part_of`, that stay in float32.
 
@@ -231,6 +237,9 @@ def build_graph(
         x = graph.block(x, f"stages.{stage}.1", 1)
     graph.head(x)
 
+    opset, ir_version = OPSET, IR_VERSION
+    if precision == "bf16":
+        opset, ir_version = _OPSET_BF16, _IR_VERSION_BF16
     classes = len(network.classes)
     float32 = TensorProto.FLOAT
     model = make_model(
@@ -244,9 +253,11 @@ def build_graph(
             ],
             graph.initializers,
         ),
-        functions=[] if network.attention == "none" else [attention_function(network.attention)],
-        opset_imports=[make_opsetid("", OPSET), make_opsetid(DOMAIN, 1)],
-        ir_version=IR_VERSION,
+        functions=[]
+        if network.attention == "none"
+        else [attention_function(network.attention, opset)],
+        opset_imports=[make_opsetid("", opset), make_opsetid(DOMAIN, 1)],
+        ir_version=ir_version,
         producer_name="darnet-trt",
     )
     for key in sorted(metadata):

@@ -24,7 +24,10 @@ from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 
 _PLUGIN: Final = "darnet-trt plugin: "  # starts an error line of cuda/plugin.cpp
 # A part of TensorRT's message for sm75 → what to do.
-_REMEDIES: Final = {"FP32 3D convolution": "this architecture needs --precision fp16"}
+_REMEDIES: Final = {
+    "FP32 3D convolution": "this architecture needs --precision fp16",
+    "HW-specific datatypes: b16": "this architecture has no bfloat16; use --precision fp16",
+}
 
 
 def build_tensorrt(job: Job, log: Callable[[str], None] = lambda _: None) -> BuiltPlan:

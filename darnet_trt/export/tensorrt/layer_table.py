@@ -33,7 +33,7 @@ Kernels = dict[str, dict[str, int]]
 Tensor = tuple[tuple[int, ...], str]
 """Dimensions, -1 where the profile leaves the batch open, and type as the builder names it."""
 
-PLUGIN_LAUNCHES: Final = 3
+PLUGIN_LAUNCHES: Final = 2
 """Kernels that a plugin layer launches; the table has one line for it."""
 
 _HEADING: Final = re.compile(r"^Layers:\n(?=Name: )", re.MULTILINE)

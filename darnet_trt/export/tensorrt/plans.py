@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from onnx import ModelProto
 
@@ -13,18 +13,27 @@ from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Decisions, Plan, Pr
 from darnet_trt.bundle.writing import hashes
 from darnet_trt.calibration.qdq import Form
 from darnet_trt.calibration.search.search import Int8
+from darnet_trt.errors import BuildError
 from darnet_trt.export.context import BuildContext
 from darnet_trt.export.gates.float16_range import Float16Range
+from darnet_trt.export.onnx.channels_first import PADS_TO, channels_first
 from darnet_trt.export.onnx.writing import write_graph
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.child import Job
+from darnet_trt.export.tensorrt.faster_plan import Choice, choose
+from darnet_trt.export.tensorrt.layer_table import Layer
 from darnet_trt.export.tensorrt.plugin_choice import Plugin, choose_plugin
 from darnet_trt.export.tensorrt.stored_table import write_table
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, TensorRTBackend
 
 # A machine without the plan's GPU cannot run the plan, but it can run the plan's graph.
 _STAND_IN: Final = "the plan's int8 graph, run on the CPU,"
+PluginForm = Literal["none", "channels-last", "channels-first"]
+_WITHOUT: Final = "without the plugin"
+_NO_INT8_LAYOUT: Final = (
+    f"built {_WITHOUT}: TensorRT's 3D format for int8, CDHW32, is not channels-last"
+)
 
 
 def build_plans(
@@ -61,9 +70,7 @@ def build_plans(
     with TemporaryDirectory(dir=context.folder) as work:
         graphs = _Graphs(context, Path(work), int8, half)
         for candidate in candidates:
-            plugin = plugins[candidate.backend]
-            graph = graphs.file(candidate.precision, plugin=plugin is not None)
-            plan = _built(context, candidate, graph, plugin)
+            plan = _kept(context, candidate, graphs, plugins[candidate.backend], Path(work))
             if candidate.precision == "int8" and int8 is not None:
                 plan = _judged_by_its_graph(plan, int8, context.accept)
             built.append(plan if half is None else half.noted(plan))
@@ -80,17 +87,24 @@ class _Graphs:
         self._in_float32 = () if half is None else half.in_float32
         self._half: ModelProto | None = None
 
-    def file(self, precision: Precision, *, plugin: bool) -> Path:
-        form: Form = "plugin" if plugin else "s8"
-        file = self._work / f"{form if precision == 'int8' else precision}-{MODEL_FILE}"
+    def file(self, candidate: Candidate, plugin: PluginForm) -> Path:
+        precision = candidate.precision
+        form: Form = "s8" if plugin == "none" else "plugin"
+        name: str = form if precision == "int8" else precision
+        if plugin == "channels-first":
+            name = f"{name}-{plugin}"
+        file = self._work / f"{name}-{MODEL_FILE}"
         if not file.exists():
-            write_graph(self._graph(precision, form), file)
+            graph = self._graph(precision, form)
+            write_graph(channels_first(graph) if plugin == "channels-first" else graph, file)
         return file
 
     def _graph(self, precision: Precision, form: Form) -> ModelProto:
         if precision == "int8":
             return self._quantized(form)
-        return self._source.float32 if precision == "fp32" else self._float16()
+        if precision == "fp16":
+            return self._float16()
+        return self._source.float32 if precision == "fp32" else self._source.graph(precision)
 
     def _quantized(self, form: Form) -> ModelProto:
         assert self._int8 is not None
@@ -101,6 +115,65 @@ class _Graphs:
         if self._half is None:
             self._half = self._source.graph("fp16", self._in_float32)
         return self._half
+
+
+def _kept(
+    context: BuildContext, candidate: Candidate, graphs: _Graphs, plugin: Plugin | None, work: Path
+) -> Artifact:
+    """Build a plan in each form that may be the fastest, and keep that one."""
+    forms = _forms(context, candidate, plugin)
+    built: dict[str, tuple[Artifact, Path]] = {}
+    tables: dict[str, Sequence[Layer]] = {}
+    refused = []
+    for name, form in forms.items():
+        graph = graphs.file(candidate, form)
+        try:
+            plan, tables[name] = _built(
+                context, candidate, graph, None if form == "none" else plugin
+            )
+        except BuildError as error:
+            if not built and name == list(forms)[-1]:
+                raise
+            refused.append(f"{name}: {error.what}")
+            continue
+        file = _file(context, candidate)
+        built[name] = plan, file.replace(work / f"{form}-{file.name}")
+    if len(built) > 1:
+        choice = choose(built, context.scans.inputs[0][None])
+    else:
+        choice = Choice(name := next(iter(built)), f"built {name}")
+    plan, file = built[choice.name]
+    file = file.replace(_file(context, candidate))
+    files = hashes(context.folder, file, *write_table(file, tables[choice.name]))
+    plan = plan.model_copy(update={"files": files})
+    if len(forms) > 1:
+        note = "; ".join((choice.why, *refused))
+    elif plugin is not None and _WITHOUT in forms:
+        note = _NO_INT8_LAYOUT
+    else:
+        return plan
+    context.log(f"{candidate.name}: {note}")
+    return plan.model_copy(update={"notes": (*plan.notes, note)})
+
+
+def _forms(
+    context: BuildContext, candidate: Candidate, plugin: Plugin | None
+) -> dict[str, PluginForm]:
+    """Return what a plan does with the plugin, by name, the form without it last."""
+    without: dict[str, PluginForm] = {_WITHOUT: "none"}
+    if plugin is None:
+        return without
+    forms: dict[str, PluginForm] = {"with the plugin": "channels-last"}
+    if candidate.backend == "tensorrt":
+        if candidate.precision == "int8":
+            return without
+        if candidate.precision == "fp32" or context.source.checkpoint.network.width % PADS_TO == 0:
+            forms["with the plugin in TensorRT's format"] = "channels-first"
+    return forms if context.plugin == "on" else forms | without
+
+
+def _file(context: BuildContext, candidate: Candidate) -> Path:
+    return context.folder / candidate.backend / f"{candidate.target}-{candidate.precision}.plan"
 
 
 def _plugins(context: BuildContext, candidates: Sequence[Candidate]) -> dict[str, Plugin | None]:
@@ -137,9 +210,10 @@ def _judged_by_its_graph(plan: Artifact, int8: Int8, accept: str | None) -> Arti
 
 def _built(
     context: BuildContext, candidate: Candidate, graph: Path, plugin: Plugin | None
-) -> Artifact:
+) -> tuple[Artifact, Sequence[Layer]]:
+    """Build one form of a plan; return it and its table of layers."""
     backend, options = cast(TensorRTBackend, candidate.backend), context.plan_options
-    plan = context.folder / backend / f"{candidate.target}-{candidate.precision}.plan"
+    plan = _file(context, candidate)
     plan.parent.mkdir(exist_ok=True)
     job = Job(
         backend=backend,
@@ -157,8 +231,10 @@ def _built(
         context.log(f"{candidate.name}: the timing cache could not be saved: {result.note}")
     if plugin is not None and not plugin.card.embedded:
         notes.append("needs the plugin for CUDA")
-    return candidate.artifact(
-        hashes(context.folder, plan, *write_table(plan, result.layers)),
+    if candidate.precision == "int8" and "int8" not in result.kernels.get("convolution", ("int8",)):
+        notes.append(f"TensorRT computes no convolution in int8 on {candidate.target}")
+    artifact = candidate.artifact(
+        hashes(context.folder, plan),
         options.batch,
         {PACKAGES[backend][0]: result.version},
         *notes,
@@ -171,3 +247,4 @@ def _built(
             hardware_compatible=options.hardware_compatible,
         ),
     )
+    return artifact, result.layers

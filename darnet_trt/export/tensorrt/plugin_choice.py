@@ -11,7 +11,7 @@ from darnet_trt.bundle.manifest import PluginLibrary
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, cached_library, source_key
-from darnet_trt.kernels.check import check_library
+from darnet_trt.kernels.check import check_driver, check_library
 from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.kernels.toolchain import find_nvcc
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, PORTABLE, TensorRTBackend
@@ -41,14 +41,17 @@ def choose_plugin(
     targets: Collection[str],
     log: Callable[[str], None],
 ) -> Plugin | None:
-    """Choose the CUDA library in this user's cache, else the CPU one; None: no plugin.
+    """Choose the plugin library; None: no plugin.
 
-    Of several CUDA libraries, one that runs on all targets is preferred. The CPU library is enough
-    to build TensorRT-RTX plans; TensorRT may run the plugin while it builds, so it needs CUDA.
+    It is one for CUDA, from this user's cache; of several, one that runs on all targets is
+    preferred. Plans built with one for the CPU do not run until the one for CUDA is compiled, so
+    it must be asked for.
 
     Args:
-        mode: "on" compiles a library if there is none, and fails if it cannot be used. "auto"
-            goes without the plugin then, and logs why. "off" always goes without.
+        mode: "on" compiles a library if there is none, and fails if it cannot be used; without
+            nvcc it compiles one for the CPU, which is enough to build TensorRT-RTX plans. "auto"
+            goes without the plugin where there is no library for CUDA or it cannot be used, and
+            logs why. "off" always goes without.
         backend: Of the plans.
         targets: GPUs of the plans.
         log: Takes the reason.
@@ -60,27 +63,31 @@ def choose_plugin(
     if mode == "off":
         return None
     library = cached_library("cuda", [_capability(target) for target in _named(targets)])
-    if library is None and backend == "tensorrt-rtx":
-        library = cached_library("cpu")
     if library is None:
         if mode == "auto":
             log("building plans without the plugin: compile it with darnet-trt plugin build")
             return None
         library = _compiled(backend, log)
     refusal = _version_refused(backend, library) or _uncovered(library, targets)
+    if refusal is None and backend == "tensorrt":  # it runs the plugin while it builds
+        refusal = check_driver(library)
     if refusal is not None:
         if mode == "on":
             raise BuildError(refusal, where=library, do="build without it: --plugin off")
         log(f"building plans without the plugin: {refusal}")
         return None
-    target = Library(library).target
-    embedded = target != "cpu"
+    loaded = Library(library)
+    embedded = loaded.target != "cpu"
     if not embedded:
         log("plans built with the plugin for the CPU: to run they need the plugin for CUDA")
     return Plugin(
         library,
         PluginLibrary(
-            source=source_key(), target=target, sha256=sha256_of(library), embedded=embedded
+            source=source_key(),
+            target=loaded.target,
+            cuda=loaded.cuda,
+            sha256=sha256_of(library),
+            embedded=embedded,
         ),
     )
 

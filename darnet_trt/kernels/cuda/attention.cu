@@ -1,4 +1,4 @@
-// The three phases behind the C interface: checks, sizes, and the choice of a kernel.
+// The two phases behind the C interface: checks, sizes, and the choice of a kernel.
 
 #include "attention.h"
 
@@ -11,8 +11,6 @@
 #include "launch.cuh"
 
 #include "apply.cuh"
-#include "gate.cuh"
-#include "pool.cuh"
 
 #ifndef DARNET_TARGET
 #ifdef __CUDACC__
@@ -26,18 +24,17 @@ namespace {
 
 using namespace darnet;
 
-constexpr int kThreads = 256;
 constexpr int kAlignment = 16;  // bytes, of every pointer but the biases: one access
 // Parts of a slice: enough blocks to fill a large GPU at the paper's sizes (64 to 8 slices a
-// volume), few enough that every block of the gate phase can add the pooled parts.
+// volume), few enough that one block can add the parts of a group of channels.
 constexpr int kMaxParts = 16;
 // Rounds of kUnroll rows that a thread has at least: more parts would add latency, not bandwidth.
 constexpr int kPoolRounds = 2;
 constexpr int kApplyRounds = 1;
 constexpr int kNarrowPack = 8;  // elements of int8: a network's first stage may have 8 or 24 channels
 constexpr int kMaxSharedBytes = 48 * 1024;  // what every GPU grants without being asked
+constexpr int kCounters = DARNET_COUNTER_BYTES / static_cast<int>(sizeof(unsigned));
 constexpr int64_t kMaxGrid = std::numeric_limits<int32_t>::max();
-constexpr int kMaxGridYZ = 65535;
 constexpr int64_t kMaxLength = int64_t{1} << 30;  // of a loop: 32-bit counters may overshoot
 constexpr double kMaxElements = 0x1p60;
 
@@ -65,11 +62,6 @@ int type_size(int type) {
     return type == DARNET_FLOAT32 ? 4 : type == DARNET_INT8 ? 1 : 2;
 }
 
-bool staged(const DarnetAttention& a) {
-    return int64_t{4} * a.c * a.d < kMaxSharedBytes
-        && 4 * gate_shared_floats(a.c, a.d, a.channel_hidden, true) <= kMaxSharedBytes;
-}
-
 // How pool and apply are cut; depends on one volume's shape and the types alone.
 struct Plan {
     // Elements a thread takes at once: 16 bytes of the widest tensor, 8 where all are int8 and that
@@ -80,91 +72,96 @@ struct Plan {
     int parts;
 };
 
-Plan cut(const DarnetAttention& a, int widest, int rounds) {
+Plan cut(const DarnetAttention& a, int widest, int most_channels, int least_rounds) {
     Plan p{};
     p.vector = 16 / widest;
     if (widest == 1 && a.c % 16 != 0) p.vector = kNarrowPack;
     if (a.c % p.vector != 0) p.vector = 1;
+    const int most = std::min(kThreads, most_channels / p.vector);
     const int needed = (a.c + p.vector - 1) / p.vector;
     p.groups = 1;
-    while (p.groups < kThreads && p.groups < needed) p.groups *= 2;
+    while (p.groups < most && p.groups < needed) p.groups *= 2;
     p.rows = kThreads / p.groups;
     p.chunks = (needed + p.groups - 1) / p.groups;
-    p.parts = std::clamp(a.h * a.w / (p.rows * kUnroll * rounds), 1, kMaxParts);
+    // As few parts as do not add to the rounds of the longest.
+    const auto ceiling = [](int number, int of) { return (number + of - 1) / of; };
+    const int rounds = ceiling(a.h * a.w, p.rows * kUnroll);
+    p.parts = ceiling(rounds, std::max(ceiling(rounds, kMaxParts), least_rounds));
     return p;
 }
 
 Plan pool_plan(const DarnetAttention& a) {
-    Plan p = cut(a, type_size(a.x_type), kPoolRounds);
-    if (!staged(a)) p.parts = 1;  // then the gate reads the sums where the pooling left them
-    return p;
+    return cut(a, type_size(a.x_type), kGroupChannels, kPoolRounds);
 }
 
 Plan apply_plan(const DarnetAttention& a) {
     int widest = std::max(type_size(a.x_type), type_size(a.y_type));
     if (a.has_residual) widest = std::max(widest, type_size(a.residual_type));
-    return cut(a, widest, kApplyRounds);
+    return cut(a, widest, std::numeric_limits<int>::max(), kApplyRounds);
 }
 
-int gate_blocks(const DarnetAttention& a) {
-    const int blocks = (a.depth_hidden + kUnitsPerBlock - 1) / kUnitsPerBlock;
-    return blocks > 1 ? blocks : 1;
+int64_t blocks(const DarnetAttention& a, const Plan& p) {
+    return int64_t{a.n} * a.d * p.parts * p.chunks;
 }
 
-int64_t partial_floats(const DarnetAttention& a) {
-    return int64_t{a.n} * a.d * pool_plan(a).parts * a.c;
+int64_t pool_shared_bytes(const DarnetAttention& a) { return 4 * int64_t{pool_shared_floats(a.d)}; }
+
+int64_t apply_shared_bytes(const DarnetAttention& a, const Plan& p) {
+    return 4 * apply_shared_floats(p.groups * p.vector, a.c, a.channel_hidden, a.depth_hidden);
 }
 
-struct Workspace {
-    float *partial, *channel_gates, *hidden;
+// Floats of the workspace.
+struct Sizes {
+    int64_t partial, means, u;
 };
 
-Workspace divide(const DarnetAttention& a, void* memory) {
-    float* const partial = static_cast<float*>(memory);
-    float* const gates = partial + partial_floats(a);
-    return {partial, gates, gates + int64_t{a.n} * (a.channel_hidden > 0 ? a.c : 0)};
+Sizes sizes(const DarnetAttention& a) {
+    const int64_t channels = int64_t{a.n} * a.c;
+    return {channels * a.d * pool_plan(a).parts, a.channel_hidden > 0 ? channels : 0,
+        channels * a.depth_hidden};
 }
 
-template <typename X>
+// U begins at a multiple of 16 bytes.
+Pooled divide(const DarnetAttention& a, void* memory) {
+    const Sizes s = sizes(a);
+    float* const partial = static_cast<float*>(memory);
+    float* const u = partial + (s.partial + 3) / 4 * 4;
+    return {partial, s.means > 0 ? u + s.u : nullptr, u};
+}
+
+Shape shape(const DarnetAttention& a) { return {a.n, a.d, a.h * a.w, a.c}; }
+
+template <typename X, typename W>
 const char* launch_pool(const DarnetAttention& a, const DarnetTensors& t, void* stream) {
     const Plan p = pool_plan(a);
-    const dim3 grid(a.n * a.d, p.parts, p.chunks), block(p.groups, p.rows);
-    const size_t shared = size_t{4} * p.vector * kThreads;
+    const float scale = a.x_type == DARNET_INT8 ? a.x_scale : 1.0f;
+    const Pooling<W> of{divide(a, t.workspace), static_cast<const W*>(t.depth.squeeze_weight),
+        shape(a), p.parts, p.chunks, a.depth_hidden,
+        scale / (static_cast<float>(a.h) * static_cast<float>(a.w))};
     const auto run = [&](auto kernel) {
-        return launch(kernel, grid, block, shared, stream, static_cast<const X*>(t.x),
-            divide(a, t.workspace).partial, a.h * a.w, a.c, p.parts);
+        return launch(kernel, dim3(static_cast<unsigned>(blocks(a, p))), dim3(p.groups, p.rows),
+            static_cast<size_t>(pool_shared_bytes(a)), stream, static_cast<const X*>(t.x), of,
+            static_cast<unsigned*>(t.counters), kCounters);
     };
     if constexpr (sizeof(X) == 1)
-        if (p.vector == kNarrowPack) return run(pool<X, kNarrowPack>);
-    return p.vector == 1 ? run(pool<X, 1>) : run(pool<X, kPerAccess<X>>);
-}
-
-template <typename W>
-const char* launch_gate(const DarnetAttention& a, const DarnetTensors& t, void* stream) {
-    const Workspace work = divide(a, t.workspace);
-    const bool stage = staged(a);
-    const float scale = a.x_type == DARNET_INT8 ? a.x_scale : 1.0f;
-    const auto weights = [](const void* p) { return static_cast<const W*>(p); };
-    return launch(gate<W>, dim3(gate_blocks(a), a.n, 1), dim3(kGateThreads),
-        size_t{4} * gate_shared_floats(a.c, a.d, a.channel_hidden, stage), stream, work.partial,
-        weights(t.channel.squeeze_weight), weights(t.channel.squeeze_bias),
-        weights(t.channel.excite_weight), weights(t.channel.excite_bias),
-        weights(t.depth.squeeze_weight), weights(t.depth.squeeze_bias), work.channel_gates,
-        work.hidden, scale / (static_cast<float>(a.h) * static_cast<float>(a.w)), a.d, a.c,
-        pool_plan(a).parts, a.channel_hidden, a.depth_hidden, stage);
+        if (p.vector == kNarrowPack) return run(pool<X, W, kNarrowPack>);
+    return p.vector == 1 ? run(pool<X, W, 1>) : run(pool<X, W, kPerAccess<X>>);
 }
 
 template <typename X, typename R, typename Y, typename W>
 const char* launch_apply(const DarnetAttention& a, const DarnetTensors& t, void* stream) {
     const Plan p = apply_plan(a);
-    const Workspace work = divide(a, t.workspace);
-    const dim3 grid(a.n * a.d, p.parts, p.chunks), block(p.groups, p.rows);
+    const auto weights = [](const void* p) { return static_cast<const W*>(p); };
+    const Gates<W> gates{divide(a, t.workspace), weights(t.channel.squeeze_weight),
+        weights(t.channel.squeeze_bias), weights(t.channel.excite_weight),
+        weights(t.channel.excite_bias), weights(t.depth.squeeze_bias),
+        weights(t.depth.excite_weight), weights(t.depth.excite_bias), a.channel_hidden,
+        a.depth_hidden};
     const auto run = [&](auto kernel) {
-        return launch(kernel, grid, block, size_t{4} * p.groups * p.vector, stream,
+        return launch_dependent(kernel, dim3(static_cast<unsigned>(blocks(a, p))),
+            dim3(p.groups, p.rows), static_cast<size_t>(apply_shared_bytes(a, p)), stream,
             static_cast<const X*>(t.x), static_cast<const R*>(a.has_residual ? t.residual : nullptr),
-            static_cast<Y*>(t.y), a.channel_hidden > 0 ? work.channel_gates : nullptr, work.hidden,
-            static_cast<const W*>(t.depth.excite_weight),
-            static_cast<const W*>(t.depth.excite_bias), a.d, a.h * a.w, a.c, p.parts, a.depth_hidden,
+            static_cast<Y*>(t.y), gates, shape(a), p.parts, p.chunks,
             a.x_type == DARNET_INT8 ? a.x_scale : 1.0f,
             a.residual_type == DARNET_INT8 ? a.residual_scale : 1.0f,
             Int8Scale{a.y_scale, 1.0f / a.y_scale, -128.0f * a.y_scale, 127.0f * a.y_scale});
@@ -194,10 +191,9 @@ const char* launch_phase(
     const DarnetAttention& a, const DarnetTensors& t, int phase, void* stream) {
     return with_float(a.weight_type, [&](auto w) {
         using W = decltype(w);
-        if (phase == DARNET_GATE) return launch_gate<W>(a, t, stream);
         return with_type(a.x_type, w, [&](auto x) {
             using X = decltype(x);
-            if (phase == DARNET_POOL) return launch_pool<X>(a, t, stream);
+            if (phase == DARNET_POOL) return launch_pool<X, W>(a, t, stream);
             return with_type(a.y_type, w, [&](auto y) {
                 using Y = decltype(y);
                 // Without a residual its type is x's: no kernel of its own for it.
@@ -245,7 +241,8 @@ int check_gate(const char* kind, const DarnetGate& g, int type, char* message, s
 
 int check_tensors(const DarnetAttention& a, const DarnetTensors& t, char* message, size_t size) {
     if (check_pointer("x", t.x, message, size) || check_pointer("y", t.y, message, size)
-        || check_pointer("the workspace", t.workspace, message, size))
+        || check_pointer("the workspace", t.workspace, message, size)
+        || check_pointer("the memory of the counters", t.counters, message, size, alignof(unsigned)))
         return 1;
     if (a.has_residual && check_pointer("residual", t.residual, message, size)) return 1;
     if ((t.y == t.x && a.y_type != a.x_type)
@@ -289,31 +286,40 @@ int darnet_attention_check(const DarnetAttention* problem, char* message, size_t
     if (a.has_residual
         && check_type(a, "residual", a.residual_type, a.residual_scale, message, size))
         return 1;
-    if (int64_t{a.n} * a.d > kMaxGrid || int64_t{a.h} * a.w > kMaxLength || a.n > kMaxGridYZ
-        || int64_t{a.c} * a.d > kMaxLength || a.c > kMaxGridYZ * kThreads
-        || static_cast<double>(a.n) * a.d * a.h * a.w * a.c > kMaxElements)
+    const bool can_be_cut = int64_t{a.h} * a.w <= kMaxLength && int64_t{a.c} * a.d <= kMaxLength
+        && static_cast<double>(a.n) * a.d * a.h * a.w * a.c <= kMaxElements;
+    if (!can_be_cut || std::max(blocks(a, pool_plan(a)), blocks(a, apply_plan(a))) > kMaxGrid)
         return fail(message, size, "%d×%d×%d×%d×%d (n d h w c) is larger than a launch can be",
             a.n, a.d, a.h, a.w, a.c);
-    const int64_t shared = int64_t{4} * gate_shared_floats(a.c, a.d, a.channel_hidden, false);
+    const int64_t shared = apply_shared_bytes(a, apply_plan(a));
     if (shared > kMaxSharedBytes)
         return fail(message, size,
-            "%d channels with %d hidden units need %lld bytes of shared memory; there are %d", a.c,
-            a.channel_hidden, static_cast<long long>(shared), kMaxSharedBytes);
+            "%d channels with %d and %d hidden units need %lld bytes of shared memory; there are %d",
+            a.c, a.channel_hidden, a.depth_hidden, static_cast<long long>(shared), kMaxSharedBytes);
     return 0;
 }
 
 size_t darnet_attention_workspace(const DarnetAttention* problem) {
-    const DarnetAttention& a = *problem;
-    const int64_t gates = int64_t{a.n} * (a.channel_hidden > 0 ? a.c : 0);
-    return 4 * static_cast<size_t>(partial_floats(a) + gates + int64_t{a.n} * a.depth_hidden);
+    const Sizes s = sizes(*problem);
+    return 4 * static_cast<size_t>((s.partial + 3) / 4 * 4 + s.u + s.means);
 }
+
+void* darnet_attention_new_counters(char* message, size_t size) {
+    const char* error = nullptr;
+    void* const counters = new_zeroed(DARNET_COUNTER_BYTES, &error);
+    if (counters == nullptr)
+        fail(message, size, "no memory for %d bytes of counters: %s", DARNET_COUNTER_BYTES, error);
+    return counters;
+}
+
+void darnet_attention_delete_counters(void* counters) { delete_zeroed(counters); }
 
 int darnet_attention_launch_phase(const DarnetAttention* problem, const DarnetTensors* tensors,
     int phase, void* stream, char* message, size_t size) {
     if (darnet_attention_check(problem, message, size)) return 1;
     if (check_tensors(*problem, *tensors, message, size)) return 1;
     if (phase < 0 || phase >= DARNET_PHASES)
-        return fail(message, size, "phase must be 0, 1 or 2; it is %d", phase);
+        return fail(message, size, "phase must be 0 or 1; it is %d", phase);
     const char* error = launch_phase(*problem, *tensors, phase, stream);
     return error == nullptr ? 0 : fail(message, size, "CUDA: %s; this library is for %s", error,
         DARNET_TARGET);
@@ -330,34 +336,35 @@ void darnet_attention_cost(const DarnetAttention* problem, int phase, DarnetCost
     const DarnetAttention& a = *problem;
     const int64_t elements = int64_t{a.n} * a.d * a.h * a.w * a.c;
     const int64_t features = int64_t{a.c} * a.d, weight = type_size(a.weight_type);
-    const int64_t partial = 4 * partial_floats(a);
-    const int64_t gates = a.channel_hidden > 0 ? int64_t{4} * a.n * a.c : 0;
-    const int64_t hidden = int64_t{4} * a.n * a.depth_hidden;
-    *cost = {};
-    if (phase == DARNET_GATE) {
-        const int64_t channel = a.channel_hidden > 0
-            ? weight * (2 * int64_t{a.c} * a.channel_hidden + a.channel_hidden + a.c) : 0;
-        cost->bytes_read = partial + channel + weight * a.depth_hidden * (features + 1);
-        cost->bytes_written = gates + hidden;
-        cost->grid[0] = gate_blocks(a), cost->grid[1] = a.n, cost->grid[2] = 1;
-        cost->block[0] = kGateThreads, cost->block[1] = 1;
-        cost->shared_bytes = 4 * gate_shared_floats(a.c, a.d, a.channel_hidden, staged(a));
-        return;
-    }
+    const Sizes s = sizes(a);
     const Plan p = phase == DARNET_POOL ? pool_plan(a) : apply_plan(a);
-    cost->grid[0] = a.n * a.d, cost->grid[1] = p.parts, cost->grid[2] = p.chunks;
+    *cost = {};
+    cost->grid[0] = static_cast<int32_t>(blocks(a, p)), cost->grid[1] = 1, cost->grid[2] = 1;
     cost->block[0] = p.groups, cost->block[1] = p.rows;
     if (phase == DARNET_POOL) {
-        cost->bytes_read = elements * type_size(a.x_type);
-        cost->bytes_written = partial;
-        cost->shared_bytes = 4 * p.vector * kThreads;
-    } else {
-        cost->bytes_read = elements * type_size(a.x_type)
-            + (a.has_residual ? elements * type_size(a.residual_type) : 0) + gates + hidden
-            + (a.depth_hidden > 0 ? weight * features * (a.depth_hidden + 1) : 0);
-        cost->bytes_written = elements * type_size(a.y_type);
-        cost->shared_bytes = 4 * p.groups * p.vector;
+        cost->bytes_read = elements * type_size(a.x_type) + 4 * s.partial
+            + weight * features * a.depth_hidden;
+        cost->bytes_written = 4 * (s.partial + s.means + s.u);
+        cost->shared_bytes = static_cast<int32_t>(pool_shared_bytes(a));
+        return;
     }
+    const int64_t channel = a.channel_hidden > 0
+        ? 2 * int64_t{a.c} * a.channel_hidden + a.channel_hidden + a.c : 0;
+    const int64_t depth
+        = a.depth_hidden > 0 ? features * (a.depth_hidden + 1) + a.depth_hidden : 0;
+    cost->bytes_read = elements * type_size(a.x_type)
+        + (a.has_residual ? elements * type_size(a.residual_type) : 0) + 4 * (s.means + s.u)
+        + weight * (channel + depth);
+    cost->bytes_written = elements * type_size(a.y_type);
+    cost->shared_bytes = static_cast<int32_t>(apply_shared_bytes(a, p));
 }
 
 const char* darnet_attention_target(void) { return DARNET_TARGET; }
+
+int darnet_attention_toolkit(void) {
+#ifdef __CUDACC__
+    return CUDART_VERSION;
+#else
+    return 0;
+#endif
+}

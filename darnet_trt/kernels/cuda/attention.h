@@ -2,8 +2,9 @@
 //
 // Tensors are dense and channels-last, N D H W C; `reference.py` holds the arithmetic in float64.
 // The same functions come from nvcc (pointers on the device, `stream` a cudaStream_t) and from g++
-// (pointers on the host, `stream` unused). None of them allocates, synchronizes or keeps state, so
-// all may be called while a CUDA graph is captured and from several threads.
+// (pointers on the host, `stream` unused). Apart from the two that make and free counters, none of
+// them allocates, synchronizes or keeps state, so they may be called while a CUDA graph is captured
+// and from several threads.
 #pragma once
 
 #include <stddef.h>
@@ -44,14 +45,19 @@ struct DarnetTensors {
     const void* residual;  // the same, or null
     struct DarnetGate channel, depth;  // null where the gate is absent
     void* y;               // (n, d, h, w, c); may be x or residual, if of the same type
-    void* workspace;
+    void* workspace;       // for one launch; its content before and after means nothing
     size_t workspace_bytes;
+    // DARNET_COUNTER_BYTES that are zero, and zero again when the launch has run: they tell blocks
+    // which of them ends last. Launches that may run at once need counters of their own.
+    void* counters;
 };
 
-enum DarnetPhase { DARNET_POOL = 0, DARNET_GATE = 1, DARNET_APPLY = 2, DARNET_PHASES = 3 };
+#define DARNET_COUNTER_BYTES 4096
+
+enum DarnetPhase { DARNET_POOL = 0, DARNET_APPLY = 1, DARNET_PHASES = 2 };
 
 // What one phase launches and moves. Bytes are those that must cross the memory bus once: tensors,
-// gate parameters and the workspace between the phases.
+// gate parameters and the workspace between blocks and phases.
 struct DarnetCost {
     int64_t bytes_read, bytes_written;
     int32_t grid[3], block[2];
@@ -64,9 +70,14 @@ DARNET_EXPORT int darnet_attention_check(
     const struct DarnetAttention*, char* message, size_t message_size);
 DARNET_EXPORT int darnet_attention_launch(const struct DarnetAttention*,
     const struct DarnetTensors*, void* stream, char* message, size_t message_size);
-// One phase alone, for measuring; it finds in the workspace what the phases before it left.
+// One phase alone, for measuring; it finds in the workspace what the phase before it left.
 DARNET_EXPORT int darnet_attention_launch_phase(const struct DarnetAttention*,
     const struct DarnetTensors*, int phase, void* stream, char* message, size_t message_size);
+
+// Counters in the memory of the current device, or null and one line in `message`. Not while a CUDA
+// graph is captured.
+void* darnet_attention_new_counters(char* message, size_t message_size);
+void darnet_attention_delete_counters(void*);
 
 // For a problem that passed the check.
 DARNET_EXPORT size_t darnet_attention_workspace(const struct DarnetAttention*);
@@ -75,6 +86,8 @@ DARNET_EXPORT void darnet_attention_cost(
 
 // "cuda sm_75 sm_80 … ptx_90" or "cpu", from the build.
 DARNET_EXPORT const char* darnet_attention_target(void);
+// CUDART_VERSION of the CUDA that compiled it, 13000 for 13.0; 0 of the CPU build.
+DARNET_EXPORT int darnet_attention_toolkit(void);
 
 #ifdef __cplusplus
 }

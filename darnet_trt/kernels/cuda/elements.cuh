@@ -25,6 +25,13 @@ __device__ __forceinline__ float to_float(__half v) { return __half2float(v); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 v) { return __bfloat162float(v); }
 __device__ __forceinline__ float to_float(int8_t v) { return static_cast<float>(v); }
 
+// Of byte i of four int8, without I2F, which runs at a quarter of the speed: the byte plus 128 as
+// the low bits of 2²³, then the difference, which is exact.
+__device__ __forceinline__ float to_float(uint32_t four, int i) {
+    const uint32_t shifted = __byte_perm(four ^ 0x80808080u, 0x4b000000u, 0x7650u + i);
+    return __uint_as_float(shifted) - (0x1p23f + 128.0f);
+}
+
 template <typename T>
 __device__ __forceinline__ T from_float(float v);
 template <>
@@ -54,8 +61,10 @@ struct Int8Scale {
 __device__ __forceinline__ int8_t quantize(float v, const Int8Scale& y) {
     const float bounded = fminf(fmaxf(v, y.least), y.most);
     const float product = bounded * y.inverse;
-    const int q = __float2int_rn(fmaf(fmaf(-product, y.scale, bounded), y.inverse, product));
-    return static_cast<int8_t>(v == v ? q : 0);
+    const float near = fmaf(fmaf(-product, y.scale, bounded), y.inverse, product);
+    // The sum's last place is 1, so adding rounds; its low byte is the integer, without F2I.
+    const uint32_t bits = __float_as_uint(near + 0x1.8p23f);
+    return static_cast<int8_t>(v == v ? bits : 0u);
 }
 
 template <typename Y>
@@ -90,21 +99,52 @@ struct Access<16> {
     using type = uint4;
 };
 
-// V elements at p, which is aligned to all of them, in one access.
+#ifdef __CUDACC__
+template <typename Raw>
+__device__ __forceinline__ Raw load_streaming(const Raw* p) {
+    return __ldcs(p);
+}
+#else
+template <typename Raw>
+Raw load_streaming(const Raw* p) {
+    return *p;
+}
+#endif
+
+// V elements, which one access takes; their address is a multiple of its size.
 template <typename T, int V>
 struct Pack {
     using Raw = typename Access<V * static_cast<int>(sizeof(T))>::type;
-    T element[V];
+    Raw raw;
 
-    __device__ __forceinline__ void load(const T* p) {
-        const Raw raw = *reinterpret_cast<const Raw*>(p);
-        memcpy(element, &raw, sizeof raw);
+    __device__ __forceinline__ void load(const T* p) { raw = *reinterpret_cast<const Raw*>(p); }
+
+    // For what is read the last time: it is the first to leave the caches.
+    __device__ __forceinline__ void load_last(const T* p) {
+        raw = load_streaming(reinterpret_cast<const Raw*>(p));
     }
 
-    __device__ __forceinline__ void store(T* p) const {
-        Raw raw;
+    __device__ __forceinline__ void store(T* p) const { *reinterpret_cast<Raw*>(p) = raw; }
+
+    __device__ __forceinline__ void set(const T (&element)[V]) {
         memcpy(&raw, element, sizeof raw);
-        *reinterpret_cast<Raw*>(p) = raw;
+    }
+
+    // Four int8 each.
+    __device__ __forceinline__ uint32_t word(int i) const {
+        uint32_t words[V / 4];
+        memcpy(words, &raw, sizeof raw);
+        return words[i];
+    }
+
+    __device__ __forceinline__ float value(int i) const {
+        if constexpr (sizeof(T) == 1 && V % 4 == 0) {
+            return to_float(word(i / 4), i % 4);
+        } else {
+            T element[V];
+            memcpy(element, &raw, sizeof raw);
+            return to_float(element[i]);
+        }
     }
 };
 

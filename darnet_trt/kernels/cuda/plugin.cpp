@@ -2,21 +2,30 @@
 //
 // Three plugins of namespace `darnet`, version 1: FusedChannelAttention, FusedDepthAttention and
 // FusedDualAttention. Inputs: x, the residual or none, then per gate squeeze.weight, squeeze.bias,
-// excite.weight, excite.bias; x, residual and the output y are N D H W C. Without the residual y is
-// x · gates, without ReLU. Fields: x_scale, residual_scale, y_scale, each for an int8 tensor.
+// excite.weight, excite.bias. Without the residual y is x · gates, without ReLU.
 //
-// Nothing here throws, allocates in enqueue, or needs a symbol of TensorRT's libraries: one binary
-// serves TensorRT 10, 11 and RTX. TensorRT's ILogger is not called, its order of functions differs
-// between them; IErrorRecorder's and IPluginResourceContext's do not.
+// x, residual and the output y are channels-last in memory. Their dimensions are N D H W C in the
+// format LINEAR, for TensorRT-RTX, which plans its convolutions so and cancels the transposes
+// around. With the field channel_axis = 1 they are N C D H W in the format DHWC (float32) or DHWC8
+// (float16, bfloat16), the formats of TensorRT's own 3D convolutions. The depth may equal the
+// channels, so the plugin cannot tell the one from the other by the shapes of the gate parameters.
+//
+// Other fields: x_scale, residual_scale, y_scale, each for an int8 tensor; only for N D H W C, as
+// TensorRT's one 3D format for int8, CDHW32, is not channels-last. The plugin serializes the number
+// of inputs, too, which enqueue is not told.
+//
+// Nothing here throws or needs a symbol of TensorRT's libraries: one binary serves TensorRT 10, 11
+// and RTX. A plugin that was attached to a context allocates nothing in enqueue. TensorRT's ILogger
+// is not called, its order of functions differs between them; IErrorRecorder's and
+// IPluginResourceContext's do not.
 
 #include "plugin.h"
 
 #include <atomic>
-#include <cmath>
 #include <cstring>
 #include <new>
 
-#include "plugin_problem.h"
+#include "plugin_fields.h"
 
 namespace {
 
@@ -27,10 +36,6 @@ constexpr const char* kVersion = "1";
 constexpr const char* kNamespace = "darnet";
 constexpr Attention kAttentions[] = {{"FusedChannelAttention", true, false},
     {"FusedDepthAttention", false, true}, {"FusedDualAttention", true, true}};
-
-constexpr int kFields = 3;
-constexpr const char* kFieldNames[kFields] = {"x_scale", "residual_scale", "y_scale"};
-constexpr float Scales::* kFieldValues[kFields] = {&Scales::x, &Scales::residual, &Scales::y};
 
 thread_local char last_message[Message::kSize + 64] = "";
 std::atomic<bool> takes_host_pointers{false};
@@ -54,13 +59,36 @@ void record(IErrorRecorder* recorder) noexcept {
     recorder->reportError(ErrorCode::kINVALID_ARGUMENT, text);
 }
 
+// The kernels' counters, which are zero between two launches. They are not in the workspace, whose
+// content TensorRT does not keep: to zero them there would be one more launch an enqueue. Each
+// attached plugin has its own. Two enqueues of one context must not run at once, as they also share
+// the workspace; so those of one plugin use the counters one after the other, also where a CUDA
+// graph replays them. A launch that fails on the GPU ends the CUDA context, and its memory with it.
+class Counters {
+public:
+    Counters() noexcept = default;
+    Counters(const Counters&) noexcept {}  // a copy has none yet
+    Counters& operator=(const Counters&) = delete;
+    ~Counters() { darnet_attention_delete_counters(memory_); }
+
+    bool make(Message& why) noexcept {
+        if (memory_ == nullptr)
+            memory_ = darnet_attention_new_counters(why.text, Message::kSize);
+        return memory_ != nullptr;
+    }
+    void* memory() const noexcept { return memory_; }
+
+private:
+    void* memory_ = nullptr;
+};
+
 class Plugin final : public IPluginV3,
                      public IPluginV3OneCore,
                      public IPluginV3OneBuild,
                      public IPluginV3OneRuntime {
 public:
-    Plugin(const Attention& attention, const Scales& scales) noexcept
-        : attention_(&attention), scales_(scales) {}
+    Plugin(const Attention& attention, const Fields& fields) noexcept
+        : attention_(&attention), fields_(fields) {}
 
     // ---- IPluginV3
 
@@ -90,9 +118,9 @@ public:
         Message why;
         const auto type_of = [inputs](int i) { return inputs[i]; };
         if (!check_count(*attention_, input_count, output_count, why)
-            || !check_types(*attention_, scales_, input_count, type_of, why))
+            || !check_types(*attention_, fields_, input_count, type_of, why))
             return refuse(why);
-        outputs[0] = output_type(scales_, inputs[1 + has_residual(*attention_, input_count)]);
+        outputs[0] = output_type(fields_, inputs[1 + has_residual(*attention_, input_count)]);
         return 0;
     }
 
@@ -100,8 +128,8 @@ public:
         DimsExprs* outputs, int32_t output_count, IExprBuilder&) noexcept override {
         Message why;
         const auto rank_of = [inputs](int i) { return inputs[i].nbDims; };
-        if (!check_count(*attention_, input_count, output_count, why)
-            || !check_ranks(*attention_, input_count, rank_of, why))
+        if (!counted(input_count, output_count, why)
+            || !check_ranks(*attention_, fields_, input_count, rank_of, why))
             return refuse(why);
         outputs[0] = inputs[0];
         return 0;
@@ -110,10 +138,18 @@ public:
     bool supportsFormatCombination(int32_t index, const DynamicPluginTensorDesc* tensors,
         int32_t input_count, int32_t output_count) noexcept override {
         Message why;
-        if (!check_count(*attention_, input_count, output_count, why)) return false;
-        if (tensors[index].desc.format != TensorFormat::kLINEAR) return false;
+        if (!counted(input_count, output_count, why)) return false;
         const int first = 1 + has_residual(*attention_, input_count);
         const DataType type = tensors[index].desc.type;
+        const TensorFormat format = tensors[index].desc.format;
+        const bool is_parameter = index >= first && index < input_count;
+        if (format != (is_parameter ? TensorFormat::kLINEAR : format_of(fields_, type)))
+            return false;
+        if (!is_parameter
+            && !check_padding(format, tensors[0].desc.dims.d[fields_.channel_axis], why)) {
+            say(attention_->name, why);  // else TensorRT only reports that no format fits
+            return false;
+        }
         if (scale_of(index, first, input_count) > 0) return type == DataType::kINT8;
         if (!is_float(type)) return false;
         // One float type for all: that of the first tensor before this one that has one.
@@ -126,7 +162,7 @@ public:
     int32_t configurePlugin(const DynamicPluginTensorDesc* in, int32_t input_count,
         const DynamicPluginTensorDesc* out, int32_t output_count) noexcept override {
         Message why;
-        if (!check_count(*attention_, input_count, output_count, why)) return refuse(why);
+        if (!counted(input_count, output_count, why)) return refuse(why);
         constexpr Dims DynamicPluginTensorDesc::* bounds[] = {&DynamicPluginTensorDesc::min,
             &DynamicPluginTensorDesc::opt, &DynamicPluginTensorDesc::max};
         for (const auto bound : bounds) {
@@ -146,7 +182,7 @@ public:
             return 0;
         }
         // It grows with n, h and w; a deeper volume may need less, where it is cut otherwise.
-        const int64_t shallowest = attention_->depth ? problem.d : in[0].min.d[1];
+        const int64_t shallowest = attention_->depth ? problem.d : in[0].min.d[depth_axis(fields_)];
         size_t bytes = 0;
         for (; problem.d > 0 && problem.d >= shallowest; --problem.d) {
             const size_t needed = darnet_attention_workspace(&problem);
@@ -161,11 +197,9 @@ public:
         const PluginTensorDesc* out, int32_t output_count) noexcept override {
         Message why;
         DarnetAttention problem;
-        input_count_ = 0;
-        if (!check_count(*attention_, input_count, output_count, why)
-            || !describe(*attention_, scales_, in, input_count, out[0], problem, why))
+        if (!counted(input_count, output_count, why)
+            || !describe(*attention_, fields_, in, input_count, out[0], problem, why))
             return refuse(why);
-        input_count_ = input_count;
         return 0;
     }
 
@@ -174,9 +208,10 @@ public:
         cudaStream_t stream) noexcept override {
         Message why;
         DarnetAttention problem;
-        if (!runs_here(why) || !was_prepared(why)
-            || !describe(*attention_, scales_, input_desc, input_count_, output_desc[0], problem,
-                why))
+        if (!runs_here(why) || !was_counted(why)
+            || !describe(*attention_, fields_, input_desc, fields_.input_count, output_desc[0],
+                problem, why)
+            || !counters_.make(why))
             return refuse(why);
         DarnetTensors tensors{};
         tensors.x = inputs[0];
@@ -192,23 +227,35 @@ public:
         tensors.workspace = workspace;
         // TensorRT does not say how much it gave; getWorkspaceSize covers every shape allowed.
         tensors.workspace_bytes = darnet_attention_workspace(&problem);
+        tensors.counters = counters_.memory();
         if (darnet_attention_launch(&problem, &tensors, stream, why.text, Message::kSize) != 0)
             return refuse(why);
         return 0;
     }
 
     IPluginV3* attachToContext(IPluginResourceContext* context) noexcept override {
+        Message why;
         Plugin* const attached = new (std::nothrow) Plugin(*this);
-        if (attached != nullptr) attached->context_ = context;
-        return attached;
+        if (attached == nullptr) return nullptr;
+        attached->context_ = context;
+        if (attached->counters_.make(why)) return attached;
+        attached->refuse(why);
+        delete attached;
+        return nullptr;
     }
 
     const PluginFieldCollection* getFieldsToSerialize() noexcept override {
-        collection_ = {0, fields_};
-        for (int i = 0; i < kFields; ++i)
-            if (scales_.*kFieldValues[i] > 0)
-                fields_[collection_.nbFields++] = PluginField(
-                    kFieldNames[i], &(scales_.*kFieldValues[i]), PluginFieldType::kFLOAT32, 1);
+        collection_ = {0, serialized_};
+        const auto add = [this](const char* name, const void* value, PluginFieldType type) {
+            serialized_[collection_.nbFields++] = PluginField(name, value, type, 1);
+        };
+        for (const ScaleField& scale : kScales)
+            if (fields_.*scale.value > 0)
+                add(scale.name, &(fields_.*scale.value), PluginFieldType::kFLOAT32);
+        if (fields_.channel_axis != kLastAxis)
+            add(kChannelAxis, &fields_.channel_axis, PluginFieldType::kINT32);
+        if (fields_.input_count > 0)
+            add(kInputCount, &fields_.input_count, PluginFieldType::kINT32);
         return &collection_;
     }
 
@@ -221,9 +268,9 @@ private:
 
     // Of input `index`, or of y, which comes after the inputs.
     float scale_of(int index, int first_parameter, int input_count) const noexcept {
-        if (index == 0) return scales_.x;
-        if (index == input_count) return scales_.y;
-        return index < first_parameter ? scales_.residual : 0;
+        if (index == 0) return fields_.x_scale;
+        if (index == input_count) return fields_.y_scale;
+        return index < first_parameter ? fields_.residual_scale : 0;
     }
 
     bool describe_at(Dims DynamicPluginTensorDesc::* bound, const DynamicPluginTensorDesc* in,
@@ -236,11 +283,19 @@ private:
         }
         PluginTensorDesc y = out.desc;
         y.dims = out.*bound;
-        return describe(*attention_, scales_, tensors, input_count, y, problem, why);
+        return describe(*attention_, fields_, tensors, input_count, y, problem, why);
     }
 
-    bool was_prepared(Message& why) const noexcept {
-        return input_count_ > 0 || why.refuse("enqueue needs shapes that onShapeChange took");
+    // Checks the number of inputs, and keeps it for enqueue.
+    bool counted(int32_t inputs, int32_t outputs, Message& why) noexcept {
+        if (!check_count(*attention_, inputs, outputs, why)) return false;
+        fields_.input_count = inputs;
+        return true;
+    }
+
+    bool was_counted(Message& why) const noexcept {
+        return fields_.input_count > 0
+            || why.refuse("enqueue needs the number of inputs, from the plan or onShapeChange");
     }
 
     static bool runs_here(Message& why) noexcept {
@@ -250,31 +305,36 @@ private:
     }
 
     const Attention* attention_;
-    Scales scales_;
-    int32_t input_count_ = 0;  // as onShapeChange last took them
+    Fields fields_;
     IPluginResourceContext* context_ = nullptr;
-    PluginField fields_[kFields];  // handed out by getFieldsToSerialize, set by each call
+    Counters counters_;
+    PluginField serialized_[kSerializedFields];  // set by each call of getFieldsToSerialize
     PluginFieldCollection collection_;
 };
 
 class Creator final : public IPluginCreatorV3One {
 public:
     explicit Creator(const Attention& attention) noexcept : attention_(&attention) {
-        for (int i = 0; i < kFields; ++i)
-            fields_[i] = PluginField(kFieldNames[i], nullptr, PluginFieldType::kFLOAT32, 1);
-        collection_ = {kFields, fields_};
+        for (const ScaleField& scale : kScales)
+            names_[collection_.nbFields++]
+                = PluginField(scale.name, nullptr, PluginFieldType::kFLOAT32, 1);
+        names_[collection_.nbFields++]
+            = PluginField(kChannelAxis, nullptr, PluginFieldType::kINT32, 1);
+        collection_.fields = names_;
     }
 
     IPluginV3* createPlugin(
-        const char*, const PluginFieldCollection* fields, TensorRTPhase) noexcept override {
+        const char*, const PluginFieldCollection* collection, TensorRTPhase) noexcept override {
         Message why;
-        Scales scales{};
-        for (int i = 0; fields != nullptr && i < fields->nbFields; ++i)
-            if (!take(fields->fields[i], scales, why)) {
-                say(attention_->name, why);
-                return nullptr;
-            }
-        return new (std::nothrow) Plugin(*attention_, scales);
+        Fields fields;
+        bool fits = true;
+        for (int i = 0; fits && collection != nullptr && i < collection->nbFields; ++i)
+            fits = take(collection->fields[i], fields, why);
+        if (!fits || !agree(*attention_, fields, why)) {
+            say(attention_->name, why);
+            return nullptr;
+        }
+        return new (std::nothrow) Plugin(*attention_, fields);
     }
 
     const PluginFieldCollection* getFieldNames() noexcept override { return &collection_; }
@@ -283,26 +343,8 @@ public:
     const char* getPluginNamespace() const noexcept override { return kNamespace; }
 
 private:
-    static bool take(const PluginField& field, Scales& scales, Message& why) noexcept {
-        const char* const name = field.name == nullptr ? "" : field.name;
-        for (int i = 0; i < kFields; ++i) {
-            if (strcmp(name, kFieldNames[i]) != 0) continue;
-            if (field.type != PluginFieldType::kFLOAT32 || field.length != 1
-                || field.data == nullptr)
-                return why.refuse("the field %s must be one float32; it has type %d and length %d",
-                    name, static_cast<int>(field.type), field.length);
-            float value;
-            memcpy(&value, field.data, sizeof value);
-            if (!(std::isfinite(value) && value > 0))
-                return why.refuse("%s must be above 0; it is %g", name, static_cast<double>(value));
-            scales.*kFieldValues[i] = value;
-            return true;
-        }
-        return why.refuse("the fields are x_scale, residual_scale and y_scale; found '%s'", name);
-    }
-
     const Attention* attention_;
-    PluginField fields_[kFields];
+    PluginField names_[kNamedFields];
     PluginFieldCollection collection_;
 };
 

@@ -11,19 +11,27 @@
 
 namespace darnet {
 
+constexpr int32_t kLastAxis = 4, kSecondAxis = 1;
+
 // Which gates a plugin has; one creator each.
 struct Attention {
     const char* name;
     bool channel, depth;
 };
 
-// Of the int8 tensors, value = scale · stored; 0 where the field is absent and the tensor has the
-// gate parameters' type.
-struct Scales {
-    float x, residual, y;
+// What the plugin's fields say.
+struct Fields {
+    // Of the int8 tensors, value = scale · stored; 0 where the field is absent and the tensor has
+    // the gate parameters' type.
+    float x_scale = 0, residual_scale = 0, y_scale = 0;
+    // Where x, residual and y have C: 4 in N D H W C, 1 in N C D H W. Their memory is channels-last
+    // in both cases, so the format is LINEAR in the first and DHWC or DHWC8 in the second.
+    int32_t channel_axis = kLastAxis;
+    int32_t input_count = 0;  // 0: not known yet
 };
 
 constexpr int kGateParameters = 4;
+constexpr int kPack = 8;  // channels to which the format DHWC8 pads
 constexpr int kMaxInputs = 2 + 2 * kGateParameters;
 constexpr const char* kParameterNames[kGateParameters]
     = {"squeeze.weight", "squeeze.bias", "excite.weight", "excite.bias"};
@@ -126,7 +134,7 @@ inline bool check_type(const char* name, nvinfer1::DataType type, float scale,
 
 // The types of the inputs in order; y's follows from them.
 template <typename TypeOf>
-bool check_types(const Attention& attention, const Scales& scales, int inputs, TypeOf type_of,
+bool check_types(const Attention& attention, const Fields& fields, int inputs, TypeOf type_of,
     Message& why) noexcept {
     const int first = 1 + has_residual(attention, inputs);
     const nvinfer1::DataType weights = type_of(first);
@@ -141,12 +149,12 @@ bool check_types(const Attention& attention, const Scales& scales, int inputs, T
                 InputName(attention, inputs, first).c_str(), type_name(weights), name.c_str(),
                 type_name(type));
     }
-    return check_type("x", type_of(0), scales.x, weights, why)
-        && (first == 1 || check_type("residual", type_of(1), scales.residual, weights, why));
+    return check_type("x", type_of(0), fields.x_scale, weights, why)
+        && (first == 1 || check_type("residual", type_of(1), fields.residual_scale, weights, why));
 }
 
-inline nvinfer1::DataType output_type(const Scales& scales, nvinfer1::DataType weights) noexcept {
-    return scales.y > 0 ? nvinfer1::DataType::kINT8 : weights;
+inline nvinfer1::DataType output_type(const Fields& fields, nvinfer1::DataType weights) noexcept {
+    return fields.y_scale > 0 ? nvinfer1::DataType::kINT8 : weights;
 }
 
 inline int rank_of_input(const Attention& attention, int inputs, int index) noexcept {
@@ -155,15 +163,34 @@ inline int rank_of_input(const Attention& attention, int inputs, int index) noex
 }
 
 template <typename RankOf>
-bool check_ranks(const Attention& attention, int inputs, RankOf rank_of, Message& why) noexcept {
+bool check_ranks(const Attention& attention, const Fields& fields, int inputs, RankOf rank_of,
+    Message& why) noexcept {
+    const char* const axes = fields.channel_axis == kLastAxis ? ", n d h w c" : ", n c d h w";
     for (int i = 0; i < inputs; ++i) {
         const int expected = rank_of_input(attention, inputs, i);
         if (rank_of(i) != expected)
             return why.refuse("%s must have %d dimension%s%s; it has %d",
                 InputName(attention, inputs, i).c_str(), expected, expected == 1 ? "" : "s",
-                expected == 5 ? ", n d h w c" : "", rank_of(i));
+                expected == 5 ? axes : "", rank_of(i));
     }
     return true;
+}
+
+inline int32_t depth_axis(const Fields& fields) noexcept {
+    return fields.channel_axis == kLastAxis ? 1 : 2;
+}
+
+inline nvinfer1::TensorFormat format_of(const Fields& fields, nvinfer1::DataType type) noexcept {
+    if (fields.channel_axis == kLastAxis) return nvinfer1::TensorFormat::kLINEAR;
+    return type == nvinfer1::DataType::kFLOAT ? nvinfer1::TensorFormat::kDHWC
+                                              : nvinfer1::TensorFormat::kDHWC8;
+}
+
+// DHWC8 pads C, and the kernels know no padding.
+inline bool check_padding(nvinfer1::TensorFormat format, int64_t channels, Message& why) noexcept {
+    if (format != nvinfer1::TensorFormat::kDHWC8 || channels % kPack == 0) return true;
+    return why.refuse("with the format DHWC8 the channels must be a multiple of %d; there are %lld",
+        kPack, static_cast<long long>(channels));
 }
 
 inline bool same_shape(const nvinfer1::Dims& a, const nvinfer1::Dims& b) noexcept {
@@ -199,24 +226,29 @@ inline int32_t hidden_units(const char* kind, const nvinfer1::PluginTensorDesc* 
 }
 
 // Everything that can be known without the pointers. True: `a` passes darnet_attention_check.
-inline bool describe(const Attention& attention, const Scales& scales,
+inline bool describe(const Attention& attention, const Fields& fields,
     const nvinfer1::PluginTensorDesc* in, int inputs, const nvinfer1::PluginTensorDesc& y,
     DarnetAttention& a, Message& why) noexcept {
     const auto type_of = [in](int i) { return in[i].type; };
     const auto rank_of = [in](int i) { return in[i].dims.nbDims; };
-    if (!check_types(attention, scales, inputs, type_of, why)
-        || !check_ranks(attention, inputs, rank_of, why))
+    if (!check_types(attention, fields, inputs, type_of, why)
+        || !check_ranks(attention, fields, inputs, rank_of, why))
         return false;
     const int first = 1 + has_residual(attention, inputs);
     const nvinfer1::DataType weights = in[first].type;
-    if (y.type != output_type(scales, weights))
-        return why.refuse("y must be %s; it is %s", type_name(output_type(scales, weights)),
+    if (y.type != output_type(fields, weights))
+        return why.refuse("y must be %s; it is %s", type_name(output_type(fields, weights)),
             type_name(y.type));
-    for (int i = 0; i <= inputs; ++i)
-        if ((i < inputs ? in[i] : y).format != nvinfer1::TensorFormat::kLINEAR)
-            return why.refuse("%s must be LINEAR; it has format %d",
+    for (int i = 0; i <= inputs; ++i) {
+        const nvinfer1::PluginTensorDesc& tensor = i < inputs ? in[i] : y;
+        const bool is_parameter = i >= first && i < inputs;
+        const auto wanted
+            = is_parameter ? nvinfer1::TensorFormat::kLINEAR : format_of(fields, tensor.type);
+        if (tensor.format != wanted)
+            return why.refuse("%s must have format %d; it has format %d",
                 i < inputs ? InputName(attention, inputs, i).c_str() : "y",
-                static_cast<int>((i < inputs ? in[i] : y).format));
+                static_cast<int>(wanted), static_cast<int>(tensor.format));
+    }
     const nvinfer1::Dims& x = in[0].dims;
     for (int i = 0; i < x.nbDims; ++i)
         if (x.d[i] < 0 || x.d[i] > std::numeric_limits<int32_t>::max())
@@ -229,15 +261,19 @@ inline bool describe(const Attention& attention, const Scales& scales,
             ShapeText(y.dims).c_str());
 
     a = {};
-    a.n = static_cast<int32_t>(x.d[0]), a.d = static_cast<int32_t>(x.d[1]);
-    a.h = static_cast<int32_t>(x.d[2]), a.w = static_cast<int32_t>(x.d[3]);
-    a.c = static_cast<int32_t>(x.d[4]);
+    const int32_t channels = fields.channel_axis, depth = depth_axis(fields);
+    if (!check_padding(in[0].format, x.d[channels], why)) return false;
+    a.n = static_cast<int32_t>(x.d[0]), a.d = static_cast<int32_t>(x.d[depth]);
+    a.h = static_cast<int32_t>(x.d[depth + 1]), a.w = static_cast<int32_t>(x.d[depth + 2]);
+    a.c = static_cast<int32_t>(x.d[channels]);
     a.weight_type = static_cast<int32_t>(weights);
-    a.x_type = static_cast<int32_t>(in[0].type), a.x_scale = scales.x;
-    a.y_type = static_cast<int32_t>(y.type), a.y_scale = scales.y;
+    a.x_type = static_cast<int32_t>(in[0].type), a.x_scale = fields.x_scale;
+    a.y_type = static_cast<int32_t>(y.type), a.y_scale = fields.y_scale;
     a.has_residual = first == 2;
-    if (a.has_residual)
-        a.residual_type = static_cast<int32_t>(in[1].type), a.residual_scale = scales.residual;
+    if (a.has_residual) {
+        a.residual_type = static_cast<int32_t>(in[1].type);
+        a.residual_scale = fields.residual_scale;
+    }
     const nvinfer1::PluginTensorDesc* parameters = in + first;
     if (attention.channel) {
         a.channel_hidden = hidden_units("channel", parameters, a, a.c, why);

@@ -25,12 +25,13 @@ namespace nvinfer1 {
 using AsciiChar = char;
 
 enum class DataType : int32_t { kFLOAT = 0, kHALF = 1, kINT8 = 2, kBF16 = 7 };
-enum class TensorFormat : int32_t { kLINEAR = 0 };
+// DHWC and DHWC8: dimensions N C D H W, in memory N D H W C; DHWC8 pads C to a multiple of 8.
+enum class TensorFormat : int32_t { kLINEAR = 0, kDHWC8 = 6, kDHWC = 12 };
 enum class APILanguage : int32_t { kCPP = 0 };
 enum class ErrorCode : int32_t { kINVALID_ARGUMENT = 3 };
 enum class TensorRTPhase : int32_t { kBUILD = 0, kRUNTIME = 1 };
 enum class PluginCapabilityType : int32_t { kCORE = 0, kBUILD = 1, kRUNTIME = 2 };
-enum class PluginFieldType : int32_t { kFLOAT32 = 1, kUNKNOWN = 8 };
+enum class PluginFieldType : int32_t { kFLOAT32 = 1, kINT32 = 5, kUNKNOWN = 8 };
 
 // ---- plain data ----------------------------------------------------------------------------
 

@@ -187,3 +187,10 @@ def test_onnx_runtime_keeps_what_overflows_in_float32(tmp_path):
     types = {w.name: w.data_type for w in graph.initializer}
     assert types["stages.1.0.conv1.weight"] == onnx.TensorProto.FLOAT
     assert types["stages.3.0.conv1.weight"] == onnx.TensorProto.FLOAT16
+
+
+@rtx
+def test_bfloat16_needs_no_check(tmp_path):
+    plan = built(hot(), tmp_path / "b", "sm89", "bf16")
+    assert plan.plan.kernels["convolution"] == {"bf16": 21}
+    assert "activations up to" not in " ".join(plan.notes)

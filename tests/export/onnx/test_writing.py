@@ -71,6 +71,23 @@ def test_float16_keeps_float32_borders_and_stays_close(attention, tmp_path):
     assert float32 == ["classifier.bias"]
 
 
+def test_the_bfloat16_graph_agrees_within_its_rounding(tmp_path):
+    checkpoint = trained_like(TINY)
+    path = exported(checkpoint, tmp_path, "bf16")
+    x = scans(2, TINY.input_size)
+    # No CPU engine has bfloat16 convolutions, so ONNX's own evaluator runs it.
+    logits, cam = ReferenceEvaluator(onnx.load(path)).run(None, {"input": x})
+    assert logits.dtype == cam.dtype == np.float32
+    expected_logits, expected_cam = torch_outputs(checkpoint, x)
+    for found, expected in ((logits, expected_logits), (cam, expected_cam)):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.05 * np.abs(expected).max())
+        assert np.abs(found - expected).max() > 1e-4  # it did not run in float32
+    model = onnx.load(path)
+    assert {t.name: t.data_type for t in model.graph.initializer}["stem.0.weight"] == (
+        onnx.TensorProto.BFLOAT16
+    )
+
+
 def test_names_metadata_and_shapes(source, tmp_path):
     path = tmp_path / "model.onnx"
     export_onnx(source, path)

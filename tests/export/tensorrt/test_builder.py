@@ -18,7 +18,7 @@ from tests.export.networks import TINY, trained_like
 @pytest.fixture(scope="module")
 def graphs(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
-    for precision in ("fp32", "fp16"):
+    for precision in ("fp32", "bf16", "fp16"):
         export_onnx(source, folder / f"{precision}.onnx", precision)
     return folder
 
@@ -52,7 +52,10 @@ def numbers(kernels):
 
 @pytest.mark.parametrize(
     ("precision", "target"),
-    [("fp16", "portable"), ("fp16", "sm75"), ("fp16", "sm120"), ("fp32", "sm89")],
+    [
+        *(("fp16", "portable"), ("fp16", "sm75"), ("fp16", "sm120")),
+        *(("bf16", "portable"), ("fp32", "sm89")),
+    ],
 )
 def test_a_plan_for_a_gpu_that_is_not_here(build, tmp_path, precision, target):
     result = build(precision, target)
@@ -61,7 +64,8 @@ def test_a_plan_for_a_gpu_that_is_not_here(build, tmp_path, precision, target):
 
 
 @pytest.mark.parametrize(
-    ("precision", "target", "reformats"), [("fp16", "sm89", 0), ("fp32", "portable", 1)]
+    ("precision", "target", "reformats"),
+    [("fp16", "sm89", 0), ("bf16", "sm80", 0), ("fp32", "portable", 1)],
 )
 def test_the_table_with_the_plugin(build, cpu_library, precision, target, reformats):
     kernels = build(precision, target, plugin=cpu_library).kernels
@@ -189,6 +193,12 @@ def test_an_old_tensorrt_is_refused(build, tensorrt):
 def test_float32_for_sm75_names_the_remedy(build, tmp_path):
     with pytest.raises(BuildError, match="--precision fp16"):
         build("fp32", "sm75")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bfloat16_for_sm75_says_why_and_names_the_remedy(build, tmp_path):
+    with pytest.raises(BuildError, match=r"sm75.*b16.*; .*no bfloat16; use --precision fp16"):
+        build("bf16", "sm75")
     assert list(tmp_path.iterdir()) == []
 
 

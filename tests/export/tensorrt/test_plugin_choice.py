@@ -7,6 +7,9 @@ from darnet_trt.errors import BuildError
 from darnet_trt.export.tensorrt import plugin_choice
 from darnet_trt.export.tensorrt.plugin_choice import choose_plugin
 from darnet_trt.kernels.build import source_key
+from darnet_trt.kernels.library import Library
+from darnet_trt.machine.cache import cache_folder
+from tests.export.tensorrt.cuda_library import cuda_library
 
 
 @pytest.fixture(autouse=True)
@@ -19,17 +22,40 @@ def choose(mode, *targets):
     return choose_plugin(mode, "tensorrt-rtx", targets or ("sm89",), said.append), said
 
 
+@pytest.fixture
+def a_cuda_library(no_libraries, cpu_library):
+    """A cache with a library for CUDA alone."""
+    return cuda_library(cpu_library, cache_folder("kernels"))
+
+
 def test_off_builds_without_the_plugin(one_library):
     assert choose("off") == (None, [])
 
 
-def test_auto_uses_a_compiled_library(one_library):
+def test_auto_leaves_a_library_for_the_cpu(one_library):
     plugin, said = choose("auto", "sm75", "portable")
+    assert plugin is None
+    assert "darnet-trt plugin build" in said[0]
+
+
+def test_on_takes_the_library_for_the_cpu_without_nvcc(one_library, monkeypatch):
+    monkeypatch.setenv("CUDACXX", "/absent/nvcc")
+    plugin, said = choose("on", "sm75", "portable")
     assert plugin.path == one_library
     assert plugin.card.source == source_key()
     assert plugin.card.sha256 == sha256_of(one_library)
     assert (plugin.card.target, plugin.card.embedded) == ("cpu", False)
-    assert said == ["plans built with the plugin for the CPU: to run they need the plugin for CUDA"]
+    assert (plugin.card.cuda, Library(one_library).cuda) == (0, 0)
+    assert "for the CPU" in said[0]
+    assert "they need the plugin for CUDA" in said[-1]
+
+
+def test_auto_takes_a_library_for_cuda(a_cuda_library):
+    plugin, said = choose("auto", "sm89", "portable")
+    assert plugin.path == a_cuda_library
+    assert (plugin.card.target, plugin.card.cuda) == ("cuda sm_89", 13000)
+    assert plugin.card.embedded
+    assert said == []
 
 
 def test_auto_compiles_nothing(no_libraries):
@@ -57,8 +83,8 @@ def test_tensorrt_needs_a_cuda_library(one_library, monkeypatch):
         choose_plugin("on", "tensorrt", ("sm90",), said.append)
 
 
-def test_a_file_that_is_not_a_library_is_refused(one_library):
-    one_library.write_text("not a library")
+def test_a_file_that_is_not_a_library_is_refused(a_cuda_library):
+    a_cuda_library.write_text("not a library")
     plugin, said = choose("auto")
     assert plugin is None
     assert "without the plugin: the library cannot be loaded" in said[0]
@@ -66,7 +92,7 @@ def test_a_file_that_is_not_a_library_is_refused(one_library):
         choose("on")
 
 
-def test_an_untried_version_of_rtx_is_refused(one_library, monkeypatch):
+def test_an_untried_version_of_rtx_is_refused(a_cuda_library, monkeypatch):
     monkeypatch.setattr(plugin_choice, "_RTX_WITH_PLUGINS", "1.6")
     with pytest.raises(BuildError, match=r"TensorRT-RTX 1\.6, found 1\.7\.1"):
         choose("on")
@@ -75,10 +101,9 @@ def test_an_untried_version_of_rtx_is_refused(one_library, monkeypatch):
     assert "TensorRT-RTX 1.6, found 1.7.1" in said[0]
 
 
-def test_a_cuda_library_without_code_for_a_target(one_library, monkeypatch):
-    class Sm75:
-        target = "cuda sm_75"
-
-    monkeypatch.setattr(plugin_choice, "Library", lambda path: Sm75)
-    with pytest.raises(BuildError, match=r"sm_75, not for sm89 .*--arch sm_89"):
-        choose("on", "sm89")
+def test_a_cuda_library_without_code_for_a_target(a_cuda_library):
+    with pytest.raises(BuildError, match=r"sm_89, not for sm75 .*--arch sm_75"):
+        choose("on", "sm75")
+    plugin, said = choose("auto", "sm75")
+    assert plugin is None
+    assert "--arch sm_75" in said[0]

@@ -1,10 +1,12 @@
 // Runs the kernels under g++, one block after the other, each thread of a block as a fiber.
 //
-// Enough of CUDA for these kernels: barriers, warp shuffles, dynamic shared memory. Shared memory is
-// a heap block of exactly the size launched with, so that AddressSanitizer sees an overrun, and
-// starts as NaN, so that a value read before it is written shows. Fibers run in the order of their
-// numbers or, with DARNET_FIBER_ORDER=reverse, against it: a missing barrier then changes results.
-// A barrier that not all threads reach ends the process with a message.
+// Enough of CUDA for these kernels: barriers, warp shuffles, atomics, dynamic shared memory, and the
+// integer instructions they name. Shared memory is a heap block of exactly the size launched with,
+// so that AddressSanitizer sees an overrun, and starts as NaN, so that a value read before it is
+// written shows. Fibers run in the order of their numbers or, with DARNET_FIBER_ORDER=reverse,
+// against it: a missing barrier then changes results. A barrier that not all threads reach ends the
+// process with a message. Blocks run in the order of their numbers; with DARNET_BLOCK_ORDER=reverse
+// against it, with a number in any order, another for each number: another block is then the last.
 #pragma once
 
 #include <math.h>
@@ -18,6 +20,8 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <numeric>
+#include <random>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -44,7 +48,39 @@ struct alignas(16) uint4 {
 using std::max;
 using std::min;
 
-inline int __float2int_rn(float value) { return static_cast<int>(__builtin_rintf(value)); }
+inline float __uint_as_float(uint32_t bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+inline uint32_t __float_as_uint(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+// Byte by byte of x, then y, the one that each hexadecimal digit of the selector names.
+inline uint32_t __byte_perm(uint32_t x, uint32_t y, uint32_t selector) {
+    const uint64_t bytes = uint64_t{y} << 32 | x;
+    uint32_t result = 0;
+    for (int i = 0; i < 4; ++i)
+        result |= static_cast<uint32_t>(bytes >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+    return result;
+}
+// The sum and the products of four signed bytes each.
+inline int __dp4a(int a, int b, int sum) {
+    for (int i = 0; i < 4; ++i)
+        sum += static_cast<int8_t>(a >> 8 * i) * static_cast<int8_t>(b >> 8 * i);
+    return sum;
+}
+// Blocks run one after the other, but several host threads may launch at once.
+inline unsigned atomicInc(unsigned* at, unsigned most) {
+    unsigned before = __atomic_load_n(at, __ATOMIC_SEQ_CST);
+    while (!__atomic_compare_exchange_n(
+        at, &before, before >= most ? 0 : before + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    }
+    return before;
+}
+inline void __threadfence() {}
 
 namespace darnet::cpu {
 
@@ -193,6 +229,26 @@ inline float __shfl_xor_sync(unsigned, float value, int lane_mask) {
 
 namespace darnet {
 
+namespace cpu {
+
+// The numbers of `count` blocks in the order in which they run.
+inline std::vector<unsigned> block_order(unsigned count) {
+    std::vector<unsigned> order(count);
+    std::iota(order.begin(), order.end(), 0u);
+    static const char* const wanted = std::getenv("DARNET_BLOCK_ORDER");
+    if (wanted == nullptr || *wanted == '\0') return order;
+    if (std::strcmp(wanted, "reverse") == 0)
+        std::reverse(order.begin(), order.end());
+    else
+        std::shuffle(order.begin(), order.end(), std::mt19937(std::atoi(wanted)));
+    return order;
+}
+
+}  // namespace cpu
+
+inline void let_next_launch_begin() {}
+inline void wait_for_launch_before() {}
+
 template <typename... Parameters, typename... Arguments>
 const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 size, size_t shared_bytes, void*,
     Arguments... arguments) {
@@ -202,17 +258,29 @@ const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 size, size_t s
     block.size = size;
     block.grid = grid;
     block.body = [&] { kernel(arguments...); };
-    for (unsigned z = 0; z < grid.z; ++z)
-        for (unsigned y = 0; y < grid.y; ++y)
-            for (unsigned x = 0; x < grid.x; ++x) {
-                const std::unique_ptr<unsigned char[]> shared(new unsigned char[shared_bytes]);
-                std::memset(shared.get(), 0xff, shared_bytes);
-                block.shared = shared.get();
-                block.index = dim3(x, y, z);
-                cpu::run_block();
-            }
+    for (const unsigned number : cpu::block_order(grid.x * grid.y * grid.z)) {
+        const std::unique_ptr<unsigned char[]> shared(new unsigned char[shared_bytes]);
+        std::memset(shared.get(), 0xff, shared_bytes);
+        block.shared = shared.get();
+        block.index
+            = dim3(number % grid.x, number / grid.x % grid.y, number / (grid.x * grid.y));
+        cpu::run_block();
+    }
     block.body = nullptr;
     return nullptr;
 }
+
+template <typename... Types>
+const char* launch_dependent(Types... arguments) {
+    return launch(arguments...);
+}
+
+inline void* new_zeroed(size_t bytes, const char** error) {
+    void* const memory = std::calloc(bytes, 1);
+    if (memory == nullptr) *error = "out of memory";
+    return memory;
+}
+
+inline void delete_zeroed(void* memory) { std::free(memory); }
 
 }  // namespace darnet

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from darnet_trt.bundle.manifest import Artifact, Precision
 from darnet_trt.errors import BundleError
+from darnet_trt.kernels.driver import driver_cuda_version
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
 from darnet_trt.runtime.engines.tensorrt.kernel_cache import RuntimeCache, file_for
 from darnet_trt.runtime.engines.tensorrt.messages import Messages
@@ -137,7 +138,7 @@ def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:
     check_version(artifact, trt.__version__)
     device = open_device(backend)
     check_target(artifact, device.name, device.capability)
-    library = needed_library(artifact, device.capability)
+    library = needed_library(artifact, device.capability, driver_cuda_version())
     plan = artifact.plan
     sha256 = next(iter(artifact.files.values()))
     carries_plugin = plan is not None and plan.plugin is not None and plan.plugin.embedded

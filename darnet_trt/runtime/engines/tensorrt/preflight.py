@@ -13,7 +13,8 @@ from typing import cast
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.errors import BundleError
 from darnet_trt.kernels.build import cached_library, source_key
-from darnet_trt.kernels.library import Library, architecture, covers
+from darnet_trt.kernels.driver import driver_refusal
+from darnet_trt.kernels.library import Library, architecture, covers, has_code
 from darnet_trt.runtime.engines.tensorrt.package import (
     PACKAGES,
     PORTABLE,
@@ -21,6 +22,7 @@ from darnet_trt.runtime.engines.tensorrt.package import (
     TensorRTBackend,
 )
 
+_BFLOAT16 = (8, 0)  # the first compute capability that has it
 _BUILD_HERE = "build the bundle on this machine with: darnet-trt build"
 _REFUSED = (
     "TensorRT-RTX refuses this GPU: build the bundle on this machine with --target tensorrt or "
@@ -62,6 +64,12 @@ def check_target(artifact: Artifact, name: str, capability: tuple[int, int]) -> 
         BundleError: It is for another GPU.
     """
     here = "sm{}{}".format(*capability)
+    if artifact.precision == "bf16" and capability < _BFLOAT16:
+        raise BundleError(
+            f"the plan {artifact.name!r} computes in bfloat16, which this GPU, {here} ({name}), "
+            "does not have",
+            do="build with --precision fp16",
+        )
     fits = here in RTX_TARGETS if artifact.target == PORTABLE else here == artifact.target
     if not fits:
         raise BundleError(
@@ -72,18 +80,25 @@ def check_target(artifact: Artifact, name: str, capability: tuple[int, int]) -> 
         )
 
 
-def needed_library(artifact: Artifact, capability: tuple[int, int]) -> Path | None:
+def needed_library(
+    artifact: Artifact, capability: tuple[int, int], driver: int | None
+) -> Path | None:
     """Return the plugin library to load before the plan; None if it needs none or contains it.
 
+    Args:
+        artifact: The plan.
+        capability: Compute capability of the GPU.
+        driver: From `driver_cuda_version`.
+
     Raises:
-        BundleError: The library is absent or for other GPUs.
+        BundleError: The library is absent, for other GPUs or too new for the driver.
         UsageError: The library in the cache is broken.
     """
     card = None if artifact.plan is None else artifact.plan.plugin
     if card is None:
         return None
     library = None
-    target = card.target
+    target, cuda = card.target, card.cuda
     if not card.embedded:
         if card.source != source_key():
             raise BundleError(
@@ -97,13 +112,20 @@ def needed_library(artifact: Artifact, capability: tuple[int, int]) -> Path | No
                 f"the plan {artifact.name!r} needs the plugin's CUDA build, which is not compiled",
                 do="compile it with: darnet-trt plugin build",
             )
-        target = Library(library).target
+        loaded = Library(library)
+        target, cuda = loaded.target, loaded.cuda
     if not covers(target, capability):
         here = architecture(capability)
         raise BundleError(
             f"the plan {artifact.name!r} needs the plugin for {here}, but it is for {target}",
             do=f"compile it with: darnet-trt plugin build --arch {here}"
             + (", and build the bundle again" if card.embedded else ""),
+        )
+    if (why := driver_refusal(cuda, driver, as_ptx=not has_code(target, capability))) is not None:
+        raise BundleError(
+            f"the plan {artifact.name!r} needs a plugin that this machine cannot run: {why}",
+            do="update the driver, or compile the plugin with an older CUDA toolkit"
+            + (" and build the bundle again" if card.embedded else ""),
         )
     return library
 

@@ -77,34 +77,61 @@ def test_no_plan_is_built_again_for_a_gpu_that_tensorrt_rtx_refuses(
         check_target(plan, "GPU", capability)
 
 
+def test_a_bfloat16_plan_needs_a_gpu_that_has_it(tiny):
+    plan = artifact(tiny, target="portable", precision="bf16")
+    check_target(plan, "GPU", (8, 0))
+    with pytest.raises(BundleError, match=r"bfloat16.* sm75 \(GPU\).*--precision fp16"):
+        check_target(plan, "GPU", (7, 5))
+
+
 def test_a_plan_that_contains_its_plugin_needs_no_library(tiny):
     card = plan_card(PLUGIN | {"embedded": True})
-    assert needed_library(artifact(tiny, plan=card), (8, 9)) is None
+    assert needed_library(artifact(tiny, plan=card), (8, 9), 13000) is None
 
 
 def test_a_plan_that_contains_a_plugin_for_another_gpu(tiny):
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"embedded": True}), target="portable")
     with pytest.raises(BundleError, match=r"sm_120.* cuda sm_89; .*--arch sm_120.*bundle"):
-        needed_library(plan, (12, 0))
+        needed_library(plan, (12, 0), 13000)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "capability", "driver", "why"),
+    [
+        (13000, (8, 9), 12080, r"CUDA 13\.0, .*R580 or later; .*CUDA 12\.8"),
+        (13010, (8, 9), 13000, None),
+        (13010, (12, 0), 13000, r"CUDA 13\.1 and has only PTX for this GPU; .*CUDA 13\.0"),
+        (12060, (8, 9), 13000, None),
+        (0, (8, 9), 12040, None),  # of an older darnet-trt
+    ],
+)
+def test_a_plugin_of_another_cuda_than_the_drivers(tiny, cuda, capability, driver, why):
+    plugin = PLUGIN | {"embedded": True, "target": "cuda sm_89 ptx_89", "cuda": cuda}
+    plan = artifact(tiny, plan=plan_card(plugin), target="portable")
+    if why is None:
+        assert needed_library(plan, capability, driver) is None
+    else:
+        with pytest.raises(BundleError, match=why):
+            needed_library(plan, capability, driver)
 
 
 def test_a_plugin_of_other_sources(tiny):
     with pytest.raises(BundleError, match=f"000000000000.* {source_key()}"):
-        needed_library(artifact(tiny, plan=plan_card(PLUGIN)), (8, 9))
+        needed_library(artifact(tiny, plan=plan_card(PLUGIN)), (8, 9), 13000)
 
 
 @pytest.mark.usefixtures("one_library")
 def test_a_plugin_built_for_the_cpu_is_not_enough(tiny):
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key(), "target": "cpu"}))
     with pytest.raises(BundleError, match=r"CUDA build.* darnet-trt plugin build"):
-        needed_library(plan, (8, 9))
+        needed_library(plan, (8, 9), 13000)
 
 
 def test_a_plugin_in_the_cache_for_another_gpu(tiny, cpu_library, monkeypatch):
     monkeypatch.setattr(tensorrt_preflight, "cached_library", lambda *_: cpu_library)
     plan = artifact(tiny, plan=plan_card(PLUGIN | {"source": source_key()}))
     with pytest.raises(BundleError, match=r"sm_89.* cpu; .*build --arch sm_89"):
-        needed_library(plan, (8, 9))
+        needed_library(plan, (8, 9), 13000)
 
 
 def test_a_package_that_is_not_installed(tiny, monkeypatch):
