@@ -309,6 +309,7 @@ def test_plans_and_cpu_engines_are_searched_separately(build):
 @pytest.mark.parametrize(("plugin", "kind"), [("on", "plugin fp16"), ("off", "generated")])
 def test_plans_run_their_convolutions_in_int8(build, cpu_library, plugin, kind, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(cpu_library.parents[3]))
+    monkeypatch.setenv("CUDACXX", "/absent/nvcc")  # so that the library for the CPU is taken
     bundle, _ = build((OPENVINO[0], PLAN), plugin=plugin)
     plan = engine(bundle, PLAN.name)
     assert plan.quantization.scans == 3
