@@ -15,6 +15,7 @@ from benchmarks.attention.traffic import (
     fused,
     map_bytes,
     problem,
+    three_launches,
     unfused,
 )
 from darnet_trt.kernels.library import Library
@@ -29,6 +30,7 @@ def accounting(library: Library, batches: list[int]) -> list[dict[str, Any]]:
                 p = problem(stage, batch, kind)
                 variants = {
                     "fused": fused(library, p),
+                    "fused in three": three_launches(p),
                     "compiled, at its best": unfused(COMPILED, p),
                     "torch eager": unfused(EAGER, p),
                 }
@@ -68,7 +70,7 @@ def accounting_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _row(name: str, first: str, cells: Any) -> str:
-    fused_bytes, compiled, eager = cells[:, 0]
+    fused_bytes, _, compiled, eager = cells[:, 0]
     shown = " | ".join(f"{moved / 1e6:.1f} ({launches})" for moved, launches in cells)
     ratios = f"{eager / fused_bytes:.2f} | {compiled / fused_bytes:.2f}"
     return f"| {name} | {first} | {shown} | {ratios} |"

@@ -1,6 +1,7 @@
 """Compare the fused attention tail with torch and with the memory's speed.
 
-    python -m benchmarks.attention.run [--batch 1,4,8] [--rounds 20] [--limit S] [-o FILE]
+    python -m benchmarks.attention.run [--batch 1,4,8] [--rounds 20] [--limit S] [--before OLD]
+        [-o FILE]
 
 On a GPU, for the four stages of the paper's network: bytes/s of each phase against copies that move
 as many bytes, and the fused tail against torch eager and torch.compile running the paper's layers,
@@ -14,6 +15,9 @@ no run finds its input there; within one run of the tail the second pass may fin
 left, as in the network. Copies are torch's cudaMemcpyAsync and a torch kernel that reads and writes
 16 bytes a thread; the faster one counts. After its turns every result is compared with the paper's
 layers in float32. Torch has no int8 tail: int8 is compared with copies alone.
+
+To compare with an earlier form of the kernels, run the benchmark at its commit with -o (the last
+with three launches is 6bfca65), then here with --before and that file: the report has both times.
 
 FILE is rewritten after each row; a row that fails holds the reason. Without a GPU the script prints
 bytes and launches from the source's own accounting.
@@ -36,7 +40,7 @@ from benchmarks.attention.accounting import accounting, accounting_table
 from benchmarks.attention.measure import measure_all, measure_on_gpu
 from benchmarks.attention.tables import MISSED, NOT_MEASURED, Row, report, targets
 from benchmarks.attention.traffic import KINDS, STAGES
-from darnet_trt.errors import DarnetError
+from darnet_trt.errors import DarnetError, UsageError
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import Library, architecture
 
@@ -68,6 +72,16 @@ def batch_list(text: str) -> list[int]:
     return batches
 
 
+def rows_before(path: Path) -> list[Row]:
+    """Return the rows of an earlier run's file."""
+    try:
+        return list(json.loads(path.read_text())["rows"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            "holds no measured rows", where=path, do="give the -o file of a run on a GPU"
+        ) from error
+
+
 def gpu_name() -> str | None:
     """Return the name of the GPU that torch sees."""
     try:
@@ -85,10 +99,13 @@ def main() -> int:
     parser.add_argument("--batch", type=batch_list, default=[1, 4, 8], help="comma-separated")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds to begin rows in")
+    parser.add_argument("--before", type=Path, help="the -o file of an earlier run")
     parser.add_argument("-o", "--out", type=Path, help="write everything as JSON")
     arguments = parser.parse_args()
     content: dict[str, Any] = {"gpu": gpu_name()}
     try:
+        if arguments.before is not None:
+            content["before"] = rows_before(arguments.before)
         if arguments.out is not None:
             write_whole(arguments.out, content)  # fails now, not after measuring
         if content["gpu"] is None:

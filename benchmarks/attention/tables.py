@@ -105,6 +105,7 @@ def report(content: dict[str, Any]) -> str:
         "",
         rival_table(rows),
         "",
+        *([before_table(rows, content["before"]), ""] if "before" in content else []),
     ]
     for target in content["targets"]:
         found = "–" if target["found"] is None else f"{target['found']:.2f}"
@@ -150,6 +151,18 @@ def phase_table(rows: Sequence[Row]) -> str:
         "memcpy GB/s, copy kernel GB/s, pool / copy, apply / copy, fused / copy",
         lines,
     )
+
+
+def before_table(rows: Sequence[Row], before: Sequence[Row]) -> str:
+    """Return the tail's µs in an earlier run of this benchmark and in this one."""
+    earlier = {tuple(_name(row)): row for row in before}
+    absent: Row = {"ms": {}}
+    lines = []
+    for row in rows:
+        then = ms_of(earlier.get(tuple(_name(row)), absent), "fused")
+        now = ms_of(row, "fused")
+        lines.append([*_name(row), _us(then), _us(now), _shown(then / now, 1, ".2f")])
+    return markdown("type, batch, stage, before, now, before / now", lines)
 
 
 def rival_table(rows: Sequence[Row]) -> str:

@@ -105,6 +105,25 @@ def fused(library: Library, p: Problem) -> Traffic:
     )
 
 
+def three_launches(p: Problem) -> Traffic:
+    """Count the fused kernels as they were until commit 6bfca65: pool, gate, apply.
+
+    Every block of the gate added the parts of all slices (here counted once) and computed the
+    channel gates; what it left for the scaling was smaller than U, so the scaling read less.
+    """
+    features = p.c * p.d
+    rows = max(256 // (p.c * SIZES[p.x_type] // 16), 1)  # of a block, in the paper's stages
+    parts = min(max(p.h * p.w // (rows * 4 * 2), 1), 16)
+    partial = 4 * p.n * features * parts
+    left = 4 * p.n * (p.c + p.depth_hidden)
+    return Traffic(
+        2 * map_bytes(p) + p.n * features * p.h * p.w * SIZES[p.residual_type or p.x_type]
+        + partial + left + parameter_bytes(p),
+        partial + left + map_bytes(p),
+        3,
+    )  # fmt: skip
+
+
 def unfused(operations: tuple[Operation, ...], p: Problem) -> Traffic:
     """Count the paper's layers without gate values and means, some kilobytes."""
     size = map_bytes(p)

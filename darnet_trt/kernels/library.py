@@ -18,7 +18,7 @@ TensorType = Literal["float32", "float16", "bfloat16", "int8"]
 _TYPES: Final[dict[str, int]] = {"float32": 0, "float16": 1, "int8": 2, "bfloat16": 7}
 PHASES: Final = ("pool", "apply")
 """Names of the phases 0 and 1; each is one launch."""
-COUNTER_BYTES: Final = 4096
+COUNTER_BYTES: Final = 1024
 """Zeroed memory that a launch needs beside the workspace, and leaves zeroed."""
 ALIGNMENT: Final = 16
 """Bytes to which every address is aligned; a bias only to the size of its element."""
@@ -151,6 +151,7 @@ class Library:
         self.target: str = target().decode()
         self._library.darnet_attention_workspace.restype = c_size_t
         self._library.darnet_attention_cost.restype = None
+        self._library.darnet_attention_new_counters.restype = c_void_p
         for name in ("check", "launch", "launch_phase"):
             getattr(self._library, f"darnet_attention_{name}").restype = c_int
 
@@ -171,6 +172,21 @@ class Library:
     def workspace_bytes(self, problem: Problem) -> int:
         """Return the bytes of scratch memory for a launch of a problem that passed the check."""
         return int(self._library.darnet_attention_workspace(ctypes.byref(_attention(problem))))
+
+    def new_counters(self) -> int:
+        """Allocate `COUNTER_BYTES` of zeros on the current device until this process ends.
+
+        Returns:
+            Their address, ready on every stream.
+
+        Raises:
+            UsageError: CUDA has no memory for them, or the current stream is captured.
+        """
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        counters = self._library.darnet_attention_new_counters(message, c_size_t(_MESSAGE_BYTES))
+        if not counters:
+            raise UsageError(message.value.decode(errors="replace"), where="fused attention")
+        return int(counters)
 
     def cost(self, problem: Problem, phase: int) -> Cost:
         """Return what one phase (an index of `PHASES`) launches and moves, as the source says."""

@@ -258,6 +258,10 @@ def _launch(
     gates = [[_parameter(p, x.dtype) for p in gate] for gate in (channel, depth)]
     y = torch.empty_like(x, memory_format=torch.channels_last_3d)
     workspace = torch.empty(size, dtype=torch.uint8, device=x.device)
+    # A graph may be replayed beside this stream, so its launch has counters of its own, in the
+    # graph's memory, and the graph zeroes them first.
+    captured = x.is_cuda and torch.cuda.is_current_stream_capturing()
+    zeroed = torch.zeros(COUNTER_BYTES, dtype=torch.uint8, device=x.device) if captured else None
     library.launch(
         problem,
         x=x.data_ptr(),
@@ -267,27 +271,19 @@ def _launch(
         y=y.data_ptr(),
         workspace=workspace.data_ptr(),
         workspace_bytes=size,
-        counters=_counters(x.device, stream).data_ptr(),
+        counters=(_counters(library, x.device, stream) if zeroed is None else zeroed.data_ptr()),
         stream=stream,
     )
     return y
 
 
-_counters_of_streams: Final[dict[tuple[torch.device, int], Tensor]] = {}
+@cache
+def _counters(library: Library, device: torch.device, stream: int) -> int:
+    """Return the address of a stream's counters; its launches run one after the other.
 
-
-def _counters(device: torch.device, stream: int) -> Tensor:
-    """Return the counters of a stream, whose launches run one after the other.
-
-    A CUDA graph may be replayed on another stream, beside this one: each launch in it has counters
-    of its own, in the graph's memory, and the graph zeroes them first.
+    They are not torch's memory, which may belong to a pool that torch takes back.
     """
-    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        return torch.zeros(COUNTER_BYTES, dtype=torch.uint8, device=device)
-    key = (device, stream)
-    if key not in _counters_of_streams:
-        _counters_of_streams[key] = torch.zeros(COUNTER_BYTES, dtype=torch.uint8, device=device)
-    return _counters_of_streams[key]
+    return library.new_counters()
 
 
 def _aligned(tensor: Tensor) -> Tensor:

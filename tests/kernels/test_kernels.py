@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime import InferenceSession
 
-from darnet_trt.kernels.library import PHASES, Library
+from darnet_trt.kernels.library import COUNTER_BYTES, PHASES, Library
 from darnet_trt.kernels.reference import quantize
 from tests.kernels.attention_cases import ATTENTIONS, WEIGHTS, Case, aligned, make_case
 
@@ -75,33 +75,69 @@ def test_a_volume_is_the_same_bits_alone_and_in_a_batch(on_cpu: Library) -> None
             assert alone.tobytes() == together[one].tobytes()
 
 
-ORDERED = """
+# n d h w c: groups of channels and parts of slices, slices in tiles, single elements, and volumes
+# that share counters.
+ORDERED_SHAPES = [(2, 2, 40, 30, 40), (1, 70, 3, 2, 24), (1, 5, 3, 3, 65)]
+SHARED_COUNTERS = (140, 1, 1, 1, 33)
+ORDERED = f"""
 import hashlib, sys
 from pathlib import Path
 from tests.kernels.attention_cases import make_case
 from darnet_trt.kernels.library import Library
 library = Library(Path(sys.argv[1]))
 digest = hashlib.sha256()
-for shape in [(2, 5, 6, 7, 33), (1, 3, 40, 38, 24), (1, 8, 5, 4, 512), (1, 16, 2, 3, 1024)]:
-    for weights in ("float32", "float16"):
-        digest.update(make_case(shape, weights=weights).run(library))
+for shape in {ORDERED_SHAPES}:
+    for x in (None, "int8"):
+        digest.update(make_case(shape, weights="float16", x=x).run(library))
+digest.update(make_case({SHARED_COUNTERS}).run(library))
 print(digest.hexdigest())
 """
 
 
-def test_the_order_of_threads_changes_no_bit(on_cpu: Library) -> None:
-    def bits(order: str) -> str:
+def test_the_order_of_threads_and_blocks_changes_no_bit(on_cpu: Library) -> None:
+    def bits(threads: str, blocks: str) -> str:
         return subprocess.run(
             [sys.executable, "-c", ORDERED, str(on_cpu.path)],
-            env={**os.environ, "DARNET_FIBER_ORDER": order},
+            env={**os.environ, "DARNET_FIBER_ORDER": threads, "DARNET_BLOCK_ORDER": blocks},
             capture_output=True,
             text=True,
             check=True,
         ).stdout
 
-    forward = bits("")
+    forward = bits("", "")
     assert len(forward.strip()) == 64
-    assert forward == bits("reverse")
+    for order in (("reverse", "reverse"), ("", "1")):
+        assert bits(*order) == forward
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("shape", ORDERED_SHAPES, ids=lambda s: "x".join(map(str, s)))
+def test_groups_parts_and_tiles(
+    on_cpu: Library, attention: str, shape: tuple[int, int, int, int, int]
+) -> None:
+    case = make_case(shape, attention=attention, weights="float16")
+    case.check(case.run(on_cpu))
+
+
+def test_more_groups_of_channels_than_counters(on_cpu: Library) -> None:
+    n, *_, c = SHARED_COUNTERS
+    assert n * -(-c // 32) > COUNTER_BYTES // 4
+    case = make_case(SHARED_COUNTERS)
+    case.check(case.run(on_cpu))
+
+
+def test_no_part_of_a_slice_has_a_round_that_is_almost_empty(on_cpu: Library) -> None:
+    for c, d, h, w in ((64, 64, 112, 112), (128, 32, 56, 56), (256, 16, 28, 28), (512, 8, 14, 14)):
+        problem = replace(
+            make_case((1, 1, 1, 1, 16), weights="float16").problem,
+            **{"c": c, "d": d, "h": h, "w": w, "channel_hidden": c // 16, "depth_hidden": d},
+        )
+        for phase, channels in enumerate((32, c)):
+            cost = on_cpu.cost(problem, phase)
+            parts = cost.grid[0] // (d * (c // channels))
+            a_round = 4 * cost.block[1]
+            rounds = -(-h * w // (parts * a_round))
+            assert h * w > 0.75 * parts * rounds * a_round
 
 
 def test_phases_one_by_one_are_the_launch(on_cpu: Library) -> None:

@@ -52,7 +52,7 @@ struct DarnetTensors {
     void* counters;
 };
 
-#define DARNET_COUNTER_BYTES 4096
+#define DARNET_COUNTER_BYTES 1024
 
 enum DarnetPhase { DARNET_POOL = 0, DARNET_APPLY = 1, DARNET_PHASES = 2 };
 
@@ -76,8 +76,8 @@ DARNET_EXPORT int darnet_attention_launch_phase(const struct DarnetAttention*,
 
 // Counters in the memory of the current device, or null and one line in `message`. Not while a CUDA
 // graph is captured.
-void* darnet_attention_new_counters(char* message, size_t message_size);
-void darnet_attention_delete_counters(void*);
+DARNET_EXPORT void* darnet_attention_new_counters(char* message, size_t message_size);
+DARNET_EXPORT void darnet_attention_delete_counters(void*);
 
 // For a problem that passed the check.
 DARNET_EXPORT size_t darnet_attention_workspace(const struct DarnetAttention*);

@@ -77,7 +77,10 @@ inline void* new_zeroed(size_t bytes, const char** error) {
     return nullptr;
 }
 
-inline void delete_zeroed(void* memory) { cudaFree(memory); }
+inline void delete_zeroed(void* memory) {
+    // Without memory it asks nothing of CUDA, which plans are built without.
+    if (memory != nullptr && cudaFree(memory) != cudaSuccess) cudaGetLastError();
+}
 
 }  // namespace darnet
 

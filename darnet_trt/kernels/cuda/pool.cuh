@@ -22,7 +22,9 @@ constexpr int kWarps = kThreads / 32;
 // Channels of a group. More would leave the end of the pooling to fewer blocks, less would read less
 // than 64 bytes of float16 at a place.
 constexpr int kGroupChannels = 32;
-constexpr int kRowsOfSqueeze = 4;  // whose loads are in flight at once, as one block is alone here
+// Rows of squeeze whose loads are in flight at once: 4, as a block is alone here; float32 would spill.
+template <typename W>
+constexpr int kRowsOfSqueeze = sizeof(W) == 4 ? 2 : 4;
 constexpr int kTileSlices = 64;  // that the last block of a group has in shared memory at once
 
 // Where number i is in shared memory: one float in 33 is left out, so that neither neighbours nor
@@ -135,7 +137,7 @@ __device__ __forceinline__ void finish(
             for (int slice = 0; slice < slices; ++slice) sum += z[padded(self * slices + slice)];
         const Matrix<W> weights{of.squeeze + static_cast<int64_t>(first_channel) * d + tile,
             int64_t{c} * d, d, of.depth_hidden, channels, slices};
-        products<kRowsOfSqueeze>(weights, self, kThreads,
+        products<kRowsOfSqueeze<W>>(weights, self, kThreads,
             [&](int channel, int slice) { return z[padded(channel * slices + slice)]; },
             [&](int unit, int channel, float value) {
                 float* const at = u + static_cast<int64_t>(unit) * c + channel;

@@ -214,6 +214,21 @@ def test_the_report_of_a_part_says_what_is_not_there():
     assert {line.count("|") for line in table} == {15, 12}  # as wide as their heads
 
 
+def test_the_report_compares_with_an_earlier_run(tmp_path):
+    file = tmp_path / "before.json"
+    before = rows_of([1], fused=6)
+    del before[1]["ms"]["fused"]
+    attention.write_whole(file, {"rows": before})
+    content = {
+        "gpu": "A GPU", "torch": "2", "rounds": 20, "l2_bytes": 50 << 20, "targets": [],
+        "rows": rows_of([1, 4]), "before": attention.rows_before(file),
+    }  # fmt: skip
+    lines = report(content).splitlines()
+    assert "| float16 | 1 | stage 1 | 6000.0 | 4000.0 | 1.50 |" in lines
+    assert "| float16 | 1 | stage 2 | – | 4000.0 | – |" in lines
+    assert "| float16 | 4 | stage 1 | – | 4000.0 | – |" in lines
+
+
 def test_clocks_as_nvidia_smi_prints_them():
     assert parsed("345, 3201, 1980, 3201\n") == {
         "sm": 345, "memory": 3201, "sm_max": 1980, "memory_max": 3201,
@@ -233,6 +248,7 @@ def test_one_set_of_everything_for_each_set_of_maps(on_cpu):
     ("words", "line"),
     [
         (["--batch", "1,x"], "error: argument --batch: expected numbers as 1,4,8, found '1,x'"),
+        (["--before", "/dev/null"], "attention: /dev/null: holds no measured rows; "),
         (["-o", "/no/such/folder/a.json"], "attention: [Errno 2] No such file or directory: "),
     ],
 )

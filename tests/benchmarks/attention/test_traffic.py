@@ -10,7 +10,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.attention.tail import paper
-from benchmarks.attention.traffic import EAGER, fused, map_bytes, parameter_bytes, problem, unfused
+from benchmarks.attention.traffic import (
+    BLOCKS,
+    EAGER,
+    STAGES,
+    fused,
+    map_bytes,
+    parameter_bytes,
+    problem,
+    three_launches,
+    unfused,
+)
 from tests.kernels.attention_cases import make_case
 
 
@@ -61,12 +71,20 @@ def test_the_parameters_are_counted_once(on_cpu):
     assert unfused(EAGER, p).total == 11 * map_bytes(p) + parameter_bytes(p)
 
 
+def test_three_launches_are_counted_as_the_kernels_themselves_did():
+    # darnet_attention_cost at commit 6bfca65, MB of the eight blocks.
+    for kind, moved in (("float16", 1099.3), ("int8", 552.5)):
+        counted = sum(BLOCKS * three_launches(problem(s, 1, kind)).total for s in STAGES)
+        assert counted / 1e6 == pytest.approx(moved, abs=0.05)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it measures")
 def test_without_a_gpu_the_benchmark_says_so_and_accounts(on_cpu, tmp_path):
     words = ("-m", "benchmarks.attention.run", "--batch", "1", "-o", tmp_path / "a.json")
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("No NVIDIA GPU that torch sees: nothing is measured.")
     rows = json.loads((tmp_path / "a.json").read_text())["accounting"]
-    assert len(rows) == 2 * 4 * 3  # types, stages, variants
+    assert len(rows) == 2 * 4 * 4  # types, stages, variants
     first = rows[0]
-    assert first["bytes_read"] + first["bytes_written"] == pytest.approx(412.6e6, rel=1e-3)
+    assert first["bytes_read"] + first["bytes_written"] == pytest.approx(413e6, rel=2e-3)
+    assert [row["launches"] for row in rows[:4]] == [2, 3, 11, 14]
