@@ -1,14 +1,12 @@
 """Build TensorRT-RTX plans of the paper's network and print what their tables of layers say.
 
-    python -m benchmarks.cpu.plan_tables --plugin LIBRARY
+    python -m benchmarks.cpu.plan_tables
 
 For each target and precision it builds a plan with the plugin and one without, and prints kernels,
-launches and bytes of a run at batch 1 as Markdown. Nothing is executed: it needs no GPU, and any
-plugin library will do (`darnet-trt plugin build --target cpu` prints its path). The weights are
-random, which changes nothing in the tables.
+launches and bytes of a run at batch 1 as Markdown. Nothing is executed: it needs no GPU, and the
+plugin is the one for the CPU. The weights are random, which changes nothing in the tables.
 """
 
-import argparse
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +21,7 @@ from darnet_trt.export.onnx.weights import folded
 from darnet_trt.export.onnx.writing import write_graph
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.child import Job
+from darnet_trt.kernels.build import build_library
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 from darnet_trt.training.model import DARNet, Network
 
@@ -47,9 +46,7 @@ def row(graph: Path, target: str, library: Path | None, plan: Path) -> str:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plugin", type=Path, required=True, help="the plugin's library")
-    plugin: Path = parser.parse_args().plugin
+    plugin = build_library("cpu")
     torch.manual_seed(0)
     network = Network()
     weights = folded(DARNet(network).eval())

@@ -1,4 +1,4 @@
-"""Measure how often the AUC's interval covers the truth: the table of docs/quantization.md.
+"""Measure how often the AUC's interval covers the truth: the table of docs/decision-gate.md.
 
     python -m benchmarks.quantization.coverage [--trials 2000] [--seed 0]
 

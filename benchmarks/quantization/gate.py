@@ -1,4 +1,4 @@
-"""Simulate how often the decision gate ships an int8 engine: the table of docs/quantization.md.
+"""Simulate how often the decision gate ships an int8 engine: the table of docs/decision-gate.md.
 
     python -m benchmarks.quantization.gate [--trials 2000] [--seed 0] [--scans 110 129 ...]
 

@@ -1,4 +1,4 @@
-"""Measure what float32 gates or a float32 head gain in a float16 network: docs/quantization.md.
+"""Measure what float32 gates or a float32 head gain in a float16 network: docs/precision.md.
 
     python -m benchmarks.quantization.half_precision RUN [--width 64] [--scans 6]
 

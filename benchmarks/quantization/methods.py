@@ -1,4 +1,4 @@
-"""Compare ways of choosing int8 ranges on held-out scans: the table of docs/quantization.md.
+"""Compare ways of choosing int8 ranges on held-out scans: the table of docs/precision.md.
 
     python -m benchmarks.quantization.wide_network --out /tmp/wide
     python -m benchmarks.quantization.methods /tmp/wide [--nncf] [--modelopt PYTHON]

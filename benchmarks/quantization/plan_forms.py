@@ -1,4 +1,4 @@
-"""Compare ways to scale a plan's int8 weights: decisions, launches and bytes. docs/quantization.md.
+"""Compare ways to scale a plan's int8 weights: decisions, launches and bytes. docs/precision.md.
 
     make demo
     python -m benchmarks.quantization.plan_forms demo/run demo/cohort [--width 64] [--scans 93]

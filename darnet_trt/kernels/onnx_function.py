@@ -13,7 +13,7 @@ The bodies read F once for the pooling and once for the scaling (see `reference.
 have one type: float32, float16 or bfloat16. The means are always computed in float32, because a
 float16 sum over 112×112 voxels overflows if the mean is above 5.2. The gates' matrix products stay
 in the inputs' type, because TensorRT-RTX has no float32 ones on SM75, and float32 would gain little
-(docs/quantization.md). In a float32 graph the casts do nothing.
+(docs/precision.md). In a float32 graph the casts do nothing.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 - kl: the range whose 128 steps change the distribution of the magnitudes least, zeros left out,
   measured by the Kullback-Leibler divergence (after Migacz, "8-bit inference with TensorRT", GTC
   2017). It is not the entropy calibration of ONNX Runtime, which also follows Migacz, with a
-  histogram of both signs and with the zeros, and errs more (docs/quantization.md).
+  histogram of both signs and with the zeros, and errs more (docs/precision.md).
 - mse: the range with the smallest mean squared error of rounding and clipping together.
 """
 

@@ -162,17 +162,6 @@ def test_work_of_an_rtx_plan_can_be_captured(tmp_path):
     assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
-@pytest.fixture
-def tensorrt(tmp_path, monkeypatch, request):
-    """A package `tensorrt` that is TensorRT-RTX, whose API it shares, under another version."""
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    version = getattr(request, "param", "10.13.2")
-    (folder / "tensorrt.py").write_text(f"from tensorrt_rtx import *\n__version__ = {version!r}\n")
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.syspath_prepend(folder)  # so that it counts as installed
-
-
 def test_tensorrts_own_path_with_profiles_and_timing_cache(build, tensorrt, no_libraries):
     options = PlanOptions(batch=(1, 4), workspace_mib=2048)
     for _ in range(2):  # the second reads the first one's cache
