@@ -55,9 +55,10 @@ def decide(
         )
     known = None if labels is None else np.asarray(labels, np.int64)
     moved = movement(reference, candidate, known, margins.sure_lead, margins.far)
-    failures, notes = list(_movement_failures(moved, margins)), list[str]()
-    reserves = list(_movement_reserves(moved, margins, known=known is not None))
+    failures, reserves, notes = list(_movement_failures(moved, margins)), list[str](), list[str]()
     truth = None
+    if not moved.broken:
+        reserves += _movement_reserves(moved, margins, known=known is not None)
     if known is not None and not moved.broken:
         truth = labelled(reference, candidate, known)
         failures += _truth_failures(truth, moved, margins)
