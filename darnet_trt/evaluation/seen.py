@@ -24,6 +24,8 @@ from darnet_trt.scan.cohort import Cohort
 from darnet_trt.scan.series import Choice, Study
 
 _COMMON_SLICES: Final = 2
+_NAMES_OF_ONE: Final = 3
+"""A table may split a patient into so many. A PatientID with more ("ANONYMOUS") names nobody."""
 _SALT_BYTES: Final = 16
 _PATIENT_BYTES: Final = 8
 
@@ -113,14 +115,14 @@ class TrainingScans:
     def of(cls, scans: Sequence[Identity]) -> TrainingScans:
         """Return the hashes of scans.
 
-        A PatientID of several patients of the table ("ANONYMOUS") names nobody.
+        A PatientID that more than `_NAMES_OF_ONE` patients of the table share names nobody.
         """
         owners: dict[str, set[str]] = defaultdict(set)
         for scan in scans:
             owners[scan.patient_id].add(scan.patient)
         salt = secrets.token_bytes(_SALT_BYTES)
         names = {scan.patient for scan in scans}
-        names |= {name for name, of in owners.items() if len(of) == 1}
+        names |= {name for name, of in owners.items() if len(of) <= _NAMES_OF_ONE}
         return cls(
             salt,
             frozenset(_hashed(salt, name) for name in names if name),

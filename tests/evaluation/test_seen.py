@@ -31,10 +31,18 @@ def test_a_patient_or_two_slices_tell(candidate, had):
     assert SEEN.had(candidate) is had
 
 
-def test_a_patient_id_of_several_patients_names_nobody():
-    seen = TrainingScans.of([scan("A", "ANON", 1, 2), scan("B", "ANON", 3, 4), scan("A", "7")])
-    assert not seen.had(scan("C", "ANON", 8, 9))
-    assert seen.had(scan("C", "7", 8, 9))
+def test_a_patient_id_of_many_patients_names_nobody():
+    many = [scan(name, "ANON", number, number + 10) for number, name in enumerate("ABCD")]
+    seen = TrainingScans.of([*many, scan("A", "7")])
+    assert not seen.had(scan("E", "ANON", 80, 90))
+    assert seen.had(scan("E", "7", 80, 90))
+
+
+@pytest.mark.parametrize("names", ["A", "AB", "ABC"])
+def test_a_patient_whom_the_table_splits_is_found_by_the_patient_id(names):
+    seen = TrainingScans.of([scan(name, "17", ord(name)) for name in names])
+    assert seen.had(scan("another name", "17", 80, 90))
+    assert not seen.had(scan("another name", "18", 80, 90))
 
 
 def test_the_hashes_do_not_show_names_and_differ_by_salt():

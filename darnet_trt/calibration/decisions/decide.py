@@ -55,9 +55,10 @@ def decide(
         )
     known = None if labels is None else np.asarray(labels, np.int64)
     moved = movement(reference, candidate, known, margins.sure_lead, margins.far)
-    failures, notes = list(_movement_failures(moved, margins)), list[str]()
-    reserves = list(_movement_reserves(moved, margins, known=known is not None))
+    failures, reserves, notes = list(_movement_failures(moved, margins)), list[str](), list[str]()
     truth = None
+    if not moved.broken:
+        reserves += _movement_reserves(moved, margins, known=known is not None)
     if known is not None and not moved.broken:
         truth = labelled(reference, candidate, known)
         failures += _truth_failures(truth, moved, margins)
@@ -120,12 +121,12 @@ def _seen(seen: int | None, scans: int) -> Iterator[str]:
     if seen is None:
         yield (
             "nobody knows whether the scans that judged trained the weights: the checkpoint does "
-            "not say"
+            "not say (give the run, or train again)"
         )
     elif seen:
         yield (
             f"{seen} of {_scans(scans)} that judged trained the weights, which does not show that "
-            "decisions on new patients are kept"
+            "decisions on new patients are kept (judge with scans of other patients)"
         )
 
 
@@ -163,7 +164,7 @@ def _movement_reserves(moved: Movement, margins: Margins, *, known: bool) -> Ite
     if alike:
         yield (
             f"float32 gives all {moved.scans} scans the same class, so they do not show whether "
-            "decisions between classes are kept"
+            "decisions between classes are kept (judge with scans of every class)"
         )
 
 
@@ -185,7 +186,7 @@ def _truth_reserves(truth: Labelled, margins: Margins) -> Iterator[str]:
         yield (
             f"COVID-19's AUC may fall by {-truth.auc.lower:.3g} on new scans (95 % interval of the "
             f"difference {truth.auc.lower:.3g} to {truth.auc.upper:.3g}); at most "
-            f"{margins.auc_lower:g} allowed"
+            f"{margins.auc_lower:g} allowed (judge with more scans, of the rarer side above all)"
         )
 
 

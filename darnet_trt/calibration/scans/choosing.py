@@ -140,6 +140,8 @@ def choose_scans(
     with reader() as pixels:
         sample = Sample(pixels, spec, pool.cohort, trained, count, log)
         classes = patients_of_each_class(pool.scans, seed)
+        if pool.cohort is None:
+            grouped(len(pool.scans), sum(map(len, classes)), log)
         known = [[p for p in patients if sample.had_patient(p)] for patients in classes]
         other = [[p for p in patients if not sample.had_patient(p)] for patients in classes]
         others = sum(map(len, other))
@@ -187,6 +189,16 @@ def random_scans(spec: Preprocessing, count: int, seed: int) -> tuple[Calibratio
     )
     held_out = HeldOut(inputs[count:], None, f"{_RANDOM_HELD_OUT} {what}", hashes[count:], 0)
     return chosen, held_out
+
+
+def grouped(scans: int, patients: int, log: Callable[[str], None]) -> None:
+    """Log that some scans have one PatientID: it may be that of all ("ANONYMOUS")."""
+    if patients < scans:
+        log(
+            f"calibration: by PatientID (0010,0020), the {scans} scans are of {patients} "
+            f"patient{'s' * (patients > 1)}, and each gives one; if they are of more, write a "
+            "cohort.csv that names them"
+        )
 
 
 def announce(scans: int, spec: Preprocessing, log: Callable[[str], None]) -> None:

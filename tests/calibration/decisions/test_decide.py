@@ -364,6 +364,13 @@ def test_nan_or_infinity_fails_and_fits_into_json(value):
     assert Decisions.model_validate(json.loads(found.model_dump_json())) == found
 
 
+@pytest.mark.parametrize("labels", [None, mixed(20)])
+def test_an_engine_of_nothing_but_nan_tells_nothing_of_float32(labels):
+    found = judge(right(mixed(20)), np.full((20, 3), np.nan, np.float32), labels)
+    assert found.failures == ("20 of 20 scans gave NaN or infinity",)
+    assert (found.reserves, found.notes) == ((), ())
+
+
 def test_nan_of_the_reference_is_reported_as_its_own():
     reference = right(mixed(4))
     reference[0] = np.nan

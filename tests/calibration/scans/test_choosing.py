@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from darnet_trt.calibration.scans import sample
 from darnet_trt.calibration.scans.choosing import announce, choose_scans, random_scans
@@ -143,8 +144,22 @@ def test_visits_of_one_dicom_patient_stay_together(tmp_path):
     patients = {row["patient"] for row in rows(cohort)}
     assert len(patients) < 8
     (cohort / "cohort.csv").unlink()
-    chosen, held_out = choose(cohort)
+    chosen, held_out = choose(cohort, log=(log := []))
     assert chosen.count + len(held_out.inputs) == len(patients)
+    assert any(f"8 scans are of {len(patients)} patients" in line for line in log)
+
+
+def test_one_patient_id_for_everybody_is_told(tmp_path, log):
+    plan = CohortPlan(scans=3, seed=3, format="dicom", matrix=48, slices=(30, 30))
+    cohort = write_cohort(plan, tmp_path / "cohort", processes=1).parent
+    (cohort / "cohort.csv").unlink()
+    for file in cohort.rglob("*.dcm"):
+        header = dcmread(file)
+        header.PatientID = "ANONYMOUS"
+        header.save_as(file)
+    with pytest.raises(UsageError, match=r"only one patient.*cohort\.csv"):
+        choose(cohort, log=log)
+    assert any("3 scans are of 1 patient," in line and "cohort.csv" in line for line in log)
 
 
 def test_a_scan_that_cannot_be_used_is_replaced_by_one_of_its_class(cohort, log):
