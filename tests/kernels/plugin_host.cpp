@@ -14,6 +14,7 @@
 //   input NAME TYPE LENGTH...       data in NAME.bin; TYPE as numbered by nvinfer1::DataType
 //   output TYPE LENGTH...
 //   batch MIN MAX                   the profile's range; else the shape's own
+//   most_rows MAX                   the profile's range of h, of N D H W C, from the shape's own
 //   channels_first DHWC|DHWC8       x, residual and y are N C D H W in this format, in memory as ever
 //   build_phase no                  begins with the runtime phase
 //   at_enqueue NAME LENGTH...       another shape than onShapeChange was told
@@ -277,6 +278,10 @@ private:
                 range.desc.dims.d[0] = -1;
                 range.min.d[0] = case_.least_batch;
                 range.max.d[0] = case_.most_batch;
+            }
+            if (has_batch && case_.most_rows >= 0) {
+                range.desc.dims.d[2] = -1;
+                range.max.d[2] = case_.most_rows;
             }
             ranges.push_back(range);
         }

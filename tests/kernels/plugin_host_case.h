@@ -36,7 +36,7 @@ struct Case {
     std::vector<Tensor> inputs;
     Tensor output;
     TensorFormat map_format = TensorFormat::kLINEAR;  // of x, residual and y
-    int64_t least_batch = -1, most_batch = -1;
+    int64_t least_batch = -1, most_batch = -1, most_rows = -1;
     std::map<std::string, Dims> at_enqueue;
     std::map<std::string, size_t> shifts;
     std::set<std::string> absent, skipped;
@@ -85,6 +85,8 @@ inline Case read_case(const std::string& folder) {
             c.output = {"y", static_cast<DataType>(type), read_dims(words)};
         } else if (key == "batch") {
             words >> c.least_batch >> c.most_batch;
+        } else if (key == "most_rows") {
+            words >> c.most_rows;
         } else if (key == "at_enqueue") {
             words >> name;
             c.at_enqueue[name] = read_dims(words);

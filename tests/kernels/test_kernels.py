@@ -140,6 +140,18 @@ def test_no_part_of_a_slice_has_a_round_that_is_almost_empty(on_cpu: Library) ->
             assert h * w > 0.75 * parts * rounds * a_round
 
 
+@pytest.mark.parametrize("x", ["float16", "int8"])
+@pytest.mark.parametrize("channels", [24, 33, 64])
+def test_the_workspace_grows_with_the_shape(on_cpu: Library, x: str, channels: int) -> None:
+    problem = make_case((1, 2, 1, 1, channels), weights="float16", x=x).problem
+    for longer in ("n", "d", "h", "w"):
+        sizes = [
+            on_cpu.workspace_bytes(replace(problem, **{"w": 64, longer: length}))
+            for length in range(1, 700)
+        ]
+        assert sizes == sorted(sizes), longer
+
+
 def test_phases_one_by_one_are_the_launch(on_cpu: Library) -> None:
     case = make_case((1, 4, 12, 10, 32))
     workspace = np.full(on_cpu.workspace_bytes(case.problem) + 16, 0xFF, np.uint8)

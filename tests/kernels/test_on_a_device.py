@@ -7,6 +7,7 @@ fails for the GPU's reasons. `python -m benchmarks.gpu.run` runs it where only t
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -17,7 +18,7 @@ import torch
 
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
-from darnet_trt.kernels.library import COUNTER_BYTES, Library, Problem, architecture
+from darnet_trt.kernels.library import COUNTER_BYTES, PHASES, Library, Problem, architecture
 from darnet_trt.kernels.torch_operator import fused_attention, kernels_for
 from tests.kernels.attention_cases import ATTENTIONS, DTYPES, SHAPES, WEIGHTS, Case, make_case
 
@@ -143,6 +144,17 @@ def on(request: pytest.FixtureRequest) -> Device:
         raise
 
 
+@pytest.fixture(autouse=True)
+def end_at_a_lost_gpu() -> Iterator[None]:
+    """End the process where a kernel failed on the GPU: every later test would fail for it."""
+    yield
+    if torch.cuda.is_initialized():
+        try:
+            torch.cuda.synchronize()
+        except RuntimeError as error:
+            pytest.exit(f"CUDA no longer works: {str(error).splitlines()[0]}", returncode=1)
+
+
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("residual", ["", "int8", "none"])
 def test_every_combination_of_types(on: Device, weights: str, residual: str) -> None:
@@ -251,6 +263,63 @@ def test_the_same_bits_every_time_on_every_stream(on: Device, weights: str) -> N
             torch.cuda.synchronize()
         loaded.launch(stream)
         assert loaded.result().tobytes() == first
+
+
+def test_the_launch_gives_the_bits_of_its_phases_apart(on: Device) -> None:
+    loaded = on.load(make_case((2, 8, 23, 19, 64), weights="float16"))
+    for phase in range(len(PHASES)):
+        loaded.launch(phase=phase)
+        if on.is_gpu:
+            torch.cuda.synchronize()  # so that apply cannot begin before pool ends
+    apart = loaded.result().tobytes()
+    loaded.y.inside.fill_(0xFF)
+    assert loaded.run().tobytes() == apart
+
+
+def test_launches_one_behind_the_other_do_not_mix(on: Device) -> None:
+    # Two inputs in turn through one workspace and its counters, never waited for: what a launch
+    # reads too early or too late is the other's.
+    shape, turns = ((1, 8, 14, 14, 512), 40) if on.is_gpu else ((1, 2, 3, 4, 64), 3)
+    streams = [torch.cuda.Stream() for _ in range(3)] if on.is_gpu else [None]
+    pairs, expected, found = [], [], []
+    for number, _ in enumerate(streams):
+        pair = [on.load(make_case(shape, weights="float16", seed=2 * number + i)) for i in (0, 1)]
+        pair[1].workspace, pair[1].counters = pair[0].workspace, pair[0].counters
+        for one in pair:
+            one.run()
+        expected.append(torch.stack([one.y.inside for one in pair]))
+        found.append(torch.zeros((turns, *expected[-1].shape), dtype=torch.uint8, device=on.device))
+        pairs.append(pair)
+
+    def queue(number: int, turn: int) -> None:
+        stream = streams[number].cuda_stream if on.is_gpu else 0
+        for one, y in zip(pairs[number], found[number][turn], strict=True):
+            one.launch(stream, y=y.data_ptr())
+
+    def check() -> None:
+        for number, pair in enumerate(pairs):
+            pair[0].result()  # and the counters
+            same = (found[number] == expected[number]).all(2)
+            assert same.all(), f"launches that differ: {(~same).nonzero().tolist()}"
+            found[number].zero_()
+        if on.is_gpu:
+            torch.cuda.synchronize()
+
+    if on.is_gpu:
+        torch.cuda.synchronize()
+    for turn, number in product(range(turns), range(len(streams))):
+        queue(number, turn)
+    check()
+    if on.is_gpu:
+        graphs = [torch.cuda.CUDAGraph() for _ in streams]
+        for number, graph in enumerate(graphs):
+            with torch.cuda.graph(graph, stream=streams[number]):
+                for turn in range(turns):
+                    queue(number, turn)
+        for stream, graph in zip(streams, graphs, strict=True):
+            with torch.cuda.stream(stream):
+                graph.replay()
+        check()
 
 
 def test_several_threads_launch_at_once(on: Device) -> None:

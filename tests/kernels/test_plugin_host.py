@@ -54,6 +54,8 @@ SERVED = [
     Life("shapes-not-told-no-residual", of={"has_residual": False}, lines=("shapes no",)),
     Life("least-of-a-range", lines=("batch 1 5",)),
     Life("most-of-a-range", (5, 3, 4, 5, 16), lines=("batch 1 5",)),
+    # It is cut into 16 parts a slice, the largest shape into 11.
+    Life("more-parts-than-the-most-of-a-range", (1, 1, 32, 32, 33), lines=("most_rows 33",)),
 ]  # fmt: skip
 
 # Stage that refuses it: what is wrong, its message

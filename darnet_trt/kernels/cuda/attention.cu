@@ -34,7 +34,8 @@ constexpr int kApplyRounds = 1;
 constexpr int kNarrowPack = 8;  // elements of int8: a network's first stage may have 8 or 24 channels
 constexpr int kMaxSharedBytes = 48 * 1024;  // what every GPU grants without being asked
 constexpr int kCounters = DARNET_COUNTER_BYTES / static_cast<int>(sizeof(unsigned));
-constexpr int64_t kMaxGrid = std::numeric_limits<int32_t>::max();
+// The last block of a counter steps over groups, of which there may be as many as blocks.
+constexpr int64_t kMaxGrid = std::numeric_limits<int32_t>::max() - kCounters;
 constexpr int64_t kMaxLength = int64_t{1} << 30;  // of a loop: 32-bit counters may overshoot
 constexpr double kMaxElements = 0x1p60;
 
@@ -70,6 +71,7 @@ struct Plan {
     int groups, rows;  // a block's threads: of one row, and rows
     int chunks;  // of the channels, where a block's threads do not cover them
     int parts;
+    int most_parts;  // of this and any smaller h · w, which may have more
 };
 
 Plan cut(const DarnetAttention& a, int widest, int most_channels, int least_rounds) {
@@ -87,6 +89,7 @@ Plan cut(const DarnetAttention& a, int widest, int most_channels, int least_roun
     const auto ceiling = [](int number, int of) { return (number + of - 1) / of; };
     const int rounds = ceiling(a.h * a.w, p.rows * kUnroll);
     p.parts = ceiling(rounds, std::max(ceiling(rounds, kMaxParts), least_rounds));
+    p.most_parts = std::min(kMaxParts, ceiling(rounds, least_rounds));
     return p;
 }
 
@@ -110,22 +113,25 @@ int64_t apply_shared_bytes(const DarnetAttention& a, const Plan& p) {
     return 4 * apply_shared_floats(p.groups * p.vector, a.c, a.channel_hidden, a.depth_hidden);
 }
 
-// Floats of the workspace.
+// Floats of the workspace: the sums, and the room for them.
 struct Sizes {
-    int64_t partial, means, u;
+    int64_t partial, room, means, u;
 };
 
+// The room grows with every length, so that a workspace for the largest shape of a range is one for
+// each. The sums do not: 8,192 places may have 16 parts where 8,193 have 11.
 Sizes sizes(const DarnetAttention& a) {
-    const int64_t channels = int64_t{a.n} * a.c;
-    return {channels * a.d * pool_plan(a).parts, a.channel_hidden > 0 ? channels : 0,
-        channels * a.depth_hidden};
+    const Plan p = pool_plan(a);
+    const int64_t channels = int64_t{a.n} * a.c, slices = channels * a.d;
+    return {slices * p.parts, (slices * p.most_parts + 3) / 4 * 4,
+        a.channel_hidden > 0 ? channels : 0, channels * a.depth_hidden};
 }
 
 // U begins at a multiple of 16 bytes.
 Pooled divide(const DarnetAttention& a, void* memory) {
     const Sizes s = sizes(a);
     float* const partial = static_cast<float*>(memory);
-    float* const u = partial + (s.partial + 3) / 4 * 4;
+    float* const u = partial + s.room;
     return {partial, s.means > 0 ? u + s.u : nullptr, u};
 }
 
@@ -301,7 +307,7 @@ int darnet_attention_check(const DarnetAttention* problem, char* message, size_t
 
 size_t darnet_attention_workspace(const DarnetAttention* problem) {
     const Sizes s = sizes(*problem);
-    return 4 * static_cast<size_t>((s.partial + 3) / 4 * 4 + s.u + s.means);
+    return 4 * static_cast<size_t>(s.room + s.u + s.means);
 }
 
 void* darnet_attention_new_counters(char* message, size_t size) {

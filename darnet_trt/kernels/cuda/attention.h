@@ -79,7 +79,8 @@ DARNET_EXPORT int darnet_attention_launch_phase(const struct DarnetAttention*,
 DARNET_EXPORT void* darnet_attention_new_counters(char* message, size_t message_size);
 DARNET_EXPORT void darnet_attention_delete_counters(void*);
 
-// For a problem that passed the check.
+// For a problem that passed the check. The workspace of a shape is large enough for one that is as
+// long or shorter along n, d, h and w.
 DARNET_EXPORT size_t darnet_attention_workspace(const struct DarnetAttention*);
 DARNET_EXPORT void darnet_attention_cost(
     const struct DarnetAttention*, int phase, struct DarnetCost*);

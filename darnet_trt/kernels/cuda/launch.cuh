@@ -46,10 +46,12 @@ const char* launch_dependent(void (*kernel)(Parameters...), dim3 grid, dim3 bloc
     cudaLaunchConfig_t config{};
     config.gridDim = grid, config.blockDim = block, config.dynamicSmemBytes = shared_bytes;
     config.stream = static_cast<cudaStream_t>(stream);
-#if CUDART_VERSION >= 12030  // from there on stream capture takes it
+#if CUDART_VERSION >= 12030  // from there on stream capture takes it, where the driver does, too
+    int driver = 0;  // a toolkit of CUDA 12 also runs on the drivers of 12.0 to 12.2
+    cudaError_t error = cudaDriverGetVersion(&driver);
     // Code of an older architecture, compiled for this GPU by the driver, does not wait.
     cudaFuncAttributes attributes{};
-    const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+    if (error == cudaSuccess) error = cudaFuncGetAttributes(&attributes, kernel);
     if (error != cudaSuccess) {
         cudaGetLastError();  // it has been told
         return cudaGetErrorString(error);
@@ -58,7 +60,7 @@ const char* launch_dependent(void (*kernel)(Parameters...), dim3 grid, dim3 bloc
     early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     early.val.programmaticStreamSerializationAllowed = 1;
     config.attrs = &early;
-    config.numAttrs = attributes.ptxVersion >= 90 ? 1 : 0;
+    config.numAttrs = attributes.ptxVersion >= 90 && driver >= 12030 ? 1 : 0;
 #endif
     cudaLaunchKernelEx(&config, kernel, arguments...);
     return text_of(cudaGetLastError());

@@ -181,14 +181,7 @@ public:
             refuse(why);
             return 0;
         }
-        // It grows with n, h and w; a deeper volume may need less, where it is cut otherwise.
-        const int64_t shallowest = attention_->depth ? problem.d : in[0].min.d[depth_axis(fields_)];
-        size_t bytes = 0;
-        for (; problem.d > 0 && problem.d >= shallowest; --problem.d) {
-            const size_t needed = darnet_attention_workspace(&problem);
-            if (needed > bytes) bytes = needed;
-        }
-        return bytes;
+        return darnet_attention_workspace(&problem);
     }
 
     // ---- IPluginV3OneRuntime
