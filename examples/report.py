@@ -186,13 +186,15 @@ def _int8(manifest: dict[str, Any], sides: list[str]) -> list[str]:
             f"network. One of each of their patients, {judged} in all, judged whether int8 keeps "
             f"float32's decisions. {a['quantization']['scans']} others calibrated int8.</p>"
         )
+    names: dict[tuple[str, str], list[str]] = {}  # engines that one reason is about
     for a in engines:
         for kind in ("failure", "reserve"):
-            said += [
-                f"<p><b>{escape(a['name'])}</b>, {kind}: {escape(text)}.</p>"
-                for text in a["decisions"][f"{kind}s"]
-            ]
-    return said
+            for text in a["decisions"][f"{kind}s"]:
+                names.setdefault((kind, text), []).append(a["name"])
+    return said + [
+        f"<p><b>{escape(', '.join(about))}</b>, {kind}: {escape(text)}.</p>"
+        for (kind, text), about in names.items()
+    ]
 
 
 def _card(result: dict[str, Any], folder: Path, label: str | None) -> str:

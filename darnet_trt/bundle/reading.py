@@ -24,6 +24,8 @@ from darnet_trt.errors import BundleError, UsageError
 REBUILD: Final = "build the bundle again, or copy it again from where it was built"
 """The remedy for a damaged bundle."""
 
+_OTHER: Final = "install the darnet-trt that built it, or build the bundle again"
+
 # A manifest has some kilobytes; a larger file is something else and is not read into memory.
 _MAX_MANIFEST_BYTES: Final = 16 * 2**20
 
@@ -163,7 +165,7 @@ def _parse(raw: bytes, file: Path) -> Manifest:
         raise BundleError(
             f"schema version {version} is {age} than this toolkit's {SCHEMA_VERSION}",
             where=file,
-            do="install the darnet-trt that built it, or build the bundle again",
+            do=_OTHER,
         )
     if content.get("content_sha256") != content_digest(content):
         raise BundleError(
@@ -176,6 +178,10 @@ def _parse(raw: bytes, file: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise BundleError(
+                f"{place}: this version of darnet-trt does not know it", where=file, do=_OTHER
+            ) from error
         raise BundleError(f"{place}: {first['msg']}", where=file, do=REBUILD) from error
 
 

@@ -41,10 +41,13 @@ def cannot_keep(what: str, error: Exception) -> OutputError:
     if tempfile.tempdir is None and isinstance(error, OSError):
         return no_temporary_folder(error)
     reason = (error.strerror if isinstance(error, OSError) else None) or error
+    too_many = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
     return OutputError(
         f"{what} cannot be kept in a temporary file ({reason})",
         where=tempfile.tempdir,
-        do="free some space there, or set TMPDIR to another folder",
+        do="raise the limit on open files (ulimit -n)"
+        if too_many
+        else "free some space there, or set TMPDIR to another folder",
     )
 
 

@@ -70,6 +70,13 @@ def test_a_field_of_the_wrong_type_is_named(tiny):
     refused(tiny, r"artifacts\.1\.batch")
 
 
+def test_a_field_of_a_newer_version_is_not_called_damage(tiny):
+    content = json.loads((tiny / "manifest.json").read_text())
+    content["artifacts"][1]["energy"] = 3
+    change_manifest(tiny, artifacts=content["artifacts"])
+    refused(tiny, r"artifacts\.1\.energy: this version.*install the darnet-trt that built it")
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", ["window_center_hu", "window_width_hu", "depth_snap", "metric"])
 def test_a_number_that_is_not_finite_is_no_json(tiny, place, value):

@@ -176,6 +176,7 @@ def random_scans(spec: Preprocessing, count: int, seed: int) -> tuple[Calibratio
         OutputError: The disk for temporary files is full.
     """
     draw = np.random.default_rng(seed)
+    allow_open_files(count + _RANDOM_HELD_OUT + _OTHER_FILES)
     inputs = tuple(
         on_disk(draw.random((1, *spec.size), np.float32)) for _ in range(count + _RANDOM_HELD_OUT)
     )

@@ -4,6 +4,7 @@ import csv
 import resource
 import shutil
 import tempfile
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -113,15 +114,33 @@ def test_all_that_do_not_calibrate_judge_one_scan_a_patient(phantoms):
     assert len(patients) < len(rows(phantoms))
 
 
-def test_every_scan_may_stay_open(phantoms):
+@contextmanager
+def open_files(more):
+    """Let the process open so many files more, until it asks for a higher limit."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     there = len(list(Path("/dev/fd").iterdir()))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (there + 8, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there + more, before[1]))
     try:
-        chosen, held_out = choose(phantoms)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_every_scan_may_stay_open(phantoms):
+    with open_files(8):
+        chosen, held_out = choose(phantoms)
     assert chosen.count + len(held_out.inputs) > 8
+
+
+def test_all_random_inputs_may_stay_open():
+    with open_files(8):
+        chosen, _ = random_scans(SPEC, 20, seed=0)
+    assert chosen.count == 20
+
+
+def test_too_many_open_files_are_an_error_that_names_the_limit():
+    with open_files(4), pytest.raises(OutputError, match="ulimit -n"):
+        [sample.on_disk(np.zeros((1, *SPEC.size), np.float32)) for _ in range(8)]
 
 
 def test_fewer_scans_than_asked_for_are_halved_and_logged(phantoms, log):
