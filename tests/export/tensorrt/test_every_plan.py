@@ -8,7 +8,7 @@ from darnet_trt.errors import BuildError
 from darnet_trt.export.tensorrt.builder import build_tensorrt
 from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.layer_table import kernels_of, work_of
-from darnet_trt.runtime.engines.tensorrt.package import PORTABLE, RTX_TARGETS
+from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 from tests.export.networks import TINY, graph_of, trained_like
 
 CONVOLUTIONS = {"fp16": {"fp16": 21}, "bf16": {"bf16": 21}, "int8": {"int8": 19, "fp16": 2}}
@@ -35,7 +35,7 @@ def graphs(tmp_path_factory):
 @pytest.mark.long
 @pytest.mark.parametrize("plugin", [True, False], ids=["plugin", "no-plugin"])
 @pytest.mark.parametrize("precision", CONVOLUTIONS)
-@pytest.mark.parametrize("target", [PORTABLE, *RTX_TARGETS])
+@pytest.mark.parametrize("target", RTX_TARGETS)
 def test_every_plan_builds_or_says_why_not(
     graphs, cpu_library, tmp_path, target, precision, plugin
 ):
