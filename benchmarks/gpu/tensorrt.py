@@ -99,7 +99,7 @@ def built(checkpoint: Any, plugin_mode: Any) -> tuple[bytes, Path | None, bool]:
     from darnet_trt.export.tensorrt.child import Job
     from darnet_trt.export.tensorrt.plugin_choice import choose_plugin
 
-    plugin = choose_plugin(plugin_mode, "tensorrt-rtx", {"portable"}, print)
+    plugin = choose_plugin(plugin_mode, "tensorrt-rtx", ["portable"], print).get("portable")
     library = None if plugin is None else plugin.path
     embedded = plugin is not None and plugin.card.embedded
     with TemporaryDirectory() as work:

@@ -87,7 +87,8 @@ def _show_layers(bundle: Bundle, *, as_json: bool) -> None:
             print_line(f"{plan.name}: no table of layers: {why}")
             continue
         if plan.plan is not None:
-            print_line(f"{plan.name}: {described(plan.plan)}")
+            for line in described(plan.plan):
+                print_line(f"{plan.name}: {line}")
         print_table(COLUMNS, map(row, tables[plan.name]))
         print_line()
 

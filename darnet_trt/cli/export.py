@@ -20,12 +20,16 @@ def export(
             "-o",
             "--out",
             metavar="FILE",
-            help="The .onnx file to write. [default: RUN/model.onnx; its name gains -fp16 and "
-            "-inline with these options]",
+            help="The .onnx file to write. [default: RUN/model.onnx; its name gains -fp16, -bf16 "
+            "and -inline with these options]",
         ),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "fp16"], typer.Option(help="fp16 stores weights as float16, for TensorRT.")
+        Literal["fp32", "fp16", "bf16"],
+        typer.Option(
+            help="fp16 stores weights as float16, bf16 as bfloat16, both for TensorRT. ONNX "
+            "Runtime does not run bf16 on the CPU."
+        ),
     ] = "fp32",
     inline: Annotated[
         bool,
@@ -50,7 +54,7 @@ def export(
 
     if out is None:
         folder = run if run.is_dir() else run.parent
-        endings = "-fp16" * (precision == "fp16") + "-inline" * inline
+        endings = f"-{precision}" * (precision != "fp32") + "-inline" * inline
         out = folder / f"model{endings}.onnx"
     else:
         check_file_place(out)

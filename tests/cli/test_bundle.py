@@ -81,9 +81,15 @@ def test_show_lists_the_layers_of_each_plan(tiny, command):
     (file,) = write_table(tiny / "tensorrt-rtx" / "sm89-fp16.plan", [layer])
     artifacts = json.loads((tiny / "manifest.json").read_text())["artifacts"]
     artifacts[-1]["files"]["tensorrt-rtx/sm89-fp16.layers.json"] = sha256_of(file)
+    artifacts[-1]["plan"] = {
+        "kernels": {"convolution": {"int8": 2}},
+        "work": {"launches": 2, "activations": 10**6, "weights": 0, "read_again": 0},
+    }
     change_manifest(tiny, artifacts=artifacts)
     out = command("bundle", "show", tiny, "--layers").stdout
     assert "�[31mconv1  convolution  fp16  int8  0.0" in out
+    assert "tensorrt-rtx-fp16: 2 kernels: 2 convolution int8\n" in out
+    assert "\ntensorrt-rtx-fp16: a run of the smallest batch: 2 launches, 1 MB" in out
     result = json.loads(command("bundle", "show", tiny, "--layers", "--json").stdout)
     assert result["tensorrt-rtx-fp16"][0]["outputs"] == [[[1, 8], "Int8"]]
     change_manifest(tiny, artifacts=artifacts[:-1])

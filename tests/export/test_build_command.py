@@ -41,18 +41,24 @@ def test_export(run, tmp_path, command):
 
 def test_an_inlined_export_has_a_name_of_its_own(tmp_path, command):
     save_checkpoint(trained_like(TINY), tmp_path)
-    for options in ([], ["--inline"], ["--precision", "fp16", "--inline"]):
+    in_bf16 = ["--precision", "bf16"]
+    for options in ([], ["--inline"], ["--precision", "fp16", "--inline"], in_bf16):
         result = command("export", tmp_path, *options)
         assert result.returncode == 0, result.stderr
-        assert ("standard operators only" in result.stdout) == bool(options)
+        assert ("standard operators only" in result.stdout) == ("--inline" in options)
     files = {p.name: len(onnx.load(p).functions) for p in tmp_path.glob("*.onnx")}
-    assert files == {"model.onnx": 1, "model-inline.onnx": 0, "model-fp16-inline.onnx": 0}
+    assert files == {
+        "model.onnx": 1,
+        "model-inline.onnx": 0,
+        "model-fp16-inline.onnx": 0,
+        "model-bf16.onnx": 1,
+    }
 
 
 def test_export_never_overwrites_a_checkpoint(run, command):
     before = (run / "checkpoint.pt").read_bytes()
     assert ".onnx" in failed(command("export", run, "-o", run / "checkpoint.pt"))
-    assert "'bf16' is not one of" in failed(command("export", run, "--precision", "bf16"))
+    assert "'int8' is not one of" in failed(command("export", run, "--precision", "int8"))
     assert (run / "checkpoint.pt").read_bytes() == before
 
 

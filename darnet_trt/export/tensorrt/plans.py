@@ -70,7 +70,7 @@ def build_plans(
     with TemporaryDirectory(dir=context.folder) as work:
         graphs = _Graphs(context, Path(work), int8, half)
         for candidate in candidates:
-            plan = _kept(context, candidate, graphs, plugins[candidate.backend], Path(work))
+            plan = _kept(context, candidate, graphs, plugins.get(candidate), Path(work))
             if candidate.precision == "int8" and int8 is not None:
                 plan = _judged_by_its_graph(plan, int8, context.accept)
             built.append(plan if half is None else half.noted(plan))
@@ -176,19 +176,20 @@ def _file(context: BuildContext, candidate: Candidate) -> Path:
     return context.folder / candidate.backend / f"{candidate.target}-{candidate.precision}.plan"
 
 
-def _plugins(context: BuildContext, candidates: Sequence[Candidate]) -> dict[str, Plugin | None]:
-    """Choose each backend's plugin."""
-    targets: dict[str, set[str]] = {}
-    for candidate in candidates:
-        targets.setdefault(candidate.backend, set()).add(candidate.target)
+def _plugins(context: BuildContext, candidates: Sequence[Candidate]) -> dict[Candidate, Plugin]:
+    """Choose the plugin of each plan that gets one."""
     if context.source.checkpoint.network.attention == "none":
-        return dict.fromkeys(targets)  # the plugin is the attention
-    return {
+        return {}  # the plugin is the attention
+    targets: dict[str, list[str]] = {}
+    for candidate in candidates:
+        targets.setdefault(candidate.backend, []).append(candidate.target)
+    chosen = {
         backend: choose_plugin(
-            context.plugin, cast(TensorRTBackend, backend), its_targets, context.log
+            context.plugin, cast(TensorRTBackend, backend), list(dict.fromkeys(its)), context.log
         )
-        for backend, its_targets in targets.items()
+        for backend, its in targets.items()
     }
+    return {c: chosen[c.backend][c.target] for c in candidates if c.target in chosen[c.backend]}
 
 
 def _refused(context: BuildContext, candidate: Candidate, int8: Int8) -> Artifact:

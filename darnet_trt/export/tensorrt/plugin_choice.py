@@ -14,7 +14,12 @@ from darnet_trt.kernels.build import build_library, cached_library, source_key
 from darnet_trt.kernels.check import check_driver, check_library
 from darnet_trt.kernels.library import Library, architecture, covers
 from darnet_trt.kernels.toolchain import find_nvcc
-from darnet_trt.runtime.engines.tensorrt.package import PACKAGES, PORTABLE, TensorRTBackend
+from darnet_trt.runtime.engines.tensorrt.package import (
+    PACKAGES,
+    PORTABLE,
+    RTX_TARGETS,
+    TensorRTBackend,
+)
 
 PluginMode = Literal["auto", "on", "off"]
 
@@ -40,18 +45,18 @@ def choose_plugin(
     backend: TensorRTBackend,
     targets: Collection[str],
     log: Callable[[str], None],
-) -> Plugin | None:
-    """Choose the plugin library; None: no plugin.
+) -> dict[str, Plugin]:
+    """Choose the plugin library, and return it for each target whose plan gets it.
 
     It is one for CUDA, from this user's cache; of several, one that runs on all targets is
-    preferred. Plans built with one for the CPU do not run until the one for CUDA is compiled, so
-    it must be asked for.
+    preferred. With "auto" a portable plan's must run on all of TensorRT-RTX's targets. Plans built
+    with one for the CPU do not run until the one for CUDA is compiled, so it must be asked for.
 
     Args:
         mode: "on" compiles a library if there is none, and fails if it cannot be used; without
             nvcc it compiles one for the CPU, which is enough to build TensorRT-RTX plans. "auto"
-            goes without the plugin where there is no library for CUDA or it cannot be used, and
-            logs why. "off" always goes without.
+            goes without the plugin where there is no library for CUDA or it cannot be used, for
+            single targets too, and logs why. "off" always goes without.
         backend: Of the plans.
         targets: GPUs of the plans.
         log: Takes the reason.
@@ -61,35 +66,44 @@ def choose_plugin(
         OutputError: Mode is "on" and the cache cannot be written.
     """
     if mode == "off":
-        return None
-    library = cached_library("cuda", [_capability(target) for target in _named(targets)])
+        return {}
+    library = cached_library("cuda", [c for target in targets for c in _capabilities(target)])
     if library is None:
         if mode == "auto":
             log("building plans without the plugin: compile it with darnet-trt plugin build")
-            return None
+            return {}
         library = _compiled(backend, log)
-    refusal = _version_refused(backend, library) or _uncovered(library, targets)
+    refusal = _version_refused(backend, library)
     if refusal is None and backend == "tensorrt":  # it runs the plugin while it builds
         refusal = check_driver(library)
     if refusal is not None:
         if mode == "on":
             raise BuildError(refusal, where=library, do="build without it: --plugin off")
         log(f"building plans without the plugin: {refusal}")
-        return None
+        return {}
+    served = []
+    for target in targets:
+        missing = _uncovered(library, target)
+        if missing is None or (mode == "on" and target == PORTABLE):
+            served.append(target)  # asked for, a portable plan may run on some GPUs alone
+        elif mode == "on":
+            raise BuildError(missing, where=library, do="build without it: --plugin off")
+        else:
+            log(f"building {target} plans without the plugin: {missing}")
+    if not served:
+        return {}
     loaded = Library(library)
     embedded = loaded.target != "cpu"
     if not embedded:
         log("plans built with the plugin for the CPU: to run they need the plugin for CUDA")
-    return Plugin(
-        library,
-        PluginLibrary(
-            source=source_key(),
-            target=loaded.target,
-            cuda=loaded.cuda,
-            sha256=sha256_of(library),
-            embedded=embedded,
-        ),
+    card = PluginLibrary(
+        source=source_key(),
+        target=loaded.target,
+        cuda=loaded.cuda,
+        sha256=sha256_of(library),
+        embedded=embedded,
     )
+    return dict.fromkeys(served, Plugin(library, card))
 
 
 def _compiled(backend: TensorRTBackend, log: Callable[[str], None]) -> Path:
@@ -116,25 +130,25 @@ def _version_refused(backend: TensorRTBackend, library: Path) -> str | None:
     return answer.reason
 
 
-def _uncovered(library: Path, targets: Collection[str]) -> str | None:
+def _uncovered(library: Path, target: str) -> str | None:
+    """Return which GPU of a target the library has no code for; None if it runs on all."""
     compiled_for = Library(library).target
     if compiled_for == "cpu":
         return None
-    for target in _named(targets):
-        capability = _capability(target)
+    for capability in _capabilities(target):
         if not covers(compiled_for, capability):
+            missing = "sm{}{}".format(*capability)
+            arch = f" --arch {architecture(capability)}"
+            if target == PORTABLE:
+                missing, arch = f"{missing}, where a portable plan runs too", ""
             return (
-                f"the plugin has code for {compiled_for.removeprefix('cuda ')}, not for {target} "
-                f"(compile it: darnet-trt plugin build --arch {architecture(capability)})"
+                f"the plugin has code for {compiled_for.removeprefix('cuda ')}, not for {missing} "
+                f"(compile it: darnet-trt plugin build{arch})"
             )
     return None
 
 
-def _named(targets: Collection[str]) -> list[str]:
-    """Return the targets that are a single GPU architecture."""
-    return [target for target in targets if target != PORTABLE]
-
-
-def _capability(target: str) -> tuple[int, int]:
-    """Return the compute capability: "sm120" → (12, 0)."""
-    return divmod(int(target.removeprefix("sm")), 10)
+def _capabilities(target: str) -> list[tuple[int, int]]:
+    """Return the compute capabilities of a target: "sm120" → [(12, 0)]."""
+    named = [t for t in RTX_TARGETS if t != PORTABLE] if target == PORTABLE else [target]
+    return [divmod(int(name.removeprefix("sm")), 10) for name in named]

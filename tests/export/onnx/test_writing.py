@@ -71,9 +71,10 @@ def test_float16_keeps_float32_borders_and_stays_close(attention, tmp_path):
     assert float32 == ["classifier.bias"]
 
 
-def test_the_bfloat16_graph_agrees_within_its_rounding(tmp_path):
+@pytest.mark.parametrize("inline", [False, True])
+def test_the_bfloat16_graph_agrees_within_its_rounding(inline, tmp_path):
     checkpoint = trained_like(TINY)
-    path = exported(checkpoint, tmp_path, "bf16")
+    path = exported(checkpoint, tmp_path, "bf16", inline=inline)
     x = scans(2, TINY.input_size)
     # No CPU engine has bfloat16 convolutions, so ONNX's own evaluator runs it.
     logits, cam = ReferenceEvaluator(onnx.load(path)).run(None, {"input": x})

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from darnet_trt.bundle.manifest import PluginLibrary, Work
-from darnet_trt.bundle.reading import open_bundle
+from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.errors import DarnetError
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.context import BuildContext
@@ -17,8 +17,10 @@ from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.export.targets import Candidate
 from darnet_trt.export.tensorrt import plans
 from darnet_trt.export.tensorrt.faster_plan import LAUNCH_BYTES, by_time, by_work
+from darnet_trt.export.tensorrt.layer_table import kernels_of, work_of
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.plugin_choice import Plugin
+from darnet_trt.export.tensorrt.stored_table import read_table
 from darnet_trt.export.tensorrt.versions import link_loader_name
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import architecture
@@ -86,6 +88,18 @@ def test_time_decides_where_the_plans_run(source, tmp_path):
     assert "in turns" in choice.why
 
 
+def check_files(bundle, plan):
+    """Check that nothing is left of the other forms: plan, table and manifest are of one."""
+    files = [verified_file(bundle, name) for name in plan.files]
+    assert sorted((bundle.path / plan.backend).iterdir()) == sorted(files)
+    layers = read_table(bundle, plan)
+    assert kernels_of(layers) == plan.plan.kernels
+    assert work_of(layers) == plan.plan.work
+    has_plugin = plan.plan.plugin is not None
+    assert ("plugin" in plan.plan.kernels) is has_plugin
+    assert (DOMAIN.encode() in files[0].read_bytes()) is has_plugin
+
+
 @pytest.fixture
 def built(tmp_path, no_libraries, cpu_library):
     """Build a plan with --plugin auto where the cache has a library for CUDA."""
@@ -99,8 +113,7 @@ def built(tmp_path, no_libraries, cpu_library):
         build_bundle(source, tmp_path / "b", wanted, SCANS, plugin=plugin, log=said.append)
         bundle = open_bundle(tmp_path / "b")
         _, plan = bundle.manifest.artifacts
-        files = {f.name for f in (bundle.path / backend).iterdir()}  # nothing of other forms
-        assert files == {"sm89-fp16.plan", "sm89-fp16.layers.json"}
+        check_files(bundle, plan)
         return plan, said
 
     return built

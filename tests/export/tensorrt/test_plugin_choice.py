@@ -18,8 +18,11 @@ def _needs_rtx():
 
 
 def choose(mode, *targets):
-    said = []
-    return choose_plugin(mode, "tensorrt-rtx", targets or ("sm89",), said.append), said
+    """Return the plugin of all these targets, and what was said."""
+    said, targets = [], targets or ("sm89",)
+    plugins = choose_plugin(mode, "tensorrt-rtx", targets, said.append)
+    assert list(plugins) in ([], list(targets))
+    return plugins.get(targets[0]), said
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def test_on_takes_the_library_for_the_cpu_without_nvcc(one_library, monkeypatch)
 
 
 def test_auto_takes_a_library_for_cuda(a_cuda_library):
-    plugin, said = choose("auto", "sm89", "portable")
+    plugin, said = choose("auto", "sm89")
     assert plugin.path == a_cuda_library
     assert (plugin.card.target, plugin.card.cuda) == ("cuda sm_89", 13000)
     assert plugin.card.embedded
@@ -76,7 +79,7 @@ def test_on_compiles_for_the_cpu_without_nvcc(no_libraries, monkeypatch):
 
 def test_tensorrt_needs_a_cuda_library(one_library, monkeypatch):
     said = []
-    assert choose_plugin("auto", "tensorrt", ("sm90",), said.append) is None
+    assert choose_plugin("auto", "tensorrt", ("sm90",), said.append) == {}
     assert "darnet-trt plugin build" in said[0]
     monkeypatch.setenv("CUDACXX", "/absent/nvcc")
     with pytest.raises(BuildError, match="not a program: /absent/nvcc"):
@@ -107,3 +110,14 @@ def test_a_cuda_library_without_code_for_a_target(a_cuda_library):
     plugin, said = choose("auto", "sm75")
     assert plugin is None
     assert "--arch sm_75" in said[0]
+
+
+def test_only_plans_that_it_has_no_code_for_go_without_it(a_cuda_library):
+    said = []
+    targets = ("sm75", "sm89", "portable")
+    plugins = choose_plugin("auto", "tensorrt-rtx", targets, said.append)
+    assert list(plugins) == ["sm89"]
+    assert plugins["sm89"].path == a_cuda_library
+    assert [line.split()[1] for line in said] == ["sm75", "portable"]
+    # Where it is asked for, a portable plan takes it for the GPUs that it has code for.
+    assert choose("on", "sm89", "portable")[0].path == a_cuda_library
