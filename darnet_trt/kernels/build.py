@@ -103,7 +103,7 @@ def build_library(
     if library.exists():
         _mark_used(library)
         return library
-    log(f"compiling the kernels with {tools.version}")
+    log(f"compiling the kernels with {tools.version}, which can take minutes")
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(

@@ -120,8 +120,8 @@ def _seen(seen: int | None, scans: int) -> Iterator[str]:
     """Yield the reserve against scans that trained the weights: on these, int8 does less harm."""
     if seen is None:
         yield (
-            "nobody knows whether the scans that judged trained the weights: the checkpoint does "
-            "not say (give the run, or train again)"
+            "nobody knows whether the scans that judged trained the weights: a bundle, an ONNX "
+            "file and a checkpoint of an older version do not say (give the run, or train again)"
         )
     elif seen:
         yield (
@@ -131,21 +131,19 @@ def _seen(seen: int | None, scans: int) -> Iterator[str]:
 
 
 def _movement_reserves(moved: Movement, margins: Margins, *, known: bool) -> Iterator[str]:
-    sure = f"with {100 - 100 * margins.chance:g} % confidence, at most"
-
     def may(found: int, scans: int) -> str:
         return f"{100 * largest_share(found, scans, margins.chance):.1f} %"
 
     most = margins.most_flips(moved.scans)
     if most < moved.flips <= margins.lone_flip:
         yield (
-            f"{_scans(moved.scans)} judged, {margins.scans_needed(moved.flips)} needed: {sure} "
-            f"{may(moved.flips, moved.scans)} of new scans would change class; "
-            f"{100 * margins.new_flips:g} % allowed"
+            f"{_scans(moved.scans)} judged, {margins.scans_needed(moved.flips)} needed (up to "
+            f"{may(moved.flips, moved.scans)} of new scans may change class, "
+            f"{100 * margins.new_flips:g} % allowed)"
         )
     if moved.flips <= most < moved.far <= margins.lone_flip:
         yield (
-            f"a probability of {_scans(moved.far)} moved by more than {margins.far:g}; "
+            f"a probability of {_scans(moved.far)} moved by more than {margins.far:g}: "
             f"{moved.scans} scans judged, {margins.scans_needed(moved.far)} needed"
         )
     sides = moved.covid, moved.others
@@ -158,13 +156,13 @@ def _movement_reserves(moved: Movement, margins: Margins, *, known: bool) -> Ite
         shares = " and ".join(may(side.flips, side.scans) for side in sides)
         yield (
             f"{_scans(covid.scans)} {which} and {others.scans} others judged, {needed} of each "
-            f"needed: {sure} {shares} of new ones would change class; "
-            f"{100 * margins.side_flips:g} % allowed"
+            f"needed (up to {shares} of new ones may change class, "
+            f"{100 * margins.side_flips:g} % allowed)"
         )
     if alike:
         yield (
             f"float32 gives all {moved.scans} scans the same class, so they do not show whether "
-            "decisions between classes are kept (judge with scans of every class)"
+            "decisions between classes are kept (judge with scans of every class, or train longer)"
         )
 
 
@@ -184,8 +182,7 @@ def _truth_failures(truth: Labelled, moved: Movement, margins: Margins) -> Itera
 def _truth_reserves(truth: Labelled, margins: Margins) -> Iterator[str]:
     if truth.auc is not None and truth.auc.lower < -margins.auc_lower:
         yield (
-            f"COVID-19's AUC may fall by {-truth.auc.lower:.3g} on new scans (95 % interval of the "
-            f"difference {truth.auc.lower:.3g} to {truth.auc.upper:.3g}); at most "
+            f"COVID-19's AUC may fall by {-truth.auc.lower:.3g} on new scans, "
             f"{margins.auc_lower:g} allowed (judge with more scans, of the rarer side above all)"
         )
 

@@ -15,7 +15,11 @@ def notes(
 ) -> Iterator[str]:
     """Yield what the user should know of the choice, a sentence each."""
     if sample.left_out:
-        yield f"{len(sample.left_out)} scans could not be used, the first: {sample.left_out[0]}"
+        left_out = len(sample.left_out)
+        yield (
+            f"{left_out} scan{'s' * (left_out > 1)} could not be used, the first: "
+            f"{sample.left_out[0]}"
+        )
     yield from _on_training(sample, calibrating, judging)
     if len(calibrating) < sample.calibrating:
         yield (
@@ -32,8 +36,8 @@ def _on_training(
 ) -> Iterator[str]:
     if sample.trained is None:
         yield (
-            "nobody knows which of these scans trained the weights, because the checkpoint does "
-            "not say (give the run, or train again)"
+            "nobody knows which of these scans trained the weights: a bundle, an ONNX file and a "
+            "checkpoint of an older version do not say (give the run, or train again)"
         )
         return
     if not sample.unseen:
