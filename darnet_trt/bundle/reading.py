@@ -83,10 +83,11 @@ def pick_artifact(bundle: Bundle, name: str | None = None) -> Artifact:
     wanted = bundle.manifest.default if name is None else name
     if wanted is None:
         raise UsageError(
-            "no default engine: none passed the checks on the machine that built it",
+            "no default engine: none that was asked for ran and passed the checks on the machine "
+            "that built the bundle",
             where=bundle.path,
-            do="build the bundle on this machine, which also checks the engines, or choose one "
-            f"with --artifact: {listed(known)}",
+            do="build it on this machine with an engine that runs here (--target openvino), or "
+            f"choose one with --artifact: {listed(known)}",
         )
     if wanted not in known:
         raise UsageError(
