@@ -140,20 +140,20 @@ class Library:
         try:
             self._library = ctypes.CDLL(str(path))
             target = self._library.darnet_attention_target
+            target.restype = c_char_p
             self.cuda = int(self._library.darnet_attention_toolkit())
+            self._library.darnet_attention_workspace.restype = c_size_t
+            self._library.darnet_attention_cost.restype = None
+            self._library.darnet_attention_new_counters.restype = c_void_p
+            for name in ("check", "launch", "launch_phase"):
+                getattr(self._library, f"darnet_attention_{name}").restype = c_int
         except (OSError, AttributeError) as error:  # AttributeError: another library
             raise UsageError(
                 f"not a library of the kernels ({error})",
                 where=path,
                 do="build it with: darnet-trt plugin build",
             ) from error
-        target.restype = c_char_p
         self.target: str = target().decode()
-        self._library.darnet_attention_workspace.restype = c_size_t
-        self._library.darnet_attention_cost.restype = None
-        self._library.darnet_attention_new_counters.restype = c_void_p
-        for name in ("check", "launch", "launch_phase"):
-            getattr(self._library, f"darnet_attention_{name}").restype = c_int
 
     def _call(self, function: str, *arguments: Any) -> None:
         message = ctypes.create_string_buffer(_MESSAGE_BYTES)

@@ -24,7 +24,10 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(build.SOURCES / "CMakeLists.txt", folder)
     functions = "".join(
         f'extern "C" void darnet_attention_{name}() {{}}\n'
-        for name in ("check", "workspace", "cost", "launch", "launch_phase", "toolkit")
+        for name in (
+            *("check", "workspace", "cost", "launch", "launch_phase", "toolkit"),
+            *("new_counters", "delete_counters"),
+        )
     )
     target = 'extern "C" const char* darnet_attention_target() { return DARNET_TARGET; }\n'
     (folder / "attention.cu").write_text(

@@ -84,7 +84,7 @@ def test_another_source_toolchain_or_option_is_another_library(
     assert len({first, flags, toolchain, source}) == 4
 
 
-FUNCTIONS = ("workspace", "cost", "check", "launch", "launch_phase", "toolkit")
+FUNCTIONS = ("workspace", "cost", "check", "launch", "launch_phase", "toolkit", "new_counters")
 
 
 @needs_gxx
