@@ -184,7 +184,7 @@ def build(
         raise UsageError(
             "this option is for int8 engines, and none is built without calibration",
             where="--accept",
-            do="add --calibration DIR, or leave the option out",
+            do="add --calibration SCANS, or leave the option out",
         )
     if accept is not None and not accept.strip():
         raise UsageError("the text is blank", where="--accept", do="say who accepts it and why")

@@ -136,6 +136,9 @@ def check(
         if driver is not None:
             print_line(f"this machine cannot run it: {driver}")
     if not answers:
-        raise UsageError(f"no TensorRT is installed: none of {', '.join(PACKAGES)}")
+        raise UsageError(
+            f"no TensorRT is installed: none of {', '.join(PACKAGES)}",
+            do="install the extra rtx or tensorrt",
+        )
     if driver is not None or not all(a.accepted for a in answers):
         raise typer.Exit(1 if any(a.accepted for a in answers) else 2)

@@ -112,7 +112,7 @@ def candidates(
         raise UsageError(
             "int8 needs scans to calibrate with",
             where="--precision int8",
-            do="add --calibration DIR",
+            do="add --calibration SCANS",
         )
     if targets:
         wanted = dict.fromkeys(pair for text in targets for pair in _parse(text))

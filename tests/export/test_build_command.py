@@ -157,8 +157,8 @@ def test_int8_needs_scans(run, tmp_path, command):
     build = ("build", run, "-o", tmp_path / "b", "--target", "openvino")
     line = failed(command(*build, "--precision", "int8"))
     assert "--precision int8: " in line
-    assert line.endswith("add --calibration DIR")
-    assert "add --calibration DIR" in failed(command(*build, "--accept", "me"))
+    assert line.endswith("add --calibration SCANS")
+    assert "add --calibration SCANS" in failed(command(*build, "--accept", "me"))
     (tmp_path / "empty").mkdir()
     for place in (tmp_path / "nowhere", tmp_path / "empty"):
         assert str(place) in failed(command(*build, "--calibration", place))
