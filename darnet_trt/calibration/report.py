@@ -51,6 +51,13 @@ def markdown(found: Quantization, decisions: Decisions) -> str:
         if effects:
             lines += ["", f"## Effects of the {what}s", ""]
             lines += _effects(what, effects)
+    number = len(found.layers) + len(found.spared)
+    if found.block_effects and len(found.effects) < number:
+        lines += [
+            "",
+            f"Measured within the time limit: {_counted(len(found.block_effects), 'block')} and "
+            f"{_counted(len(found.effects), 'layer')} of {number}. `--seconds` allows more.",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -107,3 +107,9 @@ def test_a_bar_for_each_number_and_negative_ones_to_the_left():
 def test_effects_of_nothing_at_all_still_make_a_chart():
     still = chart([LayerEffect(layer="stem.0", alone=0.0, left_out=0.0)])
     ElementTree.fromstring(still)
+
+
+def test_the_report_says_what_the_time_limit_left_out():
+    assert "time limit" not in markdown(FOUND, decided(150))
+    cut = FOUND.model_copy(update={"effects": EFFECTS[:1]})
+    assert "1 block and 1 layer of 2" in markdown(cut, decided(150))
