@@ -18,6 +18,7 @@ from darnet_trt.kernels.check import check_library
 EXPORTS = {
     *(f"darnet_attention_{name}" for name in ("check", "cost", "launch", "launch_phase")),
     *(f"darnet_attention_{name}" for name in ("target", "toolkit", "workspace")),
+    *(f"darnet_attention_{name}_counters" for name in ("new", "delete")),
     *("darnet_plugin_last_message", "darnet_plugin_takes_host_pointers"),
     *("getCreators", "setLoggerFinder"),
 }
