@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.quantization.trained_run import network_of
 from darnet_trt.machine.cpus import share_cpus
 
 SPLIT = 2.0**13 + 1  # Veltkamp's, which leaves 24 - 13 bits
@@ -81,7 +82,6 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=6)
     arguments = parser.parse_args()
     share_cpus()
-    from benchmarks.quantization.wide_network import widened
     from darnet_trt.export.onnx.graph import build_graph
     from darnet_trt.export.onnx.weights import folded
     from darnet_trt.phantom import synthesize
@@ -90,10 +90,7 @@ def main() -> None:
     from darnet_trt.training.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(arguments.run)
-    network, model = checkpoint.network, checkpoint.model()
-    if arguments.width is not None:
-        network = network.model_copy(update={"width": arguments.width})
-        model = widened(model, network).eval()
+    network, model = network_of(checkpoint, arguments.width)
     scans = [
         preprocess(checkpoint.preprocessing, synthesize(CLASSES[i % len(CLASSES)], SEED + i))
         for i in range(arguments.scans)

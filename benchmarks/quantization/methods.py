@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.quantization import quantizers
+from benchmarks.quantization.trained_run import compared
 from darnet_trt.machine.cpus import share_cpus
 
 ROUNDS = 15
@@ -113,15 +114,13 @@ def main() -> None:
         def add(backend, quantizer, file, shown=None):
             engine = opened(backend, file)
             expected, got = references[backend][1], run(engine, held_out).logits
-            found = decide(expected, got, labels, "held out")
-            error = np.abs(got - expected).max() / np.abs(expected).max()
-            drift = found.mean_probability_drift, found.max_probability_drift
+            (error, flips, drift), found = compared(expected, got, labels)
             cells = (
-                f"{error:.3f}",
-                f"{found.class_flips} of {found.scans}",
+                error,
+                flips,
                 f"{found.accuracy.candidate:.3f}",
                 f"{found.auc.candidate - found.auc.reference:+.4f}",
-                f"{drift[0]:.4f}, {drift[1]:.3f}",
+                drift,
                 "kept" if found.passed else "not kept",
             )
             rows.append(Row(shown or backend, quantizer, cells, engine))

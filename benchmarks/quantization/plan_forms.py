@@ -10,12 +10,12 @@ the run as `wide_network.py` does, without training it.
 """
 
 import argparse
-import csv
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.quantization.trained_run import compared, network_of, sides
 from darnet_trt.machine.cpus import share_cpus
 
 CALIBRATING, TARGET, SIZE = 16, "sm89", (64, 224, 224)
@@ -39,22 +39,6 @@ def forms(model):
         "a scale a channel before ReLU": ("s8", False, before_relu),
         "a scale a channel in all layers": ("s8", False, layers),
     }
-
-
-def sides(run, cohort, spec):
-    """Return the inputs that trained and those held out, from the run's split."""
-    from darnet_trt.scan.cohort import read_cohort
-    from darnet_trt.training.inputs import prepare
-
-    entries = read_cohort(cohort).entries
-    with (run / "split.csv").open() as lines:
-        of = {row["scan"]: row["side"] for row in csv.DictReader(lines)}
-    names = {entry: entry.scan.relative_to(cohort).as_posix() for entry in entries}
-    found = []
-    for side in ("train", "held-out"):
-        chosen = tuple(entry for entry in entries if of.get(names[entry]) == side)
-        found.append(prepare(chosen, spec, run / "inputs")[0])
-    return found
 
 
 def cost(network, ranges_at, by, by_channel, plugin, work):
@@ -90,16 +74,15 @@ def main() -> None:
     parser.add_argument("--scans", type=int, help="How many held-out scans judge at most.")
     arguments = parser.parse_args()
     share_cpus()
-    from benchmarks.quantization.wide_network import widened
     from darnet_trt.calibration.activations.collect import Collector, merged
     from darnet_trt.calibration.activations.ranges import ranges_of
-    from darnet_trt.calibration.decisions.decide import decide
     from darnet_trt.calibration.equalize import divisors, equalized
     from darnet_trt.calibration.qdq import Range, convolutions, quantize, quantized_tensors
     from darnet_trt.calibration.scans.sample import hashed
     from darnet_trt.export.onnx.graph import build_graph
     from darnet_trt.export.onnx.weights import folded
     from darnet_trt.kernels.build import build_library
+    from darnet_trt.kernels.onnx_inline import inlined
     from darnet_trt.runtime.engines.openvino.conversion import build_openvino
     from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
     from darnet_trt.runtime.engines.runner import run
@@ -107,10 +90,7 @@ def main() -> None:
     from darnet_trt.training.model import DARNet
 
     checkpoint = load_checkpoint(arguments.run)
-    network, model = checkpoint.network, checkpoint.model()
-    if arguments.width is not None:
-        network = network.model_copy(update={"width": arguments.width})
-        model = widened(model, network).eval()
+    network, model = network_of(checkpoint, arguments.width)
     seen, unseen = sides(arguments.run, arguments.cohort, checkpoint.preprocessing)
     drawn = np.random.default_rng(SEED).permutation(len(seen))[:CALIBRATING]
     calibrating = [seen[i].load() for i in drawn]
@@ -133,7 +113,7 @@ def main() -> None:
         work = Path(name)
 
         def logits(graph, precision):
-            xml, _ = build_openvino(graph, work / "openvino")
+            xml, _ = build_openvino(inlined(graph), work / "openvino")
             return run(OpenVINORunner(xml, precision=precision), inputs).logits
 
         def costs(ranges, by, by_channel):
@@ -154,14 +134,11 @@ def main() -> None:
             ranges = ranges_of(found[alike], "minmax", form)
             base = equalized(graph, by) if alike else graph
             got = logits(quantize(base, ranges, convolutions(base, form), form, by_channel), "int8")
-            judged = decide(expected, got, labels, "held out")
-            drift = judged.mean_probability_drift, judged.max_probability_drift
+            cells, judged = compared(expected, got, labels)
             rows.append(
                 (
                     title,
-                    f"{np.abs(got - expected).max() / np.abs(expected).max():.3f}",
-                    f"{judged.class_flips} of {judged.scans}",
-                    f"{drift[0]:.4f}, {drift[1]:.3f}",
+                    *cells,
                     "kept" if judged.passed else "not kept",
                     *(
                         ("-",) * 3

@@ -9,11 +9,11 @@ tensor with negative values get half of the counts.
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.quantization.trained_run import compared, sides
 from darnet_trt.machine.cpus import share_cpus
 
 SEED = 0
@@ -58,22 +58,14 @@ def main() -> None:
     share_cpus()
     from darnet_trt.calibration.activations.collect import Collector, merged
     from darnet_trt.calibration.activations.ranges import METHODS, ranges_of
-    from darnet_trt.calibration.decisions.decide import decide
     from darnet_trt.calibration.qdq import Range, convolutions, quantized_tensors
     from darnet_trt.calibration.scans.sample import hashed
     from darnet_trt.calibration.search.trials import Subject, Trials
     from darnet_trt.export.onnx.writing import load_source
-    from darnet_trt.scan.cohort import read_cohort
-    from darnet_trt.training.inputs import prepare
 
     source = load_source(arguments.run)
     model = source.float32
-    with (arguments.run / "split.csv").open(newline="") as lines:
-        trained = {row["patient"] for row in csv.DictReader(lines) if row["side"] == "train"}
-    entries = read_cohort(arguments.cohort).entries
-    found, _ = prepare(entries, source.checkpoint.preprocessing, arguments.run / "inputs")
-    unseen = [one for one in found if one.entry.patient not in trained]
-    seen = [one for one in found if one.entry.patient in trained]
+    seen, unseen = sides(arguments.run, arguments.cohort, source.checkpoint.preprocessing)
     drawn = [seen[i] for i in np.random.default_rng(SEED).permutation(len(seen))]
     calibrating = [one.load() for one in drawn[: arguments.calibration_scans]]
     others = drawn[arguments.calibration_scans :][: len(unseen)]
@@ -92,7 +84,7 @@ def main() -> None:
     print(f"| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}")
     for form in ("u8", "s8"):
         subject = Subject(model, form, "openvino")
-        sides = [
+        judges = [
             (Trials(subject, inputs, list(map(hashed, inputs))), [one.label for one in side])
             for side in (unseen, others)
             for inputs in [[one.load() for one in side]]
@@ -100,16 +92,10 @@ def main() -> None:
         ours = {f"`{method}`": ranges_of(statistics, method, form) for method in METHODS}
         for name, ranges in {**ours, **chosen}.items():
             cells = []
-            for trials, labels in sides:
+            for trials, labels in judges:
                 expected = trials.logits(ranges, frozenset())
                 got = trials.logits(ranges, layers)
-                judged = decide(expected, got, labels, "")
-                error = np.abs(got - expected).max() / np.abs(expected).max()
-                cells += [
-                    f"{error:.3f}",
-                    f"{judged.class_flips} of {judged.scans}",
-                    f"{judged.mean_probability_drift:.4f}, {judged.max_probability_drift:.3f}",
-                ]
+                cells += compared(expected, got, labels)[0]
             row = (form, name, *cells[:3], "; ".join(cells[3:]))
             print(f"| {' | '.join(row)} |", flush=True)
 
