@@ -7,7 +7,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +21,9 @@ from darnet_trt.export.gates.decision_gate import DecisionGate
 from darnet_trt.export.gates.parity import gate
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.gates.reference import TorchRunner
+from darnet_trt.export.gates.timing import time_in_turns
 from darnet_trt.export.targets import Candidate
-from darnet_trt.runtime.bench.timing import in_turns
 from darnet_trt.runtime.engines.runner import Outputs, Runner, run, runs_on_gpu
-
-# A small network gets as many rounds as fit into the time, the paper's the fewest possible.
-_ROUNDS: Final = 30
-_TIMING_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,7 @@ def _timed(
 
     runs = {engine.name: partial(run, engine, runner) for engine, runner in passed}
     on_gpu = [engine.name for engine, runner in passed if runs_on_gpu(runner)]
-    latencies = in_turns(runs, _ROUNDS, budget_s=_TIMING_S, on_gpu=on_gpu)
+    latencies = time_in_turns(runs, on_gpu)
     return [
         engine.model_copy(update={"latency_ms": round(latencies[engine.name].median_ms, 3)})
         for engine, _ in passed

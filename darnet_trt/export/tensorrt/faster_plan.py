@@ -18,14 +18,12 @@ import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import Artifact, Work
 from darnet_trt.errors import DarnetError
-from darnet_trt.runtime.bench.timing import in_turns
+from darnet_trt.export.gates.timing import time_in_turns
 from darnet_trt.runtime.engines.tensorrt.runner import open_plan
 
 LAUNCH_BYTES: Final = 2_000_000
 """The bytes that a launch is worth: 2 µs between two kernels, in which 1 TB/s moves 2 MB. An
 assumption: a larger GPU moves more in that time, and in a CUDA graph the time is shorter."""
-_ROUNDS: Final = 30
-_TIMING_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def choose(plans: Mapping[str, tuple[Artifact, Path]], volume: npt.NDArray[np.fl
 
 def by_time(runs: Mapping[str, Callable[[], object]]) -> Choice:
     """Run the plans in turns; the smallest median wins."""
-    latencies = in_turns(runs, _ROUNDS, budget_s=_TIMING_S)
+    latencies = time_in_turns(runs, on_gpu=runs)
     ms = {name: latency.median_ms for name, latency in latencies.items()}
     name = min(ms, key=lambda name: ms[name])
     rounds = len(latencies[name].samples_ms)

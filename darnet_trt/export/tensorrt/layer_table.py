@@ -26,6 +26,7 @@ from math import prod
 from typing import Final
 
 from darnet_trt.bundle.manifest import Plan, Work
+from darnet_trt.kernels.library import PHASES
 
 Kernels = dict[str, dict[str, int]]
 """Number of kernels by kind and type of the first input."""
@@ -33,7 +34,7 @@ Kernels = dict[str, dict[str, int]]
 Tensor = tuple[tuple[int, ...], str]
 """Dimensions, -1 where the profile leaves the batch open, and type as the builder names it."""
 
-PLUGIN_LAUNCHES: Final = 2
+PLUGIN_LAUNCHES: Final = len(PHASES)
 """Kernels that a plugin layer launches; the table has one line for it."""
 
 _HEADING: Final = re.compile(r"^Layers:\n(?=Name: )", re.MULTILINE)

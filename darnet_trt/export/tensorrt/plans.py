@@ -144,8 +144,8 @@ def _kept(
         choice = Choice(name := next(iter(built)), f"built {name}")
     plan, file = built[choice.name]
     file = file.replace(_file(context, candidate))
-    files = hashes(context.folder, file, *write_table(file, tables[choice.name]))
-    plan = plan.model_copy(update={"files": files})
+    table = hashes(context.folder, *write_table(file, tables[choice.name]))
+    plan = plan.model_copy(update={"files": plan.files | table})
     if len(forms) > 1:
         note = "; ".join((choice.why, *refused))
     elif plugin is not None and _WITHOUT in forms:
