@@ -340,7 +340,7 @@ class _Writer:
         parameters = [stored, f"{name}.scale", f"{name}.zero"]
         read = _dequantized(name)
         self.nodes.append(make_node("DequantizeLinear", parameters, [read], name=read, axis=0))
-        return _dequantized(name)
+        return read
 
     def _add(self, name: str, value: npt.NDArray[np.generic]) -> None:
         self.initializers[name] = from_array(np.asarray(value), name)

@@ -32,7 +32,7 @@ _PATIENT_BYTES: Final = 8
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells a scan from others.
+    """Tell a scan from others.
 
     Attributes:
         patient: As the cohort's table names it; empty without a table.

@@ -1,4 +1,4 @@
-"""What trained the weights is found by patient and by slices."""
+"""Find what trained the weights, by patient and by slices."""
 
 from pathlib import Path
 

@@ -34,7 +34,7 @@ Failures = Callable[[Divisors, Layers], tuple[str, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """How the weights are scaled.
+    """Hold how the weights are scaled.
 
     Attributes:
         divisors: Of `equalized`; empty: the graph as it is.

@@ -65,7 +65,7 @@ class OnScan(_Part):
 
 
 class OnGpu(_Part):
-    """Where the GPU's time of a plan went: medians of all timed runs, between CUDA events.
+    """Split the GPU's time of a plan: medians of all timed runs, between CUDA events.
 
     Attributes:
         to_gpu_ms: Copy of the volume from pinned host memory.

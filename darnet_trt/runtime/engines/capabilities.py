@@ -66,8 +66,8 @@ def _onnxruntime(version: str) -> Capability:
 def _tensorrt_rtx(version: str) -> Capability:
     able = [g.name for g in gpus() if _target(g) in RTX_TARGETS]
     remedies = []
-    if gpus() and not able:
-        remedies.append(_NO_RTX_TARGET.format(_target(gpus()[0])))
+    if (refused := _refused_by_rtx()) is not None:
+        remedies.append(refused)
     elif not able:
         remedies.append("running its plans needs an NVIDIA RTX GPU and its driver")
     if package_version("cuda-bindings") is None:
@@ -176,6 +176,13 @@ def capabilities() -> tuple[Capability, ...]:
     return tuple(found)
 
 
+def _refused_by_rtx() -> str | None:
+    """Return what runs here instead, if TensorRT-RTX refuses every GPU; None if there is none."""
+    if not gpus() or any(_target(gpu) in RTX_TARGETS for gpu in gpus()):
+        return None
+    return _NO_RTX_TARGET.format(_target(gpus()[0]))
+
+
 def _version(backend: str) -> str | None:
     if backend == "onnxruntime":
         return next(iter(onnxruntime_packages().values()), None)
@@ -183,8 +190,8 @@ def _version(backend: str) -> str | None:
 
 
 def _how_to_get(backend: str, extra: str) -> str:
-    if backend == "tensorrt-rtx" and gpus() and not any(_target(g) in RTX_TARGETS for g in gpus()):
-        return _NO_RTX_TARGET.format(_target(gpus()[0]))
+    if backend == "tensorrt-rtx" and (refused := _refused_by_rtx()) is not None:
+        return refused
     if backend == "pycuda":
         return "optional for tensorrt, compiled with nvcc: pip install 'darnet-trt[pycuda]'"
     return f"pip install 'darnet-trt[{cpu_extra() if extra == 'cpu' else extra}]'"

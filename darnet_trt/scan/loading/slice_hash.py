@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 _BYTES: Final = 8
-"""Of SHA-256. A thousand scans against a thousand others, 128 slices each, are 1.6e10 pairs of
-slices: one pair agrees by chance once in 1e9 such comparisons, and two of one scan never."""
+"""Taken of SHA-256. A thousand scans against a thousand others, 128 slices each, are 1.6e10 pairs
+of slices: one pair agrees by chance once in 1e9 such comparisons, and two of one scan never."""
 _PIXELS: Final = 128
 """Rows and columns that are hashed, at least, where a slice has as many."""
 _LOWEST_HU: Final = -1024
 _HIGHEST_HU: Final = 3071
 """The values of 12 bits. Programs that convert scans replace what lies beyond (padding)."""
 _FLAT: Final = 0.05
-"""Where a smaller share of the pixels differs from their neighbour, a slice is empty."""
+"""Take a slice for empty if a smaller share of its pixels differs from their neighbour."""
 _LANDMARKS_MM: Final = 40.0
 _BESIDE_MM: Final = 0.0137
 """So that no slice lies exactly on a landmark, where a rounded position would decide."""

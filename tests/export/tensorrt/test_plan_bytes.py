@@ -1,4 +1,4 @@
-"""What plans of the paper's network launch and move, from the tables of real builds."""
+"""Count what plans of the paper's network launch and move, from the tables of real builds."""
 
 import onnx
 import pytest

@@ -63,7 +63,7 @@ class _Slot:
 
 
 class GpuTimes(NamedTuple):
-    """Where the GPU's time of one part went, between CUDA events, in ms.
+    """Split the GPU's time of one part, between CUDA events, in ms.
 
     Attributes:
         to_gpu: Copy of the volumes from pinned host memory.
