@@ -21,7 +21,12 @@ if TYPE_CHECKING:
         UsageError,
     )
     from darnet_trt.runtime.prediction.predict import predict
-    from darnet_trt.runtime.prediction.results import Evidence, Result, SeriesUsed, StageTimes
+    from darnet_trt.runtime.prediction.results.result import (
+        Evidence,
+        Result,
+        SeriesUsed,
+        StageTimes,
+    )
     from darnet_trt.scan.discovery import find_studies
     from darnet_trt.scan.loading.choice import choose
     from darnet_trt.scan.loading.load import LoadedInput, load_input, read_volume
@@ -69,7 +74,7 @@ _NAMES_OF = {
     "errors": "BundleError DarnetError DeviceError MissingPackageError RefusedScanError ScanError "
     "UnreadableScanError UsageError",
     "runtime.prediction.predict": "predict",
-    "runtime.prediction.results": "Evidence Result SeriesUsed StageTimes",
+    "runtime.prediction.results.result": "Evidence Result SeriesUsed StageTimes",
     "scan.loading.choice": "choose",
     "scan.discovery": "find_studies",
     "scan.loading.load": "LoadedInput load_input read_volume",

@@ -15,15 +15,15 @@ from darnet_trt.cli.printing import printable, relative, say
 from darnet_trt.cli.progress import resumable
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.prediction.result_folder import ResultFolder
-    from darnet_trt.runtime.prediction.results import Result
+    from darnet_trt.runtime.prediction.results.folder import ResultFolder
+    from darnet_trt.runtime.prediction.results.result import Result
 
 
 def _print_schema(asked: bool) -> None:
     if asked:
         import json
 
-        from darnet_trt.runtime.prediction.results import json_schema
+        from darnet_trt.runtime.prediction.results.result import json_schema
 
         _print(json.dumps(json_schema(), indent=1) + "\n")
         raise typer.Exit
@@ -102,8 +102,8 @@ def predict(
     from darnet_trt.errors import UsageError
     from darnet_trt.runtime.engines.loading import load_engine
     from darnet_trt.runtime.prediction.predict import predict as results_of
-    from darnet_trt.runtime.prediction.result_folder import CSV, JSONL
-    from darnet_trt.runtime.prediction.results import INTENDED_USE, json_line, undecided
+    from darnet_trt.runtime.prediction.results.folder import CSV, JSONL
+    from darnet_trt.runtime.prediction.results.result import INTENDED_USE, json_line, undecided
     from darnet_trt.scan.discovery import Counts
 
     if out is None and (cam or resume):
@@ -137,7 +137,7 @@ def predict(
             statuses.append(result.status)
             doubtful += result.status == "ok" and undecided(result.probabilities) is not None
             if result.evidence is not None and folder is not None:
-                from darnet_trt.runtime.prediction.overlay import with_overlay
+                from darnet_trt.runtime.prediction.results.overlay import with_overlay
 
                 result = with_overlay(result, result.evidence, folder.folder)
                 drawn += result.overlay is not None
@@ -167,7 +167,7 @@ def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[Re
     if out is None:
         yield None
         return
-    from darnet_trt.runtime.prediction.result_folder import ResultFolder
+    from darnet_trt.runtime.prediction.results.folder import ResultFolder
 
     again = "the same command" if resume else "the same command with --resume"
     with resumable(again), ResultFolder(out, resume=resume, asked=scans) as folder:
@@ -176,7 +176,7 @@ def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[Re
 
 def summary(result: Result) -> list[str]:
     """Return lines for a person: the classes, why this series and the time; then the warnings."""
-    from darnet_trt.runtime.prediction.results import percentages, undecided
+    from darnet_trt.runtime.prediction.results.result import percentages, undecided
 
     scan = relative(result.scan)
     if result.status != "ok":

@@ -43,7 +43,7 @@ from darnet_trt.machine.hardware import cpu, gpus, package_version, producer
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
-from darnet_trt.runtime.prediction.results import INTENDED_USE
+from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 
 _DEFAULTS: Final = PlanOptions()
 _STORED_SCANS: Final = 3  # one of each class; 12 MB at the paper's size

@@ -24,7 +24,7 @@ from darnet_trt.runtime.engines import loading as engines
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.prediction import predict as prediction
 from darnet_trt.runtime.prediction.predict import predict as classify
-from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY
+from darnet_trt.runtime.prediction.results.result import PHANTOMS_ONLY
 from darnet_trt.scan import find_studies, isolated
 from darnet_trt.scan.discovery import search
 from tests.cli.command import COMMAND
@@ -93,7 +93,7 @@ def test_no_results_among_the_files_of_a_bundle_or_a_cohort(predict, tiny, phant
 def test_the_end_says_where_the_results_are_and_how_many_are_undecided(
     predict, tiny, phantom_cohort, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("darnet_trt.runtime.prediction.results.UNDECIDED_BELOW", 2)
+    monkeypatch.setattr("darnet_trt.runtime.prediction.results.result.UNDECIDED_BELOW", 2)
     words = (tiny, phantom_cohort, "-o", tmp_path / "out", "--cam")
     code, _, err = predict(*words)
     assert code == 0

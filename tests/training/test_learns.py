@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from darnet_trt.phantom import CohortPlan, synthesize, write_cohort
 from darnet_trt.phantom.cohort import members
-from darnet_trt.runtime.prediction.overlay import grown
+from darnet_trt.runtime.prediction.results.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.cohort import CLASSES, read_cohort
 from darnet_trt.scan.preprocessing import preprocess

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Final
 
 from darnet_trt.evaluation.intervals import most_found
-from darnet_trt.runtime.prediction.results import UNDECIDED_BELOW
+from darnet_trt.runtime.prediction.results.result import UNDECIDED_BELOW
 
 
 @dataclass(frozen=True)

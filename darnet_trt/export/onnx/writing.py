@@ -18,7 +18,7 @@ from darnet_trt.export.onnx.graph import GraphPrecision, build_graph
 from darnet_trt.export.onnx.weights import folded
 from darnet_trt.kernels.onnx_inline import inlined
 from darnet_trt.machine.files import whole_file
-from darnet_trt.runtime.prediction.results import INTENDED_USE
+from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 from darnet_trt.training.model import DARNet
 

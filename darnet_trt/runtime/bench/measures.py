@@ -22,7 +22,7 @@ from darnet_trt.machine.processes import run_child
 from darnet_trt.runtime.bench.timing import Latency, in_turns
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.prediction.predict import predict
-from darnet_trt.runtime.prediction.results import Result, StageTimes
+from darnet_trt.runtime.prediction.results.result import Result, StageTimes
 
 # The first scan is read before an engine can run: in a batch of 8 that counts an eighth.
 _BATCH: Final = 8

@@ -24,7 +24,7 @@ from darnet_trt.errors import (
 )
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.prediction.prefetch import OneAhead
-from darnet_trt.runtime.prediction.results import (
+from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
     Evidence,
     Result,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
@@ -12,6 +14,40 @@ from darnet_trt.scan.discovery.kinds import OVERLAY_SUFFIX, promise
 
 Fail = Callable[[UnreadableScanError], None]
 Ignore = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file as its folder lists it.
+
+    Attributes:
+        path: Absolute.
+        size: In bytes.
+        mtime_ns: When it was changed last, in nanoseconds.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of one folder, or some of a large folder's.
+
+    Attributes:
+        folder: Absolute; where a file was named itself, that file.
+        files: In the order of their names.
+        last: Whether no more of this folder follows.
+        ignored: Kind → how many were ignored for their name or kind.
+        failed: What is wrong with each entry, or with the folder, that cannot be opened.
+    """
+
+    folder: Path
+    files: tuple[Listed, ...] = field(repr=False)
+    last: bool = True
+    ignored: Counter[str] = field(default_factory=Counter)
+    failed: tuple[UnreadableScanError, ...] = ()
 
 
 def walk(root: Path, ignore: Ignore, fail: Fail) -> Iterator[Path]:

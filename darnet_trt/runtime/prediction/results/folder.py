@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
-from darnet_trt.runtime.prediction.results import SCHEMA_VERSION, Result, json_line
+from darnet_trt.runtime.prediction.results.result import SCHEMA_VERSION, Result, json_line
 from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
 JSONL: Final = "results.jsonl"

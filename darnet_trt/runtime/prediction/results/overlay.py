@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from darnet_trt.errors import Finding, one_line
 from darnet_trt.machine.files import whole_file
-from darnet_trt.runtime.prediction.result_folder import overlay_name, scan_name
-from darnet_trt.runtime.prediction.results import (
+from darnet_trt.runtime.prediction.results.folder import overlay_name, scan_name
+from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
     Evidence,
     Result,

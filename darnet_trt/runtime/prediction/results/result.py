@@ -162,6 +162,24 @@ class Result(_Part):
     """The use that the result is meant for."""
     toolkit: str = __version__
     """Version of darnet-trt."""
+    key: str = ""
+    """What the study is, wherever it lies; a later result with the same key replaces this one."""
+    content: str = ""
+    """Hash of what was found of the study: it changes when slices come."""
+    patient_id: str | None = None
+    """PatientID (0010,0020); null where there is none. See pseudonymous."""
+    accession_number: str | None = None
+    """AccessionNumber (0008,0050); null where there is none. See pseudonymous."""
+    study_date: str | None = None
+    """StudyDate (0008,0020), YYYYMMDD; null where there is none. See pseudonymous."""
+    pseudonymous: bool = True
+    """Whether patient_id, accession_number and study_date are keyed hashes (--identifiers)."""
+    finished: str = ""
+    """When it was finished: UTC, ISO 8601 with milliseconds."""
+    undecided: bool = False
+    """Whether the most probable class leads by less than 0.1."""
+    replaces: str | None = None
+    """`content` of the result that this one replaced; null where it is the first."""
     evidence: SkipJsonSchema[Evidence | None] = Field(default=None, exclude=True, repr=False)
     """Input and activation map, where they were asked for; not written out."""
 

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.runtime.prediction.results.test_folder import SERIES, result
 
 from darnet_trt.errors import Finding
-from darnet_trt.runtime.prediction.overlay import (
+from darnet_trt.runtime.prediction.results.overlay import (
     GAP,
     HEADER,
     TILE,
@@ -17,8 +18,7 @@ from darnet_trt.runtime.prediction.overlay import (
     telling_slices,
     with_overlay,
 )
-from darnet_trt.runtime.prediction.results import PHANTOMS_ONLY, Evidence, SlicesUsed
-from tests.runtime.prediction.test_result_folder import SERIES, result
+from darnet_trt.runtime.prediction.results.result import PHANTOMS_ONLY, Evidence, SlicesUsed
 
 
 def evidence(value: float = 3.0, *, oriented: bool = True) -> Evidence:

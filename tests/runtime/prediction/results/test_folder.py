@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from darnet_trt.errors import Finding, OutputError, UsageError
-from darnet_trt.runtime.prediction.result_folder import ResultFolder, overlay_name
-from darnet_trt.runtime.prediction.results import (
+from darnet_trt.runtime.prediction.results.folder import ResultFolder, overlay_name
+from darnet_trt.runtime.prediction.results.result import (
     INTENDED_USE,
     SCHEMA_VERSION,
     Result,
