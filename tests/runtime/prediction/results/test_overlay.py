@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.runtime.prediction.results.test_folder import SERIES, result
 
 from darnet_trt.errors import Finding
 from darnet_trt.runtime.prediction.results.overlay import (
@@ -19,6 +18,7 @@ from darnet_trt.runtime.prediction.results.overlay import (
     with_overlay,
 )
 from darnet_trt.runtime.prediction.results.result import PHANTOMS_ONLY, Evidence, SlicesUsed
+from tests.runtime.prediction.results.test_folder import SERIES, result
 
 
 def evidence(value: float = 3.0, *, oriented: bool = True) -> Evidence:
