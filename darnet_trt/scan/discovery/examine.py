@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from darnet_trt.scan.discovery.walk import Listing
 
 
 class Stored(NamedTuple):
-    """Where bytes lie in a file that keeps what waits; see `Examined`."""
+    """Where bytes lie that wait in a file."""
 
     offset: int
     length: int
@@ -40,24 +41,36 @@ class Slices:
 
 @dataclass(frozen=True)
 class Examined:
-    """What a listing's files are. `Units` looks at no bytes, so that these may wait elsewhere.
+    """What a listing's files are.
+
+    `Units` looks at no bytes: these may wait elsewhere until they are gathered.
 
     Attributes:
         listing_folder: `Listing.folder`.
         root: `Listing.root`.
         dicom: StudyInstanceUID, empty where it is emptied → the slices.
-        rest: Volumes, pictures, other files, and what cannot be read; empty where there is nothing
-            of it, or where another unit has it.
-        beside: What `rest` says about the folders' slices; empty where that is nothing.
+        volumes: Of each volume file.
+        rest: Pictures, other files, and what cannot be read; empty where there is nothing of it.
+        beside: Folder → what lies beside its slices, by `rest`.
         files: How many files.
+        apart: Whether another unit has the volumes and the rest.
     """
 
     listing_folder: Path
     root: Path
     dicom: dict[str, Slices]
-    rest: bytes | Stored = field(repr=False)
-    beside: bytes | Stored = field(repr=False)
-    files: int
+    volumes: tuple[bytes | Stored, ...] = field(default=(), repr=False)
+    rest: bytes | Stored = field(default=b"", repr=False)
+    beside: Mapping[Path, Beside] = field(default_factory=dict)
+    files: int = 0
+    apart: bool = False
+
+    def with_bytes(self, change: Callable[[bytes | Stored], bytes | Stored]) -> Examined:
+        """Return the same with other bytes, or with the place where they are kept."""
+        dicom = {uid: replace(own, pickled=change(own.pickled)) for uid, own in self.dicom.items()}
+        volumes = tuple(map(change, self.volumes))
+        rest = change(self.rest) if self.rest else self.rest
+        return replace(self, dicom=dicom, volumes=volumes, rest=rest)
 
 
 def examine(listing: Listing) -> Examined:
@@ -71,17 +84,13 @@ def examine(listing: Listing) -> Examined:
     for header in found.headers:
         members[header.get("StudyInstanceUID", "")].append(header)
     dicom = {uid: _packed(headers) for uid, headers in members.items()}
-    counted = {folder: len(files) for folder, files in found.pictures.items()}
-    beside = beside_slices(found.failed, counted)
-    found.headers = []
-    return Examined(
-        listing.folder,
-        listing.root,
-        dicom,
-        b"" if found == Found() else _pickled(found),
-        _pickled(dict(beside)) if beside else b"",
-        len(listing.files),
-    )
+    volumes = tuple(_pickled(Found(volumes=[study])) for study in found.volumes)
+    pictures = {folder: len(files) for folder, files in found.pictures.items()}
+    beside = dict(beside_slices(found.failed, pictures))
+    found.voxels = {file for study in found.volumes for file in study.series[0].files[1:]}
+    found.headers, found.volumes = [], []
+    rest = b"" if found == Found() else _pickled(found)
+    return Examined(listing.folder, listing.root, dicom, volumes, rest, beside, len(listing.files))
 
 
 def _packed(headers: list[Header]) -> Slices:
@@ -94,12 +103,12 @@ def _pickled(value: Any) -> bytes:
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
-def unpacked(examined: Examined) -> tuple[Found, dict[Path, Beside]]:
-    """Return what `examine` found, and what lies beside its slices and belongs to another unit."""
+def unpacked(examined: Examined) -> Found:
+    """Return what `examine` found."""
     found: Found = _loaded(examined.rest) if examined.rest else Found()
     found.headers = [h for slices in examined.dicom.values() for h in _loaded(slices.pickled)]
-    beside = {} if examined.rest or not examined.beside else _loaded(examined.beside)
-    return found, beside
+    found.volumes = [study for one in examined.volumes for study in _loaded(one).volumes]
+    return found
 
 
 def _loaded(pickled: bytes | Stored) -> Any:

@@ -50,6 +50,7 @@ class Found:
         ignored: Kind → how many files were not looked at.
         archives: How many were opened.
         named: The file that is looked at, where a person named it.
+        voxels: Files of volumes that are not among `volumes` any more.
     """
 
     headers: list[Header] = field(default_factory=list)
@@ -60,6 +61,7 @@ class Found:
     ignored: Counter[str] = field(default_factory=Counter)
     archives: int = 0
     named: Path | None = None
+    voxels: set[Path] = field(default_factory=set)
 
     def add(self, other: Found) -> None:
         """Add what lies in further listings."""
@@ -71,6 +73,7 @@ class Found:
         self.failed += other.failed
         self.ignored += other.ignored
         self.archives += other.archives
+        self.voxels |= other.voxels
 
     def look_over(self, listing: Listing) -> None:
         """Look at every file of a listing; whatever is wrong with one fails that file alone."""

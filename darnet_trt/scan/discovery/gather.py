@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from darnet_trt.errors import Finding, ScanError, UnreadableScanError
@@ -21,12 +22,15 @@ from darnet_trt.scan.discovery.studies import (
     beside_slices,
     dicom_studies,
     failed_study,
+    of_one_study,
     picture_studies,
 )
 from darnet_trt.scan.pictures import natural_key
 from darnet_trt.scan.series import Study
 from darnet_trt.scan.volume_files.nifti import header_of
 
+Made = tuple[Study, list[Header]]
+"""A study with the headers of all its files; none where it is of another format, or failed."""
 _DAMAGED: Final = (EMPTY, UNKNOWN, TEXT)
 """Kinds that a lost file may have; a folder of GIF pictures is merely ignored."""
 
@@ -79,27 +83,41 @@ def gather(examined: Sequence[Examined], only: frozenset[str] | None = None) -> 
 
     Args:
         examined: Of a unit.
-        only: Keys of the studies to return. Where the files of "study:UID" turn out to be of
-            several patients, theirs are returned, each under its own key.
+        only: Keys of the studies to return, over all their files. Where those of "study:UID" turn
+            out to be of several patients, each patient's is returned, under its own key.
     """
-    found = Found()
-    elsewhere: list[dict[Path, Beside]] = []
+    found, beside = Found(), dict[Path, Beside]()
     for one in examined:
-        more, beside = unpacked(one)
-        found.add(more)
-        elsewhere.append(beside)
-    root = examined[0].root
-    studies, counts = studies_of(found, elsewhere)
+        found.add(unpacked(one))
+        for folder, own in one.beside.items() if one.apart else ():
+            beside[folder] = beside.get(folder, Beside()) + own
+    studies, counts = studies_of(found, beside)
+    if only is not None:
+        studies = _merged(studies)
     named = Counter(study.uid for study, headers in studies if headers)
-    gathered = []
+    gathered: list[FoundStudy] = []
+    lost: Counter[Path] = Counter()
     for study, headers in studies:
         if headers:
             identity = of_dicom(study, headers, alone=named[study.uid] == 1)
         else:
-            identity = of_files(study, root)
+            identity = of_files(study, examined[0].root, lost[study.path])
+            lost[study.path] += identity.key.startswith("path:")
         if only is None or not only.isdisjoint((identity.key, identity.key.split("/")[0])):
             gathered.append(_found_study(study, headers, identity))
     return Gathered(tuple(gathered), counts)
+
+
+def _merged(studies: Sequence[Made]) -> list[Made]:
+    """Make one study of copies that lie in several folders without a StudyInstanceUID."""
+    copies: dict[str, list[Header]] = defaultdict(list)
+    others = []
+    for study, headers in studies:
+        if study.uid or not headers:
+            others.append((study, headers))
+        else:
+            copies[of_dicom(study, headers, alone=True).key] += headers
+    return others + [made for headers in copies.values() for made in of_one_study(headers, {})]
 
 
 def _found_study(study: Study, headers: Sequence[Header], identity: Identity) -> FoundStudy:
@@ -119,17 +137,13 @@ def _found_study(study: Study, headers: Sequence[Header], identity: Identity) ->
 
 
 def studies_of(
-    found: Found, elsewhere: Sequence[Mapping[Path, Beside]] = ()
-) -> tuple[list[tuple[Study, list[Header]]], Counts]:
+    found: Found, more: Mapping[Path, Beside] = MappingProxyType({})
+) -> tuple[list[Made], Counts]:
     """Return everything as studies, in order, and what became of each file.
 
     Args:
         found: What lies in some folders.
-        elsewhere: What else lies in these folders, beside their slices.
-
-    Returns:
-        Each study with the headers of all its files; none for other formats, and for what cannot
-        be read.
+        more: What else lies beside the slices in these folders.
     """
     beside_dicom = {header.path.parent for header in found.headers}
     pictures = {f: files for f, files in found.pictures.items() if f not in beside_dicom}
@@ -139,7 +153,7 @@ def studies_of(
     taken = {header.path for header in found.headers}.union(voxels, *pictures.values())
     failed = list(found.failed)
     for file, kind in found.others:
-        if file in voxels:
+        if file in voxels or file in found.voxels:
             continue
         if lost := _lost(file, kind, file.parent in pictures, file.parent in beside_dicom):
             failed.append(lost)
@@ -148,10 +162,7 @@ def studies_of(
     broken: dict[Path, list[ScanError]] = defaultdict(list)
     for error in failed:
         broken[Path(str(error.where)).parent].append(error)
-    beside = beside_slices(failed, ignored_pictures)
-    for more in elsewhere:
-        for folder, other in more.items():
-            beside[folder].add(other)
+    beside = {**more, **beside_slices(failed, ignored_pictures)}
     none: list[Header] = []
     studies = [
         *((study, none) for study in found.volumes),

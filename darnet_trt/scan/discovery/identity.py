@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,12 @@ from typing import Any, Final
 
 from darnet_trt.errors import ScanError
 from darnet_trt.machine.archives import archive_of, open_file
-from darnet_trt.scan.dicom.fitness import unfit
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.series import Study
 
 _DIGITS: Final = 32
 _PATIENT_DIGITS: Final = 16
+_PLACE: Final = struct.Struct(">3d").pack
 _BLOCK: Final = 1 << 20
 
 
@@ -67,21 +68,24 @@ def of_dicom(study: Study, headers: Sequence[Header], *, alone: bool) -> Identit
         headers: Of all its files.
         alone: Whether no other patient has the same StudyInstanceUID.
     """
-    counted = [h for h in headers if h.defect or unfit(h) is None] or headers
-    first = min(counted, key=_order)
-    uids = {header.get("StudyInstanceUID") for header in counted}
+    useless = {id(h) for own in study.series if own.stack is None for h in own.headers}
+    counted = [h for h in headers if h.defect or id(h) not in useless] or headers
+    uids = {header.values.get("StudyInstanceUID") for header in counted}
     if len(uids) == 1 and None not in uids:
         patient = "" if alone else f"/{_hash([study.patient_id])[:_PATIENT_DIGITS]}"
         key = f"study:{uids.pop()}{patient}"
     else:
+        first = min(counted, key=_order)
         one = len({h.get("SOPInstanceUID") for h in counted}) == 1 < len(counted)
         uid = "" if one else first.get("SOPInstanceUID", "")
         key = f"slices:{_hash([uid or _all(first)])}"
-    accession, date = (
-        first.get(name) or min((v for h in counted if (v := h.get(name))), default="")
-        for name in ("AccessionNumber", "StudyDate")
-    )
-    return Identity(key, _hash(sorted(_slices(counted))), Person(study.patient_id, accession, date))
+    accession, date = (_lowest(counted, name) for name in ("AccessionNumber", "StudyDate"))
+    return Identity(key, _hash([_slices(counted)]), Person(study.patient_id, accession, date))
+
+
+def _lowest(headers: Iterable[Header], keyword: str) -> str:
+    """Return an attribute's value; of several the first in order, empty where there is none."""
+    return min({str(header.values.get(keyword) or "") for header in headers} - {""}, default="")
 
 
 def _order(header: Header) -> tuple[Any, ...]:
@@ -104,38 +108,40 @@ def _number(text: str | None) -> float:
     return number if math.isfinite(number) else math.inf
 
 
-def _slices(headers: Iterable[Header]) -> set[str]:
-    """Return a line for each slice; a copy of one adds nothing, unless it alone is whole."""
-    defects: dict[str, str] = {}
+def _slices(headers: Iterable[Header]) -> bytes:
+    """Return a line of each slice; a copy of one adds nothing, unless it alone is whole."""
+    defects: dict[bytes, str] = {}
     for header in headers:
         values = header.values
         uid = values.get("SOPInstanceUID") or _all(header)
-        position, number = values.get("ImagePositionPatient"), values.get("InstanceNumber")
-        line = f"{uid} {header.frame} {position} {number}"
+        what = os.fsencode(f"{uid}\n{header.frame}\n{values.get('InstanceNumber')}\n")
+        if position := values.get("ImagePositionPatient"):
+            what += _PLACE(*position)  # its text would take longer than all else
         defect = header.defect.code if header.defect else ""
-        defects[line] = min(defect, defects.get(line, defect))
-    return {f"{line} {defect}" for line, defect in defects.items()}
+        defects[what] = min(defect, defects.get(what, defect))
+    return b"\n".join(what + defects[what].encode() for what in sorted(defects))
 
 
 def _all(header: Header) -> str:
     return repr(sorted(header.values.items()))
 
 
-def of_files(study: Study, root: Path) -> Identity:
+def of_files(study: Study, root: Path, number: int = 0) -> Identity:
     """Return what a study of another format is, or what cannot be read.
 
     Args:
         study: The study.
         root: Of the place that it lies in.
+        number: Of what is wrong with this path: a DICOMDIR can list several wrong files.
     """
     if any(series.verdict.readable for series in study.series):
         try:
             return _of_bytes([file for series in study.series for file in series.files])
         except (OSError, ScanError, EOFError):
             pass
-    place = os.path.relpath(study.path, root)
+    place = [os.path.relpath(study.path, root), *([str(number)] if number else [])]
     code = study.series[0].verdict.reason.code
-    return Identity(f"path:{_hash([place])}", _hash([code, *_state(study.path)]))
+    return Identity(f"path:{_hash(place)}", _hash([code, *_state(study.path)]))
 
 
 def _of_bytes(files: Sequence[Path]) -> Identity:
@@ -165,8 +171,9 @@ def _state(path: Path) -> list[str]:
     return [str(status.st_size), str(status.st_mtime_ns)]
 
 
-def _hash(parts: Iterable[str]) -> str:
+def _hash(parts: Iterable[str | bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(os.fsencode(part) + b"\n")
+        digest.update(os.fsencode(part))
+        digest.update(b"\n")
     return digest.hexdigest()[:_DIGITS]

@@ -28,7 +28,7 @@ Broken = Mapping[Path, Sequence[ScanError]]
 """Folder → what is wrong with its files that cannot be read."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Beside:
     """What lies beside the slices of one folder, and belongs to no series.
 
@@ -42,16 +42,12 @@ class Beside:
     unread: int = 0
     pictures: int = 0
 
-    def add(self, other: Beside) -> None:
-        """Add what lies in another part of the folder."""
-        self.first = self.first or other.first
-        self.unread += other.unread
-        self.pictures += other.pictures
+    def __add__(self, other: Beside) -> Beside:
+        first, pictures = self.first or other.first, self.pictures + other.pictures
+        return Beside(first, self.unread + other.unread, pictures)
 
 
-def beside_slices(
-    failed: Iterable[ScanError], pictures: Mapping[Path, int]
-) -> defaultdict[Path, Beside]:
+def beside_slices(failed: Iterable[ScanError], pictures: Mapping[Path, int]) -> dict[Path, Beside]:
     """Return what lies beside slices, by folder.
 
     Args:
@@ -61,10 +57,10 @@ def beside_slices(
     beside: defaultdict[Path, Beside] = defaultdict(Beside)
     for error in failed:
         if promise(path := _place(error)) in ("dicom", None):
-            beside[path.parent].add(Beside(error, 1))
+            beside[path.parent] += Beside(error, 1)
     for folder, count in pictures.items():
-        beside[folder].pictures += count
-    return beside
+        beside[folder] += Beside(pictures=count)
+    return dict(beside)
 
 
 def dicom_studies(
@@ -83,7 +79,7 @@ def dicom_studies(
     studies: list[tuple[Study, list[Header]]] = []
     for members in _grouped(list(headers)):
         try:
-            studies += _of_one_group(members, beside)
+            studies += of_one_study(members, beside)
         except Exception as error:
             files = [header.path for header in members]
             studies.append((failed_study(unexpected(folder_of(files), error), files), []))
@@ -100,9 +96,10 @@ def _grouped(headers: list[Header]) -> list[list[Header]]:
         return list(declared.values())
 
 
-def _of_one_group(
+def of_one_study(
     members: list[Header], beside: Mapping[Path, Beside]
 ) -> list[tuple[Study, list[Header]]]:
+    """Return the study that DICOM files make up; of several patients one for each."""
     patients = by_patient(members)
     series = {
         patient: [_with_neighbours(s, beside) for s in dicom_series(own)]

@@ -13,6 +13,8 @@ from darnet_trt.scan.discovery.walk import Listing
 
 LARGE: Final = 5000
 """Files: a larger unit is gathered study by study."""
+FEW: Final = 8
+"""Volume files: of more, each is gathered by itself, as all its bytes are read for its key."""
 PATIENCE: Final = 16
 """Folders in a row without DICOM after which a unit waits no longer. Judgement."""
 LONGEST: Final = 50_000
@@ -100,7 +102,8 @@ def split(examined: Sequence[Examined]) -> list[Unit]:
     Studies of one slice stay together, as they may be one study. What else lies in a folder comes
     with the folder's first study.
     """
-    if sum(one.files for one in examined) <= LARGE:
+    volumes = sum(len(one.volumes) for one in examined)
+    if sum(one.files for one in examined) <= LARGE and volumes <= FEW:
         return [Unit(tuple(examined))] if examined else []
     whole = _whole_studies(examined)
     parts: dict[str, dict[int, dict[str, Slices]]] = defaultdict(lambda: defaultdict(dict))
@@ -112,11 +115,28 @@ def split(examined: Sequence[Examined]) -> list[Unit]:
             owners.setdefault(one.listing_folder, part)
             parts[part][index][uid] = own
     for index, one in enumerate(examined):
-        _ = parts[owners.get(one.listing_folder, "")][index]
-    return [
-        Unit(tuple(_part(examined[i], own[i], owners, part) for i in sorted(own)))
+        if one.rest:
+            _ = parts[owners.get(one.listing_folder, "")][index]
+    units = [
+        Unit(
+            tuple(
+                _part(examined[i], own[i], owners.get(examined[i].listing_folder, "") == part)
+                for i in sorted(own)
+            )
+        )
         for part, own in parts.items()
     ]
+    return units + [
+        Unit((Examined(one.listing_folder, one.root, {}, (volume,), files=1),))
+        for one in examined
+        for volume in one.volumes
+    ]
+
+
+def _part(examined: Examined, dicom: dict[str, Slices], owner: bool) -> Examined:
+    rest = examined.rest if owner else b""
+    files = sum(own.count for own in dicom.values())
+    return replace(examined, dicom=dicom, volumes=(), rest=rest, files=files, apart=not owner)
 
 
 def _name(uid: str, examined: Examined) -> str:
@@ -133,11 +153,3 @@ def _whole_studies(examined: Sequence[Examined]) -> set[str]:
             if own.places > 1 or places.setdefault(name, own.place) != own.place:
                 whole.add(name)
     return whole
-
-
-def _part(
-    examined: Examined, dicom: dict[str, Slices], owners: dict[Path, str], part: str
-) -> Examined:
-    rest = examined.rest if owners.get(examined.listing_folder, "") == part else b""
-    files = sum(own.count for own in dicom.values())
-    return replace(examined, dicom=dicom, rest=rest, files=files)

@@ -17,6 +17,8 @@ from darnet_trt.scan.discovery.places import Place
 
 PIECE: Final = 2000
 """Files: of a larger folder come several listings."""
+PIECE_BYTES: Final = 1 << 30
+"""The same, lest many archives or volume files are looked at at once. Judgement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,20 +155,28 @@ def _pieces(
     place: Place, folder: Path, names: Sequence[str], ignored: Counter[str]
 ) -> Iterator[Listing]:
     """Yield the listings of one folder."""
-    for start in range(0, max(len(names), 1), PIECE):
-        files, failed = [], []
-        for name in names[start : start + PIECE]:
-            found = _look(folder / name)
-            if isinstance(found, Listed):
-                files.append(found)
-            elif isinstance(found, str):
-                ignored[found] += 1
-            else:
-                failed.append(found)
-        last = start + PIECE >= len(names)
-        if files or failed or ignored or (last and start):
-            yield Listing(folder, tuple(files), last, ignored, tuple(failed), place.root)
-        ignored = Counter()
+    files: list[Listed] = []
+    failed: list[UnreadableScanError] = []
+    size = 0
+
+    def piece(last: bool) -> Listing:
+        return Listing(folder, tuple(files), last, ignored, tuple(failed), place.root)
+
+    several = False
+    for name in names:
+        if len(files) == PIECE or size > PIECE_BYTES:
+            yield piece(last=False)
+            files, failed, ignored, size, several = [], [], Counter(), 0, True
+        found = _look(folder / name)
+        if isinstance(found, Listed):
+            files.append(found)
+            size += found.size
+        elif isinstance(found, str):
+            ignored[found] += 1
+        else:
+            failed.append(found)
+    if files or failed or ignored or several:
+        yield piece(last=True)
 
 
 def _look(path: Path) -> Listed | UnreadableScanError | str:
