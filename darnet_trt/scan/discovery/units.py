@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from darnet_trt.scan.discovery.examine import Examined, Slices
+from darnet_trt.scan.discovery.studies import Beside
 from darnet_trt.scan.discovery.walk import Listing
 
 LARGE: Final = 5000
@@ -105,27 +106,32 @@ def split(examined: Sequence[Examined]) -> list[Unit]:
     volumes = sum(len(one.volumes) for one in examined)
     if sum(one.files for one in examined) <= LARGE and volumes <= FEW:
         return [Unit(tuple(examined))] if examined else []
-    whole = _whole_studies(examined)
-    parts: dict[str, dict[int, dict[str, Slices]]] = defaultdict(lambda: defaultdict(dict))
+    parts = _by_study(examined)
     owners: dict[Path, str] = {}
+    for part, own in parts.items():
+        for index in own:
+            owners.setdefault(examined[index].listing_folder, part)
+    beside: dict[Path, dict[Path, Beside]] = defaultdict(dict)
     for index, one in enumerate(examined):
-        for uid, own in one.dicom.items():
-            name = _name(uid, one)
-            part = name if name in whole else ""
-            owners.setdefault(one.listing_folder, part)
-            parts[part][index][uid] = own
-    for index, one in enumerate(examined):
+        folder = one.listing_folder
         if one.rest:
-            _ = parts[owners.get(one.listing_folder, "")][index]
-    units = [
-        Unit(
-            tuple(
-                _part(examined[i], own[i], owners.get(examined[i].listing_folder, "") == part)
-                for i in sorted(own)
-            )
-        )
-        for part, own in parts.items()
-    ]
+            parts[owners.get(folder, "")].setdefault(index, {})
+        for place, lies in one.beside.items():
+            beside[folder][place] = beside[folder].get(place, Beside()) + lies
+    units = []
+    for part, own in parts.items():
+        told: set[Path] = set()
+        every = []
+        for index in sorted(own):
+            one, slices = examined[index], own[index]
+            folder, files = one.listing_folder, sum(each.count for each in slices.values())
+            more: dict[str, Any] = {}
+            if owners.get(folder, "") != part:  # another unit has what else lies there
+                more = {"rest": b"", "beside": {} if folder in told else beside[folder]}
+            told.add(folder)
+            apart = bool(more)
+            every.append(replace(one, dicom=slices, volumes=(), files=files, apart=apart, **more))
+        units.append(Unit(tuple(every)))
     return units + [
         Unit((Examined(one.listing_folder, one.root, {}, (volume,), files=1),))
         for one in examined
@@ -133,10 +139,18 @@ def split(examined: Sequence[Examined]) -> list[Unit]:
     ]
 
 
-def _part(examined: Examined, dicom: dict[str, Slices], owner: bool) -> Examined:
-    rest = examined.rest if owner else b""
-    files = sum(own.count for own in dicom.values())
-    return replace(examined, dicom=dicom, volumes=(), rest=rest, files=files, apart=not owner)
+def _by_study(examined: Sequence[Examined]) -> dict[str, dict[int, dict[str, Slices]]]:
+    """Return the slices of each study by the index of what was examined.
+
+    Those with slices at one position only are together under an empty name.
+    """
+    whole = _whole_studies(examined)
+    parts: dict[str, dict[int, dict[str, Slices]]] = defaultdict(lambda: defaultdict(dict))
+    for index, one in enumerate(examined):
+        for uid, own in one.dicom.items():
+            name = _name(uid, one)
+            parts[name if name in whole else ""][index][uid] = own
+    return parts
 
 
 def _name(uid: str, examined: Examined) -> str:
