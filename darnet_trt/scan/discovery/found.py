@@ -51,6 +51,7 @@ class Found:
         archives: How many were opened.
         named: The file that is looked at, where a person named it.
         voxels: Files of volumes that are not among `volumes` any more.
+        followed: Whether these are the files that a DICOMDIR lists.
     """
 
     headers: list[Header] = field(default_factory=list)
@@ -62,6 +63,7 @@ class Found:
     archives: int = 0
     named: Path | None = None
     voxels: set[Path] = field(default_factory=set)
+    followed: bool = False
 
     def add(self, other: Found) -> None:
         """Add what lies in further listings."""
@@ -74,6 +76,7 @@ class Found:
         self.ignored += other.ignored
         self.archives += other.archives
         self.voxels |= other.voxels
+        self.followed |= other.followed
 
     def look_over(self, listing: Listing) -> None:
         """Look at every file of a listing; whatever is wrong with one fails that file alone."""
@@ -106,6 +109,7 @@ class Found:
     def _follow(self, directory: Path) -> None:
         """Look at the files that a DICOMDIR lists."""
         files, missing = listed_files(directory)
+        self.followed = True
         self.failed += missing
         for file in files:
             self._look_at(file)

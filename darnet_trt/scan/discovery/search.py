@@ -79,9 +79,9 @@ def search(path: str | os.PathLike[str]) -> Search:
 
 
 def _is_lost(path: Path, found: Found) -> bool:
-    """Return whether all that was found is that the path itself cannot be read."""
-    only = len(found.failed) == 1 and found == Found(failed=found.failed)
-    return only and not os.path.isdir(path) and found.failed[0].where == os.fspath(path)  # noqa: PTH112
+    """Return whether this is one file, and all that was found is that it cannot be read."""
+    nothing_else = found == Found(failed=found.failed[:1])
+    return bool(found.failed) and nothing_else and not os.path.isdir(path)  # noqa: PTH112
 
 
 def no_scan(path: Path, counts: Counts) -> UnreadableScanError:
