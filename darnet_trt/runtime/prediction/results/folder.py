@@ -9,9 +9,10 @@ content, flat, and are written when the run ends, also when it is interrupted.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sys import intern
 from types import TracebackType
@@ -39,6 +40,9 @@ from darnet_trt.runtime.prediction.results.tables import (
 from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
 _BOM: Final = b"\xef\xbb\xbf"
+
+_OVERLAY: Final = re.compile(rf"[A-Za-z0-9]_[0-9a-f]{{8}}{re.escape(OVERLAY_SUFFIX)}$")
+"""How the names of our overlays end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ class ResultFolder:
 
     def _read(self, old: BinaryIO) -> Lines:
         """Note the results that stand."""
-        overlays = {name for name in os.listdir(self.folder) if name.endswith(OVERLAY_SUFFIX)}  # noqa: PTH208
+        overlays = set(filter(_OVERLAY.search, os.listdir(self.folder)))  # noqa: PTH208
         lines = Lines(old, self._lines)
         for result in lines:
             if result.pseudonymous is self._identifiers:
@@ -164,6 +168,9 @@ class ResultFolder:
                 )
             overlay = result.overlay if result.overlay in overlays else None
             self._keep(result, overlay, lines.offset, lines.length)
+        if self._standing:  # killed between the picture and its line
+            for name in overlays - {standing.overlay for standing in self._standing.values()}:
+                self._remove(name)
         return lines
 
     def _repair(self, lines: Lines) -> None:
@@ -294,11 +301,23 @@ class ResultFolder:
             with self.whole_file(PARQUET) as file:
                 write_parquet(file, self.results(), self._classes)
 
+    def _tables_are_current(self) -> bool:
+        """Return whether the tables were written after the last line: nothing is new."""
+        lines = self._lines.stat().st_mtime_ns
+        tables = (CSV, PARQUET) if self._parquet else (CSV,)
+        with suppress(FileNotFoundError):
+            return all((self.folder / name).stat().st_mtime_ns > lines for name in tables)
+        return False
+
     def _rewrite(self) -> None:
         """Write the lines of the results that stand, and no others."""
+        places = {}
         with self.whole_file(JSONL) as file:
-            for line in self._standing_lines():
+            for key, line in zip(self._standing, self._standing_lines(), strict=True):
+                places[key] = file.tell(), len(line)
                 file.write(line + b"\n")
+        for key, (offset, length) in places.items():
+            self._standing[key] = replace(self._standing[key], offset=offset, length=length)
 
     def __enter__(self) -> Self:
         return self
@@ -325,9 +344,10 @@ class ResultFolder:
         except OSError as error:  # a share reports here that its disk is full
             raise cannot_write(self._lines, error) from error
         if self._standing:
-            self.write_tables()
             if self._replaced:
                 self._rewrite()
+            if not self._tables_are_current():
+                self.write_tables()
             return
         for name in (JSONL, CSV, PARQUET) if self._replaced else (JSONL,):
             with suppress(OSError):

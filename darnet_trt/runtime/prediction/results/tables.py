@@ -25,7 +25,7 @@ _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t")
 # Readers of CSV take a carriage return for the end of a row, and a zero for the end of the file.
 _CONTROLS: Final = {c: f"\\x{c:02x}" for c in range(32) if chr(c) not in "\t\n"}
 
-_ROWS: Final = 1000  # in a row group of Parquet: a few MB in memory
+_ROWS: Final = 200  # in a row group of Parquet: some 10 MB in memory
 
 # What joins a list in a cell. UIDs and codes hold no space.
 _BETWEEN: Final = {"warnings": "; ", "warning_codes": " ", "sop_uids": " "}

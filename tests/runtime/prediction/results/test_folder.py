@@ -13,6 +13,8 @@ from darnet_trt.runtime.prediction.results.result import json_line
 from tests.full_disk import files_up_to
 from tests.runtime.prediction.results.test_result import result
 
+A, B = "a_12345678.overlay.png", "b_12345678.overlay.png"
+
 
 @pytest.fixture(autouse=True)
 def own_key(tmp_path_factory, monkeypatch):
@@ -89,32 +91,64 @@ def test_an_old_result_stays_until_the_new_one_is_written(tmp_path):
 
 
 def test_dropped_results_are_gone_with_their_overlays(tmp_path):
-    fill(tmp_path, result("a", overlay="a.overlay.png"), result("b"))
-    (tmp_path / "a.overlay.png").touch()
+    fill(tmp_path, result("a", overlay=A), result("b"))
+    (tmp_path / A).touch()
     with ResultFolder(tmp_path, resume=True) as folder:
         folder.drop(["study:a", "study:unknown"])
         assert folder.standing("study:a") is None
     assert scans(tmp_path) == ["b"]
-    assert not (tmp_path / "a.overlay.png").exists()
+    assert not (tmp_path / A).exists()
     with ResultFolder(tmp_path, resume=True) as folder:
         folder.drop(["study:b"])
     assert not list(tmp_path.iterdir())
 
 
 def test_an_overlay_is_deleted_with_its_result(tmp_path):
-    fill(tmp_path, result("a", overlay="a.overlay.png"), result("b", overlay="b.overlay.png"))
-    for name in ("a", "b"):
-        (tmp_path / f"{name}.overlay.png").touch()
-    fill(tmp_path, result("a"), result("b", overlay="b.overlay.png"), resume=True)
-    assert [f.name for f in tmp_path.glob("*.png")] == ["b.overlay.png"]
+    fill(
+        tmp_path,
+        result("a", overlay=A),
+        result("b", overlay=B),
+    )
+    for name in (A, B):
+        (tmp_path / name).touch()
+    fill(tmp_path, result("a"), result("b", overlay=B), resume=True)
+    assert [f.name for f in tmp_path.glob("*.png")] == [B]
 
 
 def test_an_overlay_that_is_gone_is_missing(tmp_path):
-    fill(tmp_path, result("a", overlay="a.overlay.png"), result("b", overlay="b.overlay.png"))
-    (tmp_path / "b.overlay.png").touch()
+    fill(
+        tmp_path,
+        result("a", overlay=A),
+        result("b", overlay=B),
+    )
+    (tmp_path / B).touch()
     with ResultFolder(tmp_path, resume=True) as folder:
         assert folder.standing("study:a").overlay is None
-        assert folder.standing("study:b").overlay == "b.overlay.png"
+        assert folder.standing("study:b").overlay == B
+
+
+def test_pictures_without_a_line_are_removed_and_others_stay(tmp_path):
+    fill(tmp_path, result("a"))
+    for name in ("killed_12345678.overlay.png", "mine.overlay.png", "mine_12345678.png"):
+        (tmp_path / name).touch()
+    fill(tmp_path, resume=True)
+    assert {f.name for f in tmp_path.glob("*.png")} == {"mine.overlay.png", "mine_12345678.png"}
+
+
+def test_tables_are_written_again_only_where_something_is_new(tmp_path):
+    def written():
+        return (tmp_path / "results.csv").stat().st_mtime_ns
+
+    fill(tmp_path, result("a"), result("b"))
+    os.utime(tmp_path / "results.jsonl", (1, 1))
+    old = written()
+    fill(tmp_path, resume=True)
+    assert written() == old
+    fill(tmp_path, resume=True, parquet=True)
+    assert (tmp_path / "results.parquet").exists()
+    with ResultFolder(tmp_path, resume=True) as folder:
+        folder.drop(["study:a"])
+    assert "study:a" not in (tmp_path / "results.csv").read_text()
 
 
 def test_results_are_refused_without_resume_but_an_empty_file_is_not(tmp_path):
@@ -212,7 +246,7 @@ def test_identifiers_are_for_the_owner_alone_and_pseudonyms_for_all(tmp_path):
     for name, identifiers in (("clear", True), ("hidden", False)):
         with ResultFolder(tmp_path / name, identifiers=identifiers) as folder:
             folder.add(result(**patient))
-            with folder.whole_file("a.overlay.png") as file:
+            with folder.whole_file(A) as file:
                 file.write(b"a picture")
         files = list((tmp_path / name).iterdir())
         assert len(files) == 3
@@ -228,7 +262,7 @@ def test_identifiers_are_for_the_owner_alone_and_pseudonyms_for_all(tmp_path):
 def test_files_of_killed_runs_are_removed_and_no_others(tmp_path):
     child = subprocess.Popen(["true"])
     child.wait()
-    ours = [f".{name}.{child.pid}" for name in ("results.csv", "results.jsonl", "a.overlay.png")]
+    ours = [f".{name}.{child.pid}" for name in ("results.csv", "results.jsonl", A)]
     others = [f".results.csv.{os.getppid()}", f".notes.{child.pid}", ".results.csv.txt"]
     for name in (*ours, *others):
         (tmp_path / name).touch()
