@@ -316,6 +316,8 @@ class ResultFolder:
             for key, line in zip(self._standing, self._standing_lines(), strict=True):
                 places[key] = file.tell(), len(line)
                 file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could take what was long on the disk
         for key, (offset, length) in places.items():
             self._standing[key] = replace(self._standing[key], offset=offset, length=length)
 

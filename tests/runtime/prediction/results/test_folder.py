@@ -11,6 +11,7 @@ from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.lines import read_results
 from darnet_trt.runtime.prediction.results.result import json_line
 from tests.full_disk import files_up_to
+from tests.permissions import obeyed
 from tests.runtime.prediction.results.test_result import result
 
 A, B = "a_12345678.overlay.png", "b_12345678.overlay.png"
@@ -200,6 +201,16 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
     assert "\n" not in str(caught.value)
     assert len(lines(tmp_path)) == 2
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_may_not_be_written_is_named(tmp_path):
+    fill(tmp_path, result("a"))
+    (tmp_path / "results.jsonl").chmod(0o444)
+    with obeyed(), pytest.raises(OutputError, match=r"results\.jsonl: cannot be written"):
+        ResultFolder(tmp_path, resume=True)
+    (tmp_path / "results.jsonl").chmod(0)
+    with obeyed(), pytest.raises(OutputError, match=r"results\.jsonl: cannot be read"):
+        ResultFolder(tmp_path, resume=True)
 
 
 def test_a_table_that_does_not_fit_keeps_the_old_one(tmp_path):
