@@ -15,6 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from darnet_trt import __version__
 from darnet_trt.errors import Finding
+from darnet_trt.machine.cache import digest
 
 SCHEMA_VERSION: Final = 3
 
@@ -34,6 +35,11 @@ _LONGEST: Final = 1000  # characters; a broken header may hold megabytes in one 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _cut_key(key: str) -> str:
+    """Return a key of bearable length that is still another for another study."""
+    return key if len(key) <= _LONGEST else f"{key[:64]}…{digest(key)}"
 
 
 def _cut_each(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -168,7 +174,7 @@ class Result(_Part):
     """Version of this schema."""
     scan: str
     """The study's folder or file, relative to the folder that was given."""
-    key: str
+    key: Annotated[str, AfterValidator(_cut_key)]
     """What the study is, wherever it lies; a later result with the same key replaces this one."""
     content: str
     """Hash of what was found of the study: it changes when slices come."""

@@ -123,6 +123,9 @@ def test_text_of_megabytes_is_cut():
     assert len(json_line(long)) < 20_000
     assert long.warnings[0].code == "odd"
     assert long.series.number is None
+    one, two = (result(key=f"study:{'1' * 2_000_000}{end}").key for end in "ab")
+    assert one != two
+    assert len(one) < 200
 
 
 @pytest.mark.parametrize("name", ["/etc/x.png", "../x.png", "a/../../x.png", "", "a\0b"])
