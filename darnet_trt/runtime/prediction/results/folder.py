@@ -84,7 +84,7 @@ class ResultFolder:
         identifiers: Write the patient's fields as they are, into files that only their owner may
             read; False: write pseudonyms.
         pseudonym_key: The file of the pseudonyms' key; None: the user's own.
-        parquet: Write `results.parquet`, too.
+        parquet: Write `results.parquet`, too; a resumed folder that has one keeps it up to date.
         notify: Called with a line on what was repaired or is missing.
 
     Raises:
@@ -109,12 +109,12 @@ class ResultFolder:
         self._lines = folder / JSONL
         self._durable = durable
         self._identifiers = identifiers
-        self._parquet = parquet
+        self._parquet = parquet or (resume and (folder / PARQUET).exists())
         self._notify = notify
         self._standing: dict[str, Standing] = {}
         self._classes: dict[str, None] = {}  # in the order in which they were met
         self._replaced = False
-        if parquet:
+        if self._parquet:
             need_pyarrow()
         self._pseudonyms = None if identifiers else Pseudonyms(pseudonym_key, notify)
         with ExitStack() as opened:

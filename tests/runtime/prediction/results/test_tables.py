@@ -96,6 +96,13 @@ def test_any_path_is_written(written):
     assert rows[0]["scan"] == table["scan"].to_pylist()[0] == "\\udcff\n"
 
 
+def test_parquet_is_kept_up_to_date(written, tmp_path):
+    written(result("a"))
+    with ResultFolder(tmp_path, resume=True, identifiers=True) as folder:
+        folder.add(result("b"))
+    assert pq.read_table(tmp_path / "results.parquet")["scan"].to_pylist() == ["a", "b"]
+
+
 def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="parquet"):
