@@ -52,7 +52,8 @@ def show(
         _show_layers(opened, as_json=as_json)
         return
     if as_json:
-        typer.echo(json.dumps(opened.manifest.model_dump(mode="json"), indent=2))
+        content = {"bundle_sha256": opened.sha256, **opened.manifest.model_dump(mode="json")}
+        typer.echo(json.dumps(content, indent=2))
         return
     for name, value in _facts(opened.manifest):
         print_line(f"{name + ':' * bool(name):14} {value}")

@@ -70,9 +70,12 @@ def test_show_counts_what_a_plan_launches_and_moves(tiny, command):
     assert "launches" not in shown
 
 
-def test_show_as_json_is_the_manifest(tiny, command):
+def test_show_as_json_is_the_manifest_with_its_hash(tiny, command):
     result = command("bundle", "show", tiny, "--json")
-    assert json.loads(result.stdout) == json.loads((tiny / "manifest.json").read_text())
+    manifest = json.loads((tiny / "manifest.json").read_text())
+    assert (
+        json.loads(result.stdout) == {"bundle_sha256": sha256_of(tiny / "manifest.json")} | manifest
+    )
 
 
 def test_show_lists_the_layers_of_each_plan(tiny, command):
