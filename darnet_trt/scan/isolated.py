@@ -22,7 +22,8 @@ from darnet_trt.errors import (
     UsageError,
     cannot_read,
 )
-from darnet_trt.machine.worker import Worker, WorkerDied, each_in_workers, worker
+from darnet_trt.machine.pool import each_in_workers
+from darnet_trt.machine.worker import Worker, WorkerDied, worker
 
 T = TypeVar("T")
 
