@@ -23,7 +23,7 @@ def test_slots_hold_an_array_each_and_may_be_written_again():
 
 
 def test_it_has_no_name_and_is_given_back():
-    before = set(Path("/dev/shm").iterdir()), set(os.listdir("/proc/self/fd"))
+    before = set(Path("/dev/shm").iterdir()), set(Path("/proc/self/fd").iterdir())
     memory = SharedMemory()
     (slot,) = memory.slots(1, 4_000_000)
     (descriptor,) = memory.inherited
@@ -34,7 +34,7 @@ def test_it_has_no_name_and_is_given_back():
     assert os.fstat(descriptor).st_size == 0
     slot.write(np.ones(10, np.float32))
     memory.close()
-    assert set(os.listdir("/proc/self/fd")) == before[1]
+    assert set(Path("/proc/self/fd").iterdir()) == before[1]
 
 
 def test_a_system_without_it_has_no_slots(monkeypatch):
