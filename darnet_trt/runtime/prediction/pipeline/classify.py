@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from darnet_trt.runtime.prediction.results.result import (
     SeriesUsed,
     SlicesUsed,
     StageTimes,
+    now,
     undecided,
 )
 from darnet_trt.scan import LoadedInput, Series
@@ -132,16 +132,14 @@ class Classifier:
             series=_used(read),
             warnings=tuple(warnings),
             stages_ms=StageTimes(**ms),
-            bundle=self._bundle.sha256,
+            bundle_sha256=self._bundle.sha256,
             artifact=self._engine.artifact.name,
             precision=self._engine.runner.precision,
             trained_on=manifest.model.trained_on,
-            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            undecided=any(warning.code == "undecided" for warning in warnings),
+            finished=now(),
             patient_id=person.patient_id or None,
             accession_number=person.accession_number or None,
             study_date=person.study_date or None,
-            pseudonymous=False,
             evidence=shown,
         )
 
@@ -180,6 +178,7 @@ def _used(read: Read) -> SeriesUsed | None:
     series, loaded = read.choice.series, read.loaded
     return SeriesUsed(
         uid=series.uid,
+        number=series.number,
         description=series.description,
         slices=series.slices,
         matrix=series.matrix,

@@ -8,12 +8,12 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DarnetError, Finding
+from darnet_trt.errors import DarnetError, Finding, ScanError
 from darnet_trt.machine.cpus import usable_cpus, use_cpus
 from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.shared_arrays import Slot
@@ -193,20 +193,34 @@ class Loads:
             try:
                 read = future.result()
             except WorkerDied as died:
-                read = Read(error=ended(died, path))
+                self._choose(task, slot, pickled, Read(error=ended(died, path)))
+                return
             except Exception as error:
                 self._ready.put(error)
                 return
             lacks = read.error is not None and read.error.code == "out-of-memory"
             if lacks and not alone and self._plan.whole > self._plan.share:
                 self._submit(task, slot, pickled, threads, alone=True)
-                return
-            self._ready.put(Ready(task, read, slot))
-            with self._changed:
-                self._in_flight -= 1
-                self._tell_the_end()
+            else:
+                self._done(Ready(task, read, slot))
 
         coming.add_done_callback(done)
+
+    def _choose(self, task: Task, slot: Slot | None, pickled: bytes, read: Read) -> None:
+        """Add to what failed which series it was: the headers say so."""
+        coming = submit(self._pool, chosen, pickled, where=task.study.path, urgent=True)
+
+        def done(future: Future[Choice | None]) -> None:
+            choice = None if future.exception() else future.result()
+            self._done(Ready(task, replace(read, choice=choice), slot))
+
+        coming.add_done_callback(done)
+
+    def _done(self, ready: Ready) -> None:
+        self._ready.put(ready)
+        with self._changed:
+            self._in_flight -= 1
+            self._tell_the_end()
 
     def _tell_the_end(self) -> None:
         if self._ended and not self._waiting and not self._in_flight:
@@ -244,6 +258,14 @@ def load(pickled: bytes, spec: Preprocessing, slot: Slot | None, threads: int) -
     return Read(_slim(choice), loaded, None, ms)
 
 
+def chosen(pickled: bytes) -> Choice | None:
+    """Return the series that the headers say is best; runs in a process of the pool."""
+    try:
+        return _slim(rank(pickle.loads(pickled))[0])
+    except ScanError:
+        return None
+
+
 def _slim(choice: Choice | None) -> Choice | None:
     """Return a choice without what a result does not need: megabytes of headers and paths."""
     if choice is None:
@@ -255,6 +277,3 @@ def _slim(choice: Choice | None) -> Choice | None:
 
 def _ms_since(start: float) -> float:
     return (time.perf_counter() - start) * 1000
-
-
-__all__ = ["Closed", "Empty", "Loads", "Read", "Ready", "Task", "load"]
