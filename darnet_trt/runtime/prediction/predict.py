@@ -79,7 +79,8 @@ def predict(
             whether these are all; from another thread.
 
     Raises:
-        UsageError: No path, none of them exists, or there is no such artifact.
+        UsageError: No path, none of them exists, there is no such artifact, or `memory` is too
+            little.
         BundleError: The engine cannot be loaded.
         MissingPackageError: A package that the engine needs is not installed.
         OutputError: The disk of temporary files is full.
@@ -88,7 +89,8 @@ def predict(
     places = _places(paths, repeats)
     chosen = pick_artifact(bundle, artifact)  # read nothing where there is no such engine
     calls = _Calls()
-    plan = planned(bundle.manifest.preprocessing, workers or usable_cpus(), 1)
+    plan = planned(bundle, chosen, workers or usable_cpus(), memory)
+    notify(str(plan))
     pool, spool = Pool(MODULE, plan.workers), Spool()
     loads = Loads(pool, spool, bundle.manifest.preprocessing, plan)
     finder = Finder(pool, spool, plan.workers, plan.share)
