@@ -15,6 +15,7 @@ from darnet_trt.cli.printing import printable, relative, say
 from darnet_trt.cli.progress import resumable
 
 if TYPE_CHECKING:
+    from darnet_trt.runtime.prediction.history.history import History
     from darnet_trt.runtime.prediction.results.folder import ResultFolder
     from darnet_trt.runtime.prediction.results.result import Result
 
@@ -131,9 +132,9 @@ def predict(
             threads=threads,
             engine=engine,
             evidence=cam,
-            finished=_finished(folder, opened.sha256, engine.artifact.name)
+            history=_history(folder, opened.sha256, engine.artifact.name)
             if folder and engine
-            else (),
+            else None,
             notify=say,
             counted=counts.append,
         ):
@@ -177,12 +178,16 @@ def _opened(out: Path | None, *, resume: bool) -> Iterator[ResultFolder | None]:
         yield folder
 
 
-def _finished(folder: ResultFolder, bundle: str, artifact: str) -> frozenset[tuple[str, str]]:
-    """Return (scan, study_uid) of the scans that this engine of this bundle classified."""
-    return frozenset(
-        (r.scan, r.study_uid)
-        for r in folder.results()
-        if (r.bundle_sha256, r.artifact, r.status) == (bundle, artifact, "ok")
+def _history(folder: ResultFolder, bundle: str, artifact: str) -> History:
+    from darnet_trt.runtime.prediction.history.history import History
+
+    return History(
+        None,
+        folder.standing,
+        bundle=bundle,
+        artifact=artifact,
+        retry_refused=True,
+        retry_failed=True,
     )
 
 

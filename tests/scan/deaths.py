@@ -109,3 +109,8 @@ def number_or_death(n: int) -> int:
     if n == 4:
         divide()
     return n * n
+
+
+def use_a_gigabyte_first(study, ranked, spec):
+    use_a_gigabyte()
+    return load_best(study, ranked, spec)

@@ -1,0 +1,99 @@
+"""Divide memory among the engine, the processes that read scans, and the inputs that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from darnet_trt.bundle.manifest import Artifact
+from darnet_trt.bundle.reading import Bundle
+from darnet_trt.errors import UsageError
+from darnet_trt.machine.memory import free_memory, shown
+from darnet_trt.scan.isolated import MEMORY
+
+OF_A_WORKER: Final = 120 * 10**6
+"""Bytes of a process that reads scans, after its imports."""
+LEAST_SHARE: Final = 200 * 10**6
+"""Bytes that reading takes at least: a slice of 512 x 512 in a few forms, and a study's headers."""
+_OF_THIS_PROCESS: Final = 300 * 10**6
+"""Bytes of this process with its packages, without the engine."""
+_ACTIVATIONS: Final = 4
+"""The largest activation is kept so many times, counted in float32. Judgement."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much may run and wait at once.
+
+    Attributes:
+        workers: Processes that read scans.
+        share: Bytes that each may take beyond what it has after its imports.
+        whole: The same for one that runs alone.
+        inputs: How many inputs wait.
+        input_size: Bytes of each.
+        ahead: How many studies wait to be loaded.
+        engine: Bytes for this process with the engine; estimated.
+    """
+
+    workers: int
+    share: int
+    whole: int
+    inputs: int
+    input_size: int
+    ahead: int
+    engine: int
+
+    @property
+    def most(self) -> int:
+        """Return the bytes of everything."""
+        return (
+            self.engine + self.workers * (OF_A_WORKER + self.share) + self.inputs * self.input_size
+        )
+
+    def __str__(self) -> str:
+        """Return a line for a person."""
+        workers = f"{self.workers} worker{'s' * (self.workers > 1)}"
+        return (
+            f"memory: at most {shown(self.most)}: engine {shown(self.engine)}, {workers} of "
+            f"{shown(OF_A_WORKER + self.share)}, {self.inputs} inputs of {shown(self.input_size)}"
+        )
+
+
+def planned(
+    bundle: Bundle,
+    artifact: Artifact,
+    workers: int,
+    memory: int | None,
+    free: Callable[[], int] = free_memory,
+) -> Plan:
+    """Return the plan: fewer workers, and smaller shares, where there is little memory.
+
+    Args:
+        bundle: What is to run.
+        artifact: Its engine.
+        workers: Most workers.
+        memory: Most bytes of this process and the workers; None: as the system has free.
+        free: Returns how many bytes these are.
+
+    Raises:
+        UsageError: So little that not even one worker fits.
+    """
+    d, h, w = bundle.manifest.preprocessing.size
+    input_size = 4 * d * h * w
+    files = sum((bundle.path / file).stat().st_size for file in artifact.files)
+    activation = input_size * bundle.manifest.model.width // 4  # the stem halves h and w
+    engine = _OF_THIS_PROCESS + 2 * files + _ACTIVATIONS * activation
+    spare = 2 * max(1, artifact.batch[1] if artifact.target != "cpu" else 1)
+    room = (free() if memory is None else memory) - engine - spare * input_size
+    least = OF_A_WORKER + LEAST_SHARE + input_size
+    if memory is not None and room < least:
+        raise UsageError(
+            f"{shown(memory)} are too little for this engine and one process that reads scans",
+            where="--memory",
+            do=f"give at least {shown(memory - room + least + 5e7)}",
+        )
+    workers = max(1, min(workers, room // least))
+    share = max(LEAST_SHARE, min(MEMORY, room // workers - OF_A_WORKER - input_size))
+    whole = workers * (OF_A_WORKER + share) - OF_A_WORKER
+    return Plan(workers, share, whole, workers + spare, input_size, 2 * workers, engine)

@@ -1,0 +1,50 @@
+"""Copies of one scan as studies of their own, and functions that end the process they run in."""
+
+import os
+import signal
+from pathlib import Path
+
+import pydicom
+
+from darnet_trt.scan.discovery.examine import Examined, examine
+from darnet_trt.scan.discovery.gather import Gathered, gather
+from darnet_trt.scan.discovery.walk import Listing
+
+
+def write_study(scan: Path, folder: Path, number: int, *, slices: slice = slice(None)) -> Path:
+    """Write some slices of a scan with UIDs that follow from the number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(scan.iterdir())[slices]:
+        header = pydicom.dcmread(file)
+        header.StudyInstanceUID = f"2.25.{number}"
+        header.SeriesInstanceUID = f"2.25.{number}.1"
+        header.SOPInstanceUID = f"2.25.{number}.1.{header.InstanceNumber}"
+        header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
+        header.save_as(folder / file.name)
+    return folder
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def examine_or_die(listing: Listing) -> Examined:
+    """Die at a file named "poison", and once where a file named "once" lies beside."""
+    for file in listing.files:
+        if file.path.name == "poison":
+            die()
+        if file.path.name == "once":
+            file.path.unlink()
+            die()
+    return examine(listing)
+
+
+def gather_or_die(examined: list[Examined], only: frozenset[str] | None = None) -> Gathered:
+    """Die at a folder named "poison", and once at one that holds a file named "once"."""
+    for one in examined:
+        if one.listing_folder.name == "poison" and one.dicom:
+            die()
+        if (once := one.listing_folder / "once").exists():
+            once.unlink()
+            die()
+    return gather(examined, only)
