@@ -15,7 +15,7 @@ from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.worker import WorkerDied
 from darnet_trt.runtime.prediction.pipeline.loading import Closed
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
-from darnet_trt.scan.discovery.examine import Examined, Slices, Stored, examine
+from darnet_trt.scan.discovery.examine import Examined, Stored, examine
 from darnet_trt.scan.discovery.gather import Gathered, gather
 from darnet_trt.scan.discovery.units import Unit
 from darnet_trt.scan.discovery.walk import Listing
@@ -166,20 +166,10 @@ class Finder:
 
     def _kept(self, examined: Examined) -> Examined:
         """Let what was examined wait in the spool."""
-        return _changed(examined, lambda one: self._spool.put(_bytes(one)))
+        return examined.with_bytes(lambda one: self._spool.put(_bytes(one)))
 
     def _whole(self, examined: Examined) -> Examined:
-        return _changed(examined, self._spool.take)
-
-
-def _changed(examined: Examined, change: Callable[[bytes | Stored], bytes | Stored]) -> Examined:
-    dicom = {uid: _slices(own, change) for uid, own in examined.dicom.items()}
-    rest, beside = (change(one) if one else one for one in (examined.rest, examined.beside))
-    return replace(examined, dicom=dicom, rest=rest, beside=beside)
-
-
-def _slices(slices: Slices, change: Callable[[bytes | Stored], bytes | Stored]) -> Slices:
-    return replace(slices, pickled=change(slices.pickled))
+        return examined.with_bytes(self._spool.take)
 
 
 def _bytes(content: bytes | Stored) -> bytes:
