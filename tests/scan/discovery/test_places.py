@@ -9,6 +9,7 @@ import pytest
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohort import read_cohort
 from darnet_trt.scan.discovery.places import Place, places
+from darnet_trt.scan.discovery.walk import count_files, listings
 
 
 def archive(folder: Path, *files: str | bytes) -> Path:
@@ -155,3 +156,19 @@ def test_the_scans_of_a_table_and_files_go_into_shards_whole(tmp_path):
     divided = [names(places(given, (number, 4))) for number in range(1, 5)]
     assert sorted(chain(*divided)) == sorted(names(places(given)))
     assert all(divided)
+
+
+def files(found: list[Place]) -> list[str]:
+    listed = [file.path for place in found for listing in listings(place) for file in listing.files]
+    assert sum(map(count_files, found)) == len(listed)
+    return [os.path.relpath(path, found[0].root) for path in listed]
+
+
+def test_every_file_lies_in_one_shard(tmp_path):
+    made = ["1.dcm", "2.dcm", "P1/1.dcm", "2024/P2/S1/se/1", "2024/P2/S1/se/2", "2024/P3/S1/se/1"]
+    folder = archive(tmp_path, *made)
+    (folder / "P1" / "up").symlink_to(folder)
+    (folder / "2024" / "P2" / "S1" / "se" / "up").symlink_to(folder / "2024")
+    in_shards = [files(places([folder], (n, 3))) for n in (1, 2, 3)]
+    assert all(in_shards)
+    assert sorted(chain(*in_shards)) == sorted(files(places([folder]))) == sorted(made)
