@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import UsageError, no_such_path
-from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
+from darnet_trt.machine.files import cannot_write, refuse_being_written, sole_writer, whole_file
 from darnet_trt.runtime.prediction.results.lines import JSONL, read_results
 from darnet_trt.runtime.prediction.results.result import Result, json_line
 from darnet_trt.runtime.prediction.results.tables import (
@@ -52,6 +52,37 @@ class _Taken:
     folder: int
     content: str
     status: str
+    overlay: str | None
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The results that are taken.
+
+    Attributes:
+        folders: Where they lie.
+        taken: Key → which one.
+        classes: Of all results.
+        private: Whether they name patients.
+        repeated: How many were met again.
+    """
+
+    folders: Sequence[Path]
+    taken: dict[str, _Taken]
+    classes: tuple[str, ...]
+    private: bool
+    repeated: int
+
+    def results(self, drawn: set[str]) -> Iterator[Result]:
+        """Yield them, folder by folder; only those in `drawn` keep their overlay."""
+        for index, folder in enumerate(self.folders):
+            if not os.path.lexists(folder / JSONL):
+                continue
+            for result in read_results(folder):
+                each = self.taken.get(result.key)  # none: written since
+                if each is not None and each.folder == index:
+                    overlay = result.overlay if result.key in drawn else None
+                    yield result.model_copy(update={"overlay": overlay})
 
 
 def merge(
@@ -79,23 +110,25 @@ def merge(
         need_pyarrow()
     folders, marks = _ordered(out, folders)
     missing, unended = _about_shards(folders, marks)
-    taken, repeated, first = _choose(folders, marks)
+    choice = _choose(folders, marks)
     with sole_writer(out):
         if not again and os.path.lexists(out / JSONL):
             raise UsageError(
                 "already holds results", where=out, do="remove it, or choose another folder"
             )
-        _write(out, folders, taken, first, parquet)
-    statuses = Counter(each.status for each in taken.values())
-    return Merged(statuses, repeated, missing, unended)
+        _write(out, choice, parquet)
+    statuses = Counter(each.status for each in choice.taken.values())
+    return Merged(statuses, choice.repeated, missing, unended)
 
 
 def _ordered(out: Path, folders: Sequence[Path]) -> tuple[list[Path], list[Mark | None]]:
     """Return each folder once, those that are no shards first; and their marks."""
-    distinct = {os.path.realpath(folder): folder for folder in reversed(folders)}
+    distinct: dict[str, Path] = {}
+    for folder in folders:
+        distinct.setdefault(os.path.realpath(folder), folder)
     if os.path.realpath(out) in distinct:
         raise UsageError("is to be joined itself", where=out, do="choose another folder for it")
-    found = [(folder, read_mark(folder)) for folder in reversed(distinct.values())]
+    found = [(folder, read_mark(folder)) for folder in distinct.values()]
     found.sort(key=lambda each: each[1] is not None)
     return [folder for folder, _ in found], [mark for _, mark in found]
 
@@ -119,11 +152,10 @@ def _about_shards(
     return missing, tuple(shard for shard in shards if shard not in ended)
 
 
-def _choose(
-    folders: Sequence[Path], marks: Sequence[Mark | None]
-) -> tuple[dict[str, _Taken], int, Result]:
-    """Return each study's result that is taken, how many were met again, and any one result."""
+def _choose(folders: Sequence[Path], marks: Sequence[Mark | None]) -> _Choice:
+    """Return which results are taken."""
     taken: dict[str, _Taken] = {}
+    classes: dict[str, None] = {}
     differing: list[str] = []
     repeated = 0
     first: tuple[Path, Result] | None = None
@@ -131,26 +163,25 @@ def _choose(
         for result in _results(folder, marks[index]):
             first = first or (folder, result)
             _check_alike(*first, folder, result)
+            classes.update(dict.fromkeys(result.probabilities))
             old = taken.get(result.key)
-            if old is None or (
-                old.content == result.content and _RANK[result.status] < _RANK[old.status]
-            ):
-                taken[result.key] = _Taken(index, result.content, result.status)
-            elif old.content != result.content and (marks[old.folder] is None) == (
-                marks[index] is None
-            ):
+            same = old is not None and old.content == result.content
+            if old is None or (same and _RANK[result.status] < _RANK[old.status]):
+                taken[result.key] = _Taken(index, result.content, result.status, result.overlay)
+            elif not same and (marks[old.folder] is None) == (marks[index] is None):
                 differing.append(f"{result.scan} ({folders[old.folder]}, {folder})")
             repeated += old is not None
     if differing:
         raise _split(differing)
     if first is None:
         raise UsageError("holds no results, nor do the others", where=folders[0], do="run them")
-    return taken, repeated, first[1]
+    return _Choice(folders, taken, tuple(classes), not first[1].pseudonymous, repeated)
 
 
 def _results(folder: Path, mark: Mark | None) -> Iterator[Result]:
     if not folder.is_dir():
         raise no_such_path(folder)
+    refuse_being_written(folder)
     if mark is None or os.path.lexists(folder / JSONL):  # a shard may have nothing to classify
         yield from read_results(folder)
 
@@ -186,23 +217,45 @@ def _split(differing: Sequence[str]) -> UsageError:
     )
 
 
-def _write(
-    out: Path, folders: Sequence[Path], taken: dict[str, _Taken], first: Result, parquet: bool
-) -> None:
+def _write(out: Path, choice: _Choice, parquet: bool) -> None:
     """Write the joined folder: overlays, tables, and last of all the lines."""
+    brought: set[Path] = set()
+    try:
+        drawn = set()
+        for key, each in choice.taken.items():
+            if each.overlay and _bring(
+                choice.folders[each.folder] / each.overlay, out / each.overlay
+            ):
+                drawn.add(key)
+                brought.add(out / each.overlay)
+        with ExitStack() as written:  # the last one that is opened gets its name first
+            lines = written.enter_context(whole_file(out / JSONL, private=choice.private))
+            for result in choice.results(drawn):
+                lines.write(json_line(result).encode())
+            table = written.enter_context(whole_file(out / CSV, private=choice.private))
+            write_csv(table, choice.results(drawn), choice.classes)
+            if parquet:
+                table = written.enter_context(whole_file(out / PARQUET, private=choice.private))
+                write_parquet(table, choice.results(drawn), choice.classes)
+    except BaseException:
+        for overlay in brought:
+            with suppress(OSError):
+                overlay.unlink()
+        raise
 
-    def chosen() -> Iterator[Result]:
-        for index, folder in enumerate(folders):
-            if folder_has_results := os.path.lexists(folder / JSONL):
-                for result in read_results(folder) if folder_has_results else ():
-                    if taken[result.key].folder == index:
-                        overlay = result.overlay if result.key in drawn else None
-                        yield result.model_copy(update={"overlay": overlay})
 
-    drawn: set[str] = set()
-    classes: dict[str, None] = {}
-    private = not first.pseudonymous
-    with ExitStack() as written:
-        lines = written.enter_context(whole_file(out / JSONL, private=private))
-        for index, folder in enumerate(folders):
-            ...
+def _bring(overlay: Path, place: Path) -> bool:
+    """Link an overlay, or copy it; return whether there is one."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            place.unlink()
+        try:
+            os.link(overlay, place)
+        except OSError:  # on another file system, or on one without links
+            shutil.copy(overlay, place)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise cannot_write(place, error) from error
+    return True
