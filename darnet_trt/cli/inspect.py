@@ -27,7 +27,7 @@ def inspect(
             metavar="PATH",
             help="Files, folders or zip archives with one study or many: DICOM (also packed, "
             ".dcm.gz), NIfTI (.nii, .nii.gz, .hdr with .img), NRRD, MetaImage, and folders of "
-            "PNG, JPEG or TIFF slices.",
+            "PNG, JPEG or TIFF slices. Of a cohort's table (cohort.csv) its scans.",
             readable=False,  # one that is not readable is reported, and the rest are listed
             show_default=False,
         ),
@@ -66,7 +66,8 @@ def inspect(
         from darnet_trt.machine.worker import start_early
 
         start_early("darnet_trt.scan.isolated")  # before slow imports
-    from darnet_trt.scan.discovery import Counts, distinct_paths, search, unseen
+    from darnet_trt.scan.discovery import Counts, search, unseen
+    from darnet_trt.scan.discovery.places import places
     from darnet_trt.scan.inspection import FileCounts, Inspection, PathError, inspect_study
     from darnet_trt.scan.isolated import reader
     from darnet_trt.scan.preprocessing import NEW
@@ -81,11 +82,11 @@ def inspect(
     seen: set[str] = set()
     files = Counts()
     with nullcontext() if headers_only else reader() as pixels:
-        for path in distinct_paths(paths):
+        for place in places(paths):
             try:
-                found = search(path)
+                found = search(place.path)
             except DarnetError as error:
-                errors.append(PathError(path=str(path), error=str(error), code=error.code))
+                errors.append(PathError(path=str(place.path), error=str(error), code=error.code))
                 warn(f"darnet-trt: {error}")
                 continue
             files += found.counts

@@ -255,6 +255,32 @@ def sole_writer(folder: Path, *, shown: Path | None = None) -> Iterator[None]:
                 folder.rmdir()
 
 
+def refuse_being_written(folder: Path) -> None:
+    """Raise UsageError if another darnet-trt is writing into the folder; change nothing in it."""
+    import fcntl
+
+    try:
+        lock = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:  # there is none
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _taken(folder) from error
+    except OSError:  # a share without locks
+        return
+    finally:
+        os.close(lock)
+
+
+def _taken(folder: Path) -> UsageError:
+    return UsageError(
+        "another darnet-trt is writing into it",
+        where=folder,
+        do="wait until it ends, or choose another folder",
+    )
+
+
 def _locked(folder: Path, inside: int) -> int:
     """Create and lock the file LOCK in the open folder `inside`, and return its descriptor."""
     import fcntl  # not on Windows, where the rest of this file works
@@ -268,11 +294,7 @@ def _locked(folder: Path, inside: int) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
-            raise UsageError(
-                "another darnet-trt is writing into it",
-                where=folder,
-                do="wait until it ends, or choose another folder",
-            ) from error
+            raise _taken(folder) from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 os.close(lock)

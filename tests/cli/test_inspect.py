@@ -160,3 +160,29 @@ def test_the_end_says_what_was_found_used_and_ignored(tmp_path):
     assert files == {"found": 34, "used": 30, "unread": 1, "ignored": {"text": 2, "PDF": 1}}
     last = run(tmp_path, "--headers-only").stdout.splitlines()[-1]
     assert last == ("found 34 files: 30 in 1 scan, 1 cannot be read, 3 ignored (2 text, 1 PDF)")
+
+
+def test_the_scans_of_a_table(phantom_cohort, tmp_path):
+    table = phantom_cohort / "cohort.csv"
+    done = run(table, "--json", "--headers-only")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(done.stdout)["studies"]) == 2
+    mine = tmp_path / "mine.csv"
+    mine.write_text(
+        f"scan,patient,label\n{phantom_cohort}/P0001/1,a,normal\ngone,b,normal\n", "utf-8"
+    )
+    done = run(mine, "--json", "--headers-only")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert len(report["studies"]) == 1
+    assert [(e["path"], e["code"]) for e in report["errors"]] == [
+        (str(tmp_path / "gone"), "no-such-path")
+    ]
+
+
+def test_a_table_that_is_no_cohort_is_one_line(tmp_path):
+    (tmp_path / "prices.csv").write_text("price\n1\n")
+    done = run(tmp_path / "prices.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "prices.csv: the table has no column scan, patient, label" in done.stderr
+    assert done.stderr.count("\n") == 1

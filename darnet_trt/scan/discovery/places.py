@@ -1,10 +1,16 @@
-"""Where a search begins, and which folder its results are named by."""
+"""Where a search begins, which folder its results are named by, and which part a shard takes."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.discovery.distinct import distinct_paths
+from darnet_trt.scan.discovery.walk import ignored_by_name
 
 
 @dataclass(frozen=True)
@@ -13,20 +19,134 @@ class Place:
 
     Attributes:
         path: What is searched; absolute.
-        root: The folder that was given, or that holds the file that was given; absolute. Names of
-            scans are relative to it.
+        root: The folder that was given, or that holds the file or the table that was given;
+            absolute. Names of scans are relative to it.
+        loose: Whether only the files directly in the folder are searched, not the folders in it.
     """
 
     path: Path
     root: Path
+    loose: bool = False
 
     @classmethod
     def given(cls, path: Path) -> Place:
         """Return the place that a person gave."""
-        absolute = Path(os.path.abspath(path))  # noqa: PTH100 (keeps links, resolves "..")
-        return cls(absolute, absolute if absolute.is_dir() else absolute.parent)
+        absolute = _absolute(path)
+        is_folder = os.path.isdir(absolute)  # noqa: PTH112 (never fails)
+        return cls(absolute, absolute if is_folder else absolute.parent)
 
     def name(self, scan: Path) -> str:
         """Return a scan's path relative to the root; of the root itself its last part."""
         relative = os.path.relpath(scan, self.root)
         return self.root.name if relative == os.curdir else relative
+
+
+def places(paths: Iterable[Path], shard: tuple[int, int] | None = None) -> list[Place]:
+    """Return the places to search, each once.
+
+    Args:
+        paths: Files, folders and zip archives. Of a cohort's table (a file whose name ends in
+            .csv) each scan is a place, also one that does not exist.
+        shard: (3, 16) takes the third of sixteen parts. The parts have nothing in common, and
+            together are the whole. A place's part follows from its path relative to what was given
+            and from nothing else, so that every machine divides alike, wherever the files are
+            mounted. A folder goes into one part as a whole, with all series of a study, unless the
+            first files lie two levels or more below it. The folder that was given is always
+            divided.
+
+    Raises:
+        UsageError: A table that is no cohort.
+    """
+    given: dict[Path, Place] = {}
+    of_tables: set[Path] = set()
+    for path in paths:
+        if not _is_table(path):
+            given.setdefault(path, Place.given(path))
+            continue
+        for entry in read_cohort(path).entries:
+            place = Place(_absolute(entry.scan), _absolute(path).parent)
+            if given.setdefault(entry.scan, place) is place:
+                of_tables.add(entry.scan)
+    distinct = distinct_paths(given)
+    if shard is None:
+        return [given[path] for path in distinct]
+    number, of = shard
+    return [
+        part
+        for path in distinct
+        for part in ([given[path]] if path in of_tables else _parts(given[path]))
+        if _hash(part) % of == number - 1
+    ]
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and os.path.isfile(path)  # noqa: PTH113 (never fails)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 (keeps links, resolves "..")
+
+
+def _hash(place: Place) -> int:
+    """Return a number of 64 bits that follows from the place's path relative to its root."""
+    name = os.fsencode(os.path.relpath(place.path, place.root))
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big")
+
+
+def _parts(place: Place) -> Iterator[Place]:
+    """Yield what a place is divided into, in the order of a walk; reads no file.
+
+    Looks into the folders down to the first that hold files, and no deeper.
+    """
+    if not os.path.isdir(place.path):  # noqa: PTH112 (never fails)
+        yield place
+        return
+    seen: set[tuple[int, int]] = set()
+    folders = [place.path]
+    while folders:
+        folder = folders.pop()
+        try:
+            entered = folder.stat()
+            if (entered.st_dev, entered.st_ino) in seen:  # a circle of links, or a second link
+                continue
+            seen.add((entered.st_dev, entered.st_ino))
+            below, holds_files = _look_into(folder)
+        except OSError:  # the walk will say what is wrong with it
+            yield Place(folder, place.root)
+            continue
+        if folder == place.path:
+            if holds_files:
+                yield Place(folder, place.root, loose=True)
+            folders += reversed(below)
+        elif below and not holds_files and not any(map(_holds_files, below)):
+            folders += reversed(below)
+        else:
+            yield Place(folder, place.root)
+
+
+def _look_into(folder: Path) -> tuple[list[Path], bool]:
+    """Return the folders in a folder, in order, and whether it holds anything else.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    with os.scandir(folder) as listing:
+        entries = [entry for entry in listing if ignored_by_name(entry.name) is None]
+    below = sorted(entry.name for entry in entries if _is_folder(entry))
+    return [folder / name for name in below], len(below) < len(entries)
+
+
+def _holds_files(folder: Path) -> bool:
+    """Return whether a folder holds anything but folders, or cannot be opened."""
+    try:
+        with os.scandir(folder) as listing:
+            return any(ignored_by_name(e.name) is None and not _is_folder(e) for e in listing)
+    except OSError:
+        return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a circle of links
+        return False

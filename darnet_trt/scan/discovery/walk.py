@@ -6,14 +6,17 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, no_such_path
 from darnet_trt.machine.archives import archive_of, open_archive
 from darnet_trt.scan.discovery.kinds import OVERLAY_SUFFIX, promise
-from darnet_trt.scan.discovery.places import Place
+
+if TYPE_CHECKING:
+    from darnet_trt.scan.discovery.places import Place
 
 PIECE: Final = 2000
 """Files: of a larger folder come several listings."""
@@ -109,7 +112,7 @@ def _listed(path: Path, status: os.stat_result) -> Listed:
 
 
 def _walk(place: Place) -> Iterator[Listing]:
-    seen: set[tuple[int, int]] = set()
+    seen = _above(place)
     waiting: list[tuple[Path, list[str]]] = [(place.path, ["."])]  # folder, names in it, last first
     while waiting:
         above, names = waiting[-1]
@@ -129,8 +132,20 @@ def _walk(place: Place) -> Iterator[Listing]:
                 folder = waiting.pop()[0]  # all that waits in it has gone, too
             yield _failed(place, cannot_open(folder, error), folder)
             continue
-        waiting.append((folder, folders[::-1]))
+        waiting.append((folder, [] if place.loose else folders[::-1]))
         yield from _pieces(place, folder, files, ignored)
+
+
+def _above(place: Place) -> set[tuple[int, int]]:
+    """Return the folders between a place and its root, which other shards search, as inodes."""
+    seen = set()
+    for folder in place.path.parents:
+        if not folder.is_relative_to(place.root):
+            break
+        with suppress(OSError):
+            found = folder.stat()
+            seen.add((found.st_dev, found.st_ino))
+    return seen
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str], Counter[str]]:
@@ -212,7 +227,7 @@ def count_files(place: Place) -> int:
     What cannot be opened counts as nothing; an archive counts as one file.
     """
     count = 0
-    seen: set[tuple[int, int]] = set()
+    seen = _above(place)
     folders = [os.fspath(place.path)]
     while folders:
         folder = folders.pop()
@@ -228,10 +243,10 @@ def count_files(place: Place) -> int:
                 for entry in entries:
                     if ignored_by_name(entry.name) is not None:
                         continue
-                    if _is_folder(entry):
-                        folders.append(entry.path)
-                    else:
+                    if not _is_folder(entry):
                         count += 1
+                    elif not place.loose:
+                        folders.append(entry.path)
         except OSError:
             continue
     return count

@@ -1,0 +1,1 @@
+"""Parts of a run: which one a folder holds, how they are joined, and how a cluster runs them."""
