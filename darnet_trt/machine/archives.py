@@ -61,6 +61,11 @@ class Archive:
     encrypted: int
     ignored: Counter[str]
 
+    def has(self, path: Path) -> bool:
+        """Return whether there is such a file, or a folder with files."""
+        name = path.as_posix()
+        return name in self.files or bool(self.below(name))
+
     def below(self, folder: str) -> list[str]:
         """Return the files in a folder of the archive, and in the folders below it, in order."""
         return sorted(name for name in self.files if name.startswith(f"{folder}/"))

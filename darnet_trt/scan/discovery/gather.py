@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import pickle
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from darnet_trt.errors import Finding, ScanError, UnreadableScanError
+from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.discovery.counts import Counts
+from darnet_trt.scan.discovery.examine import Examined, unpacked
+from darnet_trt.scan.discovery.found import REMOVE, Found
+from darnet_trt.scan.discovery.identity import Identity, Person, of_dicom, of_files
+from darnet_trt.scan.discovery.kinds import EMPTY, PICTURES, TEXT, UNKNOWN
+from darnet_trt.scan.discovery.studies import (
+    Beside,
+    beside_slices,
+    dicom_studies,
+    failed_study,
+    picture_studies,
+)
+from darnet_trt.scan.pictures import natural_key
+from darnet_trt.scan.series import Study
+from darnet_trt.scan.volume_files.nifti import header_of
 
-
-@dataclass(frozen=True)
-class Person:
-    """Whom a study is of, as its headers say; empty where they do not.
-
-    Attributes:
-        patient_id: PatientID (0010,0020).
-        accession_number: AccessionNumber (0008,0050).
-        study_date: StudyDate (0008,0020), YYYYMMDD.
-    """
-
-    patient_id: str = ""
-    accession_number: str = ""
-    study_date: str = ""
+_DAMAGED: Final = (EMPTY, UNKNOWN, TEXT)
+"""Kinds that a lost file may have; a folder of GIF pictures is merely ignored."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,8 @@ class FoundStudy:
         path: The deepest folder that holds its files, or its only file; absolute.
         uid: StudyInstanceUID (0020,000D); empty for other formats than DICOM.
         key: What it is, wherever it lies: "study:UID" (with the patient where one UID has
-            several), "content:HASH" for other formats, "path:HASH" for what cannot be read.
+            several), "slices:HASH" for DICOM without such a UID or with one for each file,
+            "content:HASH" for other formats, "path:HASH" for what cannot be read.
         content: Hash of what was found of it, 32 hexadecimal digits: SOP instances and what each
             one holds of the scan, or the files' bytes. It changes when slices come.
         files: Its files.
@@ -63,3 +72,123 @@ class Gathered:
 
     studies: tuple[FoundStudy, ...]
     counts: Counts
+
+
+def gather(examined: Sequence[Examined], only: frozenset[str] | None = None) -> Gathered:
+    """Make studies of what was found in some folders; of one place alone.
+
+    Args:
+        examined: Of a unit.
+        only: Keys of the studies to return. Where the files of "study:UID" turn out to be of
+            several patients, theirs are returned, each under its own key.
+    """
+    found = Found()
+    elsewhere: list[dict[Path, Beside]] = []
+    for one in examined:
+        more, beside = unpacked(one)
+        found.add(more)
+        elsewhere.append(beside)
+    root = examined[0].root
+    studies, counts = studies_of(found, elsewhere)
+    named = Counter(study.uid for study, headers in studies if headers)
+    gathered = []
+    for study, headers in studies:
+        if headers:
+            identity = of_dicom(study, headers, alone=named[study.uid] == 1)
+        else:
+            identity = of_files(study, root)
+        if only is None or not only.isdisjoint((identity.key, identity.key.split("/")[0])):
+            gathered.append(_found_study(study, headers, identity))
+    return Gathered(tuple(gathered), counts)
+
+
+def _found_study(study: Study, headers: Sequence[Header], identity: Identity) -> FoundStudy:
+    files = dict.fromkeys(header.path for header in headers)
+    files |= dict.fromkeys(file for series in study.series for file in series.files)
+    return FoundStudy(
+        path=study.path,
+        uid=study.uid,
+        key=identity.key,
+        content=identity.content,
+        files=tuple(files),
+        slices=max(series.slices for series in study.series),
+        problem=not any(series.verdict.usable for series in study.series),
+        person=identity.person,
+        pickled=pickle.dumps(study, pickle.HIGHEST_PROTOCOL),
+    )
+
+
+def studies_of(
+    found: Found, elsewhere: Sequence[Mapping[Path, Beside]] = ()
+) -> tuple[list[tuple[Study, list[Header]]], Counts]:
+    """Return everything as studies, in order, and what became of each file.
+
+    Args:
+        found: What lies in some folders.
+        elsewhere: What else lies in these folders, beside their slices.
+
+    Returns:
+        Each study with the headers of all its files; none for other formats, and for what cannot
+        be read.
+    """
+    beside_dicom = {header.path.parent for header in found.headers}
+    pictures = {f: files for f, files in found.pictures.items() if f not in beside_dicom}
+    ignored_pictures = {f: len(files) for f, files in found.pictures.items() if f in beside_dicom}
+    ignored = found.ignored + Counter({"picture beside DICOM": sum(ignored_pictures.values())})
+    voxels = {file for study in found.volumes for file in study.series[0].files}
+    taken = {header.path for header in found.headers}.union(voxels, *pictures.values())
+    failed = list(found.failed)
+    for file, kind in found.others:
+        if file in voxels:
+            continue
+        if lost := _lost(file, kind, file.parent in pictures, file.parent in beside_dicom):
+            failed.append(lost)
+        else:
+            ignored[kind] += 1
+    broken: dict[Path, list[ScanError]] = defaultdict(list)
+    for error in failed:
+        broken[Path(str(error.where)).parent].append(error)
+    beside = beside_slices(failed, ignored_pictures)
+    for more in elsewhere:
+        for folder, other in more.items():
+            beside[folder].add(other)
+    none: list[Header] = []
+    studies = [
+        *((study, none) for study in found.volumes),
+        *dicom_studies(found.headers, beside),
+        *((s, none) for f, files in pictures.items() for s in picture_studies(f, files, broken)),
+    ]
+    used = {file for study, _ in studies for s in study.series for file in s.files}
+    damaged = _damaged(found.headers, [study for study, _ in studies])
+    left_out = taken - used - {Path(str(error.where)) for error in damaged}
+    ignored += Counter({"left out of a series": len(left_out)})  # a warning says why
+    failed += damaged
+    counts = Counts(len(studies), len(used), len(failed), ignored)
+    studies += [(failed_study(error), none) for error in failed]
+    studies.sort(key=lambda made: (natural_key(made[0].path), made[0].uid))
+    return studies, counts
+
+
+def _damaged(headers: Sequence[Header], studies: Sequence[Study]) -> list[ScanError]:
+    """Return the error for each damaged slice without which its series is usable."""
+    usable = {(study.uid, s.uid) for study in studies for s in study.series if s.verdict.usable}
+    return [
+        UnreadableScanError(header.defect, where=header.path, do="copy it again")
+        for header in {header.path: header for header in headers}.values()
+        if header.defect
+        and (header.get("StudyInstanceUID", ""), header.get("SeriesInstanceUID", "")) in usable
+    ]
+
+
+def _lost(
+    path: Path, kind: str, beside_pictures: bool, beside_dicom: bool
+) -> UnreadableScanError | None:
+    """Return the error for a picture or for voxels that cannot be read, or None."""
+    suffix = path.suffix.lower()
+    if suffix in PICTURES and (beside_pictures or (kind in _DAMAGED and not beside_dicom)):
+        text = f"is not a PNG, JPEG or TIFF picture (its content: {kind})"
+        return UnreadableScanError(Finding("not-a-picture", text), where=path, do=REMOVE)
+    if suffix == ".img" and header_of(path) is None:
+        finding = Finding("no-header-file", "has no header file, .hdr, beside it")
+        return UnreadableScanError(finding, where=path, do="copy both files again")
+    return None

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
-import stat
+from dataclasses import dataclass
 from pathlib import Path
 
-from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, no_such_path
+from darnet_trt.errors import Finding, UnreadableScanError
 from darnet_trt.machine.archives import archive_of
-from darnet_trt.scan.dicom.directory import listed_files
-from darnet_trt.scan.discovery.found import KNOWN, Found, Search
-from darnet_trt.scan.discovery.kinds import DIRECTORY
-from darnet_trt.scan.discovery.walk import neither_file_nor_folder, walk
+from darnet_trt.scan.discovery.counts import Counts
+from darnet_trt.scan.discovery.found import KNOWN, Found, look_over
+from darnet_trt.scan.discovery.gather import studies_of
+from darnet_trt.scan.discovery.places import Place
+from darnet_trt.scan.discovery.walk import listings
 from darnet_trt.scan.series import Study
+
+
+@dataclass(frozen=True)
+class Search:
+    """What lies under a path.
+
+    Attributes:
+        studies: The unusable ones, too, with their reason.
+        counts: What became of each file.
+    """
+
+    studies: list[Study]
+    counts: Counts
 
 
 def find_studies(path: str | os.PathLike[str]) -> list[Study]:
@@ -52,44 +66,32 @@ def search(path: str | os.PathLike[str]) -> Search:
         UsageError: There is no such path.
         UnreadableScanError: The file is no scan, or no scan lies in the folder.
     """
-    path = Path(path)
+    place = Place(Path(path), Path(path))
     found = Found()
-    try:
-        try:
-            mode = path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError) as error:
-            archive = archive_of(path)
-            if archive is None or not found.look_into(archive, path):
-                raise no_such_path(path) from error
-            if found.others == [(path, DIRECTORY)]:
-                found = Found()
-                found.look_into(archive, path.parent)  # unpacking has kept what it lists
-            return found.result(path, "archive")
-    except OSError as error:  # in a folder that may not be looked into, or a loop of links
-        raise cannot_open(path, error) from error
-    if stat.S_ISDIR(mode):
-        for file in walk(path, found.ignore, found.fail):
-            found.look_at(file)
-        return found.result(path, "folder")
-    if not stat.S_ISREG(mode):
-        raise neither_file_nor_folder(path)
-    found = Found(path)
-    found.look_at(path)
-    if found.others == [(path, DIRECTORY)]:
-        found = Found()
-        files, missing = listed_files(path)
-        for lost in missing:
-            found.fail(lost)
-        for file in files:
-            found.look_at(file)
-        return found.result(path, "folder")
-    if not found.archives:
-        if found.failed:
-            raise found.failed[0]
-        for _, kind in found.others:
-            raise UnreadableScanError(
-                Finding("unknown-format", f"is in no known format (its content: {kind})"),
-                where=path,
-                do=KNOWN,
-            )
-    return found.result(path, "archive")
+    for listing in listings(place):
+        found.add(look_over(listing))
+    if _is_lost(place.path, found):
+        raise found.failed[0]
+    studies, counts = studies_of(found)
+    if not studies:
+        raise no_scan(place.path, counts)
+    return Search([study for study, _ in studies], counts)
+
+
+def _is_lost(path: Path, found: Found) -> bool:
+    """Return whether all that was found is that the path itself cannot be read."""
+    only = len(found.failed) == 1 and found == Found(failed=found.failed)
+    return only and not os.path.isdir(path) and found.failed[0].where == os.fspath(path)  # noqa: PTH112
+
+
+def no_scan(path: Path, counts: Counts) -> UnreadableScanError:
+    """Return the error for a path under which no scan lies, and nothing that should be one.
+
+    Args:
+        path: What was searched.
+        counts: What became of its files.
+    """
+    kinds = f" ({counts})" if counts.found else ""
+    place = "folder" if archive_of(path / "-") is None else "archive"
+    finding = Finding("no-scan", f"no scan in this {place}{kinds}")
+    return UnreadableScanError(finding, where=path, do=KNOWN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darnet_trt.errors import (
@@ -25,26 +25,68 @@ from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.volume_files.series import image_format
 
 Broken = Mapping[Path, Sequence[ScanError]]
-"""Folder → what is wrong with each of its files that cannot be read."""
+"""Folder → what is wrong with its files that cannot be read."""
+
+
+@dataclass
+class Beside:
+    """What lies beside the slices of one folder, and belongs to no series.
+
+    Attributes:
+        first: The first file that cannot be read; None where all can.
+        unread: How many files cannot be read.
+        pictures: How many pictures are ignored.
+    """
+
+    first: ScanError | None = None
+    unread: int = 0
+    pictures: int = 0
+
+    def add(self, other: Beside) -> None:
+        """Add what lies in another part of the folder."""
+        self.first = self.first or other.first
+        self.unread += other.unread
+        self.pictures += other.pictures
+
+
+def beside_slices(
+    failed: Iterable[ScanError], pictures: Mapping[Path, int]
+) -> defaultdict[Path, Beside]:
+    """Return what lies beside slices, by folder.
+
+    Args:
+        failed: Files that cannot be read; those that are named as slices count.
+        pictures: Folder → how many of its pictures are ignored.
+    """
+    beside: defaultdict[Path, Beside] = defaultdict(Beside)
+    for error in failed:
+        if promise(path := _place(error)) in ("dicom", None):
+            beside[path.parent].add(Beside(error, 1))
+    for folder, count in pictures.items():
+        beside[folder].pictures += count
+    return beside
 
 
 def dicom_studies(
-    headers: Iterable[Header], broken: Broken, pictures: Mapping[Path, int]
-) -> list[Study]:
+    headers: Iterable[Header], beside: Mapping[Path, Beside]
+) -> list[tuple[Study, list[Header]]]:
     """Return a study for each StudyInstanceUID (each folder, where UIDs are emptied) and patient.
 
     Args:
         headers: Of every DICOM file.
-        broken: By folder; named as the likely cause of gaps.
-        pictures: Folder → how many of its pictures are ignored.
+        beside: What else lies in their folders; named as the likely cause of gaps.
+
+    Returns:
+        Each with the headers of all its files, those that are left out too; none where an
+        unexpected exception made it fail.
     """
-    studies: list[Study] = []
+    studies: list[tuple[Study, list[Header]]] = []
     for members in _grouped(list(headers)):
         try:
-            studies += _of_one_group(members, broken, pictures)
+            studies += _of_one_group(members, beside)
         except Exception as error:
             files = [header.path for header in members]
-            studies.append(failed_study(unexpected(folder_of(files), error), files))
+            studies.append((failed_study(unexpected(folder_of(files), error), files), []))
     return studies
 
 
@@ -59,11 +101,11 @@ def _grouped(headers: list[Header]) -> list[list[Header]]:
 
 
 def _of_one_group(
-    members: list[Header], broken: Broken, pictures: Mapping[Path, int]
-) -> list[Study]:
+    members: list[Header], beside: Mapping[Path, Beside]
+) -> list[tuple[Study, list[Header]]]:
     patients = by_patient(members)
     series = {
-        patient: [_with_neighbours(s, broken, pictures) for s in dicom_series(own)]
+        patient: [_with_neighbours(s, beside) for s in dicom_series(own)]
         for patient, own in patients.items()
     }
     reason = one_scan_of_many(patients.values())
@@ -80,29 +122,26 @@ def _of_one_group(
             for s in own
         ]
         patients, series = {"": members}, {"": every}
-    return [
-        Study(
-            folder_of([header.path for header in own]),
-            own[0].get("StudyInstanceUID", ""),
-            patient,
-            tuple(series[patient]),
-        )
-        for patient, own in patients.items()
-    ]
+    return [(_study(patient, own, series[patient]), own) for patient, own in patients.items()]
 
 
-def _with_neighbours(series: Series, broken: Broken, pictures: Mapping[Path, int]) -> Series:
+def _study(patient: str, headers: Sequence[Header], series: Iterable[Series]) -> Study:
+    path = folder_of([header.path for header in headers])
+    return Study(path, headers[0].get("StudyInstanceUID", ""), patient, tuple(series))
+
+
+def _with_neighbours(series: Series, beside: Mapping[Path, Beside]) -> Series:
     """Add what lies in the series' folders and was not read to its verdict."""
-    if not broken and not pictures:
+    if not beside:
         return series
     notes, unread = [], []
-    for folder in sorted({file.parent for file in series.files}):
-        slices = [e for e in broken.get(folder, ()) if promise(_place(e)) in ("dicom", None)]
-        if slices:
-            unread.append(_listed(slices))
-        if folder in pictures:
-            what = "picture was ignored" if pictures[folder] == 1 else "pictures were ignored"
-            text = f"{pictures[folder]} {what} beside the DICOM files"
+    for folder in sorted({file.parent for file in series.files}.intersection(beside)):
+        found = beside[folder]
+        if found.first:
+            unread.append(_listed(found.first, found.unread))
+        if found.pictures:
+            what = "picture was ignored" if found.pictures == 1 else "pictures were ignored"
+            text = f"{found.pictures} {what} beside the DICOM files"
             notes.append(Finding("pictures-ignored", text))
     verdict = series.verdict
     if series.stack is not None and not verdict.usable:  # unread slices are the likely cause
@@ -122,7 +161,8 @@ def picture_studies(folder: Path, files: list[Path], broken: Broken) -> list[Stu
     studies = []
     for series in every:
         if lost and not series.verdict.usable:
-            series = replace(series, verdict=_because(series.verdict, [_listed(lost)]))
+            likely = [_listed(lost[0], len(lost))]
+            series = replace(series, verdict=_because(series.verdict, likely))
         patient = folder.parent.name if series.path == folder else ""
         studies.append(replace(alone(series), patient_id=patient))
     return studies
@@ -136,9 +176,8 @@ def _because(verdict: Verdict, unread: Sequence[Finding]) -> Verdict:
     return replace(verdict, reason=reason, readable=False)
 
 
-def _listed(errors: Sequence[ScanError]) -> Finding:
-    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-    first = errors[0]
+def _listed(first: ScanError, count: int) -> Finding:
+    more = f", and {count - 1} more" if count > 1 else ""
     return Finding(first.code, f"{_place(first).name} {first.what}{more}")
 
 
