@@ -128,9 +128,6 @@ def predict(
             threads=threads,
             engine=engine,
             evidence=cam,
-            finished=folder.finished(opened.sha256, engine.artifact.name)
-            if folder and engine
-            else (),
             notify=say,
             counted=counts.append,
         ):

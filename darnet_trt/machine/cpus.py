@@ -11,8 +11,21 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 _OWN_CGROUP: Final = Path("/proc/self/cgroup")
 
 
+_most = math.inf
+
+
+def use_cpus(most: int) -> None:
+    """Have `usable_cpus` return at most this number: other processes use the others."""
+    global _most
+    _most = most
+
+
 def usable_cpus() -> int:
     """Return how many CPUs this process and its container or service may use; at least 1."""
+    return int(min(_most, _allowed_cpus()))
+
+
+def _allowed_cpus() -> int:
     linux = hasattr(os, "sched_getaffinity")
     cpus = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
     try:

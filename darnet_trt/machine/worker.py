@@ -16,14 +16,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, NoReturn, TypeVar
 
 from darnet_trt.errors import DarnetError
 from darnet_trt.machine.frames import receive, send, unpickled
 from darnet_trt.machine.processes import how_ended, last_words
+from darnet_trt.machine.shared_arrays import SharedMemory
 
 T = TypeVar("T")
 
@@ -66,10 +66,16 @@ class Worker:
 
     Args:
         module: Its function `prepare` runs first in each new child: imports, limits.
+        shared: Memory that the child inherits; None: some of its own.
+
+    Attributes:
+        shared: That memory.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, shared: SharedMemory | None = None) -> None:
         self._module = module
+        self.shared = shared or SharedMemory()
+        self._owns_memory = shared is None
         self._child: _Child | None = None
         self._closed = False
         self._changing = threading.Lock()
@@ -105,13 +111,26 @@ class Worker:
             return answer
         raise value
 
-    def close(self) -> None:
-        """End the child, also during a call from another thread, which then raises WorkerDied."""
+    def rest(self) -> None:
+        """End the child until the next call, so that it takes no memory; not during a call."""
         with self._changing:
-            self._closed = True
             child, self._child = self._child, None
         if child is not None:
             child.end()
+
+    def kill(self) -> None:
+        """Begin `close`: end the child without waiting until it has ended."""
+        with self._changing:
+            self._closed = True
+            if self._child is not None:
+                self._child.kill()
+
+    def close(self) -> None:
+        """End the child, also during a call from another thread, which then raises WorkerDied."""
+        self.kill()
+        self.rest()
+        if self._owns_memory:
+            self.shared.close()
 
     def _running(self) -> _Child:
         with self._changing:
@@ -121,7 +140,7 @@ class Worker:
                 self._child.end()
                 self._child = None
             if self._child is None:
-                self._child = _Child(self._module)
+                self._child = _Child(self._module, self.shared.inherited)
             return self._child
 
     def _drop(self, child: _Child) -> None:
@@ -143,61 +162,19 @@ def worker(module: str) -> Iterator[Worker]:
     Raises:
         DarnetError: No process can be started.
     """
-    kept = _idle.pop(module, None)
-    taken = kept or Worker(module)
-    taken.start()
+    process = taken(module)
+    process.start()
     try:
-        yield taken
+        yield process
     except BaseException:
-        taken.close()
+        process.close()
         raise
-    _keep(module, taken)
+    keep(module, process)
 
 
-def each_in_workers(
-    module: str,
-    function: Callable[..., T],
-    calls: Iterable[tuple[Any, ...]],
-    count: int,
-    *,
-    timeout_s: float,
-) -> Iterator[T | WorkerDied]:
-    """Yield the function's value for each call, in order; WorkerDied where it ended its child.
-
-    Whatever ends the iteration early also ends the children at once.
-
-    Args:
-        module: As of `Worker`.
-        function: As of `Worker.call`.
-        calls: The arguments of each.
-        count: Number of children.
-        timeout_s: As of `Worker.call`.
-
-    Raises:
-        Exception: As the function raises.
-        DarnetError: No process can be started.
-    """
-    workers = [Worker(module) for _ in range(count)]
-    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-    for one in workers:
-        free.put(one)
-
-    def run(arguments: tuple[Any, ...]) -> T | WorkerDied:
-        own = free.get()
-        try:
-            return own.call(function, *arguments, timeout_s=timeout_s)
-        except WorkerDied as died:
-            return died
-        finally:
-            free.put(own)
-
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            yield from pool.map(run, calls)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for one in workers:
-                one.close()
+def taken(module: str) -> Worker:
+    """Return a worker that was kept, or a new one whose child is not started yet."""
+    return _idle.pop(module, None) or Worker(module)
 
 
 def start_early(module: str) -> None:
@@ -211,13 +188,14 @@ def start_early(module: str) -> None:
     """
     early = Worker(module)
     early.start()
-    _keep(module, early)
+    keep(module, early)
 
 
 _idle: dict[str, Worker] = {}
 
 
-def _keep(module: str, unused: Worker) -> None:
+def keep(module: str, unused: Worker) -> None:
+    """Keep a worker for the next one that asks, instead of another one."""
     other = _idle.pop(module, None)
     _idle[module] = unused
     if other is not None:
@@ -237,7 +215,7 @@ if hasattr(os, "register_at_fork"):  # a forked process must not write into its 
 class _Child:
     """The process, as its parent sees it."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, inherited: tuple[int, ...]) -> None:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, module, *sys.path],
@@ -245,6 +223,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, **_ENVIRONMENT},
+                pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends it
             )
         except OSError as error:
@@ -295,6 +274,9 @@ class _Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def end(self) -> None:
         self._process.kill()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,13 @@ from darnet_trt.errors import (
     UsageError,
     cannot_read,
 )
-from darnet_trt.machine.worker import Worker, WorkerDied, each_in_workers, worker
+from darnet_trt.machine.pool import Pool, each_in_workers
+from darnet_trt.machine.worker import Worker, WorkerDied, worker
 
 T = TypeVar("T")
 
+MODULE: Final = __name__
+"""The module that a worker or a pool is made for."""
 LONGEST_S: Final = 600
 """Most time for the pixels of one scan: a thousand slices over a slow network take a minute or two.
 
@@ -65,7 +69,7 @@ class Reader:
         try:
             value: T = self.worker.call(_guarded, function, arguments, where, timeout_s=LONGEST_S)
         except WorkerDied as died:
-            raise _failed(died, where) from died
+            raise ended(died, where) from died
         return value
 
 
@@ -96,14 +100,48 @@ def read_each(
     calls = [(function, arguments, where) for where, arguments in scans]
     found = each_in_workers(__name__, _value_or_error, calls, processes, timeout_s=LONGEST_S)
     for (where, _), value in zip(scans, found, strict=True):
-        yield _failed(value, where) if isinstance(value, WorkerDied) else value
+        yield ended(value, where) if isinstance(value, WorkerDied) else value
 
 
-def _failed(died: WorkerDied, where: Path) -> UnreadableScanError:
-    """Return the error for a scan whose reading ended its process."""
+def submit(
+    pool: Pool,
+    function: Callable[..., T],
+    *arguments: Any,
+    where: Path,
+    memory: int = MEMORY,
+    urgent: bool = False,
+    alone: bool = False,
+) -> Future[T]:
+    """Run a function that reads one scan, or finds some, in a process of a pool for this module.
+
+    Args:
+        pool: For `MODULE`.
+        function: As of `Reader.run`.
+        arguments: As of `Reader.run`.
+        where: As of `Reader.run`.
+        memory: Bytes that it may take beyond what the process has after its imports.
+        urgent: As of `Pool.submit`.
+        alone: As of `Pool.submit`.
+
+    Returns:
+        The value to come, or the errors of `Reader.run`; but WorkerDied where the process died,
+        which `ended` makes an error of.
+    """
+    call = (_guarded, function, arguments, where, memory)
+    return pool.submit(*call, timeout_s=LONGEST_S, urgent=urgent, alone=alone)
+
+
+def ended(died: WorkerDied, where: Path, what: str = "its pixels") -> UnreadableScanError:
+    """Return the error for a scan whose reading ended its process.
+
+    Args:
+        died: How.
+        where: The scan.
+        what: What was read.
+    """
     if died.code is None:
         return UnreadableScanError(
-            Finding("reading-too-slow", f"reading its pixels was {died.how}"),
+            Finding("reading-too-slow", f"reading {what} was {died.how}"),
             where=where,
             do="copy it to a local disk, or export it again",
         )
@@ -111,14 +149,14 @@ def _failed(died: WorkerDied, where: Path) -> UnreadableScanError:
         return UnreadableScanError(
             Finding(
                 "reading-killed",
-                "the process that read its pixels was ended from outside (SIGKILL): the system "
+                f"the process that read {what} was ended from outside (SIGKILL): the system "
                 "ran out of memory, or somebody ended it",
             ),
             where=where,
             do="free memory and try again",
         )
     return UnreadableScanError(
-        Finding("reading-crashed", f"the process that read its pixels {died.how}"),
+        Finding("reading-crashed", f"the process that read {what} {died.how}"),
         where=where,
         do="export or convert it again; report it if other programs read it",
     )
@@ -128,36 +166,66 @@ def _failed(died: WorkerDied, where: Path) -> UnreadableScanError:
 
 
 def prepare() -> None:
-    """Import what reads scans, and limit this process's memory."""
+    """Import what finds and reads scans, and limit this process's memory."""
+    import darnet_trt.scan.discovery.gather
     import darnet_trt.scan.loading.load  # noqa: F401
 
     try:
         import resource
     except ImportError:  # Windows
         return
+    global _after_imports
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's scan
     status = Path("/proc/self/status")
     if status.exists():
         # Without read-only mappings (libraries, files) and addresses that are only reserved.
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        most = int(fields["VmData"].split()[0]) * 1024 + MEMORY
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+        _after_imports = int(fields["VmData"].split()[0]) * 1024
+    _limit(MEMORY)
 
 
-def _guarded(function: Callable[..., T], arguments: Sequence[Any], where: Path) -> T:
+_after_imports: int | None = None
+
+
+def _limit(memory: int) -> None:
+    """Let this process take so much memory beyond what it had after its imports."""
+    if _after_imports is None:
+        return
+    import resource
+
+    most = _after_imports + memory
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def _guarded(
+    function: Callable[..., T], arguments: Sequence[Any], where: Path, memory: int = MEMORY
+) -> T:
+    _limit(memory)
     try:
         return function(*arguments)
     except Exception as error:
-        if _memory_ran_out(error):
-            raise out_of_memory(where) from None
-        if isinstance(error, DarnetError | ImportError):
-            raise
-        if isinstance(error, OSError):
-            file = error.filename if isinstance(error.filename, str) else where
-            raise cannot_read(Path(file), error) from None
-        raise InternalError(error, where=where) from None
+        raise as_scan_error(error, where) from None
+
+
+def as_scan_error(error: Exception, where: Path) -> DarnetError:
+    """Return the error for an exception that concerns one scan; raise one that every scan meets.
+
+    Args:
+        error: What was raised.
+        where: The scan.
+    """
+    if _memory_ran_out(error):
+        return out_of_memory(where)
+    if isinstance(error, OF_ONE_SCAN):
+        return error
+    if isinstance(error, DarnetError | ImportError):
+        raise error
+    if isinstance(error, OSError):
+        file = error.filename if isinstance(error.filename, str) else where
+        return cannot_read(Path(file), error)
+    return InternalError(error, where=where)
 
 
 def _value_or_error(

@@ -18,7 +18,7 @@ import pytest
 
 from darnet_trt.errors import DarnetError, MissingPackageError
 from darnet_trt.machine import worker as workers
-from darnet_trt.machine.worker import Worker, WorkerDied, each_in_workers, worker
+from darnet_trt.machine.worker import Worker, WorkerDied, worker
 from tests.machine import functions
 
 MODULE = "tests.machine.functions"
@@ -169,30 +169,6 @@ def test_a_child_is_kept_for_the_next_user_unless_an_exception_ends_the_first():
         others = [w.call(functions.identity, timeout_s=60) for w in (third, fourth)]
     assert len({process, *others}) == 3
     workers._end_idle()
-    assert not children()
-
-
-def numbers(count: int) -> list[tuple[int]]:
-    return [(n,) for n in range(count)]
-
-
-def test_results_come_in_order_and_a_death_takes_one(child):
-    found = list(each_in_workers(MODULE, functions.square_or_die, numbers(9), 3, timeout_s=60))
-    assert [type(f) for f in found] == [int] * 4 + [WorkerDied] + [int] * 4
-    assert [f for f in found if isinstance(f, int)] == [0, 1, 4, 9, 25, 36, 49, 64]
-    assert not children()
-
-
-def test_leaving_early_ends_all_at_once():
-    found = each_in_workers(MODULE, functions.sleep_unless_zero, numbers(9), 3, timeout_s=60)
-    assert next(found) == 0
-    found.close()
-    assert not children()
-
-
-def test_an_error_of_one_ends_all():
-    with pytest.raises(KeyError):
-        list(each_in_workers(MODULE, functions.fail_at_five, numbers(99), 2, timeout_s=60))
     assert not children()
 
 

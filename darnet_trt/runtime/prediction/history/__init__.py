@@ -1,0 +1,1 @@
+"""What earlier runs have read and classified, and what has come since."""

@@ -1,0 +1,189 @@
+"""Make results of what was loaded, and of what could not be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.bundle.manifest import ModelCard
+from darnet_trt.bundle.reading import Bundle
+from darnet_trt.errors import DarnetError, Finding, RefusedScanError
+from darnet_trt.runtime.engines.loading import Engine
+from darnet_trt.runtime.prediction.pipeline.loading import Loads, Read, Ready
+from darnet_trt.runtime.prediction.results.result import (
+    PHANTOMS_ONLY,
+    Evidence,
+    Result,
+    SeriesUsed,
+    SlicesUsed,
+    StageTimes,
+    undecided,
+)
+from darnet_trt.scan import LoadedInput, Series
+from darnet_trt.scan.cohort import is_phantom
+
+COARSER: Final = 1.1
+"""Pixels larger by this factor than the training data's are warned of; training scales by 8 %."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What the engine said about one scan.
+
+    Attributes:
+        volume: Its input, (1, d, h, w).
+        probabilities: (classes).
+        cam: (classes, d/8, h/16, w/16).
+        finite: Whether all of it are numbers.
+        ms: The engine's time; a batch's is shared evenly.
+    """
+
+    volume: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float64]
+    cam: npt.NDArray[np.float32]
+    finite: bool
+    ms: float
+
+
+class Classifier:
+    """Runs the engine, and makes results.
+
+    Args:
+        engine: A loaded engine.
+        bundle: Its bundle.
+        largest: Most scans at once.
+        evidence: Whether results keep what an overlay is drawn from.
+    """
+
+    def __init__(self, engine: Engine, bundle: Bundle, largest: int, evidence: bool) -> None:
+        self._engine, self._bundle, self._evidence = engine, bundle, evidence
+        size = bundle.manifest.preprocessing.size
+        self._inputs = np.empty((largest, 1, *size), np.float32)
+
+    def results(self, batch: Sequence[Ready], loads: Loads) -> Iterator[Result]:
+        """Yield the result of each; their places are free before the engine runs.
+
+        Args:
+            batch: From `batches`.
+            loads: Where they came from.
+        """
+        loaded = [ready for ready in batch if ready.read.loaded is not None]
+        for number, ready in enumerate(loaded):
+            ready.copy_to(self._inputs[number])
+        for ready in batch:
+            loads.release(ready)
+        answers = iter(self._answers(len(loaded)) if loaded else ())
+        for ready in batch:
+            yield self._result(ready, None if ready.read.loaded is None else next(answers))
+
+    def _answers(self, count: int) -> list[_Answer]:
+        start = time.perf_counter()
+        outputs = self._engine.runner.infer(self._inputs[:count])
+        ms = (time.perf_counter() - start) * 1000 / count
+        finite = [
+            bool(np.isfinite(logits).all() and np.isfinite(cam).all())
+            for logits, cam in zip(outputs.logits, outputs.cam, strict=True)
+        ]
+        every = zip(self._inputs[:count], outputs.probabilities, outputs.cam, finite, strict=True)
+        return [_Answer(*one, ms) for one in every]
+
+    def _result(self, ready: Ready, answer: _Answer | None) -> Result:
+        task, read, manifest = ready.task, ready.read, self._bundle.manifest
+        reason = Finding("", "") if read.error is None else _reason(task.study.path, read.error)
+        warnings = [*self._engine.warnings, *task.warnings, *_warnings(read)]
+        ms = {**read.ms, "find": task.find_ms + read.ms.get("find", 0.0)}
+        probabilities: dict[str, float] = {}
+        shown = None
+        if answer is not None:
+            ms["infer"] = answer.ms
+            assert read.loaded is not None
+            assert read.choice is not None
+            if answer.finite:
+                found = map(float, answer.probabilities)
+                probabilities = dict(zip(manifest.classes, found, strict=True))
+                warnings += _about_training(read.choice.series, read.loaded, manifest.model)
+                warnings += filter(None, [undecided(probabilities)])
+                if self._evidence:
+                    volume = answer.volume[0].copy()  # the next batch overwrites it
+                    shown = Evidence(volume, answer.cam, read.choice.series.oriented)
+            else:
+                reason = Finding(
+                    "not-finite", "the engine gave NaN or infinity; try another with --artifact"
+                )
+        person = task.study.person
+        refused = isinstance(read.error, RefusedScanError)
+        return Result(
+            scan=task.name,
+            key=task.study.key,
+            content=task.study.content,
+            study_uid=task.study.uid,
+            status="ok" if probabilities else "refused" if refused else "failed",
+            reason=reason,
+            code=reason.code,
+            predicted=max(probabilities, key=probabilities.__getitem__, default=None),
+            probabilities=probabilities,
+            series=_used(read),
+            warnings=tuple(warnings),
+            stages_ms=StageTimes(**ms),
+            bundle=self._bundle.sha256,
+            artifact=self._engine.artifact.name,
+            precision=self._engine.runner.precision,
+            trained_on=manifest.model.trained_on,
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            undecided=any(warning.code == "undecided" for warning in warnings),
+            patient_id=person.patient_id or None,
+            accession_number=person.accession_number or None,
+            study_date=person.study_date or None,
+            pseudonymous=False,
+            evidence=shown,
+        )
+
+
+def _warnings(read: Read) -> tuple[Finding, ...]:
+    """Return what is unusual about a scan by its headers, then by its pixels; each once."""
+    by_headers = read.choice.series.verdict.warnings if read.choice else ()
+    by_pixels = read.loaded.warnings if read.loaded else ()
+    return tuple(dict.fromkeys((*by_headers, *by_pixels)))
+
+
+def _about_training(series: Series, loaded: LoadedInput, model: ModelCard) -> Iterator[Finding]:
+    """Yield a warning for each way in which a scan is unlike what the network was trained on."""
+    if model.saw_only_phantoms and not is_phantom(series):
+        yield PHANTOMS_ONLY
+    pixel_mm, coarsest_mm = loaded.pixel_mm, model.coarsest_pixel_mm
+    if pixel_mm and coarsest_mm and pixel_mm > COARSER * coarsest_mm:
+        yield Finding(
+            "coarse-pixels",
+            f"the network sees pixels of {pixel_mm:.2g} mm, coarser than in any training scan "
+            f"(at most {coarsest_mm:.2g} mm)",
+        )
+
+
+def _reason(scan: Path, error: DarnetError) -> Finding:
+    """Return the error's line, without the path where that is the scan itself."""
+    if error.where is None or Path(error.where) != scan:
+        return Finding(error.code, str(error))
+    what = f"it {error.what}" if error.what.startswith(("is ", "has ", "cannot ")) else error.what
+    return Finding(error.code, f"{what}; {error.do}" if error.do else what)
+
+
+def _used(read: Read) -> SeriesUsed | None:
+    if read.choice is None:
+        return None
+    series, loaded = read.choice.series, read.loaded
+    return SeriesUsed(
+        uid=series.uid,
+        description=series.description,
+        slices=series.slices,
+        matrix=series.matrix,
+        spacing_mm=series.spacing_mm,
+        why=read.choice.why,
+        sampled=None if loaded is None else SlicesUsed.model_validate(loaded.sampled),
+    )

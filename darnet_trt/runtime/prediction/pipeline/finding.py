@@ -1,0 +1,222 @@
+"""Examine folders and gather their studies in other processes; what these do is never lost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from darnet_trt.errors import DarnetError, Finding, UnreadableScanError
+from darnet_trt.machine.pool import Pool
+from darnet_trt.machine.worker import WorkerDied
+from darnet_trt.runtime.prediction.pipeline.loading import Closed
+from darnet_trt.runtime.prediction.pipeline.spool import Spool
+from darnet_trt.scan.discovery.examine import Examined, Slices, Stored, examine
+from darnet_trt.scan.discovery.gather import Gathered, gather
+from darnet_trt.scan.discovery.units import Unit
+from darnet_trt.scan.discovery.walk import Listing
+from darnet_trt.scan.isolated import OF_ONE_SCAN, ended, submit
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WHAT: Final = "the files of this folder"
+_CLOSED: Final = "closed"
+_TRIES: Final = 5
+"""Of what reads no file, and dies only where somebody ends it."""
+
+
+class Finder:
+    """Runs `examine` and `gather` in a pool, some ahead of who asks.
+
+    Args:
+        pool: Where they run.
+        spool: What keeps headers until they are gathered.
+        ahead: How many calls run or wait at once.
+        memory: Bytes that each may take.
+    """
+
+    def __init__(self, pool: Pool, spool: Spool, ahead: int, memory: int) -> None:
+        self._pool, self._spool, self._ahead, self._memory = pool, spool, ahead, memory
+
+    def examined(
+        self, listings: Iterable[Listing], wanted: Callable[[Listing], bool]
+    ) -> Iterator[tuple[Listing, list[Examined], float]]:
+        """Yield each listing in order, what its files are, and the milliseconds that took.
+
+        A listing whose files end the process is examined again in parts, which come as several.
+
+        Args:
+            listings: Of a place.
+            wanted: Whether to examine it; nothing comes with the others.
+        """
+
+        def begin(listing: Listing) -> Future[tuple[Examined, float]] | None:
+            return self._submit(examine, listing, where=listing.folder) if wanted(listing) else None
+
+        for listing, coming in _ahead(begin, listings, self._ahead):
+            try:
+                parts = [] if coming is None else [coming.result()]
+            except WorkerDied as died:
+                parts = list(self._again(listing, _unless_closed(died)))
+            except OF_ONE_SCAN as error:
+                parts = [self._failing(listing, error)]
+            yield listing, [self._kept(part) for part, _ in parts], sum(ms for _, ms in parts)
+
+    def gathered(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Gathered, float]]:
+        """Yield each unit in order, its studies, and the milliseconds that took."""
+
+        def begin(unit: Unit) -> tuple[list[Examined], Future[tuple[Gathered, float]]]:
+            whole = [self._whole(examined) for examined in unit.examined]
+            return whole, self._submit(gather, whole, where=whole[0].listing_folder)
+
+        for unit, (whole, coming) in _ahead(begin, units, self._ahead):
+            yield unit, *self._result_of_gather(whole, coming)
+
+    def again(self, listings: Sequence[Listing], key: str) -> Gathered:
+        """Examine some files once more, and gather one study of them.
+
+        Args:
+            listings: Of the files.
+            key: The study's.
+        """
+        found = [parts for _, parts, _ in self.examined(listings, lambda _: True)]
+        whole = [self._whole(examined) for parts in found for examined in parts]
+        only = frozenset([key])
+        coming = self._submit(gather, whole, only, where=whole[0].listing_folder)
+        return self._result_of_gather(whole, coming, only)[0]
+
+    def failed(self, root: Path, error: UnreadableScanError) -> Gathered:
+        """Return one study that failed with an error.
+
+        Args:
+            root: Of the place.
+            error: Names the path.
+        """
+        listing = Listing(Path(str(error.where)), (), failed=(error,), root=root)
+        examined, _ = self._surely(examine, listing, where=listing.folder)
+        return self._surely(gather, [examined], where=listing.folder)[0]
+
+    def _result_of_gather(
+        self,
+        whole: list[Examined],
+        coming: Future[tuple[Gathered, float]],
+        only: frozenset[str] | None = None,
+    ) -> tuple[Gathered, float]:
+        where = whole[0].listing_folder
+        for attempt in ("first", "second"):
+            try:
+                return coming.result()
+            except WorkerDied as died:
+                error = ended(_unless_closed(died), where, WHAT)
+            except OF_ONE_SCAN as unread:
+                error = _unreadable(unread, where)
+                break
+            if attempt == "first":
+                coming = self._submit(gather, whole, only, where=where)
+        return self.failed(whole[0].root, error), 0.0
+
+    def _again(self, listing: Listing, died: WorkerDied) -> Iterator[tuple[Examined, float]]:
+        """Examine the halves of a listing that ended its process, down to the file that does.
+
+        What was not done in time waits for a disk: its parts would, too.
+        """
+        if died.code is None:
+            yield self._failing(listing, ended(died, listing.folder, WHAT))
+            return
+        middle = (len(listing.files) + 1) // 2
+        parts = [replace(listing, files=listing.files[:middle])]
+        if rest := listing.files[middle:]:
+            parts.append(replace(listing, files=rest, ignored=Counter(), failed=()))
+        for part in parts:
+            try:
+                yield self._submit(examine, part, where=part.folder).result()
+            except OF_ONE_SCAN as error:
+                yield self._failing(part, error)
+            except WorkerDied as again:
+                _unless_closed(again)
+                if len(part.files) > 1:
+                    yield from self._again(part, again)
+                else:
+                    path = part.files[0].path if part.files else part.folder
+                    yield self._failing(part, ended(again, path, "it"))
+
+    def _failing(self, listing: Listing, error: DarnetError) -> tuple[Examined, float]:
+        """Return what `examine` makes of a listing of which nothing is known but an error."""
+        failed = (*listing.failed, _unreadable(error, listing.folder))
+        empty = replace(listing, files=(), failed=failed)
+        return self._surely(examine, empty, where=listing.folder)
+
+    def _surely(self, function: Callable[..., T], *arguments: Any, where: Path) -> tuple[T, float]:
+        for _ in range(_TRIES):
+            try:
+                return self._submit(function, *arguments, where=where).result()
+            except WorkerDied as died:
+                error = ended(_unless_closed(died), where, WHAT)
+        raise DarnetError(error.what, where=where, do=error.do)
+
+    def _submit(
+        self, function: Callable[..., T], *arguments: Any, where: Path
+    ) -> Future[tuple[T, float]]:
+        return submit(self._pool, timed, function, *arguments, where=where, memory=self._memory)
+
+    def _kept(self, examined: Examined) -> Examined:
+        """Let what was examined wait in the spool."""
+        return _changed(examined, lambda one: self._spool.put(_bytes(one)))
+
+    def _whole(self, examined: Examined) -> Examined:
+        return _changed(examined, self._spool.take)
+
+
+def _changed(examined: Examined, change: Callable[[bytes | Stored], bytes | Stored]) -> Examined:
+    dicom = {uid: _slices(own, change) for uid, own in examined.dicom.items()}
+    rest, beside = (change(one) if one else one for one in (examined.rest, examined.beside))
+    return replace(examined, dicom=dicom, rest=rest, beside=beside)
+
+
+def _slices(slices: Slices, change: Callable[[bytes | Stored], bytes | Stored]) -> Slices:
+    return replace(slices, pickled=change(slices.pickled))
+
+
+def _bytes(content: bytes | Stored) -> bytes:
+    assert isinstance(content, bytes)
+    return content
+
+
+def _ahead(begin: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[tuple[T, R]]:
+    """Yield each item and what `begin` gives for it, begun some items ahead."""
+    begun: deque[tuple[T, R]] = deque()
+    for item in items:
+        begun.append((item, begin(item)))
+        if len(begun) > count:
+            yield begun.popleft()
+    yield from begun
+
+
+def _unless_closed(died: WorkerDied) -> WorkerDied:
+    """Return how a process died.
+
+    Raises:
+        Closed: The pool was closed.
+    """
+    if died.how == _CLOSED:
+        raise Closed from died
+    return died
+
+
+def _unreadable(error: DarnetError, where: Path) -> UnreadableScanError:
+    if isinstance(error, UnreadableScanError):
+        return error
+    finding = Finding(error.code or "internal-error", error.what)
+    return UnreadableScanError(finding, where=error.where or where, do=error.do)
+
+
+def timed(function: Callable[..., T], *arguments: Any) -> tuple[T, float]:
+    """Return a function's value and the milliseconds that it took; runs in the pool."""
+    start = time.perf_counter()
+    value = function(*arguments)
+    return value, (time.perf_counter() - start) * 1000

@@ -1,0 +1,260 @@
+"""Load studies in other processes, ahead of the engine; inputs wait in shared memory."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import DarnetError, Finding
+from darnet_trt.machine.cpus import usable_cpus, use_cpus
+from darnet_trt.machine.pool import Pool
+from darnet_trt.machine.shared_arrays import Slot
+from darnet_trt.machine.worker import WorkerDied
+from darnet_trt.runtime.prediction.pipeline.memory import Plan
+from darnet_trt.runtime.prediction.pipeline.spool import Spool
+from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Study
+from darnet_trt.scan.discovery.examine import Stored
+from darnet_trt.scan.discovery.gather import FoundStudy
+from darnet_trt.scan.isolated import as_scan_error, ended, submit
+from darnet_trt.scan.loading.choice import rank
+from darnet_trt.scan.loading.load import load_best
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A study to load.
+
+    Attributes:
+        name: Its path, relative to what was given.
+        study: What was found; without its pickle.
+        pickled: The pickle, as the spool keeps it.
+        find_ms: Time to find it.
+        warnings: What finding it showed.
+    """
+
+    name: str
+    study: FoundStudy
+    pickled: bytes | Stored
+    find_ms: float
+    warnings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What a process made of a study.
+
+    Attributes:
+        choice: The series that was loaded, or that failed to load; with one header at most.
+        loaded: Its input, the array empty where it is in shared memory; None where it failed.
+        error: Why it failed.
+        ms: Stage → milliseconds, for `StageTimes`.
+    """
+
+    choice: Choice | None = None
+    loaded: LoadedInput | None = None
+    error: DarnetError | None = None
+    ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A study that was loaded, or could not be; `Loads.release` frees its place.
+
+    Attributes:
+        task: Which.
+        read: What became of it.
+        slot: Where its array is; None: in `read`.
+    """
+
+    task: Task
+    read: Read
+    slot: Slot | None
+
+    def copy_to(self, array: npt.NDArray[np.float32]) -> None:
+        """Copy the input, (1, d, h, w)."""
+        assert self.read.loaded is not None
+        if self.slot is None:
+            array[:] = self.read.loaded.array
+        else:
+            self.slot.read(array)
+
+
+class Closed(Exception):  # noqa: N818 (nothing is wrong)
+    """The results are not wanted any more."""
+
+
+class Loads:
+    """Loads studies in the order in which they come, as many at once as there are places.
+
+    Args:
+        pool: What loads.
+        spool: What keeps the studies.
+        spec: What makes the input.
+        plan: How much may wait.
+    """
+
+    def __init__(self, pool: Pool, spool: Spool, spec: Preprocessing, plan: Plan) -> None:
+        self._pool, self._spool, self._spec, self._plan = pool, spool, spec, plan
+        self._free = pool.shared.slots(plan.inputs, plan.input_size)
+        self._waiting: deque[Task] = deque()
+        self._in_flight = 0
+        self._ended = self._closed = False
+        self._changed = threading.Condition()
+        self._ready: SimpleQueue[Ready | BaseException | None] = SimpleQueue()
+
+    def put(self, task: Task) -> None:
+        """Add a study; wait while many wait.
+
+        Raises:
+            Closed: No more are wanted.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < self._plan.ahead or self._closed)
+            if self._closed:
+                raise Closed
+            self._waiting.append(task)
+        self._load()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that no more come.
+
+        Args:
+            error: What ended them; raised where the next one is asked for.
+        """
+        if error is not None:
+            self._ready.put(error)
+        with self._changed:
+            self._ended = True
+            self._tell_the_end()
+
+    def next(self, timeout_s: float | None = None) -> Ready | None:
+        """Wait for the next study that is ready; None where no more come.
+
+        Raises:
+            Empty: None was ready in time.
+            Exception: What ended the search.
+        """
+        ready = self._ready.get(timeout=timeout_s)
+        if isinstance(ready, BaseException):
+            raise ready
+        if ready is None:
+            self._ready.put(None)
+        return ready
+
+    def more(self) -> bool:
+        """Return whether another one comes soon: it is being loaded, or waits for that."""
+        with self._changed:
+            return not self._ready.empty() or self._in_flight > 0
+
+    def release(self, ready: Ready) -> None:
+        """Let the next study use this one's place."""
+        with self._changed:
+            self._free.append(ready.slot)
+        self._load()
+
+    def close(self) -> None:
+        """Let nothing wait any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _load(self) -> None:
+        """Begin as many loads as there are places."""
+        while True:
+            with self._changed:
+                if self._closed or not self._waiting or not self._free:
+                    return
+                task, slot = self._waiting.popleft(), self._free.pop()
+                self._in_flight += 1
+                alone = self._in_flight == 1 and not self._waiting
+                self._changed.notify_all()
+            pickled = self._spool.take(task.pickled)
+            self._submit(task, slot, pickled, usable_cpus() if alone else 1)
+
+    def _submit(
+        self, task: Task, slot: Slot | None, pickled: bytes, threads: int, *, alone: bool = False
+    ) -> None:
+        memory = self._plan.whole if alone else self._plan.share
+        arguments = (pickled, self._spec, slot, threads)
+        path = task.study.path
+        coming = submit(
+            self._pool, load, *arguments, where=path, memory=memory, urgent=True, alone=alone
+        )
+
+        def done(future: Future[Read]) -> None:
+            try:
+                read = future.result()
+            except WorkerDied as died:
+                read = Read(error=ended(died, path))
+            except Exception as error:
+                self._ready.put(error)
+                return
+            lacks = read.error is not None and read.error.code == "out-of-memory"
+            if lacks and not alone and self._plan.whole > self._plan.share:
+                self._submit(task, slot, pickled, threads, alone=True)
+                return
+            self._ready.put(Ready(task, read, slot))
+            with self._changed:
+                self._in_flight -= 1
+                self._tell_the_end()
+
+        coming.add_done_callback(done)
+
+    def _tell_the_end(self) -> None:
+        if self._ended and not self._waiting and not self._in_flight:
+            self._ready.put(None)
+
+
+def load(pickled: bytes, spec: Preprocessing, slot: Slot | None, threads: int) -> Read:
+    """Choose a study's series and load its input; runs in a process of the pool.
+
+    Args:
+        pickled: The study.
+        spec: What makes the input.
+        slot: Where to put the array; None: into the value.
+        threads: Most threads that decode.
+    """
+    start = time.perf_counter()
+    use_cpus(threads)
+    study: Study = pickle.loads(pickled)
+    choice, ms = None, {}
+    try:
+        ranked = rank(study)
+        choice = ranked[0]
+        ms["find"] = _ms_since(start)
+        start = time.perf_counter()
+        choice, loaded = load_best(study, ranked, spec)
+        if slot is not None:
+            slot.write(loaded.array)
+            loaded = replace(loaded, array=loaded.array[:, :0])
+    except Exception as error:
+        ms.setdefault("find", _ms_since(start))
+        ms["read"] = _ms_since(start) if choice else 0.0
+        return Read(_slim(choice), None, as_scan_error(error, study.path), ms)
+    ms["read"] = _ms_since(start) - loaded.preprocess_ms
+    ms["preprocess"] = loaded.preprocess_ms
+    return Read(_slim(choice), loaded, None, ms)
+
+
+def _slim(choice: Choice | None) -> Choice | None:
+    """Return a choice without what a result does not need: megabytes of headers and paths."""
+    if choice is None:
+        return None
+    series = choice.series
+    slim = replace(series, headers=series.headers[:1], files=series.files[:1], stack=None)
+    return replace(choice, series=slim)
+
+
+def _ms_since(start: float) -> float:
+    return (time.perf_counter() - start) * 1000
+
+
+__all__ = ["Closed", "Empty", "Loads", "Read", "Ready", "Task", "load"]

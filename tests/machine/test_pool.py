@@ -1,0 +1,210 @@
+"""Several children that share a queue of calls; each may die at any time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from darnet_trt.errors import DarnetError
+from darnet_trt.machine import worker as workers
+from darnet_trt.machine.pool import Pool, each_in_workers
+from darnet_trt.machine.worker import WorkerDied
+from tests.machine import functions
+
+MODULE = "tests.machine.functions"
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    made = Pool(MODULE, 2)
+    yield made
+    made.close()
+    assert not children()
+
+
+def children() -> set[int]:
+    """Return the children of this module; other tests may have left a process that reads scans."""
+    return {p.pid for p in psutil.Process().children() if MODULE in p.cmdline()}
+
+
+def test_a_second_child_is_started_only_where_the_first_is_busy(pool):
+    for _ in range(3):
+        pool.submit(functions.add, 1, 2, timeout_s=60).result(60)
+    assert len(children()) == 1
+    both = [pool.submit(functions.meet, 1, timeout_s=60) for _ in range(4)]
+    assert len({future.result(60) for future in both}) == 2
+
+
+def test_urgent_calls_come_first_and_others_in_order(pool, tmp_path):
+    file = tmp_path / "order"
+    busy = [pool.submit(functions.wait_for, str(tmp_path / "go"), timeout_s=60) for _ in "ab"]
+    later = [pool.submit(functions.append, str(file), "later", timeout_s=60, alone=True)]
+    later += [
+        pool.submit(functions.append, str(file), "urgent", timeout_s=60, urgent=True, alone=True)
+    ]
+    (tmp_path / "go").touch()
+    for future in (*busy, *later):
+        future.result(60)
+    assert file.read_text().split() == ["urgent", "later"]
+
+
+def test_what_runs_alone_has_the_others_memory(pool):
+    busy = [pool.submit(functions.meet, 1, timeout_s=60) for _ in range(2)]
+    found = pool.submit(functions.brothers, timeout_s=60, alone=True)
+    assert found.result(60) == 1
+    assert all(future.done() for future in busy)
+    after = [pool.submit(functions.meet, 1, timeout_s=60) for _ in range(2)]
+    assert len({future.result(60) for future in after}) == 2
+
+
+def test_each_death_fails_its_own_call_and_nobody_waits(pool):
+    calls = [pool.submit(functions.square_or_die, n % 5, timeout_s=60) for n in range(40)]
+    found = [f.exception(60) or f.result() for f in calls]
+    assert [n for n, value in enumerate(found) if isinstance(value, WorkerDied)] == list(
+        range(4, 40, 5)
+    )
+
+
+def test_a_child_that_is_killed_from_outside_costs_at_most_its_call(pool):
+    calls = [pool.submit(functions.meet, 0.02, timeout_s=60) for _ in range(60)]
+    died = 0
+    for killed in range(5):
+        calls[killed * 10].exception(60)
+        for child in children():
+            os.kill(child, signal.SIGKILL)
+    for future in calls:
+        error = future.exception(60)
+        if error is not None:
+            assert isinstance(error, WorkerDied)
+            assert error.code == -signal.SIGKILL
+            died += 1
+    assert died <= 10
+
+
+def test_closing_ends_what_runs_and_what_waits():
+    pool = Pool(MODULE, 2)
+    calls = [pool.submit(functions.sleep, timeout_s=3600) for _ in range(5)]
+    while len(children()) < 2:
+        time.sleep(0.01)
+    pool.close()
+    assert not children()
+    calls.append(pool.submit(functions.add, 1, 2, timeout_s=60))
+    for future in calls:
+        assert isinstance(future.exception(10), WorkerDied)
+
+
+def test_one_child_may_be_kept():
+    first = Pool(MODULE, 2)
+    for future in [first.submit(functions.meet, 1, timeout_s=60) for _ in range(4)]:
+        future.result(60)
+    first.close(keep_one=True)
+    (kept,) = children()
+    second = Pool(MODULE, 2)
+    assert second.submit(functions.identity, timeout_s=60).result(60)[0] == kept
+    second.close()
+    assert not children()
+    busy = Pool(MODULE, 2)
+    running = busy.submit(functions.sleep, timeout_s=60)
+    while not children():
+        time.sleep(0.01)
+    busy.close(keep_one=True)  # a child with a call that nobody wants is of no use
+    assert isinstance(running.exception(10), WorkerDied)
+    workers._end_idle()
+    assert not children()
+
+
+def test_where_no_child_can_be_started_each_call_says_so(pool, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    calls = [pool.submit(functions.add, n, n, timeout_s=60) for n in range(5)]
+    for future in calls:
+        with pytest.raises(DarnetError, match="No such file or directory"):
+            future.result(60)
+    monkeypatch.undo()
+    assert pool.submit(functions.add, 1, 2, timeout_s=60).result(60) == 3
+
+
+def test_the_children_that_there_are_do_the_work_of_one_that_cannot_start(pool, monkeypatch):
+    assert pool.submit(functions.add, 1, 2, timeout_s=60).result(60) == 3
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    calls = [pool.submit(functions.meet, 0.05, timeout_s=60) for _ in range(6)]
+    assert len({future.result(60) for future in calls}) == 1
+
+
+def test_no_thread_can_be_started(pool, monkeypatch):
+    def fail(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    future = pool.submit(functions.add, 1, 2, timeout_s=60)
+    with pytest.raises(DarnetError, match="can't start new thread"):
+        future.result(60)
+
+
+def test_arrays_come_through_shared_memory(pool):
+    slots = pool.shared.slots(2, 400)
+    calls = [pool.submit(functions.fill, slot, 100, timeout_s=60) for slot in slots]
+    for number, future in enumerate(calls):
+        assert future.result(60) is None
+        assert functions.filled(slots[number], 100) == set(range(100))
+
+
+def numbers(count: int) -> list[tuple[int]]:
+    return [(n,) for n in range(count)]
+
+
+def test_results_come_in_order_and_a_death_takes_one():
+    found = list(each_in_workers(MODULE, functions.square_or_die, numbers(9), 3, timeout_s=60))
+    assert [type(f) for f in found] == [int] * 4 + [WorkerDied] + [int] * 4
+    assert [f for f in found if isinstance(f, int)] == [0, 1, 4, 9, 25, 36, 49, 64]
+    assert not children()
+
+
+def test_leaving_early_ends_all_at_once():
+    found = each_in_workers(MODULE, functions.sleep_unless_zero, numbers(9), 3, timeout_s=60)
+    assert next(found) == 0
+    found.close()
+    assert not children()
+
+
+def test_an_error_of_one_ends_all():
+    with pytest.raises(KeyError):
+        list(each_in_workers(MODULE, functions.fail_at_five, numbers(99), 2, timeout_s=60))
+    assert not children()
+
+
+POOL = """
+import sys
+sys.path.insert(0, {root!r})
+from darnet_trt.machine.pool import Pool
+from tests.machine import functions
+pool = Pool("tests.machine.functions", 2)
+calls = [pool.submit(functions.meet, 0.5, timeout_s=60) for _ in range(2)]
+print(*[call.result() for call in calls], flush=True)
+calls = [pool.submit(functions.sleep, timeout_s=3600) for _ in range(4)]
+calls[0].result()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_all_children_end_with_their_parent(tmp_path, number):
+    file = tmp_path / "script.py"
+    file.write_text(POOL.format(root=str(Path(__file__).parents[2])))
+    parent = subprocess.Popen(
+        [sys.executable, file], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    known = [psutil.Process(int(word)) for word in parent.stdout.readline().split()]
+    assert len(set(known)) == 2
+    parent.send_signal(number)
+    parent.communicate(timeout=30)
+    _, left = psutil.wait_procs(known, timeout=10)
+    assert not left
