@@ -223,8 +223,13 @@ def cannot_open(path: Path, error: OSError) -> UnreadableScanError:
 
 
 def cannot_read(path: Path, error: BaseException) -> UnreadableScanError:
-    """Return the error for a file that opens but whose content is damaged."""
+    """Return the error for a file whose content is damaged, or that its disk does not give.
+
+    An error with a number is the system's: the file or its disk has gone. Libraries raise OSError
+    for damaged content, too, without a number.
+    """
     reason = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
-    return UnreadableScanError(
-        Finding("cannot-read", f"cannot be read ({reason})"), where=path, do="copy it again"
-    )
+    what = f"cannot be read ({reason})"
+    if isinstance(error, OSError) and error.errno is not None:
+        return UnreadableScanError(Finding("disk-error", what), where=path, do="check its disk")
+    return UnreadableScanError(Finding("cannot-read", what), where=path, do="copy it again")

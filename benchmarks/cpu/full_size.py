@@ -62,15 +62,8 @@ def random_network() -> DARNet:
     return model.eval()
 
 
-def main() -> None:
-    """Make the run, build the bundle and print the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for run and bundle")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--plugin", choices=get_args(PluginMode), default="auto")
-    arguments = parser.parse_args()
-    run, bundle = arguments.out / "run", arguments.out / "bundle"
-
+def write_run(folder: Path) -> Network:
+    """Save the network with random weights as a training run; return its shape."""
     model = random_network()
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters == PARAMETERS, parameters
@@ -82,8 +75,21 @@ def main() -> None:
             validation={},
             state_dict=model.state_dict(),
         ),
-        run,
+        folder,
     )
+    return model.network
+
+
+def main() -> None:
+    """Make the run, build the bundle and print the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for run and bundle")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--plugin", choices=get_args(PluginMode), default="auto")
+    arguments = parser.parse_args()
+    run, bundle = arguments.out / "run", arguments.out / "bundle"
+
+    network = write_run(run)
     source = load_source(run)
     started = time.monotonic()
     manifest = build_bundle(
@@ -104,7 +110,7 @@ def main() -> None:
         force=True,
         log=lambda line: print(f"{time.monotonic() - started:6.1f} s  {line}", flush=True),
     )
-    print(f"\n{parameters:,} parameters, {model.network.input_size}, torch {torch.__version__}")
+    print(f"\n{PARAMETERS:,} parameters, {network.input_size}, torch {torch.__version__}")
     print_summary(bundle, manifest)
     with TemporaryDirectory() as work:
         try:

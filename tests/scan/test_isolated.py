@@ -49,7 +49,7 @@ def test_a_refusal_keeps_its_type_code_place_and_remedy(tmp_path):
     ("error", "code"),
     [
         (MemoryError(), "out-of-memory"),
-        (FileNotFoundError(2, "No such file or directory", "/scan/1.dcm"), "cannot-read"),
+        (FileNotFoundError(2, "No such file or directory", "/scan/1.dcm"), "disk-error"),
         (OSError(12, "Cannot allocate memory"), "out-of-memory"),
     ],
 )

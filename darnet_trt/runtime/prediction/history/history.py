@@ -19,7 +19,9 @@ from darnet_trt.scan.discovery.gather import FoundStudy
 from darnet_trt.scan.discovery.places import Place
 from darnet_trt.scan.discovery.walk import Listing
 
-TRANSIENT: Final = frozenset({"cannot-open", "disk-error", "no-such-path", "out-of-memory"})
+TRANSIENT: Final = frozenset(
+    {"cannot-open", "disk-error", "no-such-path", "out-of-memory", "reading-killed"}
+)
 """Codes of failures that pass by themselves: they are tried again in every run."""
 
 
