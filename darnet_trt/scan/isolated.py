@@ -167,6 +167,8 @@ def ended(died: WorkerDied, where: Path, what: str = "its pixels") -> Unreadable
 
 def prepare() -> None:
     """Import what finds and reads scans, and limit this process's memory."""
+    import pydicom  # noqa: F401
+
     import darnet_trt.scan.discovery.gather
     import darnet_trt.scan.loading.load  # noqa: F401
 

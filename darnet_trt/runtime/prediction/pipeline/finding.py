@@ -42,6 +42,8 @@ class Finder:
 
     def __init__(self, pool: Pool, spool: Spool, ahead: int, memory: int) -> None:
         self._pool, self._spool, self._ahead, self._memory = pool, spool, ahead, memory
+        # A second process would start while the engine loads, and delay the only scan.
+        self._now = 0
 
     def examined(
         self, listings: Iterable[Listing], wanted: Callable[[Listing], bool]
@@ -58,13 +60,14 @@ class Finder:
         def begin(listing: Listing) -> Future[tuple[Examined, float]] | None:
             return self._submit(examine, listing, where=listing.folder) if wanted(listing) else None
 
-        for listing, coming in _ahead(begin, listings, self._ahead):
+        for listing, coming in self._begun(begin, listings):
             try:
                 parts = [] if coming is None else [coming.result()]
             except WorkerDied as died:
                 parts = list(self._again(listing, _unless_closed(died)))
             except OF_ONE_SCAN as error:
                 parts = [self._failing(listing, error)]
+            self._now = self._ahead
             yield listing, [self._kept(part) for part, _ in parts], sum(ms for _, ms in parts)
 
     def gathered(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Gathered, float]]:
@@ -74,7 +77,7 @@ class Finder:
             whole = [self._whole(examined) for examined in unit.examined]
             return whole, self._submit(gather, whole, where=whole[0].listing_folder)
 
-        for unit, (whole, coming) in _ahead(begin, units, self._ahead):
+        for unit, (whole, coming) in self._begun(begin, units):
             yield unit, *self._result_of_gather(whole, coming)
 
     def again(self, listings: Sequence[Listing], key: str) -> Gathered:
@@ -168,6 +171,15 @@ class Finder:
         """Let what was examined wait in the spool."""
         return examined.with_bytes(lambda one: self._spool.put(_bytes(one)))
 
+    def _begun(self, begin: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """Yield each item and what `begin` gives for it, begun some items ahead."""
+        begun: deque[tuple[T, R]] = deque()
+        for item in items:
+            begun.append((item, begin(item)))
+            while len(begun) > self._now:
+                yield begun.popleft()
+        yield from begun
+
     def _whole(self, examined: Examined) -> Examined:
         return examined.with_bytes(self._spool.take)
 
@@ -175,16 +187,6 @@ class Finder:
 def _bytes(content: bytes | Stored) -> bytes:
     assert isinstance(content, bytes)
     return content
-
-
-def _ahead(begin: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[tuple[T, R]]:
-    """Yield each item and what `begin` gives for it, begun some items ahead."""
-    begun: deque[tuple[T, R]] = deque()
-    for item in items:
-        begun.append((item, begin(item)))
-        if len(begun) > count:
-            yield begun.popleft()
-    yield from begun
 
 
 def _unless_closed(died: WorkerDied) -> WorkerDied:
