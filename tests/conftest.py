@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -22,6 +23,8 @@ from tests.tiny_bundle import write_bundle
 
 share_cpus()  # before a test imports torch
 
+_CONFIG = TemporaryDirectory()  # no test makes a key of pseudonyms in the developer's home
+os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports it without our help
 _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -102,8 +102,10 @@ def predict(
     from darnet_trt.errors import UsageError
     from darnet_trt.runtime.engines.loading import load_engine
     from darnet_trt.runtime.prediction.predict import predict as results_of
-    from darnet_trt.runtime.prediction.results.folder import CSV, JSONL
+    from darnet_trt.runtime.prediction.results.lines import JSONL
+    from darnet_trt.runtime.prediction.results.pseudonyms import Pseudonyms
     from darnet_trt.runtime.prediction.results.result import INTENDED_USE, json_line, undecided
+    from darnet_trt.runtime.prediction.results.tables import CSV
     from darnet_trt.scan.discovery import Counts
 
     if out is None and (cam or resume):
@@ -118,7 +120,8 @@ def predict(
     statuses: list[str] = []
     counts: list[Counts] = []
     doubtful = drawn = 0
-    with _opened(out, scans, resume=resume) as folder:
+    pseudonyms = Pseudonyms(notify=say)
+    with _opened(out, resume=resume) as folder:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
         engine = load_engine(opened, artifact, threads=threads) if resume else None
         for result in results_of(
@@ -128,7 +131,7 @@ def predict(
             threads=threads,
             engine=engine,
             evidence=cam,
-            finished=folder.finished(opened.sha256, engine.artifact.name)
+            finished=_finished(folder, opened.sha256, engine.artifact.name)
             if folder and engine
             else (),
             notify=say,
@@ -139,11 +142,11 @@ def predict(
             if result.evidence is not None and folder is not None:
                 from darnet_trt.runtime.prediction.results.overlay import with_overlay
 
-                result = with_overlay(result, result.evidence, folder.folder)
+                result = with_overlay(result, result.evidence, folder)
                 drawn += result.overlay is not None
-            line = folder.add(result) if folder else json_line(result)
+            result = folder.add(result) if folder else pseudonyms.applied(result)
             if as_json:
-                _print(line)
+                _print(json_line(result))
             elif folder is None:
                 for text in summary(result):
                     _print(f"{printable(text)}\n")
@@ -163,15 +166,24 @@ def predict(
 
 
 @contextmanager
-def _opened(out: Path | None, scans: list[Path], *, resume: bool) -> Iterator[ResultFolder | None]:
+def _opened(out: Path | None, *, resume: bool) -> Iterator[ResultFolder | None]:
     if out is None:
         yield None
         return
     from darnet_trt.runtime.prediction.results.folder import ResultFolder
 
     again = "the same command" if resume else "the same command with --resume"
-    with resumable(again), ResultFolder(out, resume=resume, asked=scans) as folder:
+    with resumable(again), ResultFolder(out, resume=resume, notify=say) as folder:
         yield folder
+
+
+def _finished(folder: ResultFolder, bundle: str, artifact: str) -> frozenset[tuple[str, str]]:
+    """Return (scan, study_uid) of the scans that this engine of this bundle classified."""
+    return frozenset(
+        (r.scan, r.study_uid)
+        for r in folder.results()
+        if (r.bundle_sha256, r.artifact, r.status) == (bundle, artifact, "ok")
+    )
 
 
 def summary(result: Result) -> list[str]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
+
+import psutil
 
 from darnet_trt.errors import OutputError, UsageError
 
 LOCK: Final = ".darnet-trt.lock"
 """The file that `sole_writer` locks in a folder."""
+
+_TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,10})", re.DOTALL)
+"""The name that `whole_file` gives a file until it is whole."""
 
 # flock's errors on network shares without locks. Such a folder is written without a lock.
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
@@ -114,10 +120,15 @@ def check_file_place(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, private: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
     """Open a file under a temporary name beside `path`, and rename it when all went well.
 
     A pipe or a device such as /dev/null is written directly.
+
+    Args:
+        path: Its final name.
+        private: Let nobody but its owner read it (mode 0600), from the first byte on.
+        durable: Have it on the disk, name included, when this returns: a power cut keeps it.
 
     Raises:
         OutputError: No such folder, no permission, disk full.
@@ -132,14 +143,61 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     path = path.resolve()  # replace a link's target, not the link
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with suppress(FileNotFoundError):  # left by a killed process, perhaps for all to read
+            temporary.unlink()
+        with open(temporary, "xb", opener=opener(private)) as file:
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
+        if durable:
+            keep_names(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):  # it has its final name, or its folder was removed
             temporary.unlink()
+
+
+def opener(private: bool) -> Callable[[str, int], int]:
+    """Return what `open` needs to make a file that only its owner may read, or an ordinary one."""
+    return lambda path, flags: os.open(path, flags, 0o600 if private else 0o666)
+
+
+def keep_names(folder: Path) -> None:
+    """Have the names of the files in a folder on the disk.
+
+    Raises:
+        OSError: The file system cannot do it.
+    """
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def remove_left_over(folder: Path, is_ours: Callable[[str], bool]) -> None:
+    """Remove the temporary files of `whole_file` whose processes were killed.
+
+    Args:
+        folder: The folder; this process is writing no file in it.
+        is_ours: Whether a file of that name is written with `whole_file`.
+
+    Raises:
+        OSError: The folder cannot be listed.
+    """
+    for name in os.listdir(folder):  # noqa: PTH208 (names are enough)
+        found = _TEMPORARY.fullmatch(name)
+        if found and is_ours(found["name"]) and not _runs(int(found["pid"])):
+            with suppress(OSError):  # somebody else's, in a folder for all
+                (folder / name).unlink()
+
+
+def _runs(pid: int) -> bool:
+    """Return whether another process of that number runs."""
+    return pid != os.getpid() and psutil.pid_exists(pid)
 
 
 def whole_files(contents: Mapping[Path, bytes]) -> None:

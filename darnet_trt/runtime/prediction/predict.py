@@ -22,6 +22,7 @@ from darnet_trt.errors import (
     RefusedScanError,
     no_such_path,
 )
+from darnet_trt.machine.cache import digest
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.prediction.prefetch import OneAhead
 from darnet_trt.runtime.prediction.results.result import (
@@ -31,6 +32,7 @@ from darnet_trt.runtime.prediction.results.result import (
     SeriesUsed,
     SlicesUsed,
     StageTimes,
+    now,
     undecided,
 )
 from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Series, Study
@@ -234,8 +236,11 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
                 "not-finite", "the engine gave NaN or infinity; try another with --artifact"
             )
     refused = isinstance(scan.error, RefusedScanError)
+    place = digest(scan.path, scan.uid)
     return Result(
         scan=scan.path,
+        key=f"path:{place}",
+        content=place,
         study_uid=scan.uid,
         status="ok" if probabilities else "refused" if refused else "failed",
         reason=reason,
@@ -245,7 +250,8 @@ def _result(scan: _Scan, engine: Engine, bundle: Bundle, evidence: bool) -> Resu
         series=_used(scan.choice, scan.loaded),
         warnings=tuple(warnings),
         stages_ms=StageTimes(**ms),
-        bundle=bundle.sha256,
+        finished=now(),
+        bundle_sha256=bundle.sha256,
         artifact=engine.artifact.name,
         precision=engine.runner.precision,
         trained_on=bundle.manifest.model.trained_on,
@@ -290,6 +296,7 @@ def _used(choice: Choice | None, loaded: LoadedInput | None) -> SeriesUsed | Non
     series = choice.series
     return SeriesUsed(
         uid=series.uid,
+        number=series.number,
         description=series.description,
         slices=series.slices,
         matrix=series.matrix,

@@ -1,36 +1,71 @@
-"""The folder that `predict` writes into: `results.jsonl`, a line a scan, and `results.csv`.
+"""The folder that `predict` writes into: `results.jsonl`, a line a study, and the tables.
 
 Each line is written whole and at once: a run that is interrupted, or fills the disk, keeps every
-scan that it finished, and a resumed run continues there. A scan's new result replaces its old one;
-both lines stand until the run ends, so that there always is one. The CSV has the same content,
-flat, and is written when the run ends, also when it is interrupted.
+study that it finished, and a resumed run continues there. A study's new result replaces its old
+one; both lines stand until the run ends, so that there always is one. The tables have the same
+content, flat, and are written when the run ends, also when it is interrupted.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 import os
-from collections.abc import Collection, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import BinaryIO, Final, Self
 
-from darnet_trt.errors import UsageError
-from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
-from darnet_trt.runtime.prediction.results.result import SCHEMA_VERSION, Result, json_line
+from darnet_trt.errors import DarnetError, OutputError, UsageError
+from darnet_trt.machine.files import (
+    cannot_write,
+    keep_names,
+    opener,
+    remove_left_over,
+    sole_writer,
+    whole_file,
+)
+from darnet_trt.runtime.prediction.results.lines import JSONL, Lines, open_lines, parsed
+from darnet_trt.runtime.prediction.results.pseudonyms import Pseudonyms
+from darnet_trt.runtime.prediction.results.result import Result, json_line
+from darnet_trt.runtime.prediction.results.tables import (
+    CSV,
+    PARQUET,
+    need_pyarrow,
+    write_csv,
+    write_parquet,
+)
 from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
-JSONL: Final = "results.jsonl"
-CSV: Final = "results.csv"
+_BOM: Final = b"\xef\xbb\xbf"
 
-# A spreadsheet takes a cell that begins so for a formula; DICOM text may hold anything.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
-_Key = tuple[str, str]
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is kept in memory of a result that stands.
+
+    Attributes:
+        content: Of the study when it was read.
+        bundle_sha256: The bundle.
+        artifact: The bundle's engine.
+        status: "ok", "refused" or "failed".
+        code: The reason's code; empty when ok.
+        scan: The study's path, relative to the folder that was given.
+        overlay: Name of its overlay; None where none was drawn, or where the file is gone.
+        offset: Where its line begins in `results.jsonl`, in bytes.
+        length: How long its line is without the line end.
+    """
+
+    content: str
+    bundle_sha256: str
+    artifact: str
+    status: str
+    code: str
+    scan: str
+    overlay: str | None
+    offset: int
+    length: int
 
 
 class ResultFolder:
@@ -38,97 +73,232 @@ class ResultFolder:
 
     Args:
         folder: Made where absent.
-        resume: Keep the results already in it, each until the same scan has a new one. Without
+        resume: Keep the results already in it, each until the same study has a new one. Without
             it a folder that has results is refused.
-        asked: The files and folders that this run classifies. A scan in them that was refused or
-            failed before and is not met again is dropped when the run ends uninterrupted.
+        durable: Have each result on the disk before `add` returns, so that a power cut keeps it.
+            Without it a result survives the end of this process, however it ends.
+        identifiers: Write the patient's fields as they are, into files that only their owner may
+            read; False: write pseudonyms.
+        pseudonym_key: The file of the pseudonyms' key; None: the user's own.
+        parquet: Write `results.parquet`, too.
+        notify: Called with a line on what was repaired or is missing.
 
     Raises:
-        UsageError: The folder already has results, holds lines that are no results, or another
-            process is writing into it.
+        UsageError: The folder already has results, holds lines that are no results, has patients'
+            fields in the other form, or another process is writing into it.
         OutputError: It cannot be written.
+        MissingPackageError: pyarrow is not installed, which Parquet needs.
     """
 
-    def __init__(self, folder: Path, *, resume: bool, asked: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        resume: bool = False,
+        durable: bool = False,
+        identifiers: bool = False,
+        pseudonym_key: Path | None = None,
+        parquet: bool = False,
+        notify: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.folder = folder
-        self._results: dict[_Key, Result] = {}
-        self._not_ok_before: set[_Key] = set()
-        self._asked = [os.path.abspath(place) for place in asked]  # noqa: PTH100 (as a result's)
+        self._lines = folder / JSONL
+        self._durable = durable
+        self._identifiers = identifiers
+        self._parquet = parquet
+        self._notify = notify
+        self._standing: dict[str, Standing] = {}
+        self._classes: dict[str, None] = {}  # in the order in which they were met
         self._replaced = False
+        if parquet:
+            need_pyarrow()
+        self._pseudonyms = None if identifiers else Pseudonyms(pseudonym_key, notify)
         with ExitStack() as opened:
             opened.enter_context(sole_writer(folder))
             try:
-                self._open(folder / JSONL, resume)
+                self._open(resume)
             except OSError as error:
-                raise cannot_write(folder, error) from error
+                raise cannot_write(self._lines, error) from error
             self._opened = opened.pop_all()
 
-    def _open(self, lines: Path, resume: bool) -> None:
-        if lines.exists():
-            if not resume:
-                raise UsageError(
-                    "already holds results",
-                    where=self.folder,
-                    do="add --resume to continue that run, or choose another folder",
-                )
-            for known in _read(lines):
-                self._keep(known)
-            self._not_ok_before = {k for k, r in self._results.items() if r.status != "ok"}
-            self._rewrite()
-        self._file = lines.open("ab", buffering=0)
-
-    def finished(self, bundle: str, artifact: str) -> frozenset[tuple[str, str]]:
-        """Return (scan, study_uid) of the scans that this engine of this bundle classified."""
-        return frozenset(
-            key
-            for key, r in self._results.items()
-            if (r.bundle, r.artifact, r.status) == (bundle, artifact, "ok")
+    def _open(self, resume: bool) -> None:
+        remove_left_over(self.folder, _is_ours)
+        present = os.path.lexists(self._lines)
+        if present:
+            with open_lines(self._lines) as old:
+                if not resume and old.read(1):
+                    raise UsageError(
+                        "already holds results",
+                        where=self.folder,
+                        do="add --resume to continue that run, or choose another folder",
+                    )
+                lines = self._read(old)
+        flags_of = opener(self._identifiers)
+        self._file = open(  # noqa: SIM115 (closed in __exit__)
+            self._lines, "ab", buffering=0, opener=flags_of
         )
+        try:
+            if present:
+                self._repair(lines)
+            if self._identifiers:
+                os.fchmod(self._file.fileno(), 0o600)
+            if self._durable:
+                os.fsync(self._file.fileno())
+                keep_names(self.folder)
+        except BaseException:
+            self._file.close()
+            raise
 
-    def add(self, result: Result) -> str:
-        """Append a result, on disk when this returns; return its line.
+    def _read(self, old: BinaryIO) -> Lines:
+        """Note the results that stand."""
+        overlays = {name for name in os.listdir(self.folder) if name.endswith(OVERLAY_SUFFIX)}  # noqa: PTH208
+        lines = Lines(old, self._lines)
+        for result in lines:
+            if result.pseudonymous is self._identifiers:
+                held = "pseudonyms" if result.pseudonymous else "patients' identifiers"
+                option = "without" if result.pseudonymous else "with"
+                raise UsageError(
+                    f"its results have {held}",
+                    where=self.folder,
+                    do=f"continue it {option} --identifiers, or choose another folder",
+                )
+            overlay = result.overlay if result.overlay in overlays else None
+            self._keep(result, overlay, lines.offset, lines.length)
+        return lines
+
+    def _repair(self, lines: Lines) -> None:
+        """Cut off what a killed run left of a line, and end the last one."""
+        if lines.torn:
+            self._file.truncate(lines.end)
+            self._notify(f"warning: {self._lines}: cut off a last line that was not whole")
+        if not lines.ended:
+            self._file.write(b"\n")
+
+    def standing(self, key: str) -> Standing | None:
+        """Return the result that a study has, or None."""
+        return self._standing.get(key)
+
+    def add(self, result: Result) -> Result:
+        """Append a result, in the file when this returns; return it as it was written.
 
         Raises:
-            OutputError: The disk is full; no part of the line stays behind.
+            OutputError: The disk is full, or the folder was removed. No part of the line stays
+                behind.
         """
-        text = json_line(result)
-        line = text.encode()
-        end = self._file.seek(0, os.SEEK_END)
+        old = self._standing.get(result.key)
+        changes = {"evidence": None, "replaces": old.content if old else None}
+        new = result.model_copy(update=changes)
+        if self._pseudonyms:
+            new = self._pseudonyms.applied(new)
+        line = json_line(new).encode()
+        try:
+            offset = self._append(line)
+        except OSError as error:
+            raise cannot_write(self._lines, error) from error
+        self._keep(new, new.overlay, offset, len(line) - 1)
+        if old and old.overlay and old.overlay != new.overlay:
+            self._remove(old.overlay)
+        return new
+
+    def _append(self, line: bytes) -> int:
+        """Write a line at the end; return where it begins."""
+        self._check_place()
+        offset = os.fstat(self._file.fileno()).st_size
         try:
             written = self._file.write(line)
             while written < len(line):  # a full disk takes a part first, and fails then
                 written += self._file.write(line[written:])
-        except OSError as error:
+            if self._durable:
+                os.fsync(self._file.fileno())
+        except OSError:
             with suppress(OSError):
-                self._file.truncate(end)
-            raise cannot_write(self.folder / JSONL, error) from error
-        replaced = self._keep(result.model_copy(update={"evidence": None}))  # arrays of megabytes
-        if replaced and result.overlay is None:
-            with suppress(OSError):  # there need not be one
-                (self.folder / overlay_name(result)).unlink()
-        return text
+                self._file.truncate(offset)
+            raise
+        return offset
 
-    def _keep(self, new: Result) -> bool:
-        """Put a result last; return whether it replaces one."""
-        key = (new.scan, new.study_uid)
-        replaces = self._results.pop(key, None) is not None
-        self._results[key] = new
-        self._not_ok_before.discard(key)
-        self._replaced = self._replaced or replaces
-        return replaces
+    def _check_place(self) -> None:
+        """Check that the open file still has its name: what is written into another is lost.
 
-    def _drop_what_is_gone(self) -> None:
-        """Drop scans that were refused or failed before and not met again: moved or mended."""
-        for key in self._not_ok_before:
-            if any(Path(key[0]).is_relative_to(place) for place in self._asked):
-                del self._results[key]
-                self._replaced = True
+        Raises:
+            OutputError: It has not.
+        """
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self._file.fileno()), self._lines.stat()):
+                return
+        raise self._changed()
+
+    def _changed(self) -> OutputError:
+        return OutputError(
+            "was removed or changed by another program during the run",
+            where=self._lines,
+            do="start the same command again, with --resume where it still holds results",
+        )
+
+    def _keep(self, new: Result, overlay: str | None, offset: int, length: int) -> None:
+        """Put a result last."""
+        self._replaced |= self._standing.pop(new.key, None) is not None
+        self._classes.update(dict.fromkeys(new.probabilities))
+        self._standing[new.key] = Standing(
+            content=new.content,
+            bundle_sha256=intern(new.bundle_sha256),
+            artifact=intern(new.artifact),
+            status=intern(new.status),
+            code=intern(new.code),
+            scan=new.scan,
+            overlay=overlay,
+            offset=offset,
+            length=length,
+        )
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Let results no longer stand; their lines go when the run ends."""
+        for key in keys:
+            old = self._standing.pop(key, None)
+            self._replaced |= old is not None
+            if old and old.overlay:
+                self._remove(old.overlay)
+
+    def _remove(self, overlay: str) -> None:
+        with suppress(OSError):  # a person may have removed it
+            (self.folder / overlay).unlink()
+
+    def results(self) -> Iterator[Result]:
+        """Yield the results that stand, read one at a time, in the order of their finish."""
+        for line in self._standing_lines():
+            try:
+                result = parsed(line)
+            except (ValueError, RecursionError) as error:
+                raise self._changed() from error
+            yield result
+
+    def _standing_lines(self) -> Iterator[bytes]:
+        """Yield the lines of the results that stand, without their ends."""
+        with open_lines(self._lines) as file:
+            for standing in tuple(self._standing.values()):
+                file.seek(standing.offset)
+                yield file.read(standing.length).removeprefix(_BOM)
+
+    def whole_file(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """Open another file of the folder, as private and as durable as the results."""
+        return whole_file(self.folder / name, private=self._identifiers, durable=self._durable)
+
+    def write_tables(self) -> None:
+        """Write `results.csv`, and `results.parquet` where it is wanted.
+
+        Raises:
+            OutputError: They cannot be written; the old ones are kept.
+        """
+        with self.whole_file(CSV) as file:
+            write_csv(file, self.results(), self._classes)
+        if self._parquet:
+            with self.whole_file(PARQUET) as file:
+                write_parquet(file, self.results(), self._classes)
 
     def _rewrite(self) -> None:
         """Write the lines of the results that stand, and no others."""
-        with whole_file(self.folder / JSONL) as file:
-            file.writelines(json_line(r).encode() for r in self._results.values())
-        self._replaced = False
+        with self.whole_file(JSONL) as file:
+            for line in self._standing_lines():
+                file.write(line + b"\n")
 
     def __enter__(self) -> Self:
         return self
@@ -139,83 +309,30 @@ class ResultFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._opened:
-            self._file.close()
-            if kind is None:
-                self._drop_what_is_gone()
-            if self._results:
-                if self._replaced:
-                    self._rewrite()
-                with whole_file(self.folder / CSV) as file:
-                    file.write(_as_csv(self._results.values()))
-            else:  # no results: leave nothing behind
-                with suppress(OSError):
-                    (self.folder / JSONL).unlink()
+        with self._opened, closing(self._file):
+            try:
+                self._finish()
+            except DarnetError:
+                if not isinstance(error, OutputError):  # it says already what cannot be written
+                    raise
 
-
-def _read(file: Path) -> list[Result]:
-    """Read a results file; leave out a last line that was cut off."""
-    found = []
-    *lines, rest = file.read_bytes().split(b"\n")
-    for number, line in enumerate([*lines, rest], 1):
+    def _finish(self) -> None:
+        """Write the tables, and leave only the lines that stand; without results leave nothing."""
+        if self._standing:
+            self._check_place()
         try:
-            # pydantic's own parser refuses paths that are not UTF-8
-            found.append(Result.model_validate(json.loads(line)))
-        except (ValueError, RecursionError) as error:  # of JSON, or of pydantic
-            if number == len(lines) + 1:
-                break
-            raise UsageError(
-                f"line {number} is not a result that this version reads (schema {SCHEMA_VERSION})",
-                where=file,
-                do="choose another folder",
-            ) from error
-    return found
+            self._file.close()
+        except OSError as error:  # a share reports here that its disk is full
+            raise cannot_write(self._lines, error) from error
+        if self._standing:
+            self.write_tables()
+            if self._replaced:
+                self._rewrite()
+            return
+        for name in (JSONL, CSV, PARQUET) if self._replaced else (JSONL,):
+            with suppress(OSError):
+                (self.folder / name).unlink()
 
 
-def _as_csv(results: Collection[Result]) -> bytes:
-    classes = list(dict.fromkeys(name for r in results for name in r.probabilities))
-    rows = [_flat(r, classes) for r in results]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")  # names may be no UTF-8
-
-
-def _flat(result: Result, classes: list[str]) -> dict[str, Any]:
-    r = result.model_dump(by_alias=True)
-    series = r["series"] or {}
-    spacing = series.get("spacing_mm") or (None, None, None)
-    row = {
-        **{k: r[k] for k in ("scan", "study_uid", "status", "class")},
-        **{f"probability_{name}": r["probabilities"].get(name) for name in classes},
-        "reason": r["reason"],
-        "code": r["code"],
-        "warnings": "; ".join(result.warnings),
-        **{f"series_{k}": series.get(k) for k in ("uid", "description", "why")},
-        "slices": series.get("slices"),
-        **{f"spacing_{axis}_mm": value for axis, value in zip("dhw", spacing, strict=True)},
-        **{f"{stage}_ms": value for stage, value in r["stages_ms"].items()},
-        **{k: r[k] for k in ("artifact", "precision", "bundle", "trained_on", "overlay")},
-        **{k: r[k] for k in ("intended_use", "toolkit")},
-    }
-    return {column: _harmless(value) for column, value in row.items()}
-
-
-def _harmless(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
-
-
-def scan_name(scan: str) -> str:
-    """Return the last two parts of a scan's path: the last one alone is often only a number."""
-    return "/".join(part for part in Path(scan).parts[-2:] if part != os.sep)
-
-
-def overlay_name(result: Result) -> str:
-    """Return the file name of a scan's overlay: readable, and different for each scan."""
-    shown = scan_name(result.scan)[-60:]
-    readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in shown)
-    key = hashlib.sha256(f"{result.scan}\0{result.study_uid}".encode("utf-8", "surrogateescape"))
-    return f"{readable.strip('-') or 'scan'}-{key.hexdigest()[:8]}{OVERLAY_SUFFIX}"
+def _is_ours(name: str) -> bool:
+    return name in (JSONL, CSV, PARQUET) or name.endswith(OVERLAY_SUFFIX)

@@ -6,6 +6,9 @@ bar reads as evidence for the class. Evidence against it, and weak evidence, is 
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from darnet_trt.errors import Finding, one_line
-from darnet_trt.machine.files import whole_file
-from darnet_trt.runtime.prediction.results.folder import overlay_name, scan_name
+from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
     Evidence,
@@ -23,6 +25,7 @@ from darnet_trt.runtime.prediction.results.result import (
     percentages,
     undecided,
 )
+from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
 Image8 = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
@@ -130,7 +133,7 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
     return page
 
 
-def with_overlay(result: Result, evidence: Evidence, folder: Path) -> Result:
+def with_overlay(result: Result, evidence: Evidence, folder: ResultFolder) -> Result:
     """Draw the montage into a PNG in the folder, and name it in the result.
 
     Where it cannot be drawn the result gets a warning instead.
@@ -146,9 +149,36 @@ def with_overlay(result: Result, evidence: Evidence, folder: Path) -> Result:
         warnings = (*result.warnings, drawn)
         return result.model_copy(update={"warnings": warnings})
     name = overlay_name(result)
-    with whole_file(folder / name) as file:
+    with folder.whole_file(name) as file:
         page.save(file, "PNG", compress_level=4)
     return result.model_copy(update={"overlay": name})
+
+
+def scan_name(scan: str) -> str:
+    """Return the last two parts of a scan's path: the last one alone is often only a number."""
+    return "/".join(part for part in Path(scan).parts[-2:] if part != os.sep)
+
+
+def overlay_name(result: Result) -> str:
+    """Return a file name that a person finds, different for each study.
+
+    Such as `P0001-1_series-3_Thorax-B40f_1cf44c9d.overlay.png`: the last two parts of the study's
+    path, the number and description of the series, and 8 digits of a hash of the study's key. It
+    says nothing of the patient but what the path and the description say.
+    """
+    series = result.series
+    parts = [_readable(scan_name(result.scan)[-60:]) or "scan"]
+    if series is not None and series.number is not None:
+        parts.append(f"series-{series.number}")
+    if series is not None:
+        parts.append(_readable(series.description[:40]))
+    key = hashlib.sha256(result.key.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    return "_".join([*filter(None, parts), key]) + OVERLAY_SUFFIX
+
+
+def _readable(text: str) -> str:
+    """Return text with letters and digits alone, and hyphens in place of all others."""
+    return re.sub("[^A-Za-z0-9]+", "-", text).strip("-")
 
 
 def grown(cam: Float, shape: tuple[int, ...]) -> Float:

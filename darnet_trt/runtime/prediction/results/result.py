@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, computed_field
 from pydantic.json_schema import SkipJsonSchema
 
 from darnet_trt import __version__
 from darnet_trt.errors import Finding
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 INTENDED_USE: Final = "Research use only. Not a medical device."
 
@@ -27,6 +29,39 @@ PHANTOMS_ONLY: Final = Finding(
 UNDECIDED_BELOW: Final = 0.1
 """A result is undecided if its most probable class leads by less than this."""
 
+_LONGEST: Final = 1000  # characters; a broken header may hold megabytes in one attribute
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _cut_each(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    return tuple(Finding(_cut(f.code), _cut(f)) for f in findings)
+
+
+def _time(text: str) -> str:
+    if not text.endswith("Z"):
+        raise ValueError("is not in UTC")
+    datetime.fromisoformat(text)
+    return text
+
+
+def _inside(name: str) -> str:
+    """Refuse a path that leaves the folder: the file is deleted when its result is replaced."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name or not path.name:
+        raise ValueError("is not a file in the folder")
+    return name
+
+
+def _of_32_bits(number: int | None) -> int | None:
+    """Return null for a number that DICOM's IS, and a column of Parquet, cannot hold."""
+    return number if number is not None and -(2**31) <= number < 2**31 else None
+
+
+Text = Annotated[str, AfterValidator(_cut)]
+
 # More digits would show only the engine's rounding, and the clock's.
 Probability = Annotated[float, PlainSerializer(lambda p: round(p, 6), return_type=float)]
 Milliseconds = Annotated[float, PlainSerializer(lambda ms: round(ms, 2), return_type=float)]
@@ -35,6 +70,7 @@ Milliseconds = Annotated[float, PlainSerializer(lambda ms: round(ms, 2), return_
 class _Part(BaseModel):
     model_config = ConfigDict(
         frozen=True,
+        allow_inf_nan=False,  # JSON has neither
         extra="ignore",  # a line that is read again also holds the total, which is computed
         use_attribute_docstrings=True,
         json_schema_serialization_defaults_required=True,
@@ -50,7 +86,7 @@ class SlicesUsed(_Part):
     """Their numbers in the series, from the feet; 0 is the lowest slice."""
     positions_mm: tuple[float, ...]
     """Their places along the body, in the patient's coordinates; empty where not known."""
-    sop_uids: tuple[str, ...]
+    sop_uids: tuple[Text, ...]
     """SOPInstanceUID (0008,0018) of each; empty for other formats than DICOM."""
     lungs: tuple[int, int] | None
     """Lowest and highest slice that shows aerated lung; null where none was found."""
@@ -65,9 +101,11 @@ class SlicesUsed(_Part):
 class SeriesUsed(_Part):
     """The series that was classified."""
 
-    uid: str
+    uid: Text
     """SeriesInstanceUID (0020,000E); empty for other formats than DICOM."""
-    description: str
+    number: Annotated[int | None, AfterValidator(_of_32_bits)] = None
+    """SeriesNumber (0020,0011); null where there is none."""
+    description: Text
     """SeriesDescription (0008,103E), or the file's name."""
     slices: int
     """Slices in the series."""
@@ -75,7 +113,7 @@ class SeriesUsed(_Part):
     """Rows and columns of a slice (h, w)."""
     spacing_mm: tuple[float, float, float] | None
     """Distance of voxel centres along d, h, w; null where it is not known."""
-    why: str
+    why: Text
     """Why this series was chosen."""
     sampled: SlicesUsed | None = None
     """The slices that were used; null where none was classified."""
@@ -126,17 +164,21 @@ class Result(_Part):
         title="darnet-trt result", arbitrary_types_allowed=True, populate_by_name=True
     )
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     """Version of this schema."""
     scan: str
-    """Absolute path of the study: its folder or file."""
-    study_uid: str
+    """The study's folder or file, relative to the folder that was given."""
+    key: str
+    """What the study is, wherever it lies; a later result with the same key replaces this one."""
+    content: str
+    """Hash of what was found of the study: it changes when slices come."""
+    study_uid: Text
     """StudyInstanceUID (0020,000D); empty for other formats than DICOM."""
     status: Literal["ok", "refused", "failed"]
     """ok: classified; refused: readable, but not fit to be classified; failed: not readable."""
-    reason: str
+    reason: Text
     """Why it was refused or failed; empty when ok."""
-    code: str
+    code: Text
     """The reason's code, which stays the same where its sentence changes; empty when ok."""
     predicted: str | None = Field(validation_alias="class", serialization_alias="class")
     """The most probable class; null unless ok."""
@@ -144,44 +186,51 @@ class Result(_Part):
     """Class → softmax probability, in the bundle's order; empty unless ok."""
     series: SeriesUsed | None
     """The series that was classified; null where none was chosen."""
-    warnings: tuple[Finding, ...]
+    warnings: Annotated[tuple[Finding, ...], AfterValidator(_cut_each)]
     """Unusual facts about the scan or the engine, each with a code that stays the same."""
     stages_ms: StageTimes
     """The time of each stage."""
-    bundle: str
-    """SHA-256 of the bundle's manifest."""
+    finished: Annotated[str, AfterValidator(_time)]
+    """When the result was made: UTC, ISO 8601 with milliseconds."""
+    bundle_sha256: str
+    """SHA-256 of the bundle's manifest, which names the whole bundle."""
     artifact: str
     """Name of the engine in the bundle."""
     precision: str
     """The precision that the engine ran in."""
     trained_on: str
     """The data that the network was trained on."""
-    overlay: str | None = None
+    patient_id: Text | None = None
+    """PatientID (0010,0020), or its pseudonym; null where there is none."""
+    accession_number: Text | None = None
+    """AccessionNumber (0008,0050), or its pseudonym; null where there is none."""
+    study_date: Text | None = None
+    """StudyDate (0008,0020) as YYYYMMDD, or its pseudonym; null where there is none."""
+    pseudonymous: bool = False
+    """Whether these three are pseudonyms: keyed hashes, 16 hexadecimal digits."""
+    replaces: str | None = None
+    """`content` of the result that this one replaced; null where it is the first."""
+    overlay: Annotated[str, AfterValidator(_inside)] | None = None
     """Overlay PNG, relative to the output folder; null where none was drawn."""
     intended_use: str = INTENDED_USE
     """The use that the result is meant for."""
     toolkit: str = __version__
     """Version of darnet-trt."""
-    key: str = ""
-    """What the study is, wherever it lies; a later result with the same key replaces this one."""
-    content: str = ""
-    """Hash of what was found of the study: it changes when slices come."""
-    patient_id: str | None = None
-    """PatientID (0010,0020); null where there is none. See pseudonymous."""
-    accession_number: str | None = None
-    """AccessionNumber (0008,0050); null where there is none. See pseudonymous."""
-    study_date: str | None = None
-    """StudyDate (0008,0020), YYYYMMDD; null where there is none. See pseudonymous."""
-    pseudonymous: bool = True
-    """Whether patient_id, accession_number and study_date are keyed hashes (--identifiers)."""
-    finished: str = ""
-    """When it was finished: UTC, ISO 8601 with milliseconds."""
-    undecided: bool = False
-    """Whether the most probable class leads by less than 0.1."""
-    replaces: str | None = None
-    """`content` of the result that this one replaced; null where it is the first."""
     evidence: SkipJsonSchema[Evidence | None] = Field(default=None, exclude=True, repr=False)
     """Input and activation map, where they were asked for; not written out."""
+
+    @computed_field(  # type: ignore[prop-decorator]
+        description="Whether the most probable class leads by less than 0.1; false unless ok."
+    )
+    @property
+    def undecided(self) -> bool:
+        """Return whether the most probable class hardly leads."""
+        return bool(self.probabilities) and undecided(self.probabilities) is not None
+
+
+def now() -> str:
+    """Return the time as a result's `finished` gives it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def undecided(probabilities: dict[str, float]) -> Finding | None:

@@ -1,275 +1,251 @@
-import csv
 import json
+import os
+import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from darnet_trt.errors import Finding, OutputError, UsageError
-from darnet_trt.runtime.prediction.results.folder import ResultFolder, overlay_name
-from darnet_trt.runtime.prediction.results.result import (
-    INTENDED_USE,
-    SCHEMA_VERSION,
-    Result,
-    SeriesUsed,
-    SlicesUsed,
-    StageTimes,
-    json_line,
-    json_schema,
-    undecided,
-)
+from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.runtime.prediction.results.folder import ResultFolder
+from darnet_trt.runtime.prediction.results.lines import read_results
+from darnet_trt.runtime.prediction.results.result import json_line
 from tests.full_disk import files_up_to
-
-SERIES = SeriesUsed(
-    uid="1.2.3.4",
-    description="Thorax",
-    slices=79,
-    matrix=(512, 512),
-    spacing_mm=(4.0, 0.7, 0.7),
-    why="the only one",
-    sampled=SlicesUsed(
-        indices=(5, 6),
-        positions_mm=(-80.0, -76.0),
-        sop_uids=("1.2.3.4.5", "1.2.3.4.6"),
-        lungs=(10, 70),
-        covered=(3, 77),
-        left_out=0.05,
-        left_out_mm=16.0,
-    ),
-)
+from tests.runtime.prediction.results.test_result import result
 
 
-def result(scan: str = "/scans/a", status: str = "ok", **changes: object) -> Result:
-    fields = {
-        "scan": scan,
-        "study_uid": "1.2.3",
-        "status": status,
-        "reason": "" if status == "ok" else "gantry tilted by 18.5°",
-        "code": "" if status == "ok" else "tilted",
-        "predicted": "normal" if status == "ok" else None,
-        "probabilities": {"covid-19": 0.25, "normal": 0.75} if status == "ok" else {},
-        "series": SERIES,
-        "warnings": (Finding("thick-slices", "slices of 8 mm"), Finding("few-slices", "30 slices")),
-        "stages_ms": StageTimes(find=1, read=2, preprocess=3, infer=4),
-        "bundle": "b" * 64,
-        "artifact": "openvino-fp32",
-        "precision": "fp32",
-        "trained_on": "phantoms",
-    }
-    return Result(**{**fields, **changes})
+@pytest.fixture(autouse=True)
+def own_key(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
 
 
 def lines(folder):
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
-def rows(folder):
-    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def scans(folder):
+    return [r.scan for r in read_results(folder)]
 
 
-def test_a_line_holds_the_class_and_what_it_is_based_on():
-    content = json.loads(json_line(result()))
-    assert content["schema_version"] == SCHEMA_VERSION
-    assert content["class"] == "normal"
-    assert content["probabilities"] == {"covid-19": 0.25, "normal": 0.75}
-    assert content["stages_ms"]["total"] == 10
-    assert content["intended_use"] == INTENDED_USE
-    assert content["trained_on"] == "phantoms"
-    assert content["code"] == ""
-    assert content["warnings"][1] == {"code": "few-slices", "text": "30 slices"}
+def mode(file):
+    return stat.S_IMODE(file.stat().st_mode)
 
 
-def test_codes_are_kept_where_a_line_is_read_again():
-    again = Result.model_validate(json.loads(json_line(result(status="refused"))))
-    assert (again.code, [w.code for w in again.warnings]) == (
-        "tilted",
-        ["thick-slices", "few-slices"],
-    )
+def fill(folder, *results, **options):
+    with ResultFolder(folder, **options) as opened:
+        return [opened.add(r) for r in results]
 
 
-def test_a_line_has_exactly_the_fields_of_its_schema():
-    schema, line = json_schema(), json.loads(json_line(result()))
-    assert list(schema["properties"]) == list(line)
-    assert schema["required"] == list(line)
-    for part, fields in (
-        ("SeriesUsed", line["series"]),
-        ("StageTimes", line["stages_ms"]),
-        ("SlicesUsed", line["series"]["sampled"]),
-    ):
-        assert list(schema["$defs"][part]["properties"]) == list(fields)
-    warning = schema["properties"]["warnings"]["items"]
-    assert list(warning["properties"]) == list(line["warnings"][0])
-    every = [schema, warning, *schema["$defs"].values()]
-    assert all("description" in field for part in every for field in part["properties"].values())
+def test_each_line_is_written_at_once_and_the_table_at_the_end(tmp_path):
+    with ResultFolder(tmp_path / "out") as folder:
+        folder.add(result("a", status="refused"))
+        assert scans(tmp_path / "out") == ["a"]
+        folder.add(result("b"))
+        assert not (tmp_path / "out/results.csv").exists()
+    assert scans(tmp_path / "out") == ["a", "b"]
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"results.jsonl", "results.csv"}
 
 
-def test_digits_of_noise_are_not_written():
-    odd = result(probabilities={"covid-19": 1 / 3, "normal": 2 / 3}, stages_ms={"find": 1.23456})
-    content = json.loads(json_line(odd))
-    assert content["probabilities"] == {"covid-19": 0.333333, "normal": 0.666667}
-    assert content["stages_ms"]["find"] == content["stages_ms"]["total"] == 1.23
+def test_what_was_added_is_what_was_written(tmp_path):
+    (written,) = fill(tmp_path, result(patient_id="4711"))
+    assert [json_line(written)] == (tmp_path / "results.jsonl").read_text().splitlines(True)
 
 
-def test_a_class_that_hardly_leads_is_undecided():
-    near = {"covid-19": 0.339, "common-pneumonia": 0.32, "normal": 0.341}
-    doubt = undecided(near)
-    assert doubt == "undecided: normal 34.1 %, covid-19 33.9 %, common-pneumonia 32.0 %"
-    assert undecided({**near, "normal": 0.45}) is None
-
-
-def test_each_line_is_written_at_once_and_the_csv_at_the_end(tmp_path):
-    with ResultFolder(tmp_path / "out", resume=False) as folder:
-        folder.add(result(status="refused"))
-        assert len(lines(tmp_path / "out")) == 1
-        folder.add(result("/scans/b"))
-    refused, ok = rows(tmp_path / "out")
-    assert (refused["status"], refused["class"]) == ("refused", "")
-    assert (refused["reason"], refused["code"]) == ("gantry tilted by 18.5°", "tilted")
-    assert (ok["class"], ok["probability_covid-19"], ok["spacing_d_mm"]) == (
-        "normal",
-        "0.25",
-        "4.0",
-    )
-    assert ok["warnings"] == "slices of 8 mm; 30 slices"
-
-
-def test_a_resumed_run_skips_ok_results_and_repeats_failed_and_cut_off_ones(tmp_path):
-    with ResultFolder(tmp_path, resume=False) as folder:
-        folder.add(result("/scans/torn", status="failed"))
-        folder.add(result("/scans/ok"))
-        folder.add(result("/scans/tilted", status="refused"))
-    with (tmp_path / "results.jsonl").open("a") as file:
-        file.write('{"scan": "/scans/half')
+def test_a_resumed_run_knows_what_stands(tmp_path):
+    fill(tmp_path, result("a"), result("b", "failed", content="c2"))
     with ResultFolder(tmp_path, resume=True) as folder:
-        done = folder.finished("b" * 64, "openvino-fp32")
-        assert done == {("/scans/ok", "1.2.3")}
-        assert not folder.finished("c" * 64, "openvino-fp32")
-        folder.add(result("/scans/torn"))
-    assert [line["scan"] for line in lines(tmp_path)] == [
-        "/scans/ok",
-        "/scans/tilted",
-        "/scans/torn",
-    ]
-    assert [row["status"] for row in rows(tmp_path)] == ["ok", "refused", "ok"]
+        ok, failed = folder.standing("study:a"), folder.standing("study:b")
+        assert (ok.status, ok.bundle_sha256, ok.artifact) == ("ok", "b" * 64, "openvino-fp32")
+        assert (failed.status, failed.code, failed.content) == ("failed", "tilted", "c2")
+        assert folder.standing("study:c") is None
 
 
-def test_a_scan_keeps_only_its_newest_result(tmp_path):
-    with ResultFolder(tmp_path, resume=False) as folder:
-        folder.add(result("/scans/a"))
-        folder.add(result("/scans/b"))
-        folder.add(result("/scans/a", study_uid="another study in the same folder"))
-    with ResultFolder(tmp_path, resume=True) as folder:
-        folder.add(result("/scans/a", artifact="openvino-int8"))
-    assert [(r["scan"], r["artifact"]) for r in lines(tmp_path)] == [
-        ("/scans/b", "openvino-fp32"),
-        ("/scans/a", "openvino-fp32"),
-        ("/scans/a", "openvino-int8"),
-    ]
-    assert [r["artifact"] for r in rows(tmp_path)] == [r["artifact"] for r in lines(tmp_path)]
+def test_a_study_keeps_only_its_newest_result_wherever_it_lies(tmp_path):
+    fill(tmp_path, result("a"), result("b"))
+    (moved,) = fill(tmp_path, result("c", key="study:a", content="more slices"), resume=True)
+    assert moved.replaces == "c1"
+    assert scans(tmp_path) == [line["scan"] for line in lines(tmp_path)] == ["b", "c"]
 
 
 def test_an_old_result_stays_until_the_new_one_is_written(tmp_path):
-    with ResultFolder(tmp_path, resume=False) as folder:
-        folder.add(result("/scans/a"))
-        folder.add(result("/scans/b"))
-        folder.add(result("/scans/c", status="failed"))
+    fill(tmp_path, result("a"), result("b"), result("c", status="failed"))
     program = (
         "import os; from pathlib import Path\n"
-        "from tests.runtime.prediction.test_result_folder import ResultFolder, result\n"
-        f"folder = ResultFolder(Path({str(tmp_path)!r}), resume=True, asked=[Path('/scans')])\n"
-        "folder.add(result('/scans/a', artifact='openvino-int8')); os._exit(9)"
+        "from tests.runtime.prediction.results.test_folder import ResultFolder, result\n"
+        f"folder = ResultFolder(Path({str(tmp_path)!r}), resume=True)\n"
+        "folder.add(result('a', artifact='openvino-int8'))\n"
+        "folder.drop(['study:c']); os._exit(9)"
     )
     child = subprocess.run([sys.executable, "-c", program], check=False)
     assert child.returncode == 9
-    assert {r["scan"] for r in lines(tmp_path)} == {"/scans/a", "/scans/b", "/scans/c"}
-    with ResultFolder(tmp_path, resume=True):
-        pass
-    assert [(r["scan"], r["artifact"]) for r in lines(tmp_path)] == [
-        ("/scans/b", "openvino-fp32"),
-        ("/scans/c", "openvino-fp32"),
-        ("/scans/a", "openvino-int8"),
+    assert len(lines(tmp_path)) == 4
+    assert [(r.scan, r.artifact) for r in read_results(tmp_path)] == [
+        ("b", "openvino-fp32"),
+        ("c", "openvino-fp32"),
+        ("a", "openvino-int8"),
     ]
+    fill(tmp_path, resume=True)
+    assert [r["scan"] for r in lines(tmp_path)] == ["b", "c", "a"]
 
 
-@pytest.mark.parametrize("status", ["failed", "refused"])
-def test_a_scan_that_is_gone_is_dropped_where_the_run_looked_for_it(tmp_path, status):
-    with ResultFolder(tmp_path, resume=False) as folder:
-        folder.add(result("/day1", status, study_uid=""))  # such as a share that was not mounted
-        folder.add(result("/day2", status, study_uid=""))
-    with ResultFolder(tmp_path, resume=True, asked=[Path("/day1")]) as folder:
-        folder.add(result("/day1/patient"))
-    assert [r["scan"] for r in rows(tmp_path)] == ["/day2", "/day1/patient"]
+def test_dropped_results_are_gone_with_their_overlays(tmp_path):
+    fill(tmp_path, result("a", overlay="a.overlay.png"), result("b"))
+    (tmp_path / "a.overlay.png").touch()
+    with ResultFolder(tmp_path, resume=True) as folder:
+        folder.drop(["study:a", "study:unknown"])
+        assert folder.standing("study:a") is None
+    assert scans(tmp_path) == ["b"]
+    assert not (tmp_path / "a.overlay.png").exists()
+    with ResultFolder(tmp_path, resume=True) as folder:
+        folder.drop(["study:b"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_overlay_is_deleted_with_its_result(tmp_path):
-    drawn = result(overlay=overlay_name(result()))
-    with ResultFolder(tmp_path, resume=False) as folder:
-        (tmp_path / drawn.overlay).write_bytes(b"a picture")
-        folder.add(drawn)
+    fill(tmp_path, result("a", overlay="a.overlay.png"), result("b", overlay="b.overlay.png"))
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.overlay.png").touch()
+    fill(tmp_path, result("a"), result("b", overlay="b.overlay.png"), resume=True)
+    assert [f.name for f in tmp_path.glob("*.png")] == ["b.overlay.png"]
+
+
+def test_an_overlay_that_is_gone_is_missing(tmp_path):
+    fill(tmp_path, result("a", overlay="a.overlay.png"), result("b", overlay="b.overlay.png"))
+    (tmp_path / "b.overlay.png").touch()
     with ResultFolder(tmp_path, resume=True) as folder:
-        folder.add(result(artifact="openvino-int8"))
-    assert not (tmp_path / drawn.overlay).exists()
+        assert folder.standing("study:a").overlay is None
+        assert folder.standing("study:b").overlay == "b.overlay.png"
 
 
-def test_results_without_a_schema_version_are_continued(tmp_path):
-    old = json.loads(json_line(result("/scans/old")))
-    del old["schema_version"]
-    (tmp_path / "results.jsonl").write_text(json.dumps(old) + "\n")
-    with ResultFolder(tmp_path, resume=True) as folder:
-        assert folder.finished("b" * 64, "openvino-fp32") == {("/scans/old", "1.2.3")}
-    assert lines(tmp_path) == [{"schema_version": SCHEMA_VERSION, **old}]
+def test_results_are_refused_without_resume_but_an_empty_file_is_not(tmp_path):
+    fill(tmp_path, result())
+    with pytest.raises(UsageError, match="--resume"):
+        ResultFolder(tmp_path)
+    (tmp_path / "results.jsonl").write_bytes(b"")  # killed before its first result
+    fill(tmp_path, result("b"))
+    assert scans(tmp_path) == ["b"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"probabilities": None}, {"scan": []}, {"stages_ms": 3}, {"schema_version": 1}, None],
-)
-def test_a_line_that_does_not_fit_the_schema_is_not_changed(tmp_path, change):
-    other = json.dumps(change and {**json.loads(json_line(result())), **change}) + "\n"
-    (tmp_path / "results.jsonl").write_text(other)
-    with pytest.raises(UsageError, match="line 1 "):
+def test_two_runs_cannot_write_into_one_folder(tmp_path):
+    with ResultFolder(tmp_path), pytest.raises(UsageError, match="another"):
         ResultFolder(tmp_path, resume=True)
-    assert (tmp_path / "results.jsonl").read_text() == other
+
+
+def test_a_run_without_results_leaves_nothing(tmp_path):
+    with ResultFolder(tmp_path / "out"):
+        pass
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("cut", [1, 30, 400, -2, -1])
+def test_a_line_that_was_cut_off_is_repaired(tmp_path, cut):
+    fill(tmp_path, result("a"), result("b"))
+    file = tmp_path / "results.jsonl"
+    first, last = file.read_bytes().splitlines(True)
+    file.write_bytes(first + last[:cut])
+    said = []
+    fill(tmp_path, result("c"), resume=True, notify=said.append)
+    whole = cut == -1  # only the line end was missing
+    assert scans(tmp_path) == ["a", *["b"] * whole, "c"]
+    assert len(said) == (not whole)
+    assert file.read_bytes().startswith(first)
+
+
+def test_zeros_that_a_power_cut_left_are_repaired(tmp_path):
+    fill(tmp_path, result("a"))
+    with (tmp_path / "results.jsonl").open("ab") as file:
+        file.write(bytes(4096))
+    fill(tmp_path, result("b"), resume=True)
+    assert scans(tmp_path) == ["a", "b"]
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path):
-    def fill():
-        with ResultFolder(tmp_path, resume=False) as folder:
-            for scan in ("/scans/a", "/scans/b", "/scans/c"):
-                folder.add(result(scan))
-
     room = len(json_line(result())) * 5 // 2
-    with files_up_to(room), pytest.raises(OutputError, match="cannot be written") as caught:
-        fill()
+    with files_up_to(room), pytest.raises(OutputError, match=r"results\.jsonl.*cannot") as caught:
+        fill(tmp_path, result("a"), result("b"), result("c"))
     assert "\n" not in str(caught.value)
     assert len(lines(tmp_path)) == 2
     assert not list(tmp_path.glob(".*"))
 
 
-def test_dicom_text_is_no_formula_in_a_spreadsheet(tmp_path):
-    series = SERIES.model_copy(update={"description": '=HYPERLINK("http://evil")'})
-    with ResultFolder(tmp_path, resume=False) as folder:
-        folder.add(result(series=series))
-    assert rows(tmp_path)[0]["series_description"].startswith("'=")
+def test_a_table_that_does_not_fit_keeps_the_old_one(tmp_path):
+    fill(tmp_path, result("a"))
+    old = (tmp_path / "results.csv").read_bytes()
+    folder = ResultFolder(tmp_path, resume=True)
+    folder.add(result("b"))
+    with files_up_to(len(old)), pytest.raises(OutputError, match=r"results\.csv"), folder:
+        pass
+    assert (tmp_path / "results.csv").read_bytes() == old
+    assert scans(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+def test_results_are_not_written_into_a_file_that_is_gone(tmp_path, how):
+    out = tmp_path / "out"
+    folder = ResultFolder(out)
+    folder.add(result("a"))
+    if how == "moved":
+        out.rename(tmp_path / "elsewhere")
+    else:
+        (out / "results.jsonl").unlink()
+    if how == "replaced":
+        (out / "results.jsonl").write_text("another program's")
+    with pytest.raises(OutputError, match="removed or changed"), folder:
+        folder.add(result("b"))
+    if how == "moved":
+        assert scans(tmp_path / "elsewhere") == ["a"]
+    if how == "replaced":
+        assert (out / "results.jsonl").read_text() == "another program's"
+
+
+def test_a_folder_that_went_after_its_last_result_is_said(tmp_path):
+    folder = ResultFolder(tmp_path)
+    folder.add(result("a"))
+    (tmp_path / "results.jsonl").unlink()
+    with pytest.raises(OutputError, match="removed"), folder:
+        pass
+
+
+def test_identifiers_are_for_the_owner_alone_and_pseudonyms_for_all(tmp_path):
+    os.umask(0o022)
+    patient = {"patient_id": "4711", "accession_number": "A1", "study_date": "20260102"}
+    for name, identifiers in (("clear", True), ("hidden", False)):
+        with ResultFolder(tmp_path / name, identifiers=identifiers) as folder:
+            folder.add(result(**patient))
+            with folder.whole_file("a.overlay.png") as file:
+                file.write(b"a picture")
+        files = list((tmp_path / name).iterdir())
+        assert len(files) == 3
+        assert {mode(file) for file in files} == {0o600 if identifiers else 0o644}
+        for file in ("results.jsonl", "results.csv"):
+            assert ("4711" in (tmp_path / name / file).read_text()) is identifiers
+        (found,) = read_results(tmp_path / name)
+        assert found.pseudonymous is not identifiers
+        with pytest.raises(UsageError, match="--identifiers"):
+            ResultFolder(tmp_path / name, resume=True, identifiers=not identifiers)
+
+
+def test_files_of_killed_runs_are_removed_and_no_others(tmp_path):
+    child = subprocess.Popen(["true"])
+    child.wait()
+    ours = [f".{name}.{child.pid}" for name in ("results.csv", "results.jsonl", "a.overlay.png")]
+    others = [f".results.csv.{os.getppid()}", f".notes.{child.pid}", ".results.csv.txt"]
+    for name in (*ours, *others):
+        (tmp_path / name).touch()
+    with ResultFolder(tmp_path):
+        pass
+    assert {f.name for f in tmp_path.iterdir()} == set(others)
+
+
+def test_durable_results_are_the_same(tmp_path):
+    fill(tmp_path / "a", result("a"), durable=True)
+    fill(tmp_path / "a", result("b"), durable=True, resume=True)
+    assert scans(tmp_path / "a") == ["a", "b"]
 
 
 def test_a_path_that_is_not_utf8_is_written_and_found_again(tmp_path):
-    odd = b"/scans/\xff\xfe".decode("utf-8", "surrogateescape")
-    with ResultFolder(tmp_path, resume=False) as folder:
-        folder.add(result(odd))
-    assert rows(tmp_path)[0]["scan"] == r"/scans/\udcff\udcfe"
+    odd = b"\xff\xfe\n".decode("utf-8", "surrogateescape")
+    fill(tmp_path, result(odd))
     with ResultFolder(tmp_path, resume=True) as folder:
-        assert (odd, "1.2.3") in folder.finished("b" * 64, "openvino-fp32")
-    assert overlay_name(result(odd)).isascii()
-
-
-def test_overlay_names_are_safe_and_tell_scans_apart():
-    one, two = overlay_name(result("/a/Müller, ../x")), overlay_name(result("/b/Müller, ../x"))
-    assert one != two
-    assert "/" not in one
-    assert overlay_name(result("/cohort/P0001/1")).startswith("P0001-1-")
-    assert overlay_name(result("/a/x", study_uid="1")) != overlay_name(
-        result("/a/x", study_uid="2")
-    )
+        assert folder.standing(f"study:{odd}").scan == odd
+    assert scans(tmp_path) == [odd]

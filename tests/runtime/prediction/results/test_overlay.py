@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darnet_trt.errors import Finding
+from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.overlay import (
     GAP,
     HEADER,
@@ -14,11 +16,12 @@ from darnet_trt.runtime.prediction.results.overlay import (
     _position,
     draw_overlay,
     grown,
+    overlay_name,
     telling_slices,
     with_overlay,
 )
 from darnet_trt.runtime.prediction.results.result import PHANTOMS_ONLY, Evidence, SlicesUsed
-from tests.runtime.prediction.results.test_folder import SERIES, result
+from tests.runtime.prediction.results.test_result import SERIES, result
 
 
 def evidence(value: float = 3.0, *, oriented: bool = True) -> Evidence:
@@ -138,19 +141,38 @@ def test_the_heading_says_that_the_network_saw_only_phantoms():
 
 
 def test_the_png_is_whole_and_named_by_its_result(tmp_path):
-    drawn = with_overlay(result(), evidence(), tmp_path)
-    with Image.open(tmp_path / drawn.overlay) as page:
-        page.verify()
-    assert [file.name for file in tmp_path.iterdir()] == [drawn.overlay]
+    with ResultFolder(tmp_path) as folder:
+        drawn = with_overlay(result(), evidence(), folder)
+        with Image.open(tmp_path / drawn.overlay) as page:
+            page.verify()
+        folder.add(drawn)
+        assert {file.name for file in tmp_path.glob("[!.]*")} == {"results.jsonl", drawn.overlay}
     assert drawn.warnings == result().warnings
 
 
 def test_a_page_that_cannot_be_drawn_is_a_warning_of_its_scan(tmp_path):
     one_class = replace(evidence(), cam=evidence().cam[:1])  # the second is the predicted one
-    drawn = with_overlay(result(), one_class, tmp_path)
+    with ResultFolder(tmp_path) as folder:
+        drawn = with_overlay(result(), one_class, folder)
     assert drawn.overlay is None
     assert "no overlay" in drawn.warnings[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_overlays_are_named_by_study_and_series():
+    used = SERIES.model_copy(update={"number": 3, "description": "Thorax  B40f/soft"})
+    name = overlay_name(result("cohort/P0001/1", series=used, patient_id="4711"))
+    assert re.fullmatch(r"P0001-1_series-3_Thorax-B40f-soft_[0-9a-f]{8}\.overlay\.png", name)
+    plain = overlay_name(result("cohort/P0001/1", series=None))
+    assert re.fullmatch(r"P0001-1_[0-9a-f]{8}\.overlay\.png", plain)
+
+
+def test_overlay_names_are_safe_and_tell_studies_apart():
+    odd = b"\xff\xfe".decode("utf-8", "surrogateescape")
+    for scan in ("/a/Müller, ../x", odd, "..", "\n", "a" * 5000):
+        one, two = (overlay_name(result(scan, key=f"study:{i}{odd}")) for i in range(2))
+        assert one != two
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{,200}", one)
 
 
 def test_the_caption_tells_patients_apart():
