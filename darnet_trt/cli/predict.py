@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from darnet_trt.cli import printing
 from darnet_trt.cli.completion import artifacts
-from darnet_trt.cli.printing import printable, relative, say
-from darnet_trt.cli.progress import resumable
-
-if TYPE_CHECKING:
-    from darnet_trt.runtime.prediction.history.history import History
-    from darnet_trt.runtime.prediction.results.folder import ResultFolder
-    from darnet_trt.runtime.prediction.results.result import Result
+from darnet_trt.cli.printing import say, warn
 
 
 def _print_schema(asked: bool) -> None:
@@ -26,7 +21,7 @@ def _print_schema(asked: bool) -> None:
 
         from darnet_trt.runtime.prediction.results.result import json_schema
 
-        _print(json.dumps(json_schema(), indent=1) + "\n")
+        sys.stdout.write(json.dumps(json_schema(), indent=1) + "\n")
         raise typer.Exit
 
 
@@ -49,7 +44,8 @@ def predict(
             "--out",
             "-o",
             help="Folder for results.jsonl (a line for each study, written when it is done), "
-            "results.csv (written when the run ends) and the overlays.",
+            "results.csv (written when the run ends) and the overlays. [default: none, results "
+            "go to stdout]",
         ),
     ] = None,
     artifact: Annotated[
@@ -60,24 +56,124 @@ def predict(
         ),
     ] = None,
     cam: Annotated[
-        bool, typer.Option("--cam", help="Draw an overlay PNG of each scan's activation map.")
+        bool,
+        typer.Option(
+            "--cam",
+            help="Draw an overlay PNG of each scan's activation map; with --resume also of the "
+            "scans that have none yet. [default: none is drawn]",
+        ),
     ] = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Continue the results in --out: skip studies that this engine of this bundle has "
-            "classified, and try refused and failed ones again. A new result replaces the "
-            "study's old one.",
+            help="Continue the results in --out: classify studies that are new or have changed, or "
+            "that another bundle or engine classified; a new result replaces the study's old one. "
+            "[default: a folder with results is refused]",
         ),
     ] = False,
+    retry_refused: Annotated[
+        bool,
+        typer.Option(
+            "--retry-refused",
+            help="With --resume: classify refused studies again. [default: they are left alone]",
+        ),
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="With --resume: try all failed studies again. [default: only those whose reason "
+            "may have passed, such as a file that could not be opened]",
+        ),
+    ] = False,
+    refused_is_failure: Annotated[
+        bool,
+        typer.Option(
+            "--refused-is-failure",
+            help="Exit with code 1 where a study was refused. [default: a refusal is a result]",
+        ),
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Keep running, and classify studies that come into the folders, until SIGTERM or "
+            "Ctrl-C. Slices that come late replace the study's result. Needs -o. [default: end "
+            "when all is classified]",
+        ),
+    ] = False,
+    settle: Annotated[
+        float,
+        typer.Option(
+            min=0.5,
+            metavar="SECONDS",
+            help="With --watch: take a study when nothing of it has changed for so long; five "
+            "times as long where slices are missing by its own numbers.",
+        ),
+    ] = 60.0,
+    durable: Annotated[
+        bool,
+        typer.Option(
+            "--durable",
+            help="Have each result on the disk before the next one, so that a power cut loses "
+            "none. [default: results survive the end of the program, however it ends]",
+        ),
+    ] = False,
+    identifiers: Annotated[
+        bool,
+        typer.Option(
+            "--identifiers",
+            help="Write patient ID, accession number and study date as they are, into files that "
+            "only you may read. [default: keyed hashes of them]",
+        ),
+    ] = False,
+    pseudonym_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Key of these hashes; the same on several machines gives the same hashes. "
+            "[default: pseudonyms.key in ~/.config/darnet-trt, made once]",
+        ),
+    ] = None,
+    parquet: Annotated[
+        bool,
+        typer.Option(
+            "--parquet",
+            help="Write results.parquet beside results.csv; needs the extra parquet. [default: no]",
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Classify one of N parts of the scans: 3/16 is the third of sixteen. The parts "
+            "are the same on every machine. [default: all]",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads. [default: one for each core]"),
+        typer.Option(min=1, help="The engine's CPU threads. [default: one for each core]"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most processes that read scans. [default: one for each core]"),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Most memory that the run may take, all processes together, such as 4G. "
+            "[default: what it needs, at most what is free]",
+        ),
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print JSON lines to stdout, even on a terminal or with -o."),
+        typer.Option(
+            "--json",
+            help="Print JSON lines to stdout, even on a terminal or with -o. [default: only where "
+            "stdout is no terminal and there is no -o]",
+        ),
     ] = False,
     _schema: Annotated[
         bool,
@@ -92,133 +188,74 @@ def predict(
     """Classify chest CT scans: one result for each study, with the reason if not classified.
 
     Without -o the results go to stdout: on a terminal a readable line for each study and for each
-    of its warnings, otherwise JSON lines. Exit code 0: every study was classified; 1: some were
-    refused or failed; 2: the run could not start or go on. Research use only: not a medical device.
+    of its warnings, otherwise JSON lines. Exit code 0: every study was classified, or refused with
+    its reason; 1: some failed; 2: no scan was found, or the run could not start or go on. With -q
+    (for cron) a run that went well prints nothing. Research use only: not a medical device.
     """
     from darnet_trt.machine.worker import start_early
 
     start_early("darnet_trt.scan.isolated")  # before slow imports
-    from darnet_trt.bundle.reading import open_bundle
+    from darnet_trt.bundle.reading import open_bundle, pick_artifact
+    from darnet_trt.cli.memory_size import memory_size
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
+    from darnet_trt.cli.predict_output import OutputOptions, opened
+    from darnet_trt.cli.predict_progress import RunProgress
+    from darnet_trt.cli.predict_run import Run, follow, once
     from darnet_trt.errors import UsageError
     from darnet_trt.runtime.engines.loading import load_engine
-    from darnet_trt.runtime.prediction.predict import predict as results_of
-    from darnet_trt.runtime.prediction.results.lines import JSONL
-    from darnet_trt.runtime.prediction.results.pseudonyms import Pseudonyms
-    from darnet_trt.runtime.prediction.results.result import INTENDED_USE, json_line, undecided
-    from darnet_trt.runtime.prediction.results.tables import CSV
-    from darnet_trt.scan.discovery import Counts
+    from darnet_trt.runtime.prediction.history.history import History
+    from darnet_trt.runtime.prediction.history.index import INDEX
+    from darnet_trt.runtime.prediction.history.watch import Arrivals
+    from darnet_trt.runtime.prediction.results.result import INTENDED_USE
+    from darnet_trt.runtime.prediction.shards.shard import parse_shard
+    from darnet_trt.scan.discovery.places import places
 
-    if out is None and (cam or resume):
-        option = "--cam" if cam else "--resume"
-        raise UsageError("needs a folder for the results", where=option, do="add -o OUT")
+    needs = {"--cam": cam, "--resume": resume, "--watch": watch, "--parquet": parquet}
+    if out is None and (given := [option for option, wanted in needs.items() if wanted]):
+        raise UsageError("needs a folder for the results", where=given[0], do="add -o OUT")
+    retries = {"--retry-refused": retry_refused, "--retry-failed": retry_failed}
+    if not resume and (given := [option for option, wanted in retries.items() if wanted]):
+        raise UsageError("needs results to continue", where=given[0], do="add --resume")
     if out is not None:
         refuse_bundle_or_cohort(out)
-    opened = open_bundle(bundle)
-    use = f"trained on {opened.manifest.model.trained_on}. {INTENDED_USE}"
+    bound = memory_size(memory)
+    part = parse_shard(shard) if shard else None
+    searched = places(scans, part)
+    of = open_bundle(bundle)
+    chosen = pick_artifact(of, artifact).name
+    use = f"trained on {of.manifest.model.trained_on}. {INTENDED_USE}"
     say(use)
-    as_json = as_json or (out is None and not sys.stdout.isatty())
-    statuses: list[str] = []
-    counts: list[Counts] = []
-    doubtful = drawn = 0
-    pseudonyms = Pseudonyms(notify=say)
-    with _opened(out, resume=resume) as folder:
-        # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
-        engine = load_engine(opened, artifact, threads=threads) if resume else None
-        for result in results_of(
-            opened,
-            scans,
-            artifact=artifact,
-            threads=threads,
-            engine=engine,
-            evidence=cam,
-            history=_history(folder, opened.sha256, engine.artifact.name)
-            if folder and engine
-            else None,
-            notify=say,
-            counted=counts.append,
-        ):
-            statuses.append(result.status)
-            doubtful += result.status == "ok" and undecided(result.probabilities) is not None
-            if result.evidence is not None and folder is not None:
-                from darnet_trt.runtime.prediction.results.overlay import with_overlay
-
-                result = with_overlay(result, result.evidence, folder)
-                drawn += result.overlay is not None
-            result = folder.add(result) if folder else pseudonyms.applied(result)
-            if as_json:
-                _print(json_line(result))
-            elif folder is None:
-                for text in summary(result):
-                    _print(f"{printable(text)}\n")
-            if folder is not None or not sys.stdout.isatty():
-                first, *warnings = summary(result)
-                say(f"[{len(statuses)}] {first}")
-                for warning in warnings:
-                    say(warning)
-    if files := sum(counts, start=Counts()):
-        say(str(files))
-    if out is not None:
-        overlays = f", {drawn} overlay{'s' * (drawn != 1)}" if drawn else ""
-        say(f"results: {out / CSV}, {JSONL}{overlays}")
-    say(f"{_tally(statuses, doubtful)}; {use}")
-    if any(status != "ok" for status in statuses):
-        raise typer.Exit(1)
-
-
-@contextmanager
-def _opened(out: Path | None, *, resume: bool) -> Iterator[ResultFolder | None]:
-    if out is None:
-        yield None
-        return
-    from darnet_trt.runtime.prediction.results.folder import ResultFolder
-
-    again = "the same command" if resume else "the same command with --resume"
-    with resumable(again), ResultFolder(out, resume=resume, notify=say) as folder:
-        yield folder
-
-
-def _history(folder: ResultFolder, bundle: str, artifact: str) -> History:
-    from darnet_trt.runtime.prediction.history.history import History
-
-    return History(
-        None,
-        folder.standing,
-        bundle=bundle,
-        artifact=artifact,
-        retry_refused=True,
-        retry_failed=True,
+    options = OutputOptions(
+        out, cam, as_json, resume, durable, identifiers, pseudonym_key, parquet, part
     )
-
-
-def summary(result: Result) -> list[str]:
-    """Return lines for a person: the classes, why this series and the time; then the warnings."""
-    from darnet_trt.runtime.prediction.results.result import percentages, undecided
-
-    scan = relative(result.scan)
-    if result.status != "ok":
-        return [f"{scan}: {result.status}: {result.reason}", *map(_warning, result.warnings)]
-    best, *others = percentages(result.probabilities)
-    doubt = undecided(result.probabilities)
-    parts = [doubt or f"{best} ({', '.join(others)})"]
-    parts += [result.series.why] if result.series else []
-    warnings = [_warning(warning) for warning in result.warnings if warning != doubt]
-    return [f"{scan}: {'; '.join(parts)} ({result.stages_ms.total / 1000:.2f} s)", *warnings]
-
-
-def _warning(text: str) -> str:
-    return f"    ! {text}"
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def _tally(statuses: list[str], doubtful: int) -> str:
-    if not statuses:
-        return "nothing left to do"
-    doubt = f" ({doubtful} undecided)" if doubtful else ""
-    notes = {"ok": doubt, "refused": "", "failed": ""}
-    listed = [f"{statuses.count(s)} {s}{note}" for s, note in notes.items() if s in statuses]
-    return f"{len(statuses)} scan{'s' * (len(statuses) != 1)}: {', '.join(listed)}"
+    with opened(options) as output:
+        # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
+        engine = load_engine(of, artifact, threads=threads) if resume or watch else None
+        make: Callable[..., History] = partial(Arrivals, settle_s=settle) if watch else History
+        history = make(
+            out / INDEX if out else None,
+            output.folder.standing if output.folder else lambda key: None,
+            bundle=of.sha256,
+            artifact=engine.artifact.name if engine else chosen,
+            overlays=cam,
+            retry_refused=retry_refused,
+            retry_failed=retry_failed,
+        )
+        progress = RunProgress(history.walked)
+        with history:
+            run = Run(of, engine, artifact, threads, workers, bound, cam, history, output, progress)
+            if isinstance(history, Arrivals):
+                follow(run, history, searched, settle)
+                nothing = False
+            else:
+                progress.count_files(searched)
+                nothing = once(run, searched)
+            done = history.known()
+    for line in progress.report(output.where(), done):
+        say(line)
+    failed = progress.failed(refused_too=refused_is_failure)
+    (warn if failed and printing.quiet else say)(f"{progress.tally()}; {use}")
+    if nothing:
+        raise typer.Exit(2)
+    if failed:
+        raise typer.Exit(1)

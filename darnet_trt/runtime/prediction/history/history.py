@@ -81,6 +81,7 @@ class History:
         self._known: set[int] = set()
         self._left: set[str] = set()
         self._lost: set[Path] = set()
+        self._walked = 0
         self._before: tuple[Path, str | None] | None = None
         self._after: dict[tuple[Path, str], str | None] = {}
 
@@ -92,6 +93,7 @@ class History:
         """
         with self._lock:
             after, upto = self._range(listing)
+            self._walked += len(listing.files)
             self._visited.add(hash(listing.folder))
             if listing.failed:
                 self._lost.update(Path(e.where) for e in listing.failed if e.where is not None)
@@ -172,6 +174,10 @@ class History:
     def known(self) -> int:
         """Return how many studies this run met that were finished before."""
         return len(self._known)
+
+    def walked(self) -> int:
+        """Return how many files the walk has passed."""
+        return self._walked
 
     def __enter__(self) -> Self:
         return self
