@@ -43,6 +43,8 @@ spec = manifest["preprocessing"]
 covered = tuple(map(int, sys.argv[3:5]))
 if spec.get("extent") == "lungs" and not covered:
     sys.exit("this bundle covers the lungs alone: give their FIRST and LAST slice")
+if spec.get("resolution") == "half":
+    sys.exit("this bundle reads halved slices: this script reads whole ones")
 files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(series)
 image = SimpleITK.DICOMOrient(SimpleITK.ReadImage(files), "LPS")
 x = SimpleITK.GetArrayFromImage(image)  # Hounsfield units; axes to the head, the back, the left

@@ -115,6 +115,9 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"orientation {spec.orientation}, {spec.in_plane} averages in plane, {spec.depth} in depth "
         f"(snap {spec.depth_snap:g})",
     )
+    rows, columns = (2 * pixels for pixels in spec.size[1:])
+    halves = f"half, of slices of {rows}×{columns} pixels and more, in every format"
+    yield "resolution", halves if spec.resolution == "half" else "full"
     lungs = f"the lungs and {spec.margin_mm:g} mm above and below"
     yield "extent", "the whole scan" if spec.extent == "scan" else lungs
     yield (

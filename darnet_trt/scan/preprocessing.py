@@ -7,6 +7,9 @@ column in A_d is zero are never needed (`needed_slices`), so a reader need not d
 Values below −1024 HU are air: scanners and converters fill what they did not reconstruct with
 −1024, −2000 or −3024, and the network sees the same for each.
 
+`resolution: half` takes the low-pass of each slice (`halving`) for the slice. Its samples lie on
+even rows and columns, half a pixel before the middle of two, which the in-plane rows account for.
+
 Along the depth the input covers the lungs and a margin (`lung_span`), or the whole scan.
 
 A row has two to four weights, so the in-plane products add a few weighted rows instead of calling
@@ -27,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from darnet_trt.scan.loading.halving import FILL_HU, beside_fill, halve
 from darnet_trt.scan.plausibility.lungs import (
     TYPICAL_HEIGHT_MM,
     Lungs,
@@ -38,6 +42,7 @@ from darnet_trt.scan.volume import Volume
 
 Matrix = npt.NDArray[np.float32]
 Extent = Literal["scan", "lungs"]
+Resolution = Literal["full", "half"]
 Span = tuple[int, int]
 """The first slice that the input covers, and the one after the last."""
 
@@ -64,6 +69,8 @@ class Preprocessing(BaseModel):
             those of 4 and more.
         extent: What the input covers along the body. lungs: the lungs and a margin, wherever
             they lie in the scan. scan: the whole series, which must be cut to the chest.
+        resolution: half: slices with at least twice the input's rows and columns are halved first
+            (`halve`), before the window. JPEG 2000 slices are then decoded in a third of the time.
         margin_mm: Margin above and below the lungs, rounded to whole slices. The search ends some
             25 mm short of the lungs' tips, where they fill little of a slice.
     """
@@ -80,6 +87,7 @@ class Preprocessing(BaseModel):
     # A specification that does not name an extent was written before there was a choice.
     extent: Extent = "scan"
     margin_mm: Annotated[float, Field(ge=0, le=1000)] = 30.0
+    resolution: Resolution = "full"
 
 
 NEW: Final = Preprocessing(extent="lungs", depth_snap=0.2)
@@ -105,16 +113,41 @@ def _interpolation_matrix(
     return matrix
 
 
-def area_matrix(n_out: int, n_in: int) -> Matrix:
+def halved(spec: Preprocessing, matrix: tuple[int, int]) -> bool:
+    """Return whether slices of this many rows and columns are halved: smaller ones would blur."""
+    rows, columns = matrix
+    return spec.resolution == "half" and rows >= 2 * spec.size[1] and columns >= 2 * spec.size[2]
+
+
+def read_grid(
+    spec: Preprocessing, spacing_mm: tuple[float, float, float], matrix: tuple[int, int]
+) -> tuple[tuple[float, float, float], tuple[int, int]]:
+    """Return the spacing (d, h, w) and the size of slices as they are read: whole, or halved."""
+    if not halved(spec, matrix):
+        return spacing_mm, matrix
+    (d_mm, h_mm, w_mm), (rows, columns) = spacing_mm, matrix
+    return (d_mm, 2 * h_mm, 2 * w_mm), ((rows + 1) // 2, (columns + 1) // 2)
+
+
+def area_matrix(n_out: int, n_in: int, *, half: bool = False) -> Matrix:
     """Return rows that average the input interval each output voxel covers: (n_out, n_in).
 
     Where the axis grows (n_out > n_in) a row interpolates linearly instead.
+
+    Args:
+        n_out: Output voxels.
+        n_in: Pixels.
+        half: Whether the pixels were halved: (n_out, ⌈n_in/2⌉). Sample k lies on pixel 2k, and
+            stands for the two pixels around that pixel's middle.
     """
     if n_out > n_in:
         return _interpolation_matrix(n_out, n_in)
     edges = np.linspace(0, n_in, n_out + 1)
-    pixel = np.arange(n_in)
-    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    pixel = np.arange(n_in + 1.0)
+    if half:
+        pixel = 2 * np.arange((n_in + 1) // 2 + 1) - 0.5
+        pixel[[0, -1]] = 0, n_in
+    overlap = np.minimum(edges[1:, None], pixel[1:]) - np.maximum(edges[:-1, None], pixel[:-1])
     weights = np.clip(overlap, 0, None)
     return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
 
@@ -150,6 +183,7 @@ def preprocess_slices(
     spec: Preprocessing,
     slices: int,
     span: Span,
+    matrix: tuple[int, int],
     needed: Iterable[tuple[int, npt.NDArray[np.generic], float, float]],
 ) -> npt.NDArray[np.float32]:
     """Accumulate the network's input from slices as they are decoded.
@@ -158,8 +192,10 @@ def preprocess_slices(
         spec: What to do.
         slices: Number of slices in the series.
         span: What the input covers of them.
+        matrix: Rows and columns of the slices in the file.
         needed: For each index of `needed_slices`, in any order: the index, the stored values
-            (h, w), and the slope and intercept that make Hounsfield units of them.
+            (h, w), by `halve` where the slices are `halved`, and the slope and intercept that
+            make Hounsfield units of them.
 
     Returns:
         float32, shape (1, d, h, w), values 0…1.
@@ -170,13 +206,20 @@ def preprocess_slices(
     low = spec.window_center_hu - spec.window_width_hu / 2
     high = low + spec.window_width_hu
     floor = min(max(low, AIR_HU), high)
+    half = halved(spec, matrix)
+    rows_taps, columns_taps = (_taps(o, n, half) for o, n in zip((h, w), matrix, strict=True))
     for index, stored, slope, intercept in needed:
         # Rows of the matrices sum to 1, so the scale and offset can wait until the slice is small.
         scale, offset = slope / spec.window_width_hu, (intercept - low) / spec.window_width_hu
-        ends = sorted((hu - intercept) / slope for hu in (floor, high))
-        x = np.clip(stored.astype(np.float32, order="C"), *np.array(ends, np.float32))
-        small = _resample_rows(_taps(h, x.shape[0]), x)
-        small = _resample_rows(_taps(w, x.shape[1]), np.ascontiguousarray(small.T)).T
+        air, full = ((hu - intercept) / slope for hu in (floor, high))
+        x = stored.astype(np.float32, order="C")
+        if half:
+            fill = np.float32(slope) * x < np.float32(FILL_HU - intercept)
+            if fill.any():
+                x[beside_fill(fill)] = air
+        x = np.clip(x, *np.array(sorted((air, full)), np.float32))
+        small = _resample_rows(rows_taps, x)
+        small = _resample_rows(columns_taps, np.ascontiguousarray(small.T)).T
         small = small * np.float32(scale) + np.float32(offset)
         for row in np.flatnonzero(a_d[:, index]):
             out[row] += a_d[row, index] * small
@@ -184,9 +227,10 @@ def preprocess_slices(
 
 
 @functools.lru_cache(maxsize=16)
-def _taps(n_out: int, n_in: int) -> tuple[tuple[npt.NDArray[np.intp], Matrix], ...]:
+def _taps(n_out: int, n_in: int, half: bool) -> tuple[tuple[npt.NDArray[np.intp], Matrix], ...]:
     """Return `area_matrix` as a few taps: for each, input indices and weights by row."""
-    matrix = area_matrix(n_out, n_in)
+    matrix = area_matrix(n_out, n_in, half=half)
+    n_in = matrix.shape[1]
     used = matrix != 0
     first, rows = used.argmax(1), np.arange(n_out)
     taps = []
@@ -215,11 +259,16 @@ def _resample_rows(
 
 def preprocess(spec: Preprocessing, volume: Volume) -> npt.NDArray[np.float32]:
     """Return the input for a volume in memory: float32, shape (1, d, h, w), values 0…1."""
-    slices = volume.hu.shape[0]
+    slices, rows, columns = volume.hu.shape
+    matrix = rows, columns
+
+    def read(index: int) -> npt.NDArray[np.generic]:
+        return halve(volume.hu[index]) if halved(spec, matrix) else volume.hu[index]
+
     span = 0, slices
     if spec.extent == "lungs":
-        grid_mm = coarse_spacing(volume.spacing_mm, volume.hu.shape[1:])
-        lungs = find_lungs(slices, lambda indices: [coarse(volume.hu[i]) for i in indices], grid_mm)
+        grid_mm = coarse_spacing(*read_grid(spec, volume.spacing_mm, matrix))
+        lungs = find_lungs(slices, lambda indices: [coarse(read(i)) for i in indices], grid_mm)
         span = lung_span(spec, slices, lungs, volume.spacing_mm[0])
     needed = needed_slices(spec, slices, span).tolist()
-    return preprocess_slices(spec, slices, span, ((i, volume.hu[i], 1.0, 0.0) for i in needed))
+    return preprocess_slices(spec, slices, span, matrix, ((i, read(i), 1.0, 0.0) for i in needed))

@@ -18,7 +18,7 @@ from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer, whole_file
 from darnet_trt.scan.cohort import CLASSES, Cohort, Entry
-from darnet_trt.scan.preprocessing import NEW, Extent
+from darnet_trt.scan.preprocessing import NEW, Extent, Resolution
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
 from darnet_trt.training.inputs import Example, Failure, prepare
@@ -39,6 +39,7 @@ def train(
     *,
     attention: Attention = "both",
     extent: Extent = NEW.extent,
+    resolution: Resolution = NEW.resolution,
     held_out: float = 0.2,
     device: str = "cpu",
     reading: Callable[[int, int], AbstractContextManager[Callable[[int], None]]] = (
@@ -58,6 +59,7 @@ def train(
         schedule: How to train.
         attention: The variant.
         extent: What the network's input covers of a scan.
+        resolution: Of the slices that the input is made from.
         held_out: Share of the patients to hold out.
         device: "cpu" or "cuda".
         reading: Called with the numbers of training and held-out scans; returns a context that
@@ -73,7 +75,9 @@ def train(
     """
     sides = split_by_patient(cohort.entries, held_out, schedule.seed)
     network = preset.network(attention)
-    preprocessing = NEW.model_copy(update={"size": preset.input_size, "extent": extent})
+    preprocessing = NEW.model_copy(
+        update={"size": preset.input_size, "extent": extent, "resolution": resolution}
+    )
     with sole_writer(run):
         if (run / FILE_NAME).exists():
             raise UsageError("holds a finished run already", where=run, do="choose another folder")

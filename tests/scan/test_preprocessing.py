@@ -68,7 +68,7 @@ def test_streamed_slices_in_any_order_are_enough(size, shape, slope, intercept, 
     needed = needed_slices(spec, shape[0], span).tolist()
     order = data.draw(st.permutations(needed))
     items = ((i, stored[i], slope, intercept) for i in order)
-    streamed = preprocess_slices(spec, shape[0], span, items)
+    streamed = preprocess_slices(spec, shape[0], span, shape[1:], items)
     hu = (stored * np.float32(slope) + np.float32(intercept)).astype(np.float32)
     whole = preprocess(spec, Volume(hu, (1, 1, 1)))
     np.testing.assert_allclose(streamed, whole, atol=2e-6)

@@ -48,12 +48,18 @@ def is_native(headers: Sequence[Header]) -> bool:
     return all(header.transfer_syntax in NATIVE for header in headers)
 
 
-def decode_slice(header: Header, part: Callable[[Stored], Stored] = lambda whole: whole) -> Stored:
+def decode_slice(
+    header: Header,
+    part: Callable[[Stored], Stored] = lambda whole: whole,
+    *,
+    padded: bool = False,
+) -> Stored:
     """Decode the stored values of a slice, rows by columns, padding replaced by air.
 
     Args:
         header: Of the slice.
         part: Takes the pixels that are wanted from the decoded ones.
+        padded: Whether padding is kept.
 
     Raises:
         UnreadableScanError: The pixels are truncated or corrupt.
@@ -64,17 +70,19 @@ def decode_slice(header: Header, part: Callable[[Stored], Stored] = lambda whole
         stored = _native(header, part) if native else part(_compressed(header))
     except (OSError, EOFError) as error:
         raise cannot_read(header.path, error) from error
-    return _without_padding(stored, header)
+    return stored if padded else _without_padding(stored, header)
 
 
 def decode_slices(
-    headers: Sequence[Header], indices: Sequence[int]
+    headers: Sequence[Header],
+    indices: Sequence[int],
+    decode: Callable[[Header], Stored] = decode_slice,
 ) -> Iterator[tuple[int, Stored]]:
     """Decode some slices of a series, in order, compressed ones on several threads."""
     if is_native(headers):
         try:
             for index in indices:  # copies from the file cache: threads would only wait
-                yield index, decode_slice(headers[index])
+                yield index, decode(headers[index])
         finally:
             inflated.cache_clear()
         return
@@ -82,12 +90,12 @@ def decode_slices(
     with ThreadPoolExecutor(threads) as pool:
         # A few ahead of the consumer, so that memory does not grow with the series.
         ahead = 2 * threads
-        pending = [pool.submit(decode_slice, headers[i]) for i in indices[:ahead]]
+        pending = [pool.submit(decode, headers[i]) for i in indices[:ahead]]
         try:
             for number, index in enumerate(indices):
                 stored = pending.pop(0).result()
                 if number + ahead < len(indices):
-                    pending.append(pool.submit(decode_slice, headers[indices[number + ahead]]))
+                    pending.append(pool.submit(decode, headers[indices[number + ahead]]))
                 yield index, stored
         finally:
             for future in pending:
@@ -240,20 +248,33 @@ def _significant_bits(stored: Stored, header: Header, bits: int) -> Stored:
 
 
 def _without_padding(stored: Stored, header: Header) -> Stored:
-    """Replace PixelPaddingValue (0028,0120), up to PixelPaddingRangeLimit, by air."""
-    padding = header.get("PixelPaddingValue")
-    if not isinstance(padding, int) or stored.dtype.kind not in "iu":
+    """Replace padding by air."""
+    found = padding(header)
+    if found is None:
         return stored
-    limit = header.get("PixelPaddingRangeLimit")
+    low, high = found
     slope, intercept = rescale(header)
     info = np.iinfo(stored.dtype)
-    ends = [_wrapped(v, stored.dtype) for v in (padding, limit) if isinstance(v, int)]
-    low, high = min(ends), max(ends)
-    if any(TISSUE_HU[0] < slope * end + intercept < TISSUE_HU[1] for end in (low, high)):
-        return stored
     padded = stored == low if low == high else (stored >= low) & (stored <= high)
     air = min(max(round((AIR_HU - intercept) / slope), info.min), info.max)
     return np.where(padded, np.array(air, stored.dtype), stored)
+
+
+def padding(header: Header) -> tuple[int, int] | None:
+    """Return the lowest and highest stored value of padding, None where there is none.
+
+    PixelPaddingValue (0028,0120), up to PixelPaddingRangeLimit (0028,0121).
+    """
+    value, limit = header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")
+    if not isinstance(value, int):
+        return None
+    kind = "i" if header.get("PixelRepresentation") == 1 else "u"
+    dtype = np.dtype(f"{kind}{header.get('BitsAllocated') // 8}")
+    ends = [_wrapped(v, dtype) for v in (value, limit) if isinstance(v, int)]
+    slope, intercept = rescale(header)
+    if any(TISSUE_HU[0] < slope * end + intercept < TISSUE_HU[1] for end in ends):
+        return None
+    return min(ends), max(ends)
 
 
 def _wrapped(value: int, dtype: np.dtype[Any]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from darnet_trt.errors import Finding, RefusedScanError, UnreadableScanError
-from darnet_trt.scan.plausibility.lungs import Lungs, coarse_spacing
+from darnet_trt.scan.plausibility.lungs import Lungs
 from darnet_trt.scan.series import Choice, Series, Study
 
 SOFT, UNKNOWN, SHARP = 0, 1, 2
@@ -61,11 +61,16 @@ class View:
     size: float
 
     @classmethod
-    def of(cls, series: Series, lungs: Lungs | None) -> Self:
-        """Return a series' view of its lungs, None where it shows none."""
+    def of(cls, lungs: Lungs | None, grid_mm: tuple[float, float, float] | None) -> Self:
+        """Return the view that a series has of its lungs.
+
+        Args:
+            lungs: Where they lie; None where it shows none.
+            grid_mm: Spacing (d, h, w) of the grid on which they were found.
+        """
         if lungs is None:
             return cls(False, 0.0)
-        d, h, w = coarse_spacing(series.spacing_mm or (1.0, 1.0, 1.0), series.matrix)
+        d, h, w = grid_mm or (1.0, 1.0, 1.0)
         return cls(lungs.whole, lungs.pixels * d * h * w / 1e6)
 
 

@@ -23,7 +23,7 @@ from darnet_trt.scan.loading.slices import UNTURNED, Slices, scaled
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy, turned
 from darnet_trt.scan.plausibility.chest import judge_chest
 from darnet_trt.scan.plausibility.hounsfield import judge_values
-from darnet_trt.scan.plausibility.lungs import coarse_spacing, find_lungs
+from darnet_trt.scan.plausibility.lungs import find_lungs
 from darnet_trt.scan.plausibility.passes import NEIGHBOURS, OVERLAPPING, interleaved
 from darnet_trt.scan.plausibility.rows import other_rows
 from darnet_trt.scan.preprocessing import (
@@ -141,7 +141,7 @@ def best_first(
     for choice in ranked:
         try:
             slices = Slices(choice.series, spec)
-            views.append(View.of(choice.series, slices.lungs))
+            views.append(View.of(slices.lungs, slices.grid_mm))
         except ScanError:  # it is raised again where the series is loaded
             views.append(None)
             continue
@@ -167,11 +167,11 @@ def _load(slices: Slices, *, identify: bool = False) -> LoadedInput:
     lungs = slices.lungs if spec.extent == "lungs" else None
     span = lung_span(spec, series.slices, lungs, series.spacing_mm and series.spacing_mm[0])
     indices = needed_slices(spec, series.slices, span).tolist()
-    needed = Passing(slices.stored(indices), identify=identify)
-    array = preprocess_slices(spec, series.slices, span, needed)
+    needed = Passing(slices.stored(indices), identify=identify and not slices.halved)
+    array = preprocess_slices(spec, series.slices, span, series.matrix, needed)
     grid = np.stack([needed.grids[i] for i in indices])
     _refuse_other_rows(series, indices[len(indices) // 2])
-    warnings = _check(series, indices, span, grid) + slices.assumed
+    warnings = _check(slices, indices, span, grid) + slices.assumed
     _refuse_interleaved(slices, span, indices, grid)
     turn, more = _judge_anatomy(slices, span, grid)
     if turn != slices.turn:
@@ -188,8 +188,10 @@ def _load(slices: Slices, *, identify: bool = False) -> LoadedInput:
         )
     if identify:
         marks = landmarks(positions_mm(series, range(*span), slices.origin_mm), span[0])
-        more_slices = slices.stored([i for i in marks if i not in needed.grids])
-        needed.hashes.update(slice_hash(*item[1:]) for item in more_slices)
+        # Of whole slices, whatever the network reads: so scans are known again by any bundle.
+        read = slices.whole() if slices.halved else slices
+        more_slices = sorted({*marks, *indices} if slices.halved else {*marks} - {*indices})
+        needed.hashes.update(slice_hash(*item[1:]) for item in read.stored(more_slices))
     total_s = time.perf_counter() - start
     read_s = slices.read_s - read_s
     return LoadedInput(
@@ -257,7 +259,7 @@ def _judge_anatomy(
     Raises:
         RefusedScanError: Neither the files nor the pixels show how the scan lies.
     """
-    spacing = _grid_spacing(slices.series, span, len(grid))
+    spacing = _grid_spacing(slices, span, len(grid))
     if slices.series.oriented:
         return UNTURNED, judge_anatomy(grid, spacing)
     if slices.turn != UNTURNED:
@@ -273,11 +275,11 @@ def _told(series: Series, turn: Turn) -> Finding:
     return turned(replace(turn, flip_d=turn.flip_d != (series.format == "slices")))
 
 
-def _grid_spacing(series: Series, span: Span, count: int) -> tuple[float, float, float] | None:
+def _grid_spacing(slices: Slices, span: Span, count: int) -> tuple[float, float, float] | None:
     """Return the spacing of the coarse grid of some slices that cover a span evenly."""
-    if series.spacing_mm is None:
+    if slices.grid_mm is None:
         return None
-    d_mm, h_mm, w_mm = coarse_spacing(series.spacing_mm, series.matrix)
+    d_mm, h_mm, w_mm = slices.grid_mm
     return d_mm * (span[1] - span[0]) / count, h_mm, w_mm
 
 
@@ -345,13 +347,14 @@ def _refuse(series: Series) -> None:
 
 
 def _check(
-    series: Series, indices: Sequence[int], span: Span, grid: npt.NDArray[np.float32]
+    slices: Slices, indices: Sequence[int], span: Span, grid: npt.NDArray[np.float32]
 ) -> tuple[Finding, ...]:
     """Return warnings; refuse what is not a chest in Hounsfield units."""
+    series = slices.series
     names = [_slice_name(series, i) for i in indices]
     wrong, warnings = judge_values(grid, names, calibrated=series.calibrated)
     if wrong is None:
-        wrong, more = judge_chest(grid, _grid_spacing(series, span, len(grid)))
+        wrong, more = judge_chest(grid, _grid_spacing(slices, span, len(grid)))
         if wrong is None:
             return (*warnings, *more)
     raise RefusedScanError(wrong, where=series.path)

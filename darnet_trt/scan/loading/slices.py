@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy.typing as npt
 
 from darnet_trt.errors import Finding
 from darnet_trt.machine.cpus import usable_cpus
-from darnet_trt.scan.dicom.encoding.reduced import decode_reduced, reducible
+from darnet_trt.scan.dicom.encoding.reduced import decode_half, decode_reduced, reducible
 from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
+from darnet_trt.scan.loading.halving import halve
 from darnet_trt.scan.pictures import assumed_offset, decode_grey, find_offset_hu
 from darnet_trt.scan.plausibility.anatomy import Turn
 from darnet_trt.scan.plausibility.lungs import (
@@ -30,13 +32,15 @@ from darnet_trt.scan.plausibility.lungs import (
     middles,
     settle,
 )
-from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.scan.preprocessing import Preprocessing, halved, read_grid
 from darnet_trt.scan.series import Series
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files.series import read_image
 
 Needed = tuple[int, npt.NDArray[np.generic], float, float]
-"""A slice's number, its stored values (h, w), and the slope and intercept of Hounsfield units."""
+"""A slice's number, its stored values (h, w), and the slope and intercept of Hounsfield units.
+
+The values are halved (`halve`) where the specification says so and the slice is large enough."""
 Stored = npt.NDArray[Any]
 
 UNTURNED: Final = Turn(flip_d=False, flip_h=False)
@@ -56,6 +60,7 @@ class Slices:
         spec: What makes the input: greys of pictures span its window.
         read_s: Time spent so far to read and decode.
         probed: Slices that were looked at so far to find the lungs.
+        halved: Whether they are halved.
         turn: What puts slices and rows in order, where the files do not say how the scan lies.
         assumed: Warnings of what was assumed about the values that were decoded so far.
     """
@@ -70,6 +75,7 @@ class Slices:
         if turn.flip_d:
             series = replace(series, files=series.files[::-1])
         self.series, self.spec, self.turn = series, spec, turn
+        self.halved = halved(spec, series.matrix)
         self.read_s, self.probed = 0.0, 0
         self.assumed: tuple[Finding, ...] = ()
         self._kept: dict[int, Stored] = {}
@@ -93,12 +99,30 @@ class Slices:
             UnreadableScanError: A slice that was looked at is broken.
             RefusedScanError: It holds values that are not numbers.
         """
+        series, grid_mm = self.series, self.grid_mm
+        if not self._reduces or series.spacing_mm is None or grid_mm is None:
+            return find_lungs(series.slices, self.look, grid_mm)
+        d_mm, *pixel_mm = series.spacing_mm
+        h_mm, w_mm = (mm * (2 << self._halvings) for mm in pixel_mm)  # of what `_glance` gives
+        found = find_lungs(series.slices, self._glance, (d_mm, h_mm, w_mm))
+        if found is None:
+            return None
+        found = replace(found, pixels=found.pixels * h_mm * w_mm / (grid_mm[1] * grid_mm[2]))
+        return settle(series.slices, found, self.look)
+
+    @property
+    def grid_mm(self) -> tuple[float, float, float] | None:
+        """Return the spacing (d, h, w) of what `look` gives; None where it is not known."""
         series = self.series
-        spacing = series.spacing_mm and coarse_spacing(series.spacing_mm, series.matrix)
-        if not self._reduces:
-            return find_lungs(series.slices, self.look, spacing)
-        found = find_lungs(series.slices, self._glance, spacing)
-        return found and settle(series.slices, found, self.look)
+        if series.spacing_mm is None:
+            return None
+        return coarse_spacing(*read_grid(self.spec, series.spacing_mm, series.matrix))
+
+    def whole(self) -> Slices:
+        """Return the same slices, not halved."""
+        whole = copy(self)
+        whole.halved, whole._kept = False, {}
+        return whole
 
     @property
     def origin_mm(self) -> float:
@@ -144,9 +168,14 @@ class Slices:
         headers = self.series.headers
         return len(headers) >= REDUCED_FROM and all(map(reducible, headers))
 
+    @property
+    def _halvings(self) -> int:
+        """One fewer than the coarse grid has: wavelets overshoot at edges, so four are averaged."""
+        return max(0, coarse_step(self.series.matrix).bit_length() - 2)
+
     def _look(self, indices: Sequence[int]) -> list[Grid]:
         series, headers = self.series, self.series.headers
-        if series.stack is not None and self._native:
+        if series.stack is not None and self._native and not self.halved:
             turn = series.stack.turn
             parts = (decode_slice(headers[i], lambda whole: middles(turn(whole))) for i in indices)
             return [
@@ -168,12 +197,10 @@ class Slices:
 
     def _reduced(self, indices: Sequence[int]) -> list[Grid]:
         assert self.series.stack is not None
-        # One halving fewer, and means of four pixels: wavelets overshoot at edges, below air.
-        halvings = max(0, coarse_step(self.series.matrix).bit_length() - 2)
         headers, turn = self.series.headers, self.series.stack.turn
 
         def one(index: int) -> Grid:
-            stored = turn(decode_reduced(headers[index], halvings))
+            stored = turn(decode_reduced(headers[index], self._halvings))
             h, w = (size // 2 * 2 for size in stored.shape)
             quads = stored[:h, :w].reshape(h // 2, 2, w // 2, 2)
             return scaled(averages(quads), *rescale(headers[index]))
@@ -187,12 +214,15 @@ class Slices:
         series = self.series
         if self.volume is not None:
             hu = self.volume.hu
-            return ((i, hu[i], 1.0, 0.0) for i in rest)
+            return ((i, self._whole_or_half(hu[i]), 1.0, 0.0) for i in rest)
         if series.stack is not None:
             return self._dicom(kept, rest)
         scale = self._picture_scale
-        greys = ((i, self._grey(i)) for i in rest)
+        greys = ((i, self._whole_or_half(self._grey(i))) for i in rest)
         return ((i, grey, *scale) for pairs in (kept, greys) for i, grey in pairs)
+
+    def _whole_or_half(self, whole: Stored) -> Stored:
+        return halve(whole) if self.halved else whole
 
     def _grey(self, index: int) -> Stored:
         return decode_grey(self.series.files[index])[self._rows]
@@ -210,11 +240,15 @@ class Slices:
 
     def _dicom(self, kept: list[tuple[int, Stored]], rest: list[int]) -> Iterator[Needed]:
         assert self.series.stack is not None
-        headers, turn = self.series.headers, self.series.stack.turn
+        headers, stack = self.series.headers, self.series.stack
         for index, stored in kept:
             yield index, stored, *rescale(headers[index])
+        if self.halved:
+            for index, half in decode_slices(headers, rest, partial(decode_half, stack=stack)):
+                yield index, half, *rescale(headers[index])
+            return
         for index, stored in decode_slices(headers, rest):
-            yield index, turn(stored), *rescale(headers[index])
+            yield index, stack.turn(stored), *rescale(headers[index])
 
 
 def scaled(stored: Stored, slope: float, intercept: float) -> npt.NDArray[np.float32]:

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.dicom.encoding.jpeg2000 import flaw, read_size
+from darnet_trt.scan.dicom.encoding.jpeg2000 import flaw, read_size, reductions
 
 RLE: Final = "1.2.840.10008.1.2.5"
-_JPEG_2000 = frozenset(
+JPEG_2000: Final = frozenset(
     f"1.2.840.10008.1.2.4.{part}"
     for part in (90, 91, 201, 202, 203)  # the last three: HTJ2K
 )
@@ -30,7 +30,7 @@ _JPEG: Final[dict[str, tuple[str, set[int]]]] = {
     "1.2.840.10008.1.2.4.81": ("jpegls_decode", {0xF7}),
 }
 """Transfer syntax → imagecodecs' function, and the frame headers (SOF) that belong to it."""
-COMPRESSED: Final = frozenset({RLE, *_JPEG_2000, *_JPEG})
+COMPRESSED: Final = frozenset({RLE, *JPEG_2000, *_JPEG})
 """Transfer syntaxes that can be decoded."""
 
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -49,6 +49,8 @@ class Codestream:
         bits: Precision of the first.
         signed: Whether its values have a sign; only JPEG 2000 says so.
         flaw: Why it cannot be decoded as a whole.
+        levels: How often its resolution can be halved; only JPEG 2000 can.
+        halves: Whether the first time gives what `halve` gives of the whole.
     """
 
     rows: int
@@ -57,6 +59,8 @@ class Codestream:
     bits: int
     signed: bool = False
     flaw: str | None = None
+    levels: int = 0
+    halves: bool = False
 
 
 def describe(syntax: str, data: bytes) -> Codestream | None:
@@ -69,11 +73,13 @@ def describe(syntax: str, data: bytes) -> Codestream | None:
         return None
     if size is None:
         return None
+    basics = size.rows, size.columns, size.samples, size.bits, size.signed
     try:
-        wrong = flaw(data, size)
+        if wrong := flaw(data, size):
+            return Codestream(*basics, wrong)
+        return Codestream(*basics, None, *reductions(data, size))
     except (struct.error, IndexError):
-        wrong = "cut within its header"
-    return Codestream(size.rows, size.columns, size.samples, size.bits, size.signed, wrong)
+        return Codestream(*basics, "cut within its header")
 
 
 def _read_jpeg(data: bytes, kinds: set[int]) -> Codestream | None:
@@ -114,7 +120,7 @@ def decode(syntax: str, data: bytes, shape: tuple[int, int], itemsize: int) -> n
 
     if syntax == RLE:
         return _decode_rle(data, shape, itemsize)
-    if syntax in _JPEG_2000:
+    if syntax in JPEG_2000:
         return np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
     return np.asarray(getattr(imagecodecs, _JPEG[syntax][0])(data))
 

@@ -33,6 +33,7 @@ class Size:
         signed: Whether its values have a sign.
         tiles: Into how many tiles it is cut.
         start: Where the codestream begins; not 0 in a JP2 file.
+        aligned: Whether each pixel is a point of the reference grid, the first one its origin.
     """
 
     rows: int
@@ -42,6 +43,7 @@ class Size:
     signed: bool
     tiles: int
     start: int
+    aligned: bool
 
 
 def read_size(data: bytes) -> Size | None:
@@ -63,6 +65,7 @@ def read_size(data: bytes) -> Size | None:
         signed=bool(bits & 0x80),
         tiles=-(-(x1 - left) // (width or 1)) * -(-(y1 - top) // (height or 1)),
         start=start,
+        aligned=(x0, y0, dx, dy) == (0, 0, 1, 1),
     )
 
 
@@ -95,6 +98,29 @@ def flaw(data: bytes, size: Size) -> str | None:
     if seen != set(range(size.tiles)):
         return f"{len(seen)} of {size.tiles} tiles"
     return None
+
+
+def reductions(data: bytes, size: Size) -> tuple[int, bool]:
+    """Return how often a codestream's resolution can be halved, and whether `halve` does the same.
+
+    It does where one reversible wavelet (A.6.1) has transformed the whole image from its first
+    pixel on: not where tiles were transformed one by one, or a tile-part has a coding style of its
+    own.
+
+    Args:
+        data: A codestream without a `flaw`.
+        size: Of it.
+    """
+    at, levels, alike = size.start + 2, [], size.tiles == 1 and size.aligned
+    while (marker := _u16(data, at)[0]) not in (_SOD, _EOC):
+        if marker == _COD:
+            levels.append(data[at + 9])
+            alike = alike and data[at + 13] == 1
+        elif marker == _COC:
+            levels.append(data[at + 6])
+            alike = False
+        at += 2 + _u16(data, at + 2)[0]
+    return min(levels, default=0), alike and len(levels) == 1
 
 
 def _coding(data: bytes, at: int, marker: int, size: Size) -> str | None:

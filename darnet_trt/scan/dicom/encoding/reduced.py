@@ -1,6 +1,6 @@
 """Decode JPEG 2000 slices at a lower resolution, which its wavelets give at a fraction of the cost.
 
-A slice of 512×512 pixels takes 38 ms; at an eighth of the resolution it takes 1 ms.
+A slice of 512×512 pixels takes 29 ms, 9 ms at half and 1 ms at an eighth of the resolution.
 """
 
 from __future__ import annotations
@@ -12,28 +12,108 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import cannot_read
+from darnet_trt.scan.dicom.encoding.codestreams import JPEG_2000, Codestream
+from darnet_trt.scan.dicom.geometry import Stack
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.dicom.pixels import read_codestream
+from darnet_trt.scan.dicom.pixels import decode_slice, padding, read_codestream, rescale
+from darnet_trt.scan.loading.halving import FILL_HU, halve
 
-_SYNTAXES: Final = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
+_SLOW: Final = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
+"""HTJ2K is decoded in 3 ms."""
+_MOST_BITS: Final = 16
+"""Pillow keeps no more."""
 
 
 def reducible(header: Header) -> bool:
-    """Return whether a slice can be decoded at a lower resolution."""
-    return header.transfer_syntax in _SYNTAXES and header.pixels is not None
+    """Return whether it pays to decode a slice at a lower resolution to look at it."""
+    return header.transfer_syntax in _SLOW and header.pixels is not None
 
 
 def decode_reduced(header: Header, halvings: int) -> npt.NDArray[Any]:
     """Decode the stored values of a slice, each side halved some times.
 
+    A codestream of fewer levels is decoded as low as it goes, and every n-th pixel taken.
+
     Raises:
         UnreadableScanError: The codestream is truncated or corrupt.
         RefusedScanError: It is of another kind than the header says.
     """
-    from PIL import Image
-
     codestream, said = read_codestream(header)
     assert said is not None
+    levels = min(halvings, said.levels)
+    while not all(_rounds_up(side, levels) for side in (said.rows, said.columns)):
+        levels -= 1
+    try:
+        grey = _decode(codestream, said, levels)
+    except _ERRORS as error:
+        raise cannot_read(header.path, error) from error
+    step = 1 << halvings - levels
+    grey = grey[::step, ::step]
+    if header.get("PixelRepresentation") == 1 and not said.signed:  # the highest bit is the sign
+        return np.asarray(grey - ((grey >> said.bits - 1) << said.bits))
+    return grey
+
+
+def decode_half(header: Header, stack: Stack) -> npt.NDArray[Any]:
+    """Decode a slice of a stack, turned and halved: what `halve` gives of its pixels.
+
+    The codestream gives the same where it is `halves`, has the precision that the header says, and
+    begins where `halve` begins; else the whole slice is decoded. Padding below `FILL_HU` is kept:
+    preprocessing finds it in every format, declared or not.
+
+    Raises:
+        UnreadableScanError: The pixels are truncated or corrupt.
+        RefusedScanError: A compressed slice is of another kind than its header says.
+    """
+    kept = _is_fill(header)
+    signed, bits = header.get("PixelRepresentation") == 1, header.get("BitsStored")
+    half = None
+    if kept and header.transfer_syntax in JPEG_2000:
+        half = _own_half(header, stack, signed=signed, bits=bits)
+    if half is None:
+        half = halve(stack.turn(decode_slice(header, padded=kept)))
+    # Decoders keep to the range of the pixels, which wavelets leave at edges.
+    low = -(1 << bits - 1) if signed else 0
+    allocated = f"{'i' if signed else 'u'}{header.get('BitsAllocated') // 8}"
+    return half.clip(low, low + (1 << bits) - 1).astype(allocated)
+
+
+def _rounds_up(side: int, levels: int) -> bool:
+    """Return whether Pillow, which rounds sizes to the nearest, expects those of JPEG 2000."""
+    return (side + (1 << levels >> 1)) >> levels == -(-side >> levels)
+
+
+def _own_half(header: Header, stack: Stack, *, signed: bool, bits: int) -> npt.NDArray[Any] | None:
+    """Return a codestream's own half, None where it is not that of the turned slice."""
+    codestream, said = read_codestream(header)
+    assert said is not None
+    fits = (said.signed, said.bits) == (signed, bits) and bits <= _MOST_BITS
+    turned = stack.transpose or stack.flip_h or stack.flip_w
+    if not said.halves or said.levels == 0 or not fits or turned:
+        return None
+    try:
+        return _decode(codestream, said, 1)
+    except _ERRORS:  # whoever decodes the whole says what is wrong
+        return None
+
+
+def _is_fill(header: Header) -> bool:
+    """Return whether a slice's padding, if it has any, lies below `FILL_HU`, or is air already."""
+    slope, intercept = rescale(header)
+    return all(slope * end + intercept < FILL_HU for end in padding(header) or ())
+
+
+_ERRORS: Final = (OSError, SyntaxError, ValueError, IndexError)
+
+
+def _decode(codestream: bytes, said: Codestream, halvings: int) -> npt.NDArray[np.int32]:
+    """Decode a codestream of at most 16 bits.
+
+    Raises:
+        OSError, SyntaxError, ValueError, IndexError: It is damaged.
+    """
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(codestream), formats=["JPEG2000"]) as image:
             if image.mode not in ("L", "I;16"):
@@ -41,11 +121,8 @@ def decode_reduced(header: Header, halvings: int) -> npt.NDArray[Any]:
             image.reduce = halvings  # type: ignore[assignment,method-assign] # Pillow's way to ask
             image.load()
             grey = np.asarray(image).astype(np.int32)
-        # Pillow shifts signed values up, and fills 8 or 16 bits.
-        grey >>= (8 if image.mode == "L" else 16) - said.bits
-        if said.signed:
-            return grey - (1 << said.bits - 1)
-        signed = header.get("PixelRepresentation") == 1  # the highest bit is the sign
-        return grey - ((grey >> said.bits - 1) << said.bits) if signed else grey
-    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
-        raise cannot_read(header.path, error) from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
+    # Pillow shifts signed values up, and fills 8 or 16 bits.
+    grey >>= (8 if image.mode == "L" else 16) - said.bits
+    return grey - (1 << said.bits - 1) if said.signed else grey
