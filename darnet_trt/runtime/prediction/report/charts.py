@@ -48,7 +48,7 @@ def _filters(filters: dict[str, str]) -> str:
 
 def link(text: str, filters: dict[str, str]) -> str:
     """Return a link to the table of all results, which the script filters first."""
-    return f'<a href="#results"{_filters(filters)}>{html(text)}</a>'
+    return f'<a href="#results"{_filters(filters)}>{html(text or "(none)")}</a>'
 
 
 def reasons(summary: Summary) -> str:
@@ -103,7 +103,7 @@ def confidence(summary: Summary) -> str:
     for tenth in range(min(tenths), BINS) if tenths else ():
         counts = [summary.confidence.get(name, Counter())[tenth] for name in names]
         cells = [f"{bar(count / most)} {count:,}" for count in counts]
-        rows.append([f"{tenth / BINS:.1f} to {(tenth + 1) / BINS:.1f}", *cells])
+        rows.append([f"{tenth / BINS:.1f}–{(tenth + 1) / BINS:.1f}", *cells])
     caption = "Classified scans by the probability of their class."
     return table(caption, ["probability", *map(html, names)], rows, len(names))
 
@@ -118,7 +118,7 @@ def stages(summary: Summary) -> str:
     rows = [
         [
             _WORDS[s.stage],
-            bar(s.share) if s.stage != "total" else "",
+            bar(s.share),
             f"{100 * s.share:.0f}\N{NO-BREAK SPACE}%",
             *(_milliseconds(t) for t in (s.median, s.p90, s.p99, s.most)),
         ]

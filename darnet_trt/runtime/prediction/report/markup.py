@@ -55,14 +55,14 @@ def table(
 
     Args:
         caption: What the table shows, as text.
-        titles: HTML of the first row's cells.
+        titles: HTML of the first row's cells; "" above bars.
         rows: HTML of the cells of each other row; the first one names the row.
         numbers: How many of the last columns are numbers, set to the right.
     """
     titles = list(titles)
     kinds = ["text"] * (len(titles) - numbers) + ["n"] * numbers
     head = "".join(
-        f'<th scope="col" class="{kind}">{title}</th>'
+        f'<th scope="col" class="{kind}">{title}</th>' if title else "<td></td>"
         for title, kind in zip(titles, kinds, strict=True)
     )
     body = "".join(

@@ -126,7 +126,7 @@
     };
     if (row.reason) add("Reason", told(row.reason));
     add("Probability", ...row.probabilities.map(([name, p]) =>
-      make("span", {}, told(name), ` ${p.toFixed(4)} `, bar(p))));
+      make("span", {class: "share"}, told(name), make("span", {}, p.toFixed(4)), bar(p))));
     add(row.warnings.length > 1 ? "Warnings" : "Warning",
       ...row.warnings.map(([code, text]) => make("span", {}, make("code", {}, code), " ", told(text))));
     if (row.series || row.description) add("Series", told(row.description || "without description"),
