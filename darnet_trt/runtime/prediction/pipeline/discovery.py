@@ -71,6 +71,8 @@ class Discovery:
         try:
             for place in places:
                 self._walk(place)
+            if self._put_off:  # their results must not come before those that they replace
+                self._loads.wait()
             for place, study in self._put_off.values():
                 self._gather_again(place, study)
             self._progress(self._found, True)
