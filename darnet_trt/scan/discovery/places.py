@@ -22,11 +22,13 @@ class Place:
         root: The folder that was given, or that holds the file or the table that was given;
             absolute. Names of scans are relative to it.
         loose: Whether only the files directly in the folder are searched, not the folders in it.
+        part: Whether it is what a shard takes of a folder: that no scan lies in it says nothing.
     """
 
     path: Path
     root: Path
     loose: bool = False
+    part: bool = False
 
     @classmethod
     def given(cls, path: Path) -> Place:
@@ -112,16 +114,16 @@ def _parts(place: Place) -> Iterator[Place]:
             seen.add((entered.st_dev, entered.st_ino))
             below, holds_files = _look_into(folder)
         except OSError:  # the walk will say what is wrong with it
-            yield Place(folder, place.root)
+            yield Place(folder, place.root, part=True)
             continue
         if folder == place.path:
             if holds_files:
-                yield Place(folder, place.root, loose=True)
+                yield Place(folder, place.root, loose=True, part=True)
             folders += reversed(below)
         elif below and not holds_files and not any(map(_holds_files, below)):
             folders += reversed(below)
         else:
-            yield Place(folder, place.root)
+            yield Place(folder, place.root, part=True)
 
 
 def _look_into(folder: Path) -> tuple[list[Path], bool]:

@@ -101,7 +101,7 @@ class Discovery:
             counted, some = self._hand_on(place, complete, folders)
             counts, anything = counts + counted, anything or some
         counted, some = self._hand_on(place, units.end(), folders)
-        if not anything and not some:
+        if not anything and not some and not place.part:
             self._take_failed(place, no_scan(place.path, counts + counted))
 
     def _hand_on(
