@@ -135,7 +135,8 @@ def follow(run: Run, arrivals: Arrivals, places: Sequence[Place], settle_s: floa
                 assert run.output.folder is not None
                 run.output.folder.write_tables()
                 tabled, kept = time.monotonic(), run.progress.done
-            time.sleep(max(min(settle_s / 10, 2.0), 0.2, cost_s / (BUSY if arrived else IDLE)))
+            rest_s = min(cost_s / (BUSY if arrived else IDLE), max(settle_s / 2, 1.0))
+            time.sleep(max(min(settle_s / 10, 2.0), 0.2, rest_s))
 
 
 def _round(run: Run, arrivals: Arrivals, places: Sequence[Place], stop: _Stop) -> None:

@@ -21,6 +21,8 @@ from darnet_trt.scan.discovery.walk import ignored_by_name
 
 RELIST_S: Final = 600.0
 """Every folder is listed so often."""
+_RELISTED: Final = 5000
+"""Files of unchanged folders that one look lists again, lest it delays the next one."""
 _WARM: Final = 20.0
 """Which file changed when is kept for so many times the quiet time."""
 
@@ -38,6 +40,7 @@ class _Folder:
         stamp: Hash of its files' names, sizes and times; empty without files.
         listed: When it was listed last.
         due: When it is listed again, whatever its time.
+        count: How many files it has.
         since: When the first change was noticed that `take` has not told; None: all are told.
         files: Name → state, and when that changed; None: all when the folder changed.
         below: The folders in it.
@@ -48,6 +51,7 @@ class _Folder:
     stamp: bytes = b""
     listed: float = float("-inf")
     due: float = float("-inf")
+    count: int = 0
     since: float | None = None
     files: dict[str, tuple[_State, float]] | None = None
     below: tuple[str, ...] = ()
@@ -75,7 +79,7 @@ class Changes:
         waiting = self._roots[::-1]
         met: set[str] = set()
         inodes: set[tuple[int, int]] = set()
-        is_time = False
+        is_time, left = False, _RELISTED
         while waiting:
             path = waiting.pop()
             try:
@@ -86,7 +90,11 @@ class Changes:
                 folder = self._folders.get(path)
                 if folder is None:
                     folder = self._folders[path] = _Folder(now)
-                if folder.mtime_ns != status.st_mtime_ns or now >= folder.due:
+                is_new = folder.mtime_ns != status.st_mtime_ns
+                is_due = now >= folder.due and (folder.since is not None or left > 0)
+                if is_due and not is_new and folder.since is None:
+                    left -= folder.count + 1
+                if is_new or is_due:
                     self._list(path, folder, now)
                     folder.mtime_ns = status.st_mtime_ns
             except OSError:  # gone, or not to be opened: a later look tells
@@ -172,7 +180,7 @@ class Changes:
             folder.files = None
         quiet = folder.changed + self._settle_s
         folder.due = now + min(age, RELIST_S) if age >= self._settle_s else min(now + age, quiet)
-        folder.listed, folder.below = now, below
+        folder.listed, folder.below, folder.count = now, below, len(states)
 
 
 def _listed(path: str) -> tuple[dict[str, _State], tuple[str, ...]]:

@@ -20,7 +20,7 @@ class Watch:
         self.changes = Changes([root], SETTLE_S, lambda: self.now)
 
     def wait(self, seconds: float) -> list[Path] | None:
-        """Look every two seconds until it is time to search, at most so long; return the folders."""
+        """Look every two seconds until it is time to search, at most so long."""
         end = self.now + seconds
         while not self.changes.look():
             if self.now >= end:
@@ -57,7 +57,7 @@ def test_what_is_there_comes_once_and_after_the_quiet_time(watch):
 def test_each_change_is_told_whatever_the_times_say(quiet, change, frozen):
     """Also where a folder's time, or a file's, never changes."""
     folder, file = quiet.root / "a", quiet.root / "a" / "1"
-    times = {path: os.stat(path).st_mtime_ns for path in (quiet.root, folder, file)}
+    times = {path: path.stat().st_mtime_ns for path in (quiet.root, folder, file)}
     match change:
         case "new":
             (folder / "2").write_bytes(b"slice")
@@ -84,7 +84,7 @@ def test_each_change_is_told_whatever_the_times_say(quiet, change, frozen):
 def test_a_second_change_at_the_same_time_is_told(watch):
     """Where times are coarse: the folder's time is the same when the second file comes."""
     folder = watch.root / "a"
-    time = os.stat(folder).st_mtime_ns
+    time = folder.stat().st_mtime_ns
     watch.changes.look()
     watch.now += STEP_S
     (folder / "2").write_bytes(b"slice")
