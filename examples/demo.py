@@ -7,13 +7,12 @@ by hand. `make demo` runs this; `make demo SCANS="path …"` also predicts scans
 from __future__ import annotations
 
 import argparse
+import csv
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-from report import write_report
 
 _COMMAND = Path(sys.executable).with_name("darnet-trt")
 _SCANS_TO_TRAIN = 480
@@ -58,12 +57,31 @@ def main() -> int:
         run(
             "predict", out / "bundle", *arguments.scans, "-o", out / "yours", "--cam", refusals=True
         )
-    report = write_report(out, seconds=time.monotonic() - started)
-    print(f"\n{report.summary}\nReport: {report.path}")
-    if report.share_right < _LEAST_SHARE_RIGHT:
+        run("report", out / "yours")
+    page = out / "report.html"
+    of_these = ("--labels", held_back, "--bundle", out / "bundle")
+    run("report", out / "predictions", "-o", page, *of_these)
+    print(f"\nSynthetic cohort to report in {(time.monotonic() - started) / 60:.1f} minutes.")
+    print(f"Report: {page}")
+    if arguments.scans:
+        print(f"Your scans: {out / 'yours' / 'report.html'}")
+    if share_right(held_back, out / "predictions") < _LEAST_SHARE_RIGHT:
         print("demo: the network did not learn the phantoms", file=sys.stderr)
         return 1
     return 0
+
+
+def share_right(cohort: Path, predictions: Path) -> float:
+    """Return the share of a cohort's scans that have their label's class."""
+    labels = {row["scan"]: row["label"] for row in rows(cohort / "cohort.csv")}
+    found = [labels[row["scan"]] == row["class"] for row in rows(predictions / "results.csv")]
+    return sum(found) / len(labels)
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by the names of its columns."""
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def cleared(out: Path) -> bool:

@@ -5,10 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from darnet_trt.calibration.decisions.decide import decide
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -17,12 +14,6 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def demo(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     return importlib.import_module("demo")
-
-
-@pytest.fixture
-def report(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module("report")
 
 
 def names_in(folder):
@@ -67,25 +58,10 @@ def test_an_empty_folder_is_taken_and_a_file_is_not(demo, tmp_path):
     assert demo.cleared(tmp_path / "empty")
 
 
-def int8_engine(name, scans, changed=0):
-    logits = np.eye(3, dtype=np.float32)[np.arange(scans) % 3]
-    found = decide(logits, np.roll(logits, changed, 1), list(np.arange(scans) % 3), "phantoms")
-    return {
-        "name": name,
-        "decisions": found.model_dump(mode="json"),
-        "quantization": {"scans": 32},
-    }
-
-
-def test_the_report_says_which_scans_judged_int8_and_what_they_cannot_show(report):
-    float32 = {"name": "openvino-fp32", "decisions": None, "quantization": None}
-    manifest = {
-        "artifacts": [float32, int8_engine("openvino-int8", 75)],
-        "rejected": [int8_engine("onnxruntime-int8", 75, changed=1)],
-    }
-    first, *others = report._int8(manifest, ["train"] * 387 + ["held-out"] * 93)
-    for number in ("480 scans", "93 did not train", "75 in all", "32 others"):
-        assert number in first
-    assert any("openvino-int8" in line and "reserve: 75 scans" in line for line in others)
-    assert any("onnxruntime-int8" in line and "failure: " in line for line in others)
-    assert report._int8({"artifacts": [float32], "rejected": []}, []) == []
+def test_the_share_of_phantoms_that_are_right(demo, tmp_path):
+    (tmp_path / "cohort.csv").write_text(
+        "scan,patient,label\nP1/1,P1,normal\nP2/1,P2,covid-19\n" + "P3/1,P3,normal\nP4/1,P4,normal"
+    )
+    lines = "scan,status,class\nP1/1,ok,normal\nP2/1,ok,normal\nP3/1,refused,\nP4/1,ok,normal\n"
+    (tmp_path / "results.csv").write_text(lines)
+    assert demo.share_right(tmp_path, tmp_path) == 0.5

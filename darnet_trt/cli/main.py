@@ -34,7 +34,7 @@ _ENDING = [s for s in signal.Signals if s.name in ("SIGTERM", "SIGHUP")]  # no S
 
 _COMMANDS = (
     *("doctor", "phantom", "inspect", "train", "export", "build", "bundle"),
-    *("calibrate", "predict", "merge", "bench", "plugin"),
+    *("calibrate", "predict", "merge", "report", "bench", "plugin"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of the difference between two engines, from the same scans.
+"""Confidence intervals: of one engine's measures, and of the difference of two engines.
 
 They assume independent scans: one a patient.
 """
@@ -6,6 +6,7 @@ They assume independent scans: one a patient.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -56,6 +57,46 @@ def paired_areas(
     unseen = share_at_most(0, min(map(len, before)))
     half = math.hypot(_Z * math.sqrt(variance), unseen)
     return first, second, max(-1.0, second - first - half), min(1.0, second - first + half)
+
+
+def area_interval(
+    scores: npt.NDArray[Any], positives: npt.NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Return the area under the ROC curve, and the ends of its 95 % interval.
+
+    The ends are the areas that a score test just does not reject, with Hanley and McNeil's variance
+    (Newcombe, Statistics in Medicine 25, 2006, 559-573, method 5). So the interval has a width also
+    where every scan is in order.
+
+    Args:
+        scores: Scores of the scans, (n,).
+        positives: Which of them should score above the others, (n,); both kinds must occur.
+    """
+    m, n = int(positives.sum()), int((~positives).sum())
+    area = float(_shares_in_order(scores, positives)[0].mean())
+    others = (m + n) / 2 - 1
+
+    def rejected(true: float) -> bool:
+        spread = 1 + others * ((1 - true) / (2 - true) + true / (1 + true))
+        return abs(area - true) > _Z * math.sqrt(true * (1 - true) * spread / (m * n))
+
+    return area, _edge(rejected, 0.0, area), _edge(rejected, 1.0, area)
+
+
+def _edge(rejected: Callable[[float], bool], far: float, kept: float) -> float:
+    """Return the value between `far` and `kept` that is nearest to `far` and not rejected."""
+    for _ in range(50):
+        middle = (far + kept) / 2
+        if rejected(middle):
+            far = middle
+        else:
+            kept = middle
+    return kept
+
+
+def share_interval(found: int, scans: int) -> tuple[float, float]:
+    """Return the ends of Wilson's 95 % interval of the share `found` / `scans`."""
+    return 1 - share_at_most(scans - found, scans), share_at_most(found, scans)
 
 
 def _shares_in_order(scores: npt.NDArray[Any], positives: npt.NDArray[np.bool_]) -> list[Scores]:

@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cpu.archive import Template, phantom_slices, template, write_archive
-from darnet_trt.cli import predict as command_line
 from tests.archive.runs import Facts, facts, finish, words
 from tests.tiny_bundle import write_bundle
-
-# These tests run the command line with --watch, --workers and a history in its output folder.
-if "--watch" not in Path(command_line.__file__).read_text():
-    collect_ignore_glob = ["test_*.py"]
 
 MATRIX, SLICES = 48, 14
 

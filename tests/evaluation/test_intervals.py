@@ -8,10 +8,12 @@ from sklearn.metrics import roc_auc_score
 
 from darnet_trt.evaluation.intervals import (
     accuracy_interval,
+    area_interval,
     largest_share,
     most_found,
     paired_areas,
     share_at_most,
+    share_interval,
 )
 
 
@@ -175,3 +177,28 @@ def test_the_largest_share_is_the_exact_one(found, scans, chance):
 def test_as_many_may_be_found_as_a_worse_engine_rarely_shows(scans):
     most = most_found(scans, 0.03, 0.015)
     assert binom.cdf(most, scans, 0.03) <= 0.015 < binom.cdf(most + 1, scans, 0.03)
+
+
+def test_the_area_has_a_width_where_every_scan_is_in_order():
+    area, low, high = area_interval(np.arange(20.0), np.arange(20) >= 10)
+    assert (area, high) == (1.0, 1.0)
+    assert 0.7 < low < 0.9
+    area, low, high = area_interval(np.arange(20.0), np.arange(20) < 10)
+    assert (area, low) == (0.0, 0.0)
+    assert 0.1 < high < 0.3
+
+
+def test_the_interval_of_the_area_covers_the_truth():
+    rng, inside, truth = np.random.default_rng(0), 0, 0.7602  # Φ(1/√2)
+    positive = np.arange(60) < 20
+    for _ in range(400):
+        area, low, high = area_interval(rng.normal(positive, 1), positive)
+        assert low <= area <= high
+        inside += low <= truth <= high
+    assert 0.92 < inside / 400 < 0.98
+
+
+def test_the_interval_of_a_share():
+    low, high = share_interval(8, 10)  # Wilson's, in any textbook
+    assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    assert share_interval(10, 10)[1] == 1.0

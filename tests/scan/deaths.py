@@ -6,12 +6,14 @@ The process that reads imports them by name, as it does the real one.
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from darnet_trt.errors import UsageError
+from darnet_trt.runtime.prediction.pipeline import loading
 from darnet_trt.scan.loading import load
 from darnet_trt.scan.loading.load import load_best, load_study
 from darnet_trt.training import inputs
@@ -61,10 +63,27 @@ def hang() -> None:
     time.sleep(3600)
 
 
-def load_or(way: str, study: Any, ranked: Any, spec: Any) -> Any:
-    if study.path.name == "b":
-        globals()[way]()
-    return load_best(study, ranked, spec)
+def load_or(way: str, *arguments: Any) -> Any:
+    return _load_with(lambda study: study.path.name != "b" or globals()[way](), arguments)
+
+
+def load_when_killed_once(file: Path, *arguments: Any) -> Any:
+    return _load_with(lambda study: study.path.name != "b" or write_pid_and_hang(file), arguments)
+
+
+def use_a_gigabyte_first(*arguments: Any) -> Any:
+    return _load_with(lambda study: use_a_gigabyte(), arguments)
+
+
+def _load_with(before: Callable[[Any], object], arguments: tuple[Any, ...]) -> Any:
+    """Load a study as the pipeline does, but do something first where its pixels are read."""
+
+    def best(study: Any, ranked: Any, spec: Any) -> Any:
+        before(study)
+        return load_best(study, ranked, spec)
+
+    loading.load_best = best  # in the child alone
+    return loading.load(*arguments)
 
 
 def study_or(way: str, place: Path, study: Any, spec: Any, *, identify: bool) -> Any:
@@ -109,8 +128,3 @@ def number_or_death(n: int) -> int:
     if n == 4:
         divide()
     return n * n
-
-
-def use_a_gigabyte_first(study, ranked, spec):
-    use_a_gigabyte()
-    return load_best(study, ranked, spec)

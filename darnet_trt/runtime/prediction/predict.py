@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import ParamSpec
+from typing import Final, ParamSpec
 
 from darnet_trt.bundle.reading import Bundle, pick_artifact
 from darnet_trt.errors import no_such_path
+from darnet_trt.machine.archives import archive_of
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.pool import Pool
 from darnet_trt.runtime.engines.loading import Engine, load_engine
@@ -129,6 +130,8 @@ def predict(
         own.close()
 
 
+_NAMED: Final = 3
+"""Absent paths that an error names."""
 _StrPath = str | os.PathLike[str]
 _P = ParamSpec("_P")
 
@@ -136,11 +139,13 @@ _P = ParamSpec("_P")
 def _places(paths: _StrPath | Sequence[_StrPath] | Sequence[Place], repeats: bool) -> list[Place]:
     listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     places = [path for path in listed if isinstance(path, Place)]
+    named = [Path(path) for path in listed if not isinstance(path, Place)]
+    every = [place.path for place in places] + named
+    if every and not any(os.path.lexists(path) or archive_of(path) for path in every):
+        more = f", and {len(every) - _NAMED} more" if len(every) > _NAMED else ""
+        raise no_such_path(", ".join(map(str, every[:_NAMED])) + more)
     if places:
         return places
-    named = [Path(path) for path in listed if not isinstance(path, Place)]
-    if not any(os.path.lexists(path) for path in named):
-        raise no_such_path(", ".join(map(str, named)))
     return [Place.given(path) for path in (named if repeats else distinct_paths(named))]
 
 

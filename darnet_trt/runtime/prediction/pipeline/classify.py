@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.bundle.reading import Bundle
-from darnet_trt.errors import DarnetError, Finding, RefusedScanError
+from darnet_trt.errors import DarnetError, Finding, RefusedScanError, one_line
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.prediction.pipeline.loading import Loads, Read, Ready
 from darnet_trt.runtime.prediction.results.result import (
@@ -169,7 +169,7 @@ def _reason(scan: Path, error: DarnetError) -> Finding:
     if error.where is None or Path(error.where) != scan:
         return Finding(error.code, str(error))
     what = f"it {error.what}" if error.what.startswith(("is ", "has ", "cannot ")) else error.what
-    return Finding(error.code, f"{what}; {error.do}" if error.do else what)
+    return Finding(error.code, one_line(f"{what}; {error.do}" if error.do else what))
 
 
 def _used(read: Read) -> SeriesUsed | None:

@@ -27,6 +27,7 @@ from darnet_trt.machine.files import (
     sole_writer,
     whole_file,
 )
+from darnet_trt.runtime.prediction.history.index import INDEX
 from darnet_trt.runtime.prediction.results.lines import JSONL, Lines, open_lines, parsed
 from darnet_trt.runtime.prediction.results.pseudonyms import Pseudonyms
 from darnet_trt.runtime.prediction.results.result import Result, json_line
@@ -351,7 +352,7 @@ class ResultFolder:
             if not self._tables_are_current():
                 self.write_tables()
             return
-        for name in (JSONL, CSV, PARQUET) if self._replaced else (JSONL,):
+        for name in (JSONL, INDEX, CSV, PARQUET) if self._replaced else (JSONL, INDEX):
             with suppress(OSError):
                 (self.folder / name).unlink()
 

@@ -102,7 +102,7 @@ def test_a_folder_whose_gathering_ends_each_child_is_a_failed_result(
 
 
 def test_what_needs_more_than_its_share_runs_alone_with_all(tiny, archive, monkeypatch):
-    monkeypatch.setattr(loading, "load_best", deaths.use_a_gigabyte_first)
+    monkeypatch.setattr(loading, "load", deaths.use_a_gigabyte_first)
     found = list(predict(open_bundle(tiny), archive, workers=2, memory=1_800_000_000))
     assert [r.status for r in found] == ["ok"] * 6
 
