@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -60,8 +61,20 @@ class Run:
     output: Output
     progress: RunProgress
 
-    def results(self, places: Sequence[Place]) -> Generator[Result, None, None]:
-        """Yield the results of some places, not yet written."""
+    def results(
+        self,
+        places: Sequence[Place],
+        *,
+        notify: Callable[[str], None] = say,
+        found: Callable[[int, bool], None] | None = None,
+    ) -> Generator[Result, None, None]:
+        """Yield the results of some places, not yet written.
+
+        Args:
+            places: To search.
+            notify: As of `predict`.
+            found: As `progress` of `predict`; None: the run's.
+        """
         from darnet_trt.runtime.prediction.predict import predict
 
         yield from predict(
@@ -74,9 +87,9 @@ class Run:
             history=self.history,
             workers=self.workers,
             memory=self.memory,
-            notify=say,
+            notify=notify,
             counted=self.progress.counted,
-            progress=self.progress.found,
+            progress=found or self.progress.found,
         )
 
     def take(self, result: Result) -> Result:
@@ -124,13 +137,14 @@ def follow(run: Run, arrivals: Arrivals, places: Sequence[Place], settle_s: floa
     with suppress(_Stopped), _stopped_by_signals() as stop:
         say(f"watching {', '.join(str(p.path) for p in places)}; end it with Ctrl-C or SIGTERM")
         arrivals.follow(places)
+        say_once = lru_cache(say)
         tabled, kept = time.monotonic(), 0
         while not stop.asked:
             start = time.process_time()
             arrived = arrivals.arrived()
             cost_s = time.process_time() - start
             if arrived:
-                _round(run, arrivals, arrived, stop)
+                _round(run, arrivals, arrived, stop, say_once)
             if run.progress.done > kept and time.monotonic() > tabled + TABLES_S:
                 assert run.output.folder is not None
                 run.output.folder.write_tables()
@@ -139,8 +153,16 @@ def follow(run: Run, arrivals: Arrivals, places: Sequence[Place], settle_s: floa
             time.sleep(max(min(settle_s / 10, 2.0), 0.2, rest_s))
 
 
-def _round(run: Run, arrivals: Arrivals, places: Sequence[Place], stop: _Stop) -> None:
-    with closing(run.results(places)) as results:
+def _round(
+    run: Run,
+    arrivals: Arrivals,
+    places: Sequence[Place],
+    stop: _Stop,
+    notify: Callable[[str], None],
+) -> None:
+    # How many will come is not known, and what a search says at its start was said before.
+    searched = run.results(places, notify=notify, found=lambda found, all_found: None)
+    with closing(searched) as results:
         for result in results:
             if result.code in NOTHING:  # other files than scans, or a folder that is gone
                 continue

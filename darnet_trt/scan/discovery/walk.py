@@ -229,7 +229,7 @@ def count_files(place: Place) -> int:
     """
     count = 0
     seen = _above(place)
-    folders = [os.path.join(place.path, name) for name in place.only or ("",)]  # noqa: PTH118
+    folders = [os.fspath(place.path / name) for name in place.only or (".",)]
     while folders:
         folder = folders.pop()
         try:
