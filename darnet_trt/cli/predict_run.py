@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 
 NOTHING: Final = frozenset({"no-scan", "no-such-path"})
 """Codes of places without a scan."""
+IDLE: Final = 0.01
+BUSY: Final = 0.1
+"""Largest share of one CPU that looking for changes takes: where there are none, and some."""
 TABLES_S: Final = 600.0
 """Seconds between two times that a run without an end writes its tables."""
 
@@ -59,8 +61,20 @@ class Run:
     output: Output
     progress: RunProgress
 
-    def results(self, places: Sequence[Place]) -> Generator[Result, None, None]:
-        """Yield the results of some places, not yet written."""
+    def results(
+        self,
+        places: Sequence[Place],
+        *,
+        notify: Callable[[str], None] = say,
+        found: Callable[[int, bool], None] | None = None,
+    ) -> Generator[Result, None, None]:
+        """Yield the results of some places, not yet written.
+
+        Args:
+            places: To search.
+            notify: As of `predict`.
+            found: As `progress` of `predict`; None: the run's.
+        """
         from darnet_trt.runtime.prediction.predict import predict
 
         yield from predict(
@@ -73,9 +87,9 @@ class Run:
             history=self.history,
             workers=self.workers,
             memory=self.memory,
-            notify=say,
+            notify=notify,
             counted=self.progress.counted,
-            progress=self.progress.found,
+            progress=found or self.progress.found,
         )
 
     def take(self, result: Result) -> Result:
@@ -106,7 +120,7 @@ def once(run: Run, places: Sequence[Place]) -> bool:
 
 
 def follow(run: Run, arrivals: Arrivals, places: Sequence[Place], settle_s: float) -> None:
-    """Classify studies as they come, until a signal ends that; what is begun is finished.
+    """Classify studies as they come, until a signal ends that; what is finished is kept.
 
     Args:
         run: With `arrivals` as its history, a folder for its results, and a loaded engine.
@@ -117,69 +131,92 @@ def follow(run: Run, arrivals: Arrivals, places: Sequence[Place], settle_s: floa
     Raises:
         UsageError: A place is not a folder.
     """
-    from darnet_trt.runtime.prediction.history.watch import IDLE, Changes
-
     for place in places:
         if not place.path.is_dir():
             raise UsageError("is not a folder", where=place.path, do="name a folder to watch")
-    roots = {place.path: place.root for place in places}
-    changes = Changes(roots, settle_s)
-    say(f"watching {', '.join(map(str, roots))}; end it with Ctrl-C or SIGTERM")
-    folder = run.output.folder
-    assert folder is not None
-    tabled, kept = time.monotonic(), 0
-    with _stopped_by_signals() as stop:
-        while not stop.is_set():
+    with suppress(_Stopped), _stopped_by_signals() as stop:
+        say(f"watching {', '.join(str(p.path) for p in places)}; end it with Ctrl-C or SIGTERM")
+        arrivals.follow(places)
+        say_once = lru_cache(say)
+        tabled, kept = time.monotonic(), 0
+        while not stop.asked:
             start = time.process_time()
-            folders = dict.fromkeys([*changes.look(), *arrivals.due()])
-            cost = time.process_time() - start
-            if folders:
-                _round(run, arrivals, [_place(path, roots) for path in folders], stop)
+            arrived = arrivals.arrived()
+            cost_s = time.process_time() - start
+            if arrived:
+                _round(run, arrivals, arrived, stop, say_once)
             if run.progress.done > kept and time.monotonic() > tabled + TABLES_S:
-                folder.write_tables()
+                assert run.output.folder is not None
+                run.output.folder.write_tables()
                 tabled, kept = time.monotonic(), run.progress.done
-            stop.wait(max(min(settle_s / 10, 2.0), 0.2, cost / IDLE))
+            rest_s = min(cost_s / (BUSY if arrived else IDLE), max(settle_s / 2, 1.0))
+            time.sleep(max(min(settle_s / 10, 2.0), 0.2, rest_s))
 
 
-def _round(run: Run, arrivals: Arrivals, places: Sequence[Place], stop: threading.Event) -> None:
-    from darnet_trt.runtime.prediction.history.history import TRANSIENT
-
-    with closing(run.results(places)) as results:
+def _round(
+    run: Run,
+    arrivals: Arrivals,
+    places: Sequence[Place],
+    stop: _Stop,
+    notify: Callable[[str], None],
+) -> None:
+    # How many will come is not known, and what a search says at its start was said before.
+    searched = run.results(places, notify=notify, found=lambda found, all_found: None)
+    with closing(searched) as results:
         for result in results:
             if result.code in NOTHING:  # other files than scans, or a folder that is gone
                 continue
-            run.take(result)
-            if result.code in TRANSIENT:
-                arrivals.try_again(result.key, _folder(result, places))
-            if stop.is_set():
-                return
-    run.drop_gone([])
+            with stop.after_this():
+                run.take(result)
+                arrivals.done(result)
+    with stop.after_this():
+        run.drop_gone([])
 
 
-def _place(folder: Path, roots: dict[Path, Path]) -> Place:
-    from darnet_trt.scan.discovery.places import Place
-
-    root = next(roots[above] for above in (folder, *folder.parents) if above in roots)
-    return Place(folder, root, loose=True)
+class _Stopped(BaseException):
+    """The watch ends; a BaseException, so that nothing handles it and continues."""
 
 
-def _folder(result: Result, places: Sequence[Place]) -> Path:
-    scan = next(path for p in places if (path := p.root / result.scan).is_relative_to(p.path))
-    return scan if scan.is_dir() else scan.parent
+class _Stop:
+    """Whether a signal has come.
+
+    Attributes:
+        asked: Whether it has; a destructor may have swallowed `_Stopped`.
+    """
+
+    def __init__(self) -> None:
+        self.asked = self._wait = False
+
+    def ask(self) -> None:
+        """Raise `_Stopped`, at once or after what must be finished."""
+        self.asked = True
+        if not self._wait:
+            raise _Stopped
+
+    @contextmanager
+    def after_this(self) -> Iterator[None]:
+        """Finish what is inside before `_Stopped` is raised."""
+        self._wait = True
+        try:
+            yield
+        finally:
+            self._wait = False
+        if self.asked:
+            raise _Stopped
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Set an event at the first SIGINT, SIGTERM or SIGHUP; the second one acts as usual."""
-    stop = threading.Event()
+def _stopped_by_signals() -> Iterator[_Stop]:
+    """Raise `_Stopped` at the first SIGINT, SIGTERM or SIGHUP; the second one acts as usual."""
+    stop = _Stop()
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [number for number in signal.Signals if number.name in names]
     before = {n: h for n in numbers if (h := signal.getsignal(n)) not in (signal.SIG_IGN, None)}
 
     def end(number: int, frame: FrameType | None) -> None:
-        stop.set()
         for again, handler in before.items():
             signal.signal(again, handler)
+        stop.ask()
 
     for number in before:
         signal.signal(number, end)

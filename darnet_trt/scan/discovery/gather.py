@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from darnet_trt.errors import Finding, ScanError, UnreadableScanError
+from darnet_trt.scan.dicom.grouping.completeness import lacks_slices
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.discovery.counts import Counts
 from darnet_trt.scan.discovery.examine import Examined, unpacked
@@ -52,6 +53,8 @@ class FoundStudy:
         problem: Whether no series can be classified by the headers alone.
         person: Whom it is of.
         pickled: The `Study`.
+        missing: Whether slices seem to be missing: by their numbers or positions, because a file
+            is cut, or because no series can be classified.
     """
 
     path: Path
@@ -63,6 +66,7 @@ class FoundStudy:
     problem: bool
     person: Person
     pickled: bytes = field(repr=False)
+    missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ def gather(examined: Sequence[Examined], only: frozenset[str] | None = None) -> 
     if only is not None:
         studies = _merged(studies)
     named = Counter(study.uid for study, headers in studies if headers)
+    cut = _with_cut_files({**beside, **beside_slices(found.failed, {})}, studies)
     gathered: list[FoundStudy] = []
     lost: Counter[Path] = Counter()
     for study, headers in studies:
@@ -104,7 +109,7 @@ def gather(examined: Sequence[Examined], only: frozenset[str] | None = None) -> 
             identity = of_files(study, examined[0].root, lost[study.path])
             lost[study.path] += identity.key.startswith("path:")
         if only is None or not only.isdisjoint((identity.key, identity.key.split("/")[0])):
-            gathered.append(_found_study(study, headers, identity))
+            gathered.append(_found_study(study, headers, identity, cut))
     return Gathered(tuple(gathered), counts)
 
 
@@ -120,7 +125,9 @@ def _merged(studies: Sequence[Made]) -> list[Made]:
     return others + [made for headers in copies.values() for made in of_one_study(headers, {})]
 
 
-def _found_study(study: Study, headers: Sequence[Header], identity: Identity) -> FoundStudy:
+def _found_study(
+    study: Study, headers: Sequence[Header], identity: Identity, cut: Container[Path]
+) -> FoundStudy:
     files = dict.fromkeys(header.path for header in headers)
     files |= dict.fromkeys(file for series in study.series for file in series.files)
     return FoundStudy(
@@ -133,7 +140,14 @@ def _found_study(study: Study, headers: Sequence[Header], identity: Identity) ->
         problem=not any(series.verdict.usable for series in study.series),
         person=identity.person,
         pickled=pickle.dumps(study, pickle.HIGHEST_PROTOCOL),
+        missing=lacks_slices(study, headers) or any(file.parent in cut for file in files),
     )
+
+
+def _with_cut_files(beside: Mapping[Path, Beside], studies: Sequence[Made]) -> set[Path]:
+    """Return the folders of one study in which a file cannot be read: most likely one of its."""
+    owners = Counter(f for _, headers in studies for f in {h.path.parent for h in headers})
+    return {folder for folder, lies in beside.items() if lies.unread and owners[folder] == 1}
 
 
 def studies_of(

@@ -21,13 +21,14 @@ class Place:
         path: What is searched; absolute.
         root: The folder that was given, or that holds the file or the table that was given;
             absolute. Names of scans are relative to it.
-        loose: Whether only the files directly in the folder are searched, not the folders in it.
+        only: The folders whose files are searched, relative to the path, in order, and nothing
+            below them; None: all.
         part: Whether it is what a shard takes of a folder: that no scan lies in it says nothing.
     """
 
     path: Path
     root: Path
-    loose: bool = False
+    only: tuple[str, ...] | None = None
     part: bool = False
 
     @classmethod
@@ -118,7 +119,7 @@ def _parts(place: Place) -> Iterator[Place]:
             continue
         if folder == place.path:
             if holds_files:
-                yield Place(folder, place.root, loose=True, part=True)
+                yield Place(folder, place.root, only=(os.curdir,), part=True)
             folders += reversed(below)
         elif below and not holds_files and not any(map(_holds_files, below)):
             folders += reversed(below)

@@ -113,7 +113,8 @@ def _listed(path: Path, status: os.stat_result) -> Listed:
 
 def _walk(place: Place) -> Iterator[Listing]:
     seen = _above(place)
-    waiting: list[tuple[Path, list[str]]] = [(place.path, ["."])]  # folder, names in it, last first
+    # folder, names in it, last first
+    waiting = [(place.path, ["."] if place.only is None else list(place.only[::-1]))]
     while waiting:
         above, names = waiting[-1]
         if not names:
@@ -132,7 +133,7 @@ def _walk(place: Place) -> Iterator[Listing]:
                 folder = waiting.pop()[0]  # all that waits in it has gone, too
             yield _failed(place, cannot_open(folder, error), folder)
             continue
-        waiting.append((folder, [] if place.loose else folders[::-1]))
+        waiting.append((folder, folders[::-1] if place.only is None else []))
         yield from _pieces(place, folder, files, ignored)
 
 
@@ -228,7 +229,7 @@ def count_files(place: Place) -> int:
     """
     count = 0
     seen = _above(place)
-    folders = [os.fspath(place.path)]
+    folders = [os.fspath(place.path / name) for name in place.only or (".",)]
     while folders:
         folder = folders.pop()
         try:
@@ -245,7 +246,7 @@ def count_files(place: Place) -> int:
                         continue
                     if not _is_folder(entry):
                         count += 1
-                    elif not place.loose:
+                    elif place.only is None:
                         folders.append(entry.path)
         except OSError:
             continue

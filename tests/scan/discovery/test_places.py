@@ -21,7 +21,9 @@ def archive(folder: Path, *files: str | bytes) -> Path:
 
 
 def names(found: list[Place]) -> list[str]:
-    return [os.path.relpath(place.path, place.root) + "/*" * place.loose for place in found]
+    return [
+        os.path.relpath(place.path, place.root) + "/*" * (place.only is not None) for place in found
+    ]
 
 
 def shards(folder: Path, of: int) -> list[list[str]]:

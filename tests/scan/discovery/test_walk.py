@@ -175,3 +175,11 @@ def test_a_folder_without_a_scan_says_what_is_in_it(tmp_path):
     gathered = streamed(tmp_path)
     assert gathered.studies == ()
     assert gathered.counts.ignored == {"text": 2}
+
+
+def test_only_the_folders_that_are_named_are_listed(tmp_path):
+    written(tmp_path, "top", "a/1", "a/b/2", "c/3", "d/e/4")
+    place = Place(tmp_path, tmp_path, only=(".", "a/b", "d", "d/e"))
+    found = [[os.path.relpath(f.path, tmp_path) for f in one.files] for one in listings(place)]
+    assert found == [["top"], ["a/b/2"], ["d/e/4"]]
+    assert count_files(place) == 3

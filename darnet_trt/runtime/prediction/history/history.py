@@ -150,6 +150,10 @@ class History:
                 self._count({key})
             return finished
 
+    def waits(self, study: FoundStudy) -> bool:
+        """Return whether a study is not to be classified yet: in folders that are being filled."""
+        return False
+
     def elsewhere(self, study: FoundStudy) -> list[Path]:
         """Return the other files that are known of the study's key and still exist."""
         with self._lock:

@@ -166,6 +166,7 @@ class Index:
             self._db.commit()
         with suppress(sqlite3.Error):
             self._db.close()
+        self._file = None  # a search that is being broken off may still ask: the file stays
 
     def _read(self, query: str, values: Sequence[object]) -> list[Any]:
         return self._safely(lambda db: db.execute(query, values).fetchall())

@@ -1,237 +1,123 @@
-"""Follow a folder that is being filled: take each study when it is quiet and whole.
-
-Quiet is measured by this computer's clock, from when the last change was seen: a share's clock may
-be wrong by years. Folders are asked for their time and only changed ones are listed, since no
-notification crosses a share.
-"""
+"""Follow folders that are being filled: take each study when it is quiet and whole."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from darnet_trt.runtime.prediction.history.changes import Changes, Clock
 from darnet_trt.runtime.prediction.history.history import TRANSIENT, History
+from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.scan.discovery.gather import FoundStudy
-from darnet_trt.scan.discovery.walk import Listing, ignored_by_name
+from darnet_trt.scan.discovery.places import Place
 
 PATIENCE: Final = 5
 """A study that lacks slices by its own numbers is taken after so many times the quiet time."""
-RELIST_S: Final = 600.0
-"""Every folder is listed so often: a file may change without changing its folder's time."""
-IDLE: Final = 0.01
-"""Largest share of one CPU that looking for changes takes."""
+_LONGEST_S: Final = 3600.0
+"""Most time until what failed for a passing reason is tried again."""
 
-Clock = Callable[[], float]
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A study that is to be looked at again.
+
+    Attributes:
+        due: When.
+        folders: Where its files lie, and other paths: those that are no folders do not count.
+    """
+
+    due: float
+    folders: frozenset[Path]
 
 
 class Arrivals(History):
-    """A history that calls a study finished, for now, while it may still grow.
+    """A history of folders that are being filled: it lets studies wait that may still grow.
+
+    A study is quiet when none of its files has changed for the quiet time, by this computer's
+    clock. One that lacks slices by its own numbers waits `PATIENCE` times as long.
 
     Args:
-        settle_s: How long a study must stay the same.
+        arguments: As of `History`.
+        settle_s: The quiet time.
         clock: Seconds.
-        history: As of `History`.
+        options: As of `History`.
     """
 
     def __init__(
-        self, *arguments: object, settle_s: float, clock: Clock = time.monotonic, **history: object
+        self, *arguments: Any, settle_s: float, clock: Clock = time.monotonic, **options: Any
     ) -> None:
-        super().__init__(*arguments, **history)  # type: ignore[arg-type]
+        super().__init__(*arguments, **options)
         self._settle_s, self._clock = settle_s, clock
+        self._roots: list[Place] = []
+        self._changes = Changes((), settle_s, clock)
         self._waiting: dict[str, _Waiting] = {}
+        self._handed: dict[str, frozenset[Path]] = {}
+        self._tries: dict[str, int] = {}
+        self._known_before: int | None = None
 
-    def finished(self, key: str, content: str) -> bool:
-        """Return whether a study is finished, or may still grow."""
-        with self._lock:
-            if super().finished(key, content):
-                self._waiting.pop(key, None)
-                return True
-            waits = self._waiting.setdefault(key, _Waiting(self._clock()))
-            first = waits.seen.setdefault(content, self._clock())
-            if self._clock() < first + self._patience_s(waits, content):
-                return True
-            del self._waiting[key]
-            return False
+    def follow(self, places: Iterable[Place]) -> None:
+        """Follow folders from now on."""
+        self._roots = sorted(places, key=lambda place: place.path)
+        self._changes = Changes((place.path for place in self._roots), self._settle_s, self._clock)
 
-    def note(self, listing: Listing, studies: Sequence[FoundStudy]) -> None:
-        """Remember whose files these are, and which studies lack slices."""
-        with self._lock:
-            super().note(listing, studies)
-            for study in studies:
-                self._note_state(study)
+    def arrived(self) -> list[Place]:
+        """Look for changes; return what to search now. Call it again when that is done.
 
-    def note_whole(self, study: FoundStudy) -> None:
-        """Remember a study of several places."""
-        with self._lock:
-            super().note_whole(study)
-            self._note_state(study)
-
-    def try_again(self, key: str, folder: Path) -> None:
-        """Let a study that failed for a passing reason come again in a while."""
-        with self._lock:
-            waits = _Waiting(self._clock(), folders={folder}, tried=True)
-            self._waiting[key] = waits
-
-    def due(self) -> list[Path]:
-        """Return the folders of the studies that have been quiet for long enough."""
+        When a changed folder is quiet, or a study is due, every folder with changes comes: a
+        study's other folders may still be filled.
+        """
+        is_time = self._changes.look()
         with self._lock:
             now = self._clock()
-            ready = [waits for waits in self._waiting.values() if self._due_at(waits) <= now]
-            for waits in ready:
-                waits.asked = now
-            return sorted({folder for waits in ready for folder in waits.folders})
+            due = [key for key, waits in self._waiting.items() if waits.due <= now]
+            if not due and not is_time:
+                return []
+            folders = {f for key in due for f in self._waiting.pop(key).folders}
+            self._forget_round()
+        taken = self._changes.take(folders)
+        return [place for root in self._roots if (place := _part(root, taken))]
 
-    def waiting(self) -> int:
-        """Return how many studies may still grow."""
-        return len(self._waiting)
+    def waits(self, study: FoundStudy) -> bool:
+        """Return whether a study may still grow; it is looked at again when it is due."""
+        with self._lock:
+            files = study.files or (study.path,)
+            folders = frozenset(folder for file in files for folder in (file, *file.parents[:2]))
+            patience_s = self._settle_s * (PATIENCE if study.missing else 1)
+            due = self._changes.changed_at(files) + patience_s
+            if self._clock() >= due:
+                self._handed[study.key] = folders
+                return False
+            self._waiting[study.key] = _Waiting(due, folders)
+            return True
 
-    def _note_state(self, study: FoundStudy) -> None:
-        waits = self._waiting.get(study.key)
-        if waits is None:
-            return
-        waits.folders.update(file.parent for file in study.files or (study.path,))
-        if study.missing:
-            waits.missing.add(study.content)
+    def done(self, result: Result) -> None:
+        """Take note of a result; one that failed for a reason that passes is tried again later."""
+        with self._lock:
+            folders = self._handed.pop(result.key, frozenset())
+            if result.code not in TRANSIENT:
+                self._tries.pop(result.key, None)
+                return
+            tries = self._tries[result.key] = self._tries.get(result.key, 0) + 1
+            pause_s = min(self._settle_s * PATIENCE * 2 ** min(tries - 1, 30), _LONGEST_S)
+            self._waiting[result.key] = _Waiting(self._clock() + pause_s, folders)
 
-    def _patience_s(self, waits: _Waiting, content: str) -> float:
-        return self._settle_s * (PATIENCE if content in waits.missing else 1)
+    def known(self) -> int:
+        """Return how many studies the first look met that were finished before."""
+        return super().known() if self._known_before is None else self._known_before
 
-    def _due_at(self, waits: _Waiting) -> float:
-        """Return when to look again: when what was seen last has been quiet for long enough."""
-        if not waits.seen:
-            return waits.since + self._settle_s * PATIENCE
-        content, first = list(waits.seen.items())[-1]
-        # Where a look did not take it, a later content was seen, or another place of it waits.
-        return max(first + self._patience_s(waits, content), waits.asked + self._settle_s)
-
-
-@dataclass
-class _Waiting:
-    """A study that may still grow.
-
-    Attributes:
-        since: When it was first seen.
-        seen: Content → when that was seen first, in this order.
-        missing: The contents that lack slices by their own numbers.
-        folders: Where its files lie.
-        tried: Whether it was classified, and failed for a reason that passes.
-        asked: When its folders were last read because it was due.
-    """
-
-    since: float
-    seen: dict[str, float] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
-    folders: set[Path] = field(default_factory=set)
-    tried: bool = False
-    asked: float = float("-inf")
+    def _forget_round(self) -> None:
+        """Forget what the last search met: what it found wrong may be mended since."""
+        if self._visited and self._known_before is None:
+            self._known_before = super().known()
+        for met in (self._visited, self._met, self._lost, self._after):
+            met.clear()
+        self._before = None
 
 
-@dataclass(slots=True)
-class _Folder:
-    """A folder that is followed.
-
-    Attributes:
-        mtime_ns: When it was changed last, by its own clock; only compared.
-        stamp: Hash of its files' names, sizes and times.
-        listed: When it was listed last.
-        hot: Until when its files are looked at each time.
-        told: Whether its present state was told.
-    """
-
-    mtime_ns: int = -1
-    stamp: bytes = b""
-    listed: float = float("-inf")
-    hot: float = float("-inf")
-    told: bool = False
-
-
-class Changes:
-    """Tell which folders have changed since they were told last, once they stand still.
-
-    Args:
-        roots: The folders to follow.
-        settle_s: How long after a change each file of a folder is looked at.
-        clock: Seconds.
-    """
-
-    def __init__(
-        self, roots: Iterable[Path], settle_s: float, clock: Clock = time.monotonic
-    ) -> None:
-        self._roots, self._clock = tuple(roots), clock
-        self._hot_s = max(settle_s * PATIENCE, 10.0)
-        self._folders: dict[Path, _Folder] = {}
-        self._below: dict[Path, tuple[Path, ...]] = {}
-
-    def look(self) -> list[Path]:
-        """Return the folders whose files have changed, and not since the last look."""
-        now = self._clock()
-        changed: list[Path] = []
-        seen: set[tuple[int, int]] = set()
-        waiting = list(reversed(self._roots))
-        met: set[Path] = set()
-        while waiting:
-            path = waiting.pop()
-            try:
-                status = os.stat(path)  # noqa: PTH116 (a Path takes three times as long)
-                inode = (status.st_dev, status.st_ino)
-                if inode in seen:  # a circle of links
-                    continue
-                seen.add(inode)
-                met.add(path)
-                if self._see(path, status.st_mtime_ns, now):
-                    changed.append(path)
-            except OSError:  # gone, or not to be opened: the next look tells
-                continue
-            waiting += reversed(self._below.get(path, ()))
-        for path in self._folders.keys() - met:
-            del self._folders[path]
-            self._below.pop(path, None)
-        return changed
-
-    def _see(self, path: Path, mtime_ns: int, now: float) -> bool:
-        folder = self._folders.setdefault(path, _Folder(listed=now))
-        is_same = folder.mtime_ns == mtime_ns
-        if is_same and now > folder.hot and now - folder.listed < RELIST_S:
-            return False
-        stamp, below = _state(path)
-        folder.mtime_ns, folder.listed = mtime_ns, now + hash(path) % 1000 / 1000 * RELIST_S / 4
-        self._below[path] = below
-        if stamp != folder.stamp:
-            folder.stamp, folder.told, folder.hot = stamp, False, now + self._hot_s
-            return False
-        if folder.told or not stamp:
-            return False
-        folder.told = True
-        return True
-
-
-def _state(path: Path) -> tuple[bytes, tuple[Path, ...]]:
-    """Return a hash of a folder's files, empty without any, and the folders in it.
-
-    Raises:
-        OSError: It cannot be opened.
-    """
-    files, below = [], []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if ignored_by_name(entry.name) is not None:
-                continue
-            try:
-                if entry.is_dir():
-                    below.append(entry.path)
-                    continue
-                status = entry.stat()
-            except OSError:  # a link to nothing, or it has just gone
-                continue
-            files.append(f"{entry.name}/{status.st_size}/{status.st_mtime_ns}")
-    text = "\n".join(sorted(files)).encode("utf-8", "surrogateescape")
-    stamp = hashlib.blake2b(text, digest_size=16).digest() if files else b""
-    return stamp, tuple(map(Path, sorted(below)))
-
-
-__all__ = ["TRANSIENT", "Arrivals", "Changes"]
+def _part(root: Place, folders: Iterable[Path]) -> Place | None:
+    """Return the part of a place that holds some folders; None where it holds none."""
+    own = tuple(str(f.relative_to(root.path)) for f in folders if f.is_relative_to(root.path))
+    return replace(root, only=own) if own else None

@@ -135,6 +135,8 @@ class Discovery:
             self._handed[study.key] = study.content
         elif self._history.elsewhere(study):
             self._put_off[study.key] = place, replace(study, pickled=b"", files=())
+        elif self._history.waits(study):
+            self._handed[study.key] = study.content
         else:
             self._put(place, study, find_ms)
 
@@ -163,6 +165,8 @@ class Discovery:
             self._history.note_whole(whole)
             known = self._handed.get(whole.key) == whole.content
             if known or self._history.finished(whole.key, whole.content):
+                continue
+            if self._history.waits(whole):
                 continue
             if not whole.path.is_relative_to(place.root):
                 whole = replace(whole, path=study.path)
