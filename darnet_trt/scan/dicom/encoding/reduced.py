@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import cannot_read
-from darnet_trt.scan.dicom.encoding.codestreams import JPEG_2000, Codestream
+from darnet_trt.scan.dicom.encoding.codestreams import Codestream
 from darnet_trt.scan.dicom.geometry import Stack
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.pixels import decode_slice, padding, read_codestream, rescale
@@ -20,6 +20,7 @@ from darnet_trt.scan.loading.halving import FILL_HU, halve
 
 _SLOW: Final = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
 """HTJ2K is decoded in 3 ms."""
+_LOSSLESS: Final = frozenset(f"1.2.840.10008.1.2.4.{part}" for part in (90, 201, 202))
 _MOST_BITS: Final = 16
 """Pillow keeps no more."""
 
@@ -57,8 +58,9 @@ def decode_reduced(header: Header, halvings: int) -> npt.NDArray[Any]:
 def decode_half(header: Header, stack: Stack) -> npt.NDArray[Any]:
     """Decode a slice of a stack, turned and halved: what `halve` gives of its pixels.
 
-    The codestream gives the same where it is `halves`, has the precision that the header says, and
-    begins where `halve` begins; else the whole slice is decoded. Padding below `FILL_HU` is kept:
+    The codestream gives the same where it is lossless, `halves`, has the precision that the header
+    says, and begins where `halve` begins; else the whole slice is decoded. Lossy wavelets leave the
+    range of the pixels, where only the whole is cut off. Padding below `FILL_HU` is kept:
     preprocessing finds it in every format, declared or not.
 
     Raises:
@@ -68,7 +70,7 @@ def decode_half(header: Header, stack: Stack) -> npt.NDArray[Any]:
     kept = _is_fill(header)
     signed, bits = header.get("PixelRepresentation") == 1, header.get("BitsStored")
     half = None
-    if kept and header.transfer_syntax in JPEG_2000:
+    if kept and header.transfer_syntax in _LOSSLESS:
         half = _own_half(header, stack, signed=signed, bits=bits)
     if half is None:
         half = halve(stack.turn(decode_slice(header, padded=kept)))
