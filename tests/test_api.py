@@ -56,4 +56,4 @@ def test_paths_may_be_text(tiny, phantom_series):
     assert loaded.array.shape == (1, *bundle.manifest.preprocessing.size)
     for scans in (str(phantom_series), [str(phantom_series)], phantom_series):
         (result,) = darnet_trt.predict(bundle, scans)
-        assert (result.scan, result.status) == (str(phantom_series), "ok")
+        assert (result.scan, result.status) == (phantom_series.name, "ok")

@@ -25,7 +25,7 @@ def test_every_command_under_use_runs(tmp_path):
     found = commands()
     assert [words[1] for words in found] == [
         "doctor", "phantom", "inspect", "train", "export", "build", "calibrate", "build",
-        "bundle", "bundle", "predict", "predict", "bench",
+        "bundle", "bundle", "predict", "predict", "report", "bench",
     ]  # fmt: skip
     for words in found:
         done = subprocess.run(
@@ -40,4 +40,4 @@ def test_every_command_under_use_runs(tmp_path):
     bundle = tmp_path / "bundle"
     scan = tmp_path / "cohort" / "P0001" / "1"
     (result,) = predict(open_bundle(bundle), scan, artifact="onnxruntime-fp32")
-    assert_example_agrees(bundle, result)
+    assert_example_agrees(bundle, scan.parent, result)

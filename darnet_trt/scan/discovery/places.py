@@ -23,11 +23,13 @@ class Place:
             absolute. Names of scans are relative to it.
         only: The folders whose files are searched, relative to the path, in order, and nothing
             below them; None: all.
+        part: Whether it is what a shard takes of a folder: that no scan lies in it says nothing.
     """
 
     path: Path
     root: Path
     only: tuple[str, ...] | None = None
+    part: bool = False
 
     @classmethod
     def given(cls, path: Path) -> Place:
@@ -113,16 +115,16 @@ def _parts(place: Place) -> Iterator[Place]:
             seen.add((entered.st_dev, entered.st_ino))
             below, holds_files = _look_into(folder)
         except OSError:  # the walk will say what is wrong with it
-            yield Place(folder, place.root)
+            yield Place(folder, place.root, part=True)
             continue
         if folder == place.path:
             if holds_files:
-                yield Place(folder, place.root, only=(os.curdir,))
+                yield Place(folder, place.root, only=(os.curdir,), part=True)
             folders += reversed(below)
         elif below and not holds_files and not any(map(_holds_files, below)):
             folders += reversed(below)
         else:
-            yield Place(folder, place.root)
+            yield Place(folder, place.root, part=True)
 
 
 def _look_into(folder: Path) -> tuple[list[Path], bool]:

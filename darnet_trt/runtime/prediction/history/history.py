@@ -128,7 +128,8 @@ class History:
                     if (of := _within(path, paths)) is not None:
                         file = paths[of]
                         names[of.name] = Known(file.size, file.mtime_ns, study.key)
-                    elif path in failed:  # with a size that no file has: it is looked at again
+                    elif path in failed or path == listing.folder:
+                        # With a size that no file has: it is looked at again.
                         names["." if path == listing.folder else path.name] = Known(
                             -1, 0, study.key
                         )

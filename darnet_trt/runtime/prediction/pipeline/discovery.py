@@ -71,6 +71,8 @@ class Discovery:
         try:
             for place in places:
                 self._walk(place)
+            if self._put_off:  # their results must not come before those that they replace
+                self._loads.wait()
             for place, study in self._put_off.values():
                 self._gather_again(place, study)
             self._progress(self._found, True)
@@ -99,7 +101,7 @@ class Discovery:
             counted, some = self._hand_on(place, complete, folders)
             counts, anything = counts + counted, anything or some
         counted, some = self._hand_on(place, units.end(), folders)
-        if not anything and not some:
+        if not anything and not some and not place.part:
             self._take_failed(place, no_scan(place.path, counts + counted))
 
     def _hand_on(

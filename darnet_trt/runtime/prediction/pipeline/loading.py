@@ -123,6 +123,17 @@ class Loads:
             self._waiting.append(task)
         self._load()
 
+    def wait(self) -> None:
+        """Wait until all that came so far are ready: what comes now is ready after them.
+
+        Raises:
+            Closed: No more are wanted.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_idle() or self._closed)
+            if self._closed:
+                raise Closed
+
     def end(self, error: BaseException | None = None) -> None:
         """Say that no more come.
 
@@ -220,11 +231,15 @@ class Loads:
         self._ready.put(ready)
         with self._changed:
             self._in_flight -= 1
+            self._changed.notify_all()
             self._tell_the_end()
 
     def _tell_the_end(self) -> None:
-        if self._ended and not self._waiting and not self._in_flight:
+        if self._ended and self._is_idle():
             self._ready.put(None)
+
+    def _is_idle(self) -> bool:
+        return not self._waiting and not self._in_flight
 
 
 def load(pickled: bytes, spec: Preprocessing, slot: Slot | None, threads: int) -> Read:

@@ -4,6 +4,7 @@ import threading
 
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.prediction.predict import predict
+from darnet_trt.scan.discovery.places import places
 from tests.runtime.prediction.pipeline.studies import write_study
 
 
@@ -13,11 +14,11 @@ def test_a_study_in_two_places_is_classified_again_over_both(tiny, phantom_serie
     write_study(phantom_series, tmp_path / "c", 1, slices=slice(20, None))
     found = list(predict(open_bundle(tiny), tmp_path))
     assert sorted(r.key for r in found) == ["study:2.25.1", "study:2.25.1", "study:2.25.2"]
-    whole = found[-1]
+    *_, whole = (r for r in found if r.key == "study:2.25.1")
     assert (whole.status, whole.series.slices) == ("ok", len(list(phantom_series.iterdir())))
     (warning,) = [w for w in whole.warnings if w.code == "several-places"]
     assert warning.endswith("lie in 2 places: a, c")
-    assert not any(w.code == "several-places" for r in found[:-1] for w in r.warnings)
+    assert not any(w.code == "several-places" for r in found if r is not whole for w in r.warnings)
 
 
 def test_a_copy_is_no_second_study_unless_each_is_asked_for(tiny, phantom_series, tmp_path):
@@ -57,3 +58,17 @@ def test_results_say_who_and_when(tiny, phantom_series, tmp_path):
     assert one.content
     assert one.finished.endswith("Z")
     assert not any(thread.name == "discovery" for thread in threading.enumerate())
+
+
+def test_shards_find_what_the_whole_finds(tiny, phantom_series, tmp_path):
+    archive = tmp_path / "archive"
+    for number in range(2):
+        write_study(phantom_series, archive / f"{number}", number)
+    (archive / "README").write_text("text")  # parts without a scan
+    (archive / "notes").mkdir()
+    (archive / "notes" / "text").write_text("text")
+    bundle = open_bundle(tiny)
+    parts = [places([archive], (number, 3)) for number in (1, 2, 3)]
+    assert sum(map(len, parts)) == 4
+    found = [result.scan for part in parts if part for result in predict(bundle, part)]
+    assert sorted(found) == ["0", "1"]
