@@ -129,11 +129,13 @@ def follow(run: Run, arrivals: Arrivals, places: Sequence[Place], settle_s: floa
         settle_s: How long a study must be quiet.
 
     Raises:
-        UsageError: A place is not a folder.
+        UsageError: A place is not a folder, or a shard's part of one.
     """
     for place in places:
         if not place.path.is_dir():
             raise UsageError("is not a folder", where=place.path, do="name a folder to watch")
+        if place.part:  # of a folder that is still to come no part is known
+            raise UsageError("cannot be watched in parts", where=place.path, do="omit --shard")
     with suppress(_Stopped), _stopped_by_signals() as stop:
         say(f"watching {', '.join(str(p.path) for p in places)}; end it with Ctrl-C or SIGTERM")
         arrivals.follow(places)

@@ -120,4 +120,4 @@ class Arrivals(History):
 def _part(root: Place, folders: Iterable[Path]) -> Place | None:
     """Return the part of a place that holds some folders; None where it holds none."""
     own = tuple(str(f.relative_to(root.path)) for f in folders if f.is_relative_to(root.path))
-    return replace(root, only=own) if own else None
+    return replace(root, only=own, part=True) if own else None
