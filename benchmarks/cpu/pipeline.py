@@ -192,12 +192,11 @@ def stub(bench: Bench) -> Iterator[Row]:
     """Yield how near the pipeline comes to what the cores can decode."""
     slices = read_slices(REAL / "soft") if REAL.is_dir() else phantom_slices(512, 30)
     forms: dict[str, tuple[Template, Path]] = {"raw": (template(slices), bench.stub)}
-    half = half_resolution(bench.folder)
+    half = stub_bundle(bench.folder / "half", Preprocessing(resolution="half"))
     for name in ("JPEG 2000", "HTJ2K"):
         packed = template(encoded(slices, name))
         forms[name] = (packed, bench.stub)
-        if half is not None:
-            forms[f"{name}, half resolution"] = (packed, half)
+        forms[f"{name}, half resolution"] = (packed, half)
     for name, (study, bundle) in forms.items():
         with bench.archive([study], 40) as archive:
             times = 1 if name == "JPEG 2000" and not bench.full else 5
@@ -259,13 +258,6 @@ def _bottleneck(start: dict[str, float], end: dict[str, float], cores: int) -> s
     shares["idle"] = (end["idle"] - start["idle"]) / had
     listed = ", ".join(f"{what} {100 * share:.0f} %" for what, share in shares.items())
     return f"bottleneck: {name} ({listed} of its time; {cores} cores)"
-
-
-def half_resolution(folder: Path) -> Path | None:
-    """Return a bundle of stubs that reads at half resolution; None where there is no such way."""
-    if "resolution" not in Preprocessing.model_fields:
-        return None
-    return stub_bundle(folder / "half", Preprocessing(resolution="half"))
 
 
 def build_int8(folder: Path) -> Path:

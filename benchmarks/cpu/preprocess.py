@@ -7,6 +7,7 @@ with some 250 elements), uncompressed and in lossless JPEG 2000. Then it measure
 
 - ours: `find_studies` → `choose` → `load_input`: read, sort and judge every header; decode the
   needed slices, window them, resample them with anti-aliasing, and check that they show a chest;
+- half: the same at half resolution;
 - SimpleITK: `ImageSeriesReader` over the sorted files → linear `Resample` to the same 64×224×224
   grid → window. Sorting the files (its GetGDCMSeriesFileNames) is timed separately, not counted.
 
@@ -33,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.scan.preprocessing import Resolution
 
 SIZE = (64, 224, 224)
 EXPLICIT, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
@@ -90,12 +92,15 @@ def write_series(folder: Path, volume: np.ndarray[Any, Any], syntax: str) -> Non
         ds.save_as(folder / f"IM{(index * 7919) % 100000:05d}.dcm", enforce_file_format=True)
 
 
-def ours(folder: Path, *, identify: bool = False) -> np.ndarray[Any, Any]:
+def ours(
+    folder: Path, *, identify: bool = False, resolution: Resolution = "full"
+) -> np.ndarray[Any, Any]:
     """Run this toolkit from a folder to the network's input; hash the slices too, to identify."""
     from darnet_trt.scan import Preprocessing, find_studies, load_study
 
     (study,) = find_studies(folder)
-    return load_study(study, Preprocessing(size=SIZE), identify=identify)[1].array
+    spec = Preprocessing(size=SIZE, resolution=resolution)
+    return load_study(study, spec, identify=identify)[1].array
 
 
 def simpleitk(files: list[str]) -> np.ndarray[Any, Any]:
@@ -136,6 +141,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
     difference = np.abs(ours(folder) - simpleitk(files))
     candidates: dict[str, Callable[[], Any]] = {
         "ours": lambda: ours(folder),
+        "half": lambda: ours(folder, resolution="half"),
         "identified": lambda: ours(folder, identify=True),
         "simpleitk": lambda: simpleitk(files),
     }
@@ -198,7 +204,9 @@ def main() -> None:
         "rounds": arguments.rounds,
         "load_average": os.getloadavg()[0],
     }
-    print("series        ours s  SimpleITK s   ratio  target  CPU ratio  peak MB  hashing, CPU ms")
+    print(
+        "series        ours s   half s  SimpleITK s   ratio  target  CPU ratio  peak MB  hashing, CPU ms"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         for name, syntax, target in (("raw", EXPLICIT, 0.5), ("JPEG 2000", JPEG_2000, 0.25)):
             folder = Path(scratch) / name.replace(" ", "-")
@@ -206,6 +214,7 @@ def main() -> None:
             result = results[name] = measure(folder, arguments.rounds)
             print(
                 f"{name:<11} {result['ours']['wall_min_s']:8.3f} "
+                f"{result['half']['wall_min_s']:8.3f} "
                 f"{result['simpleitk']['wall_min_s']:12.3f} {result['ratio']:7.2f} {target:7.2f} "
                 f"{result['cpu_ratio']:10.2f} {result['child']['peak_mb']:8.0f} "
                 f"{result['hashing_ms']:16.0f}"
