@@ -21,6 +21,7 @@ from tests.cli.command import darnet_trt
 from tests.full_disk import files_up_to
 
 QUICK = ("--epochs", "1", "--threads", "1")
+HALF = ("--resolution", "half")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def cohort(tmp_path_factory):
 
 
 def test_trains(cohort, tmp_path):
-    done = darnet_trt("train", cohort, "-o", tmp_path / "run", "--json", *QUICK)
+    done = darnet_trt("train", cohort, "-o", tmp_path / "run", "--json", *QUICK, *HALF)
     assert done.returncode == 0, done.stderr
     metrics = json.loads(done.stdout)
     assert metrics["trained_on"].endswith("(darnet-trt phantom, seed 0); not real patients")
@@ -43,9 +44,10 @@ def test_trains(cohort, tmp_path):
     assert files == {"checkpoint.pt", "history.csv", "split.csv", "metrics.json", "inputs"}
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint.phantoms_only
+    assert checkpoint.preprocessing.resolution == "half"
     assert 5 < checkpoint.coarsest_pixel_mm < 12, "a chest in 48 pixels"
     assert_only_the_training_side_is_recorded(checkpoint, cohort, tmp_path / "run")
-    again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
+    again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK, *HALF)
     assert again.returncode == 2
     assert again.stderr.splitlines()[-1].startswith(f"darnet-trt: {tmp_path / 'run'}: ")
 

@@ -124,7 +124,7 @@ def test_every_lossless_transfer_syntax(tmp_path, scan, write, syntax):
     assert found.warnings == expected.warnings
 
 
-@pytest.mark.parametrize("order", AXIAL_ORDERS[::3])
+@pytest.mark.parametrize("order", AXIAL_ORDERS[1::7])
 @pytest.mark.parametrize("syntax", ["explicit", "jpeg-2000"])
 def test_every_order_of_axial_slices(tmp_path, scan, order, syntax):
     volume, expected = scan
@@ -158,7 +158,7 @@ def test_transfer_syntaxes_mixed_in_one_series(tmp_path, scan):
     np.testing.assert_allclose(load(tmp_path / "mixed").array, expected.array, atol=1e-6)
 
 
-@pytest.mark.parametrize("padding_hu", [-3024, -2000, -1500])
+@pytest.mark.parametrize("padding_hu", [-3024, -1500])
 def test_what_was_not_reconstructed_is_air_of_any_value(tmp_path, padding_hu):
     outside = np.hypot(*(np.indices((64, 64)) - 31.5)) > 30
     inputs = []
