@@ -204,9 +204,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "load_average": os.getloadavg()[0],
     }
-    print(
-        "series        ours s   half s  SimpleITK s   ratio  target  CPU ratio  peak MB  hash CPU ms"
-    )
+    print("series        ours s   half s  SimpleITK s   ratio  target  CPU ratio  peak MB  hash ms")
     with tempfile.TemporaryDirectory() as scratch:
         for name, syntax, target in (("raw", EXPLICIT, 0.5), ("JPEG 2000", JPEG_2000, 0.25)):
             folder = Path(scratch) / name.replace(" ", "-")
@@ -217,7 +215,7 @@ def main() -> None:
                 f"{result['half']['wall_min_s']:8.3f} "
                 f"{result['simpleitk']['wall_min_s']:12.3f} {result['ratio']:7.2f} {target:7.2f} "
                 f"{result['cpu_ratio']:10.2f} {result['child']['peak_mb']:8.0f} "
-                f"{result['hashing_ms']:12.0f}"
+                f"{result['hashing_ms']:8.0f}"
             )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
