@@ -79,7 +79,8 @@ def test_each_study_has_the_status_that_predict_gives_it(tiny, tmp_path):
     told = {study["path"]: (study["status"], study["code"]) for study in studies}
     done = darnet_trt("predict", tiny, tmp_path / "c")
     assert told == {
-        r["scan"]: (r["status"], r["code"]) for r in map(json.loads, done.stdout.splitlines())
+        str(tmp_path / "c" / r["scan"]): (r["status"], r["code"])
+        for r in map(json.loads, done.stdout.splitlines())
     }
     assert sorted(status for status, _ in told.values()) == ["failed", "ok", "refused"]
     assert all((status == "ok") == (code == "") for status, code in told.values())

@@ -118,8 +118,9 @@ def test_bad_scans_are_results_and_the_rest_go_on(predict, tiny, tmp_path):
     scans = (tmp_path / "empty", tmp_path / "note.txt", tmp_path / "nowhere")
     code, out, err = predict(tiny, *scans)
     assert code == 1
-    results = sorted(map(json.loads, out.splitlines()), key=lambda r: r["scan"] == "nowhere")
-    assert [result["scan"] for result in results] == [scan.name for scan in scans]
+    found = {result["scan"]: result for result in map(json.loads, out.splitlines())}
+    results = [found.pop(scan.name) for scan in scans]
+    assert not found
     assert {result["status"] for result in results} == {"failed"}
     assert all(result["reason"] and "\n" not in result["reason"] for result in results)
     assert all(result["code"] for result in results)
@@ -313,7 +314,8 @@ def test_a_network_of_phantoms_warns_of_patients(predict, tiny, phantom, data_di
     change_manifest(tiny, model={**card, **model})
     code, out, _ = predict(tiny, data_dir / "chest-4mm-64px", phantom)
     assert code == 0
-    patient, made = map(json.loads, out.splitlines())
+    found = {result["scan"]: result for result in map(json.loads, out.splitlines())}
+    patient, made = found["chest-4mm-64px"], found[phantom.name]
     assert (PHANTOMS_ONLY.code in codes(patient)) == warned
     assert PHANTOMS_ONLY.code not in codes(made)
 

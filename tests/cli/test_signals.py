@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.runtime.prediction.history.index import INDEX
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.cli.command import COMMAND
 from tests.export.networks import TINY, trained_like
@@ -86,10 +87,11 @@ def test_build(tmp_path):
 
 @pytest.mark.parametrize("number", CODES)
 def test_predict_keeps_finished_results(tiny, cohort, tmp_path, number):
-    said = end(number, "[3]", "predict", tiny, cohort, "-o", tmp_path / "out")
+    said = end(number, "[3/", "predict", tiny, cohort, "-o", tmp_path / "out")
     assert said == "run the same command with --resume to continue"
     lines, table = ((tmp_path / "out" / f"results.{kind}").read_text() for kind in ("jsonl", "csv"))
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"results.jsonl", "results.csv"}
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {"results.jsonl", "results.csv", INDEX}
     assert 3 <= lines.count("\n") < 24
     assert table.count("\n") == 1 + lines.count("\n")
 
@@ -102,7 +104,7 @@ def test_bench_ends_the_process_it_measures(tiny, cohort, tmp_path):
 
 def test_an_ignored_hangup_stays_ignored(tiny, cohort, tmp_path):
     """As `nohup` does."""
-    words = ("[1]", "predict", tiny, cohort, "-o", tmp_path / "out")
+    words = ("[1/", "predict", tiny, cohort, "-o", tmp_path / "out")
     process, _ = start(signal.SIGHUP, signal.SIG_IGN, *words)
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=300)

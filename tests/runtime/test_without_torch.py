@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import darnet_trt.runtime
 from darnet_trt.runtime.bench import report as bench_report
-from darnet_trt.runtime.prediction import overlay
-from darnet_trt.runtime.prediction import result_folder
+from darnet_trt.runtime.prediction.results import overlay
+from darnet_trt.runtime.prediction.results import folder
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.prediction.predict import predict
