@@ -101,7 +101,7 @@ def connected(address: str) -> Iterator[Any]:
         raise UsageError(
             f"no Ray cluster answers ({_last_line(error)})",
             where=address,
-            do="start a node of it on this machine: ray start --address HEAD:PORT",
+            do="start a node of it on this machine (ray start --address HEAD:PORT), with its token",
         ) from error
     finally:
         for number, handler in before.items():  # Ray puts its own in their place
@@ -183,7 +183,7 @@ def run_shards(
                 code, lines = _outcome(ray, ended)
                 done = len(shards) - len(pending)
                 if code not in (0, 1):
-                    broken.append(f"shard {named(shard)}: {last_words(lines) or how_ended(code)}")
+                    broken.append(f"shard {named(shard)}: {last_words(lines)}")
                     say(f"[{done}/{len(shards)}] shard {named(shard)} could not run")
                     continue
                 for line in lines[: len(lines) - code]:  # with code 1 the last one is its tally
@@ -282,7 +282,11 @@ def _run(work: Work, shard: Shard) -> tuple[int, list[str]]:
     finally:
         if key is not None:
             os.close(key)
-    return ended.returncode, ended.stderr.splitlines()[-_KEPT_LINES:]
+    lines = ended.stderr.splitlines()[-_KEPT_LINES:]
+    if ended.returncode not in (0, 1):
+        last = last_words(lines[-1:]).removeprefix("darnet-trt: ")
+        lines = [f"{last or how_ended(ended.returncode)} (on {socket.gethostname()})"]
+    return ended.returncode, lines
 
 
 def _wait_for_the_lock(folder: Path) -> None:
