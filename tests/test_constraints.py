@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 # tensorrt and pycuda are installed on machines that have them; no test here runs them.
-EXTRAS = ("cpu", "gpu", "rtx", "train", "parquet", "dev", "gpu-test")
+EXTRAS = ("cpu", "gpu", "rtx", "train", "parquet", "cluster", "dev", "gpu-test")
 
 
 def normal(name):
@@ -29,7 +29,7 @@ def test_every_package_we_ask_for_is_pinned():
 def test_names_are_sorted_and_versions_exact():
     names = [name for name, _ in pins()]
     assert names == sorted(set(map(normal, names)))
-    assert all(re.fullmatch(r"[\d.]+", version) for _, version in pins())
+    assert all(re.fullmatch(r"[\d.]+(\.post\d+)?", version) for _, version in pins())
 
 
 def test_no_extra_brings_both_packages_of_onnx_runtime():

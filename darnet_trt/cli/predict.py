@@ -151,6 +151,16 @@ def predict(
             "are the same on every machine. [default: all]",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run as shards on the Ray cluster whose head has this address, such as "
+            "10.0.0.1:6379, and join the results; auto: the cluster of this machine. A shard takes "
+            "as many CPUs as the larger of --threads and --workers (1 each unless told otherwise), "
+            "and the engine's GPU. Needs -o and the extra cluster. [default: run here]",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="The engine's CPU threads. [default: one for each core]"),
@@ -194,7 +204,8 @@ def predict(
     """
     from darnet_trt.machine.worker import start_early
 
-    start_early("darnet_trt.scan.isolated")  # before slow imports
+    if ray is None:
+        start_early("darnet_trt.scan.isolated")  # before slow imports
     from darnet_trt.bundle.reading import open_bundle, pick_artifact
     from darnet_trt.cli.memory_size import memory_size
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
@@ -211,20 +222,53 @@ def predict(
     from darnet_trt.scan.discovery.places import places
 
     needs = {"--cam": cam, "--resume": resume, "--watch": watch, "--parquet": parquet}
+    needs["--ray"] = ray is not None
     if out is None and (given := [option for option, wanted in needs.items() if wanted]):
         raise UsageError("needs a folder for the results", where=given[0], do="add -o OUT")
     retries = {"--retry-refused": retry_refused, "--retry-failed": retry_failed}
     if not resume and (given := [option for option, wanted in retries.items() if wanted]):
         raise UsageError("needs results to continue", where=given[0], do="add --resume")
+    unfit = {"--watch": watch, "--json": as_json, "--shard": shard is not None}
+    if ray is not None and (given := [option for option, wanted in unfit.items() if wanted]):
+        raise UsageError("cannot be given with --ray", where=given[0], do="omit one of the two")
     if out is not None:
         refuse_bundle_or_cohort(out)
     bound = memory_size(memory)
     part = parse_shard(shard) if shard else None
     searched = places(scans, part)
     of = open_bundle(bundle)
-    chosen = pick_artifact(of, artifact).name
+    engine_of_it = pick_artifact(of, artifact)
+    chosen = engine_of_it.name
     use = f"trained on {of.manifest.model.trained_on}. {INTENDED_USE}"
     say(use)
+    if ray is not None and out is not None:
+        from darnet_trt.cli.predict_cluster import ClusterOptions, predict_on_cluster
+
+        options_of_each = {
+            "--artifact": artifact,
+            "--cam": cam,
+            "--retry-refused": retry_refused,
+            "--retry-failed": retry_failed,
+            "--refused-is-failure": refused_is_failure,
+            "--durable": durable,
+            "--identifiers": identifiers,
+            "--threads": threads or 1,
+            "--workers": workers or 1,
+            "--memory": memory,
+        }
+        asked = ClusterOptions(
+            ray,
+            out,
+            resume,
+            identifiers,
+            pseudonym_key,
+            parquet,
+            cpus=max(threads or 1, workers or 1),
+            gpus=int(engine_of_it.target != "cpu"),
+        )
+        if predict_on_cluster(asked, bundle, scans, options_of_each):
+            raise typer.Exit(1)
+        return
     options = OutputOptions(
         out, cam, as_json, resume, durable, identifiers, pseudonym_key, parquet, part
     )
@@ -249,7 +293,7 @@ def predict(
                 nothing = False
             else:
                 progress.count_files(searched)
-                nothing = once(run, searched)
+                nothing = once(run, searched, of_shard=part is not None)
             done = history.known()
     for line in progress.report(output.where(), done):
         say(line)

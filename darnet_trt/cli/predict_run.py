@@ -104,15 +104,21 @@ class Run:
             self.output.folder.drop(self.history.gone(places))
 
 
-def once(run: Run, places: Sequence[Place]) -> bool:
-    """Classify what is left to do; return whether no scan was found at all."""
+def once(run: Run, places: Sequence[Place], *, of_shard: bool = False) -> bool:
+    """Classify what is left to do; return whether no scan was found at all.
+
+    Args:
+        run: The run.
+        places: To search.
+        of_shard: Whether the scans may lie in other shards: then nothing is known of all.
+    """
     nothing: list[str] = []
     for result in run.results(places):
         written = run.take(result)
         if written.code in NOTHING:
             nothing.append(written.key)
     run.drop_gone(places)
-    if len(nothing) < run.progress.done or run.history.known():
+    if of_shard or len(nothing) < run.progress.done or run.history.known():
         return False
     if run.output.folder is not None:
         run.output.folder.drop(nothing)

@@ -348,6 +348,13 @@ def test_a_resumed_run_does_only_what_is_left(predict, tiny, phantom, tmp_path):
     assert len(results_in(tmp_path / "out")) == 2
 
 
+def test_a_shard_keeps_that_a_file_is_no_scan(predict, tiny, tmp_path):
+    (tmp_path / "note.txt").write_text("no scan")
+    words = (tiny, tmp_path / "note.txt", "--shard", "1/1", "-o", tmp_path / "out")
+    assert predict(*words)[0] == 1, "other shards may have scans"
+    assert [r["status"] for r in results_in(tmp_path / "out")] == ["failed"]
+
+
 def test_a_resumed_run_looks_again_at_a_scan_that_was_mended(predict, tiny, phantom, tmp_path):
     shutil.copytree(phantom, tmp_path / "scan")
     slices = sorted((tmp_path / "scan").iterdir())

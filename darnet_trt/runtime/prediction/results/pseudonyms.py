@@ -58,6 +58,20 @@ class Pseudonyms:
         hidden = {f: self._of(f, value) if value else None for f, value in named.items()}
         return result.model_copy(update={**hidden, "pseudonymous": True})
 
+    def key(self) -> bytes:
+        """Return the key, for other machines; make the user's own where there is none.
+
+        Raises:
+            UsageError: The user's own cannot be kept.
+        """
+        self._make_sure_of_a_key()
+        if self._key is None:
+            raise UsageError(
+                "the key of the pseudonyms cannot be kept",
+                do="name one with --pseudonym-key, or give --identifiers",
+            )
+        return self._key
+
     def _of(self, field: str, value: str) -> str | None:
         if self._key is None:
             return None

@@ -223,11 +223,14 @@ def _write(out: Path, choice: _Choice, parquet: bool) -> None:
     try:
         drawn = set()
         for key, each in choice.taken.items():
-            if each.overlay and _bring(
-                choice.folders[each.folder] / each.overlay, out / each.overlay
-            ):
+            if not each.overlay:
+                continue
+            place = out / each.overlay
+            new = not os.path.lexists(place)  # else it is that of a result that stands in `out`
+            if _bring(choice.folders[each.folder] / each.overlay, place):
                 drawn.add(key)
-                brought.add(out / each.overlay)
+                if new:
+                    brought.add(place)
         with ExitStack() as written:  # the last one that is opened gets its name first
             lines = written.enter_context(whole_file(out / JSONL, private=choice.private))
             for result in choice.results(drawn):

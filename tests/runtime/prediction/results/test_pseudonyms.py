@@ -26,6 +26,19 @@ def hidden(pseudonyms, **patient):
     return tuple(getattr(found, field) for field in FIELDS)
 
 
+def test_the_key_makes_the_same_pseudonyms_on_another_machine(tmp_path, config):
+    here = Pseudonyms()
+    (tmp_path / "key").write_bytes(here.key())
+    assert hidden(Pseudonyms(tmp_path / "key")) == hidden(here)
+    assert (config / "pseudonyms.key").read_bytes().strip() == here.key()
+
+
+def test_a_key_that_cannot_be_kept_is_not_given_on(tmp_path, config):
+    config.parent.write_bytes(b"a file")
+    with pytest.raises(UsageError, match="name one with --pseudonym-key"):
+        Pseudonyms().key()
+
+
 def test_a_pseudonym_is_the_documented_hash(tmp_path):
     key = tmp_path / "key"
     key.write_bytes(b"a secret of some length\n")

@@ -178,6 +178,32 @@ def test_a_folder_with_results_is_not_written_into(tmp_path):
     assert lines(out) == before
 
 
+def test_what_was_joined_is_joined_again(tmp_path):
+    name = "a.overlay.png"
+    folders = [shard(tmp_path / "1", "1/2", result("a", overlay=name)), tmp_path / "2"]
+    (folders[0] / name).write_bytes(b"picture")
+    shard(folders[1], "2/2", result("b"))
+    merge(tmp_path / "out", folders)
+    shard(folders[1], "2/2", result("b", content="c2"), result("c"), resume=True)
+    merged = merge(tmp_path / "out", folders, again=True)
+    assert merged.statuses == {"ok": 3}
+    assert sorted(lines(tmp_path / "out")) == sorted(lines(folders[0]) + lines(folders[1]))
+    assert (tmp_path / "out" / "results.csv").read_text().count("\n") == 4
+    assert (tmp_path / "out" / name).read_bytes() == b"picture"
+
+
+def test_what_was_joined_outlives_a_full_disk(tmp_path):
+    name = "a.overlay.png"
+    folder = shard(tmp_path / "1", "1/1", result("a", overlay=name))
+    (folder / name).write_bytes(b"picture")
+    merge(tmp_path / "out", [folder])
+    before = contents(tmp_path / "out")
+    shard(folder, "1/1", *map(result, "bcdef"), resume=True)
+    with files_up_to(1000), pytest.raises(OutputError):
+        merge(tmp_path / "out", [folder], again=True)
+    assert contents(tmp_path / "out") == before
+
+
 def test_a_folder_in_which_a_run_works_is_refused(tmp_path):
     with ResultFolder(tmp_path / "1") as opened:
         opened.add(result("a"))
