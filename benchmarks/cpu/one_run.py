@@ -31,7 +31,7 @@ from darnet_trt.runtime.engines.runner import Outputs
 
 @dataclass(frozen=True)
 class Moment:
-    """What was used up to now, in seconds.
+    """Holds what was used up to now, in seconds.
 
     Attributes:
         time: Clock.

@@ -53,7 +53,7 @@ ONE_RUN: Final = "benchmarks.cpu.one_run"
 STUB_MS: Final = 3
 REAL: Final = ROOT.parent / "shared" / "data" / "chest-8mm"
 Row = tuple[str, str, str]
-"""What was measured, the figures, and the figure to reach."""
+"""Holds what was measured, the figures, and the figure to reach."""
 
 
 def stub_bundle(folder: Path, preprocessing: Preprocessing) -> Path:
@@ -79,7 +79,7 @@ def stub_bundle(folder: Path, preprocessing: Preprocessing) -> Path:
 
 
 class Bench:
-    """What the parts share: a folder, the bundle of stubs, and small studies."""
+    """Holds what the parts share: a folder, the bundle of stubs, and small studies."""
 
     def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
         self.folder = folder

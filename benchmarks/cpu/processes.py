@@ -15,13 +15,13 @@ from typing import Any, Final
 import psutil
 
 ROOT: Final = Path(__file__).parents[2]
-"""Where Python finds the benchmarks."""
+"""Names the folder where Python finds the benchmarks."""
 _EVERY_S: Final = 0.1
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a program printed last, and what it used.
+    """Holds what a program printed last, and what it used.
 
     Attributes:
         printed: Its last line of stdout, JSON.

@@ -10,9 +10,6 @@ import importlib
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -21,6 +18,7 @@ from darnet_trt import __version__
 from darnet_trt.cli import printing
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, warn
+from darnet_trt.cli.signals import Handlers, handled
 from darnet_trt.cli.streams import NoReader, command_streams
 from darnet_trt.errors import DarnetError, InternalError, OutputError
 from darnet_trt.machine.files import temporary_folder
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 128 + signal.SIGINT
 _NO_READER = 128 + 13  # SIGPIPE, which Windows has no name for
-_ENDING = [s for s in signal.Signals if s.name in ("SIGTERM", "SIGHUP")]  # no SIGHUP on Windows
+_ENDING = ("SIGTERM", "SIGHUP")
 
 _COMMANDS = (
     *("doctor", "phantom", "inspect", "train", "export", "build", "bundle"),
@@ -110,7 +108,7 @@ def main() -> None:
     words, printing.quiet = _without(words, "-q", "--quiet")
     with command_streams():
         try:
-            with _unwinding():
+            with handled(_ENDING, _end):
                 code = app(words or ["--help"], prog_name="darnet-trt", standalone_mode=False)
                 sys.stdout.flush()
         except NoReader:
@@ -149,23 +147,11 @@ def _described(error: BaseException) -> tuple[str, int]:
     return f"{InternalError(error)}; --debug shows where", 2
 
 
-@contextmanager
-def _unwinding() -> Iterator[None]:
-    """Raise `_Ended` at a signal that ends the process, unless it is ignored (as under nohup)."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        for again in before:
-            signal.signal(again, signal.SIG_IGN)  # once is enough: it cleans up now
-        raise _Ended(number)
-
-    before = {s: h for s in _ENDING if (h := signal.getsignal(s)) not in (signal.SIG_IGN, None)}
-    for number in before:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end(number: int, before: Handlers) -> None:
+    """Raise `_Ended`."""
+    for again in before:
+        signal.signal(again, signal.SIG_IGN)  # once is enough: it cleans up now
+    raise _Ended(number)
 
 
 def _usage(error: typer.TyperException) -> str:

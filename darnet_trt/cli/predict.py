@@ -207,12 +207,12 @@ def predict(
     if ray is None:
         start_early("darnet_trt.scan.isolated")  # before slow imports
     from darnet_trt.bundle.reading import open_bundle, pick_artifact
-    from darnet_trt.cli.memory_size import memory_size
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.cli.predict_output import OutputOptions, opened
     from darnet_trt.cli.predict_progress import RunProgress
     from darnet_trt.cli.predict_run import Run, follow, once
     from darnet_trt.errors import UsageError
+    from darnet_trt.machine.memory import size_of
     from darnet_trt.runtime.engines.loading import load_engine
     from darnet_trt.runtime.prediction.history.history import History
     from darnet_trt.runtime.prediction.history.index import INDEX
@@ -233,7 +233,7 @@ def predict(
         raise UsageError("cannot be given with --ray", where=given[0], do="omit one of the two")
     if out is not None:
         refuse_bundle_or_cohort(out)
-    bound = memory_size(memory)
+    bound = size_of(memory, "--memory") if memory is not None else None
     part = parse_shard(shard) if shard else None
     searched = places(scans, part)
     of = open_bundle(bundle)

@@ -16,7 +16,7 @@ from darnet_trt.errors import UsageError, no_such_path
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What was asked for.
+    """Holds what was asked for.
 
     Attributes:
         address: Of the cluster's head.

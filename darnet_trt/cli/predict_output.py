@@ -1,4 +1,4 @@
-"""Where `predict` puts its results: a folder, or stdout."""
+"""Put the results of `predict` into a folder, or print them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What was asked for of the results.
+    """Holds what was asked for of the results.
 
     Attributes:
         out: The folder; None: stdout.

@@ -1,4 +1,4 @@
-"""How far a run of `predict` is, and what it did: lines for a terminal, a log, or cron's mail."""
+"""Tell how far a run of `predict` is, and what it did: on a terminal, in a log, in cron's mail."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.cli.predict_output import Output
 from darnet_trt.cli.predict_progress import RunProgress
 from darnet_trt.cli.printing import say
+from darnet_trt.cli.signals import Handlers, handled
 from darnet_trt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ TABLES_S: Final = 600.0
 
 @dataclass(frozen=True)
 class Run:
-    """What a run works with.
+    """Holds what a run works with.
 
     Attributes:
         bundle: The bundle.
@@ -142,7 +142,8 @@ def follow(run: Run, arrivals: Arrivals, places: Sequence[Place], settle_s: floa
             raise UsageError("is not a folder", where=place.path, do="name a folder to watch")
         if place.part:  # of a folder that is still to come no part is known
             raise UsageError("cannot be watched in parts", where=place.path, do="omit --shard")
-    with suppress(_Stopped), _stopped_by_signals() as stop:
+    stop = _Stop()
+    with suppress(_Stopped), handled(("SIGINT", "SIGTERM", "SIGHUP"), stop.ask):
         say(f"watching {', '.join(str(p.path) for p in places)}; end it with Ctrl-C or SIGTERM")
         arrivals.follow(places)
         say_once = lru_cache(say)
@@ -186,7 +187,7 @@ class _Stopped(BaseException):
 
 
 class _Stop:
-    """Whether a signal has come.
+    """Tells whether a signal has come.
 
     Attributes:
         asked: Whether it has; a destructor may have swallowed `_Stopped`.
@@ -195,8 +196,15 @@ class _Stop:
     def __init__(self) -> None:
         self.asked = self._wait = False
 
-    def ask(self) -> None:
-        """Raise `_Stopped`, at once or after what must be finished."""
+    def ask(self, number: int, before: Handlers) -> None:
+        """Raise `_Stopped`, at once or after what must be finished; a second signal acts as usual.
+
+        Args:
+            number: The signal's.
+            before: The handlers that the signals had before.
+        """
+        for again, handler in before.items():
+            signal.signal(again, handler)
         self.asked = True
         if not self._wait:
             raise _Stopped
@@ -211,25 +219,3 @@ class _Stop:
             self._wait = False
         if self.asked:
             raise _Stopped
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[_Stop]:
-    """Raise `_Stopped` at the first SIGINT, SIGTERM or SIGHUP; the second one acts as usual."""
-    stop = _Stop()
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    numbers = [number for number in signal.Signals if number.name in names]
-    before = {n: h for n in numbers if (h := signal.getsignal(n)) not in (signal.SIG_IGN, None)}
-
-    def end(number: int, frame: FrameType | None) -> None:
-        for again, handler in before.items():
-            signal.signal(again, handler)
-        stop.ask()
-
-    for number in before:
-        signal.signal(number, end)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

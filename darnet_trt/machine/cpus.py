@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-_CGROUPS: Final = Path("/sys/fs/cgroup")
+CGROUPS: Final = Path("/sys/fs/cgroup")
+"""The mount point of control groups."""
 _OWN_CGROUP: Final = Path("/proc/self/cgroup")
 
 
@@ -29,7 +30,7 @@ def _allowed_cpus() -> int:
     linux = hasattr(os, "sched_getaffinity")
     cpus = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
     try:
-        quota = cgroup_quota(_CGROUPS, _OWN_CGROUP.read_text())
+        quota = cgroup_quota(CGROUPS, _OWN_CGROUP.read_text())
     except OSError:  # not Linux
         return cpus
     return max(1, math.ceil(min(cpus, quota)))
@@ -53,13 +54,23 @@ def cgroup_quota(root: Path, membership: str) -> float:
         root: The mount point of cgroup v2. Limits of v1 are not read.
         membership: The text of /proc/PID/cgroup; v2's line is "0::/path" (cgroups(7)).
     """
-    own = next((line[4:] for line in membership.splitlines() if line.startswith("0::/")), "")
     quota = math.inf
-    for group in (Path(own), *Path(own).parents):
+    for group in own_cgroups(root, membership):
         try:
-            most, _, period = (root / group / "cpu.max").read_text().partition(" ")
+            most, _, period = (group / "cpu.max").read_text().partition(" ")
         except OSError:  # the top group has no such file
             continue
         if most != "max":
             quota = min(quota, int(most) / int(period))
     return quota
+
+
+def own_cgroups(root: Path, membership: str) -> list[Path]:
+    """Return the folders of a process's control group and of those above it.
+
+    Args:
+        root: As of `cgroup_quota`.
+        membership: As of `cgroup_quota`.
+    """
+    own = next((line[4:] for line in membership.splitlines() if line.startswith("0::/")), "")
+    return [root / group for group in (Path(own), *Path(own).parents)]

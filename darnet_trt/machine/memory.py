@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Final
 
-_CGROUPS: Final = Path("/sys/fs/cgroup")
+from darnet_trt.errors import UsageError
+from darnet_trt.machine.cpus import CGROUPS, own_cgroups
+
+_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def free_memory(
     meminfo: Path = Path("/proc/meminfo"),
-    cgroups: Path = _CGROUPS,
+    cgroups: Path = CGROUPS,
     membership: Path = Path("/proc/self/cgroup"),
 ) -> int:
     """Return how many bytes this process and its children may still take; much where not known.
@@ -25,16 +29,13 @@ def free_memory(
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
-        own = next(
-            (line[4:] for line in membership.read_text().splitlines() if line.startswith("0::/")),
-            "",
-        )
+        groups = own_cgroups(cgroups, membership.read_text())
     except (OSError, KeyError):  # not Linux
         return free
-    for group in (Path(own), *Path(own).parents):
+    for group in groups:
         try:
-            most = (cgroups / group / "memory.max").read_text().strip()
-            used = int((cgroups / group / "memory.current").read_text())
+            most = (group / "memory.max").read_text().strip()
+            used = int((group / "memory.current").read_text())
         except OSError:  # the top group has no such files
             continue
         if most != "max":
@@ -45,3 +46,19 @@ def free_memory(
 def shown(size: float) -> str:
     """Return bytes for a person: "850 MB", "1.5 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def size_of(text: str, option: str) -> int:
+    """Return the bytes that a person means: 4G, 1500M, 1.5GB or 2GiB, all in powers of 1024.
+
+    Args:
+        text: The size.
+        option: Where it was given.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:I?B)?", text.strip().upper())
+    if match is None:
+        raise UsageError(f"{text!r} is not a size", where=option, do="write it as 4G or 1500M")
+    return int(float(match[1]) * _UNITS[match[2]])
