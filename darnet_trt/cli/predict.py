@@ -299,6 +299,8 @@ def predict(
         say(line)
     failed = progress.failed(refused_too=refused_is_failure)
     (warn if failed and printing.quiet else say)(f"{progress.tally()}; {use}")
+    if output.lost is not None:
+        raise output.lost
     if nothing:
         raise typer.Exit(2)
     if failed:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from darnet_trt.cli.printing import printable, warn
 from darnet_trt.cli.progress import resumable
+from darnet_trt.cli.streams import NoReader
+from darnet_trt.errors import OutputError
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.prediction.results.folder import ResultFolder
@@ -53,6 +55,10 @@ class Output:
         options: What was asked for.
         folder: Where they are kept; None: only printed.
         pseudonyms: What hides patients' fields where nothing is kept; None: nothing does.
+
+    Attributes:
+        lost: Why stdout did not get all results; None where it did. Those that are kept are not
+            lost with it, so the run goes on.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class Output:
         self.folder, self._options, self._pseudonyms = folder, options, pseudonyms
         self._as_json = options.as_json or (folder is None and not sys.stdout.isatty())
         self._drawn = 0
+        self.lost: BaseException | None = None
 
     @property
     def told_on_stdout(self) -> bool:
@@ -85,11 +92,20 @@ class Output:
         if self._as_json:
             from darnet_trt.runtime.prediction.results.result import json_line
 
-            _print(json_line(result))
+            self._print(json_line(result))
         elif self.folder is None:
             for text in summary(result):
-                _print(f"{printable(text)}\n")
+                self._print(f"{printable(text)}\n")
         return result
+
+    def _print(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except (OutputError, NoReader) as error:
+            if self.folder is None:
+                raise
+            self.lost = error
 
     def where(self) -> str | None:
         """Return a line that says where the results are; None where they were printed."""
@@ -154,8 +170,3 @@ def summary(result: Result) -> list[str]:
 
 def _warning(text: str) -> str:
     return f"    ! {text}"
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
