@@ -70,7 +70,7 @@ class Preprocessing(BaseModel):
         extent: What the input covers along the body. lungs: the lungs and a margin, wherever
             they lie in the scan. scan: the whole series, which must be cut to the chest.
         resolution: half: slices with at least twice the input's rows and columns are halved first
-            (`halve`), before the window. JPEG 2000 slices are then decoded in a third of the time.
+            (`halve`), before the window. JPEG 2000 is then faster to read.
         margin_mm: Margin above and below the lungs, rounded to whole slices. The search ends some
             25 mm short of the lungs' tips, where they fill little of a slice.
     """

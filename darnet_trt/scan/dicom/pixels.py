@@ -263,7 +263,8 @@ def _without_padding(stored: Stored, header: Header) -> Stored:
 def padding(header: Header) -> tuple[int, int] | None:
     """Return the lowest and highest stored value of padding, None where there is none.
 
-    PixelPaddingValue (0028,0120), up to PixelPaddingRangeLimit (0028,0121).
+    PixelPaddingValue (0028,0120), up to PixelPaddingRangeLimit (0028,0121). Unsigned values of more
+    than BitsStored (0028,0101) are none: no pixel holds them.
     """
     value, limit = header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")
     if not isinstance(value, int):
@@ -271,6 +272,8 @@ def padding(header: Header) -> tuple[int, int] | None:
     kind = "i" if header.get("PixelRepresentation") == 1 else "u"
     dtype = np.dtype(f"{kind}{header.get('BitsAllocated') // 8}")
     ends = [_wrapped(v, dtype) for v in (value, limit) if isinstance(v, int)]
+    if kind == "u" and min(ends) >> header.get("BitsStored"):
+        return None
     slope, intercept = rescale(header)
     if any(TISSUE_HU[0] < slope * end + intercept < TISSUE_HU[1] for end in ends):
         return None

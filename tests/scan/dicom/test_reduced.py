@@ -86,6 +86,12 @@ QUICK = {
     "a JP2 file": (U16, j2k(U16, codecformat="jp2"), LOSSLESS, {}),
     "HTJ2K": (U16, htj2k(U16), HTJ2K, {}),
     "HTJ2K, signed": (HU, htj2k(HU), HTJ2K, {}),
+    "padding that no pixel holds": (
+        U16,
+        j2k(U16, 12),
+        LOSSLESS,
+        {**U12, "PixelPaddingValue": 63536},
+    ),
     "padding far below air": (HU, j2k(HU), LOSSLESS, {"PixelPaddingValue": -2000}),
 }
 SLOW = {
