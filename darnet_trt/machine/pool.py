@@ -22,6 +22,7 @@ class _Task:
     rank: tuple[bool, int]
     call: tuple[Any, ...] = field(compare=False)
     timeout_s: float = field(compare=False)
+    kills: int = field(compare=False)
     alone: bool = field(compare=False)
     future: Future[Any] = field(compare=False, default_factory=Future)
 
@@ -56,6 +57,7 @@ class Pool:
         function: Callable[..., T],
         *arguments: Any,
         timeout_s: float,
+        kills: int = 0,
         urgent: bool = False,
         alone: bool = False,
     ) -> Future[T]:
@@ -65,6 +67,7 @@ class Pool:
             function: As of `Worker.call`.
             arguments: As of `Worker.call`.
             timeout_s: As of `Worker.call`.
+            kills: As of `Worker.call`.
             urgent: Whether to run it before what is not.
             alone: Whether to run it while nothing else runs, and to end the other children before,
                 so that it may have their memory.
@@ -76,7 +79,7 @@ class Pool:
         with self._changed:
             self._count += 1
             rank = (not urgent, self._count)
-            task = _Task(rank, (function, *arguments), timeout_s, alone)
+            task = _Task(rank, (function, *arguments), timeout_s, kills, alone)
             if self._closed:
                 task.future.set_exception(WorkerDied("closed", None))
                 return task.future
@@ -143,7 +146,7 @@ class Pool:
             try:
                 if task.alone:
                     self._rest_others(worker)
-                outcome = worker.call(*task.call, timeout_s=task.timeout_s)
+                outcome = worker.call(*task.call, timeout_s=task.timeout_s, kills=task.kills)
             except BaseException as error:
                 error_of_it = error
             with self._changed:

@@ -41,6 +41,10 @@ _ENVIRONMENT: Final = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
 }
+_KILLED: Final = -9
+"""Exit code after SIGKILL: whoever ends processes, such as a system without memory, sends it."""
+_STARTS: Final = 20
+"""Most children that are killed, one after the other, before they begin a call."""
 _SPARE_S: Final = 60
 _LEAVING_S: Final = 5
 _KEPT_LINES: Final = 20
@@ -53,11 +57,13 @@ class WorkerDied(Exception):  # noqa: N818 (what happened, not what is wrong)
         how: "ended by SIGSEGV: last lines that it printed", "not done in 60 s".
         code: Its exit code; minus the signal's number where a signal ended it; None where it was
             not done in time.
+        begun: Whether it had begun the call, which therefore may be what ended it.
     """
 
-    def __init__(self, how: str, code: int | None) -> None:
+    def __init__(self, how: str, code: int | None, *, begun: bool = False) -> None:
         self.how = how
         self.code = code
+        self.begun = begun
         super().__init__(how)
 
 
@@ -88,24 +94,37 @@ class Worker:
         """
         self._running()
 
-    def call(self, function: Callable[..., T], *arguments: Any, timeout_s: float) -> T:
+    def call(
+        self, function: Callable[..., T], *arguments: Any, timeout_s: float, kills: int = 0
+    ) -> T:
         """Run a function in the child and return its value, or raise what it raises.
+
+        A child that is killed before it begins is replaced, and the call is made again.
 
         Args:
             function: Of a module's top level; the child imports it by name.
             arguments: Picklable.
             timeout_s: The child is ended after this time.
+            kills: Call again so many times where the child is killed (SIGKILL) during the call.
 
         Raises:
             WorkerDied: The child ended, or was not done in time.
             DarnetError: No process can be started.
         """
-        child = self._running()
-        try:
-            done, value = child.ask((function, arguments, _folder(), timeout_s), timeout_s)
-        except BaseException:
-            self._drop(child)
-            raise
+        starts = _STARTS
+        while True:
+            child = self._running()
+            try:
+                done, value = child.ask((function, arguments, _folder(), timeout_s), timeout_s)
+                break
+            except WorkerDied as died:
+                self._drop(child)
+                kills, starts = kills - died.begun, starts - (not died.begun)
+                if died.code != _KILLED or kills < 0 or not starts:
+                    raise
+            except BaseException:
+                self._drop(child)
+                raise
         if done:
             answer: T = value
             return answer
@@ -254,8 +273,11 @@ class _Child:
         timer = threading.Timer(timeout_s, end)
         timer.daemon = True
         timer.start()
+        begun = False
         try:
             send(self._process.stdin, request)
+            receive(self._process.stdout)
+            begun = True
             return unpickled(receive(self._process.stdout))
         except (BrokenPipeError, EOFError) as error:
             if late.is_set():
@@ -263,7 +285,8 @@ class _Child:
             code = self._ended()
             self._listening.join(1)
             said = last_words(line.decode(errors="replace") for line in self._said)
-            raise WorkerDied(f"{how_ended(code)}{said and f': {said}'}", code) from error
+            how = f"{how_ended(code)}{said and f': {said}'}"
+            raise WorkerDied(how, code, begun=begun) from error
         finally:
             timer.cancel()
 
@@ -320,6 +343,7 @@ def serve(module: str) -> NoReturn:
         if folder not in (None, _folder()):
             os.chdir(folder)
         _alarm(timeout_s + _SPARE_S)
+        send(answers, "begun")
         try:
             answer = (True, function(*arguments))
         except Exception as error:

@@ -109,6 +109,7 @@ def submit(
     *arguments: Any,
     where: Path,
     memory: int = MEMORY,
+    kills: int = 0,
     urgent: bool = False,
     alone: bool = False,
 ) -> Future[T]:
@@ -120,6 +121,7 @@ def submit(
         arguments: As of `Reader.run`.
         where: As of `Reader.run`.
         memory: Bytes that it may take beyond what the process has after its imports.
+        kills: As of `Pool.submit`.
         urgent: As of `Pool.submit`.
         alone: As of `Pool.submit`.
 
@@ -128,7 +130,7 @@ def submit(
         which `ended` makes an error of.
     """
     call = (_guarded, function, arguments, where, memory)
-    return pool.submit(*call, timeout_s=LONGEST_S, urgent=urgent, alone=alone)
+    return pool.submit(*call, timeout_s=LONGEST_S, kills=kills, urgent=urgent, alone=alone)
 
 
 def ended(died: WorkerDied, where: Path, what: str = "its pixels") -> UnreadableScanError:

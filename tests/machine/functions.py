@@ -54,6 +54,16 @@ def read_stdin() -> str:
     return sys.stdin.read()
 
 
+def kill_until(marks: str, times: int) -> int:
+    """Kill this process, unless it has been done so often; return how often."""
+    path = Path(marks)
+    done = path.stat().st_size if path.exists() else 0
+    if done < times:
+        path.write_bytes(b"x" * (done + 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+
 def segv() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 

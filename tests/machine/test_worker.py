@@ -33,7 +33,11 @@ def child() -> Iterator[Worker]:
 
 def children() -> set[int]:
     """Return the children of this module; other tests may have left a process that reads scans."""
-    return {p.pid for p in psutil.Process().children() if MODULE in p.cmdline()}
+    found = set()
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it has been killed
+            found |= {process.pid} if MODULE in process.cmdline() else set()
+    return found
 
 
 def test_values_arrays_and_errors_come_back(child):
@@ -106,6 +110,32 @@ def test_a_death_between_calls_costs_nothing(child):
     os.kill(process, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(process)] if psutil.pid_exists(process) else [], timeout=10)
     assert child.call(functions.add, 1, 2, timeout_s=60) == 3
+
+
+def test_a_child_killed_while_it_starts_costs_nothing(child):
+    killed = []
+
+    def kill() -> None:
+        while len(killed) < 3:
+            for process in children() - set(killed):
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+
+    killing = threading.Thread(target=kill, daemon=True)
+    killing.start()
+    assert child.call(functions.add, 1, 2, timeout_s=60) == 3
+    killing.join(10)
+    assert len(killed) == 3
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_call_is_made_again_as_often_as_its_child_may_be_killed(child, tmp_path, times):
+    call = (functions.kill_until, str(tmp_path / "marks"), times)
+    if times == 2:
+        assert child.call(*call, timeout_s=60, kills=2) == 2
+    else:
+        with pytest.raises(WorkerDied, match="SIGKILL"):
+            child.call(*call, timeout_s=60, kills=2)
 
 
 @pytest.mark.parametrize("function", [functions.sleep, functions.sleep_with_the_gil])

@@ -26,8 +26,9 @@ R = TypeVar("R")
 
 WHAT: Final = "the files of this folder"
 _CLOSED: Final = "closed"
-_TRIES: Final = 5
-"""Of what reads no file, and dies only where somebody ends it."""
+_KILLS: Final = 2
+"""A call is made again so many times when its process is killed: whoever kills processes rarely
+hits the same call thrice, and a file that asks for all memory should not cost many."""
 
 
 class Finder:
@@ -111,16 +112,12 @@ class Finder:
         only: frozenset[str] | None = None,
     ) -> tuple[Gathered, float]:
         where = whole[0].listing_folder
-        for attempt in ("first", "second"):
-            try:
-                return coming.result()
-            except WorkerDied as died:
-                error = ended(_unless_closed(died), where, WHAT)
-            except OF_ONE_SCAN as unread:
-                error = _unreadable(unread, where)
-                break
-            if attempt == "first":
-                coming = self._submit(gather, whole, only, where=where)
+        try:
+            return coming.result()
+        except WorkerDied as died:
+            error = ended(_unless_closed(died), where, WHAT)
+        except OF_ONE_SCAN as unread:
+            error = _unreadable(unread, where)
         return self.failed(whole[0].root, error), 0.0
 
     def _again(self, listing: Listing, died: WorkerDied) -> Iterator[tuple[Examined, float]]:
@@ -155,17 +152,18 @@ class Finder:
         return self._surely(examine, empty, where=listing.folder)
 
     def _surely(self, function: Callable[..., T], *arguments: Any, where: Path) -> tuple[T, float]:
-        for _ in range(_TRIES):
-            try:
-                return self._submit(function, *arguments, where=where).result()
-            except WorkerDied as died:
-                error = ended(_unless_closed(died), where, WHAT)
+        """Run what reads no file, and dies only where somebody ends its process."""
+        try:
+            return self._submit(function, *arguments, where=where).result()
+        except WorkerDied as died:
+            error = ended(_unless_closed(died), where, WHAT)
         raise DarnetError(error.what, where=where, do=error.do)
 
     def _submit(
         self, function: Callable[..., T], *arguments: Any, where: Path
     ) -> Future[tuple[T, float]]:
-        return submit(self._pool, timed, function, *arguments, where=where, memory=self._memory)
+        call = (timed, function, *arguments)
+        return submit(self._pool, *call, where=where, memory=self._memory, kills=_KILLS)
 
     def _kept(self, examined: Examined) -> Examined:
         """Let what was examined wait in the spool."""
