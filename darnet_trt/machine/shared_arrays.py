@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 
@@ -14,8 +16,8 @@ class SharedMemory:
     """Memory that this process and the children that inherit it read and write.
 
     It is a file without a name (memfd_create(2)): it ends with the last process that has it open,
-    whatever ended the processes. It takes no memory before something is written, and grows as far
-    as that goes. A system without it (not Linux) has no slots: arrays go through pipes there.
+    whatever ended the processes. A system without it (not Linux) has no slots: arrays go through
+    pipes there.
     """
 
     def __init__(self) -> None:
@@ -28,55 +30,54 @@ class SharedMemory:
         """Return the descriptors that children must inherit, under the same numbers."""
         return () if self._descriptor is None else (self._descriptor,)
 
-    def slots(self, count: int, size: int) -> list[Slot | None]:
-        """Return places for arrays, the same ones at each call; None where there is no such memory.
+    def slots(self, count: int, shape: tuple[int, ...]) -> list[Slot | None]:
+        """Return places for float32 arrays, the same ones at each call, and take their memory.
+
+        Each is None where the system has no such memory, or too little.
 
         Args:
             count: How many.
-            size: Bytes of each.
+            shape: Of each array.
         """
         if self._descriptor is None:
             return [None] * count
-        return [Slot(self._descriptor, number * size) for number in range(count)]
+        step = -(-4 * math.prod(shape) // mmap.PAGESIZE) * mmap.PAGESIZE
+        try:  # now: a process that touches a mapped page for which there is none is ended by SIGBUS
+            os.posix_fallocate(self._descriptor, 0, count * step)
+        except OSError:
+            return [None] * count
+        return [Slot(self._descriptor, n * step, count * step, shape) for n in range(count)]
 
     def clear(self) -> None:
-        """Give the memory back to the system; the slots stay."""
+        """Give the memory back to the system; no array of a slot may be used any more."""
         if self._descriptor is not None:
+            _mapped.pop(self._descriptor, None)
             os.ftruncate(self._descriptor, 0)
 
     def close(self) -> None:
         """Give it back for good, as far as this process has it."""
         if self._descriptor is not None:
+            _mapped.pop(self._descriptor, None)
             os.close(self._descriptor)
             self._descriptor = None
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one array; the writer may be another process than the reader.
-
-    A call copies at the speed of memory. Mapped pages would spare the copy, and end a process by
-    SIGBUS where memory runs out.
-    """
+    """A place for one array; the writer may be another process than the reader."""
 
     descriptor: int
-    offset: int
+    start: int
+    end_of_all: int
+    shape: tuple[int, ...]
 
-    def write(self, array: npt.NDArray[Any]) -> None:
-        """Copy a contiguous array to here.
+    def array(self) -> npt.NDArray[np.float32]:
+        """Return the array that lies here, to be read or written."""
+        memory = _mapped.get(self.descriptor)
+        if memory is None or len(memory) < self.end_of_all:
+            memory = _mapped[self.descriptor] = mmap.mmap(self.descriptor, self.end_of_all)
+        count = math.prod(self.shape)
+        return np.frombuffer(memory, np.float32, count, self.start).reshape(self.shape)
 
-        Raises:
-            OSError: The system has no memory left.
-        """
-        rest, offset = array.data.cast("B"), self.offset
-        while rest:
-            written = os.pwrite(self.descriptor, rest, offset)
-            rest, offset = rest[written:], offset + written
 
-    def read(self, array: npt.NDArray[Any]) -> None:
-        """Fill a contiguous array with what was written."""
-        rest, offset = array.data.cast("B"), self.offset
-        while rest:
-            filled = os.preadv(self.descriptor, [rest], offset)
-            assert filled, "nothing was written here"
-            rest, offset = rest[filled:], offset + filled
+_mapped: dict[int, mmap.mmap] = {}  # by descriptor: mapping it anew would touch each page anew

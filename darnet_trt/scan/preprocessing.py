@@ -185,6 +185,7 @@ def preprocess_slices(
     span: Span,
     matrix: tuple[int, int],
     needed: Iterable[tuple[int, npt.NDArray[np.generic], float, float]],
+    into: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Accumulate the network's input from slices as they are decoded.
 
@@ -196,13 +197,15 @@ def preprocess_slices(
         needed: For each index of `needed_slices`, in any order: the index, the stored values
             (h, w), by `halve` where the slices are `halved`, and the slope and intercept that
             make Hounsfield units of them.
+        into: Where to put the input, as it is returned; None: into an array of its own.
 
     Returns:
         float32, shape (1, d, h, w), values 0…1.
     """
     a_d = depth_matrix(spec, slices, span)
     d, h, w = spec.size
-    out = np.zeros((d, h, w), np.float32)
+    out = np.empty((d, h, w), np.float32) if into is None else into[0]
+    out[:] = 0
     low = spec.window_center_hu - spec.window_width_hu / 2
     high = low + spec.window_width_hu
     floor = min(max(low, AIR_HU), high)

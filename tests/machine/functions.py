@@ -140,11 +140,5 @@ def brothers() -> int:
     return len([p for p in psutil.Process(os.getppid()).children() if __name__ in p.cmdline()])
 
 
-def fill(slot: Slot, count: int) -> None:
-    slot.write(np.arange(count, dtype=np.float32))
-
-
-def filled(slot: Slot, count: int) -> set[float]:
-    array = np.empty(count, np.float32)
-    slot.read(array)
-    return set(array.tolist())
+def fill(slot: Slot) -> None:
+    slot.array()[:] = np.arange(100)

@@ -150,11 +150,11 @@ def test_no_thread_can_be_started(pool, monkeypatch):
 
 
 def test_arrays_come_through_shared_memory(pool):
-    slots = pool.shared.slots(2, 400)
-    calls = [pool.submit(functions.fill, slot, 100, timeout_s=60) for slot in slots]
+    slots = pool.shared.slots(2, (100,))
+    calls = [pool.submit(functions.fill, slot, timeout_s=60) for slot in slots]
     for number, future in enumerate(calls):
         assert future.result(60) is None
-        assert functions.filled(slots[number], 100) == set(range(100))
+        assert slots[number].array().tolist() == list(range(100))
 
 
 def numbers(count: int) -> list[tuple[int]]:

@@ -78,9 +78,9 @@ def use_a_gigabyte_first(*arguments: Any) -> Any:
 def _load_with(before: Callable[[Any], object], arguments: tuple[Any, ...]) -> Any:
     """Load a study as the pipeline does, but do something first where its pixels are read."""
 
-    def best(study: Any, ranked: Any, spec: Any) -> Any:
+    def best(study: Any, ranked: Any, spec: Any, *, into: Any) -> Any:
         before(study)
-        return load_best(study, ranked, spec)
+        return load_best(study, ranked, spec, into=into)
 
     loading.load_best = best  # in the child alone
     return loading.load(*arguments)

@@ -85,7 +85,12 @@ def load_study(
 
 
 def load_best(
-    study: Study, ranked: Sequence[Choice], spec: Preprocessing, *, identify: bool = False
+    study: Study,
+    ranked: Sequence[Choice],
+    spec: Preprocessing,
+    *,
+    identify: bool = False,
+    into: npt.NDArray[np.float32] | None = None,
 ) -> tuple[Choice, LoadedInput]:
     """Load the input of the series that shows the lungs best and whose pixels can be used.
 
@@ -94,6 +99,7 @@ def load_best(
         ranked: From `rank(study)`: what the headers allow, best first.
         spec: What makes the input.
         identify: Whether to fill in `LoadedInput.hashes`.
+        into: Where to put `LoadedInput.array`, (1, d, h, w); None: into an array of its own.
 
     Returns:
         The choice and its input; a warning of the input names each series that was skipped and
@@ -110,7 +116,7 @@ def load_best(
         lost_ms = (time.perf_counter() - start) * 1e3
         try:
             slices = opened.get(choice.series) or Slices(choice.series, spec)
-            loaded = _load(slices, identify=identify)
+            loaded = _load(slices, identify=identify, into=into)
         except ScanError as error:
             failed.append((choice.series, error))
             continue
@@ -161,21 +167,23 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     return _load(Slices(series, spec))
 
 
-def _load(slices: Slices, *, identify: bool = False) -> LoadedInput:
+def _load(
+    slices: Slices, *, identify: bool = False, into: npt.NDArray[np.float32] | None = None
+) -> LoadedInput:
     series, spec = slices.series, slices.spec
     start, read_s = time.perf_counter(), slices.read_s
     lungs = slices.lungs if spec.extent == "lungs" else None
     span = lung_span(spec, series.slices, lungs, series.spacing_mm and series.spacing_mm[0])
     indices = needed_slices(spec, series.slices, span).tolist()
     needed = Passing(slices.stored(indices), identify=identify and not slices.halved)
-    array = preprocess_slices(spec, series.slices, span, series.matrix, needed)
+    array = preprocess_slices(spec, series.slices, span, series.matrix, needed, into)
     grid = np.stack([needed.grids[i] for i in indices])
     _refuse_other_rows(series, indices[len(indices) // 2])
     warnings = _check(slices, indices, span, grid) + slices.assumed
     _refuse_interleaved(slices, span, indices, grid)
     turn, more = _judge_anatomy(slices, span, grid)
     if turn != slices.turn:
-        again = _load(Slices(series, spec, turn, slices.volume), identify=identify)
+        again = _load(Slices(series, spec, turn, slices.volume), identify=identify, into=into)
         return replace(again, read_ms=again.read_ms + (time.perf_counter() - start) * 1e3)
     warnings += more
     shown = None if lungs is None else (lungs.bottom, lungs.top)

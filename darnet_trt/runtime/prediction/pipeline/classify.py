@@ -65,33 +65,37 @@ class Classifier:
     def __init__(self, engine: Engine, bundle: Bundle, largest: int, evidence: bool) -> None:
         self._engine, self._bundle, self._evidence = engine, bundle, evidence
         size = bundle.manifest.preprocessing.size
-        self._inputs = np.empty((largest, 1, *size), np.float32)
+        self._inputs = np.empty((largest if largest > 1 else 0, 1, *size), np.float32)
 
-    def results(self, batch: Sequence[Ready], loads: Loads) -> Iterator[Result]:
-        """Yield the result of each; their places are free before the engine runs.
+    def results(self, batch: Sequence[Ready], loads: Loads) -> list[Result]:
+        """Return the result of each, and free their places.
 
         Args:
             batch: From `batches`.
             loads: Where they came from.
         """
-        loaded = [ready for ready in batch if ready.read.loaded is not None]
-        for number, ready in enumerate(loaded):
-            ready.copy_to(self._inputs[number])
+        inputs = [ready.array for ready in batch if ready.read.loaded is not None]
+        answers = iter(self._answers(inputs) if inputs else ())
+        results = [
+            self._result(ready, None if ready.read.loaded is None else next(answers))
+            for ready in batch
+        ]
         for ready in batch:
             loads.release(ready)
-        answers = iter(self._answers(len(loaded)) if loaded else ())
-        for ready in batch:
-            yield self._result(ready, None if ready.read.loaded is None else next(answers))
+        return results
 
-    def _answers(self, count: int) -> list[_Answer]:
+    def _answers(self, inputs: Sequence[npt.NDArray[np.float32]]) -> list[_Answer]:
+        count = len(inputs)
+        # A single one is taken where it lies.
+        given = inputs[0][None] if count == 1 else np.stack(inputs, out=self._inputs[:count])
         start = time.perf_counter()
-        outputs = self._engine.runner.infer(self._inputs[:count])
+        outputs = self._engine.runner.infer(given)
         ms = (time.perf_counter() - start) * 1000 / count
         finite = [
             bool(np.isfinite(logits).all() and np.isfinite(cam).all())
             for logits, cam in zip(outputs.logits, outputs.cam, strict=True)
         ]
-        every = zip(self._inputs[:count], outputs.probabilities, outputs.cam, finite, strict=True)
+        every = zip(given, outputs.probabilities, outputs.cam, finite, strict=True)
         return [_Answer(*one, ms) for one in every]
 
     def _result(self, ready: Ready, answer: _Answer | None) -> Result:
@@ -111,7 +115,7 @@ class Classifier:
                 warnings += _about_training(read.choice.series, read.loaded, manifest.model)
                 warnings += filter(None, [undecided(probabilities)])
                 if self._evidence:
-                    volume = answer.volume[0].copy()  # the next batch overwrites it
+                    volume = answer.volume[0].copy()  # the next scan overwrites it
                     shown = Evidence(volume, answer.cam, read.choice.series.oriented)
             else:
                 reason = Finding(

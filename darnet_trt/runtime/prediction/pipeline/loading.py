@@ -78,13 +78,11 @@ class Ready:
     read: Read
     slot: Slot | None
 
-    def copy_to(self, array: npt.NDArray[np.float32]) -> None:
-        """Copy the input, (1, d, h, w)."""
+    @property
+    def array(self) -> npt.NDArray[np.float32]:
+        """Return the input, (1, d, h, w); it stays until `Loads.release`."""
         assert self.read.loaded is not None
-        if self.slot is None:
-            array[:] = self.read.loaded.array
-        else:
-            self.slot.read(array)
+        return self.read.loaded.array if self.slot is None else self.slot.array()
 
 
 class Closed(Exception):  # noqa: N818 (nothing is wrong)
@@ -103,7 +101,7 @@ class Loads:
 
     def __init__(self, pool: Pool, spool: Spool, spec: Preprocessing, plan: Plan) -> None:
         self._pool, self._spool, self._spec, self._plan = pool, spool, spec, plan
-        self._free = pool.shared.slots(plan.inputs, plan.input_size)
+        self._free = pool.shared.slots(plan.inputs, (1, *spec.size))
         self._waiting: deque[Task] = deque()
         self._in_flight = 0
         self._ended = self._closed = False
@@ -260,9 +258,9 @@ def load(pickled: bytes, spec: Preprocessing, slot: Slot | None, threads: int) -
         choice = ranked[0]
         ms["find"] = _ms_since(start)
         start = time.perf_counter()
-        choice, loaded = load_best(study, ranked, spec)
-        if slot is not None:
-            slot.write(loaded.array)
+        into = None if slot is None else slot.array()
+        choice, loaded = load_best(study, ranked, spec, into=into)
+        if into is not None:
             loaded = replace(loaded, array=loaded.array[:, :0])
     except Exception as error:
         ms.setdefault("find", _ms_since(start))
