@@ -131,6 +131,9 @@ def test_a_series_that_the_gpu_cannot_decode(tmp_path, change, capfd):
     assert capfd.readouterr().err.count("decoded on the CPU") == 1
     decoder.change = lambda found: found
     assert used.decode(headers) is not None
+    decoder.change = lambda found: [~one for one in found]
+    same(headers, range(len(headers)), used)
+    assert "other pixels than the CPU" in capfd.readouterr().err
 
 
 def test_what_the_gpu_is_not_asked_for(tmp_path):

@@ -38,6 +38,8 @@ FEWEST: Final = 16
 MOST_BYTES: Final = 1 << 26
 """Pixels of one call: 128 slices of 512×512."""
 
+_ON_CPU: Final = "slices are decoded on the CPU"
+
 
 class Gpu:
     """A decoder, which is used until its pixels differ from the CPU's.
@@ -50,7 +52,7 @@ class Gpu:
         self._decode: Decode | None = decode
         self._told = False
 
-    def decode(self, headers: Sequence[Header]) -> list[Decoded] | None:
+    def decode(self, headers: Sequence[Header]) -> Iterator[Decoded] | None:
         """Decode slices; None where the CPU must, which also says what is wrong with them.
 
         All must be of one size, depth and sign, transformed by one reversible wavelet: then the
@@ -61,7 +63,7 @@ class Gpu:
         try:
             with ThreadPoolExecutor(_threads()) as pool:
                 read = list(pool.map(read_codestream, headers))
-        except (ScanError, OSError, EOFError):
+        except (ScanError, OSError, EOFError, MemoryError):
             return None
         codestreams, (said, *others) = zip(*read, strict=True)
         if said is None or not said.halves or {said, *others} != {said}:
@@ -71,7 +73,9 @@ class Gpu:
             if len(images) != len(headers):
                 raise ValueError(f"{len(images)} of {len(headers)} slices were decoded")
         except Exception as error:  # whatever the library raises
-            self._tell(f"nvImageCodec failed ({error})")
+            if not self._told:
+                tell(f"{_ON_CPU}: nvImageCodec failed ({error})")
+            self._told = True
             return None
         shape = said.rows, said.columns
         try:
@@ -81,14 +85,9 @@ class Gpu:
         alike = all((image.shape, image.dtype) == (shape, first.dtype) for image in images)
         if not alike or not np.array_equal(images[0], first):
             self._decode = None
-            self._tell(f"the GPU gives other pixels than the CPU for {headers[0].path}")
+            tell(f"{_ON_CPU}: the GPU gives other pixels than the CPU for {headers[0].path}")
             return None
-        return [finished(h, said, image) for h, image in zip(headers, images, strict=True)]
-
-    def _tell(self, why: str) -> None:
-        if not self._told:
-            tell(f"slices are decoded on the CPU: {why}")
-        self._told = True
+        return (finished(h, said, image) for h, image in zip(headers, images, strict=True))
 
 
 def decode_series(
@@ -134,7 +133,7 @@ def use_gpu() -> None:
     except Exception as error:  # whatever the library raises
         reason = str(error).partition(" at /")[0]  # what follows is its source file
         _why_not = f"nvImageCodec finds no GPU ({reason})"
-        tell(f"slices are decoded on the CPU: {_why_not}")
+        tell(f"{_ON_CPU}: {_why_not}")
 
 
 def why_not() -> str:
