@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 # tensorrt and pycuda are installed on machines that have them; no test here runs them.
-EXTRAS = ("cpu", "gpu", "rtx", "train", "parquet", "cluster", "dev", "gpu-test")
+EXTRAS = ("cpu", "gpu", "rtx", "train", "parquet", "cluster", "gpu-decode", "dev", "gpu-test")
 
 
 def normal(name):

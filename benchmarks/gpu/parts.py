@@ -83,6 +83,7 @@ def sanitizer(name: str, tool: str, weight: int, chosen: str) -> Part:
 
 KERNELS = "kernels/test_on_a_device.py"
 MEMORY = "runtime/engines/cuda/test_on_a_device.py"
+DECODING = "scan/dicom/test_gpu.py"
 PLANS = "runtime/engines/tensorrt/test_on_a_gpu.py"
 SOME_CASES = "(combination and float16) or (test_shapes and both)"
 ALL_CASES = "combination or test_shapes"
@@ -109,6 +110,8 @@ PARTS = (
     Part("onnxruntime", module("gpu.networks", "onnxruntime"), 40, "the paper's network"),
     Part("memory", gpu_tests(MEMORY, "cuda-python"), 30, "cuda-python"),
     Part("memory", gpu_tests(MEMORY, "pycuda"), 30, "pycuda"),
+    Part("decoding", gpu_tests(DECODING), 25, "JPEG 2000"),
+    Part("decoding", module("gpu.decoding"), 25, "times"),
     Part("plans", gpu_tests(PLANS, "tensorrt-rtx"), 30, "TensorRT-RTX"),
     Part("plans", gpu_tests(PLANS, "not tensorrt-rtx and not is_kept"), 30, "TensorRT"),
     Part("tensorrt", module("gpu.tensorrt", "off"), 30, "standard operators"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import logging
 import os
 import queue
 import signal
@@ -26,6 +27,8 @@ from darnet_trt.machine.processes import how_ended, last_words
 from darnet_trt.machine.shared_arrays import SharedMemory
 
 T = TypeVar("T")
+
+_log: Final = logging.getLogger(__name__)
 
 # It imports nothing before it has the parent's path: its own begins with the working folder, where
 # a file may have the name of a module.
@@ -48,6 +51,7 @@ _STARTS: Final = 20
 _SPARE_S: Final = 60
 _LEAVING_S: Final = 5
 _KEPT_LINES: Final = 20
+_TOLD: Final = b"darnet-trt tells: "
 
 
 class WorkerDied(Exception):  # noqa: N818 (what happened, not what is wrong)
@@ -315,7 +319,25 @@ class _Child:
         assert self._process.stderr is not None
         with self._process.stderr as lines:
             for line in lines:
-                self._said = [*self._said[-_KEPT_LINES:], line]
+                if line.startswith(_TOLD):
+                    _log_once(line.removeprefix(_TOLD).decode(errors="replace").strip())
+                else:
+                    self._said = [*self._said[-_KEPT_LINES:], line]
+
+
+_logged: set[str] = set()
+
+
+def _log_once(line: str) -> None:
+    if line not in _logged:
+        _logged.add(line)
+        _log.warning("%s", line)
+
+
+def tell(line: str) -> None:
+    """Have the parent log a line, once for all its children; for code that runs in a child."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    os.write(2, _TOLD + shown.encode(errors="replace") + b"\n")
 
 
 def _no_process(module: str, why: str) -> DarnetError:

@@ -168,11 +168,14 @@ def ended(died: WorkerDied, where: Path, what: str = "its pixels") -> Unreadable
 
 
 def prepare() -> None:
-    """Import what finds and reads scans, and limit this process's memory."""
+    """Import what finds and reads scans, look for a GPU, and limit this process's memory."""
     import pydicom  # noqa: F401
 
     import darnet_trt.scan.discovery.gather
     import darnet_trt.scan.loading.load  # noqa: F401
+    from darnet_trt.scan.dicom.encoding.gpu import use_gpu
+
+    use_gpu()  # before memory is limited: CUDA takes much
 
     try:
         import resource

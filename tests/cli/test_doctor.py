@@ -22,7 +22,7 @@ def test_json_names_every_backend_and_what_to_install(command):
     backends = {b["backend"]: b for b in report["backends"]}
     assert set(backends) == {
         *("openvino", "onnxruntime", "tensorrt-rtx", "tensorrt", "torch"),
-        *("cuda-python", "pycuda", "plugin"),
+        *("cuda-python", "pycuda", "nvimgcodec", "plugin"),
     }
     assert backends["openvino"]["version"] == environment.package_version("openvino")
     assert "CPU" in backends["openvino"]["runs"]
@@ -35,7 +35,7 @@ def test_a_machine_without_gpu_runs_no_plans():
     if environment.gpus():
         pytest.skip("there is a GPU")
     backends = {c.backend: c for c in capabilities()}
-    for name in ("tensorrt-rtx", "tensorrt", "cuda-python", "pycuda"):
+    for name in ("tensorrt-rtx", "tensorrt", "cuda-python", "pycuda", "nvimgcodec"):
         assert backends[name].runs == ""
         assert backends[name].remedy
 

@@ -250,3 +250,16 @@ def test_the_child_ends_with_its_parent_however_that_ends(tmp_path, doing, numbe
     parent.send_signal(number)
     parent.communicate(timeout=30)
     assert gone(process)
+
+
+def test_what_children_tell_is_logged_once(caplog):
+    told = f"no GPU {time.time_ns()}"
+    for _ in range(2):
+        process = Worker(MODULE)
+        process.call(functions.say, told, told, "two\nlines \x1b[2J", timeout_s=60)
+        with pytest.raises(WorkerDied) as died:  # nothing of it is taken for its last words
+            process.call(os._exit, 3, timeout_s=60)
+        assert "no GPU" not in died.value.how
+        process.close()
+    assert [r.message for r in caplog.records].count(told) == 1
+    assert "two\N{REPLACEMENT CHARACTER}lines \N{REPLACEMENT CHARACTER}[2J" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import DarnetError, UsageError
@@ -19,6 +20,8 @@ from darnet_trt.runtime.engines.onnxruntime.package import (
 )
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
+from darnet_trt.scan.dicom.encoding.gpu import why_not
+from darnet_trt.scan.isolated import reader
 
 _NO_RTX_TARGET: Final = (
     "it refuses {}; what runs on this GPU: the kernels, torch, ONNX Runtime (extra gpu), plans of "
@@ -28,11 +31,11 @@ _NO_RTX_TARGET: Final = (
 
 @dataclass(frozen=True)
 class Capability:
-    """One backend on this machine, or a part that TensorRT's plans need.
+    """One backend on this machine, or a part beside them.
 
     Attributes:
         backend: Its name in `build --target` and in the manifest, or "torch", "cuda-python",
-            "pycuda", "plugin".
+            "pycuda", "nvimgcodec", "plugin".
         version: Installed version, of the plugin the hash of its sources; None if absent.
         builds: What it can build here; empty for nothing.
         runs: What it can run here; empty for nothing.
@@ -136,6 +139,16 @@ def _capability(gpu: Gpu) -> tuple[int, int] | None:
     return (int(major), int(minor)) if (major + minor).isdigit() else None
 
 
+def _nvimgcodec(version: str) -> Capability:
+    if not gpus():
+        remedy = "decoding slices needs an NVIDIA GPU and its driver"
+        return Capability("nvimgcodec", version, "", "", remedy)
+    with reader() as pixels:  # the processes that it will run in
+        remedy = pixels.run(why_not, where=Path("GPU"))
+    runs = "" if remedy else "decoding of lossless JPEG 2000 slices"
+    return Capability("nvimgcodec", version, "", runs, remedy)
+
+
 def _torch(version: str) -> Capability:
     remedy = ""
     if gpus() and version.endswith("+cpu"):
@@ -150,6 +163,7 @@ _BACKENDS: tuple[tuple[str, str, Callable[[str], Capability]], ...] = (
     ("tensorrt", "tensorrt", _tensorrt),
     ("cuda-python", "rtx", _cuda_python),
     ("pycuda", "pycuda", _pycuda),
+    ("nvimgcodec", "gpu-decode", _nvimgcodec),
     ("torch", "train", _torch),
 )
 
@@ -186,7 +200,8 @@ def _refused_by_rtx() -> str | None:
 def _version(backend: str) -> str | None:
     if backend == "onnxruntime":
         return next(iter(onnxruntime_packages().values()), None)
-    return package_version("cuda-bindings" if backend == "cuda-python" else backend)
+    packages = {"cuda-python": "cuda-bindings", "nvimgcodec": "nvidia-nvimgcodec-cu13"}
+    return package_version(packages.get(backend, backend))
 
 
 def _how_to_get(backend: str, extra: str) -> str:
@@ -194,4 +209,6 @@ def _how_to_get(backend: str, extra: str) -> str:
         return refused
     if backend == "pycuda":
         return "optional for tensorrt, compiled with nvcc: pip install 'darnet-trt[pycuda]'"
+    if backend == "nvimgcodec":
+        return "optional, decodes JPEG 2000 slices on the GPU: pip install 'darnet-trt[gpu-decode]'"
     return f"pip install 'darnet-trt[{cpu_extra() if extra == 'cpu' else extra}]'"

@@ -167,9 +167,18 @@ def _compressed(header: Header) -> Stored:
         raise _undecodable(header, error) from error
     if stored.shape != shape:
         raise _undecodable(header, f"it gives {'×'.join(map(str, stored.shape))} pixels")
-    bits = significant(header, said)
-    whole = stored.astype(f"{stored.dtype.kind}{itemsize}", copy=False)
-    return _significant_bits(whole, header, bits)
+    return _as_header_says(header, said, stored)
+
+
+def finished(header: Header, said: Codestream, decoded: Stored) -> Stored:
+    """Return what `decode_slice` gives for a compressed slice that is decoded already."""
+    return _without_padding(_as_header_says(header, said, decoded), header)
+
+
+def _as_header_says(header: Header, said: Codestream | None, decoded: Stored) -> Stored:
+    itemsize = _layout(header)[1]
+    whole = decoded.astype(f"{decoded.dtype.kind}{itemsize}", copy=False)
+    return _significant_bits(whole, header, significant(header, said))
 
 
 def significant(header: Header, said: Codestream | None) -> int:

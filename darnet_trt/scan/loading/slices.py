@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from darnet_trt.errors import Finding
 from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.scan.dicom.encoding.gpu import decode_series
 from darnet_trt.scan.dicom.encoding.reduced import decode_half, decode_reduced, reducible
 from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
 from darnet_trt.scan.loading.halving import halve
@@ -247,7 +248,7 @@ class Slices:
             for index, half in decode_slices(headers, rest, partial(decode_half, stack=stack)):
                 yield index, half, *rescale(headers[index])
             return
-        for index, stored in decode_slices(headers, rest):
+        for index, stored in decode_series(headers, rest):
             yield index, stack.turn(stored), *rescale(headers[index])
 
 
