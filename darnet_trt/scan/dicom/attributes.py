@@ -139,7 +139,7 @@ def of_frame(values: Mapping[str, Any]) -> dict[str, Any]:
     return {_FRAME_S_OWN.get(keyword, keyword): value for keyword, value in values.items()}
 
 
-@functools.lru_cache(maxsize=1 << 14)
+@functools.lru_cache(maxsize=1 << 10)
 def _convert_one(
     tag: int,
     vr: str | None,
