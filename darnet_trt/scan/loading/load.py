@@ -18,7 +18,7 @@ from darnet_trt.scan.dicom.pixels import decode_slice, rescale
 from darnet_trt.scan.loading.choice import View, by_lungs, none_loads, rank, skipped
 from darnet_trt.scan.loading.passing import Passing
 from darnet_trt.scan.loading.sampled import Sampled, describe, positions_mm
-from darnet_trt.scan.loading.slice_hash import landmarks, slice_hash
+from darnet_trt.scan.loading.slice_hash import landmarks
 from darnet_trt.scan.loading.slices import UNTURNED, Slices, scaled
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy, turned
 from darnet_trt.scan.plausibility.chest import judge_chest
@@ -106,11 +106,11 @@ def load_best(
     failed: list[tuple[Series, ScanError]] = []
     start = time.perf_counter()
     opened: dict[Series, Slices] = {}
-    for choice in best_first(ranked, spec, opened):
+    for choice in best_first(ranked, spec, opened, identify=identify):
         lost_ms = (time.perf_counter() - start) * 1e3
         try:
-            slices = opened.get(choice.series) or Slices(choice.series, spec)
-            loaded = _load(slices, identify=identify)
+            slices = opened.get(choice.series) or Slices(choice.series, spec, identify=identify)
+            loaded = _load(slices)
         except ScanError as error:
             failed.append((choice.series, error))
             continue
@@ -126,7 +126,11 @@ def load_best(
 
 
 def best_first(
-    ranked: Sequence[Choice], spec: Preprocessing, opened: dict[Series, Slices] | None = None
+    ranked: Sequence[Choice],
+    spec: Preprocessing,
+    opened: dict[Series, Slices] | None = None,
+    *,
+    identify: bool = False,
 ) -> list[Choice]:
     """Return several series in the order in which they show the lungs.
 
@@ -134,13 +138,14 @@ def best_first(
         ranked: From `rank(study)`; a single one is returned without a look at its pixels.
         spec: What makes the input.
         opened: Takes what was read of each series, so that it need not be read again.
+        identify: As of `Slices`.
     """
     if len(ranked) == 1:
         return list(ranked)
     views: list[View | None] = []
     for choice in ranked:
         try:
-            slices = Slices(choice.series, spec)
+            slices = Slices(choice.series, spec, identify=identify)
             views.append(View.of(slices.lungs, slices.grid_mm))
         except ScanError:  # it is raised again where the series is loaded
             views.append(None)
@@ -161,13 +166,13 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     return _load(Slices(series, spec))
 
 
-def _load(slices: Slices, *, identify: bool = False) -> LoadedInput:
+def _load(slices: Slices) -> LoadedInput:
     series, spec = slices.series, slices.spec
     start, read_s = time.perf_counter(), slices.read_s
     lungs = slices.lungs if spec.extent == "lungs" else None
     span = lung_span(spec, series.slices, lungs, series.spacing_mm and series.spacing_mm[0])
     indices = needed_slices(spec, series.slices, span).tolist()
-    needed = Passing(slices.stored(indices), identify=identify and not slices.halved)
+    needed = Passing(slices.stored(indices))
     array = preprocess_slices(spec, series.slices, span, series.matrix, needed)
     grid = np.stack([needed.grids[i] for i in indices])
     _refuse_other_rows(series, indices[len(indices) // 2])
@@ -175,7 +180,7 @@ def _load(slices: Slices, *, identify: bool = False) -> LoadedInput:
     _refuse_interleaved(slices, span, indices, grid)
     turn, more = _judge_anatomy(slices, span, grid)
     if turn != slices.turn:
-        again = _load(Slices(series, spec, turn, slices.volume), identify=identify)
+        again = _load(Slices(series, spec, turn, slices.volume, identify=slices.identify))
         return replace(again, read_ms=again.read_ms + (time.perf_counter() - start) * 1e3)
     warnings += more
     shown = None if lungs is None else (lungs.bottom, lungs.top)
@@ -186,12 +191,7 @@ def _load(slices: Slices, *, identify: bool = False) -> LoadedInput:
         warnings += (
             Finding("lungs-not-found", "the lungs were not found: the whole scan was used"),
         )
-    if identify:
-        marks = landmarks(positions_mm(series, range(*span), slices.origin_mm), span[0])
-        # Of whole slices, whatever the network reads: so scans are known again by any bundle.
-        read = slices.whole() if slices.halved else slices
-        more_slices = sorted({*marks, *indices} if slices.halved else {*marks} - {*indices})
-        needed.hashes.update(slice_hash(*item[1:]) for item in read.stored(more_slices))
+    hashes = _hashes(slices, indices, span) if slices.identify else frozenset()
     total_s = time.perf_counter() - start
     read_s = slices.read_s - read_s
     return LoadedInput(
@@ -203,8 +203,18 @@ def _load(slices: Slices, *, identify: bool = False) -> LoadedInput:
         probed=slices.probed,
         pixel_mm=_pixel_mm(series, spec),
         sampled=describe(series, indices, span, shown, slices.origin_mm),
-        hashes=frozenset(one for one in needed.hashes if one is not None),
+        hashes=hashes,
     )
+
+
+def _hashes(slices: Slices, indices: Sequence[int], span: Span) -> frozenset[int]:
+    """Return the hashes of the slices that the input was made from, and of the landmarks."""
+    marks = landmarks(positions_mm(slices.series, range(*span), slices.origin_mm), span[0])
+    known = slices.hashes
+    for _ in slices.stored(sorted({*marks, *indices} - known.keys())):
+        pass  # they are hashed as they are read
+    hashes = (known[index] for index in {*marks, *indices})
+    return frozenset(one for one in hashes if one is not None)
 
 
 def _refuse_other_rows(series: Series, index: int) -> None:
