@@ -6,9 +6,11 @@ import stat
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.runtime.prediction.results import lines as lines_of_results
 from darnet_trt.runtime.prediction.results.folder import ResultFolder
-from darnet_trt.runtime.prediction.results.lines import read_results
+from darnet_trt.runtime.prediction.results.lines import parsed, read_results
 from darnet_trt.runtime.prediction.results.result import json_line
+from darnet_trt.runtime.prediction.shards import choice
 from darnet_trt.runtime.prediction.shards.merge import merge
 from darnet_trt.runtime.prediction.shards.shard import marked, parse_shard
 from tests.full_disk import files_up_to
@@ -236,3 +238,38 @@ def test_a_folder_that_nobody_may_write_is_joined(tmp_path, obeyed_permissions):
     joined(tmp_path, folder)
     folder.chmod(0o700)
     assert lines(tmp_path / "out") == lines(folder)
+
+
+def test_what_cannot_be_read_at_one_place_below_two_folders_is_kept_twice(tmp_path):
+    lost = [result("x.nii", "failed", key="path:ab", content=content) for content in "cd"]
+    folders = [shard(tmp_path / name, None, each) for name, each in zip("12", lost, strict=True)]
+    merged = joined(tmp_path, *folders)
+    assert (merged.statuses, merged.repeated) == ({"failed": 2}, 0)
+    both = list(read_results(tmp_path / "out"))
+    assert sorted(r.content for r in both) == ["c", "d"]
+    assert len({r.key for r in both}) == 2
+    merge(tmp_path / "again", [tmp_path / "out", *folders])
+    assert len(list(read_results(tmp_path / "again"))) == 2
+
+
+def test_a_line_is_read_twice_whatever_is_written(tmp_path, monkeypatch):
+    folder = shard(tmp_path / "1", None, *map(result, "abc"))
+    read = []
+
+    def counting(line):
+        read.append(line)
+        return parsed(line)
+
+    for module in (lines_of_results, choice):
+        monkeypatch.setattr(module, "parsed", counting)
+    joined(tmp_path, folder)
+    assert len(read) == 2 * 3
+
+
+def test_results_that_change_while_they_are_joined_are_an_error(tmp_path):
+    folder = shard(tmp_path / "1", None, *map(result, "abc"))
+    chosen = choice.choose([folder], [None])
+    kept = lines(folder)
+    (folder / "results.jsonl").write_text("".join(kept[1:]))
+    with pytest.raises(OutputError, match="changed by another program"):
+        list(chosen.results(set()))
