@@ -104,6 +104,15 @@ def _about_shards(
             where=shards[second],
             do="join shards of one division",
         )
+    keys = {mark.key: folder for folder, mark in zip(folders, marks, strict=True) if mark}
+    keys.pop("", None)
+    if len(keys) > 1:
+        one, other = tuple(keys.values())[:2]
+        raise UsageError(
+            f"has pseudonyms of another key than {one}: one patient would have several",
+            where=other,
+            do="run it again into an empty folder, with the --pseudonym-key of the others",
+        )
     whole = [(number, of) for of in numbers for number in range(1, of + 1)]
     ended = {mark.shard for mark in marks if mark and mark.ended}
     missing = tuple(shard for shard in whole if shard not in shards)

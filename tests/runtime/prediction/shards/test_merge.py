@@ -23,7 +23,8 @@ def own_key(tmp_path_factory, monkeypatch):
 
 
 def shard(folder, name, *results, **options):
-    with ResultFolder(folder, **options) as opened, marked(folder, name and parse_shard(name)):
+    part = name and parse_shard(name)
+    with ResultFolder(folder, **options) as opened, marked(folder, part, opened.key_check):
         for each in results:
             opened.add(each)
     return folder
@@ -136,6 +137,23 @@ def test_identifiers_and_pseudonyms_are_not_mixed(tmp_path):
     said = refused(tmp_path, "has patients' identifiers, and .* has pseudonyms", hidden, clear)
     assert said.startswith(str(clear))
     refused(tmp_path, "has patients' identifiers", clear, hidden)
+
+
+def test_pseudonyms_of_different_keys_are_not_mixed(tmp_path):
+    keys = [tmp_path / f"{name}.key" for name in "ab"]
+    for key in keys:
+        key.write_text(f"{key} of thirty-two and more digits")
+    first = shard(tmp_path / "1", "1/3", result("a", patient_id="4711"), pseudonym_key=keys[0])
+    other = shard(tmp_path / "2", "2/3", result("b", patient_id="4711"), pseudonym_key=keys[1])
+    said = refused(tmp_path, "pseudonyms of another key", first, other)
+    assert str(first) in said
+    assert str(other) in said
+    same = shard(tmp_path / "2b", "2/3", result("b", patient_id="4711"), pseudonym_key=keys[0])
+    none = shard(tmp_path / "3", "3/3", result("c"))  # of nobody who is named
+    shard(same, "2/3", resume=True)
+    joined(tmp_path, first, same, none)
+    assert len({r.patient_id for r in read_results(tmp_path / "out")} - {None}) == 1
+    assert keys[0].read_text() not in (first / "shard.json").read_text()
 
 
 def test_identifiers_stay_private(tmp_path):
