@@ -173,8 +173,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Most memory that the run may take, all processes together, such as 4G. "
-            "[default: what it needs, at most what is free]",
+            help="Most memory that the run may take, all processes together, such as 4G or 1500M "
+            "(powers of 1024, as in systemd). [default: what it needs, at most what is free]",
         ),
     ] = None,
     as_json: Annotated[

@@ -148,7 +148,7 @@ def opened(options: OutputOptions) -> Iterator[Output]:
             parquet=options.parquet,
             notify=warn,
         ) as folder,
-        marked(options.out, options.shard),
+        marked(options.out, options.shard, folder.key_check),
     ):
         yield Output(options, folder, None)
 

@@ -44,12 +44,17 @@ def free_memory(
 
 
 def shown(size: float) -> str:
-    """Return bytes for a person: "850 MB", "1.5 GB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    """Return bytes for a person, in units that `size_of` reads: "3 KiB", "850 MiB", "1.5 GiB"."""
+    if size >= _UNITS["G"]:
+        return f"{size / _UNITS['G']:.1f} GiB"
+    unit = "M" if size >= _UNITS["M"] else "K"
+    return f"{size / _UNITS[unit]:.0f} {unit}iB"
 
 
 def size_of(text: str, option: str) -> int:
     """Return the bytes that a person means: 4G, 1500M, 1.5GB or 2GiB, all in powers of 1024.
+
+    So do systemd (MemoryMax=4G) and Docker (--memory 4g).
 
     Args:
         text: The size.

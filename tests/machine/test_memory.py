@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.machine.memory import free_memory, size_of
+from darnet_trt.machine.memory import free_memory, shown, size_of
 
 
 def test_the_least_of_the_system_and_of_the_groups_above_is_free(tmp_path):
@@ -33,3 +33,8 @@ def test_a_size(text, size):
 def test_no_size(text):
     with pytest.raises(UsageError, match=r"--memory: .* is not a size"):
         size_of(text, "--memory")
+
+
+@pytest.mark.parametrize("text", ["0 KiB", "8 KiB", "1 MiB", "296 MiB", "1.0 GiB", "2048.0 GiB"])
+def test_a_size_is_shown_in_the_units_in_which_it_is_given(text):
+    assert shown(size_of(text, "--memory")) == text

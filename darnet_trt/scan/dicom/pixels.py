@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from darnet_trt.scan.dicom.encoding.meta import NATIVE
 from darnet_trt.scan.dicom.header import Header
 
 Stored = npt.NDArray[Any]
+T = TypeVar("T")
 
 AIR_HU: Final = -1024
 """The value of padding: air, as outside the reconstruction circle."""
@@ -70,14 +71,14 @@ def decode_slice(
         stored = _native(header, part) if native else part(_compressed(header))
     except (OSError, EOFError) as error:
         raise cannot_read(header.path, error) from error
-    return stored if padded else _without_padding(stored, header)
+    return stored if padded else without_padding(stored, header)
 
 
 def decode_slices(
     headers: Sequence[Header],
     indices: Sequence[int],
-    decode: Callable[[Header], Stored] = decode_slice,
-) -> Iterator[tuple[int, Stored]]:
+    decode: Callable[[Header], T],
+) -> Iterator[tuple[int, T]]:
     """Decode some slices of a series, in order, compressed ones on several threads."""
     if is_native(headers):
         try:
@@ -172,7 +173,7 @@ def _compressed(header: Header) -> Stored:
 
 def finished(header: Header, said: Codestream, decoded: Stored) -> Stored:
     """Return what `decode_slice` gives for a compressed slice that is decoded already."""
-    return _without_padding(_as_header_says(header, said, decoded), header)
+    return without_padding(_as_header_says(header, said, decoded), header)
 
 
 def _as_header_says(header: Header, said: Codestream | None, decoded: Stored) -> Stored:
@@ -256,7 +257,7 @@ def _significant_bits(stored: Stored, header: Header, bits: int) -> Stored:
     return np.asarray(whole & np.array((1 << bits) - 1, whole.dtype)) if spare else whole
 
 
-def _without_padding(stored: Stored, header: Header) -> Stored:
+def without_padding(stored: Stored, header: Header) -> Stored:
     """Replace padding by air."""
     found = padding(header)
     if found is None:

@@ -49,8 +49,6 @@ class FoundStudy:
         content: Hash of what was found of it, 32 hexadecimal digits: SOP instances and what each
             one holds of the scan, or the files' bytes. It changes when slices come.
         files: Its files.
-        slices: How many slices its largest series has.
-        problem: Whether no series can be classified by the headers alone.
         person: Whom it is of.
         pickled: The `Study`.
         missing: Whether slices seem to be missing: by their numbers or positions, because a file
@@ -62,8 +60,6 @@ class FoundStudy:
     key: str
     content: str
     files: tuple[Path, ...] = field(repr=False)
-    slices: int
-    problem: bool
     person: Person
     pickled: bytes = field(repr=False)
     missing: bool = False
@@ -136,8 +132,6 @@ def _found_study(
         key=identity.key,
         content=identity.content,
         files=tuple(files),
-        slices=max(series.slices for series in study.series),
-        problem=not any(series.verdict.usable for series in study.series),
         person=identity.person,
         pickled=pickle.dumps(study, pickle.HIGHEST_PROTOCOL),
         missing=lacks_slices(study, headers) or any(file.parent in cut for file in files),

@@ -6,26 +6,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import Finding, RefusedScanError, ScanError, UnreadableScanError
-from darnet_trt.scan.dicom.encoding.codestreams import RLE
-from darnet_trt.scan.dicom.encoding.meta import NATIVE
-from darnet_trt.scan.dicom.pixels import decode_slice, rescale
+from darnet_trt.scan.dicom.pixels import rescale
+from darnet_trt.scan.loading.checks import (
+    check_values,
+    find_turned,
+    refuse_interleaved,
+    refuse_other_rows,
+    small_share,
+)
 from darnet_trt.scan.loading.choice import View, by_lungs, none_loads, rank, skipped
 from darnet_trt.scan.loading.passing import Passing
 from darnet_trt.scan.loading.sampled import Sampled, describe, positions_mm
-from darnet_trt.scan.loading.slice_hash import landmarks, slice_hash
-from darnet_trt.scan.loading.slices import UNTURNED, Slices, scaled
-from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy, turned
-from darnet_trt.scan.plausibility.chest import judge_chest
-from darnet_trt.scan.plausibility.hounsfield import judge_values
-from darnet_trt.scan.plausibility.lungs import find_lungs
-from darnet_trt.scan.plausibility.passes import NEIGHBOURS, OVERLAPPING, interleaved
-from darnet_trt.scan.plausibility.rows import other_rows
+from darnet_trt.scan.loading.slice_hash import landmarks
+from darnet_trt.scan.loading.slices import Slices, scaled
 from darnet_trt.scan.preprocessing import (
     Preprocessing,
     Span,
@@ -36,10 +35,6 @@ from darnet_trt.scan.preprocessing import (
 from darnet_trt.scan.series import Choice, Series, Study, Verdict
 from darnet_trt.scan.volume import Volume
 from darnet_trt.scan.volume_files.series import read_image
-
-SMALL_SHARE: Final = 0.6
-"""Where the lungs take a smaller share of a scan's height, a network that was trained on scans cut
-to the chest sees them squeezed: among chest protocols they take 65 to 95 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +107,11 @@ def load_best(
     failed: list[tuple[Series, ScanError]] = []
     start = time.perf_counter()
     opened: dict[Series, Slices] = {}
-    for choice in best_first(ranked, spec, opened):
+    for choice in best_first(ranked, spec, opened, identify=identify):
         lost_ms = (time.perf_counter() - start) * 1e3
         try:
-            slices = opened.get(choice.series) or Slices(choice.series, spec)
-            loaded = _load(slices, identify=identify, into=into)
+            slices = opened.get(choice.series) or Slices(choice.series, spec, identify=identify)
+            loaded = _load(slices, into)
         except ScanError as error:
             failed.append((choice.series, error))
             continue
@@ -132,7 +127,11 @@ def load_best(
 
 
 def best_first(
-    ranked: Sequence[Choice], spec: Preprocessing, opened: dict[Series, Slices] | None = None
+    ranked: Sequence[Choice],
+    spec: Preprocessing,
+    opened: dict[Series, Slices] | None = None,
+    *,
+    identify: bool = False,
 ) -> list[Choice]:
     """Return several series in the order in which they show the lungs.
 
@@ -140,13 +139,14 @@ def best_first(
         ranked: From `rank(study)`; a single one is returned without a look at its pixels.
         spec: What makes the input.
         opened: Takes what was read of each series, so that it need not be read again.
+        identify: As of `Slices`.
     """
     if len(ranked) == 1:
         return list(ranked)
     views: list[View | None] = []
     for choice in ranked:
         try:
-            slices = Slices(choice.series, spec)
+            slices = Slices(choice.series, spec, identify=identify)
             views.append(View.of(slices.lungs, slices.grid_mm))
         except ScanError:  # it is raised again where the series is loaded
             views.append(None)
@@ -167,39 +167,32 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
     return _load(Slices(series, spec))
 
 
-def _load(
-    slices: Slices, *, identify: bool = False, into: npt.NDArray[np.float32] | None = None
-) -> LoadedInput:
+def _load(slices: Slices, into: npt.NDArray[np.float32] | None = None) -> LoadedInput:
     series, spec = slices.series, slices.spec
     start, read_s = time.perf_counter(), slices.read_s
     lungs = slices.lungs if spec.extent == "lungs" else None
     span = lung_span(spec, series.slices, lungs, series.spacing_mm and series.spacing_mm[0])
     indices = needed_slices(spec, series.slices, span).tolist()
-    needed = Passing(slices.stored(indices), identify=identify and not slices.halved)
+    needed = Passing(slices.stored(indices))
     array = preprocess_slices(spec, series.slices, span, series.matrix, needed, into)
     grid = np.stack([needed.grids[i] for i in indices])
-    _refuse_other_rows(series, indices[len(indices) // 2])
-    warnings = _check(slices, indices, span, grid) + slices.assumed
-    _refuse_interleaved(slices, span, indices, grid)
-    turn, more = _judge_anatomy(slices, span, grid)
+    refuse_other_rows(series, indices[len(indices) // 2])
+    warnings = check_values(slices, indices, span, grid) + slices.assumed
+    refuse_interleaved(slices, span, indices, grid)
+    turn, more = find_turned(slices, span, grid)
     if turn != slices.turn:
-        again = _load(Slices(series, spec, turn, slices.volume), identify=identify, into=into)
+        again = _load(Slices(series, spec, turn, slices.volume, identify=slices.identify), into)
         return replace(again, read_ms=again.read_ms + (time.perf_counter() - start) * 1e3)
     warnings += more
     shown = None if lungs is None else (lungs.bottom, lungs.top)
     if spec.extent == "scan":
-        shown, more = _small_share(indices, grid)
+        shown, more = small_share(indices, grid)
         warnings += more
     elif lungs is None:
         warnings += (
             Finding("lungs-not-found", "the lungs were not found: the whole scan was used"),
         )
-    if identify:
-        marks = landmarks(positions_mm(series, range(*span), slices.origin_mm), span[0])
-        # Of whole slices, whatever the network reads: so scans are known again by any bundle.
-        read = slices.whole() if slices.halved else slices
-        more_slices = sorted({*marks, *indices} if slices.halved else {*marks} - {*indices})
-        needed.hashes.update(slice_hash(*item[1:]) for item in read.stored(more_slices))
+    hashes = _hashes(slices, indices, span) if slices.identify else frozenset()
     total_s = time.perf_counter() - start
     read_s = slices.read_s - read_s
     return LoadedInput(
@@ -211,105 +204,18 @@ def _load(
         probed=slices.probed,
         pixel_mm=_pixel_mm(series, spec),
         sampled=describe(series, indices, span, shown, slices.origin_mm),
-        hashes=frozenset(one for one in needed.hashes if one is not None),
+        hashes=hashes,
     )
 
 
-def _refuse_other_rows(series: Series, index: int) -> None:
-    """Refuse DICOM slices whose pixels lie in rows of another length than the header says.
-
-    Most codestreams tell their size themselves.
-
-    Raises:
-        RefusedScanError: They do.
-    """
-    header = series.headers[index] if series.headers else None
-    if header is None or header.transfer_syntax not in {*NATIVE, RLE}:
-        return
-    hu = scaled(decode_slice(header), *rescale(header))
-    if (refusal := other_rows(hu)) is not None:
-        raise RefusedScanError(refusal, where=series.path)
-
-
-def _refuse_interleaved(
-    slices: Slices, span: Span, indices: Sequence[int], grid: npt.NDArray[np.float32]
-) -> None:
-    """Refuse neighbouring slices that alternate between scans.
-
-    More slices are decoded for it only where the header shows slices that overlap.
-
-    Raises:
-        RefusedScanError: They do.
-    """
-    runs = np.split(np.arange(len(indices)), np.flatnonzero(np.diff(indices) != 1) + 1)
-    longest = max(runs, key=len)
-    neighbours = grid[longest]
-    if len(longest) < NEIGHBOURS and (slices.volume is not None or _overlap(slices.series)):
-        first = max(span[0], (span[0] + span[1] - NEIGHBOURS) // 2)
-        neighbours = np.stack(slices.look(range(first, min(first + NEIGHBOURS, span[1]))))
-    if (alternating := interleaved(neighbours)) is not None:
-        raise RefusedScanError(alternating, where=slices.series.path)
-
-
-def _overlap(series: Series) -> bool:
-    """Return whether slices overlap, by SliceThickness (0018,0050)."""
-    if not series.headers or series.spacing_mm is None:
-        return False
-    thickness = series.headers[0].get("SliceThickness")
-    return thickness is None or thickness > OVERLAPPING * series.spacing_mm[0]
-
-
-def _judge_anatomy(
-    slices: Slices, span: Span, grid: npt.NDArray[np.float32]
-) -> tuple[Turn, tuple[Finding, ...]]:
-    """Return how the slices must be turned, and warnings.
-
-    Raises:
-        RefusedScanError: Neither the files nor the pixels show how the scan lies.
-    """
-    spacing = _grid_spacing(slices, span, len(grid))
-    if slices.series.oriented:
-        return UNTURNED, judge_anatomy(grid, spacing)
-    if slices.turn != UNTURNED:
-        return slices.turn, (_told(slices.series, slices.turn),)
-    turn = find_turn(grid, spacing)
-    if isinstance(turn, Finding):
-        raise RefusedScanError(turn, where=slices.series.path)
-    return turn, (_told(slices.series, turn),)
-
-
-def _told(series: Series, turn: Turn) -> Finding:
-    """Return the warning of a turn; pictures are numbered from the head unless they are turned."""
-    return turned(replace(turn, flip_d=turn.flip_d != (series.format == "slices")))
-
-
-def _grid_spacing(slices: Slices, span: Span, count: int) -> tuple[float, float, float] | None:
-    """Return the spacing of the coarse grid of some slices that cover a span evenly."""
-    if slices.grid_mm is None:
-        return None
-    d_mm, h_mm, w_mm = slices.grid_mm
-    return d_mm * (span[1] - span[0]) / count, h_mm, w_mm
-
-
-def _small_share(
-    indices: Sequence[int], grid: npt.NDArray[np.float32]
-) -> tuple[tuple[int, int] | None, tuple[Finding, ...]]:
-    """Return which slices of a scan that is used whole show lung, and a warning if they are few."""
-    lungs = find_lungs(len(grid), lambda places: [grid[i] for i in places], None)
-    if lungs is None:
-        return None, ()
-    share = (lungs.top - lungs.bottom + 1) / len(grid)
-    shown = indices[lungs.bottom], indices[lungs.top]
-    if share >= SMALL_SHARE:
-        return shown, ()
-    return shown, (
-        Finding(
-            "lungs-small-share",
-            f"the lungs take {share:.0%} of the scan's height, and the network was trained on "
-            f"scans of the chest alone (at least {SMALL_SHARE:.0%}): cut the scan to the chest, or "
-            "train with --extent lungs",
-        ),
-    )
+def _hashes(slices: Slices, indices: Sequence[int], span: Span) -> frozenset[int]:
+    """Return the hashes of the slices that the input was made from, and of the landmarks."""
+    marks = landmarks(positions_mm(slices.series, range(*span), slices.origin_mm), span[0])
+    known = slices.hashes
+    for _ in slices.stored(sorted({*marks, *indices} - known.keys())):
+        pass  # they are hashed as they are read
+    hashes = (known[index] for index in {*marks, *indices})
+    return frozenset(one for one in hashes if one is not None)
 
 
 def read_volume(series: Series) -> Volume:
@@ -352,28 +258,6 @@ def _refuse(series: Series) -> None:
     if not series.verdict.usable:
         kind = RefusedScanError if series.verdict.readable else UnreadableScanError
         raise kind(series.verdict.reason, where=series.path)
-
-
-def _check(
-    slices: Slices, indices: Sequence[int], span: Span, grid: npt.NDArray[np.float32]
-) -> tuple[Finding, ...]:
-    """Return warnings; refuse what is not a chest in Hounsfield units."""
-    series = slices.series
-    names = [_slice_name(series, i) for i in indices]
-    wrong, warnings = judge_values(grid, names, calibrated=series.calibrated)
-    if wrong is None:
-        wrong, more = judge_chest(grid, _grid_spacing(slices, span, len(grid)))
-        if wrong is None:
-            return (*warnings, *more)
-    raise RefusedScanError(wrong, where=series.path)
-
-
-def _slice_name(series: Series, index: int) -> str:
-    """Return a slice's file name, or frame; in a volume file its number, counted from the feet."""
-    if series.headers:
-        return series.headers[index].name
-    one_file = series.format != "slices"
-    return f"slice {index + 1} of {series.slices}" if one_file else series.files[index].name
 
 
 def judge_pixels(series: Series, spec: Preprocessing) -> Verdict:

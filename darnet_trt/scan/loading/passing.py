@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.loading.slice_hash import slice_hash
 from darnet_trt.scan.loading.slices import Needed, scaled
 from darnet_trt.scan.plausibility.lungs import coarse_step
 
@@ -17,17 +16,14 @@ class Passing:
 
     Args:
         slices: In any order.
-        identify: Whether they are hashed.
 
     Attributes:
         grids: Of each that has passed, a coarse grid in Hounsfield units.
-        hashes: `slice_hash` of these; None where one is empty.
     """
 
-    def __init__(self, slices: Iterator[Needed], *, identify: bool) -> None:
-        self._slices, self._identify = slices, identify
+    def __init__(self, slices: Iterator[Needed]) -> None:
+        self._slices = slices
         self.grids: dict[int, npt.NDArray[np.float32]] = {}
-        self.hashes: set[int | None] = set()
 
     def __iter__(self) -> Iterator[Needed]:
         for item in self._slices:
@@ -36,6 +32,4 @@ class Passing:
             part = stored[step // 2 :: step, step // 2 :: step]
             with np.errstate(over="ignore"):  # `judge_values` refuses an infinity
                 self.grids[index] = scaled(part, slope, intercept)
-            if self._identify:
-                self.hashes.add(slice_hash(stored, slope, intercept))
             yield item

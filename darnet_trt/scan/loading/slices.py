@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -17,9 +17,16 @@ import numpy.typing as npt
 from darnet_trt.errors import Finding
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.dicom.encoding.gpu import decode_series
-from darnet_trt.scan.dicom.encoding.reduced import decode_half, decode_reduced, reducible
+from darnet_trt.scan.dicom.encoding.reduced import (
+    decode_both,
+    decode_half,
+    decode_reduced,
+    reducible,
+)
+from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices, is_native, rescale
 from darnet_trt.scan.loading.halving import halve
+from darnet_trt.scan.loading.slice_hash import slice_hash
 from darnet_trt.scan.pictures import assumed_offset, decode_grey, find_offset_hu
 from darnet_trt.scan.plausibility.anatomy import Turn
 from darnet_trt.scan.plausibility.lungs import (
@@ -55,6 +62,7 @@ class Slices:
 
     Args:
         volume: What `read_image` gives for a volume file, where it was read already.
+        identify: Whether slices that are decoded in full are hashed.
 
     Attributes:
         series: Which.
@@ -63,6 +71,8 @@ class Slices:
         probed: Slices that were looked at so far to find the lungs.
         halved: Whether they are halved.
         turn: What puts slices and rows in order, where the files do not say how the scan lies.
+        hashes: `slice_hash` of the whole slices, whatever the network reads: so scans are known
+            again by any bundle. None of an empty one.
         assumed: Warnings of what was assumed about the values that were decoded so far.
     """
 
@@ -72,13 +82,16 @@ class Slices:
         spec: Preprocessing,
         turn: Turn = UNTURNED,
         volume: Volume | None = None,
+        *,
+        identify: bool = False,
     ) -> None:
         if turn.flip_d:
             series = replace(series, files=series.files[::-1])
-        self.series, self.spec, self.turn = series, spec, turn
+        self.series, self.spec, self.turn, self.identify = series, spec, turn, identify
         self.halved = halved(spec, series.matrix)
         self.read_s, self.probed = 0.0, 0
         self.assumed: tuple[Finding, ...] = ()
+        self.hashes: dict[int, int | None] = {}
         self._kept: dict[int, Stored] = {}
         self._decoded: set[int] = set()
         self.volume: Volume | None = None
@@ -118,12 +131,6 @@ class Slices:
         if series.spacing_mm is None:
             return None
         return coarse_spacing(*read_grid(self.spec, series.spacing_mm, series.matrix))
-
-    def whole(self) -> Slices:
-        """Return the same slices, not halved."""
-        whole = copy(self)
-        whole.halved, whole._kept = False, {}
-        return whole
 
     @property
     def origin_mm(self) -> float:
@@ -215,15 +222,20 @@ class Slices:
         series = self.series
         if self.volume is not None:
             hu = self.volume.hu
-            return ((i, self._whole_or_half(hu[i]), 1.0, 0.0) for i in rest)
+            return (self._whole_or_half(i, hu[i], 1.0, 0.0) for i in rest)
         if series.stack is not None:
             return self._dicom(kept, rest)
         scale = self._picture_scale
-        greys = ((i, self._whole_or_half(self._grey(i))) for i in rest)
-        return ((i, grey, *scale) for pairs in (kept, greys) for i, grey in pairs)
+        greys = (self._whole_or_half(i, self._grey(i), *scale) for i in rest)
+        return chain(((i, grey, *scale) for i, grey in kept), greys)
 
-    def _whole_or_half(self, whole: Stored) -> Stored:
-        return halve(whole) if self.halved else whole
+    def _whole_or_half(self, index: int, whole: Stored, slope: float, intercept: float) -> Needed:
+        self._hash(index, whole, slope, intercept)
+        return index, halve(whole) if self.halved else whole, slope, intercept
+
+    def _hash(self, index: int, whole: Stored, slope: float, intercept: float) -> None:
+        if self.identify and index not in self.hashes:
+            self.hashes[index] = slice_hash(whole, slope, intercept)
 
     def _grey(self, index: int) -> Stored:
         return decode_grey(self.series.files[index])[self._rows]
@@ -244,12 +256,24 @@ class Slices:
         headers, stack = self.series.headers, self.series.stack
         for index, stored in kept:
             yield index, stored, *rescale(headers[index])
+
+        def halves(header: Header) -> tuple[Stored | None, Stored]:
+            """Return the whole slice, None where nobody needs it, and its half."""
+            if self.identify:
+                return decode_both(header, stack)
+            return None, decode_half(header, stack)
+
         if self.halved:
-            for index, half in decode_slices(headers, rest, partial(decode_half, stack=stack)):
-                yield index, half, *rescale(headers[index])
+            for index, (whole, half) in decode_slices(headers, rest, halves):
+                scale = rescale(headers[index])
+                if whole is not None:
+                    self._hash(index, whole, *scale)
+                yield index, half, *scale
             return
         for index, stored in decode_series(headers, rest):
-            yield index, stack.turn(stored), *rescale(headers[index])
+            turned, scale = stack.turn(stored), rescale(headers[index])
+            self._hash(index, turned, *scale)
+            yield index, turned, *scale
 
 
 def scaled(stored: Stored, slope: float, intercept: float) -> npt.NDArray[np.float32]:

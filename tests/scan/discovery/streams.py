@@ -37,3 +37,8 @@ def found(path: Path) -> tuple[FoundStudy, ...]:
 def study_of(found: FoundStudy) -> Study:
     study: Study = pickle.loads(found.pickled)
     return study
+
+
+def usable(found: FoundStudy) -> bool:
+    """Return whether a series of it can be classified, by its headers."""
+    return any(series.verdict.usable for series in study_of(found).series)

@@ -18,7 +18,7 @@ from darnet_trt.scan.discovery.found import Found
 from darnet_trt.scan.discovery.gather import studies_of
 from darnet_trt.scan.discovery.identity import of_dicom
 from tests.scan.dicom.grouping.headers import slice_at
-from tests.scan.discovery.streams import found
+from tests.scan.discovery.streams import found, study_of, usable
 from tests.scan.pictures.picture_files import grey
 from tests.scan.pictures.picture_files import write as write_pictures
 from tests.scan.series_factory import chest, write_series
@@ -143,12 +143,12 @@ def test_the_key_is_the_studys_uid(tmp_path):
     (study,) = found(tmp_path)
     assert study.key == "study:1.2.3"
     assert study.uid == "1.2.3"
-    assert len(study.files) == study.slices == COUNT
+    assert len(study.files) == study_of(study).series[0].slices == COUNT
     person = study.person
     assert (person.patient_id, person.accession_number, person.study_date) == (
         "P1", "A7", "20200102",
     )  # fmt: skip
-    assert not study.problem
+    assert usable(study)
 
 
 def test_patients_under_one_uid_have_a_key_each(tmp_path):
@@ -218,7 +218,7 @@ def test_what_cannot_be_read_is_known_by_its_place(tmp_path):
         (tmp_path / "root" / name).write_bytes(b"")
     before = found(tmp_path / "root")
     assert len({study.key for study in before}) == 3
-    assert all(study.key.startswith("path:") and study.problem for study in before)
+    assert all(study.key.startswith("path:") and not usable(study) for study in before)
     shutil.copytree(tmp_path / "root", tmp_path / "moved")
     after = found(tmp_path / "moved")
     assert [study.key for study in after] == [study.key for study in before]
@@ -232,7 +232,7 @@ def test_what_cannot_be_read_is_known_by_its_place(tmp_path):
 def test_a_cut_slice_is_a_failure_beside_its_study(tmp_path):
     files = write_series(tmp_path)
     files[-1].write_bytes(files[-1].read_bytes()[:-100])
-    study, lost = sorted(found(tmp_path), key=lambda one: one.problem)
+    lost, study = sorted(found(tmp_path), key=usable)
     assert study.key.startswith("study:")
     assert files[-1] in study.files
     assert lost.files == (files[-1],)
@@ -244,4 +244,4 @@ def test_files_that_are_all_cut_keep_the_studys_key(tmp_path):
         file.write_bytes(file.read_bytes()[:-100])
     (study,) = found(tmp_path)
     assert study.key == "study:1.2.3"
-    assert study.problem
+    assert not usable(study)

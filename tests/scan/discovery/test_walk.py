@@ -9,7 +9,7 @@ import pytest
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.discovery import Place, count_files, examine, gather, listings, walk
 from tests.permissions import obeyed
-from tests.scan.discovery.streams import found, streamed
+from tests.scan.discovery.streams import found, streamed, usable
 from tests.scan.discovery.test_archives import zipped
 from tests.scan.series_factory import write_series
 
@@ -69,7 +69,7 @@ def test_any_name_is_listed(tmp_path):
     assert sorted(name for one in names(tmp_path) for name in one) == sorted(odd)
     failed = found(tmp_path)
     assert len({study.key for study in failed}) == len(failed) == 3  # and a text
-    assert all(study.problem for study in failed)
+    assert not any(map(usable, failed))
 
 
 def test_a_file_is_a_listing_of_its_own(tmp_path):
@@ -116,7 +116,7 @@ def test_a_place_that_cannot_be_opened_is_a_failure(tmp_path, name):
     assert only.files == ()
     (study,) = gather([examine(only)]).studies
     assert study.path == (tmp_path / "cut.zip" if "zip" in name else tmp_path / name)
-    assert study.problem
+    assert not usable(study)
 
 
 def test_a_folder_that_may_not_be_read_is_a_failure(tmp_path):
@@ -149,7 +149,8 @@ def test_a_folder_that_vanishes_is_one_failure(tmp_path):
     gone = every[2]
     assert gone.failed[0].where == str(tmp_path / "b")
     (study,) = gather([examine(gone)]).studies
-    assert (study.path, study.files, study.problem) == (tmp_path / "b", (tmp_path / "b",), True)
+    assert (study.path, study.files) == (tmp_path / "b", (tmp_path / "b",))
+    assert not usable(study)
 
 
 def test_a_root_that_vanishes_is_one_failure(tmp_path):

@@ -1,6 +1,7 @@
 """A slice that is halved gives one input, however it is stored."""
 
 import functools
+from collections import Counter
 
 import imagecodecs
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from darnet_trt.phantom.synthesis import synthesize
 from darnet_trt.scan import Preprocessing, Volume, find_studies, load_study, preprocess
+from darnet_trt.scan.dicom.pixels import read_codestream
 from darnet_trt.scan.loading.halving import halve
 from darnet_trt.scan.preprocessing import area_matrix, halved, read_grid
 from tests.scan import written_scans as writers
@@ -141,10 +143,21 @@ def test_volume_files(tmp_path, scan, file):
     assert found.hashes == expected.hashes
 
 
-def test_hashes_are_those_of_whole_slices(tmp_path):
+def test_hashes_are_those_of_whole_slices_and_each_is_decoded_once(tmp_path, monkeypatch):
     folder = writers.write_classic(stored(phantom()), tmp_path / "a", "jpeg-2000")
     whole = load(folder, SPEC.model_copy(update={"resolution": "full"}), identify=True)
-    assert load(folder, identify=True).hashes == whole.hashes != frozenset()
+    plain, read = load(folder), Counter()
+
+    def counting(header):
+        read[header.path] += 1
+        return read_codestream(header)
+
+    for module in ("pixels", "encoding.reduced"):
+        monkeypatch.setattr(f"darnet_trt.scan.dicom.{module}.read_codestream", counting)
+    found = load(folder, identify=True)
+    assert found.hashes == whole.hashes != frozenset()
+    np.testing.assert_array_equal(found.array, plain.array)
+    assert set(read.values()) == {1}
 
 
 def test_transfer_syntaxes_mixed_in_one_series(tmp_path, scan):

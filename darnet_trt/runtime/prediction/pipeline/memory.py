@@ -20,6 +20,8 @@ _OF_THIS_PROCESS: Final = 300 * 10**6
 """Bytes of this process with its packages, without the engine."""
 _ACTIVATIONS: Final = 4
 """The largest activation is kept so many times, counted in float32. Judgement."""
+_ROUNDED: Final = 64 * 2**20
+"""More bytes than `shown` rounds off at 1 GiB and above."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def planned(
         raise UsageError(
             f"{shown(memory)} are too little for this engine and one process that reads scans",
             where="--memory",
-            do=f"give at least {shown(memory - room + least + 5e7)}",
+            do=f"give at least {shown(memory - room + least + _ROUNDED)}",
         )
     workers = max(1, min(workers, room // least))
     share = max(LEAST_SHARE, min(MEMORY, room // workers - OF_A_WORKER - input_size))

@@ -124,7 +124,7 @@ def stages(summary: Summary) -> str:
         ]
         for s in found
     ]
-    titles = ["stage", "", "share", "median", "90 %", "99 %", "longest"]
+    titles = ["stage", "", "share", "median", "90&nbsp;%", "99&nbsp;%", "longest"]
     caption = "Milliseconds for a scan, over the scans that reached the stage."
     return (
         f"<p>The bottleneck is <b>{_WORDS[slowest.stage]}</b>: {100 * slowest.share:.0f} % of "
@@ -152,7 +152,7 @@ def over_time(found: Throughput) -> str:
     if found.pauses:
         rate += f", {counted(found.pauses, 'pause')} left out"
     facts = [rate, f"{time(found.first)} to {time(found.last)} (UTC)"]
-    said = f"{counted(most, 'study', 'studies')} at most in one {step}" if len(bars) else ""
+    said = f"{counted(most, 'study', 'studies')} at most" if len(bars) else ""
     return (
         f"<p>{'; '.join(filter(None, facts))}.</p>"
         f'<figure class="chart"><svg role="img" aria-label="Studies finished in each {step}: '

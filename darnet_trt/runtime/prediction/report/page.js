@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const PAGE = 50;
+  const PRINTED = 2000; // rows on paper, at most
   const find = id => document.getElementById(id);
   const data = JSON.parse(find("data").textContent);
   const words = new Set(["status", "class", "label", "code", "reason", "description", "engine"]);
@@ -98,8 +99,8 @@
     });
     const doubt = row.warnings.some(w => w[0] === "undecided");
     const result = row.status === "ok"
-      ? make("td", {class: doubt ? "doubt" : ""}, told(row.class), doubt ? " (undecided)" : "")
-      : make("td", {class: row.status}, `${row.status}: `, told(row.code));
+      ? make("td", {class: doubt ? "word doubt" : "word"}, told(row.class), doubt ? " (undecided)" : "")
+      : make("td", {class: `word ${row.status}`}, `${row.status}: `, told(row.code));
     const found = [
       make("th", {scope: "row"}, button), result,
       make("td", {class: "n"}, row.confidence < 0 ? "" : row.confidence.toFixed(3)),
@@ -110,7 +111,7 @@
         right === "wrong" ? " (differs)" : ""));
     }
     found.push(
-      make("td", {class: "wide"}, told(row.warnings.map(w => w[0]).join(", "))),
+      make("td", {class: "word wide"}, told(row.warnings.map(w => w[0]).join(", "))),
       make("td", {class: "n wide"}, seconds(row.total)),
       make("td", {class: "n wide"}, day(row.finished)));
     const lines = [make("tr", {"data-place": row.place}, ...found)];
@@ -151,11 +152,11 @@
     return cell;
   }
 
-  function draw() {
+  function draw(printed = false) {
     const last = Math.max(0, Math.ceil(state.found.length / PAGE) - 1);
     state.page = Math.min(Math.max(state.page, 0), last);
-    const start = state.page * PAGE;
-    const shown = state.found.slice(start, start + PAGE);
+    const start = printed ? 0 : state.page * PAGE;
+    const shown = state.found.slice(start, start + (printed ? PRINTED : PAGE));
     find("rows").replaceChildren(...shown.flatMap(cells));
     const many = n => n.toLocaleString("en");
     find("count").value = !state.found.length ? "no result"
@@ -192,6 +193,8 @@
   form.addEventListener("reset", () => setTimeout(search));
   find("before").addEventListener("click", () => turn(-1));
   find("next").addEventListener("click", () => turn(1));
+  addEventListener("beforeprint", () => draw(true));
+  addEventListener("afterprint", () => draw());
   form.hidden = find("pages").hidden = false;
   draw();
 })();

@@ -139,14 +139,14 @@ class Page:
         if not self.summary.total:
             yield _CONTROLS_OF_NOTHING
             return
-        yield '<section id="results"><h2>All results</h2>'
+        yield '<section id="results"><h2 id="all">All results</h2>'
         labelled = self.labelled is not None
         yield _FORM.format(label=_LABEL_FILTER if labelled else "")
         rows = len(self._rows)
         left = f"The first {_FIRST} of {rows:,}; with scripts all." if rows > _FIRST else ""
         columns = [c for c in _COLUMNS if labelled or c[0] != "label"]
         yield '<div class="scroll" tabindex="0" role="region" aria-label="All results">'
-        yield '<table id="table"><thead><tr>'
+        yield '<table id="table" aria-labelledby="all"><thead><tr>'
         for name, title, kind in columns:
             yield f'<th scope="col" data-sort="{name}" class="{kind}">{title}</th>'
         yield '</tr></thead><tbody id="rows">'
@@ -185,12 +185,12 @@ _COLUMNS: Final[tuple[tuple[str, str, str], ...]] = (
     ("confidence", "Probability", "n"),
     ("label", "Label", ""),
     ("warnings", "Warnings", "wide"),
-    ("total", "Time, s", "n wide"),
+    ("total", "Time,\N{NO-BREAK SPACE}s", "n wide"),
     ("finished", "Finished, UTC", "n wide"),
 )
 
 _FORM: Final = (
-    '<form id="filters" role="search" hidden>'
+    '<form id="filters" role="search" aria-label="Filter results" hidden>'
     '<label>Text<input name="text" type="search" autocomplete="off"></label>'
     '<label>Status<select name="status"><option value="">all</option></select></label>'
     '<label>Class<select name="class"><option value="">all</option></select></label>'
@@ -229,8 +229,9 @@ def _row(row: dict[str, Any], labelled: bool) -> str:
         differs = row["label"] and row["label"] != row["class"]
         label = f"<td>{html(row['label'])}{' (differs)' if differs else ''}</td>"
     return (
-        f'<tr><th scope="row">{html(row["scan"])}</th><td class="{kind}">{result}</td>'
-        f'<td class="n">{probability}</td>{label}<td class="wide">{html(", ".join(codes))}</td>'
+        f'<tr><th scope="row">{html(row["scan"])}</th><td class="word {kind}">{result}</td>'
+        f'<td class="n">{probability}</td>{label}'
+        f'<td class="word wide">{html(", ".join(codes))}</td>'
         f'<td class="n wide">{row["total"] / 1000:.2f}</td>'
         f'<td class="n wide">{escape(row["finished"][:19].replace("T", " "))}</td></tr>'
     )

@@ -182,6 +182,10 @@ class ResultFolder:
         if not lines.ended:
             self._file.write(b"\n")
 
+    def key_check(self) -> str:
+        """Return which key its pseudonyms come from; empty where there are none."""
+        return self._pseudonyms.check() if self._pseudonyms else ""
+
     def standing(self, key: str) -> Standing | None:
         """Return the result that a study has, or None."""
         return self._standing.get(key)

@@ -19,6 +19,7 @@ FIELDS: Final = ("patient_id", "accession_number", "study_date")
 """The fields of a result that name a patient or an examination."""
 
 _DIGITS: Final = 16
+_CHECK_DIGITS: Final = 8
 _SHORTEST: Final = 16  # bytes of a key: 64 bits where they are hexadecimal digits
 _LONGEST: Final = 4096  # bytes; another file was named by mistake
 
@@ -71,6 +72,12 @@ class Pseudonyms:
                 do="name one with --pseudonym-key, or give --identifiers",
             )
         return self._key
+
+    def check(self) -> str:
+        """Return what tells keys apart and names none; empty where none was used yet."""
+        if self._key is None:
+            return ""
+        return hmac.new(self._key, b"which key", hashlib.sha256).hexdigest()[:_CHECK_DIGITS]
 
     def _of(self, field: str, value: str) -> str | None:
         if self._key is None:

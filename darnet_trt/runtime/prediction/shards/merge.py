@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO
 
-from darnet_trt.errors import UsageError, no_such_path
-from darnet_trt.machine.files import cannot_write, refuse_being_written, sole_writer, whole_file
-from darnet_trt.runtime.prediction.results.lines import JSONL, read_results
+from darnet_trt.errors import UsageError
+from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
+from darnet_trt.runtime.prediction.results.lines import JSONL
 from darnet_trt.runtime.prediction.results.result import Result, json_line
 from darnet_trt.runtime.prediction.results.tables import (
     CSV,
@@ -22,10 +22,8 @@ from darnet_trt.runtime.prediction.results.tables import (
     write_csv,
     write_parquet,
 )
+from darnet_trt.runtime.prediction.shards.choice import Choice, choose
 from darnet_trt.runtime.prediction.shards.shard import Mark, Shard, named, read_mark
-
-_RANK: Final = {"ok": 0, "refused": 1, "failed": 2}
-_LISTED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -43,46 +41,6 @@ class Merged:
     repeated: int
     missing: tuple[Shard, ...]
     unended: tuple[Shard, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """Which folder's result of a study is taken."""
-
-    folder: int
-    content: str
-    status: str
-    overlay: str | None
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """The results that are taken.
-
-    Attributes:
-        folders: Where they lie.
-        taken: Key → which one.
-        classes: Of all results.
-        private: Whether they name patients.
-        repeated: How many were met again.
-    """
-
-    folders: Sequence[Path]
-    taken: dict[str, _Taken]
-    classes: tuple[str, ...]
-    private: bool
-    repeated: int
-
-    def results(self, drawn: set[str]) -> Iterator[Result]:
-        """Yield them, folder by folder; only those in `drawn` keep their overlay."""
-        for index, folder in enumerate(self.folders):
-            if not os.path.lexists(folder / JSONL):
-                continue
-            for result in read_results(folder):
-                each = self.taken.get(result.key)  # none: written since
-                if each is not None and each.folder == index:
-                    overlay = result.overlay if result.key in drawn else None
-                    yield result.model_copy(update={"overlay": overlay})
 
 
 def merge(
@@ -110,7 +68,7 @@ def merge(
         need_pyarrow()
     folders, marks = _ordered(out, folders)
     missing, unended = _about_shards(folders, marks)
-    choice = _choose(folders, marks)
+    choice = choose(folders, marks)
     with sole_writer(out):
         if not again and os.path.lexists(out / JSONL):
             raise UsageError(
@@ -146,78 +104,22 @@ def _about_shards(
             where=shards[second],
             do="join shards of one division",
         )
+    keys = {mark.key: folder for folder, mark in zip(folders, marks, strict=True) if mark}
+    keys.pop("", None)
+    if len(keys) > 1:
+        one, other = tuple(keys.values())[:2]
+        raise UsageError(
+            f"has pseudonyms of another key than {one}: one patient would have several",
+            where=other,
+            do="run it again into an empty folder, with the --pseudonym-key of the others",
+        )
     whole = [(number, of) for of in numbers for number in range(1, of + 1)]
     ended = {mark.shard for mark in marks if mark and mark.ended}
     missing = tuple(shard for shard in whole if shard not in shards)
     return missing, tuple(shard for shard in shards if shard not in ended)
 
 
-def _choose(folders: Sequence[Path], marks: Sequence[Mark | None]) -> _Choice:
-    """Return which results are taken."""
-    taken: dict[str, _Taken] = {}
-    classes: dict[str, None] = {}
-    differing: list[str] = []
-    repeated = 0
-    first: tuple[Path, Result] | None = None
-    for index, folder in enumerate(folders):
-        for result in _results(folder, marks[index]):
-            first = first or (folder, result)
-            _check_alike(*first, folder, result)
-            classes.update(dict.fromkeys(result.probabilities))
-            old = taken.get(result.key)
-            same = old is not None and old.content == result.content
-            if old is None or (same and _RANK[result.status] < _RANK[old.status]):
-                taken[result.key] = _Taken(index, result.content, result.status, result.overlay)
-            elif not same and (marks[old.folder] is None) == (marks[index] is None):
-                differing.append(f"{result.scan} ({folders[old.folder]}, {folder})")
-            repeated += old is not None
-    if differing:
-        raise _split(differing)
-    if first is None:
-        raise UsageError("holds no results, nor do the others", where=folders[0], do="run them")
-    return _Choice(folders, taken, tuple(classes), not first[1].pseudonymous, repeated)
-
-
-def _results(folder: Path, mark: Mark | None) -> Iterator[Result]:
-    if not folder.is_dir():
-        raise no_such_path(folder)
-    refuse_being_written(folder)
-    if mark is None or os.path.lexists(folder / JSONL):  # a shard may have nothing to classify
-        yield from read_results(folder)
-
-
-def _check_alike(first_folder: Path, first: Result, folder: Path, result: Result) -> None:
-    """Check that two results may stand in one folder."""
-    for what, one, other in (
-        ("bundle", first.bundle_sha256[:12], result.bundle_sha256[:12]),
-        ("engine", first.artifact, result.artifact),
-    ):
-        if one != other:
-            raise UsageError(
-                f"has results of {what} {other}, and {first_folder} of {what} {one}",
-                where=folder,
-                do="join results of one engine of one bundle",
-            )
-    if first.pseudonymous != result.pseudonymous:
-        clear, hidden = (folder, first_folder) if first.pseudonymous else (first_folder, folder)
-        raise UsageError(
-            f"has patients' identifiers, and {hidden} has pseudonyms",
-            where=clear,
-            do="run all shards with --identifiers, or all without",
-        )
-
-
-def _split(differing: Sequence[str]) -> UsageError:
-    more = f" and {len(differing) - _LISTED} more" if len(differing) > _LISTED else ""
-    count = f"{len(differing)} {'studies have' if len(differing) > 1 else 'study has'}"
-    return UsageError(
-        f"{count} other files in one shard than in another: {', '.join(differing[:_LISTED])}{more}",
-        do="classify each once more with all its folders, without --shard, into a folder of its "
-        "own, and join that, too: its results stand in place of the shards'",
-    )
-
-
-def _write(out: Path, choice: _Choice, parquet: bool) -> None:
+def _write(out: Path, choice: Choice, parquet: bool) -> None:
     """Write the joined folder: overlays, tables, and last of all the lines."""
     brought: set[Path] = set()
     try:
@@ -233,10 +135,9 @@ def _write(out: Path, choice: _Choice, parquet: bool) -> None:
                     brought.add(place)
         with ExitStack() as written:  # the last one that is opened gets its name first
             lines = written.enter_context(whole_file(out / JSONL, private=choice.private))
-            for result in choice.results(drawn):
-                lines.write(json_line(result).encode())
             table = written.enter_context(whole_file(out / CSV, private=choice.private))
-            write_csv(table, choice.results(drawn), choice.classes)
+            results = (_written(lines, result) for result in choice.results(drawn))
+            write_csv(table, results, choice.classes)
             if parquet:
                 table = written.enter_context(whole_file(out / PARQUET, private=choice.private))
                 write_parquet(table, choice.results(drawn), choice.classes)
@@ -245,6 +146,11 @@ def _write(out: Path, choice: _Choice, parquet: bool) -> None:
             with suppress(OSError):
                 overlay.unlink()
         raise
+
+
+def _written(lines: BinaryIO, result: Result) -> Result:
+    lines.write(json_line(result).encode())
+    return result
 
 
 def _bring(overlay: Path, place: Path) -> bool:

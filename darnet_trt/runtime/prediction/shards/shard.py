@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,13 @@ class Mark:
     Attributes:
         shard: Which one it holds.
         ended: Whether its run came to its end; False where it still runs or was interrupted.
+        key: Which key its pseudonyms come from (`Pseudonyms.check`), known at the end; may be
+            empty.
     """
 
     shard: Shard
     ended: bool
+    key: str = ""
 
 
 def parse_shard(text: str) -> Shard:
@@ -65,7 +68,8 @@ def read_mark(folder: Path) -> Mark | None:
     file = folder / MARK
     try:
         content = json.loads(file.read_bytes())
-        return Mark(parse_shard(content["shard"]), content["ended"] is True)
+        key = str(content.get("pseudonym_key", ""))
+        return Mark(parse_shard(content["shard"]), content["ended"] is True, key)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, LookupError, TypeError, RecursionError, UsageError) as error:
@@ -77,12 +81,15 @@ def read_mark(folder: Path) -> Mark | None:
 
 
 @contextmanager
-def marked(folder: Path, shard: Shard | None) -> Iterator[None]:
+def marked(
+    folder: Path, shard: Shard | None, key: Callable[[], str] = lambda: ""
+) -> Iterator[None]:
     """Note in a result folder which shard its run is, and at the end that it came to its end.
 
     Args:
         folder: Exists; nobody else writes into it.
         shard: None: the run is no shard.
+        key: Returns which key the pseudonyms come from; asked at the end.
 
     Raises:
         UsageError: The folder holds another shard.
@@ -98,12 +105,13 @@ def marked(folder: Path, shard: Shard | None) -> Iterator[None]:
     if shard is None:
         yield
         return
-    _write(folder, Mark(shard, ended=False))
+    before = known.key if known else ""
+    _write(folder, Mark(shard, False, before))
     yield
-    _write(folder, Mark(shard, ended=True))
+    _write(folder, Mark(shard, True, key() or before))
 
 
 def _write(folder: Path, mark: Mark) -> None:
     with whole_file(folder / MARK) as file:
-        content = {"shard": named(mark.shard), "ended": mark.ended}
+        content = {"shard": named(mark.shard), "ended": mark.ended, "pseudonym_key": mark.key}
         file.write(f"{json.dumps(content)}\n".encode())

@@ -23,6 +23,7 @@ from darnet_trt.scan.dicom.encoding.codestreams import decode
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.dicom.pixels import (
     MOST_THREADS,
+    decode_slice,
     decode_slices,
     finished,
     read_codestream,
@@ -112,7 +113,7 @@ def decode_series(
             yield from zip(some, found, strict=True)
             done += len(some)
     if done < len(indices):
-        yield from decode_slices(headers, indices[done:])
+        yield from decode_slices(headers, indices[done:], decode_slice)
 
 
 _gpu: Gpu | None = None

@@ -15,7 +15,13 @@ from darnet_trt.errors import cannot_read
 from darnet_trt.scan.dicom.encoding.codestreams import Codestream
 from darnet_trt.scan.dicom.geometry import Stack
 from darnet_trt.scan.dicom.header import Header
-from darnet_trt.scan.dicom.pixels import decode_slice, padding, read_codestream, rescale
+from darnet_trt.scan.dicom.pixels import (
+    decode_slice,
+    padding,
+    read_codestream,
+    rescale,
+    without_padding,
+)
 from darnet_trt.scan.loading.halving import FILL_HU, halve
 
 _SLOW: Final = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
@@ -67,14 +73,27 @@ def decode_half(header: Header, stack: Stack) -> npt.NDArray[Any]:
         UnreadableScanError: The pixels are truncated or corrupt.
         RefusedScanError: A compressed slice is of another kind than its header says.
     """
-    kept = _is_fill(header)
-    signed, bits = header.get("PixelRepresentation") == 1, header.get("BitsStored")
     half = None
-    if kept and header.transfer_syntax in _LOSSLESS:
-        half = _own_half(header, stack, signed=signed, bits=bits)
-    if half is None:
-        half = halve(stack.turn(decode_slice(header, padded=kept)))
-    # Decoders keep to the range of the pixels, which wavelets leave at edges.
+    if header.transfer_syntax in _LOSSLESS and _is_fill(header):
+        half = _own_half(header, stack)
+    return decode_both(header, stack)[1] if half is None else _in_range(half, header)
+
+
+def decode_both(header: Header, stack: Stack) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Decode a slice of a stack once, turned: whole, padding replaced by air, and as `decode_half`.
+
+    Raises:
+        UnreadableScanError, RefusedScanError: As `decode_half`.
+    """
+    kept = _is_fill(header)
+    stored = decode_slice(header, padded=kept)
+    half = _in_range(halve(stack.turn(stored)), header)
+    return stack.turn(without_padding(stored, header) if kept else stored), half
+
+
+def _in_range(half: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
+    """Keep to the range of the pixels, as decoders do: wavelets leave it at edges."""
+    signed, bits = header.get("PixelRepresentation") == 1, header.get("BitsStored")
     low = -(1 << bits - 1) if signed else 0
     allocated = f"{'i' if signed else 'u'}{header.get('BitsAllocated') // 8}"
     return half.clip(low, low + (1 << bits) - 1).astype(allocated)
@@ -85,8 +104,9 @@ def _rounds_up(side: int, levels: int) -> bool:
     return (side + (1 << levels >> 1)) >> levels == -(-side >> levels)
 
 
-def _own_half(header: Header, stack: Stack, *, signed: bool, bits: int) -> npt.NDArray[Any] | None:
+def _own_half(header: Header, stack: Stack) -> npt.NDArray[Any] | None:
     """Return a codestream's own half, None where it is not that of the turned slice."""
+    signed, bits = header.get("PixelRepresentation") == 1, header.get("BitsStored")
     codestream, said = read_codestream(header)
     assert said is not None
     fits = (said.signed, said.bits) == (signed, bits) and bits <= _MOST_BITS

@@ -36,7 +36,7 @@ def listing_of(folder: Path, start: int = 0, end: int | None = None) -> Listing:
 
 
 def study_of(key: str, *files: Path, content: str = "30") -> FoundStudy:
-    return FoundStudy(files[0].parent, "1.2", key, content, files, len(files), False, Person(), b"")
+    return FoundStudy(files[0].parent, "1.2", key, content, files, Person(), b"")
 
 
 def series(folder: Path, *names: str) -> Path:

@@ -4,7 +4,7 @@ import pytest
 
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import UsageError
-from darnet_trt.machine.memory import free_memory, shown
+from darnet_trt.machine.memory import free_memory, shown, size_of
 from darnet_trt.runtime.prediction.pipeline.memory import LEAST_SHARE, planned
 from darnet_trt.scan.isolated import MEMORY
 
@@ -25,9 +25,8 @@ def test_too_little_names_the_least_that_is_enough(tiny):
     artifact = pick_artifact(bundle, None)
     with pytest.raises(UsageError, match="--memory") as caught:
         planned(bundle, artifact, 2, 100_000_000)
-    words = str(caught.value.do).removeprefix("give at least ").split()
-    least = float(words[0]) * {"MB": 1e6, "GB": 1e9}[words[1]]
-    assert planned(bundle, artifact, 2, int(least)).workers == 1
+    least = size_of(str(caught.value.do).removeprefix("give at least "), "--memory")
+    assert planned(bundle, artifact, 2, least).workers == 1
 
 
 def test_a_full_machine_gets_one_worker(tiny):

@@ -1,5 +1,6 @@
 """The page in Chromium: what names can do, what the table does, and that it loads nothing."""
 
+import re
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
+NARROW = {"width": 900, "height": 800}
 HOSTILE = (
     '</script><script>document.title="taken"</script>',
     '"><img src=x onerror=document.title="taken">',
@@ -149,6 +151,47 @@ def test_details_show_the_overlay_that_lies_beside_the_page(show, tmp_path):
     tab.locator("#rows button").first.press("Enter")
     picture = tab.locator(".detail img")
     assert picture.evaluate("async p => (await p.decode(), p.naturalWidth)") == 4
+
+
+def test_on_paper_stand_all_rows_and_their_titles_on_each_page(show):
+    tab = show([result(i) for i in range(60)])
+    tab.evaluate(
+        """addEventListener("beforeprint", () => {
+        window.printed = document.querySelectorAll("#rows > tr").length;
+        window.said = document.getElementById("count").value;
+    })"""
+    )
+    tab.pdf()
+    assert tab.evaluate("[printed, said]") == [60, "1 to 60 of 60"]
+    assert len(names(tab)) == 50
+    tab.emulate_media(media="print")
+    assert tab.locator("form").is_hidden()
+    title = tab.locator("thead button").first
+    assert title.evaluate("b => getComputedStyle(b).display") == "contents", "else it stands once"
+
+
+def test_tables_filters_and_what_changes_have_names(show):
+    tab = show([result(0), refused(1), result(2, warnings=WARNED)])
+    for table in tab.get_by_role("table").all():
+        assert re.search(r'^- table ".+"', table.aria_snapshot())
+        assert set(table.locator("th:not([scope])").all()) == set()
+    results = tab.get_by_role("search", name="results")
+    for name in ("Text", "Status", "Class", "Reason", "Warning"):
+        assert results.get_by_label(name).is_visible()
+    tab.get_by_label("Status").select_option("refused")
+    assert tab.get_by_role("status").inner_text() == "1 to 1 of 1 (3 in all)"
+
+
+def test_long_names_leave_words_whole(show):
+    tab = show([result(0, scan="a/" * 110), result(1, warnings=WARNED)], viewport=NARROW)
+    lines = tab.get_by_role("cell", name="undecided", exact=True).evaluate(
+        """cell => {
+        const text = document.createRange();
+        text.selectNodeContents(cell.querySelector("bdi"));
+        return text.getClientRects().length;
+    }"""
+    )
+    assert lines == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,9 +6,11 @@ import stat
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.runtime.prediction.results import lines as lines_of_results
 from darnet_trt.runtime.prediction.results.folder import ResultFolder
-from darnet_trt.runtime.prediction.results.lines import read_results
+from darnet_trt.runtime.prediction.results.lines import parsed, read_results
 from darnet_trt.runtime.prediction.results.result import json_line
+from darnet_trt.runtime.prediction.shards import choice
 from darnet_trt.runtime.prediction.shards.merge import merge
 from darnet_trt.runtime.prediction.shards.shard import marked, parse_shard
 from tests.full_disk import files_up_to
@@ -21,7 +23,8 @@ def own_key(tmp_path_factory, monkeypatch):
 
 
 def shard(folder, name, *results, **options):
-    with ResultFolder(folder, **options) as opened, marked(folder, name and parse_shard(name)):
+    part = name and parse_shard(name)
+    with ResultFolder(folder, **options) as opened, marked(folder, part, opened.key_check):
         for each in results:
             opened.add(each)
     return folder
@@ -136,6 +139,23 @@ def test_identifiers_and_pseudonyms_are_not_mixed(tmp_path):
     refused(tmp_path, "has patients' identifiers", clear, hidden)
 
 
+def test_pseudonyms_of_different_keys_are_not_mixed(tmp_path):
+    keys = [tmp_path / f"{name}.key" for name in "ab"]
+    for key in keys:
+        key.write_text(f"{key} of thirty-two and more digits")
+    first = shard(tmp_path / "1", "1/3", result("a", patient_id="4711"), pseudonym_key=keys[0])
+    other = shard(tmp_path / "2", "2/3", result("b", patient_id="4711"), pseudonym_key=keys[1])
+    said = refused(tmp_path, "pseudonyms of another key", first, other)
+    assert str(first) in said
+    assert str(other) in said
+    same = shard(tmp_path / "2b", "2/3", result("b", patient_id="4711"), pseudonym_key=keys[0])
+    none = shard(tmp_path / "3", "3/3", result("c"))  # of nobody who is named
+    shard(same, "2/3", resume=True)
+    joined(tmp_path, first, same, none)
+    assert len({r.patient_id for r in read_results(tmp_path / "out")} - {None}) == 1
+    assert keys[0].read_text() not in (first / "shard.json").read_text()
+
+
 def test_identifiers_stay_private(tmp_path):
     folder = shard(tmp_path / "1", None, result("a", patient_id="4711"), identifiers=True)
     joined(tmp_path, folder)
@@ -236,3 +256,38 @@ def test_a_folder_that_nobody_may_write_is_joined(tmp_path, obeyed_permissions):
     joined(tmp_path, folder)
     folder.chmod(0o700)
     assert lines(tmp_path / "out") == lines(folder)
+
+
+def test_what_cannot_be_read_at_one_place_below_two_folders_is_kept_twice(tmp_path):
+    lost = [result("x.nii", "failed", key="path:ab", content=content) for content in "cd"]
+    folders = [shard(tmp_path / name, None, each) for name, each in zip("12", lost, strict=True)]
+    merged = joined(tmp_path, *folders)
+    assert (merged.statuses, merged.repeated) == ({"failed": 2}, 0)
+    both = list(read_results(tmp_path / "out"))
+    assert sorted(r.content for r in both) == ["c", "d"]
+    assert len({r.key for r in both}) == 2
+    merge(tmp_path / "again", [tmp_path / "out", *folders])
+    assert len(list(read_results(tmp_path / "again"))) == 2
+
+
+def test_a_line_is_read_twice_whatever_is_written(tmp_path, monkeypatch):
+    folder = shard(tmp_path / "1", None, *map(result, "abc"))
+    read = []
+
+    def counting(line):
+        read.append(line)
+        return parsed(line)
+
+    for module in (lines_of_results, choice):
+        monkeypatch.setattr(module, "parsed", counting)
+    joined(tmp_path, folder)
+    assert len(read) == 2 * 3
+
+
+def test_results_that_change_while_they_are_joined_are_an_error(tmp_path):
+    folder = shard(tmp_path / "1", None, *map(result, "abc"))
+    chosen = choice.choose([folder], [None])
+    kept = lines(folder)
+    (folder / "results.jsonl").write_text("".join(kept[1:]))
+    with pytest.raises(OutputError, match="changed by another program"):
+        list(chosen.results(set()))
