@@ -25,7 +25,7 @@ from darnet_trt.runtime.prediction.pipeline.memory import planned
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
 from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.scan.discovery import Counts, distinct_paths
-from darnet_trt.scan.discovery.places import Place
+from darnet_trt.scan.discovery.places import Place, told_apart
 from darnet_trt.scan.isolated import MODULE
 
 Notify = Callable[[str], None]
@@ -146,7 +146,7 @@ def _places(paths: _StrPath | Sequence[_StrPath] | Sequence[Place], repeats: boo
         raise no_such_path(", ".join(map(str, every[:_NAMED])) + more)
     if places:
         return places
-    return [Place.given(path) for path in (named if repeats else distinct_paths(named))]
+    return told_apart(map(Place.given, named if repeats else distinct_paths(named)))
 
 
 class _Calls:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darnet_trt.scan.cohort import read_cohort
@@ -24,12 +25,14 @@ class Place:
         only: The folders whose files are searched, relative to the path, in order, and nothing
             below them; None: all.
         part: Whether it is what a shard takes of a folder: that no scan lies in it says nothing.
+        among: What tells the root from others that were given; empty where it is the only one.
     """
 
     path: Path
     root: Path
     only: tuple[str, ...] | None = None
     part: bool = False
+    among: str = ""
 
     @classmethod
     def given(cls, path: Path) -> Place:
@@ -42,6 +45,17 @@ class Place:
         """Return a scan's path relative to the root; of the root itself its last part."""
         relative = os.path.relpath(scan, self.root)
         return self.root.name if relative == os.curdir else relative
+
+
+def told_apart(found: Iterable[Place]) -> list[Place]:
+    """Return places with what tells their roots apart: a name, or the path where names repeat."""
+    listed = list(found)
+    roots = {place.root for place in listed}
+    if len(roots) == 1:
+        return listed
+    names = Counter(root.name for root in roots)
+    marks = {root: root.name if names[root.name] == 1 else str(root) for root in roots}
+    return [replace(place, among=marks[place.root]) for place in listed]
 
 
 def places(paths: Iterable[Path], shard: tuple[int, int] | None = None) -> list[Place]:
@@ -71,13 +85,14 @@ def places(paths: Iterable[Path], shard: tuple[int, int] | None = None) -> list[
             if given.setdefault(entry.scan, place) is place:
                 of_tables.add(entry.scan)
     distinct = distinct_paths(given)
+    whole = dict(zip(distinct, told_apart(given[path] for path in distinct), strict=True))
     if shard is None:
-        return [given[path] for path in distinct]
+        return list(whole.values())
     number, of = shard
     return [
         part
-        for path in distinct
-        for part in ([given[path]] if path in of_tables else _parts(given[path]))
+        for path, place in whole.items()
+        for part in ([place] if path in of_tables else _parts(place))
         if _hash(part) % of == number - 1
     ]
 
@@ -115,16 +130,16 @@ def _parts(place: Place) -> Iterator[Place]:
             seen.add((entered.st_dev, entered.st_ino))
             below, holds_files = _look_into(folder)
         except OSError:  # the walk will say what is wrong with it
-            yield Place(folder, place.root, part=True)
+            yield replace(place, path=folder, part=True)
             continue
         if folder == place.path:
             if holds_files:
-                yield Place(folder, place.root, only=(os.curdir,), part=True)
+                yield replace(place, path=folder, only=(os.curdir,), part=True)
             folders += reversed(below)
         elif below and not holds_files and not any(map(_holds_files, below)):
             folders += reversed(below)
         else:
-            yield Place(folder, place.root, part=True)
+            yield replace(place, path=folder, part=True)
 
 
 def _look_into(folder: Path) -> tuple[list[Path], bool]:

@@ -40,9 +40,9 @@ def test_what_was_given_is_searched_once_and_names_its_scans(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     found = places([Path("a/1"), Path("a"), Path("b.nii"), Path("link"), Path("nowhere")])
     assert found == [
-        Place(tmp_path / "a", tmp_path / "a"),
-        Place(tmp_path / "b.nii", tmp_path),
-        Place(tmp_path / "nowhere", tmp_path),
+        Place(tmp_path / "a", tmp_path / "a", among="a"),
+        Place(tmp_path / "b.nii", tmp_path, among=tmp_path.name),
+        Place(tmp_path / "nowhere", tmp_path, among=tmp_path.name),
     ]
     assert found[0].name(tmp_path / "a" / "1") == "1"
     assert found[0].name(tmp_path / "a") == "a"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
+from darnet_trt.machine.cache import digest
 from darnet_trt.runtime.prediction.history.history import History
 from darnet_trt.runtime.prediction.pipeline.finding import Finder
 from darnet_trt.runtime.prediction.pipeline.loading import Closed, Loads, Task
@@ -116,7 +117,7 @@ class Discovery:
         for _, gathered, ms in self._finder.gathered(units):
             counts += gathered.counts
             find_ms = (ms + examine_ms / len(units)) / max(1, len(gathered.studies))
-            for study in gathered.studies:
+            for study in (_of_one_place(place, study) for study in gathered.studies):
                 self._take(place, study, find_ms)
                 every.append(replace(study, pickled=b""))
             self._counted(gathered.counts)
@@ -174,7 +175,14 @@ class Discovery:
 
     def _take_failed(self, place: Place, error: UnreadableScanError) -> None:
         for study in self._finder.failed(place.root, error).studies:
-            self._take(place, study, 0.0)
+            self._take(place, _of_one_place(place, study), 0.0)
+
+
+def _of_one_place(place: Place, study: FoundStudy) -> FoundStudy:
+    """Return a study; with a key of its own where only its path, below one of several, is known."""
+    if not place.among or not study.key.startswith("path:"):
+        return study
+    return replace(study, key=f"path:{digest(study.key, place.among)}")
 
 
 class _Folders:

@@ -50,6 +50,20 @@ def test_places_without_a_scan_are_failed_results(tiny, phantom_series, tmp_path
     assert told[-1] == (4, True)
 
 
+def test_files_that_cannot_be_read_are_told_apart_by_the_folders_that_were_given(tiny, tmp_path):
+    folders = [tmp_path / name for name in ("a/x", "b/x", "c")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "broken.dcm").write_text("text")
+    bundle = open_bundle(tiny)
+    found = list(predict(bundle, folders))
+    assert [r.status for r in found] == ["failed"] * 3
+    assert len({r.key for r in found}) == 3
+    assert {r.key for r in predict(bundle, folders[::-1])} == {r.key for r in found}
+    (alone,) = predict(bundle, tmp_path / "c")
+    assert alone.scan == "broken.dcm"
+
+
 def test_results_say_who_and_when(tiny, phantom_series, tmp_path):
     write_study(phantom_series, tmp_path / "scan", 1)
     (one,) = predict(open_bundle(tiny), tmp_path)
