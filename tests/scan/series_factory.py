@@ -82,7 +82,9 @@ def write_series(
     return [
         save(
             slice_dataset(
-                stored, (-190.0, -190.0, index * step_mm), InstanceNumber=index + 1, **attributes
+                stored,
+                (-190.0, -190.0, index * step_mm),
+                **{"InstanceNumber": index + 1, **attributes},
             ),
             folder / f"IM{index:04d}.dcm",
         )
