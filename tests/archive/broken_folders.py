@@ -24,7 +24,7 @@ ATTRIBUTES: list[dict[str, Any]] = [
     {"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]}, {"RescaleSlope": "0"}, {"BitsStored": 17},
     {"SamplesPerPixel": 3}, {"StudyInstanceUID": ""}, {"SeriesInstanceUID": None},
     {"SOPInstanceUID": "1.2.3"}, {"PatientID": ""}, {"InstanceNumber": None}, {"Columns": 65535},
-    {"ImageType": ["DERIVED", "SECONDARY"]}, {"TransferSyntaxUID": "1.2.840.10008.1.2.4.90"},
+    {"ImageType": ["DERIVED", "SECONDARY"]},
 ]  # fmt: skip
 
 
@@ -51,10 +51,16 @@ def _copy(files: list[Path]) -> None:
         file.with_suffix(".copy.dcm").write_bytes(file.read_bytes())
 
 
+def _claim_rle(files: list[Path]) -> None:
+    for file in files:
+        native, rle = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"
+        file.write_bytes(file.read_bytes().replace(native, rle))
+
+
 BREAKS: list[Break] = [
     *POISONS,
     *map(_with, ATTRIBUTES),
-    *map(_of_one_series, (_cut, _lose, _copy)),
+    *map(_of_one_series, (_cut, _lose, _copy, _claim_rle)),
 ]
 
 
