@@ -6,9 +6,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from darnet_trt.bundle.manifest import ModelCard
+from darnet_trt.bundle.manifest import ClassCode, ModelCard
 from darnet_trt.errors import MissingPackageError
-from darnet_trt.runtime.delivery.objects.codes import ClassCode
 from darnet_trt.runtime.delivery.objects.dataset import Made, Predecessor
 from darnet_trt.runtime.delivery.objects.map import make_map
 from darnet_trt.runtime.delivery.objects.picture import make_picture
