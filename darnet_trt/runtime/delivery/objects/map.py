@@ -18,7 +18,11 @@ from darnet_trt.runtime.delivery.objects.dataset import (
     finish,
     header_of,
 )
-from darnet_trt.runtime.delivery.objects.references import referenced_series, stand_in
+from darnet_trt.runtime.delivery.objects.references import (
+    referenced_series,
+    source_images,
+    stand_in,
+)
 from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.overlay import stride
 from darnet_trt.runtime.prediction.results.result import Evidence, Result
@@ -80,8 +84,8 @@ def make_map(
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         **arguments("pm", result, source),
     )
-    made.ReferencedSeriesSequence = referenced_series(source)
-    del made.SourceImageSequence  # of the one stand-in
+    made.ReferencedSeriesSequence = referenced_series(source)  # of more than the stand-in
+    made.SourceImageSequence = source_images(source)
     made.BodyPartExamined = "CHEST"
     made.ImageComments = result.intended_use
     organization = uid_of("dimensions of pm", result, source)

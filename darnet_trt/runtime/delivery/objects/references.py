@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.runtime.delivery.attributes import decimal
-from darnet_trt.runtime.delivery.source import Slice, Source
+from darnet_trt.runtime.delivery.source import Instance, Slice, Source
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -50,16 +50,27 @@ def referenced_series(source: Source) -> list[Dataset]:
     return _series(source, "ReferencedInstanceSequence")
 
 
+def source_images(source: Source) -> list[Dataset]:
+    """Return the items of SourceImageSequence (PS3.3 C.7.6.1.1.4)."""
+    return [_file(instance) for instance in source.instances]
+
+
+def _file(instance: Instance) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID = instance.sop_class
+    item.ReferencedSOPInstanceUID = instance.sop_uid
+    return item
+
+
 def _series(source: Source, keyword: str) -> list[Dataset]:
     """Return an item for each series, with an item for each of its files."""
     from pydicom.dataset import Dataset
 
     files: dict[str, list[Dataset]] = {}
     for instance in source.instances:
-        item = Dataset()
-        item.ReferencedSOPClassUID = instance.sop_class
-        item.ReferencedSOPInstanceUID = instance.sop_uid
-        files.setdefault(instance.series_uid, []).append(item)
+        files.setdefault(instance.series_uid, []).append(_file(instance))
     series = []
     for uid, items in files.items():
         item = Dataset()
