@@ -72,7 +72,7 @@ def taken_over(headers: Sequence[Header]) -> TakenOver | Finding:
         return Finding("header", f"{header.name} cannot be read again ({error})")
     patient = texts.get("PatientID", "")
     if _long_identifier(patient) != patient:
-        what = "has more than 64 characters, or some that no character set has"
+        what = "is no text of at most 64 characters in its character set"
         return Finding("patient-id", f"PatientID {what}")
     made, mended = Dataset(), list[str]()
     made.SpecificCharacterSet = "ISO_IR 192"
