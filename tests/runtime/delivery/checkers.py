@@ -48,11 +48,14 @@ has_pixelmed = pytest.mark.skipif(
 
 
 def dciodvfy(file: Path) -> set[str]:
-    """Return the errors that dciodvfy finds: attribute and text, without the module's name."""
+    """Return the errors that dciodvfy finds: attribute and text, without the module's name.
+
+    It ends with 0 for some of them, too.
+    """
     ran = subprocess.run(["dciodvfy", "-new", file], capture_output=True, text=True, check=False)
     said = (ran.stdout + ran.stderr).splitlines()
     errors = {line.split(" - Module=")[0] for line in said if line.startswith(("Error", "Abort"))}
-    assert bool(errors) == (ran.returncode != 0), said
+    assert errors or ran.returncode == 0, said
     return errors
 
 
