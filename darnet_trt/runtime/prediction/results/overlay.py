@@ -175,11 +175,17 @@ def _tents(n: int, cells: int) -> Float:
     which lies half a cell further to the head, the back and the left. From its centre a cell fades
     towards the next one, and in the same way beyond the last one.
     """
-    stride = 1
-    while -(-n // stride) > cells:
-        stride *= 2
-    away = np.abs(np.arange(n)[:, None] - stride * np.arange(cells))
-    return np.asarray((1 - away / stride).clip(0), np.float32)
+    step = stride(n, cells)
+    away = np.abs(np.arange(n)[:, None] - step * np.arange(cells))
+    return np.asarray((1 - away / step).clip(0), np.float32)
+
+
+def stride(n: int, cells: int) -> int:
+    """Return how many voxels of an axis of n lie from the centre of a map's cell to the next."""
+    step = 1
+    while -(-n // step) > cells:
+        step *= 2
+    return step
 
 
 def _colours(share: Float) -> Float:
@@ -218,7 +224,7 @@ def _position(result: Result, index: int, depth: int) -> str:
 def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
     head, below = _verdict(result)
     series = result.series
-    about = [scan_name(result.scan)]
+    about = [name] if (name := scan_name(result.scan)) else []
     if series is not None:
         about.append(f"{series.description or 'series'}, {series.slices} slices")
     about.append(f"trained on {result.trained_on}")
