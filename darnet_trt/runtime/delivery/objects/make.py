@@ -9,13 +9,12 @@ from typing import Final
 from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.errors import MissingPackageError
 from darnet_trt.runtime.delivery.objects.codes import ClassCode
-from darnet_trt.runtime.delivery.objects.dataset import Made, Predecessor
 from darnet_trt.runtime.delivery.objects.map import make_map
 from darnet_trt.runtime.delivery.objects.picture import make_picture
 from darnet_trt.runtime.delivery.objects.refusal import make_refusal
 from darnet_trt.runtime.delivery.objects.report import make_report
 from darnet_trt.runtime.delivery.source import Source
-from darnet_trt.runtime.prediction.results.result import Evidence, Result
+from darnet_trt.runtime.prediction.results.result import DicomDocument, Evidence, Made, Result
 
 KINDS: Final = ("sr", "pm", "sc")
 """Of a classified study; a refused one has "refusal"."""
@@ -40,7 +39,7 @@ def make_objects(
     kinds: Sequence[str],
     about: ModelCard,
     class_codes: Mapping[str, ClassCode],
-    predecessor: Predecessor | None = None,
+    predecessor: DicomDocument | None = None,
 ) -> tuple[Made, ...]:
     """Make objects of a result; the same one gives the same bytes.
 
@@ -72,7 +71,7 @@ def _made(
     kinds: Sequence[str],
     about: ModelCard,
     class_codes: Mapping[str, ClassCode],
-    predecessor: Predecessor | None,
+    predecessor: DicomDocument | None,
 ) -> Iterator[Made]:
     for kind in kinds:
         if kind == "refusal":
