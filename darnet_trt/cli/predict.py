@@ -228,7 +228,7 @@ def predict(
     from darnet_trt.runtime.prediction.history.history import History
     from darnet_trt.runtime.prediction.history.index import INDEX
     from darnet_trt.runtime.prediction.history.watch import Arrivals
-    from darnet_trt.runtime.prediction.results.result import INTENDED_USE, objects_named
+    from darnet_trt.runtime.prediction.results.result import INTENDED_USE, check_kinds
     from darnet_trt.runtime.prediction.shards.shard import parse_shard
     from darnet_trt.scan.discovery.places import places
 
@@ -244,8 +244,9 @@ def predict(
         raise UsageError("cannot be given with --ray", where=given[0], do="omit one of the two")
     if out is not None:
         refuse_bundle_or_cohort(out)
-    kinds = objects_named(dicom) if dicom is not None else ()
+    kinds = tuple(dict.fromkeys(dicom.replace(" ", "").split(","))) if dicom is not None else ()
     if kinds:
+        check_kinds(kinds)
         need_highdicom()
     bound = size_of(memory, "--memory") if memory is not None else None
     part = parse_shard(shard) if shard else None

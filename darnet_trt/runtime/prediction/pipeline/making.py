@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from darnet_trt.bundle.manifest import Manifest, ModelCard
 from darnet_trt.errors import DarnetError, Finding, InternalError, one_line
@@ -32,6 +33,7 @@ from darnet_trt.runtime.prediction.results.result import (
 from darnet_trt.scan.isolated import submit
 
 Earlier = Callable[[str], Result | None]
+_Coming = Future[tuple[list[Made], list[Finding]]]
 _REPORTS: Final = ("sr", REFUSAL)
 """Kinds that a later report names as its predecessor."""
 _ANSWER: Final = {
@@ -48,11 +50,13 @@ class _Waiting:
     """A result that waits for its objects, or for those of one before it."""
 
     result: Result
-    coming: Future[tuple[list[Made], list[Finding]]] | None
+    coming: _Coming | None
 
 
 class Making:
     """Makes objects of results, and gives the results back in their order.
+
+    It leaves one process of the pool to the reading, so that the engine need not wait.
 
     Args:
         pool: Where objects are made.
@@ -76,6 +80,9 @@ class Making:
         self._pool, self._kinds, self._manifest, self._plan = pool, kinds, manifest, plan
         self._earlier, self._evidence = earlier, evidence
         self._waiting: deque[_Waiting] = deque()
+        self._most, self._running = max(1, plan.workers - 1), 0
+        self._calls: deque[tuple[_Coming, Path, tuple[Any, ...]]] = deque()
+        self._changing = threading.Lock()
 
     def waits(self) -> bool:
         """Return whether a result waits for its objects."""
@@ -114,15 +121,35 @@ class Making:
         while self._waiting:
             yield self._first()
 
-    def _begin(
-        self, result: Result, source: Source, kinds: Sequence[str]
-    ) -> Future[tuple[list[Made], list[Finding]]]:
+    def _begin(self, result: Result, source: Source, kinds: Sequence[str]) -> _Coming:
         stored = parsed(json_line(result).encode())  # so that a line gives the same objects
-        about = self._manifest.model
-        arguments = (stored, result.evidence, source, kinds, about)
-        where = Path(result.scan)
+        coming: _Coming = Future()
+        arguments = (stored, result.evidence, source, kinds, self._manifest.model)
+        with self._changing:
+            self._calls.append((coming, Path(result.scan), arguments))
+        self._submit()
+        return coming
+
+    def _submit(self) -> None:
+        """Begin the next call, unless as many run as may."""
+        with self._changing:
+            if not self._calls or self._running == self._most:
+                return
+            self._running += 1
+            coming, where, arguments = self._calls.popleft()
+
+        def done(future: _Coming) -> None:
+            with self._changing:
+                self._running -= 1
+            if (error := future.exception()) is not None:
+                coming.set_exception(error)
+            else:
+                coming.set_result(future.result())
+            self._submit()
+
         share = self._plan.share
-        return submit(self._pool, make, *arguments, where=where, memory=share, kills=_KILLS)
+        began = submit(self._pool, make, *arguments, where=where, memory=share, kills=_KILLS)
+        began.add_done_callback(done)
 
     def _first(self) -> Result:
         waiting = self._waiting.popleft()
