@@ -12,8 +12,8 @@ from darnet_trt.runtime.delivery.objects.dataset import (
     finish,
     header_of,
     observer,
-    reference,
 )
+from darnet_trt.runtime.delivery.objects.references import evidence, stand_in
 from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.result import Made, Result
 
@@ -28,12 +28,13 @@ def make_refusal(result: Result, source: Source) -> Made:
 
     header = header_of(source)
     made = EnhancedSR(  # holds all that a Basic Text SR does; highdicom has none
-        evidence=[reference(header, source, n) for n in range(len(source.instances))],
+        evidence=[stand_in(header, source, source.slices[0])],
         content=_content(result),
         is_complete=True,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         **arguments("refusal", result, source),
     )
+    made.CurrentRequestedProcedureEvidenceSequence = evidence(header, source)
     made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
     return finish("refusal", made, result, source)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from darnet_trt.bundle.manifest import Manifest, ModelCard
+from darnet_trt.bundle.manifest import ClassCode, Manifest, ModelCard
 from darnet_trt.errors import DarnetError, Finding, InternalError, one_line
 from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.worker import WorkerDied
@@ -124,7 +124,8 @@ class Making:
     def _begin(self, result: Result, source: Source, kinds: Sequence[str]) -> _Coming:
         stored = parsed(json_line(result).encode())  # so that a line gives the same objects
         coming: _Coming = Future()
-        arguments = (stored, result.evidence, source, kinds, self._manifest.model)
+        bundle = self._manifest
+        arguments = (stored, result.evidence, source, kinds, bundle.model, bundle.class_codes)
         with self._changing:
             self._calls.append((coming, Path(result.scan), arguments))
         self._submit()
@@ -173,6 +174,7 @@ def make(
     source: Source,
     kinds: Sequence[str],
     about: ModelCard,
+    class_codes: Mapping[str, ClassCode],
 ) -> tuple[list[Made], list[Finding]]:
     """Return the objects of a result, and a warning for each kind that cannot be made.
 
@@ -184,12 +186,15 @@ def make(
         source: As of `make_objects`.
         kinds: As of `make_objects`.
         about: As of `make_objects`.
+        class_codes: As of `make_objects`.
     """
     made: list[Made] = []
     lacking: list[Finding] = []
     for kind in kinds:
         try:
-            one = make_objects(result, evidence, source, [kind], about, {}, result.predecessor)
+            one = make_objects(
+                result, evidence, source, [kind], about, class_codes, result.predecessor
+            )
         except MemoryError:
             raise
         except Exception as error:
