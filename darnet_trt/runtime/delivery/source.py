@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from darnet_trt.errors import Finding
 from darnet_trt.runtime.delivery.attributes import is_uid, taken_over
 from darnet_trt.runtime.delivery.grid import Grid, Point, grid_of
+from darnet_trt.runtime.prediction.results.result import NO_OBJECTS
 from darnet_trt.scan.dicom.header import Header
 from darnet_trt.scan.preprocessing import Preprocessing, Span
 from darnet_trt.scan.series import Series
-
-CODE: Final = "no-dicom-objects"
-"""Of the warning that a result has no objects."""
 
 
 @dataclass(frozen=True)
@@ -132,4 +129,4 @@ def _instances(headers: Sequence[Header]) -> tuple[Instance, ...] | Finding:
 
 
 def _none(why: str) -> Finding:
-    return Finding(CODE, f"no DICOM objects: {why}")
+    return Finding(NO_OBJECTS, f"no DICOM objects: {why}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from darnet_trt.runtime.delivery.identity import device_uid, finished_at, uid_of
 from darnet_trt.runtime.delivery.objects.codes import PRIVATE
 from darnet_trt.runtime.delivery.source import Source
-from darnet_trt.runtime.prediction.results.result import Result
+from darnet_trt.runtime.prediction.results.result import Made, Result
 
 if TYPE_CHECKING:
     from highdicom.sr import ObservationContext
@@ -21,40 +20,6 @@ IMPLEMENTATION: Final = "2.25.269871023512093874650192837465019283746"
 SERIES: Final = {"sr": 9801, "pm": 9802, "sc": 9803, "refusal": 9804}
 """SeriesNumber (0020,0011) of each kind: above those of scanners."""
 NAMES: Final = {"sr": "report", "pm": "class activation map", "sc": "overlay", "refusal": "refusal"}
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """An object.
-
-    Attributes:
-        kind: "sr", "pm", "sc" or "refusal".
-        sop_class: SOPClassUID (0008,0016).
-        sop_uid: SOPInstanceUID (0008,0018).
-        series_uid: SeriesInstanceUID (0020,000E).
-        content: The file, with its meta information.
-    """
-
-    kind: str
-    sop_class: str
-    sop_uid: str
-    series_uid: str
-    content: bytes
-
-
-@dataclass(frozen=True)
-class Predecessor:
-    """An object that a newer one replaces.
-
-    Attributes:
-        sop_class: SOPClassUID (0008,0016).
-        sop_uid: SOPInstanceUID (0008,0018).
-        series_uid: SeriesInstanceUID (0020,000E).
-    """
-
-    sop_class: str
-    sop_uid: str
-    series_uid: str
 
 
 def header_of(source: Source) -> Dataset:

@@ -13,7 +13,6 @@ from darnet_trt.runtime.delivery.identity import uid_of
 from darnet_trt.runtime.delivery.objects.codes import class_code
 from darnet_trt.runtime.delivery.objects.dataset import (
     RESEARCH,
-    Made,
     arguments,
     finish,
     header_of,
@@ -25,7 +24,7 @@ from darnet_trt.runtime.delivery.objects.references import (
 )
 from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.overlay import stride
-from darnet_trt.runtime.prediction.results.result import Evidence, Result
+from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
 
 _STEPS: Final = 65535
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from darnet_trt.runtime.delivery.objects.dataset import (
-    Made,
     arguments,
     finish,
     header_of,
@@ -13,7 +12,7 @@ from darnet_trt.runtime.delivery.objects.dataset import (
 from darnet_trt.runtime.delivery.objects.references import stand_in
 from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.overlay import draw_overlay
-from darnet_trt.runtime.prediction.results.result import Evidence, Result
+from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
 
 
 def make_picture(result: Result, evidence: Evidence, source: Source) -> Made:

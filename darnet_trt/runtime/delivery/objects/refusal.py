@@ -8,7 +8,6 @@ from darnet_trt.runtime.delivery.objects.codes import PRIVATE
 from darnet_trt.runtime.delivery.objects.dataset import (
     MAKER,
     RESEARCH,
-    Made,
     arguments,
     finish,
     header_of,
@@ -16,7 +15,7 @@ from darnet_trt.runtime.delivery.objects.dataset import (
 )
 from darnet_trt.runtime.delivery.objects.references import evidence, stand_in
 from darnet_trt.runtime.delivery.source import Source
-from darnet_trt.runtime.prediction.results.result import Result
+from darnet_trt.runtime.prediction.results.result import Made, Result
 
 if TYPE_CHECKING:
     from highdicom.sr import ContainerContentItem

@@ -12,8 +12,6 @@ from darnet_trt.runtime.delivery.objects.codes import class_code
 from darnet_trt.runtime.delivery.objects.dataset import (
     MAKER,
     RESEARCH,
-    Made,
-    Predecessor,
     arguments,
     finish,
     header_of,
@@ -22,7 +20,7 @@ from darnet_trt.runtime.delivery.objects.dataset import (
 from darnet_trt.runtime.delivery.objects.references import stand_in
 from darnet_trt.runtime.delivery.source import Slice, Source
 from darnet_trt.runtime.prediction.results.overlay import grown, telling_slices
-from darnet_trt.runtime.prediction.results.result import Evidence, Result
+from darnet_trt.runtime.prediction.results.result import DicomDocument, Evidence, Made, Result
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -37,7 +35,7 @@ def make_report(
     source: Source,
     about: ModelCard,
     class_codes: Mapping[str, ClassCode],
-    predecessor: Predecessor | None,
+    predecessor: DicomDocument | None,
 ) -> Made:
     """Make the structured report of a result with status "ok"."""
     from highdicom import sr
@@ -72,7 +70,7 @@ def make_report(
     return finish("sr", report, result, source)
 
 
-def _previous(header: Dataset, predecessor: Predecessor) -> Dataset:
+def _previous(header: Dataset, predecessor: DicomDocument) -> Dataset:
     from pydicom.dataset import Dataset
 
     made = Dataset()

@@ -4,7 +4,7 @@ import pytest
 
 from darnet_trt.bundle.manifest import ClassCode
 from darnet_trt.runtime.delivery.objects.codes import PRIVATE
-from darnet_trt.runtime.delivery.objects.dataset import Predecessor
+from darnet_trt.runtime.prediction.results.result import DicomDocument
 from tests.runtime.delivery.objects.answers import RESULT, answer, read
 from tests.scan.series_factory import chest, only, write_series
 
@@ -118,7 +118,9 @@ def test_it_is_preliminary_and_for_research(answered):
 
 
 def test_it_names_the_report_before(answered):
-    before = Predecessor("1.2.840.10008.5.1.4.1.1.88.34", "1.2.3.4", "1.2.3")
+    before = DicomDocument(
+        sop_class="1.2.840.10008.5.1.4.1.1.88.34", sop_uid="1.2.3.4", series_uid="1.2.3"
+    )
     ds = read(answered.made(("sr",), predecessor=before)["sr"])
     (study,) = ds.PredecessorDocumentsSequence
     (series,) = study.ReferencedSeriesSequence
