@@ -8,7 +8,8 @@ import pytest
 from pydicom import config, dcmread
 from pydicom.valuerep import STR_VR, validate_value
 
-from darnet_trt.runtime.delivery.source import CODE, Source, source_of
+from darnet_trt.runtime.delivery.source import Source, source_of
+from darnet_trt.runtime.prediction.results.result import NO_OBJECTS
 from darnet_trt.scan import find_studies
 from tests.runtime.delivery.objects.answers import REFUSED, answer, read, written
 from tests.scan.enhanced_factory import enhanced_dataset
@@ -121,7 +122,7 @@ def test_odd_values_are_taken_over_or_mended(tmp_path, name):
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_without_valid_identifiers_there_is_nothing(tmp_path, name):
     found = source_of(series_with(tmp_path, **LEFT_OUT[name]))
-    assert found.code == CODE
+    assert found.code == NO_OBJECTS
     assert "no DICOM objects" in found
 
 
@@ -188,4 +189,4 @@ def test_every_syntax_is_read_again(tmp_path, syntax):
 
 def test_other_formats_give_no_objects(tmp_path):
     series = replace(series_with(tmp_path), headers=(), format="nifti")
-    assert source_of(series).code == CODE
+    assert source_of(series).code == NO_OBJECTS
