@@ -151,14 +151,16 @@ def read_elements(path: Path, tags: Iterable[int]) -> Elements:
         BrokenError, CutError, TooLargeError, zlib.error: It has changed, and is broken.
     """
     with open_file(path) as stream:
-        elements, at, _ = _begin(Source(stream, stream.seek(0, 2)), tags)
+        source = Source(stream, stream.seek(0, 2))
+        source.load(0)
+        elements, at, _ = _begin(source, tags)
         with suppress(CutError):
             elements.walk(at)
         return elements
 
 
 def _begin(source: Source, tags: Iterable[int]) -> tuple[Elements, int, Encoding]:
-    """Return the elements of a file, where they begin, and how they are written."""
+    """Return the elements of a file whose start is loaded, where they begin, and their encoding."""
     encoding = find_encoding(source)
     at = encoding.start
     if encoding.syntax == DEFLATED:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.bundle.manifest import ClassCode
+from darnet_trt.errors import one_line
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
@@ -22,6 +23,11 @@ KNOWN: Final = {
 """The project's classes. What a CT shows of COVID-19 is a pneumonia, not the disease."""
 
 
+def plain(text: str) -> str:
+    """Return a text on one line, as a description or a code may hold it: without backslashes."""
+    return one_line(text).replace("\\", "/")
+
+
 def class_code(name: str, given: Mapping[str, ClassCode]) -> CodedConcept:
     """Return the code of a class: the bundle's, else ours, else a private one of its name.
 
@@ -31,6 +37,6 @@ def class_code(name: str, given: Mapping[str, ClassCode]) -> CodedConcept:
     """
     from highdicom.sr import CodedConcept
 
-    named = name.replace("\\", "/")
-    code = given.get(name) or KNOWN.get(name) or ClassCode(named, PRIVATE, named[:64])
+    named = plain(name)
+    code = given.get(name) or KNOWN.get(name) or ClassCode(named, PRIVATE, named[:64].strip())
     return CodedConcept(code.value, code.scheme, code.meaning)

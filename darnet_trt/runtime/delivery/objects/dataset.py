@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from darnet_trt.runtime.delivery.identity import device_uid, finished_at, uid_of
-from darnet_trt.runtime.delivery.objects.codes import PRIVATE
+from darnet_trt.runtime.delivery.objects.codes import PRIVATE, plain
 from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.result import Made, Result
 
@@ -60,7 +60,7 @@ def observer(result: Result) -> ObservationContext:
             uid=device_uid(result),
             name=f"{MAKER} ({RESEARCH.lower()})",
             manufacturer_name=MAKER,
-            model_name=f"{result.artifact} ({result.precision})",
+            model_name=plain(f"{result.artifact} ({result.precision})"),
             serial_number=result.bundle_sha256,
         ),
     )

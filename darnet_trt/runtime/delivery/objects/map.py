@@ -58,12 +58,12 @@ def make_map(
         source_images=[stand_in(header, source, source.slices[0])],
         pixel_array=stored,
         content_label="HEATMAP",
-        content_description=f"{RESEARCH}: {name}"[:64],
+        content_description=f"{RESEARCH}: {meaning}"[:64].strip(),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[
             RealWorldValueMapping(
                 lut_label="CAM",
-                lut_explanation=f"Evidence for {meaning}, part of its logit"[:64],
+                lut_explanation=f"Evidence for {meaning}, part of its logit"[:64].strip(),
                 unit=CodedConcept("1", "UCUM", "no units"),
                 value_range=(0, _STEPS),
                 slope=slope,

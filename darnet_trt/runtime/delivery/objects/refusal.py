@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from darnet_trt.runtime.delivery.objects.codes import PRIVATE
+from darnet_trt.runtime.delivery.objects.codes import PRIVATE, plain
 from darnet_trt.runtime.delivery.objects.dataset import (
     MAKER,
     RESEARCH,
@@ -52,16 +52,17 @@ def _content(result: Result) -> ContainerContentItem:
         CodedConcept("not-classified", PRIVATE, f"Scan not classified - {RESEARCH}")
     )
     content = sr.ContentSequence(is_root=False)
-    content.extend(sr.LanguageOfContentItemAndDescendants(CodedConcept("en", "RFC5646", "English")))
+    english = CodedConcept("en-US", "RFC5646", "English (United States)")
+    content.extend(sr.LanguageOfContentItemAndDescendants(english))
     content.extend(observer(result))
     content.append(
         sr.CodeContentItem(
             CodedConcept("121071", "DCM", "Finding"),
-            CodedConcept(result.code, PRIVATE, result.reason[:64]),
+            CodedConcept(result.code, PRIVATE, plain(result.reason)[:64]),
             contains,
         )
     )
-    content.append(text(result.reason, "121106", "DCM", "Comment"))
+    content.append(text(plain(result.reason), "121106", "DCM", "Comment"))
     content.append(text(f"{MAKER} {result.toolkit}", "111001", "DCM", "Algorithm Name"))
     content.append(text(result.intended_use, "121106", "DCM", "Comment"))
     root.ContentSequence = content

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from darnet_trt.bundle.manifest import ClassCode, ModelCard
 from darnet_trt.runtime.delivery.identity import uid_of
 from darnet_trt.runtime.delivery.objects import references
-from darnet_trt.runtime.delivery.objects.codes import class_code
+from darnet_trt.runtime.delivery.objects.codes import class_code, plain
 from darnet_trt.runtime.delivery.objects.dataset import (
     MAKER,
     RESEARCH,
@@ -140,7 +140,7 @@ def _group(
     )
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=uid_of(f"tracking {name}", result, source), identifier=f"{name} ({RESEARCH})"
+            uid=uid_of(f"tracking {name}", result, source), identifier=plain(f"{name} ({RESEARCH})")
         ),
         finding_type=class_code(name, class_codes),
         finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Lung)],
@@ -152,7 +152,7 @@ def _group(
                 f"engine {result.artifact}",
                 f"precision {result.precision}",
                 f"attention {about.attention}",
-                f"trained on {result.trained_on}",
+                f"trained on {plain(result.trained_on)}",
                 result.intended_use,
             ],
         ),
