@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from darnet_trt.errors import Finding
+from darnet_trt.runtime.prediction.results.result import NO_OBJECTS
 from darnet_trt.scan.dicom.attributes import raw_dataset
 from darnet_trt.scan.dicom.header import Header, read_elements
 
@@ -65,15 +66,15 @@ def taken_over(headers: Sequence[Header]) -> TakenOver | Finding:
     header = headers[0]
     studies = {one.get("StudyInstanceUID") for one in headers}
     if len(studies) > 1 or not all(map(is_uid, studies)):
-        return Finding("study-uid", "its slices have no valid StudyInstanceUID in common")
+        return Finding(NO_OBJECTS, "its slices have no valid StudyInstanceUID in common")
     try:
         texts, declared = _texts(header)
     except Exception as error:  # the file has changed, or pydicom fails in one of a dozen ways
-        return Finding("header", f"{header.name} cannot be read again ({error})")
+        return Finding(NO_OBJECTS, f"{header.name} cannot be read again ({error})")
     patient = texts.get("PatientID", "")
     if _long_identifier(patient) != patient:
         what = "is no text of at most 64 characters in its character set"
-        return Finding("patient-id", f"PatientID {what}")
+        return Finding(NO_OBJECTS, f"PatientID {what}")
     made, mended = Dataset(), list[str]()
     made.SpecificCharacterSet = "ISO_IR 192"
     for keyword, valid in (_TYPE_2 | _TYPE_3).items():

@@ -103,8 +103,9 @@ class Making:
         kinds = kinds_of(result.status, self._kinds)
         own = source if isinstance(source, Source) else None
         result = _continued(result, self._earlier(result.key), own)
-        if kinds and isinstance(source, Finding):
-            result = _warned(result, [source])
+        if kinds and source is not None:
+            remark = source if isinstance(source, Finding) else source.remark
+            result = _warned(result, [remark] if remark else [])
         coming = self._begin(result, own, kinds) if kinds and own else None
         self._waiting.append(_Waiting(result, coming))
         while len(self._waiting) > self._plan.results:

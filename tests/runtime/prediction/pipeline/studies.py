@@ -64,10 +64,10 @@ def make_when(file: Path, *arguments: Any) -> Any:
     return making.make(*arguments)
 
 
-def make_or_die(signal_number: int, result: Result, *arguments: Any) -> Any:
+def make_or_die(result: Result, *arguments: Any) -> Any:
     """Die at a study named "poison"."""
     if result.scan.endswith("poison"):
-        os.kill(os.getpid(), signal_number)
+        die()
     return making.make(result, *arguments)
 
 

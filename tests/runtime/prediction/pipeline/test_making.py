@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -79,13 +78,12 @@ def test_an_object_that_cannot_be_made_costs_no_result_and_no_other_object(
     assert result.evidence is not None
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_process_that_dies_of_an_object_costs_no_result(
-    bundle, phantom_series, tmp_path, monkeypatch, number
+    bundle, phantom_series, tmp_path, monkeypatch
 ):
     for place, name in enumerate(("one", "poison", "two")):
         write_study(phantom_series, tmp_path / "scans" / name, place)
-    monkeypatch.setattr(making, "make", partial(studies.make_or_die, number))
+    monkeypatch.setattr(making, "make", studies.make_or_die)
     found = {r.scan: r for r in predict(bundle, tmp_path / "scans", dicom=("sr",))}
     assert {name: (r.status, kinds(r)) for name, r in found.items()} == {
         "one": ("ok", ["sr"]),
@@ -93,7 +91,7 @@ def test_a_process_that_dies_of_an_object_costs_no_result(
         "two": ("ok", ["sr"]),
     }
     (why,) = lacking(found["poison"])
-    assert number.name in why
+    assert "SIGKILL" in why
 
 
 def test_what_is_no_dicom_has_no_objects_and_one_warning(bundle, phantom_series, tmp_path):
