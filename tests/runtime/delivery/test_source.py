@@ -66,6 +66,8 @@ ODD = {  # what the source has, and what its objects have
         {"PatientIdentityRemoved": "YES", "DeidentificationMethod": ["a" * 70, "b"]},
         {"PatientIdentityRemoved": "YES", "DeidentificationMethod": ["a" * 64, "b"]},
     ),
+    "short cosines": ({"ImageOrientationPatient": [0.995, 0, 0, 0, 0.995, 0]}, {}),
+    "skew cosines": ({"ImageOrientationPatient": [1, 0.004, 0, 0.004, 1, 0]}, {}),
     "no thickness": ({"SliceThickness": None}, {}),
     "long thickness": ({"SliceThickness": "3.000000000000000000001"}, {}),
     "class": ({"SOPClassUID": "1.3.6.1.4.1.9590.100.1.0.1.1"}, {}),
