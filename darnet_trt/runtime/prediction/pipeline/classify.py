@@ -59,7 +59,7 @@ class Classifier:
         engine: A loaded engine.
         bundle: Its bundle.
         largest: Most scans at once.
-        evidence: Whether results keep what an overlay is drawn from.
+        evidence: Whether results keep what pictures and maps are made from.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle, largest: int, evidence: bool) -> None:
@@ -67,8 +67,8 @@ class Classifier:
         size = bundle.manifest.preprocessing.size
         self._inputs = np.empty((largest if largest > 1 else 0, 1, *size), np.float32)
 
-    def results(self, batch: Sequence[Ready], loads: Loads) -> list[Result]:
-        """Return the result of each, and free their places.
+    def results(self, batch: Sequence[Ready], loads: Loads) -> list[tuple[Ready, Result]]:
+        """Return each with its result, and free their places.
 
         Args:
             batch: From `batches`.
@@ -77,7 +77,7 @@ class Classifier:
         inputs = [ready.array for ready in batch if ready.read.loaded is not None]
         answers = iter(self._answers(inputs) if inputs else ())
         results = [
-            self._result(ready, None if ready.read.loaded is None else next(answers))
+            (ready, self._result(ready, None if ready.read.loaded is None else next(answers)))
             for ready in batch
         ]
         for ready in batch:

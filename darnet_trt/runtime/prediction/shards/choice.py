@@ -28,6 +28,7 @@ class Line:
     Attributes:
         folder: Number of its folder.
         offset: Where its line begins, in bytes.
+        files: Its overlay and DICOM objects.
     """
 
     folder: int
@@ -35,7 +36,7 @@ class Line:
     scan: str
     content: str
     status: str
-    overlay: str | None
+    files: tuple[str, ...]
     bundle: str
     engine: str
     pseudonymous: bool
@@ -50,7 +51,7 @@ class Line:
             result.scan,
             result.content,
             intern(result.status),
-            result.overlay,
+            (*filter(None, [result.overlay]), *(one.file for one in result.dicom)),
             intern(result.bundle_sha256[:12]),
             intern(result.artifact),
             result.pseudonymous,
@@ -76,8 +77,8 @@ class Choice:
     private: bool
     repeated: int
 
-    def results(self, drawn: set[str]) -> Iterator[Result]:
-        """Yield them, folder by folder; only those in `drawn` keep their overlay.
+    def results(self, files: set[str]) -> Iterator[Result]:
+        """Yield them, folder by folder; each names those of its files that are in `files`.
 
         Raises:
             OutputError: A line is no longer there.
@@ -88,8 +89,10 @@ class Choice:
             with open_lines(path) as file:
                 for key, line in own:
                     result = _reread(file, path, line)
-                    overlay = result.overlay if key in drawn else None
-                    yield result.model_copy(update={"key": key, "overlay": overlay})
+                    overlay = result.overlay if result.overlay in files else None
+                    dicom = tuple(one for one in result.dicom if one.file in files)
+                    changes = {"key": key, "overlay": overlay, "dicom": dicom}
+                    yield result.model_copy(update=changes)
 
 
 def choose(folders: Sequence[Path], marks: Sequence[Mark | None]) -> Choice:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import cannot_write, sole_writer, whole_file
 from darnet_trt.runtime.prediction.results.lines import JSONL
+from darnet_trt.runtime.prediction.results.objects import remove_objects, written
 from darnet_trt.runtime.prediction.results.result import Result, json_line
 from darnet_trt.runtime.prediction.results.tables import (
     CSV,
@@ -53,7 +54,8 @@ def merge(
     `results.jsonl` appears last: before it does, nothing is joined.
 
     Args:
-        out: The folder to write into; made where absent. Overlays are linked, or copied.
+        out: The folder to write into; made where absent. Overlays and DICOM objects are linked, or
+            copied.
         folders: Of runs with one engine of one bundle.
         parquet: Write `results.parquet`, too.
         again: Replace the results in `out`, which come from the same folders.
@@ -120,32 +122,32 @@ def _about_shards(
 
 
 def _write(out: Path, choice: Choice, parquet: bool) -> None:
-    """Write the joined folder: overlays, tables, and last of all the lines."""
-    brought: set[Path] = set()
+    """Write the joined folder: overlays and objects, tables, and last of all the lines."""
+    brought: set[str] = set()
+    files: set[str] = set()
     try:
-        drawn = set()
-        for key, each in choice.taken.items():
-            if not each.overlay:
-                continue
-            place = out / each.overlay
-            new = not os.path.lexists(place)  # else it is that of a result that stands in `out`
-            if _bring(choice.folders[each.folder] / each.overlay, place):
-                drawn.add(key)
-                if new:
-                    brought.add(place)
-        with ExitStack() as written:  # the last one that is opened gets its name first
-            lines = written.enter_context(whole_file(out / JSONL, private=choice.private))
-            table = written.enter_context(whole_file(out / CSV, private=choice.private))
-            results = (_written(lines, result) for result in choice.results(drawn))
+        for each in choice.taken.values():
+            for name in each.files:
+                new = not os.path.lexists(out / name)  # else a result that stands in `out` has it
+                if _bring(choice.folders[each.folder] / name, out / name):
+                    files.add(name)
+                    if new:
+                        brought.add(name)
+        with ExitStack() as opened:  # the last one that is opened gets its name first
+            lines = opened.enter_context(whole_file(out / JSONL, private=choice.private))
+            table = opened.enter_context(whole_file(out / CSV, private=choice.private))
+            results = (_written(lines, result) for result in choice.results(files))
             write_csv(table, results, choice.classes)
             if parquet:
-                table = written.enter_context(whole_file(out / PARQUET, private=choice.private))
-                write_parquet(table, choice.results(drawn), choice.classes)
+                table = opened.enter_context(whole_file(out / PARQUET, private=choice.private))
+                write_parquet(table, choice.results(files), choice.classes)
     except BaseException:
-        for overlay in brought:
+        for name in brought:
             with suppress(OSError):
-                overlay.unlink()
+                (out / name).unlink()
+        remove_objects(out, brought)
         raise
+    remove_objects(out, set(written(out)) - files)  # of results that were joined before
 
 
 def _written(lines: BinaryIO, result: Result) -> Result:
@@ -153,18 +155,23 @@ def _written(lines: BinaryIO, result: Result) -> Result:
     return result
 
 
-def _bring(overlay: Path, place: Path) -> bool:
-    """Link an overlay, or copy it; return whether there is one."""
+def _bring(file: Path, place: Path) -> bool:
+    """Link a file, or copy it; return whether there is one."""
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            place.unlink()
+            temporary.unlink()
         try:
-            os.link(overlay, place)
+            os.link(file, temporary)
         except OSError:  # on another file system, or on one without links
-            shutil.copy(overlay, place)
+            shutil.copy(file, temporary)
+        temporary.replace(place)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise cannot_write(place, error) from error
+    finally:
+        with suppress(OSError):  # `replace` leaves a second link to the same file alone
+            temporary.unlink()
     return True
