@@ -1,1 +1,1 @@
-"""Results as DICOM objects, and their way to whoever shall have them."""
+"""Results as DICOM objects, and their way to a PACS."""

@@ -12,9 +12,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from sys import intern
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
@@ -29,8 +28,15 @@ from darnet_trt.machine.files import (
 )
 from darnet_trt.runtime.prediction.history.index import INDEX
 from darnet_trt.runtime.prediction.results.lines import JSONL, Lines, open_lines, parsed
+from darnet_trt.runtime.prediction.results.objects import (
+    named,
+    remove_objects,
+    write_objects,
+    written,
+)
 from darnet_trt.runtime.prediction.results.pseudonyms import Pseudonyms
 from darnet_trt.runtime.prediction.results.result import Result, json_line
+from darnet_trt.runtime.prediction.results.standing import Standing
 from darnet_trt.runtime.prediction.results.tables import (
     CSV,
     PARQUET,
@@ -44,33 +50,6 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 _OVERLAY: Final = re.compile(rf"[A-Za-z0-9]_[0-9a-f]{{8}}{re.escape(OVERLAY_SUFFIX)}$")
 """How the names of our overlays end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is kept in memory of a result that stands.
-
-    Attributes:
-        content: Of the study when it was read.
-        bundle_sha256: The bundle.
-        artifact: The bundle's engine.
-        status: "ok", "refused" or "failed".
-        code: The reason's code; empty when ok.
-        scan: The study's path, relative to the folder that was given.
-        overlay: Name of its overlay; None where none was drawn, or where the file is gone.
-        offset: Where its line begins in `results.jsonl`, in bytes.
-        length: How long its line is without the line end.
-    """
-
-    content: str
-    bundle_sha256: str
-    artifact: str
-    status: str
-    code: str
-    scan: str
-    overlay: str | None
-    offset: int
-    length: int
 
 
 class ResultFolder:
@@ -155,7 +134,9 @@ class ResultFolder:
             raise
 
     def _read(self, old: BinaryIO) -> Lines:
-        """Note the results that stand."""
+        """Note the results that stand; remove files that a killed run wrote before their line."""
+        objects = set(written(self.folder))
+        kept: dict[str, list[str]] = {}
         overlays = set(filter(_OVERLAY.search, os.listdir(self.folder)))  # noqa: PTH208
         lines = Lines(old, self._lines)
         for result in lines:
@@ -168,8 +149,13 @@ class ResultFolder:
                     do=f"continue it {option} --identifiers, or choose another folder",
                 )
             overlay = result.overlay if result.overlay in overlays else None
-            self._keep(result, overlay, lines.offset, lines.length)
-        if self._standing:  # killed between the picture and its line
+            gone = {each.kind for each in result.dicom if each.file not in objects}
+            dicom = {each.kind for each in result.dicom} - gone
+            place = lines.offset, lines.length
+            self._keep(result, Standing.of(result, place, overlay=overlay, dicom=dicom))
+            kept[result.key] = [each.file for each in result.dicom]
+        remove_objects(self.folder, objects.difference(*kept.values()))
+        if self._standing:
             for name in overlays - {standing.overlay for standing in self._standing.values()}:
                 self._remove(name)
         return lines
@@ -186,31 +172,58 @@ class ResultFolder:
         """Return the result that a study has, or None."""
         return self._standing.get(key)
 
+    def result(self, key: str) -> Result | None:
+        """Return the result that stands for a study, read from its line; None where none does.
+
+        Raises:
+            OutputError: The file was changed by another program.
+        """
+        standing = self._standing.get(key)
+        return next(self._read_again((standing,))) if standing else None
+
     def add(self, result: Result) -> Result:
         """Append a result, in the file when this returns; return it as it was written.
 
+        Its DICOM objects are written before its line, and those of the result that it replaces are
+        removed after it.
+
         Raises:
             OutputError: The disk is full, or the folder was removed. No part of the line stays
-                behind.
+                behind, and no object.
         """
-        old = self._standing.get(result.key)
-        changes = {"evidence": None, "replaces": old.content if old else None}
-        new = result.model_copy(update=changes)
+        self._check_place()
+        old = self.result(result.key)
+        new = result.model_copy(
+            update={
+                "evidence": None,
+                "made": (),
+                "dicom": named(result),
+                "replaces": old.content if old else None,
+            }
+        )
         if self._pseudonyms:
             new = self._pseudonyms.applied(new)
         line = json_line(new).encode()
+        files, old_files = ({each.file for each in r.dicom} if r else set() for r in (new, old))
         try:
+            write_objects(self.folder, new.dicom, result.made, durable=self._durable)
             offset = self._append(line)
-        except OSError as error:
+        except (OSError, OutputError) as error:
+            remove_objects(self.folder, files - old_files)
+            if isinstance(error, OutputError):
+                raise
             raise cannot_write(self._lines, error) from error
-        self._keep(new, new.overlay, offset, len(line) - 1)
-        if old and old.overlay and old.overlay != new.overlay:
-            self._remove(old.overlay)
+        replaced = self._standing.get(new.key)
+        dicom = {each.kind for each in new.dicom}
+        place = offset, len(line) - 1
+        self._keep(new, Standing.of(new, place, overlay=new.overlay, dicom=dicom))
+        remove_objects(self.folder, old_files - files)
+        if replaced and replaced.overlay and replaced.overlay != new.overlay:
+            self._remove(replaced.overlay)
         return new
 
     def _append(self, line: bytes) -> int:
         """Write a line at the end; return where it begins."""
-        self._check_place()
         offset = os.fstat(self._file.fileno()).st_size
         try:
             written = self._file.write(line)
@@ -242,28 +255,21 @@ class ResultFolder:
             do="start the same command again, with --resume where it still holds results",
         )
 
-    def _keep(self, new: Result, overlay: str | None, offset: int, length: int) -> None:
+    def _keep(self, new: Result, standing: Standing) -> None:
         """Put a result last."""
         self._replaced |= self._standing.pop(new.key, None) is not None
         self._classes.update(dict.fromkeys(new.probabilities))
-        self._standing[new.key] = Standing(
-            content=new.content,
-            bundle_sha256=intern(new.bundle_sha256),
-            artifact=intern(new.artifact),
-            status=intern(new.status),
-            code=intern(new.code),
-            scan=new.scan,
-            overlay=overlay,
-            offset=offset,
-            length=length,
-        )
+        self._standing[new.key] = standing
 
     def drop(self, keys: Iterable[str]) -> None:
         """Let results no longer stand; their lines go when the run ends."""
         for key in keys:
-            old = self._standing.pop(key, None)
-            self._replaced |= old is not None
-            if old and old.overlay:
+            result, old = self.result(key), self._standing.pop(key, None)
+            if result is None or old is None:
+                continue
+            self._replaced = True
+            remove_objects(self.folder, [each.file for each in result.dicom])
+            if old.overlay:
                 self._remove(old.overlay)
 
     def _remove(self, overlay: str) -> None:
@@ -272,19 +278,22 @@ class ResultFolder:
 
     def results(self) -> Iterator[Result]:
         """Yield the results that stand, read one at a time, in the order of their finish."""
-        for line in self._standing_lines():
+        return self._read_again(tuple(self._standing.values()))
+
+    def _read_again(self, standing: Iterable[Standing]) -> Iterator[Result]:
+        for line in self._lines_of(standing):
             try:
                 result = parsed(line)
             except (ValueError, RecursionError) as error:
                 raise self._changed() from error
             yield result
 
-    def _standing_lines(self) -> Iterator[bytes]:
-        """Yield the lines of the results that stand, without their ends."""
+    def _lines_of(self, standing: Iterable[Standing]) -> Iterator[bytes]:
+        """Yield the lines of results, without their ends."""
         with open_lines(self._lines) as file:
-            for standing in tuple(self._standing.values()):
-                file.seek(standing.offset)
-                yield file.read(standing.length).removeprefix(_BOM)
+            for each in standing:
+                file.seek(each.offset)
+                yield file.read(each.length).removeprefix(_BOM)
 
     def whole_file(self, name: str) -> AbstractContextManager[BinaryIO]:
         """Open another file of the folder, as private and as durable as the results."""
@@ -314,7 +323,8 @@ class ResultFolder:
         """Write the lines of the results that stand, and no others."""
         places = {}
         with self.whole_file(JSONL) as file:
-            for key, line in zip(self._standing, self._standing_lines(), strict=True):
+            lines = self._lines_of(self._standing.values())
+            for key, line in zip(self._standing, lines, strict=True):
                 places[key] = file.tell(), len(line)
                 file.write(line + b"\n")
             file.flush()

@@ -6,10 +6,6 @@ bar reads as evidence for the class. Evidence against it, and weak evidence, is 
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from darnet_trt.errors import Finding, one_line
 from darnet_trt.runtime.prediction.results.folder import ResultFolder
+from darnet_trt.runtime.prediction.results.names import result_name, scan_name
 from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
     Evidence,
@@ -148,37 +145,10 @@ def with_overlay(result: Result, evidence: Evidence, folder: ResultFolder) -> Re
         drawn = Finding("no-overlay", f"no overlay: it cannot be drawn ({why})")
         warnings = (*result.warnings, drawn)
         return result.model_copy(update={"warnings": warnings})
-    name = overlay_name(result)
+    name = result_name(result) + OVERLAY_SUFFIX
     with folder.whole_file(name) as file:
         page.save(file, "PNG", compress_level=4)
     return result.model_copy(update={"overlay": name})
-
-
-def scan_name(scan: str) -> str:
-    """Return the last two parts of a scan's path: the last one alone is often only a number."""
-    return "/".join(part for part in Path(scan).parts[-2:] if part != os.sep)
-
-
-def overlay_name(result: Result) -> str:
-    """Return a file name that a person finds, different for each study.
-
-    Such as `P0001-1_series-3_Thorax-B40f_1cf44c9d.overlay.png`: the last two parts of the study's
-    path, the number and description of the series, and 8 digits of a hash of the study's key. It
-    says nothing of the patient but what the path and the description say.
-    """
-    series = result.series
-    parts = [_readable(scan_name(result.scan)[-60:]) or "scan"]
-    if series is not None and series.number is not None:
-        parts.append(f"series-{series.number}")
-    if series is not None:
-        parts.append(_readable(series.description[:40]))
-    key = hashlib.sha256(result.key.encode("utf-8", "backslashreplace")).hexdigest()[:8]
-    return "_".join([*filter(None, parts), key]) + OVERLAY_SUFFIX
-
-
-def _readable(text: str) -> str:
-    """Return text with letters and digits alone, and hyphens in place of all others."""
-    return re.sub("[^A-Za-z0-9]+", "-", text).strip("-")
 
 
 def grown(cam: Float, shape: tuple[int, ...]) -> Float:
@@ -205,11 +175,17 @@ def _tents(n: int, cells: int) -> Float:
     which lies half a cell further to the head, the back and the left. From its centre a cell fades
     towards the next one, and in the same way beyond the last one.
     """
-    stride = 1
-    while -(-n // stride) > cells:
-        stride *= 2
-    away = np.abs(np.arange(n)[:, None] - stride * np.arange(cells))
-    return np.asarray((1 - away / stride).clip(0), np.float32)
+    step = stride(n, cells)
+    away = np.abs(np.arange(n)[:, None] - step * np.arange(cells))
+    return np.asarray((1 - away / step).clip(0), np.float32)
+
+
+def stride(n: int, cells: int) -> int:
+    """Return how many voxels of an axis of n lie from the centre of a map's cell to the next."""
+    step = 1
+    while -(-n // step) > cells:
+        step *= 2
+    return step
 
 
 def _colours(share: Float) -> Float:
@@ -248,7 +224,7 @@ def _position(result: Result, index: int, depth: int) -> str:
 def _caption(pen: ImageDraw.ImageDraw, result: Result, width: int) -> None:
     head, below = _verdict(result)
     series = result.series
-    about = [scan_name(result.scan)]
+    about = [name] if (name := scan_name(result.scan)) else []
     if series is not None:
         about.append(f"{series.description or 'series'}, {series.slices} slices")
     about.append(f"trained on {result.trained_on}")

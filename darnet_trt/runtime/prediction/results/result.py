@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal
@@ -26,6 +26,9 @@ PHANTOMS_ONLY: Final = Finding(
     "the network was trained on synthetic phantoms only: its class says nothing about a patient",
 )
 """The warning of a result for a scan that is not known to be a phantom."""
+
+NO_OBJECTS: Final = "no-dicom-objects"
+"""Code of the warning of a result of which a DICOM object cannot be made."""
 
 UNDECIDED_BELOW: Final = 0.1
 """A result is undecided if its most probable class leads by less than this."""
@@ -163,6 +166,45 @@ class Evidence:
     oriented: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A DICOM object that was made of a result.
+
+    Attributes:
+        kind: "sr": the report; "pm": the map; "sc": a picture; "refusal": the report of a refusal.
+        sop_class: SOPClassUID (0008,0016).
+        sop_uid: SOPInstanceUID (0008,0018).
+        series_uid: SeriesInstanceUID (0020,000E).
+        content: The file's bytes.
+    """
+
+    kind: str
+    sop_class: str
+    sop_uid: str
+    series_uid: str
+    content: bytes = field(repr=False)
+
+
+class DicomDocument(_Part):
+    """A report, as another one refers to it."""
+
+    sop_class: str
+    """SOPClassUID (0008,0016)."""
+    sop_uid: str
+    """SOPInstanceUID (0008,0018)."""
+    series_uid: str
+    """SeriesInstanceUID (0020,000E)."""
+
+
+class DicomObject(DicomDocument):
+    """A DICOM object in the output folder."""
+
+    kind: str
+    """sr: the report; pm: the map; sc: a picture; refusal: the report of a refusal."""
+    file: Annotated[str, AfterValidator(_inside)]
+    """The file, relative to the output folder."""
+
+
 class Result(_Part):
     """The result for one scan."""
 
@@ -197,7 +239,7 @@ class Result(_Part):
     stages_ms: StageTimes
     """The time of each stage."""
     finished: Annotated[str, AfterValidator(_time)]
-    """When the result was made: UTC, ISO 8601 with milliseconds."""
+    """When the answer was given first: UTC, ISO 8601 with milliseconds."""
     bundle_sha256: str
     """SHA-256 of the bundle's manifest, which names the whole bundle."""
     artifact: str
@@ -218,12 +260,18 @@ class Result(_Part):
     """`content` of the result that this one replaced; null where it is the first."""
     overlay: Annotated[str, AfterValidator(_inside)] | None = None
     """Overlay PNG, relative to the output folder; null where none was drawn."""
+    dicom: tuple[DicomObject, ...] = ()
+    """The DICOM objects that were made of the result; empty where none were."""
+    predecessor: DicomDocument | None = None
+    """The report of a result that this one took the place of; null where there is none."""
     intended_use: str = INTENDED_USE
     """The use that the result is meant for."""
     toolkit: str = __version__
     """Version of darnet-trt."""
     evidence: SkipJsonSchema[Evidence | None] = Field(default=None, exclude=True, repr=False)
     """Input and activation map, where they were asked for; not written out."""
+    made: SkipJsonSchema[tuple[Made, ...]] = Field(default=(), exclude=True, repr=False)
+    """The DICOM objects that a folder is to keep; not written out."""
 
     @computed_field(  # type: ignore[prop-decorator]
         description="Whether the most probable class leads by less than 0.1; false unless ok."

@@ -31,7 +31,7 @@ _ROWS: Final = 200  # in a row group of Parquet: some 10 MB in memory
 _BETWEEN: Final = {"warnings": "; ", "warning_codes": " ", "sop_uids": " "}
 
 # Parquet's types; every other column is text.
-_INTEGERS: Final = ("schema_version", "series_number", "slices")
+_INTEGERS: Final = ("schema_version", "series_number", "slices", "dicom_objects")
 _FLAGS: Final = ("undecided", "pseudonymous")
 _NUMBERS_END: Final = ("_mm", "_ms")
 
@@ -84,7 +84,9 @@ def _row(result: Result, classes: tuple[str, ...]) -> dict[str, Any]:
         "sop_uids": list((series.get("sampled") or {}).get("sop_uids", ())),
         **{f"{stage}_ms": value for stage, value in r["stages_ms"].items()},
         **{k: r[k] for k in ("finished", "artifact", "precision", "bundle_sha256", "trained_on")},
-        **{k: r[k] for k in ("overlay", "replaces", "intended_use", "toolkit")},
+        "overlay": r["overlay"],
+        "dicom_objects": len(r["dicom"]),
+        **{k: r[k] for k in ("replaces", "intended_use", "toolkit")},
     }
 
 

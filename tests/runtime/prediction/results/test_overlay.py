@@ -1,4 +1,3 @@
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,6 @@ from darnet_trt.runtime.prediction.results.overlay import (
     _position,
     draw_overlay,
     grown,
-    overlay_name,
     telling_slices,
     with_overlay,
 )
@@ -157,22 +155,6 @@ def test_a_page_that_cannot_be_drawn_is_a_warning_of_its_scan(tmp_path):
     assert drawn.overlay is None
     assert "no overlay" in drawn.warnings[-1]
     assert not list(tmp_path.iterdir())
-
-
-def test_overlays_are_named_by_study_and_series():
-    used = SERIES.model_copy(update={"number": 3, "description": "Thorax  B40f/soft"})
-    name = overlay_name(result("cohort/P0001/1", series=used, patient_id="4711"))
-    assert re.fullmatch(r"P0001-1_series-3_Thorax-B40f-soft_[0-9a-f]{8}\.overlay\.png", name)
-    plain = overlay_name(result("cohort/P0001/1", series=None))
-    assert re.fullmatch(r"P0001-1_[0-9a-f]{8}\.overlay\.png", plain)
-
-
-def test_overlay_names_are_safe_and_tell_studies_apart():
-    odd = b"\xff\xfe".decode("utf-8", "surrogateescape")
-    for scan in ("/a/Müller, ../x", odd, "..", "\n", "a" * 5000):
-        one, two = (overlay_name(result(scan, key=f"study:{i}{odd}")) for i in range(2))
-        assert one != two
-        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{,200}", one)
 
 
 def test_the_caption_tells_patients_apart():

@@ -1,0 +1,1 @@
+"""A result as DICOM objects: a structured report, a parametric map, a picture."""

@@ -1,0 +1,136 @@
+"""What every object has in common: the study's identity, ours, and bytes that stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+from darnet_trt.runtime.delivery.identity import device_uid, finished_at, uid_of
+from darnet_trt.runtime.delivery.objects.codes import PRIVATE
+from darnet_trt.runtime.delivery.source import Slice, Source
+from darnet_trt.runtime.prediction.results.result import Made, Result
+
+if TYPE_CHECKING:
+    from highdicom.sr import ObservationContext
+    from pydicom.dataset import Dataset
+
+RESEARCH: Final = "Research use only"
+MAKER: Final = "darnet-trt"
+IMPLEMENTATION: Final = "2.25.269871023512093874650192837465019283746"
+SERIES: Final = {"sr": 9801, "pm": 9802, "sc": 9803, "refusal": 9804}
+"""SeriesNumber (0020,0011) of each kind: above those of scanners."""
+NAMES: Final = {"sr": "report", "pm": "class activation map", "sc": "overlay", "refusal": "refusal"}
+
+
+def header_of(source: Source) -> Dataset:
+    """Return the attributes that objects take over."""
+    from pydicom.filereader import read_dataset
+
+    return read_dataset(BytesIO(source.header), is_implicit_VR=False, is_little_endian=True)
+
+
+def reference(header: Dataset, source: Source, number: int) -> Dataset:
+    """Return what stands for a file of the series: its UIDs, and the study's attributes."""
+    from pydicom.dataset import Dataset
+
+    instance = source.instances[number]
+    made = Dataset()
+    made.update(header)
+    made.SOPClassUID, made.SOPInstanceUID = instance.sop_class, instance.sop_uid
+    made.SeriesInstanceUID = instance.series_uid
+    made.Modality = "CT"
+    return made
+
+
+def described(header: Dataset, source: Source, one: Slice) -> Dataset:
+    """Return what stands for a slice: for its file, with its position."""
+    made = reference(header, source, one.instance)
+    made.ImagePositionPatient = list(one.position_mm or ())
+    return made
+
+
+def arguments(kind: str, result: Result, source: Source) -> dict[str, Any]:
+    """Return the arguments that highdicom's constructors share."""
+    at = finished_at(result, header_of(source).get("TimezoneOffsetFromUTC"))
+    return {
+        "series_instance_uid": uid_of(f"series of {kind}", result, source),
+        "series_number": SERIES[kind],
+        "sop_instance_uid": uid_of(kind, result, source),
+        "instance_number": 1,
+        "manufacturer": MAKER,
+        "manufacturer_model_name": MAKER,
+        "software_versions": result.toolkit,
+        "device_serial_number": result.bundle_sha256,
+        "series_description": f"{RESEARCH}: {MAKER} {NAMES[kind]}",
+        "content_date": at.date(),
+        "content_time": at.time(),
+        "series_date": at.date(),
+        "series_time": at.time(),
+    }
+
+
+def observer(result: Result) -> ObservationContext:
+    """Return the engine as the device that observed (TID 1001, 1004)."""
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    device = sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid=device_uid(result),
+            name=f"{MAKER} ({RESEARCH.lower()})",
+            manufacturer_name=MAKER,
+            model_name=f"{result.artifact} ({result.precision})",
+            serial_number=result.bundle_sha256,
+        ),
+    )
+    return sr.ObservationContext(observer_device_context=device)
+
+
+def finish(kind: str, dataset: Dataset, result: Result, source: Source) -> Made:
+    """Take out what highdicom filled in from the clock, and write the object."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+    from pydicom.filewriter import dcmwrite
+    from pydicom.uid import UID
+
+    header = header_of(source)
+    dataset.SpecificCharacterSet = header.SpecificCharacterSet
+    for keyword in ("TimezoneOffsetFromUTC", "StudyDescription"):
+        if keyword in header:
+            dataset[keyword] = header[keyword]
+    dataset.InstanceCreationDate = dataset.ContentDate
+    dataset.InstanceCreationTime = dataset.ContentTime
+    if "ContributingEquipmentSequence" in dataset:
+        del dataset.ContributingEquipmentSequence
+    if PRIVATE in _schemes(dataset):
+        dataset.CodingSchemeIdentificationSequence = [
+            CodingSchemeIdentificationItem(
+                PRIVATE, name="darnet-trt's classes", responsible_organization=MAKER
+            )
+        ]
+    dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION)
+    dataset.file_meta.ImplementationVersionName = "DARNET_TRT"
+    stream = BytesIO()
+    dcmwrite(stream, dataset, enforce_file_format=True)
+    return Made(
+        kind,
+        str(dataset.SOPClassUID),
+        str(dataset.SOPInstanceUID),
+        str(dataset.SeriesInstanceUID),
+        stream.getvalue(),
+    )
+
+
+def _schemes(dataset: Dataset) -> set[str]:
+    """Return the designators of all codes."""
+    return set(_found(dataset, "CodingSchemeDesignator"))
+
+
+def _found(dataset: Dataset, keyword: str) -> Iterable[str]:
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _found(item, keyword)
+        elif element.keyword == keyword:
+            yield str(element.value)

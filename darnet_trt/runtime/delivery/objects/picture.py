@@ -1,0 +1,41 @@
+"""The overlay as a Secondary Capture (PS3.3 A.8.1), for viewers that show no other object."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from darnet_trt.runtime.delivery.objects.dataset import (
+    arguments,
+    finish,
+    header_of,
+    reference,
+)
+from darnet_trt.runtime.delivery.source import Source
+from darnet_trt.runtime.prediction.results.overlay import draw_overlay
+from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
+
+
+def make_picture(result: Result, evidence: Evidence, source: Source) -> Made:
+    """Make the picture of a result with status "ok"."""
+    from highdicom.sc import SCImage
+
+    header = header_of(source)
+    common = arguments("sc", result, source)
+    made = SCImage(
+        # The path says where the study lay, which the same result of another machine does not.
+        pixel_array=np.asarray(draw_overlay(result.model_copy(update={"scan": ""}), evidence)),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "P"),
+        study_instance_uid=header.StudyInstanceUID,
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        **common,
+    )
+    made.copy_patient_and_study_information(reference(header, source, 0))
+    made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture = made.ContentDate, made.ContentTime
+    made.ConversionType = "WSD"
+    made.BodyPartExamined = "CHEST"
+    made.BurnedInAnnotation = "YES"
+    made.ImageComments = result.intended_use
+    return finish("sc", made, result, source)

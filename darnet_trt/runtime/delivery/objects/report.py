@@ -1,0 +1,148 @@
+"""A classified study as a Comprehensive 3D SR (PS3.3 A.35.13) by TID 1500 (PS3.16)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from darnet_trt.bundle.manifest import ModelCard
+from darnet_trt.runtime.delivery.identity import uid_of
+from darnet_trt.runtime.delivery.objects.codes import ClassCode, class_code
+from darnet_trt.runtime.delivery.objects.dataset import (
+    MAKER,
+    RESEARCH,
+    arguments,
+    described,
+    finish,
+    header_of,
+    observer,
+    reference,
+)
+from darnet_trt.runtime.delivery.source import Slice, Source
+from darnet_trt.runtime.prediction.results.overlay import grown, telling_slices
+from darnet_trt.runtime.prediction.results.result import DicomDocument, Evidence, Made, Result
+
+if TYPE_CHECKING:
+    from highdicom.sr import MeasurementReport
+    from pydicom.dataset import Dataset
+
+TELLING: Final = 3
+"""Slices that a report names for each class: an image library of all would take ten seconds."""
+
+
+def make_report(
+    result: Result,
+    evidence: Evidence,
+    source: Source,
+    about: ModelCard,
+    class_codes: Mapping[str, ClassCode],
+    predecessor: DicomDocument | None,
+) -> Made:
+    """Make the structured report of a result with status "ok"."""
+    from highdicom.sr import Comprehensive3DSR
+
+    header = header_of(source)
+    files = [reference(header, source, n) for n in range(len(source.instances))]
+    telling = {
+        name: _telling(evidence, number, source) for number, name in enumerate(result.probabilities)
+    }
+    report = Comprehensive3DSR(
+        evidence=files,
+        content=_content(result, source, about, class_codes, telling)[0],
+        is_complete=True,
+        previous_versions=None if predecessor is None else [_previous(header, predecessor)],
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        **arguments("sr", result, source),
+    )
+    return finish("sr", report, result, source)
+
+
+def _previous(header: Dataset, predecessor: DicomDocument) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    made = Dataset()
+    made.StudyInstanceUID = header.StudyInstanceUID
+    made.SeriesInstanceUID = predecessor.series_uid
+    made.SOPClassUID, made.SOPInstanceUID = predecessor.sop_class, predecessor.sop_uid
+    return made
+
+
+def _telling(evidence: Evidence, number: int, source: Source) -> list[Slice]:
+    """Return the slices with most evidence for a class; none where nothing is for it."""
+    depth = evidence.volume.shape[0]
+    shown = grown(evidence.cam[number], evidence.volume.shape)
+    if shown.max() <= 0:
+        return []
+    chosen = [source.slice_at(voxel, depth) for voxel in telling_slices(shown, TELLING)]
+    return list(dict.fromkeys(chosen))
+
+
+def _content(
+    result: Result,
+    source: Source,
+    about: ModelCard,
+    class_codes: Mapping[str, ClassCode],
+    telling: Mapping[str, Sequence[Slice]],
+) -> MeasurementReport:
+    from highdicom import sr
+
+    shown = sorted({one for slices in telling.values() for one in slices}, key=source.slices.index)
+    header = header_of(source)
+    return sr.MeasurementReport(
+        observation_context=observer(result),
+        procedure_reported=sr.CodedConcept("25045-6", "LN", "CT unspecified body region"),
+        title=sr.CodedConcept("126000", "DCM", f"Imaging Measurement Report - {RESEARCH}"),
+        imaging_measurements=[
+            _group(name, result, source, about, class_codes, telling[name])
+            for name in result.probabilities
+        ],
+        referenced_images=[described(header, source, one) for one in shown] or None,
+    )
+
+
+def _group(
+    name: str,
+    result: Result,
+    source: Source,
+    about: ModelCard,
+    class_codes: Mapping[str, ClassCode],
+    telling: Sequence[Slice],
+) -> Any:
+    """Return the TID 1501 group of a class."""
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    images = [
+        sr.SourceImageForMeasurement(
+            source.instances[one.instance].sop_class,
+            source.instances[one.instance].sop_uid,
+            None if one.frame is None else [one.frame],
+        )
+        for one in telling
+    ]
+    probability = sr.Measurement(
+        name=sr.CodedConcept("122157", "DCM", "Probability"),
+        value=round(result.probabilities[name], 6),
+        unit=sr.CodedConcept("1", "UCUM", "no units"),
+        referenced_images=images or None,
+    )
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=uid_of(f"tracking {name}", result, source), identifier=f"{name} ({RESEARCH})"
+        ),
+        finding_type=class_code(name, class_codes),
+        finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Lung)],
+        algorithm_id=sr.AlgorithmIdentification(
+            name=MAKER,
+            version=result.toolkit,
+            parameters=[
+                f"bundle SHA-256 {result.bundle_sha256}",
+                f"engine {result.artifact}",
+                f"precision {result.precision}",
+                f"attention {about.attention}",
+                f"trained on {result.trained_on}",
+                result.intended_use,
+            ],
+        ),
+        measurements=[probability],
+    )
