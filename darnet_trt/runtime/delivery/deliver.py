@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -26,7 +27,14 @@ from darnet_trt.runtime.delivery.peers.commitment import (
     Listener,
     ask,
 )
-from darnet_trt.runtime.delivery.peers.dimse import Line, Link, NoContext, not_taken, store
+from darnet_trt.runtime.delivery.peers.dimse import (
+    Line,
+    Link,
+    NoContext,
+    not_taken,
+    quiet_threads,
+    store,
+)
 from darnet_trt.runtime.delivery.queue import Entry, Queue
 from darnet_trt.runtime.prediction.results.lines import read_results
 
@@ -76,16 +84,16 @@ class Delivery:
         self.until: float | None = None
         self.failure: OutputError | None = None
         self._notify = notify
-        self.listener = None
+        self._listener: Listener | None = None
         if ours.port is not None:
-            self.listener = Listener(ours.ae, ours.port, self._committed)
+            self._listener = Listener(ours.ae, ours.port, self._committed)
             queue.want_commitment()
         self._couriers: list[_Courier] = [
-            _ByDimse(self, each, ours) if isinstance(each, Dimse) else _ByStow(self, each)
+            _ByDimse(self, each, ours.ae, self._listener)
+            if isinstance(each, Dimse)
+            else _ByStow(self, each)
             for each in addresses
         ]
-        for courier in self._couriers:
-            courier.start()
 
     def add(self, result: Result) -> None:
         """Have the objects of a result sent in place of those of its study's old one.
@@ -136,16 +144,25 @@ class Delivery:
             self.changed.notify_all()
 
     def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            opened.enter_context(quiet_threads())
+            if self._listener is not None:
+                opened.callback(self._listener.close)
+            for courier in self._couriers:
+                courier.start()
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *ending: object) -> None:
+        with self._opened:
+            self._stop()
+
+    def _stop(self) -> None:
         for courier in self._couriers:
             courier.stop()
         end = time.monotonic() + _STOP_S
         for courier in self._couriers:
             courier.join(max(end - time.monotonic(), 0.0))
-        if self.listener is not None:
-            self.listener.close()
 
 
 class _Courier(threading.Thread):
@@ -214,21 +231,28 @@ class _Courier(threading.Thread):
 class _ByDimse(_Courier):
     """Brings objects by C-STORE, and asks to commit them where we listen for the answer."""
 
-    def __init__(self, delivery: Delivery, peer: Dimse, ours: Ours) -> None:
+    def __init__(self, delivery: Delivery, peer: Dimse, ae: str, listener: Listener | None) -> None:
         super().__init__(delivery, peer)
-        listener = delivery.listener
         self._asks = listener is not None
-        self._line = Line(peer, ours.ae, listener.handlers if listener else ())
+        self._line = Line(peer, ae, listener.handlers if listener else ())
 
     def stop(self) -> None:
         super().stop()
-        self._line.close()
+        self._line.cut()
 
     def _tried(
         self, to_store: Sequence[Sendable], to_commit: Sequence[Sendable]
     ) -> Iterator[Answer]:
         if not to_store and not to_commit:
             return
+        try:
+            yield from self._on_one_association(to_store, to_commit)
+        finally:
+            self._line.close()
+
+    def _on_one_association(
+        self, to_store: Sequence[Sendable], to_commit: Sequence[Sendable]
+    ) -> Iterator[Answer]:
         classes = list(dict.fromkeys(each.sop_class for each in to_store))
         try:
             link = self._line.open([*classes, *[PUSH_MODEL] * self._asks])

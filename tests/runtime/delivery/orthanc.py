@@ -89,12 +89,8 @@ class Orthanc:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            self.process.kill()  # it would take three seconds to end by itself
+            self.process.wait()
             self.process = None
 
     def get(self, path: str) -> Any:

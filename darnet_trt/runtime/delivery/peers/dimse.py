@@ -2,15 +2,17 @@
 
 What pynetdicom leaves open, and is done here: it sends without a limit of time, so that a peer that
 stops reading would hold the process for ever; it waits for acknowledgements between small packets
-(Nagle); and it does not say why a connection failed.
+(Nagle); it does not say why a connection failed; and where a peer breaks the protocol, its thread
+prints a traceback, and its association then waits for an answer until its time is over.
 """
 
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,7 +83,6 @@ class Line:
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
         from pynetdicom import AE, build_context, evt
 
-        self._sockets.clear()
         ours = AE(ae_title=self._ae)
         ours.connection_timeout = CONNECT_S
         ours.acse_timeout = ours.dimse_timeout = ours.network_timeout = ANSWER_S
@@ -121,11 +122,17 @@ class Line:
         if set(classes) <= set(results):
             raise NoContext(results)
 
-    def close(self) -> None:
+    def cut(self) -> None:
         """End what is open at once; called from another thread."""
-        for each in self._sockets:
+        for each in tuple(self._sockets):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close what pynetdicom left open: it forgets a connection whose thread has failed."""
+        for each in self._sockets:
+            each.close()
+        self._sockets.clear()
 
     def _opened(self, event: Any) -> None:
         opened = event.assoc.dul.socket.socket
@@ -140,6 +147,22 @@ class Line:
                 return "did not take the connection"
         except OSError as error:
             return _why(error)
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """Print no traceback where a peer breaks the protocol, and a thread of pynetdicom ends."""
+    before = threading.excepthook
+
+    def hook(ending: threading.ExceptHookArgs) -> None:
+        if not type(ending.thread).__module__.startswith("pynetdicom"):
+            before(ending)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 class NoContext(PeerFailure):
