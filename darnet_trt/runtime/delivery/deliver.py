@@ -220,10 +220,12 @@ class _Courier(threading.Thread):
         with self._delivery.changed:
             now, until = time.time(), self._delivery.until
             due = self._queue.next_due(self._peer, commits=self._asks)
-            if until is not None and now < self._answer_by and self._queue.awaits(self._peer):
-                due = min(due or self._answer_by, self._answer_by)
-            elif until is not None and (due is None or due > until):
-                return False
+            if until is not None:
+                answer_by = max(until, self._answer_by)
+                if self._asks and now < answer_by and self._queue.awaits(self._peer):
+                    due = min(due or answer_by, answer_by)
+                elif due is None or due > until:
+                    return False
             self._delivery.changed.wait(None if due is None else min(max(due - now, 0.0), 60.0))
         return True
 
