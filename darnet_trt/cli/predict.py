@@ -63,6 +63,16 @@ def predict(
             "scans that have none yet. [default: none is drawn]",
         ),
     ] = False,
+    dicom: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KINDS",
+            help="Write DICOM objects of each DICOM study below --out: sr (structured report), pm "
+            "(map), sc (picture), refusal (report of a refused study), joined by commas. They name "
+            "the patient. With --resume also of the scans that have none yet. Needs the extra "
+            "dicom. [default: none]",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -213,16 +223,17 @@ def predict(
     from darnet_trt.cli.predict_run import Run, follow, once
     from darnet_trt.errors import UsageError
     from darnet_trt.machine.memory import size_of
+    from darnet_trt.runtime.delivery.objects.make import need_highdicom
     from darnet_trt.runtime.engines.loading import load_engine
     from darnet_trt.runtime.prediction.history.history import History
     from darnet_trt.runtime.prediction.history.index import INDEX
     from darnet_trt.runtime.prediction.history.watch import Arrivals
-    from darnet_trt.runtime.prediction.results.result import INTENDED_USE
+    from darnet_trt.runtime.prediction.results.result import INTENDED_USE, objects_named
     from darnet_trt.runtime.prediction.shards.shard import parse_shard
     from darnet_trt.scan.discovery.places import places
 
     needs = {"--cam": cam, "--resume": resume, "--watch": watch, "--parquet": parquet}
-    needs["--ray"] = ray is not None
+    needs |= {"--dicom": dicom is not None, "--ray": ray is not None}
     if out is None and (given := [option for option, wanted in needs.items() if wanted]):
         raise UsageError("needs a folder for the results", where=given[0], do="add -o OUT")
     retries = {"--retry-refused": retry_refused, "--retry-failed": retry_failed}
@@ -233,6 +244,9 @@ def predict(
         raise UsageError("cannot be given with --ray", where=given[0], do="omit one of the two")
     if out is not None:
         refuse_bundle_or_cohort(out)
+    kinds = objects_named(dicom) if dicom is not None else ()
+    if kinds:
+        need_highdicom()
     bound = size_of(memory, "--memory") if memory is not None else None
     part = parse_shard(shard) if shard else None
     searched = places(scans, part)
@@ -247,6 +261,7 @@ def predict(
         options_of_each = {
             "--artifact": artifact,
             "--cam": cam,
+            "--dicom": dicom,
             "--retry-refused": retry_refused,
             "--retry-failed": retry_failed,
             "--refused-is-failure": refused_is_failure,
@@ -282,12 +297,16 @@ def predict(
             bundle=of.sha256,
             artifact=engine.artifact.name if engine else chosen,
             overlays=cam,
+            dicom=kinds,
             retry_refused=retry_refused,
             retry_failed=retry_failed,
         )
         progress = RunProgress(history.walked)
         with history:
-            run = Run(of, engine, artifact, threads, workers, bound, cam, history, output, progress)
+            run = Run(
+                *(of, engine, artifact, threads, workers, bound, cam, kinds),
+                *(history, output, progress),
+            )
             if isinstance(history, Arrivals):
                 follow(run, history, searched, settle)
                 nothing = False

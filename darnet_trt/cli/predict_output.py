@@ -66,13 +66,17 @@ class Output:
     ) -> None:
         self.folder, self._options, self._pseudonyms = folder, options, pseudonyms
         self._as_json = options.as_json or (folder is None and not sys.stdout.isatty())
-        self._drawn = 0
+        self._drawn = self._objects = 0
         self.lost: BaseException | None = None
 
     @property
     def told_on_stdout(self) -> bool:
         """Return whether a person reads the results themselves on a terminal."""
         return self.folder is None and sys.stdout.isatty()
+
+    def earlier(self, key: str) -> Result | None:
+        """Return the result that stands for a study."""
+        return self.folder.result(key) if self.folder is not None else None
 
     def add(self, result: Result) -> Result:
         """Keep a result and draw its overlay, or print it; return it as it was written.
@@ -87,6 +91,7 @@ class Output:
             self._drawn += result.overlay is not None
         if self.folder is not None:
             result = self.folder.add(result)
+            self._objects += len(result.dicom)
         elif self._pseudonyms is not None:
             result = self._pseudonyms.applied(result)
         if self._as_json:
@@ -117,6 +122,8 @@ class Output:
         names = [str(self.folder.folder / CSV), JSONL]
         names += [PARQUET] if self._options.parquet else []
         names += [f"{self._drawn} overlay{'s' * (self._drawn != 1)}"] if self._drawn else []
+        objects = f"{self._objects} DICOM object{'s' * (self._objects != 1)}"
+        names += [objects] if self._objects else []
         return f"results: {', '.join(names)}"
 
 

@@ -45,6 +45,7 @@ class Run:
         workers: Most processes that read.
         memory: Most bytes.
         cam: Whether overlays are drawn.
+        dicom: Kinds of DICOM objects that are made.
         history: What is finished.
         output: Where the results go.
         progress: What counts them.
@@ -57,6 +58,7 @@ class Run:
     workers: int | None
     memory: int | None
     cam: bool
+    dicom: tuple[str, ...]
     history: History
     output: Output
     progress: RunProgress
@@ -84,6 +86,8 @@ class Run:
             threads=self.threads,
             engine=self.engine,
             evidence=self.cam,
+            dicom=self.dicom,
+            earlier=self.output.earlier,
             history=self.history,
             workers=self.workers,
             memory=self.memory,

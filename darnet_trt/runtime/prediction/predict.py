@@ -14,6 +14,7 @@ from darnet_trt.errors import no_such_path
 from darnet_trt.machine.archives import archive_of
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.pool import Pool
+from darnet_trt.runtime.delivery.objects.make import need_highdicom
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.prediction.history.history import History
 from darnet_trt.runtime.prediction.pipeline.batches import batches, largest_batch
@@ -21,6 +22,7 @@ from darnet_trt.runtime.prediction.pipeline.classify import Classifier
 from darnet_trt.runtime.prediction.pipeline.discovery import Discovery
 from darnet_trt.runtime.prediction.pipeline.finding import Finder
 from darnet_trt.runtime.prediction.pipeline.loading import Loads
+from darnet_trt.runtime.prediction.pipeline.making import Earlier, Making
 from darnet_trt.runtime.prediction.pipeline.memory import planned
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
 from darnet_trt.runtime.prediction.results.result import Result
@@ -41,6 +43,8 @@ def predict(
     threads: int | None = None,
     engine: Engine | None = None,
     evidence: bool = False,
+    dicom: Sequence[str] = (),
+    earlier: Earlier = lambda key: None,
     history: History | None = None,
     workers: int | None = None,
     memory: int | None = None,
@@ -69,6 +73,10 @@ def predict(
         threads: The engine's CPU threads; None leaves the number to it.
         engine: A loaded engine to use instead of `artifact` and `threads`; it stays open.
         evidence: Keep each result's input and activation map, for an overlay.
+        dicom: Kinds of DICOM objects to make of each result, for `Result.made`: "sr", "pm", "sc",
+            and "refusal" of refused studies. Other processes make them while the engine goes on.
+        earlier: Returns the result that stands for a study's key, such as `ResultFolder.result`:
+            the same answer keeps its time, and another one names the report before.
         history: What earlier runs finished, which is left out.
         workers: Most child processes; None: one a CPU.
         memory: Most bytes for this process and its children; None: as the machine allows.
@@ -83,17 +91,20 @@ def predict(
         UsageError: No path, none of them exists, there is no such artifact, or `memory` is too
             little.
         BundleError: The engine cannot be loaded.
-        MissingPackageError: A package that the engine needs is not installed.
+        MissingPackageError: A package that the engine, or a DICOM object, needs is not installed.
         OutputError: The disk of temporary files is full.
         DarnetError: No process can be started.
     """
+    if dicom:
+        need_highdicom()
     places = _places(paths, repeats)
     chosen = pick_artifact(bundle, artifact)  # read nothing where there is no such engine
     calls = _Calls()
-    plan = planned(bundle, chosen, workers or usable_cpus(), memory)
+    plan = planned(bundle, chosen, workers or usable_cpus(), memory, objects=bool(dicom))
     notify(str(plan))
     pool, spool = Pool(MODULE, plan.workers), Spool()
-    loads = Loads(pool, spool, bundle.manifest.preprocessing, plan)
+    loads = Loads(pool, spool, bundle.manifest.preprocessing, plan, sources=bool(dicom))
+    making = Making(pool, dicom, bundle.manifest, plan, earlier, evidence=evidence)
     finder = Finder(pool, spool, plan.workers, plan.share)
     whole = False
     own = ExitStack()
@@ -116,9 +127,12 @@ def predict(
                 for warning in loaded.warnings:
                     notify(f"warning: {warning}")
                 largest = largest_batch(loaded.runner)
-                classifier = Classifier(loaded, bundle, largest, evidence)
-                for batch in batches(loads, largest):
-                    yield from classifier.results(batch, loads)
+                classifier = Classifier(loaded, bundle, largest, evidence or bool(dicom))
+                for batch in batches(loads, largest, making.waits):
+                    yield from making.whole()
+                    for ready, result in classifier.results(batch, loads):
+                        yield from making.add(result, ready.read.source)
+                yield from making.rest()
                 whole = True
             finally:
                 if engine is None:

@@ -24,6 +24,8 @@ DIRECTORY, EMPTY, UNKNOWN, TEXT = "DICOMDIR", "empty", "unknown", "text"
 VOXELS: Final = "raw voxels"
 OVERLAY_SUFFIX: Final = ".overlay.png"
 """Pictures with this ending show a result and are never slices."""
+OBJECTS_SUFFIX: Final = ".objects"
+"""Folders with this ending hold the DICOM objects of a result."""
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 
 _SNIFFED = 4096

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, no_such_path
 from darnet_trt.machine.archives import archive_of, open_archive
-from darnet_trt.scan.discovery.kinds import OVERLAY_SUFFIX, promise
+from darnet_trt.scan.discovery.kinds import OBJECTS_SUFFIX, OVERLAY_SUFFIX, promise
 
 if TYPE_CHECKING:
     from darnet_trt.scan.discovery.places import Place
@@ -212,6 +212,8 @@ def ignored_by_name(name: str) -> str | None:
     """Return the kind of a file or folder that is ignored for its name; None where it is not."""
     if name.startswith("."):
         return "hidden"
+    if name.endswith(OBJECTS_SUFFIX):
+        return "result object"
     return "result picture" if name.lower().endswith(OVERLAY_SUFFIX) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from importlib.util import find_spec
 
 from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.errors import MissingPackageError
@@ -14,10 +14,12 @@ from darnet_trt.runtime.delivery.objects.picture import make_picture
 from darnet_trt.runtime.delivery.objects.refusal import make_refusal
 from darnet_trt.runtime.delivery.objects.report import make_report
 from darnet_trt.runtime.delivery.source import Source
-from darnet_trt.runtime.prediction.results.result import DicomDocument, Evidence, Made, Result
-
-KINDS: Final = ("sr", "pm", "sc")
-"""Of a classified study; a refused one has "refusal"."""
+from darnet_trt.runtime.prediction.results.result import (
+    DicomDocument,
+    Evidence,
+    Made,
+    Result,
+)
 
 
 def need_highdicom() -> None:
@@ -26,10 +28,8 @@ def need_highdicom() -> None:
     Raises:
         MissingPackageError: It is not.
     """
-    try:
-        import highdicom  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("highdicom", extra="dicom") from error
+    if find_spec("highdicom") is None:  # its import takes a second, and is not needed here
+        raise MissingPackageError("highdicom", extra="dicom")
 
 
 def make_objects(
@@ -47,7 +47,7 @@ def make_objects(
         result: With status "ok", or "refused" for a refusal.
         evidence: Its input and map; not needed for a refusal.
         source: What they take over from the study.
-        kinds: Of `KINDS`, or "refusal".
+        kinds: Of `OBJECTS`, or "refusal".
         about: The network.
         class_codes: Codes that the bundle gives to classes.
         predecessor: The report that this one replaces.

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from darnet_trt.runtime.prediction.history.index import Index, Known
+from darnet_trt.runtime.prediction.results.result import kinds_of
 from darnet_trt.scan.discovery.gather import FoundStudy
 from darnet_trt.scan.discovery.places import Place
 from darnet_trt.scan.discovery.walk import Listing
@@ -26,7 +27,7 @@ TRANSIENT: Final = frozenset(
 
 
 class Standing(Protocol):
-    """What must be known of a result that stands: `results.folder.Standing`."""
+    """What must be known of a result that stands: `results.standing.Standing`."""
 
     @property
     def content(self) -> str: ...  # noqa: D102
@@ -40,6 +41,10 @@ class Standing(Protocol):
     def code(self) -> str: ...  # noqa: D102
     @property
     def overlay(self) -> str | None: ...  # noqa: D102
+    @property
+    def dicom(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def unmade(self) -> bool: ...  # noqa: D102
 
 
 class History:
@@ -53,8 +58,11 @@ class History:
         bundle: SHA-256 of the bundle's manifest.
         artifact: Name of the engine. Results of another bundle or engine count as none.
         overlays: Whether a classified study is only finished with its overlay.
+        dicom: Kinds of DICOM objects without which a study is not finished, unless they cannot be
+            made of it.
         retry_refused: Whether refused studies are classified again.
-        retry_failed: Whether failed studies are tried again; those of `TRANSIENT` always are.
+        retry_failed: Whether failed studies are tried again, and objects that could not be made;
+            failures of `TRANSIENT` always are.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class History:
         bundle: str,
         artifact: str,
         overlays: bool = False,
+        dicom: Collection[str] = (),
         retry_refused: bool = False,
         retry_failed: bool = False,
     ) -> None:
@@ -72,6 +81,7 @@ class History:
         self._standing = standing
         self._made_by = (bundle, artifact)
         self._overlays = overlays
+        self._dicom = dicom
         self._retry_refused = retry_refused
         self._retry_failed = retry_failed
         self._lock = threading.RLock()
@@ -214,10 +224,18 @@ class History:
             return False
         match result.status:
             case "ok":
-                return not self._overlays or result.overlay is not None
+                drawn = not self._overlays or result.overlay is not None
+                return drawn and self._has_objects(key, result)
             case "refused":
-                return not self._retry_refused
+                return not self._retry_refused and self._has_objects(key, result)
         return not self._retry_failed and result.code not in TRANSIENT
+
+    def _has_objects(self, key: str, result: Standing) -> bool:
+        """Return whether a result has all wanted objects, or those that can be made of it."""
+        if set(result.dicom).issuperset(kinds_of(result.status, self._dicom)):
+            return True
+        unmade = result.unmade and not self._retry_failed
+        return unmade or key.startswith("content:")  # only other formats have such a key
 
     def _has_failed(self, key: str) -> bool:
         if hash(key) in self._met or self._index.held(key):

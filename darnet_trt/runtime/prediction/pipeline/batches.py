@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import Empty
 from typing import Final
 
@@ -20,7 +20,7 @@ def largest_batch(runner: Runner) -> int:
     return runner.batch[1] if runs_on_gpu(runner) else 1
 
 
-def batches(loads: Loads, largest: int) -> Iterator[list[Ready]]:
+def batches(loads: Loads, largest: int, impatient: Callable[[], bool]) -> Iterator[list[Ready]]:
     """Yield what is ready, in full batches while more is being loaded.
 
     A study that could not be loaded comes with the others, and takes no place of theirs.
@@ -28,8 +28,16 @@ def batches(loads: Loads, largest: int) -> Iterator[list[Ready]]:
     Args:
         loads: What gives them.
         largest: Most scans for the engine at once.
+        impatient: Whether to yield an empty batch where none is ready for a while.
     """
-    while (first := loads.next()) is not None:
+    while True:
+        try:
+            first = loads.next(PATIENCE_S if impatient() else None)
+        except Empty:
+            yield []
+            continue
+        if first is None:
+            return
         batch = [first]
         until = time.monotonic() + PATIENCE_S
         while sum(ready.read.loaded is not None for ready in batch) < largest:

@@ -59,7 +59,7 @@ class Classifier:
         engine: A loaded engine.
         bundle: Its bundle.
         largest: Most scans at once.
-        evidence: Whether results keep what an overlay is drawn from.
+        evidence: Whether results keep what pictures and maps are made from.
     """
 
     def __init__(self, engine: Engine, bundle: Bundle, largest: int, evidence: bool) -> None:
@@ -67,8 +67,8 @@ class Classifier:
         size = bundle.manifest.preprocessing.size
         self._inputs = np.empty((largest, 1, *size), np.float32)
 
-    def results(self, batch: Sequence[Ready], loads: Loads) -> Iterator[Result]:
-        """Yield the result of each; their places are free before the engine runs.
+    def results(self, batch: Sequence[Ready], loads: Loads) -> Iterator[tuple[Ready, Result]]:
+        """Yield each with its result; their places are free before the engine runs.
 
         Args:
             batch: From `batches`.
@@ -81,7 +81,7 @@ class Classifier:
             loads.release(ready)
         answers = iter(self._answers(len(loaded)) if loaded else ())
         for ready in batch:
-            yield self._result(ready, None if ready.read.loaded is None else next(answers))
+            yield ready, self._result(ready, None if ready.read.loaded is None else next(answers))
 
     def _answers(self, count: int) -> list[_Answer]:
         start = time.perf_counter()

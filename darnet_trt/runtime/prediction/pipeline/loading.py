@@ -9,23 +9,28 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DarnetError, Finding, ScanError
+from darnet_trt.errors import DarnetError, Finding, InternalError, ScanError
 from darnet_trt.machine.cpus import usable_cpus, use_cpus
 from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.shared_arrays import Slot
 from darnet_trt.machine.worker import WorkerDied
 from darnet_trt.runtime.prediction.pipeline.memory import Plan
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
-from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Study
+from darnet_trt.scan import Choice, LoadedInput, Preprocessing, Series, Study
 from darnet_trt.scan.discovery.examine import Stored
 from darnet_trt.scan.discovery.gather import FoundStudy
 from darnet_trt.scan.isolated import as_scan_error, ended, submit
 from darnet_trt.scan.loading.choice import rank
 from darnet_trt.scan.loading.load import load_best
+from darnet_trt.scan.preprocessing import Span
+
+if TYPE_CHECKING:
+    from darnet_trt.runtime.delivery.source import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +61,15 @@ class Read:
         loaded: Its input, the array empty where it is in shared memory; None where it failed.
         error: Why it failed.
         ms: Stage → milliseconds, for `StageTimes`.
+        source: What DICOM objects take over from it, or why there can be none; None where none are
+            wanted.
     """
 
     choice: Choice | None = None
     loaded: LoadedInput | None = None
     error: DarnetError | None = None
     ms: dict[str, float] = field(default_factory=dict)
+    source: Source | Finding | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +107,14 @@ class Loads:
         spool: What keeps the studies.
         spec: What makes the input.
         plan: How much may wait.
+        sources: Whether DICOM objects are to be made.
     """
 
-    def __init__(self, pool: Pool, spool: Spool, spec: Preprocessing, plan: Plan) -> None:
+    def __init__(
+        self, pool: Pool, spool: Spool, spec: Preprocessing, plan: Plan, *, sources: bool = False
+    ) -> None:
         self._pool, self._spool, self._spec, self._plan = pool, spool, spec, plan
+        self._sources = sources
         self._free = pool.shared.slots(plan.inputs, plan.input_size)
         self._waiting: deque[Task] = deque()
         self._in_flight = 0
@@ -194,7 +206,7 @@ class Loads:
         self, task: Task, slot: Slot | None, pickled: bytes, threads: int, *, alone: bool = False
     ) -> None:
         memory = self._plan.whole if alone else self._plan.share
-        arguments = (pickled, self._spec, slot, threads)
+        arguments = (pickled, self._spec, slot, threads, self._sources)
         path = task.study.path
         coming = submit(
             self._pool, load, *arguments, where=path, memory=memory, urgent=True, alone=alone
@@ -242,7 +254,9 @@ class Loads:
         return not self._waiting and not self._in_flight
 
 
-def load(pickled: bytes, spec: Preprocessing, slot: Slot | None, threads: int) -> Read:
+def load(
+    pickled: bytes, spec: Preprocessing, slot: Slot | None, threads: int, sources: bool = False
+) -> Read:
     """Choose a study's series and load its input; runs in a process of the pool.
 
     Args:
@@ -250,6 +264,7 @@ def load(pickled: bytes, spec: Preprocessing, slot: Slot | None, threads: int) -
         spec: What makes the input.
         slot: Where to put the array; None: into the value.
         threads: Most threads that decode.
+        sources: Whether DICOM objects are to be made.
     """
     start = time.perf_counter()
     use_cpus(threads)
@@ -267,10 +282,29 @@ def load(pickled: bytes, spec: Preprocessing, slot: Slot | None, threads: int) -
     except Exception as error:
         ms.setdefault("find", _ms_since(start))
         ms["read"] = _ms_since(start) if choice else 0.0
-        return Read(_slim(choice), None, as_scan_error(error, study.path), ms)
+        failed = as_scan_error(error, study.path)
+        # The series that failed, or the largest where none was chosen.
+        series = choice.series if choice else max(study.series, key=lambda s: len(s.headers))
+        source = _source(series) if sources else None
+        return Read(_slim(choice), None, failed, ms, source)
     ms["read"] = _ms_since(start) - loaded.preprocess_ms
     ms["preprocess"] = loaded.preprocess_ms
-    return Read(_slim(choice), loaded, None, ms)
+    first, last = loaded.sampled.covered
+    source = _source(choice.series, spec, (first, last + 1)) if sources else None
+    return Read(_slim(choice), loaded, None, ms, source)
+
+
+def _source(
+    series: Series, spec: Preprocessing | None = None, span: Span | None = None
+) -> Source | Finding:
+    # Here, since most runs make no objects.
+    from darnet_trt.runtime.delivery.source import source_of
+    from darnet_trt.runtime.prediction.results.result import NO_OBJECTS
+
+    try:
+        return source_of(series, spec, span)
+    except Exception as error:  # whatever it is, the study's result is not lost
+        return Finding(NO_OBJECTS, f"no DICOM objects: {InternalError(error).what}")
 
 
 def chosen(pickled: bytes) -> Choice | None:

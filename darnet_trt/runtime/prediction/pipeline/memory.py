@@ -1,4 +1,4 @@
-"""Divide memory among the engine, the processes that read scans, and the inputs that wait."""
+"""Divide memory among the engine, the processes that read scans, and what waits for either."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ OF_A_WORKER: Final = 120 * 10**6
 """Bytes of a process that reads scans, after its imports."""
 LEAST_SHARE: Final = 200 * 10**6
 """Bytes that reading takes at least: a slice of 512 x 512 in a few forms, and a study's headers."""
+LEAST_OF_OBJECTS: Final = 400 * 10**6
+"""The same where DICOM objects are made: highdicom takes half of it."""
+_PICTURE: Final = 4 * 10**6
+"""Bytes of the picture among them."""
 _OF_THIS_PROCESS: Final = 300 * 10**6
 """Bytes of this process with its packages, without the engine."""
 _ACTIVATIONS: Final = 4
@@ -34,6 +38,7 @@ class Plan:
         input_size: Bytes of each.
         ahead: How many studies wait to be loaded.
         engine: Bytes for this process with the engine; estimated.
+        results: How many results wait for their DICOM objects.
     """
 
     workers: int
@@ -43,21 +48,35 @@ class Plan:
     input_size: int
     ahead: int
     engine: int
+    results: int = 0
 
     @property
     def most(self) -> int:
         """Return the bytes of everything."""
         return (
-            self.engine + self.workers * (OF_A_WORKER + self.share) + self.inputs * self.input_size
+            self.engine
+            + self.workers * (OF_A_WORKER + self.share)
+            + self.inputs * self.input_size
+            + self.results * _of_result(self.input_size)
         )
 
     def __str__(self) -> str:
         """Return a line for a person."""
         workers = f"{self.workers} worker{'s' * (self.workers > 1)}"
-        return (
-            f"memory: at most {shown(self.most)}: engine {shown(self.engine)}, {workers} of "
-            f"{shown(OF_A_WORKER + self.share)}, {self.inputs} inputs of {shown(self.input_size)}"
-        )
+        parts = [
+            f"engine {shown(self.engine)}",
+            f"{workers} of {shown(OF_A_WORKER + self.share)}",
+            f"{self.inputs} inputs of {shown(self.input_size)}",
+        ]
+        if self.results:
+            size = shown(_of_result(self.input_size))
+            parts.append(f"{self.results} results with DICOM objects of {size}")
+        return f"memory: at most {shown(self.most)}: {', '.join(parts)}"
+
+
+def _of_result(input_size: int) -> int:
+    """Return the bytes of a result that waits: its input, and the objects that come of it."""
+    return 2 * input_size + _PICTURE
 
 
 def planned(
@@ -66,6 +85,8 @@ def planned(
     workers: int,
     memory: int | None,
     free: Callable[[], int] = free_memory,
+    *,
+    objects: bool = False,
 ) -> Plan:
     """Return the plan: fewer workers, and smaller shares, where there is little memory.
 
@@ -75,6 +96,7 @@ def planned(
         workers: Most workers.
         memory: Most bytes of this process and the workers; None: as the system has free.
         free: Returns how many bytes these are.
+        objects: Whether DICOM objects are made.
 
     Raises:
         UsageError: So little that not even one worker fits.
@@ -86,7 +108,11 @@ def planned(
     engine = _OF_THIS_PROCESS + 2 * files + _ACTIVATIONS * activation
     spare = 2 * max(1, artifact.batch[1] if artifact.target != "cpu" else 1)
     room = (free() if memory is None else memory) - engine - spare * input_size
-    least = OF_A_WORKER + LEAST_SHARE + input_size
+    of_result = _of_result(input_size) if objects else 0
+    room -= of_result
+    least_share = LEAST_OF_OBJECTS if objects else LEAST_SHARE
+    beside = OF_A_WORKER + input_size + of_result
+    least = beside + least_share
     if memory is not None and room < least:
         raise UsageError(
             f"{shown(memory)} are too little for this engine and one process that reads scans",
@@ -94,6 +120,7 @@ def planned(
             do=f"give at least {shown(memory - room + least + 5e7)}",
         )
     workers = max(1, min(workers, room // least))
-    share = max(LEAST_SHARE, min(MEMORY, room // workers - OF_A_WORKER - input_size))
+    share = max(least_share, min(MEMORY, room // workers - beside))
     whole = workers * (OF_A_WORKER + share) - OF_A_WORKER
-    return Plan(workers, share, whole, workers + spare, input_size, 2 * workers, engine)
+    results = workers + 1 if objects else 0
+    return Plan(workers, share, whole, workers + spare, input_size, 2 * workers, engine, results)

@@ -17,18 +17,21 @@ from typing import Final
 from darnet_trt.machine.files import cannot_write, keep_names, whole_file
 from darnet_trt.runtime.prediction.results.names import result_name, short_hash
 from darnet_trt.runtime.prediction.results.result import DicomObject, Made, Result
+from darnet_trt.scan.discovery import OBJECTS_SUFFIX
 
 FOLDER: Final = "dicom"
 
 _OURS: Final = re.compile(
-    rf"{FOLDER}/[^/]+_[0-9a-f]{{8}}/((?P<temporary>\.)?[a-z]+(-[0-9]+)?\.dcm(?(temporary)\.[0-9]+))?"
+    rf"{FOLDER}/[^/]+_[0-9a-f]{{8}}{re.escape(OBJECTS_SUFFIX)}/"
+    r"([a-z]+(-[0-9]+)?\.dcm|\.[a-z]+(-[0-9]+)?\.dcm\.[0-9]+|)"
 )
 """What we write, also as `whole_file` names it until it is whole; or a result's empty folder."""
 
 
 def named(result: Result) -> tuple[DicomObject, ...]:
-    """Return how the objects of `Result.made` are to be named: "dicom/…_1cf44c9d/sr.dcm"."""
-    name = f"{result_name(result)}_{short_hash(b''.join(made.content for made in result.made))}"
+    """Return how the objects of `Result.made` are named: "dicom/…_1cf44c9d.objects/sr.dcm"."""
+    content = short_hash(b"".join(made.content for made in result.made))
+    name = f"{result_name(result)}_{content}{OBJECTS_SUFFIX}"
     kinds = Counter(made.kind for made in result.made)
     numbers: Counter[str] = Counter()
     objects = []

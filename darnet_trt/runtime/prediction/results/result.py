@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -14,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from pydantic.json_schema import SkipJsonSchema
 
 from darnet_trt import __version__
-from darnet_trt.errors import Finding
+from darnet_trt.errors import Finding, UsageError
 from darnet_trt.machine.cache import digest
 
 SCHEMA_VERSION: Final = 3
@@ -29,6 +30,11 @@ PHANTOMS_ONLY: Final = Finding(
 
 NO_OBJECTS: Final = "no-dicom-objects"
 """Code of the warning of a result of which a DICOM object cannot be made."""
+
+OBJECTS: Final = ("sr", "pm", "sc")
+"""Kinds of DICOM objects of a classified study: the report, the map and the picture."""
+REFUSAL: Final = "refusal"
+"""The kind of a refused study's report."""
 
 UNDECIDED_BELOW: Final = 0.1
 """A result is undecided if its most probable class leads by less than this."""
@@ -196,11 +202,17 @@ class DicomDocument(_Part):
     """SeriesInstanceUID (0020,000E)."""
 
 
-class DicomObject(DicomDocument):
+class DicomObject(_Part):
     """A DICOM object in the output folder."""
 
     kind: str
-    """sr: the report; pm: the map; sc: a picture; refusal: the report of a refusal."""
+    """sr: the report; pm: the map; sc: the picture; refusal: the report of a refused study."""
+    sop_class: str
+    """SOPClassUID (0008,0016)."""
+    sop_uid: str
+    """SOPInstanceUID (0008,0018)."""
+    series_uid: str
+    """SeriesInstanceUID (0020,000E)."""
     file: Annotated[str, AfterValidator(_inside)]
     """The file, relative to the output folder."""
 
@@ -280,6 +292,33 @@ class Result(_Part):
     def undecided(self) -> bool:
         """Return whether the most probable class hardly leads."""
         return bool(self.probabilities) and undecided(self.probabilities) is not None
+
+
+def objects_named(text: str) -> tuple[str, ...]:
+    """Return the kinds of DICOM objects that a person named: "sr,pm"; each once.
+
+    Raises:
+        UsageError: There is no such kind.
+    """
+    kinds = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+    for kind in kinds:
+        if kind not in (*OBJECTS, REFUSAL):
+            raise UsageError(
+                f"{kind!r} is no kind of DICOM object",
+                where="--dicom",
+                do=f"give some of {', '.join(OBJECTS)} and {REFUSAL}, joined by commas",
+            )
+    return kinds
+
+
+def kinds_of(status: str, wanted: Collection[str]) -> tuple[str, ...]:
+    """Return which of the wanted kinds of DICOM objects a result with some status can have."""
+    match status:
+        case "ok":
+            return tuple(kind for kind in wanted if kind != REFUSAL)
+        case "refused":
+            return tuple(kind for kind in wanted if kind == REFUSAL)
+    return ()
 
 
 def now() -> str:

@@ -27,6 +27,8 @@ class Stands:
     status: str = "ok"
     code: str = ""
     overlay: str | None = None
+    dicom: tuple[str, ...] = ()
+    unmade: bool = False
 
 
 def listing_of(folder: Path, start: int = 0, end: int | None = None) -> Listing:
@@ -52,7 +54,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out" / INDEX
 
 
-def history(file: Path | None, standing: dict[str, Stands], **options: bool) -> History:
+def history(file: Path | None, standing: dict[str, Stands], **options: object) -> History:
     return History(file, standing.get, bundle="bundle", artifact="engine", **options)
 
 
@@ -140,6 +142,31 @@ def test_an_overlay_that_is_wanted_and_absent_is_made_up():
     standing = {"with": Stands(overlay="a.png"), "without": Stands()}
     with history(None, standing, overlays=True) as run:
         assert [run.finished(key, "30") for key in standing] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("standing", "finished"),
+    [
+        (Stands(dicom=("pm", "sr")), True),
+        (Stands(dicom=("pm", "sc", "sr")), True),
+        (Stands(dicom=("sr",)), False),
+        (Stands(), False),
+        (Stands(unmade=True), True),
+        (Stands(status="refused"), False),
+        (Stands(status="refused", dicom=("refusal",)), True),
+        (Stands(status="failed"), True),
+    ],
+)
+def test_objects_that_are_wanted_and_absent_are_made_up(standing, finished):
+    with history(None, {"study:a": standing}, dicom=("sr", "pm", "refusal")) as run:
+        assert run.finished("study:a", "30") == finished
+
+
+def test_objects_that_cannot_be_made_are_tried_again_only_when_asked():
+    standing = {"study:a": Stands(unmade=True), "content:nifti": Stands()}
+    with history(None, standing, dicom=("sr",), retry_failed=True) as run:
+        assert not run.finished("study:a", "30")
+        assert run.finished("content:nifti", "30")
 
 
 def test_a_run_killed_before_its_result_reads_the_grown_study_again(tmp_path, out):
