@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from darnet_trt.cli import printing
 from darnet_trt.cli.printing import print_line, warn
+
+if TYPE_CHECKING:
+    from darnet_trt.runtime.delivery.deliver import Ours
 
 Ae = Annotated[
     str | None,
@@ -30,6 +34,19 @@ Listen = Annotated[
         "and take their answers on this port. [default: they are not asked]",
     ),
 ]
+
+
+def as_given(send: Sequence[str], ae: str | None, listen: int | None) -> tuple[list[str], Ours]:
+    """Return the peers' addresses, each in one form, and how we appear to them.
+
+    Raises:
+        UsageError: An address or our title is none.
+    """
+    from darnet_trt.runtime.delivery.deliver import OUR_TITLE, Ours
+    from darnet_trt.runtime.delivery.peers.address import parse_address, parse_title
+
+    peers = [str(parse_address(each)) for each in send]
+    return peers, Ours(parse_title(OUR_TITLE if ae is None else ae, "--ae"), listen)
 
 
 def deliver(
@@ -72,15 +89,13 @@ def deliver(
     """
     from darnet_trt.errors import UsageError, no_such_path
     from darnet_trt.machine.files import sole_writer
-    from darnet_trt.runtime.delivery.deliver import OUR_TITLE, Delivery, Ours, entries_in
-    from darnet_trt.runtime.delivery.peers.address import parse_address, parse_title
+    from darnet_trt.runtime.delivery.deliver import Delivery, entries_in
     from darnet_trt.runtime.delivery.queue import QUEUE, Queue
     from darnet_trt.runtime.delivery.report import line, undelivered
 
     if not folder.is_dir():
         raise no_such_path(folder)
-    peers = [str(parse_address(each)) for each in send or ()]
-    ours = Ours(parse_title(OUR_TITLE if ae is None else ae, "--ae"), listen)
+    peers, ours = as_given(send or (), ae, listen)
     no_peers = UsageError("has no peers yet", where=folder, do="name one: --send AE@host:port")
     with sole_writer(folder):
         entries = list(entries_in(folder))
