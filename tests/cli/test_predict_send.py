@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from darnet_trt.cli import predict_delivery
+from darnet_trt.cli import predict_delivery, printing
 from darnet_trt.cli.predict_delivery import delivering
 from darnet_trt.cli.predict_output import Output, OutputOptions
 from darnet_trt.runtime.delivery.deliver import Ours
@@ -68,6 +68,7 @@ def test_a_peer_that_is_down_stops_nothing(command, tiny, phantom_series, tmp_pa
 
 def test_a_peer_that_hangs_holds_up_the_end_for_a_bounded_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(predict_delivery, "LAST_S", 0.2)
+    monkeypatch.setattr(printing, "quiet", False)
     let_go = threading.Event()
     with (
         ResultFolder(tmp_path) as folder,
