@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,10 +42,12 @@ def as_given(send: Sequence[str], ae: str | None, listen: int | None) -> tuple[l
 
     Raises:
         UsageError: An address or our title is none.
+        MissingPackageError: A package that sending needs is not installed.
     """
-    from darnet_trt.runtime.delivery.deliver import OUR_TITLE, Ours
+    from darnet_trt.runtime.delivery.deliver import OUR_TITLE, Ours, need_packages
     from darnet_trt.runtime.delivery.peers.address import parse_address, parse_title
 
+    need_packages()
     peers = [str(parse_address(each)) for each in send]
     return peers, Ours(parse_title(OUR_TITLE if ae is None else ae, "--ae"), listen)
 
@@ -89,24 +92,25 @@ def deliver(
     """
     from darnet_trt.errors import UsageError, no_such_path
     from darnet_trt.machine.files import sole_writer
-    from darnet_trt.runtime.delivery.deliver import Delivery, entries_in
+    from darnet_trt.runtime.delivery.deliver import Delivery, add_peers, fill_from
     from darnet_trt.runtime.delivery.queue import QUEUE, Queue
     from darnet_trt.runtime.delivery.report import line, undelivered
+    from darnet_trt.runtime.prediction.results.lines import JSONL
 
     if not folder.is_dir():
         raise no_such_path(folder)
     peers, ours = as_given(send or (), ae, listen)
     no_peers = UsageError("has no peers yet", where=folder, do="name one: --send AE@host:port")
     with sole_writer(folder):
-        entries = list(entries_in(folder))
-        if not peers and not (folder / QUEUE).exists():
+        if not (folder / JSONL).is_file():
+            raise UsageError("holds no results", where=folder, do="name a folder of predict's")
+        if not peers and not os.path.lexists(folder / QUEUE):
             raise no_peers
         with Queue(folder, warn) as queue:
-            for peer in peers:
-                queue.add_peer(peer)
+            add_peers(queue, peers)
             if not queue.peers():
                 raise no_peers
-            queue.fill(entries)
+            fill_from(queue)
             if retry:
                 queue.retry()
             with Delivery(queue, ours, warn) as delivery:
@@ -118,7 +122,8 @@ def deliver(
         raise UsageError(
             "no result has DICOM objects", where=folder, do="make them: predict --resume --dicom"
         )
-    left = [peer for peer, tally in tallies.items() if undelivered(tally)]
+    commits = listen is not None
+    left = [peer for peer, tally in tallies.items() if undelivered(tally, commits=commits)]
     for peer, tally in tallies.items():
         if not printing.quiet:
             print_line(line(peer, tally))

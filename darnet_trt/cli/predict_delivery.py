@@ -26,17 +26,19 @@ class Sent:
 
     Attributes:
         tallies: Peer → how far.
+        commits: Whether peers were asked to commit.
         ended: Whether the queue could not be kept, and the deliveries ended early.
     """
 
     tallies: Mapping[str, Tally] = field(default_factory=dict)
+    commits: bool = False
     ended: bool = False
 
     def tell(self) -> bool:
         """Say it; return whether something is left or was refused."""
         from darnet_trt.runtime.delivery.report import line, undelivered
 
-        left = [undelivered(tally) for tally in self.tallies.values()]
+        left = [undelivered(tally, commits=self.commits) for tally in self.tallies.values()]
         for is_left, (peer, tally) in zip(left, self.tallies.items(), strict=True):
             (warn if is_left and printing.quiet else say)(line(peer, tally))
         if any(tally.next_s is not None or tally.awaited for tally in self.tallies.values()):
@@ -57,16 +59,15 @@ def delivering(output: Output, peers: Sequence[str], ours: Ours | None) -> Itera
         UsageError: Our port cannot be listened on.
         OutputError: The queue cannot be kept in the folder.
     """
-    sent = Sent()
+    sent = Sent(commits=ours is not None and ours.port is not None)
     if ours is None or output.folder is None:
         yield sent
         return
-    from darnet_trt.runtime.delivery.deliver import Delivery, entries_of
+    from darnet_trt.runtime.delivery.deliver import Delivery, add_peers, entries_of
     from darnet_trt.runtime.delivery.queue import Queue
 
     with Queue(output.folder.folder, warn) as queue:
-        for peer in peers:
-            queue.add_peer(peer)
+        add_peers(queue, peers)
         queue.fill(each for result in output.folder.results() for each in entries_of(result))
         with Delivery(queue, ours, warn) as delivery:
             output.written = delivery.add

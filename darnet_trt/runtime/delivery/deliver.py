@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from darnet_trt.errors import InternalError, MissingPackageError, OutputError
@@ -36,7 +35,7 @@ from darnet_trt.runtime.delivery.peers.dimse import (
     store,
 )
 from darnet_trt.runtime.delivery.queue import Entry, Queue
-from darnet_trt.runtime.prediction.results.lines import read_results
+from darnet_trt.runtime.prediction.results.lines import JSONL, read_results
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.prediction.results.result import Result
@@ -73,12 +72,10 @@ class Delivery:
 
     Raises:
         UsageError: Our port cannot be listened on.
-        MissingPackageError: A package that a peer needs is not installed.
     """
 
     def __init__(self, queue: Queue, ours: Ours, notify: Callable[[str], None]) -> None:
         addresses = [parse_address(text) for text in queue.peers()]
-        need_packages()
         self.queue = queue
         self.changed = threading.Condition()
         self.until: float | None = None
@@ -318,15 +315,25 @@ def entries_of(result: Result) -> Iterator[Entry]:
         yield Entry(result.key, made.sop_class, made.sop_uid, made.file)
 
 
-def entries_in(folder: Path) -> Iterator[Entry]:
-    """Yield the objects of the results that stand in a folder.
+def add_peers(queue: Queue, peers: Sequence[str]) -> None:
+    """Add peers to a queue, by their addresses."""
+    for peer in peers:
+        queue.add_peer(peer, commits=isinstance(parse_address(peer), Dimse))
+
+
+def fill_from(queue: Queue) -> None:
+    """Take the objects of all results that stand in the queue's folder, unless none is new.
 
     Raises:
         UsageError: It holds no results.
         OutputError: They cannot be read.
     """
-    for result in read_results(folder):
-        yield from entries_of(result)
+    now = (queue.folder / JSONL).stat()
+    mark = f"{now.st_ino} {now.st_size} {now.st_mtime_ns}"
+    if queue.is_filled(mark):
+        return
+    results = read_results(queue.folder)
+    queue.fill((each for result in results for each in entries_of(result)), mark)
 
 
 def need_packages() -> None:

@@ -39,6 +39,7 @@ CREATE TABLE object (
 ) WITHOUT ROWID;
 CREATE INDEX due ON object (peer, due) WHERE due IS NOT NULL;
 CREATE INDEX study ON object (study);
+CREATE TABLE filled (mark TEXT NOT NULL);
 CREATE TABLE asked (
     transaction_uid TEXT PRIMARY KEY, peer TEXT NOT NULL, at REAL NOT NULL
 ) WITHOUT ROWID
@@ -126,16 +127,34 @@ class Queue:
         """Return the addresses of all peers."""
         return [row[0] for row in self._file.do("SELECT address FROM peer ORDER BY address")]
 
-    def add_peer(self, peer: str) -> None:
-        """Add a peer; it gets all that `fill` and `add` are told of afterwards."""
-        self._file.do("INSERT OR IGNORE INTO peer VALUES (?, 1)", peer)
+    def add_peer(self, peer: str, *, commits: bool = True) -> None:
+        """Add a peer; it gets all that `fill` and `add` are told of afterwards.
 
-    def fill(self, entries: Iterable[Entry]) -> None:
+        Args:
+            peer: Its address.
+            commits: Whether it may offer storage commitment.
+        """
+        if peer not in self.peers():
+            with self._file.change() as db:
+                db.execute("INSERT INTO peer VALUES (?, ?)", (peer, commits))
+                db.execute("DELETE FROM filled")
+
+    def is_filled(self, mark: str) -> bool:
+        """Return whether `fill` was last called with this mark, and no peer was added since."""
+        return self._file.do("SELECT mark FROM filled") == [(mark,)]
+
+    def fill(self, entries: Iterable[Entry], mark: str = "") -> None:
         """Take all objects of the results that stand.
 
         What no peer was told of is to be sent; what stands no longer, and was not sent, is not.
+
+        Args:
+            entries: The objects.
+            mark: What changes when the results do.
         """
         with self._file.change() as db:
+            db.execute("DELETE FROM filled")
+            db.execute("INSERT INTO filled VALUES (?)", (mark,))
             db.execute("CREATE TEMP TABLE wanted (sop_uid TEXT PRIMARY KEY, file BLOB)")
             now, peers = time.time(), self.peers()
             for each in entries:

@@ -26,6 +26,12 @@ def line(peer: str, tally: Tally) -> str:
     return f"{peer}: {', '.join(said) or 'nothing left to send'}"
 
 
-def undelivered(tally: Tally) -> bool:
-    """Return whether something was refused, or is not yet where it shall be."""
-    return bool(tally.all["refused"] or tally.all["waiting"] or tally.awaited)
+def undelivered(tally: Tally, *, commits: bool) -> bool:
+    """Return whether something was refused, or is not yet where it shall be.
+
+    Args:
+        tally: How far a peer's deliveries are.
+        commits: Whether peers were asked to commit.
+    """
+    left = tally.all["refused"] or tally.all["waiting"] or (commits and tally.awaited)
+    return bool(left)

@@ -9,6 +9,7 @@ from darnet_trt.runtime.delivery import deliver
 from tests.runtime.delivery.dicom_peers import commitment, peer, tell
 from tests.runtime.delivery.folders import sop_uid, write_results
 from tests.runtime.delivery.orthanc import free_port
+from tests.runtime.delivery.web_peers import module, service
 
 # pynetdicom leaves a socket that did not connect to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -70,7 +71,9 @@ def test_a_peer_that_never_answers_leaves_them_uncommitted(command, out, hurried
         done = command("deliver", out, "--send", receiver.ae, "--listen", free_port())
     assert done.returncode == 1
     assert "3 sent, 3 not yet committed" in done.stdout
-    assert " committed" not in done.stdout.replace("not yet committed", "")
+    again = command("deliver", out)
+    assert again.stdout.endswith(": 3 not yet committed\n")
+    assert again.returncode == 0  # nobody listens
 
 
 def test_an_answer_that_comes_late_counts(command, out, hurried):
@@ -150,3 +153,11 @@ def test_a_port_that_is_taken_is_named(command, out):
         done = command("deliver", out, "--send", receiver.ae, "--listen", receiver.port)
     assert done.returncode == 2
     assert f"--listen: port {receiver.port} cannot be listened on" in done.stderr
+
+
+def test_a_service_of_stow_rs_is_not_asked(command, out):
+    with service(lambda uid: (200, {}, module(uid))) as to:
+        for send in (["--send", to.web], []):
+            done = command("deliver", out, *send, "--listen", free_port())
+            assert (done.returncode, done.stderr) == (0, "")
+            assert "committed" not in done.stdout

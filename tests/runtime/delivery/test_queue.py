@@ -263,3 +263,12 @@ def test_cron_hears_only_of_what_is_left(command, tmp_path):
     done = command("-q", "deliver", out)
     assert (done.returncode, done.stdout) == (1, "")
     assert "1 to be tried again" in done.stderr
+
+
+def test_a_missing_package_is_one_line(command, tmp_path, monkeypatch):
+    write_results(tmp_path / "out", 1, "sr")
+    monkeypatch.setitem(sys.modules, "pynetdicom", None)
+    done = command("deliver", tmp_path / "out", "--send", "PACS@127.0.0.1:104")
+    assert done.returncode == 2
+    assert "darnet-trt[dicom]" in done.stderr
+    assert not (tmp_path / "out" / QUEUE).exists()

@@ -12,6 +12,16 @@ from tests.runtime.delivery.orthanc import free_port
 from tests.runtime.delivery.web_peers import JSON, module, own_certificate, service
 
 KIND = {"Content-Type": JSON}
+REASON = '<DicomAttribute tag="00081197" vr="US"><Value number="1">43264</Value></DicomAttribute>'
+XML_MODULE = """<?xml version="1.0"?>
+<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM">
+<DicomAttribute tag="000811%s" vr="SQ"><Item number="1">
+<DicomAttribute tag="00081155" vr="UI"><Value number="1">%s</Value></DicomAttribute>%s
+</Item></DicomAttribute></NativeDicomModel>"""
+
+
+def xml(number, sop_uid, more=""):
+    return (XML_MODULE % (number, sop_uid, more)).encode()
 
 
 @pytest.fixture
@@ -35,6 +45,10 @@ def test_each_object_is_a_request_with_the_file_as_it_is(command, out):
 ANSWERS = [
     (lambda uid: (200, KIND, module(uid, warning=0xB000)), "3 sent"),
     (lambda uid: (202, KIND, module(uid, warning=0xB007)), "3 sent"),
+    (lambda uid: (200, {}, xml(99, uid)), "3 sent"),
+    (lambda uid: (409, {}, xml(98, uid, REASON)), "3 refused (data set does not match"),
+    (lambda uid: (200, {}, xml(98, uid)), "3 to be tried again"),
+    (lambda uid: (200, {}, b"<NativeDicomModel><DicomAttribute/>"), "3 to be tried again"),
     (lambda uid: (202, KIND, module(failed={uid: 0xA900})), "3 refused (data set does not match"),
     (lambda uid: (409, KIND, module(failed={uid: 0xC122})), "3 refused (transfer syntax not"),
     (lambda uid: (409, KIND, module(failed={uid: 0x0122})), "3 refused (SOP class not supported"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 from darnet_trt.runtime.delivery.peers.answers import Answer, Sendable, quoted
@@ -18,11 +17,9 @@ def read_object(each: Sendable) -> FileDataset | Answer:
 
     again = "let predict --resume make it again"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that were odd in the scan
-            found = dcmread(each.path)
-            found.file_meta.TransferSyntaxUID  # noqa: B018 (raises where it is missing)
-            uids = str(found.get("SOPClassUID")), str(found.get("SOPInstanceUID"))
+        found = dcmread(each.path)
+        found.file_meta.TransferSyntaxUID  # noqa: B018 (raises where it is missing)
+        uids = str(found.get("SOPClassUID")), str(found.get("SOPInstanceUID"))
     except FileNotFoundError:
         return Answer(each.sop_uid, "waiting", f"{each.path} is gone; {again}")
     except OSError as error:

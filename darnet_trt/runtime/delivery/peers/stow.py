@@ -22,6 +22,8 @@ from darnet_trt.runtime.delivery.peers.answers import (
 from darnet_trt.runtime.delivery.peers.files import read_object
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from requests import Response, Session
 
 CONNECT_S: Final = 10.0
@@ -141,14 +143,32 @@ def _named(module: Any, each: Sendable, status: int) -> Answer:
 
 
 def _module(content: bytes) -> Any:
-    """Return an answer's data set in the JSON model (PS3.18 F); an empty one where it has none."""
+    """Return an answer's data set in the JSON model (PS3.18 F); an empty one where it has none.
+
+    We ask for JSON; a service that knows only the XML of PS3.19 A.1 is understood, too.
+    """
     import json
+    from xml.etree import ElementTree
 
     try:
+        if content.lstrip().startswith(b"<"):
+            return _of_xml(ElementTree.fromstring(content))
         found = json.loads(content)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ElementTree.ParseError):
         return {}
     return found[0] if isinstance(found, list) and found else found
+
+
+def _of_xml(parent: Element) -> dict[str, Any]:
+    """Return the attributes below an element as the JSON model has them."""
+    found: dict[str, Any] = {}
+    for attribute in parent.iterfind("{*}DicomAttribute"):
+        items = [_of_xml(item) for item in attribute.iterfind("{*}Item")]
+        texts = [value.text or "" for value in attribute.iterfind("{*}Value")]
+        whole = attribute.get("vr") == "US" and all(text.isdecimal() for text in texts)
+        values = [int(text) for text in texts] if whole else texts
+        found[attribute.get("tag", "").upper()] = {"Value": items or values}
+    return found
 
 
 def _items(module: Any, tag: str) -> list[Any]:
