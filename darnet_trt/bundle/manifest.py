@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -338,6 +338,23 @@ class Reference(_Part):
     source: str
 
 
+_Coded = r"^[^\\\x00-\x1f\x7f]+$"  # a backslash would end a value
+
+
+class ClassCode(NamedTuple):
+    """The code of a class in DICOM objects (PS3.3 section 8).
+
+    Attributes:
+        value: CodeValue (0008,0100), or LongCodeValue (0008,0119) of more than 16 characters.
+        scheme: CodingSchemeDesignator (0008,0102): "SCT", "RADLEX", "99…" for a private one.
+        meaning: CodeMeaning (0008,0104).
+    """
+
+    value: Annotated[str, Field(pattern=_Coded, max_length=64)]
+    scheme: Annotated[str, Field(pattern=_Coded, max_length=16)]
+    meaning: Annotated[str, Field(pattern=_Coded, max_length=64)]
+
+
 class Manifest(_Part):
     """The whole of `manifest.json`.
 
@@ -347,6 +364,7 @@ class Manifest(_Part):
         intended_use: A sentence for people who find the file.
         model: The network.
         classes: Names of the logits, in order.
+        class_codes: Codes of classes in DICOM objects, where they are not the toolkit's own.
         preprocessing: How the engines' input is made.
         artifacts: The engines, and `MODEL_FILE`.
         default: Name of the artifact to use if none is named; None if no artifact passed the
@@ -363,6 +381,7 @@ class Manifest(_Part):
     intended_use: str
     model: ModelCard
     classes: tuple[str, ...]
+    class_codes: dict[str, ClassCode] = Field(default_factory=dict)
     preprocessing: Preprocessing
     artifacts: tuple[Artifact, ...]
     rejected: tuple[Artifact, ...] = ()

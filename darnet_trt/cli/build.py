@@ -53,6 +53,14 @@ def build(
             "[default: 4 synthetic phantoms]"
         ),
     ] = None,
+    class_code: Annotated[
+        list[str] | None,
+        _what(
+            metavar="CLASS=VALUE,SCHEME,MEANING",
+            help="The code of a class in DICOM objects, such as "
+            "normal=17621005,SCT,Normal. Repeatable. [default: docs/dicom.md]",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         _what(
@@ -156,6 +164,7 @@ def build(
     from darnet_trt.calibration.scans.choosing import choose_scans, require_scans
     from darnet_trt.calibration.search.cost import announce
     from darnet_trt.calibration.search.search import Search
+    from darnet_trt.cli.class_codes import class_codes
     from darnet_trt.cli.number_range import number_range
     from darnet_trt.errors import UsageError
     from darnet_trt.export.build import build_bundle
@@ -192,6 +201,7 @@ def build(
         require_scans(calibration)
     check_free(out, force=force)
     source = load_source(run)
+    codes = class_codes(class_code or [], source.checkpoint.network.classes)
     spec = source.checkpoint.preprocessing
     gate_scans = synthetic_scans(spec) if scans is None else read_scans(scans, spec, say)
     int8 = None
@@ -210,6 +220,7 @@ def build(
         plan_options=options,
         plugin=plugin,
         calibration=int8,
+        class_codes=codes,
         threads=threads,
         force=force,
         log=say,

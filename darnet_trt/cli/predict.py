@@ -250,7 +250,7 @@ def predict(
     from darnet_trt.runtime.prediction.history.history import History
     from darnet_trt.runtime.prediction.history.index import INDEX
     from darnet_trt.runtime.prediction.history.watch import Arrivals
-    from darnet_trt.runtime.prediction.results.result import INTENDED_USE, objects_named
+    from darnet_trt.runtime.prediction.results.result import INTENDED_USE, check_kinds
     from darnet_trt.runtime.prediction.shards.shard import parse_shard
     from darnet_trt.scan.discovery.places import places
 
@@ -272,11 +272,12 @@ def predict(
     if out is not None:
         refuse_bundle_or_cohort(out)
     peers, ours = as_given(send, ae, listen) if send else ([], None)
-    wanted_objects = dicom if dicom is not None else "sr,pm,sc" if send else None
-    kinds = objects_named(wanted_objects) if wanted_objects is not None else ()
-    if send_refusals and "refusal" not in kinds:
-        kinds = (*kinds, "refusal")
+    if dicom is None and send:
+        dicom = "sr,pm,sc"
+    named = dicom.replace(" ", "").split(",") if dicom is not None else []
+    kinds = tuple(dict.fromkeys(named + ["refusal"] * send_refusals))
     if kinds:
+        check_kinds(kinds)
         need_highdicom()
     bound = size_of(memory, "--memory") if memory is not None else None
     part = parse_shard(shard) if shard else None

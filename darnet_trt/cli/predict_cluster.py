@@ -107,8 +107,8 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 (keeps links, which all nodes may have)
 
 
-def _having(statuses: set[str], folders: Sequence[Path]) -> set[tuple[str, str]]:
-    """Return key and time of the results with some statuses.
+def _having(statuses: set[str], folders: Sequence[Path]) -> set[tuple[str, str, float]]:
+    """Return key and times of the results with some statuses; one made again has other times.
 
     A shard's exit code says nothing of what it did before its node died.
     """
@@ -116,7 +116,11 @@ def _having(statuses: set[str], folders: Sequence[Path]) -> set[tuple[str, str]]
 
     held = [folder for folder in folders if (folder / JSONL).exists()]
     results = (result for folder in held for result in read_results(folder))
-    return {(each.key, str(each.finished)) for each in results if each.status in statuses}
+    return {
+        (each.key, each.finished, each.stages_ms.total)
+        for each in results
+        if each.status in statuses
+    }
 
 
 def _check_folder(out: Path, *, resume: bool, lines: Path, shards: Path) -> None:

@@ -17,6 +17,7 @@ from darnet_trt.bundle.manifest import (
     INT8_FILE,
     MODEL_FILE,
     Artifact,
+    ClassCode,
     Manifest,
     ModelCard,
     Reference,
@@ -46,6 +47,7 @@ from darnet_trt.runtime.engines.tensorrt.package import PACKAGES
 from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 
 _DEFAULTS: Final = PlanOptions()
+_NO_CODES: Final[Mapping[str, ClassCode]] = {}
 _STORED_SCANS: Final = 3  # one of each class; 12 MB at the paper's size
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 
@@ -59,6 +61,7 @@ def build_bundle(
     plan_options: PlanOptions = _DEFAULTS,
     plugin: PluginMode = "auto",
     calibration: Calibration | None = None,
+    class_codes: Mapping[str, ClassCode] = _NO_CODES,
     threads: int | None = None,
     force: bool = False,
     log: Callable[[str], None] = lambda _: None,
@@ -79,6 +82,7 @@ def build_bundle(
         plan_options: For TensorRT plans.
         plugin: Whether TensorRT plans run the attention as a plugin; see `choose_plugin`.
         calibration: Scans and options for int8 candidates; required if there is one.
+        class_codes: Codes of classes in DICOM objects, in place of the toolkit's own.
         threads: CPU threads of the reference and the engines; None leaves the number to each.
         force: Replace an existing bundle.
         log: Takes a line on each step.
@@ -135,6 +139,7 @@ def build_bundle(
             intended_use=INTENDED_USE,
             model=_card(source),
             classes=source.checkpoint.network.classes,
+            class_codes=dict(class_codes),
             preprocessing=source.checkpoint.preprocessing,
             artifacts=(*timed, *unchecked, *judged.not_run),
             rejected=(*refused, *rejected),

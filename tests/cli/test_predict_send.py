@@ -106,7 +106,7 @@ def test_refusals_are_sent_where_they_are_asked_for(
         (["--send", "PACS@127.0.0.1:104"], "--send"),
         (["-o", "OUT", "--send", "PACS"], "--send"),
         (["-o", "OUT", "--send", "PACS@h:1", "--ae", "x" * 17], "--ae"),
-        (["-o", "OUT", "--send", "PACS@h:1", "--dicom", "xml"], "--dicom"),
+        (["-o", "OUT", "--send", "PACS@h:1", "--dicom", "xml"], "'xml'"),
         (["-o", "OUT", "--send", "PACS@h:1", "--ray", "auto"], "--send"),
         (["-o", "OUT", "--send-refusals"], "--send-refusals"),
         (["-o", "OUT", "--listen", "104"], "--listen"),

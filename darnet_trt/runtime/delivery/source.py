@@ -52,7 +52,8 @@ class Source:
         header: A DICOM data set (Explicit VR Little Endian, UTF-8) of what the objects take over.
         instances: The files of the series, in the order of their lowest slices.
         slices: The slices of the series, foot to head.
-        grid: Of the network's input; None where there is none, or its place is not known.
+        grid: Of the network's input; None where there is none, or the files do not say where it
+            lies in a frame of reference.
         span: First slice that the input covers, and the one after the last.
         mended: Keywords of the attributes that were missing or invalid, and were mended.
     """
@@ -63,6 +64,14 @@ class Source:
     grid: Grid | None = None
     span: Span = (0, 0)
     mended: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> Finding | None:
+        """Return what was mended; None: nothing."""
+        if not self.mended:
+            return None
+        named = ", ".join(self.mended)
+        return Finding("dicom-mended", f"missing or invalid, and mended in DICOM objects: {named}")
 
     def slice_at(self, voxel: int, depth: int) -> Slice:
         """Return the slice that a voxel of the input's depth lies on, or next to.
@@ -89,21 +98,18 @@ def source_of(
     if not series.headers:
         return _none("only DICOM files give DICOM objects")
     headers = series.headers
-    studies = {str(header.get("StudyInstanceUID", "")) for header in headers}
-    if len(studies) > 1:
-        return _none("its slices name several studies (StudyInstanceUID)")
     instances = _instances(headers)
     if isinstance(instances, Finding):
         return instances
-    found = taken_over(headers[0])
+    found = taken_over(headers)
     if isinstance(found, Finding):
-        return _none(found)
+        return _none(str(found))
     places = {instance.sop_uid: place for place, instance in enumerate(instances)}
     slices = tuple(
         Slice(places[h.get("SOPInstanceUID")], h.frame, h.get("ImagePositionPatient"))
         for h in headers
     )
-    grid = grid_of(series, spec, span) if spec and span else None
+    grid = grid_of(series, spec, span) if spec and span and found.placed else None
     return Source(found.header, instances, slices, grid, span or (0, 0), found.mended)
 
 

@@ -25,7 +25,7 @@ from darnet_trt.runtime.prediction.pipeline.loading import Loads
 from darnet_trt.runtime.prediction.pipeline.making import Earlier, Making
 from darnet_trt.runtime.prediction.pipeline.memory import planned
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
-from darnet_trt.runtime.prediction.results.result import Result
+from darnet_trt.runtime.prediction.results.result import Result, check_kinds
 from darnet_trt.scan.discovery import Counts, distinct_paths
 from darnet_trt.scan.discovery.places import Place
 from darnet_trt.scan.isolated import MODULE
@@ -88,14 +88,15 @@ def predict(
             whether these are all; from another thread.
 
     Raises:
-        UsageError: No path, none of them exists, there is no such artifact, or `memory` is too
-            little.
+        UsageError: No path, none of them exists, there is no such artifact or kind of DICOM object,
+            or `memory` is too little.
         BundleError: The engine cannot be loaded.
         MissingPackageError: A package that the engine, or a DICOM object, needs is not installed.
         OutputError: The disk of temporary files is full.
         DarnetError: No process can be started.
     """
     if dicom:
+        check_kinds(dicom)
         need_highdicom()
     places = _places(paths, repeats)
     chosen = pick_artifact(bundle, artifact)  # read nothing where there is no such engine

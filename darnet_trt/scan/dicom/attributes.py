@@ -150,20 +150,35 @@ def _convert_one(
     sign: bytes,
 ) -> Any:
     """Return pydicom's value of an element; the cache pays because values repeat."""
+    raw = {tag: (vr, value)}
+    if sign:
+        raw[_PIXEL_REPRESENTATION] = "US", sign
+    dataset = raw_dataset(raw, charset, implicit=implicit, big_endian=big_endian)
+    return plain_value(dataset, tag)
+
+
+def raw_dataset(
+    raw: Mapping[int, tuple[str | None, bytes]], charset: bytes, *, implicit: bool, big_endian: bool
+) -> Any:
+    """Return a pydicom data set of raw elements, which it converts where they are asked for.
+
+    Args:
+        raw: Tag → (VR or None, bytes).
+        charset: Value of SpecificCharacterSet (0008,0005).
+        implicit: Whether they are written without VRs.
+        big_endian: Their byte order.
+    """
     from pydicom.dataelem import RawDataElement
     from pydicom.dataset import Dataset
     from pydicom.tag import BaseTag
 
-    def element(number: int, kind: str | None, content: bytes) -> RawDataElement:
-        size, little = len(content), not big_endian
-        return RawDataElement(BaseTag(number), kind, size, content, 0, kind is None, little)
-
     dataset = Dataset()
     dataset.set_original_encoding(implicit, not big_endian, _encodings(charset))
-    if sign:
-        dataset[BaseTag(_PIXEL_REPRESENTATION)] = element(_PIXEL_REPRESENTATION, "US", sign)
-    dataset[BaseTag(tag)] = element(tag, vr, value)
-    return plain_value(dataset, tag)
+    for tag, (vr, value) in raw.items():
+        dataset[BaseTag(tag)] = RawDataElement(
+            BaseTag(tag), vr, len(value), value, 0, vr is None, not big_endian
+        )
+    return dataset
 
 
 def _text(value: bytes) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO, Final
 
 from darnet_trt.scan.dicom.attributes import FRAME_GROUPS, LUT, PER_FRAME, SHARED, WANTED
@@ -29,7 +29,6 @@ PIXELS: Final = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData
                  0x7FE00010: "PixelData"}  # fmt: skip
 OFFSETS, LENGTHS = 0x7FE00001, 0x7FE00002  # ExtendedOffsetTable, ExtendedOffsetTableLengths
 _OTHERS = frozenset({*PIXELS, OFFSETS, LENGTHS, LUT, SHARED, PER_FRAME})
-_LOOKED_AT = _OTHERS | WANTED.keys()
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 UNDEFINED: Final = 0xFFFFFFFF
 SHORT = frozenset(
@@ -100,6 +99,7 @@ class Elements:
         source: Where they are.
         implicit: Whether they have no VR.
         big_endian: Their byte order.
+        wanted: Tags of the elements to keep.
 
     Attributes:
         found: The wanted elements of the data set itself.
@@ -108,12 +108,20 @@ class Elements:
         tables: Byte (offset, length) of the extended offset table and its lengths.
     """
 
-    def __init__(self, source: Source, *, implicit: bool, big_endian: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        implicit: bool,
+        big_endian: bool,
+        wanted: Iterable[int] = WANTED,
+    ) -> None:
         order = ">" if big_endian else "<"
         self.source, self.implicit, self.big_endian = source, implicit, big_endian
         self._explicit_head = struct.Struct(f"{order}HH2sH").unpack_from
         self._implicit_head = struct.Struct(f"{order}HHI").unpack_from
         self._uint32 = struct.Struct(f"{order}I").unpack_from
+        self._looked_at = _OTHERS.union(wanted)
         self._steps = 0
         self.found: Raw = {}
         self.shared: Raw = {}
@@ -133,7 +141,7 @@ class Elements:
         source, size, found, implicit = self.source, self.source.size, self.found, self.implicit
         implicit_head, explicit_head = self._implicit_head, self._explicit_head
         data, base, steps, vr = source.data, source.base, 0, b""
-        last = base + len(data) - 12
+        last, looked_at = base + len(data) - 12, self._looked_at
         while at + 8 <= size:
             steps += 1
             if not base <= at <= last:
@@ -155,7 +163,7 @@ class Elements:
                     tag, vr, length, value = self.element(at)
                     data, base = source.data, source.base
             at = value + length
-            if tag not in _LOOKED_AT and length != UNDEFINED:
+            if tag not in looked_at and length != UNDEFINED:
                 continue
             if tag in PIXELS:
                 return tag, vr, length, value

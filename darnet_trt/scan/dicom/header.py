@@ -7,14 +7,15 @@ header, in the keywords of a classic one (PS3.3 A.38, C.7.6.16).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open, cannot_read
 from darnet_trt.machine.archives import open_file
-from darnet_trt.scan.dicom.attributes import convert, of_frame
+from darnet_trt.scan.dicom.attributes import WANTED, convert, of_frame
 from darnet_trt.scan.dicom.elements import (
     LENGTHS,
     OFFSETS,
@@ -138,6 +139,41 @@ def read_headers(path: Path) -> list[Header]:
         raise cannot_read(path, error) from error
 
 
+def read_elements(path: Path, tags: Iterable[int]) -> Elements:
+    """Read elements of a file's data set, before its pixels.
+
+    Args:
+        path: A file that `read_headers` reads.
+        tags: Which.
+
+    Raises:
+        OSError: The file cannot be read.
+        BrokenError, CutError, TooLargeError, zlib.error: It has changed, and is broken.
+    """
+    with open_file(path) as stream:
+        source = Source(stream, stream.seek(0, 2))
+        source.load(0)
+        elements, at, _ = _begin(source, tags)
+        with suppress(CutError):
+            elements.walk(at)
+        return elements
+
+
+def _begin(source: Source, tags: Iterable[int]) -> tuple[Elements, int, Encoding]:
+    """Return the elements of a file whose start is loaded, where they begin, and their encoding."""
+    encoding = find_encoding(source)
+    at = encoding.start
+    if encoding.syntax == DEFLATED:
+        source.stream.seek(at)
+        inflating = Inflating(source.stream, LARGEST_HEADER)
+        source, at = Source(inflating, LARGEST_HEADER), 0  # type: ignore[arg-type]
+    return (
+        Elements(source, implicit=encoding.implicit, big_endian=encoding.big_endian, wanted=tags),
+        at,
+        encoding,
+    )
+
+
 def _read(path: Path, stream: BinaryIO) -> list[Header]:
     source = Source(stream, stream.seek(0, 2))
     if not is_dicom(source.load(0)):
@@ -145,15 +181,10 @@ def _read(path: Path, stream: BinaryIO) -> list[Header]:
             Finding("not-dicom", "is not a DICOM file"), where=path, do="copy it again"
         )
     try:
-        encoding = find_encoding(source)
+        elements, at, encoding = _begin(source, WANTED)
     except CutError as error:
         raise BrokenError from error
-    at, start = encoding.start, 0
-    if encoding.syntax == DEFLATED:
-        start, at = at, 0
-        stream.seek(start)
-        source = Source(Inflating(stream, LARGEST_HEADER), LARGEST_HEADER)  # type: ignore[arg-type]
-    elements = Elements(source, implicit=encoding.implicit, big_endian=encoding.big_endian)
+    start = encoding.start if encoding.syntax == DEFLATED else 0
     head, defect = None, Finding("no-pixel-data", "no pixel data")
     try:
         head = elements.walk(at)

@@ -1,9 +1,12 @@
-"""The codes of classes, and of what the objects say about them."""
+"""The codes of classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
+
+from darnet_trt.bundle.manifest import ClassCode
+from darnet_trt.errors import one_line
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
@@ -11,16 +14,18 @@ if TYPE_CHECKING:
 PRIVATE: Final = "99DARNET"
 """Our private coding scheme (PS3.16 section 8.2)."""
 
-ClassCode = tuple[str, str, str]
-"""Value, scheme designator and meaning of a code (PS3.3 section 8)."""
-
-KNOWN: Final[dict[str, ClassCode]] = {
-    "covid-19": ("882784691000119100", "SCT", "Pneumonia caused by SARS-CoV-2"),
+KNOWN: Final = {
+    "covid-19": ClassCode("882784691000119100", "SCT", "Pneumonia caused by SARS-CoV-2"),
     # SNOMED CT's 233604007 "Pneumonia" would contain that of COVID-19.
-    "common-pneumonia": ("other-pneumonia", PRIVATE, "Pneumonia other than COVID-19"),
-    "normal": ("17621005", "SCT", "Normal"),
+    "common-pneumonia": ClassCode("other-pneumonia", PRIVATE, "Pneumonia other than COVID-19"),
+    "normal": ClassCode("17621005", "SCT", "Normal"),
 }
 """The project's classes. What a CT shows of COVID-19 is a pneumonia, not the disease."""
+
+
+def plain(text: str) -> str:
+    """Return a text on one line, as a description or a code may hold it: without backslashes."""
+    return one_line(text).replace("\\", "/")
 
 
 def class_code(name: str, given: Mapping[str, ClassCode]) -> CodedConcept:
@@ -32,9 +37,6 @@ def class_code(name: str, given: Mapping[str, ClassCode]) -> CodedConcept:
     """
     from highdicom.sr import CodedConcept
 
-    value, scheme, meaning = given.get(name) or KNOWN.get(name) or _of_name(name)
-    return CodedConcept(value, scheme, meaning)
-
-
-def _of_name(name: str) -> ClassCode:
-    return name[:16], PRIVATE, name[:64]
+    named = plain(name)
+    code = given.get(name) or KNOWN.get(name) or ClassCode(named, PRIVATE, named[:64].strip())
+    return CodedConcept(code.value, code.scheme, code.meaning)

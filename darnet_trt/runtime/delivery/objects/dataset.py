@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from darnet_trt.runtime.delivery.identity import device_uid, finished_at, uid_of
-from darnet_trt.runtime.delivery.objects.codes import PRIVATE
-from darnet_trt.runtime.delivery.source import Slice, Source
+from darnet_trt.runtime.delivery.objects.codes import PRIVATE, plain
+from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.result import Made, Result
 
 if TYPE_CHECKING:
@@ -28,26 +27,6 @@ def header_of(source: Source) -> Dataset:
     from pydicom.filereader import read_dataset
 
     return read_dataset(BytesIO(source.header), is_implicit_VR=False, is_little_endian=True)
-
-
-def reference(header: Dataset, source: Source, number: int) -> Dataset:
-    """Return what stands for a file of the series: its UIDs, and the study's attributes."""
-    from pydicom.dataset import Dataset
-
-    instance = source.instances[number]
-    made = Dataset()
-    made.update(header)
-    made.SOPClassUID, made.SOPInstanceUID = instance.sop_class, instance.sop_uid
-    made.SeriesInstanceUID = instance.series_uid
-    made.Modality = "CT"
-    return made
-
-
-def described(header: Dataset, source: Source, one: Slice) -> Dataset:
-    """Return what stands for a slice: for its file, with its position."""
-    made = reference(header, source, one.instance)
-    made.ImagePositionPatient = list(one.position_mm or ())
-    return made
 
 
 def arguments(kind: str, result: Result, source: Source) -> dict[str, Any]:
@@ -81,7 +60,7 @@ def observer(result: Result) -> ObservationContext:
             uid=device_uid(result),
             name=f"{MAKER} ({RESEARCH.lower()})",
             manufacturer_name=MAKER,
-            model_name=f"{result.artifact} ({result.precision})",
+            model_name=plain(f"{result.artifact} ({result.precision})"),
             serial_number=result.bundle_sha256,
         ),
     )
@@ -96,17 +75,16 @@ def finish(kind: str, dataset: Dataset, result: Result, source: Source) -> Made:
 
     header = header_of(source)
     dataset.SpecificCharacterSet = header.SpecificCharacterSet
-    for keyword in ("TimezoneOffsetFromUTC", "StudyDescription"):
-        if keyword in header:
-            dataset[keyword] = header[keyword]
+    if "TimezoneOffsetFromUTC" in header:
+        dataset.TimezoneOffsetFromUTC = header.TimezoneOffsetFromUTC
     dataset.InstanceCreationDate = dataset.ContentDate
     dataset.InstanceCreationTime = dataset.ContentTime
     if "ContributingEquipmentSequence" in dataset:
         del dataset.ContributingEquipmentSequence
-    if PRIVATE in _schemes(dataset):
+    if dataset.Modality == "SR":
         dataset.CodingSchemeIdentificationSequence = [
             CodingSchemeIdentificationItem(
-                PRIVATE, name="darnet-trt's classes", responsible_organization=MAKER
+                PRIVATE, name="Classes and refusals of darnet-trt", responsible_organization=MAKER
             )
         ]
     dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION)
@@ -120,17 +98,3 @@ def finish(kind: str, dataset: Dataset, result: Result, source: Source) -> Made:
         str(dataset.SeriesInstanceUID),
         stream.getvalue(),
     )
-
-
-def _schemes(dataset: Dataset) -> set[str]:
-    """Return the designators of all codes."""
-    return set(_found(dataset, "CodingSchemeDesignator"))
-
-
-def _found(dataset: Dataset, keyword: str) -> Iterable[str]:
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value:
-                yield from _found(item, keyword)
-        elif element.keyword == keyword:
-            yield str(element.value)

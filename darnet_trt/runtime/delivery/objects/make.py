@@ -6,9 +6,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
-from darnet_trt.bundle.manifest import ModelCard
+from darnet_trt.bundle.manifest import ClassCode, ModelCard
 from darnet_trt.errors import MissingPackageError
-from darnet_trt.runtime.delivery.objects.codes import ClassCode
 from darnet_trt.runtime.delivery.objects.map import make_map
 from darnet_trt.runtime.delivery.objects.picture import make_picture
 from darnet_trt.runtime.delivery.objects.refusal import make_refusal

@@ -7,15 +7,20 @@ from typing import Final
 
 import numpy as np
 
+from darnet_trt.bundle.manifest import ClassCode
 from darnet_trt.runtime.delivery.grid import Grid
 from darnet_trt.runtime.delivery.identity import uid_of
-from darnet_trt.runtime.delivery.objects.codes import ClassCode, class_code
+from darnet_trt.runtime.delivery.objects.codes import class_code
 from darnet_trt.runtime.delivery.objects.dataset import (
     RESEARCH,
     arguments,
-    described,
     finish,
     header_of,
+)
+from darnet_trt.runtime.delivery.objects.references import (
+    referenced_series,
+    source_images,
+    stand_in,
 )
 from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.overlay import stride
@@ -50,15 +55,15 @@ def make_map(
     header = header_of(source)
     meaning = class_code(name, class_codes).meaning
     made = ParametricMap(
-        source_images=[described(header, source, source.slices[0])],
+        source_images=[stand_in(header, source, source.slices[0])],
         pixel_array=stored,
         content_label="HEATMAP",
-        content_description=f"{RESEARCH}: {name}"[:64],
+        content_description=f"{RESEARCH}: {meaning}"[:64].strip(),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[
             RealWorldValueMapping(
                 lut_label="CAM",
-                lut_explanation=f"Evidence for {meaning}, part of its logit"[:64],
+                lut_explanation=f"Evidence for {meaning}, part of its logit"[:64].strip(),
                 unit=CodedConcept("1", "UCUM", "no units"),
                 value_range=(0, _STEPS),
                 slope=slope,
@@ -78,6 +83,8 @@ def make_map(
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         **arguments("pm", result, source),
     )
+    made.ReferencedSeriesSequence = referenced_series(source)  # of more than the stand-in
+    made.SourceImageSequence = source_images(source)
     made.BodyPartExamined = "CHEST"
     made.ImageComments = result.intended_use
     organization = uid_of("dimensions of pm", result, source)

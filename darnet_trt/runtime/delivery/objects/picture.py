@@ -8,10 +8,10 @@ from darnet_trt.runtime.delivery.objects.dataset import (
     arguments,
     finish,
     header_of,
-    reference,
 )
+from darnet_trt.runtime.delivery.objects.references import stand_in
 from darnet_trt.runtime.delivery.source import Source
-from darnet_trt.runtime.prediction.results.overlay import draw_overlay
+from darnet_trt.runtime.prediction.results.overlay import draw_overlay, sides_known
 from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
 
 
@@ -32,8 +32,10 @@ def make_picture(result: Result, evidence: Evidence, source: Source) -> Made:
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         **common,
     )
-    made.copy_patient_and_study_information(reference(header, source, 0))
+    made.copy_patient_and_study_information(stand_in(header, source, source.slices[0]))
     made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture = made.ContentDate, made.ContentTime
+    if not sides_known(result, evidence):
+        made.PatientOrientation = None
     made.ConversionType = "WSD"
     made.BodyPartExamined = "CHEST"
     made.BurnedInAnnotation = "YES"

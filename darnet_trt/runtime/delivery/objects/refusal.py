@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from darnet_trt.runtime.delivery.objects.codes import PRIVATE
+from darnet_trt.runtime.delivery.objects.codes import PRIVATE, plain
 from darnet_trt.runtime.delivery.objects.dataset import (
     MAKER,
     RESEARCH,
@@ -12,8 +12,8 @@ from darnet_trt.runtime.delivery.objects.dataset import (
     finish,
     header_of,
     observer,
-    reference,
 )
+from darnet_trt.runtime.delivery.objects.references import evidence, stand_in
 from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.result import Made, Result
 
@@ -28,12 +28,13 @@ def make_refusal(result: Result, source: Source) -> Made:
 
     header = header_of(source)
     made = EnhancedSR(  # holds all that a Basic Text SR does; highdicom has none
-        evidence=[reference(header, source, n) for n in range(len(source.instances))],
+        evidence=[stand_in(header, source, source.slices[0])],
         content=_content(result),
         is_complete=True,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         **arguments("refusal", result, source),
     )
+    made.CurrentRequestedProcedureEvidenceSequence = evidence(header, source)
     made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
     return finish("refusal", made, result, source)
 
@@ -51,16 +52,17 @@ def _content(result: Result) -> ContainerContentItem:
         CodedConcept("not-classified", PRIVATE, f"Scan not classified - {RESEARCH}")
     )
     content = sr.ContentSequence(is_root=False)
-    content.extend(sr.LanguageOfContentItemAndDescendants(CodedConcept("en", "RFC5646", "English")))
+    english = CodedConcept("en-US", "RFC5646", "English (United States)")
+    content.extend(sr.LanguageOfContentItemAndDescendants(english))
     content.extend(observer(result))
     content.append(
         sr.CodeContentItem(
             CodedConcept("121071", "DCM", "Finding"),
-            CodedConcept(result.code, PRIVATE, result.reason[:64]),
+            CodedConcept(result.code, PRIVATE, plain(result.reason)[:64]),
             contains,
         )
     )
-    content.append(text(result.reason, "121106", "DCM", "Comment"))
+    content.append(text(plain(result.reason), "121106", "DCM", "Comment"))
     content.append(text(f"{MAKER} {result.toolkit}", "111001", "DCM", "Algorithm Name"))
     content.append(text(result.intended_use, "121106", "DCM", "Comment"))
     root.ContentSequence = content

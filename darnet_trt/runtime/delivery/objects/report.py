@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from darnet_trt.bundle.manifest import ModelCard
+from darnet_trt.bundle.manifest import ClassCode, ModelCard
 from darnet_trt.runtime.delivery.identity import uid_of
-from darnet_trt.runtime.delivery.objects.codes import ClassCode, class_code
+from darnet_trt.runtime.delivery.objects import references
+from darnet_trt.runtime.delivery.objects.codes import class_code, plain
 from darnet_trt.runtime.delivery.objects.dataset import (
     MAKER,
     RESEARCH,
     arguments,
-    described,
     finish,
     header_of,
     observer,
-    reference,
 )
+from darnet_trt.runtime.delivery.objects.references import stand_in
 from darnet_trt.runtime.delivery.source import Slice, Source
 from darnet_trt.runtime.prediction.results.overlay import grown, telling_slices
 from darnet_trt.runtime.prediction.results.result import DicomDocument, Evidence, Made, Result
 
 if TYPE_CHECKING:
-    from highdicom.sr import MeasurementReport
     from pydicom.dataset import Dataset
 
 TELLING: Final = 3
@@ -39,21 +38,35 @@ def make_report(
     predecessor: DicomDocument | None,
 ) -> Made:
     """Make the structured report of a result with status "ok"."""
-    from highdicom.sr import Comprehensive3DSR
+    from highdicom import sr
 
     header = header_of(source)
-    files = [reference(header, source, n) for n in range(len(source.instances))]
     telling = {
         name: _telling(evidence, number, source) for number, name in enumerate(result.probabilities)
     }
-    report = Comprehensive3DSR(
-        evidence=files,
-        content=_content(result, source, about, class_codes, telling)[0],
+    shown = sorted({one for slices in telling.values() for one in slices}, key=source.slices.index)
+    library = [stand_in(header, source, one) for one in shown]
+    content = sr.MeasurementReport(
+        observation_context=observer(result),
+        procedure_reported=sr.CodedConcept("25045-6", "LN", "CT unspecified body region"),
+        title=sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
+        imaging_measurements=[
+            _group(name, result, source, about, class_codes, telling[name])
+            for name in result.probabilities
+        ],
+        referenced_images=library or None,
+    )[0]
+    report = sr.Comprehensive3DSR(
+        evidence=library or [stand_in(header, source, source.slices[0])],
+        content=content,
         is_complete=True,
         previous_versions=None if predecessor is None else [_previous(header, predecessor)],
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         **arguments("sr", result, source),
     )
+    report.CurrentRequestedProcedureEvidenceSequence = references.evidence(header, source)
+    if shown:
+        _correct_library(report, header, source, shown)
     return finish("sr", report, result, source)
 
 
@@ -77,27 +90,26 @@ def _telling(evidence: Evidence, number: int, source: Source) -> list[Slice]:
     return list(dict.fromkeys(chosen))
 
 
-def _content(
-    result: Result,
-    source: Source,
-    about: ModelCard,
-    class_codes: Mapping[str, ClassCode],
-    telling: Mapping[str, Sequence[Slice]],
-) -> MeasurementReport:
-    from highdicom import sr
+def _correct_library(
+    report: Dataset, header: Dataset, source: Source, shown: Sequence[Slice]
+) -> None:
+    """Set in the image library what a stand-in cannot say of a slice."""
+    (library,) = _named(report, "111028")
+    (group,) = library.ContentSequence
+    images = [item for item in group.ContentSequence if item.ValueType == "IMAGE"]
+    for image, one in zip(images, shown, strict=True):
+        (reference,) = image.ReferencedSOPSequence
+        reference.ReferencedSOPClassUID = source.instances[one.instance].sop_class
+        if one.frame is not None:
+            reference.ReferencedFrameNumber = one.frame
+        if "SliceThickness" not in header:
+            image.ContentSequence.remove(*_named(image, "112225"))
 
-    shown = sorted({one for slices in telling.values() for one in slices}, key=source.slices.index)
-    header = header_of(source)
-    return sr.MeasurementReport(
-        observation_context=observer(result),
-        procedure_reported=sr.CodedConcept("25045-6", "LN", "CT unspecified body region"),
-        title=sr.CodedConcept("126000", "DCM", f"Imaging Measurement Report - {RESEARCH}"),
-        imaging_measurements=[
-            _group(name, result, source, about, class_codes, telling[name])
-            for name in result.probabilities
-        ],
-        referenced_images=[described(header, source, one) for one in shown] or None,
-    )
+
+def _named(item: Dataset, code: str) -> list[Dataset]:
+    """Return the content items with a concept name."""
+    names = ((one.ConceptNameCodeSequence[0].get("CodeValue"), one) for one in item.ContentSequence)
+    return [one for name, one in names if name == code]
 
 
 def _group(
@@ -128,7 +140,7 @@ def _group(
     )
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=uid_of(f"tracking {name}", result, source), identifier=f"{name} ({RESEARCH})"
+            uid=uid_of(f"tracking {name}", result, source), identifier=plain(f"{name} ({RESEARCH})")
         ),
         finding_type=class_code(name, class_codes),
         finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Lung)],
@@ -140,7 +152,7 @@ def _group(
                 f"engine {result.artifact}",
                 f"precision {result.precision}",
                 f"attention {about.attention}",
-                f"trained on {result.trained_on}",
+                f"trained on {plain(result.trained_on)}",
                 result.intended_use,
             ],
         ),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from darnet_trt.bundle.manifest import Manifest, ModelCard
+from darnet_trt.bundle.manifest import ClassCode, Manifest, ModelCard
 from darnet_trt.errors import DarnetError, Finding, InternalError, one_line
 from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.worker import WorkerDied
@@ -32,6 +33,7 @@ from darnet_trt.runtime.prediction.results.result import (
 from darnet_trt.scan.isolated import submit
 
 Earlier = Callable[[str], Result | None]
+_Coming = Future[tuple[list[Made], list[Finding]]]
 _REPORTS: Final = ("sr", REFUSAL)
 """Kinds that a later report names as its predecessor."""
 _ANSWER: Final = {
@@ -48,11 +50,13 @@ class _Waiting:
     """A result that waits for its objects, or for those of one before it."""
 
     result: Result
-    coming: Future[tuple[list[Made], list[Finding]]] | None
+    coming: _Coming | None
 
 
 class Making:
     """Makes objects of results, and gives the results back in their order.
+
+    It leaves one process of the pool to the reading, so that the engine need not wait.
 
     Args:
         pool: Where objects are made.
@@ -76,6 +80,9 @@ class Making:
         self._pool, self._kinds, self._manifest, self._plan = pool, kinds, manifest, plan
         self._earlier, self._evidence = earlier, evidence
         self._waiting: deque[_Waiting] = deque()
+        self._most, self._running = max(1, plan.workers - 1), 0
+        self._calls: deque[tuple[_Coming, Path, tuple[Any, ...]]] = deque()
+        self._changing = threading.Lock()
 
     def waits(self) -> bool:
         """Return whether a result waits for its objects."""
@@ -96,8 +103,9 @@ class Making:
         kinds = kinds_of(result.status, self._kinds)
         own = source if isinstance(source, Source) else None
         result = _continued(result, self._earlier(result.key), own)
-        if kinds and isinstance(source, Finding):
-            result = _warned(result, [source])
+        if kinds and source is not None:
+            remark = source if isinstance(source, Finding) else source.remark
+            result = _warned(result, [remark] if remark else [])
         coming = self._begin(result, own, kinds) if kinds and own else None
         self._waiting.append(_Waiting(result, coming))
         while len(self._waiting) > self._plan.results:
@@ -114,15 +122,36 @@ class Making:
         while self._waiting:
             yield self._first()
 
-    def _begin(
-        self, result: Result, source: Source, kinds: Sequence[str]
-    ) -> Future[tuple[list[Made], list[Finding]]]:
+    def _begin(self, result: Result, source: Source, kinds: Sequence[str]) -> _Coming:
         stored = parsed(json_line(result).encode())  # so that a line gives the same objects
-        about = self._manifest.model
-        arguments = (stored, result.evidence, source, kinds, about)
-        where = Path(result.scan)
+        coming: _Coming = Future()
+        bundle = self._manifest
+        arguments = (stored, result.evidence, source, kinds, bundle.model, bundle.class_codes)
+        with self._changing:
+            self._calls.append((coming, Path(result.scan), arguments))
+        self._submit()
+        return coming
+
+    def _submit(self) -> None:
+        """Begin the next call, unless as many run as may."""
+        with self._changing:
+            if not self._calls or self._running == self._most:
+                return
+            self._running += 1
+            coming, where, arguments = self._calls.popleft()
+
+        def done(future: _Coming) -> None:
+            with self._changing:
+                self._running -= 1
+            if (error := future.exception()) is not None:
+                coming.set_exception(error)
+            else:
+                coming.set_result(future.result())
+            self._submit()
+
         share = self._plan.share
-        return submit(self._pool, make, *arguments, where=where, memory=share, kills=_KILLS)
+        began = submit(self._pool, make, *arguments, where=where, memory=share, kills=_KILLS)
+        began.add_done_callback(done)
 
     def _first(self) -> Result:
         waiting = self._waiting.popleft()
@@ -136,8 +165,15 @@ class Making:
             except Exception as error:
                 lacking = [_none(str(error))]
             result = _warned(result, lacking)
-        evidence = result.evidence if self._evidence else None
-        return result.model_copy(update={"made": tuple(made), "evidence": evidence})
+        present = {one.kind for one in made}
+        wanted = kinds_of(result.status, self._kinds)
+        return result.model_copy(
+            update={
+                "made": tuple(made),
+                "dicom_unmade": tuple(kind for kind in wanted if kind not in present),
+                "evidence": result.evidence if self._evidence else None,
+            }
+        )
 
 
 def make(
@@ -146,6 +182,7 @@ def make(
     source: Source,
     kinds: Sequence[str],
     about: ModelCard,
+    class_codes: Mapping[str, ClassCode],
 ) -> tuple[list[Made], list[Finding]]:
     """Return the objects of a result, and a warning for each kind that cannot be made.
 
@@ -157,21 +194,24 @@ def make(
         source: As of `make_objects`.
         kinds: As of `make_objects`.
         about: As of `make_objects`.
+        class_codes: As of `make_objects`.
     """
     made: list[Made] = []
     lacking: list[Finding] = []
     for kind in kinds:
         try:
-            one = make_objects(result, evidence, source, [kind], about, {}, result.predecessor)
+            one = make_objects(
+                result, evidence, source, [kind], about, class_codes, result.predecessor
+            )
         except MemoryError:
-            raise
+            lacking.append(_none("it needs more memory than there is", kind))
         except Exception as error:
             known = isinstance(error, DarnetError)
             lacking.append(_none(str(error) if known else InternalError(error).what, kind))
-            continue
-        made += one
-        if not one:
-            lacking.append(_none("the place of the input in the patient is not known", kind))
+        else:
+            made += one
+            if not one:
+                lacking.append(_none("the place of the input in the patient is not known", kind))
     return made, lacking
 
 

@@ -18,6 +18,8 @@ LEAST_SHARE: Final = 200 * 10**6
 """Bytes that reading takes at least: a slice of 512 x 512 in a few forms, and a study's headers."""
 LEAST_OF_OBJECTS: Final = 400 * 10**6
 """The same where DICOM objects are made: highdicom takes half of it."""
+_RESULTS: Final = 4
+"""Results for each worker that may wait for their objects while the engine goes on. Judgement."""
 _PICTURE: Final = 4 * 10**6
 """Bytes of the picture among them."""
 _OF_THIS_PROCESS: Final = 300 * 10**6
@@ -108,10 +110,9 @@ def planned(
     engine = _OF_THIS_PROCESS + 2 * files + _ACTIVATIONS * activation
     spare = 2 * max(1, artifact.batch[1] if artifact.target != "cpu" else 1)
     room = (free() if memory is None else memory) - engine - spare * input_size
-    of_result = _of_result(input_size) if objects else 0
-    room -= of_result
+    of_results = _RESULTS * _of_result(input_size) if objects else 0
     least_share = LEAST_OF_OBJECTS if objects else LEAST_SHARE
-    beside = OF_A_WORKER + input_size + of_result
+    beside = OF_A_WORKER + input_size + of_results
     least = beside + least_share
     if memory is not None and room < least:
         raise UsageError(
@@ -122,5 +123,5 @@ def planned(
     workers = max(1, min(workers, room // least))
     share = max(least_share, min(MEMORY, room // workers - beside))
     whole = workers * (OF_A_WORKER + share) - OF_A_WORKER
-    results = workers + 1 if objects else 0
+    results = _RESULTS * workers if objects else 0
     return Plan(workers, share, whole, workers + spare, input_size, 2 * workers, engine, results)

@@ -141,6 +141,7 @@
     add("Time, s", row.stages.map((ms, i) => `${stages[i]} ${seconds(ms)}`).join(", "));
     add("Finished", `${day(row.finished)} UTC${row.replaces ? "; replaced an earlier result" : ""}`);
     add("Engine", told(row.engine));
+    if (row.objects) add("DICOM objects", row.objects);
     const cell = make("td", {colspan: width}, list);
     if (row.overlay) {
       const kept = find(`overlay-${row.place}`);

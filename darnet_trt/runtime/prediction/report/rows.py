@@ -58,6 +58,7 @@ class Rows:
             "engine": shown(f"{result.artifact} ({result.precision})"),
             "patient": [shown(p or "") for p in patient] if any(patient) else 0,
             "overlay": self._link(result.overlay),
+            "objects": shown(", ".join(dict.fromkeys(one.kind for one in result.dicom))),
             "replaces": int(result.replaces is not None),
         }
         self._columns = list(row)

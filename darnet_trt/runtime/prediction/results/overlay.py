@@ -104,7 +104,7 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
         _PAPER,
     )
     pen = ImageDraw.Draw(page)
-    sides = evidence.oriented and not any(w.code in _SIDES_DOUBTED for w in result.warnings)
+    sides = sides_known(result, evidence)
     _caption(pen, result, page.width)
     for place, index in enumerate(chosen):
         x = GAP + place % COLUMNS * (TILE + GAP)
@@ -128,6 +128,11 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
         _font(14),
     )
     return page
+
+
+def sides_known(result: Result, evidence: Evidence) -> bool:
+    """Return whether the file says which side is left, and nothing speaks against it."""
+    return evidence.oriented and not any(w.code in _SIDES_DOUBTED for w in result.warnings)
 
 
 def with_overlay(result: Result, evidence: Evidence, folder: ResultFolder) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -274,6 +274,8 @@ class Result(_Part):
     """Overlay PNG, relative to the output folder; null where none was drawn."""
     dicom: tuple[DicomObject, ...] = ()
     """The DICOM objects that were made of the result; empty where none were."""
+    dicom_unmade: tuple[str, ...] = ()
+    """Kinds of DICOM objects that were asked for and could not be made; a warning says why."""
     predecessor: DicomDocument | None = None
     """The report of a result that this one took the place of; null where there is none."""
     intended_use: str = INTENDED_USE
@@ -294,21 +296,17 @@ class Result(_Part):
         return bool(self.probabilities) and undecided(self.probabilities) is not None
 
 
-def objects_named(text: str) -> tuple[str, ...]:
-    """Return the kinds of DICOM objects that a person named: "sr,pm"; each once.
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Check that there are such kinds of DICOM objects.
 
     Raises:
         UsageError: There is no such kind.
     """
-    kinds = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
-    for kind in kinds:
-        if kind not in (*OBJECTS, REFUSAL):
-            raise UsageError(
-                f"{kind!r} is no kind of DICOM object",
-                where="--dicom",
-                do=f"give some of {', '.join(OBJECTS)} and {REFUSAL}, joined by commas",
-            )
-    return kinds
+    known = (*OBJECTS, REFUSAL)
+    if unknown := [kind for kind in kinds if kind not in known]:
+        raise UsageError(
+            f"there is no kind of DICOM object {unknown[0]!r}", do=f"choose of {', '.join(known)}"
+        )
 
 
 def kinds_of(status: str, wanted: Collection[str]) -> tuple[str, ...]:

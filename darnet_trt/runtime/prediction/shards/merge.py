@@ -14,6 +14,7 @@ from typing import Final
 from darnet_trt.errors import UsageError, no_such_path
 from darnet_trt.machine.files import cannot_write, refuse_being_written, sole_writer, whole_file
 from darnet_trt.runtime.prediction.results.lines import JSONL, read_results
+from darnet_trt.runtime.prediction.results.objects import remove_objects, written
 from darnet_trt.runtime.prediction.results.result import Result, json_line
 from darnet_trt.runtime.prediction.results.tables import (
     CSV,
@@ -47,12 +48,12 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """Which folder's result of a study is taken."""
+    """Which folder's result of a study is taken, and the files that it names."""
 
     folder: int
     content: str
     status: str
-    overlay: str | None
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,17 @@ class _Choice:
     private: bool
     repeated: int
 
-    def results(self, drawn: set[str]) -> Iterator[Result]:
-        """Yield them, folder by folder; only those in `drawn` keep their overlay."""
+    def results(self, files: set[str]) -> Iterator[Result]:
+        """Yield them, folder by folder; each names those of its files that are in `files`."""
         for index, folder in enumerate(self.folders):
             if not os.path.lexists(folder / JSONL):
                 continue
             for result in read_results(folder):
                 each = self.taken.get(result.key)  # none: written since
                 if each is not None and each.folder == index:
-                    overlay = result.overlay if result.key in drawn else None
-                    yield result.model_copy(update={"overlay": overlay})
+                    overlay = result.overlay if result.overlay in files else None
+                    dicom = tuple(one for one in result.dicom if one.file in files)
+                    yield result.model_copy(update={"overlay": overlay, "dicom": dicom})
 
 
 def merge(
@@ -95,7 +97,8 @@ def merge(
     `results.jsonl` appears last: before it does, nothing is joined.
 
     Args:
-        out: The folder to write into; made where absent. Overlays are linked, or copied.
+        out: The folder to write into; made where absent. Overlays and DICOM objects are linked, or
+            copied.
         folders: Of runs with one engine of one bundle.
         parquet: Write `results.parquet`, too.
         again: Replace the results in `out`, which come from the same folders.
@@ -167,7 +170,8 @@ def _choose(folders: Sequence[Path], marks: Sequence[Mark | None]) -> _Choice:
             old = taken.get(result.key)
             same = old is not None and old.content == result.content
             if old is None or (same and _RANK[result.status] < _RANK[old.status]):
-                taken[result.key] = _Taken(index, result.content, result.status, result.overlay)
+                files = (*filter(None, [result.overlay]), *(one.file for one in result.dicom))
+                taken[result.key] = _Taken(index, result.content, result.status, files)
             elif not same and (marks[old.folder] is None) == (marks[index] is None):
                 differing.append(f"{result.scan} ({folders[old.folder]}, {folder})")
             repeated += old is not None
@@ -218,47 +222,52 @@ def _split(differing: Sequence[str]) -> UsageError:
 
 
 def _write(out: Path, choice: _Choice, parquet: bool) -> None:
-    """Write the joined folder: overlays, tables, and last of all the lines."""
-    brought: set[Path] = set()
+    """Write the joined folder: overlays and objects, tables, and last of all the lines."""
+    brought: set[str] = set()
+    files: set[str] = set()
     try:
-        drawn = set()
-        for key, each in choice.taken.items():
-            if not each.overlay:
-                continue
-            place = out / each.overlay
-            new = not os.path.lexists(place)  # else it is that of a result that stands in `out`
-            if _bring(choice.folders[each.folder] / each.overlay, place):
-                drawn.add(key)
-                if new:
-                    brought.add(place)
-        with ExitStack() as written:  # the last one that is opened gets its name first
-            lines = written.enter_context(whole_file(out / JSONL, private=choice.private))
-            for result in choice.results(drawn):
+        for each in choice.taken.values():
+            for name in each.files:
+                new = not os.path.lexists(out / name)  # else a result that stands in `out` has it
+                if _bring(choice.folders[each.folder] / name, out / name):
+                    files.add(name)
+                    if new:
+                        brought.add(name)
+        with ExitStack() as opened:  # the last one that is opened gets its name first
+            lines = opened.enter_context(whole_file(out / JSONL, private=choice.private))
+            for result in choice.results(files):
                 lines.write(json_line(result).encode())
-            table = written.enter_context(whole_file(out / CSV, private=choice.private))
-            write_csv(table, choice.results(drawn), choice.classes)
+            table = opened.enter_context(whole_file(out / CSV, private=choice.private))
+            write_csv(table, choice.results(files), choice.classes)
             if parquet:
-                table = written.enter_context(whole_file(out / PARQUET, private=choice.private))
-                write_parquet(table, choice.results(drawn), choice.classes)
+                table = opened.enter_context(whole_file(out / PARQUET, private=choice.private))
+                write_parquet(table, choice.results(files), choice.classes)
     except BaseException:
-        for overlay in brought:
+        for name in brought:
             with suppress(OSError):
-                overlay.unlink()
+                (out / name).unlink()
+        remove_objects(out, brought)
         raise
+    remove_objects(out, set(written(out)) - files)  # of results that were joined before
 
 
-def _bring(overlay: Path, place: Path) -> bool:
-    """Link an overlay, or copy it; return whether there is one."""
+def _bring(file: Path, place: Path) -> bool:
+    """Link a file, or copy it; return whether there is one."""
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            place.unlink()
+            temporary.unlink()
         try:
-            os.link(overlay, place)
+            os.link(file, temporary)
         except OSError:  # on another file system, or on one without links
-            shutil.copy(overlay, place)
+            shutil.copy(file, temporary)
+        temporary.replace(place)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise cannot_write(place, error) from error
+    finally:
+        with suppress(OSError):  # `replace` leaves a second link to the same file alone
+            temporary.unlink()
     return True

@@ -2,10 +2,14 @@
 
 import os
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pydicom
 
+from darnet_trt.runtime.prediction.pipeline import making
+from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.scan.discovery.examine import Examined, examine
 from darnet_trt.scan.discovery.gather import Gathered, gather
 from darnet_trt.scan.discovery.walk import Listing
@@ -48,3 +52,36 @@ def gather_or_die(examined: list[Examined], only: frozenset[str] | None = None) 
             once.unlink()
             die()
     return gather(examined, only)
+
+
+def make_when(file: Path, *arguments: Any) -> Any:
+    """Make objects when a file exists."""
+    end = time.monotonic() + 60
+    while not file.exists():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.02)
+    return making.make(*arguments)
+
+
+def make_or_die(result: Result, *arguments: Any) -> Any:
+    """Die at a study named "poison"."""
+    if result.scan.endswith("poison"):
+        die()
+    return making.make(result, *arguments)
+
+
+def make_without_map(*arguments: Any) -> Any:
+    """Make objects with a library that cannot make maps."""
+    real = making.make_objects
+
+    def no_map(result: Result, evidence: Any, source: Any, kinds: Any, *more: Any) -> Any:
+        if "pm" in kinds:
+            raise ValueError("no maps\nhere")
+        return real(result, evidence, source, kinds, *more)
+
+    making.make_objects = no_map  # type: ignore[assignment]
+    try:
+        return making.make(*arguments)
+    finally:
+        making.make_objects = real

@@ -6,6 +6,7 @@ import pytest
 
 from darnet_trt.errors import Finding
 from darnet_trt.runtime.prediction.report.page import Page
+from darnet_trt.runtime.prediction.results.result import DicomObject
 from tests.runtime.prediction.report.results import WARNED, overlay, refused, result
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -149,6 +150,17 @@ def test_details_show_the_overlay_that_lies_beside_the_page(show, tmp_path):
     tab.locator("#rows button").first.press("Enter")
     picture = tab.locator(".detail img")
     assert picture.evaluate("async p => (await p.decode(), p.naturalWidth)") == 4
+
+
+def test_details_say_which_objects_were_made(show):
+    uids = {"sop_class": "1.2", "sop_uid": "2.25.1", "series_uid": "2.25.2"}
+    made = [DicomObject(kind=kind, file=f"dicom/{kind}.dcm", **uids) for kind in ("sr", "sc", "sc")]
+    tab = show([result(0, dicom=tuple(made)), result(1)])
+    for place, shown in enumerate([["DICOM objects\nsr, sc"], []]):
+        button = tab.locator("#rows button").nth(place)
+        button.press("Enter")
+        assert [t for t in tab.locator(".facts > div").all_inner_texts() if "DICOM" in t] == shown
+        button.press("Enter")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

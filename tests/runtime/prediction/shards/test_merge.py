@@ -12,6 +12,7 @@ from darnet_trt.runtime.prediction.results.result import json_line
 from darnet_trt.runtime.prediction.shards.merge import merge
 from darnet_trt.runtime.prediction.shards.shard import marked, parse_shard
 from tests.full_disk import files_up_to
+from tests.runtime.prediction.results.test_objects import files, named, with_objects
 from tests.runtime.prediction.results.test_result import result
 
 
@@ -32,7 +33,8 @@ def lines(folder):
 
 
 def contents(*folders):
-    return {file: file.read_bytes() for folder in folders for file in folder.iterdir()}
+    files = (file for folder in folders for file in folder.rglob("*") if file.is_file())
+    return {file: file.read_bytes() for file in files}
 
 
 def joined(tmp_path, *folders, **options):
@@ -219,6 +221,34 @@ def test_overlays_come_along(tmp_path):
     joined(tmp_path, folder)
     assert (tmp_path / "out" / names[0]).read_bytes() == b"picture"
     assert [r.overlay for r in read_results(tmp_path / "out")] == [names[0], None]
+
+
+def test_objects_come_along_and_go_with_their_result(tmp_path):
+    first = shard(tmp_path / "1", "1/2", with_objects("a", "sr", "pm"), with_objects("b", "sr"))
+    second = shard(tmp_path / "2", "2/2", with_objects("c", "sr"))
+    gone = next(r.dicom[0].file for r in read_results(first) if r.scan == "b")
+    (first / gone).unlink()
+    joined(tmp_path, first, second)
+    out = tmp_path / "out"
+    assert {r.scan: [o.kind for o in r.dicom] for r in read_results(out)} == {
+        "a": ["sr", "pm"],
+        "b": [],
+        "c": ["sr"],
+    }
+    assert files(out) == named(out)
+    assert {stat.S_IMODE((out / file).stat().st_mode) for file in files(out)} == {0o600}
+    shard(first, "1/2", with_objects("a", "sr", content=b"new"), resume=True)
+    merge(out, [first, second], again=True)
+    assert files(out) == named(out)
+    assert len(files(out)) == 2
+
+
+def test_a_full_disk_leaves_no_object_behind(tmp_path):
+    folder = shard(tmp_path / "1", None, with_objects("a", "sr"), *map(result, "bcdef"))
+    with pytest.raises(OutputError, match="cannot be written"), files_up_to(2000):
+        merge(tmp_path / "out", [folder])
+    assert not (tmp_path / "out").exists()
+    assert files(folder) == named(folder)
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path):
