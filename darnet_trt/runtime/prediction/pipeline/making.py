@@ -165,8 +165,15 @@ class Making:
             except Exception as error:
                 lacking = [_none(str(error))]
             result = _warned(result, lacking)
-        evidence = result.evidence if self._evidence else None
-        return result.model_copy(update={"made": tuple(made), "evidence": evidence})
+        present = {one.kind for one in made}
+        wanted = kinds_of(result.status, self._kinds)
+        return result.model_copy(
+            update={
+                "made": tuple(made),
+                "dicom_unmade": tuple(kind for kind in wanted if kind not in present),
+                "evidence": result.evidence if self._evidence else None,
+            }
+        )
 
 
 def make(
@@ -197,14 +204,14 @@ def make(
                 result, evidence, source, [kind], about, class_codes, result.predecessor
             )
         except MemoryError:
-            raise
+            lacking.append(_none("it needs more memory than there is", kind))
         except Exception as error:
             known = isinstance(error, DarnetError)
             lacking.append(_none(str(error) if known else InternalError(error).what, kind))
-            continue
-        made += one
-        if not one:
-            lacking.append(_none("the place of the input in the patient is not known", kind))
+        else:
+            made += one
+            if not one:
+                lacking.append(_none("the place of the input in the patient is not known", kind))
     return made, lacking
 
 
