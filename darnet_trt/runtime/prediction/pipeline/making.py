@@ -56,7 +56,7 @@ class _Waiting:
 class Making:
     """Makes objects of results, and gives the results back in their order.
 
-    It leaves one process of the pool to the reading, so that the engine need not wait.
+    It leaves one process of the pool to the reading, so that the engine need not wait for that.
 
     Args:
         pool: Where objects are made.
@@ -118,7 +118,10 @@ class Making:
             yield self._first()
 
     def rest(self) -> Iterator[Result]:
-        """Yield all others as they come."""
+        """Yield all others as they come; nothing more is read, so every process may make some."""
+        for _ in range(self._plan.workers - self._most):
+            self._most += 1
+            self._submit()
         while self._waiting:
             yield self._first()
 
