@@ -31,7 +31,6 @@ def make_refusal(result: Result, source: Source) -> Made:
         evidence=[stand_in(header, source, source.slices[0])],
         content=_content(result),
         is_complete=True,
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
         **arguments("refusal", result, source),
     )
     made.CurrentRequestedProcedureEvidenceSequence = evidence(header, source)
@@ -58,7 +57,7 @@ def _content(result: Result) -> ContainerContentItem:
     content.append(
         sr.CodeContentItem(
             CodedConcept("121071", "DCM", "Finding"),
-            CodedConcept(result.code, PRIVATE, plain(result.reason)[:64]),
+            CodedConcept(result.code, PRIVATE, result.code.replace("-", " ")[:64]),
             contains,
         )
     )

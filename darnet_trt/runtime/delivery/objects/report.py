@@ -61,7 +61,6 @@ def make_report(
         content=content,
         is_complete=True,
         previous_versions=None if predecessor is None else [_previous(header, predecessor)],
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
         **arguments("sr", result, source),
     )
     report.CurrentRequestedProcedureEvidenceSequence = references.evidence(header, source)
