@@ -57,11 +57,14 @@ def taken_over(headers: Sequence[Header]) -> TakenOver | str:
     """Read a file again for what objects take over, or return why there can be none.
 
     Args:
-        headers: Of a series; the first one's file is read.
+        headers: Of a series; the first file that names the patient is read.
     """
     from pydicom.dataset import Dataset
 
-    header = headers[0]
+    named = [one for one in headers if one.get("PatientID")] or headers
+    if len({one.get("PatientID") for one in named}) > 1:
+        return "its slices name several patients (PatientID)"
+    header = named[0]
     studies = {one.get("StudyInstanceUID") for one in headers}
     if len(studies) > 1 or not all(map(is_uid, studies)):
         return "its slices have no valid StudyInstanceUID in common"

@@ -162,6 +162,26 @@ def test_without_valid_identifiers_there_is_nothing(tmp_path, name):
     assert "no DICOM objects" in found
 
 
+@pytest.mark.parametrize(
+    ("patients", "expected"),
+    [(("", "P7", ""), "P7"), (("P7", "P8", "P9"), "several patients")],
+)
+def test_the_patient_is_the_one_that_its_slices_name(tmp_path, patients, expected):
+    series = series_with(tmp_path)
+    values = [dict(header.values) for header in series.headers]
+    for number, file in enumerate(series.files):
+        ds = dcmread(file)
+        ds.PatientID = values[number]["PatientID"] = patients[number % 3]
+        ds.save_as(file)
+    headers = tuple(
+        replace(header, values=own) for header, own in zip(series.headers, values, strict=True)
+    )
+    found = source_of(replace(series, headers=headers))
+    assert expected in (
+        str(found) if not isinstance(found, Source) else found.header.decode("latin-1")
+    )
+
+
 def test_what_was_mended_is_named(tmp_path):
     source = source_of(series_with(tmp_path, PatientSex="X", StudyDescription="d" * 70))
     assert {"PatientSex", "StudyDescription", "AccessionNumber"} <= set(source.mended)

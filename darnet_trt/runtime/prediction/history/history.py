@@ -44,7 +44,7 @@ class Standing(Protocol):
     @property
     def dicom(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
-    def unmade(self) -> bool: ...  # noqa: D102
+    def unmade(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 class History:
@@ -232,10 +232,10 @@ class History:
 
     def _has_objects(self, key: str, result: Standing) -> bool:
         """Return whether a result has all wanted objects, or those that can be made of it."""
-        if set(result.dicom).issuperset(kinds_of(result.status, self._dicom)):
-            return True
-        unmade = result.unmade and not self._retry_failed
-        return unmade or key.startswith("content:")  # only other formats have such a key
+        lacking = {*kinds_of(result.status, self._dicom)} - {*result.dicom}
+        if not self._retry_failed:
+            lacking -= {*result.unmade}
+        return not lacking or key.startswith("content:")  # only other formats have such a key
 
     def _has_failed(self, key: str) -> bool:
         if hash(key) in self._met or self._index.held(key):

@@ -274,6 +274,8 @@ class Result(_Part):
     """Overlay PNG, relative to the output folder; null where none was drawn."""
     dicom: tuple[DicomObject, ...] = ()
     """The DICOM objects that were made of the result; empty where none were."""
+    dicom_unmade: tuple[str, ...] = ()
+    """Kinds of DICOM objects that were asked for and could not be made; a warning says why."""
     predecessor: DicomDocument | None = None
     """The report of a result that this one took the place of; null where there is none."""
     intended_use: str = INTENDED_USE

@@ -8,7 +8,7 @@ from sys import intern
 from typing import Self
 
 from darnet_trt import __version__
-from darnet_trt.runtime.prediction.results.result import NO_OBJECTS, Result
+from darnet_trt.runtime.prediction.results.result import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Standing:
         scan: The study's path, relative to the folder that was given.
         overlay: Name of its overlay; None where none was drawn, or where the file is gone.
         dicom: Kinds of its DICOM objects, without those whose files are gone.
-        unmade: Whether this version could not make some of them.
+        unmade: Kinds of those that this version could not make.
         offset: Where its line begins in `results.jsonl`, in bytes.
         length: How long its line is without the line end.
     """
@@ -37,7 +37,7 @@ class Standing:
     scan: str
     overlay: str | None
     dicom: tuple[str, ...]
-    unmade: bool
+    unmade: tuple[str, ...]
     offset: int
     length: int
 
@@ -62,8 +62,7 @@ class Standing:
             scan=result.scan,
             overlay=overlay,
             dicom=tuple(map(intern, sorted(dicom))),
-            unmade=result.toolkit == __version__
-            and any(warning.code == NO_OBJECTS for warning in result.warnings),
+            unmade=result.dicom_unmade if result.toolkit == __version__ else (),
             offset=place[0],
             length=place[1],
         )

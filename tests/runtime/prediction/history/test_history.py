@@ -28,7 +28,7 @@ class Stands:
     code: str = ""
     overlay: str | None = None
     dicom: tuple[str, ...] = ()
-    unmade: bool = False
+    unmade: tuple[str, ...] = ()
 
 
 def listing_of(folder: Path, start: int = 0, end: int | None = None) -> Listing:
@@ -151,7 +151,8 @@ def test_an_overlay_that_is_wanted_and_absent_is_made_up():
         (Stands(dicom=("pm", "sc", "sr")), True),
         (Stands(dicom=("sr",)), False),
         (Stands(), False),
-        (Stands(unmade=True), True),
+        (Stands(dicom=("sr",), unmade=("pm",)), True),
+        (Stands(unmade=("pm",)), False),
         (Stands(status="refused"), False),
         (Stands(status="refused", dicom=("refusal",)), True),
         (Stands(status="failed"), True),
@@ -163,7 +164,7 @@ def test_objects_that_are_wanted_and_absent_are_made_up(standing, finished):
 
 
 def test_objects_that_cannot_be_made_are_tried_again_only_when_asked():
-    standing = {"study:a": Stands(unmade=True), "content:nifti": Stands()}
+    standing = {"study:a": Stands(unmade=("sr",)), "content:nifti": Stands()}
     with history(None, standing, dicom=("sr",), retry_failed=True) as run:
         assert not run.finished("study:a", "30")
         assert run.finished("content:nifti", "30")

@@ -72,6 +72,7 @@ def test_an_object_that_cannot_be_made_costs_no_result_and_no_other_object(
     (result,) = predict(bundle, phantom_series, dicom=ALL, evidence=True)
     assert result.status == "ok"
     assert kinds(result) == ["sr", "sc"]
+    assert result.dicom_unmade == ("pm",)
     (why,) = lacking(result)
     assert "pm" in why
     assert "no maps here" in why
@@ -101,6 +102,7 @@ def test_what_is_no_dicom_has_no_objects_and_one_warning(bundle, phantom_series,
     SimpleITK.WriteImage(SimpleITK.ReadImage(names), tmp_path / "scan.nii.gz")
     (result,) = predict(bundle, tmp_path / "scan.nii.gz", dicom=ALL)
     assert (result.status, kinds(result), len(lacking(result))) == ("ok", [], 1)
+    assert result.dicom_unmade == ALL
 
 
 def test_a_refused_study_has_the_report_of_its_refusal_where_that_is_wanted(
@@ -112,7 +114,7 @@ def test_a_refused_study_has_the_report_of_its_refusal_where_that_is_wanted(
     assert kinds(found["refused"]) == ["refusal"]
     assert kinds(found["failed"]) == lacking(found["failed"]) == []
     (result,) = predict(bundle, tmp_path / "few", dicom=ALL)
-    assert kinds(result) == lacking(result) == []
+    assert kinds(result) == lacking(result) == [*result.dicom_unmade] == []
 
 
 def run(bundle: Bundle, scans: Path, out: Path, **options: object) -> list[Result]:

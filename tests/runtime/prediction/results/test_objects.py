@@ -178,3 +178,10 @@ def test_a_kill_at_any_step_leaves_no_line_without_its_objects_and_the_next_run_
         answers.add(tuple((r.scan, r.status, len(r.dicom)) for r in read_results(copy)))
     assert (("a", "ok", 2), ("b", "ok", 1)) in answers
     assert (("a", "ok", 3), ("c", "ok", 1), ("b", "failed", 0)) in answers
+
+
+def test_what_another_version_could_not_make_is_tried_again(tmp_path):
+    fill(tmp_path, result("a", dicom_unmade=("pm",)))
+    fill(tmp_path, result("b", dicom_unmade=("pm",), toolkit="0.0.1"), resume=True)
+    with ResultFolder(tmp_path, resume=True) as folder:
+        assert [folder.standing(f"study:{name}").unmade for name in "ab"] == [("pm",), ()]
