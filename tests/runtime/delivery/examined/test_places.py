@@ -104,7 +104,10 @@ def real(data_dir, tmp_path_factory):
 @pytest.mark.data
 @pytest.mark.parametrize(
     "spec",
-    [{"extent": "scan"}, {"extent": "lungs", "depth_snap": 0.2, "resolution": "half"}],
+    [
+        pytest.param({"extent": "scan"}, marks=pytest.mark.slow),
+        {"extent": "lungs", "depth_snap": 0.2, "resolution": "half"},
+    ],
 )
 def test_real_series(real, spec, tmp_path):
     scans, truths = real

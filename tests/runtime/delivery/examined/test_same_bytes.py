@@ -1,13 +1,7 @@
 """The same stored result gives the same bytes, wherever and however often it is made."""
 
 import hashlib
-import os
-import pickle
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,25 +9,12 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.delivery.objects.make import make_objects
 from darnet_trt.runtime.delivery.source import source_of
 from darnet_trt.runtime.prediction.predict import predict
-from darnet_trt.runtime.prediction.results.result import Result, json_line
 from darnet_trt.scan import find_studies
 from darnet_trt.scan.loading.load import load_study
 from tests.runtime.delivery.examined.studies import phantom
 from tests.tiny_bundle import write_bundle
 
 KINDS = ("sr", "pm", "sc")
-ELSEWHERE = textwrap.dedent(
-    """
-    import hashlib, pickle, sys, time
-    sys.path.insert(0, sys.argv[1])
-    from darnet_trt.runtime.delivery.objects.make import make_objects
-    with open(sys.argv[2], "rb") as file:
-        arguments = pickle.load(file)
-    time.sleep(1.1)  # the clock's second is another
-    for one in make_objects(*arguments):
-        print(one.kind, hashlib.sha256(one.content).hexdigest())
-    """
-)
 
 
 @pytest.fixture(scope="module")
@@ -66,30 +47,6 @@ def made(result, source, manifest, kinds=KINDS):
 
 def digests(objects):
     return {kind: hashlib.sha256(one.content).hexdigest() for kind, one in objects.items()}
-
-
-def test_in_another_process_at_another_time(parts, first, tmp_path):
-    result, its_source, manifest = parts
-    file = tmp_path / "arguments"
-    arguments = (result, result.evidence, its_source, KINDS, manifest.model, {})
-    file.write_bytes(pickle.dumps(arguments))
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ELSEWHERE, Path(__file__).parents[4], file],
-        env={**os.environ, "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "LC_ALL": "C"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    elsewhere = dict(line.split() for line in ran.stdout.splitlines())
-    assert elsewhere == digests(first)
-
-
-def test_of_the_stored_line(parts, first):
-    result, its_source, manifest = parts
-    stored = Result.model_validate_json(json_line(result))
-    stored = stored.model_copy(update={"evidence": result.evidence})
-    assert digests(made(stored, its_source, manifest)) == digests(first)
 
 
 def test_where_the_scan_was_moved_and_its_files_are_named_in_another_order(parts, first, tmp_path):
