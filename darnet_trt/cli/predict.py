@@ -245,7 +245,6 @@ def predict(
     from darnet_trt.cli.predict_run import Run, follow, once
     from darnet_trt.errors import UsageError
     from darnet_trt.machine.memory import size_of
-    from darnet_trt.runtime.delivery.objects.make import need_highdicom
     from darnet_trt.runtime.engines.loading import load_engine
     from darnet_trt.runtime.prediction.history.history import History
     from darnet_trt.runtime.prediction.history.index import INDEX
@@ -277,6 +276,8 @@ def predict(
     named = dicom.replace(" ", "").split(",") if dicom is not None else []
     kinds = tuple(dict.fromkeys(named + ["refusal"] * send_refusals))
     if kinds:
+        from darnet_trt.runtime.delivery.objects.make import need_highdicom
+
         check_kinds(kinds)
         need_highdicom()
     bound = size_of(memory, "--memory") if memory is not None else None

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from darnet_trt.errors import Finding
-from darnet_trt.runtime.prediction.results.result import NO_OBJECTS
 from darnet_trt.scan.dicom.attributes import raw_dataset
 from darnet_trt.scan.dicom.header import Header, read_elements
 
@@ -55,26 +53,28 @@ def is_uid(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= 64 and _UID.fullmatch(value) is not None
 
 
-def taken_over(headers: Sequence[Header]) -> TakenOver | Finding:
+def taken_over(headers: Sequence[Header]) -> TakenOver | str:
     """Read a file again for what objects take over, or return why there can be none.
 
     Args:
-        headers: Of a series; the first one's file is read.
+        headers: Of a series; the first file that names the patient is read.
     """
     from pydicom.dataset import Dataset
 
-    header = headers[0]
+    named = [one for one in headers if one.get("PatientID")] or headers
+    if len({one.get("PatientID") for one in named}) > 1:
+        return "its slices name several patients (PatientID)"
+    header = named[0]
     studies = {one.get("StudyInstanceUID") for one in headers}
     if len(studies) > 1 or not all(map(is_uid, studies)):
-        return Finding(NO_OBJECTS, "its slices have no valid StudyInstanceUID in common")
+        return "its slices have no valid StudyInstanceUID in common"
     try:
         texts, declared = _texts(header)
     except Exception as error:  # the file has changed, or pydicom fails in one of a dozen ways
-        return Finding(NO_OBJECTS, f"{header.name} cannot be read again ({error})")
+        return f"{header.name} cannot be read again ({error})"
     patient = texts.get("PatientID", "")
     if _long_identifier(patient) != patient:
-        what = "is no text of at most 64 characters in its character set"
-        return Finding(NO_OBJECTS, f"PatientID {what}")
+        return "PatientID is no text of at most 64 characters in its character set"
     made, mended = Dataset(), list[str]()
     made.SpecificCharacterSet = "ISO_IR 192"
     for keyword, valid in (_TYPE_2 | _TYPE_3).items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darnet_trt.scan.dicom.geometry import Vector
 from darnet_trt.scan.preprocessing import Preprocessing, Span
 from darnet_trt.scan.series import Series
 
@@ -54,11 +55,21 @@ def grid_of(series: Series, spec: Preprocessing, span: Span) -> Grid | None:
     stack, spacing_mm = series.stack, series.spacing_mm
     if stack is None or spacing_mm is None:
         return None
+    direction = _orthonormal(stack.direction)
     covered = np.array([span[1] - span[0], *series.matrix])
     share = covered / np.array(spec.size)
     first = np.array([span[0], 0, 0]) + (share - 1) / 2  # voxel 0, in pixels
-    origin = np.array(stack.origin_mm) + stack.direction @ (first * spacing_mm)
+    origin = np.array(stack.origin_mm) + direction @ (first * spacing_mm)
     x, y, z = origin.tolist()
     d_mm, h_mm, w_mm = (share * spacing_mm).tolist()
-    rows = [tuple(row) for row in stack.direction.tolist()]
+    rows = [tuple(row) for row in direction.tolist()]
     return Grid((x, y, z), (rows[0], rows[1], rows[2]), (d_mm, h_mm, w_mm))
+
+
+def _orthonormal(direction: Vector) -> Vector:
+    """Return the nearest three perpendicular unit vectors; headers hold them rounded.
+
+    Nine decimals are the same on every machine, and less than a micrometre.
+    """
+    u, _, v = np.linalg.svd(direction)
+    return np.asarray((u @ v).round(9) + 0.0)

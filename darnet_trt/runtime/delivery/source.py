@@ -71,7 +71,7 @@ class Source:
         if not self.mended:
             return None
         named = ", ".join(self.mended)
-        return Finding("dicom-mended", f"missing or invalid, and mended in DICOM objects: {named}")
+        return Finding("dicom-mended", f"missing or invalid, mended in the DICOM objects: {named}")
 
     def slice_at(self, voxel: int, depth: int) -> Slice:
         """Return the slice that a voxel of the input's depth lies on, or next to.
@@ -102,8 +102,8 @@ def source_of(
     if isinstance(instances, Finding):
         return instances
     found = taken_over(headers)
-    if isinstance(found, Finding):
-        return _none(str(found))
+    if isinstance(found, str):
+        return _none(found)
     places = {instance.sop_uid: place for place, instance in enumerate(instances)}
     slices = tuple(
         Slice(places[h.get("SOPInstanceUID")], h.frame, h.get("ImagePositionPatient"))

@@ -14,7 +14,6 @@ from darnet_trt.errors import no_such_path
 from darnet_trt.machine.archives import archive_of
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.pool import Pool
-from darnet_trt.runtime.delivery.objects.make import need_highdicom
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.prediction.history.history import History
 from darnet_trt.runtime.prediction.pipeline.batches import batches, largest_batch
@@ -96,6 +95,8 @@ def predict(
         DarnetError: No process can be started.
     """
     if dicom:
+        from darnet_trt.runtime.delivery.objects.make import need_highdicom
+
         check_kinds(dicom)
         need_highdicom()
     places = _places(paths, repeats)

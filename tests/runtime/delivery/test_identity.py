@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from darnet_trt.runtime.delivery.identity import uid_of
 from tests.runtime.delivery.objects.answers import REFUSED, RESULT, answer, read
 from tests.scan.series_factory import chest, only, write_series
 
@@ -64,11 +65,16 @@ def test_another_answer_is_another_object(answered, change):
         )
     else:
         other = replace(answered, result=RESULT.model_copy(update={change: "other"}))
-    uids = {}
-    for name, one in (("this", answered), ("other", other)):
-        made = [read(content) for content in one.made().values()]
-        uids[name] = {d.SOPInstanceUID for d in made} | {d.SeriesInstanceUID for d in made}
-    assert len(uids["this"] | uids["other"]) == 12
+    kinds = ("sr", "pm", "sc", "series of sr")
+    uids = {uid_of(kind, one.result, one.source) for one in (answered, other) for kind in kinds}
+    assert len(uids) == 8
+
+
+def test_objects_have_these_uids(answered):
+    for kind, content in answered.made().items():
+        ds = read(content)
+        assert ds.SOPInstanceUID == uid_of(kind, answered.result, answered.source)
+        assert ds.SeriesInstanceUID == uid_of(f"series of {kind}", answered.result, answered.source)
 
 
 def test_every_date_is_the_result_s(answered):

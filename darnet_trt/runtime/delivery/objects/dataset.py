@@ -33,6 +33,7 @@ def arguments(kind: str, result: Result, source: Source) -> dict[str, Any]:
     """Return the arguments that highdicom's constructors share."""
     at = finished_at(result, header_of(source).get("TimezoneOffsetFromUTC"))
     return {
+        "transfer_syntax_uid": "1.2.840.10008.1.2.1",  # Explicit VR Little Endian
         "series_instance_uid": uid_of(f"series of {kind}", result, source),
         "series_number": SERIES[kind],
         "sop_instance_uid": uid_of(kind, result, source),

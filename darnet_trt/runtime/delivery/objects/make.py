@@ -52,7 +52,7 @@ def make_objects(
         predecessor: The report that this one replaces.
 
     Returns:
-        In the order of `kinds`, without what the source has no place for (`left_out`).
+        In the order of `kinds`; without a map where the source has no grid.
 
     Raises:
         MissingPackageError: highdicom is not installed.
@@ -74,7 +74,7 @@ def _made(
 ) -> Iterator[Made]:
     for kind in kinds:
         if kind == "refusal":
-            yield make_refusal(result, source)
+            yield make_refusal(result, source, predecessor)
             continue
         assert evidence is not None
         if kind == "sr":

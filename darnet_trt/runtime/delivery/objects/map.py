@@ -80,7 +80,6 @@ def make_map(
             hd.PlanePositionSequence("PATIENT", grid.at(k * strides[0], 0, 0))
             for k in range(len(cam))
         ],
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
         **arguments("pm", result, source),
     )
     made.ReferencedSeriesSequence = referenced_series(source)  # of more than the stand-in

@@ -29,7 +29,6 @@ def make_picture(result: Result, evidence: Evidence, source: Source) -> Made:
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
         study_instance_uid=header.StudyInstanceUID,
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
         **common,
     )
     made.copy_patient_and_study_information(stand_in(header, source, source.slices[0]))

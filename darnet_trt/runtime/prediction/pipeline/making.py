@@ -8,15 +8,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from darnet_trt.bundle.manifest import ClassCode, Manifest, ModelCard
 from darnet_trt.errors import DarnetError, Finding, InternalError, one_line
 from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.worker import WorkerDied
-from darnet_trt.runtime.delivery.identity import uid_of
-from darnet_trt.runtime.delivery.objects.make import make_objects
-from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.pipeline.memory import Plan
 from darnet_trt.runtime.prediction.results.lines import parsed
 from darnet_trt.runtime.prediction.results.result import (
@@ -31,6 +28,9 @@ from darnet_trt.runtime.prediction.results.result import (
     kinds_of,
 )
 from darnet_trt.scan.isolated import submit
+
+if TYPE_CHECKING:
+    from darnet_trt.runtime.delivery.source import Source
 
 Earlier = Callable[[str], Result | None]
 _Coming = Future[tuple[list[Made], list[Finding]]]
@@ -56,7 +56,7 @@ class _Waiting:
 class Making:
     """Makes objects of results, and gives the results back in their order.
 
-    It leaves one process of the pool to the reading, so that the engine need not wait.
+    It leaves one process of the pool to the reading, so that the engine need not wait for that.
 
     Args:
         pool: Where objects are made.
@@ -101,7 +101,7 @@ class Making:
         while any(waiting.result.key == result.key for waiting in self._waiting):
             yield self._first()
         kinds = kinds_of(result.status, self._kinds)
-        own = source if isinstance(source, Source) else None
+        own = None if isinstance(source, Finding) else source
         result = _continued(result, self._earlier(result.key), own)
         if kinds and source is not None:
             remark = source if isinstance(source, Finding) else source.remark
@@ -118,7 +118,10 @@ class Making:
             yield self._first()
 
     def rest(self) -> Iterator[Result]:
-        """Yield all others as they come."""
+        """Yield all others as they come; nothing more is read, so every process may make some."""
+        for _ in range(self._plan.workers - self._most):
+            self._most += 1
+            self._submit()
         while self._waiting:
             yield self._first()
 
@@ -196,6 +199,8 @@ def make(
         about: As of `make_objects`.
         class_codes: As of `make_objects`.
     """
+    from darnet_trt.runtime.delivery.objects.make import make_objects
+
     made: list[Made] = []
     lacking: list[Finding] = []
     for kind in kinds:
@@ -237,7 +242,7 @@ def _continued(result: Result, old: Result | None, source: Source | None) -> Res
     """
     if old is None:
         return result
-    uids = {uid_of(kind, result, source) for kind in (*OBJECTS, REFUSAL)} if source else set()
+    uids = _uids(result, source) if source else set()
     if _is_same(result, old, uids):
         kept = {"finished": old.finished, "predecessor": old.predecessor}
         return result.model_copy(update=kept)
@@ -245,6 +250,12 @@ def _continued(result: Result, old: Result | None, source: Source | None) -> Res
     before = [DicomDocument(**each.model_dump()) for each in (report, old.predecessor) if each]
     predecessor = next((each for each in before if each.sop_uid not in uids), None)
     return result.model_copy(update={"predecessor": predecessor})
+
+
+def _uids(result: Result, source: Source) -> set[str]:
+    from darnet_trt.runtime.delivery.identity import uid_of
+
+    return {uid_of(kind, result, source) for kind in (*OBJECTS, REFUSAL)}
 
 
 def _is_same(new: Result, old: Result, uids: Collection[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pydicom
 
+from darnet_trt.runtime.delivery.objects import make as objects
 from darnet_trt.runtime.prediction.pipeline import making
 from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.scan.discovery.examine import Examined, examine
@@ -73,15 +74,15 @@ def make_or_die(result: Result, *arguments: Any) -> Any:
 
 def make_without_map(*arguments: Any) -> Any:
     """Make objects with a library that cannot make maps."""
-    real = making.make_objects
+    real = objects.make_objects
 
     def no_map(result: Result, evidence: Any, source: Any, kinds: Any, *more: Any) -> Any:
         if "pm" in kinds:
             raise ValueError("no maps\nhere")
         return real(result, evidence, source, kinds, *more)
 
-    making.make_objects = no_map  # type: ignore[assignment]
+    objects.make_objects = no_map  # type: ignore[assignment]
     try:
         return making.make(*arguments)
     finally:
-        making.make_objects = real
+        objects.make_objects = real

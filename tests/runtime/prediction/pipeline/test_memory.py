@@ -5,19 +5,21 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.memory import free_memory, shown
-from darnet_trt.runtime.prediction.pipeline.memory import LEAST_SHARE, planned
+from darnet_trt.runtime.prediction.pipeline.memory import LEAST_OF_OBJECTS, LEAST_SHARE, planned
 from darnet_trt.scan.isolated import MEMORY
 
 
-@pytest.mark.parametrize("memory", [700_000_000, 1_500_000_000, 4_000_000_000, 10**12])
-def test_the_bound_is_kept(tiny, memory):
+@pytest.mark.parametrize("memory", [900_000_000, 1_500_000_000, 4_000_000_000, 10**12])
+@pytest.mark.parametrize("objects", [False, True])
+def test_the_bound_is_kept(tiny, memory, objects):
     bundle = open_bundle(tiny)
-    plan = planned(bundle, pick_artifact(bundle, None), 4, memory)
+    plan = planned(bundle, pick_artifact(bundle, None), 4, memory, objects=objects)
     assert plan.most <= memory
     assert 1 <= plan.workers <= 4
-    assert LEAST_SHARE <= plan.share <= MEMORY
+    assert (LEAST_OF_OBJECTS if objects else LEAST_SHARE) <= plan.share <= MEMORY
     assert plan.whole >= plan.share
     assert f"at most {shown(plan.most)}: engine" in str(plan)
+    assert (f"{plan.results} results with DICOM objects" in str(plan)) == objects
 
 
 def test_too_little_names_the_least_that_is_enough(tiny):
