@@ -3,9 +3,15 @@
 import pytest
 
 from tests.runtime.delivery.folders import sop_uid, write_results
-from tests.runtime.delivery.orthanc import needs_orthanc
+from tests.runtime.delivery.orthanc import needs_orthanc, running
 
-pytestmark = needs_orthanc
+# pynetdicom leaves a socket that did not connect to the garbage collector.
+pytestmark = [
+    needs_orthanc,
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 
 @pytest.mark.parametrize("way", ["ae", "web"])
@@ -52,3 +58,21 @@ def test_what_an_archive_has_lost_is_not_committed_and_sent_again(command, archi
     assert (rest.returncode, rest.stderr) == (0, "")
     assert "1 sent, 1 committed" in rest.stdout
     assert archive.instances() == uids
+
+
+def test_an_archive_that_refuses_or_is_down_is_shown_so(command, tmp_path):
+    out = tmp_path / "out"
+    uids = write_results(out, 1)
+    strict = {"DicomAlwaysAllowStore": False, "DicomModalities": {}}
+    with running(tmp_path / "archive", **strict) as archive:
+        refused = command("deliver", out, "--send", archive.ae)
+        assert refused.returncode == 1
+        assert " sent" not in refused.stdout
+        assert archive.instances() == []
+        archive.stop()
+        down = command("deliver", out, "--retry")
+        assert down.returncode == 1
+        assert "3 to be tried again" in down.stdout
+        archive.start()
+        assert command("deliver", out, "--retry").returncode == 0
+        assert archive.instances() == uids

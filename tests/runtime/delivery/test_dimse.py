@@ -2,6 +2,8 @@
 
 import socket
 import time
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -28,29 +30,31 @@ def hurried(monkeypatch):
     monkeypatch.setattr(dimse, "CONNECT_S", 0.5)
 
 
-@pytest.mark.parametrize(
-    ("status", "shown"),
-    [
-        (0xB000, "1 sent"),
-        (0xB006, "1 sent"),
-        (0x0111, "1 sent"),
-        (0xA700, "1 to be tried again"),
-        (0x0110, "1 to be tried again"),
-        (0x0124, "1 to be tried again"),
-        (0x1234, "1 to be tried again"),
-        (0xA900, "1 refused"),
-        (0xC000, "1 refused"),
-        (0x0122, "1 refused"),
-    ],
-)
-def test_each_objects_status_is_kept(command, tmp_path, status, shown):
+STATUSES = {
+    "1 sent": (0x0000, 0x0001, 0x0107, 0x0111, 0xB000, 0xB006, 0xB123),
+    "1 to be tried again": (0xA700, 0xA7FF, 0x0110, 0x0124, 0x0213, 0xFE00, 0x1234),
+    "1 refused": (0xA900, 0xA9FF, 0xC000, 0xCFFF, 0x0117, 0x0122, 0x0212),
+}
+
+
+def test_each_objects_status_is_kept(command, tmp_path):
     write_results(tmp_path / "out", 1, "sr")
-    with peer(lambda event: status) as receiver:
-        done = command("deliver", tmp_path / "out", "--send", receiver.ae)
-    assert shown in done.stdout
-    sent = "sent" in shown
-    assert done.returncode == (0 if sent else 1)
-    assert sent or ("1 sent" not in done.stdout and f"{status:04X}" in done.stdout)
+    expected, words = {}, []
+    with ExitStack() as opened:
+        for shown, statuses in STATUSES.items():
+            for status in statuses:
+                answer = partial(lambda status, event: status, status)
+                receiver = opened.enter_context(peer(answer))
+                expected[receiver.ae] = shown, status
+                words += ["--send", receiver.ae]
+        done = command("deliver", tmp_path / "out", *words)
+    assert done.returncode == 1
+    for line in done.stdout.splitlines():
+        receiver, _, said = line.partition(": ")
+        shown, status = expected.pop(receiver)
+        assert said.startswith(shown)
+        assert shown == "1 sent" or f"({status:04X})" in said
+    assert not expected
 
 
 def test_the_peers_words_are_shown(command, out):

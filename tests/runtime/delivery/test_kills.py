@@ -12,7 +12,7 @@ from tests.runtime.delivery.orthanc import needs_orthanc
 pytestmark = needs_orthanc
 KILLS = [
     pytest.param(2, id="few"),
-    pytest.param(3 if SHORT else 10, id="many", marks=pytest.mark.slow),
+    pytest.param(3 if SHORT else 20, id="many", marks=pytest.mark.slow),
 ]
 DELIVER = """
 import os, signal, sys

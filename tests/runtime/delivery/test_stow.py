@@ -154,7 +154,7 @@ def test_a_service_that_breaks_the_protocol_is_left(command, out, monkeypatch, w
 def test_no_service_there(command, out):
     done = command("deliver", out, "--send", f"http://127.0.0.1:{free_port()}")
     assert "3 to be tried again" in done.stdout
-    assert "Connection refused" in done.stdout
+    assert "(connection refused)" in done.stdout
     unknown = command("deliver", out, "--send", "https://no-such-host.invalid/dicom-web")
     assert unknown.returncode == 1
 

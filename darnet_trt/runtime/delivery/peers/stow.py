@@ -7,6 +7,7 @@ header, knows no IPv6 address, and takes an answer whose media type has a parame
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -193,4 +194,5 @@ def _reason(error: BaseException) -> str:
             break
         seen = inner
     text = getattr(seen, "verify_message", None) or getattr(seen, "strerror", None) or str(seen)
-    return quoted(text.rpartition(": ")[2] or type(seen).__name__)
+    text = re.sub(r"^\[Errno -?\d+\] ", "", text.rpartition(": ")[2])
+    return quoted(text or type(seen).__name__).lower()
