@@ -6,7 +6,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 # tensorrt and pycuda are installed on machines that have them; no test here runs them.
-EXTRAS = ("cpu", "gpu", "rtx", "train", "parquet", "cluster", "gpu-decode", "dev", "gpu-test")
+EXTRAS = (
+    "cpu", "gpu", "rtx", "train", "parquet", "dicom", "cluster", "gpu-decode", "dev", "gpu-test",
+)  # fmt: skip
 
 
 def normal(name):
