@@ -12,6 +12,7 @@ import typer
 
 from darnet_trt.cli import printing
 from darnet_trt.cli.completion import artifacts
+from darnet_trt.cli.deliver import Ae, Listen, as_given
 from darnet_trt.cli.printing import say, warn
 
 
@@ -73,6 +74,25 @@ def predict(
             "dicom. [default: none]",
         ),
     ] = None,
+    send: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PEER",
+            help="Send the DICOM objects (--dicom; sr,pm,sc if not given) to this peer while "
+            "classifying: AE@host:port, or the https:// address of a DICOMweb service. May be "
+            "given again. What a peer does not take now is kept for darnet-trt deliver. [default: "
+            "none are sent]",
+        ),
+    ] = None,
+    send_refusals: Annotated[
+        bool,
+        typer.Option(
+            "--send-refusals",
+            help="With --send: also send a report of each refused study. [default: none is made]",
+        ),
+    ] = False,
+    ae: Ae = None,
+    listen: Listen = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -209,8 +229,9 @@ def predict(
 
     Without -o the results go to stdout: on a terminal a readable line for each study and for each
     of its warnings, otherwise JSON lines. Exit code 0: every study was classified, or refused with
-    its reason; 1: some failed; 2: no scan was found, or the run could not start or go on. With -q
-    (for cron) a run that went well prints nothing. Research use only: not a medical device.
+    its reason; 1: some failed, or --send left objects undelivered; 2: no scan was found, or the run
+    could not start or go on. With -q (for cron) a run that went well prints nothing. Research use
+    only: not a medical device.
     """
     from darnet_trt.machine.worker import start_early
 
@@ -218,6 +239,7 @@ def predict(
         start_early("darnet_trt.scan.isolated")  # before slow imports
     from darnet_trt.bundle.reading import open_bundle, pick_artifact
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
+    from darnet_trt.cli.predict_delivery import delivering
     from darnet_trt.cli.predict_output import OutputOptions, opened
     from darnet_trt.cli.predict_progress import RunProgress
     from darnet_trt.cli.predict_run import Run, follow, once
@@ -232,18 +254,27 @@ def predict(
     from darnet_trt.scan.discovery.places import places
 
     needs = {"--cam": cam, "--resume": resume, "--watch": watch, "--parquet": parquet}
-    needs |= {"--dicom": dicom is not None, "--ray": ray is not None}
+    needs |= {"--dicom": dicom is not None, "--send": bool(send), "--ray": ray is not None}
     if out is None and (given := [option for option, wanted in needs.items() if wanted]):
         raise UsageError("needs a folder for the results", where=given[0], do="add -o OUT")
     retries = {"--retry-refused": retry_refused, "--retry-failed": retry_failed}
     if not resume and (given := [option for option, wanted in retries.items() if wanted]):
         raise UsageError("needs results to continue", where=given[0], do="add --resume")
+    sending = {"--send-refusals": send_refusals, "--ae": ae is not None}
+    sending["--listen"] = listen is not None
+    if not send and (given := [option for option, wanted in sending.items() if wanted]):
+        raise UsageError("needs a peer", where=given[0], do="add --send PEER")
     unfit = {"--watch": watch, "--json": as_json, "--shard": shard is not None}
+    unfit["--send"] = bool(send)
     if ray is not None and (given := [option for option, wanted in unfit.items() if wanted]):
         raise UsageError("cannot be given with --ray", where=given[0], do="omit one of the two")
     if out is not None:
         refuse_bundle_or_cohort(out)
-    kinds = tuple(dict.fromkeys(dicom.replace(" ", "").split(","))) if dicom is not None else ()
+    peers, ours = as_given(send, ae, listen) if send else ([], None)
+    if dicom is None and send:
+        dicom = "sr,pm,sc"
+    named = dicom.replace(" ", "").split(",") if dicom is not None else []
+    kinds = tuple(dict.fromkeys(named + ["refusal"] * send_refusals))
     if kinds:
         from darnet_trt.runtime.delivery.objects.make import need_highdicom
 
@@ -289,7 +320,7 @@ def predict(
     options = OutputOptions(
         out, cam, as_json, resume, durable, identifiers, pseudonym_key, parquet, part
     )
-    with opened(options) as output:
+    with opened(options) as output, delivering(output, peers, ours) as sent:
         # What is finished depends on which engine runs. Otherwise it loads beside the first scan.
         engine = load_engine(of, artifact, threads=threads) if resume or watch else None
         make: Callable[..., History] = partial(Arrivals, settle_s=settle) if watch else History
@@ -318,11 +349,12 @@ def predict(
             done = history.known()
     for line in progress.report(output.where(), done):
         say(line)
+    left = sent.tell()
     failed = progress.failed(refused_too=refused_is_failure)
     (warn if failed and printing.quiet else say)(f"{progress.tally()}; {use}")
     if output.lost is not None:
         raise output.lost
     if nothing:
         raise typer.Exit(2)
-    if failed:
+    if failed or left:
         raise typer.Exit(1)

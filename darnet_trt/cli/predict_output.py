@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,7 @@ class Output:
         pseudonyms: What hides patients' fields where nothing is kept; None: nothing does.
 
     Attributes:
+        written: Called with each result that is kept, when its line is in the file.
         lost: Why stdout did not get all results; None where it did. Those that are kept are not
             lost with it, so the run goes on.
     """
@@ -67,6 +68,7 @@ class Output:
         self.folder, self._options, self._pseudonyms = folder, options, pseudonyms
         self._as_json = options.as_json or (folder is None and not sys.stdout.isatty())
         self._drawn = self._objects = 0
+        self.written: Callable[[Result], None] = lambda result: None
         self.lost: BaseException | None = None
 
     @property
@@ -91,6 +93,7 @@ class Output:
             self._drawn += result.overlay is not None
         if self.folder is not None:
             result = self.folder.add(result)
+            self.written(result)
             self._objects += len(result.dicom)
         elif self._pseudonyms is not None:
             result = self._pseudonyms.applied(result)

@@ -74,7 +74,7 @@ def _made(
 ) -> Iterator[Made]:
     for kind in kinds:
         if kind == "refusal":
-            yield make_refusal(result, source)
+            yield make_refusal(result, source, predecessor)
             continue
         assert evidence is not None
         if kind == "sr":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from darnet_trt.runtime.delivery.attributes import decimal
 from darnet_trt.runtime.delivery.source import Instance, Slice, Source
+from darnet_trt.runtime.prediction.results.result import DicomDocument
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -53,6 +54,22 @@ def referenced_series(source: Source) -> list[Dataset]:
 def source_images(source: Source) -> list[Dataset]:
     """Return the items of SourceImageSequence (PS3.3 C.7.6.1.1.4)."""
     return [_file(instance) for instance in source.instances]
+
+
+def document(header: Dataset, of: DicomDocument) -> Dataset:
+    """Return what highdicom needs to know of a report that another one replaces.
+
+    Args:
+        header: From `header_of`; both are of one study.
+        of: The report.
+    """
+    from pydicom.dataset import Dataset
+
+    made = Dataset()
+    made.StudyInstanceUID = header.StudyInstanceUID
+    made.SeriesInstanceUID = of.series_uid
+    made.SOPClassUID, made.SOPInstanceUID = of.sop_class, of.sop_uid
+    return made
 
 
 def _file(instance: Instance) -> Dataset:

@@ -60,23 +60,13 @@ def make_report(
         evidence=library or [stand_in(header, source, source.slices[0])],
         content=content,
         is_complete=True,
-        previous_versions=None if predecessor is None else [_previous(header, predecessor)],
+        previous_versions=predecessor and [references.document(header, predecessor)],
         **arguments("sr", result, source),
     )
     report.CurrentRequestedProcedureEvidenceSequence = references.evidence(header, source)
     if shown:
         _correct_library(report, header, source, shown)
     return finish("sr", report, result, source)
-
-
-def _previous(header: Dataset, predecessor: DicomDocument) -> Dataset:
-    from pydicom.dataset import Dataset
-
-    made = Dataset()
-    made.StudyInstanceUID = header.StudyInstanceUID
-    made.SeriesInstanceUID = predecessor.series_uid
-    made.SOPClassUID, made.SOPInstanceUID = predecessor.sop_class, predecessor.sop_uid
-    return made
 
 
 def _telling(evidence: Evidence, number: int, source: Source) -> list[Slice]:

@@ -108,12 +108,12 @@ def test_what_is_no_dicom_has_no_objects_and_one_warning(bundle, phantom_series,
 def test_a_refused_study_has_the_report_of_its_refusal_where_that_is_wanted(
     bundle, phantom_series, tmp_path
 ):
-    write_study(phantom_series, tmp_path / "few", 1, slices=slice(4))
+    few = write_study(phantom_series, tmp_path / "few", 1, slices=slice(4))
     (tmp_path / "broken.dcm").write_bytes(b"DICM")
     found = {r.status: r for r in predict(bundle, tmp_path, dicom=("sr", "refusal"))}
     assert kinds(found["refused"]) == ["refusal"]
     assert kinds(found["failed"]) == lacking(found["failed"]) == []
-    (result,) = predict(bundle, tmp_path / "few", dicom=ALL)
+    (result,) = predict(bundle, few, dicom=ALL)
     assert kinds(result) == lacking(result) == [*result.dicom_unmade] == []
 
 
@@ -150,6 +150,24 @@ def test_the_same_answer_is_the_same_object_and_another_names_it(bundle, phantom
     (again,) = run(bundle, scans, out, dicom=("sr",))
     assert again.predecessor == more.predecessor
     assert contents(out) == made
+
+
+def test_a_refusal_is_named_by_what_comes_after_it(bundle, phantom_series, tmp_path):
+    out, scans = tmp_path / "out", tmp_path / "scans"
+    before = []
+    for count in (3, 4, 30):
+        write_study(phantom_series, scans, 1, slices=slice(count))
+        (found,) = run(bundle, scans, out, dicom=("sr", "refusal"))
+        (content,) = contents(out).values()
+        named = pydicom.dcmread(BytesIO(content)).get("PredecessorDocumentsSequence", ())
+        assert [
+            sop.ReferencedSOPInstanceUID
+            for study in named
+            for series in study.ReferencedSeriesSequence
+            for sop in series.ReferencedSOPSequence
+        ] == before[-1:]
+        before += [one.sop_uid for one in found.dicom]
+    assert len(before) == 3
 
 
 def test_other_files_of_the_study_do_not_change_the_object(bundle, phantom_series, tmp_path):

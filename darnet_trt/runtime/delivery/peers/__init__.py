@@ -1,0 +1,1 @@
+"""Peers: whom objects are sent to, and how each protocol does it."""
