@@ -64,6 +64,14 @@ def deliver(
             "DICOMweb service. May be given again. [default: those named before]",
         ),
     ] = None,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PEER",
+            help="Send no more to this peer, and forget what it got. May be given again. [default: "
+            "none is forgotten]",
+        ),
+    ] = None,
     ae: Ae = None,
     listen: Listen = None,
     wait: Annotated[
@@ -93,6 +101,7 @@ def deliver(
     from darnet_trt.errors import UsageError, no_such_path
     from darnet_trt.machine.files import sole_writer
     from darnet_trt.runtime.delivery.deliver import Delivery, add_peers, fill_from
+    from darnet_trt.runtime.delivery.peers.address import parse_address
     from darnet_trt.runtime.delivery.queue import QUEUE, Queue
     from darnet_trt.runtime.delivery.report import line, undelivered
     from darnet_trt.runtime.prediction.results.lines import JSONL
@@ -100,6 +109,7 @@ def deliver(
     if not folder.is_dir():
         raise no_such_path(folder)
     peers, ours = as_given(send or (), ae, listen)
+    gone = [str(parse_address(each, "--forget")) for each in forget or ()]
     no_peers = UsageError("has no peers yet", where=folder, do="name one: --send AE@host:port")
     with sole_writer(folder):
         if not (folder / JSONL).is_file():
@@ -107,8 +117,12 @@ def deliver(
         if not peers and not os.path.lexists(folder / QUEUE):
             raise no_peers
         with Queue(folder, warn) as queue:
+            for peer in gone:
+                queue.drop_peer(peer)
             add_peers(queue, peers)
             if not queue.peers():
+                if gone:
+                    return
                 raise no_peers
             fill_from(queue)
             if retry:

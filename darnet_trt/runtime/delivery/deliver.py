@@ -2,9 +2,8 @@
 
 A peer that is slow, or down, holds up neither another peer nor whoever makes the results.
 
-What is delivered once: an object is noted as sent after its peer said so. A process that is killed
-in between sends it again, with the same UID and the same bytes, and a peer keeps one instance of
-a UID.
+An object is noted as sent after its peer said so. A process that is killed in between sends it
+again, with the same UID and the same bytes, and a peer keeps one instance of a UID.
 """
 
 from __future__ import annotations
@@ -193,13 +192,13 @@ class _Courier(threading.Thread):
         left = {each.sop_uid for each in to_store}
         try:
             for answer in self._tried(to_store, to_commit):
-                if self.stopped:
-                    return False
                 self._queue.note(self._peer, answer, commits=self._asks)
                 left.discard(answer.sop_uid)
-        except (PeerFailure, Exception) as error:
-            if isinstance(error, OutputError):
-                raise
+                if self.stopped:
+                    return False
+        except OutputError:
+            raise
+        except Exception as error:
             if self.stopped:
                 return False
             words = str(error if isinstance(error, PeerFailure) else InternalError(error))

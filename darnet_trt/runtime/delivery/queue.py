@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from darnet_trt.errors import UsageError
 from darnet_trt.runtime.delivery.peers.answers import Answer, Sendable, answer_to_commit
 from darnet_trt.runtime.delivery.queue_file import QueueFile
 
@@ -138,6 +139,18 @@ class Queue:
             with self._file.change() as db:
                 db.execute("INSERT INTO peer VALUES (?, ?)", (peer, commits))
                 db.execute("DELETE FROM filled")
+
+    def drop_peer(self, peer: str) -> None:
+        """Forget a peer, and what became of each object that it was to get.
+
+        Raises:
+            UsageError: It is no peer of this folder.
+        """
+        if peer not in self.peers():
+            raise UsageError(f"{peer} is no peer of this folder", where=self.folder)
+        with self._file.change() as db:
+            for table, column in (("object", "peer"), ("asked", "peer"), ("peer", "address")):
+                db.execute(f"DELETE FROM {table} WHERE {column} = ?", (peer,))
 
     def is_filled(self, mark: str) -> bool:
         """Return whether `fill` was last called with this mark, and no peer was added since."""

@@ -16,6 +16,7 @@ from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from tests.full_disk import small_disk
 from tests.runtime.delivery.dicom_peers import peer
 from tests.runtime.delivery.folders import made, sop_uid, write_results
+from tests.runtime.delivery.orthanc import free_port
 from tests.runtime.prediction.results.test_result import result
 
 # pynetdicom leaves a socket that did not connect to the garbage collector.
@@ -272,3 +273,18 @@ def test_a_missing_package_is_one_line(command, tmp_path, monkeypatch):
     assert done.returncode == 2
     assert "darnet-trt[dicom]" in done.stderr
     assert not (tmp_path / "out" / QUEUE).exists()
+
+
+def test_a_peer_that_was_named_by_mistake_is_forgotten(command, tmp_path):
+    out = tmp_path / "out"
+    write_results(out, 1, "sr")
+    wrong = f"PACS@127.0.0.1:{free_port()}"
+    assert command("deliver", out, "--send", wrong).returncode == 1
+    with peer() as receiver:
+        done = command("deliver", out, "--send", receiver.ae, "--forget", wrong)
+    assert (done.returncode, done.stdout) == (0, f"{receiver.ae}: 1 sent\n")
+    again = command("deliver", out, "--forget", wrong)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "no peer of this folder" in again.stderr
+    assert command("deliver", out, "--forget", receiver.ae).returncode == 0
+    assert command("deliver", out).returncode == 2

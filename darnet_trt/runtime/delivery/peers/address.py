@@ -48,23 +48,27 @@ class Stow:
 Address = Dimse | Stow
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, option: str = "--send") -> Address:
     """Return the peer of an address; two spellings of one address give equal peers.
+
+    Args:
+        text: The address.
+        option: Where it stands, for errors.
 
     Raises:
         UsageError: It is no address.
     """
     address = text.strip()
     if re.match(r"https?://", address, re.IGNORECASE):
-        return _stow(address)
+        return _stow(address, option)
     ae, at, place = address.rpartition("@")
     found = re.fullmatch(r"(?:\[([0-9a-f:.%a-z]+)\]|([^\s:/\[\]@]+)):(\d{1,5})", place.lower())
     if not at or found is None:
-        raise UsageError(f"{text!r} is no address of a peer", where="--send", do=_FORMS)
+        raise UsageError(f"{text!r} is no address of a peer", where=option, do=_FORMS)
     port = int(found[3])
     if not 1 <= port <= 65535:
-        raise UsageError(f"{text!r} has no port of 1 to 65535", where="--send", do="correct it")
-    return Dimse(parse_title(ae, "--send"), found[1] or found[2], port)
+        raise UsageError(f"{text!r} has no port of 1 to 65535", where=option, do="correct it")
+    return Dimse(parse_title(ae, option), found[1] or found[2], port)
 
 
 def parse_title(text: str, option: str) -> str:
@@ -85,20 +89,20 @@ def parse_title(text: str, option: str) -> str:
     return title
 
 
-def _stow(address: str) -> Stow:
+def _stow(address: str, option: str) -> Stow:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
     except ValueError as error:  # brackets, or a port that is no number
-        raise UsageError(f"{address!r}: {error}", where="--send", do="correct it") from error
+        raise UsageError(f"{address!r}: {error}", where=option, do="correct it") from error
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            "the address holds a user", where="--send", do="put user and password into ~/.netrc"
+            "the address holds a user", where=option, do="put user and password into ~/.netrc"
         )
     if not host or re.search(r"[\s\\]", address) or parts.query or parts.fragment or port == 0:
         raise UsageError(
             f"{address!r} is no address of a DICOMweb service",
-            where="--send",
+            where=option,
             do="write https://host/path, without ? and #",
         )
     name = f"[{host}]" if ":" in host else host

@@ -98,7 +98,7 @@ def answer_to_store(sop_uid: str, status: int, comment: str = "") -> Answer:
     words = in_words(status, comment)
     group = status >> 8
     if status == 0:
-        return Answer(sop_uid, "sent", comment)
+        return Answer(sop_uid, "sent")
     if group >> 4 == 0xB or status in (0x0001, 0x0107, 0x0111, 0x0116):
         return Answer(sop_uid, "sent", words)
     if group == 0xA9 or group >> 4 == 0xC or status in _FOR_GOOD:
