@@ -103,6 +103,15 @@ def everything(ds: Dataset) -> Iterator[tuple[str, Any]]:
             yield element.keyword, element.value
 
 
+def references(ds: Dataset) -> Iterator[Dataset]:
+    """Yield every item that refers to an instance, at every depth."""
+    for element in ds:
+        for item in element.value if element.VR == "SQ" else ():
+            if "ReferencedSOPInstanceUID" in item:
+                yield item
+            yield from references(item)
+
+
 def probabilities_by_pydicom(file: Path) -> dict[tuple[str, str], float]:
     """Return each group's finding and its probability."""
     (measured,) = items(dcmread(file), "126010", "DCM")

@@ -16,6 +16,7 @@ from tests.runtime.delivery.examined.read_back import (
     items,
     probabilities_by_highdicom,
     probabilities_by_pydicom,
+    references,
 )
 from tests.runtime.delivery.examined.studies import bare, changed, japanese
 from tests.tiny_bundle import write_bundle
@@ -174,14 +175,6 @@ def test_references_are_to_instances_of_the_scan_and_their_frames(objects, slice
     if frames:
         (library,) = items(objects["sr"], "111028", "DCM")
         assert all("ReferencedFrameNumber" in item for item in references(library))
-
-
-def references(ds):
-    for element in ds:
-        for item in element.value if element.VR == "SQ" else ():
-            if "ReferencedSOPInstanceUID" in item:
-                yield item
-            yield from references(item)
 
 
 def test_each_object_says_research_use_only(objects):

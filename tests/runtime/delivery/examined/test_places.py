@@ -18,7 +18,7 @@ from tests.runtime.delivery.examined.marked_scans import (
     metal_bundle,
     places_of,
 )
-from tests.runtime.delivery.examined.read_back import map_by_highdicom, map_by_pydicom
+from tests.runtime.delivery.examined.read_back import map_by_highdicom, map_by_pydicom, references
 from tests.scan.written_scans import AXIAL_ORDERS, stored, write_classic, write_enhanced
 
 CLOSE = 0.15  # of a cell; a cell taken for the middle of equal parts is off by half a cell
@@ -73,12 +73,19 @@ def test_every_orientation_of_phantoms(tmp_path):
     check(made_objects(bundle, scans, tmp_path / "out", ["pm"]), truths)
 
 
-@pytest.mark.parametrize("write", [write_classic, write_enhanced])
-def test_every_order_of_rows_columns_and_slices(write, tmp_path):
+@pytest.mark.parametrize(
+    ("write", "orders"),
+    [
+        pytest.param(write_classic, AXIAL_ORDERS, marks=pytest.mark.slow),
+        (write_classic, AXIAL_ORDERS[2::5]),
+        (write_enhanced, AXIAL_ORDERS[3::6]),
+    ],
+    ids=["all", "classic", "enhanced"],
+)
+def test_every_order_of_rows_columns_and_slices(write, orders, tmp_path):
     whole = PHANTOM.volume
     cut = replace(whole, hu=whole.hu[:, 4:56], origin_mm=within(whole, 0, 4 / 63, 0))
     volume, truth = marked(cut, within(cut, 0.35, 0.5, 0.7))
-    orders = AXIAL_ORDERS if write is write_classic else AXIAL_ORDERS[1::5]
     scans, truths = tmp_path / "scans", {}
     for number, (axes, flips) in enumerate(orders):
         named(write(stored(volume, axes, flips), scans / str(number)), number)
@@ -113,6 +120,33 @@ def test_real_series(real, spec, tmp_path):
     scans, truths = real
     bundle = metal_bundle(tmp_path / "bundle", **spec)
     check(made_objects(bundle, scans, tmp_path / "out", ["pm"]), truths)
+
+
+@pytest.mark.parametrize("enhanced", [False, True], ids=["classic", "enhanced"])
+def test_the_report_names_slices_that_show_the_ball(enhanced, tmp_path):
+    volume, truth = marked(PHANTOM.volume, within(PHANTOM.volume, 0.7, 0.5, 0.35))
+    axes, flips = AXIAL_ORDERS[4]  # stored from the head down
+    write = write_enhanced if enhanced else write_classic
+    named(write(stored(volume, axes, flips), tmp_path / "scans" / "0"), 0)
+    bundle = metal_bundle(tmp_path / "b", extent="lungs")
+    made = made_objects(bundle, tmp_path / "scans", tmp_path / "out", ["sr"])
+    heights = {}
+    for file in (tmp_path / "scans" / "0").iterdir():
+        ds = dcmread(file)
+        frames = ds.get("PerFrameFunctionalGroupsSequence")
+        for number, own in enumerate(frames or [ds], 1):
+            place = own.PlanePositionSequence[0] if frames else own
+            which = ds.SOPInstanceUID, number if frames else None
+            heights[which] = float(place.ImagePositionPatient[2])
+    report = dcmread(made["0"].files["sr"])
+    shown = [
+        heights[item.ReferencedSOPInstanceUID, item.get("ReferencedFrameNumber")]
+        for item in references(report.ContentSequence[-1])
+    ]
+    assert shown
+    cell_mm = 8 * (max(heights.values()) - min(heights.values())) / 64
+    assert min(abs(mm - truth[2]) for mm in shown) < cell_mm / 2 + volume.spacing_mm[0]
+    assert max(abs(mm - truth[2]) for mm in shown) < 2 * cell_mm
 
 
 def test_oblique_slices(tmp_path):
