@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.scan.cohort import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
 
@@ -336,23 +337,6 @@ class Reference(_Part):
     sha256: str
     scans: int
     source: str
-
-
-_Coded = r"^[^\\\x00-\x1f\x7f]+$"  # a backslash would end a value
-
-
-class ClassCode(NamedTuple):
-    """The code of a class in DICOM objects (PS3.3 section 8).
-
-    Attributes:
-        value: CodeValue (0008,0100), or LongCodeValue (0008,0119) of more than 16 characters.
-        scheme: CodingSchemeDesignator (0008,0102): "SCT", "RADLEX", "99…" for a private one.
-        meaning: CodeMeaning (0008,0104).
-    """
-
-    value: Annotated[str, Field(pattern=_Coded, max_length=64)]
-    scheme: Annotated[str, Field(pattern=_Coded, max_length=16)]
-    meaning: Annotated[str, Field(pattern=_Coded, max_length=64)]
 
 
 class Manifest(_Part):

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from darnet_trt.bundle.manifest import ClassCode
+from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.errors import UsageError
 
 _OPTION: Final = "--class-code"

@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 
 from darnet_trt import __version__
+from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.bundle.manifest import (
     FP16_FILE,
     INT8_FILE,
     MODEL_FILE,
     Artifact,
-    ClassCode,
     Manifest,
     ModelCard,
     Reference,

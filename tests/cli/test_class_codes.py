@@ -2,7 +2,7 @@
 
 import pytest
 
-from darnet_trt.bundle.manifest import ClassCode
+from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.cli.class_codes import class_codes
 from darnet_trt.errors import UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from darnet_trt.bundle.manifest import ClassCode
+from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.errors import one_line
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,15 +62,25 @@ def observer(result: Result) -> ObservationContext:
             uid=device_uid(result),
             name=f"{MAKER} ({RESEARCH.lower()})",
             manufacturer_name=MAKER,
-            model_name=plain(f"{result.artifact} ({result.precision})"),
+            model_name=plain(f"{result.artifact} ({result.precision})")[:64].strip(),
             serial_number=result.bundle_sha256,
         ),
     )
     return sr.ObservationContext(observer_device_context=device)
 
 
-def finish(kind: str, dataset: Dataset, result: Result, source: Source) -> Made:
-    """Take out what highdicom filled in from the clock, and write the object."""
+def finish(
+    kind: str, dataset: Dataset, result: Result, source: Source, schemes: Iterable[str] = ()
+) -> Made:
+    """Take out what highdicom filled in from the clock, and write the object.
+
+    Args:
+        kind: "sr", "pm", "sc" or "refusal".
+        dataset: What highdicom made.
+        result: The result.
+        source: What was read.
+        schemes: Private coding schemes that it uses beside ours.
+    """
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from pydicom.filewriter import dcmwrite
     from pydicom.uid import UID
@@ -86,7 +97,8 @@ def finish(kind: str, dataset: Dataset, result: Result, source: Source) -> Made:
         dataset.CodingSchemeIdentificationSequence = [
             CodingSchemeIdentificationItem(
                 PRIVATE, name="Classes and refusals of darnet-trt", responsible_organization=MAKER
-            )
+            ),
+            *map(CodingSchemeIdentificationItem, sorted({*schemes} - {PRIVATE})),
         ]
     dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION)
     dataset.file_meta.ImplementationVersionName = "DARNET_TRT"

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
-from darnet_trt.bundle.manifest import ClassCode, ModelCard
+from darnet_trt.bundle.class_code import ClassCode
+from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.errors import MissingPackageError
 from darnet_trt.runtime.delivery.objects.map import make_map
 from darnet_trt.runtime.delivery.objects.picture import make_picture

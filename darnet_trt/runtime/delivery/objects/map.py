@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.bundle.manifest import ClassCode
+from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.runtime.delivery.grid import Grid
 from darnet_trt.runtime.delivery.identity import uid_of
 from darnet_trt.runtime.delivery.objects.codes import class_code

@@ -9,7 +9,7 @@ from darnet_trt.runtime.delivery.objects.dataset import (
     finish,
     header_of,
 )
-from darnet_trt.runtime.delivery.objects.references import stand_in
+from darnet_trt.runtime.delivery.objects.references import source_images, stand_in
 from darnet_trt.runtime.delivery.source import Source
 from darnet_trt.runtime.prediction.results.overlay import draw_overlay, sides_known
 from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
@@ -35,6 +35,7 @@ def make_picture(result: Result, evidence: Evidence, source: Source) -> Made:
     made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture = made.ContentDate, made.ContentTime
     if not sides_known(result, evidence):
         made.PatientOrientation = None
+    made.SourceImageSequence = source_images(source)
     made.ConversionType = "WSD"
     made.BodyPartExamined = "CHEST"
     made.BurnedInAnnotation = "YES"

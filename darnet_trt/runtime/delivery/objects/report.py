@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from darnet_trt.bundle.manifest import ClassCode, ModelCard
+from darnet_trt.bundle.class_code import ClassCode
+from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.runtime.delivery.identity import uid_of
 from darnet_trt.runtime.delivery.objects import references
 from darnet_trt.runtime.delivery.objects.codes import class_code, plain
@@ -66,7 +67,8 @@ def make_report(
     report.CurrentRequestedProcedureEvidenceSequence = references.evidence(header, source)
     if shown:
         _correct_library(report, header, source, shown)
-    return finish("sr", report, result, source)
+    private = [code.scheme for code in class_codes.values() if code.scheme.startswith("99")]
+    return finish("sr", report, result, source, private)
 
 
 def _telling(evidence: Evidence, number: int, source: Source) -> list[Slice]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from darnet_trt.bundle.manifest import ClassCode, Manifest, ModelCard
+from darnet_trt.bundle.class_code import ClassCode
+from darnet_trt.bundle.manifest import Manifest, ModelCard
 from darnet_trt.errors import DarnetError, Finding, InternalError, one_line
 from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.worker import WorkerDied

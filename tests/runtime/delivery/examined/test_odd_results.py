@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from darnet_trt.bundle.manifest import ClassCode
+from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import Finding
 from darnet_trt.runtime.delivery.objects.make import make_objects

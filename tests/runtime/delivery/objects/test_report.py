@@ -2,7 +2,7 @@
 
 import pytest
 
-from darnet_trt.bundle.manifest import ClassCode
+from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.runtime.delivery.objects.codes import PRIVATE
 from darnet_trt.runtime.prediction.results.result import DicomDocument
 from tests.runtime.delivery.objects.answers import RESULT, answer, read
