@@ -35,7 +35,7 @@ class Sent:
     ended: bool = False
 
     def tell(self) -> bool:
-        """Say it; return whether something is left or was refused."""
+        """Say how far each peer's are; return whether something is left or was refused."""
         from darnet_trt.runtime.delivery.report import line, undelivered
 
         left = [undelivered(tally, commits=self.commits) for tally in self.tallies.values()]

@@ -305,7 +305,7 @@ def check_kinds(kinds: Iterable[str]) -> None:
     known = (*OBJECTS, REFUSAL)
     if unknown := [kind for kind in kinds if kind not in known]:
         raise UsageError(
-            f"there is no kind of DICOM object {unknown[0]!r}", do=f"choose of {', '.join(known)}"
+            f"there is no kind of DICOM object {unknown[0]!r}", do=f"choose from {', '.join(known)}"
         )
 
 
