@@ -141,7 +141,7 @@ def deliver(
         raise UsageError(
             "no result has DICOM objects",
             where=folder,
-            do="make them: add --resume --dicom sr,pm,sc to predict's command",
+            do="make them: predict --resume --dicom sr,pm,sc",
         )
     commits = listen is not None
     left = [peer for peer, tally in tallies.items() if undelivered(tally, commits=commits)]

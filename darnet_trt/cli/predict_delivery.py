@@ -42,7 +42,7 @@ class Sent:
         for is_left, (peer, tally) in zip(left, self.tallies.items(), strict=True):
             (warn if is_left and printing.quiet else say)(line(peer, tally))
         if any(tally.next_s is not None or tally.awaited for tally in self.tallies.values()):
-            say("darnet-trt deliver goes on with it")
+            say("darnet-trt deliver goes on with the rest")
         return self.ended or any(left)
 
 
