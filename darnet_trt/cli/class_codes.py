@@ -39,6 +39,6 @@ def class_codes(given: Sequence[str], classes: Collection[str]) -> dict[str, Cla
             raise UsageError(
                 f"{text!r} gives no code",
                 where=_OPTION,
-                do="write CLASS=VALUE,SCHEME,MEANING with at most 64, 16 and 64 characters",
+                do="write CLASS=VALUE,SCHEME,MEANING of 1 to 64, 16, 64 characters, no backslash",
             ) from error
     return found

@@ -40,8 +40,13 @@ Listen = Annotated[
 def as_given(send: Sequence[str], ae: str | None, listen: int | None) -> tuple[list[str], Ours]:
     """Return the peers' addresses, each in one form, and how we appear to them.
 
+    Args:
+        send: The addresses as `--send` gives them.
+        ae: `--ae`.
+        listen: `--listen`.
+
     Raises:
-        UsageError: An address or our title is none.
+        UsageError: One of `send` is no address, or `ae` is no application entity title.
         MissingPackageError: A package that sending needs is not installed.
     """
     from darnet_trt.runtime.delivery.deliver import OUR_TITLE, Ours, need_packages
@@ -79,7 +84,7 @@ def deliver(
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="Keep trying for so long what is to be tried again, and wait for peers to commit.",
+            help="For so long, try again what is to be tried again, and wait for peers to commit.",
         ),
     ] = 0.0,
     retry: Annotated[
@@ -95,8 +100,8 @@ def deliver(
 
     A queue in the folder keeps what was sent, committed or refused, and what is to be tried again,
     after pauses that grow from 10 seconds to an hour; so cron can call this every few minutes. Exit
-    code 0: all is delivered; 1: something was refused, or is to be tried again; 2: nothing could be
-    tried. With -q (for cron) a run that leaves nothing undone prints nothing.
+    code 0: all is delivered; 1: something was refused, or is to be tried again; 2: the run could
+    not start or go on. With -q (for cron) a run that leaves nothing undone prints nothing.
     """
     from darnet_trt.errors import UsageError, no_such_path
     from darnet_trt.machine.files import sole_writer
@@ -113,7 +118,7 @@ def deliver(
     no_peers = UsageError("has no peers yet", where=folder, do="name one: --send AE@host:port")
     with sole_writer(folder):
         if not (folder / JSONL).is_file():
-            raise UsageError("holds no results", where=folder, do="name a folder of predict's")
+            raise UsageError("holds no results", where=folder, do="name a folder of predict -o")
         if not peers and not os.path.lexists(folder / QUEUE):
             raise no_peers
         with Queue(folder, warn) as queue:
@@ -134,7 +139,9 @@ def deliver(
             tallies = {peer: queue.tally(peer) for peer in queue.peers()}
     if not any(tally.all for tally in tallies.values()):
         raise UsageError(
-            "no result has DICOM objects", where=folder, do="make them: predict --resume --dicom"
+            "no result has DICOM objects",
+            where=folder,
+            do="make them: predict --resume --dicom sr,pm,sc",
         )
     commits = listen is not None
     left = [peer for peer, tally in tallies.items() if undelivered(tally, commits=commits)]

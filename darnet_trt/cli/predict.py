@@ -249,7 +249,12 @@ def predict(
     from darnet_trt.runtime.prediction.history.history import History
     from darnet_trt.runtime.prediction.history.index import INDEX
     from darnet_trt.runtime.prediction.history.watch import Arrivals
-    from darnet_trt.runtime.prediction.results.result import INTENDED_USE, check_kinds
+    from darnet_trt.runtime.prediction.results.result import (
+        INTENDED_USE,
+        OBJECTS,
+        REFUSAL,
+        check_kinds,
+    )
     from darnet_trt.runtime.prediction.shards.shard import parse_shard
     from darnet_trt.scan.discovery.places import places
 
@@ -272,9 +277,9 @@ def predict(
         refuse_bundle_or_cohort(out)
     peers, ours = as_given(send, ae, listen) if send else ([], None)
     if dicom is None and send:
-        dicom = "sr,pm,sc"
+        dicom = ",".join(OBJECTS)
     named = dicom.replace(" ", "").split(",") if dicom is not None else []
-    kinds = tuple(dict.fromkeys(named + ["refusal"] * send_refusals))
+    kinds = tuple(dict.fromkeys(named + [REFUSAL] * send_refusals))
     if kinds:
         from darnet_trt.runtime.delivery.objects.make import need_highdicom
 

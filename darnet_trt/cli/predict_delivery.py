@@ -35,14 +35,14 @@ class Sent:
     ended: bool = False
 
     def tell(self) -> bool:
-        """Say it; return whether something is left or was refused."""
+        """Say how far each peer's are; return whether something is left or was refused."""
         from darnet_trt.runtime.delivery.report import line, undelivered
 
         left = [undelivered(tally, commits=self.commits) for tally in self.tallies.values()]
         for is_left, (peer, tally) in zip(left, self.tallies.items(), strict=True):
             (warn if is_left and printing.quiet else say)(line(peer, tally))
         if any(tally.next_s is not None or tally.awaited for tally in self.tallies.values()):
-            say("darnet-trt deliver goes on with it")
+            say("darnet-trt deliver goes on with the rest")
         return self.ended or any(left)
 
 

@@ -17,7 +17,7 @@ def predict(command):
     ("words", "says"),
     [
         (["--dicom", "sr"], "--dicom: needs a folder for the results; add -o OUT"),
-        (["--dicom", "sr,seg", "-o", "out"], "no kind of DICOM object 'seg'; choose of sr, pm"),
+        (["--dicom", "sr,seg", "-o", "out"], "no kind of DICOM object 'seg'; choose from sr, pm"),
         (["--dicom", "", "-o", "out"], "no kind of DICOM object ''"),
     ],
 )

@@ -130,7 +130,7 @@ def _text(read: Dataset, tag: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return a text without what no DICOM text may hold: control characters, half characters."""
+    """Return a text without what no DICOM text may hold: control characters, surrogates."""
     return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs")).strip()
 
 

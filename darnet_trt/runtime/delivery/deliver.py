@@ -44,7 +44,7 @@ OUR_TITLE: Final = "DARNET-TRT"
 COMMIT_S: Final = 10.0
 """How long the end of a run waits for answers to requests to commit."""
 _SAME_S: Final = 2.0  # how long an association stays open for such an answer
-_STOP_S: Final = 2.0
+_STOP_S: Final = 2.0  # how long `Delivery` waits for its threads when it is left
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ class Delivery:
         ours: How we appear to peers.
         notify: Called with a line on what is unusual; from another thread.
 
+    Attributes:
+        failure: Why the deliveries ended early: they cannot be noted; None: they did not.
+
     Raises:
         UsageError: Our port cannot be listened on.
     """
@@ -92,10 +95,10 @@ class Delivery:
         ]
 
     def add(self, result: Result) -> None:
-        """Have the objects of a result sent in place of those of its study's old one.
+        """Send the objects of a result in place of those of its study's old one.
 
-        The line that names them must be written. A queue that cannot be kept ends the deliveries,
-        and no more than them.
+        Call it when the line that names them is written. Where the queue cannot be kept, the
+        deliveries end, and the run goes on.
         """
         try:
             self.queue.add(result.key, list(entries_of(result)))
@@ -209,6 +212,11 @@ class _Courier(threading.Thread):
     def _tried(
         self, to_store: Sequence[Sendable], to_commit: Sequence[Sendable]
     ) -> Iterator[Answer]:
+        """Send objects, and ask to commit others; yield what became of each.
+
+        Raises:
+            PeerFailure: The peer cannot be talked to; what was not yielded is tried again.
+        """
         raise NotImplementedError
 
     def _wait(self) -> bool:
@@ -261,10 +269,10 @@ class _ByDimse(_Courier):
             return
         try:
             stored = []
-            of = {each.sop_uid: each for each in to_store}
+            by_uid = {each.sop_uid: each for each in to_store}
             for answer in store(link, to_store):
                 yield answer
-                stored += [of[answer.sop_uid]] if answer.state == "sent" else []
+                stored += [by_uid[answer.sop_uid]] if answer.state == "sent" else []
             if self._asks:
                 self._ask(link, [*to_commit, *stored])
         finally:
@@ -321,10 +329,12 @@ def add_peers(queue: Queue, peers: Sequence[str]) -> None:
 
 
 def fill_from(queue: Queue) -> None:
-    """Take the objects of all results that stand in the queue's folder, unless none is new.
+    """Take the objects of all results of the queue's folder, which must hold some.
+
+    Where `results.jsonl` has not changed since, nothing is read.
 
     Raises:
-        UsageError: It holds no results.
+        UsageError: A line is no result of this schema.
         OutputError: They cannot be read.
     """
     now = (queue.folder / JSONL).stat()

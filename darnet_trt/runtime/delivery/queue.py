@@ -129,7 +129,7 @@ class Queue:
         return [row[0] for row in self._file.do("SELECT address FROM peer ORDER BY address")]
 
     def add_peer(self, peer: str, *, commits: bool = True) -> None:
-        """Add a peer; it gets all that `fill` and `add` are told of afterwards.
+        """Add a peer; it gets all that `fill` and `add` take afterwards.
 
         Args:
             peer: Its address.
@@ -146,8 +146,12 @@ class Queue:
         Raises:
             UsageError: It is no peer of this folder.
         """
-        if peer not in self.peers():
-            raise UsageError(f"{peer} is no peer of this folder", where=self.folder)
+        if peer not in (peers := self.peers()):
+            raise UsageError(
+                f"{peer} is no peer of this folder",
+                where=self.folder,
+                do=f"choose from {', '.join(peers)}" if peers else "leave it out: there are none",
+            )
         with self._file.change() as db:
             for table, column in (("object", "peer"), ("asked", "peer"), ("peer", "address")):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (peer,))
@@ -159,7 +163,8 @@ class Queue:
     def fill(self, entries: Iterable[Entry], mark: str = "") -> None:
         """Take all objects of the results that stand.
 
-        What no peer was told of is to be sent; what stands no longer, and was not sent, is not.
+        Each peer is to get those that are new to it. What was not sent, and stands no longer, is
+        dropped.
 
         Args:
             entries: The objects.
@@ -253,14 +258,26 @@ class Queue:
         self._now.setdefault(peer, Counter())[answer.state] += 1
 
     def put_off(self, peer: str, sop_uids: Collection[str], words: str) -> None:
-        """Have objects tried again, after a pause that grows with each try."""
+        """Have objects tried again, after a pause that grows with each try.
+
+        Args:
+            peer: The peer's address.
+            sop_uids: Their SOPInstanceUIDs.
+            words: Why they wait.
+        """
         with self._file.change() as db:
             say = f"UPDATE object SET state = 'waiting', words = ? WHERE {_IS}"
             db.executemany(say, [(words, peer, each) for each in sop_uids])
             db.executemany(_LATER, [(*_pause(1), peer, each) for each in sop_uids])
 
     def asked(self, peer: str, transaction: str, sop_uids: Collection[str]) -> None:
-        """Note a request to commit, before it is made: its answer may come at once."""
+        """Note a request to commit, before it is made: its answer may come at once.
+
+        Args:
+            peer: The peer's address.
+            transaction: TransactionUID (0008,1195) of the request.
+            sop_uids: SOPInstanceUIDs of the objects.
+        """
         with self._file.change() as db:
             now = time.time()
             db.execute("DELETE FROM asked WHERE at < ?", (now - _OLD_S,))
@@ -274,12 +291,12 @@ class Queue:
             db.executemany(f"{_LATER} AND state = 'sent'", later)
 
     def committed(self, transaction: str, done: Sequence[str], failed: Mapping[str, int]) -> None:
-        """Note the answer to a request to commit; one to no request of ours is left aside.
+        """Note the answer to a request to commit; an answer to no request of ours is ignored.
 
         Args:
-            transaction: The request's.
-            done: SOP instances that the peer commits itself to keep.
-            failed: SOP instance → why it does not.
+            transaction: TransactionUID (0008,1195) of the request.
+            done: SOPInstanceUIDs that the peer commits itself to keep.
+            failed: SOPInstanceUID → FailureReason (0008,1197), where it does not.
         """
         with self._file.change() as db:
             asked = "SELECT peer FROM asked WHERE transaction_uid = ?"
@@ -316,12 +333,15 @@ class Queue:
         self._file.close()
 
 
-def _pause(longer: int) -> tuple[float, float, float]:
-    """Return now, and the longest and the shortest pause from now on.
+def _pause(times: int) -> tuple[float, float, float]:
+    """Return now in seconds since 1970, and the longest and the shortest pause in seconds.
 
     Half of a pause is chance, so that not all objects of all machines come back at once.
+
+    Args:
+        times: How many times longer than between tries.
     """
-    part = (0.5 + random.random() / 2) * longer
+    part = (0.5 + random.random() / 2) * times
     return time.time(), LONGEST_S * part, SHORTEST_S * part
 
 

@@ -90,6 +90,8 @@ def source_of(
 ) -> Source | Finding:
     """Return what objects need of a series, or why there can be none.
 
+    One of its files is read again, for the attributes that a `Header` does not keep.
+
     Args:
         series: The chosen one; of a refused study, any of its DICOM series.
         spec: What makes the input; None where none was made.

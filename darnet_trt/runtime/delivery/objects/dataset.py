@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 RESEARCH: Final = "Research use only"
 MAKER: Final = "darnet-trt"
 IMPLEMENTATION: Final = "2.25.269871023512093874650192837465019283746"
+"""ImplementationClassUID (0002,0012), which must stay (PS3.7 section D.3.3.2)."""
 SERIES: Final = {"sr": 9801, "pm": 9802, "sc": 9803, "refusal": 9804}
 """SeriesNumber (0020,0011) of each kind: above those of scanners."""
 NAMES: Final = {"sr": "report", "pm": "class activation map", "sc": "overlay", "refusal": "refusal"}
+"""What SeriesDescription (0008,103E) calls each kind."""
 
 
 def header_of(source: Source) -> Dataset:
@@ -31,7 +33,7 @@ def header_of(source: Source) -> Dataset:
 
 
 def arguments(kind: str, result: Result, source: Source) -> dict[str, Any]:
-    """Return the arguments that highdicom's constructors share."""
+    """Return the arguments that highdicom's constructors share: UIDs, equipment and times."""
     at = finished_at(result, header_of(source).get("TimezoneOffsetFromUTC"))
     return {
         "transfer_syntax_uid": "1.2.840.10008.1.2.1",  # Explicit VR Little Endian

@@ -48,7 +48,7 @@ def make_objects(
         evidence: Its input and map; not needed for a refusal.
         source: What they take over from the study.
         kinds: Of `OBJECTS`, or "refusal".
-        about: The network.
+        about: The bundle's card of the network.
         class_codes: Codes that the bundle gives to classes.
         predecessor: The report that this one replaces.
 

@@ -27,6 +27,7 @@ from darnet_trt.runtime.prediction.results.overlay import stride
 from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
 
 _STEPS: Final = 65535
+"""Largest value that 16 bits store."""
 
 
 def make_map(
@@ -38,8 +39,15 @@ def make_map(
 ) -> Made:
     """Make the map of the most probable class of a result with status "ok".
 
-    It lies on its own cells, some 8×14×14. Cell k of an axis is centred on voxel k·stride of the
-    network's input.
+    It lies on its own cells (d, h, w), some 8×14×14, with 16 bits a value. Cell k of an axis is
+    centred on voxel k·stride of the network's input.
+
+    Args:
+        result: What the network answered.
+        evidence: Its input and map.
+        source: What the object takes over from the study.
+        grid: Of the input.
+        class_codes: Codes that the bundle gives to classes.
     """
     import highdicom as hd
     from highdicom.pm import ParametricMap, RealWorldValueMapping

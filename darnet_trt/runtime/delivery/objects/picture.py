@@ -22,7 +22,7 @@ def make_picture(result: Result, evidence: Evidence, source: Source) -> Made:
     header = header_of(source)
     common = arguments("sc", result, source)
     made = SCImage(
-        # The path says where the study lay, which the same result of another machine does not.
+        # Without the path, which is another on another machine: the bytes must be the same.
         pixel_array=np.asarray(draw_overlay(result.model_copy(update={"scan": ""}), evidence)),
         photometric_interpretation="RGB",
         bits_allocated=8,

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from pynetdicom.transport import ThreadedAssociationServer
 
 PUSH_MODEL: Final = "1.2.840.10008.1.20.1"
-_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
-_REQUEST: Final = 1  # action type
+"""Storage Commitment Push Model SOP Class."""
+_INSTANCE: Final = "1.2.840.10008.1.20.1.1"  # the one instance of it, which all requests name
+_REQUEST: Final = 1  # Action Type ID (PS3.4 J.3.2)
 
 Committed = Callable[[str, Sequence[str], dict[str, int]], None]
 """Takes a transaction, the SOP instances that are committed, and the reasons for the others."""
 
 
 class Listener:
-    """Our own port, to which peers bring their answers; use it in a `with` statement.
+    """Our own port, to which peers bring their answers, until it is closed.
 
     Args:
         ae: Our application entity title.
@@ -59,7 +60,6 @@ class Listener:
             ) from error
         assert started is not None
         self._server: ThreadedAssociationServer = started
-        self.port: int = started.server_address[1]
 
     def _answer(self, event: Any) -> tuple[int, None]:
         """Take an N-EVENT-REPORT; return its status."""
@@ -69,6 +69,7 @@ class Listener:
                 str(one.ReferencedSOPInstanceUID) for one in said.get("ReferencedSOPSequence", ())
             ]
             failed = {
+                # A reason must be there, and is not 0; without one: processing failure.
                 str(one.ReferencedSOPInstanceUID): int(one.get("FailureReason") or 0x0110)
                 for one in said.get("FailedSOPSequence", ())
             }
@@ -90,6 +91,11 @@ COMMITS_NOTHING: Final = frozenset({0x0112, 0x0122, 0x0211})
 
 def ask(link: Link, objects: Sequence[Sendable], transaction: str) -> int:
     """Ask to commit objects; return the status, 0 where the peer takes the request.
+
+    Args:
+        link: An association that offers `PUSH_MODEL`.
+        objects: What the peer stored.
+        transaction: TransactionUID (0008,1195) of the request.
 
     Raises:
         PeerFailure: The association ended.

@@ -34,6 +34,7 @@ CONNECT_S: Final = 10.0
 ANSWER_S: Final = 30.0
 """Longest wait for an answer, and for the peer to take what is sent."""
 _PDU: Final = 128 * 1024
+"""Longest PDU that we take, in bytes."""
 
 _REJECTED: Final = {
     (1, 2): "it does not know DICOM's application context",
@@ -77,7 +78,11 @@ class Line:
     def open(self, classes: Sequence[str]) -> Link:
         """Open an association for objects of some SOP classes.
 
+        Args:
+            classes: UIDs of the SOP classes.
+
         Raises:
+            NoContext: The peer answered, and takes none of the classes.
             PeerFailure: There is none.
         """
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -104,7 +109,9 @@ class Line:
         if association.is_established:
             offers = frozenset(str(each.abstract_syntax) for each in association.accepted_contexts)
             return Link(association, offers)
-        self._refuse_none(association, classes)
+        results = _rejected(association)
+        if set(classes) <= set(results):
+            raise NoContext(results)
         if association.is_rejected:
             said = association.acceptor.primitive
             place = said.result_source, said.diagnostic
@@ -115,12 +122,6 @@ class Line:
         if time.monotonic() - started >= ANSWER_S:
             raise PeerFailure(f"takes the connection, but gives no answer in {ANSWER_S:.0f} s")
         raise PeerFailure("ends the connection before an association; is it a DICOM peer?")
-
-    def _refuse_none(self, association: Association, classes: Sequence[str]) -> None:
-        """Raise NoContext where the peer answered, and takes none of the classes."""
-        results = {str(cx.abstract_syntax): cx.result for cx in association.rejected_contexts}
-        if set(classes) <= set(results):
-            raise NoContext(results)
 
     def cut(self) -> None:
         """End what is open at once; called from another thread."""
@@ -184,7 +185,7 @@ def store(link: Link, objects: Sequence[Sendable]) -> Iterator[Answer]:
         PeerFailure: The association ended; what was not yielded may or may not have arrived.
     """
     association = link.association
-    results = {str(cx.abstract_syntax): cx.result for cx in association.rejected_contexts}
+    results = _rejected(association)
     for number, each in enumerate(objects):
         if each.sop_class not in link.offers:
             yield not_taken(each, results)
@@ -211,8 +212,18 @@ def store(link: Link, objects: Sequence[Sendable]) -> Iterator[Answer]:
         yield answer_to_store(each.sop_uid, status.Status, str(status.get("ErrorComment") or ""))
 
 
+def _rejected(association: Association) -> dict[str, int]:
+    """Return the SOP classes that a peer does not take → result (PS3.8 table 9-18)."""
+    return {str(cx.abstract_syntax): cx.result for cx in association.rejected_contexts}
+
+
 def not_taken(each: Sendable, results: dict[str, int]) -> Answer:
-    """Return the answer to an object whose presentation context was rejected."""
+    """Return the answer to an object whose presentation context was rejected.
+
+    Args:
+        each: The object.
+        results: SOP class → result of its presentation context (PS3.8 table 9-18).
+    """
     from pydicom.uid import UID
 
     result = results.get(each.sop_class, 1)

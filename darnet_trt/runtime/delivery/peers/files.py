@@ -15,7 +15,7 @@ def read_object(each: Sendable) -> FileDataset | Answer:
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
-    again = "let predict --resume make it again"
+    again = "make it again: predict --resume with the same --dicom"
     try:
         found = dcmread(each.path)
         found.file_meta.TransferSyntaxUID  # noqa: B018 (raises where it is missing)

@@ -31,6 +31,11 @@ CONNECT_S: Final = 10.0
 ANSWER_S: Final = 60.0
 _JSON: Final = "application/dicom+json"
 _LARGEST: Final = 1 << 20  # bytes of an answer that are read
+
+# The attributes of a Store Instances Response (PS3.18 Annex I) as the JSON model names them.
+_FAILED_SOPS, _REFERENCED_SOPS, _OTHER_FAILURES = "00081198", "00081199", "0008119A"
+_SOP_UID, _WARNING, _FAILURE = "00081155", "00081196", "00081197"
+
 _FOR_GOOD: Final = {
     400: "bad request",
     411: "wants a length",
@@ -79,7 +84,7 @@ def _posted(session: Session, peer: Stow, each: Sendable) -> tuple[Response, byt
     import requests
     from urllib3.exceptions import HTTPError
 
-    boundary = each.sop_uid  # at most 70 characters; no file holds it after a line of its own
+    boundary = each.sop_uid  # at most 70 characters; no file holds it after a line end and "--"
     head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n"
     body = head.encode() + each.path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
     kind = f'multipart/related; type="application/dicom"; boundary="{boundary}"'
@@ -106,6 +111,11 @@ def _posted(session: Session, peer: Stow, each: Sendable) -> tuple[Response, byt
 
 
 def _answer(response: Response, content: bytes, each: Sendable) -> Answer:
+    """Return what an answer of HTTP means for an object.
+
+    Raises:
+        PeerFailure: It speaks of the address, the user or the service, not of this object.
+    """
     status = response.status_code
     if status in _NOT_NOW:
         raise PeerFailure(f"{_NOT_NOW[status]} (HTTP {status})")
@@ -124,18 +134,18 @@ def _answer(response: Response, content: bytes, each: Sendable) -> Answer:
 
 def _named(module: Any, each: Sendable, status: int) -> Answer:
     """Return what a Store Instances Response says of an object (PS3.18 Annex I)."""
-    for failed in _items(module, "00081198"):
-        if _value(failed, "00081155") in (each.sop_uid, None):
-            reason = _value(failed, "00081197")
+    for failed in _items(module, _FAILED_SOPS):
+        if _value(failed, _SOP_UID) in (each.sop_uid, None):
+            reason = _value(failed, _FAILURE)
             if isinstance(reason, int):
-                return answer_to_store(each.sop_uid, reason or 0x0110)
+                return answer_to_store(each.sop_uid, reason or 0x0110)  # 0 would mean success
             return Answer(each.sop_uid, "waiting", f"failed without a reason (HTTP {status})")
-    for stored in _items(module, "00081199"):
-        if _value(stored, "00081155") == each.sop_uid and status != 409:
-            warning = _value(stored, "00081196")
+    for stored in _items(module, _REFERENCED_SOPS):
+        if _value(stored, _SOP_UID) == each.sop_uid and status != 409:
+            warning = _value(stored, _WARNING)
             return Answer(each.sop_uid, "sent", in_words(warning) if warning else "")
-    for other in _items(module, "0008119A"):
-        reason = _value(other, "00081197")
+    for other in _items(module, _OTHER_FAILURES):
+        reason = _value(other, _FAILURE)
         if isinstance(reason, int):
             return answer_to_store(each.sop_uid, reason or 0x0110)
     return Answer(

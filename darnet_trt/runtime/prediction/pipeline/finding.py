@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 WHAT: Final = "the files of this folder"
 _CLOSED: Final = "closed"
-_KILLS: Final = 2
+KILLS: Final = 2
 """A call is made again so many times when its process is killed: whoever kills processes rarely
 hits the same call thrice, and a file that asks for all memory should not cost many."""
 
@@ -163,7 +163,7 @@ class Finder:
         self, function: Callable[..., T], *arguments: Any, where: Path
     ) -> Future[tuple[T, float]]:
         call = (timed, function, *arguments)
-        return submit(self._pool, *call, where=where, memory=self._memory, kills=_KILLS)
+        return submit(self._pool, *call, where=where, memory=self._memory, kills=KILLS)
 
     def _kept(self, examined: Examined) -> Examined:
         """Let what was examined wait in the spool."""

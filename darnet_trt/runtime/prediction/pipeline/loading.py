@@ -295,7 +295,7 @@ def load(
 def _source(
     series: Series, spec: Preprocessing | None = None, span: Span | None = None
 ) -> Source | Finding:
-    # Here, since most runs make no objects.
+    # Imported here: most runs make no objects.
     from darnet_trt.runtime.delivery.source import source_of
     from darnet_trt.runtime.prediction.results.result import NO_OBJECTS
 

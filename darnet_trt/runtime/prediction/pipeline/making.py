@@ -15,6 +15,7 @@ from darnet_trt.bundle.manifest import Manifest, ModelCard
 from darnet_trt.errors import DarnetError, Finding, InternalError, one_line
 from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.worker import WorkerDied
+from darnet_trt.runtime.prediction.pipeline.finding import KILLS
 from darnet_trt.runtime.prediction.pipeline.memory import Plan
 from darnet_trt.runtime.prediction.results.lines import parsed
 from darnet_trt.runtime.prediction.results.result import (
@@ -42,8 +43,6 @@ _ANSWER: Final = {
     *("bundle_sha256", "artifact", "precision", "toolkit"),
 }
 """Fields that are the same in the same answer."""
-_KILLS: Final = 2
-"""A call is made again so many times when its process is killed, as `finding` does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +153,7 @@ class Making:
             self._submit()
 
         share = self._plan.share
-        began = submit(self._pool, make, *arguments, where=where, memory=share, kills=_KILLS)
+        began = submit(self._pool, make, *arguments, where=where, memory=share, kills=KILLS)
         began.add_done_callback(done)
 
     def _first(self) -> Result:

@@ -52,7 +52,7 @@ class Plan:
     input_size: int
     ahead: int
     engine: int
-    results: int = 0
+    results: int
 
     @property
     def most(self) -> int:

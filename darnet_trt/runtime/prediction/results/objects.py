@@ -58,7 +58,7 @@ def write_objects(
     Args:
         folder: Of the results.
         objects: From `named`.
-        contents: What `named` named.
+        contents: `Result.made`, of which `named` took the names.
         durable: Whether to have them on the disk when this returns.
 
     Raises:

@@ -277,7 +277,7 @@ class Result(_Part):
     dicom_unmade: tuple[str, ...] = ()
     """Kinds of DICOM objects that were asked for and could not be made; a warning says why."""
     predecessor: DicomDocument | None = None
-    """The report of a result that this one took the place of; null where there is none."""
+    """The report of a result that this one replaced; null where there is none."""
     intended_use: str = INTENDED_USE
     """The use that the result is meant for."""
     toolkit: str = __version__
@@ -305,7 +305,7 @@ def check_kinds(kinds: Iterable[str]) -> None:
     known = (*OBJECTS, REFUSAL)
     if unknown := [kind for kind in kinds if kind not in known]:
         raise UsageError(
-            f"there is no kind of DICOM object {unknown[0]!r}", do=f"choose of {', '.join(known)}"
+            f"there is no kind of DICOM object {unknown[0]!r}", do=f"choose from {', '.join(known)}"
         )
 
 
