@@ -28,7 +28,7 @@ Listen = Annotated[
     int | None,
     typer.Option(
         "--listen",
-        min=0,
+        min=1,
         max=65535,
         metavar="PORT",
         help="Ask peers of the form AE@host:port to commit what they stored (storage commitment), "

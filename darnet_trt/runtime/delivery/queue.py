@@ -92,16 +92,16 @@ class Tally:
     Attributes:
         now: State → how many objects came to it since the queue was opened.
         all: State → how many objects are in it.
-        refused: What the peer said most often to those that it refused.
-        waiting: The same of those that are tried again.
+        why_refused: What the peer said most often to those that it refused.
+        why_waiting: The same of those that are tried again.
         next_s: When that is, in seconds since 1970; None: no object waits.
         awaited: Objects that the peer was asked to commit, and has not.
     """
 
     now: Counter[str]
     all: Counter[str]
-    refused: str
-    waiting: str
+    why_refused: str
+    why_waiting: str
     next_s: float | None
     awaited: int
 
@@ -320,8 +320,8 @@ class Queue:
         return Tally(
             now=Counter(self._now.get(peer, {})),
             all=Counter(dict(self._file.do(count, peer))),
-            refused="".join(row[0] for row in self._file.do(_MOST, peer, "refused")),
-            waiting="".join(row[0] for row in self._file.do(_MOST, peer, "waiting")),
+            why_refused="".join(row[0] for row in self._file.do(_MOST, peer, "refused")),
+            why_waiting="".join(row[0] for row in self._file.do(_MOST, peer, "waiting")),
             next_s=self.next_due(peer, commits=False),
             awaited=self._file.do(_AWAITED, peer)[0][0],
         )

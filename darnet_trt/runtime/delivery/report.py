@@ -16,10 +16,10 @@ def line(peer: str, tally: Tally) -> str:
     """
     said = [f"{tally.now[state]} {state}" for state in ("sent", "committed") if tally.now[state]]
     if tally.all["refused"]:
-        said.append(f"{tally.all['refused']} refused ({tally.refused})")
+        said.append(f"{tally.all['refused']} refused ({tally.why_refused})")
     if tally.all["waiting"]:
         when = time.strftime("%H:%M", time.localtime(tally.next_s))
-        why = f" ({tally.waiting})" if tally.waiting else ""
+        why = f" ({tally.why_waiting})" if tally.why_waiting else ""
         said.append(f"{tally.all['waiting']} to be tried again from {when} on{why}")
     if tally.awaited:
         said.append(f"{tally.awaited} not yet committed")

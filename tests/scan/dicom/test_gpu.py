@@ -17,7 +17,7 @@ from darnet_trt.scan import Preprocessing, find_studies, isolated, load_study
 from darnet_trt.scan.dicom.encoding import gpu
 from darnet_trt.scan.dicom.encoding.gpu import FEWEST, Gpu, decode_series, nvimagecodec
 from darnet_trt.scan.dicom.header import read_headers
-from darnet_trt.scan.dicom.pixels import decode_slices
+from darnet_trt.scan.dicom.pixels import decode_slice, decode_slices
 from tests.scan.series_factory import chest, save, slice_dataset
 
 LOSSLESS, LOSSY, HTJ2K, JPEG = (f"1.2.840.10008.1.2.4.{part}" for part in (90, 91, 201, 70))
@@ -77,7 +77,7 @@ def fail(found):
 def same(headers, indices, on_gpu=None):
     """Check that both ways give the same slices, of one type, in one order."""
     found = list(decode_series(headers, indices, on_gpu))
-    expected = list(decode_slices(headers, indices))
+    expected = list(decode_slices(headers, indices, decode_slice))
     assert [i for i, _ in found] == [i for i, _ in expected] == list(indices)
     for (_, ours), (_, theirs) in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype
@@ -173,7 +173,7 @@ def test_a_damaged_slice_costs_its_scan_what_it_costs_on_the_cpu(tmp_path):
     cut = write(tmp_path / "cut", HU, codes)
     for broken in (cut, [*headers[:7], cut[7], *headers[8:]]):
         with pytest.raises(ScanError) as here:
-            list(decode_slices(broken, range(len(broken))))
+            list(decode_slices(broken, range(len(broken)), decode_slice))
         with pytest.raises(ScanError) as there:
             list(decode_series(broken, range(len(broken)), Gpu(decoder)))
         assert str(here.value) == str(there.value)

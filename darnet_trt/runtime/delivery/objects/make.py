@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from darnet_trt.bundle.class_code import ClassCode
@@ -14,12 +14,7 @@ from darnet_trt.runtime.delivery.objects.picture import make_picture
 from darnet_trt.runtime.delivery.objects.refusal import make_refusal
 from darnet_trt.runtime.delivery.objects.report import make_report
 from darnet_trt.runtime.delivery.source import Source
-from darnet_trt.runtime.prediction.results.result import (
-    DicomDocument,
-    Evidence,
-    Made,
-    Result,
-)
+from darnet_trt.runtime.prediction.results.result import REFUSAL, Evidence, Made, Result
 
 
 def need_highdicom() -> None:
@@ -39,7 +34,6 @@ def make_objects(
     kinds: Sequence[str],
     about: ModelCard,
     class_codes: Mapping[str, ClassCode],
-    predecessor: DicomDocument | None = None,
 ) -> tuple[Made, ...]:
     """Make objects of a result; the same one gives the same bytes.
 
@@ -50,7 +44,6 @@ def make_objects(
         kinds: Of `OBJECTS`, or "refusal".
         about: The bundle's card of the network.
         class_codes: Codes that the bundle gives to classes.
-        predecessor: The report that this one replaces.
 
     Returns:
         In the order of `kinds`; without a map where the source has no grid.
@@ -59,28 +52,19 @@ def make_objects(
         MissingPackageError: highdicom is not installed.
     """
     need_highdicom()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # highdicom remarks on names of a single component
-        return tuple(_made(result, evidence, source, kinds, about, class_codes, predecessor))
 
-
-def _made(
-    result: Result,
-    evidence: Evidence | None,
-    source: Source,
-    kinds: Sequence[str],
-    about: ModelCard,
-    class_codes: Mapping[str, ClassCode],
-    predecessor: DicomDocument | None,
-) -> Iterator[Made]:
-    for kind in kinds:
-        if kind == "refusal":
-            yield make_refusal(result, source, predecessor)
-            continue
+    def one(kind: str) -> Made | None:
+        if kind == REFUSAL:
+            return make_refusal(result, source)
         assert evidence is not None
         if kind == "sr":
-            yield make_report(result, evidence, source, about, class_codes, predecessor)
-        elif kind == "pm" and source.grid is not None:
-            yield make_map(result, evidence, source, source.grid, class_codes)
-        elif kind == "sc":
-            yield make_picture(result, evidence, source)
+            return make_report(result, evidence, source, about, class_codes)
+        if kind == "sc":
+            return make_picture(result, evidence, source)
+        if source.grid is None:
+            return None
+        return make_map(result, evidence, source, source.grid, class_codes)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # highdicom remarks on names of a single component
+        return tuple(filter(None, map(one, kinds)))

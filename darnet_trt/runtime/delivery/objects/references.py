@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from darnet_trt.runtime.delivery.attributes import decimal
 from darnet_trt.runtime.delivery.source import Instance, Slice, Source
-from darnet_trt.runtime.prediction.results.result import DicomDocument
+from darnet_trt.runtime.prediction.results.result import Result
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -56,20 +56,22 @@ def source_images(source: Source) -> list[Dataset]:
     return [_file(instance) for instance in source.instances]
 
 
-def document(header: Dataset, of: DicomDocument) -> Dataset:
-    """Return what highdicom needs to know of a report that another one replaces.
+def predecessors(header: Dataset, result: Result) -> list[Dataset] | None:
+    """Return what highdicom needs to know of the report that a result's report replaces.
 
     Args:
-        header: From `header_of`; both are of one study.
-        of: The report.
+        header: From `header_of`; both reports are of one study.
+        result: The result.
     """
     from pydicom.dataset import Dataset
 
+    if (of := result.predecessor) is None:
+        return None
     made = Dataset()
     made.StudyInstanceUID = header.StudyInstanceUID
     made.SeriesInstanceUID = of.series_uid
     made.SOPClassUID, made.SOPInstanceUID = of.sop_class, of.sop_uid
-    return made
+    return [made]
 
 
 def _file(instance: Instance) -> Dataset:

@@ -13,15 +13,15 @@ from darnet_trt.runtime.delivery.objects.dataset import (
     header_of,
     observer,
 )
-from darnet_trt.runtime.delivery.objects.references import document, evidence, stand_in
+from darnet_trt.runtime.delivery.objects.references import evidence, predecessors, stand_in
 from darnet_trt.runtime.delivery.source import Source
-from darnet_trt.runtime.prediction.results.result import DicomDocument, Made, Result
+from darnet_trt.runtime.prediction.results.result import Made, Result
 
 if TYPE_CHECKING:
     from highdicom.sr import ContainerContentItem
 
 
-def make_refusal(result: Result, source: Source, predecessor: DicomDocument | None) -> Made:
+def make_refusal(result: Result, source: Source) -> Made:
     """Make the text of a result with status "refused"."""
     from highdicom.sr import EnhancedSR
     from pydicom.uid import BasicTextSRStorage
@@ -31,7 +31,7 @@ def make_refusal(result: Result, source: Source, predecessor: DicomDocument | No
         evidence=[stand_in(header, source, source.slices[0])],
         content=_content(result),
         is_complete=True,
-        previous_versions=predecessor and [document(header, predecessor)],
+        previous_versions=predecessors(header, result),
         **arguments("refusal", result, source),
     )
     made.CurrentRequestedProcedureEvidenceSequence = evidence(header, source)

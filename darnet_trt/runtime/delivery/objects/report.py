@@ -21,7 +21,7 @@ from darnet_trt.runtime.delivery.objects.dataset import (
 from darnet_trt.runtime.delivery.objects.references import stand_in
 from darnet_trt.runtime.delivery.source import Slice, Source
 from darnet_trt.runtime.prediction.results.overlay import grown, telling_slices
-from darnet_trt.runtime.prediction.results.result import DicomDocument, Evidence, Made, Result
+from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -36,7 +36,6 @@ def make_report(
     source: Source,
     about: ModelCard,
     class_codes: Mapping[str, ClassCode],
-    predecessor: DicomDocument | None,
 ) -> Made:
     """Make the structured report of a result with status "ok"."""
     from highdicom import sr
@@ -61,7 +60,7 @@ def make_report(
         evidence=library or [stand_in(header, source, source.slices[0])],
         content=content,
         is_complete=True,
-        previous_versions=predecessor and [references.document(header, predecessor)],
+        previous_versions=references.predecessors(header, result),
         **arguments("sr", result, source),
     )
     report.CurrentRequestedProcedureEvidenceSequence = references.evidence(header, source)

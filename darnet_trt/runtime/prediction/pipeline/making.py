@@ -205,9 +205,7 @@ def make(
     lacking: list[Finding] = []
     for kind in kinds:
         try:
-            one = make_objects(
-                result, evidence, source, [kind], about, class_codes, result.predecessor
-            )
+            one = make_objects(result, evidence, source, [kind], about, class_codes)
         except MemoryError:
             lacking.append(_none("it needs more memory than there is", kind))
         except Exception as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ FOLDER: Final = "dicom"
 
 _OURS: Final = re.compile(
     rf"{FOLDER}/[^/]+_[0-9a-f]{{8}}{re.escape(OBJECTS_SUFFIX)}/"
-    r"([a-z]+(-[0-9]+)?\.dcm|\.[a-z]+(-[0-9]+)?\.dcm\.[0-9]+|)"
+    r"([a-z]+\.dcm|\.[a-z]+\.dcm\.[0-9]+|)"
 )
 """What we write, also as `whole_file` names it until it is whole; or a result's empty folder."""
 
@@ -32,22 +31,16 @@ def named(result: Result) -> tuple[DicomObject, ...]:
     """Return how the objects of `Result.made` are named: "dicom/…_1cf44c9d.objects/sr.dcm"."""
     content = short_hash(b"".join(made.content for made in result.made))
     name = f"{result_name(result)}_{content}{OBJECTS_SUFFIX}"
-    kinds = Counter(made.kind for made in result.made)
-    numbers: Counter[str] = Counter()
-    objects = []
-    for made in result.made:
-        numbers[made.kind] += 1
-        number = f"-{numbers[made.kind]}" if kinds[made.kind] > 1 else ""
-        objects.append(
-            DicomObject(
-                kind=made.kind,
-                sop_class=made.sop_class,
-                sop_uid=made.sop_uid,
-                series_uid=made.series_uid,
-                file=f"{FOLDER}/{name}/{made.kind}{number}.dcm",
-            )
+    return tuple(
+        DicomObject(
+            kind=made.kind,
+            sop_class=made.sop_class,
+            sop_uid=made.sop_uid,
+            series_uid=made.series_uid,
+            file=f"{FOLDER}/{name}/{made.kind}.dcm",
         )
-    return tuple(objects)
+        for made in result.made
+    )
 
 
 def write_objects(

@@ -61,8 +61,9 @@ class Answer:
 
     def made(self, kinds: tuple[str, ...] = KINDS, **more: Any) -> dict[str, bytes]:
         """Return the bytes of each kind."""
+        result = self.result.model_copy(update={"predecessor": more.pop("predecessor", None)})
         more = {"about": ABOUT, "class_codes": {}, **more}
-        objects = make_objects(self.result, self.evidence, self.source, kinds, **more)
+        objects = make_objects(result, self.evidence, self.source, kinds, **more)
         return {one.kind: one.content for one in objects}
 
     def with_cam(self, cam: Any) -> Answer:
