@@ -75,7 +75,9 @@ class Slot:
         """Return the array that lies here, to be read or written."""
         memory = _mapped.get(self.descriptor)
         if memory is None or len(memory) < self.end_of_all:
-            memory = _mapped[self.descriptor] = mmap.mmap(self.descriptor, self.end_of_all)
+            flags = mmap.MAP_SHARED | mmap.MAP_POPULATE  # else each page costs a fault
+            memory = mmap.mmap(self.descriptor, self.end_of_all, flags)
+            _mapped[self.descriptor] = memory
         count = math.prod(self.shape)
         return np.frombuffer(memory, np.float32, count, self.start).reshape(self.shape)
 

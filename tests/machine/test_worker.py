@@ -118,7 +118,8 @@ def test_a_child_killed_while_it_starts_costs_nothing(child):
     def kill() -> None:
         while len(killed) < 3:
             for process in children() - set(killed):
-                os.kill(process, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
                 killed.append(process)
 
     killing = threading.Thread(target=kill, daemon=True)

@@ -51,7 +51,8 @@ def test_children_that_are_killed_at_any_moment_cost_at_most_their_scan(tiny, ar
             if done.wait(chance.uniform(0.05, 0.5)):
                 return
             for child in children()[:1]:
-                child.kill()
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
 
     killing = threading.Thread(target=kill, daemon=True)
     killing.start()
