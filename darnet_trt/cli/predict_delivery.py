@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from darnet_trt.runtime.delivery.queue import Tally
 
 LAST_S: Final = 30.0
-"""How long the end of a run waits for what is being sent."""
+"""Bounds how long the end of a run waits for what is being sent."""
 
 
 @dataclass

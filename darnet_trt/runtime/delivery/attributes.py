@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CHARACTER_SET: Final = 0x00080005
 _UNREAD: Final = "\ufffd"
-"""What stands for bytes that are no text in the character set."""
+"""Stands for bytes that are no text in the character set."""
 
 _UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9](([0-5][0-9]|60)(\.[0-9]{1,6})?)?)?")
@@ -35,7 +35,7 @@ _OLD_DATE: Final = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
 
 @dataclass(frozen=True)
 class TakenOver:
-    """What a file gives.
+    """Holds what objects take over from a file.
 
     Attributes:
         header: A data set, Explicit VR Little Endian, UTF-8.
@@ -197,7 +197,7 @@ _TYPE_2: Final[dict[str, Callable[[str], str]]] = {
     "PatientSex": _sex,
     "StudyID": _short_identifier,
 }
-"""What an object has even where it is not known, and is then empty (PS3.3 C.7.1.1, C.7.2.1)."""
+"""Lists what every object has; where it is not known, it is empty (PS3.3 C.7.1.1, C.7.2.1)."""
 _TYPE_3: Final[dict[str, Callable[[str], str]]] = {
     "TimezoneOffsetFromUTC": _matching(_OFFSET),
     "StudyDescription": _cut,
@@ -207,7 +207,7 @@ _TYPE_3: Final[dict[str, Callable[[str], str]]] = {
     "DeidentificationMethod": _methods,
     "PositionReferenceIndicator": _cut,
 }
-"""What an object has only where the study has it."""
+"""Lists what an object has only where the study has it."""
 
 
 def _add_geometry(made: Dataset, header: Header) -> None:

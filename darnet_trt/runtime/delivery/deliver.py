@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 OUR_TITLE: Final = "DARNET-TRT"
 """Our application entity title where none is given."""
 COMMIT_S: Final = 10.0
-"""How long the end of a run waits for answers to requests to commit."""
+"""Bounds how long the end of a run waits for answers to requests to commit."""
 _SAME_S: Final = 2.0  # how long an association stays open for such an answer
 _STOP_S: Final = 2.0  # how long `Delivery` waits for its threads when it is left
 

@@ -15,7 +15,7 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of the network's input lie, in the patient's coordinates.
+    """Says where the voxels of the network's input lie, in the patient's coordinates.
 
     These are x to the Left, y to the Posterior, z to the Superior (PS3.3 C.7.6.2.1.1).
 

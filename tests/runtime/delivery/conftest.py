@@ -1,10 +1,19 @@
-"""An archive that this folder's tests share, and one that each may spoil."""
+"""A result folder, an archive that this folder's tests share, and one that each may spoil."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.runtime.delivery.folders import write_results
 from tests.runtime.delivery.orthanc import Orthanc, running
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder with the three objects of one result."""
+    write_results(tmp_path / "out", 1)
+    return tmp_path / "out"
 
 
 @pytest.fixture(scope="session")

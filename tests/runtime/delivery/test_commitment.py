@@ -7,7 +7,7 @@ import pytest
 
 from darnet_trt.runtime.delivery import deliver
 from tests.runtime.delivery.dicom_peers import commitment, peer, tell
-from tests.runtime.delivery.folders import sop_uid, write_results
+from tests.runtime.delivery.folders import sop_uid
 from tests.runtime.delivery.orthanc import free_port
 from tests.runtime.delivery.web_peers import module, service
 
@@ -15,12 +15,6 @@ from tests.runtime.delivery.web_peers import module, service
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 )
-
-
-@pytest.fixture
-def out(tmp_path):
-    write_results(tmp_path / "out", 1)
-    return tmp_path / "out"
 
 
 @pytest.fixture

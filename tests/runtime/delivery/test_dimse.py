@@ -19,12 +19,6 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.fixture
-def out(tmp_path):
-    write_results(tmp_path / "out", 1)
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def hurried(monkeypatch):
     monkeypatch.setattr(dimse, "ANSWER_S", 0.5)
     monkeypatch.setattr(dimse, "CONNECT_S", 0.5)

@@ -8,7 +8,7 @@ import pytest
 
 from darnet_trt.runtime.delivery.peers import stow
 from tests.runtime.delivery.dicom_peers import raw_peer
-from tests.runtime.delivery.folders import CLASSES, sop_uid, write_results
+from tests.runtime.delivery.folders import CLASSES, sop_uid
 from tests.runtime.delivery.orthanc import free_port
 from tests.runtime.delivery.web_peers import JSON, module, own_certificate, service
 
@@ -23,12 +23,6 @@ XML_MODULE = """<?xml version="1.0"?>
 
 def xml(number, sop_uid, more=""):
     return (XML_MODULE % (number, sop_uid, more)).encode()
-
-
-@pytest.fixture
-def out(tmp_path):
-    write_results(tmp_path / "out", 1)
-    return tmp_path / "out"
 
 
 def test_each_object_is_a_request_with_the_file_as_it_is(command, out):

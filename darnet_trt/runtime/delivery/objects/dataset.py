@@ -1,4 +1,4 @@
-"""What every object has in common: the study's identity, ours, and bytes that stay the same."""
+"""Give every object the study's identity and ours, and bytes that stay the same."""
 
 from __future__ import annotations
 
