@@ -13,6 +13,7 @@ DarnetError
 ├── BuildError             an engine or the kernels could not be built
 │   └── ParityError            an engine was built, but differs too much from the reference
 ├── OutputError            a result could not be written (disk, permission)
+├── BusyError              a service cannot take more work now; says when it can
 └── InternalError          an unexpected exception: a defect of the toolkit itself
 ```
 
@@ -189,6 +190,20 @@ class ParityError(BuildError):
 
 class OutputError(DarnetError):
     """A result could not be written (disk full, no permission)."""
+
+
+class BusyError(DarnetError):
+    """A service cannot take more work now.
+
+    Args:
+        what: What it has too much of, or too little.
+        retry_after_s: After how many seconds it is worth another try.
+        ticket: Shown with the next try, it takes the place that is kept for it; empty: none is.
+    """
+
+    def __init__(self, what: str, *, retry_after_s: float, ticket: str = "") -> None:
+        self.retry_after_s, self.ticket = retry_after_s, ticket
+        super().__init__(what, do=f"try again in {retry_after_s:.1f} s")
 
 
 class InternalError(DarnetError):
