@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 
 from darnet_trt.cli.main import main
@@ -26,6 +28,12 @@ share_cpus()  # before a test imports torch
 _CONFIG = TemporaryDirectory()  # no test makes a key of pseudonyms in the developer's home
 os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports it without our help
+# A busy machine takes longer for an example, and a shell's background jobs ignore Ctrl-C.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
+signal.signal(signal.SIGINT, signal.default_int_handler)
 _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

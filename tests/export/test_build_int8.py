@@ -212,6 +212,7 @@ def test_the_gate_finds_a_wrong_scale(build):
     assert any("openvino-int8: failed the decision gate" in line for line in said)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("range_far_wrong_field")
 def test_the_search_spares_the_layer_with_the_wrong_range(build, source):
     found = engine(build(OPENVINO)[0], "openvino-int8")

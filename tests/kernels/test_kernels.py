@@ -36,7 +36,7 @@ CHANNELS = [1, 2, 3, 4, 7, 8, 12, 16, 24, 33, 64, 72, 128, 130, 256, 512, 513]
     has_residual=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_shape_and_type(
     on_cpu: Library,
     shape: tuple[int, int, int, int, int],

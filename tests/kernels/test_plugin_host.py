@@ -252,6 +252,7 @@ def test_the_workspace_is_for_the_largest_shape_of_the_range(lives):
     assert int(sizes["least-of-a-range"].split()[1]) == 5 * of_one
 
 
+@pytest.mark.slow
 def test_nothing_reads_or_writes_out_of_bounds(on_cpu, tmp_path):
     library = build_library("cpu", sanitize=True)
     host = compile_host(["g++"], tmp_path, *SANITIZERS)

@@ -50,7 +50,7 @@ def test_slabs_do_not_show(monkeypatch):
     assert np.array_equal(whole, render(anatomy, findings, acquisition, rng(4), rng(5)))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32), label=st.sampled_from(CLASSES))
 def test_looks_like_a_chest(seed, label):
     scan = synthesize_scan(label, seed, matrix=48, slices=(30, 34))

@@ -40,7 +40,7 @@ def reference(spec, hu):
     return np.apply_along_axis(lambda v: np.interp(at, range(len(hu)), v), 0, x)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=sizes, shape=shapes, seed=st.integers(0, 99))
 def test_the_map_matches_its_definition(size, shape, seed):
     spec = Preprocessing(size=size)
@@ -53,7 +53,7 @@ def test_the_map_matches_its_definition(size, shape, seed):
     np.testing.assert_allclose(array[0], reference(spec, hu), atol=2e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     size=sizes,
     shape=shapes,
@@ -81,7 +81,7 @@ def test_thick_outputs_need_one_slice_each():
     assert len(needed_slices(Preprocessing(), 300, (0, 300))) == 64
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(padding=st.sampled_from([-1024, -1025, -2000, -2048, -3024, -32768]), flat=st.booleans())
 def test_what_lies_below_air_is_air(padding, flat):
     hu = np.random.default_rng(0).integers(-1000, 300, (20, 40, 40)).astype(np.int16)

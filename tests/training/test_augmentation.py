@@ -11,7 +11,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.builds(
         Augmentation,

@@ -1,7 +1,7 @@
 """Patients are set aside whole, alike for each class."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from darnet_trt.errors import UsageError
@@ -21,7 +21,6 @@ def entries(draw):
     return tuple(Entry(f"scan{i}", *row) for i, row in enumerate(rows))
 
 
-@settings(deadline=None)
 @given(entries(), st.floats(0.01, 0.5), st.integers(0, 100))
 def test_split_never_leaks(rows, share, seed):
     train, held_out = split_by_patient(rows, share, seed)

@@ -3,7 +3,7 @@
 from functools import reduce
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -24,7 +24,6 @@ def same(a, b):
     ) and (a.counts == b.counts).all()
 
 
-@settings(deadline=None)
 @given(ELEMENTS)
 def test_counts_agree_with_numpy(elements):
     found = of(elements)
@@ -34,7 +33,6 @@ def test_counts_agree_with_numpy(elements):
     assert found.signed == (elements < 0).any()
 
 
-@settings(deadline=None)
 @given(st.lists(ELEMENTS, min_size=2, max_size=5), st.randoms())
 def test_merging_is_exact_in_any_order(scans, random):
     whole = of(np.concatenate(scans))
@@ -44,7 +42,6 @@ def test_merging_is_exact_in_any_order(scans, random):
     assert same(merge(of(first), reduce(merge, map(of, rest))), whole)
 
 
-@settings(deadline=None)
 @given(arrays(np.float32, 30, elements=st.floats(-8, 8, width=32)), st.integers(-60, 60))
 def test_scaling_by_a_power_of_two_moves_only_the_edges(elements, power):
     elements = np.where(np.abs(elements) < 2**-20, np.float32(1), elements)

@@ -97,7 +97,7 @@ def test_kl_clips_an_outlier():
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(2.0**-100, 2.0**100, width=32), st.booleans(), st.integers(1, 3000))
 def test_a_constant_activation_is_never_clipped(method, value, negative, count):
     found = range_by(method, np.full(count, -value if negative else value, np.float32))
@@ -106,7 +106,7 @@ def test_a_constant_activation_is_never_clipped(method, value, negative, count):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(-40, 40))
 def test_a_range_is_within_the_values_and_scales_with_them(method, seed, power):
     elements = np.random.default_rng(seed).standard_normal(2000, np.float32)

@@ -46,7 +46,7 @@ def judge(reference, candidate, labels=None):
 finite = st.floats(-50, 50, width=32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_identical_outputs_always_pass(data):
     scans = data.draw(st.integers(1, 130))

@@ -1,7 +1,7 @@
 """Ranking and search on networks whose result is known."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from darnet_trt.bundle.manifest import LayerEffect, Quantization
@@ -118,7 +118,6 @@ def passing(passes):
     return lambda chosen: () if passes(chosen) else (f"{len(chosen)} are too many",)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.data())
 def test_the_fewest_layers_are_kept_in_float(count, data):
     needed = data.draw(st.integers(1, count))

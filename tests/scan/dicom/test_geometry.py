@@ -18,7 +18,7 @@ AXES = [
 ]  # row direction (w as stored), column direction (h as stored)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     axes=st.sampled_from(AXES),
     order=st.permutations(range(12)),

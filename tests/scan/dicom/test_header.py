@@ -3,7 +3,7 @@
 import imagecodecs
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
@@ -82,7 +82,7 @@ def sequences(draw, depth=2):
     return Sequence(draw(st.lists(items(depth), max_size=3)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_generated_files_as_pydicom_reads_them(tmp_path_factory, data):
     draw = data.draw
@@ -173,7 +173,7 @@ def test_arbitrary_bytes_never_crash_it(tmp_path, kind):
     path = save(KINDS[kind](), tmp_path / "a.dcm")
     whole = bytearray(path.read_bytes())
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(
         st.lists(
             st.tuples(st.integers(132, len(whole) - 1), st.integers(0, 255)),

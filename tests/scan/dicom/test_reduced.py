@@ -116,7 +116,7 @@ def test_the_codestream_gives_the_half(tmp_path, whole, kind):
     assert whole == []
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     bits=st.integers(1, 16),

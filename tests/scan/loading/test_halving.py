@@ -43,7 +43,7 @@ def reference(x):
     return np.array([one(line) for line in columns.tolist()])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     dtype=st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.float32]),
@@ -56,7 +56,7 @@ def test_the_low_pass_matches_its_definition(shape, dtype, seed):
     np.testing.assert_array_equal(halve(x), reference(x.astype(np.int64)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(n_out=st.integers(1, 60), n_in=st.integers(120, 260))
 def test_rows_of_the_matrix_find_a_slope_where_the_whole_ones_do(n_out, n_in):
     """The samples lie on even pixels; what the box before the half would take is not shifted."""

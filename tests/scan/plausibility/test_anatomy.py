@@ -128,7 +128,7 @@ def test_no_lung_says_nothing(hu):
     assert refused.code == "orientation-unknown"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 12), st.integers(2, 12), st.integers(2, 12)),
     values=st.lists(st.sampled_from([-2000, -1000, -850, -500, 40, 500]), min_size=1, max_size=4),

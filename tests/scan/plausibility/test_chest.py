@@ -17,7 +17,7 @@ def judge(lung, lung_hu=-800, pixel_mm=5):
     return judge_chest(hu, (5, pixel_mm, pixel_mm))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(flips=st.tuples(*[st.booleans()] * 3), seed=st.integers(0, 5))
 def test_flips_change_nothing(flips, seed):
     hu = chest(16, 40, seed).astype(np.float32)

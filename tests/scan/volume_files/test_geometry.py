@@ -74,7 +74,7 @@ def test_rows_that_are_not_perpendicular_to_columns(tmp_path, name):
     assert verdict.reason.code == "sheared"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(name=st.sampled_from(FORMATS), seed=st.integers(0, 999))
 def test_rounding_by_a_thousandth_of_a_voxel(tmp_path_factory, name, seed):
     noise = np.random.default_rng(seed).uniform(-1e-3, 1e-3, (3, 3))

@@ -44,7 +44,7 @@ values = partial(stored_values, read_header)
 agree = partial(agree_with_itk, read_header, rtol=0, atol=1e-300)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=st.sampled_from(["a.mha", "a.mhd"]), **IMAGES)
 def test_files_that_itk_writes(tmp_path_factory, name, **image):
     path = write_image(tmp_path_factory.mktemp("meta") / name, **image)
@@ -167,7 +167,7 @@ def test_no_header_crashes_it(tmp_path, capfd):
         [b"-1", b"0", b"1e30", b"nan", b"99999999999", b"\n", b"=", b"%s%n", b"A" * 300]
     )
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.lists(st.tuples(st.integers(0, end), st.integers(0, 4), words), max_size=3))
     def survives(changes):
         broken = bytearray(whole)

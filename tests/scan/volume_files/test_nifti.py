@@ -54,7 +54,7 @@ def test_versions_byte_orders_and_types(tmp_path, kind, order, name, dtype):
     np.testing.assert_allclose(read.direction, np.eye(3)[::-1], atol=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     axes=st.permutations(range(3)),
     flips=st.tuples(*[st.booleans()] * 3),
@@ -218,7 +218,7 @@ def test_no_header_crashes_it(tmp_path, capfd, kind, name):
         + [struct.pack("<q", v) for v in (-1, 1 << 62)]
     )
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(st.tuples(st.integers(0, 540), words), min_size=1, max_size=4))
     def survives(changes):
         broken = bytearray(whole)

@@ -49,7 +49,7 @@ values = partial(stored_values, read_header)
 agree = partial(agree_with_itk, read_header, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=st.sampled_from(["a.nrrd", "a.nhdr"]), **IMAGES)
 def test_files_that_itk_writes(tmp_path_factory, name, **image):
     path = write_image(tmp_path_factory.mktemp("nrrd") / name, **image)
@@ -257,7 +257,7 @@ def test_no_header_crashes_it(tmp_path, capfd):
         [b"-1", b"0", b"1e30", b"nan", b"99999999999", b"\n", b": ", b"none", b"%s%n", b"A" * 2000]
     )
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.lists(st.tuples(st.integers(0, end), st.integers(0, 4), words), max_size=3))
     def survives(changes):
         broken = bytearray(whole)
