@@ -218,8 +218,7 @@ def test_deliveries_are_told_for_each_receiver(visit, service):
         assert part in text
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1360, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
 def test_axe_finds_no_fault(visit, service, classified, axe, scheme, width):
     service.tell(view(2, (refused(classified),), received=3))
     service.tell(view(3, state="receiving", wait_s=4.0))
