@@ -97,9 +97,8 @@ def test_no_text_becomes_html(visit, service, classified):
             refused(classified, **texts, reason=text, code=text),
         )
         service.tell(view(number, both, error=text))
-    service.peers = [{"peer": HOSTILE[0], "sent": 0, "committed": 0, "refused": 1, "waiting": 0,
-                      "awaited": 0, "why_refused": HOSTILE[1],
-                      "why_waiting": "", "next": None}]  # fmt: skip
+    service.peers = [{"peer": HOSTILE[0], "objects": {"refused": 1}, "awaited": 0, "next_s": None,
+                      "why": HOSTILE[1]}]  # fmt: skip
     tab = visit()
     tab.get_by_text("1 refused").wait_for()
     for number in range(2, 2 + len(HOSTILE)):
@@ -206,14 +205,13 @@ def test_an_unknown_study_is_said_to_be_unknown(visit):
 
 def test_deliveries_are_told_for_each_receiver(visit, service):
     service.peers = [{
-        "peer": "PACS@10.0.0.5:104", "sent": 12, "committed": 10, "refused": 1, "waiting": 3,
-        "awaited": 2, "why_refused": "bad class", "why_waiting": "connection refused",
-        "next": "2026-11-29T14:05:00Z",
+        "peer": "PACS@10.0.0.5:104", "awaited": 2, "next_s": 42.0, "why": "connection refused",
+        "objects": {"sent": 2, "committed": 10, "refused": 1, "waiting": 3},
     }]  # fmt: skip
     tab = visit()
     peer = tab.get_by_role("region", name="Deliveries").get_by_role("listitem").first
     text = peer.inner_text()
-    for part in ("12 sent, 10 committed", "1 refused (bad class)", "3 to be tried again from",
+    for part in ("12 sent, 10 of them committed", "1 refused", "3 to be sent in 42",
                  "connection refused", "2 not yet committed"):  # fmt: skip
         assert part in text
 

@@ -15,6 +15,7 @@ const chosen = () => (/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slic
 const title = view => titleOf(view, sent);
 
 let most = PAGE; // studies that are listed
+let last = ""; // the last one of the service's list that was asked for
 let lone = null; // the chosen study, where it is not listed
 let drawing = 0;
 function redraw() {
@@ -29,15 +30,14 @@ function redraw() {
   });
 }
 
-const oldest = () => [...studies.values()].reduce((a, b) => (a.first < b.first ? a : b));
-
 function heard(view) {
   if (lone?.id === view.id) lone = view;
   studies.set(view.id, view);
   if (studies.size > most) { // the page stays open for months
-    const {id} = oldest();
-    if (id === chosen()) lone = studies.get(id);
-    studies.delete(id);
+    const done = [...studies.values()].filter(each => each.state === "done");
+    const oldest = done.reduce((a, b) => (a.first < b.first ? a : b), view);
+    if (oldest.id === chosen()) lone = oldest;
+    studies.delete(oldest.id);
     find("more").hidden = false;
   }
   redraw();
@@ -48,6 +48,7 @@ async function load(before) {
   const {scans} = await json(`/v1/scans?limit=${PAGE}${query}`);
   if (!before) studies.clear();
   for (const view of scans) studies.set(view.id, view);
+  last = scans.at(-1)?.id ?? "";
   most = Math.max(studies.size, PAGE);
   find("more").hidden = scans.length < PAGE;
   redraw();
@@ -115,7 +116,7 @@ find("studies").addEventListener("click", event => {
   if (event.target.closest("a")) setTimeout(() => find("study").focus({preventScroll: false}));
 });
 find("more").addEventListener("click", () => {
-  load(oldest().id).catch(error => say(error.message, {urgent: true}));
+  load(last).catch(error => say(error.message, {urgent: true}));
 });
 find("skip").addEventListener("click", () => find("study").focus());
 addEventListener("hashchange", choose);

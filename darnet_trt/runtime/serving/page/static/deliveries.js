@@ -2,7 +2,7 @@
 
 import {json} from "./api.js";
 import {find, make, told} from "./dom.js";
-import {time} from "./words.js";
+import {duration} from "./words.js";
 
 const EVERY_MS = 10_000;
 
@@ -22,19 +22,14 @@ export async function watch() {
 
 function draw(peers) {
   find("deliveries").hidden = peers.length === 0;
-  find("peers").replaceChildren(...peers.map(peer => {
-    const lines = [];
-    if (peer.refused) lines.push(make("li", {class: "refused"}, `${peer.refused} refused`, why(peer.why_refused)));
-    if (peer.waiting) {
-      const when = peer.next ? ` from ${time(peer.next)} on` : "";
-      lines.push(make("li", {class: "doubt"}, `${peer.waiting} to be tried again${when}`, why(peer.why_waiting)));
-    }
-    if (peer.awaited) lines.push(make("li", {}, `${peer.awaited} not yet committed`));
-    const done = [`${peer.sent} sent`];
-    if (peer.committed) done.push(`${peer.committed} committed`);
-    return make("li", {}, make("b", {}, told(peer.peer)),
-      make("ul", {}, make("li", {class: "ok"}, done.join(", ")), ...lines));
+  find("peers").replaceChildren(...peers.map(({peer, objects, awaited, next_s: next, why}) => {
+    const {sent = 0, committed = 0, refused = 0, waiting = 0} = objects;
+    const lines = [[`${sent + committed} sent${committed ? `, ${committed} of them committed` : ""}`, "ok"]];
+    if (awaited) lines.push([`${awaited} not yet committed`, ""]);
+    if (waiting) lines.push([`${waiting} to be sent${next ? ` in ${duration(next)}` : ""}`, "doubt"]);
+    if (refused) lines.push([`${refused} refused`, "refused"]);
+    if (why) lines.push([`It said: ${why}`, "soft"]);
+    return make("li", {}, make("b", {}, told(peer)),
+      make("ul", {}, ...lines.map(([words, kind]) => make("li", {class: kind}, told(words)))));
   }));
 }
-
-const why = words => (words ? make("span", {class: "soft"}, " (", told(words), ")") : null);
