@@ -77,12 +77,14 @@ const LONGEST_MS = 15_000;
 /**
  * Listen to events for ever, and connect again when the connection ends.
  *
- * `connected` is called when events come (again), `lost` when they do not.
+ * `connected` is called when events come (again), `lost` when they do not, with the service's reason
+ * where it gave one.
  */
 export async function listen(path, heard, connected, lost) {
   for (let tries = 0; ; tries += 1) {
     const ended = new AbortController();
     let silence = 0;
+    let why = "";
     const wait = () => {
       clearTimeout(silence);
       silence = setTimeout(() => ended.abort(), SILENT_MS);
@@ -100,11 +102,11 @@ export async function listen(path, heard, connected, lost) {
         left = blocks.pop();
         for (const block of blocks) tell(block, heard);
       }
-    } catch {
-      // The service is away, or restarts: it is asked again below.
+    } catch (error) { // the service is away, or restarts, or refuses
+      why = error instanceof Refusal ? error.message : "";
     }
     clearTimeout(silence);
-    lost();
+    lost(why);
     await new Promise(done => setTimeout(done, Math.min(500 * 2 ** tries, LONGEST_MS)));
   }
 }

@@ -61,6 +61,7 @@ async function choose() {
     clear("No study is chosen", "Choose one from the list, or send a scan.");
     document.title = "darnet-trt";
   } else if (!studies.has(id)) {
+    lone = null;
     try {
       lone = await json(`/v1/scans/${id}`);
     } catch (error) {
@@ -121,7 +122,12 @@ find("more").addEventListener("click", () => {
 find("skip").addEventListener("click", () => find("study").focus());
 addEventListener("hashchange", choose);
 
-listen("/v1/events", heard, () => load().then(choose).catch(() => {}), drawReady);
+function lost(why) {
+  if (why) find("waits").replaceChildren(make("span", {class: "failed"}, told(`Not up to date: ${why}`)));
+  drawReady();
+}
+
+listen("/v1/events", heard, () => load().then(choose, error => lost(error.message)), lost);
 deliveries.watch();
 setInterval(() => { if (!document.hidden) drawReady(); }, 5000);
 drawReady();

@@ -7,6 +7,8 @@ import {chart, sample, short, strongest} from "./depth.js";
 // Codes of warnings that the pixels contradict left and right of the header.
 const SIDES_DOUBTED = new Set(["axes-exchanged", "mirrored", "turned-round", "all-reversed"]);
 
+const NOTCH = 40; // pixels of scrolling, for a slice
+
 /** Return the viewer's element for a classified scan. */
 export function viewer(evidence, result) {
   const state = {slice: 0, number: Math.max(evidence.classes.indexOf(result.class), 0), opacity: 0.7};
@@ -61,10 +63,14 @@ export function viewer(evidence, result) {
   opacity.addEventListener("input", () => { state.opacity = Number(opacity.value) / 100; draw(); });
   choice.addEventListener("change", () => { state.number = Number(choice.value); draw(); });
   jump.addEventListener("click", () => go(strongest(profile())));
+  let turned = 0; // a touch pad turns by single pixels, a wheel by a hundred
   canvas.addEventListener("wheel", event => {
     const next = state.slice - Math.sign(event.deltaY);
     if (!event.deltaY || event.ctrlKey || next < 0 || next >= evidence.depth) return; // zoom, scroll
     event.preventDefault();
+    turned += event.deltaMode ? Math.sign(event.deltaY) * NOTCH : event.deltaY;
+    if (Math.abs(turned) < NOTCH) return;
+    turned = 0;
     go(next);
   }, {passive: false});
   canvas.addEventListener("pointerdown", event => { event.preventDefault(); slider.focus(); });
