@@ -216,6 +216,7 @@ def test_deliveries_are_told_for_each_receiver(visit, service):
         assert part in text
 
 
+@pytest.mark.slow  # axe-core takes seconds of each page
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
 def test_axe_finds_no_fault(visit, service, classified, axe, scheme, width):
     service.tell(view(2, (refused(classified),), received=3))
@@ -240,6 +241,7 @@ def test_axe_finds_no_fault(visit, service, classified, axe, scheme, width):
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_axe_finds_no_fault_in_the_question_for_the_token(visit, service, axe):
     service.token = "let-me-in"
     tab = visit()
