@@ -20,7 +20,7 @@ import numpy as np
 
 from darnet_trt.errors import BusyError
 from darnet_trt.runtime.engines.runner import Outputs
-from darnet_trt.runtime.serving.engine.queue import EngineQueue
+from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
 from darnet_trt.runtime.serving.metrics import Metrics
 from darnet_trt.runtime.serving.settings import Settings
 
@@ -158,8 +158,8 @@ def main() -> None:
     for load in options.load:
         volume_s = options.ms / 1000
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        settings = Settings(Path(), Path())
-        queue = EngineQueue(Sleeping(volume_s), settings, Metrics(), volume_s=volume_s)
+        settings, lane = Settings(Path(), Path()), Lane(Sleeping(volume_s), (2, 2, 2))
+        queue = EngineQueue(lane, settings, Metrics(), volume_s=volume_s)
         within = options.within or None
         clients = Clients(queue, options.requests, volume_s / load, within)
         seconds = clients.run()

@@ -22,6 +22,10 @@ class Pace:
     """
 
     def __init__(self, volume_s: float) -> None:
+        self.reset(volume_s)
+
+    def reset(self, volume_s: float) -> None:
+        """Begin again, for another engine."""
         self.volume_s = self.least_s = volume_s
         self._last = deque([volume_s] * _FIRST, maxlen=_LAST)
 

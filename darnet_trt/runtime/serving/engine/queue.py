@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import BusyError, Finding
+from darnet_trt.errors import BusyError, Finding, UsageError
 from darnet_trt.runtime.engines.runner import Outputs, Runner
 from darnet_trt.runtime.prediction.pipeline.batches import largest_batch
 from darnet_trt.runtime.serving.engine.admission import TOO_LATE, Admission, Place
@@ -35,10 +35,26 @@ _AGAIN_S: Final = 10.0  # until an engine is loaded, or the service was started 
 
 
 @dataclass(eq=False)
+class Lane:
+    """Leads to an engine of a bundle.
+
+    Attributes:
+        runner: The engine; another one of the same bundle takes its place when it has failed.
+        size: Of the volumes it takes: d, h, w.
+        works: Whether it can be used; False: it failed.
+    """
+
+    runner: Runner
+    size: tuple[int, int, int]
+    works: bool = True
+
+
+@dataclass(eq=False)
 class _Job:
     """A request, and how far the engine is with it.
 
     Attributes:
+        lane: To its engine.
         volumes: Float32 (n, 1, d, h, w).
         place: Where it waits; None: apart.
         answer: What the caller waits for.
@@ -47,6 +63,7 @@ class _Job:
         tries: How often an engine failed on it.
     """
 
+    lane: Lane
     volumes: Volumes
     place: Place | None
     answer: Future[Outputs] = field(default_factory=Future)
@@ -73,27 +90,29 @@ class EngineQueue:
     Requests over HTTP wait in places that are bounded (see `Admission`). Studies wait apart, and
     the engine takes from both in turns.
 
-    When an engine fails, `failed` is told, what it failed on is kept, and nothing runs until `swap`
-    brings another engine.
+    What an engine failed on is kept, and nothing runs on it until `mend` brings it anew.
 
     Args:
-        runner: The engine.
+        lane: To the engine.
         settings: Of the service.
         metrics: What counts.
         volume_s: The engine's time for a volume, where it is known.
         failed: Called with the engine's exception, from the queue's thread.
+
+    Attributes:
+        lane: Where requests go now.
     """
 
     def __init__(
         self,
-        runner: Runner,
+        lane: Lane,
         settings: Settings,
         metrics: Metrics,
         *,
         volume_s: float = FIRST_S,
-        failed: Callable[[Exception], None] = lambda error: None,
+        failed: Callable[[Lane, Exception], None] = lambda lane, error: None,
     ) -> None:
-        self._runner, self._works, self._next = runner, True, runner
+        self.lane = lane
         self._metrics, self._failed = metrics, failed
         self._pace = Pace(volume_s)
         self._admission = Admission(settings.volumes, settings.volume_bytes, self._pace)
@@ -120,12 +139,19 @@ class EngineQueue:
         Raises:
             BusyError: It cannot be taken now, or not be done before its deadline. What is returned
                 raises it, too, where the engine turns out slower than it was.
-            UsageError: It has more volumes than are ever taken.
+            UsageError: It has more volumes than are ever taken, or of another size.
         """
         with self._changed:
+            lane = self.lane
+            if batch.shape[2:] != lane.size:
+                raise UsageError(
+                    f"the volumes have {_times(batch.shape[2:])} voxels, and the network takes "
+                    f"{_times(lane.size)}",
+                    do="read the model's metadata again: another bundle was loaded",
+                )
             if self._ends:
                 raise self._refused(ENDS, _AGAIN_S)
-            if not self._works:
+            if not lane.works:
                 raise self._refused(FAILED, _AGAIN_S)
             now = time.monotonic()
             try:
@@ -133,18 +159,19 @@ class EngineQueue:
             except BusyError as busy:
                 self._metrics.refused(busy.code)
                 raise
-            job = self._jobs[place] = _Job(batch, place)
+            job = self._jobs[place] = _Job(lane, batch, place)
             self._tell()
         job.answer.add_done_callback(lambda answer: self._leave(place))
         return job.answer
 
-    def apart(self, batch: Volumes) -> Future[Outputs]:
+    def apart(self, lane: Lane, batch: Volumes) -> Future[Outputs]:
         """Take volumes of studies, which are never refused.
 
         Args:
+            lane: To the engine.
             batch: Volumes, (n, 1, d, h, w).
         """
-        job = _Job(batch, None)
+        job = _Job(lane, batch, None)
         with self._changed:
             self._apart.append(job)
             self._changed.notify_all()
@@ -155,20 +182,44 @@ class EngineQueue:
         with self._changed:
             return self._admission.expected_s(time.monotonic(), volumes)
 
-    def swap(self, runner: Runner, volume_s: float | None = None) -> Runner:
-        """Use another engine from the next batch on; return the old one when its last is done.
+    def change(self, lane: Lane, volume_s: float) -> None:
+        """Use another engine for what comes from now on; what waits keeps its own.
 
         Args:
-            runner: The other engine.
-            volume_s: Its time for a volume; None: as of the old one.
+            lane: To the other engine.
+            volume_s: Its time for a volume.
         """
         with self._changed:
-            old, self._next = self._runner, runner
+            self.lane = lane
+            self._pace.reset(volume_s)
+
+    def left(self, lane: Lane) -> None:
+        """Wait until nothing waits for an engine any more, nor runs on it."""
+        with self._changed:
+            self._changed.wait_for(lambda: all(job.lane is not lane for job in self._all()))
+
+    def mend(self, lane: Lane, runner: Runner) -> None:
+        """Go on with an engine that was loaded again after it had failed.
+
+        Args:
+            lane: To it.
+            runner: The same engine, anew.
+        """
+        with self._changed:
+            lane.runner, lane.works = runner, True
+            self._free_s = time.monotonic()
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._runner is runner)
-            if volume_s is not None:
-                self._pace.volume_s = volume_s
-        return old
+
+    def give_up(self, lane: Lane, error: Exception) -> None:
+        """Answer with an error all that waits for an engine that failed and does not come back."""
+        with self._changed:
+            lost = [job for job in self._all() if job.lane is lane]
+            self._leave_apart(lost)
+            lane.works = True  # what still comes fails at once
+            self._changed.notify_all()
+        for job in lost:
+            if job.answer.set_running_or_notify_cancel():
+                job.answer.set_exception(error)
 
     def drain(self, until: float) -> bool:
         """Take nothing more over HTTP, and finish what was taken; return whether all is done.
@@ -179,7 +230,7 @@ class EngineQueue:
         with self._changed:
             self._ends = True
             return self._changed.wait_for(
-                lambda: not (self._jobs or self._apart or self._batch),
+                lambda: not self._all(),
                 max(until - time.monotonic(), 0.0),
             )
 
@@ -194,17 +245,17 @@ class EngineQueue:
         for job in left:
             _refuse(job, self._refused(ENDS, _AGAIN_S))
 
+    def _all(self) -> list[_Job]:
+        return [*self._jobs.values(), *self._apart, *(job for job, _ in self._batch)]
+
     def _work(self) -> None:
         while not self._closed:
             with self._changed:
-                if self._next is not self._runner:
-                    self._runner, self._works = self._next, True
-                    self._free_s = time.monotonic()
-                    self._changed.notify_all()
                 late = [self._jobs[p] for p in self._admission.too_late(time.monotonic())]
-                self._batch = self._pick() if self._works and not late else []
+                self._batch = [] if late else self._pick()
                 if not late and not self._batch:
-                    self._changed.wait(None if self._works else _LOOK_S)
+                    # Without an engine deadlines pass while nothing happens.
+                    self._changed.wait(_LOOK_S if self._jobs else None)
                     continue
             for job in late:
                 _refuse(job, self._refused(TOO_LATE, self.expected_s(1)))
@@ -213,20 +264,26 @@ class EngineQueue:
 
     def _pick(self) -> _Batch:
         """Take the next batch out of the queue."""
-        room = largest_batch(self._runner)
         batch: _Batch = []
-        waiting = self._admission.waiting
-        if self._apart and not (self._was_apart and waiting):
-            batch.append((self._apart[0], self._apart[0].begin(room)))
-        else:
-            while waiting and room:
-                job = self._jobs[waiting[0]]
+        waiting = [place for place in self._admission.waiting if self._jobs[place].lane.works]
+        apart = next((job for job in self._apart if job.lane.works), None)
+        if apart is not None and not (self._was_apart and waiting):
+            batch.append((apart, apart.begin(largest_batch(apart.lane.runner))))
+        elif waiting:
+            lane = self._jobs[waiting[0]].lane
+            room = largest_batch(lane.runner)
+            for place in waiting:
+                job = self._jobs[place]
+                if not room or job.lane is not lane:
+                    break
                 count = job.begin(room)
                 batch.append((job, count))
                 room -= count
-                if not waiting[0].volumes:
-                    waiting.pop(0)
-        self._was_apart = bool(batch) and batch[0][0].place is None
+                if not place.volumes:
+                    self._admission.remove(place)
+        if not batch:
+            return []
+        self._was_apart = batch[0][0].place is None
         volumes = sum(count for _, count in batch)
         self._admission.busy_until = time.monotonic() + volumes * self._pace.volume_s
         self._tell()
@@ -237,7 +294,7 @@ class EngineQueue:
         given = parts[0] if len(parts) == 1 else np.concatenate(parts)
         start = time.monotonic()
         try:
-            outputs = self._runner.infer(given)
+            outputs = batch[0][0].lane.runner.infer(given)
         except Exception as error:
             self._give_back(batch, error)
             return
@@ -270,8 +327,9 @@ class EngineQueue:
     def _give_back(self, batch: _Batch, error: Exception) -> None:
         """Keep what an engine failed on for the next engine; give up what two failed on."""
         lost: list[_Job] = []
+        lane = batch[0][0].lane
         with self._changed:
-            self._works = False
+            lane.works = False
             for job, count in batch:
                 job.begun -= count
                 job.tries += 1
@@ -284,7 +342,7 @@ class EngineQueue:
             if job.answer.set_running_or_notify_cancel():
                 job.answer.set_exception(error)
         self._finish()
-        self._failed(error)
+        self._failed(lane, error)
 
     def _leave_apart(self, jobs: list[_Job]) -> None:
         for job in jobs:
@@ -316,6 +374,10 @@ class EngineQueue:
 def _refuse(job: _Job, busy: BusyError) -> None:
     if job.answer.set_running_or_notify_cancel():
         job.answer.set_exception(busy)
+
+
+def _times(size: Sequence[int]) -> str:
+    return "×".join(map(str, size))
 
 
 def _joined(parts: list[Outputs]) -> Outputs:

@@ -9,17 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darnet_trt.errors import BusyError
+from darnet_trt.errors import BusyError, DeviceError, UsageError
 from darnet_trt.runtime.serving.engine.proxy import Proxy
-from darnet_trt.runtime.serving.engine.queue import EngineQueue
+from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
 from darnet_trt.runtime.serving.metrics import Metrics
 from darnet_trt.runtime.serving.settings import Settings
 from tests.runtime.serving.engine.stub_engine import Sleeping, volumes
 
 
+def lane_of(engine):
+    return Lane(engine, (2, 2, 2))
+
+
 def queue_of(engine, *, most=8, size=1 << 20, volume_s=0.01, **more):
     settings = Settings(Path("bundle"), Path("state"), volumes=most, volume_bytes=size)
-    return closing(EngineQueue(engine, settings, Metrics(), volume_s=volume_s, **more))
+    return closing(EngineQueue(lane_of(engine), settings, Metrics(), volume_s=volume_s, **more))
 
 
 def held(engine, queue):
@@ -123,7 +127,7 @@ def test_what_cannot_be_in_time_any_more_is_refused_before_it_runs():
 def test_studies_and_requests_take_turns_and_studies_are_never_refused():
     engine = Sleeping()
     with queue_of(engine, most=3) as queue:
-        proxy = Proxy(queue, engine)
+        proxy = Proxy(queue, queue.lane)
         first = held(engine, queue)
         answers = [queue.submit(volumes(n)) for n in (1, 2, 3)]
         got = []
@@ -142,52 +146,89 @@ def test_studies_and_requests_take_turns_and_studies_are_never_refused():
     assert engine.batches == [[0], [10], [1], [11], [2], [3]]
 
 
-def test_another_engine_takes_over_between_two_batches():
-    old, new = Sleeping(), Sleeping(offset=100)
+def test_another_engine_takes_over_and_what_waits_keeps_its_own():
+    old, new = Sleeping(batch=4), Sleeping(batch=4, offset=100)
     with queue_of(old) as queue:
-        first = held(old, queue)
-        second = queue.submit(volumes(1))
-        gone = []
-        swap = threading.Thread(target=lambda: gone.append(queue.swap(new)))
-        swap.start()
-        until(lambda: queue._next is new)
-        assert not gone
+        first, before = held(old, queue), queue.lane
+        waits, study = queue.submit(volumes(1)), queue.apart(before, volumes(2))
+        queue.change(lane_of(new), 0.01)
+        later = queue.submit(volumes(3))
+        left = threading.Thread(target=lambda: (queue.left(before), old.close()))
+        left.start()
+        time.sleep(0.05)
+        assert left.is_alive()
         old.gate.set()
-        swap.join()
-        assert gone == [old]
-        old.close()
-        assert firsts([first, second]) == [[0], [101]]
+        assert firsts([first, waits, study, later]) == [[0], [1], [2], [103]]
+        left.join(10)
+        assert old.closed
+        assert firsts([queue.submit(volumes(4))]) == [[104]]
+    assert [len(batch) for batch in old.batches] == [1, 1, 1]
 
 
-def test_what_an_engine_failed_on_waits_for_the_next_one():
-    errors = []
-    broken, mended = Sleeping(fails=1), Sleeping()
-    with queue_of(broken, failed=errors.append) as queue:
-        answer, study = queue.submit(volumes(1, 2)), queue.apart(volumes(3))
-        until(lambda: errors)
+def test_volumes_of_another_size_are_not_given_to_the_engine():
+    with queue_of(Sleeping()) as queue, pytest.raises(UsageError):
+        queue.submit(np.zeros((1, 1, 2, 2, 3), np.float32))
+
+
+def fails_once():
+    failed = threading.Event()
+    return failed, lambda lane, error: failed.set()
+
+
+def test_what_an_engine_failed_on_waits_until_it_is_loaded_again():
+    failed, note = fails_once()
+    with queue_of(Sleeping(fails=1), failed=note) as queue:
+        answer, study = queue.submit(volumes(1, 2)), queue.apart(queue.lane, volumes(3))
+        assert failed.wait(10)
         with pytest.raises(BusyError) as busy:
             queue.submit(volumes(4))
         assert busy.value.code == "engine-failed"
-        assert queue.swap(mended) is broken
+        queue.mend(queue.lane, Sleeping())
         assert firsts([answer, study]) == [[1, 2], [3]]
 
 
-def test_what_two_engines_failed_on_is_given_up():
-    errors = []
-    with queue_of(Sleeping(fails=1), failed=errors.append) as queue:
+def test_what_an_engine_failed_on_twice_is_given_up():
+    failed, note = fails_once()
+    with queue_of(Sleeping(fails=1), failed=note) as queue:
         answer = queue.submit(volumes(1))
-        until(lambda: errors)
-        queue.swap(Sleeping(fails=1))
+        assert failed.wait(10)
+        failed.clear()
+        queue.mend(queue.lane, Sleeping(fails=1))
         with pytest.raises(RuntimeError):
             answer.result(10)
-        until(lambda: len(errors) == 2)
-        queue.swap(Sleeping())
-        assert firsts([queue.submit(volumes(2)), queue.apart(volumes(3))]) == [[2], [3]]
+        assert failed.wait(10)
+        queue.mend(queue.lane, Sleeping())
+        assert firsts([queue.submit(volumes(2)), queue.apart(queue.lane, volumes(3))]) == [[2], [3]]
+
+
+def test_another_engine_works_while_one_has_failed():
+    failed, note = fails_once()
+    with queue_of(Sleeping(fails=1), failed=note) as queue:
+        before, answer = queue.lane, queue.submit(volumes(1))
+        assert failed.wait(10)
+        queue.change(lane_of(Sleeping()), 0.01)
+        assert firsts([queue.submit(volumes(2))]) == [[2]]
+        assert not answer.done()
+        queue.mend(before, Sleeping())
+        assert firsts([answer]) == [[1]]
+
+
+def test_what_waits_for_an_engine_that_does_not_come_back_is_given_up():
+    failed, note = fails_once()
+    with queue_of(Sleeping(fails=1), failed=note) as queue:
+        before = queue.lane
+        answers = [queue.submit(volumes(1)), queue.apart(before, volumes(2))]
+        assert failed.wait(10)
+        queue.change(lane_of(Sleeping()), 0.01)
+        queue.give_up(before, DeviceError("gone"))
+        for answer in answers:
+            with pytest.raises(DeviceError):
+                answer.result(10)
+        queue.left(before)
 
 
 def test_deadlines_pass_while_there_is_no_engine():
-    errors = []
-    with queue_of(Sleeping(fails=1), failed=errors.append) as queue:
+    with queue_of(Sleeping(fails=1)) as queue:
         answer = queue.submit(volumes(1), deadline=time.monotonic() + 0.3)
         with pytest.raises(BusyError):
             answer.result(10)
@@ -201,7 +242,7 @@ def test_it_drains_what_it_took_and_takes_nothing_more():
         assert firsts(answers) == [[n] for n in range(5)]
         with pytest.raises(BusyError):
             queue.submit(volumes(6))
-        assert queue.apart(volumes(7)).result(10).logits[0, 0] == 7
+        assert queue.apart(queue.lane, volumes(7)).result(10).logits[0, 0] == 7
 
 
 def test_a_drain_does_not_wait_for_ever_and_close_refuses_the_rest():
