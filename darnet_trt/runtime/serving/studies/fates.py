@@ -172,12 +172,12 @@ def settled(
 
 
 def _fate(note: Note, result: Result, chosen: str) -> tuple[Fate, str]:
-    if chosen in note.series and result.status == "ok":
+    if result.status != "ok":
+        return "refused", note.why or result.reason
+    if chosen in note.series:
         return "used", ""
     if note.fate is not None:
         return note.fate, note.why
-    if result.status != "ok":
-        return "refused", result.reason
     series = result.series
     number = "" if series is None or series.number is None else f" {series.number}"
     why = "another one" if series is None else series.why
