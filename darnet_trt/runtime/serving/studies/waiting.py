@@ -136,7 +136,7 @@ class Waiting:
         each.arrivals += 1
         each.since, each.last = self._clock(), time.time()
         each.quiet_s = max(each.quiet_s, self._quiet_s.get(peer, self._settings.quiet_s))
-        each.missing = None
+        each.missing, each.whole = None, False
 
     def resume(self, study: str, times: tuple[float, float]) -> None:
         """Open a study that an earlier run left: it waits for the shortest quiet time.
@@ -148,7 +148,7 @@ class Waiting:
         self._add(study, times, self._settings.shortest_quiet_s).arrivals = 1
 
     def whole(self, study: str) -> None:
-        """Note that nothing more of a study is to come."""
+        """Note that nothing more of a study is to come, unless something comes."""
         if (each := self._open.get(study)) is not None:
             each.whole = True
 
