@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
@@ -17,7 +15,7 @@ from darnet_trt.runtime.serving.http.security import Guard
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from darnet_trt.runtime.serving.service import Service
+    from darnet_trt.runtime.serving.served import Service
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -27,19 +25,14 @@ def make_app(service: Service) -> FastAPI:
     limits = service.settings.http
     assert limits is not None
 
-    @asynccontextmanager
-    async def running(app: FastAPI) -> AsyncIterator[None]:
-        app.state.ending = asyncio.Event()
-        yield
-
     app = FastAPI(
         title="darnet-trt",
         version=__version__,
         description="Classifies chest CT. Research use only. Not a medical device.",
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
-        lifespan=running,
     )
+    app.state.ending = asyncio.Event()
     errors.register(app)
     app.include_router(v2.make_router(service))
     app.add_middleware(Guard, settings=limits)

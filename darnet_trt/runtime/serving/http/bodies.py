@@ -41,7 +41,9 @@ class Body:
     def __init__(self, request: Request, most: int, slowest: int) -> None:
         packed = request.headers.get("content-encoding", "identity").strip().lower()
         if packed not in ("", "identity"):
-            raise HTTPException(415, f"a body packed by {packed[:40]} is not taken: send it as it is")
+            raise HTTPException(
+                415, f"a body packed by {packed[:40]} is not taken: send it as it is"
+            )
         length = request.headers.get("content-length")
         self.length = int(length) if length is not None else None  # the parser of HTTP checked it
         self.received = 0
@@ -100,7 +102,9 @@ class Body:
             yield piece
 
     def _too_long(self, length: int) -> HTTPException:
-        return HTTPException(413, f"the body has {length:,} bytes, at most {self._most:,} are taken")
+        return HTTPException(
+            413, f"the body has {length:,} bytes, at most {self._most:,} are taken"
+        )
 
 
 class Buffer:
@@ -118,7 +122,7 @@ class Buffer:
         memory = np.empty(length + 2 * _ALIGNED, np.uint8)
         start = -(memory.ctypes.data + head) % _ALIGNED
         self._bytes = memory[start : start + length]
-        self._view = memoryview(self._bytes)
+        self._view = self._bytes.data
         self.filled = 0
 
     async def fill(self, body: Body, upto: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -13,7 +15,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.runtime.serving.http.security import check_exposure
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.serving.service import Service
+    from darnet_trt.runtime.serving.served import Service
     from darnet_trt.runtime.serving.settings import HttpSettings, Tls
 
 _WAITING: Final = 1024  # connections that the system holds until they are accepted
@@ -26,12 +28,16 @@ class HttpDoor:
         settings: Of the door.
         service: What it leads to.
 
+    Attributes:
+        port: That it listens on, from `start` on.
+
     Raises:
         UsageError: It would be open to the network, or its certificates cannot be used.
     """
 
     def __init__(self, settings: HttpSettings, service: Service) -> None:
         import uvicorn
+        import uvloop
 
         from darnet_trt.runtime.serving.http.app import make_app
         from darnet_trt.runtime.serving.http.protocol import limited
@@ -43,9 +49,8 @@ class HttpDoor:
         config = uvicorn.Config(
             self._app,
             http=limited(settings.connections),
-            loop="uvloop",
             ws="none",
-            lifespan="on",
+            lifespan="off",
             access_log=False,  # a path may hold a UID
             log_config=None,
             log_level=logging.ERROR,
@@ -54,14 +59,8 @@ class HttpDoor:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
-        self._socket: socket.socket | None = None
-
-    @property
-    def port(self) -> int:
-        """Return the port that it listens on."""
-        assert self._socket is not None
-        port: int = self._socket.getsockname()[1]
-        return port
+        self._loop = uvloop.new_event_loop()
+        self.port = settings.port
 
     def start(self) -> None:
         """Listen, and serve from now on.
@@ -78,6 +77,7 @@ class HttpDoor:
                 f"HTTP cannot listen on {host} port {port} ({error.strerror})",
                 do="give another address or port",
             ) from error
+        self.port = self._socket.getsockname()[1]
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
@@ -88,21 +88,27 @@ class HttpDoor:
         Args:
             until: When to stop waiting, by `time.monotonic`.
         """
-        self._server.should_exit = True
+        self._end()
         self._thread.join(max(until - time.monotonic(), 0.0))
         return not self._thread.is_alive()
 
     def close(self) -> None:
         """End now."""
-        self._server.should_exit = self._server.force_exit = True
-        if self._thread.ident is not None:
+        self._server.force_exit = True
+        if self._thread.ident is None:
+            self._loop.close()
+        else:
+            self._end()
             self._thread.join()
-        if self._socket is not None:
-            self._socket.close()
 
     def _serve(self) -> None:
-        assert self._socket is not None
-        self._server.run(sockets=[self._socket])
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._server.serve(sockets=[self._socket]))
+
+    def _end(self) -> None:
+        self._server.should_exit = True
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            self._loop.call_soon_threadsafe(self._app.state.ending.set)
 
 
 def _tls(tls: Tls) -> ssl.SSLContext:

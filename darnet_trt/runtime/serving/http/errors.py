@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -25,7 +25,12 @@ from darnet_trt.errors import (
 )
 
 _LOG = logging.getLogger(__name__)
-TICKET = "Darnet-Ticket"
+TICKET: Final = "Darnet-Ticket"
+_PLAIN: Final = {
+    "Not Found": "there is nothing under this path: see /openapi.json",
+    "Method Not Allowed": "this method does nothing under this path: see /openapi.json",
+}
+"""What Starlette says, in other words."""
 
 
 class Error(BaseModel):
@@ -57,7 +62,7 @@ def answer(error: Exception) -> JSONResponse:
             content = {"error": str(error), "retry_after_s": round(seconds, 3)}
             return JSONResponse(content, 429, headers)
         case HTTPException():
-            text = one_line(str(error.detail))
+            text = _PLAIN.get(str(error.detail), one_line(str(error.detail)))
             return JSONResponse({"error": text}, error.status_code, error.headers)
         case RequestValidationError():
             fault = error.errors()[0]

@@ -22,7 +22,7 @@ def limited(connections: int) -> type[HttpToolsProtocol]:
     return type("Protocol", (_Protocol,), {"most": connections})
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no types
     most: int
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -33,7 +33,7 @@ class _Protocol(HttpToolsProtocol):
         self._head = self._since_head = 0
         self._fault = (400, "this is no HTTP request")
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.most:
             self._fault = (503, f"more than {self.most} connections: try again later")

@@ -41,7 +41,10 @@ def check_exposure(settings: HttpSettings) -> None:
     """
     token = settings.token
     if token is not None and (
-        len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token
+        len(token) < SHORTEST_TOKEN
+        or not token.isascii()
+        or not token.isprintable()
+        or " " in token
     ):
         raise UsageError(
             f"the token is not {SHORTEST_TOKEN} or more printable ASCII characters without spaces",

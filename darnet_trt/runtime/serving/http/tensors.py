@@ -315,13 +315,13 @@ def encode_answer(
     Raises:
         UsageError: The network's outputs are not finite for this input.
     """
+    if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.cam).all()):
+        raise UsageError("the network's outputs overflow for this input", do="scale it to 0 … 1")
     found = {
         "logits": outputs.logits,
         "probabilities": outputs.probabilities.astype(np.float32),
         "cam": outputs.cam,
     }
-    if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.cam).all()):
-        raise UsageError("the network's outputs overflow for this input", do="scale it to 0 … 1")
     described, arrays = [], []
     for name, binary in request.outputs:
         array = np.ascontiguousarray(found[name], "<f4")

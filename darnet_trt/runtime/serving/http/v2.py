@@ -10,9 +10,9 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -35,9 +35,10 @@ from darnet_trt.runtime.serving.http.tensors import (
 )
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.serving.service import Service
+    from darnet_trt.runtime.serving.served import Service
 
 _JSON_BYTES: Final = "Inference-Header-Content-Length"
+_MODEL: Final = f"/models/{NAME}"
 _LONGEST_LENGTH: Final = 12  # digits
 
 
@@ -120,9 +121,6 @@ class Ready(BaseModel):
     """True."""
 
 
-Name = Annotated[str, Path(description="The model's name.", examples=[NAME])]
-Version = Annotated[str, Path(description="Its version.", examples=[VERSION])]
-
 _BODIES: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -161,10 +159,6 @@ def make_router(service: Service) -> APIRouter:
         size = min(settings.volume_bytes, limits.tensors - LARGEST_HEADER)
         return Model.of(service.manifest, max(1, min(settings.volumes, size // each.volume_bytes)))
 
-    def check(name: str, version: str) -> None:
-        if (name, version) != (NAME, VERSION):
-            raise HTTPException(404, f"the only model is {NAME}, of version {VERSION}")
-
     def check_ready() -> None:
         if not service.ready:
             text = f"the service is not ready: {service.why_not_ready}"
@@ -189,11 +183,10 @@ def make_router(service: Service) -> APIRouter:
         check_ready()
         return Ready(ready=True)
 
-    @router.get("/models/{name}", responses=documented(404))
-    @router.get("/models/{name}/versions/{version}", responses=documented(404))
-    async def model_metadata(name: Name, version: Version = VERSION) -> ModelMetadata:
+    @router.get(_MODEL, responses=documented())
+    @router.get(f"{_MODEL}/versions/{VERSION}", responses=documented())
+    async def model_metadata() -> ModelMetadata:
         """Say what the network takes and gives."""
-        check(name, version)
         one = model()
         return ModelMetadata(
             name=NAME,
@@ -206,26 +199,23 @@ def make_router(service: Service) -> APIRouter:
             ],
         )
 
-    @router.get("/models/{name}/ready", responses=documented(404))
-    @router.get("/models/{name}/versions/{version}/ready", responses=documented(404))
-    async def model_ready(name: Name, version: Version = VERSION) -> Ready:
+    @router.get(f"{_MODEL}/ready", responses=documented())
+    @router.get(f"{_MODEL}/versions/{VERSION}/ready", responses=documented())
+    async def model_ready() -> Ready:
         """Say whether the network can be asked; 503 where it cannot."""
-        check(name, version)
         check_ready()
         return Ready(ready=True)
 
     described: dict[str, Any] = {
-        "responses": {200: {"model": InferAnswer}, **documented(404, 411, 415, 429)},
+        "responses": {200: {"model": InferAnswer}, **documented(411, 415, 429)},
         "openapi_extra": _BODIES,
         "response_class": JSONResponse,
     }
 
-    @router.post("/models/{name}/infer", **described)
-    @router.post("/models/{name}/versions/{version}/infer", **described)
+    @router.post(f"{_MODEL}/infer", **described)
+    @router.post(f"{_MODEL}/versions/{VERSION}/infer", **described)
     async def infer(
         request: Request,
-        name: Name,
-        version: Version = VERSION,
         json_bytes: Annotated[
             str | None,
             Header(
@@ -238,7 +228,6 @@ def make_router(service: Service) -> APIRouter:
         ] = "",
     ) -> Response:
         """Run the network on volumes."""
-        check(name, version)
         check_ready()
         began = time.monotonic()
         asked, volumes = await _receive(request, json_bytes, model(), budget, limits.slowest)
@@ -250,7 +239,7 @@ def make_router(service: Service) -> APIRouter:
         if not arrays:
             return Response(text, media_type="application/json")
         return Response(
-            b"".join((text, *arrays)),
+            b"".join([text, *(array.tobytes() for array in arrays)]),
             media_type="application/octet-stream",
             headers={_JSON_BYTES: str(len(text))},
         )
@@ -324,8 +313,9 @@ async def _outputs(request: Request, future: Future[Outputs]) -> Outputs:
     """
     outputs = asyncio.wrap_future(future)  # to cancel it cancels the other
     gone = asyncio.ensure_future(request.receive())
+    either: set[asyncio.Future[Any]] = {outputs, gone}
     try:
-        await asyncio.wait({outputs, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not outputs.done():
             raise ClientDisconnect
         return outputs.result()
