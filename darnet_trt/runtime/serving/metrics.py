@@ -6,6 +6,7 @@ No label holds a text of a request: not a patient's, no UID, and no title of a s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from darnet_trt.runtime.prediction.results.result import StageTimes
@@ -17,13 +18,41 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of `Metrics.text`."""
 _SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 _BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
-_STATES: Final = ("receiving", "queued", "running", "done")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What others count, as it is when the metrics are read.
+
+    Attributes:
+        ready: Whether the service is ready.
+        received: What became of files → how many.
+        received_bytes: How many bytes they had.
+        associations: DICOM associations that are open.
+        dicom_refused: Why associations and slices were refused → how many.
+        studies: State → how many studies.
+        deliveries: Peer of ours → state → how many objects.
+        free: Bytes of the disk that may still be used.
+    """
+
+    ready: bool
+    received: Mapping[str, int]
+    received_bytes: int
+    associations: int
+    dicom_refused: Mapping[str, int]
+    studies: Mapping[str, int]
+    deliveries: Mapping[str, Mapping[str, int]]
+    free: int
 
 
 class Metrics:
-    """Counters in a registry of their own; every method may be called from any thread."""
+    """Counters in a registry of their own; every method may be called from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        figures: Returns what others count; None: nothing is asked.
+    """
+
+    def __init__(self, figures: Callable[[], Figures] | None = None) -> None:
         from prometheus_client import (
             CollectorRegistry,
             Counter,
@@ -38,7 +67,6 @@ class Metrics:
         def of(kind: Any, name: str, text: str, *labels: str, **more: Any) -> Any:
             return kind(f"darnet_{name}", text, labels, registry=registry, **more)
 
-        self._ready = of(Gauge, "ready", "1 while the service is ready.")
         self._engine = of(
             Gauge, "engine_info", "The engine that runs.", "artifact", "precision", "bundle"
         )
@@ -53,28 +81,19 @@ class Metrics:
             Histogram, "infer_seconds", "Time of a batch in the engine.", buckets=_SECONDS
         )
         self._refused = of(Counter, "refused", "What was refused, to come again later.", "reason")
-        self._received = of(Counter, "received", "Files that were received.", "door", "outcome")
-        self._received_bytes = of(Counter, "received_bytes", "Bytes of them.", "door")
-        self._associations = of(Gauge, "associations", "DICOM associations that are open.")
-        self._rejected = of(Counter, "associations_rejected", "Associations refused.", "reason")
         self._requests = of(
             Counter, "http_requests", "Requests over HTTP.", "method", "route", "status"
         )
         self._request_s = of(
             Histogram, "http_request_seconds", "Time of a request.", "route", buckets=_SECONDS
         )
-        self._studies = of(Gauge, "studies", "Studies by state.", "state")
         self._results = of(Counter, "results", "Results that were made.", "status")
         self._stages = of(
             Histogram, "stage_seconds", "Time of a study's stages.", "stage", buckets=_SECONDS
         )
-        self._deliveries = of(Gauge, "deliveries", "Objects on their way.", "peer", "state")
-        self._free = of(Gauge, "disk_free_bytes", "Free bytes of the state folder's disk.")
+        if figures is not None:
+            registry.register(_Others(figures))
         registry.register(_Gpus())
-
-    def ready(self, is_ready: bool) -> None:
-        """Note whether the service is ready."""
-        self._ready.set(is_ready)
 
     def engine(self, artifact: str, precision: str, bundle: str) -> None:
         """Note which engine runs.
@@ -110,29 +129,6 @@ class Metrics:
         """
         self._refused.labels(reason).inc()
 
-    def received(self, door: str, outcome: str, size: int) -> None:
-        """Count a file.
-
-        Args:
-            door: "dicom" or "http".
-            outcome: "new", "known", "conflict" or "not taken".
-            size: Its bytes.
-        """
-        self._received.labels(door, outcome).inc()
-        self._received_bytes.labels(door).inc(size)
-
-    def associations(self, now_open: int) -> None:
-        """Note how many associations are open."""
-        self._associations.set(now_open)
-
-    def rejected(self, reason: str) -> None:
-        """Count an association that was refused.
-
-        Args:
-            reason: A code of ours.
-        """
-        self._rejected.labels(reason).inc()
-
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request over HTTP.
 
@@ -145,11 +141,6 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._request_s.labels(route).observe(seconds)
 
-    def studies(self, counts: Mapping[str, int]) -> None:
-        """Note how many studies are in each state."""
-        for state in _STATES:
-            self._studies.labels(state).set(counts.get(state, 0))
-
     def result(self, result: Result) -> None:
         """Count a result, and its stages' times."""
         self._results.labels(result.status).inc()
@@ -157,21 +148,53 @@ class Metrics:
             if (ms := getattr(result.stages_ms, stage)) is not None:
                 self._stages.labels(stage).observe(ms / 1000)
 
-    def deliveries(self, peer: str, counts: Mapping[str, int]) -> None:
-        """Note how many objects are in each state on their way to a peer of ours."""
-        for state, count in counts.items():
-            self._deliveries.labels(peer, state).set(count)
-
-    def disk(self, free: Callable[[], float]) -> None:
-        """Ask a function for the free bytes whenever the metrics are read."""
-        self._free.set_function(free)
-
     def text(self) -> bytes:
         """Return all in Prometheus' text format."""
         from prometheus_client import generate_latest
 
         written: bytes = generate_latest(self._registry)
         return written
+
+
+class _Others:
+    """Collects what others count."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._figures = figures
+
+    def describe(self) -> list[Any]:
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        now = self._figures()
+        for name, text, value in (
+            ("ready", "1 while the service is ready.", now.ready),
+            ("associations", "DICOM associations that are open.", now.associations),
+            ("disk_free_bytes", "Bytes of the disk that may still be used.", now.free),
+        ):
+            yield GaugeMetricFamily(f"darnet_{name}", text, value=value)
+        size = now.received_bytes
+        yield CounterMetricFamily("darnet_received_bytes", "Bytes that were received.", value=size)
+        for name, text, label, values in (
+            ("received", "Files that were received.", "outcome", now.received),
+            ("dicom_refused", "Refused over DICOM.", "reason", now.dicom_refused),
+        ):
+            counter = CounterMetricFamily(f"darnet_{name}", text, labels=[label])
+            for key, count in sorted(values.items()):
+                counter.add_metric([key], count)
+            yield counter
+        studies = GaugeMetricFamily("darnet_studies", "Studies by state.", labels=["state"])
+        for state, count in now.studies.items():
+            studies.add_metric([state], count)
+        yield studies
+        labels = ["peer", "state"]
+        objects = GaugeMetricFamily("darnet_deliveries", "Objects for our peers.", labels=labels)
+        for peer, states in now.deliveries.items():
+            for state, count in states.items():
+                objects.add_metric([peer, state], count)
+        yield objects
 
 
 class _Gpus:

@@ -126,6 +126,11 @@ class EngineQueue:
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Return whether its thread runs."""
+        return self._thread.is_alive()
+
     def submit(
         self, batch: Volumes, *, deadline: float | None = None, ticket: str = ""
     ) -> Future[Outputs]:
