@@ -132,7 +132,13 @@ def test_files_and_objects_can_be_looked_into(visit, service, classified):
     uids = {"sop_class": "1.2", "sop_uid": "2.25.1", "series_uid": "2.25.2"}
     objects = tuple(DicomObject(kind=k, file=f"dicom/{k}.dcm", **uids) for k in ("sr", "pm", "sc"))
     service.tell(view(1, (classified.model_copy(update={"dicom": objects}),), received=2))
-    tab = visit(1)
+    other = refused(classified, dicom=objects)
+    service.tell(view(2, (classified.model_copy(update={"dicom": objects}), other)))
+    tab = visit(2)
+    tab.get_by_role("link", name="Structured report").wait_for()
+    links = tab.get_by_role("region", name="Result 2").get_by_role("link")
+    assert links.all_inner_texts() == ["All as JSON"], "the service gives the first one's"
+    tab.locator("#studies a").last.click()
     tab.get_by_text("2 files received").click()
     row = tab.get_by_role("row", name="1.2.4")
     assert row.inner_text().split() == ["1.2.4", "refused", "no", "CT"]
