@@ -174,6 +174,7 @@ def test_the_token_is_asked_for_once_and_kept_in_memory(visit, service):
 
 def test_after_a_restart_of_the_service_the_list_is_right_again(visit, service, classified):
     tab = visit()
+    tab.get_by_text("openvino-int8, trained on 3 <b>phantoms</b>").wait_for()
     tab.locator("#studies li").wait_for()
     service.views.pop(view(1)["id"])
     service.views[view(2)["id"]] = view(2, (refused(classified),))

@@ -183,8 +183,7 @@ function drawFiles(view) {
 
 async function drawInstances(id, place) {
   try {
-    const body = await json(`/v1/scans/${id}/instances`);
-    const instances = Array.isArray(body) ? body : body.instances;
+    const {instances} = await json(`/v1/scans/${id}/instances`);
     const rows = instances.slice(0, MOST_FILES).map(each => make("tr", {},
       make("th", {scope: "row"}, make("code", {}, shown(each.sop_uid || "the file"))),
       make("td", {class: each.fate === "refused" ? "refused" : ""}, each.fate),
