@@ -139,7 +139,7 @@ class Generation:
         readable = (study for study in job.found if not job.is_unread(study))
         found = [(s.key, s.pickled, [file.name for file in s.files]) for s in readable]
         for read in (True, False):  # a file may end the process that reads it
-            call = (noted, found, job.unread, job.files, job.folder, read)
+            call = (noted, found, job.unread, job.files, job.apart, job.folder, read)
             coming = submit(
                 self._pipeline.pool, *call, where=job.folder, memory=self._memory, kills=KILLS
             )

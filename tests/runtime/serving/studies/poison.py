@@ -28,8 +28,8 @@ def gather_or_die(examined: list[Examined], only: frozenset[str] | None = None) 
 
 
 def noted_or_die(
-    found: Any, unread: Any, files: Any, folder: Path, read: bool
+    found: Any, unread: Any, files: Any, apart: Any, folder: Path, read: bool
 ) -> dict[str, fates.Note]:
     if read:
         _die_at([folder / name for name in files])
-    return fates.noted(found, unread, files, folder, read)
+    return fates.noted(found, unread, files, apart, folder, read)

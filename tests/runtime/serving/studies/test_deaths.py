@@ -37,8 +37,8 @@ def poisoned(files: list[Path], path: Path) -> Path:
 @pytest.mark.parametrize(
     ("module", "step", "status"),
     [
-        (finding, "examine", "ok"),
-        (generation, "noted", "ok"),
+        pytest.param(finding, "examine", "ok", marks=pytest.mark.slow),
+        pytest.param(generation, "noted", "ok", marks=pytest.mark.slow),
         pytest.param(finding, "gather", "failed", marks=pytest.mark.slow),
     ],
 )

@@ -58,6 +58,7 @@ def test_what_is_made_is_sent_once_also_over_a_restart(tiny, phantom_series, tmp
             check_promise(made)
 
 
+@pytest.mark.slow
 def test_deliveries_that_end_are_begun_again_and_stop_nothing(
     tiny, phantom_series, tmp_path, monkeypatch
 ):
@@ -85,6 +86,7 @@ def test_deliveries_that_end_are_begun_again_and_stop_nothing(
         assert set(pacs.stored) == {uid for study in studies for uid in reports(made, study)}
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_down_holds_nothing_up(tiny, phantom_series, tmp_path):
     files = sorted(write_study(phantom_series, tmp_path / "scan", 1).iterdir())
     gone = "PEER@127.0.0.1:9"
