@@ -270,7 +270,7 @@ async def _receive(
     with budget.taken(length):
         if head is None or head == length:
             buffer = Buffer(length, 0)
-            await buffer.fill(body, length)
+            await buffer.fill_up(body)
             asked = await asyncio.to_thread(
                 tensors.parse_request, buffer.text(length), model, binary=False
             )
@@ -289,7 +289,7 @@ async def _receive(
                 raise HTTPException(
                     400, f"the body has {length:,} bytes, its JSON says {expected:,}"
                 )
-        await buffer.fill(body, length)
+        await buffer.fill_up(body)
         return asked, buffer.tensor(head, (asked.volumes, 1, *model.size))
 
 
