@@ -68,10 +68,6 @@ class Metrics(Protocol):
         """Count a request."""
         ...
 
-    def received(self, door: str, outcome: str, size: int) -> None:
-        """Count a file."""
-        ...
-
     def text(self) -> bytes:
         """Return all in Prometheus' text format."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import Finding, RefusedScanError, UnreadableScanError, one_line
@@ -76,6 +77,16 @@ def instance_of(content: bytes) -> Instance:
 
 def _text(value: bytes) -> str:
     return one_line(value.strip(b"\0 ").decode("iso8859"))
+
+
+def sop_class_of(path: Path) -> str:
+    """Return the SOPClassUID (0008,0016) of a file that `instance_of` read; empty: it has none.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as stream:
+        return _text(elements_of(stream, (_CLASS,))[0].found.get(_CLASS, (None, b""))[1])
 
 
 def check_command(instance: Instance, sop_class: str, sop_uid: str) -> None:
