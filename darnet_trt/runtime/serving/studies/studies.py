@@ -107,16 +107,17 @@ class Studies:
         Raises:
             UsageError: There is too little memory.
         """
-        last: dict[str, float] = {}
+        last, finished = dict[str, float](), set[str]()
         for study, files in self._store.studies():
             summary = self._records.ledgers.summary(study)
             if summary is not None and summary.files == digest_of(files):
                 last[study] = summary.last
+                finished.add(study)
                 continue
             times = self._times_of_files(study, files)
             last[study] = times[1]
             self._waiting.resume(study, (summary.first if summary else times[0], times[1]))
-        self._records.tidy(last.__contains__)
+        self._records.tidy(finished, last.keys() - finished)
         self._recent.update(dict.fromkeys(sorted(last, key=last.__getitem__)))
         self._records.send()
         self._work.start()
