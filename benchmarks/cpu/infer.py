@@ -59,6 +59,7 @@ def open_door(engine_s: float) -> HttpDoor:
         artifact=SimpleNamespace(backend="stub"),
         queue=Queue(engine_s),
         metrics=SimpleNamespace(request=lambda *of: None),
+        started=True,
         ready=True,
         why_not_ready="",
     )

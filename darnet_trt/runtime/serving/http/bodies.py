@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Final
 
@@ -20,6 +21,7 @@ from darnet_trt.runtime.serving.http.protocol import POUR, Pour
 PAUSE_S: Final = 20.0
 """How long a body may pause, and how long it may take to become as fast as it must be."""
 _PIECE: Final = 1 << 20
+_LONGEST_S: Final = 3600.0  # for a piece at the slowest pace that may be asked for
 _ALIGNED: Final = 64  # bytes; engines read vectors of so many
 
 
@@ -109,7 +111,7 @@ class Body:
         if pour.filled < len(memory) or await self.read():
             raise ClientDisconnect
 
-    async def read_piece(self) -> bytes:
+    async def _read_piece(self) -> bytes:
         """Return the next pieces together, of some size: for threads, which are slow to wake."""
         pieces = [await self.read()]
         size = len(pieces[0])
@@ -122,10 +124,17 @@ class Body:
         """Yield its pieces in another thread than the loop's.
 
         Raises:
-            ClientDisconnect: Who sends it hung up.
+            ClientDisconnect: Who sends it hung up, or the service ends.
             HTTPException: It is longer than allowed (413), or too slow (408).
         """
-        while piece := asyncio.run_coroutine_threadsafe(self.read_piece(), loop).result():
+        while True:
+            coming = asyncio.run_coroutine_threadsafe(self._read_piece(), loop)
+            try:
+                piece = coming.result(_LONGEST_S)  # in time, unless the loop has ended
+            except (TimeoutError, CancelledError):
+                raise ClientDisconnect from None
+            if not piece:
+                return
             yield piece
 
     def _too_slow(self) -> HTTPException:

@@ -35,7 +35,7 @@ from darnet_trt.runtime.serving.http.tensors import (
 )
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.serving.served import Service
+    from darnet_trt.runtime.serving.service import Service
 
 _JSON_BYTES: Final = "Inference-Header-Content-Length"
 _MODEL: Final = f"/models/{NAME}"
@@ -187,6 +187,8 @@ def make_router(service: Service) -> APIRouter:
     @router.get(f"{_MODEL}/versions/{VERSION}", responses=documented())
     async def model_metadata() -> ModelMetadata:
         """Say what the network takes and gives."""
+        if not service.started:
+            check_ready()
         one = model()
         return ModelMetadata(
             name=NAME,
