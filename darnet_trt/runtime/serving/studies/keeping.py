@@ -123,8 +123,10 @@ class Keeping:
         while True:
             with self._guard:
                 study = next((s for s in self._recent if self._waiting.get(s) is None), None)
-            summary = self._records.ledgers.summary(study) if study is not None else None
-            if study is None or summary is None or summary.last + self._keep_s > time.time():
+            if study is None:
+                return
+            summary = self._records.ledgers.summary(study)  # none: its files were taken away
+            if summary is not None and summary.last + self._keep_s > time.time():
                 return
             with self._guard:  # no file of it may arrive meanwhile
                 if self._waiting.get(study) is not None:

@@ -89,12 +89,6 @@ class Records:
         summary = self.ledgers.summary(study)
         return summary.keys if summary else ()
 
-    def own_key(self, study: str, key: str) -> str:
-        """Return the key of a study's result: another one where another study's result has it."""
-        with self._lock:
-            standing = self._results.standing(key)
-        return key if standing is None or standing.scan == study else f"{key}/{study}"
-
     def result(self, key: str) -> Result | None:
         """Return the result that stands for a key."""
         with self._lock:

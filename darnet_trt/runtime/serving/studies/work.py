@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.bundle.reading import Bundle
@@ -195,9 +194,6 @@ class Work:
                 if not late and (job.missing or each.arrivals != job.arrivals):
                     self._waiting.lacks(each, time.monotonic() - job.began)
                     continue
-            job.found = tuple(
-                replace(one, key=self._records.own_key(job.study, one.key)) for one in job.found
-            )
             self._told(job.study)
             generation.put(job)
 
