@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import threading
@@ -60,6 +59,7 @@ class HttpDoor:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._loop = uvloop.new_event_loop()
+        self._ends = False
         self.port = settings.port
 
     def start(self) -> None:
@@ -106,6 +106,11 @@ class HttpDoor:
             runner.run(self._server.serve(sockets=[self._socket]))
 
     def _end(self) -> None:
+        """Ask the loop to end, once: a loop that is just being closed must not be touched."""
+        if not self._ends:
+            self._ends = True
+            self._loop.call_soon_threadsafe(self._end_there)
+
+    def _end_there(self) -> None:
+        self._app.state.ending.set()
         self._server.should_exit = True
-        with contextlib.suppress(RuntimeError):  # it has ended already
-            self._loop.call_soon_threadsafe(self._app.state.ending.set)
