@@ -102,6 +102,10 @@ class StandIn:
         def events():
             return StreamingResponse(self.events(), media_type="text/event-stream")
 
+        @app.get("/v1/service")
+        def about():
+            return {"artifact": "openvino-int8", "trained_on": "3 <b>phantoms</b>"}
+
         @app.get("/v1/deliveries")
         def deliveries():
             return {"peers": self.peers}

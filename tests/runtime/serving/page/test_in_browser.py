@@ -132,7 +132,13 @@ def test_files_and_objects_can_be_looked_into(visit, service, classified):
     uids = {"sop_class": "1.2", "sop_uid": "2.25.1", "series_uid": "2.25.2"}
     objects = tuple(DicomObject(kind=k, file=f"dicom/{k}.dcm", **uids) for k in ("sr", "pm", "sc"))
     service.tell(view(1, (classified.model_copy(update={"dicom": objects}),), received=2))
-    tab = visit(1)
+    other = refused(classified, dicom=objects)
+    service.tell(view(2, (classified.model_copy(update={"dicom": objects}), other)))
+    tab = visit(2)
+    tab.get_by_role("link", name="Structured report").wait_for()
+    links = tab.get_by_role("region", name="Result 2").get_by_role("link")
+    assert links.all_inner_texts() == ["All as JSON"], "the service gives the first one's"
+    tab.locator("#studies a").last.click()
     tab.get_by_text("2 files received").click()
     row = tab.get_by_role("row", name="1.2.4")
     assert row.inner_text().split() == ["1.2.4", "refused", "no", "CT"]
@@ -168,6 +174,7 @@ def test_the_token_is_asked_for_once_and_kept_in_memory(visit, service):
 
 def test_after_a_restart_of_the_service_the_list_is_right_again(visit, service, classified):
     tab = visit()
+    tab.get_by_text("openvino-int8, trained on 3 <b>phantoms</b>").wait_for()
     tab.locator("#studies li").wait_for()
     service.views.pop(view(1)["id"])
     service.views[view(2)["id"]] = view(2, (refused(classified),))
@@ -216,6 +223,7 @@ def test_deliveries_are_told_for_each_receiver(visit, service):
         assert part in text
 
 
+@pytest.mark.slow  # axe-core takes seconds of each page
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
 def test_axe_finds_no_fault(visit, service, classified, axe, scheme, width):
     service.tell(view(2, (refused(classified),), received=3))
@@ -240,6 +248,7 @@ def test_axe_finds_no_fault(visit, service, classified, axe, scheme, width):
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_axe_finds_no_fault_in_the_question_for_the_token(visit, service, axe):
     service.token = "let-me-in"
     tab = visit()

@@ -6,8 +6,23 @@ from tests.runtime.serving.page.stand_in import view
 ZIP = {"name": "chest.zip", "mimeType": "application/zip", "buffer": b"PK" * 50_000}
 
 
+def accepted(shown, status=202):
+    return status, {"scans": [shown], "known": 0, "ignored": {}, "refused": []}, {}
+
+
 def test_a_scan_is_sent_and_shown(visit, service):
-    service.answers = [(202, {"scans": [view(2, state="receiving", wait_s=2.0)], "known": 0}, {})]
+    service.answers = [
+        (
+            202,
+            {
+                "scans": [view(2, state="receiving", wait_s=2.0)],
+                "known": 0,
+                "ignored": {},
+                "refused": [],
+            },
+            {},
+        )
+    ]
     tab = visit()
     tab.locator("#files").set_input_files(ZIP)
     tab.get_by_role("main").get_by_role("heading", name="chest.zip").wait_for()
@@ -21,7 +36,7 @@ def test_a_scan_is_sent_and_shown(visit, service):
 
 
 def test_slices_go_together_and_volumes_alone(visit, service):
-    done = (200, {"scans": [view(1)], "known": 1}, {})
+    done = accepted(view(1), status=200)
     service.answers = [done] * 3
     tab = visit()
     slices = [{"name": f"IM{i}", "mimeType": "", "buffer": b"slice %d" % i} for i in range(3)]
@@ -37,7 +52,7 @@ def test_a_full_service_is_tried_again_with_its_ticket(visit, service):
     full = {"error": "the queue is full", "retry_after_s": 0.4}
     service.answers = [
         (429, full, {"Retry-After": "1", "Darnet-Ticket": "t-1"}),
-        (202, {"scans": [view(2, state="queued", ahead=0)], "known": 0}, {}),
+        accepted(view(2, state="queued", ahead=0)),
     ]
     tab = visit()
     tab.locator("#files").set_input_files(ZIP)
@@ -65,7 +80,7 @@ def test_what_the_service_refuses_is_said(visit, service):
 def test_members_that_are_refused_are_named(visit, service):
     service.answers = [(202, {
         "scans": [view(2)], "known": 0, "ignored": {"picture": 2, "text": 1},
-        "refused": [{"file": "../evil.dcm", "error": "its name leaves the archive"}],
+        "refused": [{"name": "../evil.dcm", "why": "its name leaves the archive"}],
     }, {})]  # fmt: skip
     tab = visit()
     tab.locator("#files").set_input_files(ZIP)
@@ -86,14 +101,14 @@ def test_an_upload_is_stopped_and_tried_again(visit, service):
     tab.locator("#files").set_input_files(ZIP)
     tab.get_by_text("The connection was lost").wait_for()
     tab.unroute("**/v1/scans")
-    service.answers = [(200, {"scans": [view(1)], "known": 1}, {})]
+    service.answers = [accepted(view(1), status=200)]
     tab.get_by_role("button", name="Try again").click()
     until(lambda: not tab.locator("#uploads li").count())
     assert len(service.uploads) == 1
 
 
 def test_a_drop_anywhere_sends_the_file(visit, service):
-    service.answers = [(202, {"scans": [view(2)], "known": 0}, {})]
+    service.answers = [accepted(view(2))]
     tab = visit()
     tab.locator("#studies li").wait_for()
     tab.evaluate(
@@ -116,7 +131,7 @@ def test_an_upload_asks_for_the_token(visit, service):
     tab = visit()
     tab.locator("#studies li").wait_for()
     service.token = "let-me-in"
-    service.answers = [(200, {"scans": [view(1)], "known": 1}, {})]
+    service.answers = [accepted(view(1), status=200)]
     tab.locator("#files").set_input_files(ZIP)
     tab.get_by_role("textbox", name="Token").fill("let-me-in")
     tab.keyboard.press("Enter")

@@ -23,9 +23,8 @@ _PIXELS = """canvas => {
 }"""
 
 
-@pytest.mark.parametrize("size", [((16, 32, 32), (2, 2, 2)), ((19, 40, 56), (3, 3, 4))])
-def test_the_map_lies_where_the_overlay_has_it(visit, service, size):
-    shape, cells = size
+def test_the_map_lies_where_the_overlay_has_it(visit, service):
+    shape, cells = (19, 40, 56), (3, 3, 4)
     rng = np.random.default_rng(0)
     cam = rng.normal(0, 3, (3, *cells)).astype(np.float16).astype(np.float32)
     cam[0, 0, 0, :2] = [2**-24, 0]  # the smallest float16 of all
@@ -99,13 +98,18 @@ def test_at_the_last_slice_the_wheel_scrolls_the_page(visit):
 
 def test_pictures_that_are_not_whole_are_said_to_be_missing(visit, service, classified):
     whole = packed(classified.evidence)
-    tab = visit()
-    for body in (b"", b"{}", b'{"shape": [1]}\n', whole[:-1], whole + b"0"):
-        service.evidence[view(1)["id"]] = body
-        tab.goto(f"{service.address}/#{view(1)['id']}")
-        tab.reload()
-        tab.get_by_text("No pictures").wait_for()
-        assert tab.get_by_role("list", name="Probabilities").is_visible()
+    service.evidence[view(1)["id"]] = whole[:-1]
+    tab = visit(1)
+    tab.get_by_text("No pictures: the pictures are not whole").wait_for()
+    assert tab.get_by_role("list", name="Probabilities").is_visible()
+    bodies = ["", "{}", '{"shape": [1]}\n', '{"shape": [9], "cam_shape": [9]}\n']
+    refused = """async bodies => {
+        const {parse} = await import("/page/viewer/evidence.js");
+        return bodies.filter(body => {
+            try { parse(new TextEncoder().encode(body).buffer); } catch { return true; }
+        });
+    }"""
+    assert tab.evaluate(refused, bodies) == bodies
 
 
 def test_no_side_is_named_where_it_is_not_known(visit, service, classified):

@@ -87,6 +87,11 @@ async function drawReady() {
   }
 }
 
+async function drawAbout() {
+  const {artifact, trained_on: data} = await json("/v1/service");
+  find("about").replaceChildren(told(`${artifact}, trained on ${data}`));
+}
+
 function taken(views, name) {
   for (const view of views) {
     if (views.length === 1) sent.set(view.id, name);
@@ -127,7 +132,11 @@ function lost(why) {
   drawReady();
 }
 
-listen("/v1/events", heard, () => load().then(choose, error => lost(error.message)), lost);
+function connected() {
+  load().then(choose).then(drawAbout).catch(error => lost(error.message));
+}
+
+listen("/v1/events", heard, connected, lost);
 deliveries.watch();
 setInterval(() => { if (!document.hidden) drawReady(); }, 5000);
 drawReady();

@@ -128,9 +128,11 @@ async function pictures(view, result, place) {
 
 function links(view, result) {
   const home = `/v1/scans/${view.id}`;
-  const made = result.dicom.filter(each => KINDS[each.kind]).map(each =>
+  // Of several patients under one study the service gives each kind of the first one alone.
+  const first = kind => view.results.find(each => each.dicom.some(o => o.kind === kind)) === result;
+  const made = result.dicom.filter(each => KINDS[each.kind] && first(each.kind)).map(each =>
     link(KINDS[each.kind], `${home}/objects/${each.kind}`, `${view.id}-${each.kind}.dcm`));
-  if (result.status === "ok") made.push(link("Overlay (PNG)", `${home}/overlay.png`, `${view.id}.png`));
+  if (view.results.find(each => each.status === "ok") === result) made.push(link("Overlay (PNG)", `${home}/overlay.png`, `${view.id}.png`));
   made.push(link("All as JSON", home, `${view.id}.json`));
   return make("p", {class: "links"}, ...made);
 }
@@ -181,8 +183,7 @@ function drawFiles(view) {
 
 async function drawInstances(id, place) {
   try {
-    const body = await json(`/v1/scans/${id}/instances`);
-    const instances = Array.isArray(body) ? body : body.instances;
+    const {instances} = await json(`/v1/scans/${id}/instances`);
     const rows = instances.slice(0, MOST_FILES).map(each => make("tr", {},
       make("th", {scope: "row"}, make("code", {}, shown(each.sop_uid || "the file"))),
       make("td", {class: each.fate === "refused" ? "refused" : ""}, each.fate),

@@ -134,19 +134,14 @@ class Upload {
 
   accepted(body) {
     const said = [];
-    if (!body.scans.length) said.push("nothing in it can be classified");
-    const ignored = Object.values(body.ignored ?? {}).reduce((a, b) => a + b, 0);
+    const ignored = Object.values(body.ignored).reduce((a, b) => a + b, 0);
     if (ignored) said.push(`${counted(ignored, "file")} ignored`);
-    for (const each of body.refused ?? []) said.push(`refused: ${words(each)}`);
+    for (const {name, why} of body.refused) said.push(`refused: ${name}: ${why}`);
     this.taken(body.scans, this.name);
     if (!said.length) {
       this.node.remove();
       return;
     }
-    this.over(said.join("; "), body.scans.length ? "doubt" : "failed", true);
+    this.over(said.join("; "), "doubt", true);
   }
 }
-
-/** What a refused member is called, and why it was refused. */
-const words = each => (typeof each === "string" ? each
-  : Array.isArray(each) ? each.join(": ") : `${each.name ?? each.file ?? ""}: ${each.why ?? each.error ?? ""}`);
