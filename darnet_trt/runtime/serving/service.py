@@ -133,6 +133,11 @@ class Service:
         self._systemd.ready()
 
     @property
+    def started(self) -> bool:
+        """Return whether studies can be asked for."""
+        return self._started is not None
+
+    @property
     def manifest(self) -> Manifest:
         """Return the manifest of the bundle that is served now."""
         return self._bundle.manifest

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import UsageError
+from darnet_trt.runtime.serving.dicom.tls import server_context
 from darnet_trt.runtime.serving.http.security import check_exposure
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.serving.served import Service
-    from darnet_trt.runtime.serving.settings import HttpSettings, Tls
+    from darnet_trt.runtime.serving.service import Service
+    from darnet_trt.runtime.serving.settings import HttpSettings
 
 _WAITING: Final = 1024  # connections that the system holds until they are accepted
 
@@ -42,7 +42,7 @@ class HttpDoor:
         from darnet_trt.runtime.serving.http.protocol import limited
 
         check_exposure(settings)
-        context = None if settings.tls is None else _tls(settings.tls)
+        context = None if settings.tls is None else server_context(settings.tls)
         self._settings = settings
         self._app = make_app(service)
         config = uvicorn.Config(
@@ -114,20 +114,3 @@ class HttpDoor:
     def _end_there(self) -> None:
         self._app.state.ending.set()
         self._server.should_exit = True
-
-
-def _tls(tls: Tls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-        if tls.clients is not None:
-            context.load_verify_locations(tls.clients)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(
-            f"the certificates of TLS cannot be used ({error.strerror or error})",
-            where=tls.certificate,
-            do="give PEM files that belong together",
-        ) from error
-    return context
