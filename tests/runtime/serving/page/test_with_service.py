@@ -117,6 +117,7 @@ def test_a_volume_and_a_file_that_is_none(visit, service, phantom_series, tmp_pa
     tab.locator("#uploads .failed").wait_for()
 
 
+@pytest.mark.slow
 def test_what_comes_over_dicom_is_listed_at_once(visit, service, phantom_cohort):
     from pydicom import dcmread
     from pynetdicom import AE
