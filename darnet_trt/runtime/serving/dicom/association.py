@@ -99,7 +99,7 @@ class Acceptor(Association):  # type: ignore[misc]
         self.answers: set[int] = set()
         self.dul, self.dimse = _Provider(self), _Messages(self)
         self.acse_timeout = ASSOCIATE_S
-        self.set_socket(_Socket(self, connection, rules.idle_s))
+        self.set_socket(_Socket(self, connection))
         self.name = "DICOM association"
         self.acceptor.ae_title = rules.ae.ae_title
         self.acceptor.maximum_length = rules.pdu
@@ -133,6 +133,7 @@ class Acceptor(Association):  # type: ignore[misc]
             self.dimse.forget()
             self._hang_up()
             self.rules.ended(self)
+            self._untie()
 
     def _step(self) -> bool:
         """Do the next thing; return False when the association has ended."""
@@ -183,6 +184,7 @@ class Acceptor(Association):  # type: ignore[misc]
             self.acse.send_reject(*refusal)
             return
         self.acceptor.supported_contexts = supported(request.presentation_context_definition_list)
+        self.dul.socket.be_patient(self.rules.idle_s)
         self.acse.negotiate_association()
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
@@ -205,6 +207,13 @@ class Acceptor(Association):  # type: ignore[misc]
             while time.monotonic() < until and self.connection.recv(1 << 16):
                 pass
         self.connection.close()
+
+    def _untie(self) -> None:
+        """Free what pynetdicom ties in circles, buffers too, without the garbage collector."""
+        socket, machine = self.dul.socket, self.dul.state_machine
+        parts = self.acse, self.dul, self.dimse, self.requestor, self.acceptor, socket, machine
+        for part in parts:
+            part.__dict__.clear()
 
 
 class _Provider(DULServiceProvider):  # type: ignore[misc]
@@ -259,14 +268,18 @@ class _Provider(DULServiceProvider):  # type: ignore[misc]
 class _Socket(AssociationSocket):  # type: ignore[misc]
     """A connection that reads no more, and no longer, than it should."""
 
-    def __init__(self, assoc: Any, connection: socket.socket, idle_s: float) -> None:
+    def __init__(self, assoc: Any, connection: socket.socket) -> None:
         super().__init__(assoc, client_socket=connection)
-        connection.settimeout(idle_s)
-        self._idle_s = idle_s
+        self.be_patient(ASSOCIATE_S)
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
         self._buffer = memoryview(bytearray(_HEAD + LONGEST_PDU))
         self._start = self._end = 0
+
+    def be_patient(self, seconds: float) -> None:
+        """Wait so long for the rest of a PDU, and for the peer to take what is sent."""
+        self._patience_s = seconds
+        self.socket.settimeout(seconds)
 
     def wait(self, seconds: float) -> bool:
         """Return whether there is something to read, after so many seconds at most."""
@@ -282,7 +295,7 @@ class _Socket(AssociationSocket):  # type: ignore[misc]
         Raises:
             OSError: They do not come in time.
         """
-        until = time.monotonic() + self._idle_s
+        until = time.monotonic() + self._patience_s
         while self._end - self._start < count:
             if self._start + count > len(self._buffer):
                 left = self._end - self._start
