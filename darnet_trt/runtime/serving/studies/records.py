@@ -19,7 +19,7 @@ from darnet_trt.runtime.serving.settings import Settings
 from darnet_trt.runtime.serving.studies.evidence import KeptEvidence
 from darnet_trt.runtime.serving.studies.fates import settled
 from darnet_trt.runtime.serving.studies.job import Job
-from darnet_trt.runtime.serving.studies.ledger import Ledgers, Summary
+from darnet_trt.runtime.serving.studies.ledger import Ledgers, Summary, digest_of
 from darnet_trt.runtime.serving.studies.sending import Sending
 
 LEAST_DEAD: Final = 1000
@@ -84,6 +84,15 @@ class Records:
                 elif study not in finished or result.key not in self._keys(study):
                     stale.append(result.key)
             self._drop(stale)
+
+    def finished(self, study: str, files: Iterable[str]) -> Summary | None:
+        """Return what a study came to, where its results stand for all of some files."""
+        summary = self.ledgers.summary(study)
+        if summary is None or summary.files != digest_of(files):
+            return None
+        with self._lock:
+            stand = all(self._results.standing(key) for key in summary.keys)
+        return summary if stand else None
 
     def _keys(self, study: str) -> tuple[str, ...]:
         summary = self.ledgers.summary(study)

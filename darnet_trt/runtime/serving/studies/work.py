@@ -19,7 +19,6 @@ from darnet_trt.runtime.serving.studies.fates import CONFLICT, ELSEWHERE
 from darnet_trt.runtime.serving.studies.generation import Generation
 from darnet_trt.runtime.serving.studies.instances import Instances, elsewhere
 from darnet_trt.runtime.serving.studies.job import Job
-from darnet_trt.runtime.serving.studies.ledger import digest_of
 from darnet_trt.runtime.serving.studies.records import Records
 from darnet_trt.runtime.serving.studies.waiting import Open, Waiting
 
@@ -209,8 +208,7 @@ class Work:
         """Return what is to be looked at; None where the study's ledger lists all of it."""
         study, arrivals = each.study, each.arrivals
         files = self._store.files(study)
-        summary = self._records.ledgers.summary(study)
-        if not files or (summary is not None and summary.files == digest_of(files)):
+        if not files or self._records.finished(study, files) is not None:
             with self._changed:
                 self._waiting.done(study, arrivals)
                 self._changed.notify_all()
