@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from darnet_trt.machine.files import cannot_write
+from darnet_trt.runtime.prediction.history.history import TRANSIENT
 from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.runtime.serving.settings import Settings
@@ -86,12 +87,16 @@ class Records:
             self._drop(stale)
 
     def finished(self, study: str, files: Iterable[str]) -> Summary | None:
-        """Return what a study came to, where its results stand for all of some files."""
+        """Return what a study came to, where its results stand for all of some files.
+
+        One that failed for a reason that may pass does not.
+        """
         summary = self.ledgers.summary(study)
         if summary is None or summary.files != digest_of(files):
             return None
         with self._lock:
-            stand = all(self._results.standing(key) for key in summary.keys)
+            found = [self._results.standing(key) for key in summary.keys]
+        stand = all(each is not None and each.code not in TRANSIENT for each in found)
         return summary if stand else None
 
     def _keys(self, study: str) -> tuple[str, ...]:
