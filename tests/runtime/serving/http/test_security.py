@@ -11,7 +11,7 @@ from darnet_trt.runtime.serving.http.door import HttpDoor
 from darnet_trt.runtime.serving.http.security import check_exposure
 from darnet_trt.runtime.serving.settings import HttpSettings
 from tests.runtime.serving.dicom.certificates import authority, client
-from tests.runtime.serving.http.service import StandIn, ask, serving
+from tests.runtime.serving.http.service import VOLUME, StandIn, ask, serving
 
 TOKEN = "0123456789abcdef-token"
 
@@ -185,8 +185,9 @@ def test_mutual_tls_wants_a_certificate_of_ours(signer, ours, tmp_path):
         def asked(certificate):
             context = client(certificate, signer.path)
             connection = http.client.HTTPSConnection("127.0.0.1", door.port, context=context)
+            raw = {"Inference-Header-Content-Length": "0"}
             try:
-                connection.request("GET", "/v2/health/live")
+                connection.request("POST", "/v2/models/darnet/infer", VOLUME.tobytes(), raw)
                 return connection.getresponse().status
             finally:
                 connection.close()
