@@ -108,9 +108,10 @@ class Generation:
         """
         job.notes = self._notes(job)
         self.jobs[job.study] = job
-        for study in job.found:
+        found, job.unread = job.found, ()
+        job.found = tuple(replace(study, pickled=b"", files=()) for study in found)
+        for study, small in zip(found, job.found, strict=True):
             kept = self._pipeline.spool.put(study.pickled)
-            small = replace(study, pickled=b"", files=())
             self._pipeline.loads.put(Task(job.study, small, kept, 0.0))
 
     def end(self) -> None:

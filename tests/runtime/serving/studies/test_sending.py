@@ -56,6 +56,9 @@ def test_what_is_made_is_sent_once_also_over_a_restart(tiny, phantom_series, tmp
             wait_until(lambda: pacs.stored == both)
             assert made.studies.deliveries()[pacs.ae].all == {"sent": 2}
             check_promise(made)
+        gone = "PEER@127.0.0.1:9"
+        with running(tiny, tmp_path / "state", send=(gone,), **options) as made:
+            assert list(made.studies.deliveries()) == [gone]  # who is not named gets no more
 
 
 @pytest.mark.slow

@@ -187,12 +187,47 @@ def test_a_study_that_is_refused_and_one_that_cannot_be_read_count_all_their_fil
     assert view.results[0].predecessor is not None
 
 
-def test_a_volume_file_is_a_study(made, phantom_series, tmp_path):
+def test_a_volume_file_is_a_study_that_waits_for_nothing(made, phantom_series, tmp_path):
     import SimpleITK
 
     names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(phantom_series))
     SimpleITK.WriteImage(SimpleITK.ReadImage(names), tmp_path / "scan.nii.gz")
     received = made.store.keep_volume([(tmp_path / "scan.nii.gz").read_bytes()], peer="")
-    made.studies.whole(received.study)
     view = made.wait(received.study)
     assert (view.results[0].status, view.used) == ("ok", 1)
+
+
+def test_two_patients_under_one_uid_have_one_result_that_counts_both(
+    made, phantom_series, tmp_path
+):
+    files = sorted(write_study(phantom_series, tmp_path / "scan", 30).iterdir())
+    for number, file in enumerate(
+        sorted(write_study(phantom_series, tmp_path / "b", 30).iterdir())
+    ):
+        header = pydicom.dcmread(file)
+        header.PatientID = "another"
+        header.SeriesInstanceUID = "2.25.30.2"
+        header.SOPInstanceUID = f"2.25.30.2.{number}"
+        header.save_as(file)
+        files.append(file)
+    (study,) = {each.study for each in made.send(*files)}
+    view = made.wait(study)
+    assert [(result.status, result.code) for result in view.results] == [
+        ("refused", "several-patients")
+    ]
+    assert view.refused == len(files)
+    assert all("2 patients" in each.why for each in made.studies.instances(study))
+
+
+def test_results_that_somebody_took_away_are_made_again(made, phantom_series, tmp_path):
+    files = sorted(write_study(phantom_series, tmp_path / "scan", 31).iterdir())
+    bundle, state = made.settings.bundle, tmp_path / "state"
+    with running(bundle, state) as own:
+        (study,) = {each.study for each in own.send(*files)}
+        before = own.wait(study)
+    (state / "results" / "results.jsonl").unlink()
+    with running(bundle, state) as own:
+        after = own.wait(study)
+        assert after.results[0].probabilities == before.results[0].probabilities
+        assert after.first == before.first
+        check_promise(own)
