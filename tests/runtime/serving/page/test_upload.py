@@ -56,7 +56,7 @@ def test_a_full_service_is_tried_again_with_its_ticket(visit, service):
     ]
     tab = visit()
     tab.locator("#files").set_input_files(ZIP)
-    tab.get_by_text("The service is full. Sent again in 1").wait_for()
+    tab.get_by_text("not taken yet: the queue is full; sent again in 1").wait_for()
     tab.get_by_role("main").get_by_role("heading", name="chest.zip").wait_for()
     (first, _), (second, _) = service.uploads
     assert "darnet-ticket" not in first
