@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import ScanError
-from darnet_trt.runtime.serving.intake.names import is_conflict
 from darnet_trt.runtime.serving.views import Fate, InstanceView
 from darnet_trt.scan.dicom.header import read_headers
 from darnet_trt.scan.series import Series, Study
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 CONFLICT: Final = "another file with the same SOPInstanceUID and other content came before it"
 """Why a file is refused that has the SOPInstanceUID (0008,0018) of another one."""
+ELSEWHERE: Final = "a file with the same SOPInstanceUID came in another study before it"
+"""The same where that one is of another study."""
 LOST: Final = "no study could be made of it"
 _NO_SLICES: Final = frozenset({"not-ct", "radiograph", "secondary-capture", "no-modality"})
 """Codes of verdicts on files that are no CT slices."""
@@ -53,6 +54,7 @@ def noted(
     found: Sequence[tuple[str, bytes, Sequence[str]]],
     unread: Sequence[bytes],
     files: Sequence[str],
+    apart: Mapping[str, str],
     folder: Path,
     read: bool,
 ) -> dict[str, Note]:
@@ -62,6 +64,7 @@ def noted(
         found: Of each study its key, its pickled `Study` and the names of all its files.
         unread: The pickled `Study` of each file that cannot be read, or of the whole folder.
         files: The names of all files.
+        apart: Name → why a file was not looked at.
         folder: Where they lie.
         read: Whether to read files of which these do not say enough.
     """
@@ -72,15 +75,11 @@ def noted(
         (series,) = pickle.loads(pickled).series
         names = files if folder in series.files else [file.name for file in series.files]
         for name in names:
-            if name not in notes and not is_conflict(name):
+            if name not in notes and name not in apart:
                 notes[name] = _refused(folder / name, series.verdict.reason, read)
     for name in files:
         if name not in notes:
-            beside = notes.get(f"{name.partition('-')[0]}.dcm")
-            if is_conflict(name) and beside:
-                notes[name] = Note(beside.sop_uid, "", fate="refused", why=CONFLICT)
-            else:
-                notes[name] = _refused(folder / name, LOST, read)
+            notes[name] = _refused(folder / name, apart.get(name, LOST), read)
     return notes
 
 

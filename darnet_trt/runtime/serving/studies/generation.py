@@ -108,9 +108,10 @@ class Generation:
         """
         job.notes = self._notes(job)
         self.jobs[job.study] = job
-        for study in job.found:
+        found, job.unread = job.found, ()
+        job.found = tuple(replace(study, pickled=b"", files=()) for study in found)
+        for study, small in zip(found, job.found, strict=True):
             kept = self._pipeline.spool.put(study.pickled)
-            small = replace(study, pickled=b"", files=())
             self._pipeline.loads.put(Task(job.study, small, kept, 0.0))
 
     def end(self) -> None:
@@ -139,7 +140,7 @@ class Generation:
         readable = (study for study in job.found if not job.is_unread(study))
         found = [(s.key, s.pickled, [file.name for file in s.files]) for s in readable]
         for read in (True, False):  # a file may end the process that reads it
-            call = (noted, found, job.unread, job.files, job.folder, read)
+            call = (noted, found, job.unread, job.files, job.apart, job.folder, read)
             coming = submit(
                 self._pipeline.pool, *call, where=job.folder, memory=self._memory, kills=KILLS
             )

@@ -15,9 +15,12 @@ from tests.runtime.delivery.dicom_peers import peer
 from tests.runtime.prediction.pipeline.studies import write_study
 from tests.runtime.serving.studies.service import Running, check_promise, running
 
-pytestmark = pytest.mark.filterwarnings(  # pynetdicom forgets sockets that did not connect
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(  # pynetdicom forgets sockets that did not connect
+        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,9 @@ def test_what_is_made_is_sent_once_also_over_a_restart(tiny, phantom_series, tmp
             wait_until(lambda: pacs.stored == both)
             assert made.studies.deliveries()[pacs.ae].all == {"sent": 2}
             check_promise(made)
+        gone = "PEER@127.0.0.1:9"
+        with running(tiny, tmp_path / "state", send=(gone,), **options) as made:
+            assert list(made.studies.deliveries()) == [gone]  # who is not named gets no more
 
 
 def test_deliveries_that_end_are_begun_again_and_stop_nothing(
