@@ -52,7 +52,7 @@ class HttpDoor:
             lifespan="off",
             access_log=False,  # a path may hold a UID
             log_config=None,
-            log_level=logging.ERROR,
+            log_level=logging.CRITICAL,  # `errors` logs what is unexpected
             server_header=False,
             ssl_context_factory=None if context is None else lambda config, default: context,
         )
