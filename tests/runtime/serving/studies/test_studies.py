@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,19 +12,31 @@ import pydicom
 import pytest
 from PIL import Image
 
+from tests.runtime.delivery.dicom_peers import peer
+from tests.runtime.delivery.folders import CLASSES
 from tests.runtime.prediction.pipeline.studies import write_study
 from tests.runtime.serving.studies.service import Running, check_promise, running
 from tests.tiny_bundle import write_bundle
+
+BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Iterator[Running]:
     """A service for all these tests; each has a study of its own."""
     folder = tmp_path_factory.mktemp("service")
-    bundle = write_bundle(folder / "bundle")
-    with running(bundle, folder / "state", objects=("sr", "sc", "refusal")) as service:
+    bundle, kinds = write_bundle(folder / "bundle"), ("sr", "sc", "refusal")
+    with (
+        peer(classes=(*CLASSES.values(), BASIC_TEXT_SR)) as pacs,
+        running(bundle, folder / "state", objects=kinds, send=(pacs.ae,)) as service,
+    ):
         yield service
         check_promise(service)
+        service.studies.drain(time.monotonic() + 30)
+        assert set(Counter(pacs.stored).values()) == {1}  # nothing was sent twice
+        views = service.studies.list(99)
+        standing = {one.sop_uid for view in views for r in view.results for one in r.dicom}
+        assert standing <= set(pacs.stored)
 
 
 def evidence_of(report: bytes) -> set[str]:
