@@ -140,11 +140,12 @@ class Records:
             for key, result, first in job.results:
                 self._unlisted[job.study].add(result.key)
                 written.append((key, self._results.add(result), first))
-            shown = next((r.evidence for _, r, _ in job.results if r.evidence is not None), None)
-            self.evidence.write(job.study, shown)
-            keys = [result.key for _, result, _ in written]
-            instances = settled(job.notes, job.files, written)
-            summary = self.ledgers.write(job.study, instances, keys, times)
+        shown = next((r.evidence for _, r, _ in job.results if r.evidence is not None), None)
+        self.evidence.write(job.study, shown)
+        keys = [result.key for _, result, _ in written]
+        instances = settled(job.notes, job.files, written)
+        summary = self.ledgers.write(job.study, instances, keys, times)
+        with self._lock:
             del self._unlisted[job.study]
             for _, result, _ in written:
                 self.sending.add(result)

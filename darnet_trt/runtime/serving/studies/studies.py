@@ -92,9 +92,9 @@ class Studies:
         self._records = Records(settings, notify)
         self._instances = Instances()
         shared = self._changed, self._recent, self._waiting, self._instances
-        self._keeping = Keeping(settings, store, self._records, *shared, self.view)
+        self._keeping = Keeping(settings, store, self._records, *shared, self.view, notify)
         self._work = Work(
-            settings, store, self._records, *shared, self._engine_now, self._keeping.changed
+            settings, store, self._records, *shared, self._engine_now, self._keeping.changed, notify
         )
 
     def start(self) -> None:

@@ -46,6 +46,7 @@ class Work:
         instances: Their instances.
         engine: Returns a bundle and its engine that works; called again after one that failed.
         told: Called with the name of a study whose state has changed.
+        notify: Called with a line on what went wrong.
 
     Attributes:
         trouble: Why nothing is classified now; empty where it is.
@@ -62,10 +63,12 @@ class Work:
         instances: Instances,
         engine: Callable[[], tuple[Bundle, Engine]],
         told: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         self._settings, self._store, self._waiting = settings, store, waiting
         self._recent, self._instances, self._changed = recent, instances, changed
         self._records, self._engine, self._told = records, engine, told
+        self._notify = notify
         self._kinds = settings.objects or (OBJECTS if settings.send else ())
         self._generation: Generation | None = None
         self._next: Generation | None = None
@@ -105,11 +108,15 @@ class Work:
             self._changed.notify_all()
         if generation is not None:
             generation.take_no_more()
-        self._thread.join(_LEAVE_S)
+        self._join()
         for each in (generation, self._next):
             if each is not None:
                 each.close()
-        self._thread.join(_LEAVE_S)
+        self._join()
+
+    def _join(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join(_LEAVE_S)
 
     def _made(self, bundle: Bundle, engine: Engine) -> Generation:
         return Generation(
@@ -167,6 +174,7 @@ class Work:
         assert error is not None
         why = str(error if isinstance(error, DarnetError) else InternalError(error))
         self.trouble = why
+        self._notify(f"warning: {why}; what was under way is begun again")
         if self._generation is not None:
             self._generation.close()
             self._generation = None
@@ -249,6 +257,9 @@ class Work:
                 longest_s = LONGEST_PASSING_S
             except Exception as error:
                 why = str(error if isinstance(error, DarnetError) else InternalError(error))
+                if why != self.trouble:
+                    self._notify(f"warning: a result cannot be kept: {why}")
+                self.trouble = why
         with self._changed:
             if why:
                 self._waiting.failed(job.study, why, longest_s)

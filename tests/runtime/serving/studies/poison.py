@@ -25,9 +25,9 @@ def examine_or_die(listing: Listing) -> Examined:
     return examine(listing)
 
 
-def gather_or_die(examined: list[Examined], only: frozenset[str] | None = None) -> Gathered:
+def gather_or_die(examined: list[Examined], *more: Any) -> Gathered:
     _die_at([file for one in examined if one.dicom for file in one.listing_folder.iterdir()])
-    return gather(examined, only)
+    return gather(examined, *more)
 
 
 def noted_or_die(
