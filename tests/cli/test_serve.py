@@ -79,6 +79,7 @@ def test_sigterm_finishes_what_it_took_over_both_doors(bundle, tmp_path):
         ae = AE()
         ae.add_requested_context(CTImageStorage)
         association = ae.associate("127.0.0.1", service.dicom)
+        connection = association.dul.socket.socket
 
         def store():
             for number in range(1, 2000):
@@ -106,6 +107,8 @@ def test_sigterm_finishes_what_it_took_over_both_doors(bundle, tmp_path):
         assert service.ended() == 0
         for each in clients:
             each.join(30)
+        association.join(10)
+        connection.close()  # pynetdicom leaves it open where its peer aborts
     assert set(statuses) <= {200, 503}
     assert len(list((state / "studies").rglob("*.dcm"))) >= len(stored)
     (result,) = results(state).values()
