@@ -154,7 +154,8 @@ def make_router(service: Service, threads: Threads) -> APIRouter:
     limits = service.settings.http
     assert limits is not None
     budget = Budget(service.settings.volume_bytes)
-    records = Records(service.settings.state / "requests", limits.remember_s)
+    keep_s = min(limits.remember_s, service.settings.keep_s or limits.remember_s)
+    records = Records(service.settings.state / "requests", keep_s)
 
     def check_started() -> None:
         if not service.started:
