@@ -19,7 +19,7 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import BusyError, OutputError, UsageError
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.serving.settings import Settings
-from darnet_trt.runtime.serving.studies import keeping
+from darnet_trt.runtime.serving.studies import keeping, records
 from darnet_trt.runtime.serving.studies.evidence import KeptEvidence
 from darnet_trt.scan.cohort import read_cohort
 from tests.runtime.prediction.pipeline.studies import write_study
@@ -185,6 +185,7 @@ def test_what_is_old_is_removed_with_all_that_was_made_of_it(
     tiny, phantom_series, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(keeping, "TIDY_S", 0.2)
+    monkeypatch.setattr(records, "LEAST_DEAD", 0)
     with running(tiny, tmp_path / "state", keep_s=2.0) as made:
         (study,) = sent(made, scan(phantom_series, tmp_path, 1))
         made.wait(study)
@@ -194,6 +195,10 @@ def test_what_is_old_is_removed_with_all_that_was_made_of_it(
         assert made.studies.view(study) is None
         assert not list(made.store.studies())
         assert made.studies.figures().done == 0
+        results = tmp_path / "state" / "results" / "results.jsonl"
+        while results.stat().st_size and time.monotonic() < end:
+            time.sleep(0.1)
+        assert results.stat().st_size == 0
         (study,) = sent(made, scan(phantom_series, tmp_path, 1))  # it may come again
         assert made.wait(study).results[0].replaces is None
     left = [file for file in (tmp_path / "state").rglob("*") if study in file.name]
