@@ -70,7 +70,8 @@ class HttpDoor:
         """
         host, port = self._settings.host, self._settings.port
         try:
-            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            family = min(each[0] for each in found)  # AF_INET, where a name has both
             self._socket = socket.create_server((host, port), family=family, backlog=_WAITING)
         except OSError as error:
             raise UsageError(
