@@ -332,7 +332,8 @@ class Service:
                 self._counted.popitem(last=False)
 
     def _is_alive(self) -> bool:
-        return self._started is None or self._queue.alive
+        door = self.http is None or self.http.alive or self._closing.is_set()
+        return self._started is None or (door and self._queue.alive)
 
     def _figures(self) -> Figures:
         studies, dicom = self._started, self.dicom
