@@ -20,6 +20,7 @@ from darnet_trt.runtime.serving.dicom.peers import check_closed
 from darnet_trt.runtime.serving.engine.proxy import Proxy
 from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
 from darnet_trt.runtime.serving.engine.selftest import SelfTest, self_test
+from darnet_trt.runtime.serving.http.security import check_exposure
 from darnet_trt.runtime.serving.intake.store import Store
 from darnet_trt.runtime.serving.metrics import Figures, Metrics
 from darnet_trt.runtime.serving.settings import Settings
@@ -83,6 +84,8 @@ class Service:
         pick_artifact(bundle, settings.artifact)
         if settings.dicom is not None:
             check_closed(settings.dicom)
+        if settings.http is not None:
+            check_exposure(settings.http)
         self._opened.enter_context(sole_writer(settings.state))
         try:
             os.chmod(settings.state, 0o700)  # noqa: PTH101
