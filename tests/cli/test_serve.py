@@ -83,12 +83,11 @@ def test_sigterm_finishes_what_it_took_over_both_doors(bundle, tmp_path):
 
         def store():
             for number in range(1, 2000):
-                answer = (
-                    association.send_c_store(one_slice(number))
-                    if (association.is_established)
-                    else None
-                )
-                if answer is None or getattr(answer, "Status", None) != 0:
+                try:
+                    answer = association.send_c_store(one_slice(number))
+                except RuntimeError:  # the association has ended
+                    return
+                if getattr(answer, "Status", None) != 0:
                     return
                 stored.append(number)
 
@@ -127,6 +126,17 @@ def test_a_second_signal_ends_it_at_once(bundle, tmp_path):
         service.says("ends within")
         service.signal(signal.SIGTERM)
         assert service.ended(20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_signal_while_it_starts_ends_it(bundle, tmp_path):
+    state = tmp_path / "state"
+    with serving(bundle, state, ready=False) as service:
+        until(lambda: (state / "incoming").exists())
+        service.signal(signal.SIGTERM)
+        assert service.ended(30) in (0, 128 + signal.SIGTERM)
+    with serving(bundle, state) as again:
+        assert infer(again) == 200
 
 
 def test_it_tells_systemd(bundle, tmp_path):
@@ -180,6 +190,7 @@ def test_what_does_not_fit_is_one_line(command, bundle, tmp_path, words, says):
     ended = command("serve", bundle, "--state", tmp_path / "state", *words)
     assert ended.returncode == 2
     assert says in ended.stderr.splitlines()[-1]
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_short_token_is_refused(command, bundle, tmp_path):
