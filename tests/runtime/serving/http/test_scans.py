@@ -161,12 +161,6 @@ def test_a_malformed_question_is_400(web, query):
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
 
 
-def test_a_wrong_method_names_the_right_ones(web):
-    answer = web.delete("/v1/scans")
-    assert answer.status_code == 405
-    assert "error" in answer.json()
-
-
 def test_a_key_serves_a_request_once(web, study):
     key = {"Idempotency-Key": f"k-{time.time_ns()}"}
     content = of(study)
