@@ -39,7 +39,7 @@ class HttpDoor:
         import uvloop
 
         from darnet_trt.runtime.serving.http.app import make_app
-        from darnet_trt.runtime.serving.http.protocol import limited
+        from darnet_trt.runtime.serving.http.protocol import SILENCE_S, limited
 
         check_exposure(settings)
         context = None if settings.tls is None else server_context(settings.tls)
@@ -50,6 +50,7 @@ class HttpDoor:
             http=limited(settings.connections),
             ws="none",
             lifespan="off",
+            timeout_keep_alive=SILENCE_S,
             access_log=False,  # a path may hold a UID
             log_config=None,
             log_level=logging.CRITICAL,  # `errors` logs what is unexpected
