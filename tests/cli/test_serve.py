@@ -46,8 +46,9 @@ def replace(bundle, **more):
 
 @pytest.mark.skipif(not shutil.which("storescu"), reason="no dcmtk")
 def test_a_study_over_dicom_a_reload_and_an_end(bundle, tmp_path, phantom_series):
-    state = tmp_path / "state"
-    with serving(bundle, state) as service:
+    state, peers = tmp_path / "state", tmp_path / "peers.toml"
+    peers.write_text('[STORESCU]\nhosts = ["127.0.0.0/8"]\nquiet_s = 0.5\n')
+    with serving(bundle, state, "--dicom-peers", peers) as service:
         assert infer(service) == 200
         send(service, *phantom_series.iterdir())
         (result,) = until(lambda: results(state)).values()
@@ -182,6 +183,7 @@ def test_it_tells_systemd(bundle, tmp_path):
         (("--tls-cert", "a.pem"), "--tls-cert"),
         (("--tls-cert", "a.pem", "--tls-key", "b.pem"), "a.pem"),
         (("--token-file", "no-such-file"), "--token-file"),
+        (("--dicom-peers", "no-such-file"), "no-such-file"),
         (("--artifact", "nothing"), "nothing"),
         (("--ae", "THIS TITLE IS TOO LONG"), "--ae"),
     ],
