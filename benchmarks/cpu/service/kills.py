@@ -1,0 +1,95 @@
+"""Send studies to a receiver that is killed again and again meanwhile."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from benchmarks.cpu.service.senders import Acknowledged, send_all, timeline
+from benchmarks.cpu.service.studies import make_studies
+
+
+class Receiver(Protocol):
+    """A program that takes DICOM files, on loopback."""
+
+    @property
+    def port(self) -> int:
+        """Return its DICOM port, the same at each start."""
+
+    def start(self) -> None:
+        """Start it; return when its door is open."""
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is sent, and how often the receiver is killed.
+
+    Attributes:
+        studies: How many.
+        slices: Of each.
+        kills: By SIGKILL.
+        quiet_s: After which a study counts as complete.
+        spread_s: The studies begin within so many seconds.
+        up_s: Least and most seconds between an open door and the next kill.
+        associations: At once.
+    """
+
+    studies: int
+    slices: int
+    kills: int
+    quiet_s: float
+    spread_s: float
+    up_s: tuple[float, float]
+    associations: int = 8
+
+
+LONG: Final = Size(20, 100, 20, 3.0, 60.0, (0.2, 8.0))
+SHORT: Final = Size(4, 30, 3, 2.0, 6.0, (0.2, 5.0))
+
+
+def send_and_kill(
+    receiver: Receiver, size: Size, seed: int, *, called: str = "ANY-SCP", limit_s: float = 900
+) -> Acknowledged:
+    """Send all, and kill and restart the receiver meanwhile and afterwards.
+
+    Args:
+        receiver: It runs, before and after.
+        size: How much.
+        seed: Draws all that is drawn.
+        called: The receiver's application entity title.
+        limit_s: When to give up.
+    """
+    line = timeline(
+        make_studies(size.studies, size.slices),
+        seed=seed,
+        spread_s=size.spread_s,
+        late_s=4 * size.quiet_s,
+    )
+    found: list[Acknowledged] = []
+    sending = threading.Thread(
+        target=lambda: found.append(
+            send_all(
+                line,
+                receiver.port,
+                called=called,
+                associations=size.associations,
+                seed=seed,
+                limit_s=limit_s,
+            )
+        )
+    )
+    sending.start()
+    rng = random.Random(seed)
+    moment = threading.Event()
+    for _ in range(size.kills):
+        moment.wait(rng.uniform(*size.up_s))
+        receiver.kill()
+        receiver.start()
+    sending.join()
+    assert line.ended, f"{line.left} instances were not acknowledged in {limit_s:g} s"
+    return found[0]
