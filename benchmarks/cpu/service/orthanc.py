@@ -96,8 +96,13 @@ class Orthanc:
 
     def get(self, path: str) -> Any:
         """Return an answer of its REST interface."""
+        return json.loads(self.read(path))
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of an answer of its REST interface."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=20) as answer:
-            return json.load(answer)
+            found: bytes = answer.read()
+            return found
 
     def delete(self, path: str) -> None:
         """Delete by its REST interface."""

@@ -6,6 +6,7 @@ import heapq
 import io
 import itertools
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from benchmarks.cpu.service.studies import Instance
 
 TITLE: Final = "SENDER"
 AGAIN_S: Final = 0.3
-ANSWER_S: Final = 30.0
+ANSWER_S: Final = 10.0
 
 
 @dataclass
@@ -232,4 +233,4 @@ def _tear(association: Any, how: float) -> None:
         if how < 0.5:
             association.abort()
         else:
-            association.dul.socket.socket.close()
+            association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
