@@ -10,13 +10,14 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pydicom
 from pynetdicom import AE
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.sop_class import CTImageStorage
 
 from benchmarks.cpu.service.studies import Instance
@@ -159,11 +160,28 @@ def send_all(
         )
         for n in range(associations)
     ]
-    for sender in senders:
-        sender.start()
-    for sender in senders:
-        sender.join()
+    with _quiet_threads():
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
     return done
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Say nothing of pynetdicom's threads that end because their association was torn."""
+    before = threading.excepthook
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if not isinstance(ended.exc_value, InvalidEventError):
+            before(ended)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _send(
