@@ -246,9 +246,12 @@ def _store(association: Any, instance: Instance) -> str:
 
 
 def _tear(association: Any, how: float) -> None:
-    """End an association by an A-ABORT, or as a crash of the sender does: without a word."""
-    with suppress(Exception):
+    """End an association by an A-ABORT (PS3.8 9.3.8), or as a crash of the sender: without a word.
+
+    It goes past pynetdicom, whose senders wait for ever where another thread aborts.
+    """
+    with suppress(Exception):  # it has ended already
+        connection = association.dul.socket.socket
         if how < 0.5:
-            association.abort()
-        else:
-            association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+            connection.sendall(b"\x07\x00\x00\x00\x00\x04" + bytes(4))
+        connection.shutdown(socket.SHUT_RDWR)
