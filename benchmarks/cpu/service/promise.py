@@ -61,9 +61,9 @@ def run(bundle: Path, folder: Path, size: Size, seed: int = 0) -> Outcome:
     archive = Orthanc(folder / "orthanc") if PROGRAM else None
     if archive:
         archive.start(SynchronousCMove=True)
-    send = ("--dicom", "sr", "--send", archive.ae) if archive else ()
+    send = ("--objects", "sr", "--send", archive.ae) if archive else ()
     try:
-        with running(bundle, folder / "service", "--quiet", size.quiet_s, *send) as server:
+        with running(bundle, folder / "service", "--settle", size.quiet_s, *send) as server:
             done = send_and_kill(server, size, seed)
             settle(server, archive)
             found = ask(server, archive)

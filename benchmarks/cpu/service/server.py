@@ -62,7 +62,7 @@ class Server:
         """Start it with the state that it left; return when both doors are open."""
         self.folder.mkdir(parents=True, exist_ok=True)
         words = ("serve", self.bundle, "--state", self.state)
-        doors = ("--dicom-port", self.dicom, "--http-port", self.http)
+        doors = ("--dicom", f"127.0.0.1:{self.dicom}", "--http", f"127.0.0.1:{self.http}")
         command = [sys.executable, "-m", "darnet_trt", *map(str, (*words, *doors, *self.more))]
         with (self.folder / "stderr").open("ab") as log:
             self.process = subprocess.Popen(

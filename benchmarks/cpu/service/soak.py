@@ -221,8 +221,8 @@ def run(bundle: Path, folder: Path, minutes: float, seed: int = 0) -> Soak:
     length_s, rng, soak = 60 * minutes / HOURS, random.Random(seed), Soak()
     shape = read_manifest(bundle).preprocessing.size
     port, ended = free_port(), threading.Event()
-    send = ("--dicom", "sr", "--send", f"RECEIVER@127.0.0.1:{port}")
-    keep = ("--quiet", 1, "--keep", f"{2 * length_s:g}s")
+    send = ("--objects", "sr", "--send", f"RECEIVER@127.0.0.1:{port}")
+    keep = ("--settle", 1, "--keep", f"{2 * length_s:g}s")
     with running(bundle, folder, *send, *keep) as server:
         probing = threading.Thread(
             target=probe, args=(server, ended, length_s / 360, soak.answers), daemon=True

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import random
-import struct
-import warnings
-import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.runtime.serving.fuzz.bodies import packed, parts, tensor_request, volume
 
 ROUTES = [
     "/", "/page/page.js", "/openapi.json", "/docs", "/metrics", "/v2", "/v2/health/live",
@@ -60,224 +58,123 @@ NUMBERS = [
 ]  # fmt: skip
 
 
-def tensor_request(rng: random.Random, size: Sequence[int]) -> bytes:
-    """Return the JSON of an inference request, right or wrong."""
-    d, h, w = size
-    values = rng.choice(
-        [
-            [0.0] * (d * h * w),
-            [0.0] * 3,
-            [],
-            None,
-            "AAAA",
-            [[0.0]],
-            [float("nan")],
-            [None],
-            {},
-            [True],
-            [1e300],
-            ["1"],
-            3,
-            [10**400],
-        ]
-    )
-    shape = rng.choice(
-        [
-            [1, 1, d, h, w],
-            [1, 1, d, h, w],
-            [d, h, w],
-            [0, 1, d, h, w],
-            [-1, 1, d, h, w],
-            [2**62, 1, 4],
-            [2**31] * 5,
-            [],
-            None,
-            "x",
-            [1.5, 1, d, h, w],
-            [True, 1, d, h, w],
-            [[1], 1, d, h, w],
-            [1] * 99,
-            [10**30, 1, d, h, w],
-        ]
-    )
-    one = {
-        "name": rng.choice(["volume", "volume", "x", "", None, 3, "v" * 9999]),
-        "shape": shape,
-        "datatype": rng.choice(["FP32", "FP32", "FP64", "INT8", "BYTES", "fp32", "", None, 7]),
-        "data": values,
-        "parameters": rng.choice(
-            [{}, None, {"binary_data_size": rng.choice([0, 4, -4, 10**12, "4"])}]
-        ),
-    }
-    request = {
-        "id": rng.choice(["1", None, 7, "x" * 9999, "\r\nX: y"]),
-        "inputs": rng.choice([[one], [one, one], [], None, one, "x", [None], [3]]),
-        "outputs": rng.choice(
-            [
-                [],
-                None,
-                [{"name": "logits"}],
-                [{"name": "x"}],
-                [{}],
-                3,
-                [None],
-                [{"name": "cam", "parameters": {"binary_data": True}}],
-                [{"name": "cam", "parameters": {"binary_data": "yes"}}],
-                [{"name": "cam"}] * 200,
-            ]
-        ),
-        "parameters": rng.choice(
-            [
-                {},
-                None,
-                3,
-                {"timeout": rng.choice([0, 1, -1, 10**30, "1", None, 1.5, True, []])},
-                {"binary_data_output": True},
-                {"priority": 1, "x": {}},
-            ]
-        ),
-    }
-    for key in list(request):
-        if rng.random() < 0.1:
-            del request[key]
-    text = json.dumps(request).encode()
-    return rng.choice(
-        [
-            text,
-            text,
-            text,
-            text,
-            b"[" * 200_000,
-            b'{"a":' * 100_000,
-            b"9" * 100_000,
-            b"\xff" + text,
-            text[:-1],
-            b'{"inputs":1,"inputs":2}',
-            b"null",
-            b"[]",
-            b'"x"',
-            b'{"\\ud800": 1}',
-            b"",
-            b"nan",
-        ]
-    )
+@dataclass(frozen=True)
+class Known:
+    """What a request needs to know of a service to be a right one.
+
+    Attributes:
+        model: Name of its model.
+        size: Of the network's input.
+        ids: Names of some studies.
+        slices: DICOM files.
+        routes: Paths of its OpenAPI document, and others.
+    """
+
+    model: str
+    size: tuple[int, ...]
+    ids: Sequence[str]
+    slices: Sequence[bytes]
+    routes: Sequence[str]
 
 
-def packed(rng: random.Random, slices: Sequence[bytes]) -> bytes:
-    """Return a ZIP with members that should not be there."""
-    with io.BytesIO() as written:
-        how = rng.choice(
-            [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2]
+Request = tuple[str, list[str], bytes]
+"""Method, headers and body."""
+
+
+def right_request(rng: random.Random, route: str, known: Known) -> Request:
+    """Return what the route takes."""
+    if "infer" in route:
+        return "POST", *_right_tensor(rng, known.size)
+    if "dicomweb" in route:
+        body = b"".join(
+            b"--b\r\nContent-Type: application/dicom\r\n\r\n" + content + b"\r\n"
+            for content in rng.sample(list(known.slices), 2)
         )
-        with zipfile.ZipFile(written, "w", how) as archive, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a name twice
-            for number in range(rng.randint(0, 5)):
-                content = rng.choice(
-                    [rng.choice(slices), b"", b"DICM", rng.randbytes(500), bytes(10**6)]
-                )
-                name = rng.choice(
-                    [
-                        f"{number}.dcm",
-                        "../" * 9 + "x",
-                        "/etc/x",
-                        "C:\\x",
-                        "a/",
-                        "é",
-                        "x" * 300,
-                        "same",
-                        "nested.zip",
-                        "a\x01b",
-                    ]
-                )
-                archive.writestr(name, content)
-        content = bytearray(written.getvalue())
-    for _ in range(rng.choice([0, 0, 1, 5, 50])):
-        content[rng.randrange(len(content))] = rng.randrange(256)
-    return bytes(content)[: rng.choice([None, None, len(content) // 2, 30])]
+        kind = 'multipart/related; type="application/dicom"; boundary=b'
+        return "POST", [f"Content-Type: {kind}"], body + b"--b--\r\n"
+    if route == "/v1/scans" and rng.random() < 0.7:
+        body = rng.choice([packed(rng, known.slices), volume(rng), rng.choice(known.slices)])
+        if rng.random() < 0.5:
+            return "POST", ["Content-Type: application/octet-stream"], body
+        head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+        return (
+            "POST",
+            ["Content-Type: multipart/form-data; boundary=b"],
+            head + body + b"\r\n--b--\r\n",
+        )
+    return "GET", [], b""
 
 
-def volume(rng: random.Random) -> bytes:
-    """Return the beginning of a volume file that lies."""
-    nrrd = b"NRRD0004\ntype: short\ndimension: 3\nsizes: %s\nencoding: %s\n%s\n\n" % (
-        rng.choice([b"4 4 4", b"-1 4 4", b"999999999 999999999 9", b"x", b"0 0 0"]),
-        rng.choice([b"raw", b"gzip", b"x", b"ascii"]),
-        rng.choice([b"data file: /etc/passwd", b"data file: LIST", b"byte skip: -1", b"a:=b"]),
-    )
-    head = b"ObjectType = Image\nNDims = %s\nDimSize = %s\nElementType = MET_SHORT\n"
-    mha = (head + b"ElementDataFile = %s\n") % (
-        rng.choice([b"3", b"-3", b"9999999"]),
-        rng.choice([b"4 4 4", b"4 4", b"99999 99999 99999"]),
-        rng.choice([b"LOCAL", b"/etc/passwd", b"../x.raw", b"LIST", b""]),
-    )
-    nifti = struct.pack("<i", 348) + rng.randbytes(336) + b"n+1\0" + rng.randbytes(400)
-    content = rng.choice([nrrd, mha, nifti, gzip.compress(nifti), gzip.compress(bytes(10**7))])
-    return content + rng.randbytes(rng.choice([0, 128]))
+def _right_tensor(rng: random.Random, size: Sequence[int]) -> tuple[list[str], bytes]:
+    d, h, w = size
+    volumes = bytes(4 * d * h * w)
+    tensor = {"name": "volume", "shape": [1, 1, d, h, w], "datatype": "FP32"}
+    how = rng.randrange(3)
+    if how == 0:  # raw
+        return ["Inference-Header-Content-Length: 0"], volumes
+    if how == 1:
+        whole = {"inputs": [{**tensor, "data": [0.5] * (d * h * w)}], "outputs": [{"name": "cam"}]}
+        return ["Content-Type: application/json"], json.dumps(whole).encode()
+    tensor = {**tensor, "parameters": {"binary_data_size": len(volumes)}}
+    text = json.dumps({"inputs": [tensor]}).encode()
+    return [f"Inference-Header-Content-Length: {len(text)}"], text + volumes
 
 
-def parts(rng: random.Random, body: bytes) -> bytes:
-    """Return a multipart body, whole or broken."""
-    head = rng.choice(
-        [
-            b"Content-Type: application/dicom\r\n",
-            b'Content-Disposition: form-data; name="f"; filename="../../x.dcm"\r\n',
-            b"",
-            b"X" * 70_000,
-            b"A: \xff\xff\r\n",
-            b"no colon\r\n",
-            b"Content-Transfer-Encoding: base64\r\n",
-            b"Content-Type: application/dicom;transfer-syntax=1.2.840.10008.1.2.4.50\r\n",
-        ]
-    )
-    end = rng.choice([b"--b--\r\n", b"--b--", b"", b"--b", b"\r\n--b--\r\n"])
-    return (b"--b\r\n" + head + b"\r\n" + body + b"\r\n") * rng.randint(0, 3) + end
+def request(rng: random.Random, known: Known) -> bytes:
+    """Return the bytes of a request: right, wrong in some places, or damaged."""
+    route = rng.choice(known.routes)
+    method, headers, body = right_request(rng, route, known)
+    path = _path(rng, route, known)
+    length = str(len(body))
+    for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
+        how = rng.randrange(7)
+        if how == 0:
+            method = rng.choice(METHODS)
+        elif how == 1:
+            headers = [*headers, f"Content-Type: {rng.choice(TYPES)}"]
+        elif how == 2:
+            headers = headers[1:]
+        elif how == 3:
+            length = rng.choice([*NUMBERS, str(len(body) - 1), str(len(body) + 1)])
+        elif how == 4:
+            body = _other_body(rng, route, known)
+            length = str(len(body))
+        else:
+            words = {
+                "odd": rng.choice(ODD),
+                "n": rng.choice([*NUMBERS, str(len(body))]),
+                "type": rng.choice(TYPES),
+                "long": "x" * rng.choice([100, 70_000]),
+            }
+            headers = [*headers, rng.choice(HEADERS).format(**words)]
+    head = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {length}", *headers]
+    whole = "\r\n".join(head).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
+    return damaged(rng, whole) if rng.random() < 0.15 else whole
 
 
-def request(
-    rng: random.Random,
-    routes: Sequence[str],
-    model: str,
-    ids: Sequence[str],
-    slices: Sequence[bytes],
-    size: Sequence[int],
-) -> bytes:
-    """Return the bytes of a request: mostly whole, sometimes damaged."""
-    route = rng.choice(routes)
+def _path(rng: random.Random, route: str, known: Known) -> str:
     path = route
     while "{" in path:
         name = path[path.index("{") : path.index("}") + 1]
-        right = [model] if "model" in name else list(ids)
-        value = rng.choice(right) if right and rng.random() < 0.6 else rng.choice(ODD)
-        path = path.replace(name, value, 1)
+        right = [known.model] if "model" in name else list(known.ids)
+        value = rng.choice(right) if right and rng.random() < 0.8 else rng.choice(ODD)
+        path = path.replace(name, value.replace("{", "%7B"), 1)
     if rng.random() < 0.2:
         path += rng.choice(["?", "?limit=", "?wait=", "?before=", "?x=", "/", "?token="])
         path += rng.choice([*ODD, *NUMBERS])
+    return path
+
+
+def _other_body(rng: random.Random, route: str, known: Known) -> bytes:
     bodies: list[Callable[[], bytes]] = [
-        lambda: b"",
-        lambda: tensor_request(rng, size),
-        lambda: packed(rng, slices),
+        lambda: tensor_request(rng, known.size),
+        lambda: packed(rng, known.slices),
+        lambda: parts(rng, rng.choice([*known.slices, packed(rng, known.slices), b"", b"x" * 9])),
         lambda: volume(rng),
-        lambda: rng.choice(slices),
-        lambda: parts(rng, rng.choice([rng.choice(slices), packed(rng, slices), b"", b"x" * 9])),
-        lambda: rng.randbytes(rng.choice([1, 100, 70_000])),
+        lambda: rng.randbytes(rng.choice([0, 1, 100, 70_000])),
     ]
-    likely = 1 if "infer" in route else 5 if "dicomweb" in route else rng.choice([2, 3, 4, 5])
-    body = bodies[likely]() if rng.random() < 0.6 else rng.choice(bodies)()
-    method = "POST" if rng.random() < 0.5 else rng.choice(METHODS)
-    head = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
-    if rng.random() < 0.9:
-        head.append(f"Content-Length: {len(body)}")
-    if rng.random() < 0.8:
-        head.append(f"Content-Type: {rng.choice(TYPES)}")
-    for _ in range(rng.choice([0, 0, 1, 2])):
-        words = {
-            "odd": rng.choice(ODD),
-            "n": rng.choice([*NUMBERS, str(len(body))]),
-            "type": rng.choice(TYPES),
-            "long": "x" * rng.choice([100, 70_000]),
-        }
-        head.append(rng.choice(HEADERS).format(**words))
-    whole = "\r\n".join(head).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
-    return damaged(rng, whole) if rng.random() < 0.2 else whole
+    likely = 0 if "infer" in route else 2 if "dicomweb" in route else rng.choice([1, 2, 3])
+    return bodies[likely]() if rng.random() < 0.8 else rng.choice(bodies)()
 
 
 def damaged(rng: random.Random, content: bytes) -> bytes:

@@ -38,7 +38,7 @@ def fuzz(bundle: Path, folder: Path, seeds: range, *, document_s: int = 0) -> li
     """
     slices = [each.content for each in make_studies(1, 30)[0][:4]]
     manifest = read_manifest(bundle)
-    with running(bundle, folder, "--quiet", 1) as server:
+    with running(bundle, folder, "--settle", 1) as server:
         model = server.model
         verdicts = [
             fuzz_http(server, model, manifest.preprocessing.size, slices, seeds),
