@@ -111,9 +111,9 @@ def onnxruntime(on: str) -> None:
     import numpy as np
 
     from benchmarks.gpu.tensorrt import random_checkpoint
-    from darnet_trt.export.gates.parity import LIMITS, compare
     from darnet_trt.export.onnx.writing import Source, export_onnx
     from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+    from darnet_trt.runtime.engines.parity import LIMITS, compare
 
     source = Source(random_checkpoint(paper_network(on)), "0" * 64)
     shape = (1, 1, *source.checkpoint.network.input_size)

@@ -32,7 +32,7 @@ _ENDING = ("SIGTERM", "SIGHUP")
 
 _COMMANDS = (
     *("doctor", "phantom", "inspect", "train", "export", "build", "bundle"),
-    *("calibrate", "predict", "merge", "deliver", "report", "bench", "plugin"),
+    *("calibrate", "predict", "merge", "deliver", "serve", "report", "bench", "plugin"),
 )
 
 

@@ -86,7 +86,26 @@ def open_file(path: Path) -> BinaryIO:
         archive = archive_of(path) if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG) else None
         if archive is None:
             raise
-        stream = _open_member(archive, path)
+        return open_member(open_archive(archive), path, path.relative_to(archive).as_posix())
+    return _unpacked(path, stream)
+
+
+def open_member(archive: Archive, path: Path, name: str) -> BinaryIO:
+    """Open a file of an archive as `open_file` does.
+
+    Args:
+        archive: The open archive.
+        path: The file's, for errors.
+        name: The file's name in the archive.
+
+    Raises:
+        OSError: There is none of that name, or it cannot be read.
+        UnreadableScanError: It is packed in a way that is not read, or beyond the limits.
+    """
+    return _unpacked(path, _open_entry(archive, path, name))
+
+
+def _unpacked(path: Path, stream: BinaryIO) -> BinaryIO:
     try:
         start = stream.read(2)
         stream.seek(0)
@@ -122,6 +141,12 @@ def open_archive(path: Path) -> Archive:
 
 @functools.lru_cache(maxsize=8)
 def _open_archive(path: Path, mtime_ns: int, size: int, process: int) -> Archive:
+    return read_archive(path)
+
+
+def read_archive(path: Path) -> Archive:
+    """Open a zip archive, to be closed by its `zip`; see `open_archive`."""
+    size = path.stat().st_size
     stream = _Guarded(path, "rb")
     try:
         archive = zipfile.ZipFile(stream)
@@ -181,10 +206,8 @@ def _inside(name: str) -> str:
     return "/".join(part for part in name.replace("\\", "/").split("/") if part.strip("."))
 
 
-def _open_member(archive: Path, path: Path) -> BinaryIO:
-    opened = open_archive(archive)
-    name = path.relative_to(archive).as_posix()
-    entry = opened.files.get(name)
+def _open_entry(archive: Archive, path: Path, name: str) -> BinaryIO:
+    entry = archive.files.get(name)
     if entry is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     if max(len(os.fsencode(part)) for part in name.split("/")) > LONGEST_NAME:
@@ -195,7 +218,7 @@ def _open_member(archive: Path, path: Path) -> BinaryIO:
     if entry.file_size > LARGEST_FILE:
         raise _beyond(path, f"{entry.file_size >> 20:,} MB")
     _check_ratio(path, entry.file_size, entry.compress_size)
-    return unpacked_stream(lambda: opened.zip.open(entry), entry.file_size)
+    return unpacked_stream(lambda: archive.zip.open(entry), entry.file_size)
 
 
 def _unpacked_dicom(path: Path, packed: BinaryIO) -> BinaryIO:

@@ -20,12 +20,12 @@ from darnet_trt.calibration.search.search import Search
 from darnet_trt.errors import ParityError
 from darnet_trt.export.build import build_bundle
 from darnet_trt.export.context import Calibration
-from darnet_trt.export.gates import parity
 from darnet_trt.export.gates.parity_scans import synthetic_scans
 from darnet_trt.export.onnx.writing import load_source
 from darnet_trt.export.targets import Candidate, candidates
 from darnet_trt.export.tensorrt.layer_table import described
 from darnet_trt.phantom import synthesize
+from darnet_trt.runtime.engines import parity
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.scan.cohort import CLASSES
 from darnet_trt.scan.preprocessing import preprocess

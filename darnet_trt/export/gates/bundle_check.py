@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -10,9 +9,9 @@ from darnet_trt.bundle.manifest import Artifact, Parity
 from darnet_trt.bundle.reading import Bundle, verified_file
 from darnet_trt.bundle.reference import ReferenceOutputs, read_reference
 from darnet_trt.errors import BundleError, DarnetError, DeviceError, MissingPackageError
-from darnet_trt.export.gates.parity import gate
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
+from darnet_trt.runtime.engines.parity import exceeded, gate
 from darnet_trt.runtime.engines.runner import Outputs
 
 Status = Literal["ok", "failed", "cannot run here"]
@@ -133,7 +132,7 @@ def _checked(
     if artifact.parity is not None and not artifact.parity.passed:
         detail = f"differs as when it was built; accepted by {artifact.accepted}"
         return EngineCheck(artifact.name, "ok", detail, precision, parity, warnings)
-    detail = f"differs from the reference: {', '.join(_exceeded(parity))}"
+    detail = f"differs from the reference: {', '.join(exceeded(parity))}"
     return EngineCheck(artifact.name, "failed", detail, precision, parity, warnings)
 
 
@@ -146,18 +145,3 @@ def _of_this_machine(artifact: Artifact, error: DarnetError) -> bool:
         and artifact.precision in _NOT_FOR_OPENVINO_HERE
         and artifact.precision not in cpu_precisions()
     )
-
-
-def _exceeded(parity: Parity) -> Sequence[str]:
-    """Name each limit that was exceeded, else the class flips."""
-    words = {
-        "max_probability_difference": "probability difference",
-        "max_logits_error": "logits error",
-        "max_cam_error": "map error",
-    }
-    found = [
-        f"{words[name]} {getattr(parity, name):.2g}, allowed {limit:.2g}"
-        for name, limit in parity.limits.items()
-        if getattr(parity, name) > limit
-    ]
-    return found or [f"{parity.class_flips} of {parity.scans} classes flipped"]

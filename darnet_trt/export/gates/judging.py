@@ -18,11 +18,11 @@ from darnet_trt.errors import ParityError
 from darnet_trt.export.context import BuildContext
 from darnet_trt.export.gates.contenders import NOT_EXECUTED, PlanFailures, open_contenders
 from darnet_trt.export.gates.decision_gate import DecisionGate
-from darnet_trt.export.gates.parity import gate
 from darnet_trt.export.gates.parity_scans import ParityScans
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.export.gates.timing import time_in_turns
 from darnet_trt.export.targets import Candidate
+from darnet_trt.runtime.engines.parity import gate
 from darnet_trt.runtime.engines.runner import Outputs, Runner, run, runs_on_gpu
 
 

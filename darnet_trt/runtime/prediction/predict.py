@@ -13,21 +13,15 @@ from darnet_trt.bundle.reading import Bundle, pick_artifact
 from darnet_trt.errors import no_such_path
 from darnet_trt.machine.archives import archive_of
 from darnet_trt.machine.cpus import usable_cpus
-from darnet_trt.machine.pool import Pool
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.prediction.history.history import History
-from darnet_trt.runtime.prediction.pipeline.batches import batches, largest_batch
-from darnet_trt.runtime.prediction.pipeline.classify import Classifier
 from darnet_trt.runtime.prediction.pipeline.discovery import Discovery
-from darnet_trt.runtime.prediction.pipeline.finding import Finder
-from darnet_trt.runtime.prediction.pipeline.loading import Loads
-from darnet_trt.runtime.prediction.pipeline.making import Earlier, Making
+from darnet_trt.runtime.prediction.pipeline.making import Earlier
 from darnet_trt.runtime.prediction.pipeline.memory import planned
-from darnet_trt.runtime.prediction.pipeline.spool import Spool
+from darnet_trt.runtime.prediction.pipeline.pipeline import Pipeline
 from darnet_trt.runtime.prediction.results.result import Result, check_kinds
 from darnet_trt.scan.discovery import Counts, distinct_paths
 from darnet_trt.scan.discovery.places import Place, told_apart
-from darnet_trt.scan.isolated import MODULE
 
 Notify = Callable[[str], None]
 Counted = Callable[[Counts], None]
@@ -104,10 +98,7 @@ def predict(
     calls = _Calls()
     plan = planned(bundle, chosen, workers or usable_cpus(), memory, objects=bool(dicom))
     notify(str(plan))
-    pool, spool = Pool(MODULE, plan.workers), Spool()
-    loads = Loads(pool, spool, bundle.manifest.preprocessing, plan, sources=bool(dicom))
-    making = Making(pool, dicom, bundle.manifest, plan, earlier, evidence=evidence)
-    finder = Finder(pool, spool, plan.workers, plan.share)
+    pipeline = Pipeline(bundle, plan, dicom, earlier, evidence=evidence)
     whole = False
     own = ExitStack()
     if history is None:
@@ -116,9 +107,9 @@ def predict(
     try:
         with closing(calls):
             Discovery(
-                finder,
-                loads,
-                spool,
+                pipeline.finder,
+                pipeline.loads,
+                pipeline.spool,
                 history,
                 repeats=repeats,
                 counted=calls.only_before_the_end(counted),
@@ -128,21 +119,13 @@ def predict(
             try:
                 for warning in loaded.warnings:
                     notify(f"warning: {warning}")
-                largest = largest_batch(loaded.runner)
-                classifier = Classifier(loaded, bundle, largest, evidence or bool(dicom))
-                for batch in batches(loads, largest, making.waits):
-                    yield from making.whole()
-                    for ready, result in classifier.results(batch, loads):
-                        yield from making.add(result, ready.read.source)
-                yield from making.rest()
+                yield from pipeline.results(loaded)
                 whole = True
             finally:
                 if engine is None:
                     loaded.runner.close()
     finally:
-        loads.close()
-        pool.close(keep_one=whole)
-        spool.close()
+        pipeline.close(keep_one=whole)
         own.close()
 
 

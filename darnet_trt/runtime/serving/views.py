@@ -60,3 +60,18 @@ class StudyView(_View):
     """Files that cannot be used."""
     error: str
     """Why it is tried again; empty where nothing is wrong."""
+
+
+class DeliveryView(_View):
+    """How far the deliveries to a receiver are."""
+
+    peer: str
+    """Its address, as it was given to the service."""
+    objects: dict[str, int]
+    """State → how many objects are in it."""
+    awaited: int
+    """Objects that it was asked to commit, and has not."""
+    next_s: float | None
+    """Seconds until the next try; null where nothing waits."""
+    why: str
+    """Why objects wait or were refused, as it said; empty where none were."""

@@ -45,6 +45,7 @@ WANTED: Final[dict[int, str]] = {
     0x00200037: "ImageOrientationPatient",
     0x00200052: "FrameOfReferenceUID",
     0x00200100: "TemporalPositionIdentifier",
+    0x00201002: "ImagesInAcquisition",
     0x00201041: "SliceLocation",
     0x00209056: "StackID",
     0x00209128: "TemporalPositionIndex",
@@ -105,6 +106,7 @@ _LARGEST: Final = {  # a larger value is a mistake, and computing with it would 
 _WHOLE: Final = frozenset(
     {
         "SeriesNumber", "AcquisitionNumber", "FrameAcquisitionNumber", "TemporalPositionIndex",
+        "ImagesInAcquisition",
         "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
         "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
     }

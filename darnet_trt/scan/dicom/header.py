@@ -151,12 +151,26 @@ def read_elements(path: Path, tags: Iterable[int]) -> Elements:
         BrokenError, CutError, TooLargeError, zlib.error: It has changed, and is broken.
     """
     with open_file(path) as stream:
-        source = Source(stream, stream.seek(0, 2))
-        source.load(0)
-        elements, at, _ = _begin(source, tags)
-        with suppress(CutError):
-            elements.walk(at)
-        return elements
+        return elements_of(stream, tags)[0]
+
+
+def elements_of(stream: BinaryIO, tags: Iterable[int]) -> tuple[Elements, Encoding]:
+    """Read elements of a data set before its pixels, and how they are written.
+
+    Args:
+        stream: A DICOM file; it is read from its start, and may end within its header.
+        tags: Which.
+
+    Raises:
+        OSError: The file cannot be read.
+        BrokenError, CutError, TooLargeError, zlib.error: It is broken, or no DICOM file.
+    """
+    source = Source(stream, stream.seek(0, 2))
+    source.load(0)
+    elements, at, encoding = _begin(source, tags)
+    with suppress(CutError):
+        elements.walk(at)
+    return elements, encoding
 
 
 def _begin(source: Source, tags: Iterable[int]) -> tuple[Elements, int, Encoding]:

@@ -11,7 +11,7 @@ from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.calibration.search import trials as module
 from darnet_trt.calibration.search.trials import Subject, Trials
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.export.gates.parity import NOT_FINITE
+from darnet_trt.runtime.engines.parity import NOT_FINITE
 from tests.export.networks import TINY, with_weight
 from tests.full_disk import files_up_to
 

@@ -117,10 +117,7 @@ class ResultFolder:
                         do="add --resume to continue that run, or choose another folder",
                     )
                 lines = self._read(old)
-        flags_of = opener(self._identifiers)
-        self._file = open(  # noqa: SIM115 (closed in __exit__)
-            self._lines, "ab", buffering=0, opener=flags_of
-        )
+        self._open_lines()
         try:
             if present:
                 self._repair(lines)
@@ -280,6 +277,10 @@ class ResultFolder:
         with suppress(OSError):  # a person may have removed it
             (self.folder / overlay).unlink()
 
+    def __len__(self) -> int:
+        """Return how many results stand."""
+        return len(self._standing)
+
     def results(self) -> Iterator[Result]:
         """Yield the results that stand, read one at a time, in the order of their finish."""
         return self._read_again(tuple(self._standing.values()))
@@ -322,6 +323,26 @@ class ResultFolder:
         with suppress(FileNotFoundError):
             return all((self.folder / name).stat().st_mtime_ns > lines for name in tables)
         return False
+
+    def compact(self) -> None:
+        """Leave only the lines that stand; for a run without an end.
+
+        Raises:
+            OutputError: The disk is full, or the folder was changed. No line that stands is lost.
+        """
+        self._check_place()
+        self._rewrite()
+        try:
+            self._file.close()
+        finally:
+            self._open_lines()
+        self._replaced = False
+
+    def _open_lines(self) -> None:
+        flags_of = opener(self._identifiers)
+        self._file = open(  # noqa: SIM115 (closed in __exit__)
+            self._lines, "ab", buffering=0, opener=flags_of
+        )
 
     def _rewrite(self) -> None:
         """Write the lines of the results that stand, and no others."""

@@ -5,7 +5,6 @@ import onnxruntime
 import pytest
 
 from darnet_trt.errors import DarnetError, DeviceError, MissingPackageError
-from darnet_trt.export.gates.parity import LIMITS, compare
 from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.machine.hardware import gpus
 from darnet_trt.runtime.engines.onnxruntime.cuda import (
@@ -15,6 +14,7 @@ from darnet_trt.runtime.engines.onnxruntime.cuda import (
     prepare_cuda,
 )
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner, _gpu_failed
+from darnet_trt.runtime.engines.parity import LIMITS, compare
 from darnet_trt.training.model import Network
 from tests.export.networks import trained_like
 

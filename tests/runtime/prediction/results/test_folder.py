@@ -294,3 +294,43 @@ def test_a_path_that_is_not_utf8_is_written_and_found_again(tmp_path):
     with ResultFolder(tmp_path, resume=True) as folder:
         assert folder.standing(f"study:{odd}").scan == odd
     assert scans(tmp_path) == [odd]
+
+
+def test_a_folder_that_is_never_closed_is_compacted_and_written_on(tmp_path):
+    with ResultFolder(tmp_path, durable=True) as folder:
+        for content in "abc":
+            folder.add(result("a", content=content))
+            folder.add(result("b", content=content))
+        folder.drop(["study:b"])
+        folder.compact()
+        assert [line["content"] for line in lines(tmp_path)] == ["c"]
+        assert folder.result("study:a").content == "c"
+        folder.add(result("d"))
+        folder.add(result("a", content="e"))
+        assert len(folder) == 2
+        assert [line["content"] for line in lines(tmp_path)][::2] == ["c", "e"]
+        folder.compact()
+        assert folder.result("study:a").replaces == "c"
+    assert scans(tmp_path) == ["d", "a"]
+
+
+def test_a_compaction_that_fails_loses_nothing(tmp_path):
+    with ResultFolder(tmp_path) as folder:
+        for name in "abc":
+            folder.add(result(name))
+        folder.drop(["study:a"])
+        with files_up_to(100), pytest.raises(OutputError):
+            folder.compact()
+        folder.add(result("d"))
+        assert [r.scan for r in folder.results()] == ["b", "c", "d"]
+    assert scans(tmp_path) == ["b", "c", "d"]
+
+
+def test_a_folder_without_results_is_compacted(tmp_path):
+    with ResultFolder(tmp_path) as folder:
+        folder.add(result("a"))
+        folder.drop(["study:a"])
+        folder.compact()
+        assert lines(tmp_path) == []
+        folder.add(result("b"))
+    assert scans(tmp_path) == ["b"]

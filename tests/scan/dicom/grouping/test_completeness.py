@@ -58,3 +58,34 @@ def test_too_few_slices(series):
     for file in series[2:]:
         file.unlink()
     assert lacks(series) == [True]
+
+
+@pytest.mark.parametrize(
+    ("told", "acquisition", "lacking"),
+    [
+        (COUNT, lambda n: 1, False),
+        (COUNT + 1, lambda n: 1, True),  # though positions and numbers leave no gap
+        (COUNT - 5, lambda n: 1, False),
+        (COUNT // 2, lambda n: 2 * n // COUNT, False),
+        (COUNT // 2 + 1, lambda n: 2 * n // COUNT, True),  # either of two has one too few
+        (COUNT, lambda n: n, False),  # each slice is numbered as an acquisition of its own
+        (COUNT + 1, lambda n: n, True),
+        (None, lambda n: 1, False),
+        (0, lambda n: 1, False),
+        (-3, lambda n: 1, False),
+    ],
+)
+def test_images_in_acquisition_says_how_many_there_are(series, told, acquisition, lacking):
+    for number, file in enumerate(series):
+        header = pydicom.dcmread(file)
+        header.ImagesInAcquisition, header.AcquisitionNumber = told, acquisition(number)
+        header.save_as(file)
+    assert set(lacks(series)) == {lacking}
+
+
+def test_a_number_of_images_that_is_none_says_nothing(series):
+    for file in series:
+        header = pydicom.dcmread(file)
+        header.add_new(0x00201002, "LO", "many")
+        header.save_as(file)
+    assert lacks(series) == [False]

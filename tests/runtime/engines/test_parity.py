@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from darnet_trt.bundle.manifest import Parity
-from darnet_trt.export.gates.parity import LIMITS, Limits, compare
-from darnet_trt.export.gates.parity_scans import synthetic_scans
+from darnet_trt.runtime.engines.parity import LIMITS, Limits, compare
 from darnet_trt.runtime.engines.runner import Outputs
 
 
@@ -64,12 +63,3 @@ def test_nan_and_infinity_fail_and_fit_into_json(value):
     parity = judge([[3, 1, 0]], [[value, 1, 0]])
     assert not parity.passed
     assert Parity.model_validate(json.loads(parity.model_dump_json())) == parity
-
-
-def test_the_synthetic_scans_are_always_the_same_and_not_empty(source):
-    spec = source.checkpoint.preprocessing
-    first, second = synthetic_scans(spec), synthetic_scans(spec)
-    for a, b in zip(first.inputs, second.inputs, strict=True):
-        assert a.shape == (1, *spec.size)
-        assert a.std() > 0.1
-        np.testing.assert_array_equal(a, b)

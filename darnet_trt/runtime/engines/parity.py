@@ -102,6 +102,21 @@ def gate(
     return compare(reference, run(runner, inputs), limits, source)
 
 
+def exceeded(parity: Parity) -> Sequence[str]:
+    """Name each limit that was exceeded, else the class flips."""
+    words = {
+        "max_probability_difference": "probability difference",
+        "max_logits_error": "logits error",
+        "max_cam_error": "map error",
+    }
+    found = [
+        f"{words[name]} {getattr(parity, name):.2g}, allowed {limit:.2g}"
+        for name, limit in parity.limits.items()
+        if getattr(parity, name) > limit
+    ]
+    return found or [f"{parity.class_flips} of {parity.scans} classes flipped"]
+
+
 def _relative(reference: npt.NDArray[np.float32], candidate: npt.NDArray[np.float32]) -> float:
     """Return the largest absolute difference over the reference's largest magnitude."""
     largest = float(np.abs(reference.astype(np.float64)).max())

@@ -1,0 +1,82 @@
+"""Run the service in the foreground, and obey signals."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from queue import SimpleQueue
+from typing import Final, Literal
+
+from darnet_trt.cli.printing import say, warn
+from darnet_trt.cli.signals import Handlers, handled
+from darnet_trt.errors import DarnetError
+from darnet_trt.runtime.prediction.results.result import INTENDED_USE
+from darnet_trt.runtime.serving.service import Service
+from darnet_trt.runtime.serving.settings import Settings
+
+_ENDING: Final = ("SIGINT", "SIGTERM")
+_RELOADING: Final = ("SIGHUP",)
+
+
+def run(settings: Settings) -> bool:
+    """Serve until SIGTERM or Ctrl-C; return whether all that was taken is done.
+
+    A second such signal ends it at once. SIGHUP loads the bundle again.
+
+    Raises:
+        DarnetError: It cannot start.
+    """
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    asked: SimpleQueue[Literal["end", "reload"]] = SimpleQueue()
+
+    def end(number: int, before: Handlers) -> None:
+        for again, handler in before.items():
+            signal.signal(again, handler)  # a second one acts as usual
+        asked.put("end")
+
+    def reload(number: int, before: Handlers) -> None:
+        asked.put("reload")
+
+    service = Service(settings, warn)
+    try:
+        with handled(_ENDING, end), handled(_RELOADING, reload):
+            service.start()
+            _tell(service)
+            while asked.get() == "reload":
+                _reload(service)
+            say(f"ends within {settings.grace_s:g} s; a second signal ends it at once")
+            done = service.drain(time.monotonic() + settings.grace_s)
+    finally:
+        service.close()
+    say("all that was taken is done" if done else "what is left is taken up by the next start")
+    return done
+
+
+def _tell(service: Service) -> None:
+    model = service.manifest.model
+    say(f"{service.artifact.name}, trained on {model.trained_on}. {INTENDED_USE}")
+    http, dicom = service.settings.http, service.settings.dicom
+    if http is not None and service.http is not None:
+        scheme = "http" if http.tls is None else "https"
+        say(f"HTTP: {scheme}://{_shown(http.host)}:{service.http.port}")
+    if dicom is not None and service.dicom is not None:
+        tls = "" if dicom.tls is None else " with TLS"
+        say(f"DICOM: {dicom.ae}@{_shown(dicom.host)}:{service.dicom.port}{tls}")
+    say("ready")
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _reload(service: Service) -> None:
+    try:
+        service.reload()
+    except DarnetError as error:
+        warn(f"warning: the bundle was not loaded again, the old one stays: {error}")
+    else:
+        say(f"the bundle was loaded again: {service.artifact.name}")

@@ -1,0 +1,1 @@
+"""The DICOM door: C-STORE, C-ECHO and storage commitment, by pynetdicom."""

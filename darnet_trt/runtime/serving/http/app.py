@@ -1,0 +1,66 @@
+"""Put the routes of the HTTP door together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from fastapi import FastAPI
+
+from darnet_trt import __version__
+from darnet_trt.runtime.serving.http import errors, v2
+from darnet_trt.runtime.serving.http.security import Guard
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from darnet_trt.runtime.serving.served import Service
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def make_app(service: Service) -> FastAPI:
+    """Return the application; `state.ending` is set when the service ends."""
+    limits = service.settings.http
+    assert limits is not None
+
+    app = FastAPI(
+        title="darnet-trt",
+        version=__version__,
+        description="Classifies chest CT. Research use only. Not a medical device.",
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.ending = asyncio.Event()
+    errors.register(app)
+    app.include_router(v2.make_router(service))
+    app.add_middleware(Guard, settings=limits)
+    app.add_middleware(_Counted, service=service)
+    return app
+
+
+class _Counted:
+    """Counts requests, by their routes' templates."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._metrics = app, service.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.request(method, route, status, time.monotonic() - began)

@@ -1,0 +1,179 @@
+"""Receive the bodies of requests: counted and timed, piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from darnet_trt.errors import BusyError, Finding
+
+PAUSE_S: Final = 20.0
+"""How long a body may pause, and how long it may take to become as fast as it must be."""
+_PIECE: Final = 1 << 20
+_ALIGNED: Final = 64  # bytes; engines read vectors of so many
+
+
+class Body:
+    """The body of a request, while it comes.
+
+    Args:
+        request: The request, of whose body nothing was read.
+        most: Most bytes.
+        slowest: Fewest bytes a second.
+
+    Attributes:
+        length: Its bytes as its header says; None: it comes in chunks of unknown number.
+        received: Bytes that came.
+
+    Raises:
+        HTTPException: It is longer than `most` (413), or packed (415).
+    """
+
+    def __init__(self, request: Request, most: int, slowest: int) -> None:
+        packed = request.headers.get("content-encoding", "identity").strip().lower()
+        if packed not in ("", "identity"):
+            raise HTTPException(
+                415, f"a body packed by {packed[:40]} is not taken: send it as it is"
+            )
+        length = request.headers.get("content-length")
+        self.length = int(length) if length is not None else None  # the parser of HTTP checked it
+        self.received = 0
+        self._receive, self._most, self._slowest = request.receive, most, slowest
+        self._waited_s = 0.0
+        self._more = True
+        if self.length is not None and self.length > most:
+            raise self._too_long(self.length)
+
+    async def read(self) -> bytes:
+        """Return the next piece; empty at the end.
+
+        Raises:
+            ClientDisconnect: Who sends it hung up.
+            HTTPException: It is longer than allowed (413), or too slow (408).
+        """
+        while self._more:
+            clock = asyncio.get_running_loop()
+            patience_s = PAUSE_S + self.received / self._slowest - self._waited_s
+            began = clock.time()
+            try:
+                async with asyncio.timeout(min(patience_s, PAUSE_S)):
+                    message = await self._receive()
+            except TimeoutError:
+                text = f"the body came slower than {self._slowest:,} bytes a second: it is ended"
+                raise HTTPException(408, text, {"Connection": "close"}) from None
+            self._waited_s += clock.time() - began
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self._more = message.get("more_body", False)
+            piece: bytes = message.get("body", b"")
+            self.received += len(piece)
+            if self.received > self._most:
+                raise self._too_long(self.received)
+            if piece:
+                return piece
+        return b""
+
+    async def read_piece(self) -> bytes:
+        """Return the next pieces together, of some size: for threads, which are slow to wake."""
+        pieces = [await self.read()]
+        size = len(pieces[0])
+        while pieces[-1] and size < _PIECE:
+            pieces.append(await self.read())
+            size += len(pieces[-1])
+        return b"".join(pieces)
+
+    def in_thread(self, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+        """Yield its pieces in another thread than the loop's.
+
+        Raises:
+            ClientDisconnect: Who sends it hung up.
+            HTTPException: It is longer than allowed (413), or too slow (408).
+        """
+        while piece := asyncio.run_coroutine_threadsafe(self.read_piece(), loop).result():
+            yield piece
+
+    def _too_long(self, length: int) -> HTTPException:
+        return HTTPException(
+            413, f"the body has {length:,} bytes, at most {self._most:,} are taken"
+        )
+
+
+class Buffer:
+    """A body in one piece of memory.
+
+    Args:
+        length: Its bytes.
+        head: How many of them come before the tensor, which is to lie where engines read it best.
+
+    Attributes:
+        filled: How many are there.
+    """
+
+    def __init__(self, length: int, head: int) -> None:
+        memory = np.empty(length + 2 * _ALIGNED, np.uint8)
+        start = -(memory.ctypes.data + head) % _ALIGNED
+        self._bytes = memory[start : start + length]
+        self._view = self._bytes.data
+        self.filled = 0
+
+    async def fill(self, body: Body, upto: int) -> None:
+        """Receive at least so many bytes, and whatever comes with them.
+
+        Raises:
+            ClientDisconnect: Who sends them hung up.
+            HTTPException: They are too slow (408), or end before (400).
+        """
+        while self.filled < upto:
+            piece = await body.read()
+            if not piece:
+                raise HTTPException(400, f"the body ends after {self.filled:,} of {upto:,} bytes")
+            self._view[self.filled : self.filled + len(piece)] = piece
+            self.filled += len(piece)
+
+    def text(self, upto: int) -> memoryview:
+        """Return its first bytes."""
+        return self._view[:upto]
+
+    def tensor(self, start: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Return what stands from a byte on, as float32 of a shape."""
+        return self._bytes[start:].view("<f4").reshape(shape)
+
+
+class Budget:
+    """Bytes of memory that all bodies under way may take together.
+
+    Args:
+        most: How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Take some for a while.
+
+        Raises:
+            BusyError: So many are not left.
+        """
+        with self._lock:
+            if size > self._left:
+                raise BusyError(
+                    Finding("memory", "the memory for requests is in use"), retry_after_s=1.0
+                )
+            self._left -= size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._left += size

@@ -1,0 +1,128 @@
+"""Open the HTTP door: uvicorn in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from darnet_trt.errors import UsageError
+from darnet_trt.runtime.serving.http.security import check_exposure
+
+if TYPE_CHECKING:
+    from darnet_trt.runtime.serving.served import Service
+    from darnet_trt.runtime.serving.settings import HttpSettings, Tls
+
+_WAITING: Final = 1024  # connections that the system holds until they are accepted
+
+
+class HttpDoor:
+    """Serves HTTP.
+
+    Args:
+        settings: Of the door.
+        service: What it leads to.
+
+    Attributes:
+        port: That it listens on, from `start` on.
+
+    Raises:
+        UsageError: It would be open to the network, or its certificates cannot be used.
+    """
+
+    def __init__(self, settings: HttpSettings, service: Service) -> None:
+        import uvicorn
+        import uvloop
+
+        from darnet_trt.runtime.serving.http.app import make_app
+        from darnet_trt.runtime.serving.http.protocol import limited
+
+        check_exposure(settings)
+        context = None if settings.tls is None else _tls(settings.tls)
+        self._settings = settings
+        self._app = make_app(service)
+        config = uvicorn.Config(
+            self._app,
+            http=limited(settings.connections),
+            ws="none",
+            lifespan="off",
+            access_log=False,  # a path may hold a UID
+            log_config=None,
+            log_level=logging.ERROR,
+            server_header=False,
+            ssl_context_factory=None if context is None else lambda config, default: context,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+        self._loop = uvloop.new_event_loop()
+        self.port = settings.port
+
+    def start(self) -> None:
+        """Listen, and serve from now on.
+
+        Raises:
+            UsageError: The address cannot be listened on.
+        """
+        host, port = self._settings.host, self._settings.port
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            self._socket = socket.create_server((host, port), family=family, backlog=_WAITING)
+        except OSError as error:
+            raise UsageError(
+                f"HTTP cannot listen on {host} port {port} ({error.strerror})",
+                do="give another address or port",
+            ) from error
+        self.port = self._socket.getsockname()[1]
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.005)
+
+    def drain(self, until: float) -> bool:
+        """Take no more connections, and finish the requests under way; return whether all are.
+
+        Args:
+            until: When to stop waiting, by `time.monotonic`.
+        """
+        self._end()
+        self._thread.join(max(until - time.monotonic(), 0.0))
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """End now."""
+        self._server.force_exit = True
+        if self._thread.ident is None:
+            self._loop.close()
+        else:
+            self._end()
+            self._thread.join()
+
+    def _serve(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._server.serve(sockets=[self._socket]))
+
+    def _end(self) -> None:
+        self._server.should_exit = True
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            self._loop.call_soon_threadsafe(self._app.state.ending.set)
+
+
+def _tls(tls: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.clients is not None:
+            context.load_verify_locations(tls.clients)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"the certificates of TLS cannot be used ({error.strerror or error})",
+            where=tls.certificate,
+            do="give PEM files that belong together",
+        ) from error
+    return context

@@ -1,0 +1,91 @@
+"""Turn every error into an answer: a status and `{"error": "one clear line"}`."""
+
+from __future__ import annotations
+
+import logging
+import math
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from darnet_trt.errors import (
+    BusyError,
+    DarnetError,
+    DeviceError,
+    InternalError,
+    OutputError,
+    ScanError,
+    UsageError,
+    one_line,
+)
+
+_LOG = logging.getLogger(__name__)
+TICKET: Final = "Darnet-Ticket"
+_PLAIN: Final = {
+    "Not Found": "there is nothing under this path: see /openapi.json",
+    "Method Not Allowed": "this method does nothing under this path: see /openapi.json",
+}
+"""What Starlette says, in other words."""
+
+
+class Error(BaseModel):
+    """Why a request was not served."""
+
+    error: str
+    """What is wrong, and what to do: one line."""
+    retry_after_s: float | None = None
+    """Only with status 429: seconds after which there is a place."""
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of some statuses, and of those that every request may get."""
+    everywhere = (400, 401, 403, 408, 413, 431, 503)
+    return {
+        status: {"model": Error, "description": HTTPStatus(status).phrase}
+        for status in sorted({*everywhere, *statuses})
+    }
+
+
+def answer(error: Exception) -> JSONResponse:
+    """Return the answer that tells a caller about an error."""
+    match error:
+        case BusyError():
+            seconds = max(0.0, error.retry_after_s)
+            headers = {"Retry-After": str(math.ceil(seconds))}
+            if error.ticket:
+                headers[TICKET] = error.ticket
+            content = {"error": str(error), "retry_after_s": round(seconds, 3)}
+            return JSONResponse(content, 429, headers)
+        case HTTPException():
+            text = _PLAIN.get(str(error.detail), one_line(str(error.detail)))
+            return JSONResponse({"error": text}, error.status_code, error.headers)
+        case RequestValidationError():
+            fault = error.errors()[0]
+            place = ".".join(str(part) for part in fault["loc"][1:])
+            return JSONResponse({"error": one_line(f"{place}: {fault['msg']}")[:300]}, 400)
+        case UsageError() | ScanError():
+            status = 400
+        case OutputError() | DeviceError():
+            status = 503
+        case _:
+            status = 500
+    if status >= 500:
+        _LOG.error("%s", error, exc_info=error)
+    if not isinstance(error, DarnetError):
+        error = InternalError(error)
+    return JSONResponse({"error": str(error)}, status)
+
+
+def register(app: FastAPI) -> None:
+    """Let an application answer every error so."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return answer(error)
+
+    for kind in (DarnetError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, handle)

@@ -1,0 +1,121 @@
+"""Limit what uvicorn's own protocol does not: connections, heads of requests, and silence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+LARGEST_HEAD: Final = 1 << 15
+"""Bytes of a request's line and headers; browsers send some hundred."""
+SILENCE_S: Final = 30.0
+"""How long a connection may be open without a whole head of a request, and how long a client may
+take none of an answer."""
+_PIECE: Final = 1 << 18  # bytes that come at once, of which the head may be a part
+
+
+def limited(connections: int) -> type[HttpToolsProtocol]:
+    """Return the protocol for at most so many connections at once."""
+    return type("Protocol", (_Protocol,), {"most": connections})
+
+
+class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no types
+    most: int
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._silence: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._head = self._since_head = 0
+        self._fault = (400, "this is no HTTP request")
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._fault = (503, f"more than {self.most} connections: try again later")
+            self.send_400_response("")
+        else:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._in_head:  # the parser holds back a header until it is whole
+            self._since_head += len(data)
+            if self._since_head > LARGEST_HEAD + _PIECE:
+                self._too_long()
+                self.send_400_response("")
+                return
+        super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, and end the connection."""
+        status, text = self._fault
+        body = json.dumps({"error": text}).encode()
+        head = (
+            b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n"
+            % len(body)
+        )
+        if status == 503:
+            head += b"retry-after: 1\r\n"
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head, self._since_head = True, 0, 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # those behind a body are of no use here
+            self._count(len(name) + len(value))
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._cancel()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._wait()  # the rest of a body that nobody reads must end by then, too
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(SILENCE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > LARGEST_HEAD:
+            self._too_long()
+            raise httptools.HttpParserError
+
+    def _too_long(self) -> None:
+        self._fault = (431, f"the request's head has more than {LARGEST_HEAD:,} bytes")
+
+    def _wait(self) -> None:
+        self._cancel()
+        if not self.transport.is_closing():
+            self._silence = self.loop.call_later(SILENCE_S, self.transport.close)
+
+    def _cancel(self) -> None:
+        for timer in (self._silence, self._stalled):
+            if timer is not None:
+                timer.cancel()

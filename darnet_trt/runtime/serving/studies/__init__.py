@@ -1,0 +1,1 @@
+"""Make studies of what came in, and results of these: each file counts in exactly one result."""
