@@ -21,6 +21,23 @@ SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
 
 @dataclass(frozen=True)
+class Report:
+    """A structured report in the archive.
+
+    Attributes:
+        uid: SOPInstanceUID (0008,0018).
+        study: StudyInstanceUID (0020,000D).
+        evidence: SOPInstanceUID of each file that it names as evidence.
+        replaced: The same of each report that it replaces.
+    """
+
+    uid: str
+    study: str
+    evidence: frozenset[str]
+    replaced: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Found:
     """What the service and the archive say at the end.
 
@@ -29,15 +46,14 @@ class Found:
         instances: Of each study's name: what became of each of its files, as the door gives it.
         ledgers: The same, from the files in the state folder.
         lines: All lines of results.jsonl.
-        reports: Of each structured report that the archive holds: its SOPInstanceUID, its study's
-            UID, and the SOPInstanceUID of each file that it names as evidence.
+        reports: The structured reports that the archive holds.
     """
 
     studies: Sequence[Json]
     instances: Mapping[str, Sequence[Json]]
     ledgers: Mapping[str, Sequence[Json]]
     lines: Sequence[Json]
-    reports: Sequence[tuple[str, str, frozenset[str]]]
+    reports: Sequence[Report]
 
 
 def ask(server: Server, archive: Orthanc | None) -> Found:
@@ -65,19 +81,29 @@ def _ledger(file: Path) -> list[Json]:
     return list(json.loads(file.read_bytes().splitlines()[1]).values())
 
 
-def _reports(archive: Orthanc) -> list[tuple[str, str, frozenset[str]]]:
+def _reports(archive: Orthanc) -> list[Report]:
     found = []
     for each in archive.get("/instances?expand"):
         ds = pydicom.dcmread(io.BytesIO(archive.read(f"/instances/{each['ID']}/file")))
         if ds.SOPClassUID == SR and "CurrentRequestedProcedureEvidenceSequence" in ds:
-            evidence = frozenset(
-                str(item.ReferencedSOPInstanceUID)
-                for study in ds.CurrentRequestedProcedureEvidenceSequence
-                for series in study.ReferencedSeriesSequence
-                for item in series.ReferencedSOPSequence
+            found.append(
+                Report(
+                    str(ds.SOPInstanceUID),
+                    str(ds.StudyInstanceUID),
+                    _named(ds.CurrentRequestedProcedureEvidenceSequence),
+                    _named(ds.get("PredecessorDocumentsSequence", ())),
+                )
             )
-            found.append((str(ds.SOPInstanceUID), str(ds.StudyInstanceUID), evidence))
     return found
+
+
+def _named(studies: Iterable[Any]) -> frozenset[str]:
+    return frozenset(
+        str(item.ReferencedSOPInstanceUID)
+        for study in studies
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    )
 
 
 def faults(acknowledged: Iterable[Instance], found: Found, *, sent: bool) -> list[str]:
@@ -158,13 +184,16 @@ def _of_lines(found: Found) -> Iterable[str]:
 
 
 def _of_reports(found: Found) -> Iterable[str]:
-    held = Counter(uid for uid, _, _ in found.reports)
-    evidence = {uid: files for uid, _, files in found.reports}
+    held = Counter(report.uid for report in found.reports)
+    evidence = {report.uid: report.evidence for report in found.reports}
+    replaced = {uid for report in found.reports for uid in report.replaced}
     ever = {made["sop_uid"] for line in found.lines for made in line["dicom"]}
     yield from (f"report {uid} is in the archive {n} times" for uid, n in held.items() if n > 1)
     yield from (f"report {uid} is of no result" for uid in held.keys() - ever)
+    standing = set()
     for study in found.studies:
         for result in study["results"]:
+            standing |= {made["sop_uid"] for made in result["dicom"]}
             own = [made["sop_uid"] for made in result["dicom"] if made["kind"] == "sr"]
             if result["status"] != "ok":
                 continue
@@ -179,6 +208,8 @@ def _of_reports(found: Found) -> Iterable[str]:
             if used != evidence[own[0]]:
                 differ = len(used ^ evidence[own[0]])
                 yield f"result {result['key']}: {differ} files differ between used and evidence"
+    for uid in held.keys() - standing - replaced:
+        yield f"report {uid} no longer stands, and no report in the archive replaces it"
 
 
 def unexpected(studies: Sequence[Sequence[Instance]], found: Found) -> list[str]:

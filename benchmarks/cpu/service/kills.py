@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from benchmarks.cpu.service.senders import Acknowledged, send_all, timeline
 from benchmarks.cpu.service.studies import make_studies
@@ -52,8 +54,21 @@ LONG: Final = Size(20, 100, 20, 3.0, 60.0, (0.2, 8.0))
 SHORT: Final = Size(4, 30, 3, 2.0, 6.0, (0.2, 5.0))
 
 
+def strike(receiver: Receiver, size: Size, rng: random.Random) -> None:
+    """Kill at a random moment, and start again."""
+    time.sleep(rng.uniform(*size.up_s))
+    receiver.kill()
+    receiver.start()
+
+
 def send_and_kill(
-    receiver: Receiver, size: Size, seed: int, *, called: str = "ANY-SCP", limit_s: float = 900
+    receiver: Receiver,
+    size: Size,
+    seed: int,
+    *,
+    called: str = "ANY-SCP",
+    limit_s: float = 900,
+    kill: Callable[[Any, Size, random.Random], None] = strike,
 ) -> Acknowledged:
     """Send all, and kill and restart the receiver meanwhile and afterwards.
 
@@ -63,6 +78,7 @@ def send_and_kill(
         seed: Draws all that is drawn.
         called: The receiver's application entity title.
         limit_s: When to give up.
+        kill: Kills the receiver once, and starts it again.
     """
     line = timeline(
         make_studies(size.studies, size.slices),
@@ -70,26 +86,19 @@ def send_and_kill(
         spread_s=size.spread_s,
         late_s=4 * size.quiet_s,
     )
-    found: list[Acknowledged] = []
-    sending = threading.Thread(
-        target=lambda: found.append(
-            send_all(
-                line,
-                receiver.port,
-                called=called,
-                associations=size.associations,
-                seed=seed,
-                limit_s=limit_s,
-            )
+    with ThreadPoolExecutor(1) as thread:
+        sending = thread.submit(
+            send_all,
+            line,
+            receiver.port,
+            called=called,
+            associations=size.associations,
+            seed=seed,
+            limit_s=limit_s,
         )
-    )
-    sending.start()
-    rng = random.Random(seed)
-    moment = threading.Event()
-    for _ in range(size.kills):
-        moment.wait(rng.uniform(*size.up_s))
-        receiver.kill()
-        receiver.start()
-    sending.join()
+        rng = random.Random(seed)
+        for _ in range(size.kills):
+            kill(receiver, size, rng)
+        done = sending.result()
     assert line.ended, f"{line.left} instances were not acknowledged in {limit_s:g} s"
-    return found[0]
+    return done

@@ -1,12 +1,13 @@
 """Kill the service again and again while it receives, and judge whether it kept its promise.
 
-    python -m benchmarks.cpu.service.promise BUNDLE [--short] [--seed 0]
+    python -m benchmarks.cpu.service.promise BUNDLE [--short] [--seed 0] [--struck]
 
 20 studies of 100 slices (`benchmarks.cpu.service.studies` says of which kinds) come over 8
 associations: shuffled, some slices twice, some at once on two associations, some after the quiet
 time; a fifth of the associations is torn in the middle of a slice. SIGKILL ends the service 20
-times at random moments. It sends its reports to Orthanc. At the end every file that it acknowledged
-must be in exactly one standing result (`benchmarks.cpu.service.judge`).
+times at random moments; with --struck, at one of its changes of the disk. It sends its reports to
+Orthanc. At the end every file that it acknowledged must be in exactly one standing result
+(`benchmarks.cpu.service.judge`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.cpu.service import struck
 from benchmarks.cpu.service.judge import Found, ask, faults, unexpected
-from benchmarks.cpu.service.kills import LONG, SHORT, Size, send_and_kill
+from benchmarks.cpu.service.kills import LONG, SHORT, Size, send_and_kill, strike
 from benchmarks.cpu.service.orthanc import PROGRAM, Orthanc
 from benchmarks.cpu.service.senders import Acknowledged
 from benchmarks.cpu.service.server import Server, running
@@ -49,7 +51,9 @@ class Outcome:
     said: tuple[str, ...]
 
 
-def run(bundle: Path, folder: Path, size: Size, seed: int = 0) -> Outcome:
+def run(
+    bundle: Path, folder: Path, size: Size, seed: int = 0, *, at_changes: bool = False
+) -> Outcome:
     """Run and judge.
 
     Args:
@@ -57,14 +61,16 @@ def run(bundle: Path, folder: Path, size: Size, seed: int = 0) -> Outcome:
         folder: For all that is written.
         size: How much.
         seed: Draws all that is drawn.
+        at_changes: Whether it dies at changes of the disk, and not at random moments.
     """
+    kill = struck.strike if at_changes else strike
     archive = Orthanc(folder / "orthanc") if PROGRAM else None
     if archive:
         archive.start(SynchronousCMove=True)
     send = ("--objects", "sr", "--send", archive.ae) if archive else ()
     try:
         with running(bundle, folder / "service", "--settle", size.quiet_s, *send) as server:
-            done = send_and_kill(server, size, seed)
+            done = send_and_kill(server, size, seed, kill=kill)
             settle(server, archive)
             found = ask(server, archive)
             said = [line for line in server.said.splitlines() if "Traceback" in line]
@@ -114,6 +120,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--short", action="store_true", help="4 studies of 30 slices, 3 kills")
+    parser.add_argument("--struck", action="store_true", help="die at changes of the disk")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep what is written here")
     given = parser.parse_args()
@@ -121,7 +128,8 @@ def main() -> int:
     print(size)
     print(f"{usable_cpus()} cores of {cpu().name}, load {os.getloadavg()[0]:.1f}", flush=True)
     with TemporaryDirectory() as name:
-        outcome = run(given.bundle, given.folder or Path(name), size, given.seed)
+        folder = given.folder or Path(name)
+        outcome = run(given.bundle, folder, size, given.seed, at_changes=given.struck)
     print("\n".join(table(outcome)))
     return int(bool(outcome.faults or outcome.said))
 

@@ -114,14 +114,16 @@ def timeline(
         spread_s: The studies begin within so many seconds.
         late_s: How long after its study's begin a late slice comes.
         twice: Share that is sent twice: half of it at once, on two associations, the others later.
-        late: Share that comes late, in every second study.
+        late: Share that comes late, in every second study: in turn the last slices of the series,
+            without which the study can be classified, and any.
     """
     rng, due = random.Random(seed), []
     for place, study in enumerate(studies):
         begin = place * spread_s / len(studies)
+        last = set(study[-round(late * len(study)) :]) if place % 4 == 1 else set()
         for instance in rng.sample(list(study), len(study)):
             at = begin + rng.random()
-            if place % 2 and rng.random() < late:
+            if instance in last or (place % 4 == 3 and rng.random() < late):
                 at = begin + late_s + rng.random()
             due.append((at, instance))
             if rng.random() < twice:

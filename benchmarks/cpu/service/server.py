@@ -23,6 +23,10 @@ STARTS_S: Final = 120
 ENDS_S: Final = 120
 
 
+class EndedError(Exception):
+    """The service ended before it was ready."""
+
+
 @dataclass
 class Server:
     """The service, which runs or does not.
@@ -34,6 +38,7 @@ class Server:
         dicom: Its DICOM port.
         http: Its HTTP port.
         process: Of the program; None: it does not run.
+        change: It dies at so many changes of the disk (`benchmarks.cpu.service.struck`); 0: never.
     """
 
     bundle: Path
@@ -42,6 +47,7 @@ class Server:
     dicom: int = field(default_factory=free_port)
     http: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    change: int = 0
 
     @property
     def port(self) -> int:
@@ -59,11 +65,16 @@ class Server:
         return (self.folder / "stderr").read_text(errors="replace")
 
     def start(self) -> None:
-        """Start it with the state that it left; return when both doors are open."""
+        """Start it with the state that it left; return when both doors are open.
+
+        Raises:
+            EndedError: It ends before.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         words = ("serve", self.bundle, "--state", self.state)
         doors = ("--dicom", f"127.0.0.1:{self.dicom}", "--http", f"127.0.0.1:{self.http}")
-        command = [sys.executable, "-m", "darnet_trt", *map(str, (*words, *doors, *self.more))]
+        program = ("benchmarks.cpu.service.struck", self.change) if self.change else ("darnet_trt",)
+        command = [sys.executable, "-m", *map(str, (*program, *words, *doors, *self.more))]
         with (self.folder / "stderr").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -71,11 +82,15 @@ class Server:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Wait until it says that it is ready."""
+        """Wait until it says that it is ready.
+
+        Raises:
+            EndedError: It ends before.
+        """
         limit = time.monotonic() + STARTS_S
         while not self.ready:
-            assert self.process is not None
-            assert self.process.poll() is None, f"it has ended:\n{self.said[-4000:]}"
+            if not self.alive:
+                raise EndedError(self.said[-4000:])
             assert time.monotonic() < limit, f"it is not ready:\n{self.said[-4000:]}"
             time.sleep(0.05)
 

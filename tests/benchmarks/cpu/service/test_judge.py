@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.cpu.service.judge import Found, faults
+from benchmarks.cpu.service.judge import Found, Report, faults
 from benchmarks.cpu.service.studies import Instance
 
 FILES = [Instance(n, f"1.{n}.{k}", bytes([n, k])) for n in range(2) for k in range(3)]
@@ -35,8 +35,8 @@ def good():
     ]  # fmt: skip
     old = {**results[0], "content": "old", "dicom": [{"kind": "sr", "sop_uid": "9.9"}]}
     reports = [
-        ("9.9", "s", frozenset({"1.0.0"})),
-        ("9.0", "s", frozenset(f"1.0.{k}" for k in range(3))),
+        Report("9.9", "s", frozenset({"1.0.0"})),
+        Report("9.0", "s", frozenset(f"1.0.{k}" for k in range(3)), frozenset({"9.9"})),
     ]
     return Found(studies, entries, copy.deepcopy(entries), [old, *results], reports)
 
@@ -75,8 +75,13 @@ BROKEN = {
     "an old line is the last one": lambda f: f.lines.append(f.lines[0]),
     "no report": lambda f: f.reports.pop(),
     "a report twice": lambda f: f.reports.append(f.reports[1]),
-    "a report of nothing": lambda f: f.reports.append(("8", "s", frozenset())),
-    "other evidence": lambda f: f.reports.__setitem__(1, ("9.0", "s", frozenset({"1.0.0"}))),
+    "a report of nothing": lambda f: f.reports.append(Report("8", "s", frozenset())),
+    "other evidence": lambda f: f.reports.__setitem__(
+        1, replace(f.reports[1], evidence=frozenset())
+    ),
+    "an old report that nobody replaces": lambda f: f.reports.__setitem__(
+        1, replace(f.reports[1], replaced=frozenset())
+    ),
 }  # fmt: skip
 
 
