@@ -15,13 +15,15 @@ class Footprint:
     """What a process and those below it hold.
 
     Attributes:
-        rss: Resident bytes, pages that several share counted for each.
+        own: Resident bytes of the first process alone, which lives as long as the service.
+        rss: Resident bytes of all, pages that several share counted for each.
         pss: Resident bytes, shared pages divided by those who share them.
         threads: Of all.
         descriptors: Open ones of all.
         processes: How many.
     """
 
+    own: float
     rss: float
     pss: float
     threads: float
@@ -31,15 +33,16 @@ class Footprint:
 
 def footprint(processes: Iterable[psutil.Process]) -> Footprint:
     """Read it; a process that ends meanwhile does not count."""
-    rss = pss = threads = descriptors = count = 0
+    own = rss = pss = threads = descriptors = count = 0
     for process in processes:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             memory = process.memory_full_info()
+            own = own or memory.rss
             rss, pss = rss + memory.rss, pss + memory.pss
             threads += process.num_threads()
             descriptors += process.num_fds()
             count += 1
-    return Footprint(rss, pss, threads, descriptors, count)
+    return Footprint(own, rss, pss, threads, descriptors, count)
 
 
 def middle(of: Sequence[Footprint]) -> Footprint:

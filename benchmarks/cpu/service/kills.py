@@ -37,6 +37,7 @@ class Size:
         kills: By SIGKILL.
         quiet_s: After which a study counts as complete.
         spread_s: The studies begin within so many seconds.
+        late_s: How long after its study's begin a late slice comes.
         up_s: Least and most seconds between an open door and the next kill.
         associations: At once.
     """
@@ -46,12 +47,13 @@ class Size:
     kills: int
     quiet_s: float
     spread_s: float
+    late_s: float
     up_s: tuple[float, float]
     associations: int = 8
 
 
-LONG: Final = Size(20, 100, 20, 3.0, 60.0, (0.2, 8.0))
-SHORT: Final = Size(4, 30, 3, 2.0, 6.0, (0.2, 5.0))
+LONG: Final = Size(20, 100, 20, 3.0, 60.0, 30.0, (0.2, 8.0))
+SHORT: Final = Size(4, 30, 3, 2.0, 6.0, 10.0, (0.2, 5.0))
 
 
 def strike(receiver: Receiver, size: Size, rng: random.Random) -> None:
@@ -84,7 +86,7 @@ def send_and_kill(
         make_studies(size.studies, size.slices),
         seed=seed,
         spread_s=size.spread_s,
-        late_s=4 * size.quiet_s,
+        late_s=size.late_s,
     )
     with ThreadPoolExecutor(1) as thread:
         sending = thread.submit(

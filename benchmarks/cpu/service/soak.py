@@ -39,13 +39,15 @@ from benchmarks.cpu.service.orthanc import free_port
 from benchmarks.cpu.service.senders import Timeline, send_all
 from benchmarks.cpu.service.server import Server, running
 from benchmarks.cpu.service.studies import Instance, make_studies
-from darnet_trt.bundle.reading import read_manifest
+from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu
 
 HOURS: Final = 24
-WARM: Final = (5, 8)
-"""Hours whose footprints are those after warm-up: the first one, and the one after the last."""
+WARM: Final = slice(5, 10)
+"""Hours whose footprints are those after warm-up."""
+LAST: Final = slice(-5, None)
+"""Hours whose footprints are those at the end."""
 LIMIT: Final = 0.02
 
 
@@ -56,7 +58,7 @@ class Soak:
     Attributes:
         footprints: At the end of each hour.
         answers: What was done → how often.
-        unready: How often it said outside of a reload that it is not ready.
+        unready: How often it said at the end of an hour that it is not ready.
         said: Lines of its stderr that speak of a programming error.
     """
 
@@ -68,7 +70,7 @@ class Soak:
     @property
     def ratios(self) -> dict[str, float]:
         """Return what it holds at the end, to what it held after warm-up."""
-        return growth(middle(self.footprints[slice(*WARM)]), middle(self.footprints[-3:]))
+        return growth(middle(self.footprints[WARM]), middle(self.footprints[LAST]))
 
 
 @contextmanager
@@ -92,12 +94,24 @@ def receiver(port: int) -> Iterator[list[str]]:
         server.server_close()
 
 
-def probe(server: Server, ended: threading.Event, every_s: float, done: Counter[str]) -> None:
-    """Open and close a connection to each port, again and again."""
-    while not ended.wait(every_s):
-        for port in (server.dicom, server.http):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
-                done["probe"] += 1
+@contextmanager
+def probes(server: Server, every_s: float, done: Counter[str]) -> Iterator[None]:
+    """Open and close a connection to each port meanwhile, again and again."""
+    ended = threading.Event()
+
+    def probe() -> None:
+        while not ended.wait(every_s):
+            for port in (server.dicom, server.http):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+                    done["probe"] += 1
+
+    probing = threading.Thread(target=probe, daemon=True)
+    probing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        probing.join()
 
 
 def hang_up(server: Server, rng: random.Random) -> str:
@@ -192,52 +206,42 @@ def hour(
         except (OSError, http.client.HTTPException) as error:
             note(type(error).__name__)
 
+    server.reload()
+    note("reload")
     *sent, packed = studies
     line = Timeline(
         (rng.uniform(0, 0.2 * length_s), instance) for study in sent for instance in study
     )
     done = send_all(
-        line, server.dicom, associations=4, aborted=0.3, seed=number, limit_s=0.5 * length_s + 20
+        line, server.dicom, associations=4, aborted=0.3, seed=number, limit_s=length_s + 20
     )
     soak.answers.update(done.answers)
     attempt(lambda: upload(server, packed))
     for _ in range(3):
         attempt(lambda: infer(server, shape))
         note(hang_up(server, rng))
-    quiet(server, begun + 0.75 * length_s)
-    server.reload()
-    note("reload")
-    time.sleep(0.1 * length_s)
-    limit = time.monotonic() + 20
-    while not server.ready and time.monotonic() < limit:
-        time.sleep(0.05)
-    soak.unready += not server.ready
     note("quiet" if quiet(server, begun + length_s + 20) else "not quiet")
-    time.sleep(max(0.0, begun + length_s - time.monotonic()))
+    soak.unready += not server.ready
+    time.sleep(max(0.0, begun + length_s - 1 - time.monotonic()))
 
 
 def run(bundle: Path, folder: Path, minutes: float, seed: int = 0) -> Soak:
     """Live through a day, in so many minutes."""
     length_s, rng, soak = 60 * minutes / HOURS, random.Random(seed), Soak()
-    shape = read_manifest(bundle).preprocessing.size
-    port, ended = free_port(), threading.Event()
+    shape = open_bundle(bundle).manifest.preprocessing.size
+    port = free_port()
     send = ("--objects", "sr", "--send", f"RECEIVER@127.0.0.1:{port}")
     keep = ("--settle", 1, "--keep", f"{2 * length_s:g}s")
     with running(bundle, folder, *send, *keep) as server:
-        probing = threading.Thread(
-            target=probe, args=(server, ended, length_s / 360, soak.answers), daemon=True
-        )
-        probing.start()
         for number in range(HOURS):
             studies = make_studies(3, 30, first=3 * number)
             up = receiver(port) if number % 2 else nullcontext()
-            with up as taken:
+            with up as taken, probes(server, length_s / 360, soak.answers):
                 hour(server, number, studies, shape, length_s, rng, soak)
                 soak.answers["delivered"] += len(taken or ())
+            time.sleep(1)  # what was open is closed
             soak.footprints.append(footprint(server.processes()))
             print(f"hour {number}: {soak.footprints[-1]}", file=sys.stderr, flush=True)
-        ended.set()
-        probing.join()
         soak.said = [line for line in server.said.splitlines() if "Traceback" in line]
         assert server.stop() == 0, server.said[-4000:]
     return soak
@@ -255,10 +259,9 @@ def main() -> int:
         soak = run(given.bundle, Path(name), given.minutes, given.seed)
     print(f"done: {dict(soak.answers)}")
     for name, ratio in soak.ratios.items():
-        before = middle(soak.footprints[slice(*WARM)])
-        after = middle(soak.footprints[-3:])
+        before, after = middle(soak.footprints[WARM]), middle(soak.footprints[LAST])
         print(f"{name}: {getattr(before, name):,.0f} → {getattr(after, name):,.0f} ({ratio:.3f})")
-    print(f"not ready after a reload: {soak.unready}; tracebacks: {len(soak.said)}")
+    print(f"not ready: {soak.unready}; tracebacks: {len(soak.said)}")
     return int(max(soak.ratios.values()) > 1 + LIMIT or soak.unready > 0 or bool(soak.said))
 
 

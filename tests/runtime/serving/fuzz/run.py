@@ -19,7 +19,7 @@ from benchmarks.cpu.service.judge import ask, standing_faults
 from benchmarks.cpu.service.server import Server, running
 from benchmarks.cpu.service.soak import quiet
 from benchmarks.cpu.service.studies import make_studies
-from darnet_trt.bundle.reading import read_manifest
+from darnet_trt.bundle.reading import open_bundle
 from tests.runtime.serving.fuzz.dicom_door import fuzz_dicom
 from tests.runtime.serving.fuzz.http_door import Verdict, fuzz_http
 from tests.tiny_bundle import write_bundle
@@ -37,7 +37,7 @@ def fuzz(bundle: Path, folder: Path, seeds: range, *, document_s: int = 0) -> li
         document_s: How long schemathesis makes requests of the OpenAPI document; 0: not at all.
     """
     slices = [each.content for each in make_studies(1, 30)[0][:4]]
-    manifest = read_manifest(bundle)
+    manifest = open_bundle(bundle).manifest
     with running(bundle, folder, "--settle", 1) as server:
         model = server.model
         verdicts = [
