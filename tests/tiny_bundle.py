@@ -44,10 +44,10 @@ def write_onnx(path: Path, *, bias: float = 0.5, size: tuple[int, int, int] = SI
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
 
 
-def write_bundle(folder: Path) -> Path:
+def write_bundle(folder: Path, *, bias: float = 0.5) -> Path:
     """OpenVINO and ONNX Runtime in float32 over one file, and a plan nobody here can run."""
     folder.mkdir(parents=True)
-    write_onnx(folder / "model.onnx")
+    write_onnx(folder / "model.onnx", bias=bias)
     (folder / "tensorrt-rtx").mkdir()
     (folder / "tensorrt-rtx" / "sm89-fp16.plan").write_bytes(b"a plan")
     parity = Parity(

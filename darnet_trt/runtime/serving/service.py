@@ -102,7 +102,7 @@ class Service:
             self.http.start()
         engine, tested = self._loaded(bundle)
         self._lane = Lane(engine.runner, bundle.manifest.preprocessing.size)
-        self._opened.callback(lambda: self._lane.runner.close())
+        self._opened.callback(lambda: self._lane.close())
         self._queue = EngineQueue(
             self._lane,
             settings,
@@ -131,6 +131,11 @@ class Service:
             self._opened.callback(self.dicom.close)
         self.ready, self.why_not_ready = True, ""
         self._systemd.ready()
+
+    @property
+    def started(self) -> bool:
+        """Return whether studies can be asked for."""
+        return self._started is not None
 
     @property
     def manifest(self) -> Manifest:
@@ -270,7 +275,7 @@ class Service:
         self._use(bundle, engine)
         self.ready, self.why_not_ready = True, ""
         self._queue.left(old)
-        old.runner.close()
+        old.close()
 
     def _failed(self, lane: Lane, error: Exception) -> None:
         """Load an engine again that failed; called from the queue's thread."""
@@ -284,7 +289,7 @@ class Service:
 
     def _mend(self, lane: Lane) -> None:
         with suppress(Exception):  # it is broken
-            lane.runner.close()
+            lane.close()
         pause_s = 1.0
         while not self._closing.is_set() and lane is self._lane:
             try:

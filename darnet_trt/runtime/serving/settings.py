@@ -87,6 +87,7 @@ class HttpSettings:
         files: Most slices in one upload.
         tensors: Most bytes of a tensor request.
         slowest: Fewest bytes a second of a body; slower ones are ended.
+        remember_s: How long a request is remembered by its Idempotency-Key.
     """
 
     port: int = 8000
@@ -99,6 +100,7 @@ class HttpSettings:
     files: int = 20_000
     tensors: int = GIB // 4
     slowest: int = 10_000
+    remember_s: float = 30 * 86400.0
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ section 9.2), negotiation and services.
 
 from __future__ import annotations
 
+import io
 import select
 import socket
 import ssl
@@ -20,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import NotificationEvent
-from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
+from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE, P_DATA
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
@@ -34,6 +36,7 @@ from darnet_trt.runtime.serving.dicom.limits import (
     LINGER_S,
     LONGEST_COMMAND,
     LONGEST_PDU,
+    SLOW_AFTER_S,
     SLOWEST,
     Budget,
 )
@@ -45,7 +48,10 @@ _LOOKS_S: Final = 0.25
 """How often an association that waits looks whether it should end."""
 _ABORT: Final = b"\x07\0\0\0\0\4\0\0\2\0"
 """An A-ABORT of the service provider (PS3.8 section 9.3.8)."""
-_ASSOCIATED, _CLOSING = "Sta6", "Sta13"
+_ASSOCIATED, _CLOSING = "Sta6", "Sta13"  # states, and events (PS3.8 tables 9-1 to 9-10)
+_CLOSED, _INVALID = "Evt17", "Evt19"
+_HEAD: Final = 6  # bytes of a PDU's type and length
+_P_DATA: Final = b"\4"
 
 
 class Rules(Protocol):
@@ -181,9 +187,7 @@ class Acceptor(Association):  # type: ignore[misc]
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
         """Serve a message; pynetdicom's would not serve a private class, nor answer a bad one."""
-        if threading.current_thread() is not self:  # pynetdicom starts a thread for some
-            self.dimse.msg_queue.put((context_id, msg))
-        elif isinstance(msg, N_EVENT_REPORT) and msg.is_valid_response:
+        if isinstance(msg, N_EVENT_REPORT) and msg.is_valid_response:
             self.answers.add(msg.MessageIDBeingRespondedTo or 0)
         elif context_id not in self._accepted_cx or not msg.is_valid_request:
             self.abort(block=False)
@@ -206,6 +210,7 @@ class Acceptor(Association):  # type: ignore[misc]
 class _Provider(DULServiceProvider):  # type: ignore[misc]
     """pynetdicom's upper layer on the association's own thread."""
 
+    assoc: Acceptor
     socket: _Socket
 
     def send_pdu(self, primitive: Any) -> None:
@@ -214,7 +219,11 @@ class _Provider(DULServiceProvider):  # type: ignore[misc]
 
     def read(self) -> None:
         """Read a PDU, and do what follows from it."""
-        self._read_pdu_data()
+        head = bytes(self.socket.peek(_HEAD))
+        if self.state_machine.current_state == _ASSOCIATED and head[:1] == _P_DATA:
+            self._read_data(head)
+        else:
+            self._read_pdu_data()
         self.turn()
 
     def turn(self) -> None:
@@ -223,6 +232,28 @@ class _Provider(DULServiceProvider):  # type: ignore[misc]
             if self.event_queue.empty() and not self._process_recv_primitive():
                 return
             self.state_machine.do_action(self.event_queue.get_nowait())
+
+    def _read_data(self, head: bytes) -> None:
+        """Read a P-DATA-TF without copying it: these are nearly all that comes."""
+        length = int.from_bytes(head[2:], "big") if len(head) == _HEAD else 0
+        if length > LONGEST_PDU:
+            self.event_queue.put(_INVALID)
+            return
+        whole = self.socket.peek(_HEAD + length)
+        if len(whole) < _HEAD + length or not length:
+            self.event_queue.put(_CLOSED)
+            return
+        values, at = [], _HEAD
+        while at < len(whole):
+            size = int.from_bytes(whole[at : at + 4], "big")
+            value = whole[at + 5 : at + 4 + size]
+            if size < 2 or len(value) != size - 1:
+                self.event_queue.put(_INVALID)
+                return
+            values.append((whole[at + 4], value))
+            at += 4 + size
+        self.assoc.dimse.receive_values(values)
+        self.socket.skip(len(whole))
 
 
 class _Socket(AssociationSocket):  # type: ignore[misc]
@@ -234,34 +265,74 @@ class _Socket(AssociationSocket):  # type: ignore[misc]
         self._idle_s = idle_s
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
+        self._buffer = memoryview(bytearray(_HEAD + LONGEST_PDU))
+        self._start = self._end = 0
 
     def wait(self, seconds: float) -> bool:
         """Return whether there is something to read, after so many seconds at most."""
+        if self._end > self._start:
+            return True
         if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
             return True
         return bool(self._poll.poll(seconds * 1000))
+
+    def peek(self, count: int) -> memoryview:
+        """Return the next bytes, until `skip`; fewer where the peer hangs up.
+
+        Raises:
+            OSError: They do not come in time.
+        """
+        until = time.monotonic() + self._idle_s
+        while self._end - self._start < count:
+            if self._start + count > len(self._buffer):
+                left = self._end - self._start
+                self._buffer[:left] = bytes(self._buffer[self._start : self._end])
+                self._start, self._end = 0, left
+            read = self.socket.recv_into(self._buffer[self._end :])
+            if not read:
+                break
+            self._end += read
+            if time.monotonic() > until:
+                raise TimeoutError
+        return self._buffer[self._start : min(self._start + count, self._end)]
+
+    def skip(self, count: int) -> None:
+        """Go on behind bytes that were read."""
+        self._start += count
+        if self._start == self._end:
+            self._start = self._end = 0
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Return bytes; fewer where the peer hangs up.
 
         Raises:
-            OSError: They do not come, or are more than a PDU may have.
+            OSError: They do not come in time, or are more than a PDU may have.
         """
         if nr_bytes > LONGEST_PDU:
             raise OSError("the PDU is too long")
-        read = bytearray(nr_bytes)
-        view, at, until = memoryview(read), 0, time.monotonic() + self._idle_s
-        while at < nr_bytes:
-            count = self.socket.recv_into(view[at:])
-            if not count:
-                return read[:at]
-            at += count
-            if time.monotonic() > until:
-                raise TimeoutError
+        read = bytearray(self.peek(nr_bytes))
+        self.skip(len(read))
         return read
 
     def _shutdown_socket(self) -> None:
         """Leave the connection open: the association closes it when the peer has read all."""
+
+
+class Content(io.BytesIO):
+    """A data set as it comes, in parts.
+
+    Attributes:
+        parts: Of what was written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[bytes] = []
+
+    def write(self, part: Any, /) -> int:
+        """Add a part."""
+        self.parts.append(bytes(part))
+        return len(part)
 
 
 class _Messages(DIMSEServiceProvider):  # type: ignore[misc]
@@ -271,28 +342,45 @@ class _Messages(DIMSEServiceProvider):  # type: ignore[misc]
 
     def __init__(self, assoc: Acceptor) -> None:
         super().__init__(assoc)
-        self._size, self._began = 0, 0.0
+        self.message: Any = None
+        self._size, self._commands, self._began = 0, 0, 0.0
 
-    def receive_primitive(self, primitive: Any) -> None:
-        """Take a part of a message, or end the association."""
+    def receive_values(self, values: list[tuple[int, memoryview]]) -> None:
+        """Take presentation data values: parts of a message, or all of it."""
         if self.message is None:
             self._began = time.monotonic()
-        parts = primitive.presentation_data_value_list
-        size = sum(len(data) for _, data in parts)
-        command = any(data[0] & 1 for _, data in parts if data)
-        limit = LONGEST_COMMAND if command and len(parts) == 1 else LARGEST_MESSAGE
-        took = time.monotonic() - self._began
-        slow = took > 60 and self._size < took * SLOWEST
-        if slow or self._size + size > limit or not self.assoc.rules.budget.take(size):
-            self.dul.event_queue.put("Evt19")  # an invalid PDU: ends the association
+            self.message = DIMSEMessage()
+            self.message.data_set = Content()
+        if not self._fits(values):
+            self.dul.event_queue.put(_INVALID)
             return
-        self._size += size
+        part = P_DATA()
+        part._presentation_data_value_list = values
         try:
-            super().receive_primitive(primitive)
+            if self.message.decode_msg(part, self.assoc):
+                message, self.message = self.message, None
+                if not isinstance(message, C_STORE_RQ):
+                    message.data_set = io.BytesIO(b"".join(message.data_set.parts))
+                self.msg_queue.put((message.context_id, message.message_to_primitive()))
         except Exception:  # pynetdicom fails in many ways at arbitrary bytes
-            self.dul.event_queue.put("Evt19")
+            self.dul.event_queue.put(_INVALID)
 
     def forget(self) -> None:
         """Give back the bytes of a message that was served, or never will be."""
         self.assoc.rules.budget.give(self._size)
         self._size = 0
+
+    def _fits(self, values: list[tuple[int, memoryview]]) -> bool:
+        """Count values; return whether they are within the limits."""
+        size = sum(len(value) for _, value in values)
+        took = time.monotonic() - self._began
+        if took > SLOW_AFTER_S and self._size < took * SLOWEST:
+            return False
+        command = sum(len(value) for _, value in values if value[0] & 1)
+        self._commands = command + (self._commands if self._size else 0)
+        if self._commands > LONGEST_COMMAND or self._size + size > LARGEST_MESSAGE:
+            return False
+        if not self.assoc.rules.budget.take(size):
+            return False
+        self._size += size
+        return True

@@ -23,7 +23,8 @@ LINGER_S: Final = 2.0
 STRANGERS: Final = 64
 """Connections that have not yet associated; one more ends that which waits longest."""
 SLOWEST: Final = 4096
-"""Bytes a second; an object that comes more slowly, after the first minute, is given up."""
+"""Bytes a second; an object that comes more slowly is given up after `SLOW_AFTER_S`."""
+SLOW_AFTER_S: Final = 60.0
 
 
 class Budget:

@@ -61,6 +61,7 @@ class DicomDoor:
         check_closed(settings)
         self._settings, self._store = settings, store
         self.ae = AE(ae_title=settings.ae)
+        self.ae.maximum_associations = 1 << 30  # it would count connections that ask for nothing
         self.pdu, self.idle_s = settings.pdu, settings.idle_s
         self.budget, self.stopping = Budget(), threading.Event()
         self._commitments = Commitments(settings, store)
@@ -148,7 +149,7 @@ class DicomDoor:
         association = Acceptor(self, connection, address)
         with self._lock:
             self._open.add(association)
-        association.start()
+            association.start()
 
     def _refuse(self, why: str) -> None:
         with self._lock:
@@ -156,16 +157,20 @@ class DicomDoor:
 
     def _take(self, event: Any) -> Any:
         """Keep an object; return the status of its C-STORE (PS3.4 section B.2.3)."""
+        from darnet_trt.runtime.serving.dicom.part10 import file_head
+
         request, peer = event.request, event.assoc.peer.ae
+        sop_class, sop_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        head = file_head(sop_class, sop_uid, str(event.context.transfer_syntax))
         self._pace.wait(peer or event.assoc.host, self.stopping)
         try:
-            if str(event.context.abstract_syntax) != str(request.AffectedSOPClassUID):
+            if str(event.context.abstract_syntax) != sop_class:
                 return _status(OTHER_OBJECT, "not of the class of its presentation context")
             self._store.receive(
-                event.encoded_dataset(),
+                b"".join((head, *request.DataSet.parts)),
                 peer=peer,
-                sop_class=str(request.AffectedSOPClassUID),
-                sop_uid=str(request.AffectedSOPInstanceUID),
+                sop_class=sop_class,
+                sop_uid=sop_uid,
             )
         except BusyError as error:
             status = _status(NO_ROOM, error.what)

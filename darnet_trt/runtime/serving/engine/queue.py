@@ -42,11 +42,19 @@ class Lane:
         runner: The engine; another one of the same bundle takes its place when it has failed.
         size: Of the volumes it takes: d, h, w.
         works: Whether it can be used; False: it failed.
+        closed: Whether it was closed.
     """
 
     runner: Runner
     size: tuple[int, int, int]
     works: bool = True
+    closed: bool = False
+
+    def close(self) -> None:
+        """Free the engine, once."""
+        if not self.closed:
+            self.closed = True
+            self.runner.close()
 
 
 @dataclass(eq=False)
@@ -211,7 +219,7 @@ class EngineQueue:
             runner: The same engine, anew.
         """
         with self._changed:
-            lane.runner, lane.works = runner, True
+            lane.runner, lane.works, lane.closed = runner, True, False
             self._free_s = time.monotonic()
             self._changed.notify_all()
 

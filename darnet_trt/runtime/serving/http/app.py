@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 
 from darnet_trt import __version__
-from darnet_trt.runtime.serving.http import errors, v2
+from darnet_trt.runtime.serving.http import errors, stow, v2
 from darnet_trt.runtime.serving.http.security import Guard
+from darnet_trt.runtime.serving.http.v1 import scans
+from darnet_trt.runtime.serving.page.routes import make_router as make_page
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from darnet_trt.runtime.serving.served import Service
+    from darnet_trt.runtime.serving.service import Service
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -35,6 +37,10 @@ def make_app(service: Service) -> FastAPI:
     app.state.ending = asyncio.Event()
     errors.register(app)
     app.include_router(v2.make_router(service))
+    app.include_router(scans.make_router(service))
+    app.include_router(stow.make_router(service))
+    app.include_router(scans.metrics_router(service))
+    app.include_router(make_page())
     app.add_middleware(Guard, settings=limits)
     app.add_middleware(_Counted, service=service)
     return app

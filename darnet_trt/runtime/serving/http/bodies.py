@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Final
 
@@ -15,10 +16,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from darnet_trt.errors import BusyError, Finding
+from darnet_trt.runtime.serving.http.protocol import POUR, Pour
 
 PAUSE_S: Final = 20.0
 """How long a body may pause, and how long it may take to become as fast as it must be."""
 _PIECE: Final = 1 << 20
+_LONGEST_S: Final = 3600.0  # for a piece at the slowest pace that may be asked for
 _ALIGNED: Final = 64  # bytes; engines read vectors of so many
 
 
@@ -47,6 +50,7 @@ class Body:
         length = request.headers.get("content-length")
         self.length = int(length) if length is not None else None  # the parser of HTTP checked it
         self.received = 0
+        self._pour: Pour = request.scope["extensions"][POUR]
         self._receive, self._most, self._slowest = request.receive, most, slowest
         self._waited_s = 0.0
         self._more = True
@@ -68,8 +72,7 @@ class Body:
                 async with asyncio.timeout(min(patience_s, PAUSE_S)):
                     message = await self._receive()
             except TimeoutError:
-                text = f"the body came slower than {self._slowest:,} bytes a second: it is ended"
-                raise HTTPException(408, text, {"Connection": "close"}) from None
+                raise self._too_slow() from None
             self._waited_s += clock.time() - began
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
@@ -82,7 +85,33 @@ class Body:
                 return piece
         return b""
 
-    async def read_piece(self) -> bytes:
+    async def read_into(self, memory: memoryview) -> None:
+        """Receive so many bytes as the memory has, which are all that come.
+
+        `read` has returned just before, so that nothing waits in the connection.
+
+        Raises:
+            ClientDisconnect: Who sends them hung up.
+            HTTPException: They are too slow (408).
+        """
+        pour, filled = self._pour, 0
+        pour.begin(memory)
+        try:
+            while not pour.ended.is_set():
+                try:
+                    async with asyncio.timeout(PAUSE_S):
+                        await pour.ended.wait()
+                except TimeoutError:
+                    if pour.filled - filled < PAUSE_S * self._slowest:
+                        raise self._too_slow() from None
+                    filled = pour.filled
+        finally:
+            pour.into = None
+        self.received += pour.filled
+        if pour.filled < len(memory) or await self.read():
+            raise ClientDisconnect
+
+    async def _read_piece(self) -> bytes:
         """Return the next pieces together, of some size: for threads, which are slow to wake."""
         pieces = [await self.read()]
         size = len(pieces[0])
@@ -95,11 +124,22 @@ class Body:
         """Yield its pieces in another thread than the loop's.
 
         Raises:
-            ClientDisconnect: Who sends it hung up.
+            ClientDisconnect: Who sends it hung up, or the service ends.
             HTTPException: It is longer than allowed (413), or too slow (408).
         """
-        while piece := asyncio.run_coroutine_threadsafe(self.read_piece(), loop).result():
+        while True:
+            coming = asyncio.run_coroutine_threadsafe(self._read_piece(), loop)
+            try:
+                piece = coming.result(_LONGEST_S)  # in time, unless the loop has ended
+            except (TimeoutError, CancelledError):
+                raise ClientDisconnect from None
+            if not piece:
+                return
             yield piece
+
+    def _too_slow(self) -> HTTPException:
+        text = f"the body came slower than {self._slowest:,} bytes a second: it is ended"
+        return HTTPException(408, text, {"Connection": "close"})
 
     def _too_long(self, length: int) -> HTTPException:
         return HTTPException(
@@ -130,14 +170,25 @@ class Buffer:
 
         Raises:
             ClientDisconnect: Who sends them hung up.
-            HTTPException: They are too slow (408), or end before (400).
+            HTTPException: They are too slow (408).
         """
         while self.filled < upto:
             piece = await body.read()
-            if not piece:
-                raise HTTPException(400, f"the body ends after {self.filled:,} of {upto:,} bytes")
             self._view[self.filled : self.filled + len(piece)] = piece
             self.filled += len(piece)
+
+    async def fill_up(self, body: Body) -> None:
+        """Receive all, the faster way.
+
+        Raises:
+            ClientDisconnect: Who sends them hung up.
+            HTTPException: They are too slow (408).
+        """
+        if not self.filled and self._view:
+            await self.fill(body, 1)  # what came until now waits in the connection
+        if self.filled < len(self._view):
+            await body.read_into(self._view[self.filled :])
+            self.filled = len(self._view)
 
     def text(self, upto: int) -> memoryview:
         """Return its first bytes."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
-import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import UsageError
+from darnet_trt.runtime.serving.dicom.tls import server_context
 from darnet_trt.runtime.serving.http.security import check_exposure
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.serving.served import Service
-    from darnet_trt.runtime.serving.settings import HttpSettings, Tls
+    from darnet_trt.runtime.serving.service import Service
+    from darnet_trt.runtime.serving.settings import HttpSettings
 
 _WAITING: Final = 1024  # connections that the system holds until they are accepted
 
@@ -43,7 +42,7 @@ class HttpDoor:
         from darnet_trt.runtime.serving.http.protocol import limited
 
         check_exposure(settings)
-        context = None if settings.tls is None else _tls(settings.tls)
+        context = None if settings.tls is None else server_context(settings.tls)
         self._settings = settings
         self._app = make_app(service)
         config = uvicorn.Config(
@@ -53,13 +52,14 @@ class HttpDoor:
             lifespan="off",
             access_log=False,  # a path may hold a UID
             log_config=None,
-            log_level=logging.ERROR,
+            log_level=logging.CRITICAL,  # `errors` logs what is unexpected
             server_header=False,
             ssl_context_factory=None if context is None else lambda config, default: context,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._loop = uvloop.new_event_loop()
+        self._ends = False
         self.port = settings.port
 
     def start(self) -> None:
@@ -106,23 +106,11 @@ class HttpDoor:
             runner.run(self._server.serve(sockets=[self._socket]))
 
     def _end(self) -> None:
+        """Ask the loop to end, once: a loop that is just being closed must not be touched."""
+        if not self._ends:
+            self._ends = True
+            self._loop.call_soon_threadsafe(self._end_there)
+
+    def _end_there(self) -> None:
+        self._app.state.ending.set()
         self._server.should_exit = True
-        with contextlib.suppress(RuntimeError):  # it has ended already
-            self._loop.call_soon_threadsafe(self._app.state.ending.set)
-
-
-def _tls(tls: Tls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-        if tls.clients is not None:
-            context.load_verify_locations(tls.clients)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(
-            f"the certificates of TLS cannot be used ({error.strerror or error})",
-            where=tls.certificate,
-            do="give PEM files that belong together",
-        ) from error
-    return context

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from darnet_trt.errors import (
     BusyError,
@@ -66,8 +67,12 @@ def answer(error: Exception) -> JSONResponse:
             return JSONResponse({"error": text}, error.status_code, error.headers)
         case RequestValidationError():
             fault = error.errors()[0]
+            if fault["loc"][0] == "path":
+                return answer(HTTPException(404))
             place = ".".join(str(part) for part in fault["loc"][1:])
             return JSONResponse({"error": one_line(f"{place}: {fault['msg']}")[:300]}, 400)
+        case ClientDisconnect():
+            return JSONResponse({"error": "the connection was lost"}, 400)  # nobody hears it
         case UsageError() | ScanError():
             status = 400
         case OutputError() | DeviceError():
@@ -87,5 +92,11 @@ def register(app: FastAPI) -> None:
     async def handle(request: Request, error: Exception) -> JSONResponse:
         return answer(error)
 
-    for kind in (DarnetError, HTTPException, RequestValidationError, Exception):
+    for kind in (
+        DarnetError,
+        HTTPException,
+        RequestValidationError,
+        ClientDisconnect,
+        Exception,
+    ):
         app.add_exception_handler(kind, handle)

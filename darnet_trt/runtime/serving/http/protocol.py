@@ -1,4 +1,7 @@
-"""Limit what uvicorn's own protocol does not: connections, heads of requests, and silence."""
+"""Do what uvicorn's own protocol does not: limit connections, heads of requests and silence.
+
+And receive a large body without a copy and a task's turn for each of its pieces.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 from typing import Any, Final
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 LARGEST_HEAD: Final = 1 << 15
@@ -15,6 +19,42 @@ SILENCE_S: Final = 30.0
 """How long a connection may be open without a whole head of a request, and how long a client may
 take none of an answer."""
 _PIECE: Final = 1 << 18  # bytes that come at once, of which the head may be a part
+
+
+class Pour:
+    """Where the pieces of a body go at once, after the application has asked for it.
+
+    Args:
+        flow: Of the connection.
+
+    Attributes:
+        into: The memory; None: they wait until the application asks for each.
+        filled: How many bytes of it are there.
+        ended: Set when it is full, or when the connection is lost.
+    """
+
+    def __init__(self, flow: FlowControl) -> None:
+        self.into: memoryview | None = None
+        self.filled = 0
+        self.ended = asyncio.Event()
+        self._flow = flow
+
+    def begin(self, into: memoryview) -> None:
+        """Let what comes from now on go into memory."""
+        self.into = into
+        self._flow.resume_reading()
+
+    def take(self, piece: bytes, into: memoryview) -> None:
+        """Add a piece."""
+        end = self.filled + len(piece)
+        into[self.filled : end] = piece
+        self.filled = end
+        if end == len(into):
+            self.ended.set()
+
+
+POUR: Final = "darnet.pour"
+"""Names the `Pour` among a request's extensions."""
 
 
 def limited(connections: int) -> type[HttpToolsProtocol]:
@@ -32,6 +72,7 @@ class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no ty
         self._in_head = False
         self._head = self._since_head = 0
         self._fault = (400, "this is no HTTP request")
+        self._pour: Pour | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -43,6 +84,8 @@ class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no ty
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel()
+        if self._pour is not None:
+            self._pour.ended.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -85,7 +128,15 @@ class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no ty
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._cancel()
+        self._pour = Pour(self.flow)
+        self.scope["extensions"] = {POUR: self._pour}
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._pour is None or self._pour.into is None:
+            super().on_body(body)
+        else:
+            self._pour.take(body, self._pour.into)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -35,7 +35,7 @@ from darnet_trt.runtime.serving.http.tensors import (
 )
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.serving.served import Service
+    from darnet_trt.runtime.serving.service import Service
 
 _JSON_BYTES: Final = "Inference-Header-Content-Length"
 _MODEL: Final = f"/models/{NAME}"
@@ -187,6 +187,8 @@ def make_router(service: Service) -> APIRouter:
     @router.get(f"{_MODEL}/versions/{VERSION}", responses=documented())
     async def model_metadata() -> ModelMetadata:
         """Say what the network takes and gives."""
+        if not service.started:
+            check_ready()
         one = model()
         return ModelMetadata(
             name=NAME,
@@ -270,7 +272,7 @@ async def _receive(
     with budget.taken(length):
         if head is None or head == length:
             buffer = Buffer(length, 0)
-            await buffer.fill(body, length)
+            await buffer.fill_up(body)
             asked = await asyncio.to_thread(
                 tensors.parse_request, buffer.text(length), model, binary=False
             )
@@ -289,7 +291,7 @@ async def _receive(
                 raise HTTPException(
                     400, f"the body has {length:,} bytes, its JSON says {expected:,}"
                 )
-        await buffer.fill(body, length)
+        await buffer.fill_up(body)
         return asked, buffer.tensor(head, (asked.volumes, 1, *model.size))
 
 

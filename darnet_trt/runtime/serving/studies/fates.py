@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import ScanError
-from darnet_trt.runtime.serving.intake.names import is_conflict
 from darnet_trt.runtime.serving.views import Fate, InstanceView
 from darnet_trt.scan.dicom.header import read_headers
 from darnet_trt.scan.series import Series, Study
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 CONFLICT: Final = "another file with the same SOPInstanceUID and other content came before it"
 """Why a file is refused that has the SOPInstanceUID (0008,0018) of another one."""
+ELSEWHERE: Final = "a file with the same SOPInstanceUID came in another study before it"
+"""The same where that one is of another study."""
 LOST: Final = "no study could be made of it"
 _NO_SLICES: Final = frozenset({"not-ct", "radiograph", "secondary-capture", "no-modality"})
 """Codes of verdicts on files that are no CT slices."""
@@ -53,7 +54,9 @@ def noted(
     found: Sequence[tuple[str, bytes, Sequence[str]]],
     unread: Sequence[bytes],
     files: Sequence[str],
+    apart: Mapping[str, str],
     folder: Path,
+    read: bool,
 ) -> dict[str, Note]:
     """Return what is known of each file of a folder; runs in a process of the pool.
 
@@ -61,33 +64,32 @@ def noted(
         found: Of each study its key, its pickled `Study` and the names of all its files.
         unread: The pickled `Study` of each file that cannot be read, or of the whole folder.
         files: The names of all files.
+        apart: Name → why a file was not looked at.
         folder: Where they lie.
+        read: Whether to read files of which these do not say enough.
     """
     notes: dict[str, Note] = {}
     for key, pickled, own in found:
-        notes |= _of_study(key, pickle.loads(pickled), own, folder)
+        notes |= _of_study(key, pickle.loads(pickled), own, folder, read)
     for pickled in unread:
         (series,) = pickle.loads(pickled).series
         names = files if folder in series.files else [file.name for file in series.files]
         for name in names:
-            if name not in notes and not is_conflict(name):
-                uid = sop_uid_of(folder / name)
-                notes[name] = Note(uid, "", fate="refused", why=series.verdict.reason)
+            if name not in notes and name not in apart:
+                notes[name] = _refused(folder / name, series.verdict.reason, read)
     for name in files:
         if name not in notes:
-            notes[name] = _unread(name, folder, notes)
+            notes[name] = _refused(folder / name, apart.get(name, LOST), read)
     return notes
 
 
-def _unread(name: str, folder: Path, notes: Mapping[str, Note]) -> Note:
-    if not is_conflict(name):
-        return Note(sop_uid_of(folder / name), "", fate="refused", why=LOST)
-    beside = notes.get(f"{name.partition('-')[0]}.dcm")
-    uid = beside.sop_uid if beside else sop_uid_of(folder / name)
-    return Note(uid, "", fate="refused", why=CONFLICT)
+def _refused(path: Path, why: str, read: bool, key: str = "") -> Note:
+    return Note(sop_uid_of(path) if read else "", key, fate="refused", why=why)
 
 
-def _of_study(key: str, study: Study, files: Sequence[str], folder: Path) -> dict[str, Note]:
+def _of_study(
+    key: str, study: Study, files: Sequence[str], folder: Path, read: bool
+) -> dict[str, Note]:
     series_of: dict[str, list[Series]] = {}
     uids: dict[str, str] = {}
     for series in study.series:
@@ -99,13 +101,12 @@ def _of_study(key: str, study: Study, files: Sequence[str], folder: Path) -> dic
     for name in files:
         own = series_of.get(name, [])
         if not own:
-            notes[name] = _left_out(key, study, folder / name)
+            notes[name] = _left_out(key, study, folder / name, read)
             continue
-        uid = uids[name] if name in uids else sop_uid_of(folder / name)
         named = tuple(dict.fromkeys(series.files[0].name for series in own))
         usable = any(series.verdict.usable for series in own)
         fate, why = (None, "") if usable else _of_verdict(own[0])
-        notes[name] = Note(uid, key, named, fate, why)
+        notes[name] = Note(uids.get(name, ""), key, named, fate, why)
     return notes
 
 
@@ -115,12 +116,14 @@ def _of_verdict(series: Series) -> tuple[Fate, str]:
     return "refused" if no_slice else "left out", reason
 
 
-def _left_out(key: str, study: Study, path: Path) -> Note:
+def _left_out(key: str, study: Study, path: Path, read: bool) -> Note:
     """Return what is known of a file that was left out of its series: a copy, or a damaged one."""
+    if not read:
+        return _refused(path, LOST, read, key)
     try:
         header = read_headers(path)[0]
     except ScanError as error:
-        return Note(sop_uid_of(path), key, fate="refused", why=str(error.what))
+        return _refused(path, error.what, read, key)
     uid = header.get("SOPInstanceUID", "")
     if header.defect:
         return Note(uid, key, fate="refused", why=header.defect)
@@ -144,9 +147,6 @@ def sop_uid_of(path: Path) -> str:
     return uid if _UID.fullmatch(uid) else ""
 
 
-_UNKNOWN: Final = Note("", "", fate="refused", why=LOST)
-
-
 def settled(
     notes: Mapping[str, Note],
     files: Iterable[str],
@@ -155,7 +155,7 @@ def settled(
     """Return what became of each file.
 
     Args:
-        notes: From `noted`, or none where the process that was to make them died.
+        notes: From `noted`.
         files: All names.
         results: Of each the key that `notes` has, the result, and the first file of the series
             that was chosen; empty where none was. A file of no study counts to the first one.
@@ -164,7 +164,7 @@ def settled(
     first_result = results[0][1]
     views = {}
     for name in files:
-        note = notes.get(name, _UNKNOWN)
+        note = notes[name]
         result, chosen = by_key.get(note.key, (first_result, ""))
         fate, why = _fate(note, result, chosen)
         views[name] = InstanceView(sop_uid=note.sop_uid, fate=fate, why=why, result=result.key)

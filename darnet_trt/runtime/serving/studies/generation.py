@@ -138,14 +138,16 @@ class Generation:
     def _notes(self, job: Job) -> dict[str, Note]:
         readable = (study for study in job.found if not job.is_unread(study))
         found = [(s.key, s.pickled, [file.name for file in s.files]) for s in readable]
-        call = (noted, found, job.unread, job.files, job.folder)
-        coming = submit(
-            self._pipeline.pool, *call, where=job.folder, memory=self._memory, kills=KILLS
-        )
-        try:
-            return coming.result()
-        except (WorkerDied, *OF_ONE_SCAN):
-            return {}
+        for read in (True, False):  # a file may end the process that reads it
+            call = (noted, found, job.unread, job.files, job.apart, job.folder, read)
+            coming = submit(
+                self._pipeline.pool, *call, where=job.folder, memory=self._memory, kills=KILLS
+            )
+            try:
+                return coming.result()
+            except (WorkerDied, *OF_ONE_SCAN) as error:
+                failed = error
+        raise failed
 
     def _run(self) -> None:
         error: Exception | None = None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from darnet_trt.errors import Finding, UnreadableScanError
 from darnet_trt.runtime.prediction.results.result import Result
-from darnet_trt.runtime.serving.intake.names import is_conflict
 from darnet_trt.runtime.serving.studies.fates import Note
 from darnet_trt.scan.discovery.gather import FoundStudy
 from darnet_trt.scan.discovery.places import Place
@@ -28,6 +27,7 @@ class Job:
         folder: Where its files lie.
         files: Their names.
         arrivals: How many had come when it was looked at.
+        apart: Name → why a file is not looked at.
         found: What it holds; what cannot be read is only there where nothing else is.
         unread: The pickled `Study` of each file that cannot be read.
         notes: What is known of each file.
@@ -41,6 +41,7 @@ class Job:
     folder: Path
     files: tuple[str, ...]
     arrivals: int
+    apart: Mapping[str, str]
     found: tuple[FoundStudy, ...] = ()
     unread: tuple[bytes, ...] = ()
     notes: dict[str, Note] = field(default_factory=dict)
@@ -49,8 +50,8 @@ class Job:
     began: float = field(default_factory=time.monotonic)
 
     def listings(self) -> Iterator[Listing]:
-        """List the files that are read: no conflicts, and none that came meanwhile."""
-        known = {name for name in self.files if not is_conflict(name)}
+        """List the files that are looked at, without those that came meanwhile."""
+        known = set(self.files).difference(self.apart)
         for listing in listings(Place(self.folder, self.folder.parent)):
             files = tuple(file for file in listing.files if file.path.name in known)
             if files or listing.failed:

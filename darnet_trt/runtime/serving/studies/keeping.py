@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import DarnetError
 from darnet_trt.runtime.serving.settings import Settings
+from darnet_trt.runtime.serving.studies.instances import Instances
 from darnet_trt.runtime.serving.studies.records import Records
 from darnet_trt.runtime.serving.studies.waiting import Waiting
 from darnet_trt.runtime.serving.views import StudyView
@@ -31,9 +32,10 @@ class Keeping:
         settings: Of the service.
         store: Where the files are.
         records: Where the results are.
-        guard: Guards the following two.
+        guard: Guards the following three.
         recent: All studies, by their last change.
         waiting: Those that are not finished.
+        instances: Their instances.
         view: Returns what is shown of a study.
     """
 
@@ -45,10 +47,12 @@ class Keeping:
         guard: threading.Condition,
         recent: dict[str, None],
         waiting: Waiting,
+        instances: Instances,
         view: Callable[[str], StudyView | None],
     ) -> None:
         self._keep_s, self._store, self._records = settings.keep_s, store, records
-        self._guard, self._recent, self._waiting, self._view = guard, recent, waiting, view
+        self._guard, self._recent, self._waiting = guard, recent, waiting
+        self._instances, self._view = instances, view
         self._changing = threading.Condition()
         self._changed: dict[str, None] = {}
         self._watchers: list[Callable[[StudyView], None]] = []
@@ -123,12 +127,16 @@ class Keeping:
         while True:
             with self._guard:
                 study = next((s for s in self._recent if self._waiting.get(s) is None), None)
-            summary = self._records.ledgers.summary(study) if study is not None else None
-            if study is None or summary is None or summary.last + self._keep_s > time.time():
+            if study is None:
+                return
+            summary = self._records.ledgers.summary(study)  # none: its files were taken away
+            if summary is not None and summary.last + self._keep_s > time.time():
                 return
             with self._guard:  # no file of it may arrive meanwhile
                 if self._waiting.get(study) is not None:
                     continue
+                files = self._store.files(study)
                 if not self._records.forget(study, partial(self._store.remove, study)):
                     return
                 del self._recent[study]
+                self._instances.remove(files)

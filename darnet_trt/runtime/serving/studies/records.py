@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from typing import Final
 
@@ -64,33 +64,30 @@ class Records:
             self.sending = opened.enter_context(Sending(self._results, settings, notify))
             self._opened = opened.pop_all()
 
-    def tidy(self, exists: Callable[[str], bool]) -> None:
-        """Remove what a crash left of studies that are gone, and results that stand no longer.
+    def tidy(self, finished: Collection[str], unfinished: Collection[str]) -> None:
+        """Remove what a crash left: of studies that are gone, and results that stand no longer.
 
         Args:
-            exists: Returns whether there is a folder of a study.
+            finished: The studies whose ledgers list all files.
+            unfinished: Those that get new results, in place of all that they have.
         """
         with self._lock:
-            left = self.ledgers.studies() | self.evidence.studies()
-            gone = {s for s in left if not exists(s)}
-            for study in gone:
-                self.ledgers.remove(study)
-                self.evidence.remove(study)
-            listed = {study: self.ledgers.summary(study) for study in self.ledgers.studies()}
+            for study in self.ledgers.studies() | self.evidence.studies():
+                if study not in finished and study not in unfinished:
+                    self.ledgers.remove(study)
+                    self.evidence.remove(study)
             stale = []
             for result in self._results.results():
-                summary = listed.get(result.scan)
-                if not exists(result.scan):
+                study = result.scan
+                if study in unfinished:
+                    self._unlisted[study].add(result.key)
+                elif study not in finished or result.key not in self._keys(study):
                     stale.append(result.key)
-                elif summary is None or result.key not in summary.keys:
-                    self._unlisted[result.scan].add(result.key)
             self._drop(stale)
 
-    def own_key(self, study: str, key: str) -> str:
-        """Return the key of a study's result: another one where another study's result has it."""
-        with self._lock:
-            standing = self._results.standing(key)
-        return key if standing is None or standing.scan == study else f"{key}/{study}"
+    def _keys(self, study: str) -> tuple[str, ...]:
+        summary = self.ledgers.summary(study)
+        return summary.keys if summary else ()
 
     def result(self, key: str) -> Result | None:
         """Return the result that stands for a key."""
@@ -124,8 +121,7 @@ class Records:
             OutputError: The disk is full. What stood before stands.
         """
         with self._lock:
-            old = self.ledgers.summary(job.study)
-            before = self._unlisted[job.study] | set(old.keys if old else ())
+            before = self._unlisted[job.study] | {*self._keys(job.study)}
             written = []
             for key, result, first in job.results:
                 self._unlisted[job.study].add(result.key)
@@ -151,12 +147,12 @@ class Records:
                 is removed at the next start.
         """
         with self._lock:
-            summary = self.ledgers.summary(study)
+            keys = self._keys(study)
             if not remove():
                 return False
             self.ledgers.remove(study)
             self.evidence.remove(study)
-            self._drop(summary.keys if summary else ())
+            self._drop(keys)
         return True
 
     def send(self) -> None:

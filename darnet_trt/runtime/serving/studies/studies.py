@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.prediction.results.overlay import draw_overlay
 from darnet_trt.runtime.prediction.results.result import Evidence
 from darnet_trt.runtime.serving.settings import Settings
+from darnet_trt.runtime.serving.studies.instances import Instances, numbers
 from darnet_trt.runtime.serving.studies.keeping import Keeping
 from darnet_trt.runtime.serving.studies.ledger import Summary, digest_of
 from darnet_trt.runtime.serving.studies.records import Records
@@ -88,17 +90,11 @@ class Studies:
         self._recent: dict[str, None] = {}  # all studies, by their last change
         self._draining = False
         self._records = Records(settings, notify)
-        self._keeping = Keeping(
-            settings, store, self._records, self._changed, self._recent, self._waiting, self.view
-        )
+        self._instances = Instances()
+        shared = self._changed, self._recent, self._waiting, self._instances
+        self._keeping = Keeping(settings, store, self._records, *shared, self.view)
         self._work = Work(
-            settings,
-            store,
-            self._waiting,
-            self._changed,
-            self._records,
-            self._engine_now,
-            self._keeping.changed,
+            settings, store, self._records, *shared, self._engine_now, self._keeping.changed
         )
 
     def start(self) -> None:
@@ -107,16 +103,20 @@ class Studies:
         Raises:
             UsageError: There is too little memory.
         """
-        last: dict[str, float] = {}
+        last, finished = dict[str, float](), set[str]()
+        every = array("Q")
         for study, files in self._store.studies():
+            every.extend(numbers(files))
             summary = self._records.ledgers.summary(study)
             if summary is not None and summary.files == digest_of(files):
                 last[study] = summary.last
+                finished.add(study)
                 continue
             times = self._times_of_files(study, files)
             last[study] = times[1]
             self._waiting.resume(study, (summary.first if summary else times[0], times[1]))
-        self._records.tidy(last.__contains__)
+        self._instances.fill(every)
+        self._records.tidy(finished, last.keys() - finished)
         self._recent.update(dict.fromkeys(sorted(last, key=last.__getitem__)))
         self._records.send()
         self._work.start()
@@ -142,6 +142,8 @@ class Studies:
             if received.outcome == "known" and self._is_finished(study):
                 self._waiting.forget(study)
                 return
+            if received.outcome == "new":
+                self._instances.add(received.file)
             first = (each := self._waiting.get(study)) is None or not each.arrivals
             times = self._times(study) if each is None else None
             self._waiting.arrived(study, peer, times)

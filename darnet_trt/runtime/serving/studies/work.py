@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from darnet_trt.bundle.reading import Bundle
@@ -14,8 +13,11 @@ from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.prediction.history.history import TRANSIENT
 from darnet_trt.runtime.prediction.pipeline.loading import Closed
 from darnet_trt.runtime.prediction.results.result import OBJECTS
+from darnet_trt.runtime.serving.intake.names import is_conflict
 from darnet_trt.runtime.serving.settings import Settings
+from darnet_trt.runtime.serving.studies.fates import CONFLICT, ELSEWHERE
 from darnet_trt.runtime.serving.studies.generation import Generation
+from darnet_trt.runtime.serving.studies.instances import Instances, elsewhere
 from darnet_trt.runtime.serving.studies.job import Job
 from darnet_trt.runtime.serving.studies.ledger import digest_of
 from darnet_trt.runtime.serving.studies.records import Records
@@ -36,9 +38,11 @@ class Work:
     Args:
         settings: Of the service.
         store: Where the files are.
-        waiting: What is not finished.
-        changed: Guards `waiting`.
         records: Where the results go.
+        changed: Guards the following three.
+        recent: All studies.
+        waiting: Those that are not finished.
+        instances: Their instances.
         engine: Returns a bundle and its engine that works; called again after one that failed.
         told: Called with the name of a study whose state has changed.
 
@@ -50,14 +54,17 @@ class Work:
         self,
         settings: Settings,
         store: Store,
-        waiting: Waiting,
-        changed: threading.Condition,
         records: Records,
+        changed: threading.Condition,
+        recent: Collection[str],
+        waiting: Waiting,
+        instances: Instances,
         engine: Callable[[], tuple[Bundle, Engine]],
         told: Callable[[str], None],
     ) -> None:
         self._settings, self._store, self._waiting = settings, store, waiting
-        self._changed, self._records, self._engine, self._told = changed, records, engine, told
+        self._recent, self._instances, self._changed = recent, instances, changed
+        self._records, self._engine, self._told = records, engine, told
         self._kinds = settings.objects or (OBJECTS if settings.send else ())
         self._generation: Generation | None = None
         self._next: Generation | None = None
@@ -195,9 +202,6 @@ class Work:
                 if not late and (job.missing or each.arrivals != job.arrivals):
                     self._waiting.lacks(each, time.monotonic() - job.began)
                     continue
-            job.found = tuple(
-                replace(one, key=self._records.own_key(job.study, one.key)) for one in job.found
-            )
             self._told(job.study)
             generation.put(job)
 
@@ -212,7 +216,17 @@ class Work:
                 self._changed.notify_all()
             self._told(study)
             return None
-        return Job(study, self._store.folder(study), tuple(files), arrivals)
+        return Job(
+            study, self._store.folder(study), tuple(files), arrivals, self._apart(study, files)
+        )
+
+    def _apart(self, study: str, files: Sequence[str]) -> dict[str, str]:
+        """Return why some files of a study are not looked at."""
+        with self._changed:
+            twice = self._instances.twice(files)
+            others = list(self._recent) if twice else []
+        late = elsewhere(self._store, study, twice, others)
+        return dict.fromkeys(late, ELSEWHERE) | dict.fromkeys(filter(is_conflict, files), CONFLICT)
 
     def _done(self, job: Job) -> None:
         """Let the results of a job stand; an error costs this job alone, which is tried again."""

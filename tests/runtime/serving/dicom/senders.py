@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import struct
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,47 +68,47 @@ def storescu(port: int, *arguments: str | Path, code: int = 0) -> str:
     return done.stderr
 
 
-class Recorder:
-    """Passes a client's bytes on, and keeps them: what a whole, right client says."""
+def turns_of(address: tuple[str, int], act: Callable[[tuple[str, int]], object]) -> list[bytes]:
+    """Have a client speak with a door; return what it says, in turns, each before an answer."""
+    turns = [b""]
+    with socket.create_server(("127.0.0.1", 0)) as server:
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.said: list[bytes] = []
-        self._address = address
-
-    def record(self, act: Callable[[tuple[str, int]], Any]) -> list[bytes]:
-        """Return what a client says, in turns; the door answers after each."""
-        import threading
-
-        with socket.create_server(("127.0.0.1", 0)) as server:
-
-            def serve() -> None:
-                client, _ = server.accept()
-                with client, socket.create_connection(self._address) as door:
-                    client.settimeout(0.2)
-                    door.settimeout(0.2)
-                    while True:
-                        said = read_pdu(client)
-                        if not said:
+        def pass_on() -> None:
+            client, _ = server.accept()
+            with client, socket.create_connection(address) as door:
+                while ready := select.select([client, door], [], [], 20)[0]:
+                    for side in ready:
+                        piece = side.recv(1 << 16)
+                        if not piece:
                             return
-                        self.said.append(said)
-                        door.sendall(said)
-                        if said[0] == 4 and not ends_message(said):
-                            continue
-                        answer = read_pdu(door)
-                        if not answer:
-                            return
-                        client.sendall(answer)
+                        if side is door:
+                            turns.append(b"")
+                            client.sendall(piece)
+                        else:
+                            turns[-1] += piece
+                            door.sendall(piece)
 
-            thread = threading.Thread(target=serve)
-            thread.start()
-            act(server.getsockname())
-            thread.join(20)
-        return self.said
+        thread = threading.Thread(target=pass_on)
+        thread.start()
+        act(server.getsockname())
+        thread.join(20)
+    return [turn for turn in turns if turn]
 
 
-def ends_message(pdu: bytes) -> bool:
-    """Whether a P-DATA-TF ends a data set, after which an answer comes."""
-    return bool(pdu[11 - 1 + 0] & 2) and not pdu[10] & 1
+def play(connection: socket.socket, turns: Sequence[bytes], count: int) -> bytes:
+    """Say the first bytes of some turns, and hear the answers between them.
+
+    Returns:
+        The answers.
+    """
+    heard = b""
+    for turn in turns:
+        connection.sendall(turn[:count])
+        count -= len(turn)
+        if count < 0:
+            break
+        heard += read_pdu(connection)
+    return heard
 
 
 def read_pdu(connection: socket.socket, seconds: float = 20) -> bytes:
@@ -134,7 +136,3 @@ def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.01)
-
-
-def all_bytes(parts: Iterable[bytes]) -> bytes:
-    return b"".join(parts)

@@ -86,7 +86,7 @@ class StandIn:
         self.artifact = self.manifest.artifacts[0]
         self.queue, self.metrics = Queue(), Metrics()
         self.store = Store(folder / "state", self.settings, lambda study: None, lambda *of: None)
-        self.ready, self.why_not_ready = True, ""
+        self.started, self.ready, self.why_not_ready = True, True, ""
 
     def close(self):
         self.queue.let.set()

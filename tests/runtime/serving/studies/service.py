@@ -11,12 +11,13 @@ from typing import Any
 
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.engines.loading import Engine, load_engine
+from darnet_trt.runtime.serving.intake.names import slice_file, study_of_uid
 from darnet_trt.runtime.serving.intake.store import Received, Store
 from darnet_trt.runtime.serving.settings import Settings
 from darnet_trt.runtime.serving.studies.studies import Studies
 from darnet_trt.runtime.serving.views import StudyView
 
-QUICK: dict[str, Any] = {"quiet_s": 0.8, "shortest_quiet_s": 0.2, "least_free": 0, "workers": 2}
+QUICK: dict[str, Any] = {"quiet_s": 0.8, "shortest_quiet_s": 0.2, "least_free": 0, "workers": 1}
 
 
 @dataclass
@@ -89,3 +90,11 @@ def check_promise(made: Running) -> None:
         for each in instances.values():
             assert (each.why == "") == (each.fate == "used")
     assert {r.key for r in made.studies._records._results.results()} == keys
+
+
+def damaged_slice(state: Path, study_uid: str, sop_uid: str) -> Path:
+    """A slice that was kept, and whose disk has damaged it since."""
+    path = state / "studies" / study_of_uid(study_uid) / slice_file(sop_uid)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\0\1" * 1000)
+    return path

@@ -1,0 +1,1 @@
+"""Scans come in, and studies, results and events go out."""

@@ -1,0 +1,34 @@
+"""The whole service behind its HTTP door, in this process."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from darnet_trt.runtime.serving.service import Service
+from darnet_trt.runtime.serving.settings import HttpSettings, Settings
+from tests.tiny_bundle import write_bundle
+
+
+@contextmanager
+def whole_service(bundle, state, **settings):
+    """Run the service; its HTTP door is the real one."""
+    http = {"port": 0, **settings.pop("http", {})}
+    fixed = {"workers": 1, "least_free": 0, "quiet_s": 3.0, "shortest_quiet_s": 0.2}
+    service = Service(
+        Settings(bundle=bundle, state=state, http=HttpSettings(**http), **{**fixed, **settings}),
+        lambda line: None,
+    )
+    try:
+        service.start()
+        yield service
+    finally:
+        service.close()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One service for the tests of a file."""
+    folder = tmp_path_factory.mktemp("service")
+    bundle = write_bundle(folder / "bundle")
+    with whole_service(bundle, folder / "state", objects=("sr", "sc")) as service:
+        yield service

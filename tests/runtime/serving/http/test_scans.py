@@ -1,0 +1,301 @@
+"""Scans come in over HTTP, are kept, classified once, and shown."""
+
+import concurrent.futures
+import io
+import json
+import socket
+import time
+import zipfile
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.runtime.prediction.pipeline.studies import write_study
+from tests.runtime.serving.http.conftest import whole_service
+from tests.runtime.serving.http.service import wait_until
+from tests.runtime.serving.received import a_file
+from tests.tiny_bundle import SIZE, write_bundle
+
+NOBODY = "0" * 32
+
+
+@pytest.fixture(scope="module")
+def web(whole):
+    with httpx.Client(base_url=f"http://127.0.0.1:{whole.http.port}", timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def study(phantom_series, tmp_path):
+    """The slices of a study that did not come before."""
+    folder = write_study(phantom_series, tmp_path / "study", time.time_ns())
+    return sorted(folder.iterdir())
+
+
+def zipped(members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def of(files):
+    return zipped({f"../{file.name}": file.read_bytes() for file in files} | {"a.txt": "text"})
+
+
+def test_a_zip_becomes_a_study_with_its_results(web, study, whole):
+    answer = web.post("/v1/scans?wait=50", content=of(study))
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert (body["known"], body["ignored"], body["refused"]) == (0, {"text": 1}, [])
+    (view,) = body["scans"]
+    assert (view["state"], view["received"], view["used"]) == ("done", len(study), len(study))
+    (result,) = view["results"]
+    assert result["class"] in result["probabilities"]
+    home = f"/v1/scans/{view['id']}"
+    assert web.get(home).json() == view
+    assert view in web.get("/v1/scans").json()["scans"]
+    instances = web.get(f"{home}/instances").json()["instances"]
+    assert [each["fate"] for each in instances] == ["used"] * len(study)
+    assert web.get(f"{home}/objects/sr").content[128:132] == b"DICM"
+    assert web.get(f"{home}/objects/pm").status_code == 404
+    assert web.get(f"{home}/overlay.png").content.startswith(b"\x89PNG")
+    head, _, rest = web.get(f"{home}/evidence").content.partition(b"\n")
+    head = json.loads(head)
+    assert head["shape"] == [*SIZE]
+    assert len(rest) == np.prod(head["shape"]) + 2 * np.prod(head["cam_shape"])
+    assert not list((whole.settings.state / "incoming").iterdir())
+
+
+def test_what_comes_again_is_known(web, study):
+    web.post("/v1/scans?wait=50", content=of(study))
+    again = web.post("/v1/scans?wait=50", content=of(study))
+    assert (again.status_code, again.json()["known"]) == (200, len(study))
+
+
+def test_a_form_brings_slices_one_by_one(web, study):
+    parts = [("file", (file.name, file.read_bytes())) for file in study]
+    parts += [("file", ("a.txt", b"text")), ("file", ("b.dcm", b"\0" * 128 + b"DICM"))]
+    body = web.post("/v1/scans", files=parts, data={"note": "x"}).json()
+    assert [each["name"] for each in body["refused"]] == ["a.txt", "b.dcm"]
+    assert body["scans"][0]["received"] == len(study)
+
+
+REFUSED = {
+    "nothing": b"",
+    "text": b"some text",
+    "a PDF": b"%PDF-1.4 and more",
+    "a broken zip": b"PK\3\4" + b"\0" * 100,
+    "a zip without scans": zipped({"a.txt": "text"}),
+    "an empty zip": zipped({}),
+    "a bomb": zipped({f"{n}.dcm": b"\0" * 128 + b"DICM" + b"\0" * 60_000_000 for n in range(2)}),
+    "broken NIfTI": b"\0" * 344 + b"n+1\0" + b"\0" * 10,
+    "NRRD with its voxels elsewhere": b"NRRD0004\ntype: short\ndimension: 3\nsizes: 1 1 1\n"
+    b"encoding: raw\ndata file: /etc/passwd\n\n",
+    "MetaImage with its voxels elsewhere": b"ObjectType = Image\nNDims = 3\nDimSize = 1 1 1\n"
+    b"ElementType = MET_SHORT\nElementDataFile = /etc/passwd\n",
+}
+
+
+@pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("form", [False, True])
+def test_what_is_no_scan_is_refused_in_one_line(web, whole, content, form):
+    sent = {"files": {"file": ("x", content)}} if form else {"content": content}
+    answer = web.post("/v1/scans", **sent)
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert "\n" not in error
+    assert str(whole.settings.state) not in error
+    assert not list((whole.settings.state / "incoming").iterdir())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=other",
+        "multipart/form-data; boundary=" + 300 * "x",
+    ],
+)
+def test_a_malformed_form_is_refused(web, kind):
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nx\r\n--b--\r\n'
+    assert web.post("/v1/scans", content=body, headers={"Content-Type": kind}).status_code == 400
+
+
+@pytest.mark.parametrize("end", [10, 60, 90, 100])
+def test_a_form_that_is_cut_is_refused(web, end):
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nx\r\n--b--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = web.post("/v1/scans", content=body[: min(end, len(body) - 5)], headers=headers)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/v1/scans/{NOBODY}",
+        f"/v1/scans/{NOBODY}/instances",
+        f"/v1/scans/{NOBODY}/objects/sr",
+        f"/v1/scans/{NOBODY}/overlay.png",
+        f"/v1/scans/{NOBODY}/evidence",
+        f"/v1/scans/{NOBODY}/events",
+        "/v1/scans/..%2f..%2fetc",
+        "/v1/scans/x",
+        "/v1/nothing",
+    ],
+)
+def test_what_is_not_there_is_404(web, path):
+    answer = web.get(path)
+    assert (answer.status_code, list(answer.json())) == (404, ["error"])
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=1000", "before=x", "before=../.."])
+def test_a_malformed_question_is_400(web, query):
+    answer = web.get(f"/v1/scans?{query}")
+    assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+
+def test_a_wrong_method_names_the_right_ones(web):
+    answer = web.delete("/v1/scans")
+    assert answer.status_code == 405
+    assert "error" in answer.json()
+
+
+def test_a_key_serves_a_request_once(web, study):
+    key = {"Idempotency-Key": f"k-{time.time_ns()}"}
+    content = of(study)
+    first = web.post("/v1/scans", content=content, headers=key).json()
+    again = web.post("/v1/scans?wait=50", content=content, headers=key)
+    assert again.status_code == 200
+    assert again.json()["known"] == first["known"] == 0  # as it was answered first
+    other = web.post("/v1/scans", content=a_file(study="9.9.9"), headers=key)
+    assert other.status_code == 422
+    assert web.get("/v1/scans").json()["scans"][0]["id"] == first["scans"][0]["id"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "ä"])
+def test_a_malformed_key_is_refused(web, key):
+    answer = web.post(
+        "/v1/scans", content=a_file(), headers={"Idempotency-Key": key.encode("latin-1")}
+    )
+    assert answer.status_code == 400
+
+
+def test_a_key_of_a_request_under_way_is_409(web, whole):
+    with socket.create_connection(("127.0.0.1", whole.http.port)) as first:
+        first.sendall(
+            b"POST /v1/scans HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: way\r\n"
+            b"Content-Length: 100000\r\n\r\n" + b"x" * 5000
+        )
+        wait_until(
+            lambda: (
+                web.post(
+                    "/v1/scans", content=b"text", headers={"Idempotency-Key": "way"}
+                ).status_code
+                == 409
+            )
+        )
+    wait_until(
+        lambda: (
+            web.post("/v1/scans", content=b"text", headers={"Idempotency-Key": "way"}).status_code
+            == 400
+        )
+    )
+
+
+def test_a_key_holds_over_a_restart(tmp_path, study):
+    bundle, key = write_bundle(tmp_path / "bundle"), {"Idempotency-Key": "a/../b"}
+    content = of(study)
+    for _ in range(2):
+        with whole_service(bundle, tmp_path / "state") as service:
+            address = f"http://127.0.0.1:{service.http.port}/v1/scans"
+            answer = httpx.post(address, content=content, headers=key, timeout=60)
+            assert answer.status_code in (200, 202), answer.text
+            assert answer.json()["known"] == 0  # as it was answered first
+    (file,) = (tmp_path / "state" / "requests").iterdir()
+    assert len(file.name) == 64 + len(".json")
+
+
+def test_who_hangs_up_leaves_no_temporary_file(web, whole, study):
+    content = of(study)
+    head = (
+        "POST /v1/scans HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    )
+    before = web.get("/v1/scans").json()
+    for end in (0, 1, 100, 5000, len(content) // 2, len(content) - 1):
+        with socket.create_connection(("127.0.0.1", whole.http.port)) as connection:
+            connection.sendall(head.encode() + content[:end])
+    wait_until(lambda: not list((whole.settings.state / "incoming").iterdir()))
+    assert web.get("/v1/scans").json() == before
+
+
+def test_events_tell_of_each_step(web, study):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, web.stream("GET", "/v1/events") as all_:
+        lines = all_.iter_lines()
+        assert next(lines).startswith(":")
+        sent = pool.submit(web.post, "/v1/scans", content=of(study))
+        told = (json.loads(line[5:]) for line in lines if line.startswith("data:"))
+        last = next(view for view in told if view["state"] == "done")
+    assert last["id"] == sent.result().json()["scans"][0]["id"]
+    with web.stream("GET", f"/v1/scans/{last['id']}/events") as one:
+        told = (json.loads(line[5:]) for line in one.iter_lines() if line.startswith("data:"))
+        assert next(told)["id"] == last["id"]
+
+
+def test_the_service_says_what_it_is_and_reloads(web):
+    assert web.get("/v1/service").json()["ready"]
+    assert web.post("/v1/reload").status_code == 200
+    assert web.get("/v1/deliveries").json() == {"peers": []}
+    assert "darnet_http_requests_total" in web.get("/metrics").text
+    assert "<html" in web.get("/").text
+
+
+def related(*files, boundary="bound", kind="application/dicom"):
+    body = b"".join(
+        f"--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode() + file + b"\r\n" for file in files
+    )
+    content = body + f"--{boundary}--\r\n".encode()
+    media = f'multipart/related; type="application/dicom"; boundary="{boundary}"'
+    return {"content": content, "headers": {"Content-Type": media}}
+
+
+def test_a_pacs_stores_instances(web, study):
+    files = [file.read_bytes() for file in study]
+    answer = web.post("/dicomweb/studies", **related(*files))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+json")
+    body = answer.json()
+    assert len(body["00081199"]["Value"]) == len(study)
+    assert "00081198" not in body
+
+
+def test_what_a_pacs_cannot_store_is_named(web):
+    one, other = a_file(1, study="1.2.30"), a_file(1, study="1.2.31")
+    answer = web.post("/dicomweb/studies/1.2.30", **related(one, other, b"text"))
+    assert answer.status_code == 202
+    body = answer.json()
+    stored, failed = body["00081199"]["Value"], body["00081198"]["Value"]
+    assert [each["00081155"]["Value"] for each in stored] == [["1.2.30.1"]]
+    assert [each["00081197"]["Value"] for each in failed] == [[0xA900], [0xC000]]
+    assert web.post("/dicomweb/studies", **related(b"text")).status_code == 409
+    changed = a_file(1, study="1.2.30", SeriesDescription="changed")
+    assert web.post("/dicomweb/studies", **related(changed)).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("path", "request_", "status"),
+    [
+        ("/dicomweb/studies", {"content": b"x"}, 415),
+        ("/dicomweb/studies", {"content": b"x", "headers": {"Content-Type": "a"}}, 415),
+        ("/dicomweb/studies", related(kind="application/dicom+json"), 400),
+        ("/dicomweb/studies", related(b"{}", kind="application/dicom+json"), 415),
+        ("/dicomweb/studies", related(), 400),
+        ("/dicomweb/studies/..%2fetc", related(a_file()), 404),
+    ],
+)
+def test_other_requests_to_store_are_refused(web, path, request_, status):
+    answer = web.post(path, **request_)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
