@@ -10,7 +10,9 @@ from fastapi import FastAPI
 
 from darnet_trt import __version__
 from darnet_trt.runtime.serving.http import errors, stow, v2
+from darnet_trt.runtime.serving.http.openapi import Description
 from darnet_trt.runtime.serving.http.security import Guard
+from darnet_trt.runtime.serving.http.tensors import InferBody
 from darnet_trt.runtime.serving.http.v1 import scans
 from darnet_trt.runtime.serving.page.routes import make_router as make_page
 
@@ -35,7 +37,9 @@ def make_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.ending = asyncio.Event()
-    errors.register(app)
+    described = Description(app, InferBody, errors.Error)
+    app.openapi = described  # type: ignore[method-assign]
+    errors.register(app, described.methods)
     app.include_router(v2.make_router(service))
     app.include_router(scans.make_router(service))
     app.include_router(stow.make_router(service))

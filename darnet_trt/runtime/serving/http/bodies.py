@@ -106,7 +106,7 @@ class Body:
                         raise self._too_slow() from None
                     filled = pour.filled
         finally:
-            pour.into = None
+            pour.end()
         self.received += pour.filled
         if pour.filled < len(memory) or await self.read():
             raise ClientDisconnect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from darnet_trt.errors import (
     UsageError,
     one_line,
 )
+from darnet_trt.runtime.serving.http.openapi import SCHEMAS
 
 _LOG = logging.getLogger(__name__)
 TICKET: Final = "Darnet-Ticket"
@@ -46,8 +48,9 @@ class Error(BaseModel):
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of some statuses, and of those that every request may get."""
     everywhere = (400, 401, 403, 408, 413, 431, 503)
+    content = {"application/json": {"schema": {"$ref": f"{SCHEMAS}{Error.__name__}"}}}
     return {
-        status: {"model": Error, "description": HTTPStatus(status).phrase}
+        status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in sorted({*everywhere, *statuses})
     }
 
@@ -86,11 +89,19 @@ def answer(error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, status)
 
 
-def register(app: FastAPI) -> None:
-    """Let an application answer every error so."""
+def register(app: FastAPI, methods: Callable[[str], list[str]]) -> None:
+    """Let an application answer every error so.
+
+    Args:
+        app: The application.
+        methods: Returns the methods that do something under a path.
+    """
 
     async def handle(request: Request, error: Exception) -> JSONResponse:
-        return answer(error)
+        answered = answer(error)
+        if answered.status_code == 405 and (known := methods(request.url.path)):
+            answered.headers["Allow"] = ", ".join(known)  # Starlette names the first route's alone
+        return answered
 
     for kind in (
         DarnetError,

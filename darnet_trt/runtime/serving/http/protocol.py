@@ -10,7 +10,6 @@ import json
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 LARGEST_HEAD: Final = 1 << 15
@@ -21,36 +20,54 @@ take none of an answer."""
 _PIECE: Final = 1 << 18  # bytes that come at once, of which the head may be a part
 
 
-class Pour:
-    """Where the pieces of a body go at once, after the application has asked for it.
+class Pour(asyncio.BufferedProtocol):
+    """Takes the rest of a body from the connection into memory, in its protocol's place.
 
     Args:
-        flow: Of the connection.
+        protocol: The protocol.
 
     Attributes:
-        into: The memory; None: they wait until the application asks for each.
-        filled: How many bytes of it are there.
-        ended: Set when it is full, or when the connection is lost.
+        filled: How many bytes are there.
+        ended: Set when the memory is full, or when the connection is lost.
     """
 
-    def __init__(self, flow: FlowControl) -> None:
-        self.into: memoryview | None = None
+    def __init__(self, protocol: _Protocol) -> None:
         self.filled = 0
         self.ended = asyncio.Event()
-        self._flow = flow
+        self._protocol: _Protocol | None = protocol
+        self._left = memoryview(b"")
 
     def begin(self, into: memoryview) -> None:
-        """Let what comes from now on go into memory."""
-        self.into = into
-        self._flow.resume_reading()
+        """Let what comes from now on go into memory, until it is full."""
+        assert self._protocol is not None
+        self._left = into
+        self._protocol.change(self)
 
-    def take(self, piece: bytes, into: memoryview) -> None:
-        """Add a piece."""
-        end = self.filled + len(piece)
-        into[self.filled : end] = piece
-        self.filled = end
-        if end == len(into):
-            self.ended.set()
+    def end(self) -> None:
+        """Let the protocol go on; the connection is of no more use unless the memory is full."""
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            protocol.change(protocol, whole=not self._left)
+            self._left = memoryview(b"")
+        self.ended.set()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go."""
+        return self._left
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Note that so many came."""
+        self.filled += nbytes
+        self._left = self._left[nbytes:]
+        if not self._left:
+            self.end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell both who wait."""
+        protocol = self._protocol
+        self.end()
+        if protocol is not None:
+            protocol.connection_lost(exc)
 
 
 POUR: Final = "darnet.pour"
@@ -72,7 +89,6 @@ class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no ty
         self._in_head = False
         self._head = self._since_head = 0
         self._fault = (400, "this is no HTTP request")
-        self._pour: Pour | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -84,8 +100,6 @@ class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no ty
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel()
-        if self._pour is not None:
-            self._pour.ended.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -128,15 +142,22 @@ class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no ty
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._cancel()
-        self._pour = Pour(self.flow)
-        self.scope["extensions"] = {POUR: self._pour}
+        self.scope["extensions"] = {POUR: Pour(self)}
         super().on_headers_complete()
 
-    def on_body(self, body: bytes) -> None:
-        if self._pour is None or self._pour.into is None:
-            super().on_body(body)
-        else:
-            self._pour.take(body, self._pour.into)
+    def change(self, to: asyncio.BaseProtocol, *, whole: bool = False) -> None:
+        """Let another protocol read; the transport looks which kind it is when it begins to.
+
+        Args:
+            to: The other one, or this one again.
+            whole: The body has come past the parser, which is to begin anew behind it.
+        """
+        self.flow.pause_reading()
+        self.transport.set_protocol(to)
+        if whole:
+            self.parser = httptools.HttpRequestParser(self)
+            self.on_message_complete()
+        self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

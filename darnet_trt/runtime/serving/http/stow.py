@@ -100,10 +100,9 @@ def make_router(service: Service) -> APIRouter:
         "openapi_extra": {
             "requestBody": {
                 "required": True,
+                "description": 'Parts of the type application/dicom; so type="application/dicom".',
                 "content": {
-                    'multipart/related; type="application/dicom"': {
-                        "schema": {"type": "string", "format": "binary"}
-                    }
+                    "multipart/related": {"schema": {"type": "string", "format": "binary"}}
                 },
             }
         },
@@ -113,6 +112,8 @@ def make_router(service: Service) -> APIRouter:
     async def store(request: Request) -> Response:
         """Store instances; they are on the disk when this answers."""
         return await take(request, "")
+
+    described["responses"] = described["responses"] | documented(404)
 
     @router.post("/studies/{study_uid}", **described)
     async def store_of_study(

@@ -22,6 +22,7 @@ from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.serving.http import tensors
 from darnet_trt.runtime.serving.http.bodies import Body, Budget, Buffer
 from darnet_trt.runtime.serving.http.errors import TICKET, documented
+from darnet_trt.runtime.serving.http.openapi import SCHEMAS
 from darnet_trt.runtime.serving.http.tensors import (
     INPUT,
     LARGEST_HEADER,
@@ -126,7 +127,7 @@ _BODIES: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": InferBody.model_json_schema(),
+                "schema": {"$ref": f"{SCHEMAS}{InferBody.__name__}"},
                 "example": {
                     "id": "42",
                     "inputs": [

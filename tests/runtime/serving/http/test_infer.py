@@ -1,7 +1,9 @@
 """The protocol as its own client speaks it, and as nobody should."""
 
+import itertools
 import json
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -236,3 +238,33 @@ def test_who_hangs_up_in_the_middle_leaves_nothing(door, service):
             connection.sendall(whole[:end])
     assert ask(door, "GET", "/v2/health/ready")[0] == 200
     assert len(service.queue.submitted) == before
+
+
+def test_requests_right_behind_a_tensor_are_answered_too(door):
+    text, tensor = packed()
+    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text + tensor)}\r\n"
+    head += f"Inference-Header-Content-Length: {len(text)}\r\n\r\n"
+    one = head.encode() + text + tensor
+    with socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
+        connection.sendall(one * 3 + b"GET /none HTTP/1.1\r\nHost: localhost\r\n"
+                           b"Connection: close\r\n\r\n")  # fmt: skip
+        found = b""
+        while piece := connection.recv(65536):
+            found += piece
+    assert [part[:3] for part in found.split(b"HTTP/1.1 ")[1:]] == [b"200"] * 3 + [b"404"]
+
+
+def test_a_large_tensor_comes_whole_however_it_is_cut(door, service):
+    volumes = np.random.default_rng(1).random((8, 1, *SIZE), np.float32)
+    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {volumes.nbytes}\r\n"
+    whole = head.encode() + b"Inference-Header-Content-Length: 0\r\n\r\n" + volumes.tobytes()
+    cuts = np.random.default_rng(2)
+    for _ in range(5):
+        ends = [0, *sorted(cuts.integers(0, len(whole), 6)), len(whole)]
+        with socket.create_connection(("127.0.0.1", door.port), timeout=20) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for begin, end in itertools.pairwise(ends):
+                connection.sendall(whole[begin:end])
+                time.sleep(0.002)
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        np.testing.assert_array_equal(service.queue.submitted[-1].batch, volumes)
