@@ -69,6 +69,7 @@ def send_and_kill(
     seed: int,
     *,
     called: str = "ANY-SCP",
+    web: int | None = None,
     limit_s: float = 900,
     kill: Callable[[Any, Size, random.Random], None] = strike,
 ) -> Acknowledged:
@@ -79,6 +80,7 @@ def send_and_kill(
         size: How much.
         seed: Draws all that is drawn.
         called: The receiver's application entity title.
+        web: The receiver's HTTP port, where it takes DICOM files there, too.
         limit_s: When to give up.
         kill: Kills the receiver once, and starts it again.
     """
@@ -95,6 +97,7 @@ def send_and_kill(
             receiver.port,
             called=called,
             associations=size.associations,
+            web=web,
             seed=seed,
             limit_s=limit_s,
         )

@@ -3,17 +3,19 @@
     python -m benchmarks.cpu.service.promise BUNDLE [--short] [--seed 0] [--struck]
 
 20 studies of 100 slices (`benchmarks.cpu.service.studies` says of which kinds) come over 8
-associations: shuffled, some slices twice, some at once on two associations, some after the quiet
-time; a fifth of the associations is torn in the middle of a slice. SIGKILL ends the service 20
-times at random moments; with --struck, at one of its changes of the disk. It sends its reports to
-Orthanc. At the end every file that it acknowledged must be in exactly one standing result
-(`benchmarks.cpu.service.judge`).
+associations, and by STOW-RS and as ZIPs over HTTP: shuffled, some slices twice, some at once on two
+associations, some after the quiet time; a fifth of the associations is torn in the middle of a
+slice. SIGKILL ends the service 20 times at random moments (with --struck, at one of its changes of
+the disk); now and then it is made to reload its bundle, or ended by SIGTERM, too. It sends its
+reports to Orthanc. At the end every file that it acknowledged must be in exactly one standing
+result (`benchmarks.cpu.service.judge`).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import time
 from collections import Counter
@@ -63,14 +65,14 @@ def run(
         seed: Draws all that is drawn.
         at_changes: Whether it dies at changes of the disk, and not at random moments.
     """
-    kill = struck.strike if at_changes else strike
+    kill = struck.strike if at_changes else _trouble
     archive = Orthanc(folder / "orthanc") if PROGRAM else None
     if archive:
         archive.start(SynchronousCMove=True)
     send = ("--objects", "sr", "--send", archive.ae) if archive else ()
     try:
         with running(bundle, folder / "service", "--settle", size.quiet_s, *send) as server:
-            done = send_and_kill(server, size, seed, kill=kill)
+            done = send_and_kill(server, size, seed, web=server.http, kill=kill)
             settle(server, archive)
             found = ask(server, archive)
             said = [line for line in server.said.splitlines() if "Traceback" in line]
@@ -81,6 +83,16 @@ def run(
     wrong = faults(done.times, found, sent=archive is not None)
     wrong += unexpected(make_studies(size.studies, size.slices), found)
     return Outcome(done, found, tuple(wrong), tuple(said))
+
+
+def _trouble(server: Server, size: Size, rng: random.Random) -> None:
+    """Kill it at a random moment; before, reload it or end it now and then."""
+    if rng.random() < 0.3:
+        server.reload()
+    if rng.random() < 0.2:
+        assert server.stop() in (0, 1), server.said[-4000:]  # 1: something was left
+        server.start()
+    strike(server, size, rng)
 
 
 def settle(server: Server, archive: Orthanc | None) -> None:

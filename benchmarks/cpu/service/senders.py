@@ -21,6 +21,7 @@ from pynetdicom.fsm import InvalidEventError
 from pynetdicom.sop_class import CTImageStorage
 
 from benchmarks.cpu.service.studies import Instance
+from benchmarks.cpu.service.web_senders import store
 
 TITLE: Final = "SENDER"
 AGAIN_S: Final = 0.3
@@ -34,12 +35,10 @@ class Acknowledged:
     Attributes:
         times: Instance → how often it was acknowledged.
         answers: Answer, or what came instead of it → how often.
-        latest: When the last one was acknowledged (time.monotonic); by study's number.
     """
 
     times: Counter[Instance] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
-    latest: dict[int, float] = field(default_factory=dict)
 
     def contents(self) -> dict[str, set[str]]:
         """Return SOPInstanceUID → the contents that were acknowledged under it."""
@@ -137,6 +136,7 @@ def send_all(
     *,
     called: str = "ANY-SCP",
     associations: int = 8,
+    web: int | None = None,
     aborted: float = 0.2,
     seed: int = 0,
     limit_s: float = 600,
@@ -148,6 +148,7 @@ def send_all(
         port: Of the receiver, on loopback.
         called: Its application entity title.
         associations: How many senders there are.
+        web: The receiver's HTTP port; None: nothing is sent there, else by two more senders.
         aborted: Share of the associations that end by an abort in the middle of a slice.
         seed: Draws who aborts, and when.
         limit_s: When to give up.
@@ -162,6 +163,9 @@ def send_all(
         )
         for n in range(associations)
     ]
+    for n in range(2 if web else 0):
+        words = (line, web, done, lock, random.Random(f"{seed} web {n}"), limit)
+        senders.append(threading.Thread(target=_send_over_http, args=words, daemon=True))
     with _quiet_threads():
         for sender in senders:
             sender.start()
@@ -186,6 +190,33 @@ def _quiet_threads() -> Iterator[None]:
         threading.excepthook = before
 
 
+def _send_over_http(
+    line: Timeline,
+    port: int,
+    done: Acknowledged,
+    lock: threading.Lock,
+    rng: random.Random,
+    limit: float,
+) -> None:
+    while not line.ended and time.monotonic() < limit:
+        batch: dict[str, Instance] = {}
+        while len(batch) < rng.randint(1, 8) and (instance := line.take(0.2)) is not None:
+            if instance.sop_uid in batch:
+                line.give_back(instance)
+                break
+            batch[instance.sop_uid] = instance
+        if not batch:
+            continue
+        answer, kept = store(port, list(batch.values()), rng)
+        with lock:
+            done.answers[answer] += 1
+            done.times.update(kept)
+        for instance in batch.values():
+            line.give_back(None if instance in kept else instance)
+        if not kept:
+            time.sleep(rng.uniform(0.05, 0.3))
+
+
 def _send(
     line: Timeline,
     port: int,
@@ -201,7 +232,6 @@ def _send(
             done.answers[answer] += 1
             if instance is not None:
                 done.times[instance] += 1
-                done.latest[instance.study] = time.monotonic()
 
     while not line.ended and time.monotonic() < limit:
         instance = line.take(0.5)

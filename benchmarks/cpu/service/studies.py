@@ -22,7 +22,8 @@ KINDS: Final = ("chest", "localizers", "chest", "short pixels", "chest", "no spa
 
 chest: one series, classified. localizers: a tenth of it is a second series, which is left out.
 short pixels: three slices have less pixel data than they say. no spacing: no slice says how large
-its pixels are, so the study is refused. twins: three slices come with other content, too.
+its pixels are, so the study is refused. twins: three slices come with other content, too, and a
+fourth as one of the study before.
 """
 
 
@@ -52,7 +53,7 @@ class Instance:
 
 
 def make_studies(studies: int, slices: int, *, first: int = 0) -> list[list[Instance]]:
-    """Make studies of the kinds in turn, each of `slices` files; the twins' other content is more.
+    """Make studies of the kinds in turn, each of `slices` files; the twins' others are more.
 
     Args:
         studies: How many.
@@ -68,6 +69,7 @@ def make_studies(studies: int, slices: int, *, first: int = 0) -> list[list[Inst
         instances = _instances(templates[kind], number)
         if kind == "twins":
             instances += _instances(twins, number)[::-1][:3]
+            instances.append(_strayed(instances[3]))
         made.append(instances)
     return made
 
@@ -78,6 +80,15 @@ def _instances(of: Template, number: int) -> list[Instance]:
         ds = pydicom.dcmread(io.BytesIO(content), specific_tags=["SOPInstanceUID"])
         found.append(Instance(number, str(ds.SOPInstanceUID), content))
     return found
+
+
+def _strayed(instance: Instance) -> Instance:
+    """Return an instance that says that it belongs to the study before."""
+    ds = pydicom.dcmread(io.BytesIO(instance.content))
+    ds.StudyInstanceUID = uid_of(instance.study - 1)
+    with io.BytesIO() as written:
+        ds.save_as(written, enforce_file_format=True)
+        return Instance(instance.study - 1, instance.sop_uid, written.getvalue())
 
 
 def _of_kind(kind: str, phantom: Sequence[Dataset]) -> list[Dataset]:
