@@ -58,7 +58,7 @@ def open_door(engine_s: float) -> HttpDoor:
         manifest=SimpleNamespace(classes=("a", "b", "c"), preprocessing=preprocessing),
         artifact=SimpleNamespace(backend="stub"),
         queue=Queue(engine_s),
-        metrics=SimpleNamespace(request=lambda *of: None),
+        metrics=SimpleNamespace(request=lambda *of: None, refused=print),
         started=True,
         ready=True,
         why_not_ready="",

@@ -1,4 +1,4 @@
-"""`darnet-trt bundle`: show what a bundle holds, and check it on this machine."""
+"""`darnet-trt bundle`: show what a bundle holds, check it here, and write it for Triton."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli.completion import artifacts
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, print_table, warn
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from darnet_trt.bundle.reading import Bundle
     from darnet_trt.export.gates.bundle_check import BundleCheck
 
-bundle = typer.Typer(cls=Group, help="Show what a bundle holds, and check it on this machine.")
+bundle = typer.Typer(
+    cls=Group,
+    help="Show what a bundle holds, check it on this machine, and write it for Triton.",
+)
 
 _Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]
 
@@ -198,3 +202,34 @@ def _outcome(here: int, found: BundleCheck) -> str:
     if found.reference is None:
         return f"{which} load here; there are no outputs to compare"
     return f"{which} run here and agree with the reference outputs"
+
+
+@bundle.command(cls=Command)
+def triton(
+    folder: _Folder,
+    out: Annotated[
+        Path,
+        typer.Argument(help="The model repository to write into; made where it is absent."),
+    ],
+    artifact: Annotated[
+        str | None,
+        typer.Option(
+            autocompletion=artifacts,
+            help="Engine to write, named as in bundle show. [default: the bundle's default engine]",
+        ),
+    ] = None,
+) -> None:
+    """Write an engine as a model of NVIDIA Triton Inference Server, with its configuration.
+
+    Triton runs the network alone: it takes volumes that are preprocessed as the bundle says (the
+    model's parameter preprocessing), and neither reads scans nor refuses them.
+    """
+    from darnet_trt.bundle.reading import open_bundle, pick_artifact
+    from darnet_trt.bundle.triton import remarks, write_repository
+
+    opened = open_bundle(folder)
+    chosen = pick_artifact(opened, artifact)
+    model = write_repository(opened, chosen, out)
+    for remark in remarks(chosen):
+        warn(f"warning: {remark}")
+    print_line(f"wrote {model}: start Triton with --model-repository={out.absolute()}")

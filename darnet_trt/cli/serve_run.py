@@ -6,7 +6,8 @@ import logging
 import signal
 import sys
 import time
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Final, Literal
 
 from darnet_trt.cli.printing import say, warn
@@ -20,6 +21,10 @@ _ENDING: Final = ("SIGINT", "SIGTERM")
 _RELOADING: Final = ("SIGHUP",)
 
 
+_Asked = Literal["end", "reload"]
+_LOOK_S: Final = 0.5
+
+
 def run(settings: Settings) -> bool:
     """Serve until SIGTERM or Ctrl-C; return whether all that was taken is done.
 
@@ -31,7 +36,7 @@ def run(settings: Settings) -> bool:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    asked: SimpleQueue[Literal["end", "reload"]] = SimpleQueue()
+    asked: SimpleQueue[_Asked] = SimpleQueue()
 
     def end(number: int, before: Handlers) -> None:
         for again, handler in before.items():
@@ -46,7 +51,7 @@ def run(settings: Settings) -> bool:
         with handled(_ENDING, end), handled(_RELOADING, reload):
             service.start()
             _tell(service)
-            while asked.get() == "reload":
+            while _next(asked) == "reload":
                 _reload(service)
             say(f"ends within {settings.grace_s:g} s; a second signal ends it at once")
             done = service.drain(time.monotonic() + settings.grace_s)
@@ -54,6 +59,13 @@ def run(settings: Settings) -> bool:
         service.close()
     say("all that was taken is done" if done else "what is left is taken up by the next start")
     return done
+
+
+def _next(asked: SimpleQueue[_Asked]) -> _Asked:
+    while True:
+        # A signal just before the wait, or in another thread, is handled when the wait is over.
+        with suppress(Empty):
+            return asked.get(timeout=_LOOK_S)
 
 
 def _tell(service: Service) -> None:

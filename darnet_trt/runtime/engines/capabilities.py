@@ -18,7 +18,7 @@ from darnet_trt.runtime.engines.onnxruntime.package import (
     import_onnxruntime,
     onnxruntime_packages,
 )
-from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
+from darnet_trt.runtime.engines.openvino.package import core, cpu_precisions
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 from darnet_trt.scan.dicom.encoding.gpu import why_not
 from darnet_trt.scan.isolated import reader
@@ -51,7 +51,7 @@ class Capability:
 
 def _openvino(version: str) -> Capability:
     cpu = f"CPU in {', '.join(cpu_precisions())}"
-    devices = import_openvino().Core().available_devices
+    devices = core().available_devices
     runs = "; ".join(cpu if device == "CPU" else device for device in devices)
     return Capability("openvino", version, "CPU", runs, "")
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from darnet_trt.runtime.serving.http.door import HttpDoor
 
 _LONGEST_PAUSE_S: Final = 60.0  # between two tries to load an engine that failed
+_DOORS: Final = 0.5  # share of a stop's time in which peers may finish what they send
 _COUNTED: Final = 1024  # results that are remembered, so that none is counted twice
 
 
@@ -208,28 +209,38 @@ class Service:
         self.ready, self.why_not_ready = False, "it ends"
         self._closing.set()
         self._systemd.ends()
-        done: list[bool] = []
-        doors = []
-        if self.dicom is not None:
-            dicom = self.dicom
-            doors.append(lambda: done.append(dicom.drain(max(until - time.monotonic(), 0.0))))
-        if self.http is not None:
-            http = self.http
-            doors.append(lambda: done.append(http.drain(until)))
-        threads = [threading.Thread(target=door, daemon=True) for door in doors]
-        for each in threads:
+        now = time.monotonic()
+        doors_until = now + _DOORS * max(until - now, 0.0)
+        drains = [
+            threading.Thread(target=drain, daemon=True)
+            for drain in (lambda: self._drain_dicom(doors_until), lambda: self._drain_http(until))
+        ]
+        for each in drains:
             each.start()
-        for each in threads:
-            each.join()
+        for each in drains:
+            each.join(max(doors_until - time.monotonic(), 0.0))
+        drains[0].join()
         self._studies.drain(until)
-        done.append(self._queue.drain(until))
-        return all(done)
+        done = self._queue.drain(until)
+        drains[1].join(max(until - time.monotonic(), 0.0))
+        figures = self._studies.figures()
+        left = figures.receiving + figures.queued + figures.running
+        return done and not left and not drains[1].is_alive()
 
     def close(self) -> None:
         """End now; files without results are taken up by the next start."""
         self.ready, self.why_not_ready = False, "it ends"
         self._closing.set()
         self._opened.close()
+
+    def _drain_dicom(self, until: float) -> None:
+        """Let peers finish what they send; a slice that is cut off was not acknowledged."""
+        if self.dicom is not None and not self.dicom.drain(max(until - time.monotonic(), 0.0)):
+            self.dicom.close()
+
+    def _drain_http(self, until: float) -> None:
+        if self.http is not None:
+            self.http.drain(until)
 
     def _loaded(self, bundle: Bundle) -> tuple[Engine, SelfTest]:
         """Load and test an engine of a bundle.

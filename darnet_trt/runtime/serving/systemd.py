@@ -12,6 +12,7 @@ from typing import Final
 
 _ADDRESS: Final = "NOTIFY_SOCKET"
 _WATCHDOG: Final = "WATCHDOG_USEC"
+_LONGEST_S: Final = 1.0  # it may be slow to read
 
 
 class Systemd:
@@ -59,4 +60,5 @@ def _tell(what: str) -> None:
     if address.startswith("@"):  # in the abstract namespace
         address = "\0" + address[1:]
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(_LONGEST_S)
         peer.sendto(what.encode(), address)

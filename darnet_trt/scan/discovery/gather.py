@@ -78,20 +78,24 @@ class Gathered:
     counts: Counts
 
 
-def gather(examined: Sequence[Examined], only: frozenset[str] | None = None) -> Gathered:
+def gather(
+    examined: Sequence[Examined], only: frozenset[str] | None = None, mixed: bool = False
+) -> Gathered:
     """Make studies of what was found in some folders; of one place alone.
 
     Args:
         examined: Of a unit.
         only: Keys of the studies to return, over all their files. Where those of "study:UID" turn
             out to be of several patients, each patient's is returned, under its own key.
+        mixed: Whether a folder may hold several patients of one StudyInstanceUID: nobody sorted
+            its files. Otherwise that is a mistake, and refused.
     """
     found, beside = Found(), dict[Path, Beside]()
     for one in examined:
         found.add(unpacked(one))
         for folder, own in one.beside.items() if one.apart else ():
             beside[folder] = beside.get(folder, Beside()) + own
-    studies, counts = studies_of(found, beside)
+    studies, counts = studies_of(found, beside, mixed=mixed)
     if only is not None:
         studies = _merged(studies)
     named = Counter(study.uid for study, headers in studies if headers)
@@ -145,13 +149,14 @@ def _with_cut_files(beside: Mapping[Path, Beside], studies: Sequence[Made]) -> s
 
 
 def studies_of(
-    found: Found, more: Mapping[Path, Beside] = MappingProxyType({})
+    found: Found, more: Mapping[Path, Beside] = MappingProxyType({}), *, mixed: bool = False
 ) -> tuple[list[Made], Counts]:
     """Return everything as studies, in order, and what became of each file.
 
     Args:
         found: What lies in some folders.
         more: What else lies beside the slices in these folders.
+        mixed: As of `gather`.
     """
     beside_dicom = {header.path.parent for header in found.headers}
     pictures = {f: files for f, files in found.pictures.items() if f not in beside_dicom}
@@ -174,7 +179,7 @@ def studies_of(
     none: list[Header] = []
     studies = [
         *((study, none) for study in found.volumes),
-        *dicom_studies(found.headers, beside),
+        *dicom_studies(found.headers, beside, mixed=mixed),
         *((s, none) for f, files in pictures.items() for s in picture_studies(f, files, broken)),
     ]
     used = {file for study, _ in studies for s in study.series for file in s.files}

@@ -64,13 +64,14 @@ def beside_slices(failed: Iterable[ScanError], pictures: Mapping[Path, int]) -> 
 
 
 def dicom_studies(
-    headers: Iterable[Header], beside: Mapping[Path, Beside]
+    headers: Iterable[Header], beside: Mapping[Path, Beside], *, mixed: bool = False
 ) -> list[tuple[Study, list[Header]]]:
     """Return a study for each StudyInstanceUID (each folder, where UIDs are emptied) and patient.
 
     Args:
         headers: Of every DICOM file.
         beside: What else lies in their folders; named as the likely cause of gaps.
+        mixed: As of `gather`.
 
     Returns:
         Each with the headers of all its files, those that are left out too; none where an
@@ -79,7 +80,7 @@ def dicom_studies(
     studies: list[tuple[Study, list[Header]]] = []
     for members in _grouped(list(headers)):
         try:
-            studies += of_one_study(members, beside)
+            studies += of_one_study(members, beside, mixed=mixed)
         except Exception as error:
             files = [header.path for header in members]
             studies.append((failed_study(unexpected(folder_of(files), error), files), []))
@@ -97,7 +98,7 @@ def _grouped(headers: list[Header]) -> list[list[Header]]:
 
 
 def of_one_study(
-    members: list[Header], beside: Mapping[Path, Beside]
+    members: list[Header], beside: Mapping[Path, Beside], *, mixed: bool = False
 ) -> list[tuple[Study, list[Header]]]:
     """Return the study that DICOM files make up; of several patients one for each."""
     patients = by_patient(members)
@@ -106,7 +107,7 @@ def of_one_study(
         for patient, own in patients.items()
     }
     reason = one_scan_of_many(patients.values())
-    if not reason and len(patients) > 1 and in_one_place(patients.values()):
+    if not reason and not mixed and len(patients) > 1 and in_one_place(patients.values()):
         reason = Finding(  # a result could belong to either
             "several-patients",
             f"slices of {len(patients)} patients (PatientID) under one StudyInstanceUID "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from darnet_trt.errors import MissingPackageError
 from darnet_trt.runtime.engines.onnxruntime.package import cpu_extra
@@ -35,11 +36,25 @@ def import_openvino() -> ModuleType:
 
 
 @cache
+def core() -> Any:
+    """Return OpenVINO's core, one for the whole process and until its end.
+
+    The CPU plugin of a core gives the thread that loads it another stack for signal handlers
+    (`SigAltStackSetup` in OpenVINO's intel_cpu/src/plugin.cpp) and frees that stack with the core.
+    Where another thread frees it, as at a reload of the service, the next signal ends the process.
+
+    Raises:
+        MissingPackageError: OpenVINO is not installed.
+    """
+    return import_openvino().Core()
+
+
+@cache
 def cpu_precisions() -> tuple[str, ...]:
     """Return which of fp32, bf16, fp16 and int8 this CPU computes in with OpenVINO.
 
     Raises:
         MissingPackageError: OpenVINO is not installed.
     """
-    offered = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    offered = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(p for p in ("fp32", "bf16", "fp16", "int8") if p.upper() in offered)

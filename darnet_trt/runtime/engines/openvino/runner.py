@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import BundleError
-from darnet_trt.runtime.engines.openvino.package import import_openvino
+from darnet_trt.runtime.engines.openvino.package import core, import_openvino
 from darnet_trt.runtime.engines.runner import Outputs, count_classes
 
 # The volumes of a batch run one after the other: 2 or 4 at once were no faster per volume on the
@@ -59,13 +59,12 @@ class OpenVINORunner:
         }
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
-        core = openvino.Core()
         try:
-            network = _read(core, model)
+            network = _read(model)
             size = network.input(0).partial_shape
             self.input_size = (int(str(size[2])), int(str(size[3])), int(str(size[4])))
             network.reshape([1, 1, *self.input_size])
-            compiled = core.compile_model(network, "CPU", config)
+            compiled = core().compile_model(network, "CPU", config)
         except (RuntimeError, ValueError, IndexError) as error:
             raise BundleError(
                 f"OpenVINO cannot load it ({_reason(error)})",
@@ -90,7 +89,7 @@ class OpenVINORunner:
         self._cam = compiled.output("cam")
         self.provenance = {
             "openvino": openvino.__version__,
-            "device": core.get_property("CPU", "FULL_DEVICE_NAME"),
+            "device": core().get_property("CPU", "FULL_DEVICE_NAME"),
             "threads": str(compiled.get_property("INFERENCE_NUM_THREADS")),
         }
         if in_int8:
@@ -110,14 +109,14 @@ class OpenVINORunner:
         del self._request, self._logits, self._cam
 
 
-def _read(core: Any, model: Path) -> Any:
+def _read(model: Path) -> Any:
     """Read a model; refuse other files, on which `read_model` would try all formats and print."""
     from openvino.frontend import FrontEndManager
 
     format_ = "ir" if model.suffix == ".xml" else "onnx"
     if not FrontEndManager().load_by_framework(format_).supported(model):
         raise ValueError(f"it is not a file of {'OpenVINO IR' if format_ == 'ir' else 'ONNX'}")
-    return core.read_model(model)
+    return core().read_model(model)
 
 
 def _int8_convolutions(compiled: Any) -> int:

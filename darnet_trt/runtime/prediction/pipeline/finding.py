@@ -39,10 +39,14 @@ class Finder:
         spool: What keeps headers until they are gathered.
         ahead: How many calls run or wait at once.
         memory: Bytes that each may take.
+        mixed: As of `gather`.
     """
 
-    def __init__(self, pool: Pool, spool: Spool, ahead: int, memory: int) -> None:
+    def __init__(
+        self, pool: Pool, spool: Spool, ahead: int, memory: int, *, mixed: bool = False
+    ) -> None:
         self._pool, self._spool, self._ahead, self._memory = pool, spool, ahead, memory
+        self._mixed = mixed
         # A second process would start while the engine loads, and delay the only scan.
         self._now = 0
 
@@ -76,7 +80,8 @@ class Finder:
 
         def begin(unit: Unit) -> tuple[list[Examined], Future[tuple[Gathered, float]]]:
             whole = [self._whole(examined) for examined in unit.examined]
-            return whole, self._submit(gather, whole, where=whole[0].listing_folder)
+            where = whole[0].listing_folder
+            return whole, self._submit(gather, whole, None, self._mixed, where=where)
 
         for unit, (whole, coming) in self._begun(begin, units):
             yield unit, *self._result_of_gather(whole, coming)

@@ -30,6 +30,7 @@ class Pipeline:
         dicom: Kinds of DICOM objects to make of each result.
         earlier: Returns the result that stands for a study's key.
         evidence: Whether results keep their evidence.
+        mixed: Whether a folder may hold several patients of one study.
 
     Attributes:
         pool: The processes that read.
@@ -39,14 +40,21 @@ class Pipeline:
     """
 
     def __init__(
-        self, bundle: Bundle, plan: Plan, dicom: Sequence[str], earlier: Earlier, *, evidence: bool
+        self,
+        bundle: Bundle,
+        plan: Plan,
+        dicom: Sequence[str],
+        earlier: Earlier,
+        *,
+        evidence: bool,
+        mixed: bool = False,
     ) -> None:
         manifest = bundle.manifest
         self._bundle, self._shown = bundle, evidence or bool(dicom)
         self.pool, self.spool = Pool(MODULE, plan.workers), Spool()
         self.loads = Loads(self.pool, self.spool, manifest.preprocessing, plan, sources=bool(dicom))
         self._making = Making(self.pool, dicom, manifest, plan, earlier, evidence=evidence)
-        self.finder = Finder(self.pool, self.spool, plan.workers, plan.share)
+        self.finder = Finder(self.pool, self.spool, plan.workers, plan.share, mixed=mixed)
 
     def results(
         self,

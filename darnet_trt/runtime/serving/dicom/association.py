@@ -9,8 +9,6 @@ section 9.2), negotiation and services.
 
 from __future__ import annotations
 
-import io
-import select
 import socket
 import ssl
 import threading
@@ -20,26 +18,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import NotificationEvent
-from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE, P_DATA
-from pynetdicom.service_class import StorageServiceClass
-from pynetdicom.transport import AddressInformation, AssociationSocket
+from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
+from pynetdicom.transport import AddressInformation
 
+from darnet_trt.runtime.serving.dicom.command import StoreRequest, store_answer
 from darnet_trt.runtime.serving.dicom.contexts import supported
-from darnet_trt.runtime.serving.dicom.limits import (
-    ASSOCIATE_S,
-    LARGEST_MESSAGE,
-    LINGER_S,
-    LONGEST_COMMAND,
-    LONGEST_PDU,
-    SLOW_AFTER_S,
-    SLOWEST,
-    Budget,
-)
+from darnet_trt.runtime.serving.dicom.limits import ASSOCIATE_S, LINGER_S, LONGEST_PDU, Budget
+from darnet_trt.runtime.serving.dicom.messages import Messages
+from darnet_trt.runtime.serving.dicom.wire import HEAD, Wire
 
 if TYPE_CHECKING:
     from pynetdicom import AE
@@ -50,7 +39,6 @@ _ABORT: Final = b"\x07\0\0\0\0\4\0\0\2\0"
 """An A-ABORT of the service provider (PS3.8 section 9.3.8)."""
 _ASSOCIATED, _CLOSING = "Sta6", "Sta13"  # states, and events (PS3.8 tables 9-1 to 9-10)
 _CLOSED, _INVALID = "Evt17", "Evt19"
-_HEAD: Final = 6  # bytes of a PDU's type and length
 _P_DATA: Final = b"\4"
 
 
@@ -66,6 +54,18 @@ class Rules(Protocol):
 
     def refuse(self, association: Acceptor) -> tuple[int, int, int] | None:
         """Return result, source and reason of a refusal (PS3.8 section 9.3.4); None: it may."""
+
+    def store(
+        self, association: Acceptor, request: StoreRequest, abstract: str, syntax: str
+    ) -> tuple[int, str]:
+        """Keep an object; return its status and a comment.
+
+        Args:
+            association: It comes on.
+            request: It.
+            abstract: The abstract syntax of its presentation context.
+            syntax: Its transfer syntax.
+        """
 
     def ended(self, association: Acceptor) -> None:
         """Hear that an association has ended."""
@@ -88,7 +88,7 @@ class Acceptor(Association):  # type: ignore[misc]
     """
 
     dul: _Provider
-    dimse: _Messages
+    dimse: Messages
 
     def __init__(self, rules: Rules, connection: socket.socket, address: tuple[Any, ...]) -> None:
         super().__init__(rules.ae, MODE_ACCEPTOR)
@@ -97,9 +97,9 @@ class Acceptor(Association):  # type: ignore[misc]
         self.peer: Any = None
         self.reports: list[Any] = []
         self.answers: set[int] = set()
-        self.dul, self.dimse = _Provider(self), _Messages(self)
+        self.dul, self.dimse = _Provider(self), Messages(self, rules.budget)
         self.acse_timeout = ASSOCIATE_S
-        self.set_socket(_Socket(self, connection, rules.idle_s))
+        self.set_socket(Wire(self, connection))
         self.name = "DICOM association"
         self.acceptor.ae_title = rules.ae.ae_title
         self.acceptor.maximum_length = rules.pdu
@@ -133,6 +133,7 @@ class Acceptor(Association):  # type: ignore[misc]
             self.dimse.forget()
             self._hang_up()
             self.rules.ended(self)
+            self._untie()
 
     def _step(self) -> bool:
         """Do the next thing; return False when the association has ended."""
@@ -147,13 +148,16 @@ class Acceptor(Association):  # type: ignore[misc]
         elif isinstance(said, A_ABORT | A_P_ABORT):
             return False
         else:
-            number, message = self.dimse.get_msg()
+            context_id, message = self.dimse.get_msg()
             if message is not None:
-                self._serve_request(message, number or 0)
+                if isinstance(message, StoreRequest):
+                    self._store(message)
+                else:
+                    self._serve_request(message, context_id or 0)
                 self.dimse.forget()
             elif self.dul.state_machine.current_state == _CLOSING:
                 return False
-            elif self.reports and self.dimse.message is None:
+            elif self.reports and not self.dimse.begun():
                 self.reports.pop(0)(self)
             else:
                 return self._wait()
@@ -167,7 +171,7 @@ class Acceptor(Association):  # type: ignore[misc]
             return True
         associated = self.dul.state_machine.current_state == _ASSOCIATED
         longest = self.rules.idle_s if associated else ASSOCIATE_S
-        if self.rules.stopping.is_set() and self.dimse.message is None:
+        if self.rules.stopping.is_set() and not self.dimse.begun():
             longest = 0.0
         if time.monotonic() - self._heard < longest:
             return True
@@ -183,16 +187,24 @@ class Acceptor(Association):  # type: ignore[misc]
             self.acse.send_reject(*refusal)
             return
         self.acceptor.supported_contexts = supported(request.presentation_context_definition_list)
+        self.dul.socket.be_patient(self.rules.idle_s)
         self.acse.negotiate_association()
 
+    def _store(self, request: StoreRequest) -> None:
+        context = self._accepted_cx.get(request.context_id)
+        if context is None:
+            self.abort(block=False)
+            return
+        classes = str(context.abstract_syntax), str(context.transfer_syntax[0])
+        status, comment = self.rules.store(self, request, *classes)
+        self.dul.socket.send(store_answer(request, status, comment))
+
     def _serve_request(self, msg: Any, context_id: int) -> None:
-        """Serve a message; pynetdicom's would not serve a private class, nor answer a bad one."""
+        """Serve a message; pynetdicom's would not end the association where it is no request."""
         if isinstance(msg, N_EVENT_REPORT) and msg.is_valid_response:
             self.answers.add(msg.MessageIDBeingRespondedTo or 0)
         elif context_id not in self._accepted_cx or not msg.is_valid_request:
             self.abort(block=False)
-        elif isinstance(msg, C_STORE):
-            StorageServiceClass(self).SCP(msg, self._accepted_cx[context_id])
         else:
             super()._serve_request(msg, context_id)
 
@@ -206,12 +218,19 @@ class Acceptor(Association):  # type: ignore[misc]
                 pass
         self.connection.close()
 
+    def _untie(self) -> None:
+        """Free what pynetdicom ties in circles, buffers too, without the garbage collector."""
+        socket, machine = self.dul.socket, self.dul.state_machine
+        parts = self.acse, self.dul, self.dimse, self.requestor, self.acceptor, socket, machine
+        for part in parts:
+            part.__dict__.clear()
+
 
 class _Provider(DULServiceProvider):  # type: ignore[misc]
     """pynetdicom's upper layer on the association's own thread."""
 
     assoc: Acceptor
-    socket: _Socket
+    socket: Wire
 
     def send_pdu(self, primitive: Any) -> None:
         super().send_pdu(primitive)
@@ -219,7 +238,7 @@ class _Provider(DULServiceProvider):  # type: ignore[misc]
 
     def read(self) -> None:
         """Read a PDU, and do what follows from it."""
-        head = bytes(self.socket.peek(_HEAD))
+        head = bytes(self.socket.peek(HEAD))
         if self.state_machine.current_state == _ASSOCIATED and head[:1] == _P_DATA:
             self._read_data(head)
         else:
@@ -235,15 +254,15 @@ class _Provider(DULServiceProvider):  # type: ignore[misc]
 
     def _read_data(self, head: bytes) -> None:
         """Read a P-DATA-TF without copying it: these are nearly all that comes."""
-        length = int.from_bytes(head[2:], "big") if len(head) == _HEAD else 0
+        length = int.from_bytes(head[2:], "big") if len(head) == HEAD else 0
         if length > LONGEST_PDU:
             self.event_queue.put(_INVALID)
             return
-        whole = self.socket.peek(_HEAD + length)
-        if len(whole) < _HEAD + length or not length:
+        whole = self.socket.peek(HEAD + length)
+        if len(whole) < HEAD + length or not length:
             self.event_queue.put(_CLOSED)
             return
-        values, at = [], _HEAD
+        values, at = [], HEAD
         while at < len(whole):
             size = int.from_bytes(whole[at : at + 4], "big")
             value = whole[at + 5 : at + 4 + size]
@@ -252,135 +271,8 @@ class _Provider(DULServiceProvider):  # type: ignore[misc]
                 return
             values.append((whole[at + 4], value))
             at += 4 + size
-        self.assoc.dimse.receive_values(values)
-        self.socket.skip(len(whole))
-
-
-class _Socket(AssociationSocket):  # type: ignore[misc]
-    """A connection that reads no more, and no longer, than it should."""
-
-    def __init__(self, assoc: Any, connection: socket.socket, idle_s: float) -> None:
-        super().__init__(assoc, client_socket=connection)
-        connection.settimeout(idle_s)
-        self._idle_s = idle_s
-        self._poll = select.poll()
-        self._poll.register(connection, select.POLLIN)
-        self._buffer = memoryview(bytearray(_HEAD + LONGEST_PDU))
-        self._start = self._end = 0
-
-    def wait(self, seconds: float) -> bool:
-        """Return whether there is something to read, after so many seconds at most."""
-        if self._end > self._start:
-            return True
-        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
-            return True
-        return bool(self._poll.poll(seconds * 1000))
-
-    def peek(self, count: int) -> memoryview:
-        """Return the next bytes, until `skip`; fewer where the peer hangs up.
-
-        Raises:
-            OSError: They do not come in time.
-        """
-        until = time.monotonic() + self._idle_s
-        while self._end - self._start < count:
-            if self._start + count > len(self._buffer):
-                left = self._end - self._start
-                self._buffer[:left] = bytes(self._buffer[self._start : self._end])
-                self._start, self._end = 0, left
-            read = self.socket.recv_into(self._buffer[self._end :])
-            if not read:
-                break
-            self._end += read
-            if time.monotonic() > until:
-                raise TimeoutError
-        return self._buffer[self._start : min(self._start + count, self._end)]
-
-    def skip(self, count: int) -> None:
-        """Go on behind bytes that were read."""
-        self._start += count
-        if self._start == self._end:
-            self._start = self._end = 0
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Return bytes; fewer where the peer hangs up.
-
-        Raises:
-            OSError: They do not come in time, or are more than a PDU may have.
-        """
-        if nr_bytes > LONGEST_PDU:
-            raise OSError("the PDU is too long")
-        read = bytearray(self.peek(nr_bytes))
-        self.skip(len(read))
-        return read
-
-    def _shutdown_socket(self) -> None:
-        """Leave the connection open: the association closes it when the peer has read all."""
-
-
-class Content(io.BytesIO):
-    """A data set as it comes, in parts.
-
-    Attributes:
-        parts: Of what was written.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[bytes] = []
-
-    def write(self, part: Any, /) -> int:
-        """Add a part."""
-        self.parts.append(bytes(part))
-        return len(part)
-
-
-class _Messages(DIMSEServiceProvider):  # type: ignore[misc]
-    """The messages of an association, within our limits."""
-
-    assoc: Acceptor
-
-    def __init__(self, assoc: Acceptor) -> None:
-        super().__init__(assoc)
-        self.message: Any = None
-        self._size, self._commands, self._began = 0, 0, 0.0
-
-    def receive_values(self, values: list[tuple[int, memoryview]]) -> None:
-        """Take presentation data values: parts of a message, or all of it."""
-        if self.message is None:
-            self._began = time.monotonic()
-            self.message = DIMSEMessage()
-            self.message.data_set = Content()
-        if not self._fits(values):
-            self.dul.event_queue.put(_INVALID)
-            return
-        part = P_DATA()
-        part._presentation_data_value_list = values
         try:
-            if self.message.decode_msg(part, self.assoc):
-                message, self.message = self.message, None
-                if not isinstance(message, C_STORE_RQ):
-                    message.data_set = io.BytesIO(b"".join(message.data_set.parts))
-                self.msg_queue.put((message.context_id, message.message_to_primitive()))
+            self.assoc.dimse.receive_values(values)
         except Exception:  # pynetdicom fails in many ways at arbitrary bytes
-            self.dul.event_queue.put(_INVALID)
-
-    def forget(self) -> None:
-        """Give back the bytes of a message that was served, or never will be."""
-        self.assoc.rules.budget.give(self._size)
-        self._size = 0
-
-    def _fits(self, values: list[tuple[int, memoryview]]) -> bool:
-        """Count values; return whether they are within the limits."""
-        size = sum(len(value) for _, value in values)
-        took = time.monotonic() - self._began
-        if took > SLOW_AFTER_S and self._size < took * SLOWEST:
-            return False
-        command = sum(len(value) for _, value in values if value[0] & 1)
-        self._commands = command + (self._commands if self._size else 0)
-        if self._commands > LONGEST_COMMAND or self._size + size > LARGEST_MESSAGE:
-            return False
-        if not self.assoc.rules.budget.take(size):
-            return False
-        self._size += size
-        return True
+            self.event_queue.put(_INVALID)
+        self.socket.skip(len(whole))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ from darnet_trt.scan.dicom.encoding.codestreams import COMPRESSED
 from darnet_trt.scan.dicom.encoding.meta import EXPLICIT, IMPLICIT, NATIVE
 
 if TYPE_CHECKING:
+    from pydicom.uid import UID
     from pynetdicom.presentation import PresentationContext
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -35,18 +37,23 @@ def supported(asked: Iterable[Any]) -> list[PresentationContext]:
     Args:
         asked: pynetdicom's, of the request.
     """
+    uids = {each.abstract_syntax for each in asked}
+    return [context for uid in uids if (context := _context(uid))]
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _context(uid: UID) -> PresentationContext | None:
+    """Return the context of an abstract syntax; None: we do not serve it."""
     from pynetdicom import build_context
     from pynetdicom.service_class import StorageServiceClass
     from pynetdicom.sop_class import uid_to_service_class
 
-    contexts = []
-    for uid in {str(each.abstract_syntax): each.abstract_syntax for each in asked}.values():
-        if uid in (VERIFICATION, PUSH_MODEL):
-            contexts.append(build_context(uid, _PLAIN))
-        elif (
-            uid.is_private
-            or uid.startswith(_STORAGE)
-            or uid_to_service_class(uid) is StorageServiceClass
-        ):
-            contexts.append(build_context(uid, SYNTAXES))
-    return contexts
+    if uid in (VERIFICATION, PUSH_MODEL):
+        return build_context(uid, _PLAIN)
+    if (
+        uid.is_private
+        or uid.startswith(_STORAGE)
+        or uid_to_service_class(uid) is StorageServiceClass
+    ):
+        return build_context(uid, SYNTAXES)
+    return None

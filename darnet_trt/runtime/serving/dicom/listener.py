@@ -53,7 +53,9 @@ class Listener:
         self._closed = False
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), family=family, backlog=_WAITING)
+            self._socket = socket.create_server(
+                (host, port), family=family, backlog=_WAITING, dualstack_ipv6=host == "::"
+            )
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(

@@ -13,7 +13,7 @@ _PREAMBLE: Final = bytes(128) + b"DICM"
 def file_head(sop_class: str, sop_uid: str, syntax: str) -> bytes:
     """Return preamble and file meta information.
 
-    pydicom's takes as long as half of what else is done with a slice.
+    Written here since pydicom's takes as long as half of what else is done with a slice.
 
     Args:
         sop_class: MediaStorageSOPClassUID (0002,0002).
@@ -34,6 +34,6 @@ def file_head(sop_class: str, sop_uid: str, syntax: str) -> bytes:
 
 
 def _element(number: int, vr: bytes, value: str, padding: bytes) -> bytes:
-    content = value.encode("ascii", "replace")
+    content = value.encode("iso8859", "replace")
     content += padding * (len(content) % 2)
     return struct.pack("<HH2sH", 2, number, vr, len(content)) + content

@@ -6,15 +6,18 @@ import logging
 import socket
 import threading
 import time
+import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from darnet_trt.errors import (
     BusyError,
+    Finding,
     OutputError,
     RefusedScanError,
     UnreadableScanError,
 )
+from darnet_trt.runtime.serving.dicom.command import StoreRequest
 from darnet_trt.runtime.serving.dicom.commitment import Commitments
 from darnet_trt.runtime.serving.dicom.limits import Budget, Pace
 from darnet_trt.runtime.serving.dicom.listener import Address, Listener
@@ -36,6 +39,7 @@ NOT_UNDERSTOOD: Final = 0xC000
 _FAILED: Final = 0x0110
 _UNKNOWN_CALLER, _CROWDED = (1, 1, 3), (2, 3, 2)
 _COMMENT: Final = 64  # characters of ErrorComment (0000,0902)
+_OTHER_CLASS: Final = Finding("other-instance", "not of the class of its presentation context")
 _LOG = logging.getLogger(__name__)
 
 
@@ -65,17 +69,16 @@ class DicomDoor:
         self.pdu, self.idle_s = settings.pdu, settings.idle_s
         self.budget, self.stopping = Budget(), threading.Event()
         self._commitments = Commitments(settings, store)
-        self.handlers = [
-            (evt.EVT_C_STORE, self._take),
-            (evt.EVT_N_ACTION, self._commitments.asked),
-        ]
+        self.handlers = [(evt.EVT_N_ACTION, self._commitments.asked)]
         self.refused: Counter[str] = Counter()
         self._pace = Pace(settings.slices_per_s)
         self._lock = threading.Lock()
         self._open: set[Acceptor] = set()
         self._associated: set[Acceptor] = set()
-        # It logs each broken byte with its stack, and titles and addresses of peers.
-        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+        # They log each broken byte with its stack, titles and addresses of peers, and values.
+        for name in ("pynetdicom", "pydicom"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=r"pydicom\.")
         tls = None if settings.tls is None else server_context(settings.tls)
         self._listener = Listener(
             settings.host,
@@ -136,6 +139,40 @@ class DicomDoor:
             self._associated.add(association)
         return None
 
+    def store(
+        self, association: Acceptor, request: StoreRequest, abstract: str, syntax: str
+    ) -> tuple[int, str]:
+        """Keep an object: see `Rules`. The statuses are those of PS3.4 section B.2.3."""
+        from darnet_trt.runtime.serving.dicom.part10 import file_head
+
+        peer = association.peer.ae
+        self._pace.wait(peer or association.host, self.stopping)
+        try:
+            if not request.sop_uid or request.sop_class != abstract:
+                raise RefusedScanError(_OTHER_CLASS)
+            head = file_head(request.sop_class, request.sop_uid, syntax)
+            content = b"".join((head, *request.parts))
+            request.parts.clear()
+            self._store.receive(
+                content, peer=peer, sop_class=request.sop_class, sop_uid=request.sop_uid
+            )
+        except BusyError as error:
+            status, why = NO_ROOM, error.what
+        except RefusedScanError as error:
+            status, why = OTHER_OBJECT, error.what
+        except UnreadableScanError as error:
+            status, why = NOT_UNDERSTOOD, error.what
+        except OutputError as error:
+            _LOG.error("%s", error)
+            status, why = NO_ROOM, "the disk fails"
+        except Exception:
+            _LOG.exception("a slice could not be kept")
+            status, why = _FAILED, "internal error"
+        else:
+            return STORED, ""
+        self._refuse(f"{status:04X}")
+        return status, why[:_COMMENT]
+
     def ended(self, association: Acceptor) -> None:
         """Forget an association: see `Rules`."""
         self._listener.known(association.connection)
@@ -154,46 +191,3 @@ class DicomDoor:
     def _refuse(self, why: str) -> None:
         with self._lock:
             self.refused[why] += 1
-
-    def _take(self, event: Any) -> Any:
-        """Keep an object; return the status of its C-STORE (PS3.4 section B.2.3)."""
-        from darnet_trt.runtime.serving.dicom.part10 import file_head
-
-        request, peer = event.request, event.assoc.peer.ae
-        sop_class, sop_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
-        head = file_head(sop_class, sop_uid, str(event.context.transfer_syntax))
-        self._pace.wait(peer or event.assoc.host, self.stopping)
-        try:
-            if str(event.context.abstract_syntax) != sop_class:
-                return _status(OTHER_OBJECT, "not of the class of its presentation context")
-            self._store.receive(
-                b"".join((head, *request.DataSet.parts)),
-                peer=peer,
-                sop_class=sop_class,
-                sop_uid=sop_uid,
-            )
-        except BusyError as error:
-            status = _status(NO_ROOM, error.what)
-        except RefusedScanError as error:
-            status = _status(OTHER_OBJECT, error.what)
-        except UnreadableScanError as error:
-            status = _status(NOT_UNDERSTOOD, error.what)
-        except OutputError as error:
-            _LOG.error("%s", error)
-            status = _status(NO_ROOM, "the disk fails")
-        except Exception:
-            _LOG.exception("a slice could not be kept")
-            status = _status(_FAILED, "internal error")
-        else:
-            return STORED
-        self._refuse(f"{status.Status:04X}")
-        return status
-
-
-def _status(code: int, why: str) -> Any:
-    from pydicom import Dataset
-
-    status = Dataset()
-    status.Status = code
-    status.ErrorComment = why.encode("ascii", "replace").decode()[:_COMMENT]
-    return status

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
 
 from darnet_trt import __version__
 from darnet_trt.runtime.serving.http import errors, stow, v2
@@ -35,6 +36,7 @@ def make_app(service: Service) -> FastAPI:
         description="Classifies chest CT. Research use only. Not a medical device.",
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.ending = asyncio.Event()
     described = Description(app, InferBody, errors.Error)
@@ -51,7 +53,7 @@ def make_app(service: Service) -> FastAPI:
 
 
 class _Counted:
-    """Counts requests, by their routes' templates."""
+    """Counts requests, by their routes' templates; keeps answers out of caches."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._metrics = app, service.metrics
@@ -66,6 +68,9 @@ class _Counted:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Cache-Control", "no-store")  # it may be of a patient
+                headers.setdefault("X-Content-Type-Options", "nosniff")
             await send(message)
 
         try:

@@ -22,6 +22,7 @@ PAUSE_S: Final = 20.0
 """How long a body may pause, and how long it may take to become as fast as it must be."""
 _PIECE: Final = 1 << 20
 _LONGEST_S: Final = 3600.0  # for a piece at the slowest pace that may be asked for
+_NO_MEMORY: Final = Finding("memory", "the memory for requests is in use")
 _ALIGNED: Final = 64  # bytes; engines read vectors of so many
 
 
@@ -219,9 +220,7 @@ class Budget:
         """
         with self._lock:
             if size > self._left:
-                raise BusyError(
-                    Finding("memory", "the memory for requests is in use"), retry_after_s=1.0
-                )
+                raise BusyError(_NO_MEMORY, retry_after_s=1.0)
             self._left -= size
         try:
             yield

@@ -84,7 +84,8 @@ def make_router(service: Service) -> APIRouter:
     """Return the routes of STOW-RS."""
     limits = service.settings.http
     assert limits is not None
-    threads, budget = Threads(), Budget(service.settings.volume_bytes)
+    threads = Threads(service.metrics)
+    budget = Budget(service.settings.volume_bytes)
     router = APIRouter(prefix="/dicomweb", tags=["DICOMweb"])
     answers: dict[int | str, dict[str, Any]] = {
         status: {"description": text, "content": {_JSON: {"schema": {"type": "object"}}}}

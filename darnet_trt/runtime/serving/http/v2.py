@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request, Response
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from darnet_trt import __version__
-from darnet_trt.errors import DarnetError, DeviceError
+from darnet_trt.errors import BusyError, DarnetError, DeviceError
 from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.serving.http import tensors
 from darnet_trt.runtime.serving.http.bodies import Body, Budget, Buffer
@@ -154,11 +155,13 @@ def make_router(service: Service) -> APIRouter:
     assert limits is not None
     budget = Budget(service.settings.volume_bytes)
 
-    def model() -> Model:
+    def fitting(*, binary: bool) -> Model:
+        """Return what a request must fit, whose tensor is bytes or numbers of JSON."""
         settings = service.settings
-        each = Model.of(service.manifest, 1)
-        size = min(settings.volume_bytes, limits.tensors - LARGEST_HEADER)
-        return Model.of(service.manifest, max(1, min(settings.volumes, size // each.volume_bytes)))
+        one = Model.of(service.manifest, 1)
+        volume = one.volume_bytes if binary else one.volume_bytes // 4 * LONGEST_NUMBER
+        size = min(settings.volume_bytes, limits.tensors)
+        return replace(one, most=max(1, min(settings.volumes, size // volume)))
 
     def check_ready() -> None:
         if not service.ready:
@@ -190,7 +193,7 @@ def make_router(service: Service) -> APIRouter:
         """Say what the network takes and gives."""
         if not service.started:
             check_ready()
-        one = model()
+        one = fitting(binary=True)
         return ModelMetadata(
             name=NAME,
             versions=[VERSION],
@@ -233,8 +236,14 @@ def make_router(service: Service) -> APIRouter:
         """Run the network on volumes."""
         check_ready()
         began = time.monotonic()
-        asked, volumes = await _receive(request, json_bytes, model(), budget, limits.slowest)
-        tensors.check_finite(volumes)
+        head, length = _lengths(request, json_bytes)
+        model = fitting(binary=head < length)
+        try:
+            asked, volumes = await _receive(request, head, length, model, budget, limits.slowest)
+        except BusyError as busy:
+            service.metrics.refused(busy.code)
+            raise
+        await asyncio.to_thread(tensors.check_finite, volumes)
         deadline = None if asked.timeout_s is None else began + asked.timeout_s
         future = service.queue.submit(volumes, deadline=deadline, ticket=ticket)
         outputs = await _outputs(request, future)
@@ -250,36 +259,58 @@ def make_router(service: Service) -> APIRouter:
     return router
 
 
+def _lengths(request: Request, json_bytes: str | None) -> tuple[int, int]:
+    """Return the bytes of a request's JSON and of its body; the same where no tensor follows.
+
+    Raises:
+        HTTPException: They are missing or make no sense.
+    """
+    length = request.headers.get("content-length")
+    if length is None:
+        raise HTTPException(411, "the request has no Content-Length")
+    size = int(length)  # the parser of HTTP checked it
+    if json_bytes is None:
+        return size, size
+    given = request.headers.getlist(_JSON_BYTES)
+    digits = json_bytes.isascii() and json_bytes.isdigit() and len(json_bytes) <= _LONGEST_LENGTH
+    if len(given) > 1 or not digits:
+        raise HTTPException(400, f"{_JSON_BYTES} is not one number of bytes")
+    if int(json_bytes) > size:
+        raise HTTPException(400, f"{_JSON_BYTES} is {json_bytes}, the body has {size:,} bytes")
+    return int(json_bytes), size
+
+
 async def _receive(
-    request: Request, json_bytes: str | None, model: Model, budget: Budget, slowest: int
+    request: Request, head: int, length: int, model: Model, budget: Budget, slowest: int
 ) -> tuple[tensors.Request, Volumes]:
     """Receive a request and its volumes (n, 1, d, h, w).
+
+    Args:
+        request: The request, of whose body nothing was read.
+        head: Bytes of its JSON.
+        length: Bytes of its body.
+        model: What it must fit.
+        budget: For its memory.
+        slowest: Fewest bytes a second.
 
     Raises:
         UsageError: It is malformed.
         BusyError: There is no memory for it now.
-        HTTPException: It is too long, too slow, cut, packed, or of unknown length.
+        HTTPException: It is too long, too slow, cut or packed.
         ClientDisconnect: Who sends it hung up.
     """
     largest = model.most * model.volume_bytes
-    head = _json_bytes(request, json_bytes)
-    text_most = LARGEST_HEADER + largest // 4 * LONGEST_NUMBER
-    body = Body(request, text_most if head is None else LARGEST_HEADER + largest, slowest)
-    if body.length is None:
-        raise HTTPException(411, "the request has no Content-Length")
-    length = body.length
-    if head is not None and head > length:
-        raise HTTPException(400, f"{_JSON_BYTES} is {head:,}, the body has {length:,} bytes")
+    binary = head < length
+    most = largest if binary else largest // 4 * LONGEST_NUMBER
+    body = Body(request, LARGEST_HEADER + most, slowest)
     with budget.taken(length):
-        if head is None or head == length:
-            buffer = Buffer(length, 0)
+        buffer = Buffer(length, head)
+        if not binary:
             await buffer.fill_up(body)
-            asked = await asyncio.to_thread(
-                tensors.parse_request, buffer.text(length), model, binary=False
-            )
+            text = buffer.text(length)
+            asked = await asyncio.to_thread(tensors.parse_request, text, model, binary=False)
             assert asked.data is not None
             return asked, asked.data
-        buffer = Buffer(length, head)
         if head == 0:
             asked = tensors.raw_request(length, model)
         else:
@@ -294,16 +325,6 @@ async def _receive(
                 )
         await buffer.fill_up(body)
         return asked, buffer.tensor(head, (asked.volumes, 1, *model.size))
-
-
-def _json_bytes(request: Request, text: str | None) -> int | None:
-    """Return the bytes of the JSON as the header gives them; None without that header."""
-    if text is None:
-        return None
-    given = request.headers.getlist(_JSON_BYTES)
-    if len(given) > 1 or not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_LENGTH):
-        raise HTTPException(400, f"{_JSON_BYTES} is not one number of bytes")
-    return int(text)
 
 
 async def _outputs(request: Request, future: Future[Outputs]) -> Outputs:

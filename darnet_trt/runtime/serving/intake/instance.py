@@ -57,7 +57,7 @@ def instance_of(content: bytes) -> Instance:
         raise UnreadableScanError(
             Finding("broken-dicom", "is a broken DICOM file: its header cannot be read"), do=_AGAIN
         ) from error
-    uids = {tag: _text(value) for tag, (_, value) in elements.found.items()}
+    uids = {tag: text_of(value) for tag, (_, value) in elements.found.items()}
     for tag, keyword in ((_INSTANCE, "SOPInstanceUID"), (_STUDY, "StudyInstanceUID")):
         uid = uids.get(tag, "")
         if not uid:
@@ -75,7 +75,8 @@ def instance_of(content: bytes) -> Instance:
     )
 
 
-def _text(value: bytes) -> str:
+def text_of(value: bytes) -> str:
+    """Return a UID without its padding, whatever else it holds."""
     return one_line(value.strip(b"\0 ").decode("iso8859"))
 
 
@@ -86,7 +87,7 @@ def sop_class_of(path: Path) -> str:
         OSError: It cannot be read.
     """
     with path.open("rb") as stream:
-        return _text(elements_of(stream, (_CLASS,))[0].found.get(_CLASS, (None, b""))[1])
+        return text_of(elements_of(stream, (_CLASS,))[0].found.get(_CLASS, (None, b""))[1])
 
 
 def check_command(instance: Instance, sop_class: str, sop_uid: str) -> None:

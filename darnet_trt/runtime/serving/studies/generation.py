@@ -71,7 +71,7 @@ class Generation:
         self.at_once, self.jobs = plan.workers, dict[str, Job]()
         self._memory, self._kinds = plan.share, kinds
         self._engine, self._done, self._ended = engine, done, ended
-        self._pipeline = Pipeline(bundle, plan, kinds, earlier, evidence=True)
+        self._pipeline = Pipeline(bundle, plan, kinds, earlier, evidence=True, mixed=True)
         self._left = False
         self._thread = threading.Thread(target=self._run, name="classifying", daemon=True)
 
@@ -108,9 +108,10 @@ class Generation:
         """
         job.notes = self._notes(job)
         self.jobs[job.study] = job
-        for study in job.found:
+        found, job.unread = job.found, ()
+        job.found = tuple(replace(study, pickled=b"", files=()) for study in found)
+        for study, small in zip(found, job.found, strict=True):
             kept = self._pipeline.spool.put(study.pickled)
-            small = replace(study, pickled=b"", files=())
             self._pipeline.loads.put(Task(job.study, small, kept, 0.0))
 
     def end(self) -> None:

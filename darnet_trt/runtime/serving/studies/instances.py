@@ -17,7 +17,7 @@ from darnet_trt.runtime.serving.intake.names import is_conflict
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.intake.store import Store
 
-_MERGE: Final = 50_000
+_MERGE: Final = 5_000
 """New ones that are kept in a set until they are sorted in."""
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from darnet_trt.errors import DarnetError
+from darnet_trt.errors import DarnetError, InternalError
 from darnet_trt.runtime.serving.settings import Settings
 from darnet_trt.runtime.serving.studies.instances import Instances
 from darnet_trt.runtime.serving.studies.records import Records
@@ -37,6 +37,7 @@ class Keeping:
         waiting: Those that are not finished.
         instances: Their instances.
         view: Returns what is shown of a study.
+        notify: Called with a line on what went wrong.
     """
 
     def __init__(
@@ -49,10 +50,11 @@ class Keeping:
         waiting: Waiting,
         instances: Instances,
         view: Callable[[str], StudyView | None],
+        notify: Callable[[str], None],
     ) -> None:
         self._keep_s, self._store, self._records = settings.keep_s, store, records
         self._guard, self._recent, self._waiting = guard, recent, waiting
-        self._instances, self._view = instances, view
+        self._instances, self._view, self._notify = instances, view, notify
         self._changing = threading.Condition()
         self._changed: dict[str, None] = {}
         self._watchers: list[Callable[[StudyView], None]] = []
@@ -94,31 +96,37 @@ class Keeping:
         while not self._stopped:
             with self._changing:
                 self._changing.wait_for(lambda: self._changed or self._stopped, TIDY_S)
-            self._tell()
+            self._attempt(self._tell)
             if time.monotonic() - tidied > TIDY_S:
-                self._tidy()
+                self._attempt(self._tidy)
                 tidied = time.monotonic()
             if not self._stopped:
                 time.sleep(TELL_S)
-        self._tell()
+        self._attempt(self._tell)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Do something; what goes wrong, such as a full disk, is tried again the next time."""
+        try:
+            step()
+        except Exception as error:
+            known = isinstance(error, DarnetError | OSError)
+            self._notify(f"warning: {error if known else InternalError(error)}")
 
     def _tell(self) -> None:
         with self._changing:
             changed, self._changed = self._changed, {}
             watchers = list(self._watchers)
         for study in changed if watchers else ():
-            with suppress(DarnetError):
-                if (view := self._view(study)) is not None:
-                    for watcher in watchers:
-                        watcher(view)
+            if (view := self._view(study)) is not None:
+                for watcher in watchers:
+                    watcher(view)
 
     def _tidy(self) -> None:
-        with suppress(DarnetError, OSError):  # such as a full disk: it is tried again
-            with self._guard:
-                self._waiting.sweep()
-            self._remove_old()
-            self._records.compact()
-            self._records.send()
+        with self._guard:
+            self._waiting.sweep()
+        self._remove_old()
+        self._records.compact()
+        self._records.send()
 
     def _remove_old(self) -> None:
         """Remove what did not change for longer than it is to be kept."""

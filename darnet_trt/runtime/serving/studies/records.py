@@ -13,13 +13,14 @@ from contextlib import ExitStack
 from typing import Final
 
 from darnet_trt.machine.files import cannot_write
+from darnet_trt.runtime.prediction.history.history import TRANSIENT
 from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.runtime.serving.settings import Settings
 from darnet_trt.runtime.serving.studies.evidence import KeptEvidence
 from darnet_trt.runtime.serving.studies.fates import settled
 from darnet_trt.runtime.serving.studies.job import Job
-from darnet_trt.runtime.serving.studies.ledger import Ledgers, Summary
+from darnet_trt.runtime.serving.studies.ledger import Ledgers, Summary, digest_of
 from darnet_trt.runtime.serving.studies.sending import Sending
 
 LEAST_DEAD: Final = 1000
@@ -85,6 +86,19 @@ class Records:
                     stale.append(result.key)
             self._drop(stale)
 
+    def finished(self, study: str, files: Iterable[str]) -> Summary | None:
+        """Return what a study came to, where its results stand for all of some files.
+
+        One that failed for a reason that may pass does not.
+        """
+        summary = self.ledgers.summary(study)
+        if summary is None or summary.files != digest_of(files):
+            return None
+        with self._lock:
+            found = [self._results.standing(key) for key in summary.keys]
+        stand = all(each is not None and each.code not in TRANSIENT for each in found)
+        return summary if stand else None
+
     def _keys(self, study: str) -> tuple[str, ...]:
         summary = self.ledgers.summary(study)
         return summary.keys if summary else ()
@@ -126,11 +140,12 @@ class Records:
             for key, result, first in job.results:
                 self._unlisted[job.study].add(result.key)
                 written.append((key, self._results.add(result), first))
-            shown = next((r.evidence for _, r, _ in job.results if r.evidence is not None), None)
-            self.evidence.write(job.study, shown)
-            keys = [result.key for _, result, _ in written]
-            instances = settled(job.notes, job.files, written)
-            summary = self.ledgers.write(job.study, instances, keys, times)
+        shown = next((r.evidence for _, r, _ in job.results if r.evidence is not None), None)
+        self.evidence.write(job.study, shown)
+        keys = [result.key for _, result, _ in written]
+        instances = settled(job.notes, job.files, written)
+        summary = self.ledgers.write(job.study, instances, keys, times)
+        with self._lock:
             del self._unlisted[job.study]
             for _, result, _ in written:
                 self.sending.add(result)

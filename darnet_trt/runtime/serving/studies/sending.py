@@ -50,6 +50,8 @@ class Sending:
         self._end()
         try:
             self._queue = Queue(self._results.folder, self._notify)
+            for peer in set(self._queue.peers()).difference(self._peers):
+                self._queue.drop_peer(peer)  # an earlier run sent there, and nobody wants it now
             add_peers(self._queue, self._peers)
             self._queue.fill(each for r in self._results.results() for each in entries_of(r))
             self._delivery = Delivery(self._queue, self._ours, self._notify)

@@ -25,7 +25,7 @@ from darnet_trt.runtime.prediction.results.result import Evidence
 from darnet_trt.runtime.serving.settings import Settings
 from darnet_trt.runtime.serving.studies.instances import Instances, numbers
 from darnet_trt.runtime.serving.studies.keeping import Keeping
-from darnet_trt.runtime.serving.studies.ledger import Summary, digest_of
+from darnet_trt.runtime.serving.studies.ledger import Summary
 from darnet_trt.runtime.serving.studies.records import Records
 from darnet_trt.runtime.serving.studies.waiting import Open, Waiting
 from darnet_trt.runtime.serving.studies.work import Work
@@ -92,9 +92,9 @@ class Studies:
         self._records = Records(settings, notify)
         self._instances = Instances()
         shared = self._changed, self._recent, self._waiting, self._instances
-        self._keeping = Keeping(settings, store, self._records, *shared, self.view)
+        self._keeping = Keeping(settings, store, self._records, *shared, self.view, notify)
         self._work = Work(
-            settings, store, self._records, *shared, self._engine_now, self._keeping.changed
+            settings, store, self._records, *shared, self._engine_now, self._keeping.changed, notify
         )
 
     def start(self) -> None:
@@ -107,14 +107,13 @@ class Studies:
         every = array("Q")
         for study, files in self._store.studies():
             every.extend(numbers(files))
-            summary = self._records.ledgers.summary(study)
-            if summary is not None and summary.files == digest_of(files):
+            if (summary := self._records.finished(study, files)) is not None:
                 last[study] = summary.last
                 finished.add(study)
                 continue
-            times = self._times_of_files(study, files)
-            last[study] = times[1]
-            self._waiting.resume(study, (summary.first if summary else times[0], times[1]))
+            first, last[study] = self._times_of_files(study, files)
+            known = self._times(study)
+            self._waiting.resume(study, (known[0] if known else first, last[study]))
         self._instances.fill(every)
         self._records.tidy(finished, last.keys() - finished)
         self._recent.update(dict.fromkeys(sorted(last, key=last.__getitem__)))
@@ -147,6 +146,8 @@ class Studies:
             first = (each := self._waiting.get(study)) is None or not each.arrivals
             times = self._times(study) if each is None else None
             self._waiting.arrived(study, peer, times)
+            if not received.file.endswith(".dcm"):  # a volume file is all of its study
+                self._waiting.whole(study)
             self._recent.pop(study, None)
             self._recent[study] = None
             if first:

@@ -21,7 +21,8 @@ ADMITTED_S: Final = 60.0
 _LOOKS: Final = 10
 """A look that finds slices missing is followed by a pause of so many times its own length."""
 _LEARN: Final = 0.2  # weight of the newest time between two results
-_LONGEST_TRY_S: Final = 60.0
+LONGEST_TRY_S: Final = 60.0
+"""Longest pause between two tries."""
 _ALONE: Final = 2  # times that a study failed
 
 Clock = Callable[[], float]
@@ -218,26 +219,30 @@ class Waiting:
         """Return whether a study waits no longer for slices, whatever it lacks."""
         return each.whole or self._clock() >= each.since + each.quiet_s
 
-    def lacks(self, each: Open, look_s: float) -> None:
-        """Note that slices of a study are missing: it waits for them.
+    def go_on(self, each: Open, arrivals: int, look_s: float) -> None:
+        """Let a study wait for more.
 
         Args:
             each: The study.
+            arrivals: How many files had come when it was looked at: what came since may be all
+                that was missing then.
             look_s: How long the look took.
         """
-        each.taken, each.missing = False, True
+        each.taken = False
+        each.missing = True if each.arrivals == arrivals else None
         each.look_after = self._clock() + _LOOKS * look_s
 
-    def failed(self, study: str, why: str) -> None:
+    def failed(self, study: str, why: str, longest_s: float = LONGEST_TRY_S) -> None:
         """Have a study tried again, after a pause that grows with each try.
 
         Args:
             study: Its name.
             why: What went wrong.
+            longest_s: Of the pause.
         """
         each = self._open[study]
         each.taken, each.error = False, why
-        each.try_after = self._clock() + min(2.0**each.tries, _LONGEST_TRY_S)
+        each.try_after = self._clock() + min(2.0 ** min(each.tries, 20), longest_s)
         each.tries += 1
 
     def done(self, study: str, arrivals: int) -> None:

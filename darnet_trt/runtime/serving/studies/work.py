@@ -19,15 +19,16 @@ from darnet_trt.runtime.serving.studies.fates import CONFLICT, ELSEWHERE
 from darnet_trt.runtime.serving.studies.generation import Generation
 from darnet_trt.runtime.serving.studies.instances import Instances, elsewhere
 from darnet_trt.runtime.serving.studies.job import Job
-from darnet_trt.runtime.serving.studies.ledger import digest_of
 from darnet_trt.runtime.serving.studies.records import Records
-from darnet_trt.runtime.serving.studies.waiting import Open, Waiting
+from darnet_trt.runtime.serving.studies.waiting import LONGEST_TRY_S, Open, Waiting
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.intake.store import Store
 
 TRIES: Final = 3
 """So often a study is read whose reading fails for a reason that may pass."""
+LONGEST_PASSING_S: Final = 3600.0
+"""Longest time until what failed for such a reason is read once more."""
 _LEAVE_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 60.0
 
@@ -45,6 +46,7 @@ class Work:
         instances: Their instances.
         engine: Returns a bundle and its engine that works; called again after one that failed.
         told: Called with the name of a study whose state has changed.
+        notify: Called with a line on what went wrong.
 
     Attributes:
         trouble: Why nothing is classified now; empty where it is.
@@ -61,10 +63,12 @@ class Work:
         instances: Instances,
         engine: Callable[[], tuple[Bundle, Engine]],
         told: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         self._settings, self._store, self._waiting = settings, store, waiting
         self._recent, self._instances, self._changed = recent, instances, changed
         self._records, self._engine, self._told = records, engine, told
+        self._notify = notify
         self._kinds = settings.objects or (OBJECTS if settings.send else ())
         self._generation: Generation | None = None
         self._next: Generation | None = None
@@ -153,10 +157,12 @@ class Work:
         if old is not None:
             old.end()
             old.close()
-        self._replaced_by(following)
-        with self._changed:
-            self._next = None
-            self._changed.notify_all()
+        try:
+            self._replaced_by(following)
+        finally:
+            with self._changed:
+                self._next = None
+                self._changed.notify_all()
 
     def _mend(self) -> None:
         """Load the engine again after something failed, and begin again what was under way."""
@@ -164,6 +170,7 @@ class Work:
         assert error is not None
         why = str(error if isinstance(error, DarnetError) else InternalError(error))
         self.trouble = why
+        self._notify(f"warning: {why}; what was under way is begun again")
         if self._generation is not None:
             self._generation.close()
             self._generation = None
@@ -193,14 +200,15 @@ class Work:
     def _begin(self, generation: Generation, taken: Sequence[Open]) -> None:
         """Look at studies that are due, and have those classified that are complete."""
         jobs = [job for each in taken if (job := self._job(each)) is not None]
-        generation.find(jobs)
+        if jobs:
+            generation.find(jobs)
         for job in jobs:
             with self._changed:
                 each = self._waiting.get(job.study)
                 assert each is not None
                 late = self._waiting.is_late(each)
                 if not late and (job.missing or each.arrivals != job.arrivals):
-                    self._waiting.lacks(each, time.monotonic() - job.began)
+                    self._waiting.go_on(each, job.arrivals, time.monotonic() - job.began)
                     continue
             self._told(job.study)
             generation.put(job)
@@ -209,8 +217,7 @@ class Work:
         """Return what is to be looked at; None where the study's ledger lists all of it."""
         study, arrivals = each.study, each.arrivals
         files = self._store.files(study)
-        summary = self._records.ledgers.summary(study)
-        if not files or (summary is not None and summary.files == digest_of(files)):
+        if not files or self._records.finished(study, files) is not None:
             with self._changed:
                 self._waiting.done(study, arrivals)
                 self._changed.notify_all()
@@ -229,21 +236,29 @@ class Work:
         return dict.fromkeys(late, ELSEWHERE) | dict.fromkeys(filter(is_conflict, files), CONFLICT)
 
     def _done(self, job: Job) -> None:
-        """Let the results of a job stand; an error costs this job alone, which is tried again."""
+        """Let the results of a job stand; an error costs this job alone, which is tried again.
+
+        What failed for a reason that may pass is tried again first, and stands only then; it is
+        tried again later all the same.
+        """
         with self._changed:
             each = self._waiting.get(job.study)
             assert each is not None
             times, tries = (each.first, each.last), each.tries
-        passing = [r.reason for _, r, _ in job.results if r.code in TRANSIENT]
-        why = passing[0] if passing and tries < TRIES - 1 else ""
-        if not why:
+        why = next((r.reason for _, r, _ in job.results if r.code in TRANSIENT), "")
+        longest_s = LONGEST_TRY_S
+        if not why or tries >= TRIES - 1:
             try:
                 self._records.commit(job, times)
+                longest_s = LONGEST_PASSING_S
             except Exception as error:
                 why = str(error if isinstance(error, DarnetError) else InternalError(error))
+                if why != self.trouble:
+                    self._notify(f"warning: a result cannot be kept: {why}")
+                self.trouble = why
         with self._changed:
             if why:
-                self._waiting.failed(job.study, why)
+                self._waiting.failed(job.study, why, longest_s)
             else:
                 self._waiting.done(job.study, job.arrivals)
                 self._breaks, self.trouble = 0, ""

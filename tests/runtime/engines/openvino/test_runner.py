@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -57,3 +60,32 @@ def test_openvino_prints_nothing_of_its_own_about_a_corrupt_file(tmp_path, capfd
     with pytest.raises(BundleError, match="OpenVINO cannot load it"):
         OpenVINORunner(tmp_path / name, precision="fp32")
     assert capfd.readouterr() == ("", "")
+
+
+_SIGNALLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
+
+first = OpenVINORunner(Path(sys.argv[1]), precision="fp32", threads=1)
+
+def replace():
+    global second, first
+    second = OpenVINORunner(Path(sys.argv[1]), precision="fp32", threads=1)
+    first.close()
+    del first
+
+other = threading.Thread(target=replace)
+other.start()
+other.join()
+signal.signal(signal.SIGTERM, lambda *given: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+print("goes on")
+"""
+
+
+def test_a_signal_is_handled_after_another_thread_closed_an_engine(tmp_path):
+    write_onnx(tmp_path / "model.onnx")
+    command = [sys.executable, "-c", _SIGNALLED, tmp_path / "model.onnx"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["handled", "goes", "on"]), done.stderr

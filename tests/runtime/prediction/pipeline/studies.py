@@ -44,7 +44,7 @@ def examine_or_die(listing: Listing) -> Examined:
     return examine(listing)
 
 
-def gather_or_die(examined: list[Examined], only: frozenset[str] | None = None) -> Gathered:
+def gather_or_die(examined: list[Examined], *more: Any) -> Gathered:
     """Die at a folder named "poison", and once at one that holds a file named "once"."""
     for one in examined:
         if one.listing_folder.name == "poison" and one.dicom:
@@ -52,7 +52,7 @@ def gather_or_die(examined: list[Examined], only: frozenset[str] | None = None) 
         if (once := one.listing_folder / "once").exists():
             once.unlink()
             die()
-    return gather(examined, only)
+    return gather(examined, *more)
 
 
 def make_when(file: Path, *arguments: Any) -> Any:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from darnet_trt.runtime.serving.dicom import association as association_module
-from darnet_trt.runtime.serving.dicom import limits, listener
+from darnet_trt.runtime.serving.dicom import limits, listener, messages, wire
 from tests.runtime.serving.dicom.senders import (
     association,
     eventually,
@@ -34,7 +34,8 @@ STORED = b"\0\0\0\x09\2\0\0\0\0\0"
 def hurried(monkeypatch):
     monkeypatch.setattr(association_module, "ASSOCIATE_S", 0.4)
     monkeypatch.setattr(association_module, "LINGER_S", 0.2)
-    monkeypatch.setattr(listener, "ASSOCIATE_S", 0.4)
+    for module in (listener, wire):
+        monkeypatch.setattr(module, "ASSOCIATE_S", 0.4)
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def command_parts(turn):
 
 
 def test_an_object_that_never_ends_is_given_up(door, turns, monkeypatch):
-    monkeypatch.setattr(association_module, "LARGEST_MESSAGE", 1 << 20)
+    monkeypatch.setattr(messages, "LARGEST_MESSAGE", 1 << 20)
     command, context = command_parts(turns[1])
     part = b"\4\0" + struct.pack(">LLBB", 100_006, 100_002, context, 0) + bytes(100_000)
     with associated(door, turns) as connection:
@@ -246,7 +247,7 @@ def test_a_peer_that_trickles_is_ended(open_door, turns):
 
 
 def test_an_object_that_trickles_in_small_pdus_is_given_up(door, turns, monkeypatch):
-    monkeypatch.setattr(association_module, "SLOW_AFTER_S", 0.3)
+    monkeypatch.setattr(messages, "SLOW_AFTER_S", 0.3)
     command, context = command_parts(turns[1])
     part = b"\4\0" + struct.pack(">LLBB", 7, 3, context, 0) + b"\0"
     with associated(door, turns) as connection:

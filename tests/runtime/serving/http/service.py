@@ -58,13 +58,13 @@ class Queue:
 
 class Metrics:
     def __init__(self):
-        self.requests = []
+        self.requests, self.refusals = [], []
 
     def request(self, method, route, status, seconds):
         self.requests.append((method, route, status))
 
-    def received(self, door, outcome, size):
-        pass
+    def refused(self, reason):
+        self.refusals.append(reason)
 
     def text(self):
         return b"# none\n"

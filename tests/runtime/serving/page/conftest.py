@@ -1,12 +1,12 @@
-"""One browser, and one real prediction, for all tests of the page."""
+"""One browser a file, and a classified study, for the tests of the page."""
 
+import numpy as np
 import pytest
 
-from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.runtime.prediction.predict import predict
+from darnet_trt.runtime.prediction.results.result import Evidence, SeriesUsed
+from tests.runtime.prediction.report.results import result
 from tests.runtime.serving.page import browser as browsers
 from tests.runtime.serving.page.stand_in import StandIn, packed, serving, view
-from tests.tiny_bundle import write_bundle
 
 axe = browsers.axe
 
@@ -18,12 +18,16 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def classified(tmp_path_factory, phantom_series):
-    """The result of a phantom, with its evidence."""
-    bundle = open_bundle(write_bundle(tmp_path_factory.mktemp("page") / "bundle"))
-    [result] = predict(bundle, phantom_series, evidence=True, workers=1)
-    assert result.status == "ok"
-    return result
+def classified():
+    """A result with its evidence; `test_with_service` has one of the service's own."""
+    rng = np.random.default_rng(0)
+    volume = rng.random((16, 32, 32)).astype(np.float32)
+    cam = rng.normal(0, 3, (3, 2, 2, 2)).astype(np.float32)
+    series = SeriesUsed(
+        uid="1.3.1", description="Chest", slices=30, matrix=(64, 64), spacing_mm=(8.0, 4.0, 4.0),
+        why="the only series",
+    )  # fmt: skip
+    return result(1, series=series, evidence=Evidence(volume, cam, oriented=True))
 
 
 @pytest.fixture

@@ -123,7 +123,10 @@ def test_patients_are_named_only_where_the_service_keeps_them(visit, service, cl
         "Patient P-7 · Accession A1 · Study of 2026-11-29"
     )
     tab.locator("#studies a").nth(1).click()
-    tab.get_by_text("(pseudonyms)").wait_for()
+    tab.get_by_text("patient id P-7").wait_for()
+    assert tab.locator("#patient").inner_text() == ""
+    assert "P-7" not in tab.locator("#study-title").inner_text()
+    assert "P-7" not in tab.locator("#studies a").nth(1).inner_text()
     tab.locator("#studies a").first.click()
     until(lambda: tab.locator("#patient").inner_text() == "")
 

@@ -88,6 +88,16 @@ def test_members_that_are_refused_are_named(visit, service):
     text.get_by_text("3 files ignored; refused: ../evil.dcm: its name leaves").wait_for()
 
 
+def test_what_was_received_before_keeps_its_title(visit, service, classified):
+    status, body, headers = accepted(view(1, (classified,)), status=200)
+    service.answers = [(status, body | {"known": 30}, headers)]
+    tab = visit()
+    tab.locator("#files").set_input_files(ZIP)
+    tab.locator("#uploads").get_by_text("30 files received before").wait_for()
+    title = tab.locator("#study-title")
+    until(lambda: classified.series.description in title.inner_text())
+
+
 def test_an_upload_is_stopped_and_tried_again(visit, service):
     tab = visit()
     held = []

@@ -11,7 +11,7 @@ import psutil
 import pydicom
 import pytest
 
-from darnet_trt.runtime.prediction.pipeline import finding
+from darnet_trt.runtime.prediction.pipeline import finding, loading
 from darnet_trt.runtime.serving.studies import generation
 from darnet_trt.scan.isolated import MODULE
 from tests.runtime.prediction.pipeline.studies import write_study
@@ -81,3 +81,23 @@ def test_processes_that_are_killed_have_a_study_read_again(
         assert view.used == len(files)
         check_promise(made)
     assert killed
+
+
+@pytest.mark.slow
+def test_a_disk_that_does_not_read_has_a_result_that_says_so_until_it_does(
+    tiny, phantom_series, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loading, "load", poison.load_or_fail)
+    state = tmp_path / "state"
+    with running(tiny, state) as made:
+        (state / "broken disk").touch()
+        (study, *_) = {each.study for each in made.send(*scan(phantom_series, tmp_path, 1))}
+        view = made.wait(study, lambda view: len(view.results) == 1)
+        assert view.results[0].code == "disk-error"
+        assert view.state != "done"
+        assert "Input/output" in view.error
+        check_promise(made)
+        (state / "broken disk").unlink()
+        view = made.wait(study)
+        assert (view.results[0].status, view.error) == ("ok", "")
+        check_promise(made)

@@ -20,6 +20,7 @@ from darnet_trt.errors import BusyError, OutputError
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.serving.studies import keeping
 from darnet_trt.runtime.serving.studies.evidence import KeptEvidence
+from darnet_trt.scan.cohort import read_cohort
 from tests.runtime.prediction.pipeline.studies import write_study
 from tests.runtime.serving.studies.service import Running, check_promise, running
 from tests.tiny_bundle import change_manifest, write_bundle
@@ -221,3 +222,34 @@ def test_threads_and_files_are_as_many_after_many_studies(made, phantom_series, 
     threads, files = counts()
     assert threads == before[0]
     assert files <= before[1]
+
+
+@pytest.mark.slow
+def test_a_study_that_breaks_the_engine_each_time_holds_up_no_other(tiny, phantom_cohort, tmp_path):
+    bad, good = (entry.scan for entry in read_cohort(phantom_cohort).entries)
+    engine, runner = engine_of(tiny)
+    real, hated = runner.infer, []
+
+    def infer(batch: np.ndarray) -> Any:
+        mean = float(batch.mean())
+        if hated and mean == hated[0]:
+            raise RuntimeError("the device is lost")
+        return real(batch)
+
+    def first(batch: np.ndarray) -> Any:
+        hated.append(float(batch.mean()))
+        return infer(batch)
+
+    runner.infer = first  # type: ignore[method-assign]
+    with running(tiny, tmp_path / "state", engine=engine) as made:
+        (broken,) = sent(made, scan(bad, tmp_path, 1))
+        made.wait(broken, lambda view: view.error != "")
+        runner.infer = infer  # type: ignore[method-assign]
+        studies = sent(made, *(scan(good, tmp_path, 2 + n) for n in range(4)))
+        assert [made.wait(study).results[0].status for study in studies] == ["ok"] * 4
+        view = made.studies.view(broken)
+        assert view.state != "done"
+        assert "the device is lost" in view.error
+        hated.clear()
+        assert made.wait(broken).results[0].status == "ok"
+        check_promise(made)

@@ -15,9 +15,12 @@ from tests.runtime.delivery.dicom_peers import peer
 from tests.runtime.prediction.pipeline.studies import write_study
 from tests.runtime.serving.studies.service import Running, check_promise, running
 
-pytestmark = pytest.mark.filterwarnings(  # pynetdicom forgets sockets that did not connect
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(  # pynetdicom forgets sockets that did not connect
+        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +59,11 @@ def test_what_is_made_is_sent_once_also_over_a_restart(tiny, phantom_series, tmp
             wait_until(lambda: pacs.stored == both)
             assert made.studies.deliveries()[pacs.ae].all == {"sent": 2}
             check_promise(made)
+        gone = "PEER@127.0.0.1:9"
+        with running(tiny, tmp_path / "state", send=(gone,), **options) as made:
+            assert list(made.studies.deliveries()) == [gone]  # who is not named gets no more
 
 
-@pytest.mark.slow
 def test_deliveries_that_end_are_begun_again_and_stop_nothing(
     tiny, phantom_series, tmp_path, monkeypatch
 ):
@@ -86,7 +91,6 @@ def test_deliveries_that_end_are_begun_again_and_stop_nothing(
         assert set(pacs.stored) == {uid for study in studies for uid in reports(made, study)}
 
 
-@pytest.mark.slow
 def test_a_peer_that_is_down_holds_nothing_up(tiny, phantom_series, tmp_path):
     files = sorted(write_study(phantom_series, tmp_path / "scan", 1).iterdir())
     gone = "PEER@127.0.0.1:9"

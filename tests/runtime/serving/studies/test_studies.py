@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,19 +12,31 @@ import pydicom
 import pytest
 from PIL import Image
 
+from tests.runtime.delivery.dicom_peers import peer
+from tests.runtime.delivery.folders import CLASSES
 from tests.runtime.prediction.pipeline.studies import write_study
 from tests.runtime.serving.studies.service import Running, check_promise, running
 from tests.tiny_bundle import write_bundle
+
+BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Iterator[Running]:
     """A service for all these tests; each has a study of its own."""
     folder = tmp_path_factory.mktemp("service")
-    bundle = write_bundle(folder / "bundle")
-    with running(bundle, folder / "state", objects=("sr", "sc", "refusal")) as service:
+    bundle, kinds = write_bundle(folder / "bundle"), ("sr", "sc", "refusal")
+    with (
+        peer(classes=(*CLASSES.values(), BASIC_TEXT_SR)) as pacs,
+        running(bundle, folder / "state", objects=kinds, send=(pacs.ae,)) as service,
+    ):
         yield service
         check_promise(service)
+        service.studies.drain(time.monotonic() + 30)
+        assert set(Counter(pacs.stored).values()) == {1}  # nothing was sent twice
+        views = service.studies.list(99)
+        standing = {one.sop_uid for view in views for r in view.results for one in r.dicom}
+        assert standing <= set(pacs.stored)
 
 
 def evidence_of(report: bytes) -> set[str]:
@@ -187,12 +200,51 @@ def test_a_study_that_is_refused_and_one_that_cannot_be_read_count_all_their_fil
     assert view.results[0].predecessor is not None
 
 
-def test_a_volume_file_is_a_study(made, phantom_series, tmp_path):
+def test_a_volume_file_is_a_study_that_waits_for_nothing(made, phantom_series, tmp_path):
     import SimpleITK
 
     names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(phantom_series))
     SimpleITK.WriteImage(SimpleITK.ReadImage(names), tmp_path / "scan.nii.gz")
     received = made.store.keep_volume([(tmp_path / "scan.nii.gz").read_bytes()], peer="")
-    made.studies.whole(received.study)
     view = made.wait(received.study)
     assert (view.results[0].status, view.used) == ("ok", 1)
+
+
+def test_two_patients_under_one_uid_have_a_result_each(made, phantom_series, tmp_path):
+    """The second one comes later, and one more file that names no patient."""
+    files = sorted(write_study(phantom_series, tmp_path / "scan", 30).iterdir())
+    second = sorted(write_study(phantom_series, tmp_path / "second", 30).iterdir())
+    for number, file in enumerate(second):
+        header = pydicom.dcmread(file)
+        header.PatientID = "another" if number else ""
+        header.SeriesInstanceUID = "2.25.30.2"
+        header.SOPInstanceUID = f"2.25.30.2.{number}"
+        header.save_as(file)
+    sent = {pydicom.dcmread(file).SOPInstanceUID for file in files}
+    (study,) = {each.study for each in made.send(*files)}
+    assert len(made.wait(study).results) == 1
+    made.send(*second[1:])
+    both = len(files) + len(second) - 1
+    view = made.wait(study, lambda v: v.state == "done" and v.received == both)
+    assert [result.status for result in view.results] == ["ok", "ok"]
+    assert len({result.patient_id for result in view.results}) == 2
+    assert view.used == both
+    owners = {(each.sop_uid in sent, each.result) for each in made.studies.instances(study)}
+    assert len(owners) == len({key for _, key in owners}) == 2
+    made.send(second[0])
+    view = made.wait(study, lambda v: v.state == "done" and v.received == both + 1)
+    assert [result.status for result in view.results] == ["ok", "ok"]
+
+
+def test_results_that_somebody_took_away_are_made_again(made, phantom_series, tmp_path):
+    files = sorted(write_study(phantom_series, tmp_path / "scan", 31).iterdir())
+    bundle, state = made.settings.bundle, tmp_path / "state"
+    with running(bundle, state) as own:
+        (study,) = {each.study for each in own.send(*files)}
+        before = own.wait(study)
+    (state / "results" / "results.jsonl").unlink()
+    with running(bundle, state) as own:
+        after = own.wait(study)
+        assert after.results[0].probabilities == before.results[0].probabilities
+        assert after.first == before.first
+        check_promise(own)

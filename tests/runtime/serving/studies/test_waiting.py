@@ -49,7 +49,7 @@ def test_a_study_is_looked_at_early_and_waits_where_it_lacks_slices(clock):
     (each,) = studies.take(5)
     assert not studies.is_late(each)
     assert studies.take(5) == []
-    studies.lacks(each, look_s=0.1)
+    studies.go_on(each, each.arrivals, look_s=0.1)
     assert due_in(studies, "a", clock) == 30
     clock.now += 5
     came(studies, "a")  # what was missing, perhaps
@@ -63,12 +63,22 @@ def test_looks_that_take_long_are_rare_but_the_quiet_time_holds(clock):
     came(studies, "a")
     clock.now += 10
     (each,) = studies.take(5)
-    studies.lacks(each, look_s=2.0)
+    studies.go_on(each, each.arrivals, look_s=2.0)
     came(studies, "a")
     assert due_in(studies, "a", clock) == 20
-    studies.lacks(each, look_s=20.0)
+    studies.go_on(each, each.arrivals, look_s=20.0)
     came(studies, "a")
     assert due_in(studies, "a", clock) == 40
+
+
+def test_a_study_of_which_more_came_during_a_look_is_looked_at_again_soon(clock):
+    studies = waiting(clock)
+    came(studies, "a")
+    clock.now += 10
+    (each,) = studies.take(5)
+    came(studies, "a")
+    studies.go_on(each, 1, look_s=0.1)
+    assert due_in(studies, "a", clock) == 10
 
 
 def test_a_peer_has_a_quiet_time_of_its_own_and_what_is_whole_none(clock):

@@ -153,7 +153,8 @@ def make_router(service: Service) -> APIRouter:
     """Return the routes of scans."""
     limits = service.settings.http
     assert limits is not None
-    threads, budget = Threads(), Budget(service.settings.volume_bytes)
+    threads = Threads(service.metrics)
+    budget = Budget(service.settings.volume_bytes)
     records = Records(service.settings.state / "requests", limits.remember_s)
 
     def check_started() -> None:

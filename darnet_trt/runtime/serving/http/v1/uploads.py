@@ -22,6 +22,7 @@ from darnet_trt.scan.discovery.kinds import kind_of
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.intake.store import Received, Store
+    from darnet_trt.runtime.serving.metrics import Metrics
 
 PEER: Final = "http"
 """Who sends, for the store: nobody with a title."""
@@ -52,9 +53,14 @@ class Upload:
 
 
 class Threads:
-    """The threads of uploads: so many, and none waits for one."""
+    """The threads of uploads: so many, and none waits for one.
 
-    def __init__(self) -> None:
+    Args:
+        metrics: Counts who is refused.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._pool = ThreadPoolExecutor(_MOST, thread_name_prefix="upload")
         self._free = threading.Semaphore(_MOST)
 
@@ -62,13 +68,18 @@ class Threads:
         """Do work in a thread.
 
         Raises:
-            BusyError: None is free.
+            BusyError: None is free, or the work's own.
         """
         if not self._free.acquire(blocking=False):
+            self._metrics.refused(_CROWDED.code)
             raise BusyError(_CROWDED, retry_after_s=_AGAIN_S)
         future = self._pool.submit(work)
         future.add_done_callback(lambda done: self._free.release())
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except BusyError as busy:
+            self._metrics.refused(busy.code or "upload")
+            raise
 
 
 def keep_upload(

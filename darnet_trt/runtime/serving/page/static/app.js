@@ -94,13 +94,10 @@ async function drawAbout() {
 
 function taken(views, name) {
   for (const view of views) {
-    if (views.length === 1) sent.set(view.id, name);
+    if (views.length === 1 && name) sent.set(view.id, name);
     studies.set(view.id, view);
   }
-  if (views.length) {
-    say(`${name}: received`);
-    location.hash = views[0].id;
-  }
+  if (views.length) location.hash = views[0].id;
   redraw();
 }
 

@@ -60,7 +60,7 @@ function drawWaits(studies) {
 /** What a study is called: the file that was sent here, else its series, else a part of its id. */
 export function titleOf(view, sent) {
   const described = view.results.map(each => each.series?.description).find(Boolean);
-  const patient = view.results.map(each => each.patient_id).find(Boolean);
+  const patient = view.results.map(each => !each.pseudonymous && each.patient_id).find(Boolean);
   const name = sent.get(view.id) ?? described;
   return shown([patient, name].filter(Boolean).join(", ") || `Study ${view.id.slice(0, 8)}`);
 }

@@ -50,17 +50,23 @@ export function show(view, title) {
 const spoken = view => (view.state === "done" ? view.results.map(each => verdict(each).text).join("; ")
   : view.state === "receiving" ? "receiving" : doing(view));
 
+const FIELDS = {patient_id: "Patient", accession_number: "Accession", study_date: "Study of"};
+
 /** The patient's fields; the service has them only where it was told to keep them. */
 function patient(results) {
-  const names = {patient_id: "Patient", accession_number: "Accession", study_date: "Study of"};
+  const named = results.filter(each => !each.pseudonymous);
   const said = [];
-  for (const [field, name] of Object.entries(names)) {
-    const values = [...new Set(results.map(each => each[field]).filter(Boolean))];
+  for (const [field, name] of Object.entries(FIELDS)) {
+    const values = [...new Set(named.map(each => each[field]).filter(Boolean))];
     if (values.length) said.push(said.length ? " · " : "", `${name} `, told(values.map(day).join(", ")));
   }
-  if (said.length && results.some(each => each.pseudonymous)) said.push(" (pseudonyms)");
   return said;
 }
+
+/** The same fields as keyed hashes, which tell who belongs together. */
+const pseudonyms = result => (result.pseudonymous
+  ? Object.keys(FIELDS).filter(field => result[field]).map(field =>
+    make("span", {}, `${field.replace("_", " ")} `, make("code", {}, shown(result[field])))) : []);
 
 const day = text => text.replace(/^(\d{4})(\d\d)(\d\d)$/, "$1-$2-$3");
 
@@ -163,6 +169,7 @@ function provenance(result) {
     ["Finished", `${time(result.finished)}${result.replaces ? "; replaced an earlier result, since slices came late" : ""}`],
     ["Took", stages.infer ? `${(stages.total / 1000).toFixed(2)}\u00a0s, of which the engine ${(stages.infer / 1000).toFixed(2)}\u00a0s` : null],
     ["Study UID", result.study_uid ? make("code", {}, shown(result.study_uid)) : null],
+    ["Pseudonyms", ...pseudonyms(result)],
     ["Made by", `darnet-trt ${shown(result.toolkit)}`],
     ["Use", told(result.intended_use)],
   ));

@@ -7,7 +7,8 @@ import {counted, duration, size} from "./words.js";
 /**
  * Send what somebody chose or dropped: one upload for all DICOM slices, and one for each other file.
  *
- * `taken(views, name)` is called with the studies that came of it.
+ * `taken(views, name)` is called with the studies that came of it; the name is empty where some of it
+ * was received before.
  */
 export function send(files, taken) {
   const slices = files.filter(file => !/\.(zip|nii|nii\.gz|nrrd|mha)$/i.test(file.name));
@@ -134,10 +135,12 @@ class Upload {
 
   accepted(body) {
     const said = [];
+    if (body.known) said.push(`${counted(body.known, "file")} received before`);
     const ignored = Object.values(body.ignored).reduce((a, b) => a + b, 0);
     if (ignored) said.push(`${counted(ignored, "file")} ignored`);
     for (const {name, why} of body.refused) said.push(`refused: ${name}: ${why}`);
-    this.taken(body.scans, this.name);
+    say(`${this.name}: received`);
+    this.taken(body.scans, body.known ? "" : this.name);
     if (!said.length) {
       this.node.remove();
       return;
