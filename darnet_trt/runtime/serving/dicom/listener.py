@@ -97,12 +97,13 @@ class Listener:
                     _cut(longest)
                     self._refused("crowded")
                 self._strangers[connection] = None
-            threading.Thread(
-                target=self._begin,
-                args=(connection, address),
-                name="DICOM connection",
-                daemon=True,
-            ).start()
+            begin = threading.Thread(
+                target=self._begin, args=(connection, address), name="DICOM connection", daemon=True
+            )
+            try:
+                begin.start()
+            except RuntimeError:  # the system gives no more threads
+                self._drop(connection, "crowded")
 
     def _begin(self, connection: socket.socket, address: Address) -> None:
         try:
@@ -110,15 +111,21 @@ class Listener:
         except OSError:  # no handshake, no certificate, no answer
             spoken = None
         if spoken is None:
-            self._refused("tls")
-            self.known(connection)
-            connection.close()
+            self._drop(connection, "tls")
             return
         if spoken is not connection:
             with self._lock:
                 if self._strangers.pop(connection, 0) is None:
                     self._strangers[spoken] = None
-        self._connected(spoken, address)
+        try:
+            self._connected(spoken, address)
+        except (RuntimeError, OSError):  # no more threads; or the peer has gone
+            self._drop(spoken, "crowded")
+
+    def _drop(self, connection: socket.socket, why: str) -> None:
+        self._refused(why)
+        self.known(connection)
+        connection.close()
 
     def _spoken(self, connection: socket.socket, host: str) -> socket.socket | None:
         """Return the connection, in TLS where it speaks that; None: it may not speak plainly.

@@ -185,8 +185,8 @@ class DicomDoor:
 
         association = Acceptor(self, connection, address)
         with self._lock:
-            self._open.add(association)
             association.start()
+            self._open.add(association)
 
     def _refuse(self, why: str) -> None:
         with self._lock:

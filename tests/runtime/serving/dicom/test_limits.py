@@ -279,6 +279,22 @@ def test_port_probes_leave_nothing_and_take_no_place(open_door):
     assert (len(psutil.Process().open_files()), psutil.Process().num_fds()) == before
 
 
+@pytest.mark.parametrize("name", ["DICOM connection", "DICOM association"])
+def test_a_system_without_threads_closes_the_door_for_a_while(door, monkeypatch, name):
+    start = threading.Thread.start
+
+    def fails(thread):
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fails)
+        with socket.create_connection(door.address) as connection:
+            assert read_pdu(connection) == b""
+    is_well(door)
+
+
 def test_silent_connections_do_not_close_the_door(door):
     silent = [socket.create_connection(door.address) for _ in range(limits.STRANGERS + 20)]
     assert send(door.address, one_slice()) == [0]

@@ -16,6 +16,7 @@ import pytest
 
 from darnet_trt.errors import BusyError, OutputError, RefusedScanError, UnreadableScanError
 from darnet_trt.runtime.serving.intake import store as store_module
+from darnet_trt.scan.dicom.encoding.meta import BIG_ENDIAN, DEFLATED
 from tests.full_disk import small_disk
 from tests.runtime.serving.received import (
     CT,
@@ -82,6 +83,15 @@ def test_another_transfer_syntax_is_other_content(kept):
     kept.store.receive(encoded(ds), peer="CT1")
     ds.file_meta.TransferSyntaxUID = IMPLICIT
     assert kept.store.receive(encoded(ds), peer="PROXY").outcome == "conflict"
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT, DEFLATED, BIG_ENDIAN])
+def test_slices_in_other_encodings(kept, syntax):
+    ds = one_slice(TransferSyntaxUID=syntax)
+    ds.PixelData = b""
+    received = kept.store.receive(encoded(ds), peer="CT1", sop_uid="1.2.3.1", sop_class=CT)
+    assert received.study == hashlib.sha256(b"dicom\n1.2.3").hexdigest()[:32]
+    assert kept.store.receive(encoded(ds), peer="CT1").outcome == "known"
 
 
 def test_the_padding_of_a_uid_counts_for_nothing(kept):
