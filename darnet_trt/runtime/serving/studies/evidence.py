@@ -25,7 +25,7 @@ class KeptEvidence:
         self._folder = folder
 
     def write(self, study: str, evidence: Evidence | None) -> None:
-        """Keep a study's evidence in place of its old one.
+        """Keep a study's evidence in place of its old one, as an .npz without compression.
 
         Args:
             study: The study's name.
@@ -55,15 +55,6 @@ class KeptEvidence:
                 bool(file["oriented"]),
             )
         return None
-
-    def path(self, study: str) -> Path | None:
-        """Return the file of a study's evidence; None where there is none.
-
-        It is an uncompressed .npz with `input`, uint8 (d, h, w), and `cam`, float16 (classes, d/8,
-        h/16, w/16).
-        """
-        path = self._path(study)
-        return path if path.exists() else None
 
     def remove(self, study: str) -> None:
         """Remove a study's evidence, if there is any."""

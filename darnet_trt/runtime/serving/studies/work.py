@@ -108,11 +108,15 @@ class Work:
             self._changed.notify_all()
         if generation is not None:
             generation.take_no_more()
-        self._thread.join(_LEAVE_S)
+        self._join()
         for each in (generation, self._next):
             if each is not None:
                 each.close()
-        self._thread.join(_LEAVE_S)
+        self._join()
+
+    def _join(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join(_LEAVE_S)
 
     def _made(self, bundle: Bundle, engine: Engine) -> Generation:
         return Generation(

@@ -16,13 +16,14 @@ import psutil
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.errors import BusyError, OutputError
+from darnet_trt.errors import BusyError, OutputError, UsageError
 from darnet_trt.runtime.engines.loading import Engine, load_engine
-from darnet_trt.runtime.serving.studies import keeping
+from darnet_trt.runtime.serving.settings import Settings
+from darnet_trt.runtime.serving.studies import keeping, records
 from darnet_trt.runtime.serving.studies.evidence import KeptEvidence
 from darnet_trt.scan.cohort import read_cohort
 from tests.runtime.prediction.pipeline.studies import write_study
-from tests.runtime.serving.studies.service import Running, check_promise, running
+from tests.runtime.serving.studies.service import Running, check_promise, make, running
 from tests.tiny_bundle import change_manifest, write_bundle
 
 
@@ -165,10 +166,26 @@ def test_a_stop_waits_for_what_is_due_and_leaves_the_rest(tiny, phantom_series, 
         check_promise(made)
 
 
+def test_what_did_not_start_is_closed_and_may_be_opened_again(tiny, tmp_path):
+    settings = Settings(tiny, tmp_path / "state", memory=1000, least_free=0)
+    for _ in range(2):
+        made = make(settings)
+        with pytest.raises(UsageError):
+            made.studies.start()
+        made.studies.close()
+    assert not list((tmp_path / "state").rglob("*.jsonl"))
+
+
+def test_a_state_folder_has_one_service(made):
+    with pytest.raises(UsageError):
+        make(made.settings)
+
+
 def test_what_is_old_is_removed_with_all_that_was_made_of_it(
     tiny, phantom_series, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(keeping, "TIDY_S", 0.2)
+    monkeypatch.setattr(records, "LEAST_DEAD", 0)
     with running(tiny, tmp_path / "state", keep_s=2.0) as made:
         (study,) = sent(made, scan(phantom_series, tmp_path, 1))
         made.wait(study)
@@ -178,6 +195,10 @@ def test_what_is_old_is_removed_with_all_that_was_made_of_it(
         assert made.studies.view(study) is None
         assert not list(made.store.studies())
         assert made.studies.figures().done == 0
+        results = tmp_path / "state" / "results" / "results.jsonl"
+        while results.stat().st_size and time.monotonic() < end:
+            time.sleep(0.1)
+        assert results.stat().st_size == 0
         (study,) = sent(made, scan(phantom_series, tmp_path, 1))  # it may come again
         assert made.wait(study).results[0].replaces is None
     left = [file for file in (tmp_path / "state").rglob("*") if study in file.name]

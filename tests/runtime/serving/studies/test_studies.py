@@ -236,6 +236,7 @@ def test_two_patients_under_one_uid_have_a_result_each(made, phantom_series, tmp
     assert [result.status for result in view.results] == ["ok", "ok"]
 
 
+@pytest.mark.slow
 def test_results_that_somebody_took_away_are_made_again(made, phantom_series, tmp_path):
     files = sorted(write_study(phantom_series, tmp_path / "scan", 31).iterdir())
     bundle, state = made.settings.bundle, tmp_path / "state"
