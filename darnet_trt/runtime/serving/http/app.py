@@ -15,6 +15,7 @@ from darnet_trt.runtime.serving.http.openapi import Description
 from darnet_trt.runtime.serving.http.security import Guard
 from darnet_trt.runtime.serving.http.tensors import InferBody
 from darnet_trt.runtime.serving.http.v1 import scans
+from darnet_trt.runtime.serving.http.v1.uploads import Threads
 from darnet_trt.runtime.serving.page.routes import make_router as make_page
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 def make_app(service: Service) -> FastAPI:
-    """Return the application; `state.ending` is set when the service ends."""
+    """Return the application.
+
+    Its `state.ending` is to be set when the service ends, and its loop must run until
+    `state.uploads` are not busy.
+    """
     limits = service.settings.http
     assert limits is not None
 
@@ -39,12 +44,13 @@ def make_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.ending = asyncio.Event()
+    app.state.uploads = Threads(service.metrics)
     described = Description(app, InferBody, errors.Error)
     app.openapi = described  # type: ignore[method-assign]
     errors.register(app, described.methods)
     app.include_router(v2.make_router(service))
-    app.include_router(scans.make_router(service))
-    app.include_router(stow.make_router(service))
+    app.include_router(scans.make_router(service, app.state.uploads))
+    app.include_router(stow.make_router(service, app.state.uploads))
     app.include_router(scans.metrics_router(service))
     app.include_router(make_page())
     app.add_middleware(Guard, settings=limits)

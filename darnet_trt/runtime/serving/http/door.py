@@ -103,7 +103,16 @@ class HttpDoor:
 
     def _serve(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._server.serve(sockets=[self._socket]))
+            runner.run(self._run())
+
+    async def _run(self) -> None:
+        await self._server.serve(sockets=[self._socket])
+        own = asyncio.current_task()
+        while self._app.state.uploads.busy:  # their threads ask this loop for more
+            for task in asyncio.all_tasks():
+                if task is not own:
+                    task.cancel()
+            await asyncio.sleep(0.01)
 
     def _end(self) -> None:
         """Ask the loop to end, once: a loop that is just being closed must not be touched."""

@@ -80,11 +80,10 @@ def _sequence(items: Iterator[dict[str, Element]]) -> Element:
     return {"vr": "SQ", "Value": [*items]}
 
 
-def make_router(service: Service) -> APIRouter:
+def make_router(service: Service, threads: Threads) -> APIRouter:
     """Return the routes of STOW-RS."""
     limits = service.settings.http
     assert limits is not None
-    threads = Threads(service.metrics)
     budget = Budget(service.settings.volume_bytes)
     router = APIRouter(prefix="/dicomweb", tags=["DICOMweb"])
     answers: dict[int | str, dict[str, Any]] = {

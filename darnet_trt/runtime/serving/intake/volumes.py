@@ -28,7 +28,7 @@ def volume_suffix(start: bytes) -> str:
         return ".nii.gz" if start.startswith(GZIP) else ".nii"
     if kind in ("nrrd", "mha"):
         return f".{kind}"
-    text = f"is neither NIfTI, NRRD nor MetaImage, but: {kind}"
+    text = f"is neither DICOM, NIfTI, NRRD nor MetaImage, but: {kind}"
     raise UnreadableScanError(Finding("not-the-format", text), do="send a scan")
 
 

@@ -1,6 +1,7 @@
 """Scans come in over HTTP, are kept, classified once, and shown."""
 
 import concurrent.futures
+import contextlib
 import io
 import json
 import socket
@@ -185,25 +186,16 @@ def test_a_malformed_key_is_refused(web, key):
 
 
 def test_a_key_of_a_request_under_way_is_409(web, whole):
+    uploads = whole.http._app.state.uploads
+    sent = {"content": b"text", "headers": {"Idempotency-Key": "way"}}
     with socket.create_connection(("127.0.0.1", whole.http.port)) as first:
         first.sendall(
             b"POST /v1/scans HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: way\r\n"
             b"Content-Length: 100000\r\n\r\n" + b"x" * 5000
         )
-        wait_until(
-            lambda: (
-                web.post(
-                    "/v1/scans", content=b"text", headers={"Idempotency-Key": "way"}
-                ).status_code
-                == 409
-            )
-        )
-    wait_until(
-        lambda: (
-            web.post("/v1/scans", content=b"text", headers={"Idempotency-Key": "way"}).status_code
-            == 400
-        )
-    )
+        wait_until(lambda: uploads.busy == 1)
+        assert web.post("/v1/scans", **sent).status_code == 409
+    wait_until(lambda: web.post("/v1/scans", **sent).status_code == 400)
 
 
 def test_a_key_holds_over_a_restart(tmp_path, study):
@@ -388,4 +380,22 @@ def test_a_disk_that_is_nearly_full_is_429(tmp_path):
             assert answer.status_code == 429, (path, answer.text)
             assert int(answer.headers["retry-after"]) > 0
         assert "darnet_refused_total{reason=" in httpx.get(f"{address}/metrics").text
+    assert not list((state / "incoming").iterdir())
+
+
+def test_a_service_that_ends_leaves_half_an_upload(tmp_path):
+    bundle, state = write_bundle(tmp_path / "bundle"), tmp_path / "state"
+    heads = [
+        b"POST /v1/scans HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + start
+        for start in (b"PK\3\4", b"\0" * 344 + b"n+1\0", b"\0" * 128 + b"DICM")
+    ]
+    with contextlib.ExitStack() as opened:
+        with whole_service(bundle, state) as service:
+            for head in heads:
+                connection = socket.create_connection(("127.0.0.1", service.http.port))
+                opened.enter_context(connection)
+                connection.sendall(head + b"x" * 5000)
+            wait_until(lambda: service.http._app.state.uploads.busy == 3)
+            began = time.monotonic()
+        assert time.monotonic() - began < 10  # the bodies would have had 20 s
     assert not list((state / "incoming").iterdir())

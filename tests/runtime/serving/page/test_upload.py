@@ -56,7 +56,7 @@ def test_a_full_service_is_tried_again_with_its_ticket(visit, service):
     ]
     tab = visit()
     tab.locator("#files").set_input_files(ZIP)
-    tab.get_by_text("The service is full. Sent again in 1").wait_for()
+    tab.get_by_text("not taken yet: the queue is full; sent again in 1").wait_for()
     tab.get_by_role("main").get_by_role("heading", name="chest.zip").wait_for()
     (first, _), (second, _) = service.uploads
     assert "darnet-ticket" not in first
@@ -100,17 +100,18 @@ def test_what_was_received_before_keeps_its_title(visit, service, classified):
 
 def test_an_upload_is_stopped_and_tried_again(visit, service):
     tab = visit()
+    tab.locator("#studies li").wait_for()
     held = []
-    tab.route("**/v1/scans", lambda route: held.append(route))
+    answer = {"by": held.append}
+    tab.route("**/v1/scans", lambda route: answer["by"](route))
     tab.locator("#files").set_input_files(ZIP)
     tab.get_by_text("0 of 100.0").wait_for()
     tab.get_by_role("button", name="Stop sending chest.zip").click()
     assert tab.locator("#uploads li").count() == 0
-    tab.unroute("**/v1/scans")
-    tab.route("**/v1/scans", lambda route: route.abort())
+    answer["by"] = lambda route: route.abort()
     tab.locator("#files").set_input_files(ZIP)
     tab.get_by_text("The connection was lost").wait_for()
-    tab.unroute("**/v1/scans")
+    answer["by"] = lambda route: route.continue_()
     service.answers = [accepted(view(1), status=200)]
     tab.get_by_role("button", name="Try again").click()
     until(lambda: not tab.locator("#uploads li").count())

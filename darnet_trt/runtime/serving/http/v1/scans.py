@@ -149,11 +149,10 @@ def _file_of(media_type: str) -> dict[int | str, dict[str, Any]]:
     return {200: found, **documented(404)}
 
 
-def make_router(service: Service) -> APIRouter:
+def make_router(service: Service, threads: Threads) -> APIRouter:
     """Return the routes of scans."""
     limits = service.settings.http
     assert limits is not None
-    threads = Threads(service.metrics)
     budget = Budget(service.settings.volume_bytes)
     records = Records(service.settings.state / "requests", limits.remember_s)
 

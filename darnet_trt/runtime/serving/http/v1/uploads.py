@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from darnet_trt.errors import BusyError, Finding, ScanError, UsageError
 from darnet_trt.machine.archives import LARGEST_FILE
@@ -57,12 +56,15 @@ class Threads:
 
     Args:
         metrics: Counts who is refused.
+
+    Attributes:
+        busy: How many are at work.
     """
 
     def __init__(self, metrics: Metrics) -> None:
+        self.busy = 0
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(_MOST, thread_name_prefix="upload")
-        self._free = threading.Semaphore(_MOST)
 
     async def run(self, work: Callable[[], _Taken]) -> _Taken:
         """Do work in a thread.
@@ -70,16 +72,22 @@ class Threads:
         Raises:
             BusyError: None is free, or the work's own.
         """
-        if not self._free.acquire(blocking=False):
+        if self.busy == _MOST:
             self._metrics.refused(_CROWDED.code)
             raise BusyError(_CROWDED, retry_after_s=_AGAIN_S)
-        future = self._pool.submit(work)
-        future.add_done_callback(lambda done: self._free.release())
+        self.busy += 1
+        done = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        done.add_done_callback(self._free)
         try:
-            return await asyncio.wrap_future(future)
+            return await asyncio.shield(done)
         except BusyError as busy:
             self._metrics.refused(busy.code or "upload")
             raise
+
+    def _free(self, done: asyncio.Future[Any]) -> None:
+        self.busy -= 1
+        if not done.cancelled():
+            done.exception()  # whoever waited may have gone
 
 
 def keep_upload(

@@ -136,4 +136,5 @@ function connected() {
 listen("/v1/events", heard, connected, lost);
 deliveries.watch();
 setInterval(() => { if (!document.hidden) drawReady(); }, 5000);
+setInterval(() => { if (!document.hidden) drawAbout().catch(() => {}); }, 60_000); // a reload
 drawReady();

@@ -128,8 +128,9 @@ class Upload {
       return;
     }
     this.bar.hidden = true;
-    this.say(`The service is full. Sent again in ${duration(seconds)}.`, "doubt");
-    say(`${this.name}: the service is full; sent again in ${duration(seconds)}`);
+    const words = `not taken yet: ${refusal.message}; sent again in ${duration(seconds)}`;
+    this.say(words, "doubt");
+    say(`${this.name}: ${words}`);
     this.later = setTimeout(() => this.start(), 1000 * seconds);
   }
 
