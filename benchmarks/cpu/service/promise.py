@@ -6,8 +6,8 @@
 associations, and by STOW-RS and as ZIPs over HTTP: shuffled, some slices twice, some at once on two
 associations, some after the quiet time; a fifth of the associations is torn in the middle of a
 slice. SIGKILL ends the service 20 times at random moments (with --struck, at one of its changes of
-the disk); now and then it is made to reload its bundle, or ended by SIGTERM, too. It sends its
-reports to Orthanc. At the end every file that it acknowledged must be in exactly one standing
+the disk); now and then a worker is killed, or it is made to reload its bundle, or ended by SIGTERM. It sends
+its reports to Orthanc. At the end every file that it acknowledged must be in exactly one standing
 result (`benchmarks.cpu.service.judge`).
 """
 
@@ -19,9 +19,12 @@ import random
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import psutil
 
 from benchmarks.cpu.service import struck
 from benchmarks.cpu.service.judge import Found, ask, faults, unexpected
@@ -86,7 +89,11 @@ def run(
 
 
 def _trouble(server: Server, size: Size, rng: random.Random) -> None:
-    """Kill it at a random moment; before, reload it or end it now and then."""
+    """Kill it at a random moment; before, now and then, kill a worker, reload it or end it."""
+    workers = server.processes()[1:]
+    if workers and rng.random() < 0.3:
+        with suppress(psutil.NoSuchProcess):
+            rng.choice(workers).kill()
     if rng.random() < 0.3:
         server.reload()
     if rng.random() < 0.2:
