@@ -6,9 +6,9 @@
 associations, and by STOW-RS and as ZIPs over HTTP: shuffled, some slices twice, some at once on two
 associations, some after the quiet time; a fifth of the associations is torn in the middle of a
 slice. SIGKILL ends the service 20 times at random moments (with --struck, at one of its changes of
-the disk); now and then a worker is killed, or it is made to reload its bundle, or ended by SIGTERM. It sends
-its reports to Orthanc. At the end every file that it acknowledged must be in exactly one standing
-result (`benchmarks.cpu.service.judge`).
+the disk); now and then a worker is killed, or it is made to reload its bundle, or ended by SIGTERM.
+It sends its reports to Orthanc. At the end every file that it acknowledged must be in exactly one
+standing result (`benchmarks.cpu.service.judge`).
 """
 
 from __future__ import annotations
