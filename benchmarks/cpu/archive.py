@@ -54,6 +54,11 @@ class Template:
         """Return the bytes of one study."""
         return sum(len(content) for _, content in self.files)
 
+    def study(self, number: int) -> list[tuple[str, bytes]]:
+        """Return name and bytes of each file of study `number`, from 0."""
+        own = str(_FIRST + number).encode()
+        return [(name, content.replace(_HELD, own)) for name, content in self.files]
+
     def write(self, folder: Path, number: int, *, only: slice = slice(None)) -> Path:
         """Write it as study `number` into a folder, made where absent.
 
@@ -63,9 +68,8 @@ class Template:
             only: The files to write.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        own = str(_FIRST + number).encode()
-        for name, content in self.files[only]:
-            (folder / name).write_bytes(content.replace(_HELD, own))
+        for name, content in self.study(number)[only]:
+            (folder / name).write_bytes(content)
         return folder
 
 
