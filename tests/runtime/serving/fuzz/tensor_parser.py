@@ -16,9 +16,8 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["darnet_trt.runtime.serving.http.tensors"]):
-    from darnet_trt.runtime.serving.http import tensors
-
     from darnet_trt.errors import UsageError
+    from darnet_trt.runtime.serving.http import tensors
 
 MODEL = tensors.Model(3, (2, 2, 2), 4)
 WORDS: list[Any] = [
