@@ -206,6 +206,7 @@ def test_a_peer_that_sends_on_and_on_is_ended_by_a_drain(door):
 
     def send_on():
         with association(door.address) as opened:
+            opened.dimse_timeout = 2  # an answer that the end cut off never comes
             for number in range(1, 2000):
                 if not opened.is_established:
                     return

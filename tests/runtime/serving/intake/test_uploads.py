@@ -91,7 +91,7 @@ def test_a_header_cannot_reach_what_another_client_sends(kept, scan, tmp_path):
             ]
             with pytest.raises(UnreadableScanError) as caught:
                 kept.store.keep_volume([b"\n".join(lines)], peer="http")
-            assert str(tmp_path) not in str(caught.value).replace(str(path), "")
+            assert str(tmp_path) not in str(caught.value).replace(name[:80], "")
     assert contents(kept.store) == {}
 
 
