@@ -1,6 +1,6 @@
 """Let a service live through 24 hours of a scanner room in minutes, and weigh it.
 
-    python -m benchmarks.cpu.service.soak BUNDLE [--minutes 10] [--seed 0]
+    python -m benchmarks.cpu.service.soak BUNDLE [--hours 24] [--minutes 10] [--seed 0]
 
 In each hour: studies over DICOM and one as a ZIP over HTTP, tensors, torn associations, requests
 that hang up midway, somebody who watches the events and leaves, and a reload. All the time
@@ -44,10 +44,6 @@ from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu
 
 HOURS: Final = 24
-WARM: Final = slice(8, 13)
-"""Hours whose footprints are those after warm-up: allocators have grown for all that happens."""
-LAST: Final = slice(-5, None)
-"""Hours whose footprints are those at the end."""
 LIMIT: Final = 0.02
 """Share by which something may have grown; a single thread or descriptor may always come."""
 
@@ -70,13 +66,14 @@ class Soak:
 
     @property
     def before(self) -> Footprint:
-        """Return what it held after warm-up."""
-        return middle(self.footprints[WARM])
+        """Return what it held after a third of the time: allocators have grown for all by then."""
+        warm, some = len(self.footprints) // 3, len(self.footprints) // 5
+        return middle(self.footprints[warm : warm + some])
 
     @property
     def after(self) -> Footprint:
         """Return what it holds at the end."""
-        return middle(self.footprints[LAST])
+        return middle(self.footprints[-(len(self.footprints) // 5) :])
 
 
 @contextmanager
@@ -219,7 +216,7 @@ def hour(
         (rng.uniform(0, 0.2 * length_s), instance) for study in sent for instance in study
     )
     done = send_all(
-        line, server.dicom, associations=4, aborted=0.3, seed=number, limit_s=length_s + 20
+        line, server.dicom, associations=4, aborted=0.1, seed=number, limit_s=length_s + 20
     )
     soak.answers.update(done.answers)
     attempt(lambda: upload(server, packed))
@@ -231,15 +228,15 @@ def hour(
     time.sleep(max(0.0, begun + length_s - 1 - time.monotonic()))
 
 
-def run(bundle: Path, folder: Path, minutes: float, seed: int = 0) -> Soak:
-    """Live through a day, in so many minutes."""
-    length_s, rng, soak = 60 * minutes / HOURS, random.Random(seed), Soak()
+def run(bundle: Path, folder: Path, hours: int, minutes: float, seed: int = 0) -> Soak:
+    """Live through some hours, in so many minutes or as fast as it can."""
+    length_s, rng, soak = 60 * minutes / hours, random.Random(seed), Soak()
     shape = open_bundle(bundle).manifest.preprocessing.size
     port = free_port()
     send = ("--objects", "sr", "--send", f"RECEIVER@127.0.0.1:{port}")
     keep = ("--settle", 1, "--keep", f"{2 * length_s:g}s")
     with running(bundle, folder, *send, *keep) as server:
-        for number in range(HOURS):
+        for number in range(hours):
             studies = make_studies(3, 30, first=3 * number)
             up = receiver(port) if number % 2 else nullcontext()
             with up as taken, probes(server, length_s / 360, soak.answers):
@@ -257,13 +254,14 @@ def main() -> int:
     """Run, and print a table; return 1 where something has grown, or failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--hours", type=int, default=HOURS, help="at least 5")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=LIMIT, help="share that may be grown")
     given = parser.parse_args()
     print(f"{usable_cpus()} cores of {cpu().name}, load {os.getloadavg()[0]:.1f}", flush=True)
     with TemporaryDirectory() as name:
-        soak = run(given.bundle, Path(name), given.minutes, given.seed)
+        soak = run(given.bundle, Path(name), given.hours, given.minutes, given.seed)
     print(f"done: {dict(soak.answers)}")
     grown = []
     for part in fields(Footprint):

@@ -12,7 +12,7 @@ from tests.archive.runs import SHORT
 def test_a_day_leaves_nothing_behind(tiny):
     program = [sys.executable, "-m", "benchmarks.cpu.service.soak", tiny]
     # A minute is too short for the allocators to come to rest.
-    form = ["--minutes", "1", "--limit", "0.15"] if SHORT else ["--minutes", "10"]
+    form = ["--hours", "12", "--minutes", "1", "--limit", "0.15"] if SHORT else []
     ended = subprocess.run(
         [*program, *form],
         capture_output=True, text=True, timeout=1700,
