@@ -108,6 +108,15 @@ def serve(
             "read its scans. May be given again. [default: none, beyond this machine]",
         ),
     ] = None,
+    dicom_peers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=_DICOM,
+            help="File (TOML) with a table of each such peer, named by its title: hosts, plain, "
+            "quiet_s, port. [default: none]",
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None,
         typer.Option(
@@ -220,6 +229,7 @@ def serve(
     from darnet_trt.runtime.delivery.deliver import OUR_TITLE
     from darnet_trt.runtime.delivery.peers.address import parse_title
     from darnet_trt.runtime.prediction.results.result import OBJECTS, check_kinds
+    from darnet_trt.runtime.serving.dicom.peers import read_peers
     from darnet_trt.runtime.serving.settings import DicomSettings, HttpSettings, Settings
 
     need_packages()
@@ -235,6 +245,8 @@ def serve(
         need_highdicom()
     tls = tls_of(tls_cert, tls_key, tls_clients)
     quiet_s, peers = peers_of(settle or (), dicom_peer or (), dicom_plain or ())
+    if dicom_peers is not None:
+        peers = (*peers, *read_peers(dicom_peers))
     doors: dict[str, Any] = {"http": None, "dicom": None}
     if (at := address_of(http, "--http")) is not None:
         doors["http"] = HttpSettings(host=at[0], port=at[1], tls=tls, token=token_of(token_file))

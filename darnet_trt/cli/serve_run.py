@@ -48,13 +48,14 @@ def run(settings: Settings) -> bool:
 
     service = Service(settings, warn)
     try:
-        with handled(_ENDING, end), handled(_RELOADING, reload):
-            service.start()
-            _tell(service)
-            while _next(asked) == "reload":
-                _reload(service)
-            say(f"ends within {settings.grace_s:g} s; a second signal ends it at once")
-            done = service.drain(time.monotonic() + settings.grace_s)
+        with handled(_RELOADING, reload):
+            service.start()  # a signal that comes before it is ready ends it at once
+            with handled(_ENDING, end):
+                _tell(service)
+                while _next(asked) == "reload":
+                    _reload(service)
+                say(f"ends within {settings.grace_s:g} s; a second signal ends it at once")
+                done = service.drain(time.monotonic() + settings.grace_s)
     finally:
         service.close()
     say("all that was taken is done" if done else "what is left is taken up by the next start")

@@ -46,8 +46,9 @@ def replace(bundle, **more):
 
 @pytest.mark.skipif(not shutil.which("storescu"), reason="no dcmtk")
 def test_a_study_over_dicom_a_reload_and_an_end(bundle, tmp_path, phantom_series):
-    state = tmp_path / "state"
-    with serving(bundle, state) as service:
+    state, peers = tmp_path / "state", tmp_path / "peers.toml"
+    peers.write_text('[STORESCU]\nhosts = ["127.0.0.0/8"]\nquiet_s = 0.5\n')
+    with serving(bundle, state, "--dicom-peers", peers) as service:
         assert infer(service) == 200
         send(service, *phantom_series.iterdir())
         (result,) = until(lambda: results(state)).values()
@@ -83,12 +84,11 @@ def test_sigterm_finishes_what_it_took_over_both_doors(bundle, tmp_path):
 
         def store():
             for number in range(1, 2000):
-                answer = (
-                    association.send_c_store(one_slice(number))
-                    if (association.is_established)
-                    else None
-                )
-                if answer is None or getattr(answer, "Status", None) != 0:
+                try:
+                    answer = association.send_c_store(one_slice(number))
+                except RuntimeError:  # the association has ended
+                    return
+                if getattr(answer, "Status", None) != 0:
                     return
                 stored.append(number)
 
@@ -127,6 +127,17 @@ def test_a_second_signal_ends_it_at_once(bundle, tmp_path):
         service.says("ends within")
         service.signal(signal.SIGTERM)
         assert service.ended(20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_signal_while_it_starts_ends_it(bundle, tmp_path):
+    state = tmp_path / "state"
+    with serving(bundle, state, ready=False) as service:
+        until(lambda: (state / "incoming").exists())
+        service.signal(signal.SIGTERM)
+        assert service.ended(30) in (0, 128 + signal.SIGTERM)
+    with serving(bundle, state) as again:
+        assert infer(again) == 200
 
 
 def test_it_tells_systemd(bundle, tmp_path):
@@ -172,6 +183,7 @@ def test_it_tells_systemd(bundle, tmp_path):
         (("--tls-cert", "a.pem"), "--tls-cert"),
         (("--tls-cert", "a.pem", "--tls-key", "b.pem"), "a.pem"),
         (("--token-file", "no-such-file"), "--token-file"),
+        (("--dicom-peers", "no-such-file"), "no-such-file"),
         (("--artifact", "nothing"), "nothing"),
         (("--ae", "THIS TITLE IS TOO LONG"), "--ae"),
     ],
@@ -180,6 +192,7 @@ def test_what_does_not_fit_is_one_line(command, bundle, tmp_path, words, says):
     ended = command("serve", bundle, "--state", tmp_path / "state", *words)
     assert ended.returncode == 2
     assert says in ended.stderr.splitlines()[-1]
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_short_token_is_refused(command, bundle, tmp_path):

@@ -20,6 +20,7 @@ from darnet_trt.runtime.serving.dicom.peers import check_closed
 from darnet_trt.runtime.serving.engine.proxy import Proxy
 from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
 from darnet_trt.runtime.serving.engine.selftest import SelfTest, self_test
+from darnet_trt.runtime.serving.http.security import check_exposure
 from darnet_trt.runtime.serving.intake.store import Store
 from darnet_trt.runtime.serving.metrics import Figures, Metrics
 from darnet_trt.runtime.serving.settings import Settings
@@ -83,6 +84,8 @@ class Service:
         pick_artifact(bundle, settings.artifact)
         if settings.dicom is not None:
             check_closed(settings.dicom)
+        if settings.http is not None:
+            check_exposure(settings.http)
         self._opened.enter_context(sole_writer(settings.state))
         try:
             os.chmod(settings.state, 0o700)  # noqa: PTH101
@@ -329,7 +332,8 @@ class Service:
                 self._counted.popitem(last=False)
 
     def _is_alive(self) -> bool:
-        return self._started is None or self._queue.alive
+        door = self.http is None or self.http.alive or self._closing.is_set()
+        return self._started is None or (door and self._queue.alive)
 
     def _figures(self) -> Figures:
         studies, dicom = self._started, self.dicom

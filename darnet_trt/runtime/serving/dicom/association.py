@@ -84,7 +84,6 @@ class Acceptor(Association):  # type: ignore[misc]
         secure: Whether it speaks TLS.
         peer: What the door made of its title; for the door.
         reports: Sent when nothing else is: functions that send a message.
-        answers: Message numbers of those that the peer answered.
     """
 
     dul: _Provider
@@ -96,7 +95,6 @@ class Acceptor(Association):  # type: ignore[misc]
         self.host, self.secure = str(address[0]), isinstance(connection, ssl.SSLSocket)
         self.peer: Any = None
         self.reports: list[Any] = []
-        self.answers: set[int] = set()
         self.dul, self.dimse = _Provider(self), Messages(self, rules.budget)
         self.acse_timeout = ASSOCIATE_S
         self.set_socket(Wire(self, connection))
@@ -165,15 +163,14 @@ class Acceptor(Association):  # type: ignore[misc]
 
     def _wait(self) -> bool:
         """Wait for the peer, and read a PDU; return False when it is not worth waiting for."""
-        if self.dul.socket.wait(_LOOKS_S):
+        stopping = self.rules.stopping.is_set() and not self.dimse.begun()
+        if not stopping and self.dul.socket.wait(_LOOKS_S):
             self.dul.read()
             self._heard = time.monotonic()
             return True
         associated = self.dul.state_machine.current_state == _ASSOCIATED
         longest = self.rules.idle_s if associated else ASSOCIATE_S
-        if self.rules.stopping.is_set() and not self.dimse.begun():
-            longest = 0.0
-        if time.monotonic() - self._heard < longest:
+        if not stopping and time.monotonic() - self._heard < longest:
             return True
         if associated:
             self.abort(block=False)
@@ -202,8 +199,8 @@ class Acceptor(Association):  # type: ignore[misc]
     def _serve_request(self, msg: Any, context_id: int) -> None:
         """Serve a message; pynetdicom's would not end the association where it is no request."""
         if isinstance(msg, N_EVENT_REPORT) and msg.is_valid_response:
-            self.answers.add(msg.MessageIDBeingRespondedTo or 0)
-        elif context_id not in self._accepted_cx or not msg.is_valid_request:
+            return  # to one of `reports`
+        if context_id not in self._accepted_cx or not msg.is_valid_request:
             self.abort(block=False)
         else:
             super()._serve_request(msg, context_id)

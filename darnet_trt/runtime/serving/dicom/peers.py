@@ -3,12 +3,62 @@
 from __future__ import annotations
 
 import ipaddress
+import tomllib
+from pathlib import Path
 from typing import Final
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+)
+
 from darnet_trt.errors import UsageError
+from darnet_trt.runtime.delivery.peers.address import parse_title
 from darnet_trt.runtime.serving.settings import DicomSettings, Peer
 
 _WHERE: Final = "the DICOM door"
+
+
+class _Entry(BaseModel):
+    """A table of the file of peers; see `Peer`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hosts: tuple[str, ...] = ()
+    plain: StrictBool = False
+    quiet_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+    port: int | None = Field(None, ge=1, le=65535)
+
+
+def read_peers(path: Path) -> tuple[Peer, ...]:
+    """Read who may send from a TOML file: of each peer a table, named by its AE title.
+
+        [CT1]
+        hosts = ["192.168.1.7"]
+        plain = true
+        quiet_s = 30
+        port = 104
+
+    Raises:
+        UsageError: The file cannot be read, or says something else.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+        entries = TypeAdapter(dict[str, _Entry]).validate_python(tables)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{name}: {first['msg']}", where=path, do="correct it") from error
+    except (OSError, ValueError) as error:  # no TOML, or not UTF-8
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"is no list of peers ({reason})", where=path, do="correct it") from error
+    return tuple(
+        Peer(parse_title(ae, str(path)), **entry.model_dump()) for ae, entry in entries.items()
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -39,7 +39,7 @@ NOT_UNDERSTOOD: Final = 0xC000
 _FAILED: Final = 0x0110
 _UNKNOWN_CALLER, _CROWDED = (1, 1, 3), (2, 3, 2)
 _COMMENT: Final = 64  # characters of ErrorComment (0000,0902)
-_OTHER_CLASS: Final = Finding("other-instance", "not of the class of its presentation context")
+_OTHER_CLASS: Final = Finding("broken-dicom", "not of the class of its presentation context")
 _LOG = logging.getLogger(__name__)
 
 

@@ -39,7 +39,7 @@ class HttpDoor:
         import uvloop
 
         from darnet_trt.runtime.serving.http.app import make_app
-        from darnet_trt.runtime.serving.http.protocol import limited
+        from darnet_trt.runtime.serving.http.protocol import SILENCE_S, limited
 
         check_exposure(settings)
         context = None if settings.tls is None else server_context(settings.tls)
@@ -50,6 +50,7 @@ class HttpDoor:
             http=limited(settings.connections),
             ws="none",
             lifespan="off",
+            timeout_keep_alive=SILENCE_S,
             access_log=False,  # a path may hold a UID
             log_config=None,
             log_level=logging.CRITICAL,  # `errors` logs what is unexpected
@@ -70,7 +71,8 @@ class HttpDoor:
         """
         host, port = self._settings.host, self._settings.port
         try:
-            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            family = min(each[0] for each in found)  # AF_INET, where a name has both
             self._socket = socket.create_server((host, port), family=family, backlog=_WAITING)
         except OSError as error:
             raise UsageError(
@@ -79,8 +81,13 @@ class HttpDoor:
             ) from error
         self.port = self._socket.getsockname()[1]
         self._thread.start()
-        while not self._server.started and self._thread.is_alive():
+        while not self._server.started and self.alive:
             time.sleep(0.005)
+
+    @property
+    def alive(self) -> bool:
+        """Return whether it serves."""
+        return self._thread.is_alive()
 
     def drain(self, until: float) -> bool:
         """Take no more connections, and finish the requests under way; return whether all are.
@@ -90,7 +97,7 @@ class HttpDoor:
         """
         self._end()
         self._thread.join(max(until - time.monotonic(), 0.0))
-        return not self._thread.is_alive()
+        return not self.alive
 
     def close(self) -> None:
         """End now."""

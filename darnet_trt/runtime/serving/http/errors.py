@@ -6,12 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -27,6 +27,9 @@ from darnet_trt.errors import (
 )
 from darnet_trt.runtime.serving.http.openapi import SCHEMAS
 
+if TYPE_CHECKING:
+    from darnet_trt.runtime.serving.service import Service
+
 _LOG = logging.getLogger(__name__)
 TICKET: Final = "Darnet-Ticket"
 _PLAIN: Final = {
@@ -39,6 +42,14 @@ _PLAIN: Final = {
 class Error(BaseModel):
     """Why a request was not served."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"error": "the queue is full; try again in 1.2 s", "retry_after_s": 1.2},
+                {"error": "the input's datatype is 'FP16', expected FP32"},
+            ]
+        }
+    )
     error: str
     """What is wrong, and what to do: one line."""
     retry_after_s: float | None = None
@@ -53,6 +64,19 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in sorted({*everywhere, *statuses})
     }
+
+
+def check_ready(service: Service) -> None:
+    """Raise HTTPException (503) while the service's engine takes no work."""
+    if not service.ready:
+        text = f"the service is not ready: {service.why_not_ready}"
+        raise HTTPException(503, text, {"Retry-After": "1"})
+
+
+def check_started(service: Service) -> None:
+    """Raise HTTPException (503) until studies can be kept; their files wait for the engine."""
+    if not service.started:
+        check_ready(service)
 
 
 def answer(error: Exception) -> JSONResponse:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from darnet_trt.errors import BusyError, ScanError, UnreadableScanError, UsageError
 from darnet_trt.runtime.serving.http.bodies import Body, Budget
-from darnet_trt.runtime.serving.http.errors import documented
+from darnet_trt.runtime.serving.http.errors import check_started, documented
 from darnet_trt.runtime.serving.http.multipart import media_type, parts
 from darnet_trt.runtime.serving.http.v1.uploads import PEER, Threads, whole_file
 from darnet_trt.runtime.serving.intake.instance import Instance, instance_of
@@ -127,9 +127,7 @@ def make_router(service: Service, threads: Threads) -> APIRouter:
         return await take(request, study_uid)
 
     async def take(request: Request, study_uid: str) -> Response:
-        if not service.ready:
-            text = f"the service is not ready: {service.why_not_ready}"
-            raise HTTPException(503, text, {"Retry-After": "1"})
+        check_started(service)
         kind, boundary = media_type(request.headers.get("content-type", ""))
         if kind != "multipart/related":
             raise HTTPException(415, 'send multipart/related; type="application/dicom"')

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -22,7 +22,7 @@ from darnet_trt.errors import BusyError, DarnetError, DeviceError
 from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.serving.http import tensors
 from darnet_trt.runtime.serving.http.bodies import Body, Budget, Buffer
-from darnet_trt.runtime.serving.http.errors import TICKET, documented
+from darnet_trt.runtime.serving.http.errors import TICKET, check_ready, check_started, documented
 from darnet_trt.runtime.serving.http.openapi import SCHEMAS
 from darnet_trt.runtime.serving.http.tensors import (
     INPUT,
@@ -99,6 +99,23 @@ class OutputTensor(BaseModel):
 class InferAnswer(BaseModel):
     """The answer to a request to infer."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model_name": NAME,
+                "model_version": VERSION,
+                "id": "42",
+                "outputs": [
+                    {
+                        "name": "probabilities",
+                        "datatype": "FP32",
+                        "shape": [1, 3],
+                        "data": [0.07, 0.02, 0.91],
+                    }
+                ],
+            }
+        }
+    )
     model_name: str
     """As asked for."""
     model_version: str
@@ -163,11 +180,6 @@ def make_router(service: Service) -> APIRouter:
         size = min(settings.volume_bytes, limits.tensors)
         return replace(one, most=max(1, min(settings.volumes, size // volume)))
 
-    def check_ready() -> None:
-        if not service.ready:
-            text = f"the service is not ready: {service.why_not_ready}"
-            raise HTTPException(503, text, {"Retry-After": "1"})
-
     @router.get("", responses=documented())
     @router.get("/", include_in_schema=False)
     async def server_metadata() -> ServerMetadata:
@@ -184,15 +196,14 @@ def make_router(service: Service) -> APIRouter:
     @router.get("/health/ready", responses=documented())
     async def ready() -> Ready:
         """Say whether the service takes work; 503 where it does not."""
-        check_ready()
+        check_ready(service)
         return Ready(ready=True)
 
     @router.get(_MODEL, responses=documented())
     @router.get(f"{_MODEL}/versions/{VERSION}", responses=documented())
     async def model_metadata() -> ModelMetadata:
         """Say what the network takes and gives."""
-        if not service.started:
-            check_ready()
+        check_started(service)
         one = fitting(binary=True)
         return ModelMetadata(
             name=NAME,
@@ -209,7 +220,7 @@ def make_router(service: Service) -> APIRouter:
     @router.get(f"{_MODEL}/versions/{VERSION}/ready", responses=documented())
     async def model_ready() -> Ready:
         """Say whether the network can be asked; 503 where it cannot."""
-        check_ready()
+        check_ready(service)
         return Ready(ready=True)
 
     described: dict[str, Any] = {
@@ -234,7 +245,7 @@ def make_router(service: Service) -> APIRouter:
         ] = "",
     ) -> Response:
         """Run the network on volumes."""
-        check_ready()
+        check_ready(service)
         began = time.monotonic()
         head, length = _lengths(request, json_bytes)
         model = fitting(binary=head < length)
@@ -243,7 +254,7 @@ def make_router(service: Service) -> APIRouter:
         except BusyError as busy:
             service.metrics.refused(busy.code)
             raise
-        await asyncio.to_thread(tensors.check_finite, volumes)
+        tensors.check_finite(volumes)  # 1 ms each
         deadline = None if asked.timeout_s is None else began + asked.timeout_s
         future = service.queue.submit(volumes, deadline=deadline, ticket=ticket)
         outputs = await _outputs(request, future)

@@ -93,4 +93,4 @@ def open_members(path: Path, files: int, size: int) -> Iterator[Members]:
 
 
 def _too_much(what: str) -> RefusedScanError:
-    return RefusedScanError(Finding("upload-limit", f"holds {what}"), do="send it in parts")
+    return RefusedScanError(Finding("archive-limit", f"holds {what}"), do="send it in parts")

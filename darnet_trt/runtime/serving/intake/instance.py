@@ -61,10 +61,10 @@ def instance_of(content: bytes) -> Instance:
     for tag, keyword in ((_INSTANCE, "SOPInstanceUID"), (_STUDY, "StudyInstanceUID")):
         uid = uids.get(tag, "")
         if not uid:
-            raise UnreadableScanError(Finding("no-uid", f"has no {keyword}"), do=_AGAIN)
+            raise UnreadableScanError(Finding("broken-dicom", f"has no {keyword}"), do=_AGAIN)
         if len(uid) > _LONGEST_UID:
             text = f"has a {keyword} of more than {_LONGEST_UID} characters"
-            raise UnreadableScanError(Finding("long-uid", text), do=_AGAIN)
+            raise UnreadableScanError(Finding("broken-dicom", text), do=_AGAIN)
     return Instance(
         uids.get(_CLASS, ""),
         uids[_INSTANCE],
@@ -104,4 +104,4 @@ def check_command(instance: Instance, sop_class: str, sop_uid: str) -> None:
     ):
         if said and said != own:
             text = f"its {keyword} is not the one that it was sent under"
-            raise RefusedScanError(Finding("other-instance", text), do=_AGAIN)
+            raise RefusedScanError(Finding("broken-dicom", text), do=_AGAIN)

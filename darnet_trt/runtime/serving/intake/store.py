@@ -119,6 +119,7 @@ class Store:
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left in self._incoming.iterdir():
                 _remove(left)
+            self._check_links()
             keep_names(folder)
             keep_names(self._studies)
             self._kept = set(os.listdir(self._studies))  # noqa: PTH208 (names are enough)
@@ -170,7 +171,7 @@ class Store:
                 size += len(chunk)
                 if size > self._limits.upload:
                     text = f"is larger than {self._limits.upload:,} bytes"
-                    raise RefusedScanError(Finding("upload-limit", text), do="compress it")
+                    raise RefusedScanError(Finding("archive-limit", text), do="compress it")
                 if len(start) < SNIFFED:
                     start += chunk[: SNIFFED - len(start)]
                 digest.update(chunk)
@@ -287,7 +288,7 @@ class Store:
                 return name, "conflict"
             if not _holds(folder / name, instance):
                 text = "two other files have its UID and the hash of its content"
-                raise RefusedScanError(Finding("other-content", text), do="check its source")
+                raise RefusedScanError(Finding("broken-dicom", text), do="check its source")
         keep_names(folder)  # who brought it first may not have come so far
         return name, "known"
 
@@ -302,6 +303,18 @@ class Store:
                 return False
         keep_names(path.parent)
         return True
+
+    def _check_links(self) -> None:
+        """Fail on a file system where `receive` would: one without links, or two of them."""
+        target = self._studies / ".link"
+        try:
+            with self.temporary() as (_, path):
+                target.unlink(missing_ok=True)
+                os.link(path, target)
+                target.unlink()
+        except OSError as error:
+            if error.errno not in _FULL:  # a full disk opens, and refuses what comes
+                raise
 
     @contextmanager
     def _opened(self, study: str) -> Iterator[Path]:

@@ -20,7 +20,7 @@ ADMITTED_S: Final = 60.0
 """How long a place is kept for a study of which nothing has come yet."""
 _LOOKS: Final = 10
 """A look that finds slices missing is followed by a pause of so many times its own length."""
-_LEARN: Final = 0.2  # weight of the newest time between two results
+_LEARN: Final = 0.2  # weight of the newest time between two results, while more wait
 LONGEST_TRY_S: Final = 60.0
 """Longest pause between two tries."""
 _ALONE: Final = 2  # times that a study failed
@@ -253,12 +253,12 @@ class Waiting:
             arrivals: How many files had come when it was looked at.
         """
         now = self._clock()
-        each = self._open[study]
+        each, full = self._open[study], len(self._open) >= self._settings.studies
         if each.arrivals == arrivals:
             del self._open[study]
         else:
             each.taken, each.tries, each.error = False, 0, ""
-        if self._last_done is not None and any(e.taken for e in self._open.values()):
+        if self._last_done is not None and (full or any(e.taken for e in self._open.values())):
             self._each_s += _LEARN * (now - self._last_done - self._each_s)
         self._last_done = now
 

@@ -191,7 +191,7 @@ class Work:
         self._put_back("the engine was replaced")
         following.start()
         with self._changed:
-            self._generation, self._broken = following, None
+            self._generation, self._broken, self.trouble = following, None, ""
 
     def _put_back(self, why: str) -> None:
         with self._changed:

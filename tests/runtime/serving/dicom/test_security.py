@@ -11,7 +11,12 @@ from dataclasses import replace
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.serving.dicom.peers import check_closed, find_peer, may_speak_plain
+from darnet_trt.runtime.serving.dicom.peers import (
+    check_closed,
+    find_peer,
+    may_speak_plain,
+    read_peers,
+)
 from darnet_trt.runtime.serving.settings import DicomSettings, Peer
 from tests.runtime.serving.dicom.certificates import authority, client
 from tests.runtime.serving.dicom.senders import (
@@ -113,6 +118,57 @@ def test_a_door_that_is_open_to_strangers_is_not_opened(ours):
         replace(outside, peers=(PLAIN,)),
     ):
         check_closed(settings)
+
+
+def test_a_file_of_peers(tmp_path):
+    path = tmp_path / "peers.toml"
+    path.write_text(
+        """
+        [CT1]
+        hosts = ["192.0.2.7", "192.0.2.0/28"]
+        plain = true
+        quiet_s = 30
+        port = 104
+
+        ["MY PACS"]
+        """
+    )
+    assert read_peers(path) == (
+        Peer("CT1", ("192.0.2.7", "192.0.2.0/28"), plain=True, quiet_s=30.0, port=104),
+        Peer("MY PACS"),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[CT1",
+        "CT1 = 5",
+        "[CT1]\nport = 0",
+        "[CT1]\nport = 70000",
+        "[CT1]\nplain = 1",
+        "[CT1]\nquiet_s = -1",
+        "[CT1]\nquiet_s = inf",
+        "[CT1]\nquiet_s = 'x'",
+        "[CT1]\nhosts = '192.0.2.7'",
+        "[CT1]\nhost = ['192.0.2.7']",
+        "[A-TITLE-OF-MORE-THAN-16]",
+        "['A\\B']",
+        "\xff",
+    ],
+)
+def test_a_broken_file_of_peers(tmp_path, text):
+    path = tmp_path / "peers.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError) as caught:
+        read_peers(path)
+    assert "\n" not in str(caught.value)
+    assert "peers.toml" in str(caught.value)
+
+
+def test_no_file_of_peers(tmp_path):
+    with pytest.raises(UsageError):
+        read_peers(tmp_path / "none.toml")
 
 
 def test_a_port_that_is_taken(open_door):

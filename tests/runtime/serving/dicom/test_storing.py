@@ -4,6 +4,7 @@ import io
 import socket
 import subprocess
 import threading
+from contextlib import suppress
 
 import pytest
 from pydicom.uid import ExplicitVRBigEndian
@@ -198,6 +199,27 @@ def test_an_end_between_two_slices(door):
     assert len(contents(door.kept.store)) == 1
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(door.address)
+
+
+def test_a_peer_that_sends_on_and_on_is_ended_by_a_drain(door):
+    acknowledged = []
+
+    def send_on():
+        with association(door.address) as opened:
+            for number in range(1, 2000):
+                if not opened.is_established:
+                    return
+                with suppress(RuntimeError, AttributeError):
+                    if opened.send_c_store(one_slice(number)).Status == 0:
+                        acknowledged.append(number)
+
+    sender = threading.Thread(target=send_on)
+    sender.start()
+    eventually(lambda: len(acknowledged) > 5)
+    assert door.door.drain(10)
+    sender.join()
+    assert len(acknowledged) < 1900
+    assert len(contents(door.kept.store)) - len(acknowledged) in (0, 1)  # an answer may be lost
 
 
 def test_a_slice_under_way_is_finished_by_a_drain(open_door):

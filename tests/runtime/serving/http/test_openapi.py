@@ -40,14 +40,15 @@ CHECKS = [
 ]
 
 
-def test_every_answer_is_documented(address):
+@pytest.mark.parametrize("examples", [3, pytest.param(60, marks=pytest.mark.slow)])
+def test_every_answer_is_documented(address, examples):
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
     operations = [*schema.exclude(path_regex="events|reload").get_all_operations()]
     assert len(operations) > 15
     for operation in operations:
 
         @settings(
-            max_examples=6,
+            max_examples=examples,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import io
 import json
+import os
 import socket
 import time
 import zipfile
@@ -12,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from darnet_trt.runtime.serving.http.v1.idempotency import Record, Records
 from tests.runtime.prediction.pipeline.studies import write_study
 from tests.runtime.serving.http.conftest import whole_service
 from tests.runtime.serving.http.service import wait_until
@@ -157,12 +159,6 @@ def test_what_is_not_there_is_404(web, path):
 def test_a_malformed_question_is_400(web, query):
     answer = web.get(f"/v1/scans?{query}")
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
-
-
-def test_a_wrong_method_names_the_right_ones(web):
-    answer = web.delete("/v1/scans")
-    assert answer.status_code == 405
-    assert "error" in answer.json()
 
 
 def test_a_key_serves_a_request_once(web, study):
@@ -399,3 +395,38 @@ def test_a_service_that_ends_leaves_half_an_upload(tmp_path):
             began = time.monotonic()
         assert time.monotonic() - began < 10  # the bodies would have had 20 s
     assert not list((state / "incoming").iterdir())
+
+
+def test_scans_are_taken_while_the_engine_is_away(web, whole):
+    whole.ready, whole.why_not_ready = False, "the engine failed"
+    try:
+        assert web.post("/v1/scans", content=a_file(1, study="1.2.50")).status_code in (200, 202)
+        assert (
+            web.post("/dicomweb/studies", **related(a_file(2, study="1.2.50"))).status_code == 200
+        )
+        assert web.post("/v2/models/darnet/infer", content=b"{}").status_code == 503
+        assert not web.get("/v1/service").json()["ready"]
+    finally:
+        whole.ready, whole.why_not_ready = True, ""
+
+
+def test_records_of_keys_are_not_kept_for_ever(tmp_path):
+    records = Records(tmp_path / "requests", keep_s=60)
+    record = Record(digest="d", studies=["s"], known=0, ignored={}, refused=[])
+    for key in ("old", "new"):
+        with records.begun(key) as file:
+            records.write(file, record)
+            assert records.read(file) == record
+    with records.begun("old") as file:
+        os.utime(file, (1, 1))
+        assert records.read(file) is None
+    Records(tmp_path / "requests", keep_s=60)
+    assert not file.exists()
+    assert len([*(tmp_path / "requests").iterdir()]) == 1
+
+
+def test_a_record_that_is_damaged_is_none(tmp_path):
+    records = Records(tmp_path, keep_s=60)
+    with records.begun("k") as file:
+        file.write_text("{")
+        assert records.read(file) is None

@@ -256,6 +256,14 @@ def test_a_disk_that_fails_is_said_to(kept, monkeypatch):
     assert kept.arrived == []
 
 
+def test_a_file_system_without_links_is_said_to_at_the_start(tmp_path):
+    """Two file systems have none between them."""
+    state = tmp_path / "state"
+    state.mkdir()
+    with small_disk(state / "incoming", 100_000), pytest.raises(OutputError, match="cannot be"):
+        open_store(state)
+
+
 def test_a_start_forgets_what_was_not_kept(tmp_path):
     kept = open_store(tmp_path / "state")
     kept.store.receive(a_file(), peer="CT1")

@@ -1,6 +1,7 @@
 """The page in Chromium: what it says of studies, and that a text stays a text."""
 
 import json
+import re
 
 import pytest
 
@@ -186,6 +187,27 @@ def test_after_a_restart_of_the_service_the_list_is_right_again(visit, service, 
     tab.get_by_text("refused: only 3 slices").wait_for()
     assert tab.locator("#studies li").count() == 1
     tab.get_by_text("Not ready: the engine is being loaded").wait_for()
+
+
+def test_what_is_heard_while_the_list_comes_is_newer(visit, service, classified):
+    service.tell(view(2, state="running"))
+    tab = visit(2)
+    tab.get_by_role("main").get_by_text("being classified").wait_for()
+
+    def late(route):
+        old = route.fetch()
+        service.tell(view(2, (classified,)))
+        tab.get_by_role("list", name="Probabilities").wait_for()
+        route.fulfill(response=old)
+        answered.append(old)
+
+    answered = []
+    tab.route(re.compile(r"/v1/scans\?"), late)
+    service.hang_up()
+    until(lambda: tab.evaluate("true") and answered)
+    tab.wait_for_timeout(200)
+    assert tab.get_by_role("list", name="Probabilities").is_visible()
+    assert "being classified" not in tab.locator("#studies").inner_text()
 
 
 def test_many_studies_come_by_and_by(visit, service, classified):

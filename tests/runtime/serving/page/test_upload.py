@@ -77,6 +77,22 @@ def test_what_the_service_refuses_is_said(visit, service):
         assert tab.evaluate("document.activeElement.id") == "choose"
 
 
+def test_what_was_heard_before_the_answer_stays(visit, service):
+    tab = visit()
+    tab.locator("#studies li").wait_for()
+
+    def answer(route):
+        service.tell(view(2))
+        tab.locator("#studies").get_by_text("no result").wait_for()
+        route.fulfill(status=202, json=accepted(view(2, state="running"))[1])
+
+    tab.route("**/v1/scans", answer)
+    tab.locator("#files").set_input_files(ZIP)
+    tab.get_by_role("heading", name="chest.zip").wait_for()
+    assert tab.get_by_role("progressbar").count() == 0
+    assert "no result" in tab.locator("#studies a").first.inner_text()
+
+
 def test_members_that_are_refused_are_named(visit, service):
     service.answers = [(202, {
         "scans": [view(2)], "known": 0, "ignored": {"picture": 2, "text": 1},

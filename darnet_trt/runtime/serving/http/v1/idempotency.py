@@ -7,6 +7,7 @@ Source: draft-ietf-httpapi-idempotency-key-header.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -53,7 +54,8 @@ class Records:
         self._folder, self._keep_s = folder, keep_s
         self._under_way: set[Path] = set()
         self._lock = threading.Lock()
-        self._tidied_s = -_TIDY_S
+        self._tidied_s = -math.inf
+        self._tidy()
 
     @contextmanager
     def begun(self, key: str) -> Iterator[Path]:

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from darnet_trt.errors import BusyError, DarnetError
 from darnet_trt.runtime.prediction.results.result import Evidence
 from darnet_trt.runtime.serving.http.bodies import Body, Budget
-from darnet_trt.runtime.serving.http.errors import documented
+from darnet_trt.runtime.serving.http.errors import check_started, documented
 from darnet_trt.runtime.serving.http.tensors import NAME
 from darnet_trt.runtime.serving.http.v1.events import changes_of, events
 from darnet_trt.runtime.serving.http.v1.idempotency import LONGEST_KEY, Record, Records
@@ -154,14 +154,12 @@ def make_router(service: Service, threads: Threads) -> APIRouter:
     limits = service.settings.http
     assert limits is not None
     budget = Budget(service.settings.volume_bytes)
-    records = Records(service.settings.state / "requests", limits.remember_s)
+    keep_s = min(limits.remember_s, service.settings.keep_s or limits.remember_s)
+    records = Records(service.settings.state / "requests", keep_s)
 
-    def check_started() -> None:
-        if not service.started:
-            text = f"the service is not ready: {service.why_not_ready}"
-            raise HTTPException(503, text, {"Retry-After": "1"})
-
-    router = APIRouter(prefix="/v1", tags=["Scans"], dependencies=[Depends(check_started)])
+    router = APIRouter(
+        prefix="/v1", tags=["Scans"], dependencies=[Depends(lambda: check_started(service))]
+    )
 
     def check_known(study: Id) -> None:
         if service.studies.view(study) is None:
@@ -193,9 +191,6 @@ def make_router(service: Service, threads: Threads) -> APIRouter:
         ] = 0.0,
     ) -> Scans:
         """Take a scan; it is on the disk when this answers, and is classified later."""
-        if not service.ready:
-            text = f"the service is not ready: {service.why_not_ready}"
-            raise HTTPException(503, text, {"Retry-After": "1"})
         body = Body(request, limits.upload, limits.slowest)
         if key is None:
             record = await take(request, body)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PEER: Final = "http"
 """Who sends, for the store: nobody with a title."""
-_MOST: Final = 16  # uploads at once: each holds a thread
+_MOST: Final = 64  # uploads at once: each holds a thread
 _CROWDED: Final = Finding("uploads", f"{_MOST} uploads are under way")
 _DISK_FULL: Final = Finding("disk", "the disk is nearly full")
 _AGAIN_S: Final = 5.0

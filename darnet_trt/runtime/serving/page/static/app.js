@@ -11,6 +11,7 @@ import {summary} from "./words.js";
 const PAGE = 50; // studies that are asked for at once
 const studies = new Map(); // id → StudyView
 const sent = new Map(); // id → name of the file that was sent from here
+const asked = new Set(); // of each list that is asked for: what was heard meanwhile, which is newer
 const chosen = () => (/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : "");
 const title = view => titleOf(view, sent);
 
@@ -32,6 +33,7 @@ function redraw() {
 
 function heard(view) {
   if (lone?.id === view.id) lone = view;
+  for (const meanwhile of asked) meanwhile.set(view.id, view);
   studies.set(view.id, view);
   if (studies.size > most) { // the page stays open for months
     const done = [...studies.values()].filter(each => each.state === "done");
@@ -44,10 +46,12 @@ function heard(view) {
 }
 
 async function load(before) {
-  const query = before ? `&before=${encodeURIComponent(before)}` : "";
-  const {scans} = await json(`/v1/scans?limit=${PAGE}${query}`);
+  const meanwhile = new Map();
+  asked.add(meanwhile);
+  const {scans} = await json(`/v1/scans?limit=${PAGE}${before ? `&before=${before}` : ""}`)
+    .finally(() => asked.delete(meanwhile));
   if (!before) studies.clear();
-  for (const view of scans) studies.set(view.id, view);
+  for (const view of [...scans, ...meanwhile.values()]) studies.set(view.id, view);
   last = scans.at(-1)?.id ?? "";
   most = Math.max(studies.size, PAGE);
   find("more").hidden = scans.length < PAGE;
@@ -63,9 +67,10 @@ async function choose() {
   } else if (!studies.has(id)) {
     lone = null;
     try {
-      lone = await json(`/v1/scans/${id}`);
+      const view = await json(`/v1/scans/${id}`);
+      if (chosen() === id) lone = view;
     } catch (error) {
-      clear("There is no such study", error.message);
+      if (chosen() === id) clear("There is no such study", error.message);
     }
   }
   redraw();
@@ -95,7 +100,7 @@ async function drawAbout() {
 function taken(views, name) {
   for (const view of views) {
     if (views.length === 1 && name) sent.set(view.id, name);
-    studies.set(view.id, view);
+    if (!studies.has(view.id)) studies.set(view.id, view); // else what was heard is newer
   }
   if (views.length) location.hash = views[0].id;
   redraw();

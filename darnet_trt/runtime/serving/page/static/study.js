@@ -30,8 +30,8 @@ export function clear(title, words) {
 export function show(view, title) {
   if (now.id !== view.id) {
     now = {id: view.id, results: "", files: "", state: ""};
-    find("study").replaceChildren(make("h2", {id: "study-title"}), make("p", {id: "patient", class: "soft"}),
-      make("div", {id: "progress"}), make("div", {id: "results"}), make("div", {id: "files-of"}));
+    find("study").replaceChildren(make("h2", {id: "study-title"}),
+      make("p", {id: "patient", class: "soft"}), make("div", {id: "progress"}), make("div", {id: "results"}), make("div", {id: "files-of"}));
   }
   find("study-title").replaceChildren(told(title));
   find("patient").replaceChildren(...patient(view.results));
@@ -102,7 +102,8 @@ function section(view, result, number) {
   }
   const warnings = result.warnings.filter(each => each.code !== "undecided"); // said above
   if (warnings.length) {
-    parts.push(make("div", {class: "notice"}, make("h4", {}, warnings.length > 1 ? "Warnings" : "Warning"),
+    parts.push(make("div", {class: "notice"},
+      make("h4", {}, warnings.length > 1 ? "Warnings" : "Warning"),
       make("ul", {}, ...warnings.map(each => make("li", {}, told(each.text), " ",
         make("code", {class: "soft"}, shown(each.code)))))));
   }
@@ -138,7 +139,9 @@ function links(view, result) {
   const first = kind => view.results.find(each => each.dicom.some(o => o.kind === kind)) === result;
   const made = result.dicom.filter(each => KINDS[each.kind] && first(each.kind)).map(each =>
     link(KINDS[each.kind], `${home}/objects/${each.kind}`, `${view.id}-${each.kind}.dcm`));
-  if (view.results.find(each => each.status === "ok") === result) made.push(link("Overlay (PNG)", `${home}/overlay.png`, `${view.id}.png`));
+  if (view.results.find(each => each.status === "ok") === result) {
+    made.push(link("Overlay (PNG)", `${home}/overlay.png`, `${view.id}.png`));
+  }
   made.push(link("All as JSON", home, `${view.id}.json`));
   return make("p", {class: "links"}, ...made);
 }
@@ -155,19 +158,23 @@ function link(words, path, name) {
   return made;
 }
 
+const seconds = ms => `${(ms / 1000).toFixed(2)}\u00a0s`;
+
 function provenance(result) {
   const series = result.series;
   const stages = result.stages_ms;
   const used = series?.sampled?.indices.length;
-  return make("details", {class: "provenance", open: true}, make("summary", {}, "Where it comes from"), facts(
+  const summary = make("summary", {}, "Where it comes from");
+  return make("details", {class: "provenance", open: true}, summary, facts(
     ["Series", series ? told(series.description || "without description") : null,
       series ? `${counted(series.slices, "slice")}${used ? `, ${used} of them used` : ""}` : null],
     ["Chosen as", series ? told(series.why) : null],
     ["Trained on", told(result.trained_on)],
     ["Engine", told(`${result.artifact}, runs in ${result.precision}`)],
     ["Bundle", make("code", {}, shown(result.bundle_sha256))],
-    ["Finished", `${time(result.finished)}${result.replaces ? "; replaced an earlier result, since slices came late" : ""}`],
-    ["Took", stages.infer ? `${(stages.total / 1000).toFixed(2)}\u00a0s, of which the engine ${(stages.infer / 1000).toFixed(2)}\u00a0s` : null],
+    ["Finished", time(result.finished),
+      result.replaces ? "It replaced an earlier result, since slices came late." : null],
+    ["Took", stages.infer ? `${seconds(stages.total)}, of which the engine ${seconds(stages.infer)}` : null],
     ["Study UID", result.study_uid ? make("code", {}, shown(result.study_uid)) : null],
     ["Pseudonyms", ...pseudonyms(result)],
     ["Made by", `darnet-trt ${shown(result.toolkit)}`],
@@ -195,10 +202,12 @@ async function drawInstances(id, place) {
       make("th", {scope: "row"}, make("code", {}, shown(each.sop_uid || "the file"))),
       make("td", {class: each.fate === "refused" ? "refused" : ""}, each.fate),
       make("td", {}, told(each.why))));
-    const more = instances.length > rows.length ? ` The first ${rows.length} of ${instances.length}.` : "";
-    place.replaceChildren(make("div", {class: "scroll", tabindex: 0, role: "group", "aria-label": "Files"},
+    const more = instances.length > rows.length ? ` The first ${rows.length}.` : "";
+    const attributes = {class: "scroll", tabindex: 0, role: "group", "aria-label": "Files"};
+    place.replaceChildren(make("div", attributes,
       make("table", {}, make("caption", {}, `What became of each file.${more}`),
-        make("thead", {}, make("tr", {}, ...["File", "Fate", "Why"].map(t => make("th", {scope: "col"}, t)))),
+        make("thead", {}, make("tr", {},
+          ...["File", "Fate", "Why"].map(title => make("th", {scope: "col"}, title)))),
         make("tbody", {}, ...rows))));
   } catch (error) {
     place.replaceChildren(make("p", {class: "failed"}, told(error.message)));

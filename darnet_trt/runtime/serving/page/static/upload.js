@@ -45,12 +45,13 @@ class Upload {
     this.name = name;
     this.taken = taken;
     this.bytes = files.reduce((sum, file) => sum + file.size, 0);
-    this.key = [...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, "0")).join("");
+    const random = crypto.getRandomValues(new Uint8Array(16)); // randomUUID wants https
+    this.key = [...random].map(byte => byte.toString(16).padStart(2, "0")).join("");
     this.ticket = "";
     this.bar = make("progress", {max: 1, value: 0, "aria-label": `Sent of ${shown(name)}`});
     this.words = make("span", {class: "words"});
     this.again = make("button", {type: "button", hidden: true}, "Try again");
-    this.end = make("button", {type: "button", "aria-label": `Stop sending ${shown(name)}`}, "Stop");
+    this.end = make("button", {type: "button"});
     this.again.addEventListener("click", () => this.start());
     this.end.addEventListener("click", () => this.stop());
     this.node = make("li", {}, make("span", {class: "title"}, told(name)), this.bar, this.words,
@@ -66,8 +67,9 @@ class Upload {
 
   start() {
     this.again.hidden = true;
-    this.end.hidden = this.bar.hidden = false;
+    this.bar.hidden = false;
     this.bar.value = 0;
+    this.endIs("Stop", "Stop sending");
     this.say(`0 of ${size(this.bytes)}`);
     say(`Sending ${this.name}`);
     const request = this.request = new XMLHttpRequest(); // fetch does not say how much was sent
@@ -101,8 +103,12 @@ class Upload {
     say(`${this.name}: ${words}`, {urgent: kind === "failed"});
     this.bar.hidden = true;
     this.again.hidden = final;
-    this.end.textContent = "Close";
-    this.end.setAttribute("aria-label", `Close ${shown(this.name)}`);
+    this.endIs("Close", "Close");
+  }
+
+  endIs(short, long) {
+    this.end.textContent = short;
+    this.end.setAttribute("aria-label", `${long} ${shown(this.name)}`);
   }
 
   async answered() {

@@ -29,8 +29,9 @@ export function chart(evidence, label, go) {
   const grid = [];
   const marks = low < 0 && -low > 0.15 * (high - low) ? [low, 0, high] : [0, high];
   for (const value of marks) {
-    grid.push(make("line", {class: value ? "rule" : "zero", x1: x(value), x2: x(value), y1: TOP, y2: floor}),
-      words(short(value), {x: x(value), y: floor + 15, "text-anchor": value === high ? "end" : "middle"}));
+    const [at, anchor] = [x(value), value === high ? "end" : "middle"];
+    grid.push(make("line", {class: value ? "rule" : "zero", x1: at, x2: at, y1: TOP, y2: floor}),
+      words(short(value), {x: at, y: floor + 15, "text-anchor": anchor}));
   }
   const steps = Math.min(evidence.depth - 1, 4);
   for (let i = 0; i <= steps; i += 1) {
@@ -38,13 +39,17 @@ export function chart(evidence, label, go) {
     grid.push(words(label(slice), {x: LEFT - 6, y: y(slice) + 4, "text-anchor": "end"}));
   }
   const curves = evidence.profiles.map((profile, i) => make("polyline", {
-    class: `curve c${i % 6}`, points: profile.map((v, s) => `${x(v).toFixed(1)},${y(s).toFixed(1)}`).join(" "),
+    class: `curve c${i % 6}`,
+    points: profile.map((v, s) => `${x(v).toFixed(1)},${y(s).toFixed(1)}`).join(" "),
   }));
   const here = make("line", {class: "here", x1: LEFT, x2: WIDTH - RIGHT});
   const drawn = make("svg", {
-    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", class: "depth", "aria-label": described(evidence, label),
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", class: "depth",
+    "aria-label": described(evidence, label),
   },
-  ...grid, words("mean evidence in the slice", {x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle"}),
+  ...grid, words("mean evidence in the slice", {
+    x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle",
+  }),
   ...curves, here);
 
   const at = event => {
@@ -53,7 +58,10 @@ export function chart(evidence, label, go) {
     const share = 1 - (place - TOP) / (HEIGHT - TOP - BOTTOM);
     return Math.round(Math.min(Math.max(share, 0), 1) * (evidence.depth - 1));
   };
-  drawn.addEventListener("pointerdown", event => { drawn.setPointerCapture(event.pointerId); go(at(event)); });
+  drawn.addEventListener("pointerdown", event => {
+    drawn.setPointerCapture(event.pointerId);
+    go(at(event));
+  });
   drawn.addEventListener("pointermove", event => { if (event.buttons & 1) go(at(event)); });
 
   const show = (slice, number) => {
@@ -76,5 +84,6 @@ function described(evidence, label) {
 }
 
 /** A sample of a class's line, for the legend. */
-export const sample = number => make("svg", {class: "sample", viewBox: "0 0 28 8", "aria-hidden": "true"},
+export const sample = number => make("svg",
+  {class: "sample", viewBox: "0 0 28 8", "aria-hidden": "true"},
   make("line", {class: `curve c${number % 6}`, x1: 0, x2: 28, y1: 4, y2: 4}));
