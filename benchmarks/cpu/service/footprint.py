@@ -48,8 +48,3 @@ def footprint(processes: Iterable[psutil.Process]) -> Footprint:
 def middle(of: Sequence[Footprint]) -> Footprint:
     """Return the median of each."""
     return Footprint(*(median(getattr(each, f.name) for each in of) for f in fields(Footprint)))
-
-
-def growth(before: Footprint, after: Footprint) -> dict[str, float]:
-    """Return each as a ratio, after to before."""
-    return {f.name: getattr(after, f.name) / getattr(before, f.name) for f in fields(Footprint)}
