@@ -38,8 +38,8 @@ SHAPES = [
     (1, 4, 9, 7, 64),
     (3, 2, 4, 3, 513),
     (1, 8, 5, 4, 512),
-    pytest.param((1, 16, 2, 3, 1024), marks=pytest.mark.slow),
 ]
+LARGE = (1, 16, 2, 3, 1024)
 _ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Half a unit in the last place, relative."""
 _ACCUMULATED = 1e-5

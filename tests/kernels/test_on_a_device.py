@@ -20,7 +20,15 @@ from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library
 from darnet_trt.kernels.library import COUNTER_BYTES, PHASES, Library, Problem, architecture
 from darnet_trt.kernels.torch_operator import fused_attention, kernels_for
-from tests.kernels.attention_cases import ATTENTIONS, DTYPES, SHAPES, WEIGHTS, Case, make_case
+from tests.kernels.attention_cases import (
+    ATTENTIONS,
+    DTYPES,
+    LARGE,
+    SHAPES,
+    WEIGHTS,
+    Case,
+    make_case,
+)
 
 GUARD = 256  # bytes before and after every buffer
 # Set under compute-sanitizer, to which a guard is valid memory.
@@ -172,7 +180,11 @@ def test_every_combination_of_types(on: Device, weights: str, residual: str) -> 
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize(
+    "shape",
+    [*SHAPES, pytest.param(LARGE, marks=pytest.mark.slow)],
+    ids=lambda s: "x".join(map(str, s)),
+)
 def test_shapes(on: Device, attention: str, shape: tuple[int, int, int, int, int]) -> None:
     for weights in WEIGHTS:
         case = make_case(shape, attention=attention, weights=weights)
