@@ -187,9 +187,7 @@ def _of_reports(found: Found) -> Iterable[str]:
     held = Counter(report.uid for report in found.reports)
     evidence = {report.uid: report.evidence for report in found.reports}
     replaced = {uid for report in found.reports for uid in report.replaced}
-    ever = {made["sop_uid"] for line in found.lines for made in line["dicom"]}
     yield from (f"report {uid} is in the archive {n} times" for uid, n in held.items() if n > 1)
-    yield from (f"report {uid} is of no result" for uid in held.keys() - ever)
     standing = set()
     for study in found.studies:
         for result in study["results"]:
@@ -209,7 +207,7 @@ def _of_reports(found: Found) -> Iterable[str]:
                 differ = len(used ^ evidence[own[0]])
                 yield f"result {result['key']}: {differ} files differ between used and evidence"
     for uid in held.keys() - standing - replaced:
-        yield f"report {uid} no longer stands, and no report in the archive replaces it"
+        yield f"report {uid} does not stand, and no report in the archive replaces it"
 
 
 def unexpected(studies: Sequence[Sequence[Instance]], found: Found) -> list[str]:

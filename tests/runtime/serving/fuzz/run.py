@@ -88,6 +88,7 @@ def judged(server: Server) -> Verdict:
         "it is ready": lambda: server.ready,
         "every study is done": lambda: quiet(server, time.monotonic() + SETTLES_S),
         "no traceback on stderr": lambda: "Traceback" not in server.said,
+        "no library's warning on stderr": lambda: "Warning" not in server.said,
     }
     for name, holds in checks.items():
         verdict.ends[name] += 1
