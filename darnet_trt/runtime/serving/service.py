@@ -17,8 +17,9 @@ from darnet_trt.errors import BusyError, DarnetError, InternalError
 from darnet_trt.machine.files import cannot_write, sole_writer
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.serving.dicom.peers import check_closed
+from darnet_trt.runtime.serving.engine.job import Lane
 from darnet_trt.runtime.serving.engine.proxy import Proxy
-from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
+from darnet_trt.runtime.serving.engine.queue import EngineQueue
 from darnet_trt.runtime.serving.engine.selftest import SelfTest, self_test
 from darnet_trt.runtime.serving.http.security import check_exposure
 from darnet_trt.runtime.serving.intake.store import Store
