@@ -32,7 +32,8 @@ import psutil
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import BusyError
 from darnet_trt.runtime.engines.runner import Outputs
-from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
+from darnet_trt.runtime.serving.engine.job import Lane
+from darnet_trt.runtime.serving.engine.queue import EngineQueue
 from darnet_trt.runtime.serving.metrics import Metrics
 from darnet_trt.runtime.serving.settings import HttpSettings, Settings
 

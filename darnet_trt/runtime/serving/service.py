@@ -17,8 +17,9 @@ from darnet_trt.errors import BusyError, DarnetError, InternalError
 from darnet_trt.machine.files import cannot_write, sole_writer
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.serving.dicom.peers import check_closed
+from darnet_trt.runtime.serving.engine.job import Lane
 from darnet_trt.runtime.serving.engine.proxy import Proxy
-from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
+from darnet_trt.runtime.serving.engine.queue import EngineQueue
 from darnet_trt.runtime.serving.engine.selftest import SelfTest, self_test
 from darnet_trt.runtime.serving.http.security import check_exposure
 from darnet_trt.runtime.serving.intake.store import Store
@@ -61,6 +62,7 @@ class Service:
         self._notify = notify
         self._closing = threading.Event()
         self._reloading = threading.Lock()
+        self._replacing = threading.Lock()  # guards which lane is served
         self._opened = ExitStack()
         self._started: Studies | None = None
         self._systemd = Systemd(self._is_alive)
@@ -121,7 +123,6 @@ class Service:
             self._store,
             bundle,
             self._engine,
-            engine_again=lambda: self._engine,
             notify=self._notify,
         )
         self._opened.callback(self._studies.close)
@@ -192,14 +193,16 @@ class Service:
         if not self._reloading.acquire(blocking=False):
             raise BusyError("a reload is under way", retry_after_s=10.0)
         self._systemd.reloads()
+        outcome = "failed"
         try:
             self._replace()
-        except BaseException:
-            self.metrics.reloaded("failed")
+            outcome = "done"
+        except DarnetError:
             raise
-        else:
-            self.metrics.reloaded("done")
+        except Exception as error:  # of an engine's library: no reason to end
+            raise InternalError(error) from error
         finally:
+            self.metrics.reloaded(outcome)
             self._systemd.ready()
             self._reloading.release()
 
@@ -285,9 +288,10 @@ class Service:
             engine.runner.close()
             raise
         self._queue.change(lane, tested.volume_s)
-        self._lane = lane
+        with self._replacing:
+            self._lane = lane
         self._use(bundle, engine)
-        self.ready, self.why_not_ready = True, ""
+        self._get_ready()
         self._queue.left(old)
         old.close()
 
@@ -315,10 +319,17 @@ class Service:
                 self._closing.wait(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 continue
-            self._queue.mend(lane, engine.runner)
-            if not self._closing.is_set():
-                self.ready, self.why_not_ready = True, ""
+            with self._replacing:
+                if lane is self._lane:
+                    self._queue.mend(lane, engine.runner)
+                    self._get_ready()
+                else:  # a reload was quicker
+                    engine.runner.close()
             return
+
+    def _get_ready(self) -> None:
+        if not self._closing.is_set():
+            self.ready, self.why_not_ready = True, ""
 
     def _changed(self, view: StudyView) -> None:
         """Count the results of a study that is done, each once."""

@@ -5,6 +5,8 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -153,7 +155,7 @@ def test_a_reload_drops_no_request(tmp_path):
         assert 'darnet_reloads_total{outcome="done"} 2.0' in text
 
 
-@pytest.mark.parametrize("how", ["gone", "damaged", "self-test"])
+@pytest.mark.parametrize("how", ["gone", "damaged", "self-test", "library"])
 def test_the_old_bundle_stays_where_the_new_one_cannot_serve(tmp_path, monkeypatch, how):
     with started(tmp_path) as service:
         if how == "gone":
@@ -168,6 +170,8 @@ def test_the_old_bundle_stays_where_the_new_one_cannot_serve(tmp_path, monkeypat
                 raise BundleError("the engine failed its self-test")
 
             monkeypatch.setattr(module, "self_test", fails)
+        if how == "library":
+            monkeypatch.setattr(module, "load_engine", Mock(side_effect=RuntimeError("no kernel")))
         with pytest.raises(DarnetError):
             service.reload()
         assert service.ready
@@ -267,6 +271,34 @@ def test_a_reload_replaces_an_engine_that_cannot_be_loaded_again(tmp_path, monke
         service.reload()
         client.join()
         assert statuses == [429]
+        assert service.ready
+        assert first_logit(service) == pytest.approx(4.5)
+
+
+def test_an_engine_that_was_loaded_again_too_late_is_closed(tmp_path, monkeypatch):
+    loads, may_pass = [], threading.Event()
+
+    def load(*of, **more):
+        loads.append(of)
+        second = len(loads) == 2
+        engine = load_engine(*of, **more)
+        if second:
+            may_pass.wait(20)
+        return Engine(engine.artifact, Failing(engine.runner, 3 if len(loads) == 1 else 10**6))
+
+    closed = []
+    monkeypatch.setattr(Failing, "close", lambda engine: closed.append(engine))
+    monkeypatch.setattr(module, "load_engine", load)
+    with started(tmp_path) as service:
+        ask_once = partial(ask, service, INFER, VOLUME.tobytes(), HEADERS)
+        client = threading.Thread(target=ask_once)
+        client.start()
+        until(lambda: len(loads) == 2)
+        replace_bundle(tmp_path, bias=4.5)
+        service.reload()
+        client.join()
+        may_pass.set()
+        until(lambda: len(closed) == 2)  # the one that failed, and the one that came too late
         assert service.ready
         assert first_logit(service) == pytest.approx(4.5)
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.runtime.engines.runner import Outputs
-from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
+from darnet_trt.runtime.serving.engine.job import Lane
+from darnet_trt.runtime.serving.engine.queue import EngineQueue
 
 
 class Proxy:

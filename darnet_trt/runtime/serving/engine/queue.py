@@ -5,25 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from darnet_trt.errors import BusyError, Finding, UsageError
 from darnet_trt.runtime.engines.runner import Outputs, Runner
 from darnet_trt.runtime.prediction.pipeline.batches import largest_batch
 from darnet_trt.runtime.serving.engine.admission import TOO_LATE, Admission, Place
+from darnet_trt.runtime.serving.engine.job import Job, Lane, Volumes
 from darnet_trt.runtime.serving.engine.pace import Pace
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.metrics import Metrics
     from darnet_trt.runtime.serving.settings import Settings
-
-Volumes = npt.NDArray[np.float32]
 
 FIRST_S: Final = 0.5
 """The engine's time for a volume where nothing is known of it."""
@@ -33,62 +30,7 @@ _TRIES: Final = 2  # a batch that an engine fails on is tried again with the nex
 _LOOK_S: Final = 0.25  # how often deadlines are looked at while no engine works
 _AGAIN_S: Final = 10.0  # until an engine is loaded, or the service was started again
 
-
-@dataclass(eq=False)
-class Lane:
-    """Leads to an engine of a bundle.
-
-    Attributes:
-        runner: The engine; another one of the same bundle takes its place when it has failed.
-        size: Of the volumes it takes: d, h, w.
-        works: Whether it can be used; False: it failed.
-        closed: Whether it was closed.
-    """
-
-    runner: Runner
-    size: tuple[int, int, int]
-    works: bool = True
-    closed: bool = False
-
-    def close(self) -> None:
-        """Free the engine, once."""
-        if not self.closed:
-            self.closed = True
-            self.runner.close()
-
-
-@dataclass(eq=False)
-class _Job:
-    """A request, and how far the engine is with it.
-
-    Attributes:
-        lane: To its engine.
-        volumes: Float32 (n, 1, d, h, w).
-        place: Where it waits; None: apart.
-        answer: What the caller waits for.
-        done: Outputs of its first volumes.
-        begun: How many of its volumes the engine has begun.
-        tries: How often an engine failed on it.
-    """
-
-    lane: Lane
-    volumes: Volumes
-    place: Place | None
-    answer: Future[Outputs] = field(default_factory=Future)
-    done: list[Outputs] = field(default_factory=list)
-    begun: int = 0
-    tries: int = 0
-
-    def begin(self, most: int) -> int:
-        """Count the next volumes, at most so many, as begun; return how many."""
-        count = min(len(self.volumes) - self.begun, most)
-        self.begun += count
-        if self.place is not None:
-            self.place.volumes -= count
-        return count
-
-
-_Batch = list[tuple[_Job, int]]
+_Batch = list[tuple[Job, int]]
 """Jobs, each with how many of its volumes."""
 
 
@@ -124,8 +66,8 @@ class EngineQueue:
         self._metrics, self._failed = metrics, failed
         self._pace = Pace(volume_s)
         self._admission = Admission(settings.volumes, settings.volume_bytes, self._pace)
-        self._jobs: dict[Place, _Job] = {}
-        self._apart: deque[_Job] = deque()
+        self._jobs: dict[Place, Job] = {}
+        self._apart: deque[Job] = deque()
         self._batch: _Batch = []
         self._was_apart = False
         self._free_s = 0.0  # since when the engine could have begun with what waits
@@ -172,7 +114,7 @@ class EngineQueue:
             except BusyError as busy:
                 self._metrics.refused(busy.code)
                 raise
-            job = self._jobs[place] = _Job(lane, batch, place)
+            job = self._jobs[place] = Job(lane, batch, place)
             self._tell()
         job.answer.add_done_callback(lambda answer: self._leave(place))
         return job.answer
@@ -184,10 +126,13 @@ class EngineQueue:
             lane: To the engine.
             batch: Volumes, (n, 1, d, h, w).
         """
-        job = _Job(lane, batch, None)
+        job = Job(lane, batch, None)
         with self._changed:
-            self._apart.append(job)
-            self._changed.notify_all()
+            if (lost := lane.lost) is None:
+                self._apart.append(job)
+                self._changed.notify_all()
+        if lost is not None:
+            job.fail(lost)
         return job.answer
 
     def expected_s(self, volumes: int) -> float:
@@ -219,20 +164,18 @@ class EngineQueue:
             runner: The same engine, anew.
         """
         with self._changed:
-            lane.runner, lane.works, lane.closed = runner, True, False
+            lane.runner, lane.works, lane.lost, lane.closed = runner, True, None, False
             self._free_s = time.monotonic()
             self._changed.notify_all()
 
     def give_up(self, lane: Lane, error: Exception) -> None:
-        """Answer with an error all that waits for an engine that failed and does not come back."""
+        """Answer with an error all that waits for an engine that failed, and what still comes."""
         with self._changed:
-            lost = [job for job in self._all() if job.lane is lane]
-            self._leave_apart(lost)
-            lane.works = True  # what still comes fails at once
+            lane.works, lane.lost = False, error
+            lost = self._claim(job for job in self._all() if job.lane is lane)
             self._changed.notify_all()
         for job in lost:
-            if job.answer.set_running_or_notify_cancel():
-                job.answer.set_exception(error)
+            job.fail(error)
 
     def drain(self, until: float) -> bool:
         """Take nothing more over HTTP, and finish what was taken; return whether all is done.
@@ -254,24 +197,25 @@ class EngineQueue:
             self._changed.notify_all()
         self._thread.join()
         with self._changed:
-            left = [*self._jobs.values(), *self._apart]
+            left = self._claim(self._all())
         for job in left:
-            _refuse(job, self._refused(ENDS, _AGAIN_S))
+            job.fail(self._refused(ENDS, _AGAIN_S))
 
-    def _all(self) -> list[_Job]:
+    def _all(self) -> list[Job]:
         return [*self._jobs.values(), *self._apart, *(job for job, _ in self._batch)]
 
     def _work(self) -> None:
         while not self._closed:
             with self._changed:
-                late = [self._jobs[p] for p in self._admission.too_late(time.monotonic())]
+                overdue = self._admission.too_late(time.monotonic())
+                late = self._claim(self._jobs[place] for place in overdue)
                 self._batch = [] if late else self._pick()
                 if not late and not self._batch:
                     # Without an engine deadlines pass while nothing happens.
                     self._changed.wait(_LOOK_S if self._jobs else None)
                     continue
             for job in late:
-                _refuse(job, self._refused(TOO_LATE, self.expected_s(1)))
+                job.fail(self._refused(TOO_LATE, self.expected_s(1)))
             if self._batch:
                 self._run(self._batch)
 
@@ -304,15 +248,14 @@ class EngineQueue:
 
     def _run(self, batch: _Batch) -> None:
         parts = [job.volumes[job.begun - count : job.begun] for job, count in batch]
-        given = parts[0] if len(parts) == 1 else np.concatenate(parts)
         start = time.monotonic()
         try:
+            given = parts[0] if len(parts) == 1 else np.concatenate(parts)
             outputs = batch[0][0].lane.runner.infer(given)
         except Exception as error:
             self._give_back(batch, error)
             return
         end = time.monotonic()
-        whole: list[_Job] = []
         with self._changed:
             self._metrics.ran(len(given), end - start)
             self._learn(batch, len(given), end)
@@ -321,12 +264,9 @@ class EngineQueue:
                 part = slice(at, at + count)
                 job.done.append(Outputs(outputs.logits[part], outputs.cam[part]))
                 at += count
-                if job.begun == len(job.volumes):
-                    whole.append(job)
-            self._leave_apart(whole)
+            whole = self._claim(job for job, _ in batch if job.begun == len(job.volumes))
         for job in whole:
-            if job.answer.set_running_or_notify_cancel():
-                job.answer.set_result(_joined(job.done))
+            job.succeed()
         self._finish()
 
     def _learn(self, batch: _Batch, volumes: int, end: float) -> None:
@@ -339,7 +279,6 @@ class EngineQueue:
 
     def _give_back(self, batch: _Batch, error: Exception) -> None:
         """Keep what an engine failed on for the next engine; give up what two failed on."""
-        lost: list[_Job] = []
         lane = batch[0][0].lane
         with self._changed:
             lane.works = False
@@ -348,19 +287,23 @@ class EngineQueue:
                 job.tries += 1
                 if job.place is not None and job.place in self._jobs:
                     self._admission.put_back(job.place, count)
-                if job.tries == _TRIES:
-                    lost.append(job)
-            self._leave_apart(lost)
+            lost = self._claim(job for job, _ in batch if job.tries == _TRIES)
         for job in lost:
-            if job.answer.set_running_or_notify_cancel():
-                job.answer.set_exception(error)
+            job.fail(error)
         self._finish()
         self._failed(lane, error)
 
-    def _leave_apart(self, jobs: list[_Job]) -> None:
-        for job in jobs:
+    def _claim(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return those of some jobs that nobody answers yet: the caller does, and without the lock.
+
+        Two threads may come to the same job: the engine's, and one that gives its lane up.
+        """
+        own = [job for job in dict.fromkeys(jobs) if not job.answered]
+        for job in own:
+            job.answered = True
             if job.place is None:
                 self._apart.remove(job)
+        return own
 
     def _finish(self) -> None:
         with self._changed:
@@ -384,18 +327,5 @@ class EngineQueue:
         return BusyError(why, retry_after_s=retry_after_s)
 
 
-def _refuse(job: _Job, busy: BusyError) -> None:
-    if job.answer.set_running_or_notify_cancel():
-        job.answer.set_exception(busy)
-
-
 def _times(size: Sequence[int]) -> str:
     return "×".join(map(str, size))
-
-
-def _joined(parts: list[Outputs]) -> Outputs:
-    if len(parts) == 1:
-        return parts[0]
-    return Outputs(
-        np.concatenate([part.logits for part in parts]), np.concatenate([p.cam for p in parts])
-    )

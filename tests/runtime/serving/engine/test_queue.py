@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import BusyError, DeviceError, UsageError
+from darnet_trt.runtime.serving.engine.job import Lane
 from darnet_trt.runtime.serving.engine.proxy import Proxy
-from darnet_trt.runtime.serving.engine.queue import EngineQueue, Lane
+from darnet_trt.runtime.serving.engine.queue import EngineQueue
 from darnet_trt.runtime.serving.metrics import Metrics
 from darnet_trt.runtime.serving.settings import Settings
 from tests.runtime.serving.engine.stub_engine import Sleeping, volumes
@@ -225,6 +226,26 @@ def test_what_waits_for_an_engine_that_does_not_come_back_is_given_up():
             with pytest.raises(DeviceError):
                 answer.result(10)
         queue.left(before)
+        with pytest.raises(DeviceError):
+            queue.apart(before, volumes(3)).result(10)
+        queue.mend(before, Sleeping())
+        assert firsts([queue.apart(before, volumes(4))]) == [[4]]
+
+
+def test_what_is_given_up_while_it_runs_is_answered_once():
+    engine = Sleeping()
+    with queue_of(engine) as queue:
+        running = held(engine, queue)
+        before = queue.lane
+        apart = queue.apart(before, volumes(1))
+        queue.give_up(before, DeviceError("gone"))
+        for answer in (running, apart):
+            with pytest.raises(DeviceError):
+                answer.result(10)
+        engine.gate.set()
+        queue.left(before)
+        queue.mend(before, engine)
+        assert firsts([queue.submit(volumes(2)), queue.apart(before, volumes(3))]) == [[2], [3]]
 
 
 def test_deadlines_pass_while_there_is_no_engine():
