@@ -80,7 +80,8 @@ def open_members(path: Path, files: int, size: int) -> Iterator[Members]:
     try:
         archive = read_archive(path)
     except UnreadableScanError as error:
-        raise UnreadableScanError(error.what, do="send it again") from error
+        again = "send it again" if error.code == "archive-broken" else "send its slices unpacked"
+        raise UnreadableScanError(error.what, do=again) from error
     with archive.zip:
         unpacked = sum(entry.file_size for entry in archive.files.values())
         if len(archive.files) > files or unpacked > size:
