@@ -20,9 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.cpu.service.kills import LONG, SHORT, Size, send_and_kill
+from benchmarks.cpu.service.ending.kills import LONG, SHORT, Size, send_and_kill
 from benchmarks.cpu.service.orthanc import Orthanc
-from benchmarks.cpu.service.senders import Acknowledged
+from benchmarks.cpu.service.senders.dicom import Acknowledged
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu
 

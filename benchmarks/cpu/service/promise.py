@@ -2,13 +2,13 @@
 
     python -m benchmarks.cpu.service.promise BUNDLE [--short] [--seed 0] [--struck]
 
-20 studies of 100 slices (`benchmarks.cpu.service.studies` says of which kinds) come over 8
+20 studies of 100 slices (`benchmarks.cpu.service.senders.studies` says of which kinds) come over 8
 associations, and by STOW-RS and as ZIPs over HTTP: shuffled, some slices twice, some at once on two
 associations, some after the quiet time; a fifth of the associations is torn in the middle of a
 slice. SIGKILL ends the service 20 times at random moments (with --struck, at one of its changes of
 the disk); now and then a worker is killed, or it is made to reload its bundle, or ended by SIGTERM.
 It sends its reports to Orthanc. At the end every file that it acknowledged must be in exactly one
-standing result (`benchmarks.cpu.service.judge`).
+standing result (`benchmarks.cpu.service.judging.judge`).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from benchmarks.cpu.service import struck
-from benchmarks.cpu.service.judge import Found, ask, faults, unexpected
-from benchmarks.cpu.service.kills import LONG, SHORT, Size, send_and_kill, strike
+from benchmarks.cpu.service.ending import struck
+from benchmarks.cpu.service.ending.kills import LONG, SHORT, Size, send_and_kill, strike
+from benchmarks.cpu.service.judging.judge import Found, ask, faults, unexpected
 from benchmarks.cpu.service.orthanc import PROGRAM, Orthanc
-from benchmarks.cpu.service.senders import Acknowledged
+from benchmarks.cpu.service.senders.dicom import Acknowledged
+from benchmarks.cpu.service.senders.studies import make_studies
 from benchmarks.cpu.service.server import Server, running
-from benchmarks.cpu.service.studies import make_studies
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu
 

@@ -19,6 +19,7 @@ import psutil
 
 from benchmarks.cpu.service.orthanc import free_port
 
+STRUCK: Final = "benchmarks.cpu.service.ending.struck"
 STARTS_S: Final = 120
 ENDS_S: Final = 120
 
@@ -38,7 +39,7 @@ class Server:
         dicom: Its DICOM port.
         http: Its HTTP port.
         process: Of the program; None: it does not run.
-        change: It dies at so many changes of the disk (`benchmarks.cpu.service.struck`); 0: never.
+        change: It dies at so many changes of the disk (`ending.struck`); 0: never.
     """
 
     bundle: Path
@@ -73,7 +74,7 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         words = ("serve", self.bundle, "--state", self.state)
         doors = ("--dicom", f"127.0.0.1:{self.dicom}", "--http", f"127.0.0.1:{self.http}")
-        program = ("benchmarks.cpu.service.struck", self.change) if self.change else ("darnet_trt",)
+        program = (STRUCK, self.change) if self.change else ("darnet_trt",)
         command = [sys.executable, "-m", *map(str, (*program, *words, *doors, *self.more))]
         with (self.folder / "stderr").open("ab") as log:
             self.process = subprocess.Popen(

@@ -34,11 +34,11 @@ import numpy as np
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Comprehensive3DSRStorage
 
-from benchmarks.cpu.service.footprint import Footprint, footprint, middle
+from benchmarks.cpu.service.judging.footprint import Footprint, footprint, middle
 from benchmarks.cpu.service.orthanc import free_port
-from benchmarks.cpu.service.senders import Timeline, send_all
+from benchmarks.cpu.service.senders.dicom import Timeline, send_all
+from benchmarks.cpu.service.senders.studies import Instance, make_studies
 from benchmarks.cpu.service.server import Server, running
-from benchmarks.cpu.service.studies import Instance, make_studies
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.cpu.service.judge import ask, standing_faults
-from benchmarks.cpu.service.senders import Timeline, send_all
+from benchmarks.cpu.service.judging.judge import ask, standing_faults
+from benchmarks.cpu.service.senders.dicom import Timeline, send_all
+from benchmarks.cpu.service.senders.studies import make_studies
 from benchmarks.cpu.service.server import Server, running
 from benchmarks.cpu.service.soak import quiet
-from benchmarks.cpu.service.studies import make_studies
 from darnet_trt.bundle.reading import open_bundle
 from tests.runtime.serving.fuzz.dicom_door import fuzz_dicom
 from tests.runtime.serving.fuzz.http_door import Verdict, fuzz_http

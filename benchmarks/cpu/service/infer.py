@@ -1,6 +1,6 @@
 """Measure what HTTP adds to the engine for tensors of full size, and how many volumes go through.
 
-    python -m benchmarks.cpu.infer
+    python -m benchmarks.cpu.service.infer
 
 A stub engine sleeps, so that the clients on the same cores take nothing from it. The clients are
 processes of their own that send prepared bytes. Beside it stands what the same bytes take over a

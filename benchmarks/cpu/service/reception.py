@@ -1,6 +1,6 @@
 """Time how fast slices are taken over DICOM: by our door, pynetdicom's example, and Orthanc.
 
-    python -m benchmarks.cpu.reception [--slices 40] [--rounds 5]
+    python -m benchmarks.cpu.service.reception [--slices 40] [--rounds 5]
 
 dcmtk's storescu sends, one process an association. Every receiver starts with an empty folder on
 the same disk; in each round they come one after the other. Both sides set TCP_NODELAY: Debian's

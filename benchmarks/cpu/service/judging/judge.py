@@ -13,8 +13,8 @@ from typing import Any
 import pydicom
 
 from benchmarks.cpu.service.orthanc import Orthanc
+from benchmarks.cpu.service.senders.studies import KINDS, Instance
 from benchmarks.cpu.service.server import Server
-from benchmarks.cpu.service.studies import KINDS, Instance
 
 Json = dict[str, Any]
 SR = "1.2.840.10008.5.1.4.1.1.88.34"

@@ -20,8 +20,8 @@ from pynetdicom import AE
 from pynetdicom.fsm import InvalidEventError
 from pynetdicom.sop_class import CTImageStorage
 
-from benchmarks.cpu.service.studies import Instance
-from benchmarks.cpu.service.web_senders import store
+from benchmarks.cpu.service.senders.studies import Instance
+from benchmarks.cpu.service.senders.web import store
 
 TITLE: Final = "SENDER"
 AGAIN_S: Final = 0.3

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from benchmarks.cpu.service.studies import KINDS, make_studies
+from benchmarks.cpu.service.senders.studies import KINDS, make_studies
 from darnet_trt.scan import find_studies
 
 

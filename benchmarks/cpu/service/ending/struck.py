@@ -1,6 +1,6 @@
 """Run darnet-trt, and strike it dead at one of its changes of the disk.
 
-    python -m benchmarks.cpu.service.struck CHANGE serve BUNDLE ...
+    python -m benchmarks.cpu.service.ending.struck CHANGE serve BUNDLE ...
 
 Kills at random moments seldom hit the moment between two changes of the disk that belong together;
 these always do. The change is counted from 1; even ones are made before the process dies by
@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from benchmarks.cpu.service.kills import Size
+from benchmarks.cpu.service.ending.kills import Size
 from benchmarks.cpu.service.server import EndedError, Server
 
 CHANGES: Final = ("fsync", "link", "mkdir", "rename", "replace", "unlink")

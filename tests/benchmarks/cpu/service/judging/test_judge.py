@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.cpu.service.judge import Found, Report, faults
-from benchmarks.cpu.service.studies import Instance
+from benchmarks.cpu.service.judging.judge import Found, Report, faults
+from benchmarks.cpu.service.senders.studies import Instance
 
 FILES = [Instance(n, f"1.{n}.{k}", bytes([n, k])) for n in range(2) for k in range(3)]
 TWIN = Instance(0, "1.0.0", b"other content")

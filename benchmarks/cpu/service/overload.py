@@ -1,7 +1,7 @@
 """Offer the service more than its engine can take, and count what becomes of every request.
 
-    python benchmarks/cpu/overload.py [--load 2 10] [--requests 1000] [--ms 10] [--within 0.5]
-    python benchmarks/cpu/overload.py --http BUNDLE   # the same over HTTP, to another process
+    python -m benchmarks.cpu.service.overload [--load 2 10] [--ms 10] [--within 0.5]
+    python -m benchmarks.cpu.service.overload --http BUNDLE   # over HTTP, to another process
 
 32 clients send on a timetable, whatever becomes of what they sent before. The engine sleeps, so
 that the clients take nothing from it. Whoever is refused comes again at the time it was told, with

@@ -8,8 +8,8 @@ import pytest
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage
 
-from benchmarks.cpu.service.senders import send_all, timeline
-from benchmarks.cpu.service.studies import make_studies
+from benchmarks.cpu.service.senders.dicom import send_all, timeline
+from benchmarks.cpu.service.senders.studies import make_studies
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of torn sockets

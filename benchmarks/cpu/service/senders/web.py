@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any, Final
 
-from benchmarks.cpu.service.studies import Instance
+from benchmarks.cpu.service.senders.studies import Instance
 
 ANSWER_S: Final = 20.0
 CONFLICT: Final = 0x0111

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from benchmarks.cpu.service.senders import Acknowledged, send_all, timeline
-from benchmarks.cpu.service.studies import make_studies
+from benchmarks.cpu.service.senders.dicom import Acknowledged, send_all, timeline
+from benchmarks.cpu.service.senders.studies import make_studies
 
 
 class Receiver(Protocol):
