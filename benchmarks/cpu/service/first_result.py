@@ -64,7 +64,8 @@ def _seconds(server: Server, contents: list[bytes]) -> float:
     ours.add_requested_context(CTImageStorage)
     association = ours.associate("127.0.0.1", server.dicom)
     for content in contents:
-        assert association.send_c_store(dcmread(io.BytesIO(content))).Status == 0
+        status = association.send_c_store(dcmread(io.BytesIO(content)))
+        assert status.get("Status") == 0, f"not stored: {status}\n{server.said}"
     sent = time.monotonic()
     while True:
         views = [v for v in server.get("/v1/scans?limit=2")["scans"] if v["id"] not in before]
