@@ -18,6 +18,7 @@ from pydantic import (
 
 from darnet_trt.errors import UsageError
 from darnet_trt.runtime.delivery.peers.address import parse_title
+from darnet_trt.runtime.serving.addresses import is_loopback
 from darnet_trt.runtime.serving.settings import DicomSettings, Peer
 
 _WHERE: Final = "the DICOM door"
@@ -59,16 +60,6 @@ def read_peers(path: Path) -> tuple[Peer, ...]:
     return tuple(
         Peer(parse_title(ae, str(path)), **entry.model_dump()) for ae, entry in entries.items()
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_closed(settings: DicomSettings) -> None:

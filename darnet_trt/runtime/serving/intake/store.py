@@ -337,8 +337,8 @@ class Store:
     @contextmanager
     def _room(self, size: int) -> Iterator[None]:
         """Check that so many bytes fit, and tell a full disk from one that fails."""
-        self._check_room(size)
         try:
+            self._check_room(size)
             yield
         except ConnectionError:  # the sender's
             raise
