@@ -19,7 +19,12 @@ from pydantic import (
 from darnet_trt.errors import UsageError
 from darnet_trt.runtime.delivery.peers.address import parse_title
 from darnet_trt.runtime.serving.addresses import is_loopback
-from darnet_trt.runtime.serving.settings import DicomSettings, Peer
+from darnet_trt.runtime.serving.settings import (
+    LONGEST_QUIET_S,
+    SHORTEST_QUIET_S,
+    DicomSettings,
+    Peer,
+)
 
 _WHERE: Final = "the DICOM door"
 
@@ -31,7 +36,7 @@ class _Entry(BaseModel):
 
     hosts: tuple[str, ...] = ()
     plain: StrictBool = False
-    quiet_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+    quiet_s: float | None = Field(None, ge=SHORTEST_QUIET_S, le=LONGEST_QUIET_S)
     port: int | None = Field(None, ge=1, le=65535)
 
 

@@ -149,10 +149,11 @@ class Store:
         instance = instance_of(content)
         check_command(instance, sop_class, sop_uid)
         study = study_of_uid(instance.study_uid)
-        self._admit(study)
-        with self._room(len(content)), self._opened(study) as folder:
-            received = Received(study, *self._keep(folder, instance, content))
-            self._note(received, peer, len(content))
+        with self._room(len(content)):
+            self._admit(study)
+            with self._opened(study) as folder:
+                received = Received(study, *self._keep(folder, instance, content))
+                self._note(received, peer, len(content))
         return received
 
     def keep_volume(self, chunks: Iterable[bytes], *, peer: str) -> Received:

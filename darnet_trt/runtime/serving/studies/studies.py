@@ -283,7 +283,7 @@ class Studies:
             raise
 
     def drain(self, until: float) -> None:
-        """Wait until all has results and is sent; nothing new is begun.
+        """Wait until all has results and is sent; what falls due meanwhile is classified, too.
 
         Args:
             until: How long, as of `time.monotonic`. A study that is not complete until then is

@@ -131,10 +131,10 @@ class Work:
 
     def _run(self) -> None:
         while True:
-            taken = self._wait()
-            if self._stopped:
-                return
             try:
+                taken = self._wait()
+                if self._stopped:
+                    return
                 if self._next is not None:
                     self._swap(self._next)
                 elif self._broken is not None:
