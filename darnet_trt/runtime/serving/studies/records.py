@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from typing import Final
 
-from darnet_trt.machine.files import cannot_write
+from darnet_trt.machine.files import cannot_write, remove_left_over
 from darnet_trt.runtime.prediction.history.history import TRANSIENT
 from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.result import Result
@@ -49,6 +49,7 @@ class Records:
             try:
                 for name in ("ledgers", "evidence"):
                     (state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                    remove_left_over(state / name, lambda name: True)
             except OSError as error:
                 raise cannot_write(state, error) from error
             self.ledgers = Ledgers(state / "ledgers")

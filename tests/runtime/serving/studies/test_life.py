@@ -240,6 +240,19 @@ def test_a_study_whose_ledger_is_damaged_is_not_removed_before_its_time(
         check_promise(made)
 
 
+def test_what_a_killed_process_left_half_written_is_removed(tiny, tmp_path):
+    state, study = tmp_path / "state", "0" * 32
+    left = [
+        state / "evidence" / f".{study}.npz.1999999",
+        state / "ledgers" / f".{study}.json.1999999",
+    ]
+    for file in left:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"half")
+    with running(tiny, state):
+        assert not any(file.exists() for file in left)
+
+
 def test_evidence_that_is_damaged_is_none(tmp_path):
     for content in (b"", b"PK\3\4 and no archive", b"\x93NUMPY"):
         (tmp_path / "study.npz").write_bytes(content)
