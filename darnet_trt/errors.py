@@ -217,9 +217,10 @@ class InternalError(DarnetError):
     def __init__(self, error: Exception, *, where: Path | None = None) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
-        place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
+        last = (ours or frames)[-1:]  # a library may call us back, and fail by itself
+        place = "".join(f" in {Path(frame.filename).name}:{frame.lineno}" for frame in last)
         kind = type(error).__name__
-        what = Finding("internal-error", f"internal error: {kind} in {place}: {error}")
+        what = Finding("internal-error", f"internal error: {kind}{place}: {error}")
         super().__init__(what, where=where, do="please report it")
 
 

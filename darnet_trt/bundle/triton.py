@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from darnet_trt.bundle.cam import cam_size
 from darnet_trt.bundle.manifest import Artifact, Manifest
 from darnet_trt.bundle.reading import Bundle, verified_file
 from darnet_trt.errors import UsageError
@@ -20,8 +21,6 @@ from darnet_trt.machine.files import cannot_write
 MODEL: Final = "darnet"
 """The model's name in Triton: the same as in `darnet-trt serve`."""
 _LABELS: Final = "labels.txt"
-_CAM: Final = (8, 16, 16)
-"""How much coarser the class activation map is than the input, d, h, w."""
 
 
 def write_repository(bundle: Bundle, artifact: Artifact, out: Path) -> Path:
@@ -95,7 +94,6 @@ def config(bundle: Bundle, artifact: Artifact) -> str:
     batch = 1 if artifact.target == "cpu" else artifact.batch[1]
     d, h, w = bundle.manifest.preprocessing.size
     classes = len(bundle.manifest.classes)
-    map_size = [size // step for size, step in zip((d, h, w), _CAM, strict=True)]
     lines = [
         f"name: {_quoted(MODEL)}",
         f"backend: {_quoted(artifact.backend)}",
@@ -104,7 +102,7 @@ def config(bundle: Bundle, artifact: Artifact) -> str:
         f"input [ {{ {_tensor('volume', [1, d, h, w])} }} ]",
         "output [",
         f"  {{ {_tensor('logits', [classes])} label_filename: {_quoted(_LABELS)} }},",
-        f"  {{ {_tensor('cam', [classes, *map_size])} }}",
+        f"  {{ {_tensor('cam', [classes, *cam_size((d, h, w))])} }}",
         "]",
         f"instance_group [ {{ count: 1 kind: {_kind(artifact)} }} ]",
         "model_warmup [ {",

@@ -117,6 +117,14 @@ def serve(
             "quiet_s, port. [default: none]",
         ),
     ] = None,
+    dicom_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SLICES",
+            rich_help_panel=_DICOM,
+            help="Most slices a second of one peer; more wait for their turn. [default: any]",
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None,
         typer.Option(
@@ -197,7 +205,6 @@ def serve(
     grace: Annotated[
         float,
         typer.Option(
-            min=0,
             metavar="SECONDS",
             rich_help_panel=_LIMITS,
             help="How long SIGTERM waits for what is under way; a second one ends at once.",
@@ -216,6 +223,7 @@ def serve(
     start_early("darnet_trt.scan.isolated")  # before slow imports
     from darnet_trt.cli.serve_options import (
         address_of,
+        check_range,
         need_packages,
         peers_of,
         quiet,
@@ -230,9 +238,18 @@ def serve(
     from darnet_trt.runtime.delivery.peers.address import parse_title
     from darnet_trt.runtime.prediction.results.result import OBJECTS, check_kinds
     from darnet_trt.runtime.serving.dicom.peers import read_peers
-    from darnet_trt.runtime.serving.settings import DicomSettings, HttpSettings, Settings
+    from darnet_trt.runtime.serving.settings import (
+        LONGEST_GRACE_S,
+        RATES,
+        DicomSettings,
+        HttpSettings,
+        Settings,
+    )
 
     need_packages()
+    check_range(grace, 0, LONGEST_GRACE_S, "--grace")
+    if dicom_rate is not None:
+        check_range(dicom_rate, *RATES, "--dicom-rate")
     kinds = tuple(dict.fromkeys(objects.replace(" ", "").split(","))) if objects else ()
     if listen is not None and not send:
         raise UsageError("needs a peer", where="--listen", do="add --send PEER")
@@ -252,7 +269,9 @@ def serve(
         doors["http"] = HttpSettings(host=at[0], port=at[1], tls=tls, token=token_of(token_file))
     if (at := address_of(dicom, "--dicom")) is not None:
         title = parse_title(ae or OUR_TITLE, "--ae")
-        doors["dicom"] = DicomSettings(host=at[0], port=at[1], tls=tls, ae=title, peers=peers)
+        doors["dicom"] = DicomSettings(
+            host=at[0], port=at[1], tls=tls, ae=title, peers=peers, slices_per_s=dicom_rate
+        )
     if not any(doors.values()):
         raise UsageError("both doors are off", where="--http", do="open one of them")
     limits: dict[str, Any] = {} if quiet_s is None else quiet(quiet_s)

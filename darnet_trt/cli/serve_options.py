@@ -11,7 +11,13 @@ from typing import Any, Final
 
 from darnet_trt.errors import MissingPackageError, UsageError
 from darnet_trt.runtime.delivery.peers.address import parse_title
-from darnet_trt.runtime.serving.settings import Peer, Settings, Tls
+from darnet_trt.runtime.serving.settings import (
+    LONGEST_QUIET_S,
+    SHORTEST_QUIET_S,
+    Peer,
+    Settings,
+    Tls,
+)
 
 OFF: Final = "off"
 _PACKAGES: Final = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "pynetdicom")
@@ -114,6 +120,24 @@ def seconds_of(text: str, option: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def check_range(value: float, least: float, most: float, option: str) -> None:
+    """Check a number, which may be NaN.
+
+    Args:
+        value: The number.
+        least: What it is at least.
+        most: What it is at most.
+        option: Where it was given.
+
+    Raises:
+        UsageError: It is out of the range.
+    """
+    if not least <= value <= most:
+        raise UsageError(
+            f"{value:g} is not from {least:g} to {most:g}", where=option, do="give another number"
+        )
+
+
 def quiet(seconds: float) -> dict[str, Any]:
     """Return the settings for a quiet time: the shortest one is no longer than it."""
     return {"quiet_s": seconds, "shortest_quiet_s": min(Settings.shortest_quiet_s, seconds)}
@@ -187,9 +211,9 @@ def _quiet_s(text: str, whole: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0.1 <= seconds <= 86400:
+    if not SHORTEST_QUIET_S <= seconds <= LONGEST_QUIET_S:
         raise UsageError(
-            f"{whole!r} is no number of seconds from 0.1 to 86400",
+            f"{whole!r} is no number of seconds from {SHORTEST_QUIET_S:g} to {LONGEST_QUIET_S:g}",
             where="--settle",
             do="write 10, or CT1=30 for one peer",
         )

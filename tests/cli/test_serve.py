@@ -175,6 +175,8 @@ def test_it_tells_systemd(bundle, tmp_path):
         (("--dicom", "0.0.0.0:0", "--dicom-plain", "CT1"), "--dicom-plain"),
         (("--settle", "CT1=30"), "--dicom-peer"),
         (("--settle", "nan"), "--settle"),
+        (("--grace", "inf"), "--grace"),
+        (("--dicom-rate", "nan"), "--dicom-rate"),
         (("--keep", "7"), "--keep"),
         (("--keep", "0d"), "--keep"),
         (("--listen", "4000"), "--send"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from darnet_trt.cli.serve_options import address_of, peers_of, quiet, seconds_of
+from darnet_trt.cli.serve_options import address_of, check_range, peers_of, quiet, seconds_of
 from darnet_trt.errors import UsageError
 from darnet_trt.runtime.serving.settings import Peer
 
@@ -73,3 +73,9 @@ def test_times(text, seconds):
 def test_what_is_no_time(text):
     with pytest.raises(UsageError):
         seconds_of(text, "--keep")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 10.5])
+def test_what_is_out_of_its_range_is_named(value):
+    with pytest.raises(UsageError, match="--grace"):
+        check_range(value, 0, 10, "--grace")

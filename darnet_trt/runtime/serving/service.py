@@ -62,7 +62,8 @@ class Service:
         self._notify = notify
         self._closing = threading.Event()
         self._reloading = threading.Lock()
-        self._replacing = threading.Lock()  # guards which lane is served
+        self._replacing = threading.Lock()  # guards the lane that is served, and the next
+        self._next: Lane | None = None
         self._opened = ExitStack()
         self._started: Studies | None = None
         self._systemd = Systemd(self._is_alive)
@@ -280,16 +281,22 @@ class Service:
         engine, tested = self._loaded(bundle)
         old, lane = self._lane, Lane(engine.runner, bundle.manifest.preprocessing.size)
         proxy = Engine(engine.artifact, Proxy(self._queue, lane), engine.warnings)
+        with self._replacing:
+            self._next = lane
         if not old.works:
-            self._queue.give_up(old, BusyError("the engine was replaced", retry_after_s=1.0))
+            self._queue.give_up(old, _replaced())
         try:
             self._studies.swap(bundle, proxy)
         except BaseException:
+            with self._replacing:
+                self._next = None
             engine.runner.close()
+            if not old.works:
+                self._begin_to_mend(old)
             raise
         self._queue.change(lane, tested.volume_s)
         with self._replacing:
-            self._lane = lane
+            self._lane, self._next = lane, None
         self._use(bundle, engine)
         self._get_ready()
         self._queue.left(old)
@@ -299,10 +306,15 @@ class Service:
         """Load an engine again that failed; called from the queue's thread."""
         why = str(error if isinstance(error, DarnetError) else InternalError(error))
         self._notify(f"warning: the engine failed and is loaded again: {why}")
-        if lane is not self._lane:  # on its way out
-            self._queue.give_up(lane, error)
+        with self._replacing:
+            leaves = lane is not self._lane or self._next is not None
+        if leaves:  # its bundle may be gone from the path
+            self._queue.give_up(lane, _replaced())
             return
         self.ready, self.why_not_ready = False, f"the engine failed: {why}"
+        self._begin_to_mend(lane)
+
+    def _begin_to_mend(self, lane: Lane) -> None:
         threading.Thread(target=self._mend, args=(lane,), name="mend", daemon=True).start()
 
     def _mend(self, lane: Lane) -> None:
@@ -320,7 +332,7 @@ class Service:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 continue
             with self._replacing:
-                if lane is self._lane:
+                if lane is self._lane and not lane.works:
                     self._queue.mend(lane, engine.runner)
                     self._get_ready()
                 else:  # a reload was quicker
@@ -351,7 +363,7 @@ class Service:
         sent = {} if studies is None else studies.deliveries()
         return Figures(
             ready=self.ready,
-            received={str(outcome): count for outcome, count in self._store.received.items()},
+            received={str(o): count for o, count in dict(self._store.received).items()},
             received_bytes=self._store.received_bytes,
             associations=0 if dicom is None else dicom.associations(),
             dicom_refused={} if dicom is None else dict(dicom.refused),
@@ -359,3 +371,7 @@ class Service:
             deliveries={peer: tally.all for peer, tally in sent.items()},
             free=self._store.free(),
         )
+
+
+def _replaced() -> BusyError:
+    return BusyError("the engine was replaced", retry_after_s=1.0)

@@ -8,6 +8,12 @@ from pathlib import Path
 from darnet_trt.runtime.delivery.deliver import OUR_TITLE
 
 GIB = 1 << 30
+SHORTEST_QUIET_S, LONGEST_QUIET_S = 0.1, 86400.0
+"""Of the quiet times that may be asked for."""
+LONGEST_GRACE_S = 86400.0
+"""Of the times that a stop may wait."""
+RATES = 0.01, 1e6
+"""Least and most slices a second that a peer may be kept to."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import BundleError, BusyError, DarnetError, DeviceError, UsageError
 from darnet_trt.runtime.engines.loading import Engine, load_engine
 from darnet_trt.runtime.serving import service as module
 from darnet_trt.runtime.serving.http.tensors import NAME
 from darnet_trt.runtime.serving.service import Service
 from darnet_trt.runtime.serving.settings import HttpSettings, Settings
+from tests.runtime.prediction.pipeline.studies import write_study
 from tests.tiny_bundle import SIZE, write_bundle
 
 VOLUME = np.zeros((1, 1, *SIZE), np.float32)
@@ -301,6 +303,41 @@ def test_an_engine_that_was_loaded_again_too_late_is_closed(tmp_path, monkeypatc
         until(lambda: len(closed) == 2)  # the one that failed, and the one that came too late
         assert service.ready
         assert first_logit(service) == pytest.approx(4.5)
+
+
+def test_an_engine_that_fails_during_a_reload_does_not_hold_it_up(
+    tmp_path, monkeypatch, phantom_series
+):
+    loads, may_fail = [], threading.Event()
+
+    class Held(Failing):
+        def infer(self, batch):
+            if not self._good:
+                may_fail.wait(20)
+            return super().infer(batch)
+
+    def load(*of, **more):
+        loads.append(of)
+        engine = load_engine(*of, **more)
+        return Engine(engine.artifact, Held(engine.runner, 3 if len(loads) == 1 else 10**6))
+
+    monkeypatch.setattr(module, "load_engine", load)
+    with started(tmp_path, workers=1, shortest_quiet_s=0.1, quiet_s=0.5) as service:
+        scan = write_study(phantom_series, tmp_path / "scan", 1)
+        received = [service.store.receive(f.read_bytes(), peer="CT1") for f in scan.iterdir()]
+        study = received[0].study
+        until(lambda: service.studies.figures().running == 1 and service.queue._batch)
+        replace_bundle(tmp_path, bias=4.5)
+        reload = threading.Thread(target=service.reload)
+        reload.start()
+        until(lambda: service._next is not None)
+        may_fail.set()
+        reload.join(30)
+        assert not reload.is_alive()
+        until(lambda: service.studies.view(study).state == "done", 40)
+        (result,) = service.studies.view(study).results
+        assert result.bundle_sha256 == open_bundle(service.settings.bundle).sha256
+        assert service.ready
 
 
 def test_it_drains_what_it_took_and_answers_it(tmp_path, monkeypatch):

@@ -33,8 +33,8 @@ _NO_SUCH_INSTANCE, _BAD_ARGUMENT, _NO_SUCH_ACTION, _TOO_MUCH = 0x0112, 0x0115, 0
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 _MOST: Final = 100_000
 """Instances in one request."""
-_WAITING: Final = 1000
-"""Answers that wait for peers that are away."""
+_WAITING, _WAITING_INSTANCES = 1000, 1_000_000
+"""Answers that wait for peers that are away, and the instances in all of them."""
 _AGAIN_S: Final = (5.0, 30.0, 120.0, 600.0)
 """Waits before an answer is tried again; after the last one the peer has to ask again."""
 _LOG = logging.getLogger(__name__)
@@ -111,7 +111,8 @@ class Commitments:
             association.peer.ae, association.host, association.peer.port, association.secure
         )
         with self._changed:
-            if len(self._waiting) >= _WAITING:
+            waiting = sum(len(each[3].instances) for each in self._waiting)
+            if len(self._waiting) >= _WAITING or waiting >= _WAITING_INSTANCES:
                 return _TOO_MUCH, None
             self._add(0.0, 0, request, away)
         return 0x0000, None

@@ -26,6 +26,9 @@ SLOWEST: Final = 4096
 """Bytes a second; an object that comes more slowly is given up after `SLOW_AFTER_S`."""
 SLOW_AFTER_S: Final = 60.0
 
+_MOST_PEERS: Final = 1000
+"""Peers that are remembered before those are forgotten who need not wait."""
+
 
 class Budget:
     """Bytes that all objects that are coming in may take together.
@@ -70,6 +73,8 @@ class Pace:
             return
         with self._lock:
             now = time.monotonic()
+            if len(self._next) >= _MOST_PEERS:  # strangers choose their titles
+                self._next = {peer: turn for peer, turn in self._next.items() if turn > now}
             turn = max(now, self._next.get(peer, 0.0))
             self._next[peer] = turn + self._step
         stopped.wait(turn - now)

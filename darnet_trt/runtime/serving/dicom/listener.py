@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from darnet_trt.errors import UsageError
+from darnet_trt.runtime.serving.addresses import listen
 from darnet_trt.runtime.serving.dicom.limits import ASSOCIATE_S, STRANGERS
 
 Address = tuple[Any, ...]
@@ -19,7 +19,7 @@ _WAITING: Final = 128
 
 
 class Listener:
-    """A port that is listened on until it is closed.
+    """A port that is listened on until it is closed; connections wait until it is started.
 
     Args:
         host: The address to listen on.
@@ -51,20 +51,12 @@ class Listener:
         self._strangers: dict[socket.socket, None] = {}  # in the order in which they came
         self._lock = threading.Lock()
         self._closed = False
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._socket = socket.create_server(
-                (host, port), family=family, backlog=_WAITING, dualstack_ipv6=host == "::"
-            )
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UsageError(
-                f"{host}:{port} cannot be listened on ({reason})",
-                where="the DICOM door",
-                do="choose another port, or end what listens there",
-            ) from error
+        self._socket = listen(host, port, _WAITING, "--dicom")
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._listen, name="DICOM door", daemon=True)
+
+    def start(self) -> None:
+        """Take connections from now on."""
         self._thread.start()
 
     def close(self) -> None:
@@ -72,7 +64,8 @@ class Listener:
         self._closed = True
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._socket.close()
         with self._lock:
             for each in self._strangers:

@@ -18,7 +18,13 @@ from pydantic import (
 
 from darnet_trt.errors import UsageError
 from darnet_trt.runtime.delivery.peers.address import parse_title
-from darnet_trt.runtime.serving.settings import DicomSettings, Peer
+from darnet_trt.runtime.serving.addresses import is_loopback
+from darnet_trt.runtime.serving.settings import (
+    LONGEST_QUIET_S,
+    SHORTEST_QUIET_S,
+    DicomSettings,
+    Peer,
+)
 
 _WHERE: Final = "the DICOM door"
 
@@ -30,7 +36,7 @@ class _Entry(BaseModel):
 
     hosts: tuple[str, ...] = ()
     plain: StrictBool = False
-    quiet_s: float | None = Field(None, gt=0, allow_inf_nan=False)
+    quiet_s: float | None = Field(None, ge=SHORTEST_QUIET_S, le=LONGEST_QUIET_S)
     port: int | None = Field(None, ge=1, le=65535)
 
 
@@ -59,16 +65,6 @@ def read_peers(path: Path) -> tuple[Peer, ...]:
     return tuple(
         Peer(parse_title(ae, str(path)), **entry.model_dump()) for ae, entry in entries.items()
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_closed(settings: DicomSettings) -> None:

@@ -89,6 +89,7 @@ class DicomDoor:
             self._refuse,
         )
         self.port = self._listener.port
+        self._listener.start()  # what it calls is there only now
 
     def associations(self) -> int:
         """Return how many associations are open."""

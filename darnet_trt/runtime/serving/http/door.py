@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from darnet_trt.errors import UsageError
+from darnet_trt.runtime.serving.addresses import listen
 from darnet_trt.runtime.serving.dicom.tls import server_context
 from darnet_trt.runtime.serving.http.security import check_exposure
 
@@ -69,16 +68,7 @@ class HttpDoor:
         Raises:
             UsageError: The address cannot be listened on.
         """
-        host, port = self._settings.host, self._settings.port
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            family = min(each[0] for each in found)  # AF_INET, where a name has both
-            self._socket = socket.create_server((host, port), family=family, backlog=_WAITING)
-        except OSError as error:
-            raise UsageError(
-                f"HTTP cannot listen on {host} port {port} ({error.strerror})",
-                do="give another address or port",
-            ) from error
+        self._socket = listen(self._settings.host, self._settings.port, _WAITING, "--http")
         self.port = self._socket.getsockname()[1]
         self._thread.start()
         while not self._server.started and self.alive:

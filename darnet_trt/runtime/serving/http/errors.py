@@ -102,13 +102,15 @@ def answer(error: Exception) -> JSONResponse:
             return JSONResponse({"error": "the connection was lost"}, 400)  # nobody hears it
         case UsageError() | ScanError():
             status = 400
-        case OutputError() | DeviceError():
+        case OutputError() | DeviceError() | OSError():
             status = 503
         case _:
             status = 500
     if status >= 500:
         _LOG.error("%s", error, exc_info=error)
-    if not isinstance(error, DarnetError):
+    if isinstance(error, OSError):  # too many open files, a disk that fails
+        error = OutputError(f"this machine fails ({error.strerror})", do="try again later")
+    elif not isinstance(error, DarnetError):
         error = InternalError(error)
     return JSONResponse({"error": str(error)}, status)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -11,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from darnet_trt.errors import UsageError
+from darnet_trt.runtime.serving.addresses import is_loopback
 from darnet_trt.runtime.serving.http.errors import answer
 
 if TYPE_CHECKING:
@@ -23,14 +23,6 @@ SHORTEST_TOKEN: Final = 16
 _OPEN: Final = ("/", "/v2/health/live", "/v2/health/ready")
 _OPEN_BELOW: Final = "/page/"
 """The page's files hold no data; it asks for the token itself."""
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_exposure(settings: HttpSettings) -> None:

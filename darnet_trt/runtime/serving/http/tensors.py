@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
+from darnet_trt.bundle.cam import cam_size
 from darnet_trt.bundle.manifest import Manifest
 from darnet_trt.errors import UsageError, one_line
 from darnet_trt.runtime.engines.runner import Outputs
@@ -63,8 +64,7 @@ class Model:
     @property
     def shapes(self) -> dict[str, list[int]]:
         """Return the shape of each output; -1 is the batch."""
-        d, h, w = self.size
-        cam = [-1, self.classes, -(-d // 8), -(-h // 16), -(-w // 16)]
+        cam = [-1, self.classes, *cam_size(self.size)]
         classes = [-1, self.classes]
         return {"logits": classes, "probabilities": classes, "cam": cam}
 

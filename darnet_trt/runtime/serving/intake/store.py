@@ -43,7 +43,9 @@ from darnet_trt.runtime.serving.settings import HttpSettings, Settings
 FULL_S: Final = 60.0
 """After how many seconds to try again where the disk is full: somebody must make room."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_PIECE: Final = 1 << 20
+_ARCHIVES: Final = 4
+"""Archives that are unpacked at once: each holds a file of up to 512 MB in memory, and a small
+archive can hold many such."""
 
 Outcome = Literal["new", "known", "conflict"]
 """new: kept; known: it was there already; conflict: kept beside another content of its UID."""
@@ -111,6 +113,7 @@ class Store:
         self._admit, self._arrived = admit, arrived
         self._numbers = itertools.count()
         self._lock = threading.Lock()
+        self._unpacking = threading.Semaphore(_ARCHIVES)
         self._open: Counter[str] = Counter()  # study → how many threads keep a file of it
         self.received: Counter[Outcome] = Counter()
         self.received_bytes = 0
@@ -146,10 +149,11 @@ class Store:
         instance = instance_of(content)
         check_command(instance, sop_class, sop_uid)
         study = study_of_uid(instance.study_uid)
-        self._admit(study)
-        with self._room(len(content)), self._opened(study) as folder:
-            received = Received(study, *self._keep(folder, instance, content))
-            self._note(received, peer, len(content))
+        with self._room(len(content)):
+            self._admit(study)
+            with self._opened(study) as folder:
+                received = Received(study, *self._keep(folder, instance, content))
+                self._note(received, peer, len(content))
         return received
 
     def keep_volume(self, chunks: Iterable[bytes], *, peer: str) -> Received:
@@ -197,6 +201,8 @@ class Store:
     def unzip(self, path: Path, *, peer: str) -> Unzipped:
         """Keep the DICOM files of a zip archive; one that is refused keeps no other back.
 
+        It waits while other archives are unpacked.
+
         Args:
             path: The archive, in a file of `temporary`.
             peer: Who sent it.
@@ -210,7 +216,7 @@ class Store:
         """
         received = []
         limits = self._limits
-        with open_members(path, limits.files, limits.unpacked) as members:
+        with self._unpacking, open_members(path, limits.files, limits.unpacked) as members:
             self._check_room(members.size)
             for name, content in members.dicom_files():
                 try:
@@ -337,8 +343,8 @@ class Store:
     @contextmanager
     def _room(self, size: int) -> Iterator[None]:
         """Check that so many bytes fit, and tell a full disk from one that fails."""
-        self._check_room(size)
         try:
+            self._check_room(size)
             yield
         except ConnectionError:  # the sender's
             raise

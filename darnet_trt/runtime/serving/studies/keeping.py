@@ -137,13 +137,18 @@ class Keeping:
                 study = next((s for s in self._recent if self._waiting.get(s) is None), None)
             if study is None:
                 return
-            summary = self._records.ledgers.summary(study)  # none: its files were taken away
+            summary = self._records.ledgers.summary(study)
             if summary is not None and summary.last + self._keep_s > time.time():
                 return
             with self._guard:  # no file of it may arrive meanwhile
                 if self._waiting.get(study) is not None:
                     continue
                 files = self._store.files(study)
+                if files and summary is None:  # its ledger cannot be read: nobody knows its age
+                    now = time.time()
+                    self._waiting.resume(study, (now, now))
+                    self._guard.notify_all()
+                    continue
                 if not self._records.forget(study, partial(self._store.remove, study)):
                     return
                 del self._recent[study]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from typing import Final
 
-from darnet_trt.machine.files import cannot_write
+from darnet_trt.machine.files import cannot_write, remove_left_over
 from darnet_trt.runtime.prediction.history.history import TRANSIENT
 from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.result import Result
@@ -49,6 +49,7 @@ class Records:
             try:
                 for name in ("ledgers", "evidence"):
                     (state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                    remove_left_over(state / name, lambda name: True)
             except OSError as error:
                 raise cannot_write(state, error) from error
             self.ledgers = Ledgers(state / "ledgers")
@@ -89,12 +90,15 @@ class Records:
     def finished(self, study: str, files: Iterable[str]) -> Summary | None:
         """Return what a study came to, where its results stand for all of some files.
 
-        One that failed for a reason that may pass does not.
+        One that failed for a reason that may pass does not; nor does one beside which an older
+        result could not be dropped.
         """
         summary = self.ledgers.summary(study)
         if summary is None or summary.files != digest_of(files):
             return None
         with self._lock:
+            if study in self._unlisted:
+                return None
             found = [self._results.standing(key) for key in summary.keys]
         stand = all(each is not None and each.code not in TRANSIENT for each in found)
         return summary if stand else None
@@ -146,10 +150,11 @@ class Records:
         instances = settled(job.notes, job.files, written)
         summary = self.ledgers.write(job.study, instances, keys, times)
         with self._lock:
-            del self._unlisted[job.study]
+            self._unlisted[job.study] = before.difference(keys)
             for _, result, _ in written:
                 self.sending.add(result)
-            self._drop(before.difference(keys))
+            self._drop(self._unlisted[job.study])
+            del self._unlisted[job.study]
             self._dead += len(keys)
         return summary
 
@@ -167,7 +172,7 @@ class Records:
                 return False
             self.ledgers.remove(study)
             self.evidence.remove(study)
-            self._drop(keys)
+            self._drop({*keys, *self._unlisted.pop(study, ())})
         return True
 
     def send(self) -> None:

@@ -77,10 +77,11 @@ class Sending:
 
     def tallies(self) -> dict[str, Tally]:
         """Return how far the deliveries to each peer are."""
-        if self._queue is None:
+        queue = self._queue  # it may be put aside meanwhile, and then fails
+        if queue is None:
             return {}
         try:
-            return {peer: self._queue.tally(peer) for peer in self._queue.peers()}
+            return {peer: queue.tally(peer) for peer in queue.peers()}
         except DarnetError:
             return {}
 

@@ -63,8 +63,8 @@ class Studies:
         settings: Of the service.
         store: Where the files are. It calls `admit` and `arrived`.
         bundle: What classifies.
-        engine: Its engine, loaded; any runner will do. It stays open.
-        engine_again: Returns the engine, loaded again, after it failed; None: the same one.
+        engine: Its engine, loaded; any runner will do. It stays open, and is asked again after it
+            has failed.
         notify: Called with a line on what is unusual; from any thread.
 
     Raises:
@@ -80,21 +80,25 @@ class Studies:
         bundle: Bundle,
         engine: Engine,
         *,
-        engine_again: Callable[[], Engine] | None = None,
         notify: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._settings, self._store = settings, store
-        self._bundle, self._engine, self._engine_again = bundle, engine, engine_again
+        self._served = bundle, engine
         self._changed = threading.Condition(threading.RLock())
         self._waiting = Waiting(settings)
         self._recent: dict[str, None] = {}  # all studies, by their last change
-        self._draining = False
         self._records = Records(settings, notify)
         self._instances = Instances()
         shared = self._changed, self._recent, self._waiting, self._instances
         self._keeping = Keeping(settings, store, self._records, *shared, self.view, notify)
         self._work = Work(
-            settings, store, self._records, *shared, self._engine_now, self._keeping.changed, notify
+            settings,
+            store,
+            self._records,
+            *shared,
+            lambda: self._served,
+            self._keeping.changed,
+            notify,
         )
 
     def start(self) -> None:
@@ -271,15 +275,15 @@ class Studies:
         Raises:
             UsageError: There is too little memory; the old one stays.
         """
-        old, self._bundle, self._engine = (self._bundle, self._engine), bundle, engine
+        old, self._served = self._served, (bundle, engine)
         try:
             self._work.swap(bundle, engine)
         except BaseException:
-            self._bundle, self._engine = old
+            self._served = old
             raise
 
     def drain(self, until: float) -> None:
-        """Wait until all has results and is sent; nothing new is begun.
+        """Wait until all has results and is sent; what falls due meanwhile is classified, too.
 
         Args:
             until: How long, as of `time.monotonic`. A study that is not complete until then is
@@ -295,11 +299,6 @@ class Studies:
         self._work.close()
         self._keeping.close()
         self._records.close()
-
-    def _engine_now(self) -> tuple[Bundle, Engine]:
-        if self._work.trouble and self._engine_again is not None:
-            self._engine = self._engine_again()
-        return self._bundle, self._engine
 
     def _state(self, each: Open) -> State:
         if each.taken:

@@ -44,7 +44,7 @@ class Work:
         recent: All studies.
         waiting: Those that are not finished.
         instances: Their instances.
-        engine: Returns a bundle and its engine that works; called again after one that failed.
+        engine: Returns the bundle and the engine that are served; called again after it failed.
         told: Called with the name of a study whose state has changed.
         notify: Called with a line on what went wrong.
 
@@ -131,10 +131,10 @@ class Work:
 
     def _run(self) -> None:
         while True:
-            taken = self._wait()
-            if self._stopped:
-                return
             try:
+                taken = self._wait()
+                if self._stopped:
+                    return
                 if self._next is not None:
                     self._swap(self._next)
                 elif self._broken is not None:
@@ -169,7 +169,7 @@ class Work:
                 self._changed.notify_all()
 
     def _mend(self) -> None:
-        """Load the engine again after something failed, and begin again what was under way."""
+        """Begin again after something failed, with what was under way, too."""
         error, self._broken = self._broken, None
         assert error is not None
         why = str(error if isinstance(error, DarnetError) else InternalError(error))

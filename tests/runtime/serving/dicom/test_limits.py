@@ -336,6 +336,13 @@ def test_many_files_may_be_open(door):
     is_well(door)
 
 
+def test_strangers_who_choose_their_titles_are_not_remembered_for_ever():
+    pace = limits.Pace(1e9)
+    for number in range(5000):
+        pace.wait(f"AE{number}", threading.Event())
+    assert len(pace._next) <= 1000
+
+
 def test_a_peer_keeps_to_its_pace(open_door):
     door = open_door(slices_per_s=20.0)
     began = time.monotonic()

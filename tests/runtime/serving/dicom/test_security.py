@@ -149,6 +149,7 @@ def test_a_file_of_peers(tmp_path):
         "[CT1]\nplain = 1",
         "[CT1]\nquiet_s = -1",
         "[CT1]\nquiet_s = inf",
+        "[CT1]\nquiet_s = 1e12",  # longer than a thread can wait
         "[CT1]\nquiet_s = 'x'",
         "[CT1]\nhosts = '192.0.2.7'",
         "[CT1]\nhost = ['192.0.2.7']",

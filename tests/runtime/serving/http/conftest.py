@@ -1,11 +1,14 @@
 """The whole service behind its HTTP door, in this process."""
 
+import time
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 from darnet_trt.runtime.serving.service import Service
 from darnet_trt.runtime.serving.settings import HttpSettings, Settings
+from tests.runtime.prediction.pipeline.studies import write_study
 from tests.tiny_bundle import write_bundle
 
 
@@ -32,3 +35,16 @@ def whole(tmp_path_factory):
     bundle = write_bundle(folder / "bundle")
     with whole_service(bundle, folder / "state", objects=("sr", "sc")) as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def web(whole):
+    with httpx.Client(base_url=f"http://127.0.0.1:{whole.http.port}", timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def study(phantom_series, tmp_path):
+    """The slices of a study that did not come before."""
+    folder = write_study(phantom_series, tmp_path / "study", time.time_ns())
+    return sorted(folder.iterdir())

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import io
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +242,24 @@ def test_what_was_kept_before_the_place_ran_out_is_known_afterwards(tmp_path):
     places[:] = [1] * 4
     outcomes = [each.outcome for each in unzip(kept, content).received]
     assert outcomes == ["known", "known", "new", "new"]
+
+
+def test_few_archives_are_in_memory_at_once(tmp_path):
+    under_way, may_go, most = set(), threading.Event(), []
+
+    def admit(study):
+        under_way.add(threading.get_ident())
+        most.append(len(under_way))
+        if len(under_way) == 4:
+            may_go.set()
+        assert may_go.wait(20)
+        under_way.discard(threading.get_ident())
+
+    def bring(number):
+        unzip(kept, zipped({"1.dcm": a_file(number)}))
+
+    kept = open_store(tmp_path / "state", admit)
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(bring, range(12)))
+    assert len(kept.arrived) == 12
+    assert max(most) == 4

@@ -61,11 +61,11 @@ def make(settings: Settings, engine: Engine | None = None, **more: Any) -> Runni
 
 @contextmanager
 def running(
-    bundle: Path, state: Path, *, engine: Engine | None = None, again: Any = None, **more: Any
+    bundle: Path, state: Path, *, engine: Engine | None = None, **more: Any
 ) -> Iterator[Running]:
     """Run it; it ends with the context."""
     settings = Settings(bundle=bundle, state=state, **{**QUICK, **more})
-    made = make(settings, engine, engine_again=again, notify=print)
+    made = make(settings, engine, notify=print)
     made.studies.start()
     try:
         yield made

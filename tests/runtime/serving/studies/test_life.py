@@ -9,21 +9,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import psutil
 import pytest
+from pydicom import dcmread
 
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import BusyError, OutputError, UsageError
 from darnet_trt.runtime.engines.loading import Engine, load_engine
+from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.serving.settings import Settings
 from darnet_trt.runtime.serving.studies import keeping, records
 from darnet_trt.runtime.serving.studies.evidence import KeptEvidence
 from darnet_trt.scan.cohort import read_cohort
 from tests.runtime.prediction.pipeline.studies import write_study
-from tests.runtime.serving.studies.service import Running, check_promise, make, running
+from tests.runtime.serving.studies.service import (
+    Running,
+    check_promise,
+    damaged_slice,
+    make,
+    running,
+)
 from tests.tiny_bundle import change_manifest, write_bundle
 
 
@@ -56,7 +63,7 @@ def engine_of(bundle: Path) -> tuple[Engine, Runner]:
 
 
 def runner_of(made: Running) -> Runner:
-    runner = made.studies._engine.runner
+    runner = made.studies._served[1].runner
     assert isinstance(runner, Runner)
     return runner
 
@@ -74,37 +81,25 @@ def made(tmp_path_factory) -> Iterator[Running]:
     """A service for the tests that need no other settings."""
     folder = tmp_path_factory.mktemp("service")
     bundle = write_bundle(folder / "bundle")
-    with running(bundle, folder / "state", engine=engine_of(bundle)[0], again=AGAIN) as service:
+    with running(bundle, folder / "state", engine=engine_of(bundle)[0]) as service:
         yield service
         check_promise(service)
 
 
-AGAIN = Mock()
-
-
-def test_after_an_engine_that_failed_it_is_loaded_again_and_nothing_is_lost(
+def test_after_an_engine_that_failed_it_is_asked_again_and_nothing_is_lost(
     made, phantom_series, tmp_path
 ):
-    loaded, errors = [], []
-
-    def again() -> Engine:
-        assert "the device is lost" in made.studies.trouble
-        errors.extend(made.studies.view(study).error for study in studies)
-        loaded.append(engine_of(made.settings.bundle))
-        loaded[-1][1].failing = len(loaded) == 1  # the first one is no better
-        return loaded[-1][0]
-
-    AGAIN.side_effect = again
-    runner_of(made).failing = 10
-    studies = []
+    runner_of(made).failing = 2
+    studies, told = [], []
+    made.studies.watch(told.append)
     for number in range(3):
         studies += sent(made, scan(phantom_series, tmp_path, number))
     views = [made.wait(study) for study in studies]
     assert [view.results[0].status for view in views] == ["ok"] * 3
     assert [view.error for view in views] == [""] * 3
     assert made.studies.trouble == ""
-    assert len(loaded) == 2
-    assert any("the device is lost" in error for error in errors)
+    assert not runner_of(made).failing
+    assert any("the device is lost" in view.error for view in told)
 
 
 def test_another_engine_takes_over_and_no_study_is_lost(made, phantom_series, tmp_path):
@@ -131,6 +126,30 @@ def test_another_engine_takes_over_and_no_study_is_lost(made, phantom_series, tm
     bundles = [view.results[0].bundle_sha256 for view in views]
     assert bundles[0] == open_bundle(made.settings.bundle).sha256
     assert bundles[-1] == open_bundle(other).sha256
+
+
+def test_an_old_result_that_could_not_be_dropped_does_not_stay(
+    tiny, phantom_series, tmp_path, monkeypatch
+):
+    files, state = scan(phantom_series, tmp_path, 21), tmp_path / "state"
+    damaged_slice(state, dcmread(files[0]).StudyInstanceUID, "1.2.3")
+    real, tries = ResultFolder.drop, []
+
+    def drop(self: ResultFolder, keys: Any) -> None:
+        tries.append(keys)
+        if len(tries) < 2:
+            raise OutputError("cannot be written (No space left on device)")
+        real(self, keys)
+
+    monkeypatch.setattr(ResultFolder, "drop", drop)
+    with running(tiny, state) as made:
+        ((study, _),) = made.store.studies()
+        (old,) = made.wait(study).results
+        assert old.status == "failed"
+        made.send(*files)
+        made.wait(study, lambda view: view.state == "done" and view.used == len(files))
+        assert len(tries) > 1
+        check_promise(made)
 
 
 def test_a_disk_that_fills_costs_no_result(made, phantom_series, tmp_path, monkeypatch):
@@ -203,6 +222,41 @@ def test_what_is_old_is_removed_with_all_that_was_made_of_it(
         assert made.wait(study).results[0].replaces is None
     left = [file for file in (tmp_path / "state").rglob("*") if study in file.name]
     assert {file.parent.name for file in left} <= {"studies", "ledgers", "evidence"}
+
+
+def test_a_study_whose_ledger_is_damaged_is_not_removed_before_its_time(
+    tiny, phantom_series, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(keeping, "TIDY_S", 0.2)
+    with running(tiny, tmp_path / "state", keep_s=3600.0) as made:
+        (study,) = sent(made, scan(phantom_series, tmp_path, 1))
+        made.wait(study)
+        ledger = tmp_path / "state" / "ledgers" / f"{study}.json"
+        ledger.write_bytes(b"")
+        end = time.monotonic() + 30
+        while not ledger.stat().st_size and time.monotonic() < end:
+            time.sleep(0.1)
+        assert made.wait(study).results[0].status == "ok"
+        check_promise(made)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tiny, tmp_path):
+    state, study = tmp_path / "state", "0" * 32
+    left = [
+        state / "evidence" / f".{study}.npz.1999999",
+        state / "ledgers" / f".{study}.json.1999999",
+    ]
+    for file in left:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"half")
+    with running(tiny, state):
+        assert not any(file.exists() for file in left)
+
+
+def test_evidence_that_is_damaged_is_none(tmp_path):
+    for content in (b"", b"PK\3\4 and no archive", b"\x93NUMPY"):
+        (tmp_path / "study.npz").write_bytes(content)
+        assert KeptEvidence(tmp_path).read("study") is None
 
 
 def test_over_the_bound_none_is_begun_until_one_is_done(tiny, phantom_series, tmp_path):

@@ -18,7 +18,7 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.files import remove_left_over, whole_file
 
 LONGEST_KEY: Final = 255
 _TIDY_S: Final = 3600.0
@@ -56,6 +56,8 @@ class Records:
         self._lock = threading.Lock()
         self._tidied_s = -math.inf
         self._tidy()
+        with suppress(OSError):
+            remove_left_over(folder, lambda name: True)
 
     @contextmanager
     def begun(self, key: str) -> Iterator[Path]:
