@@ -2,7 +2,7 @@
 
 import pytest
 
-from darnet_trt.cli.serve_options import address_of, peers_of, quiet, seconds_of
+from darnet_trt.cli.serve_options import address_of, peers_of, quiet, seconds_of, token_of
 from darnet_trt.errors import UsageError
 from darnet_trt.runtime.serving.settings import Peer
 
@@ -73,3 +73,12 @@ def test_times(text, seconds):
 def test_what_is_no_time(text):
     with pytest.raises(UsageError):
         seconds_of(text, "--keep")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640])
+def test_a_token_that_everybody_can_read_is_warned_of(tmp_path, capsys, mode):
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef\n")
+    file.chmod(mode)
+    assert token_of(file) == "0123456789abcdef"
+    assert ("chmod" in capsys.readouterr().err) == (mode == 0o644)
