@@ -339,7 +339,7 @@ class Service:
         studies, dicom = self._started, self.dicom
         sent = {} if studies is None else studies.deliveries()
         return Figures(
-            ready=self.ready,
+            ready=self.ready and not self._store.trouble,
             received={str(outcome): count for outcome, count in self._store.received.items()},
             received_bytes=self._store.received_bytes,
             associations=0 if dicom is None else dicom.associations(),
