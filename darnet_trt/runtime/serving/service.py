@@ -134,6 +134,8 @@ class Service:
             self.dicom = DicomDoor(settings.dicom, self._store)
             self._opened.callback(self.dicom.close)
         self.ready, self.why_not_ready = True, ""
+        if trouble := self._store.trouble:
+            self._notify(f"warning: scans are refused: {trouble}")
         self._systemd.ready()
 
     @property
