@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from darnet_trt.cli.printing import warn
 from darnet_trt.errors import MissingPackageError, UsageError
 from darnet_trt.runtime.delivery.peers.address import parse_title
 from darnet_trt.runtime.serving.settings import (
@@ -65,6 +68,7 @@ def token_of(file: Path | None) -> str | None:
     if file is None:
         return None
     option = "--token-file"
+    warn_if_open(file, option)
     try:
         lines = file.read_text("ascii").split()
     except OSError as error:
@@ -105,7 +109,15 @@ def tls_of(certificate: Path | None, key: Path | None, clients: Path | None) -> 
             raise UsageError(
                 f"{file} cannot be read ({error.strerror})", where=option, do="check the path"
             ) from error
+    warn_if_open(key, "--tls-key")
     return Tls(certificate, key, clients)
+
+
+def warn_if_open(file: Path, option: str) -> None:
+    """Warn of a secret that every user of this machine can read."""
+    with suppress(OSError):  # reading it tells what is wrong
+        if file.stat().st_mode & stat.S_IROTH:
+            warn(f"warning: {option}: every user of this machine can read {file}; chmod 600 it")
 
 
 def seconds_of(text: str, option: str) -> float:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from darnet_trt.cli.serve_options import address_of, check_range, peers_of, quiet, seconds_of
+from darnet_trt.cli.serve_options import (
+    address_of,
+    check_range,
+    peers_of,
+    quiet,
+    seconds_of,
+    token_of,
+)
 from darnet_trt.errors import UsageError
 from darnet_trt.runtime.serving.settings import Peer
 
@@ -79,3 +86,12 @@ def test_what_is_no_time(text):
 def test_what_is_out_of_its_range_is_named(value):
     with pytest.raises(UsageError, match="--grace"):
         check_range(value, 0, 10, "--grace")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640])
+def test_a_token_that_everybody_can_read_is_warned_of(tmp_path, capsys, mode):
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef\n")
+    file.chmod(mode)
+    assert token_of(file) == "0123456789abcdef"
+    assert ("chmod" in capsys.readouterr().err) == (mode == 0o644)

@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=100)
     parser.add_argument("--quiet", type=float, default=8.0, help="seconds")
     given = parser.parse_args()
-    print(f"{cpu().name}, {usable_cpus()} CPUs, studies of {given.slices} slices of {MATRIX}x{MATRIX}")
+    print(
+        f"{cpu().name}, {usable_cpus()} CPUs, studies of {given.slices} slices of {MATRIX}x{MATRIX}"
+    )
     of = template(phantom_slices(MATRIX, given.slices))
     with TemporaryDirectory() as folder:
         settle = ("--settle", given.quiet)

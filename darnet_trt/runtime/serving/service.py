@@ -136,6 +136,8 @@ class Service:
             self.dicom = DicomDoor(settings.dicom, self._store)
             self._opened.callback(self.dicom.close)
         self.ready, self.why_not_ready = True, ""
+        if trouble := self._store.trouble:
+            self._notify(f"warning: scans are refused: {trouble}")
         self._systemd.ready()
 
     @property
@@ -362,7 +364,7 @@ class Service:
         studies, dicom = self._started, self.dicom
         sent = {} if studies is None else studies.deliveries()
         return Figures(
-            ready=self.ready,
+            ready=self.ready and not self._store.trouble,
             received={str(o): count for o, count in dict(self._store.received).items()},
             received_bytes=self._store.received_bytes,
             associations=0 if dicom is None else dicom.associations(),

@@ -16,6 +16,7 @@ Address = tuple[Any, ...]
 _HANDSHAKE: Final = b"\x16"
 """Begins TLS (RFC 8446 section 5.1); an association begins with 1."""
 _WAITING: Final = 128
+_CROWDED: Final = "connections that ask for no association are ended: there are too many"
 
 
 class Listener:
@@ -28,7 +29,8 @@ class Listener:
         plain: Takes an address; returns whether it may speak without TLS.
         connected: Called with each connection and its address, from a thread of its own; takes the
             connection over.
-        refused: Called with a word for why a connection was ended before that.
+        refused: Called with a word for why a connection was ended before that, and a line for
+            people.
 
     Attributes:
         port: That is listened on.
@@ -44,7 +46,7 @@ class Listener:
         tls: ssl.SSLContext | None,
         plain: Callable[[str], bool],
         connected: Callable[[socket.socket, Address], None],
-        refused: Callable[[str], None],
+        refused: Callable[[str, str], None],
     ) -> None:
         self._tls, self._plain = tls, plain
         self._connected, self._refused = connected, refused
@@ -88,7 +90,7 @@ class Listener:
                     longest = next(iter(self._strangers))
                     del self._strangers[longest]
                     _cut(longest)
-                    self._refused("crowded")
+                    self._refused("crowded", _CROWDED)
                 self._strangers[connection] = None
             begin = threading.Thread(
                 target=self._begin, args=(connection, address), name="DICOM connection", daemon=True
@@ -96,7 +98,7 @@ class Listener:
             try:
                 begin.start()
             except RuntimeError:  # the system gives no more threads
-                self._drop(connection, "crowded")
+                self._drop(connection, "crowded", _CROWDED)
 
     def _begin(self, connection: socket.socket, address: Address) -> None:
         try:
@@ -104,7 +106,8 @@ class Listener:
         except OSError:  # no handshake, no certificate, no answer
             spoken = None
         if spoken is None:
-            self._drop(connection, "tls")
+            text = f"{address[0]} spoke no TLS, or showed no certificate that --tls-clients signed"
+            self._drop(connection, "tls", text)
             return
         if spoken is not connection:
             with self._lock:
@@ -113,10 +116,10 @@ class Listener:
         try:
             self._connected(spoken, address)
         except (RuntimeError, OSError):  # no more threads; or the peer has gone
-            self._drop(spoken, "crowded")
+            self._drop(spoken, "crowded", _CROWDED)
 
-    def _drop(self, connection: socket.socket, why: str) -> None:
-        self._refused(why)
+    def _drop(self, connection: socket.socket, why: str, text: str) -> None:
+        self._refused(why, text)
         self.known(connection)
         connection.close()
 

@@ -24,6 +24,7 @@ from darnet_trt.runtime.serving.dicom.listener import Address, Listener
 from darnet_trt.runtime.serving.dicom.peers import check_closed, find_peer, may_speak_plain
 from darnet_trt.runtime.serving.dicom.tls import server_context
 from darnet_trt.runtime.serving.intake.store import Store
+from darnet_trt.runtime.serving.seldom import Seldom
 from darnet_trt.runtime.serving.settings import DicomSettings
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class DicomDoor:
         self._commitments = Commitments(settings, store)
         self.handlers = [(evt.EVT_N_ACTION, self._commitments.asked)]
         self.refused: Counter[str] = Counter()
+        self._seldom = Seldom(_LOG)
         self._pace = Pace(settings.slices_per_s)
         self._lock = threading.Lock()
         self._open: set[Acceptor] = set()
@@ -130,12 +132,16 @@ class DicomDoor:
             secure=association.secure,
         )
         if found is None:
-            self._refuse("peer")
+            # Neither here nor below what the stranger wrote: it may be a patient's name.
+            text = f"{association.host} may not send under its title: see --dicom-peer"
+            self._refuse("peer", text)
             return _UNKNOWN_CALLER
         association.peer = found
         with self._lock:
             if len(self._associated) >= self._settings.associations:
                 self.refused["associations"] += 1
+                text = f"{len(self._associated)} associations are open; more are rejected"
+                self._seldom.warn("associations", text)
                 return _CROWDED
             self._associated.add(association)
         return None
@@ -164,14 +170,15 @@ class DicomDoor:
         except UnreadableScanError as error:
             status, why = NOT_UNDERSTOOD, error.what
         except OutputError as error:
-            _LOG.error("%s", error)
+            self._seldom.warn("disk", str(error))
             status, why = NO_ROOM, "the disk fails"
         except Exception:
             _LOG.exception("a slice could not be kept")
             status, why = _FAILED, "internal error"
         else:
             return STORED, ""
-        self._refuse(f"{status:04X}")
+        told = f"slices from {association.host} are refused with status {status:04X}"
+        self._refuse(f"{status:04X}", told)
         return status, why[:_COMMENT]
 
     def ended(self, association: Acceptor) -> None:
@@ -189,6 +196,8 @@ class DicomDoor:
             association.start()
             self._open.add(association)
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str, told: str = "") -> None:
         with self._lock:
             self.refused[why] += 1
+        if told:
+            self._seldom.warn(why, told)

@@ -26,6 +26,7 @@ from darnet_trt.errors import (
     one_line,
 )
 from darnet_trt.runtime.serving.http.openapi import SCHEMAS
+from darnet_trt.runtime.serving.intake.store import FULL_S
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.service import Service
@@ -71,6 +72,12 @@ def check_ready(service: Service) -> None:
     if not service.ready:
         text = f"the service is not ready: {service.why_not_ready}"
         raise HTTPException(503, text, {"Retry-After": "1"})
+
+
+def check_room(service: Service) -> None:
+    """Raise HTTPException (503) while no scan can be kept."""
+    if trouble := service.store.trouble:
+        raise HTTPException(503, f"scans are refused: {trouble}", {"Retry-After": f"{FULL_S:.0f}"})
 
 
 def check_started(service: Service) -> None:

@@ -22,7 +22,13 @@ from darnet_trt.errors import BusyError, DarnetError, DeviceError
 from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.serving.http import tensors
 from darnet_trt.runtime.serving.http.bodies import Body, Budget, Buffer
-from darnet_trt.runtime.serving.http.errors import TICKET, check_ready, check_started, documented
+from darnet_trt.runtime.serving.http.errors import (
+    TICKET,
+    check_ready,
+    check_room,
+    check_started,
+    documented,
+)
 from darnet_trt.runtime.serving.http.openapi import SCHEMAS
 from darnet_trt.runtime.serving.http.tensors import (
     INPUT,
@@ -195,8 +201,9 @@ def make_router(service: Service) -> APIRouter:
 
     @router.get("/health/ready", responses=documented())
     async def ready() -> Ready:
-        """Say whether the service takes work; 503 where it does not."""
+        """Say whether the service takes work, scans too; 503 where it does not."""
         check_ready(service)
+        check_room(service)
         return Ready(ready=True)
 
     @router.get(_MODEL, responses=documented())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import itertools
+import logging
 import os
 import shutil
 import threading
@@ -38,10 +39,12 @@ from darnet_trt.runtime.serving.intake.names import (
     study_of_uid,
 )
 from darnet_trt.runtime.serving.intake.volumes import SNIFFED, check_volume, volume_suffix
+from darnet_trt.runtime.serving.seldom import Seldom
 from darnet_trt.runtime.serving.settings import HttpSettings, Settings
 
 FULL_S: Final = 60.0
 """After how many seconds to try again where the disk is full: somebody must make room."""
+NEARLY_FULL: Final = "the disk is nearly full"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _ARCHIVES: Final = 4
 """Archives that are unpacked at once: each holds a file of up to 512 MB in memory, and a small
@@ -117,6 +120,7 @@ class Store:
         self._open: Counter[str] = Counter()  # study → how many threads keep a file of it
         self.received: Counter[Outcome] = Counter()
         self.received_bytes = 0
+        self._seldom = Seldom(logging.getLogger(__name__))
         try:
             for each in (self._incoming, self._studies):
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -283,6 +287,13 @@ class Store:
         disk = os.statvfs(self._incoming)
         return disk.f_bavail * disk.f_frsize - self._least_free
 
+    @property
+    def trouble(self) -> str:
+        """Return why nothing that comes in is kept now; empty where it is."""
+        if os.statvfs(self._incoming).f_flag & os.ST_RDONLY:
+            return "the disk is read-only"
+        return NEARLY_FULL if self.free() < 0 else ""
+
     def _keep(self, folder: Path, instance: Instance, content: bytes) -> tuple[str, Outcome]:
         """Return the name that a slice has now, and what became of it."""
         name = slice_file(instance.sop_uid)
@@ -350,12 +361,14 @@ class Store:
             raise
         except OSError as error:
             if error.errno in _FULL:
+                self._seldom.warn("full", "what comes in is refused: the disk is full")
                 raise BusyError("the disk is full", retry_after_s=FULL_S) from error
             raise cannot_write(self._incoming, error) from error
 
     def _check_room(self, size: int) -> None:
         if self.free() < size:
-            raise BusyError("the disk is nearly full", retry_after_s=FULL_S)
+            self._seldom.warn("full", f"what comes in is refused: {NEARLY_FULL}; see --least-free")
+            raise BusyError(NEARLY_FULL, retry_after_s=FULL_S)
 
     def _note(self, received: Received, peer: str, size: int) -> None:
         with self._lock:

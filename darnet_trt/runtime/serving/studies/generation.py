@@ -133,7 +133,7 @@ class Generation:
         self._pipeline.close()
 
     def _failed(self, job: Job) -> tuple[FoundStudy, ...]:
-        error = nothing_readable(job.folder)
+        error = nothing_readable(job)
         return self._pipeline.finder.failed(job.folder.parent, error).studies
 
     def _notes(self, job: Job) -> dict[str, Note]:

@@ -81,7 +81,10 @@ class Job:
         return len(self.results) == len(self.found)
 
 
-def nothing_readable(folder: Path) -> UnreadableScanError:
-    """Return the error for a folder of which no file can be read."""
-    finding = Finding("no-scan", "none of its files can be read")
-    return UnreadableScanError(finding, where=folder, do="send the study again")
+def nothing_readable(job: Job) -> UnreadableScanError:
+    """Return the error for a job of which no file can be read, or none is looked at."""
+    what, do = "none of its files can be read", "send the study again"
+    if set(job.apart) == set(job.files):
+        reasons = "; ".join(sorted(set(job.apart.values())))
+        what, do = f"none of its files is classified ({reasons})", "look at the sender"
+    return UnreadableScanError(Finding("no-scan", what), where=job.folder, do=do)

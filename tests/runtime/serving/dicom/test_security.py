@@ -196,7 +196,7 @@ def test_dcmtk_speaks_tls(open_door, signer, ours, scanner, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <socket")
-def test_clients_without_a_right_certificate_do_not(open_door, signer, ours, tmp_path):
+def test_clients_without_a_right_certificate_do_not(open_door, signer, ours, tmp_path, caplog):
     door = open_door(tls=ours)
     other = authority(tmp_path, "other")
     for tls in (None, other.sign("stranger"), signer.sign("expired", days=-1)):
@@ -211,6 +211,7 @@ def test_clients_without_a_right_certificate_do_not(open_door, signer, ours, tmp
             heard = secure.recv(1)
         assert heard == b""
     eventually(lambda: door.door.refused["tls"] == 3)
+    assert caplog.text.count("--tls-clients") == 1
     assert not door.door._open
 
 
@@ -286,12 +287,14 @@ def test_a_door_on_ipv6(open_door):
         assert opened.is_established
 
 
-def test_titles_and_addresses_do_not_reach_the_log(open_door, caplog):
+def test_the_log_tells_of_strangers_once_and_not_what_they_wrote(open_door, caplog):
     caplog.set_level(0)
     door = open_door(peers=(Peer("CT1"),))
-    rejected(door.address, ae="SECRETNAME")
+    for _ in range(3):
+        rejected(door.address, ae="SECRETNAME")
     with socket.create_connection(door.address) as connection:
         connection.sendall(b"\1\0\0\0\0\x04SECR")
         read_pdu(connection)
     eventually(lambda: not door.door._open)
     assert "SECR" not in caplog.text
+    assert caplog.text.count("127.0.0.1") == 1

@@ -176,9 +176,10 @@ def test_bytes_that_are_no_data_set(door):
         assert opened.send_c_store(one_slice()).Status == 0
 
 
-def test_a_disk_at_its_mark_says_so(open_door):
+def test_a_disk_at_its_mark_says_so(open_door, caplog):
     door = open_door({"least_free": 1 << 60})
-    assert send(door.address, one_slice()) == [0xA700]
+    assert send(door.address, *map(one_slice, range(1, 4))) == [0xA700] * 3
+    assert caplog.text.count("--least-free") == 1
 
 
 @needs_dcmtk

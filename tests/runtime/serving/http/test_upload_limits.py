@@ -71,5 +71,11 @@ def test_a_disk_that_is_nearly_full_is_429(tmp_path):
             answer = httpx.post(address + path, **sent)
             assert answer.status_code == 429, (path, answer.text)
             assert int(answer.headers["retry-after"]) > 0
-        assert "darnet_refused_total{reason=" in httpx.get(f"{address}/metrics").text
+        figures = httpx.get(f"{address}/metrics").text
+        assert "darnet_refused_total{reason=" in figures
+        assert "darnet_ready 0.0" in figures
+        ready = httpx.get(f"{address}/v2/health/ready")
+        assert ready.status_code == 503
+        assert httpx.get(f"{address}/v1/service").json()["why_not_ready"] in ready.text
+        assert httpx.get(f"{address}/v2/models/darnet/ready").status_code == 200
     assert not list((state / "incoming").iterdir())

@@ -48,6 +48,15 @@ def test_slices_go_together_and_volumes_alone(visit, service):
     assert len({h["idempotency-key"] for h, _ in service.uploads}) == 3
 
 
+def test_many_slices_give_their_study_no_name_of_a_file(visit, service):
+    service.answers = [accepted(view(1), status=200)]
+    tab = visit()
+    slices = [{"name": f"IM{i}", "mimeType": "", "buffer": b"%d" % i} for i in range(3)]
+    tab.locator("#files").set_input_files(slices)
+    until(lambda: tab.evaluate("location.hash") and not tab.locator("#uploads li").count())
+    assert "slices" not in tab.locator("#studies .title").first.inner_text()
+
+
 def test_a_full_service_is_tried_again_with_its_ticket(visit, service):
     full = {"error": "the queue is full", "retry_after_s": 0.4}
     service.answers = [

@@ -65,4 +65,14 @@ def test_what_came_in_another_study_before_is_refused(tiny, phantom_series, tmp_
             one.sop_uid for one in made.studies.instances(first)
         }
         assert all("another study" in one.why for one in twice)
+        shutil.copytree(tmp_path / "scan", tmp_path / "moved")
+        for file in (moved := sorted((tmp_path / "moved").iterdir())):
+            header = pydicom.dcmread(file)
+            header.StudyInstanceUID = "2.25.3"
+            header.save_as(file)
+        (third,) = {each.study for each in made.send(*moved)}
+        view = made.wait(third)
+        assert (view.used, view.refused) == (0, len(moved))
+        (result,) = view.results
+        assert "another study" in result.reason
         check_promise(made)

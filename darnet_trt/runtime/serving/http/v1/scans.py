@@ -335,8 +335,8 @@ def make_router(service: Service, threads: Threads) -> APIRouter:
         """Say what this service is."""
         manifest = service.manifest
         return ServiceView(
-            ready=service.ready,
-            why_not_ready=service.why_not_ready,
+            ready=service.ready and not service.store.trouble,
+            why_not_ready=service.why_not_ready or service.store.trouble,
             model=NAME,
             classes=[*manifest.classes],
             artifact=service.artifact.name,

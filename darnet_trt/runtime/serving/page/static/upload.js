@@ -8,14 +8,14 @@ import {counted, duration, size} from "./words.js";
  * Send what somebody chose or dropped: one upload for all DICOM slices, and one for each other file.
  *
  * `taken(views, name)` is called with the studies that came of it; the name is empty where some of it
- * was received before.
+ * was received before, and where many files have no common one.
  */
 export function send(files, taken) {
   const slices = files.filter(file => !/\.(zip|nii|nii\.gz|nrrd|mha)$/i.test(file.name));
   for (const file of files.filter(each => !slices.includes(each))) new Upload([file], file.name, taken);
   if (slices.length) {
-    const name = slices.length === 1 ? slices[0].name : counted(slices.length, "slice");
-    new Upload(slices, name, taken);
+    if (slices.length === 1) new Upload(slices, slices[0].name, taken);
+    else new Upload(slices, counted(slices.length, "slice"), views => taken(views, "")); // no name
   }
 }
 
