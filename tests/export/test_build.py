@@ -10,7 +10,7 @@ from darnet_trt.bundle.reading import open_bundle, sha256_of
 from darnet_trt.bundle.reference import read_reference
 from darnet_trt.errors import BundleError, DeviceError, ParityError
 from darnet_trt.export.build import build_bundle
-from darnet_trt.export.gates import contenders, parity
+from darnet_trt.export.gates import contenders
 from darnet_trt.export.gates.bundle_check import check_bundle
 from darnet_trt.export.gates.parity_scans import ParityScans, synthetic_scans
 from darnet_trt.export.gates.reference import TorchRunner
@@ -19,6 +19,7 @@ from darnet_trt.export.tensorrt.layer_table import kernels_of
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.export.tensorrt.stored_table import read_table
 from darnet_trt.kernels.build import source_key
+from darnet_trt.runtime.engines import parity
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
 from darnet_trt.runtime.engines.runner import Outputs

@@ -22,6 +22,7 @@ from pynetdicom.sop_class import CTImageStorage
 
 from benchmarks.cpu.service.senders.studies import Instance
 from benchmarks.cpu.service.senders.web import store
+from darnet_trt.runtime.delivery.peers.checkpoint import keep_answers
 
 TITLE: Final = "SENDER"
 AGAIN_S: Final = 0.3
@@ -267,6 +268,7 @@ def _associate(port: int, called: str) -> Any:
     ours.connection_timeout, ours.acse_timeout, ours.dimse_timeout = 5, 5, ANSWER_S
     ours.network_timeout = ANSWER_S
     association = ours.associate("127.0.0.1", port, ae_title=called)
+    keep_answers(association)
     return association if association.is_established else None
 
 

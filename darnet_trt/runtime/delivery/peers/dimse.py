@@ -24,6 +24,7 @@ from darnet_trt.runtime.delivery.peers.answers import (
     answer_to_store,
     quoted,
 )
+from darnet_trt.runtime.delivery.peers.checkpoint import keep_answers
 from darnet_trt.runtime.delivery.peers.files import read_object
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Line:
         except (OSError, UnicodeError) as error:  # the name is not known
             raise PeerFailure(_why(error)) from error
         if association.is_established:
+            keep_answers(association)
             offers = frozenset(str(each.abstract_syntax) for each in association.accepted_contexts)
             return Link(association, offers)
         results = _rejected(association)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from darnet_trt.runtime.delivery.peers.checkpoint import keep_answers
 from darnet_trt.runtime.delivery.peers.commitment import PUSH_MODEL
 from darnet_trt.runtime.delivery.peers.dimse import ANSWER_S, CONNECT_S
 from darnet_trt.runtime.serving.dicom.tls import client_context
@@ -168,6 +169,7 @@ class Commitments:
         )
         if not association.is_established:
             return False
+        keep_answers(association)
         try:
             report, kind = self._report(request)
             status, _ = association.send_n_event_report(report, kind, PUSH_MODEL, _INSTANCE)

@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 
+from darnet_trt.runtime.delivery.peers.checkpoint import keep_answers
 from tests.runtime.serving.received import CT, EXPLICIT
 
 needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="no dcmtk")
@@ -44,6 +45,7 @@ def association(
     ours.acse_timeout = ours.dimse_timeout = ours.network_timeout = 20
     built = [build_context(each, [syntax]) for each, syntax in contexts]
     opened = ours.associate(*address, contexts=built, **options)
+    keep_answers(opened)
     try:
         yield opened
     finally:

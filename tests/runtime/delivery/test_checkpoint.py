@@ -1,0 +1,69 @@
+"""pynetdicom's own thread takes no answer of ours, however late it runs."""
+
+import threading
+import time
+
+import pytest
+
+from darnet_trt.runtime.delivery.peers.checkpoint import Checkpoint, keep_answers
+
+
+def test_the_thread_is_at_rest_when_it_was_stopped():
+    """An Event fails this in the first rounds."""
+    between, ends = threading.Event(), threading.Event()
+
+    def rounds():
+        while not ends.is_set():
+            checkpoint.wait()
+            between.set()
+            time.sleep(0.005)
+            between.clear()
+
+    thread = threading.Thread(target=rounds, daemon=True)
+    checkpoint = Checkpoint(thread)
+    thread.start()
+    for _ in range(20):
+        assert between.wait(10)
+        checkpoint.clear()
+        assert not between.is_set()
+        assert not checkpoint.is_set()
+        checkpoint.set()
+    ends.set()
+    thread.join()
+    checkpoint.clear()  # nobody is left to wait for
+
+
+def test_a_thread_may_stop_itself():
+    stopped = []
+
+    def run():
+        checkpoint.clear()
+        stopped.append(not checkpoint.is_set())
+        checkpoint.set()
+        checkpoint.wait()
+
+    thread = threading.Thread(target=run)
+    checkpoint = Checkpoint(thread)
+    thread.start()
+    thread.join(10)
+    assert stopped == [True]
+
+
+def test_requests_a_release_and_an_abort():
+    pynetdicom = pytest.importorskip("pynetdicom")
+    from pynetdicom.sop_class import Verification
+
+    peer, ours = pynetdicom.AE(), pynetdicom.AE()
+    peer.add_supported_context(Verification)
+    ours.add_requested_context(Verification)
+    server = peer.start_server(("127.0.0.1", 0), block=False)
+    try:
+        for end in ("release", "abort"):
+            opened = ours.associate(*server.socket.getsockname())
+            keep_answers(opened)
+            assert [opened.send_c_echo().Status for _ in range(20)] == [0] * 20
+            getattr(opened, end)()
+            opened.join(10)
+            assert not opened.is_alive()
+    finally:
+        server.shutdown()
