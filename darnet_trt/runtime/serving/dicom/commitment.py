@@ -36,6 +36,8 @@ _MOST: Final = 100_000
 """Instances in one request."""
 _WAITING, _WAITING_INSTANCES = 1000, 1_000_000
 """Answers that wait for peers that are away, and the instances in all of them."""
+_RELEASE_S: Final = 2.0  # how long a peer may take to let us go
+_LEAVE_S: Final = 5.0
 _AGAIN_S: Final = (5.0, 30.0, 120.0, 600.0)
 """Waits before an answer is tried again; after the last one the peer has to ask again."""
 _LOG = logging.getLogger(__name__)
@@ -123,7 +125,7 @@ class Commitments:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(_LEAVE_S)  # it may wait for a peer
 
     def _add(self, wait_s: float, tries: int, request: _Request, away: _Away) -> None:
         due = time.monotonic() + wait_s
@@ -177,6 +179,7 @@ class Commitments:
         except (RuntimeError, ValueError):  # it ended, or does not let us report
             return False
         finally:
+            association.acse_timeout = _RELEASE_S
             with suppress(RuntimeError):
                 association.release()
 
