@@ -34,8 +34,8 @@ from darnet_trt.errors import BusyError
 from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.serving.engine.job import Lane
 from darnet_trt.runtime.serving.engine.queue import EngineQueue
-from darnet_trt.runtime.serving.metrics import Metrics
 from darnet_trt.runtime.serving.settings import HttpSettings, Settings
+from darnet_trt.runtime.serving.telemetry.metrics import Metrics
 
 CLIENTS = 32
 SIZE = (8, 16, 16)

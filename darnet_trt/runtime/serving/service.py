@@ -23,10 +23,10 @@ from darnet_trt.runtime.serving.engine.queue import EngineQueue
 from darnet_trt.runtime.serving.engine.selftest import SelfTest, self_test
 from darnet_trt.runtime.serving.http.security import check_exposure
 from darnet_trt.runtime.serving.intake.store import Store
-from darnet_trt.runtime.serving.metrics import Figures, Metrics
 from darnet_trt.runtime.serving.settings import Settings
 from darnet_trt.runtime.serving.studies.studies import Studies
-from darnet_trt.runtime.serving.systemd import Systemd
+from darnet_trt.runtime.serving.telemetry.metrics import Figures, Metrics
+from darnet_trt.runtime.serving.telemetry.systemd import Systemd
 from darnet_trt.runtime.serving.views import DeliveryView, StudyView
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from darnet_trt.runtime.serving.metrics import Figures, Metrics
+from darnet_trt.runtime.serving.telemetry.metrics import Figures, Metrics
 
 PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
 _OF_THE_GPU = {"darnet_gpu_memory_bytes", "darnet_gpu_load", "darnet_gpu_celsius"}

@@ -22,9 +22,9 @@ from typing import Any, Final
 from darnet_trt.runtime.delivery.peers.checkpoint import keep_answers
 from darnet_trt.runtime.delivery.peers.commitment import PUSH_MODEL
 from darnet_trt.runtime.delivery.peers.dimse import ANSWER_S, CONNECT_S
-from darnet_trt.runtime.serving.dicom.tls import client_context
 from darnet_trt.runtime.serving.intake.holdings import UNCLEAR, why_not_held
 from darnet_trt.runtime.serving.intake.store import Store
+from darnet_trt.runtime.serving.network.tls import client_context
 from darnet_trt.runtime.serving.settings import DicomSettings
 
 _INSTANCE: Final = "1.2.840.10008.1.20.1.1"  # the one instance of the push model

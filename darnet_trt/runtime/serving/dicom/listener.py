@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from darnet_trt.runtime.serving.addresses import listen
 from darnet_trt.runtime.serving.dicom.limits import ASSOCIATE_S, STRANGERS
+from darnet_trt.runtime.serving.network.addresses import listen
 
 Address = tuple[Any, ...]
 _HANDSHAKE: Final = b"\x16"

@@ -18,7 +18,7 @@ from pydantic import (
 
 from darnet_trt.errors import UsageError
 from darnet_trt.runtime.delivery.peers.address import parse_title
-from darnet_trt.runtime.serving.addresses import is_loopback
+from darnet_trt.runtime.serving.network.addresses import is_loopback
 from darnet_trt.runtime.serving.settings import (
     LONGEST_QUIET_S,
     SHORTEST_QUIET_S,

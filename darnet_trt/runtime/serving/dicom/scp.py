@@ -22,10 +22,10 @@ from darnet_trt.runtime.serving.dicom.commitment import Commitments
 from darnet_trt.runtime.serving.dicom.limits import Budget, Pace
 from darnet_trt.runtime.serving.dicom.listener import Address, Listener
 from darnet_trt.runtime.serving.dicom.peers import check_closed, find_peer, may_speak_plain
-from darnet_trt.runtime.serving.dicom.tls import server_context
 from darnet_trt.runtime.serving.intake.store import Store
-from darnet_trt.runtime.serving.seldom import Seldom
+from darnet_trt.runtime.serving.network.tls import server_context
 from darnet_trt.runtime.serving.settings import DicomSettings
+from darnet_trt.runtime.serving.telemetry.seldom import Seldom
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.dicom.association import Acceptor

@@ -19,8 +19,8 @@ from darnet_trt.runtime.serving.engine.job import Job, Lane, Volumes
 from darnet_trt.runtime.serving.engine.pace import Pace
 
 if TYPE_CHECKING:
-    from darnet_trt.runtime.serving.metrics import Metrics
     from darnet_trt.runtime.serving.settings import Settings
+    from darnet_trt.runtime.serving.telemetry.metrics import Metrics
 
 FIRST_S: Final = 0.5
 """The engine's time for a volume where nothing is known of it."""

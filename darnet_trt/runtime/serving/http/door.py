@@ -8,9 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from darnet_trt.runtime.serving.addresses import listen
-from darnet_trt.runtime.serving.dicom.tls import server_context
 from darnet_trt.runtime.serving.http.security import check_exposure
+from darnet_trt.runtime.serving.network.addresses import listen
+from darnet_trt.runtime.serving.network.tls import server_context
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.service import Service

@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.serving.addresses import is_loopback
 from darnet_trt.runtime.serving.http.errors import answer
+from darnet_trt.runtime.serving.network.addresses import is_loopback
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

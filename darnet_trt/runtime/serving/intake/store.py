@@ -39,8 +39,8 @@ from darnet_trt.runtime.serving.intake.names import (
     study_of_uid,
 )
 from darnet_trt.runtime.serving.intake.volumes import SNIFFED, check_volume, volume_suffix
-from darnet_trt.runtime.serving.seldom import Seldom
 from darnet_trt.runtime.serving.settings import HttpSettings, Settings
+from darnet_trt.runtime.serving.telemetry.seldom import Seldom
 
 FULL_S: Final = 60.0
 """After how many seconds to try again where the disk is full: somebody must make room."""

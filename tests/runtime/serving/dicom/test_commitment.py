@@ -149,7 +149,7 @@ def test_a_peer_that_speaks_tls_is_told_so(open_door, tmp_path):
     ours, theirs = signer.sign("server"), signer.sign("scanner")
     port, heard = free_port(), []
     door = open_door(tls=ours, peers=(Peer("CT1", port=port),))
-    from darnet_trt.runtime.serving.dicom.tls import server_context
+    from darnet_trt.runtime.serving.network.tls import server_context
 
     context = client(theirs, signer.path)
     with listening(port, heard, server_context(theirs)):

@@ -13,8 +13,8 @@ from darnet_trt.errors import BusyError, DeviceError, UsageError
 from darnet_trt.runtime.serving.engine.job import Lane
 from darnet_trt.runtime.serving.engine.proxy import Proxy
 from darnet_trt.runtime.serving.engine.queue import EngineQueue
-from darnet_trt.runtime.serving.metrics import Metrics
 from darnet_trt.runtime.serving.settings import Settings
+from darnet_trt.runtime.serving.telemetry.metrics import Metrics
 from tests.runtime.serving.engine.stub_engine import Sleeping, volumes
 
 

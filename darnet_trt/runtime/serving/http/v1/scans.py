@@ -30,7 +30,7 @@ from darnet_trt.runtime.serving.http.v1.uploads import (
     digest_upload,
     keep_upload,
 )
-from darnet_trt.runtime.serving.metrics import CONTENT_TYPE
+from darnet_trt.runtime.serving.telemetry.metrics import CONTENT_TYPE
 from darnet_trt.runtime.serving.views import DeliveryView, InstanceView, StudyView
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from darnet_trt.scan.discovery.kinds import kind_of
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.intake.store import Received, Store
-    from darnet_trt.runtime.serving.metrics import Metrics
+    from darnet_trt.runtime.serving.telemetry.metrics import Metrics
 
 PEER: Final = "http"
 """Who sends, for the store: nobody with a title."""

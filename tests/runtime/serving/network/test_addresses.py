@@ -3,7 +3,7 @@
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.serving.addresses import is_loopback, listen
+from darnet_trt.runtime.serving.network.addresses import is_loopback, listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "LocalHost"])

@@ -1,0 +1,1 @@
+"""Addresses and TLS of both doors."""
