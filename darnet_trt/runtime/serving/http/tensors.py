@@ -33,6 +33,7 @@ LARGEST_HEADER: Final = 1 << 16
 LONGEST_NUMBER: Final = 32
 """Characters of a number in JSON, with the white space around it; the longest double has 24."""
 _ITEM: Final = 4  # bytes of a float32
+_SLACK: Final = 0.01  # what rounding to a byte or to float16 may put beyond 0 and 1
 
 Volumes = npt.NDArray[np.float32]
 
@@ -296,15 +297,23 @@ def _wrong_size(shape: tuple[int, ...]) -> UsageError:
     )
 
 
-def check_finite(volumes: Volumes) -> None:
-    """Check that a network can answer: a single NaN makes all of its outputs NaN.
+def check_values(volumes: Volumes) -> None:
+    """Check that the numbers can be a network's input, which lies between 0 and 1.
+
+    Hounsfield units would get a class with a high probability, and a single NaN makes all outputs
+    NaN.
 
     Raises:
-        UsageError: A number is NaN or infinite.
+        UsageError: A number is NaN, or outside.
     """
-    with np.errstate(all="ignore"):  # one pass tells; finite numbers may overflow it
-        if not np.isfinite(volumes.sum()) and not np.isfinite(volumes).all():
-            raise UsageError("the input holds NaN or infinity")
+    least, most = float(volumes.min()), float(volumes.max())
+    if math.isnan(least):
+        raise UsageError("the input holds NaN")
+    if least < -_SLACK or most > 1 + _SLACK:
+        raise UsageError(
+            f"the input holds numbers from {least:g} to {most:g}, and the network takes 0 to 1",
+            do="make it of Hounsfield units by the bundle's preprocessing",
+        )
 
 
 def encode_answer(
