@@ -92,11 +92,23 @@ class _Protocol(HttpToolsProtocol):  # type: ignore[misc]  # httptools has no ty
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.most:
+        if len(self.connections) > self.most and not self._takes_a_place():
             self._fault = (503, f"more than {self.most} connections: try again later")
             self.send_400_response("")
         else:
             self._wait()
+
+    def _takes_a_place(self) -> bool:
+        """End the connection that asks for nothing for longest; return False where each asks."""
+        silent = [each for each in self.connections if each is not self and each.is_silent()]
+        if silent:
+            min(silent, key=lambda each: each._silence.when()).transport.close()
+        return bool(silent)
+
+    def is_silent(self) -> bool:
+        """Return whether no request of this connection is under way."""
+        waits = self._silence is not None and not self._silence.cancelled()
+        return waits and not self.transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import select
 import socket
 import time
 
@@ -96,10 +97,23 @@ def test_lengths_that_contradict_are_refused(door):
             assert (400 <= status < 500, list(body)) == (True, ["error"]), head
 
 
+def test_connections_that_ask_for_nothing_give_way(door):
+    with contextlib.ExitStack() as opened:
+        silent = [opened.enter_context(connect(door)) for _ in range(12)]
+        time.sleep(0.1)
+        assert ask(door, "GET", "/v2/health/live")[0] == 200
+        (ended,) = select.select(silent, [], [], 10)[0]
+        assert read_all(ended) == b""
+        kept = next(each for each in silent if each is not ended)
+        kept.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in kept.recv(4096)
+
+
 def test_more_connections_than_allowed_are_refused(door):
+    head = b"POST /v1/scans HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n"
     with contextlib.ExitStack() as opened:
         for _ in range(12):
-            opened.enter_context(connect(door))
+            opened.enter_context(connect(door)).sendall(head)
         time.sleep(0.1)
         with connect(door) as late:
             status, body = parsed(read_all(late))
