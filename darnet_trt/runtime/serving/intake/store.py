@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import logging
 import os
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +28,7 @@ from darnet_trt.errors import (
 )
 from darnet_trt.machine.files import cannot_write, keep_names, opener
 from darnet_trt.runtime.serving.intake.archive import open_members
+from darnet_trt.runtime.serving.intake.disk import link, remove, write_out
 from darnet_trt.runtime.serving.intake.instance import Instance, check_command, instance_of
 from darnet_trt.runtime.serving.intake.names import (
     STUDY,
@@ -125,7 +125,7 @@ class Store:
             for each in (self._incoming, self._studies):
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left in self._incoming.iterdir():
-                _remove(left)
+                remove(left)
             self._check_links()
             keep_names(folder)
             keep_names(self._studies)
@@ -186,14 +186,14 @@ class Store:
                 file.write(chunk)
                 self._check_room(0)
             suffix = volume_suffix(start)
-            _write_out(file)
+            write_out(file)
             path = path.rename(path.with_suffix(suffix))
             try:
                 check_volume(path)
                 study = study_of_file(digest.hexdigest())
                 self._admit(study)
                 with self._opened(study) as folder:
-                    new = _link(path, folder / f"scan{suffix}")
+                    new = link(path, folder / f"scan{suffix}")
                     keep_names(folder)
                     outcome: Outcome = "new" if new else "known"
                     received = Received(study, f"scan{suffix}", outcome)
@@ -277,7 +277,7 @@ class Store:
                     self.folder(study).rename(gone)
                 self._kept.discard(study)
             keep_names(self._studies)
-            _remove(gone)
+            remove(gone)
         except OSError as error:
             raise cannot_write(self._studies, error) from error
         return True
@@ -315,8 +315,8 @@ class Store:
             return False
         with self.temporary() as (file, temporary):
             file.write(content)
-            _write_out(file)
-            if not _link(temporary, path):
+            write_out(file)
+            if not link(temporary, path):
                 return False
         keep_names(path.parent)
         return True
@@ -377,30 +377,9 @@ class Store:
         self._arrived(received, peer)
 
 
-def _write_out(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _link(source: Path, target: Path) -> bool:
-    """Give a file another name; return whether it was free."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return False
-    return True
-
-
 def _holds(path: Path, instance: Instance) -> bool:
     """Return whether a file that is kept is the same as an instance that came."""
     try:
         return instance_of(path.read_bytes()).data() == instance.data()
     except UnreadableScanError:  # its disk has damaged it
         return False
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
