@@ -33,8 +33,10 @@ def run(settings: Settings) -> bool:
     Raises:
         DarnetError: It cannot start.
     """
+    for level in (logging.WARNING, logging.ERROR):  # as all that a command says
+        logging.addLevelName(level, logging.getLevelName(level).lower())
     logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s"
     )
     asked: SimpleQueue[_Asked] = SimpleQueue()
 
