@@ -33,7 +33,7 @@ def made(tmp_path_factory) -> Iterator[Running]:
         yield service
         check_promise(service)
         service.studies.drain(time.monotonic() + 30)
-        assert set(Counter(pacs.stored).values()) == {1}  # nothing was sent twice
+        assert set(Counter(pacs.stored).values()) <= {1}  # nothing was sent twice
         views = service.studies.list(99)
         standing = {one.sop_uid for view in views for r in view.results for one in r.dicom}
         assert standing <= set(pacs.stored)
