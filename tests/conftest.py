@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
@@ -34,6 +34,11 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
+_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+_FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -53,6 +58,18 @@ def data_dir() -> Path:
     if not _DATA.is_dir():
         pytest.skip(f"no real CT series at {_DATA} (set DARNET_TEST_DATA)")
     return _DATA
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if _CHROMIUM is None:
+        pytest.skip("needs chromium")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=_CHROMIUM, args=list(_FLAGS))
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

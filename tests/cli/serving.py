@@ -1,6 +1,5 @@
 """A service in a process of its own, as a person starts it."""
 
-import http.client
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 import psutil
 
 from tests.cli.command import COMMAND
+from tests.runtime.serving.asking import ask
 
 
 class Process:
@@ -69,15 +69,8 @@ class Process:
         return code
 
     def ask(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=30)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            content = answer.read()
-            kind = answer.headers.get("content-type", "")
-            return answer.status, json.loads(content) if "json" in kind else content
-        finally:
-            connection.close()
+        status, _, content = ask(self.http, method, path, body, headers)
+        return status, content
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class OrthancWithHook:
 
 @dataclass(frozen=True)
 class Jobs:
-    """How often acknowledged instances are in a job.
+    """Count the jobs that acknowledged instances are in.
 
     Attributes:
         acknowledged: Instances (by SOPInstanceUID) that were acknowledged.

@@ -41,7 +41,7 @@ SETTLES_S = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """Say how a run ended.
 
     Attributes:
         done: What was acknowledged.

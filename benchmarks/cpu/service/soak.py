@@ -50,7 +50,7 @@ LIMIT: Final = 0.02
 
 @dataclass
 class Soak:
-    """What came of it.
+    """Hold what came of the hours.
 
     Attributes:
         footprints: At the end of each hour.

@@ -29,7 +29,7 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True)
 class Size:
-    """How much is sent, and how often the receiver is killed.
+    """Say how much is sent, and how often the receiver is killed.
 
     Attributes:
         studies: How many.

@@ -12,7 +12,7 @@ import psutil
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a process and those below it hold.
+    """Count what a process and those below it hold.
 
     Attributes:
         own: Resident bytes of the first process alone, which lives as long as the service.

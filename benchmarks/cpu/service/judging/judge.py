@@ -39,7 +39,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Found:
-    """What the service and the archive say at the end.
+    """Hold what the service and the archive say at the end.
 
     Attributes:
         studies: Of each its view, as the HTTP door gives it.

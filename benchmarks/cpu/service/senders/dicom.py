@@ -32,7 +32,7 @@ ANSWER_S: Final = 3.0
 
 @dataclass
 class Acknowledged:
-    """What was acknowledged with status 0x0000, and what else was answered.
+    """Note what was acknowledged with status 0x0000, and what else was answered.
 
     Attributes:
         times: Instance → how often it was acknowledged.

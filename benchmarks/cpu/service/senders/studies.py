@@ -18,7 +18,7 @@ MATRIX: Final = 64
 """Rows and columns of a slice: 9 KB, and still a chest that is classified."""
 
 KINDS: Final = ("chest", "localizers", "chest", "short pixels", "chest", "no spacing", "twins")
-"""What the studies are, in turn.
+"""Names the studies, in turn.
 
 chest: one series, classified. localizers: a tenth of it is a second series, which is left out.
 short pixels: three slices have less pixel data than they say. no spacing: no slice says how large

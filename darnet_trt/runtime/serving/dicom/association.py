@@ -26,9 +26,10 @@ from pynetdicom.transport import AddressInformation
 
 from darnet_trt.runtime.serving.dicom.command import StoreRequest, store_answer
 from darnet_trt.runtime.serving.dicom.contexts import supported
-from darnet_trt.runtime.serving.dicom.limits import ASSOCIATE_S, LINGER_S, LONGEST_PDU, Budget
+from darnet_trt.runtime.serving.dicom.limits import ASSOCIATE_S, LINGER_S, LONGEST_PDU
 from darnet_trt.runtime.serving.dicom.messages import Messages
 from darnet_trt.runtime.serving.dicom.wire import HEAD, Wire
+from darnet_trt.runtime.serving.network.budget import Budget
 
 if TYPE_CHECKING:
     from pynetdicom import AE

@@ -30,31 +30,6 @@ _MOST_PEERS: Final = 1000
 """Peers that are remembered before those are forgotten who need not wait."""
 
 
-class Budget:
-    """Bytes that all objects that are coming in may take together.
-
-    Args:
-        size: How many.
-    """
-
-    def __init__(self, size: int = IN_FLIGHT) -> None:
-        self._left = size
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> bool:
-        """Take some; return whether there were as many."""
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-            return True
-
-    def give(self, size: int) -> None:
-        """Give some back."""
-        with self._lock:
-            self._left += size
-
-
 class Pace:
     """Keep each peer to a number of slices a second, however many associations it has.
 

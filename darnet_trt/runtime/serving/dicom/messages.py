@@ -15,8 +15,8 @@ from darnet_trt.runtime.serving.dicom.limits import (
     LONGEST_COMMAND,
     SLOW_AFTER_S,
     SLOWEST,
-    Budget,
 )
+from darnet_trt.runtime.serving.network.budget import Budget
 
 Values = list[tuple[int, memoryview]]
 """Presentation data values: context, and message control header with a part (PS3.8 9.3.5.1)."""

@@ -19,10 +19,11 @@ from darnet_trt.errors import (
 )
 from darnet_trt.runtime.serving.dicom.command import StoreRequest
 from darnet_trt.runtime.serving.dicom.commitment import Commitments
-from darnet_trt.runtime.serving.dicom.limits import Budget, Pace
+from darnet_trt.runtime.serving.dicom.limits import IN_FLIGHT, Pace
 from darnet_trt.runtime.serving.dicom.listener import Address, Listener
 from darnet_trt.runtime.serving.dicom.peers import check_closed, find_peer, may_speak_plain
 from darnet_trt.runtime.serving.intake.store import Store
+from darnet_trt.runtime.serving.network.budget import Budget
 from darnet_trt.runtime.serving.network.tls import server_context
 from darnet_trt.runtime.serving.settings import DicomSettings
 from darnet_trt.runtime.serving.telemetry.seldom import Seldom
@@ -68,7 +69,7 @@ class DicomDoor:
         self.ae = AE(ae_title=settings.ae)
         self.ae.maximum_associations = 1 << 30  # it would count connections that ask for nothing
         self.pdu, self.idle_s = settings.pdu, settings.idle_s
-        self.budget, self.stopping = Budget(), threading.Event()
+        self.budget, self.stopping = Budget(IN_FLIGHT), threading.Event()
         self._commitments = Commitments(settings, store)
         self.handlers = [(evt.EVT_N_ACTION, self._commitments.asked)]
         self.refused: Counter[str] = Counter()

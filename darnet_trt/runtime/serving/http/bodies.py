@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -15,7 +13,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from darnet_trt.errors import BusyError, Finding
+from darnet_trt.errors import Finding
 from darnet_trt.runtime.serving.http.protocol import POUR, Pour
 
 PAUSE_S: Final = 20.0
@@ -198,32 +196,3 @@ class Buffer:
     def tensor(self, start: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         """Return what stands from a byte on, as float32 of a shape."""
         return self._bytes[start:].view("<f4").reshape(shape)
-
-
-class Budget:
-    """Bytes of memory that all bodies under way may take together.
-
-    Args:
-        most: How many.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._left = most
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def taken(self, size: int) -> Iterator[None]:
-        """Take some for a while.
-
-        Raises:
-            BusyError: So many are not left.
-        """
-        with self._lock:
-            if size > self._left:
-                raise BusyError(_NO_MEMORY, retry_after_s=1.0)
-            self._left -= size
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._left += size

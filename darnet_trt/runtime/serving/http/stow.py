@@ -12,11 +12,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from darnet_trt.errors import BusyError, ScanError, UnreadableScanError, UsageError
-from darnet_trt.runtime.serving.http.bodies import Body, Budget
+from darnet_trt.runtime.serving.http.bodies import Body
 from darnet_trt.runtime.serving.http.errors import check_started, documented
 from darnet_trt.runtime.serving.http.multipart import media_type, parts
 from darnet_trt.runtime.serving.http.v1.uploads import PEER, Threads, whole_file
 from darnet_trt.runtime.serving.intake.instance import Instance, instance_of
+from darnet_trt.runtime.serving.network.budget import Budget
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.intake.store import Store

@@ -21,7 +21,7 @@ from darnet_trt import __version__
 from darnet_trt.errors import BusyError, DarnetError, DeviceError
 from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.serving.http import tensors
-from darnet_trt.runtime.serving.http.bodies import Body, Budget, Buffer
+from darnet_trt.runtime.serving.http.bodies import Body, Buffer
 from darnet_trt.runtime.serving.http.errors import (
     TICKET,
     check_ready,
@@ -41,6 +41,7 @@ from darnet_trt.runtime.serving.http.tensors import (
     Model,
     Volumes,
 )
+from darnet_trt.runtime.serving.network.budget import Budget
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.serving.service import Service

@@ -1,1 +1,1 @@
-"""Addresses and TLS of both doors."""
+"""What both doors share: addresses, TLS, and bounds of memory."""

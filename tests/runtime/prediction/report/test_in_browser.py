@@ -1,7 +1,6 @@
 """The page in Chromium: what names can do, what the table does, and that it loads nothing."""
 
 import re
-import shutil
 
 import pytest
 
@@ -10,11 +9,6 @@ from darnet_trt.runtime.prediction.report.page import Page
 from darnet_trt.runtime.prediction.results.result import DicomObject
 from tests.runtime.prediction.report.results import WARNED, overlay, refused, result
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-_FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
 NARROW = {"width": 900, "height": 800}
 HOSTILE = (
     '</script><script>document.title="taken"</script>',
@@ -28,17 +22,6 @@ HOSTILE = (
     "&lt;b&gt;&amp;",
     "x" * 5000,
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if _CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=_CHROMIUM, args=list(_FLAGS))
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

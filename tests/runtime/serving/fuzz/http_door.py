@@ -18,7 +18,7 @@ _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"  # before the answer
 
 @dataclass
 class Verdict:
-    """What came of some fuzzing.
+    """Hold what came of some fuzzing.
 
     Attributes:
         name: Of the fuzzing.

@@ -1,7 +1,5 @@
 """A service whose engine is as quick or slow as a test wants it, behind the real HTTP door."""
 
-import http.client
-import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.serving.http.door import HttpDoor
 from darnet_trt.runtime.serving.intake.store import Store
 from darnet_trt.runtime.serving.settings import HttpSettings, Settings
+from tests.runtime.serving import asking
 from tests.tiny_bundle import SIZE, write_bundle
 
 CLASSES = 3
@@ -107,15 +106,7 @@ def serving(service):
 
 def ask(door, method, path, body=None, headers=None):
     """Ask, and return status, headers and body; JSON is parsed."""
-    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=20)
-    try:
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        content = answer.read()
-        kind = answer.headers.get("content-type", "")
-        return answer.status, answer.headers, json.loads(content) if "json" in kind else content
-    finally:
-        connection.close()
+    return asking.ask(door.port, method, path, body, headers)
 
 
 def wait_until(condition, seconds=10.0):

@@ -1,33 +1,15 @@
-"""Chromium, and axe-core where it was fetched."""
+"""Visits of the page, and axe-core where it was fetched."""
 
 import hashlib
-import shutil
 import tarfile
 import time
-from contextlib import contextmanager
 
 import pytest
 
 from darnet_trt.machine.cache import cache_folder
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-_FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 _AXE = "axe-core-4.14.1.tgz"  # .ci/run fetches it from npm
 _AXE_SHA256 = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745"
-
-
-@contextmanager
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if _CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=_CHROMIUM, args=list(_FLAGS))
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,12 @@ import threading
 import time
 from contextlib import contextmanager
 
-import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from darnet_trt.runtime.prediction.results.result import Evidence
 from darnet_trt.runtime.serving.page.routes import make_router
 from darnet_trt.runtime.serving.views import StudyView
-
-CLASSES = ("covid-19", "common-pneumonia", "normal")
 
 
 def view(number=0, results=(), **changes):
@@ -28,18 +24,6 @@ def view(number=0, results=(), **changes):
         "error": "", **changes,
     }  # fmt: skip
     return StudyView(**fields).model_dump(mode="json", by_alias=True)
-
-
-def packed(evidence: Evidence, classes=CLASSES):
-    """The body of /evidence."""
-    head = {
-        "shape": evidence.volume.shape,
-        "cam_shape": evidence.cam.shape,
-        "classes": classes,
-        "oriented": evidence.oriented,
-    }
-    grey = np.rint(255 * evidence.volume.clip(0, 1)).astype(np.uint8)
-    return json.dumps(head).encode() + b"\n" + grey.tobytes() + evidence.cam.astype("<f2").tobytes()
 
 
 class StandIn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from darnet_trt.errors import BusyError, DarnetError
 from darnet_trt.runtime.prediction.results.result import Evidence
-from darnet_trt.runtime.serving.http.bodies import Body, Budget
+from darnet_trt.runtime.serving.http.bodies import Body
 from darnet_trt.runtime.serving.http.errors import check_started, documented
 from darnet_trt.runtime.serving.http.tensors import NAME
 from darnet_trt.runtime.serving.http.v1.events import changes_of, events
@@ -30,6 +30,7 @@ from darnet_trt.runtime.serving.http.v1.uploads import (
     digest_upload,
     keep_upload,
 )
+from darnet_trt.runtime.serving.network.budget import Budget
 from darnet_trt.runtime.serving.telemetry.metrics import CONTENT_TYPE
 from darnet_trt.runtime.serving.views import DeliveryView, InstanceView, StudyView
 
@@ -305,7 +306,7 @@ def make_router(service: Service, threads: Threads) -> APIRouter:
     def evidence(study: Id) -> Response:
         """Give what the page draws: a line of JSON, the input in 8 bits, and the map in float16."""
         found = service.studies.evidence(study)
-        content = None if found is None else _packed(found, [*service.manifest.classes])
+        content = None if found is None else packed(found, service.manifest.classes)
         return _file(content, "application/octet-stream", "no evidence")
 
     @router.get(
@@ -377,7 +378,8 @@ def _file(content: bytes | None, media_type: str, missing: str) -> Response:
     return Response(content, media_type=media_type)
 
 
-def _packed(evidence: Evidence, classes: list[str]) -> bytes:
+def packed(evidence: Evidence, classes: Sequence[str]) -> bytes:
+    """Return what the page draws: a line of JSON, the input in 8 bits, and the map in float16."""
     head = {
         "shape": evidence.volume.shape,
         "cam_shape": evidence.cam.shape,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from darnet_trt.errors import BusyError, Finding, ScanError, UsageError
 from darnet_trt.machine.archives import LARGEST_FILE
-from darnet_trt.runtime.serving.http.bodies import Budget
 from darnet_trt.runtime.serving.http.multipart import media_type, parts
 from darnet_trt.runtime.serving.intake.volumes import SNIFFED
+from darnet_trt.runtime.serving.network.budget import Budget
 from darnet_trt.scan.discovery.kinds import kind_of
 
 if TYPE_CHECKING:
