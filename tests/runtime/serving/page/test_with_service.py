@@ -111,8 +111,8 @@ def test_a_volume_and_a_file_that_is_none(visit, service, phantom_series, tmp_pa
     broken.write_bytes(b"NRRD0004\n" + os.urandom(100))
     tab = visit(service)
     tab.locator("#files").set_input_files([path, broken])
-    tab.locator("#uploads").get_by_text("broken.nrrd").wait_for()
-    tab.locator("#studies").get_by_text("chest.nii.gz").click()
+    tab.locator("#uploads").get_by_text("broken.nrrd", exact=True).wait_for()
+    tab.locator("#studies").get_by_text("chest.nii.gz", exact=True).click()
     tab.get_by_role("main").get_by_role("list", name="Probabilities").wait_for()
     tab.locator("#uploads .failed").wait_for()
 
