@@ -189,7 +189,11 @@ class Work:
 
     def _replaced_by(self, following: Generation) -> None:
         self._put_back("the engine was replaced")
-        following.start()
+        try:
+            following.start()
+        except BaseException:
+            following.close()
+            raise
         with self._changed:
             self._generation, self._broken, self.trouble = following, None, ""
 
