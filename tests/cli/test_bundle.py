@@ -36,7 +36,7 @@ def test_show_puts_what_was_measured_in_words(tiny, command):
     out = command("bundle", "show", tiny).stdout
     assert "covid-19 1 of 2 correct, common-pneumonia 1 of 1 correct" in out
     assert "accuracy over all classes  0.750" in out
-    assert f"AUC {validation['covid_auc']:.3f}" in out
+    assert f"AUC {validation['auc']:.3f}" in out
     assert "window -600/1500 HU" in out
     for key in (*validation, *Preprocessing.model_fields):
         assert "_" not in key or key not in out
