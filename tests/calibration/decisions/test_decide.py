@@ -200,7 +200,7 @@ def test_many_flips_of_few_covid_scans_fail():
     candidate = reference.copy()
     candidate[:4] = np.roll(reference[:4], 1, 1)
     found = judge(reference, candidate, labels)
-    assert "4 of 40 COVID-19 scans changed class" in found.failures[0]
+    assert "4 of 40 covid-19 scans changed class" in found.failures[0]
     assert "at most 1" in found.failures[0]
 
 
