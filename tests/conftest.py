@@ -19,7 +19,7 @@ from darnet_trt.kernels.library import Library
 from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.cpus import share_cpus, usable_cpus
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from tests import permissions
 from tests.tiny_bundle import write_bundle
 

@@ -13,7 +13,7 @@ from darnet_trt.bundle.writing import write_manifest
 from darnet_trt.scan.preprocessing import Preprocessing
 
 SIZE = (16, 32, 32)
-CLASSES = ("covid-19", "common-pneumonia", "normal")
+PAPER_CLASSES = ("covid-19", "common-pneumonia", "normal")
 
 
 def write_onnx(path: Path, *, bias: float = 0.5, size: tuple[int, int, int] = SIZE) -> None:
@@ -89,7 +89,7 @@ def write_bundle(folder: Path, *, bias: float = 0.5) -> Path:
             checkpoint_sha256="0" * 64,
             trained_on="nothing: random weights",
         ),
-        classes=CLASSES,
+        classes=PAPER_CLASSES,
         preprocessing=Preprocessing(size=SIZE),
         artifacts=(
             artifact("openvino-fp32", "model.onnx"),

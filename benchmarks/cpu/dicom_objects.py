@@ -42,11 +42,11 @@ from darnet_trt.runtime.prediction.results.result import (
     now,
 )
 from darnet_trt.scan import Series, find_studies
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 
 SPEC: Final = Preprocessing()
-CAM: Final = (len(CLASSES), 8, 14, 14)
+CAM: Final = (len(PAPER_CLASSES), 8, 14, 14)
 ABOUT: Final = ModelCard(
     attention="both", width=64, parameters=0, checkpoint_sha256="0" * 64, trained_on="nothing"
 )
@@ -99,8 +99,8 @@ def study(folder: Path, slices: int) -> tuple[Series, Result, Evidence]:
     uids = tuple(str(header.get("SOPInstanceUID")) for header in series.headers)
     result = Result(
         scan="phantom", key=f"study:{found.uid}", content="0", study_uid=found.uid, status="ok",
-        reason="", code="", predicted=CLASSES[0],
-        probabilities=dict(zip(CLASSES, (0.7, 0.2, 0.1), strict=True)),
+        reason="", code="", predicted=PAPER_CLASSES[0],
+        probabilities=dict(zip(PAPER_CLASSES, (0.7, 0.2, 0.1), strict=True)),
         series=SeriesUsed(
             uid=series.uid, number=series.number, description=series.description,
             slices=series.slices, matrix=series.matrix, spacing_mm=series.spacing_mm, why="",

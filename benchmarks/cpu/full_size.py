@@ -30,7 +30,7 @@ from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.plugin_choice import PluginMode
 from darnet_trt.phantom import synthesize
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.preprocessing import Preprocessing, preprocess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
 from darnet_trt.training.model import DARNet, Network
@@ -51,7 +51,7 @@ def random_network() -> DARNet:
         nn.init.normal_(norm.bias, 0, 0.2)
         norm.momentum = None  # plain average of the passes
     spec = Preprocessing(size=STATISTICS_SIZE)
-    phantoms = np.stack([preprocess(spec, synthesize(label, SEED)) for label in CLASSES])
+    phantoms = np.stack([preprocess(spec, synthesize(label, SEED)) for label in PAPER_CLASSES])
     with torch.no_grad():
         model.train()(torch.from_numpy(phantoms))
         for name, parameter in model.named_parameters():

@@ -46,7 +46,7 @@ from darnet_trt.bundle.manifest import Artifact, Manifest, ModelCard
 from darnet_trt.bundle.writing import hashes, write_manifest
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.preprocessing import Preprocessing
 
 ONE_RUN: Final = "benchmarks.cpu.one_run"
@@ -71,7 +71,7 @@ def stub_bundle(folder: Path, preprocessing: Preprocessing) -> Path:
     )
     manifest = Manifest(
         toolkit="benchmark", created="2026-01-01T00:00:00Z", intended_use="Timing only.",
-        model=model, classes=CLASSES, preprocessing=preprocessing, artifacts=(engine,),
+        model=model, classes=PAPER_CLASSES, preprocessing=preprocessing, artifacts=(engine,),
         default=engine.name, built_on={},
     )  # fmt: skip
     write_manifest(folder, manifest)

@@ -85,14 +85,16 @@ def main() -> None:
     from darnet_trt.export.onnx.graph import build_graph
     from darnet_trt.export.onnx.weights import folded
     from darnet_trt.phantom import synthesize
-    from darnet_trt.scan.cohort import CLASSES
+    from darnet_trt.scan.cohorts import PAPER_CLASSES
     from darnet_trt.scan.preprocessing import preprocess
     from darnet_trt.training.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(arguments.run)
     network, model = network_of(checkpoint, arguments.width)
     scans = [
-        preprocess(checkpoint.preprocessing, synthesize(CLASSES[i % len(CLASSES)], SEED + i))
+        preprocess(
+            checkpoint.preprocessing, synthesize(PAPER_CLASSES[i % len(PAPER_CLASSES)], SEED + i)
+        )
         for i in range(arguments.scans)
     ]
     graph = build_graph(network, folded(model), "fp32", {})

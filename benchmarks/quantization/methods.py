@@ -64,7 +64,7 @@ def main() -> None:
     from darnet_trt.runtime.engines.openvino.conversion import build_openvino
     from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
     from darnet_trt.runtime.engines.runner import run
-    from darnet_trt.scan.cohort import read_cohort
+    from darnet_trt.scan.cohorts import read_cohort
     from darnet_trt.training.inputs import prepare
     from darnet_trt.training.split import split_by_patient
 

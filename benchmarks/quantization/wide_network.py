@@ -116,10 +116,10 @@ def main() -> None:
     import torch
 
     from darnet_trt.evaluation.metrics import evaluate
-    from darnet_trt.scan.cohort import read_cohort
+    from darnet_trt.scan.cohorts import read_cohort
     from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-    from darnet_trt.training.fit import predict_logits
     from darnet_trt.training.inputs import prepare
+    from darnet_trt.training.outputs import predict_logits
     from darnet_trt.training.split import split_by_patient
 
     checkpoint = load_checkpoint(small)
@@ -136,7 +136,7 @@ def main() -> None:
     print(f"widened: logits differ by {difference:.1e}", flush=True)
     train_on(wide, seen)
     labels = np.array([e.label for e in unseen])
-    validation = evaluate(predict_logits(wide, unseen), labels)
+    validation = evaluate(predict_logits(wide, unseen), labels, network.classes)
     print(validation)
     save_checkpoint(
         Checkpoint(

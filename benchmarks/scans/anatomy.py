@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from darnet_trt.phantom import synthesize
 from darnet_trt.scan import find_studies
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.loading.load import read_volume
 from darnet_trt.scan.plausibility import signs
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy
@@ -63,7 +63,7 @@ def coarse(name: str, volume: Volume) -> Scan:
 def phantoms(count: int, seed: int) -> Iterator[Scan]:
     """Render phantoms of all classes, 30 to 64 slices."""
     for index in range(count):
-        label = CLASSES[index % len(CLASSES)]
+        label = PAPER_CLASSES[index % len(PAPER_CLASSES)]
         yield coarse(label, synthesize(label, (seed, index), slices=(30, 64)))
 
 

@@ -22,7 +22,7 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.machine.hardware import cpu
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.scan import Volume, choose, find_studies, preprocess, read_volume
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 
 ADDED_MM = (60, 120, 240, 400, 800, 1400)
 HEAD_MM = 370

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from darnet_trt.bundle.class_code import ClassCode
-from darnet_trt.scan.cohort import describes_phantoms
+from darnet_trt.scan.cohorts import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
 
 SCHEMA_VERSION: Final = 1
@@ -122,7 +122,7 @@ class Decisions(_Part):
         mean_probability_drift: Mean over the scans of the largest change of a class probability; a
             change counts as `Margins.far` at most.
         max_probability_drift: Largest change of a class probability.
-        auc: COVID-19 against the rest; None without `labelled` or if one side is absent.
+        auc: The positive class against the rest; None without `labelled` or if one side is absent.
         accuracy: Of all classes; None without `labelled`.
         limits: The limits, by name; see `calibration.decisions.margins.Margins`.
         failures: Each limit that was exceeded, in a sentence.
@@ -347,7 +347,7 @@ class Manifest(_Part):
         created: Date and time, ISO 8601 in UTC.
         intended_use: A sentence for people who find the file.
         model: The network.
-        classes: Names of the logits, in order.
+        classes: Names of the logits, in order; the first is the positive one.
         class_codes: Codes of classes in DICOM objects, where they are not the toolkit's own.
         preprocessing: How the engines' input is made.
         artifacts: The engines, and `MODEL_FILE`.

@@ -90,7 +90,10 @@ def _decisions(found: Decisions) -> Iterator[str]:
         f"| change of a scan's probability, mean | {found.mean_probability_drift:.2g} |",
         f"| change of a scan's probability, largest | {found.max_probability_drift:.2g} |",
     )
-    for measure, difference in (("AUC of COVID-19", found.auc), ("accuracy", found.accuracy)):
+    for measure, difference in (
+        ("AUC of the positive class", found.auc),
+        ("accuracy", found.accuracy),
+    ):
         if difference is not None:
             yield (
                 f"| {measure} | {difference.reference:.4g} → {difference.candidate:.4g}; "

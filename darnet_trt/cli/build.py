@@ -77,10 +77,10 @@ def build(
         _int8(
             help="Scans for int8: a cohort (cohort.csv), or any file or folder that predict "
             "reads. Some calibrate. All others judge whether int8 keeps the decisions, except "
-            "patients that trained the network. At least 138 must judge, 40 with COVID-19 and 40 "
-            "without, before int8 can become the default, unless --precision int8 asks for it. "
-            "The word random takes random "
-            "numbers instead, to measure int8's speed. [default: no int8]"
+            "patients that trained the network. At least 138 must judge, 40 of the positive class "
+            "and 40 others, before int8 can become the default, unless --precision int8 asks for "
+            "it. The word random takes random numbers instead, to measure int8's speed. "
+            "[default: no int8]"
         ),
     ] = None,
     calibration_scans: Annotated[int, _int8(min=1, help="How many scans calibrate at most.")] = 32,
@@ -208,7 +208,9 @@ def build(
     if calibration is not None and any(c.precision == "int8" for c in wanted):
         announce(source.float32, say)
         trained = source.checkpoint.training_scans
-        chosen, held_out = choose_scans(calibration, spec, calibration_scans, 0, say, trained)
+        chosen, held_out = choose_scans(
+            calibration, spec, calibration_scans, 0, say, trained, source.checkpoint.network.classes
+        )
         int8 = Calibration(
             chosen, held_out, Search(method, seconds=seconds), accept, asked_for=precision == "int8"
         )

@@ -110,7 +110,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "trained on", model.trained_on
     if model.validation:
         yield "validation", ", ".join(_counts(model.validation, manifest.classes))
-        yield from (("", line) for line in measures(model.validation))
+        yield from (("", line) for line in measures(model.validation, manifest.classes))
     yield "classes", ", ".join(manifest.classes)
     yield "input", f"1×{'×'.join(map(str, spec.size))} (channel, depth, height, width)"
     yield (

@@ -75,7 +75,7 @@ def calibrate(
     from darnet_trt.calibration.search.search import Search, gather, trial_backend
     from darnet_trt.calibration.search.search import calibrate as calibrated
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
-    from darnet_trt.export.onnx.reading import float_graph
+    from darnet_trt.export.onnx.reading import classes_of, float_graph
     from darnet_trt.machine.files import sole_writer, whole_files
 
     refuse_bundle_or_cohort(out)
@@ -83,7 +83,7 @@ def calibrate(
     with sole_writer(out), resumable():
         require_scans(scans)
         announce(graph, say)
-        chosen, held_out = choose_scans(scans, spec, count, seed, say, trained)
+        chosen, held_out = choose_scans(scans, spec, count, seed, say, trained, classes_of(graph))
         found = calibrated(
             graph,
             gather(graph, chosen, threads, say),

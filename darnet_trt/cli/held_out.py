@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 
-def measures(found: Mapping[str, float]) -> Iterator[str]:
-    """List accuracy and the measures of COVID-19, one line each.
+def measures(found: Mapping[str, float], classes: Sequence[str]) -> Iterator[str]:
+    """List accuracy and the measures of the positive class, one line each.
 
     Args:
-        found: What `evaluation.metrics.evaluate` returns.
+        found: What `evaluation.metrics.evaluate` returns, or did in older versions.
+        classes: Names of the logits; the first is the positive one.
     """
+    found = {name.removeprefix("covid_"): value for name, value in found.items()}
     if "accuracy" in found:
         yield f"accuracy over all classes  {found['accuracy']:.3f}"
-    if "covid_auc" in found:
+    if "auc" in found:
         yield (
-            f"covid-19 against the rest  AUC {found['covid_auc']:.3f}, "
-            f"sensitivity {found['covid_sensitivity']:.3f}, "
-            f"specificity {found['covid_specificity']:.3f}, F1 {found['covid_f1']:.3f}"
+            f"{classes[0]} against the rest  AUC {found['auc']:.3f}, "
+            f"sensitivity {found['sensitivity']:.3f}, "
+            f"specificity {found['specificity']:.3f}, F1 {found['f1']:.3f}"
         )

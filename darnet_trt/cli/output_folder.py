@@ -6,7 +6,7 @@ from pathlib import Path
 
 from darnet_trt.bundle.manifest import FILE_NAME
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.cohort import TABLE
+from darnet_trt.scan.cohorts import TABLE
 
 
 def refuse_bundle_or_cohort(folder: Path) -> None:

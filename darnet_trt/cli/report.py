@@ -53,7 +53,7 @@ def report(
     from darnet_trt.runtime.prediction.report.labels import Labelled
     from darnet_trt.runtime.prediction.report.page import Page
     from darnet_trt.runtime.prediction.results.lines import JSONL, read_results
-    from darnet_trt.scan.cohort import read_cohort
+    from darnet_trt.scan.cohorts import read_cohort
 
     folder = results if results.is_dir() else results.parent
     out = out or folder / "report.html"

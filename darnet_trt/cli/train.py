@@ -100,7 +100,7 @@ def train(
     Exit code 1: trained, but some scans could not be used.
     """
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
-    from darnet_trt.scan.cohort import read_cohort
+    from darnet_trt.scan.cohorts import read_cohort
 
     refuse_bundle_or_cohort(run)
     entries = read_cohort(cohort)  # before torch, which takes seconds to import
@@ -195,7 +195,7 @@ def _show(run: Path, checkpoint: Checkpoint) -> None:
             for name in checkpoint.network.classes
         )
         print_table(("held-out scans", "scans", "correct"), rows)
-        for line in measures(found):
+        for line in measures(found, checkpoint.network.classes):
             print_line(line)
     print_line(f"trained on {checkpoint.trained_on}")
     print_line(f"the run is in {run}")

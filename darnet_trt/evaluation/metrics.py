@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.scan.cohort import CLASSES
-
-COVID = CLASSES.index("covid-19")
+from darnet_trt.scan.cohorts import POSITIVE
 
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -29,31 +28,34 @@ def concordance(
     return 0.5 * ((high > low).astype(np.float64) + (high >= low))
 
 
-def evaluate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Return the three-class accuracy, and the measures of COVID-19 against the rest.
+def evaluate(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, float]:
+    """Return the accuracy over all classes, and the measures of the positive one against the rest.
 
     Args:
-        logits: (n, 3) in the order of CLASSES.
-        labels: (n,) indices into CLASSES.
+        logits: (n, classes).
+        labels: (n,) indices into `classes`.
+        classes: Their names; the first is the positive one.
 
     Returns:
-        `scans`, `scans_<class>`, `correct_<class>`, `accuracy`, and where both sides occur
-        `covid_auc`, `covid_sensitivity`, `covid_specificity`, `covid_f1`. Empty for no scans.
+        `scans`, `scans_<class>`, `correct_<class>`, `accuracy`, and where both sides occur `auc`,
+        `sensitivity`, `specificity`, `f1`. Empty for no scans.
     """
     if not len(labels):
         return {}
     predicted = logits.argmax(1)
     result: dict[str, float] = {"scans": len(labels)}
-    for index, name in enumerate(CLASSES):
+    for index, name in enumerate(classes):
         of_class = labels == index
         result[f"scans_{name}"] = int(of_class.sum())
         result[f"correct_{name}"] = int((of_class & (predicted == index)).sum())
     result["accuracy"] = float((predicted == labels).mean())
-    actual, called = labels == COVID, predicted == COVID
+    actual, called = labels == POSITIVE, predicted == POSITIVE
     if actual.any() and not actual.all():
         hits = int((actual & called).sum())
-        result["covid_auc"] = float(concordance(softmax(logits)[:, COVID], actual).mean())
-        result["covid_sensitivity"] = hits / int(actual.sum())
-        result["covid_specificity"] = float((~called[~actual]).mean())
-        result["covid_f1"] = 2 * hits / (int(actual.sum()) + int(called.sum()))
+        result["auc"] = float(concordance(softmax(logits)[:, POSITIVE], actual).mean())
+        result["sensitivity"] = hits / int(actual.sum())
+        result["specificity"] = float((~called[~actual]).mean())
+        result["f1"] = 2 * hits / (int(actual.sum()) + int(called.sum()))
     return result

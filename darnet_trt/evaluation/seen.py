@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from darnet_trt.scan.cohort import Cohort
+from darnet_trt.scan.cohorts import Cohort
 from darnet_trt.scan.series import Choice, Study
 
 _COMMON_SLICES: Final = 2

@@ -23,7 +23,7 @@ from darnet_trt.machine.processes import worker_pool
 from darnet_trt.phantom.files.dicom import write_dicom
 from darnet_trt.phantom.files.images import write_nifti, write_slices
 from darnet_trt.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES, synthesize_scan
-from darnet_trt.scan.cohort import CLASSES, COLUMNS, PLAN, TABLE
+from darnet_trt.scan.cohorts import COLUMNS, PAPER_CLASSES, PLAN, TABLE
 
 CohortFormat = Literal["dicom", "nifti", "slices"]
 FORMATS: tuple[CohortFormat, ...] = get_args(CohortFormat)
@@ -88,7 +88,7 @@ class Member:
     Attributes:
         scan: Path relative to the cohort's folder.
         patient: Identifier.
-        label: One of CLASSES.
+        label: One of PAPER_CLASSES.
         number: The patient's number; visit: 0, or 1 for the second scan.
     """
 
@@ -104,10 +104,10 @@ def members(plan: CohortPlan) -> Iterator[Member]:
     written, number = 0, 0
     suffix = ".nii.gz" if plan.format == "nifti" else ""
     while True:
-        block, place = divmod(number, len(CLASSES))
+        block, place = divmod(number, len(PAPER_CLASSES))
         # Each three patients have the three labels in random order: names reveal nothing.
-        order = np.random.default_rng((plan.seed, 1, block)).permutation(len(CLASSES))
-        label = CLASSES[order[place]]
+        order = np.random.default_rng((plan.seed, 1, block)).permutation(len(PAPER_CLASSES))
+        label = PAPER_CLASSES[order[place]]
         visits = 1 + (np.random.default_rng((plan.seed, 2, number)).random() < SECOND_VISIT)
         number += 1
         patient = f"P{number:04d}"

@@ -11,7 +11,7 @@ from darnet_trt.phantom.body.anatomy import Anatomy, draw_anatomy
 from darnet_trt.phantom.body.disease import draw_findings
 from darnet_trt.phantom.scanner.acquisition import Acquisition, draw_acquisition
 from darnet_trt.phantom.scanner.render import render
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.volume import Volume
 
 DEFAULT_MATRIX = 128
@@ -47,7 +47,7 @@ def synthesize(
     """Synthesize a chest CT; the same arguments always give the same voxels.
 
     Args:
-        label: One of `CLASSES`.
+        label: One of `PAPER_CLASSES`.
         seed: The person. Anatomy, acquisition and noise do not depend on the label.
         visit: Which scan of that person: the anatomy stays, the rest is drawn anew.
         matrix: Rows and columns of a slice.
@@ -71,8 +71,8 @@ def synthesize_scan(
     slices: tuple[int, int] = DEFAULT_SLICES,
 ) -> Scan:
     """Synthesize a chest CT with the anatomy and acquisition that a writer needs."""
-    if label not in CLASSES:
-        raise UsageError(f"unknown class {label!r}", do=f"choose from {', '.join(CLASSES)}")
+    if label not in PAPER_CLASSES:
+        raise UsageError(f"unknown class {label!r}", do=f"choose from {', '.join(PAPER_CLASSES)}")
     entropy = seed if isinstance(seed, tuple) else (seed,)
 
     def stream(kind: int, *which: int) -> np.random.Generator:

@@ -13,7 +13,7 @@ from torch import Tensor
 from darnet_trt.errors import CheckpointError
 from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.files import cannot_write, whole_file
-from darnet_trt.scan.cohort import describes_phantoms
+from darnet_trt.scan.cohorts import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import DARNet, Network
 

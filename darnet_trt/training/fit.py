@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from darnet_trt.errors import UsageError
@@ -23,10 +21,10 @@ from darnet_trt.training.augmentation import Augmentation, augment
 from darnet_trt.training.checkpoint import read_tensors, write_tensors
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet, Network
+from darnet_trt.training.outputs import batch_of, predict_logits
 
 STATE = "state.pt"  # lets an interrupted run continue; removed at the end
 HISTORY = "history.csv"
-EVALUATION_BATCH = 4  # fits in memory wherever a training batch of 4 does
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ def _epoch(
     # Scans left over from the last full batch are skipped in this epoch, in another order others
     # are: batch normalization over a single volume would be useless.
     for first in range(0, shown, schedule.batch):
-        x, y = _batch([train[i] for i in order[first : first + schedule.batch]], device)
+        x, y = batch_of([train[i] for i in order[first : first + schedule.batch]], device)
         x = augment(x, schedule.augmentation, generator)
         logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
         loss = functional.cross_entropy(logits, y)
@@ -184,25 +182,6 @@ def _epoch(
         total += loss.item() * schedule.batch
         correct += int((logits.argmax(1) == y).sum())
     return total / shown, correct / shown
-
-
-def predict_logits(
-    model: DARNet, examples: Sequence[Example], device: str = "cpu"
-) -> npt.NDArray[np.float32]:
-    """Return the logits (n, classes) in evaluation mode."""
-    model.eval()
-    batches = [np.zeros((0, len(model.network.classes)), np.float32)]
-    with torch.inference_mode():
-        for first in range(0, len(examples), EVALUATION_BATCH):
-            x, _ = _batch(examples[first : first + EVALUATION_BATCH], device)
-            logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
-            batches.append(logits.cpu().numpy())
-    return np.concatenate(batches)
-
-
-def _batch(examples: Sequence[Example], device: str) -> tuple[Tensor, Tensor]:
-    x = torch.from_numpy(np.stack([e.load() for e in examples]))
-    return x.to(device), torch.tensor([e.label for e in examples], device=device)
 
 
 def _identity(

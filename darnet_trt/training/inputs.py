@@ -18,7 +18,7 @@ from darnet_trt.evaluation.seen import patient_id_of
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan import Preprocessing, load_study
-from darnet_trt.scan.cohort import CLASSES, Entry
+from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
 from darnet_trt.scan.discovery import find_study
 from darnet_trt.scan.isolated import read_each
 
@@ -35,11 +35,12 @@ class Example:
 
     entry: Entry
     file: Path
+    classes: tuple[str, ...] = PAPER_CLASSES
 
     @property
     def label(self) -> int:
-        """The index of its class in CLASSES."""
-        return CLASSES.index(self.entry.label)
+        """The index of its class in the cohort's."""
+        return self.classes.index(self.entry.label)
 
     def load(self) -> npt.NDArray[np.float32]:
         """Read the network's input, values 0…1."""
@@ -79,6 +80,7 @@ def prepare(
     spec: Preprocessing,
     folder: Path,
     *,
+    classes: tuple[str, ...] = PAPER_CLASSES,
     done: Callable[[int], None] = lambda count: None,
 ) -> tuple[tuple[Example, ...], tuple[Failure, ...]]:
     """Read and preprocess scans, or find them in `folder` from an earlier run.
@@ -87,6 +89,7 @@ def prepare(
         entries: The scans.
         spec: The preprocessing.
         folder: For the inputs; a file's name is a hash of the scan and the preprocessing.
+        classes: Those of the cohort.
         done: Called with the number of scans finished since the last call.
 
     Returns:
@@ -100,7 +103,7 @@ def prepare(
         examples, failures = [], []
         for entry, (file, reason) in zip(entries, _prepare_all(entries, spec, folder), strict=True):
             if reason is None:
-                examples.append(Example(entry, file))
+                examples.append(Example(entry, file, classes))
             else:
                 failures.append(Failure(entry, reason))
             done(1)

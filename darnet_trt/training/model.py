@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from darnet_trt.kernels.torch_operator import fused_attention
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 
 Attention = Literal["none", "channel", "depth", "both"]
 
@@ -29,7 +29,7 @@ class Network(BaseModel):
         attention: The four networks of the paper's ablation (Table 3).
         width: Channels of the first stage; each further stage doubles them.
         input_size: (d, h, w). Fixed: the depth attention's weights depend on it.
-        classes: Names of the logits, in order.
+        classes: Names of the logits, in order; the first is the positive one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,7 @@ class Network(BaseModel):
     attention: Attention = "both"
     width: int = Field(default=64, ge=4)
     input_size: tuple[int, int, int] = (64, 224, 224)
-    classes: tuple[str, ...] = CLASSES
+    classes: tuple[str, ...] = PAPER_CLASSES
 
 
 def halved(size: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.training.model import Attention, Network
 
 
@@ -21,9 +22,13 @@ class Preset:
     input_size: tuple[int, int, int]
     epochs: int
 
-    def network(self, attention: Attention = "both") -> Network:
+    def network(
+        self, attention: Attention = "both", classes: tuple[str, ...] = PAPER_CLASSES
+    ) -> Network:
         """Return the network's shape."""
-        return Network(attention=attention, width=self.width, input_size=self.input_size)
+        return Network(
+            attention=attention, width=self.width, input_size=self.input_size, classes=classes
+        )
 
 
 PRESETS: dict[str, Preset] = {

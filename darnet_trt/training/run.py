@@ -17,12 +17,13 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer, whole_file
-from darnet_trt.scan.cohort import CLASSES, Cohort, Entry
+from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.scan.preprocessing import NEW, Extent, Resolution
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
-from darnet_trt.training.fit import STATE, Epoch, Schedule, fit, predict_logits
+from darnet_trt.training.fit import STATE, Epoch, Schedule, fit
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
+from darnet_trt.training.outputs import predict_logits
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.split import split_by_patient
 
@@ -73,8 +74,8 @@ def train(
             another process is writing into it.
         OutputError: `run` cannot be written.
     """
-    sides = split_by_patient(cohort.entries, held_out, schedule.seed)
-    network = preset.network(attention)
+    sides = split_by_patient(cohort.entries, held_out, schedule.seed, cohort.classes)
+    network = preset.network(attention, cohort.classes)
     preprocessing = NEW.model_copy(
         update={"size": preset.input_size, "extent": extent, "resolution": resolution}
     )
@@ -83,7 +84,8 @@ def train(
             raise UsageError("holds a finished run already", where=run, do="choose another folder")
         with reading(*map(len, sides)) as done:
             (seen, unusable), (unseen, unusable_too) = (
-                prepare(side, preprocessing, run / INPUTS, done=done) for side in sides
+                prepare(side, preprocessing, run / INPUTS, classes=cohort.classes, done=done)
+                for side in sides
             )
         failures = unusable + unusable_too
         for failure in failures:
@@ -96,7 +98,7 @@ def train(
             network=network,
             preprocessing=preprocessing,
             trained_on=cohort.describe(tuple(e.entry for e in seen)),
-            validation=evaluate(predict_logits(model, unseen), labels),
+            validation=evaluate(predict_logits(model, unseen), labels, cohort.classes),
             state_dict=model.state_dict(),
             phantoms_only=cohort.seed is not None,
             coarsest_pixel_mm=max((mm for e in seen if (mm := e.pixel_mm)), default=None),
@@ -112,7 +114,7 @@ def train(
 
 def _check_classes(seen: tuple[Example, ...], cohort: Cohort) -> None:
     usable = {example.entry.label for example in seen}
-    for label in CLASSES:
+    for label in cohort.classes:
         if label not in usable:
             raise UsageError(
                 f"no usable scan with the label {label} is left to train on",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.cohort import CLASSES, Entry
+from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
 
 
 def split_by_patient(
-    entries: tuple[Entry, ...], held_out: float, seed: int
+    entries: tuple[Entry, ...],
+    held_out: float,
+    seed: int,
+    classes: Sequence[str] = PAPER_CLASSES,
 ) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
     """Hold out the same share of each class's patients; no patient is on both sides.
 
@@ -17,6 +22,7 @@ def split_by_patient(
         entries: All scans.
         held_out: Share of the patients, 0 for none.
         seed: Of the random choice.
+        classes: Those of the cohort.
 
     Returns:
         Training and held-out entries, each in the order given.
@@ -31,7 +37,7 @@ def split_by_patient(
     for entry in entries:
         first.setdefault(entry.patient, entry.label)
     aside: set[str] = set()
-    for index, label in enumerate(CLASSES):
+    for index, label in enumerate(classes):
         patients = sorted(p for p, of in first.items() if of == label)
         if not patients:
             raise UsageError(f"no patient has the label {label}", do="every class must occur")

@@ -12,7 +12,7 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.bundle.triton import MODEL, config, remarks, write_repository
 from darnet_trt.errors import BundleError, OutputError, UsageError
 from darnet_trt.runtime.serving.http.tensors import NAME
-from tests.tiny_bundle import CLASSES, SIZE, change_manifest
+from tests.tiny_bundle import PAPER_CLASSES, SIZE, change_manifest
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_model_with_its_configuration(proto, tiny, tmp_path, name):
     file = model / "1" / read_back.default_model_filename
     assert file.read_bytes() == (tiny / "model.onnx").read_bytes()
     labels = model / read_back.output[0].label_filename
-    assert tuple(labels.read_text().split()) == CLASSES
+    assert tuple(labels.read_text().split()) == PAPER_CLASSES
     assert read_back.instance_group[0].kind == proto.ModelInstanceGroup.KIND_CPU
     assert not read_back.HasField("dynamic_batching")
     assert read_back.parameters["bundle_sha256"].string_value == bundle.sha256

@@ -45,7 +45,7 @@ def test_everything_that_was_found_is_in_the_report():
         "0 of 150 |",
         "| 100.00 % |",
         "98.5 % confidence | at most 2.8 % |",
-        "| AUC of COVID-19 | 1 → 1; 95 % interval of the difference -0.0713 to +0.0713 |",
+        "| AUC of the positive class | 1 → 1; 95 % interval of the difference -0.0713 to +0.0713 |",
         "| accuracy | 1 → 1; 95 % interval of the difference -0.025 to +0.025 |",
         "| stages.2.0 | 0.38 | 0.5 |",
         "1 of 2 convolutions, ranges by mse",

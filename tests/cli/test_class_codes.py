@@ -6,12 +6,12 @@ from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.cli.class_codes import class_codes
 from darnet_trt.errors import UsageError
-from tests.tiny_bundle import CLASSES, change_manifest, write_bundle
+from tests.tiny_bundle import PAPER_CLASSES, change_manifest, write_bundle
 
 
 def test_a_meaning_may_have_commas():
     given = ["normal=17621005, SCT, Normal, of a chest", "covid-19=X1,99WARD,Our own"]
-    assert class_codes(given, CLASSES) == {
+    assert class_codes(given, PAPER_CLASSES) == {
         "normal": ClassCode("17621005", "SCT", "Normal, of a chest"),
         "covid-19": ClassCode("X1", "99WARD", "Our own"),
     }
@@ -32,7 +32,7 @@ def test_a_meaning_may_have_commas():
 )
 def test_another_text_is_refused(text):
     with pytest.raises(UsageError, match="--class-code"):
-        class_codes([text], CLASSES)
+        class_codes([text], PAPER_CLASSES)
 
 
 def test_a_bundle_keeps_them(tmp_path):

@@ -25,11 +25,11 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def receiver():
-    with peer(classes=[*CLASSES, BASIC_TEXT]) as running:
+    with peer(classes=[*PAPER_CLASSES, BASIC_TEXT]) as running:
         yield running
 
 
-CLASSES = [f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("88.34", "30", "7")]
+PAPER_CLASSES = [f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("88.34", "30", "7")]
 
 
 @pytest.fixture(autouse=True)

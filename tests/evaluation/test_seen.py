@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from darnet_trt.evaluation.seen import Identity, KnownScans, TrainingScans, identity
-from darnet_trt.scan.cohort import Cohort
+from darnet_trt.scan.cohorts import Cohort
 
 
 def scan(patient, patient_id, *slices):

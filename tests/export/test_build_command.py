@@ -15,7 +15,7 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.calibration.search import search as int8
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like
 from tests.full_disk import files_up_to

@@ -27,7 +27,7 @@ from darnet_trt.export.tensorrt.layer_table import described
 from darnet_trt.phantom import synthesize
 from darnet_trt.runtime.engines import parity
 from darnet_trt.runtime.engines.loading import load_engine
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like
@@ -57,7 +57,7 @@ def scans(source):
 @pytest.fixture(scope="module")
 def calibration(source):
     spec = source.checkpoint.preprocessing
-    volumes = tuple(preprocess(spec, synthesize(CLASSES[i % 3], i)) for i in range(9))
+    volumes = tuple(preprocess(spec, synthesize(PAPER_CLASSES[i % 3], i)) for i in range(9))
     hashes = tuple(map(hashed, volumes))
     return Calibration(
         CalibrationScans(volumes[:3], "3 phantoms", hashes[:3]),

@@ -15,7 +15,7 @@ from darnet_trt.export.gates.default_engine import choose_default
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.phantom.synthesis import synthesize
 from darnet_trt.scan import Volume, find_studies, load_study
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from darnet_trt.training.checkpoint import load_checkpoint, save_checkpoint
 from darnet_trt.training.fit import Schedule
 from darnet_trt.training.presets import Preset

@@ -14,7 +14,7 @@ from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.phantom import CohortPlan, cohort, synthesize, synthesize_scan, write_cohort
 from darnet_trt.phantom.cohort import members
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input, preprocess
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 
 TINY = {"matrix": 48, "slices": (30, 34)}
 SPEC = Preprocessing(size=(16, 32, 32))
@@ -40,7 +40,7 @@ def dicom_cohort(tmp_path_factory):
 def test_table_names_every_scan(dicom_cohort):
     table = rows(dicom_cohort)
     assert len(table) == 8
-    assert {row["label"] for row in table} == set(CLASSES)
+    assert {row["label"] for row in table} == set(PAPER_CLASSES)
     assert all((dicom_cohort / row["scan"]).is_dir() for row in table)
     assert not list(dicom_cohort.parent.glob(".*")), "nothing temporary is left"
 
@@ -53,7 +53,7 @@ def test_smaller_cohort_is_the_beginning_of_a_larger_one():
     assert len(patients) < 200, "some have two scans"
     for patient in patients:
         assert len({m.label for m in many if m.patient == patient}) == 1
-    for label in CLASSES:
+    for label in PAPER_CLASSES:
         assert sum(m.label == label for m in many) > 50
 
 
@@ -96,7 +96,7 @@ def test_orientations_and_positions_vary():
 
 
 def test_only_the_table_tells_the_labels(dicom_cohort):
-    words = (*CLASSES, "covid", "COVID", "neumonia", "ground glass", "onsolid")
+    words = (*PAPER_CLASSES, "covid", "COVID", "neumonia", "ground glass", "onsolid")
     for path in dicom_cohort.rglob("*"):
         assert not any(w.lower() in str(path.relative_to(dicom_cohort)) for w in words)
         if path.is_file() and path.name != "cohort.csv":

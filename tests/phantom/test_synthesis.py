@@ -13,7 +13,7 @@ from darnet_trt.phantom.body.vessels import points_in_lung
 from darnet_trt.phantom.scanner.acquisition import draw_acquisition
 from darnet_trt.phantom.scanner.grid import Grid
 from darnet_trt.phantom.scanner.render import SLAB_VOXELS, render
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 
 SMALL = {"matrix": 48, "slices": (30, 34)}
 
@@ -29,7 +29,7 @@ def test_other_seed_and_other_visit_give_other_voxels():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_classes_differ_inside_the_lungs_only(seed):
-    scans = {label: synthesize_scan(label, seed, **SMALL) for label in CLASSES}
+    scans = {label: synthesize_scan(label, seed, **SMALL) for label in PAPER_CLASSES}
     normal = scans["normal"]
     grid = Grid(normal.acquisition, 0, normal.acquisition.shape[0])
     outside = normal.anatomy.lung_distance(grid.x, grid.y, grid.z) < -grid.pixel / 2
@@ -51,7 +51,7 @@ def test_slabs_do_not_show(monkeypatch):
 
 
 @settings(max_examples=12)
-@given(seed=st.integers(0, 2**32), label=st.sampled_from(CLASSES))
+@given(seed=st.integers(0, 2**32), label=st.sampled_from(PAPER_CLASSES))
 def test_looks_like_a_chest(seed, label):
     scan = synthesize_scan(label, seed, matrix=48, slices=(30, 34))
     hu, spacing = scan.volume.hu, scan.volume.spacing_mm

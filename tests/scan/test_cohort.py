@@ -4,7 +4,7 @@ import pytest
 
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan.cohort import Entry, describes_phantoms, is_phantom, read_cohort
+from darnet_trt.scan.cohorts import Entry, describes_phantoms, is_phantom, read_cohort
 from tests.scan.series_factory import only, write_series
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darnet_trt.scan.cohort import CLASSES, Entry
+from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
 from darnet_trt.training.inputs import Example
 from tests.training.tiny_network import TINY
 
@@ -17,6 +17,6 @@ def tiny_examples(tmp_path):
         file = tmp_path / f"input{index}.npz"
         volume = rng.random((1, *TINY.input_size)).astype(np.float16)
         np.savez(file, volume=volume, pixel_mm=1.5)
-        entry = Entry(tmp_path / f"scan{index}", f"p{index}", CLASSES[index % 3])
+        entry = Entry(tmp_path / f"scan{index}", f"p{index}", PAPER_CLASSES[index % 3])
         examples.append(Example(entry, file))
     return tuple(examples)

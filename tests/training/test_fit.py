@@ -8,7 +8,8 @@ import torch
 
 from darnet_trt.errors import UsageError
 from darnet_trt.training.augmentation import Augmentation
-from darnet_trt.training.fit import HISTORY, STATE, Schedule, fit, predict_logits
+from darnet_trt.training.fit import HISTORY, STATE, Schedule, fit
+from darnet_trt.training.outputs import predict_logits
 from tests.training.tiny_network import TINY
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from darnet_trt.errors import OutputError
 from darnet_trt.scan import Preprocessing, find_studies
-from darnet_trt.scan.cohort import Entry, read_cohort
+from darnet_trt.scan.cohorts import Entry, read_cohort
 from darnet_trt.training import inputs
 from darnet_trt.training.inputs import prepare
 from tests.full_disk import files_up_to

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.cohort import CLASSES, Entry
+from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
 from darnet_trt.training.split import split_by_patient
 
 
@@ -13,7 +13,7 @@ from darnet_trt.training.split import split_by_patient
 def entries(draw):
     """Cohorts with 2 to 12 patients of each class and 1 to 3 scans of each patient."""
     rows = []
-    for label in CLASSES:
+    for label in PAPER_CLASSES:
         for number in range(draw(st.integers(2, 12))):
             patient = f"{label}-{number}"
             rows += [(patient, label)] * draw(st.integers(1, 3))
@@ -26,7 +26,7 @@ def test_split_never_leaks(rows, share, seed):
     train, held_out = split_by_patient(rows, share, seed)
     assert sorted(train + held_out, key=rows.index) == list(rows)
     assert not {e.patient for e in train} & {e.patient for e in held_out}
-    for label in CLASSES:
+    for label in PAPER_CLASSES:
         sides = [{e.patient for e in side if e.label == label} for side in (train, held_out)]
         assert all(sides)
         assert len(sides[1]) == max(1, round(share * sum(map(len, sides))))
@@ -48,13 +48,13 @@ def test_split_follows_patients_not_the_order_of_rows():
 
 
 def test_patient_with_two_labels_stays_on_one_side():
-    rows = tuple(Entry(f"s{i}", f"p{i % 20}", CLASSES[i % 3]) for i in range(60))
+    rows = tuple(Entry(f"s{i}", f"p{i % 20}", PAPER_CLASSES[i % 3]) for i in range(60))
     train, held_out = split_by_patient(rows, 0.3, 0)
     assert not {e.patient for e in train} & {e.patient for e in held_out}
 
 
 def patients(count, labels):
-    return tuple(Entry(f"s{i}", f"p{i}", CLASSES[i % labels]) for i in range(count))
+    return tuple(Entry(f"s{i}", f"p{i}", PAPER_CLASSES[i % labels]) for i in range(count))
 
 
 @pytest.mark.parametrize(

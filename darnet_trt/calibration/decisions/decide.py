@@ -1,8 +1,8 @@
 """Judge whether a quantized engine decides as the float32 engine does.
 
 The scans that judge did not calibrate. Class changes and moved probabilities are always judged;
-with labels, so is the area under COVID-19's ROC curve. The accuracy cannot fall by more than the
-share of scans that change class, so it is only reported.
+with labels, so is the area under the positive class's ROC curve. The accuracy cannot fall by more
+than the share of scans that change class, so it is only reported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from darnet_trt.calibration.decisions.measures import (
 )
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.intervals import largest_share
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES, POSITIVE
 
 
 def decide(
@@ -34,16 +34,18 @@ def decide(
     margins: Margins = MARGINS,
     *,
     seen: int | None = 0,
+    classes: Sequence[str] = PAPER_CLASSES,
 ) -> Decisions:
     """Compare a candidate's decisions with the reference's.
 
     Args:
-        reference: Logits of the float32 engine, (n, 3), in the order of CLASSES.
+        reference: Logits of the float32 engine, (n, classes).
         candidate: Logits of the engine to judge, for the same scans.
         labels: The scans' classes; None if not known.
         source: Describes the scans in a sentence.
         margins: The limits.
         seen: Scans that trained the weights; None where nobody knows.
+        classes: Names of the logits; the first is the positive one.
 
     Raises:
         UsageError: No scans.
@@ -55,15 +57,19 @@ def decide(
         )
     known = None if labels is None else np.asarray(labels, np.int64)
     moved = movement(reference, candidate, known, margins.sure_lead, margins.far)
-    failures, reserves, notes = list(_movement_failures(moved, margins)), list[str](), list[str]()
+    failures, reserves, notes = (
+        list(_movement_failures(moved, margins, classes)),
+        list[str](),
+        list[str](),
+    )
     truth = None
     if not moved.broken:
-        reserves += _movement_reserves(moved, margins, known=known is not None)
+        reserves += _movement_reserves(moved, margins, classes, known=known is not None)
     if known is not None and not moved.broken:
         truth = labelled(reference, candidate, known)
-        failures += _truth_failures(truth, moved, margins)
-        reserves += _truth_reserves(truth, margins)
-        notes += _truth_notes(truth)
+        failures += _truth_failures(truth, moved, margins, classes)
+        reserves += _truth_reserves(truth, margins, classes)
+        notes += _truth_notes(truth, classes)
     return Decisions(
         scans=moved.scans,
         source=source,
@@ -85,7 +91,7 @@ def decide(
     )
 
 
-def _movement_failures(moved: Movement, margins: Margins) -> Iterator[str]:
+def _movement_failures(moved: Movement, margins: Margins, classes: Sequence[str]) -> Iterator[str]:
     scans = _scans(moved.scans)
     if moved.broken_reference:
         which = f"{moved.broken_reference} of {scans}"
@@ -97,7 +103,7 @@ def _movement_failures(moved: Movement, margins: Margins) -> Iterator[str]:
     allowed = max(margins.lone_flip, margins.most_flips(moved.scans))
     if moved.flips > allowed:
         yield f"{moved.flips} of {scans} changed class; at most {allowed} allowed"
-    for side, name in ((moved.covid, "COVID-19"), (moved.others, "other")):
+    for side, name in ((moved.positive, classes[POSITIVE]), (moved.others, "other")):
         of_side = max(margins.lone_flip, margins.most_side_flips(side.scans))
         if side.flips > of_side:
             yield (
@@ -130,7 +136,9 @@ def _seen(seen: int | None, scans: int) -> Iterator[str]:
         )
 
 
-def _movement_reserves(moved: Movement, margins: Margins, *, known: bool) -> Iterator[str]:
+def _movement_reserves(
+    moved: Movement, margins: Margins, classes: Sequence[str], *, known: bool
+) -> Iterator[str]:
     def may(found: int, scans: int) -> str:
         return f"{100 * largest_share(found, scans, margins.chance):.1f} %"
 
@@ -146,16 +154,17 @@ def _movement_reserves(moved: Movement, margins: Margins, *, known: bool) -> Ite
             f"a probability of {_scans(moved.far)} moved by more than {margins.far:g}: "
             f"{moved.scans} scans judged, {margins.scans_needed(moved.far)} needed"
         )
-    sides = moved.covid, moved.others
+    sides = moved.positive, moved.others
     lacking = [s.flips for s in sides if margins.most_side_flips(s.scans) < s.flips]
     alike = moved.called == 1 and moved.scans > 1
     if lacking and max(lacking) <= margins.lone_flip and (known or not alike):
-        covid, others = sides
-        which = "with COVID-19" if known else "that float32 calls COVID-19"
+        positive, others = sides
+        name = classes[POSITIVE]
+        which = f"labelled {name}" if known else f"that float32 calls {name}"
         needed = margins.side_scans_needed(max(lacking))
         shares = " and ".join(may(side.flips, side.scans) for side in sides)
         yield (
-            f"{_scans(covid.scans)} {which} and {others.scans} others judged, {needed} of each "
+            f"{_scans(positive.scans)} {which} and {others.scans} others judged, {needed} of each "
             f"needed (up to {shares} of new ones may change class, "
             f"{100 * margins.side_flips:g} % allowed)"
         )
@@ -166,32 +175,34 @@ def _movement_reserves(moved: Movement, margins: Margins, *, known: bool) -> Ite
         )
 
 
-def _truth_failures(truth: Labelled, moved: Movement, margins: Margins) -> Iterator[str]:
+def _truth_failures(
+    truth: Labelled, moved: Movement, margins: Margins, classes: Sequence[str]
+) -> Iterator[str]:
     if truth.auc is None:
         return
-    flipped = sum(side.flips / side.scans for side in (moved.covid, moved.others))
-    allowed = max(margins.auc + flipped, 1 / (truth.covid * truth.others))
+    flipped = sum(side.flips / side.scans for side in (moved.positive, moved.others))
+    allowed = max(margins.auc + flipped, 1 / (truth.positive * truth.others))
     fall = truth.auc.reference - truth.auc.candidate
     if fall > allowed + 1e-9:  # a fall by exactly one pair is allowed, and may round up
         yield (
-            f"COVID-19's AUC fell by {fall:.3g}, from {truth.auc.reference:.4g} to "
+            f"{classes[POSITIVE]}'s AUC fell by {fall:.3g}, from {truth.auc.reference:.4g} to "
             f"{truth.auc.candidate:.4g}; at most {allowed:.3g} allowed"
         )
 
 
-def _truth_reserves(truth: Labelled, margins: Margins) -> Iterator[str]:
+def _truth_reserves(truth: Labelled, margins: Margins, classes: Sequence[str]) -> Iterator[str]:
     if truth.auc is not None and truth.auc.lower < -margins.auc_lower:
         yield (
-            f"COVID-19's AUC may fall by {-truth.auc.lower:.3g} on new scans, "
+            f"{classes[POSITIVE]}'s AUC may fall by {-truth.auc.lower:.3g} on new scans, "
             f"{margins.auc_lower:g} allowed (judge with more scans, of the rarer side above all)"
         )
 
 
-def _truth_notes(truth: Labelled) -> Iterator[str]:
+def _truth_notes(truth: Labelled, classes: Sequence[str]) -> Iterator[str]:
     if truth.auc is None:
-        which = "all scans are" if truth.covid else "no scan is"
-        yield f"COVID-19's AUC not judged: {which} labelled covid-19"
-    absent = [name for name, scans in zip(CLASSES, truth.counts, strict=True) if not scans]
+        which = "all scans are" if truth.positive else "no scan is"
+        yield f"{classes[POSITIVE]}'s AUC not judged: {which} labelled {classes[POSITIVE]}"
+    absent = [name for name, scans in zip(classes, truth.counts, strict=True) if not scans]
     if absent:
         yield f"no scan is labelled {' or '.join(absent)}: such scans were not judged"
     guess = max(truth.counts) / truth.scans

@@ -20,7 +20,7 @@ class Margins:
     Attributes:
         flips: Largest share of the scans that judge whose class may change.
         new_flips: Largest share of new scans whose class may change.
-        side_flips: The same of new scans with COVID-19, and of those without.
+        side_flips: The same of new scans of the positive class, and of the others.
         chance: How often an engine that is as bad as `new_flips` or `side_flips` may look better.
         lone_flip: Scans whose class may change without a failure, however few scans judge.
         sure_lead: The reference is sure if its first class leads the second by at least this.
@@ -28,7 +28,8 @@ class Margins:
             scans with such a probability, too.
         mean_drift: Limit of the mean over the scans of the probability that moves most; a scan
             counts `far` at most, so that single scans are left to the limits of `flips`.
-        auc: Largest fall of COVID-19's AUC, beside what the scans that change class can take.
+        auc: Largest fall of the positive class's AUC, beside what the scans that change class can
+            take.
         auc_lower: How far below 0 the 95 % interval of the AUC's difference may reach.
     """
 
@@ -38,9 +39,9 @@ class Margins:
     auc: float = 0.005
     # Of engines that change 3 % of new scans, at most 2 % are to be shipped: 1.5 % if the first one
     # tried passes, and 0.06 % at each of the eight times that the search may ask. So 138 scans
-    # without a change are needed, 204 with one; 40 scans with COVID-19, and 40 without. From 234
-    # scans on, an engine that changes 0.2 % of new scans then fails in less than 10 of 100 builds
-    # (`benchmarks/quantization/gate.py`).
+    # without a change are needed, 204 with one; 40 scans of the positive class, and 40 others.
+    # From 234 scans on, an engine that changes 0.2 % of new scans then fails in less than 10 of 100
+    # builds (`benchmarks/quantization/gate.py`).
     new_flips: float = 0.03
     side_flips: float = 0.1
     chance: float = 0.015

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +11,15 @@ import numpy.typing as npt
 from darnet_trt.bundle.manifest import Difference
 from darnet_trt.evaluation.intervals import accuracy_interval, paired_areas
 from darnet_trt.evaluation.metrics import softmax
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import POSITIVE
 
 Logits = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
-_COVID: Final = CLASSES.index("covid-19")
-
 
 @dataclass(frozen=True)
 class Side:
-    """The scans with COVID-19, or those without.
+    """The scans of the positive class, or the others.
 
     Attributes:
         scans: Number of scans.
@@ -43,7 +40,8 @@ class Movement:
         broken_reference: Scans for which the reference gave NaN or infinity.
         flips: Scans whose most probable class differs.
         sure_flips: Flipped scans of which the reference was sure.
-        covid: The scans with COVID-19, by label; without labels, those that the reference calls so.
+        positive: The scans of the positive class, by label; without labels, those that the
+            reference calls so.
         others: The other scans.
         called: Number of classes that the reference assigns.
         far: Scans of which a probability moved far.
@@ -57,7 +55,7 @@ class Movement:
     broken_reference: int
     flips: int
     sure_flips: int
-    covid: Side
+    positive: Side
     others: Side
     called: int
     far: int
@@ -85,7 +83,7 @@ def movement(
     classes = before.argmax(1)
     flipped = broken | (classes != after.argmax(1))
     drift = np.where(broken, 1.0, np.abs(after - before).max(1))
-    covid = (classes if labels is None else labels) == _COVID
+    positive = (classes if labels is None else labels) == POSITIVE
     capped = np.minimum(drift, far)
     return Movement(
         scans=len(drift),
@@ -93,8 +91,8 @@ def movement(
         broken_reference=int(lacking.sum()),
         flips=int(flipped.sum()),
         sure_flips=int((flipped & (broken | (first - second >= sure_lead))).sum()),
-        covid=Side(int(covid.sum()), int((covid & flipped).sum())),
-        others=Side(int((~covid).sum()), int((~covid & flipped).sum())),
+        positive=Side(int(positive.sum()), int((positive & flipped).sum())),
+        others=Side(int((~positive).sum()), int((~positive & flipped).sum())),
         called=len(np.unique(classes)),
         far=int((drift > far).sum()),
         mean_drift=math.fsum(capped) / len(drift),  # the same for every order of the scans
@@ -107,8 +105,8 @@ class Labelled:
     """The correctness of both engines' decisions.
 
     Attributes:
-        counts: Scans of each class, in the order of CLASSES.
-        auc: AUC of COVID-19 against the rest; None if one side is absent.
+        counts: Scans of each class, in the order of the logits.
+        auc: AUC of the positive class against the rest; None if one side is absent.
         accuracy: Accuracy of all classes.
     """
 
@@ -122,14 +120,14 @@ class Labelled:
         return sum(self.counts)
 
     @property
-    def covid(self) -> int:
-        """Number of scans with COVID-19."""
-        return self.counts[_COVID]
+    def positive(self) -> int:
+        """Number of scans of the positive class."""
+        return self.counts[POSITIVE]
 
     @property
     def others(self) -> int:
-        """Number of scans without COVID-19."""
-        return self.scans - self.covid
+        """Number of the other scans."""
+        return self.scans - self.positive
 
 
 def labelled(reference: Logits, candidate: Logits, labels: Labels) -> Labelled:
@@ -140,11 +138,11 @@ def labelled(reference: Logits, candidate: Logits, labels: Labels) -> Labelled:
         candidate: Logits for the same scans, finite.
         labels: Classes, (n,).
     """
-    counts = np.bincount(labels, minlength=len(CLASSES))
+    counts = np.bincount(labels, minlength=reference.shape[1])
     auc = None
-    if 0 < counts[_COVID] < len(labels):
+    if 0 < counts[POSITIVE] < len(labels):
         first, second, lower, upper = paired_areas(
-            _log_odds(reference), _log_odds(candidate), labels, _COVID
+            _log_odds(reference), _log_odds(candidate), labels, POSITIVE
         )
         auc = Difference(reference=first, candidate=second, lower=lower, upper=upper)
     before, after = reference.argmax(1) == labels, candidate.argmax(1) == labels
@@ -157,7 +155,7 @@ def labelled(reference: Logits, candidate: Logits, labels: Labels) -> Labelled:
 
 
 def _log_odds(logits: Logits) -> npt.NDArray[np.float64]:
-    """Return COVID-19's log odds: unlike probabilities, they stay apart near 0 and 1."""
+    """Return the positive class's log odds: unlike probabilities, they stay apart near 0 and 1."""
     exact = logits.astype(np.float64)
-    rest = np.logaddexp.reduce(np.delete(exact, _COVID, axis=1), axis=1)
-    return np.asarray(exact[:, _COVID] - rest)
+    rest = np.logaddexp.reduce(np.delete(exact, POSITIVE, axis=1), axis=1)
+    return np.asarray(exact[:, POSITIVE] - rest)

@@ -39,7 +39,7 @@ from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.cache import digest
 from darnet_trt.machine.files import allow_open_files, temporary_folder
 from darnet_trt.scan import Preprocessing
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.isolated import reader
 
 _RANDOM_HELD_OUT: Final = 4
@@ -82,10 +82,11 @@ class HeldOut:
 
     Attributes:
         inputs: Each float32 (1, d, h, w), in files; the classes in turn.
-        labels: Index into `CLASSES` of each; None if not known.
+        labels: Index into `classes` of each; None if not known.
         source: Describes the scans in a sentence.
         hashes: `hashed` of each input.
         seen: How many of them are of patients that trained the weights; None where nobody knows.
+        classes: Names of the logits, in order.
     """
 
     inputs: tuple[Input, ...]
@@ -93,6 +94,7 @@ class HeldOut:
     source: str
     hashes: tuple[str, ...]
     seen: int | None = None
+    classes: tuple[str, ...] = PAPER_CLASSES
 
 
 def require_scans(path: Path) -> None:
@@ -112,6 +114,7 @@ def choose_scans(
     seed: int,
     log: Callable[[str], None],
     trained: TrainingScans | None,
+    classes: tuple[str, ...] = PAPER_CLASSES,
 ) -> tuple[CalibrationScans, HeldOut]:
     """Draw the scans that calibrate and those that judge.
 
@@ -126,6 +129,7 @@ def choose_scans(
         log: Takes a line on the temporary files, each scan that is left out, each note and the
             progress.
         trained: Which scans trained the weights; None where the checkpoint does not say.
+        classes: Names of the logits.
 
     Raises:
         UsageError: No such path, no usable scan, or usable scans of one patient only.
@@ -136,14 +140,16 @@ def choose_scans(
         announce(count + _RANDOM_HELD_OUT, spec, log)
         log("calibration: random inputs instead of scans; use the engine only for timing")
         return random_scans(spec, count, seed)
-    pool = find_scans(path)
+    pool = find_scans(path, classes)
     with reader() as pixels:
         sample = Sample(pixels, spec, pool.cohort, trained, count, log)
-        classes = patients_of_each_class(pool.scans, seed)
+        patients_by_class = patients_of_each_class(pool.scans, seed)
         if pool.cohort is None:
-            grouped(len(pool.scans), sum(map(len, classes)), log)
-        known = [[p for p in patients if sample.had_patient(p)] for patients in classes]
-        other = [[p for p in patients if not sample.had_patient(p)] for patients in classes]
+            grouped(len(pool.scans), sum(map(len, patients_by_class)), log)
+        known = [[p for p in patients if sample.had_patient(p)] for patients in patients_by_class]
+        other = [
+            [p for p in patients if not sample.had_patient(p)] for patients in patients_by_class
+        ]
         others = sum(map(len, other))
         most_known = count if others else count + SEEN_JUDGES
         most = others + min(most_known, sum(map(len, known)))
@@ -162,10 +168,11 @@ def choose_scans(
     )
     return chosen, HeldOut(
         inputs=tuple(scan.input for scan in judging),
-        labels=None if pool.cohort is None else tuple(CLASSES.index(s.label) for s in judging),
+        labels=None if pool.cohort is None else tuple(classes.index(s.label) for s in judging),
         source=source(pool.cohort, judging, path),
         hashes=tuple(scan.hash for scan in judging),
         seen=None if trained is None else 0 if sample.unseen else len(judging),
+        classes=classes,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from darnet_trt.calibration.scans.sample import Sample, SampledScan
-from darnet_trt.scan.cohort import CLASSES, Cohort
+from darnet_trt.scan.cohorts import Cohort
 
 
 def notes(
@@ -28,7 +28,9 @@ def notes(
         )
     if sample.cohort is not None:
         present = {scan.label for scan in calibrating}
-        yield from (f"no {label} scan calibrates" for label in CLASSES if label not in present)
+        yield from (
+            f"no {label} scan calibrates" for label in sample.cohort.classes if label not in present
+        )
 
 
 def _on_training(
@@ -64,5 +66,5 @@ def source(cohort: Cohort | None, scans: Sequence[SampledScan], path: Path) -> s
         return f"{len(scans)} scans of {path.resolve().name}, classes not known"
     entries = tuple(e for scan in scans if (e := scan.origin.entry))
     counts = Counter(scan.label for scan in scans)
-    listed = ", ".join(f"{counts[label]} {label}" for label in CLASSES)
+    listed = ", ".join(f"{counts[label]} {label}" for label in cohort.classes)
     return f"{cohort.describe(entries)}: {listed}"

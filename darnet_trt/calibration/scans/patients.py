@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from darnet_trt.scan import Study, find_studies
-from darnet_trt.scan.cohort import TABLE, Cohort, Entry, read_cohort
+from darnet_trt.scan.cohorts import TABLE, Cohort, Entry, read_cohort
 from darnet_trt.scan.discovery import find_study
 
 
@@ -49,15 +49,19 @@ class ScanPool:
     cohort: Cohort | None
 
 
-def find_scans(path: Path) -> ScanPool:
+def find_scans(path: Path, classes: tuple[str, ...]) -> ScanPool:
     """Return a cohort's scans if there is a table, else every study under a file or folder.
+
+    Args:
+        path: Where they are.
+        classes: Names of the logits.
 
     Raises:
         UsageError: No such path, or a table that cannot be used.
         UnreadableScanError: Nothing there can be read.
     """
     if path.suffix.lower() == ".csv" or (path / TABLE).is_file():
-        cohort = read_cohort(path)
+        cohort = read_cohort(path, classes)
         return ScanPool(tuple(_of_entry(entry) for entry in cohort.entries), cohort)
     return ScanPool(tuple(_of_study(study) for study in find_studies(path)), None)
 

@@ -24,7 +24,7 @@ from darnet_trt.evaluation.seen import (
 )
 from darnet_trt.machine.files import cannot_keep
 from darnet_trt.scan import Preprocessing, load_study
-from darnet_trt.scan.cohort import Cohort
+from darnet_trt.scan.cohorts import Cohort
 from darnet_trt.scan.isolated import OF_ONE_SCAN, Reader
 
 Input = npt.NDArray[np.float32]

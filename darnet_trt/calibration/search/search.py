@@ -300,5 +300,12 @@ class _Search:
         got = variant.judging.logits(variant.ranges, layers, by_channel)
         first = variant is self._plain and layers == frozenset(self._layers) and not by_channel
         margins = MARGINS if first else SEARCHED
-        labels, source = held_out.labels, held_out.source
-        return decide(expected, got, labels, source, margins, seen=held_out.seen)
+        return decide(
+            expected,
+            got,
+            held_out.labels,
+            held_out.source,
+            margins,
+            seen=held_out.seen,
+            classes=held_out.classes,
+        )

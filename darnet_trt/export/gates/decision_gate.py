@@ -46,6 +46,7 @@ class DecisionGate:
             held_out.source,
             margins,
             seen=held_out.seen,
+            classes=held_out.classes,
         )
         notes = (*found.notes, *search_notes(quantization))
         found = found.model_copy(update={"notes": notes})

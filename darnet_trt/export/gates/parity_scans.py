@@ -37,10 +37,10 @@ class ParityScans:
 def synthetic_scans(spec: Preprocessing, count: int = SYNTHETIC_SCANS) -> ParityScans:
     """Return phantoms of every label in turn, rounded to float16, the same ones each time."""
     from darnet_trt.phantom import synthesize
-    from darnet_trt.scan.cohort import CLASSES
+    from darnet_trt.scan.cohorts import PAPER_CLASSES
 
     inputs = tuple(
-        preprocess(spec, synthesize(CLASSES[i % len(CLASSES)], SEED + i))
+        preprocess(spec, synthesize(PAPER_CLASSES[i % len(PAPER_CLASSES)], SEED + i))
         .astype(np.float16)
         .astype(np.float32)
         for i in range(count)

@@ -47,6 +47,12 @@ def float_graph(path: Path) -> tuple[ModelProto, Preprocessing, TrainingScans | 
     return source.float32, checkpoint.preprocessing, checkpoint.training_scans
 
 
+def classes_of(graph: ModelProto) -> tuple[str, ...]:
+    """Return the names of the logits of a graph that `build_graph` made."""
+    properties = {entry.key: entry.value for entry in graph.metadata_props}
+    return tuple(json.loads(properties["classes"]))
+
+
 def _read(file: Path) -> tuple[ModelProto, Preprocessing]:
     try:
         model = onnx.load(file)

@@ -11,7 +11,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from darnet_trt.phantom.files.placement import as_stored
 from darnet_trt.phantom.synthesis import Scan
-from darnet_trt.scan.cohort import PHANTOM_MODEL
+from darnet_trt.scan.cohorts import PHANTOM_MODEL
 
 NOTE = "Synthetic phantom, no patient. Research only."
 INTERCEPT_HU = -1024

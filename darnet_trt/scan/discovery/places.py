@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from darnet_trt.scan.discovery.distinct import distinct_paths
 from darnet_trt.scan.discovery.walk import ignored_by_name
 
@@ -80,7 +80,7 @@ def places(paths: Iterable[Path], shard: tuple[int, int] | None = None) -> list[
         if not _is_table(path):
             given.setdefault(path, Place.given(path))
             continue
-        for entry in read_cohort(path).entries:
+        for entry in read_cohort(path, ()).entries:
             place = Place(_absolute(entry.scan), _absolute(path).parent)
             if given.setdefault(entry.scan, place) is place:
                 of_tables.add(entry.scan)

@@ -121,7 +121,7 @@ def test_one_scan_is_judged_with_a_reserve_and_notes():
     assert found.passed
     assert "1 scan judged" in found.reserves[0]
     assert "98.5 %" in found.reserves[0]
-    assert "0 scans with COVID-19 and 1 other" in found.reserves[1]
+    assert "0 scans labelled covid-19 and 1 other" in found.reserves[1]
     area, absent = found.notes
     assert "AUC" in area
     assert "covid-19 or normal" in absent
@@ -200,7 +200,7 @@ def test_many_flips_of_few_covid_scans_fail():
     candidate = reference.copy()
     candidate[:4] = np.roll(reference[:4], 1, 1)
     found = judge(reference, candidate, labels)
-    assert "4 of 40 COVID-19 scans changed class" in found.failures[0]
+    assert "4 of 40 covid-19 scans changed class" in found.failures[0]
     assert "at most 1" in found.failures[0]
 
 

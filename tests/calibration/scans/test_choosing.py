@@ -18,7 +18,7 @@ from darnet_trt.calibration.scans.sample import hashed
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies, load_study
-from darnet_trt.scan.cohort import CLASSES, read_cohort
+from darnet_trt.scan.cohorts import PAPER_CLASSES, read_cohort
 from tests.full_disk import files_up_to
 from tests.scan import deaths
 
@@ -81,9 +81,9 @@ def test_no_patient_is_on_both_sides_and_labels_come_from_the_table(phantoms):
     judging = [entry_of(phantoms, volume) for volume in held_out.inputs]
     patients = [entry.patient for entry in (*calibrating, *judging)]
     assert len(set(patients)) == len(patients) == len({row["patient"] for row in rows(phantoms)})
-    assert [CLASSES[label] for label in held_out.labels] == [entry.label for entry in judging]
+    assert [PAPER_CLASSES[label] for label in held_out.labels] == [entry.label for entry in judging]
     assert abs(len(calibrating) - len(judging)) <= 1
-    counts = tuple(sum(entry.label == label for entry in calibrating) for label in CLASSES)
+    counts = tuple(sum(entry.label == label for entry in calibrating) for label in PAPER_CLASSES)
     assert counted(*counts) in chosen.source
     assert chosen.count == len(calibrating)
     assert not chosen.random

@@ -11,7 +11,7 @@ from darnet_trt.calibration.scans.sample import SEEN_JUDGES, hashed
 from darnet_trt.evaluation.seen import TrainingScans, identity, patient_id_of
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies, load_study, read_volume
-from darnet_trt.scan.cohort import CLASSES, read_cohort
+from darnet_trt.scan.cohorts import PAPER_CLASSES, read_cohort
 from tests.scan.written_scans import VOLUME_FILES, packed, stored, write_classic
 
 SPEC = Preprocessing(size=(8, 16, 16))
@@ -220,6 +220,6 @@ def test_without_hashes_nobody_knows(phantoms):
 
 def test_labels_stay_with_their_scans(phantoms, trained):
     _, held_out = choose(phantoms.table, trained)
-    labels = {hashed(load(e.scan)[2].array): CLASSES.index(e.label) for e in phantoms.entries}
+    labels = {hashed(load(e.scan)[2].array): PAPER_CLASSES.index(e.label) for e in phantoms.entries}
     assert held_out.labels == tuple(labels[one] for one in held_out.hashes)
     assert all(np.isfinite(array).all() for array in held_out.inputs)

@@ -12,7 +12,7 @@ from typing import Any
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
-from tests.runtime.delivery.folders import CLASSES
+from tests.runtime.delivery.folders import PAPER_CLASSES
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -39,7 +39,7 @@ class Peer:
 def peer(
     answer: Callable[[Any], Any] = lambda event: 0x0000,
     *,
-    classes: Sequence[str] = tuple(CLASSES.values()),
+    classes: Sequence[str] = tuple(PAPER_CLASSES.values()),
     syntaxes: Sequence[str] = (EXPLICIT, IMPLICIT),
     commit: Callable[[Any], Any] | None = None,
     **settings: Any,

@@ -14,12 +14,12 @@ from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.result import Made
 from tests.runtime.prediction.results.test_result import result
 
-CLASSES: Final = {
+PAPER_CLASSES: Final = {
     "sr": "1.2.840.10008.5.1.4.1.1.88.34",
     "pm": "1.2.840.10008.5.1.4.1.1.30",
     "sc": "1.2.840.10008.5.1.4.1.1.7",
 }
-KINDS: Final = tuple(CLASSES)
+KINDS: Final = tuple(PAPER_CLASSES)
 
 
 def sop_uid(study: int, kind: str) -> str:
@@ -29,7 +29,7 @@ def sop_uid(study: int, kind: str) -> str:
 def made(study: int, kind: str, padding: int = 0) -> Made:
     """An object without pixels; the same arguments give the same bytes."""
     data = Dataset()
-    data.SOPClassUID, data.SOPInstanceUID = CLASSES[kind], sop_uid(study, kind)
+    data.SOPClassUID, data.SOPInstanceUID = PAPER_CLASSES[kind], sop_uid(study, kind)
     data.PatientID, data.PatientName = f"P{study}", f"Test^{study}"
     data.StudyInstanceUID = f"2.25.7{study}"
     data.SeriesInstanceUID = f"2.25.8{study}{KINDS.index(kind)}"
@@ -44,7 +44,7 @@ def made(study: int, kind: str, padding: int = 0) -> Made:
     content = BytesIO()
     data.save_as(content, enforce_file_format=True)
     uid = str(data.SeriesInstanceUID)
-    return Made(kind, CLASSES[kind], str(data.SOPInstanceUID), uid, content.getvalue())
+    return Made(kind, PAPER_CLASSES[kind], str(data.SOPInstanceUID), uid, content.getvalue())
 
 
 def write_results(folder: Path, studies: int, *kinds: str, padding: int = 0) -> list[str]:

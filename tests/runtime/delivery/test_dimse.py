@@ -9,7 +9,7 @@ import pytest
 
 from darnet_trt.runtime.delivery.peers import dimse
 from tests.runtime.delivery.dicom_peers import EXPLICIT, IMPLICIT, peer, raw_peer
-from tests.runtime.delivery.folders import CLASSES, sop_uid, write_results
+from tests.runtime.delivery.folders import PAPER_CLASSES, sop_uid, write_results
 from tests.runtime.delivery.orthanc import free_port
 
 # pynetdicom leaves a socket that did not connect to the garbage collector.
@@ -118,7 +118,7 @@ def test_a_rejection_with_other_reasons(command, out, monkeypatch, coded, words)
 
 
 def test_a_peer_that_takes_some_kinds_gets_these(command, out):
-    with peer(classes=[CLASSES["sc"]]) as receiver:
+    with peer(classes=[PAPER_CLASSES["sc"]]) as receiver:
         done = command("deliver", out, "--send", receiver.ae)
     assert receiver.stored == [sop_uid(0, "sc")]
     assert "1 sent, 2 refused" in done.stdout
@@ -149,7 +149,7 @@ def test_an_abort_leaves_the_rest_to_be_tried_again(command, out):
         assert "1 sent, 2 to be tried again" in done.stdout
         assert "ended the association" in done.stdout
         assert command("deliver", out, "--retry").returncode == 0
-    assert sorted(set(receiver.stored)) == sorted(sop_uid(0, kind) for kind in CLASSES)
+    assert sorted(set(receiver.stored)) == sorted(sop_uid(0, kind) for kind in PAPER_CLASSES)
 
 
 def test_a_peer_that_does_not_answer_an_object_is_left(command, out, hurried):

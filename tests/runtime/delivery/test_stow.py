@@ -8,7 +8,7 @@ import pytest
 
 from darnet_trt.runtime.delivery.peers import stow
 from tests.runtime.delivery.dicom_peers import raw_peer
-from tests.runtime.delivery.folders import CLASSES, sop_uid
+from tests.runtime.delivery.folders import PAPER_CLASSES, sop_uid
 from tests.runtime.delivery.orthanc import free_port
 from tests.runtime.delivery.web_peers import JSON, module, own_certificate, service
 
@@ -30,7 +30,7 @@ def test_each_object_is_a_request_with_the_file_as_it_is(command, out):
         done = command("deliver", out, "--send", f"{to.web}/studies/")
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 sent" in done.stdout
-    assert sorted(to.stored) == sorted(sop_uid(0, kind) for kind in CLASSES)
+    assert sorted(to.stored) == sorted(sop_uid(0, kind) for kind in PAPER_CLASSES)
     assert set(to.paths) == {"/dicom-web/studies"}
     assert {each["Host"] for each in to.headers} == {f"127.0.0.1:{to.port}"}
     assert all('type="application/dicom"' in each["Content-Type"] for each in to.headers)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from darnet_trt.scan.discovery.places import Place, places
 from darnet_trt.scan.discovery.walk import count_files, listings
 

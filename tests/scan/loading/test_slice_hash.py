@@ -10,7 +10,7 @@ from PIL import Image
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.phantom.synthesis import synthesize
 from darnet_trt.scan import Preprocessing, Volume, find_studies, load_study
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from darnet_trt.scan.loading.slice_hash import landmarks, slice_hash
 from tests.scan import written_scans as writers
 from tests.scan.written_scans import VOLUME_FILES, stored

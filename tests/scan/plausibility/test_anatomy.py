@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from darnet_trt.errors import Finding
 from darnet_trt.phantom import synthesize_scan
 from darnet_trt.scan import find_studies
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.loading.load import read_volume
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy, turned
 from darnet_trt.scan.plausibility.chest import aerated_lung
 
-PHANTOMS = [(label, seed) for seed, label in enumerate(CLASSES)]
+PHANTOMS = [(label, seed) for seed, label in enumerate(PAPER_CLASSES)]
 REAL = ["chest-4mm-64px", "chest-8mm/sharp", "chest-8mm/soft"]
 ORDERS = list(itertools.permutations(range(3)))
 FLIPS = list(itertools.product((False, True), repeat=3))

@@ -27,7 +27,7 @@ from darnet_trt.runtime.prediction.results.result import (
     undecided,
 )
 from darnet_trt.scan import LoadedInput, Series
-from darnet_trt.scan.cohort import is_phantom
+from darnet_trt.scan.cohorts import is_phantom
 
 COARSER: Final = 1.1
 """Pixels larger by this factor than the training data's are warned of; training scales by 8 %."""

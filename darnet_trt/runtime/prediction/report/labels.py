@@ -10,10 +10,9 @@ import numpy as np
 
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.intervals import area_interval, share_interval
-from darnet_trt.evaluation.metrics import COVID
 from darnet_trt.runtime.prediction.report.markup import counted, html, table
 from darnet_trt.runtime.prediction.results.result import Result
-from darnet_trt.scan.cohort import CLASSES, Cohort
+from darnet_trt.scan.cohorts import POSITIVE, Cohort
 
 
 @dataclass
@@ -46,9 +45,10 @@ class Labelled:
         if label is None:
             return None
         self.counts[label, result.predicted or result.status] += 1
-        if CLASSES[COVID] in result.probabilities:
-            self._scores.append(result.probabilities[CLASSES[COVID]])
-            self._positive.append(label == CLASSES[COVID])
+        positive = self.cohort.classes[POSITIVE]
+        if positive in result.probabilities:
+            self._scores.append(result.probabilities[positive])
+            self._positive.append(label == positive)
         return label
 
     @property
@@ -82,7 +82,8 @@ class Labelled:
         positive = np.array(self._positive, np.bool_)
         if positive.any() and not positive.all():
             area = area_interval(np.array(self._scores), positive)
-            said += f"; area under the ROC curve of COVID-19 against the rest {_interval(*area)}"
+            name = html(self.cohort.classes[POSITIVE])
+            said += f"; area under the ROC curve of {name} against the rest {_interval(*area)}"
         return (
             f'{said}. <span class="soft">In brackets: 95 % intervals, as if each scan were of '
             "another patient. Refused and failed scans count as wrong, and have no part in the "
@@ -91,9 +92,10 @@ class Labelled:
 
     def _confusion(self) -> str:
         found = {column for _, column in self.counts}
-        columns = [*CLASSES, *sorted(found - set(CLASSES))]
+        classes = self.cohort.classes
+        columns = [*classes, *sorted(found - set(classes))]
         rows = [
-            [html(label), *(self._cell(label, column) for column in columns)] for label in CLASSES
+            [html(label), *(self._cell(label, column) for column in columns)] for label in classes
         ]
         caption = "How many scans of each label (rows) came to each class (columns)."
         return table(caption, ["label", *map(html, columns)], rows, len(columns))

@@ -21,7 +21,7 @@ from darnet_trt.bundle.writing import write_manifest
 from darnet_trt.scan import Volume
 from darnet_trt.scan.preprocessing import Preprocessing
 
-CLASSES: Final = ("covid-19", "common-pneumonia", "normal")
+PAPER_CLASSES: Final = ("covid-19", "common-pneumonia", "normal")
 METAL_HU: Final = 3000
 SIZE: Final = (64, 96, 96)
 STRIDES: Final = (8, 16, 16)
@@ -38,7 +38,7 @@ def metal_bundle(folder: Path, predicted: str = "covid-19", **spec: Any) -> Path
     """
     folder.mkdir(parents=True)
     file = folder / "model.onnx"
-    onnx.save(_network(CLASSES.index(predicted)), file)
+    onnx.save(_network(PAPER_CLASSES.index(predicted)), file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     engine = Artifact(
         name="openvino-fp32", files={file.name: digest}, backend="openvino", precision="fp32",
@@ -51,7 +51,7 @@ def metal_bundle(folder: Path, predicted: str = "covid-19", **spec: Any) -> Path
     )  # fmt: skip
     manifest = Manifest(
         toolkit="0.1.0", created="2025-01-01T00:00:00Z",
-        intended_use="Research use only. Not a medical device.", model=model, classes=CLASSES,
+        intended_use="Research use only. Not a medical device.", model=model, classes=PAPER_CLASSES,
         preprocessing=Preprocessing(
             size=SIZE, window_center_hu=METAL_HU - 400, window_width_hu=800, **spec
         ),

@@ -21,7 +21,7 @@ from tests.runtime.delivery.examined.read_back import (
 from tests.runtime.delivery.examined.studies import bare, changed, japanese
 from tests.tiny_bundle import write_bundle
 
-CLASSES = ("covid-19", "common-pneumonia", "normal")
+PAPER_CLASSES = ("covid-19", "common-pneumonia", "normal")
 COVID = ("882784691000119100", "SCT")
 NORMAL = ("17621005", "SCT")
 SOP_CLASSES = {
@@ -103,7 +103,7 @@ def test_probabilities_are_those_of_the_line(one):
     by_pydicom = probabilities_by_pydicom(one.files["sr"])
     assert by_pydicom == probabilities_by_highdicom(one.files["sr"])
     said = one.line["probabilities"]
-    assert list(said) == list(CLASSES)
+    assert list(said) == list(PAPER_CLASSES)
     assert by_pydicom.pop(COVID) == said["covid-19"]
     assert by_pydicom.pop(NORMAL) == said["normal"]
     ((other, probability),) = by_pydicom.items()
@@ -140,7 +140,7 @@ def test_the_report_names_the_bundle_and_the_engine(one, objects):
 def test_tracking_uids_differ(one):
     report = hd.sr.srread(one.files["sr"])
     groups = report.content.get_image_measurement_groups()
-    assert len({group.tracking_uid for group in groups}) == len(CLASSES)
+    assert len({group.tracking_uid for group in groups}) == len(PAPER_CLASSES)
 
 
 def test_all_files_of_the_series_are_evidence_and_few_slices_are_in_the_library(one, slices):

@@ -7,7 +7,7 @@ from PIL import Image
 from darnet_trt.errors import Finding
 from darnet_trt.runtime.prediction.results.result import Result, SeriesUsed, StageTimes, json_line
 
-CLASSES = ("covid-19", "common-pneumonia", "normal")
+PAPER_CLASSES = ("covid-19", "common-pneumonia", "normal")
 
 
 def result(number=0, **changes):
@@ -21,7 +21,7 @@ def result(number=0, **changes):
         "reason": "",
         "code": "",
         "predicted": "covid-19",
-        "probabilities": dict(zip(CLASSES, (0.8, 0.15, 0.05), strict=True)),
+        "probabilities": dict(zip(PAPER_CLASSES, (0.8, 0.15, 0.05), strict=True)),
         "series": SeriesUsed(
             uid=f"1.3.{number}", description="Chest", slices=30, matrix=(8, 8), spacing_mm=None,
             why="the only series",

@@ -1,7 +1,7 @@
 """Results against the labels of a cohort."""
 
 from darnet_trt.runtime.prediction.report.labels import Labelled
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from tests.runtime.prediction.report.results import refused, result
 
 

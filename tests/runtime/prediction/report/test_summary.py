@@ -5,7 +5,7 @@ import pytest
 from darnet_trt.errors import Finding
 from darnet_trt.runtime.prediction.report.summary import Summary, throughput
 from darnet_trt.runtime.prediction.results.result import StageTimes
-from tests.runtime.prediction.report.results import CLASSES, refused, result
+from tests.runtime.prediction.report.results import PAPER_CLASSES, refused, result
 
 
 def summary_of(results):
@@ -17,7 +17,7 @@ def summary_of(results):
 
 def test_every_result_is_counted_where_it_belongs():
     gap = Finding("gaps", "2 slices are missing")
-    close = dict(zip(CLASSES, (0.30, 0.36, 0.34), strict=True))
+    close = dict(zip(PAPER_CLASSES, (0.30, 0.36, 0.34), strict=True))
     summary = summary_of([
         result(0),
         result(1, warnings=(gap, gap)),

@@ -16,15 +16,15 @@ from darnet_trt.runtime.serving.settings import HttpSettings, Settings
 from tests.runtime.serving import asking
 from tests.tiny_bundle import SIZE, write_bundle
 
-CLASSES = 3
+PAPER_CLASSES = 3
 
 
 def outputs_of(batch):
     """What the network gives: all of it follows from the volumes' means."""
     mean = batch.mean(axis=(1, 2, 3, 4), dtype=np.float64).astype(np.float32)
-    logits = mean[:, None] * np.arange(1, CLASSES + 1, dtype=np.float32)
+    logits = mean[:, None] * np.arange(1, PAPER_CLASSES + 1, dtype=np.float32)
     d, h, w = (size // step for size, step in zip(batch.shape[2:], (8, 16, 16), strict=True))
-    cam = np.broadcast_to(logits[:, :, None, None, None], (len(batch), CLASSES, d, h, w))
+    cam = np.broadcast_to(logits[:, :, None, None, None], (len(batch), PAPER_CLASSES, d, h, w))
     return Outputs(logits, np.ascontiguousarray(cam))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from darnet_trt.runtime.prediction.results.result import Evidence, SeriesUsed
 from darnet_trt.runtime.serving.http.v1.scans import packed
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from tests.runtime.prediction.report.results import result
 from tests.runtime.serving.page import browser as browsers
 from tests.runtime.serving.page.stand_in import StandIn, serving, view
@@ -31,7 +31,7 @@ def service(classified):
     """A stand-in that knows one classified study, of number 1."""
     known = StandIn()
     known.tell(view(1, (classified,), received=30, used=20, left_out=10))
-    known.evidence[f"{1:032x}"] = packed(classified.evidence, CLASSES)
+    known.evidence[f"{1:032x}"] = packed(classified.evidence, PAPER_CLASSES)
     with serving(known.app()) as known.address:
         yield known
         known.hang_up()

@@ -6,7 +6,7 @@ import pytest
 from darnet_trt.runtime.prediction.results.overlay import _blend, grown
 from darnet_trt.runtime.prediction.results.result import Evidence
 from darnet_trt.runtime.serving.http.v1.scans import packed
-from darnet_trt.scan.cohort import CLASSES
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from tests.runtime.serving.page.browser import until
 from tests.runtime.serving.page.stand_in import view
 
@@ -32,7 +32,7 @@ def test_the_map_lies_where_the_overlay_has_it(visit, service):
     cam[0, 0, 0, :2] = [2**-24, 0]  # the smallest float16 of all
     volume = rng.random(shape).astype(np.float32)
     name = view(1)["id"]
-    service.evidence[name] = packed(Evidence(volume, cam, oriented=False), CLASSES)
+    service.evidence[name] = packed(Evidence(volume, cam, oriented=False), PAPER_CLASSES)
     found = visit().evaluate(_COMPUTED, name)
     expected = np.stack([grown(each, shape) for each in cam])
     computed = np.array(found["over"]).reshape(3, *shape)
@@ -99,7 +99,7 @@ def test_at_the_last_slice_the_wheel_scrolls_the_page(visit):
 
 
 def test_pictures_that_are_not_whole_are_said_to_be_missing(visit, service, classified):
-    whole = packed(classified.evidence, CLASSES)
+    whole = packed(classified.evidence, PAPER_CLASSES)
     service.evidence[view(1)["id"]] = whole[:-1]
     tab = visit(1)
     tab.get_by_text("No pictures: the pictures are not whole").wait_for()
@@ -118,7 +118,7 @@ def test_no_side_is_named_where_it_is_not_known(visit, service, classified):
     lost = Evidence(classified.evidence.volume, classified.evidence.cam, oriented=False)
     tab = visit(1)
     tab.get_by_text("right side is on the left").wait_for()
-    service.evidence[view(1)["id"]] = packed(lost, CLASSES)
+    service.evidence[view(1)["id"]] = packed(lost, PAPER_CLASSES)
     tab.reload()
     tab.get_by_text("Which side is left is not known").wait_for()
     assert tab.locator(".side").count() == 0

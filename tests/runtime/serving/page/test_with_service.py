@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import SimpleITK
 
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from tests.cli.serving import serving
 from tests.runtime.serving.page.browser import Visit, until, violations
 from tests.tiny_bundle import write_bundle

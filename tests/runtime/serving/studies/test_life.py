@@ -22,7 +22,7 @@ from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.serving.settings import Settings
 from darnet_trt.runtime.serving.studies import keeping, records
 from darnet_trt.runtime.serving.studies.evidence import KeptEvidence
-from darnet_trt.scan.cohort import read_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from tests.runtime.prediction.pipeline.studies import write_study
 from tests.runtime.serving.studies.service import (
     Running,

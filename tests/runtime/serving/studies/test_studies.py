@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.runtime.delivery.dicom_peers import peer
-from tests.runtime.delivery.folders import CLASSES
+from tests.runtime.delivery.folders import PAPER_CLASSES
 from tests.runtime.prediction.pipeline.studies import write_study
 from tests.runtime.serving.studies.service import Running, check_promise, running
 from tests.tiny_bundle import write_bundle
@@ -27,7 +27,7 @@ def made(tmp_path_factory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("service")
     bundle, kinds = write_bundle(folder / "bundle"), ("sr", "sc", "refusal")
     with (
-        peer(classes=(*CLASSES.values(), BASIC_TEXT_SR)) as pacs,
+        peer(classes=(*PAPER_CLASSES.values(), BASIC_TEXT_SR)) as pacs,
         running(bundle, folder / "state", objects=kinds, send=(pacs.ae,)) as service,
     ):
         yield service

@@ -8,12 +8,12 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from darnet_trt.errors import UsageError, no_such_path
+from darnet_trt.scan.cohorts.classes import PAPER_CLASSES, class_named
 from darnet_trt.scan.series import Series
 
-CLASSES = ("covid-19", "common-pneumonia", "normal")
-"""In the order of the logits."""
 TABLE = "cohort.csv"
 PLAN = "cohort.json"  # beside a synthetic cohort's table: what it was made from
 COLUMNS = ("scan", "patient", "label")
@@ -40,11 +40,13 @@ class Cohort:
         table: The CSV it was read from.
         entries: In the table's order.
         seed: Of the phantoms when the cohort is synthetic, else None.
+        classes: In the order of a network's logits; the first is the positive one.
     """
 
     table: Path
     entries: tuple[Entry, ...]
     seed: int | None
+    classes: tuple[str, ...] = PAPER_CLASSES
 
     def describe(self, entries: tuple[Entry, ...]) -> str:
         """Describe in one sentence what a network trained on these entries has seen."""
@@ -75,14 +77,16 @@ def is_phantom(series: Series) -> bool:
     if series.headers:
         return bool(series.headers[0].get("ManufacturerModelName") == PHANTOM_MODEL)
     cohorts = series.path.resolve().parents[:2]  # cohort/P0001/1.nii.gz, cohort/P0001/1/
-    return any(_phantom_seed(folder / PLAN) is not None for folder in cohorts)
+    return any(_seed_of(_plan(folder / PLAN)) is not None for folder in cohorts)
 
 
-def read_cohort(path: Path) -> Cohort:
+def read_cohort(path: Path, classes: tuple[str, ...] | None = None) -> Cohort:
     """Read `cohort.csv`: columns scan (relative to the table), patient, label.
 
     Args:
         path: The table, or the folder that holds it.
+        classes: Its classes; by default those that a synthetic cohort names itself, or the paper's.
+            () takes every label as it stands.
 
     Raises:
         UsageError: No table, a missing column, an unknown label, an empty field, a scan twice.
@@ -100,7 +104,10 @@ def read_cohort(path: Path) -> Cohort:
                     where=table,
                     do=f"its first line must be {','.join(COLUMNS)}",
                 )
-            entries = tuple(_entry(table, reader.line_num, row) for row in reader)
+            plan = _plan(table.with_name(PLAN))
+            if classes is None:
+                classes = _classes_of(plan) or PAPER_CLASSES
+            entries = tuple(_entry(table, reader.line_num, row, classes) for row in reader)
     except FileNotFoundError as error:
         raise UsageError(
             "there is no cohort table here",
@@ -117,25 +124,46 @@ def read_cohort(path: Path) -> Cohort:
         raise UsageError(
             f"the scan {twice[0]} occurs twice", where=table, do="keep one of its lines"
         )
-    return Cohort(table, entries, _phantom_seed(table.with_name(PLAN)))
+    return Cohort(table, entries, _seed_of(plan), classes or _found(entries))
 
 
-def _entry(table: Path, line: int, row: dict[str, str]) -> Entry:
+def _entry(table: Path, line: int, row: dict[str, str], classes: tuple[str, ...]) -> Entry:
     scan, patient, label = ((row[name] or "").strip() for name in COLUMNS)
     if not (scan and patient and label):
         raise UsageError(f"line {line} has an empty field", where=table, do="fill it in")
-    if label not in CLASSES:
+    named = class_named(label, classes) if classes else label
+    if named is None:
         raise UsageError(
             f"line {line}: unknown class {label!r}",
             where=table,
-            do=f"choose from {', '.join(CLASSES)}",
+            do=f"choose from {', '.join(classes)}, or name the cohort's own with --classes",
         )
-    return Entry(table.parent / scan, patient, label)
+    return Entry(table.parent / scan, patient, named)
 
 
-def _phantom_seed(plan: Path) -> int | None:
+def _found(entries: tuple[Entry, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entry.label for entry in entries))
+
+
+def _plan(path: Path) -> Any:
+    """Return what a synthetic cohort was made from; None for another cohort."""
     try:
-        content = json.loads(plan.read_text("utf-8"))
-        return int(content["seed"]) if content["synthetic"] else None
+        content = json.loads(path.read_text("utf-8"))
+        return content if content["synthetic"] else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _seed_of(plan: Any) -> int | None:
+    try:
+        return int(plan["seed"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _classes_of(plan: Any) -> tuple[str, ...] | None:
+    """Return the classes that a plan names; plans of older versions name none."""
+    try:
+        return tuple(map(str, plan["classes"]))
+    except (KeyError, TypeError):
         return None
