@@ -10,7 +10,14 @@ from darnet_trt.scan.cohorts.cohort import (
     describes_phantoms,
     is_phantom,
 )
-from darnet_trt.scan.cohorts.folds import Folds, Sides, make_folds, read_folds, write_folds
+from darnet_trt.scan.cohorts.folds import (
+    Folds,
+    Sides,
+    make_folds,
+    named_folds,
+    read_folds,
+    write_folds,
+)
 from darnet_trt.scan.cohorts.reading import read_cohort
 from darnet_trt.scan.cohorts.split import split_by_patient
 from darnet_trt.scan.cohorts.studies import study_of
@@ -31,6 +38,7 @@ __all__ = [
     "describes_phantoms",
     "is_phantom",
     "make_folds",
+    "named_folds",
     "parse_classes",
     "read_cohort",
     "read_folds",

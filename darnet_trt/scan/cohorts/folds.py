@@ -123,6 +123,27 @@ def make_folds(
     return Folds(apart, tuple(map(frozenset, folds)))
 
 
+def named_folds(cohort: Cohort) -> Folds | None:
+    """Return the folds that the cohort's table names; None where it names none.
+
+    Raises:
+        UsageError: It names the fold of some patients alone, or two of one.
+    """
+    if all(entry.fold is None for entry in cohort.entries):
+        return None
+    fold_of: dict[str, str] = {}
+    for entry in cohort.entries:
+        fold = TEST if entry.side == "test" else "" if entry.fold is None else str(entry.fold)
+        if not fold or fold_of.setdefault(entry.patient, fold) != fold:
+            how = "two folds" if fold else "no fold, others are"
+            raise UsageError(
+                f"the patient {entry.patient} is in {how}",
+                where=cohort.table,
+                do="put each patient with all scans into one fold, or on the test side",
+            )
+    return _folds(fold_of, cohort.table)
+
+
 def write_folds(folds: Folds, cohort: Cohort, path: Path) -> None:
     """Write folds as CSV: patient, label, and fold (from 0, or "test").
 
