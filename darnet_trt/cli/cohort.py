@@ -76,7 +76,7 @@ def folds(
         raise UsageError("exists already", where=out, do="choose another file")
     divided = named_folds(read)
     if divided is None:
-        divided = make_folds(read, FOLDS if count is None else count, _apart(read, test), seed or 0)
+        divided = make_folds(read, FOLDS if count is None else count, _apart(test), seed or 0)
     elif (count, test, seed) != (None, None, None):
         raise UsageError(
             "the table names its folds itself",
@@ -88,14 +88,14 @@ def folds(
     print_line(f"the folds are in {out}")
 
 
-def _apart(cohort: Cohort, test: str | None) -> float | frozenset[str]:
-    """Return the share or the patients to keep apart.
+def _apart(test: str | None) -> float | frozenset[str] | None:
+    """Return the share or the patients to keep apart; None where none are named.
 
     Raises:
         UsageError: It is neither a share nor a file that names patients.
     """
     if test is None:
-        return frozenset(entry.patient for entry in cohort.entries if entry.side == "test")
+        return None
     try:
         return float(test)
     except ValueError:

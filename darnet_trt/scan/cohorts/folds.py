@@ -82,7 +82,7 @@ class Folds:
 
 
 def make_folds(
-    cohort: Cohort, count: int = 5, test: float | frozenset[str] = 0.0, seed: int = 0
+    cohort: Cohort, count: int = 5, test: float | frozenset[str] | None = None, seed: int = 0
 ) -> Folds:
     """Divide a cohort's patients into folds, each with the same share of each class.
 
@@ -91,7 +91,8 @@ def make_folds(
     Args:
         cohort: Its patients.
         count: How many folds.
-        test: The patients to keep apart; or the share of each class's patients, 0 for none.
+        test: The patients to keep apart; or the share of each class's patients, 0 for none. None:
+            those that the cohort puts on the test side.
         seed: Of the random choice.
 
     Raises:
@@ -101,7 +102,9 @@ def make_folds(
     if not 2 <= count <= MOST_FOLDS:
         raise UsageError(f"must be 2 to {MOST_FOLDS}, not {count}", where="--folds")
     classes = patients_of_classes(cohort)
-    if isinstance(test, frozenset):
+    if test is None:
+        apart = frozenset(entry.patient for entry in cohort.entries if entry.side == TEST)
+    elif isinstance(test, frozenset):
         apart = test
         _refuse_strangers(cohort, apart)
     else:
