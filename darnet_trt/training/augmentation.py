@@ -1,8 +1,8 @@
 """Random flip, rotation, translation and scaling of training inputs (the paper's section 4.2).
 
-A movement leaves the slices parallel, so reading a moved volume by linear interpolation factors: each
-slice is read in two dimensions, with the slices as channels, and one small matrix mixes the slices.
-That is what reading it in three dimensions gives, and takes a third of the time.
+A movement leaves the slices parallel, so reading a moved volume by linear interpolation factors:
+each slice is read in two dimensions, with the slices as channels, and one small matrix mixes the
+slices. That is what reading it in three dimensions gives, and takes a third of the time.
 """
 
 from __future__ import annotations
