@@ -35,7 +35,8 @@ class Checkpoint:
         coarsest_pixel_mm: The largest `LoadedInput.pixel_mm` of the training scans; None where
             none is known.
         training_scans: What tells which scans trained the weights; None in older checkpoints.
-        shortcuts: Codes of what gives the class away in the training scans without the lungs.
+        shortcuts: Codes of what gave the cohort's classes away without the lungs
+            (`training.checking`); empty where nothing was found, and in older checkpoints.
     """
 
     network: Network
@@ -47,6 +48,14 @@ class Checkpoint:
     coarsest_pixel_mm: float | None = None
     training_scans: TrainingScans | None = None
     shortcuts: tuple[str, ...] = ()
+
+    @property
+    def training(self) -> str:
+        """Return `trained_on`, and what gave the classes away."""
+        if not self.shortcuts:
+            return self.trained_on
+        found = ", ".join(self.shortcuts)
+        return f"{self.trained_on}; the cohort gives its classes away without the lungs ({found})"
 
     def model(self) -> DARNet:
         """Return the network with these weights, in evaluation mode.

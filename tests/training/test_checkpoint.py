@@ -41,7 +41,12 @@ def alter(path, **change):
     [(True, 1.5, SEEN), (False, None, None), (True, None, TrainingScans(b"", frozenset(), ()))],
 )
 def test_round_trip(tmp_path, phantoms_only, pixel_mm, seen):
-    before = make(phantoms_only=phantoms_only, coarsest_pixel_mm=pixel_mm, training_scans=seen)
+    before = make(
+        phantoms_only=phantoms_only,
+        coarsest_pixel_mm=pixel_mm,
+        training_scans=seen,
+        shortcuts=("matrix", "probe") if phantoms_only else (),
+    )
     path = save_checkpoint(before, tmp_path / "run")
     assert path == tmp_path / "run" / "checkpoint.pt"
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
@@ -62,9 +67,11 @@ def test_an_older_checkpoint_says_it_in_its_sentence(tmp_path, said):
     path = save_checkpoint(make(trained_on=said), tmp_path)
     content = torch.load(path, weights_only=True)
     del content["phantoms_only"], content["coarsest_pixel_mm"], content["training_scans"]
+    del content["shortcuts"]
     torch.save(content, path)
     kept = load_checkpoint(path)
     assert (kept.phantoms_only, kept.coarsest_pixel_mm) == ("phantoms" in said, None)
+    assert (kept.shortcuts, kept.training) == ((), said)
     assert kept.training_scans is None
 
 
