@@ -111,16 +111,15 @@ def train(
     require_packages("torch", extra="train")
     import torch
 
-    from darnet_trt.training.augmentation import NO_AUGMENTATION, Augmentation
-    from darnet_trt.training.fit import Schedule
     from darnet_trt.training.presets import PRESETS
+    from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation, Recipe
     from darnet_trt.training.run import METRICS
     from darnet_trt.training.run import train as train_run
 
     size = PRESETS[preset]
     if threads:
         torch.set_num_threads(threads)
-    schedule = Schedule(
+    recipe = Recipe(
         epochs=epochs or size.epochs,
         seed=seed,
         augmentation=Augmentation() if augment else NO_AUGMENTATION,
@@ -140,11 +139,11 @@ def train(
 
     def finished(epoch: Epoch) -> None:
         seconds.append(epoch.seconds)
-        left = sum(seconds) / len(seconds) * (schedule.epochs - epoch.epoch)
+        left = sum(seconds) / len(seconds) * (recipe.epochs - epoch.epoch)
         accuracy = epoch.held_out_accuracy
         held_out = "" if math.isnan(accuracy) else f"  held-out accuracy {accuracy:.3f}"
         say(
-            f"epoch {epoch.epoch}/{schedule.epochs}  loss {epoch.loss:.3f}  "
+            f"epoch {epoch.epoch}/{recipe.epochs}  loss {epoch.loss:.3f}  "
             f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left"
         )
 
@@ -153,7 +152,7 @@ def train(
             entries,
             run,
             size,
-            schedule,
+            recipe,
             attention=attention,
             extent=extent,
             resolution=resolution,

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """The limits of the movements of inputs; each movement is drawn uniformly up to its limit.
-
-    Attributes:
-        flip: Probability of exchanging left and right.
-        rotation_deg: Largest angle in the axial plane, in either direction.
-        translation: Largest shift along each axis, as a share of its length.
-        scaling: Largest stretch or shrinking of each axis, as a share.
-    """
-
-    flip: float = 0.5
-    rotation_deg: float = 8.0
-    translation: float = 0.05
-    scaling: float = 0.08
-
-
-NO_AUGMENTATION = Augmentation(0.0, 0.0, 0.0, 0.0)
+from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation
 
 
 def augment(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:

@@ -35,6 +35,7 @@ class Checkpoint:
         coarsest_pixel_mm: The largest `LoadedInput.pixel_mm` of the training scans; None where
             none is known.
         training_scans: What tells which scans trained the weights; None in older checkpoints.
+        shortcuts: Codes of what gives the class away in the training scans without the lungs.
     """
 
     network: Network
@@ -45,6 +46,7 @@ class Checkpoint:
     phantoms_only: bool = False
     coarsest_pixel_mm: float | None = None
     training_scans: TrainingScans | None = None
+    shortcuts: tuple[str, ...] = ()
 
     def model(self) -> DARNet:
         """Return the network with these weights, in evaluation mode.
@@ -82,6 +84,7 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "phantoms_only": checkpoint.phantoms_only,
         "coarsest_pixel_mm": checkpoint.coarsest_pixel_mm,
         "training_scans": _packed(checkpoint.training_scans),
+        "shortcuts": list(checkpoint.shortcuts),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
@@ -167,6 +170,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
             ),
             coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
             training_scans=_unpacked(content.get("training_scans")),
+            shortcuts=tuple(map(str, content.get("shortcuts", ()))),
         )
         checkpoint.model()
     except CheckpointError as error:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,15 @@ from torch.nn import functional
 
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import whole_file
-from darnet_trt.training.augmentation import Augmentation, augment
+from darnet_trt.training.augmentation import augment
 from darnet_trt.training.checkpoint import read_tensors, write_tensors
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet, Network
 from darnet_trt.training.outputs import batch_of, predict_logits
+from darnet_trt.training.recipe import Recipe
 
 STATE = "state.pt"  # lets an interrupted run continue; removed at the end
 HISTORY = "history.csv"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The schedule of a training; the defaults are the paper's.
-
-    Attributes:
-        epochs: Passes over the training scans.
-        batch: Scans a step.
-        learning_rate: At the start; it falls to 0 along half a cosine, step by step.
-        seed: Of weights, order and augmentation. On the CPU of one machine, with the same number
-            of threads, the same seed gives the same weights.
-        augmentation: Of the training scans.
-    """
-
-    epochs: int = 100
-    batch: int = 4
-    learning_rate: float = 1e-3
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
@@ -72,9 +53,10 @@ def fit(
     network: Network,
     train: Sequence[Example],
     held_out: Sequence[Example],
-    schedule: Schedule,
+    recipe: Recipe,
     run: Path,
     *,
+    start: dict[str, torch.Tensor] | None = None,
     device: str = "cpu",
     report: Callable[[Epoch], None] = lambda epoch: None,
 ) -> DARNet:
@@ -87,8 +69,9 @@ def fit(
         network: Its shape.
         train: Training scans.
         held_out: Scans that are only measured.
-        schedule: How to train.
+        recipe: How to train.
         run: Folder for `state.pt` and `history.csv`.
+        start: Weights to start from; None: random ones.
         device: "cpu" or "cuda".
         report: Called after each epoch, and first for those of the interrupted run.
 
@@ -99,16 +82,19 @@ def fit(
         UsageError: `run` holds the state of another run, or there are too few scans.
         OutputError: `run` cannot be written.
     """
-    if len(train) < schedule.batch:
-        raise UsageError(f"{len(train)} training scans are fewer than a batch of {schedule.batch}")
-    torch.manual_seed(schedule.seed)
+    if len(train) < recipe.batch:
+        raise UsageError(f"{len(train)} training scans are fewer than a batch of {recipe.batch}")
+    torch.manual_seed(recipe.seed)
     # Channels last is the faster order of Conv3d on the CPU: 1.1 to 1.5 times here.
-    model = DARNet(network, fused=True).to(device)
+    model = DARNet(network, fused=True)
+    if start is not None:
+        model.load_state_dict(start, strict=False)  # it may lack the head
+    model.to(device)
     model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(model.parameters(), schedule.learning_rate)
-    steps = schedule.epochs * (len(train) // schedule.batch)
+    optimizer = torch.optim.Adam(model.parameters(), recipe.learning_rate)
+    steps = recipe.epochs * (len(train) // recipe.batch)
     annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    identity = _identity(network, train, held_out, schedule)
+    identity = _identity(network, train, held_out, recipe)
     state: dict[str, Any] = {"identity": identity, "history": []}
     if (run / STATE).exists():
         state = read_tensors(run / STATE)
@@ -124,9 +110,9 @@ def fit(
     history = [Epoch(**row) for row in state["history"]]
     for past in history:
         report(past)
-    for number in range(len(history) + 1, schedule.epochs + 1):
+    for number in range(len(history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
-        loss, accuracy = _epoch(model, train, schedule, number, optimizer, annealing, device)
+        loss, accuracy = _epoch(model, train, recipe, number, optimizer, annealing, device)
         logits = predict_logits(model, held_out, device)
         labels = np.array([e.label for e in held_out])
         correct = float((logits.argmax(1) == labels).mean()) if len(labels) else float("nan")
@@ -157,7 +143,7 @@ def fit(
 def _epoch(
     model: DARNet,
     train: Sequence[Example],
-    schedule: Schedule,
+    recipe: Recipe,
     number: int,
     optimizer: torch.optim.Optimizer,
     annealing: torch.optim.lr_scheduler.LRScheduler,
@@ -165,31 +151,31 @@ def _epoch(
 ) -> tuple[float, float]:
     """Train one epoch; return its mean loss and accuracy. Only seed and number decide its order."""
     model.train()
-    order = np.random.default_rng((schedule.seed, number)).permutation(len(train))
-    generator = torch.Generator().manual_seed(schedule.seed * 100_003 + number)
-    total, correct, shown = 0.0, 0, len(train) // schedule.batch * schedule.batch
+    order = np.random.default_rng((recipe.seed, number)).permutation(len(train))
+    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + number)
+    total, correct, shown = 0.0, 0, len(train) // recipe.batch * recipe.batch
     # Scans left over from the last full batch are skipped in this epoch, in another order others
     # are: batch normalization over a single volume would be useless.
-    for first in range(0, shown, schedule.batch):
-        x, y = batch_of([train[i] for i in order[first : first + schedule.batch]], device)
-        x = augment(x, schedule.augmentation, generator)
-        logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
+    for first in range(0, shown, recipe.batch):
+        x, y = batch_of([train[i] for i in order[first : first + recipe.batch]], device)
+        x = augment(x, recipe.augmentation, generator)
+        logits = model(x.contiguous(memory_format=torch.channels_last_3d))[0]
         loss = functional.cross_entropy(logits, y)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         annealing.step()
-        total += loss.item() * schedule.batch
+        total += loss.item() * recipe.batch
         correct += int((logits.argmax(1) == y).sum())
     return total / shown, correct / shown
 
 
 def _identity(
-    network: Network, train: Sequence[Example], held_out: Sequence[Example], schedule: Schedule
+    network: Network, train: Sequence[Example], held_out: Sequence[Example], recipe: Recipe
 ) -> str:
     """Hash everything that decides the result: only the same run may be continued."""
     files = [[(e.file.name, e.label) for e in side] for side in (train, held_out)]
-    text = repr((network.model_dump_json(), files, schedule))
+    text = repr((network.model_dump_json(), files, recipe))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

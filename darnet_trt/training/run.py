@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,17 @@ from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer, whole_file
 from darnet_trt.scan.cohorts import Cohort, Entry
+from darnet_trt.scan.cohorts.folds import Sides
 from darnet_trt.scan.preprocessing import NEW, Extent, Resolution
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
-from darnet_trt.training.fit import STATE, Epoch, Schedule, fit
+from darnet_trt.training.fit import STATE, Epoch, fit
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
 from darnet_trt.training.outputs import predict_logits
 from darnet_trt.training.presets import Preset
+from darnet_trt.training.recipe import Recipe
 from darnet_trt.training.split import split_by_patient
+from darnet_trt.training.start import starting_weights
 
 METRICS = "metrics.json"
 SPLIT = "split.csv"
@@ -36,12 +38,17 @@ def train(
     cohort: Cohort,
     run: Path,
     preset: Preset,
-    schedule: Schedule,
+    recipe: Recipe,
     *,
     attention: Attention = "both",
     extent: Extent = NEW.extent,
     resolution: Resolution = NEW.resolution,
     held_out: float = 0.2,
+    sides: Sides | None = None,
+    inputs: Path | None = None,
+    start: Checkpoint | None = None,
+    new_head: bool = False,
+    shortcuts: tuple[str, ...] = (),
     device: str = "cpu",
     reading: Callable[[int, int], AbstractContextManager[Callable[[int], None]]] = (
         lambda train, held_out: nullcontext(lambda count: None)
@@ -57,11 +64,16 @@ def train(
         cohort: From `read_cohort`.
         run: A folder that holds no finished run yet.
         preset: Size of the network.
-        schedule: How to train.
+        recipe: How to train.
         attention: The variant.
         extent: What the network's input covers of a scan.
         resolution: Of the slices that the input is made from.
-        held_out: Share of the patients to hold out.
+        held_out: Share of the patients to hold out, where `sides` is None.
+        sides: Which scans train, and which measure.
+        inputs: A folder for the preprocessed scans that several runs share; None: one of this run.
+        start: Train these weights further.
+        new_head: Take all weights of `start` but those of the classifier.
+        shortcuts: Codes of what gives the class away without the lungs, and was allowed.
         device: "cpu" or "cuda".
         reading: Called with the numbers of training and held-out scans; returns a context that
             is open while they are preprocessed and gives a function to call with the number done
@@ -74,25 +86,29 @@ def train(
             another process is writing into it.
         OutputError: `run` cannot be written.
     """
-    sides = split_by_patient(cohort.entries, held_out, schedule.seed, cohort.classes)
+    if sides is None:
+        split = split_by_patient(cohort.entries, held_out, recipe.seed, cohort.classes)
+        sides = Sides(*split)
     network = preset.network(attention, cohort.classes)
     preprocessing = NEW.model_copy(
         update={"size": preset.input_size, "extent": extent, "resolution": resolution}
     )
+    weights = None if start is None else starting_weights(start, network, preprocessing, new_head)
     with sole_writer(run):
         if (run / FILE_NAME).exists():
             raise UsageError("holds a finished run already", where=run, do="choose another folder")
-        with reading(*map(len, sides)) as done:
+        folder = inputs or run / INPUTS
+        with reading(len(sides.train), len(sides.held_out)) as done:
             (seen, unusable), (unseen, unusable_too) = (
-                prepare(side, preprocessing, run / INPUTS, classes=cohort.classes, done=done)
-                for side in sides
+                prepare(side, preprocessing, folder, classes=cohort.classes, done=done)
+                for side in (sides.train, sides.held_out)
             )
         failures = unusable + unusable_too
         for failure in failures:
             failed(failure)
         _check_classes(seen, cohort)
-        _write_split(run / SPLIT, cohort.table, seen, unseen, failures)
-        model = fit(network, seen, unseen, schedule, run, device=device, report=report)
+        _write_split(run / SPLIT, cohort.table, seen, unseen, failures, sides.test)
+        model = fit(network, seen, unseen, recipe, run, start=weights, device=device, report=report)
         labels = np.array([e.label for e in unseen], np.int64)
         checkpoint = Checkpoint(
             network=network,
@@ -101,12 +117,13 @@ def train(
             validation=evaluate(predict_logits(model, unseen), labels, cohort.classes),
             state_dict=model.state_dict(),
             phantoms_only=cohort.seed is not None,
+            shortcuts=shortcuts,
             coarsest_pixel_mm=max((mm for e in seen if (mm := e.pixel_mm)), default=None),
             training_scans=TrainingScans.of(
                 [identity(cohort, e.entry.patient, e.patient_id, e.hashes) for e in seen]
             ),
         )
-        _write_metrics(run / METRICS, checkpoint, schedule, failures)
+        _write_metrics(run / METRICS, checkpoint, recipe, failures)
         save_checkpoint(checkpoint, run)
         (run / STATE).unlink(missing_ok=True)
     return checkpoint
@@ -124,14 +141,15 @@ def _check_classes(seen: tuple[Example, ...], cohort: Cohort) -> None:
 
 
 def _write_metrics(
-    path: Path, checkpoint: Checkpoint, schedule: Schedule, failures: tuple[Failure, ...]
+    path: Path, checkpoint: Checkpoint, recipe: Recipe, failures: tuple[Failure, ...]
 ) -> None:
     metrics: dict[str, Any] = {
         "trained_on": checkpoint.trained_on,
         "held_out": checkpoint.validation,
         "network": checkpoint.network.model_dump(mode="json"),
         "preprocessing": checkpoint.preprocessing.model_dump(mode="json"),
-        "schedule": asdict(schedule),
+        "recipe": recipe.model_dump(mode="json"),
+        "shortcuts": list(checkpoint.shortcuts),
         "unusable_scans": [{"scan": str(f.entry.scan), "reason": f.reason} for f in failures],
     }
     with whole_file(path) as file:
@@ -144,12 +162,17 @@ def _write_split(
     seen: tuple[Example, ...],
     unseen: tuple[Example, ...],
     failures: tuple[Failure, ...],
+    test: tuple[Entry, ...],
 ) -> None:
     side: dict[Entry, str] = {e.entry: "train" for e in seen}
     side |= {e.entry: "held-out" for e in unseen}
     side |= {f.entry: "unusable" for f in failures}
+    side |= dict.fromkeys(test, "test")
     with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
         rows = csv.writer(text)
         rows.writerow(["scan", "patient", "label", "side"])
         for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan)):
-            rows.writerow([entry.scan.relative_to(table.parent), entry.patient, entry.label, where])
+            scan = entry.scan
+            if scan.is_relative_to(table.parent):
+                scan = scan.relative_to(table.parent)
+            rows.writerow([scan, entry.patient, entry.label, where])
