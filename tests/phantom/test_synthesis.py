@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import synthesize, synthesize_scan
 from darnet_trt.phantom.body.anatomy import draw_anatomy
-from darnet_trt.phantom.body.disease import draw_findings
+from darnet_trt.phantom.body.kinds import draw_findings
 from darnet_trt.phantom.body.vessels import points_in_lung
 from darnet_trt.phantom.scanner.acquisition import draw_acquisition
 from darnet_trt.phantom.scanner.grid import Grid
@@ -82,7 +82,7 @@ def _burden(label, seed):
     for side in (-1, 1):
         points = points_in_lung(anatomy, rng, side, 500)
         covered = np.zeros(500, bool)
-        for patch in findings.patches:
+        for patch in (*findings.harmless, *findings.disease.patches):
             if max(patch.radii) < 12:
                 continue  # harmless nodules and satellites
             offset = (points - np.array(patch.centre)) / np.array(patch.radii)
