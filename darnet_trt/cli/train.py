@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.device import Device, device_for
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import progress, resumable
-from darnet_trt.errors import UsageError
 
 if TYPE_CHECKING:
     from darnet_trt.training.checkpoint import Checkpoint
@@ -81,7 +81,7 @@ def train(
         bool, typer.Option(help="Flip, rotate, shift and scale training scans at random.")
     ] = True,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"],
+        Device,
         typer.Option(help="auto: cuda if torch finds a CUDA device, else cpu."),
     ] = "auto",
     threads: Annotated[
@@ -157,7 +157,7 @@ def train(
             extent=extent,
             resolution=resolution,
             held_out=held_out,
-            device=_device(device),
+            device=device_for(device),
             reading=reading,
             failed=failed,
             report=finished,
@@ -168,19 +168,6 @@ def train(
         _show(run, checkpoint)
     if failures:
         raise typer.Exit(1)
-
-
-def _device(wanted: Literal["auto", "cpu", "cuda"]) -> str:
-    import torch
-
-    available = torch.cuda.is_available()
-    if wanted == "auto":
-        return "cuda" if available else "cpu"
-    if wanted == "cuda" and not available:
-        raise UsageError(
-            "torch finds no CUDA device here", where="--device cuda", do="use --device cpu"
-        )
-    return wanted
 
 
 def _show(run: Path, checkpoint: Checkpoint) -> None:

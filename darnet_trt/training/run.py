@@ -16,7 +16,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer, whole_file
-from darnet_trt.scan.cohorts import Cohort, Entry
+from darnet_trt.scan.cohorts import Cohort, Entry, split_by_patient
 from darnet_trt.scan.cohorts.folds import Sides
 from darnet_trt.scan.preprocessing import NEW, Extent, Resolution
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
@@ -26,7 +26,6 @@ from darnet_trt.training.model import Attention
 from darnet_trt.training.outputs import predict_logits
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe
-from darnet_trt.training.split import split_by_patient
 from darnet_trt.training.start import starting_weights
 
 METRICS = "metrics.json"
@@ -87,8 +86,7 @@ def train(
         OutputError: `run` cannot be written.
     """
     if sides is None:
-        split = split_by_patient(cohort.entries, held_out, recipe.seed, cohort.classes)
-        sides = Sides(*split)
+        sides = split_by_patient(cohort, held_out, recipe.seed)
     network = preset.network(attention, cohort.classes)
     preprocessing = NEW.model_copy(
         update={"size": preset.input_size, "extent": extent, "resolution": resolution}
@@ -107,7 +105,7 @@ def train(
         for failure in failures:
             failed(failure)
         _check_classes(seen, cohort)
-        _write_split(run / SPLIT, cohort.table, seen, unseen, failures, sides.test)
+        _write_split(run / SPLIT, cohort, sides.test, seen, unseen, failures)
         model = fit(network, seen, unseen, recipe, run, start=weights, device=device, report=report)
         labels = np.array([e.label for e in unseen], np.int64)
         checkpoint = Checkpoint(
@@ -158,11 +156,11 @@ def _write_metrics(
 
 def _write_split(
     path: Path,
-    table: Path,
+    cohort: Cohort,
+    test: tuple[Entry, ...],
     seen: tuple[Example, ...],
     unseen: tuple[Example, ...],
     failures: tuple[Failure, ...],
-    test: tuple[Entry, ...],
 ) -> None:
     side: dict[Entry, str] = {e.entry: "train" for e in seen}
     side |= {e.entry: "held-out" for e in unseen}
@@ -172,7 +170,4 @@ def _write_split(
         rows = csv.writer(text)
         rows.writerow(["scan", "patient", "label", "side"])
         for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan)):
-            scan = entry.scan
-            if scan.is_relative_to(table.parent):
-                scan = scan.relative_to(table.parent)
-            rows.writerow([scan, entry.patient, entry.label, where])
+            rows.writerow([cohort.name(entry), entry.patient, entry.label, where])
