@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -206,16 +205,13 @@ class _Clock:
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
-        self._started = time.monotonic()
-        self._first: float | None = None
+        self._seconds: list[float] = []
 
     def __call__(self, at: Progress) -> None:
         """Print a line."""
-        come = at.done + at.epoch.epoch / self._epochs
-        if self._first is None:  # what an earlier call did took none of this one's time
-            self._first = come - 1 / self._epochs
-        spent = time.monotonic() - self._started
-        left = spent / (come - self._first) * (at.total - come)
+        self._seconds.append(at.epoch.seconds)
+        to_come = (at.total - at.done) * self._epochs - at.epoch.epoch
+        left = sum(self._seconds) / len(self._seconds) * to_come
         training = at.training
         say(
             f"training {at.done + 1}/{at.total} ({training.attention}, fold {training.fold}, seed "

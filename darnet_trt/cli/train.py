@@ -17,7 +17,7 @@ from darnet_trt.cli.progress import progress, resumable
 
 if TYPE_CHECKING:
     from darnet_trt.training.checkpoint import Checkpoint
-    from darnet_trt.training.fit import Epoch
+    from darnet_trt.training.fitting.history import Epoch
     from darnet_trt.training.inputs import Failure
 
 
@@ -111,9 +111,9 @@ def train(
     require_packages("torch", extra="train")
     import torch
 
+    from darnet_trt.training.fitting.records import METRICS
     from darnet_trt.training.presets import PRESETS
     from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation, Recipe
-    from darnet_trt.training.run import METRICS
     from darnet_trt.training.run import train as train_run
 
     size = PRESETS[preset]

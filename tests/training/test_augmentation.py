@@ -1,10 +1,12 @@
 """Augmentation moves volumes, and nothing else."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
-from darnet_trt.training.augmentation import augment
+from darnet_trt.training.augmentation import augment, draw
 from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation
 
 
@@ -68,3 +70,14 @@ def test_each_volume_moves_on_its_own_and_the_seed_decides():
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert not torch.equal(one[0], one[1])
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 20, 31), (2, 64, 48, 48), (2, 1, 5, 6)])
+def test_is_what_reading_in_three_dimensions_gives(shape):
+    n, d, h, w = shape
+    x = torch.rand(n, 1, d, h, w, generator=seeded(1))
+    how = Augmentation(rotation_deg=30, translation=0.2, scaling=0.3)
+    matrix = draw(n, (h, w), how, seeded(2))
+    grid = functional.affine_grid(matrix, list(x.shape), align_corners=False)
+    expected = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(augment(x, how, seeded(2)), expected, atol=1e-5, rtol=0)

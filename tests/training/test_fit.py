@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from darnet_trt.errors import UsageError
-from darnet_trt.training.fit import HISTORY, STATE, fit
+from darnet_trt.training.fit import fit
+from darnet_trt.training.fitting.history import HISTORY
+from darnet_trt.training.fitting.state import STATE
 from darnet_trt.training.outputs import predict_logits
 from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation, Recipe
 from tests.training.tiny_network import TINY

@@ -16,7 +16,7 @@ from darnet_trt.training.ablation.report import DRAWS, Report, write_report
 from darnet_trt.training.ablation.scored import SIDES, Scored, Training, read_scored, write_scored
 from darnet_trt.training.ablation.settings import Settings
 from darnet_trt.training.checkpoint import FILE_NAME, load_checkpoint
-from darnet_trt.training.fit import Epoch
+from darnet_trt.training.fitting.history import Epoch
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.outputs import predict_logits
 from darnet_trt.training.run import INPUTS, train
