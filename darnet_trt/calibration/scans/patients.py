@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from darnet_trt.scan import Study, find_studies
-from darnet_trt.scan.cohorts import TABLE, Cohort, Entry, read_cohort
-from darnet_trt.scan.discovery import find_study
+from darnet_trt.scan.cohorts import TABLE, Cohort, Entry, read_cohort, study_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def find_scans(path: Path, classes: tuple[str, ...]) -> ScanPool:
 
 
 def _of_entry(entry: Entry) -> UnreadScan:
-    return UnreadScan(entry.scan, entry.patient, entry, lambda: find_study(entry.scan))
+    return UnreadScan(entry.scan, entry.patient, entry, lambda: study_of(entry))
 
 
 def _of_study(study: Study) -> UnreadScan:
