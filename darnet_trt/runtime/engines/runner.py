@@ -24,15 +24,42 @@ class Outputs:
     Attributes:
         logits: float32 (n, classes).
         cam: Class activation map, float32 (n, classes, d/8, h/16, w/16).
+        features: The pooled features before the classifier, float32 (n, 8·width); None where an
+            engine of an older bundle does not give them.
     """
 
     logits: npt.NDArray[np.float32]
     cam: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] | None = None
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Return the softmax of the logits, float64 (n, classes)."""
         return softmax(self.logits)
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """Return for each scan whether its outputs have no NaN and no infinity, (n,)."""
+        finite = np.ones(len(self.logits), np.bool_)
+        for array in (self.logits, self.cam, self.features):
+            if array is not None:
+                finite &= np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        return finite
+
+    def part(self, scans: slice) -> Outputs:
+        """Return the outputs of some of the scans."""
+        features = None if self.features is None else self.features[scans]
+        return Outputs(self.logits[scans], self.cam[scans], features)
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """Return the outputs of all parts, of one engine, in order."""
+    features = [part.features for part in parts if part.features is not None]
+    return Outputs(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.cam for part in parts]),
+        np.concatenate(features) if features else None,
+    )
 
 
 class Runner(Protocol):
@@ -70,10 +97,7 @@ def runs_on_gpu(runner: Runner) -> bool:
 
 def run(runner: Runner, inputs: Sequence[npt.NDArray[np.float32]]) -> Outputs:
     """Infer scans, each (1, d, h, w), one at a time; return outputs with n = scans."""
-    outputs = [runner.infer(scan[None]) for scan in inputs]
-    return Outputs(
-        np.concatenate([o.logits for o in outputs]), np.concatenate([o.cam for o in outputs])
-    )
+    return joined([runner.infer(scan[None]) for scan in inputs])
 
 
 def count_classes(outputs: Mapping[str, Sequence[object]], model: str | Path) -> int:
