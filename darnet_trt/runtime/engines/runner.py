@@ -17,6 +17,10 @@ NOT_FINITE: Final = 1e9
 """Reported instead of NaN or infinity, which JSON does not have."""
 
 
+OUTPUTS: Final = ("logits", "cam", "features")
+"""Names of an engine's outputs, in the order of `Outputs`; older bundles have no features."""
+
+
 @dataclass(frozen=True, eq=False)
 class Outputs:
     """The results of one inference.
@@ -108,15 +112,17 @@ def count_classes(outputs: Mapping[str, Sequence[object]], model: str | Path) ->
         model: The model's name in errors.
 
     Raises:
-        BundleError: The outputs are not logits (n, classes) and cam (n, classes, d, h, w).
+        BundleError: The outputs are not logits (n, classes), cam (n, classes, d, h, w) and
+            features (n, f); engines of older bundles have no features.
     """
     logits, cam = outputs.get("logits", ()), outputs.get("cam", ())
-    if len(logits) == 2 and len(cam) == 5 and isinstance(logits[1], int) and logits[1] == cam[1]:
+    sizes = len(logits), len(cam), len(outputs.get("features", (0, 0)))
+    if sizes == (2, 5, 2) and isinstance(logits[1], int) and logits[1] == cam[1]:
         return logits[1]
     found = ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in outputs.items())
     raise BundleError(
-        f"its outputs are {found or 'none'}, expected logits (n, classes) and cam (n, classes, d, "
-        "h, w)",
+        f"its outputs are {found or 'none'}, expected logits (n, classes), cam (n, classes, d, h, "
+        "w) and features (n, f)",
         where=model,
         do="build the bundle again",
     )
