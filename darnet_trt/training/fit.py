@@ -21,7 +21,7 @@ from darnet_trt.training.augmentation import Augmentation, augment
 from darnet_trt.training.checkpoint import read_tensors, write_tensors
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet, Network
-from darnet_trt.training.outputs import batch_of, predict_logits
+from darnet_trt.training.outputs import batch_of, predict
 
 STATE = "state.pt"  # lets an interrupted run continue; removed at the end
 HISTORY = "history.csv"
@@ -127,7 +127,7 @@ def fit(
     for number in range(len(history) + 1, schedule.epochs + 1):
         started = time.perf_counter()
         loss, accuracy = _epoch(model, train, schedule, number, optimizer, annealing, device)
-        logits = predict_logits(model, held_out, device)
+        logits = predict(model, held_out, device).logits
         labels = np.array([e.label for e in held_out])
         correct = float((logits.argmax(1) == labels).mean()) if len(labels) else float("nan")
         history.append(
@@ -173,7 +173,7 @@ def _epoch(
     for first in range(0, shown, schedule.batch):
         x, y = batch_of([train[i] for i in order[first : first + schedule.batch]], device)
         x = augment(x, schedule.augmentation, generator)
-        logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
+        logits = model(x.contiguous(memory_format=torch.channels_last_3d))[0]
         loss = functional.cross_entropy(logits, y)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoin
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
-from darnet_trt.training.outputs import predict_logits
+from darnet_trt.training.outputs import predict
 from darnet_trt.training.presets import Preset
 
 METRICS = "metrics.json"
@@ -98,7 +98,7 @@ def train(
             network=network,
             preprocessing=preprocessing,
             trained_on=cohort.describe(tuple(e.entry for e in seen)),
-            validation=evaluate(predict_logits(model, unseen), labels, cohort.classes),
+            validation=evaluate(predict(model, unseen).logits, labels, cohort.classes),
             state_dict=model.state_dict(),
             phantoms_only=cohort.seed is not None,
             coarsest_pixel_mm=max((mm for e in seen if (mm := e.pixel_mm)), default=None),
