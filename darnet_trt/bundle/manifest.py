@@ -45,6 +45,8 @@ class ModelCard(_Part):
             bundles, see `saw_only_phantoms`.
         coarsest_pixel_mm: In-plane detail of the coarsest training scan; None where it is not
             known, as in older bundles.
+        features: Number of pooled features that every engine gives; 0 in older bundles, whose
+            engines give none.
     """
 
     attention: Literal["none", "channel", "depth", "both"]
@@ -55,6 +57,7 @@ class ModelCard(_Part):
     validation: dict[str, float] = Field(default_factory=dict)
     phantoms_only: bool | None = None
     coarsest_pixel_mm: float | None = None
+    features: int = 0
 
     @property
     def saw_only_phantoms(self) -> bool:
@@ -75,7 +78,9 @@ class Parity(_Part):
         max_logits_error: Largest absolute difference of any logit, over the largest reference
             logit's magnitude.
         max_cam_error: The same for the class activation map.
-        limits: The largest allowed value of each of these three, by name.
+        max_features_error: The same for the pooled features; None where the engine or the
+            reference is of an older bundle and does not give them.
+        limits: The largest allowed value of each of these, by name.
         passed: Within `limits`, and no class flipped that the reference was sure of.
     """
 
@@ -85,6 +90,7 @@ class Parity(_Part):
     max_probability_difference: float
     max_logits_error: float
     max_cam_error: float
+    max_features_error: float | None = None
     limits: dict[str, float]
     passed: bool
 

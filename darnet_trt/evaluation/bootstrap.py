@@ -49,6 +49,7 @@ def bootstrap_each(
     measures: Callable[[Indices], Mapping[str, float]],
     patients: Sequence[str],
     *,
+    mirrored: Sequence[str] = (),
     draws: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -64,6 +65,9 @@ def bootstrap_each(
     Args:
         measures: Gets the indices of the scans drawn.
         patients: Of each scan.
+        mirrored: Measures that scatter only raises, as means of absolute values. A draw adds as
+            much to the measure as the sample did to the truth, so its ends are mirrored at the
+            measure and kept in 0…1 (the basic interval; Davison and Hinkley, section 2.4).
         draws: How often to draw.
         level: How often such intervals hold the truth.
         seed: Of the draws.
@@ -91,7 +95,11 @@ def bootstrap_each(
     result = {}
     for column, (name, value) in enumerate(whole.items()):
         kept = _defined(drawn[:, column])
-        if len(kept) >= _LEAST_DEFINED * draws:
+        if len(kept) < _LEAST_DEFINED * draws:
+            continue
+        if name in mirrored:
+            result[name] = _mirrored(value, kept, count, level)
+        else:
             result[name] = _ends(value, kept, _defined(without[:, column]), count, level)
     return result
 
@@ -129,6 +137,15 @@ def _ends(
         share = _NORMAL.cdf(bias + z / slope) if slope > 0 else float(z > 0)
         ends.append(float(np.quantile(drawn, share)))
     return ends[0], ends[1]
+
+
+def _mirrored(
+    value: float, drawn: npt.NDArray[np.float64], patients: int, level: float
+) -> tuple[float, float]:
+    """Return the ends of the basic interval, in 0…1."""
+    share = _NORMAL.cdf(_widened(level, patients))
+    low, high = (2 * value - float(np.quantile(drawn, q)) for q in (share, 1 - share))
+    return min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0)
 
 
 def _widened(level: float, patients: int) -> float:

@@ -61,7 +61,8 @@ def evaluate(
         classes: Their names; the first is the positive one.
 
     Returns:
-        `scans`, `scans_<class>`, `correct_<class>`, `accuracy`, `log_loss`, `calibration_error`;
+        `scans`, `scans_<class>`, `correct_<class>`, `accuracy`, `log_loss`, `calibration_error`,
+        `overconfidence` (mean probability of the likeliest class, less the accuracy);
         where both sides occur `auc`, `sensitivity`, `specificity`, `f1`; of each class that occurs
         `precision_<class>`, `recall_<class>`, `f1_<class>` and, unless it is the only one,
         `auc_<class>`; the means of these four `macro_precision`, `macro_recall`, `macro_f1`,
@@ -87,6 +88,7 @@ def evaluate(
     result |= _each_class(odds, labels, predicted, classes)
     result["log_loss"] = float(np.logaddexp(0, -odds[np.arange(len(labels)), labels]).mean())
     result["calibration_error"] = calibration_error(probabilities, labels)
+    result["overconfidence"] = float(probabilities.max(1).mean()) - result["accuracy"]
     return result
 
 

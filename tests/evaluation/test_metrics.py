@@ -34,6 +34,7 @@ def check_against_scikit_learn(logits, labels, classes):
         "scans": len(labels),
         "accuracy": accuracy_score(labels, predicted),
         "log_loss": log_loss(labels, probabilities, labels=everywhere),
+        "overconfidence": probabilities.max(1).mean() - (labels == predicted).mean(),
     }
     present = sorted(set(labels.tolist()))
     several = len(present) > 1

@@ -18,7 +18,7 @@ from darnet_trt.training.ablation.settings import Settings
 from darnet_trt.training.checkpoint import FILE_NAME, load_checkpoint
 from darnet_trt.training.fitting.history import Epoch
 from darnet_trt.training.inputs import Example, Failure, prepare
-from darnet_trt.training.outputs import predict_logits
+from darnet_trt.training.outputs import predict
 from darnet_trt.training.run import INPUTS, train
 
 FOLDS: Final = "folds.csv"
@@ -144,7 +144,7 @@ def _answers(
                     tuple(settings.cohort.name(entry) for entry in entries),
                     tuple(entry.patient for entry in entries),
                     np.array([example.label for example in chosen], np.int64),
-                    predict_logits(model, chosen, device),
+                    predict(model, chosen, device).logits,
                 )
             )
     return found
