@@ -67,7 +67,7 @@ def write_report(
         OutputError: They cannot be written.
     """
     cohort, recipe = settings.cohort, settings.recipe
-    parameters: dict[Attention, int] = {v: _parameters(settings, v) for v in VARIANTS}
+    parameters: dict[Attention, int] = {v: parameters_of(settings, v) for v in VARIANTS}
     sides = {side: Scans(of) for side in SIDES if (of := _of(scored, side))}
     found: dict[Side, Scores] = {side: scores(scans.measures()) for side, scans in sides.items()}
     pairs = {side: differences(scans, draws) for side, scans in sides.items()}
@@ -117,7 +117,8 @@ def _of(scored: Sequence[Scored], side: Side) -> list[Scored]:
     return [one for one in scored if one.side == side]
 
 
-def _parameters(settings: Settings, attention: Attention) -> int:
+def parameters_of(settings: Settings, attention: Attention) -> int:
+    """Count the weights of a network."""
     with torch.device("meta"):
         model = DARNet(settings.preset.network(attention, settings.cohort.classes))
     return sum(weights.numel() for weights in model.parameters())

@@ -39,7 +39,7 @@ ALIKE = dict.fromkeys(VARIANTS, 1.0)
 
 
 def test_a_difference_that_is_there_has_a_winner_and_the_right_sign():
-    found = differences(Scans(answers(ALIKE | {"both": 4.0})), draws=300)
+    found = differences(Scans(answers(ALIKE | {"both": 4.0})), draws=100)
     for d in found:
         if d.measure == "accuracy":
             assert d.winner == ("both" if d.second == "both" else None)
@@ -72,7 +72,7 @@ def test_a_value_is_the_mean_of_the_networks_own_measures():
 
 def test_one_seed_names_no_winner():
     signal = ALIKE | {"both": 4.0}
-    found = differences(Scans(answers(signal, seeds=1)), draws=300)
+    found = differences(Scans(answers(signal, seeds=1)), draws=100)
     apart = next(d for d in found if (d.measure, d.first, d.second) == ("accuracy", "none", "both"))
     assert apart.corrected[0] > 0
     assert apart.winner is None
@@ -82,10 +82,10 @@ def test_one_seed_names_no_winner():
 
 def test_seeds_that_disagree_name_no_winner():
     """A difference as large as that between two seeds of one network says nothing."""
-    scored = answers(ALIKE, folds=1, seeds=2, patients=300)
+    scored = answers(ALIKE, folds=1, seeds=2, patients=120)
     lucky = next(s for s in scored if s.training == Training("both", 0, 0))
     lucky.logits[:] += 5 * np.eye(3, dtype=np.float32)[lucky.labels]
-    found = differences(Scans(scored), draws=300)
+    found = differences(Scans(scored), draws=100)
     apart = next(d for d in found if (d.measure, d.first, d.second) == ("accuracy", "none", "both"))
     assert apart.over_patients[0] > 0
     assert apart.winner is None
@@ -129,7 +129,7 @@ def test_variants_that_do_not_differ_seldom_have_a_winner():
     named = [
         any(
             d.winner
-            for d in differences(Scans(answers(ALIKE, noise=0.4, folds=5, draw=draw)), draws=300)
+            for d in differences(Scans(answers(ALIKE, noise=0.4, folds=5, draw=draw)), draws=100)
             if d.measure == "accuracy"
         )
         for draw in range(60)
