@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from darnet_trt.phantom import CohortPlan, synthesize, write_cohort
-from darnet_trt.phantom.cohort import members
+from darnet_trt.phantom.plan import members
 from darnet_trt.runtime.prediction.results.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.cohorts import PAPER_CLASSES, read_cohort
@@ -116,14 +116,14 @@ def test_its_map_lies_on_the_lesions_more_than_elsewhere(run):
             preprocess(
                 spec,
                 synthesize(
-                    label,
+                    kind,
                     (PLAN.seed, member.number),
                     visit=member.visit,
                     matrix=PLAN.matrix,
                     slices=PLAN.slices,
                 ),
             )
-            for label in (member.label, "normal")
+            for kind in (member.kind, "normal")
         )
         with torch.inference_mode():
             logits, cam, _ = model(torch.from_numpy(ill)[None])

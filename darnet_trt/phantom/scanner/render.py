@@ -122,7 +122,7 @@ def _lung(
     """Draw parenchyma with patches all over the slab; the lung's outline comes later.
 
     Returns:
-        Hounsfield units, and where the disease's patches fill at least half of their opacity.
+        Hounsfield units, and where the disease's patches have at least half of their opacity.
     """
     b = anatomy.thorax[1]
     down = -grid.y if acquisition.prone else grid.y
@@ -142,6 +142,10 @@ def _lung(
         if found is not None:
             box, share = found
             lesion[box] |= share >= 0.5 * patch.opacity
+        # A nodule smaller than a voxel fills half of none.
+        middle = grid.voxel(np.array(patch.centre))
+        if middle is not None:
+            lesion[middle] = True
     return lung, lesion
 
 
