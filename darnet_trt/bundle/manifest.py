@@ -47,6 +47,8 @@ class ModelCard(_Part):
             known, as in older bundles.
         shortcuts: Codes of what gave the training cohort's classes away without the lungs; empty
             where nothing was found, and in older bundles.
+        features: Number of pooled features that every engine gives; 0 in older bundles, whose
+            engines give none.
     """
 
     attention: Literal["none", "channel", "depth", "both"]
@@ -58,6 +60,7 @@ class ModelCard(_Part):
     phantoms_only: bool | None = None
     coarsest_pixel_mm: float | None = None
     shortcuts: tuple[str, ...] = ()
+    features: int = 0
 
     @property
     def saw_only_phantoms(self) -> bool:
@@ -78,7 +81,9 @@ class Parity(_Part):
         max_logits_error: Largest absolute difference of any logit, over the largest reference
             logit's magnitude.
         max_cam_error: The same for the class activation map.
-        limits: The largest allowed value of each of these three, by name.
+        max_features_error: The same for the pooled features; None where the engine or the
+            reference is of an older bundle and does not give them.
+        limits: The largest allowed value of each of these, by name.
         passed: Within `limits`, and no class flipped that the reference was sure of.
     """
 
@@ -88,6 +93,7 @@ class Parity(_Part):
     max_probability_difference: float
     max_logits_error: float
     max_cam_error: float
+    max_features_error: float | None = None
     limits: dict[str, float]
     passed: bool
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from darnet_trt.cli import printing
 from darnet_trt.cli import train_options as options
+from darnet_trt.cli.device import device_for
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import duration, progress, resumable
@@ -123,7 +124,7 @@ def train(
             patience=patience,
             best=best,
         )
-    with joined(_device(device)) as group, resumable():
+    with joined(device_for(device)) as group, resumable():
         printing.quiet |= not group.leads
         if group.leads and (patience or best):
             warn("the held-out scans choose the epoch: their figures look better than they are")
@@ -231,19 +232,6 @@ class _Telling:
             f"loss {step.loss:.3f}  learning rate {step.learning_rate:.1e}  "
             f"{duration(step.seconds_left)} left"
         )
-
-
-def _device(wanted: Literal["auto", "cpu", "cuda"]) -> str:
-    import torch
-
-    available = torch.cuda.is_available()
-    if wanted == "auto":
-        return "cuda" if available else "cpu"
-    if wanted == "cuda" and not available:
-        raise UsageError(
-            "torch finds no CUDA device here", where="--device cuda", do="use --device cpu"
-        )
-    return wanted
 
 
 def _show(run: Path, checkpoint: Checkpoint) -> None:

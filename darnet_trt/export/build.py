@@ -182,7 +182,8 @@ def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Referen
     n, source = len(inputs), f"{len(inputs)} synthetic phantoms"
     if outputs is None:
         outputs = run_reference(context, inputs, source)
-    kept = ReferenceOutputs(np.stack(inputs), outputs.logits[:n], outputs.cam[:n])
+    first = outputs.part(slice(n))
+    kept = ReferenceOutputs(np.stack(inputs), first.logits, first.cam, first.features)
     return write_reference(context.folder, kept, source)
 
 
@@ -212,6 +213,7 @@ def _card(source: Source) -> ModelCard:
         phantoms_only=checkpoint.phantoms_only,
         coarsest_pixel_mm=checkpoint.coarsest_pixel_mm,
         shortcuts=checkpoint.shortcuts,
+        features=source.network.classifier.in_features,
     )
 
 

@@ -28,7 +28,7 @@ from darnet_trt.training.fitting.state import StateFile
 from darnet_trt.training.fitting.training import Training
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet, Network
-from darnet_trt.training.outputs import predict_logits
+from darnet_trt.training.outputs import predict
 from darnet_trt.training.recipe import Recipe
 
 
@@ -195,7 +195,7 @@ def _measure(model: DARNet, held_out: Sequence[Example], group: Processes) -> tu
     """Return the mean loss and the accuracy on the held-out scans; NaN if there are none."""
     if not held_out:
         return float("nan"), float("nan")
-    mine = predict_logits(model, held_out[group.rank :: group.size], group.device)
+    mine = predict(model, held_out[group.rank :: group.size], group.device).logits
     logits = torch.from_numpy(np.stack(group.gather([*mine])))
     labels = torch.tensor([example.label for example in held_out])
     loss = functional.cross_entropy(logits, labels)

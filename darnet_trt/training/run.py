@@ -31,7 +31,7 @@ from darnet_trt.training.fitting.start import digest, finished, starting_weights
 from darnet_trt.training.fitting.state import remove_state
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
-from darnet_trt.training.outputs import predict_logits
+from darnet_trt.training.outputs import predict
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe
 
@@ -127,7 +127,7 @@ def train(
             start=weights, past=past, configuration=configuration, group=group,
             report=report, saved=saved, tell=tell,
         )  # fmt: skip
-        logits = predict_logits(model, unseen)
+        logits = predict(model, unseen).logits
         labels = np.array([e.label for e in unseen], np.int64)
         checkpoint = Checkpoint(
             network=network,

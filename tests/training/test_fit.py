@@ -10,7 +10,8 @@ from darnet_trt.errors import UsageError
 from darnet_trt.training.fit import fit
 from darnet_trt.training.fitting.history import HISTORY
 from darnet_trt.training.fitting.state import STATE
-from darnet_trt.training.outputs import predict_logits
+from darnet_trt.training.model import DARNet
+from darnet_trt.training.outputs import predict
 from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation, Recipe
 from tests.training.tiny_network import TINY
 
@@ -98,6 +99,14 @@ def test_too_few_scans(tiny_examples, tmp_path):
 
 def test_predictions_do_not_depend_on_the_batch(tiny_examples, tmp_path):
     model = fit(TINY, tiny_examples, (), Recipe(epochs=1), tmp_path)
-    together = predict_logits(model, tiny_examples)
-    alone = np.concatenate([predict_logits(model, [e]) for e in tiny_examples])
-    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-5)
+    together = predict(model, tiny_examples)
+    alone = [predict(model, [e]) for e in tiny_examples]
+    for of in ("logits", "features"):
+        rows = np.concatenate([getattr(one, of) for one in alone])
+        np.testing.assert_allclose(getattr(together, of), rows, atol=1e-5, rtol=1e-5)
+
+
+def test_no_scans_give_no_rows(tiny_examples):
+    none = predict(DARNet(TINY), [])
+    assert none.logits.shape == (0, 3)
+    assert none.features.shape == (0, 8 * TINY.width)

@@ -126,7 +126,7 @@ def test_its_map_lies_on_the_lesions_more_than_elsewhere(run):
             for kind in (member.kind, "normal")
         )
         with torch.inference_mode():
-            logits, cam = model(torch.from_numpy(ill)[None])
+            logits, cam, _ = model(torch.from_numpy(ill)[None])
         predicted = int(logits.argmax())
         if PAPER_CLASSES[predicted] != member.label:
             continue

@@ -92,10 +92,7 @@ class Classifier:
         start = time.perf_counter()
         outputs = self._engine.runner.infer(given)
         ms = (time.perf_counter() - start) * 1000 / count
-        finite = [
-            bool(np.isfinite(logits).all() and np.isfinite(cam).all())
-            for logits, cam in zip(outputs.logits, outputs.cam, strict=True)
-        ]
+        finite = map(bool, outputs.finite)
         every = zip(given, outputs.probabilities, outputs.cam, finite, strict=True)
         return [_Answer(*one, ms) for one in every]
 
