@@ -89,7 +89,8 @@ def evaluate(
     share_cpus()
     from darnet_trt.cli.evaluate_network import UNKNOWN, opened
     from darnet_trt.cli.evaluate_output import METRICS, Evaluation
-    from darnet_trt.cli.evaluate_scans import labelled, scored
+    from darnet_trt.cli.evaluate_scans import scored
+    from darnet_trt.cli.labelled import labelled_cohort
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.errors import UsageError
     from darnet_trt.evaluation.pictures import need_matplotlib
@@ -100,7 +101,7 @@ def evaluate(
         raise UsageError(f"holds {METRICS} already", where=out, do="choose another folder")
     need_matplotlib()
     with opened(network, artifact, threads) as judged, sole_writer(out), resumable():
-        scans = labelled(cohort, judged.classes)
+        scans = labelled_cohort(cohort, judged.classes)
         for warning in judged.warnings:
             warn(f"warning: {warning}")
         if judged.trained is None:

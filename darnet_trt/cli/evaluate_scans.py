@@ -16,7 +16,7 @@ from darnet_trt.cli.progress import progress
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.seen import identity
 from darnet_trt.machine.files import whole_file
-from darnet_trt.scan.cohorts import Cohort, Entry, class_named, read_cohort
+from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.inputs import Example, prepare
 
 Status = Literal["ok", "refused", "failed", "seen", "other-side"]
@@ -50,22 +50,6 @@ class Scored:
     code: str = ""
     key: str = ""
     logits: Logits | None = None
-
-
-def labelled(path: Path, classes: tuple[str, ...]) -> Cohort:
-    """Read a cohort with the classes of a network.
-
-    Raises:
-        UsageError: The cohort cannot be read, or has a class that the network does not know.
-    """
-    for name in read_cohort(path, ()).classes:
-        if class_named(name, classes) is None:
-            raise UsageError(
-                f"has the class {name!r}, and the network knows {', '.join(classes)}",
-                where=path,
-                do="evaluate a network that was trained on the cohort's classes",
-            )
-    return read_cohort(path, classes)
 
 
 def scored(judged: Judged, cohort: Cohort, inputs: Path, side: str | None) -> tuple[Scored, ...]:
