@@ -20,7 +20,7 @@ MEASURES = (
     *("accuracy", "auc", "sensitivity", "specificity", "f1", "macro_f1", "macro_auc"),
     *("log_loss", "overconfidence", "calibration_error"),
 )
-SETTINGS = ((40, 1.5), (100, 1.5), (250, 1.5), (100, 2.2), (250, 2.2), (100, 4.0), (250, 4.0))
+SETTINGS = ((100, 1.5), (250, 2.2), (100, 2.2), (250, 1.5), (40, 1.5), (100, 4.0))
 """Patients, and how far the classes lie apart."""
 TRUTH = 200_000
 
