@@ -17,11 +17,14 @@ from darnet_trt.bundle.manifest import (
     FP16_FILE,
     INT8_FILE,
     MODEL_FILE,
+    TRAINING_SCANS_FILE,
     Artifact,
     Manifest,
     ModelCard,
     Reference,
+    StoredFile,
 )
+from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.bundle.reference import ReferenceOutputs, write_reference
 from darnet_trt.bundle.writing import bundle_folder, hashes, write_manifest
 from darnet_trt.calibration.activations.histogram import Statistics
@@ -144,6 +147,7 @@ def build_bundle(
             artifacts=(*timed, *unchecked, *judged.not_run),
             rejected=(*refused, *rejected),
             reference=_stored_reference(context, judged.reference),
+            training_scans=_stored_training_scans(context),
             default=default,
             built_on={
                 "cpu": asdict(cpu()),
@@ -185,6 +189,16 @@ def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Referen
     first = outputs.part(slice(n))
     kept = ReferenceOutputs(np.stack(inputs), first.logits, first.cam, first.features)
     return write_reference(context.folder, kept, source)
+
+
+def _stored_training_scans(context: BuildContext) -> StoredFile | None:
+    """Store which scans trained the weights, so that they never measure an engine."""
+    scans = context.source.checkpoint.training_scans
+    if scans is None:
+        return None
+    file = context.folder / TRAINING_SCANS_FILE
+    np.savez_compressed(file, **scans.packed())
+    return StoredFile(file=TRAINING_SCANS_FILE, sha256=sha256_of(file))
 
 
 def _chosen(

@@ -43,7 +43,7 @@ class Found:
 
 
 def class_folders(folder: Path, classes: tuple[str, ...]) -> dict[Path, str]:
-    """Return the folders of classes in a folder, and each one's class; none where it has none.
+    """Return the folders of classes in a folder, and each one's class; none where no scan is there.
 
     Args:
         folder: Where they are.
@@ -56,8 +56,10 @@ def class_folders(folder: Path, classes: tuple[str, ...]) -> dict[Path, str]:
     if not classes:
         return {path: path.name for path in below if _holds_scans(path)}
     named = {path: label for path in below if (label := class_named(path.name, classes))}
+    if not any(map(_holds_scans, named)):
+        return {}
     for path in below:
-        if named and path not in named and _holds_scans(path):
+        if path not in named and _holds_scans(path):
             raise UsageError(
                 f"the folder's name is no class, choose from {', '.join(classes)}",
                 where=path,

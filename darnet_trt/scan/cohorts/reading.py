@@ -45,8 +45,7 @@ def read_cohort(path: Path, classes: tuple[str, ...] | None = None) -> Cohort:
         classes = classes_of(plan) or PAPER_CLASSES
     table, found = _found(path, classes)
     if not found.entries:
-        what = "names no scan" if table.is_file() else "has no scan in class/patient/scan/"
-        raise UsageError(f"the cohort {what}", where=table, do="add a line or folder for each")
+        raise UsageError("the cohort names no scan", where=table, do="add a line for each")
     _refuse_doubles(table, found.entries)
     classes = classes or tuple(dict.fromkeys(entry.label for entry in found.entries))
     return Cohort(table, found.entries, seed_of(plan), classes, found.notes)

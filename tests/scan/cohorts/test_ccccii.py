@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.cohorts import Entry, make_folds, read_cohort
+from darnet_trt.scan.cohorts import Entry, is_cohort, make_folds, read_cohort
 from tests.scan.cohorts.layouts import corrections, write_csv, write_raw, write_scan
 
 ARCHIVES = "zip_file,label,patient_id,scan_id,n_slice"
@@ -55,7 +55,7 @@ def test_a_folder_whose_name_is_no_class(tmp_path):
 def test_folders_without_a_scan(tmp_path):
     for name in ("NCP", "CP", "Normal"):
         (tmp_path / name / "1").mkdir(parents=True)
-    with pytest.raises(UsageError, match="no scan in class/patient/scan"):
+    with pytest.raises(UsageError, match="no cohort table"):
         read_cohort(tmp_path)
 
 
@@ -151,3 +151,18 @@ def test_tables_of_the_data_set_that_cannot_be_read(tmp_path, name, content):
     if name == "unzip_filenames.csv":
         with pytest.raises(UsageError, match="line 2: n_slice is 'many'"):
             read_cohort(tmp_path)
+
+
+def test_what_is_a_cohort(tmp_path):
+    raw = write_raw(tmp_path / "raw")
+    others = write_raw(tmp_path / "others", names=("a", "b"))
+    (tmp_path / "NCP" / "1").mkdir(parents=True)
+    (tmp_path / "x.nii.gz").write_bytes(b"")
+    assert is_cohort(raw)
+    assert is_cohort(others, ("a", "b"))
+    assert not is_cohort(others)
+    assert not is_cohort(tmp_path)
+    assert not is_cohort(tmp_path / "x.nii.gz")
+    (tmp_path / "cohort.csv").write_text("")
+    assert is_cohort(tmp_path)
+    assert is_cohort(tmp_path / "cohort.csv")
