@@ -16,8 +16,20 @@ SIZE = (16, 32, 32)
 PAPER_CLASSES = ("covid-19", "common-pneumonia", "normal")
 
 
-def write_onnx(path: Path, *, bias: float = 0.5, size: tuple[int, int, int] = SIZE) -> None:
-    """cam = one strided convolution, logits = its mean + bias: the real outputs' shapes."""
+FEATURES = 32
+
+
+def write_onnx(
+    path: Path,
+    *,
+    bias: float = 0.5,
+    size: tuple[int, int, int] = SIZE,
+    features: int = FEATURES,
+) -> None:
+    """cam = one strided convolution, logits = its mean + bias: the real outputs' shapes.
+
+    With 0 features it is a model of an older version, of two outputs.
+    """
     d, h, w = size
     weight = np.random.default_rng(0).normal(0, 0.05, (3, 1, 8, 16, 16)).astype(np.float32)
     graph = helper.make_graph(
@@ -25,6 +37,7 @@ def write_onnx(path: Path, *, bias: float = 0.5, size: tuple[int, int, int] = SI
             helper.make_node("Conv", ["volume", "w"], ["cam"], strides=[8, 16, 16]),
             helper.make_node("ReduceMean", ["cam", "axes"], ["mean"], keepdims=0),
             helper.make_node("Add", ["mean", "b"], ["logits"]),
+            *[helper.make_node("MatMul", ["mean", "spread"], ["features"])][: bool(features)],
         ],
         "tiny",
         [helper.make_tensor_value_info("volume", TensorProto.FLOAT, ["n", 1, d, h, w])],
@@ -33,9 +46,11 @@ def write_onnx(path: Path, *, bias: float = 0.5, size: tuple[int, int, int] = SI
             helper.make_tensor_value_info(
                 "cam", TensorProto.FLOAT, ["n", 3, d // 8, h // 16, w // 16]
             ),
-        ],
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", features]),
+        ][: 3 if features else 2],
         [
             numpy_helper.from_array(weight, "w"),
+            numpy_helper.from_array(np.eye(3, features, dtype=np.float32), "spread"),
             numpy_helper.from_array(np.array([bias, 0, -0.1], np.float32), "b"),
             numpy_helper.from_array(np.array([2, 3, 4], np.int64), "axes"),
         ],
@@ -44,10 +59,13 @@ def write_onnx(path: Path, *, bias: float = 0.5, size: tuple[int, int, int] = SI
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
 
 
-def write_bundle(folder: Path, *, bias: float = 0.5) -> Path:
-    """OpenVINO and ONNX Runtime in float32 over one file, and a plan nobody here can run."""
+def write_bundle(folder: Path, *, bias: float = 0.5, features: int = FEATURES) -> Path:
+    """OpenVINO and ONNX Runtime in float32 over one file, and a plan nobody here can run.
+
+    With 0 features it is a bundle of an older version.
+    """
     folder.mkdir(parents=True)
-    write_onnx(folder / "model.onnx", bias=bias)
+    write_onnx(folder / "model.onnx", bias=bias, features=features)
     (folder / "tensorrt-rtx").mkdir()
     (folder / "tensorrt-rtx" / "sm89-fp16.plan").write_bytes(b"a plan")
     parity = Parity(
@@ -57,6 +75,7 @@ def write_bundle(folder: Path, *, bias: float = 0.5) -> Path:
         max_probability_difference=0,
         max_logits_error=0,
         max_cam_error=0,
+        max_features_error=0,
         limits={},
         passed=True,
     )
@@ -88,6 +107,7 @@ def write_bundle(folder: Path, *, bias: float = 0.5) -> Path:
             parameters=6147,
             checkpoint_sha256="0" * 64,
             trained_on="nothing: random weights",
+            features=features,
         ),
         classes=PAPER_CLASSES,
         preprocessing=Preprocessing(size=SIZE),

@@ -86,7 +86,7 @@ def train_on(model, examples):
             x = torch.from_numpy(np.stack([e.load() for e in batch]))
             y = torch.tensor([e.label for e in batch])
             with torch.autocast("cpu", torch.bfloat16):
-                logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
+                logits = model(x.contiguous(memory_format=torch.channels_last_3d))[0]
                 loss = cross_entropy(logits.float(), y)
             optimizer.zero_grad()
             loss.backward()
@@ -119,7 +119,7 @@ def main() -> None:
     from darnet_trt.scan.cohorts import read_cohort, split_by_patient
     from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from darnet_trt.training.inputs import prepare
-    from darnet_trt.training.outputs import predict_logits
+    from darnet_trt.training.outputs import predict
 
     checkpoint = load_checkpoint(small)
     sides = split_by_patient(read_cohort(cohort), float(HELD_OUT), SEED)
@@ -136,7 +136,7 @@ def main() -> None:
     print(f"widened: logits differ by {difference:.1e}", flush=True)
     train_on(wide, seen)
     labels = np.array([e.label for e in unseen])
-    validation = evaluate(predict_logits(wide, unseen), labels, network.classes)
+    validation = evaluate(predict(wide, unseen).logits, labels, network.classes)
     print(validation)
     save_checkpoint(
         Checkpoint(

@@ -22,6 +22,8 @@ INT8_FILE: Final = "model-int8.onnx"
 """The same with quantized convolutions, for ONNX Runtime."""
 FP16_FILE: Final = "model-fp16.onnx"
 """The same in float16, with float32 inputs and outputs, for ONNX Runtime on a GPU."""
+TRAINING_SCANS_FILE: Final = "training_scans.npz"
+"""Which scans trained the weights, as hashes."""
 
 Backend = Literal["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -45,6 +47,10 @@ class ModelCard(_Part):
             bundles, see `saw_only_phantoms`.
         coarsest_pixel_mm: In-plane detail of the coarsest training scan; None where it is not
             known, as in older bundles.
+        shortcuts: Codes of what gave the training cohort's classes away without the lungs; empty
+            where nothing was found, and in older bundles.
+        features: Number of pooled features that every engine gives; 0 in older bundles, whose
+            engines give none.
     """
 
     attention: Literal["none", "channel", "depth", "both"]
@@ -55,6 +61,8 @@ class ModelCard(_Part):
     validation: dict[str, float] = Field(default_factory=dict)
     phantoms_only: bool | None = None
     coarsest_pixel_mm: float | None = None
+    shortcuts: tuple[str, ...] = ()
+    features: int = 0
 
     @property
     def saw_only_phantoms(self) -> bool:
@@ -75,7 +83,9 @@ class Parity(_Part):
         max_logits_error: Largest absolute difference of any logit, over the largest reference
             logit's magnitude.
         max_cam_error: The same for the class activation map.
-        limits: The largest allowed value of each of these three, by name.
+        max_features_error: The same for the pooled features; None where the engine or the
+            reference is of an older bundle and does not give them.
+        limits: The largest allowed value of each of these, by name.
         passed: Within `limits`, and no class flipped that the reference was sure of.
     """
 
@@ -85,6 +95,7 @@ class Parity(_Part):
     max_probability_difference: float
     max_logits_error: float
     max_cam_error: float
+    max_features_error: float | None = None
     limits: dict[str, float]
     passed: bool
 
@@ -339,6 +350,18 @@ class Reference(_Part):
     source: str
 
 
+class StoredFile(_Part):
+    """A file beside the engines.
+
+    Attributes:
+        file: Path relative to the bundle.
+        sha256: Hash of the file.
+    """
+
+    file: str
+    sha256: str
+
+
 class Manifest(_Part):
     """The whole of `manifest.json`.
 
@@ -355,6 +378,8 @@ class Manifest(_Part):
             checks on the build machine.
         rejected: Engines that failed a gate; their files are not in the bundle.
         reference: What `darnet-trt bundle check` compares engines with; None in older bundles.
+        training_scans: What tells which scans trained the weights, hashes of patients and slices;
+            None where nobody knows, as in older bundles. `evaluation.seen` reads the file.
         built_on: Machine and versions.
         content_sha256: `content_digest` of the rest; `write_manifest` fills it in.
     """
@@ -370,6 +395,7 @@ class Manifest(_Part):
     artifacts: tuple[Artifact, ...]
     rejected: tuple[Artifact, ...] = ()
     reference: Reference | None = None
+    training_scans: StoredFile | None = None
     default: str | None
     built_on: dict[str, Any]
     content_sha256: str = ""
@@ -380,6 +406,8 @@ class Manifest(_Part):
         found = {name: sha for artifact in self.artifacts for name, sha in artifact.files.items()}
         if self.reference is not None:
             found[self.reference.file] = self.reference.sha256
+        if self.training_scans is not None:
+            found[self.training_scans.file] = self.training_scans.sha256
         return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,13 @@ class ReferenceOutputs:
         inputs: float32 (n, 1, d, h, w).
         logits: float32 (n, classes).
         cam: Class activation map, float32 (n, classes, d/8, h/16, w/16).
+        features: The pooled features, float32 (n, 8·width); None in older bundles.
     """
 
     inputs: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
     cam: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] | None = None
 
 
 def write_reference(folder: Path, outputs: ReferenceOutputs, source: str) -> Reference:
@@ -40,10 +42,15 @@ def write_reference(folder: Path, outputs: ReferenceOutputs, source: str) -> Ref
         source: Describes the inputs.
     """
     file = folder / _FILE
+    arrays = {
+        "inputs": outputs.inputs.astype(np.float16),
+        "logits": outputs.logits,
+        "cam": outputs.cam,
+        "features": outputs.features,
+    }
     with file.open("wb") as stream:
-        np.savez_compressed(
-            stream, inputs=outputs.inputs.astype(np.float16), logits=outputs.logits, cam=outputs.cam
-        )
+        given: dict[str, Any] = {name: a for name, a in arrays.items() if a is not None}
+        np.savez_compressed(stream, **given)
     return Reference(file=_FILE, sha256=sha256_of(file), scans=len(outputs.inputs), source=source)
 
 
@@ -60,8 +67,9 @@ def read_reference(bundle: Bundle) -> ReferenceOutputs | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             inputs, logits, cam = (stored[name] for name in ("inputs", "logits", "cam"))
+            features = stored.get("features")
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise BundleError(
             f"cannot be read ({type(error).__name__})", where=file, do=REBUILD
         ) from error
-    return ReferenceOutputs(inputs.astype(np.float32), logits, cam)
+    return ReferenceOutputs(inputs.astype(np.float32), logits, cam, features)

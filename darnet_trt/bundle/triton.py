@@ -94,6 +94,12 @@ def config(bundle: Bundle, artifact: Artifact) -> str:
     batch = 1 if artifact.target == "cpu" else artifact.batch[1]
     d, h, w = bundle.manifest.preprocessing.size
     classes = len(bundle.manifest.classes)
+    outputs = [
+        f"  {{ {_tensor('logits', [classes])} label_filename: {_quoted(_LABELS)} }}",
+        f"  {{ {_tensor('cam', [classes, *cam_size((d, h, w))])} }}",
+    ]
+    if features := bundle.manifest.model.features:
+        outputs.append(f"  {{ {_tensor('features', [features])} }}")
     lines = [
         f"name: {_quoted(MODEL)}",
         f"backend: {_quoted(artifact.backend)}",
@@ -101,8 +107,7 @@ def config(bundle: Bundle, artifact: Artifact) -> str:
         f"max_batch_size: {batch}",
         f"input [ {{ {_tensor('volume', [1, d, h, w])} }} ]",
         "output [",
-        f"  {{ {_tensor('logits', [classes])} label_filename: {_quoted(_LABELS)} }},",
-        f"  {{ {_tensor('cam', [classes, *cam_size((d, h, w))])} }}",
+        ",\n".join(outputs),
         "]",
         f"instance_group [ {{ count: 1 kind: {_kind(artifact)} }} ]",
         "model_warmup [ {",

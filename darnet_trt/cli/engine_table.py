@@ -11,15 +11,21 @@ from darnet_trt.cli.printing import print_line, print_table
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Artifact, Decisions, Manifest, Parity
 
-PARITY: Final = ("flips", "probability", "logits", "map")
+PARITY: Final = ("flips", "probability", "logits", "map", "features")
 
 
 def parity_cells(parity: Parity | None) -> list[str]:
     """Return the cells under `PARITY`."""
     if parity is None:
         return ["-"] * len(PARITY)
-    errors = (parity.max_probability_difference, parity.max_logits_error, parity.max_cam_error)
-    return [f"{parity.class_flips} of {parity.scans}", *(f"{error:.1e}" for error in errors)]
+    errors = (
+        parity.max_probability_difference,
+        parity.max_logits_error,
+        parity.max_cam_error,
+        parity.max_features_error,
+    )
+    cells = ("-" if error is None else f"{error:.1e}" for error in errors)
+    return [f"{parity.class_flips} of {parity.scans}", *cells]
 
 
 def print_engines(folder: Path, manifest: Manifest) -> None:

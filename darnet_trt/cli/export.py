@@ -66,5 +66,5 @@ def export(
     size = "×".join(map(str, network.input_size))
     print_line(
         f"{out}: {precision}{', standard operators only' * inline}, attention {network.attention}, "
-        f"input batch×1×{size}, outputs logits and cam, {out.stat().st_size / 1e6:.1f} MB"
+        f"input batch×1×{size}, outputs logits, cam and features, {out.stat().st_size / 1e6:.1f} MB"
     )

@@ -15,10 +15,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from darnet_trt.scan.cohorts import Cohort
 from darnet_trt.scan.series import Choice, Study
@@ -112,22 +115,51 @@ class TrainingScans:
     scans: tuple[frozenset[int], ...]
 
     @classmethod
-    def of(cls, scans: Sequence[Identity]) -> TrainingScans:
+    def of(cls, scans: Sequence[Identity], earlier: TrainingScans | None = None) -> TrainingScans:
         """Return the hashes of scans.
 
         A PatientID that more than `_NAMES_OF_ONE` patients of the table share names nobody.
+
+        Args:
+            scans: They trained the network.
+            earlier: Those that trained it before.
         """
+        earlier = earlier or cls(secrets.token_bytes(_SALT_BYTES), frozenset(), ())
         owners: dict[str, set[str]] = defaultdict(set)
         for scan in scans:
             owners[scan.patient_id].add(scan.patient)
-        salt = secrets.token_bytes(_SALT_BYTES)
+        salt = earlier.salt
         names = {scan.patient for scan in scans}
         names |= {name for name, of in owners.items() if len(of) <= _NAMES_OF_ONE}
         return cls(
             salt,
-            frozenset(_hashed(salt, name) for name in names if name),
-            tuple(scan.slices for scan in scans),
+            earlier.patients | {_hashed(salt, name) for name in names if name},
+            earlier.scans + tuple(scan.slices for scan in scans),
         )
+
+    @classmethod
+    def unpacked(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TrainingScans:
+        """Return the scans of `packed`.
+
+        Raises:
+            KeyError, ValueError: These are other arrays.
+        """
+        ends = np.cumsum(arrays["slices_of_scan"])[:-1]
+        return cls(
+            arrays["salt"].tobytes(),
+            frozenset(arrays["patients"].tolist()),
+            tuple(frozenset(one.tolist()) for one in np.split(arrays["slices"], ends)),
+        )
+
+    def packed(self) -> dict[str, Any]:
+        """Return arrays of numbers, to be written: 8 bytes a slice."""
+        slices = [h for one in self.scans for h in sorted(one)]
+        return {
+            "salt": np.frombuffer(self.salt, np.uint8),
+            "patients": np.array(sorted(self.patients), np.int64),
+            "slices": np.array(slices, np.int64),
+            "slices_of_scan": np.array([len(one) for one in self.scans], np.int64),
+        }
 
     @cached_property
     def _known(self) -> KnownScans:

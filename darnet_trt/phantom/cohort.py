@@ -9,113 +9,28 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from darnet_trt import __version__
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import LOCK, sole_writer
 from darnet_trt.machine.processes import worker_pool
+from darnet_trt.phantom.files.ccccii import Facts, write_cleaned_tables, write_raw_tables
+from darnet_trt.phantom.files.defects import Defect, draw_defect
 from darnet_trt.phantom.files.dicom import write_dicom
 from darnet_trt.phantom.files.images import write_nifti, write_slices
-from darnet_trt.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES, synthesize_scan
-from darnet_trt.scan.cohorts import COLUMNS, PAPER_CLASSES, PLAN, TABLE
+from darnet_trt.phantom.plan import CohortPlan, Member, members
+from darnet_trt.phantom.synthesis import synthesize_scan
+from darnet_trt.scan.cohorts import COLUMNS, PLAN, TABLE
 
-CohortFormat = Literal["dicom", "nifti", "slices"]
-FORMATS: tuple[CohortFormat, ...] = get_args(CohortFormat)
-SECOND_VISIT = 0.25  # share of patients with two scans, about CC-CCII's
-MATRIX_RANGE = (32, 1024)
-SLICES_RANGE = (30, 600)  # fewer would lie more than 10 mm apart
 MIN_SCANS_A_PROCESS = 8  # starting a process costs as much as a few small scans
-
-
-@dataclass(frozen=True)
-class CohortPlan:
-    """The choices that determine every byte of a cohort.
-
-    Attributes:
-        scans: How many; a smaller cohort of the same seed is the beginning of a larger one.
-        seed: Draws the patients.
-        format: Of the files.
-        matrix: Rows and columns of a slice.
-        slices: Fewest and most slices of a scan.
-    """
-
-    scans: int = 120
-    seed: int = 0
-    format: CohortFormat = "dicom"
-    matrix: int = DEFAULT_MATRIX
-    slices: tuple[int, int] = DEFAULT_SLICES
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("scans", 1, 100_000),
-            ("seed", 0, 2**63),
-            ("matrix", *MATRIX_RANGE),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UsageError(f"must be {low} to {high}, not {value}", where=f"--{name}")
-        first, last = self.slices
-        if not SLICES_RANGE[0] <= first <= last <= SLICES_RANGE[1]:
-            given = str(first) if first == last else f"{first}:{last}"
-            raise UsageError(
-                f"must be a number or an ascending range within {SLICES_RANGE[0]} to "
-                f"{SLICES_RANGE[1]}, not {given}",
-                where="--slices",
-            )
-        if self.format not in FORMATS:
-            raise UsageError(
-                f"unknown format {self.format!r}",
-                where="--format",
-                do=f"choose from {', '.join(FORMATS)}",
-            )
-
-    @property
-    def identity(self) -> str:
-        """Return text that differs between cohorts; the UIDs are made from it."""
-        return f"seed {self.seed} matrix {self.matrix} slices {self.slices[0]}:{self.slices[1]}"
-
-
-@dataclass(frozen=True)
-class Member:
-    """One scan of a cohort.
-
-    Attributes:
-        scan: Path relative to the cohort's folder.
-        patient: Identifier.
-        label: One of PAPER_CLASSES.
-        number: The patient's number; visit: 0, or 1 for the second scan.
-    """
-
-    scan: str
-    patient: str
-    label: str
-    number: int
-    visit: int
-
-
-def members(plan: CohortPlan) -> Iterator[Member]:
-    """Yield the scans of a cohort; classes are equally frequent, in an order drawn by the seed."""
-    written, number = 0, 0
-    suffix = ".nii.gz" if plan.format == "nifti" else ""
-    while True:
-        block, place = divmod(number, len(PAPER_CLASSES))
-        # Each three patients have the three labels in random order: names reveal nothing.
-        order = np.random.default_rng((plan.seed, 1, block)).permutation(len(PAPER_CLASSES))
-        label = PAPER_CLASSES[order[place]]
-        visits = 1 + (np.random.default_rng((plan.seed, 2, number)).random() < SECOND_VISIT)
-        number += 1
-        patient = f"P{number:04d}"
-        for visit in range(visits):
-            yield Member(f"{patient}/{visit + 1}{suffix}", patient, label, number, visit)
-            written += 1
-            if written == plan.scans:
-                return
+LESIONS = "lesions"
+_FACTS = ".facts"  # in the working folder: what the tables say of each scan that is written
 
 
 def write_cohort(
@@ -135,7 +50,7 @@ def write_cohort(
         done: Called with the number of scans finished since the last call.
 
     Returns:
-        The path of `cohort.csv`.
+        The table of the labels: `cohort.csv`, or `phantoms.csv` in the folders of CC-CCII.
 
     Raises:
         UsageError: `out` holds something already, or another process is writing it.
@@ -156,7 +71,12 @@ def write_cohort(
             where=out,
             do="check free space and permissions, then run the same command again to continue",
         ) from error
-    return out / TABLE
+    return out / _table(plan)
+
+
+def _table(plan: CohortPlan) -> str:
+    """Return the table's name; CC-CCII has none, and its folders are the labels."""
+    return "phantoms.csv" if plan.ccccii else TABLE
 
 
 def _write_partial(
@@ -171,10 +91,18 @@ def _write_partial(
             todo.append(member)
     for count in _write_all(plan, partial, todo, processes):
         done(count)
-    with (partial / TABLE).open("w", newline="", encoding="utf-8") as file:
+    facts = [(m, Facts.read(_facts(partial, m))) for m in members(plan)]
+    with (partial / _table(plan)).open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(COLUMNS)
-        table.writerows((m.scan, m.patient, m.label) for m in members(plan))
+        table.writerow([*COLUMNS, "kind", "severity"])
+        table.writerows(
+            (m.scan, m.patient, m.label, m.kind, round(of.severity, 4)) for m, of in facts
+        )
+    if plan.format == "cc-ccii":
+        write_raw_tables(partial, plan.seed, facts)
+    elif plan.format == "cc-ccii-cleaned":
+        write_cleaned_tables(partial, plan.seed, facts)
+    shutil.rmtree(partial / _FACTS)
 
 
 def _refuse_occupied(out: Path) -> None:
@@ -199,13 +127,25 @@ def _refuse_occupied(out: Path) -> None:
 
 def _open_partial(plan: CohortPlan, partial: Path) -> None:
     """Keep the finished scans of this plan in the working folder; remove everything else."""
-    content = json.dumps({"synthetic": True, "version": __version__, **asdict(plan)}, indent=2)
+    made_from = {"synthetic": True, "version": __version__, "classes": plan.classes, **asdict(plan)}
+    content = json.dumps(made_from, indent=2)
     recorded = partial / PLAN
     same = recorded.is_file() and recorded.read_text("utf-8") == content
-    for left in list(partial.glob("P*/.*" if same else "*")):
-        if left.name != LOCK:
+    unfinished = (_temporary(partial / member.scan) for member in members(plan))
+    for left in unfinished if same else list(partial.iterdir()):
+        if left.name != LOCK and left.exists():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+    (partial / _FACTS).mkdir(exist_ok=True)
     recorded.write_text(content, "utf-8")
+
+
+def _facts(folder: Path, member: Member) -> Path:
+    return folder / _FACTS / f"{member.number}-{member.visit}.json"
+
+
+def _temporary(target: Path) -> Path:
+    """Return where a scan is written first. The suffix stays at the end: nibabel goes by it."""
+    return target.with_name(f".{target.name}")
 
 
 def _write_all(
@@ -232,16 +172,19 @@ def _write_all(
 def _write_scan(plan: CohortPlan, folder: Path, member: Member) -> None:
     """Write one scan under a temporary name, then rename it."""
     scan = synthesize_scan(
-        member.label,
+        member.kind,
         (plan.seed, member.number),
         visit=member.visit,
         matrix=plan.matrix,
         slices=plan.slices,
     )
     target = folder / member.scan
-    target.parent.mkdir(exist_ok=True)
-    # The suffix stays at the end: nibabel goes by it. The next call removes what an error leaves.
-    temporary = target.with_name(f".{target.name}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(target)
+    count = len(scan.volume.hu)
+    defect = Defect(tuple(range(count)), order=tuple(range(count)))
+    if plan.format == "cc-ccii-cleaned":
+        defect = draw_defect(plan.seed, member.index, count)
     if plan.format == "nifti":
         write_nifti(scan, temporary)
     else:
@@ -249,5 +192,34 @@ def _write_scan(plan: CohortPlan, folder: Path, member: Member) -> None:
         if plan.format == "dicom":
             write_dicom(scan, temporary, member.patient, member.visit, plan.identity)
         else:
-            write_slices(scan, temporary)
+            write_slices(scan, temporary, defect)
+    if plan.lesions:
+        regions = folder / LESIONS / f"{member.scan}.npz"
+        regions.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(regions, regions=scan.regions)
+    Facts.of(scan, defect).write(_facts(folder, member))
     temporary.rename(target)
+
+
+def read_regions(cohort: Path, scan: Path) -> npt.NDArray[np.uint8]:
+    """Read where the lungs (1) and lesions (2) of a phantom are.
+
+    Args:
+        cohort: Folder of a cohort written with `lesions`.
+        scan: One of its scans.
+
+    Returns:
+        uint8, shape (d, h, w), on the grid of the volume that `read_volume` gives, oriented S P L.
+
+    Raises:
+        UsageError: The cohort was written without them.
+    """
+    path = cohort / LESIONS / f"{scan.relative_to(cohort)}.npz"
+    try:
+        with np.load(path) as file:
+            regions: npt.NDArray[np.uint8] = file["regions"]
+    except FileNotFoundError as error:
+        raise UsageError(
+            "says not where the lesions are", where=cohort, do="write it with phantom --lesions"
+        ) from error
+    return regions

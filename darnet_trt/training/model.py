@@ -120,7 +120,7 @@ class Block(nn.Module):
 
 
 class DARNet(nn.Module):
-    """The whole network; `forward` gives logits and the class activation map.
+    """The whole network; `forward` gives logits, the class activation map and the features.
 
     The head is one 1×1×1 convolution of the features with the last layer's weights: the map is
     its output and the logits are the map's mean plus the bias, which equals pooling first.
@@ -159,20 +159,21 @@ class DARNet(nn.Module):
         self.classifier = nn.Linear(inputs, len(network.classes))
         self.apply(_initialize)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Classify volumes.
 
         Args:
             x: (n, 1, d, h, w), values 0…1.
 
         Returns:
-            Logits (n, classes) and the class activation map (n, classes, d/8, h/16, w/16).
+            Logits (n, classes), the class activation map (n, classes, d/8, h/16, w/16) and the
+            pooled features before the classifier (n, 8·width).
         """
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
         cam = torch.einsum("ncdhw,kc->nkdhw", x, self.classifier.weight)
-        return cam.mean((2, 3, 4)) + self.classifier.bias, cam
+        return cam.mean((2, 3, 4)) + self.classifier.bias, cam, x.mean((2, 3, 4))
 
 
 def _initialize(module: nn.Module) -> None:

@@ -14,7 +14,7 @@ from tests.tiny_bundle import change_manifest, write_bundle
 def test_it_is_what_the_network_gives(size):
     network = DARNet(Network(width=4, input_size=size)).eval()
     with torch.inference_mode():
-        _, cam = network(torch.zeros(1, 1, *size))
+        _, cam, _ = network(torch.zeros(1, 1, *size))
     assert tuple(cam.shape[2:]) == cam_size(size)
 
 

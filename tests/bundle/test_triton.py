@@ -12,7 +12,7 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.bundle.triton import MODEL, config, remarks, write_repository
 from darnet_trt.errors import BundleError, OutputError, UsageError
 from darnet_trt.runtime.serving.http.tensors import NAME
-from tests.tiny_bundle import PAPER_CLASSES, SIZE, change_manifest
+from tests.tiny_bundle import FEATURES, PAPER_CLASSES, SIZE, change_manifest
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,8 @@ def test_a_model_with_its_configuration(proto, tiny, tmp_path, name):
     assert [tuple(each.dims) for each in read_back.input] == [(1, *SIZE)]
     d, h, w = SIZE
     outputs = {each.name: tuple(each.dims) for each in read_back.output}
-    assert outputs == {"logits": (3,), "cam": (3, d // 8, h // 16, w // 16)}
+    cam = (3, d // 8, h // 16, w // 16)
+    assert outputs == {"logits": (3,), "cam": cam, "features": (FEATURES,)}
     assert all(each.data_type == proto.TYPE_FP32 for each in [*read_back.input, *read_back.output])
     file = model / "1" / read_back.default_model_filename
     assert file.read_bytes() == (tiny / "model.onnx").read_bytes()

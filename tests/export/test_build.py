@@ -1,6 +1,7 @@
 """Run → bundle, with the real engines."""
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -22,7 +23,6 @@ from darnet_trt.kernels.build import source_key
 from darnet_trt.runtime.engines import parity
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions, import_openvino
-from darnet_trt.runtime.engines.runner import Outputs
 
 rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
@@ -82,6 +82,8 @@ def test_it_keeps_reference_outputs_and_passes_its_own_check(bundle, source, sca
     expected = TorchRunner(source.network).infer(stored.inputs)
     np.testing.assert_allclose(stored.logits, expected.logits, rtol=0, atol=1e-5)
     np.testing.assert_allclose(stored.cam, expected.cam, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(stored.features, expected.features, rtol=0, atol=1e-5)
+    assert stored.features.shape == (3, bundle.manifest.model.features)
     found = check_bundle(bundle)
     assert found.passed
     assert all(engine.parity.passed for engine in found.engines)
@@ -146,7 +148,7 @@ class _Fp16(OnnxRuntimeRunner):
             raise DeviceError("tensorrt-rtx does not take the batch (an internal fault)")
         self.runs -= 1
         found = super().infer(batch)
-        return Outputs(-found.logits, found.cam) if self.wrong else found
+        return replace(found, logits=-found.logits) if self.wrong else found
 
 
 def plans_run(monkeypatch):
@@ -288,7 +290,9 @@ def damage_openvino(monkeypatch):
 
 @pytest.mark.skipif("bf16" not in cpu_precisions(), reason="this CPU has no bf16")
 def test_bf16_is_judged_by_itself(source, scans, tmp_path, monkeypatch):
-    monkeypatch.setitem(parity.LIMITS, "bf16", parity.Limits(probability=0, logits=0, cam=0))
+    monkeypatch.setitem(
+        parity.LIMITS, "bf16", parity.Limits(probability=0, logits=0, cam=0, features=0)
+    )
     wanted = candidates(["openvino"], "auto")
     manifest = build_bundle(source, tmp_path / "b", wanted, scans)
     assert [a.name for a in manifest.rejected] == ["openvino-bf16"]

@@ -243,7 +243,7 @@ def test_an_accepted_engine_names_who_accepted_it(build):
 
 
 def test_accepting_covers_the_parity_gate_too(build, monkeypatch):
-    strict = parity.Limits(probability=0, logits=0, cam=0)
+    strict = parity.Limits(probability=0, logits=0, cam=0, features=0)
     monkeypatch.setitem(parity.LIMITS, "int8", strict)
     (refused,) = build(OPENVINO)[0].manifest.rejected
     assert refused.decisions.passed

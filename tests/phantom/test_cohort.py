@@ -12,7 +12,7 @@ import pytest
 
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.phantom import CohortPlan, cohort, synthesize, synthesize_scan, write_cohort
-from darnet_trt.phantom.cohort import members
+from darnet_trt.phantom.plan import members
 from darnet_trt.scan import Preprocessing, choose, find_studies, load_input, preprocess
 from darnet_trt.scan.cohorts import PAPER_CLASSES
 
@@ -80,7 +80,7 @@ def test_every_format_holds_the_phantom(tmp_path, kind, atol):
     plan = CohortPlan(scans=8, seed=3, format=kind, **TINY)
     write_cohort(plan, tmp_path / "cohort", processes=1)
     for member in members(plan):
-        volume = synthesize(member.label, (3, member.number), visit=member.visit, **TINY)
+        volume = synthesize(member.kind, (3, member.number), visit=member.visit, **TINY)
         (study,) = find_studies(tmp_path / "cohort" / member.scan)
         loaded = load_input(choose(study).series, SPEC)
         np.testing.assert_allclose(loaded.array, preprocess(SPEC, volume), atol=atol)
@@ -99,7 +99,7 @@ def test_only_the_table_tells_the_labels(dicom_cohort):
     words = (*PAPER_CLASSES, "covid", "COVID", "neumonia", "ground glass", "onsolid")
     for path in dicom_cohort.rglob("*"):
         assert not any(w.lower() in str(path.relative_to(dicom_cohort)) for w in words)
-        if path.is_file() and path.name != "cohort.csv":
+        if path.is_file() and path.name not in ("cohort.csv", "cohort.json"):
             content = path.read_bytes()
             assert not any(w.encode() in content for w in words), path
 

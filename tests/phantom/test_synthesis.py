@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import synthesize, synthesize_scan
 from darnet_trt.phantom.body.anatomy import draw_anatomy
-from darnet_trt.phantom.body.disease import draw_findings
-from darnet_trt.phantom.body.vessels import points_in_lung
+from darnet_trt.phantom.body.kinds import KINDS, draw_findings
+from darnet_trt.phantom.body.vessels import draw_vessels, points_in_lung
 from darnet_trt.phantom.scanner.acquisition import draw_acquisition
 from darnet_trt.phantom.scanner.grid import Grid
-from darnet_trt.phantom.scanner.render import SLAB_VOXELS, render
+from darnet_trt.phantom.scanner.render import LESION, SLAB_VOXELS, render
 from darnet_trt.scan.cohorts import PAPER_CLASSES
 
 SMALL = {"matrix": 48, "slices": (30, 34)}
@@ -27,16 +27,23 @@ def test_other_seed_and_other_visit_give_other_voxels():
     assert again.acquisition != one.acquisition
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_classes_differ_inside_the_lungs_only(seed):
-    scans = {label: synthesize_scan(label, seed, **SMALL) for label in PAPER_CLASSES}
+@pytest.mark.parametrize("seed", range(2))
+def test_kinds_differ_inside_the_lungs_only(seed):
+    scans = {kind: synthesize_scan(kind, seed, **SMALL) for kind in KINDS}
     normal = scans["normal"]
     grid = Grid(normal.acquisition, 0, normal.acquisition.shape[0])
     outside = normal.anatomy.lung_distance(grid.x, grid.y, grid.z) < -grid.pixel / 2
-    for label in ("covid-19", "common-pneumonia"):
-        changed = scans[label].volume.hu != normal.volume.hu
-        assert changed.any()
+    assert not (normal.regions == LESION).any()
+    for kind, scan in scans.items():
+        changed = scan.volume.hu != normal.volume.hu
+        assert changed.any() == (kind != "normal")
         assert not changed[outside].any()
+        # Outside the marked lesions only their soft edges differ.
+        change = np.abs(scan.volume.hu - normal.volume.hu)
+        lesion = scan.regions == LESION
+        if kind != "normal":
+            assert change[lesion].mean() > 10 * change[~lesion].mean()
+        assert np.array_equal(scan.regions > 0, normal.regions > 0)
 
 
 def test_slabs_do_not_show(monkeypatch):
@@ -45,9 +52,11 @@ def test_slabs_do_not_show(monkeypatch):
     acquisition = draw_acquisition(anatomy, rng(2), matrix=40, slices=(30, 30))
     findings = draw_findings("covid-19", anatomy, rng(3))
     whole = render(anatomy, findings, acquisition, rng(4), rng(5))
-    assert whole.size < SLAB_VOXELS
+    assert whole[0].size < SLAB_VOXELS
     monkeypatch.setattr("darnet_trt.phantom.scanner.render.SLAB_VOXELS", 3 * 40 * 40)
-    assert np.array_equal(whole, render(anatomy, findings, acquisition, rng(4), rng(5)))
+    slabs = render(anatomy, findings, acquisition, rng(4), rng(5))
+    assert np.array_equal(whole[0], slabs[0])
+    assert np.array_equal(whole[1], slabs[1])
 
 
 @settings(max_examples=12)
@@ -82,7 +91,7 @@ def _burden(label, seed):
     for side in (-1, 1):
         points = points_in_lung(anatomy, rng, side, 500)
         covered = np.zeros(500, bool)
-        for patch in findings.patches:
+        for patch in (*findings.harmless, *findings.disease.patches):
             if max(patch.radii) < 12:
                 continue  # harmless nodules and satellites
             offset = (points - np.array(patch.centre)) / np.array(patch.radii)
@@ -91,7 +100,7 @@ def _burden(label, seed):
     return shares
 
 
-def test_each_class_has_its_findings():
+def test_typical_scans_have_the_findings_of_their_class():
     covid = np.array([_burden("covid-19", seed) for seed in range(12)])
     pneumonia = np.array([_burden("common-pneumonia", seed) for seed in range(12)])
     normal = np.array([_burden("normal", seed) for seed in range(12)])
@@ -99,6 +108,48 @@ def test_each_class_has_its_findings():
     assert (pneumonia.max(1) > 0.05).all()
     assert np.mean(pneumonia.min(1) < 0.02) > 0.7, "pneumonia is mostly of one lung"
     assert normal.max() < 0.05
+
+
+def test_other_kinds_have_theirs():
+    def burdens(kind):
+        return np.array([_burden(kind, seed) for seed in range(12)])
+
+    def patches(kind, seed):
+        rng = np.random.default_rng(seed)
+        return draw_findings(kind, draw_anatomy(rng), rng).disease.patches
+
+    assert {len(patches("mild-covid-19", seed)) for seed in range(12)} == {1, 2, 3}
+    assert (burdens("mild-covid-19") < 0.08).all()
+    assert (burdens("one-sided-covid-19").min(1) < 0.01).all()  # a patch crosses the midline
+    assert (burdens("one-sided-covid-19").max(1) > 0.02).all()
+    assert (burdens("central-covid-19") > 0.02).all()
+    assert (burdens("viral-pneumonia") > 0.01).all()
+    assert all(patch.thins for patch in patches("emphysema", 0))
+    assert all(max(patch.radii) <= 6 for patch in patches("small-nodules", 0))
+
+
+def test_vessels_are_thicker_in_the_lesions_alone():
+    rng = np.random.default_rng(2)
+    anatomy = draw_anatomy(rng)
+    vessels = draw_vessels(anatomy, rng)
+    disease = draw_findings("vascular-covid-19", anatomy, rng).disease
+    wider = disease.thicken(vessels).radius / vessels.radius
+    assert set(wider.round(9)) == {1, round(disease.thicker, 9)}
+    assert 0.02 < (wider > 1).mean() < 0.7
+    middle = 0.5 * (vessels.start + vessels.end)[wider > 1]
+    near = [
+        ((middle - np.array(patch.centre)) ** 2).sum(1) < (1.5 * max(patch.radii)) ** 2
+        for patch in disease.patches
+    ]
+    assert np.any(near, axis=0).all()
+
+
+def test_severity_is_the_lesions_share_of_the_lungs():
+    mild, typical, none = (
+        synthesize_scan(kind, 3, **SMALL).severity
+        for kind in ("mild-covid-19", "covid-19", "normal")
+    )
+    assert 0 == none < mild < typical < 0.6
 
 
 def test_more_slices_and_pixels_show_the_same_person():

@@ -13,14 +13,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from darnet_trt.phantom import CohortPlan, synthesize, write_cohort
-from darnet_trt.phantom.cohort import members
+from darnet_trt.phantom.plan import members
 from darnet_trt.runtime.prediction.results.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.cohorts import PAPER_CLASSES, read_cohort
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import load_checkpoint
-from darnet_trt.training.fit import Schedule
 from darnet_trt.training.presets import PRESETS
+from darnet_trt.training.recipe import Recipe
 from darnet_trt.training.run import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -77,7 +77,7 @@ def run(cohort, tmp_path_factory):
     """The small preset, trained."""
     size = PRESETS["small"]
     folder = tmp_path_factory.mktemp("learns") / "run"
-    train(cohort, folder, size, Schedule(epochs=EPOCHS))
+    train(cohort, folder, size, Recipe(epochs=EPOCHS))
     return folder
 
 
@@ -116,17 +116,17 @@ def test_its_map_lies_on_the_lesions_more_than_elsewhere(run):
             preprocess(
                 spec,
                 synthesize(
-                    label,
+                    kind,
                     (PLAN.seed, member.number),
                     visit=member.visit,
                     matrix=PLAN.matrix,
                     slices=PLAN.slices,
                 ),
             )
-            for label in (member.label, "normal")
+            for kind in (member.kind, "normal")
         )
         with torch.inference_mode():
-            logits, cam = model(torch.from_numpy(ill)[None])
+            logits, cam, _ = model(torch.from_numpy(ill)[None])
         predicted = int(logits.argmax())
         if PAPER_CLASSES[predicted] != member.label:
             continue

@@ -18,16 +18,18 @@ def test_parameter_counts_of_table_3(attention, parameters):
 
 @pytest.mark.parametrize(("size", "cells"), [((32, 64, 48), (4, 4, 3)), ((17, 33, 35), (3, 3, 3))])
 def test_feature_map_is_an_eighth_deep_and_a_sixteenth_wide(size, cells):
-    logits, cam = DARNet(Network(width=4, input_size=size))(torch.zeros(2, 1, *size))
+    logits, cam, features = DARNet(Network(width=4, input_size=size))(torch.zeros(2, 1, *size))
     assert logits.shape == (2, 3)
     assert cam.shape == (2, 3, *cells)
+    assert features.shape == (2, 32)
 
 
 def test_logits_are_the_mean_of_the_map_plus_the_bias():
     model = DARNet(Network(width=4, input_size=(16, 32, 32))).eval()
     with torch.no_grad():
         model.classifier.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
-        logits, cam = model(torch.rand(2, 1, 16, 32, 32))
+        logits, cam, features = model(torch.rand(2, 1, 16, 32, 32))
+        torch.testing.assert_close(model.classifier(features), logits)
     torch.testing.assert_close(logits, cam.mean((2, 3, 4)) + torch.tensor([1.0, 2.0, 3.0]))
 
 
@@ -41,9 +43,9 @@ def test_the_fused_network_is_the_papers_network(attention):
     x = torch.rand(2, 1, *network.input_size, dtype=torch.float64)
     results = []
     for model in (written, fused):
-        logits, cam = model(x)
-        logits.square().sum().backward()
-        results.append((logits, cam, [p.grad for p in model.parameters()]))
+        outputs = model(x)
+        outputs[0].square().sum().backward()
+        results.append((*outputs, [p.grad for p in model.parameters()]))
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
 
 

@@ -120,7 +120,7 @@ def _checked(
     try:
         if reference is None:
             return EngineCheck(artifact.name, "ok", unusable, precision, None, warnings)
-        expected = Outputs(reference.logits, reference.cam)
+        expected = Outputs(reference.logits, reference.cam, reference.features)
         source = "" if bundle.manifest.reference is None else bundle.manifest.reference.source
         parity = gate(engine.runner, expected, list(reference.inputs), source)
     except DarnetError as error:

@@ -140,7 +140,8 @@ def _verdict(judged: Artifact) -> str:
         f"{judged.name}: {'passed' if parity.passed else 'failed'} the parity gate "
         f"({parity.class_flips} of {parity.scans} classes flipped, "
         f"probabilities within {parity.max_probability_difference:.2g}, "
-        f"logits {parity.max_logits_error:.2g}, map {parity.max_cam_error:.2g})"
+        f"logits {parity.max_logits_error:.2g}, map {parity.max_cam_error:.2g}, "
+        f"features {parity.max_features_error:.2g})"
     )
 
 

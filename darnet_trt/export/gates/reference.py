@@ -124,8 +124,8 @@ class TorchRunner:
         torch = _torch()
         with torch.inference_mode():
             x = torch.from_numpy(np.array(batch, np.float32))
-            logits, cam = self._model(x.to(self._device, memory_format=self._layout))
-        return Outputs(logits.cpu().numpy(), cam.contiguous().cpu().numpy())
+            found = self._model(x.to(self._device, memory_format=self._layout))
+        return Outputs(*(array.contiguous().cpu().numpy() for array in found))
 
     def close(self) -> None:
         """Free the network."""

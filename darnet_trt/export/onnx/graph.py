@@ -2,7 +2,8 @@
 
 Convolutions carry their folded batch norm; each block ends in one call of the fused attention,
 with transposes around it that `kernels/onnx_function.py` explains; the head is a 1×1×1
-convolution whose output is the class activation map and whose mean, plus the bias, is the logits.
+convolution whose output is the class activation map and whose mean, plus the bias, is the logits;
+the mean of what it reads is the pooled features.
 Initializers have the names of the state dict, nodes the names of the modules.
 """
 
@@ -174,22 +175,24 @@ class _Graph:
         return out
 
     def head(self, x: str) -> None:
-        """Add the head: `cam` and `logits` from the features; output and mean are float32."""
+        """Add the head: `cam`, `logits` and `features`; outputs and means are float32."""
         x = self.begin("head", x)
         classes, channels = self.weights["classifier.weight"].shape
         weight = self.weight("classifier.weight", self.body, (classes, channels, 1, 1, 1))
         narrow = self.body is not np.float32
-        cam = f"cam_{self.precision}" if narrow else "cam"
+        cam, wide = (f"cam_{self.precision}", "features.map") if narrow else ("cam", x)
         self.nodes.append(
             make_node("Conv", [x, weight], [cam], name="classifier", kernel_shape=[1, 1, 1])
         )
         if narrow:
-            self.nodes.append(
-                make_node("Cast", [cam], ["cam"], name="cam.fp32", to=TensorProto.FLOAT)
-            )
+            self.nodes += [
+                make_node("Cast", [cam], ["cam"], name="cam.fp32", to=TensorProto.FLOAT),
+                make_node("Cast", [x], [wide], name=wide, to=TensorProto.FLOAT),
+            ]
         self.initializers.append(from_array(np.array([2, 3, 4], np.int64), "axes_dhw"))
         self.nodes += [
             make_node("ReduceMean", ["cam", "axes_dhw"], ["pooled"], name="pool", keepdims=0),
+            make_node("ReduceMean", [wide, "axes_dhw"], ["features"], name="features", keepdims=0),
             make_node(
                 "Add",
                 ["pooled", self.weight("classifier.bias", np.float32)],
@@ -218,8 +221,8 @@ def build_graph(
         in_float32: Parts, named as by `part_of`, that stay in float32.
 
     Returns:
-        Input `input` (batch, 1, d, h, w); outputs `logits` (batch, classes) and `cam`
-        (batch, classes, d/8, h/16, w/16); all float32.
+        Input `input` (batch, 1, d, h, w); outputs `logits` (batch, classes), `cam`
+        (batch, classes, d/8, h/16, w/16) and `features` (batch, 8·width); all float32.
 
     Raises:
         BuildError: A weight is NaN or infinite, or does not fit float16.
@@ -250,6 +253,7 @@ def build_graph(
             [
                 make_tensor_value_info("logits", float32, ["batch", classes]),
                 make_tensor_value_info("cam", float32, ["batch", classes, d, h, w]),
+                make_tensor_value_info("features", float32, ["batch", 8 * network.width]),
             ],
             graph.initializers,
         ),

@@ -1,124 +1,147 @@
-"""Findings in the lungs: those of each of the three classes, and those that all share.
+"""What each kind of scan shows in the lungs beyond the harmless findings.
 
 COVID-19: bilateral, peripheral, mostly basal and posterior ground glass, later with some
-consolidation (Ai et al., Radiology 2020; the paper's introduction). Common pneumonia: lobar or
-segmental consolidation, mostly of one lung, often with effusion. Normal: neither, but the same
-harmless findings (nodules, dependent atelectasis, scars) as the other two.
+consolidation (Ai et al., Radiology 2020; the paper's introduction); less often few small patches,
+thickened vessels, one lung only, or patches around the bronchi. Common pneumonia: lobar or
+segmental consolidation, mostly of one lung, often with effusion; that of other viruses is bilateral
+and patchy. Emphysema and small nodules occur in patients without pneumonia too.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.phantom.body.anatomy import Anatomy
+from darnet_trt.phantom.body.findings import Disease, Patch, draw_nodules
 from darnet_trt.phantom.body.vessels import points_in_lung
 
-
-@dataclass(frozen=True)
-class Patch:
-    """A soft-edged ellipsoid of altered lung.
-
-    Attributes:
-        centre: x y z, mm.
-        radii: Along x y z, mm.
-        hu: The lung's value where the patch is full.
-        opacity: The patch's largest share of a voxel, 0…1.
-        rough: How far its outline follows the texture, in radii.
-        edge: Width of its edge, in radii.
-        fissure: (height at y=0, slope along y, side) of a plane it does not cross: side +1 keeps
-            what lies above; None for no plane.
-    """
-
-    centre: tuple[float, float, float]
-    radii: tuple[float, float, float]
-    hu: float
-    opacity: float
-    rough: float = 0.5
-    edge: float = 0.5
-    fissure: tuple[float, float, int] | None = None
+SIDES = (-1, 1)
 
 
-@dataclass(frozen=True)
-class Findings:
-    """Everything abnormal in one scan.
-
-    Attributes:
-        patches: In the order in which they are laid over the lung.
-        effusion: (side, y at the base where the fluid begins, how fast that recedes with z), HU.
-        atelectasis: Thickness in mm and HU gain of the dependent haze along the back.
-        bronchogram: Whether airways stay open inside the consolidation.
-    """
-
-    patches: tuple[Patch, ...]
-    effusion: tuple[int, float, float, float] | None
-    atelectasis: tuple[float, float]
-    bronchogram: bool
-
-
-def draw_findings(label: str, anatomy: Anatomy, rng: np.random.Generator) -> Findings:
-    """Draw the findings of a class; the harmless ones first, alike for all classes."""
-    patches = _nodules(anatomy, rng) + _scars(anatomy, rng)
-    # Lying on the back causes it; half of the scans show none.
-    atelectasis = (0.0, 0.0)
-    if rng.random() < 0.5:
-        atelectasis = (float(rng.uniform(5, 14)), float(rng.uniform(80, 300)))
-    effusion, bronchogram = None, False
-    if label == "covid-19":
-        patches += _covid(anatomy, rng)
-    elif label == "common-pneumonia":
-        side = 1 if rng.random() < 0.45 else -1
-        patches += _pneumonia(anatomy, rng, side)
-        bronchogram = bool(rng.random() < 0.6)
-        if rng.random() < 0.45:
-            level = anatomy.thorax[1] * rng.uniform(0.55, 0.8)
-            effusion = (side, float(level), float(rng.uniform(0.1, 0.3)), float(rng.uniform(2, 18)))
-    return Findings(tuple(patches), effusion, atelectasis, bronchogram)
-
-
-def _nodules(anatomy: Anatomy, rng: np.random.Generator) -> list[Patch]:
-    nodules = []
-    for _ in range(rng.poisson(1.2)):
-        side = 1 if rng.random() < 0.5 else -1
-        centre = points_in_lung(anatomy, rng, side, 1)[0]
-        radius = rng.uniform(2, 6)
-        nodules.append(
-            Patch(tuple(centre), (radius,) * 3, rng.uniform(-50, 150), 1.0, rough=0.1, edge=0.3)
-        )
-    return nodules
-
-
-def _scars(anatomy: Anatomy, rng: np.random.Generator) -> list[Patch]:
-    """Thin plates, mostly near the bases or the apices."""
-    scars = []
-    for _ in range(rng.poisson(0.7)):
-        side = 1 if rng.random() < 0.5 else -1
-        centre = points_in_lung(anatomy, rng, side, 1)[0]
-        radii = (rng.uniform(10, 26), rng.uniform(6, 18), rng.uniform(1.5, 3.0))
-        scars.append(Patch(tuple(centre), radii, rng.uniform(-350, -50), 0.9, rough=0.3, edge=0.4))
-    return scars
-
-
-def _covid(anatomy: Anatomy, rng: np.random.Generator) -> list[Patch]:
+def covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
     """Ground glass below the pleura of both lungs."""
-    a, b = anatomy.thorax
+    return Disease(tuple(_ground_glass(anatomy, rng, SIDES, (6, 13))))
+
+
+def mild_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """One to three small patches of ground glass below the pleura."""
     patches = []
-    consolidating = rng.uniform(0.0, 0.35)
-    for side in (-1, 1):
-        candidates = points_in_lung(anatomy, rng, side, 400, depth_mm=1.0)
-        x, y, z = candidates.T
+    for _ in range(rng.integers(1, 4)):
+        (centre,) = _centres(anatomy, rng, rng.choice(SIDES), (1, 2))
+        radii = tuple(rng.uniform(10, 20) * rng.uniform(0.75, 1.35, 3))
+        hu = rng.uniform(-600, -400)
+        patches.append(Patch(tuple(centre), radii, hu, rng.uniform(0.85, 1), 0.5, 0.45))
+    return Disease(tuple(patches))
+
+
+def vascular_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """Faint ground glass of both lungs with thickened vessels in it."""
+    patches = _ground_glass(anatomy, rng, SIDES, (3, 7), faint=True)
+    return Disease(tuple(patches), thicker=rng.uniform(1.6, 2.4))
+
+
+def one_sided_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """Ground glass below the pleura of one lung."""
+    return Disease(tuple(_ground_glass(anatomy, rng, (rng.choice(SIDES),), (4, 11))))
+
+
+def central_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """Ground glass of both lungs around the bronchi instead of below the pleura."""
+    return Disease(tuple(_ground_glass(anatomy, rng, SIDES, (4, 9), central=True)))
+
+
+def pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """Consolidation of a lobe or a segment, often with effusion or open bronchi."""
+    side = 1 if rng.random() < 0.45 else -1
+    patches = _consolidation(anatomy, rng, side)
+    bronchogram, effusion = bool(rng.random() < 0.6), None
+    if rng.random() < 0.45:
+        level = anatomy.thorax[1] * rng.uniform(0.55, 0.8)
+        effusion = (side, float(level), float(rng.uniform(0.1, 0.3)), float(rng.uniform(2, 18)))
+    return Disease(tuple(patches), effusion, bronchogram)
+
+
+def viral_pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """Patches all over both lungs, each with a dense core, and small nodules between them."""
+    patches = draw_nodules(anatomy, rng, int(rng.integers(6, 16)))
+    for side in SIDES:
+        for centre in points_in_lung(anatomy, rng, side, int(rng.integers(3, 8)), depth_mm=6.0):
+            radii = tuple(rng.uniform(14, 30) * rng.uniform(0.75, 1.35, 3))
+            hu = rng.uniform(-620, -420)
+            patches.append(Patch(tuple(centre), radii, hu, rng.uniform(0.8, 1), 0.6, 0.6))
+            core = tuple(rng.uniform(0.35, 0.6) * r for r in radii)
+            patches.append(Patch(tuple(centre), core, rng.uniform(-300, 0), 0.9, 0.6, 0.5))
+    return Disease(tuple(patches))
+
+
+def nothing(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """Nothing but the harmless findings."""
+    return Disease()
+
+
+def emphysema(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """Holes of destroyed lung, most of them in the upper half."""
+    patches = []
+    for side in SIDES:
+        candidates = points_in_lung(anatomy, rng, side, 300)
+        weight = np.exp(3.0 * candidates[:, 2] / anatomy.lung_height)
+        chosen = rng.choice(len(candidates), rng.integers(15, 50), False, weight / weight.sum())
+        for centre in candidates[chosen]:
+            radii = tuple(rng.uniform(4, 14) * rng.uniform(0.8, 1.25, 3))
+            hu = rng.uniform(-985, -950)
+            patches.append(Patch(tuple(centre), radii, hu, 0.95, 0.3, 0.3, thins=True))
+    return Disease(tuple(patches))
+
+
+def small_nodules(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
+    """Many small nodules."""
+    return Disease(tuple(draw_nodules(anatomy, rng, int(rng.integers(6, 26)))))
+
+
+def _centres(
+    anatomy: Anatomy,
+    rng: np.random.Generator,
+    side: int,
+    counts: tuple[int, int],
+    *,
+    central: bool = False,
+) -> npt.NDArray[np.float64]:
+    """Draw the centres of COVID-19's patches in one lung, fewer than `counts[1]`: (n, 3)."""
+    a, b = anatomy.thorax
+    candidates = points_in_lung(anatomy, rng, side, 400, depth_mm=1.0)
+    x, y, z = candidates.T
+    if central:
+        away = np.linalg.norm(candidates - np.array(anatomy.hilum(side)), axis=1)
+        weight = np.exp(-away / 14.0)
+    else:
         depth = anatomy.lung_distance(*candidates.T.astype(np.float32))
         rim = np.hypot(x / a, y / b)
         # Peripheral, basal and posterior; exponents give preference, not exclusion.
         weight = np.exp(-depth / 6.0) * np.exp(3.0 * rim)
-        weight = weight * np.exp(-1.8 * z / anatomy.lung_height + 1.1 * y / b)
-        chosen = rng.choice(len(candidates), rng.integers(6, 13), False, weight / weight.sum())
-        for centre in candidates[chosen]:
+    weight = weight * np.exp(-1.8 * z / anatomy.lung_height + 1.1 * y / b)
+    count = rng.integers(*counts)
+    return candidates[rng.choice(len(candidates), count, False, weight / weight.sum())]
+
+
+def _ground_glass(
+    anatomy: Anatomy,
+    rng: np.random.Generator,
+    sides: tuple[int, ...],
+    counts: tuple[int, int],
+    *,
+    faint: bool = False,
+    central: bool = False,
+) -> list[Patch]:
+    """Patches of ground glass in each of these lungs, fewer than `counts[1]`, some with a core."""
+    patches = []
+    consolidating = rng.uniform(0.0, 0.35) * (not faint)
+    low, high = (-700, -560) if faint else (-600, -360)
+    for side in sides:
+        for centre in _centres(anatomy, rng, side, counts, central=central):
             radius = rng.uniform(20, 42)
             radii = tuple(radius * rng.uniform(0.75, 1.35, 3))
-            hu = rng.uniform(-600, -360)
+            hu = rng.uniform(low, high)
             patches.append(Patch(tuple(centre), radii, hu, rng.uniform(0.85, 1), 0.55, 0.45))
             if rng.random() < consolidating:
                 core = tuple(0.5 * r for r in radii)
@@ -127,8 +150,8 @@ def _covid(anatomy: Anatomy, rng: np.random.Generator) -> list[Patch]:
     return patches
 
 
-def _pneumonia(anatomy: Anatomy, rng: np.random.Generator, side: int) -> list[Patch]:
-    """Consolidation of a lobe or a segment, with a little ground glass around it."""
+def _consolidation(anatomy: Anatomy, rng: np.random.Generator, side: int) -> list[Patch]:
+    """A dense lobe or segment, with a little ground glass around it."""
     height = anatomy.lung_height
     upper = rng.random() < 0.4
     # The oblique fissure: high at the back, low in front.

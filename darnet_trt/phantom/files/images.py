@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darnet_trt.phantom.files.defects import Defect, slice_name
 from darnet_trt.phantom.files.placement import as_stored
 from darnet_trt.phantom.synthesis import Scan
 from darnet_trt.scan.preprocessing import Preprocessing
@@ -28,8 +29,13 @@ def write_nifti(scan: Scan, path: Path) -> None:
     nibabel.save(image, path)
 
 
-def write_slices(scan: Scan, folder: Path) -> None:
-    """Write 0000.png … from head to foot, 8 bits over the default window, into a folder.
+def write_slices(scan: Scan, folder: Path, defect: Defect) -> None:
+    """Write 0000.png …, 8 bits over the default window, into a folder.
+
+    Args:
+        scan: What to write.
+        folder: Where to.
+        defect: Which slice each file shows, and whether only the lungs.
 
     Raises:
         OSError: A file cannot be written.
@@ -38,7 +44,10 @@ def write_slices(scan: Scan, folder: Path) -> None:
 
     spec = Preprocessing()
     low = spec.window_center_hu - spec.window_width_hu / 2
-    for number, hu in enumerate(scan.volume.hu[::-1]):
-        grey = np.clip((hu.astype(np.float32) - low) * (255 / spec.window_width_hu), 0, 255)
+    hu, lungs = scan.volume.hu[::-1], scan.regions[::-1] > 0
+    for number, index in enumerate(defect.slices):
+        grey = np.clip((hu[index].astype(np.float32) - low) * (255 / spec.window_width_hu), 0, 255)
+        if defect.segmented:
+            grey *= lungs[index]
         image = Image.fromarray(np.rint(grey).astype(np.uint8))
-        image.save(folder / f"{number:04d}.png", compress_level=1)
+        image.save(folder / slice_name(number), compress_level=1)

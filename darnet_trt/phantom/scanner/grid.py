@@ -57,6 +57,12 @@ class Grid:
             ranges.append(slice(int(i), int(j)))
         return ranges[0], ranges[1], ranges[2]
 
+    def voxel(self, point: npt.NDArray[np.float64]) -> tuple[slice, slice, slice] | None:
+        """Return the index ranges of the voxel around a body's point, None outside the slab."""
+        centre = self.place(point[None])[0]
+        half = 0.5 * np.array([self.pixel, self.pixel, self.depth])
+        return self.box(centre - half, centre + half)
+
     def cover(self, distance: Array) -> Array:
         """Return the share of a voxel inside a surface, from its centre's distance in mm."""
         share: Array = np.clip(distance / self.pixel + np.float32(0.5), 0, 1)

@@ -26,11 +26,13 @@ class Limits:
         probability: Of any class, absolute.
         logits: Of any logit, over the largest reference logit's magnitude.
         cam: Of any value of the class activation map, over the reference's largest magnitude.
+        features: The same for the pooled features.
     """
 
     probability: float
     logits: float
     cam: float
+    features: float
 
 
 # The formats round to 2⁻²⁴ (float32), 2⁻¹¹ (float16) and 2⁻⁹ (bfloat16) in each of some 20
@@ -41,13 +43,13 @@ class Limits:
 # gives a logits error near 1.
 LIMITS: Final[dict[Precision, Limits]] = {
     # Leaves room for another order of summation.
-    "fp32": Limits(probability=1e-4, logits=1e-4, cam=1e-3),
+    "fp32": Limits(probability=1e-4, logits=1e-4, cam=1e-3, features=1e-3),
     # Two more bits than bfloat16, so a quarter of its limits.
-    "fp16": Limits(probability=0.007, logits=0.007, cam=0.025),
-    "bf16": Limits(probability=0.03, logits=0.03, cam=0.1),
+    "fp16": Limits(probability=0.007, logits=0.007, cam=0.025, features=0.025),
+    "bf16": Limits(probability=0.03, logits=0.03, cam=0.1, features=0.1),
     # It differs by 0.03 to 0.06 in the logits and up to 0.2 in the map. These limits find a wrong
     # scale; whether it keeps the decisions is judged on many scans (`calibration.decisions`).
-    "int8": Limits(probability=0.2, logits=0.2, cam=0.5),
+    "int8": Limits(probability=0.2, logits=0.2, cam=0.5, features=0.5),
 }
 
 
@@ -60,10 +62,11 @@ def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str)
         limits: For the precision that really ran.
         source: Describes the scans.
     """
-    finite = bool(np.isfinite(candidate.logits).all() and np.isfinite(candidate.cam).all())
+    finite = bool(candidate.finite.all())
     expected = reference.probabilities
     flips = fatal_flips = len(expected)
     probability = logits = cam = NOT_FINITE
+    features = None if reference.features is None or candidate.features is None else NOT_FINITE
     if finite:
         flipped = expected.argmax(1) != candidate.logits.argmax(1)
         second, first = np.sort(expected, 1)[:, -2:].T
@@ -72,6 +75,15 @@ def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str)
         probability = float(np.abs(expected - candidate.probabilities).max())
         logits = _relative(reference.logits, candidate.logits)
         cam = _relative(reference.cam, candidate.cam)
+        if reference.features is not None and candidate.features is not None:
+            features = _relative(reference.features, candidate.features)
+    allowed = {
+        "max_probability_difference": limits.probability,
+        "max_logits_error": limits.logits,
+        "max_cam_error": limits.cam,
+    }
+    if features is not None:
+        allowed["max_features_error"] = limits.features
     return Parity(
         scans=len(expected),
         source=source,
@@ -79,15 +91,13 @@ def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str)
         max_probability_difference=probability,
         max_logits_error=logits,
         max_cam_error=cam,
-        limits={
-            "max_probability_difference": limits.probability,
-            "max_logits_error": limits.logits,
-            "max_cam_error": limits.cam,
-        },
+        max_features_error=features,
+        limits=allowed,
         passed=fatal_flips == 0
         and probability <= limits.probability
         and logits <= limits.logits
-        and cam <= limits.cam,
+        and cam <= limits.cam
+        and (features is None or features <= limits.features),
     )
 
 
@@ -108,6 +118,7 @@ def exceeded(parity: Parity) -> Sequence[str]:
         "max_probability_difference": "probability difference",
         "max_logits_error": "logits error",
         "max_cam_error": "map error",
+        "max_features_error": "features error",
     }
     found = [
         f"{words[name]} {getattr(parity, name):.2g}, allowed {limit:.2g}"

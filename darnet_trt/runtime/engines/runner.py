@@ -17,6 +17,10 @@ NOT_FINITE: Final = 1e9
 """Reported instead of NaN or infinity, which JSON does not have."""
 
 
+OUTPUTS: Final = ("logits", "cam", "features")
+"""Names of an engine's outputs, in the order of `Outputs`; older bundles have no features."""
+
+
 @dataclass(frozen=True, eq=False)
 class Outputs:
     """The results of one inference.
@@ -24,15 +28,42 @@ class Outputs:
     Attributes:
         logits: float32 (n, classes).
         cam: Class activation map, float32 (n, classes, d/8, h/16, w/16).
+        features: The pooled features before the classifier, float32 (n, 8·width); None where an
+            engine of an older bundle does not give them.
     """
 
     logits: npt.NDArray[np.float32]
     cam: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] | None = None
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Return the softmax of the logits, float64 (n, classes)."""
         return softmax(self.logits)
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """Return for each scan whether its outputs have no NaN and no infinity, (n,)."""
+        finite = np.ones(len(self.logits), np.bool_)
+        for array in (self.logits, self.cam, self.features):
+            if array is not None:
+                finite &= np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        return finite
+
+    def part(self, scans: slice) -> Outputs:
+        """Return the outputs of some of the scans."""
+        features = None if self.features is None else self.features[scans]
+        return Outputs(self.logits[scans], self.cam[scans], features)
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """Return the outputs of all parts, of one engine, in order."""
+    features = [part.features for part in parts if part.features is not None]
+    return Outputs(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.cam for part in parts]),
+        np.concatenate(features) if features else None,
+    )
 
 
 class Runner(Protocol):
@@ -70,10 +101,7 @@ def runs_on_gpu(runner: Runner) -> bool:
 
 def run(runner: Runner, inputs: Sequence[npt.NDArray[np.float32]]) -> Outputs:
     """Infer scans, each (1, d, h, w), one at a time; return outputs with n = scans."""
-    outputs = [runner.infer(scan[None]) for scan in inputs]
-    return Outputs(
-        np.concatenate([o.logits for o in outputs]), np.concatenate([o.cam for o in outputs])
-    )
+    return joined([runner.infer(scan[None]) for scan in inputs])
 
 
 def count_classes(outputs: Mapping[str, Sequence[object]], model: str | Path) -> int:
@@ -84,15 +112,17 @@ def count_classes(outputs: Mapping[str, Sequence[object]], model: str | Path) ->
         model: The model's name in errors.
 
     Raises:
-        BundleError: The outputs are not logits (n, classes) and cam (n, classes, d, h, w).
+        BundleError: The outputs are not logits (n, classes), cam (n, classes, d, h, w) and
+            features (n, f); engines of older bundles have no features.
     """
     logits, cam = outputs.get("logits", ()), outputs.get("cam", ())
-    if len(logits) == 2 and len(cam) == 5 and isinstance(logits[1], int) and logits[1] == cam[1]:
+    sizes = len(logits), len(cam), len(outputs.get("features", (0, 0)))
+    if sizes == (2, 5, 2) and isinstance(logits[1], int) and logits[1] == cam[1]:
         return logits[1]
     found = ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in outputs.items())
     raise BundleError(
-        f"its outputs are {found or 'none'}, expected logits (n, classes) and cam (n, classes, d, "
-        "h, w)",
+        f"its outputs are {found or 'none'}, expected logits (n, classes), cam (n, classes, d, h, "
+        "w) and features (n, f)",
         where=model,
         do="build the bundle again",
     )

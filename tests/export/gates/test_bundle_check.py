@@ -14,7 +14,7 @@ from darnet_trt.bundle.reference import ReferenceOutputs, read_reference, write_
 from darnet_trt.errors import BundleError
 from darnet_trt.export.gates.bundle_check import check_bundle
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-from tests.tiny_bundle import SIZE, change_manifest, write_onnx
+from tests.tiny_bundle import SIZE, change_manifest, write_bundle, write_onnx
 
 ENGINES = ("openvino-fp32", "onnxruntime-fp32")
 
@@ -22,9 +22,13 @@ ENGINES = ("openvino-fp32", "onnxruntime-fp32")
 @pytest.fixture
 def whole(tiny) -> Path:
     """The tiny bundle with reference outputs."""
+    return with_outputs(tiny)
+
+
+def with_outputs(tiny: Path) -> Path:
     inputs = np.random.default_rng(0).random((3, 1, *SIZE)).astype(np.float16).astype(np.float32)
     found = OnnxRuntimeRunner(tiny / "model.onnx").infer(inputs)
-    outputs = ReferenceOutputs(inputs, found.logits, found.cam)
+    outputs = ReferenceOutputs(inputs, found.logits, found.cam, found.features)
     change_manifest(tiny, reference=write_reference(tiny, outputs, "3 random inputs").model_dump())
     return tiny
 
@@ -44,6 +48,23 @@ def test_the_stored_inputs_are_exact_and_the_outputs_come_back(whole):
     expected = OnnxRuntimeRunner(whole / "model.onnx").infer(stored.inputs)
     np.testing.assert_array_equal(stored.logits, expected.logits)
     np.testing.assert_array_equal(stored.cam, expected.cam)
+    np.testing.assert_array_equal(stored.features, expected.features)
+
+
+def test_a_bundle_of_an_older_version_is_compared_without_features(tmp_path):
+    older = with_outputs(write_bundle(tmp_path / "older", features=0))
+    found = checked(older)
+    assert [engine.status for engine in found.engines[:2]] == ["ok", "ok"]
+    assert all(engine.parity.max_features_error is None for engine in found.engines[:2])
+
+
+def test_features_that_differ_fail(whole):
+    stored = read_reference(open_bundle(whole))
+    wrong = replace(stored, features=stored.features[:, ::-1].copy())
+    change_manifest(whole, reference=write_reference(whole, wrong, "a test").model_dump())
+    found = checked(whole)
+    assert {statuses(found)[name] for name in ENGINES} == {"failed"}
+    assert "features" in found.engines[0].detail
 
 
 def test_a_good_bundle_passes_and_a_plan_for_another_machine_is_no_failure(whole):

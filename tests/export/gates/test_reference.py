@@ -25,6 +25,7 @@ def test_rebuilt_from_onnx_it_is_the_same_network(attention, tmp_path):
     expected, found = original.infer(x), rebuilt.infer(x)
     np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found.cam, expected.cam, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found.features, expected.features, rtol=0, atol=1e-4)
     assert rebuilt.precision == "fp32"
     assert rebuilt.provenance["mode"] == "eager"
 

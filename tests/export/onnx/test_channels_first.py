@@ -49,5 +49,10 @@ def test_tensorrt_rtx_takes_the_float32_format_as_its_own(tmp_path, cpu_library)
         )
         built = build_tensorrt(job)
         found.append((built.kernels, built.work))
-    assert found[0] == found[1]
-    assert found[0][0]["plugin"] == {"fp32": 8}
+    (kernels, work), (own_kernels, own_work) = found
+    assert kernels == own_kernels
+    # The features' mean may be computed before or behind a transpose, with the map read once more.
+    last_map = 4 * 8 * TINY.width * 8
+    assert abs(work.activations - own_work.activations) <= last_map
+    assert work.model_copy(update={"activations": own_work.activations}) == own_work
+    assert kernels["plugin"] == {"fp32": 8}

@@ -15,6 +15,7 @@ from darnet_trt.export.onnx.writing import Source, export_onnx
 from darnet_trt.kernels.onnx_function import DOMAIN
 from darnet_trt.runtime.engines.openvino.conversion import build_openvino
 from darnet_trt.runtime.engines.openvino.package import import_openvino
+from darnet_trt.runtime.engines.runner import OUTPUTS
 from darnet_trt.training.model import Network
 from tests.export.networks import TINY, trained_like
 
@@ -34,7 +35,7 @@ def scans(n, size, seed=0):
 
 def onnxruntime_outputs(path, x):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(["logits", "cam"], {"input": x})
+    return session.run(list(OUTPUTS), {"input": x})
 
 
 def torch_outputs(checkpoint, x):
@@ -49,10 +50,9 @@ def test_equals_torch_for_any_batch(attention, size, tmp_path):
     path = exported(checkpoint, tmp_path)
     for n in (1, 3):
         x = scans(n, size)
-        logits, cam = onnxruntime_outputs(path, x)
-        expected_logits, expected_cam = torch_outputs(checkpoint, x)
-        np.testing.assert_allclose(logits, expected_logits, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(cam, expected_cam, rtol=0, atol=1e-4)
+        pairs = zip(onnxruntime_outputs(path, x), torch_outputs(checkpoint, x), strict=True)
+        for found, expected in pairs:
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -60,11 +60,12 @@ def test_float16_keeps_float32_borders_and_stays_close(attention, tmp_path):
     checkpoint = trained_like(TINY.model_copy(update={"attention": attention}), seed=2)
     path = exported(checkpoint, tmp_path, "fp16")
     x = scans(2, TINY.input_size)
-    logits, cam = onnxruntime_outputs(path, x)
-    assert logits.dtype == cam.dtype == np.float32
-    expected_logits, expected_cam = torch_outputs(checkpoint, x)
+    logits, *maps = onnxruntime_outputs(path, x)
+    expected_logits, *expected_maps = torch_outputs(checkpoint, x)
     np.testing.assert_allclose(logits, expected_logits, rtol=0, atol=0.02)
-    np.testing.assert_allclose(cam, expected_cam, rtol=0, atol=0.02 * np.abs(expected_cam).max())
+    for found, expected in zip(maps, expected_maps, strict=True):
+        assert found.dtype == logits.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * np.abs(expected).max())
     float32 = [
         t.name for t in onnx.load(path).graph.initializer if t.data_type == onnx.TensorProto.FLOAT
     ]
@@ -77,10 +78,9 @@ def test_the_bfloat16_graph_agrees_within_its_rounding(inline, tmp_path):
     path = exported(checkpoint, tmp_path, "bf16", inline=inline)
     x = scans(2, TINY.input_size)
     # No CPU engine has bfloat16 convolutions, so ONNX's own evaluator runs it.
-    logits, cam = ReferenceEvaluator(onnx.load(path)).run(None, {"input": x})
-    assert logits.dtype == cam.dtype == np.float32
-    expected_logits, expected_cam = torch_outputs(checkpoint, x)
-    for found, expected in ((logits, expected_logits), (cam, expected_cam)):
+    outputs = ReferenceEvaluator(onnx.load(path)).run(None, {"input": x})
+    for found, expected in zip(outputs, torch_outputs(checkpoint, x), strict=True):
+        assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=0, atol=0.05 * np.abs(expected).max())
         assert np.abs(found - expected).max() > 1e-4  # it did not run in float32
     model = onnx.load(path)
@@ -108,6 +108,7 @@ def test_names_metadata_and_shapes(source, tmp_path):
         "input": ["batch", 1, 16, 32, 32],
         "logits": ["batch", 3],
         "cam": ["batch", 3, 2, 2, 2],
+        "features": ["batch", 8 * TINY.width],
     }
     names = {t.name for t in model.graph.initializer} - {"axes_dhw"}
     assert names <= set(source.checkpoint.state_dict)
@@ -174,8 +175,8 @@ def test_an_inlined_file_gives_every_reader_the_same_outputs(attention, precisio
     by_openvino = compiled({"input": x})
     found = {
         "onnxruntime": onnxruntime_outputs(path, x),
-        "openvino": [by_openvino[name] for name in ("logits", "cam")],
-        "onnx": ReferenceEvaluator(model).run(["logits", "cam"], {"input": x}),
+        "openvino": [by_openvino[name] for name in OUTPUTS],
+        "onnx": ReferenceEvaluator(model).run(list(OUTPUTS), {"input": x}),
     }
     # float16 is exact to 2⁻¹¹; OpenVINO computes it in float32 here.
     error = 1e-5 if precision == "fp32" else 5e-3

@@ -57,7 +57,7 @@ def kernels(plan):
 def test_an_int8_plan_moves_fewer_bytes_than_float16(built, target):
     int8, fp16 = built("plugin", target), built("fp16")
     assert int8.kernels["convolution"] == {"int8": 19, "fp16": 2}  # stem and head
-    assert kernels(int8) <= 41
+    assert kernels(int8) <= 43
     assert int8.work.activations <= 2250e6
     assert int8.work.activations < fp16.work.activations
     assert int8.work.weights < 0.6 * fp16.work.weights
@@ -72,8 +72,8 @@ def test_without_the_plugin_too(built):
 
 def test_the_plugin_saves_launches_and_no_bytes(built):
     with_plugin, without = built("fp16"), built("fp16", plugin=False)
-    assert kernels(with_plugin) == 32
-    assert with_plugin.work.launches < without.work.launches == 78
+    assert kernels(with_plugin) == 34
+    assert with_plugin.work.launches < without.work.launches == 79
     moved = with_plugin.work.activations + with_plugin.work.read_again
     assert moved == pytest.approx(without.work.activations, rel=0.01)
 

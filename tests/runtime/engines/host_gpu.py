@@ -239,8 +239,8 @@ class _Context:
             d, h, w = self.engine.size
             volume = _floats(self.addresses["volume"], (n, 1, d, h, w)).copy()
             for name, value in zip(
-                ("logits", "cam"),
-                self.engine.session.run(["logits", "cam"], {"volume": volume}),
+                self.engine.outputs,
+                self.engine.session.run(self.engine.outputs, {"volume": volume}),
                 strict=True,
             ):
                 _floats(self.addresses[name], value.shape)[...] = value
@@ -269,12 +269,14 @@ class _Engine:
         self.broken = False
         self.uncapturable = False
         self.allocates = False  # memory while it runs, as plans without REQUIRE_USER_ALLOCATION do
-        self.num_io_tensors = 3
+        self.outputs = [o.name for o in graph.output]
+        self.features = graph.output[-1].type.tensor_type.shape.dim[1].dim_value
+        self.num_io_tensors = 1 + len(self.outputs)
         self.num_optimization_profiles = len(profiles) or 1
         _Engine.alive.add(self)
 
     def get_tensor_name(self, index):
-        return ("cam", "volume", "logits")[index]
+        return ("cam", "volume", "logits", "features")[index]
 
     def get_tensor_dtype(self, name):
         return SimpleNamespace(name="FLOAT")
@@ -282,7 +284,12 @@ class _Engine:
     def get_tensor_shape(self, name):
         d, h, w = self.size
         n = -1 if self.profiles else 1
-        shapes = {"volume": (1, d, h, w), "logits": (3,), "cam": (3, d // 8, h // 16, w // 16)}
+        shapes = {
+            "volume": (1, d, h, w),
+            "logits": (3,),
+            "cam": (3, d // 8, h // 16, w // 16),
+            "features": (self.features,),
+        }
         return (n, *shapes[name])
 
     def get_tensor_profile_shape(self, name, index):

@@ -19,6 +19,7 @@ PASSED = {
     "max_probability_difference": 0,
     "max_logits_error": 0,
     "max_cam_error": 0,
+    "max_features_error": 0,
     "limits": {},
     "passed": True,
 }

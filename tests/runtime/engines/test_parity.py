@@ -1,6 +1,7 @@
 """The parity gate passes rounding and fails wrong outputs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_a_flip_between_equals_is_reported_and_passes():
 
 def test_a_flip_of_a_sure_class_fails():
     # The two classes change places, each by less than what is allowed for a probability.
-    limits = Limits(probability=0.03, logits=1, cam=1)
+    limits = Limits(probability=0.03, logits=1, cam=1, features=1)
     reference, candidate = np.log([[0.52, 0.48, 1e-9]]), np.log([[0.495, 0.505, 1e-9]])
     parity = compare(outputs(reference), outputs(candidate), limits, "a test")
     assert parity.max_probability_difference < limits.probability
@@ -56,6 +57,26 @@ def test_a_transposed_map_fails():
     )
     assert parity.max_logits_error == 0
     assert not parity.passed
+
+
+def with_features(features):
+    return replace(outputs([[3, 1, 0]]), features=np.array(features, np.float32))
+
+
+@pytest.mark.parametrize("wrong", [[[1, 4, 0.5]], [[1, 0.5, np.nan]]])
+def test_features_in_another_order_or_not_finite_fail(wrong):
+    expected, limits = with_features([[1, 0.5, 4]]), LIMITS["int8"]
+    assert compare(expected, with_features([[1, 0.5, 4.01]]), limits, "a test").passed
+    parity = compare(expected, with_features(wrong), limits, "a test")
+    assert not parity.passed
+    assert parity.max_features_error > limits.features
+
+
+def test_an_older_engine_is_compared_without_features():
+    reference = with_features([[1, 0.5, 4]])
+    parity = compare(reference, outputs([[3, 1, 0]]), LIMITS["fp32"], "a test")
+    assert parity.passed
+    assert parity.max_features_error is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -1,5 +1,6 @@
 """Every engine refuses a file of another network when it loads it."""
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -7,7 +8,7 @@ from onnx import TensorProto, helper
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
-from tests.tiny_bundle import write_onnx
+from tests.tiny_bundle import FEATURES, SIZE, write_onnx
 
 
 @pytest.fixture
@@ -40,9 +41,36 @@ def test_the_number_of_classes_is_read(load, model):
     assert load(model).classes == 3
 
 
+def test_features_of_each_volume(load, model):
+    volumes = np.random.default_rng(0).random((2, 1, *SIZE), np.float32)
+    found = load(model).infer(volumes)
+    expected = found.cam.mean((2, 3, 4)) @ np.eye(3, FEATURES, dtype=np.float32)
+    np.testing.assert_allclose(found.features, expected, atol=1e-6)
+
+
+def test_an_engine_of_an_older_bundle_has_two_outputs(load, model):
+    volumes = np.random.default_rng(0).random((2, 1, *SIZE), np.float32)
+    expected = load(model).infer(volumes)
+    write_onnx(model, features=0)
+    found = load(model).infer(volumes)
+    assert found.features is None
+    np.testing.assert_array_equal(found.logits, expected.logits)
+    np.testing.assert_array_equal(found.cam, expected.cam)
+
+
+def test_features_that_are_no_vector(load, model):
+    def put_the_map_out(graph):
+        graph.node[-1].CopyFrom(helper.make_node("Identity", ["cam"], ["features"]))
+        graph.output[2].CopyFrom(graph.output[1])
+        graph.output[2].name = "features"
+
+    altered(model, put_the_map_out)
+    refused(load, model, r"features \(\w, 3, 2, 2, 2\), expected .* features")
+
+
 def test_no_activation_map(load, model):
-    altered(model, lambda graph: graph.output.pop())
-    refused(load, model, r"outputs are logits \(\w, 3\), expected .* cam")
+    altered(model, lambda graph: graph.output.pop(1))
+    refused(load, model, r"outputs are logits \(\w, 3\), features .* expected .* cam")
 
 
 def test_a_map_with_fewer_classes_than_logits(load, model):

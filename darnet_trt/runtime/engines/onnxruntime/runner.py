@@ -19,7 +19,7 @@ from darnet_trt.runtime.engines.onnxruntime.cuda import (
     prepare_cuda,
 )
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
-from darnet_trt.runtime.engines.runner import Outputs, count_classes
+from darnet_trt.runtime.engines.runner import OUTPUTS, Outputs, count_classes
 
 # The file allows any batch. Each further volume needs memory for its activations (about 0.6 GB at
 # the paper's size in float32).
@@ -72,6 +72,7 @@ class OnnxRuntimeRunner:
         outputs = {output.name: output.shape for output in session.get_outputs()}
         self.classes = count_classes(outputs, model)
         self._input = volume.name
+        self._outputs = [name for name in OUTPUTS if name in outputs]
         self._session: Any = session
         # On the CPU there is nothing to read back: it runs the types in the file.
         properties = session.get_modelmeta().custom_metadata_map
@@ -89,12 +90,12 @@ class OnnxRuntimeRunner:
             DeviceError: The GPU failed.
         """
         try:
-            logits, cam = self._session.run(["logits", "cam"], {self._input: batch})
+            found = self._session.run(self._outputs, {self._input: batch})
         except Exception as error:  # ONNX Runtime's own classes share no public base
             if self._on_gpu:
                 raise _gpu_failed(error) from error
             raise
-        return Outputs(np.asarray(logits, np.float32), np.asarray(cam, np.float32))
+        return Outputs(*(np.asarray(array, np.float32) for array in found))
 
     def close(self) -> None:
         """Free the session."""

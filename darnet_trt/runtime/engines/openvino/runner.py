@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.engines.openvino.package import core, import_openvino
-from darnet_trt.runtime.engines.runner import Outputs, count_classes
+from darnet_trt.runtime.engines.runner import OUTPUTS, Outputs, count_classes, joined
 
 # The volumes of a batch run one after the other: 2 or 4 at once were no faster per volume on the
 # CPU and needed more memory. So the engine has a static batch of 1, and this number is no limit.
@@ -85,8 +85,7 @@ class OpenVINORunner:
         if precision == "int8" and (in_int8 := _int8_convolutions(compiled)):
             self.precision = "int8"
         self._request = compiled.create_infer_request()
-        self._logits = compiled.output("logits")
-        self._cam = compiled.output("cam")
+        self._outputs = [compiled.output(name) for name in OUTPUTS if name in outputs]
         self.provenance = {
             "openvino": openvino.__version__,
             "device": core().get_property("CPU", "FULL_DEVICE_NAME"),
@@ -97,16 +96,15 @@ class OpenVINORunner:
 
     def infer(self, batch: npt.NDArray[np.float32]) -> Outputs:
         """Run volumes of shape (n, 1, d, h, w), one after the other."""
-        logits, cams = [], []
+        found = []
         for volume in np.ascontiguousarray(batch, np.float32):
             answer = self._request.infer({0: volume[None]}, share_inputs=True)
-            logits.append(np.array(answer[self._logits], np.float32))
-            cams.append(np.array(answer[self._cam], np.float32))
-        return Outputs(np.concatenate(logits), np.concatenate(cams))
+            found.append(Outputs(*(np.array(answer[one], np.float32) for one in self._outputs)))
+        return joined(found)
 
     def close(self) -> None:
         """Free the engine."""
-        del self._request, self._logits, self._cam
+        del self._request, self._outputs
 
 
 def _read(model: Path) -> Any:

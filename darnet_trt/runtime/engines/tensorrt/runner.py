@@ -186,7 +186,7 @@ class TensorRTRunner:
             except BaseException:
                 self._settle(device)
                 raise
-        return Outputs(results["logits"], results["cam"])
+        return Outputs(**results)
 
     def gpu_times(self) -> GpuTimes:
         """Return the times of the last part of the last `infer`.

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from darnet_trt.errors import BundleError
-from darnet_trt.runtime.engines.runner import count_classes
-
-_OUTPUTS: Final = ("logits", "cam")
+from darnet_trt.runtime.engines.runner import OUTPUTS, count_classes
 
 
 @dataclass(frozen=True)
 class PlanShapes:
-    """One input and two outputs, all in float32.
+    """One input and three outputs, all in float32; plans of older bundles have no features.
 
     Attributes:
         volume: Name of the input.
         size: Size of a volume, (d, h, w).
-        outputs: "logits" and "cam" → shape for one volume.
+        outputs: "logits", "cam" and "features" → shape for one volume.
         classes: Number of logits.
         profiles: Smallest and largest batch of each optimization profile.
     """
@@ -53,19 +51,20 @@ def read_shapes(engine: Any) -> PlanShapes:
         BundleError: It is another network.
     """
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    inputs = [name for name in names if name not in _OUTPUTS]
+    inputs = [name for name in names if name not in OUTPUTS]
     types = {engine.get_tensor_dtype(name).name for name in names}
-    if len(inputs) != 1 or len(names) != 3 or types != {"FLOAT"}:
+    if len(inputs) != 1 or not {"logits", "cam"} <= set(names) or types != {"FLOAT"}:
         raise BundleError(
-            f"expected one input, logits and cam in float32, found {', '.join(names)} in "
+            f"expected one input, logits, cam and features in float32, found {', '.join(names)} in "
             f"{', '.join(sorted(types))}",
             where="a TensorRT plan",
         )
     (volume,) = inputs
     shapes = {name: tuple(engine.get_tensor_shape(name)) for name in names}
     _, _, d, h, w = shapes[volume]
-    outputs = {name: shapes[name][1:] for name in _OUTPUTS}
-    classes = count_classes({name: shapes[name] for name in _OUTPUTS}, "a TensorRT plan")
+    found = {name: shapes[name] for name in OUTPUTS if name in shapes}
+    classes = count_classes(found, "a TensorRT plan")
+    outputs = {name: shape[1:] for name, shape in found.items()}
     return PlanShapes(volume, (d, h, w), outputs, classes, tuple(_profiles(engine, volume)))
 
 

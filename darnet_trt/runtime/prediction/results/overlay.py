@@ -17,6 +17,7 @@ from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.names import result_name, scan_name
 from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
+    SHORTCUT,
     Evidence,
     Result,
     percentages,
@@ -165,7 +166,7 @@ def grown(cam: Float, shape: tuple[int, ...]) -> Float:
 
     Returns:
         Evidence at each voxel of the input, (d, h, w): the cell's own at its centre, linear
-        between centres.
+        between centres, and the last cell's own from its centre to the border.
     """
     tents = (_tents(n, cells) for n, cells in zip(shape, cam.shape, strict=True))
     evidence = np.einsum("Dd,Hh,Ww,dhw->DHW", *tents, cam, optimize=True)
@@ -178,10 +179,11 @@ def _tents(n: int, cells: int) -> Float:
     A convolution of stride 2 with "same" padding is centred on the even places of its input. So
     after k of them cell i is centred on voxel i·2^k: not in the middle of the i-th of equal parts,
     which lies half a cell further to the head, the back and the left. From its centre a cell fades
-    towards the next one, and in the same way beyond the last one.
+    towards the next one. No cell follows the last one, which therefore reaches to the border.
     """
     step = stride(n, cells)
-    away = np.abs(np.arange(n)[:, None] - step * np.arange(cells))
+    place = np.minimum(np.arange(n), step * (cells - 1))
+    away = np.abs(place[:, None] - step * np.arange(cells))
     return np.asarray((1 - away / step).clip(0), np.float32)
 
 
@@ -252,6 +254,8 @@ def _verdict(result: Result) -> tuple[str, str]:
         head, below = doubt, f"drawn: the evidence for {result.predicted}"
     if PHANTOMS_ONLY in result.warnings:
         head = f"trained on phantoms only:  {head}"
+    if any(warning.code == SHORTCUT for warning in result.warnings):
+        head = f"may not come from the lungs:  {head}"
     return head, below
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.runtime.engines.runner import Outputs, Runner
+from darnet_trt.runtime.engines.runner import Outputs, Runner, joined
 from darnet_trt.runtime.serving.engine.admission import Place
 
 Volumes = npt.NDArray[np.float32]
@@ -74,17 +74,9 @@ class Job:
     def succeed(self) -> None:
         """Give the outputs of all volumes."""
         if self.answer.set_running_or_notify_cancel():
-            self.answer.set_result(_joined(self.done))
+            self.answer.set_result(self.done[0] if len(self.done) == 1 else joined(self.done))
 
     def fail(self, error: Exception) -> None:
         """Give an error instead of them."""
         if self.answer.set_running_or_notify_cancel():
             self.answer.set_exception(error)
-
-
-def _joined(parts: list[Outputs]) -> Outputs:
-    if len(parts) == 1:
-        return parts[0]
-    return Outputs(
-        np.concatenate([part.logits for part in parts]), np.concatenate([p.cam for p in parts])
-    )

@@ -261,8 +261,7 @@ class EngineQueue:
             self._learn(batch, len(given), end)
             at = 0
             for job, count in batch:
-                part = slice(at, at + count)
-                job.done.append(Outputs(outputs.logits[part], outputs.cam[part]))
+                job.done.append(outputs.part(slice(at, at + count)))
                 at += count
             whole = self._claim(job for job, _ in batch if job.begun == len(job.volumes))
         for job in whole:

@@ -16,7 +16,7 @@ from darnet_trt.bundle.reference import read_reference
 from darnet_trt.errors import BundleError
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.parity import LIMITS, compare, exceeded
-from darnet_trt.runtime.engines.runner import Outputs, Runner
+from darnet_trt.runtime.engines.runner import Outputs, Runner, joined
 
 _WARM: Final = 2  # first runs, in which engines choose kernels and reserve memory
 
@@ -53,11 +53,11 @@ def self_test(bundle: Bundle, engine: Engine) -> SelfTest:
     else:
         inputs = list(reference.inputs)
     found, volume_s = _outputs(engine.runner, inputs)
-    if not (np.isfinite(found.logits).all() and np.isfinite(found.cam).all()):
+    if not found.finite.all():
         raise _failed(bundle, engine, "its outputs are not all finite")
     if reference is None:
         return SelfTest(volume_s, "the bundle has no reference outputs to compare the engine with")
-    expected = Outputs(reference.logits, reference.cam)
+    expected = Outputs(reference.logits, reference.cam, reference.features)
     limits = LIMITS[cast(Precision, engine.runner.precision)]
     parity = compare(expected, found, limits, "the self-test")
     if parity.passed:
@@ -78,8 +78,7 @@ def _outputs(runner: Runner, inputs: Sequence[npt.NDArray[np.float32]]) -> tuple
         began = time.perf_counter()
         outputs.append(runner.infer(each[None]))
         times.append(time.perf_counter() - began)
-    logits, cam = ([getattr(one, name) for one in outputs] for name in ("logits", "cam"))
-    return Outputs(np.concatenate(logits), np.concatenate(cam)), float(np.median(times))
+    return joined(outputs), float(np.median(times))
 
 
 def _failed(bundle: Bundle, engine: Engine, why: str) -> BundleError:

@@ -25,8 +25,7 @@ from darnet_trt.runtime.engines.runner import Outputs
 NAME: Final = "darnet"
 VERSION: Final = "1"
 INPUT: Final = "volume"
-OUTPUTS: Final = ("logits", "probabilities", "cam")
-BY_DEFAULT: Final = OUTPUTS[:2]
+BY_DEFAULT: Final = ("logits", "probabilities")
 """Given where a request names no outputs; the map is large."""
 LARGEST_HEADER: Final = 1 << 16
 """Bytes of JSON beside the numbers; a usual request has 300."""
@@ -46,16 +45,20 @@ class Model:
         classes: Number of logits.
         size: Depth, height and width of the input.
         most: Most volumes of one request.
+        features: Number of pooled features; 0: a bundle of an older version, whose engines give
+            none.
     """
 
     classes: int
     size: tuple[int, int, int]
     most: int
+    features: int = 0
 
     @classmethod
     def of(cls, manifest: Manifest, most: int) -> Model:
         """Return what the engines of a bundle take."""
-        return cls(len(manifest.classes), manifest.preprocessing.size, most)
+        size, features = manifest.preprocessing.size, manifest.model.features
+        return cls(len(manifest.classes), size, most, features)
 
     @property
     def volume_bytes(self) -> int:
@@ -67,7 +70,8 @@ class Model:
         """Return the shape of each output; -1 is the batch."""
         cam = [-1, self.classes, *cam_size(self.size)]
         classes = [-1, self.classes]
-        return {"logits": classes, "probabilities": classes, "cam": cam}
+        shapes = {"logits": classes, "probabilities": classes, "cam": cam}
+        return {**shapes, "features": [-1, self.features]} if self.features else shapes
 
 
 class Tensor(BaseModel):
@@ -91,7 +95,7 @@ class WantedOutput(BaseModel):
 
     model_config = ConfigDict(strict=True)
     name: str
-    """logits, probabilities or cam."""
+    """logits, probabilities, cam or features."""
     parameters: dict[str, bool | int | float | str] = {}
     """binary_data: whether it follows the JSON as bytes."""
 
@@ -182,7 +186,7 @@ def parse_request(text: bytes | bytearray | memoryview, model: Model, *, binary:
         volumes=count,
         id=body.id,
         timeout_s=_timeout(body.parameters.get("timeout")),
-        outputs=_wanted(body),
+        outputs=_wanted(body, model),
         data=None if binary else numbers(tensor.data, (count, 1, *model.size)),
     )
 
@@ -230,12 +234,12 @@ def _timeout(value: bool | int | float | str | None) -> float | None:
     return value / 1e6
 
 
-def _wanted(body: InferBody) -> tuple[tuple[str, bool], ...]:
+def _wanted(body: InferBody, model: Model) -> tuple[tuple[str, bool], ...]:
     binary = _flag(body.parameters, "binary_data_output", default=False)
     wanted: dict[str, bool] = {}
     for output in body.outputs:
-        if output.name not in OUTPUTS:
-            known = ", ".join(OUTPUTS)
+        if output.name not in model.shapes:
+            known = ", ".join(model.shapes)
             raise UsageError(f"there is no output {_quoted(output.name)}, only {known}")
         if output.name in wanted:
             raise UsageError(f"the output {output.name} is asked for twice")
@@ -324,12 +328,13 @@ def encode_answer(
     Raises:
         UsageError: The network's outputs are not finite for this input.
     """
-    if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.cam).all()):
+    if not outputs.finite.all():
         raise UsageError("the network's outputs overflow for this input", do="scale it to 0 … 1")
-    found = {
+    found: dict[str, npt.NDArray[np.float32] | None] = {
         "logits": outputs.logits,
         "probabilities": outputs.probabilities.astype(np.float32),
         "cam": outputs.cam,
+        "features": outputs.features,
     }
     described, arrays = [], []
     for name, binary in request.outputs:

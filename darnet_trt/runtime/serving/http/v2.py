@@ -35,7 +35,6 @@ from darnet_trt.runtime.serving.http.tensors import (
     LARGEST_HEADER,
     LONGEST_NUMBER,
     NAME,
-    OUTPUTS,
     VERSION,
     InferBody,
     Model,
@@ -219,8 +218,8 @@ def make_router(service: Service) -> APIRouter:
             platform=f"darnet-trt_{service.artifact.backend}",
             inputs=[TensorMetadata(name=INPUT, datatype="FP32", shape=[-1, 1, *one.size])],
             outputs=[
-                TensorMetadata(name=output, datatype="FP32", shape=one.shapes[output])
-                for output in OUTPUTS
+                TensorMetadata(name=output, datatype="FP32", shape=shape)
+                for output, shape in one.shapes.items()
             ],
         )
 

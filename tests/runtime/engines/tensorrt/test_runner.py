@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle, pick_artifact
 from darnet_trt.errors import BundleError, DeviceError, UsageError
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
+from darnet_trt.runtime.engines.runner import joined
 from darnet_trt.runtime.engines.tensorrt import gpu
 from darnet_trt.runtime.engines.tensorrt import lane as tensorrt_lane
 from darnet_trt.runtime.engines.tensorrt import plan as tensorrt_plan
@@ -59,7 +61,7 @@ def expected(model, volumes):
     runner = OnnxRuntimeRunner(model, threads=1)
     outputs = [runner.infer(v[None]) for v in volumes]
     runner.close()
-    return np.concatenate([o.logits for o in outputs]), np.concatenate([o.cam for o in outputs])
+    return joined(outputs)
 
 
 @pytest.fixture(params=["late", "at once"])
@@ -70,8 +72,9 @@ def load(request, model, monkeypatch):
 
     runners = []
 
-    def load(profiles=(), backend="tensorrt", cache=None):
-        plan = LoadedPlan(tensorrt(profiles=profiles), backend, model.read_bytes(), cache=cache)
+    def load(profiles=(), backend="tensorrt", cache=None, content=None):
+        content = content or model.read_bytes()
+        plan = LoadedPlan(tensorrt(profiles=profiles), backend, content, cache=cache)
         runners.append(TensorRTRunner(plan, precision="fp32"))
         return runners[-1]
 
@@ -81,8 +84,19 @@ def load(request, model, monkeypatch):
 
 
 def agrees(outputs, expected, rows=slice(None)):
-    np.testing.assert_allclose(outputs.logits, expected[0][rows], atol=1e-6)
-    np.testing.assert_allclose(outputs.cam, expected[1][rows], atol=1e-6)
+    np.testing.assert_allclose(outputs.logits, expected.logits[rows], atol=1e-6)
+    np.testing.assert_allclose(outputs.cam, expected.cam[rows], atol=1e-6)
+    np.testing.assert_allclose(outputs.features, expected.features[rows], atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_a_plan_of_an_older_bundle_has_two_outputs(load, backend, tmp_path, volumes, expected):
+    write_onnx(tmp_path / "older.onnx", features=0)
+    runner = load(RANGE, backend, content=(tmp_path / "older.onnx").read_bytes())
+    for _ in range(3):  # the last as a graph
+        found = runner.infer(volumes[:4])
+        assert found.features is None
+        agrees(replace(found, features=expected.features[:4]), expected, slice(4))
 
 
 @pytest.mark.parametrize("profiles", [(), RANGE, ((2, 4, 5),)])
@@ -132,6 +146,7 @@ def test_a_graph_is_captured_once_per_shape_and_changes_no_bit(load, backend, vo
         first, later = outputs[eager], outputs[graph]
         assert later.logits[: len(first.logits)].tobytes() == first.logits.tobytes()
         assert later.cam[: len(first.cam)].tobytes() == first.cam.tobytes()
+        assert later.features[: len(first.features)].tobytes() == first.features.tobytes()
 
 
 def test_without_a_capture_the_kernels_are_queued(load, volumes, expected, monkeypatch):
@@ -165,7 +180,7 @@ def test_the_order_of_calls_until_a_graph_is_launched(load, backend, volumes):
         "create_execution_context",
         "set_optimization_profile_async",
         "set_device_memory",
-        *["set_tensor_address"] * 3,
+        *["set_tensor_address"] * 4,
         "set_input_shape",
         "execute_async_v3",
         *["is_stream_capturable"] * (backend == "tensorrt-rtx"),

@@ -18,7 +18,12 @@ from darnet_trt.runtime.prediction.results.overlay import (
     telling_slices,
     with_overlay,
 )
-from darnet_trt.runtime.prediction.results.result import PHANTOMS_ONLY, Evidence, SlicesUsed
+from darnet_trt.runtime.prediction.results.result import (
+    PHANTOMS_ONLY,
+    SHORTCUT,
+    Evidence,
+    SlicesUsed,
+)
 from tests.runtime.prediction.results.test_result import SERIES, result
 
 
@@ -77,6 +82,31 @@ def test_a_hot_cell_is_drawn_in_its_place():
     assert abs(column % (TILE + GAP) - GAP - 64.5 / 96 * TILE) < 4
 
 
+@given(st.tuples(*[st.integers(1, 240)] * 3), st.integers(0, 8))
+def test_every_voxel_is_a_mixture_of_cells_up_to_the_border(shape, halvings):
+    """At every size of the input and of the map; the paper's is 64×224×224 and 8×14×14."""
+    cells = tuple(-(-n // 2**halvings) for n in shape)
+    assert np.allclose(grown(np.full(cells, 3, np.float32), shape), 3)
+    for axis, (n, count) in enumerate(zip(shape, cells, strict=True)):
+        ramp = np.arange(count, dtype=np.float32)
+        one = np.moveaxis(grown(along(axis, ramp), (*shape[:axis], n, *shape[axis + 1 :])), axis, 0)
+        line = one.reshape(n, -1)[:, 0]
+        assert (np.diff(line) >= 0).all()
+        assert (line[0], line[-1]) == (0, count - 1)
+
+
+def along(axis: int, values: np.ndarray) -> np.ndarray:
+    """A map that differs along one axis alone."""
+    return values.reshape([-1 if of == axis else 1 for of in range(3)])
+
+
+def test_the_topmost_slices_are_tinted_at_the_papers_size():
+    cam = np.zeros((8, 14, 14), np.float32)
+    cam[7, 13, 13] = 2
+    evidence_at = grown(cam, (64, 224, 224))
+    assert (evidence_at[56:, 208:, 208:] == 2).all()
+
+
 def test_evidence_against_the_class_is_not_drawn():
     drawn = tile(draw_overlay(result(series=None), evidence(-0.5)))
     assert (np.ptp(drawn, axis=-1)[40:240, 40:240] == 0).all()
@@ -131,9 +161,10 @@ def test_the_heading_says_undecided_where_the_result_does():
     assert ink[1].max() > 400, "undecided: normal 51.0 %, covid-19 49.0 %"
 
 
-def test_the_heading_says_that_the_network_saw_only_phantoms():
+@pytest.mark.parametrize("warning", [PHANTOMS_ONLY, Finding(SHORTCUT, "matrix")])
+def test_the_heading_says_that_the_network_saw_only_phantoms_or_a_leaky_cohort(warning):
     found = result(series=None)
-    warned = found.model_copy(update={"warnings": (*found.warnings, PHANTOMS_ONLY)})
+    warned = found.model_copy(update={"warnings": (*found.warnings, warning)})
     plain, marked = (np.asarray(draw_overlay(r, evidence()))[:44] for r in (found, warned))
     assert (marked > 128).sum() > 2 * (plain > 128).sum()
 

@@ -14,13 +14,14 @@ from darnet_trt.runtime.serving.engine.selftest import self_test
 from tests.tiny_bundle import SIZE, change_manifest, write_bundle
 
 
-def with_reference(folder, *, logits_off=0.0, cam_off=0.0):
+def with_reference(folder, *, logits_off=0.0, cam_off=0.0, features_off=0.0):
     """A bundle whose stored outputs are its engine's, or differ from them."""
     write_bundle(folder)
     engine = load_engine(open_bundle(folder))
     inputs = np.random.default_rng(0).random((2, 1, *SIZE)).astype(np.float16).astype(np.float32)
     outputs = engine.runner.infer(inputs)
-    stored = ReferenceOutputs(inputs, outputs.logits + logits_off, outputs.cam + cam_off)
+    logits, cam = outputs.logits + logits_off, outputs.cam + cam_off
+    stored = ReferenceOutputs(inputs, logits, cam, outputs.features + features_off)
     reference = write_reference(folder, stored, "a test")
     change_manifest(folder, reference=json.loads(reference.model_dump_json()))
     return open_bundle(folder)
@@ -33,7 +34,7 @@ def test_an_engine_that_agrees_passes_and_its_time_is_known(tmp_path):
     assert 0 < found.volume_s < 10
 
 
-@pytest.mark.parametrize("off", [{"logits_off": 0.1}, {"cam_off": 0.1}])
+@pytest.mark.parametrize("off", [{"logits_off": 0.1}, {"cam_off": 0.1}, {"features_off": 0.1}])
 def test_an_engine_that_differs_fails(tmp_path, off):
     bundle = with_reference(tmp_path / "bundle", **off)
     with pytest.raises(BundleError) as error:

@@ -14,7 +14,7 @@ from darnet_trt.runtime.serving.http.door import HttpDoor
 from darnet_trt.runtime.serving.intake.store import Store
 from darnet_trt.runtime.serving.settings import HttpSettings, Settings
 from tests.runtime.serving import asking
-from tests.tiny_bundle import SIZE, write_bundle
+from tests.tiny_bundle import FEATURES, SIZE, write_bundle
 
 PAPER_CLASSES = 3
 
@@ -25,7 +25,8 @@ def outputs_of(batch):
     logits = mean[:, None] * np.arange(1, PAPER_CLASSES + 1, dtype=np.float32)
     d, h, w = (size // step for size, step in zip(batch.shape[2:], (8, 16, 16), strict=True))
     cam = np.broadcast_to(logits[:, :, None, None, None], (len(batch), PAPER_CLASSES, d, h, w))
-    return Outputs(logits, np.ascontiguousarray(cam))
+    features = np.repeat(mean[:, None], FEATURES, axis=1)
+    return Outputs(logits, np.ascontiguousarray(cam), features)
 
 
 class Queue:

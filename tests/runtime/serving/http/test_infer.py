@@ -11,6 +11,7 @@ import tritonclient.http as triton
 
 from darnet_trt.errors import BusyError, DeviceError
 from tests.runtime.serving.http.service import (
+    FEATURES,
     SIZE,
     VOLUME,
     StandIn,
@@ -49,7 +50,8 @@ def test_the_server_says_what_it_is(client):
     metadata = client.get_model_metadata("darnet", "1")
     assert metadata["inputs"] == [{"name": "volume", "datatype": "FP32", "shape": [-1, 1, *SIZE]}]
     shapes = {output["name"]: output["shape"] for output in metadata["outputs"]}
-    assert shapes == {"logits": [-1, 3], "probabilities": [-1, 3], "cam": [-1, 3, 2, 2, 2]}
+    classes = {"logits": [-1, 3], "probabilities": [-1, 3]}
+    assert shapes == {**classes, "cam": [-1, 3, 2, 2, 2], "features": [-1, FEATURES]}
 
 
 @pytest.mark.parametrize("path", ["/v2/models/x", "/v2/models/darnet/versions/2/ready", "/v2/x"])
@@ -67,13 +69,14 @@ def test_an_independent_client_gets_the_networks_outputs(client, n, binary_in, b
     tensor.set_data_from_numpy(volumes, binary_data=binary_in)
     wanted = [
         triton.InferRequestedOutput(name, binary_data=binary_out)
-        for name in ("cam", "logits", "probabilities")
+        for name in ("cam", "logits", "probabilities", "features")
     ]
     answer = client.infer("darnet", [tensor], outputs=wanted, request_id="r-1")
     assert answer.get_response()["id"] == "r-1"
     expected = outputs_of(volumes)
     np.testing.assert_allclose(answer.as_numpy("logits"), expected.logits, rtol=1e-6)
     np.testing.assert_allclose(answer.as_numpy("cam"), expected.cam, rtol=1e-6)
+    np.testing.assert_allclose(answer.as_numpy("features"), expected.features, rtol=1e-6)
     np.testing.assert_allclose(answer.as_numpy("probabilities"), expected.probabilities, rtol=1e-5)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from darnet_trt.runtime.serving.http.tensors import (
     raw_request,
 )
 
-MODEL = Model(classes=3, size=(2, 3, 4), most=4)
+MODEL = Model(classes=3, size=(2, 3, 4), most=4, features=8)
+OLDER = replace(MODEL, features=0)
 VOLUME = 2 * 3 * 4
 
 
@@ -202,12 +204,13 @@ def outputs(n=1):
     return Outputs(
         rng.normal(size=(n, 3)).astype(np.float32),
         rng.normal(size=(n, 3, 1, 1, 1)).astype(np.float32),
+        rng.normal(size=(n, 8)).astype(np.float32),
     )
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["logits", "probabilities", "cam"]), st.booleans()),
+        st.tuples(st.sampled_from(["logits", "probabilities", "cam", "features"]), st.booleans()),
         unique_by=lambda o: o[0],
         min_size=1,
     ),
@@ -229,8 +232,18 @@ def test_an_answer_holds_what_was_asked_for_in_its_order(wanted, n):
         np.testing.assert_array_equal(array, getattr(given_out, name).astype(np.float32))
 
 
-def test_outputs_that_overflow_are_no_answer():
+def test_an_older_bundle_has_no_features_to_ask_for():
+    wanted = json.dumps(request(outputs=[{"name": "features"}])).encode()
+    assert parse_request(wanted, MODEL, binary=True).outputs == (("features", False),)
+    assert MODEL.shapes["features"] == [-1, 8]
+    assert "features" not in OLDER.shapes
+    with pytest.raises(UsageError, match="no output 'features', only logits, probabilities, cam"):
+        parse_request(wanted, OLDER, binary=True)
+
+
+@pytest.mark.parametrize("name", ["logits", "cam", "features"])
+def test_outputs_that_overflow_are_no_answer(name):
     broken = outputs()
-    broken.logits[0, 0] = np.nan
+    getattr(broken, name).flat[0] = np.nan
     with pytest.raises(UsageError, match="overflow"):
         encode_answer(Request(1), broken)

@@ -1,0 +1,150 @@
+"""Train the four networks over the folds and seeds, and write the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from darnet_trt.machine.files import sole_writer
+from darnet_trt.scan.cohorts.folds import Sides, write_folds
+from darnet_trt.training.ablation.report import DRAWS, Report, write_report
+from darnet_trt.training.ablation.scored import SIDES, Scored, Training, read_scored, write_scored
+from darnet_trt.training.ablation.settings import Settings
+from darnet_trt.training.checkpoint import FILE_NAME, load_checkpoint
+from darnet_trt.training.fitting.history import Epoch
+from darnet_trt.training.inputs import Example, Failure, prepare
+from darnet_trt.training.outputs import predict
+from darnet_trt.training.run import INPUTS, train
+
+FOLDS: Final = "folds.csv"
+RUNS: Final = "runs"
+PREDICTIONS: Final = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an ablation has come.
+
+    Attributes:
+        done: Trainings finished.
+        total: Trainings to finish.
+        training: The one at work.
+        epoch: The one it finished last.
+    """
+
+    done: int
+    total: int
+    training: Training
+    epoch: Epoch
+
+
+def ablate(
+    settings: Settings,
+    out: Path,
+    *,
+    draws: int = DRAWS,
+    device: str = "cpu",
+    reading: Callable[[int], AbstractContextManager[Callable[[int], None]]] = (
+        lambda scans: nullcontext(lambda count: None)
+    ),
+    failed: Callable[[Failure], None] = lambda failure: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Report:
+    """Train each network on each fold from each seed; write predictions, tables and ablation.json.
+
+    Called again with the same settings, it goes on: finished trainings stay, one that was
+    interrupted continues.
+
+    Args:
+        settings: What to train.
+        out: A folder; each training has one in its `runs`.
+        draws: Of the bootstrap.
+        device: "cpu" or "cuda".
+        reading: Called with the number of scans; returns a context that is open while they are
+            preprocessed and gives a function to call with the number done since the last call.
+        failed: Called with each scan that cannot be used.
+        report: Called after each epoch.
+
+    Raises:
+        UsageError: The cohort or the options cannot work, `out` holds another ablation, or another
+            process is writing into it.
+        OutputError: `out` cannot be written.
+    """
+    cohort = settings.cohort
+    with sole_writer(out):
+        settings.open_folder(out)
+        write_folds(settings.folds, cohort, out / FOLDS)
+        with reading(len(cohort.entries)) as done:
+            examples, failures = prepare(
+                *(cohort.entries, settings.preprocessing, out / INPUTS),
+                classes=cohort.classes,
+                done=done,
+            )
+        for failure in failures:
+            failed(failure)
+        scored: list[Scored] = []
+        for number, training in enumerate(settings.trainings):
+
+            def finished(epoch: Epoch, at: int = number, of: Training = training) -> None:
+                report(Progress(at, len(settings.trainings), of, epoch))
+
+            run = out / RUNS / training.name
+            sides = _usable(settings.folds.sides(cohort, training.fold), examples)
+            if not (run / FILE_NAME).exists():
+                train(
+                    *(cohort, run, settings.preset),
+                    settings.recipe.model_copy(update={"seed": training.seed}),
+                    attention=training.attention,
+                    extent=settings.extent,
+                    resolution=settings.resolution,
+                    sides=sides,
+                    inputs=out / INPUTS,
+                    shortcuts=settings.shortcuts,
+                    device=device,
+                    report=finished,
+                )
+            if not (run / PREDICTIONS).exists():
+                answers = _answers(settings, run, training, sides, examples, device)
+                write_scored(answers, cohort.classes, run / PREDICTIONS)
+            scored += read_scored(run / PREDICTIONS, cohort.classes)
+        write_scored(scored, cohort.classes, out / PREDICTIONS)
+        return write_report(settings, scored, failures, out, draws=draws)
+
+
+def _usable(sides: Sides, examples: tuple[Example, ...]) -> Sides:
+    usable = {example.entry for example in examples}
+    parts = (sides.train, sides.held_out, sides.test)
+    return Sides(*(tuple(entry for entry in part if entry in usable) for part in parts))
+
+
+def _answers(
+    settings: Settings,
+    run: Path,
+    training: Training,
+    sides: Sides,
+    examples: tuple[Example, ...],
+    device: str,
+) -> list[Scored]:
+    """Return what a trained network says of the scans that it has not seen."""
+    checkpoint = load_checkpoint(run)
+    model = checkpoint.model().to(device)
+    example_of = {example.entry: example for example in examples}
+    found = []
+    for side, entries in zip(SIDES, (sides.test, sides.held_out), strict=True):
+        if entries:
+            chosen = [example_of[entry] for entry in entries]
+            found.append(
+                Scored(
+                    *(training, side),
+                    tuple(settings.cohort.name(entry) for entry in entries),
+                    tuple(entry.patient for entry in entries),
+                    np.array([example.label for example in chosen], np.int64),
+                    predict(model, chosen, device).logits,
+                )
+            )
+    return found

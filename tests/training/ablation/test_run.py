@@ -1,0 +1,157 @@
+"""An ablation of tiny networks, from scans to tables."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from darnet_trt.errors import UsageError
+from darnet_trt.evaluation.metrics import evaluate
+from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.cohorts import PAPER_CLASSES, make_folds, read_cohort
+from darnet_trt.training.ablation.paper import PARAMETERS_M, TABLE_3, VARIANTS
+from darnet_trt.training.ablation.run import ablate
+from darnet_trt.training.ablation.scored import read_scored
+from darnet_trt.training.ablation.settings import Settings
+from darnet_trt.training.checkpoint import load_checkpoint
+from darnet_trt.training.presets import PRESETS, Preset
+from darnet_trt.training.recipe import Recipe
+
+TINY = Preset(width=4, input_size=(8, 16, 16), epochs=1)
+DRAWS = 20
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    out = tmp_path_factory.mktemp("ablation") / "cohort"
+    plan = CohortPlan(scans=16, seed=0, format="nifti", matrix=48, slices=(30, 30))
+    write_cohort(plan, out, processes=1)
+    return read_cohort(out)
+
+
+@pytest.fixture(scope="module")
+def settings(cohort):
+    return Settings(cohort, make_folds(cohort, 2, 0.25), TINY, Recipe(epochs=1, batch=2))
+
+
+@pytest.fixture(scope="module")
+def finished(settings, tmp_path_factory):
+    out = tmp_path_factory.mktemp("ablated")
+    return out, ablate(settings, out, draws=DRAWS)
+
+
+def rows_of(out):
+    with (out / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_network_answers_for_each_scan_that_it_did_not_see(finished, settings):
+    out, _ = finished
+    rows = rows_of(out)
+    for training in settings.trainings:
+        sides = settings.folds.sides(settings.cohort, training.fold)
+        of = (training.attention, str(training.fold), str(training.seed))
+        mine = [r for r in rows if (r["attention"], r["fold"], r["seed"]) == of]
+        for side, entries in (("test", sides.test), ("held-out", sides.held_out)):
+            names = {settings.cohort.name(entry) for entry in entries}
+            assert {r["scan"] for r in mine if r["side"] == side} == names
+        assert load_checkpoint(out / "runs" / training.name).network.attention == training.attention
+
+
+def test_the_means_are_those_of_the_predictions(finished):
+    out, report = finished
+    scored = read_scored(out / "predictions.csv", PAPER_CLASSES)
+    content = json.loads((out / "ablation.json").read_text())
+    assert list(content["sides"]) == ["test", "held-out"]
+    for side, of_side in content["sides"].items():
+        for variant in VARIANTS:
+            accuracy = [
+                evaluate(s.logits, s.labels, PAPER_CLASSES)["accuracy"]
+                for s in scored
+                if (s.side, s.training.attention) == (side, variant)
+            ]
+            found = of_side["scores"][variant]["accuracy"]
+            assert found["mean"] == pytest.approx(np.mean(accuracy))
+            assert found["over_folds"] == pytest.approx(np.std(accuracy, ddof=1))
+            shown = f"{np.mean(accuracy):.4f} ± {np.std(accuracy, ddof=1):.4f}"
+            assert shown in (out / "tables.md").read_text()
+    assert [t.title[:7] for t in report.tables if t.title.startswith("Table")] == [
+        *("Table 2", "Table 3") * 2
+    ]
+
+
+def test_the_papers_numbers_stand_beside_ours_and_are_said_not_to_compare(finished):
+    out, _ = finished
+    page = (out / "tables.md").read_text()
+    for of_variant in TABLE_3.values():
+        for mean, std in of_variant.values():
+            assert f"{mean:.4f} ± {std:.4f}" in page
+    assert "cannot be compared" in page
+    with (out / "tables.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    paper = {r["attention"]: r["mean"] for r in rows if r["measure"] == "parameters"}
+    assert {v: int(n) / 1e6 for v, n in paper.items()} == PARAMETERS_M
+
+
+def test_the_papers_parameters(cohort):
+    from darnet_trt.training.ablation.report import parameters_of
+
+    settings = Settings(cohort, make_folds(cohort, 2), PRESETS["paper"], Recipe())
+    counts = {variant: parameters_of(settings, variant) for variant in VARIANTS}
+    assert counts == {
+        "none": 33_148_995, "channel": 33_238_075, "depth": 35_148_083, "both": 35_237_163
+    }  # fmt: skip
+    assert {v: round(n / 1e6, 2) for v, n in counts.items()} == PARAMETERS_M
+
+
+class Stop(BaseException):
+    """What ends a process."""
+
+
+def test_an_interrupted_ablation_gives_the_same_predictions(finished, settings, tmp_path):
+    """Interrupted inside a training, between training and scoring, and before the tables."""
+    out, _ = finished
+    stops = iter([3, 5])
+
+    def stop(at, stop_at):
+        if at.done == stop_at:
+            raise Stop
+
+    for stop_at in stops:
+        with pytest.raises(Stop):
+            ablate(settings, tmp_path, draws=DRAWS, report=lambda at, n=stop_at: stop(at, n))
+    (tmp_path / "runs" / settings.trainings[0].name / "predictions.csv").unlink()
+    trained = []
+    ablate(settings, tmp_path, draws=DRAWS, report=lambda at: trained.append(at.done))
+    assert min(trained) == 5, "finished trainings stay"
+    assert rows_of(tmp_path) == rows_of(out)
+    assert (tmp_path / "tables.md").read_bytes() == (out / "tables.md").read_bytes()
+
+
+def test_another_ablation_does_not_go_on_in_its_folder(finished, settings):
+    out, _ = finished
+    before = (out / "tables.md").read_bytes()
+    other = Settings(settings.cohort, settings.folds, TINY, Recipe(epochs=2, batch=2))
+    with pytest.raises(UsageError, match="another folder"):
+        ablate(other, out, draws=DRAWS)
+    assert (out / "tables.md").read_bytes() == before
+
+
+def test_shortcuts_stand_above_the_tables_and_in_the_checkpoints(settings, tmp_path):
+    from dataclasses import replace
+
+    one = replace(settings, shortcuts=("masked-bodies",))
+
+    class Enough(BaseException):
+        pass
+
+    def stop(at):
+        raise Enough
+
+    with pytest.raises(Enough):
+        ablate(one, tmp_path, report=lambda at: stop(at) if at.done else None)
+    first = load_checkpoint(tmp_path / "runs" / one.trainings[0].name)
+    assert first.shortcuts == ("masked-bodies",)
+    assert not re.search("masked", (tmp_path / "folds.csv").read_text())
