@@ -20,7 +20,8 @@ BELOW = {
     "calibration": {"runtime", "bundle", "evaluation", "scan"},
 }
 BELOW["export"] = {"calibration", "training", "phantom", *BELOW["calibration"]}
-BELOW["cli"] = {"export", *BELOW["export"]}
+BELOW["explanation"] = {"training", "phantom", *BELOW["runtime"], "runtime"}
+BELOW["cli"] = {"explanation", "export", *BELOW["export"]}
 ANYWHERE = {"kernels", "machine", "errors", "__version__"}
 
 

@@ -111,7 +111,7 @@ def draw_overlay(result: Result, evidence: Evidence) -> Image.Image:
         x = GAP + place % COLUMNS * (TILE + GAP)
         y = HEADER + place // COLUMNS * (TILE + GAP)
         share = evidence_at[index] / peak if peak > 0 else np.zeros_like(volume[index])
-        tile = _blend(volume[index], share)
+        tile = blend(volume[index], share)
         picture = Image.fromarray(tile).resize(
             _fitted(result, volume.shape), Image.Resampling.BICUBIC
         )
@@ -168,12 +168,12 @@ def grown(cam: Float, shape: tuple[int, ...]) -> Float:
         Evidence at each voxel of the input, (d, h, w): the cell's own at its centre, linear
         between centres, and the last cell's own from its centre to the border.
     """
-    tents = (_tents(n, cells) for n, cells in zip(shape, cam.shape, strict=True))
-    evidence = np.einsum("Dd,Hh,Ww,dhw->DHW", *tents, cam, optimize=True)
+    weights = (tents(n, cells) for n, cells in zip(shape, cam.shape, strict=True))
+    evidence = np.einsum("Dd,Hh,Ww,dhw->DHW", *weights, cam, optimize=True)
     return np.asarray(evidence, np.float32)
 
 
-def _tents(n: int, cells: int) -> Float:
+def tents(n: int, cells: int) -> Float:
     """Return the weight of each cell at each voxel of an axis, (n, cells).
 
     A convolution of stride 2 with "same" padding is centred on the even places of its input. So
@@ -195,17 +195,18 @@ def stride(n: int, cells: int) -> int:
     return step
 
 
-def _colours(share: Float) -> Float:
+def colours(share: Float) -> Float:
     """Return inferno's colours of values 0…1: shape (…, 3), values 0…255."""
     steps = np.linspace(0, 1, len(_INFERNO))
     channels = [np.interp(share, steps, _INFERNO[:, c]) for c in range(3)]
     return np.stack(channels, -1).astype(np.float32)
 
 
-def _blend(grey: Float, share: Float) -> Image8:
+def blend(grey: Float, share: Float) -> Image8:
+    """Lay evidence over a slice: grey 0…1 and share of the largest evidence, both (h, w)."""
     base = 255 * grey.clip(0, 1)[..., None]
     opacity = _OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1)[..., None]
-    return (base * (1 - opacity) + _colours(share) * opacity).round().astype(np.uint8)
+    return (base * (1 - opacity) + colours(share) * opacity).round().astype(np.uint8)
 
 
 def _fitted(result: Result, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -270,7 +271,7 @@ def _colour_bar(page: Image.Image, pen: ImageDraw.ImageDraw, peak: float, height
         pen.multiline_text((x, top), "no evidence\nfor the class\nanywhere", _DIM, _font(13))
         return
     share = np.repeat(np.linspace(1, 0, height, dtype=np.float32)[:, None], 18, axis=1)
-    page.paste(Image.fromarray(_blend(np.full_like(share, 0.35), share)), (x, top))
+    page.paste(Image.fromarray(blend(np.full_like(share, 0.35), share)), (x, top))
     for part in (0.0, 0.5, 1.0):
         y = top + round((1 - part) * (height - 1))
         pen.line((x + 18, y, x + 22, y), _DIM)

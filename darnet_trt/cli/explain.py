@@ -1,0 +1,113 @@
+"""`darnet-trt explain`: what trained networks look at."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from darnet_trt.cli.printing import print_line, print_table, warn
+from darnet_trt.cli.progress import progress
+
+if TYPE_CHECKING:
+    from darnet_trt.explanation.explain import Explanation
+
+
+def explain(
+    runs: Annotated[
+        Path,
+        typer.Argument(help="Folder of `darnet-trt ablation`, or of one `darnet-trt train`."),
+    ],
+    cohort: Annotated[
+        Path,
+        typer.Argument(
+            help="The cohort that they were trained on, or another. Only scans of patients who "
+            "trained none of the networks are used."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the pictures into.")],
+    fold: Annotated[
+        int, typer.Option(min=0, help="Of an ablation: the fold whose four networks to explain.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of an ablation: their seed.")] = 0,
+    scan: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A scan for the figure, named as in the cohort's table. May be repeated. "
+            "[default: three of the positive class]"
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads. [default: torch's choice]")
+    ] = None,
+) -> None:
+    """Draw what trained networks look at, as in the paper's Figure 2.
+
+    Writes maps.png, the class activation maps of the networks side by side, and gates-N.png for
+    each scan in it, the depth gates of each stage along the slices. For a phantom cohort written
+    with `phantom --lesions` it compares maps and gates with the lesions, in a table and in
+    lesions.csv. Exit code 1: done, but some scans could not be read.
+    """
+    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
+
+    refuse_bundle_or_cohort(out)
+    from darnet_trt.machine.cpus import share_cpus
+    from darnet_trt.machine.hardware import require_packages
+
+    share_cpus()
+    require_packages("torch", extra="train")
+    require_packages("matplotlib", extra="plots")
+    import torch
+
+    from darnet_trt.explanation.explain import entries_of
+    from darnet_trt.explanation.explain import explain as explain_networks
+    from darnet_trt.explanation.networks import networks_of
+    from darnet_trt.scan.cohorts import read_cohort
+
+    if threads:
+        torch.set_num_threads(threads)
+    networks = networks_of(runs, fold, seed)
+    read = read_cohort(cohort, networks[0].checkpoint.network.classes)
+    names = tuple(scan or ())
+    with progress("explaining scans", len(entries_of(networks, read, names))) as advance:
+        found = explain_networks(networks, read, out, scans=names, done=advance)
+    for failure in found.failures:
+        warn(f"left out: {failure}")
+    _show(found)
+    print_line(f"{', '.join(found.pictures)} are in {out}")
+    if found.failures:
+        raise typer.Exit(1)
+
+
+def _show(found: Explanation) -> None:
+    if not found.scores:
+        return
+    print_line(f"means over {found.scored} phantoms with lesions:")
+    rows = (
+        (
+            *(name, _percent(s.energy_in_lungs), _percent(s.energy_in_lesions)),
+            *(_percent(s.lesions_of_lungs), _percent(s.hottest_touches), _percent(s.by_chance)),
+        )
+        for name, s in found.scores.items()
+    )
+    print_table(
+        (
+            *("evidence", "in lungs", "in lesions", "(lesions' share of lungs)"),
+            *("hottest cell touches a lesion", "(by chance)"),
+        ),
+        rows,
+    )
+    gated = [(name, *map(_correlation, s.gates)) for name, s in found.scores.items() if s.gates]
+    if gated:
+        stages = (f"stage {number}" for number in range(1, len(gated[0])))
+        print_table(("gates with lesion area", *stages), gated)
+
+
+def _correlation(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.2f}"
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"

@@ -1,0 +1,83 @@
+"""The networks to explain, and the scans that none of them was trained on."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from darnet_trt.errors import UsageError
+from darnet_trt.scan.cohorts import Cohort, Entry
+from darnet_trt.training.ablation.paper import VARIANTS
+from darnet_trt.training.ablation.run import RUNS
+from darnet_trt.training.ablation.scored import Training
+from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint
+from darnet_trt.training.fitting.records import SPLIT
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """A trained network.
+
+    Attributes:
+        name: Its attention, "none" to "both".
+        run: Its folder.
+        checkpoint: Its weights.
+    """
+
+    name: str
+    run: Path
+    checkpoint: Checkpoint
+
+
+def networks_of(runs: Path, fold: int, seed: int) -> tuple[Explained, ...]:
+    """Load the four networks of a fold and seed of an ablation, or the one of a run.
+
+    Args:
+        runs: The folder of `darnet-trt ablation` or of `darnet-trt train`.
+        fold: Of an ablation.
+        seed: Likewise.
+
+    Raises:
+        UsageError: The ablation has no such fold or seed.
+        CheckpointError: A network is absent or cannot be used.
+    """
+    if not (runs / RUNS).is_dir():
+        checkpoint = load_checkpoint(runs)
+        return (Explained(checkpoint.network.attention, runs, checkpoint),)
+    folders = {v: runs / RUNS / Training(v, fold, seed).name for v in VARIANTS}
+    absent = [folder.name for folder in folders.values() if not folder.is_dir()]
+    if absent:
+        raise UsageError(
+            f"holds no training {absent[0]}",
+            where=runs,
+            do="name one of its folds and seeds with --fold and --seed, or finish the ablation",
+        )
+    return tuple(Explained(v, run, load_checkpoint(run)) for v, run in folders.items())
+
+
+def unseen(networks: tuple[Explained, ...], cohort: Cohort) -> tuple[Entry, ...]:
+    """Return the scans of patients who trained none of the networks.
+
+    Raises:
+        UsageError: There are none, or a run does not say which patients trained it.
+    """
+    trained: set[str] = set()
+    for network in networks:
+        path = network.run / SPLIT
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except OSError as error:
+            raise UsageError(
+                f"the run's scans cannot be read ({error.strerror})", where=path
+            ) from error
+        trained |= {row["patient"] for row in rows if row["side"] == "train"}
+    left = tuple(entry for entry in cohort.entries if entry.patient not in trained)
+    if not left:
+        raise UsageError(
+            "every patient of this cohort trained the network",
+            where=cohort.table,
+            do="give another cohort, or a run that held patients out",
+        )
+    return left
