@@ -47,6 +47,8 @@ class ModelCard(_Part):
             known, as in older bundles.
         features: Number of pooled features that every engine gives; 0 in older bundles, whose
             engines give none.
+        temperature: What the logits are divided by before the softmax; 1 where no scans were held
+            out from training, and in older bundles.
     """
 
     attention: Literal["none", "channel", "depth", "both"]
@@ -58,6 +60,7 @@ class ModelCard(_Part):
     phantoms_only: bool | None = None
     coarsest_pixel_mm: float | None = None
     features: int = 0
+    temperature: float = Field(default=1.0, gt=0)
 
     @property
     def saw_only_phantoms(self) -> bool:
@@ -345,6 +348,18 @@ class Reference(_Part):
     source: str
 
 
+class FamiliarityFile(_Part):
+    """The file that tells which scans are unlike those that trained the weights.
+
+    Attributes:
+        file: Path relative to the bundle; `evaluation.familiarity` reads it.
+        sha256: Hash of the file.
+    """
+
+    file: str
+    sha256: str
+
+
 class Manifest(_Part):
     """The whole of `manifest.json`.
 
@@ -361,6 +376,8 @@ class Manifest(_Part):
             checks on the build machine.
         rejected: Engines that failed a gate; their files are not in the bundle.
         reference: What `darnet-trt bundle check` compares engines with; None in older bundles.
+        familiarity: What tells scans unlike those that trained the weights; None where no scans
+            were held out from training, and in older bundles.
         built_on: Machine and versions.
         content_sha256: `content_digest` of the rest; `write_manifest` fills it in.
     """
@@ -376,6 +393,7 @@ class Manifest(_Part):
     artifacts: tuple[Artifact, ...]
     rejected: tuple[Artifact, ...] = ()
     reference: Reference | None = None
+    familiarity: FamiliarityFile | None = None
     default: str | None
     built_on: dict[str, Any]
     content_sha256: str = ""
@@ -384,8 +402,9 @@ class Manifest(_Part):
     def files(self) -> dict[str, str]:
         """Return the SHA-256 of each file of the bundle, by path."""
         found = {name: sha for artifact in self.artifacts for name, sha in artifact.files.items()}
-        if self.reference is not None:
-            found[self.reference.file] = self.reference.sha256
+        for stored in (self.reference, self.familiarity):
+            if stored is not None:
+                found[stored.file] = stored.sha256
         return found
 
 
