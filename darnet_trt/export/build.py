@@ -17,11 +17,12 @@ from darnet_trt.bundle.manifest import (
     FP16_FILE,
     INT8_FILE,
     MODEL_FILE,
+    TRAINING_SCANS_FILE,
     Artifact,
-    FamiliarityFile,
     Manifest,
     ModelCard,
     Reference,
+    StoredFile,
 )
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.bundle.reference import ReferenceOutputs, write_reference
@@ -149,6 +150,7 @@ def build_bundle(
             rejected=(*refused, *rejected),
             reference=_stored_reference(context, judged.reference),
             familiarity=_stored_familiarity(context),
+            training_scans=_stored_training_scans(context),
             default=default,
             built_on={
                 "cpu": asdict(cpu()),
@@ -192,6 +194,16 @@ def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Referen
     return write_reference(context.folder, kept, source)
 
 
+def _stored_training_scans(context: BuildContext) -> StoredFile | None:
+    """Store which scans trained the weights, so that they never measure an engine."""
+    scans = context.source.checkpoint.training_scans
+    if scans is None:
+        return None
+    file = context.folder / TRAINING_SCANS_FILE
+    np.savez_compressed(file, **scans.packed())
+    return StoredFile(file=TRAINING_SCANS_FILE, sha256=sha256_of(file))
+
+
 def _chosen(
     timed: Sequence[Artifact], int8_asked_for: bool
 ) -> tuple[str | None, tuple[Artifact, ...]]:
@@ -222,7 +234,7 @@ def _card(source: Source) -> ModelCard:
     )
 
 
-def _stored_familiarity(context: BuildContext) -> FamiliarityFile | None:
+def _stored_familiarity(context: BuildContext) -> StoredFile | None:
     """Store what tells scans unlike the training scans, where the checkpoint has it."""
     familiarity = context.source.checkpoint.familiarity
     if familiarity is None:
@@ -231,7 +243,7 @@ def _stored_familiarity(context: BuildContext) -> FamiliarityFile | None:
     file = context.folder / _FAMILIARITY_FILE
     with file.open("wb") as stream:
         familiarity.save(stream)
-    return FamiliarityFile(file=_FAMILIARITY_FILE, sha256=sha256_of(file))
+    return StoredFile(file=_FAMILIARITY_FILE, sha256=sha256_of(file))
 
 
 def _unchecked_model(folder: Path) -> Artifact:

@@ -9,14 +9,13 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.evaluation.familiarity import Familiarity, fit_familiarity
+from darnet_trt.evaluation.measured import CALIBRATED
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.temperature import fit_temperature
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet
 from darnet_trt.training.outputs import predict
 
-CALIBRATED: Final = "calibrated_"
-"""Begins the measures of the calibrated probabilities, beside those of the network's own."""
 _OF_PROBABILITIES: Final = ("log_loss", "calibration_error")
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DarnetError, OutputError
+from darnet_trt.errors import DarnetError, OutputError, RefusedScanError
 from darnet_trt.evaluation.seen import patient_id_of
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan import Preprocessing, load_study
-from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
+from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry, study_of
 from darnet_trt.scan.discovery import find_study
+from darnet_trt.scan.discovery.identity import key_of
 from darnet_trt.scan.isolated import read_each
 
 MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
@@ -30,7 +31,7 @@ class Example:
     """A preprocessed scan in an .npz file.
 
     The file holds the input, float16 (1, d, h, w), its `pixel_mm`, and what tells the scan from
-    others: its PatientID and `LoadedInput.hashes`.
+    others: its key, its PatientID and `LoadedInput.hashes`.
     """
 
     entry: Entry
@@ -55,6 +56,12 @@ class Example:
             return float(content["pixel_mm"]) or None
 
     @property
+    def key(self) -> str:
+        """The key of its study in the results of `predict`."""
+        with np.load(self.file, allow_pickle=False) as content:
+            return str(content["key"])
+
+    @property
     def patient_id(self) -> str:
         """PatientID (0010,0020), or empty."""
         with np.load(self.file, allow_pickle=False) as content:
@@ -69,10 +76,19 @@ class Example:
 
 @dataclass(frozen=True)
 class Failure:
-    """A scan that cannot be used, and the reason."""
+    """A scan that cannot be used.
+
+    Attributes:
+        entry: Which.
+        reason: Why.
+        code: Of the reason, which stays the same.
+        refused: Whether it can be read, but would be guessed.
+    """
 
     entry: Entry
     reason: str
+    code: str = ""
+    refused: bool = False
 
 
 def prepare(
@@ -101,11 +117,12 @@ def prepare(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         examples, failures = [], []
-        for entry, (file, reason) in zip(entries, _prepare_all(entries, spec, folder), strict=True):
-            if reason is None:
+        for entry, (file, error) in zip(entries, _prepare_all(entries, spec, folder), strict=True):
+            if error is None:
                 examples.append(Example(entry, file, classes))
             else:
-                failures.append(Failure(entry, reason))
+                refused = isinstance(error, RefusedScanError)
+                failures.append(Failure(entry, str(error), error.code, refused))
             done(1)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -119,12 +136,12 @@ def prepare(
 
 def _prepare_all(
     entries: tuple[Entry, ...], spec: Preprocessing, folder: Path
-) -> Iterator[tuple[Path, str | None]]:
-    """Yield each scan's file, and the reason if the scan cannot be used."""
-    files = [_input_file(entry.scan, spec, folder) for entry in entries]
+) -> Iterator[tuple[Path, DarnetError | None]]:
+    """Yield each scan's file, and the error if the scan cannot be used."""
+    files = [_input_file(entry, spec, folder) for entry in entries]
     missing = [not _is_whole(file) for file in files]
     todo = [
-        (entry.scan, (entry.scan, spec, file))
+        (entry.scan, (entry, spec, file))
         for entry, file, absent in zip(entries, files, missing, strict=True)
         if absent
     ]
@@ -132,37 +149,41 @@ def _prepare_all(
     made = read_each(_prepare_one, todo, processes)
     for file, absent in zip(files, missing, strict=True):
         found = next(made) if absent else None
-        yield file, str(found) if isinstance(found, DarnetError) else None
+        yield file, found if isinstance(found, DarnetError) else None
 
 
 def _is_whole(file: Path) -> bool:
     """Return whether an input is there, with all that today's version writes."""
     try:
         with zipfile.ZipFile(file) as content:
-            return "hashes.npy" in content.namelist()
+            return "key.npy" in content.namelist()
     except (OSError, zipfile.BadZipFile):
         return False
 
 
-def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
-    """Return the file named after the preprocessing, the path, and the files' sizes and times."""
+def _input_file(entry: Entry, spec: Preprocessing, folder: Path) -> Path:
+    """Return the file named after the preprocessing and what the input is made from.
+
+    That is the path, the files' sizes and times, and the slices' order where the cohort gives one.
+    """
+    scan = entry.scan
     try:
         files = sorted(f for f in scan.rglob("*") if f.is_file()) if scan.is_dir() else [scan]
         stamps = [(f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
     except OSError:
         stamps = []
-    identity = json.dumps([spec.model_dump_json(), str(scan.resolve()), stamps])
-    return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
+    identity = [spec.model_dump_json(), str(scan.resolve()), stamps, *entry.slices]
+    return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]}.npz"
 
 
-def _prepare_one(scan: Path, spec: Preprocessing, file: Path) -> None:
+def _prepare_one(entry: Entry, spec: Preprocessing, file: Path) -> None:
     """Write one input.
 
     Raises:
         ScanError: The scan cannot be used.
         OutputError: The file cannot be written.
     """
-    study = find_study(scan)
+    study = study_of(entry)
     choice, loaded = load_study(study, spec, identify=True)
     # float16 has 11 significant bits: an error of at most 0.4 HU in a window of 1500.
     content = BytesIO()  # numpy's own writing to a file does not report why it fails
@@ -171,6 +192,8 @@ def _prepare_one(scan: Path, spec: Preprocessing, file: Path) -> None:
         content,
         volume=volume,
         pixel_mm=loaded.pixel_mm or 0.0,
+        # that of the files as they lie there, where the cohort orders or drops some
+        key=key_of(find_study(entry.scan) if entry.slices else study),
         patient_id=patient_id_of(study, choice),
         hashes=np.array(sorted(loaded.hashes), np.int64),
     )

@@ -10,6 +10,7 @@ from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.export.tensorrt.layer_table import Layer
 from darnet_trt.export.tensorrt.stored_table import write_table
+from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.preprocessing import Preprocessing
 from tests.runtime.engines.plan_bundle import plan_card, put_plan
 from tests.tiny_bundle import change_manifest
@@ -31,7 +32,7 @@ def test_show_lists_the_network_and_each_engine(tiny, command):
 def test_show_puts_what_was_measured_in_words(tiny, command):
     labels = np.array([0, 0, 1, 2])
     model = json.loads((tiny / "manifest.json").read_text())["model"]
-    validation = evaluate(np.eye(3, dtype=np.float32)[[0, 1, 1, 2]], labels)
+    validation = evaluate(np.eye(3, dtype=np.float32)[[0, 1, 1, 2]], labels, PAPER_CLASSES)
     change_manifest(tiny, model={**model, "validation": validation})
     out = command("bundle", "show", tiny).stdout
     assert "covid-19 1 of 2 correct, common-pneumonia 1 of 1 correct" in out

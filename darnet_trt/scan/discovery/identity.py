@@ -83,6 +83,14 @@ def of_dicom(study: Study, headers: Sequence[Header], *, alone: bool) -> Identit
     return Identity(key, _hash([_slices(counted)]), Person(study.patient_id, accession, date))
 
 
+def key_of(study: Study) -> str:
+    """Return the key of a study that was found by itself, as of `FoundStudy`."""
+    headers = [header for series in study.series for header in series.headers]
+    if headers:
+        return of_dicom(study, headers, alone=True).key
+    return of_files(study, study.path.parent).key
+
+
 def _lowest(headers: Iterable[Header], keyword: str) -> str:
     """Return an attribute's value; of several the first in order, empty where there is none."""
     return min({str(header.values.get(keyword) or "") for header in headers} - {""}, default="")

@@ -1,0 +1,183 @@
+"""Draw the ROC curves, the confusion matrix and the reliability diagram as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.errors import MissingPackageError
+from darnet_trt.evaluation.measured import CALIBRATED, Measured
+from darnet_trt.evaluation.metrics import BINS, log_odds, reliability, softmax
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INCHES: Final = (6.0, 6.0)
+_DPI: Final = 150
+# Okabe and Ito's colours, which the colour-blind can tell apart; more classes get other lines.
+_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES: Final = ("-", "--", ":", "-.")
+
+Labels = npt.NDArray[np.int64]
+
+
+def need_matplotlib() -> None:
+    """Check before long work that pictures can be drawn.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("matplotlib", extra="plots") from error
+
+
+def roc(
+    logits: npt.NDArray[np.float32],
+    labels: Labels,
+    classes: Sequence[str],
+    found: Mapping[str, Measured],
+) -> bytes | None:
+    """Draw each class against the rest, with its area; return None if only one class occurs.
+
+    Args:
+        logits: (n, classes).
+        labels: (n,).
+        classes: Their names.
+        found: From `measured`.
+    """
+    odds = log_odds(logits)
+    drawn = [c for c, name in enumerate(classes) if f"auc_{name}" in found]
+    if not drawn:
+        return None
+    figure = _figure()
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for c in drawn:
+        x, y = curve(odds[:, c], labels == c)
+        label = f"{_short(classes[c])}: area {found[f'auc_{classes[c]}']}"
+        axes.plot(x, y, **_style(c), linewidth=1.8, label=label)
+    axes.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    axes.set_title("ROC: each class against the rest")
+    axes.set_box_aspect(1)
+    axes.legend(loc="lower right", fontsize=9)
+    return _png(figure)
+
+
+def curve(
+    scores: npt.NDArray[np.float32], positive: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the shares of negatives and positives at or above each score, from 0 to 1."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # equal ones at once
+    hits = np.cumsum(positive[order])[ends]
+    x, y = (ends + 1 - hits) / (~positive).sum(), hits / positive.sum()
+    return np.append(0.0, x), np.append(0.0, y)
+
+
+def confusion(logits: npt.NDArray[np.float32], labels: Labels, classes: Sequence[str]) -> bytes:
+    """Draw how many scans of each label came to each class, and which share of the label's.
+
+    Args:
+        logits: (n, classes).
+        labels: (n,).
+        classes: Their names.
+    """
+    counts = confusion_counts(logits, labels, len(classes))
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure = _figure()
+    axes = figure.add_subplot(title="Confusion: scans of each label by class")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    names = [_short(name) for name in classes]
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="class given by the network", ylabel="label")
+    for row, column in np.ndindex(counts.shape):
+        share = shares[row, column]
+        axes.text(
+            column,
+            row,
+            f"{counts[row, column]}\n{share:.0%}",
+            ha="center",
+            va="center",
+            color="white" if share > 0.5 else "black",
+            fontsize=12 if len(names) <= 4 else 8,
+        )
+    return _png(figure)
+
+
+def confusion_counts(
+    logits: npt.NDArray[np.float32], labels: Labels, classes: int
+) -> npt.NDArray[np.int64]:
+    """Return the number of scans of each label (row) that came to each class (column)."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, logits.argmax(1)), 1)
+    return counts
+
+
+def reliability_diagram(
+    logits: npt.NDArray[np.float32],
+    labels: Labels,
+    found: Mapping[str, Measured],
+    temperature: float = 1.0,
+) -> bytes:
+    """Draw how often the likeliest class is right against its probability.
+
+    Bars below show how many scans each bin has.
+
+    Args:
+        logits: (n, classes).
+        labels: (n,).
+        found: From `measured`.
+        temperature: Unless 1, the calibrated probabilities are drawn beside the raw ones.
+    """
+    figure = _figure()
+    axes, scans = figure.subplots(2, sharex=True, height_ratios=(4, 1))
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    series = [("raw", "", 1.0)]
+    if temperature != 1:
+        series.append((f"calibrated, temperature {temperature:.3g}", CALIBRATED, temperature))
+    width = 1 / BINS / len(series)
+    for index, (name, prefix, divisor) in enumerate(series):
+        bins = list(reliability(softmax(logits / np.float32(divisor)), labels))
+        style = _style(index)
+        label = f"{name}: calibration error {found[f'{prefix}calibration_error']}"
+        x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
+        axes.plot(x, y, marker="o", **style, label=label)
+        left = [(np.ceil(at * BINS) - 1) / BINS + index * width for at in x]
+        heights = [one.scans for one in bins]
+        scans.bar(left, heights, width=width, align="edge", color=style["color"])
+    axes.set(ylabel="share that is right", xlim=(0, 1), ylim=(-0.02, 1.02))
+    axes.set_title("Reliability of the likeliest class")
+    axes.legend(loc="best", fontsize=8)
+    scans.set(xlabel="probability of the likeliest class", ylabel="scans")
+    return _png(figure)
+
+
+def _figure() -> Figure:
+    # No pyplot: it keeps figures and looks for a screen.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+
+
+def _style(index: int) -> dict[str, Any]:
+    lines = _LINES[index // len(_COLOURS) % len(_LINES)]
+    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": lines}
+
+
+def _short(name: str) -> str:
+    r"""Return a class's name as text: matplotlib takes $…$ for mathematics."""
+    name = name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"
+    return name.replace("$", r"\$")
+
+
+def _png(figure: Figure) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

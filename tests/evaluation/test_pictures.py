@@ -1,0 +1,59 @@
+"""Pictures of two classes, of seven with long names, and of one class only."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import confusion_matrix, roc_curve
+
+from darnet_trt.evaluation.measured import measured
+from darnet_trt.evaluation.pictures import (
+    confusion,
+    confusion_counts,
+    curve,
+    reliability_diagram,
+    roc,
+)
+
+pytest.importorskip("matplotlib")
+SEVEN = tuple(f"a class with a long name and $mathematics^{c}" for c in "abcdefg")
+
+
+def size(png):
+    return Image.open(BytesIO(png)).size
+
+
+@pytest.mark.parametrize("classes", [("viral", "other"), SEVEN], ids=len)
+def test_pictures_can_be_opened(classes):
+    rng = np.random.default_rng(0)
+    labels = np.arange(28) % len(classes)
+    logits = rng.normal(size=(28, len(classes))).astype(np.float32)
+    patients = [str(n) for n in range(28)]
+    found = measured(logits, labels, patients, classes, temperature=2, draws=20)
+    assert size(roc(logits, labels, classes, found)) == (900, 900)
+    assert size(confusion(logits, labels, classes)) == (900, 900)
+    assert size(reliability_diagram(logits, labels, found, 2)) == (900, 900)
+
+
+def test_one_class_has_no_curve():
+    logits, labels = np.zeros((4, 2), np.float32), np.ones(4, np.int64)
+    found = measured(logits, labels, list("abcd"), ("viral", "other"), draws=20)
+    assert roc(logits, labels, ("viral", "other"), found) is None
+
+
+def test_the_curve_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 9, 60).astype(np.float32)  # ties
+    positive = rng.random(60) < 0.4
+    x, y, _ = roc_curve(positive, scores, drop_intermediate=False)
+    found = curve(scores, positive)
+    np.testing.assert_allclose(found[0], x)
+    np.testing.assert_allclose(found[1], y)
+
+
+def test_the_counts_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 3, 50), rng.normal(size=(50, 4)).astype(np.float32)
+    expected = confusion_matrix(labels, logits.argmax(1), labels=range(4))
+    np.testing.assert_array_equal(confusion_counts(logits, labels, 4), expected)
