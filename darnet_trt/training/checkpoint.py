@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from darnet_trt.errors import CheckpointError
+from darnet_trt.evaluation.familiarity import Familiarity
 from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.files import cannot_write, whole_file
 from darnet_trt.scan.cohorts import describes_phantoms
@@ -41,6 +42,10 @@ class Checkpoint:
         training_scans: What tells which scans trained the weights; None in older checkpoints.
         shortcuts: Codes of what gave the cohort's classes away without the lungs
             (`training.checking`); empty where nothing was found, and in older checkpoints.
+        temperature: What the logits are divided by before the softmax; 1 where no scans were held
+            out, and in older checkpoints.
+        familiarity: Where the features of the training scans lie; None where no scans were held
+            out, and in older checkpoints.
     """
 
     network: Network
@@ -52,6 +57,8 @@ class Checkpoint:
     coarsest_pixel_mm: float | None = None
     training_scans: TrainingScans | None = None
     shortcuts: tuple[str, ...] = ()
+    temperature: float = 1.0
+    familiarity: Familiarity | None = None
 
     @property
     def training(self) -> str:
@@ -113,6 +120,8 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "coarsest_pixel_mm": checkpoint.coarsest_pixel_mm,
         "training_scans": _packed(checkpoint.training_scans),
         "shortcuts": list(checkpoint.shortcuts),
+        "temperature": checkpoint.temperature,
+        "familiarity": _arrays(checkpoint.familiarity),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
@@ -144,6 +153,24 @@ def _unpacked(content: dict[str, Any] | None) -> TrainingScans | None:
         frozenset(content["patients"].tolist()),
         tuple(frozenset(one.tolist()) for one in slices),
     )
+
+
+def _arrays(familiarity: Familiarity | None) -> dict[str, Any] | None:
+    """Return what `torch.load` reads without running code."""
+    if familiarity is None:
+        return None
+    return {
+        "means": torch.from_numpy(familiarity.means),
+        "precision": torch.from_numpy(familiarity.precision),
+        "threshold": familiarity.threshold,
+    }
+
+
+def _familiarity(content: dict[str, Any] | None) -> Familiarity | None:
+    if content is None:
+        return None
+    means, precision = (content[name].numpy() for name in ("means", "precision"))
+    return Familiarity(means, precision, float(content["threshold"]))
 
 
 def write_tensors(content: dict[str, Any], path: Path) -> None:
@@ -207,6 +234,8 @@ def load_checkpoint(run: Path) -> Checkpoint:
             coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
             training_scans=scans,
             shortcuts=tuple(map(str, content.get("shortcuts", ()))),
+            temperature=float(content.get("temperature", 1.0)),
+            familiarity=_familiarity(content.get("familiarity")),
         )
     except CheckpointError as error:
         raise CheckpointError(error.what, where=path, do=error.do) from error

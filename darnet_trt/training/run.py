@@ -7,14 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from darnet_trt.errors import UsageError
-from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.scan.cohorts import Cohort, Sides, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
+from darnet_trt.training.assessment import assess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
 from darnet_trt.training.fit import configured, fit
 from darnet_trt.training.fitting.history import Epoch, Step
@@ -31,7 +29,6 @@ from darnet_trt.training.fitting.start import digest, finished, starting_weights
 from darnet_trt.training.fitting.state import remove_state
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
-from darnet_trt.training.outputs import predict
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe
 
@@ -127,17 +124,18 @@ def train(
             start=weights, past=past, configuration=configuration, group=group,
             report=report, saved=saved, tell=tell,
         )  # fmt: skip
-        logits = predict(model, unseen).logits
-        labels = np.array([e.label for e in unseen], np.int64)
+        found = assess(model, seen, unseen)
         checkpoint = Checkpoint(
             network=network,
             preprocessing=preprocessing,
-            validation=evaluate(logits, labels, cohort.classes),
+            validation=found.validation,
             state_dict=model.state_dict(),
+            temperature=found.temperature,
+            familiarity=found.familiarity,
             **_origin(cohort, seen, shortcuts, start),
         )
         if group.leads:
-            write_scores(run / SCORES, cohort, unseen, logits)
+            write_scores(run / SCORES, cohort, unseen, found)
             write_metrics(run / METRICS, checkpoint, recipe, configuration, failures)
             save_checkpoint(checkpoint, run)
             remove_state(run)

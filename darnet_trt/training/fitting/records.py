@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from darnet_trt.evaluation.metrics import softmax
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan.cohorts import Cohort, Entry
+from darnet_trt.training.assessment import Assessment
 from darnet_trt.training.checkpoint import Checkpoint
 from darnet_trt.training.inputs import Example, Failure
 from darnet_trt.training.recipe import Recipe
@@ -39,6 +37,7 @@ def write_metrics(
     metrics: dict[str, Any] = {
         "trained_on": checkpoint.trained_on,
         "held_out": checkpoint.validation,
+        "temperature": checkpoint.temperature,
         "network": checkpoint.network.model_dump(mode="json"),
         "preprocessing": checkpoint.preprocessing.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json"),
@@ -75,9 +74,9 @@ def write_split(
 
 
 def write_scores(
-    path: Path, cohort: Cohort, held_out: Sequence[Example], logits: npt.NDArray[np.float32]
+    path: Path, cohort: Cohort, held_out: Sequence[Example], found: Assessment
 ) -> None:
-    """Write each held-out scan's class, logits (n, classes) and probabilities.
+    """Write each held-out scan's class, logits and calibrated probabilities.
 
     Raises:
         OutputError: It cannot be written.
@@ -91,9 +90,12 @@ def write_scores(
             example.entry.patient,
             example.entry.label,
             classes[of_scan.argmax()],
-            *(f"{value:.6g}" for value in (*of_scan, *softmax(of_scan[None])[0])),
+            *(
+                f"{value:.6g}"
+                for value in (*of_scan, *softmax(of_scan[None] / found.temperature)[0])
+            ),
         ]
-        for example, of_scan in zip(held_out, logits, strict=True)
+        for example, of_scan in zip(held_out, found.logits, strict=True)
     ]
     _write(path, header, rows)
 

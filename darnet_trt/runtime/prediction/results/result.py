@@ -31,6 +31,9 @@ PHANTOMS_ONLY: Final = Finding(
 SHORTCUT: Final = "trained-on-shortcut"
 """Code of the warning that the training cohort gave its classes away without the lungs."""
 
+UNLIKE: Final = "unlike-training"
+"""Code of the warning of a scan that is unlike the training scans."""
+
 NO_OBJECTS: Final = "no-dicom-objects"
 """Code of the warning of a result of which a DICOM object cannot be made."""
 
@@ -82,6 +85,7 @@ Text = Annotated[str, AfterValidator(_cut)]
 
 # More digits would show only the engine's rounding, and the clock's.
 Probability = Annotated[float, PlainSerializer(lambda p: round(p, 6), return_type=float)]
+Logit = Annotated[float, PlainSerializer(lambda x: round(x, 6), return_type=float)]
 Milliseconds = Annotated[float, PlainSerializer(lambda ms: round(ms, 2), return_type=float)]
 
 
@@ -246,7 +250,10 @@ class Result(_Part):
     predicted: str | None = Field(validation_alias="class", serialization_alias="class")
     """The most probable class; null unless ok."""
     probabilities: dict[str, Probability]
-    """Class → softmax probability, in the bundle's order; empty unless ok."""
+    """Class → softmax probability, calibrated by the bundle's temperature, in the bundle's order;
+    empty unless ok."""
+    logits: dict[str, Logit] = {}
+    """Class → the network's raw logit; empty unless ok, and in results of older versions."""
     series: SeriesUsed | None
     """The series that was classified; null where none was chosen."""
     warnings: Annotated[tuple[Finding, ...], AfterValidator(_cut_each)]
