@@ -64,15 +64,14 @@ def main() -> None:
     from darnet_trt.runtime.engines.openvino.conversion import build_openvino
     from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
     from darnet_trt.runtime.engines.runner import run
-    from darnet_trt.scan.cohorts import read_cohort
+    from darnet_trt.scan.cohorts import read_cohort, split_by_patient
     from darnet_trt.training.inputs import prepare
-    from darnet_trt.training.split import split_by_patient
 
     source = load_source(arguments.wide / "run")
     cohort = read_cohort(arguments.wide / "cohort")
-    entries = split_by_patient(cohort.entries, float(HELD_OUT), SEED)
+    sides = split_by_patient(cohort, float(HELD_OUT), SEED)
     spec, cache = source.checkpoint.preprocessing, arguments.wide / "small" / "inputs"
-    seen, unseen = (prepare(side, spec, cache)[0] for side in entries)
+    seen, unseen = (prepare(side, spec, cache)[0] for side in (sides.train, sides.held_out))
     drawn = np.random.default_rng(SEED).permutation(len(seen))[: arguments.calibration_scans]
     calibrating = [seen[i].load() for i in drawn]
     held_out = [example.load() for example in unseen]

@@ -23,13 +23,12 @@ def sides(run: Path, cohort: Path, spec):
     from darnet_trt.training.inputs import prepare
     from darnet_trt.training.run import SPLIT
 
-    entries = read_cohort(cohort).entries
+    table = read_cohort(cohort)
     with (run / SPLIT).open(newline="") as lines:
         of = {row["scan"]: row["side"] for row in csv.DictReader(lines)}
-    names = {entry: entry.scan.relative_to(cohort).as_posix() for entry in entries}
     found = []
     for side in ("train", "held-out"):
-        chosen = tuple(entry for entry in entries if of.get(names[entry]) == side)
+        chosen = tuple(entry for entry in table.entries if of.get(table.name(entry)) == side)
         found.append(prepare(chosen, spec, run / "inputs")[0])
     return found
 

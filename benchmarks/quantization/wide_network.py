@@ -116,16 +116,16 @@ def main() -> None:
     import torch
 
     from darnet_trt.evaluation.metrics import evaluate
-    from darnet_trt.scan.cohorts import read_cohort
+    from darnet_trt.scan.cohorts import read_cohort, split_by_patient
     from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from darnet_trt.training.inputs import prepare
     from darnet_trt.training.outputs import predict_logits
-    from darnet_trt.training.split import split_by_patient
 
     checkpoint = load_checkpoint(small)
-    entries = split_by_patient(read_cohort(cohort).entries, float(HELD_OUT), SEED)
+    sides = split_by_patient(read_cohort(cohort), float(HELD_OUT), SEED)
     seen, unseen = (
-        prepare(side, checkpoint.preprocessing, small / "inputs")[0] for side in entries
+        prepare(side, checkpoint.preprocessing, small / "inputs")[0]
+        for side in (sides.train, sides.held_out)
     )
     narrow = checkpoint.model()
     network = narrow.network.model_copy(update={"width": WIDTH})

@@ -69,7 +69,7 @@ def identity(
         slices: `LoadedInput.hashes`.
     """
     if cohort is not None and cohort.seed is not None:
-        return Identity(f"phantom {cohort.seed} {patient}", "", frozenset(slices))
+        return Identity(cohort.person(patient), "", frozenset(slices))
     return Identity("" if cohort is None else patient, patient_id, frozenset(slices))
 
 

@@ -18,8 +18,7 @@ from darnet_trt.evaluation.seen import patient_id_of
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan import Preprocessing, load_study
-from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
-from darnet_trt.scan.discovery import find_study
+from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry, study_of
 from darnet_trt.scan.isolated import read_each
 
 MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
@@ -121,10 +120,10 @@ def _prepare_all(
     entries: tuple[Entry, ...], spec: Preprocessing, folder: Path
 ) -> Iterator[tuple[Path, str | None]]:
     """Yield each scan's file, and the reason if the scan cannot be used."""
-    files = [_input_file(entry.scan, spec, folder) for entry in entries]
+    files = [_input_file(entry, spec, folder) for entry in entries]
     missing = [not _is_whole(file) for file in files]
     todo = [
-        (entry.scan, (entry.scan, spec, file))
+        (entry.scan, (entry, spec, file))
         for entry, file, absent in zip(entries, files, missing, strict=True)
         if absent
     ]
@@ -144,25 +143,29 @@ def _is_whole(file: Path) -> bool:
         return False
 
 
-def _input_file(scan: Path, spec: Preprocessing, folder: Path) -> Path:
-    """Return the file named after the preprocessing, the path, and the files' sizes and times."""
+def _input_file(entry: Entry, spec: Preprocessing, folder: Path) -> Path:
+    """Return the file named after the preprocessing and what the input is made from.
+
+    That is the path, the files' sizes and times, and the slices' order where the cohort gives one.
+    """
+    scan = entry.scan
     try:
         files = sorted(f for f in scan.rglob("*") if f.is_file()) if scan.is_dir() else [scan]
         stamps = [(f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
     except OSError:
         stamps = []
-    identity = json.dumps([spec.model_dump_json(), str(scan.resolve()), stamps])
-    return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
+    identity = [spec.model_dump_json(), str(scan.resolve()), stamps, *entry.slices]
+    return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]}.npz"
 
 
-def _prepare_one(scan: Path, spec: Preprocessing, file: Path) -> None:
+def _prepare_one(entry: Entry, spec: Preprocessing, file: Path) -> None:
     """Write one input.
 
     Raises:
         ScanError: The scan cannot be used.
         OutputError: The file cannot be written.
     """
-    study = find_study(scan)
+    study = study_of(entry)
     choice, loaded = load_study(study, spec, identify=True)
     # float16 has 11 significant bits: an error of at most 0.4 HU in a window of 1500.
     content = BytesIO()  # numpy's own writing to a file does not report why it fails

@@ -17,7 +17,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer, whole_file
-from darnet_trt.scan.cohorts import Cohort, Entry
+from darnet_trt.scan.cohorts import Cohort, Entry, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Resolution
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit
@@ -25,7 +25,6 @@ from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
 from darnet_trt.training.outputs import predict_logits
 from darnet_trt.training.presets import Preset
-from darnet_trt.training.split import split_by_patient
 
 METRICS = "metrics.json"
 SPLIT = "split.csv"
@@ -74,7 +73,8 @@ def train(
             another process is writing into it.
         OutputError: `run` cannot be written.
     """
-    sides = split_by_patient(cohort.entries, held_out, schedule.seed, cohort.classes)
+    split = split_by_patient(cohort, held_out, schedule.seed)
+    sides = split.train, split.held_out
     network = preset.network(attention, cohort.classes)
     preprocessing = NEW.model_copy(
         update={"size": preset.input_size, "extent": extent, "resolution": resolution}
@@ -91,7 +91,7 @@ def train(
         for failure in failures:
             failed(failure)
         _check_classes(seen, cohort)
-        _write_split(run / SPLIT, cohort.table, seen, unseen, failures)
+        _write_split(run / SPLIT, cohort, split.test, seen, unseen, failures)
         model = fit(network, seen, unseen, schedule, run, device=device, report=report)
         labels = np.array([e.label for e in unseen], np.int64)
         checkpoint = Checkpoint(
@@ -140,7 +140,8 @@ def _write_metrics(
 
 def _write_split(
     path: Path,
-    table: Path,
+    cohort: Cohort,
+    test: tuple[Entry, ...],
     seen: tuple[Example, ...],
     unseen: tuple[Example, ...],
     failures: tuple[Failure, ...],
@@ -148,8 +149,9 @@ def _write_split(
     side: dict[Entry, str] = {e.entry: "train" for e in seen}
     side |= {e.entry: "held-out" for e in unseen}
     side |= {f.entry: "unusable" for f in failures}
+    side |= dict.fromkeys(test, "test")
     with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
         rows = csv.writer(text)
         rows.writerow(["scan", "patient", "label", "side"])
         for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan)):
-            rows.writerow([entry.scan.relative_to(table.parent), entry.patient, entry.label, where])
+            rows.writerow([cohort.name(entry), entry.patient, entry.label, where])

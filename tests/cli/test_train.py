@@ -67,7 +67,12 @@ def assert_only_the_training_side_is_recorded(checkpoint, cohort, run):
 
 
 def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path):
-    done = darnet_trt("train", cohort, "-o", tmp_path / "run", "-q", *QUICK)
+    with (cohort / "cohort.csv").open(newline="") as rows, (tmp_path / "my.csv").open("w") as file:
+        lines = [
+            [row["patient"], cohort / row["scan"], row["label"]] for row in csv.DictReader(rows)
+        ]
+        csv.writer(file).writerows([["patient", "scan", "label"], *lines])
+    done = darnet_trt("train", tmp_path / "my.csv", "-o", tmp_path / "run", "-q", *QUICK)
     assert (done.returncode, done.stderr) == (0, "")
     held_out = json.loads((tmp_path / "run" / "metrics.json").read_text())["held_out"]
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -76,6 +81,8 @@ def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path):
     assert f"{held_out['accuracy']:.3f}" in done.stdout
     assert f"{held_out['auc']:.3f}" in done.stdout
     assert done.stdout.rstrip().endswith(str(tmp_path / "run"))
+    with (tmp_path / "run" / "split.csv").open(newline="") as file:
+        assert {row["scan"] for row in csv.DictReader(file)} == {str(line[1]) for line in lines}
 
 
 def test_two_at_once_into_one_folder(cohort, tmp_path):

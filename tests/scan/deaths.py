@@ -92,10 +92,10 @@ def study_or(way: str, place: Path, study: Any, spec: Any, *, identify: bool) ->
     return load_study(study, spec, identify=identify)
 
 
-def prepare_or(way: str, scan: Path, spec: Any, file: Path) -> None:
-    if scan.name == "b":
+def prepare_or(way: str, entry: Any, spec: Any, file: Path) -> None:
+    if entry.scan.name == "b":
         globals()[way]()
-    prepare(scan, spec, file)
+    prepare(entry, spec, file)
 
 
 def judge_or(way: str, series: Any, spec: Any) -> Any:

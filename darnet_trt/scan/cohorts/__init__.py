@@ -1,8 +1,7 @@
-"""Labelled cohorts: which scans, of which patients and classes."""
+"""Labelled cohorts: which scans, of which patients and classes, and which of them train."""
 
 from darnet_trt.scan.cohorts.classes import PAPER_CLASSES, POSITIVE, class_named, parse_classes
-from darnet_trt.scan.cohorts.table import (
-    COLUMNS,
+from darnet_trt.scan.cohorts.cohort import (
     PHANTOM_MODEL,
     PLAN,
     TABLE,
@@ -10,8 +9,19 @@ from darnet_trt.scan.cohorts.table import (
     Entry,
     describes_phantoms,
     is_phantom,
-    read_cohort,
 )
+from darnet_trt.scan.cohorts.folds import (
+    Folds,
+    Sides,
+    make_folds,
+    named_folds,
+    read_folds,
+    write_folds,
+)
+from darnet_trt.scan.cohorts.reading import is_cohort, read_cohort
+from darnet_trt.scan.cohorts.split import split_by_patient
+from darnet_trt.scan.cohorts.studies import study_of
+from darnet_trt.scan.cohorts.table import COLUMNS
 
 __all__ = [
     "COLUMNS",
@@ -22,9 +32,18 @@ __all__ = [
     "TABLE",
     "Cohort",
     "Entry",
+    "Folds",
+    "Sides",
     "class_named",
     "describes_phantoms",
+    "is_cohort",
     "is_phantom",
+    "make_folds",
+    "named_folds",
     "parse_classes",
     "read_cohort",
+    "read_folds",
+    "split_by_patient",
+    "study_of",
+    "write_folds",
 ]

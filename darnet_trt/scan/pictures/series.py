@@ -10,7 +10,7 @@ then show a body. Which end of the numbering is the head, the loader decides fro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +61,14 @@ def slice_series(folder: Path, files: list[Path]) -> list[Series]:
     ]
 
 
+def ordered_series(folder: Path, names: Sequence[str]) -> Series:
+    """Return the scan that named pictures of a folder make up, in this order.
+
+    It is judged as `slice_series` does, but for the numbers in the names.
+    """
+    return _series(folder, {folder / name: place for place, name in enumerate(names)}, [])
+
+
 def _path(folder: Path, scan: NamedScan, *, alone: bool) -> Path:
     """Return the folder, or the picture in it that is alone; of several scans each its name."""
     if not alone:
@@ -68,7 +76,7 @@ def _path(folder: Path, scan: NamedScan, *, alone: bool) -> Path:
     return folder if len(scan.numbers) > 1 else next(iter(scan.numbers))
 
 
-def _series(path: Path, numbers: dict[Path, int | None], notes: list[Finding]) -> Series:
+def _series(path: Path, numbers: Mapping[Path, int | None], notes: list[Finding]) -> Series:
     files = list(numbers)[::-1]  # foot to head, if the numbering begins at the head as most do
     headers: dict[Path, PictureHeader] = {}
     broken: list[tuple[Path, ScanError]] = []
@@ -97,7 +105,7 @@ def _series(path: Path, numbers: dict[Path, int | None], notes: list[Finding]) -
 
 
 def _judge_headers(
-    numbers: dict[Path, int | None],
+    numbers: Mapping[Path, int | None],
     headers: dict[Path, PictureHeader],
     broken: list[tuple[Path, ScanError]],
 ) -> Verdict | None:
@@ -120,7 +128,7 @@ def _judge_headers(
     return None if refusal is None else Verdict(False, refusal)
 
 
-def _judge_numbers(numbers: dict[Path, int | None]) -> Finding | None:
+def _judge_numbers(numbers: Mapping[Path, int | None]) -> Finding | None:
     """Return why the slices' numbers give no order, or not a whole scan."""
     known = [number for number in numbers.values() if number is not None]
     if len(known) < len(numbers):

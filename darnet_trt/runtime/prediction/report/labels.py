@@ -28,7 +28,7 @@ class Labelled:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        root = self.cohort.table.absolute().parent
+        root = self.cohort.root.absolute()
         self._labels: dict[PurePath, str] = {}
         for entry in self.cohort.entries:
             scan = entry.scan.absolute()

@@ -18,6 +18,15 @@ from tests.scan.series_factory import only, write_series
         ("scan,patient,label\na,,normal\n", "line 2 has an empty field"),
         ("scan,patient,label\na\n", "line 2 has an empty field"),
         ("scan,patient,label\na,1,normal\na,2,normal\n", "occurs twice"),
+        ("scan,patient,label\na/b,1,normal\na//./b,2,normal\n", "occurs twice"),
+        ("scan,patient,label\n../a,1,normal\n", "line 2: the path '../a'"),
+        ("scan,patient,label\n/b/../a,1,normal\n", "line 2: the path '/b/../a'"),
+        ("scan,patient,label\na\0b,1,normal\n", "line 2: the path"),
+        ("scan,patient,label,side\na,1,normal,left\n", "line 2: unknown side 'left'"),
+        ("scan,patient,label,fold\na,1,normal,first\n", "line 2: 'first' is no fold"),
+        ("scan,patient,label,fold\na,1,normal,-1\n", "line 2: '-1' is no fold"),
+        ("scan,patient,label,fold\na,1,normal,\u00b2\n", "line 2: '\u00b2' is no fold"),
+        ("scan,patient,label,fold,side\na,1,normal,1,test\n", "line 2: a scan of the test side"),
         (b"\xff\xfe\x00broken", "cannot be read"),
     ],
 )
@@ -46,6 +55,25 @@ def test_table_of_a_spreadsheet(tmp_path):
     said = cohort.describe(cohort.entries)
     assert said.startswith("1 scans of 1 patients of the cohort")
     assert not describes_phantoms(said)
+
+
+def test_folds_sides_and_absolute_paths(tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "b.nii.gz"
+    (tmp_path / "cohort.csv").write_text(
+        f"scan,patient,label,Split,split,fold\na,1,NCP,x,Train,0\n{elsewhere},2,cp,y,val,\n"
+        "c,3,Common_Pneumonia,z,TEST,\n"
+    )
+    cohort = read_cohort(tmp_path)
+    assert cohort.entries == (
+        Entry(tmp_path / "a", "1", "covid-19", side="train", fold=0),
+        Entry(elsewhere, "2", "common-pneumonia", side="held-out"),
+        Entry(tmp_path / "c", "3", "common-pneumonia", side="test"),
+    )
+    assert [cohort.name(entry) for entry in cohort.entries] == ["a", "elsewhere/b.nii.gz", "c"]
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "cohort.csv").write_text(f"scan,patient,label\n{elsewhere},2,cp\n")
+    outside = read_cohort(tmp_path / "x")
+    assert outside.name(outside.entries[0]) == str(elsewhere)
 
 
 def test_synthetic_cohort_says_so(phantom_cohort):

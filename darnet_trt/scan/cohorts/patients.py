@@ -1,0 +1,60 @@
+"""The patients of each class, and the choice of some of them.
+
+A patient is on one side with all scans. A patient with scans of several classes counts for the one
+of the first scan, by path.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from darnet_trt.errors import UsageError
+from darnet_trt.scan.cohorts.cohort import Cohort
+
+
+def labels_of_patients(cohort: Cohort) -> dict[str, set[str]]:
+    """Return the classes of each patient's scans; of most patients just one."""
+    labels: dict[str, set[str]] = defaultdict(set)
+    for entry in cohort.entries:
+        labels[entry.patient].add(entry.label)
+    return labels
+
+
+def patients_of_classes(cohort: Cohort) -> dict[str, list[str]]:
+    """Return the patients of each class, sorted.
+
+    Raises:
+        UsageError: A class has none.
+    """
+    first: dict[str, str] = {}
+    for entry in sorted(cohort.entries, key=lambda entry: entry.scan):
+        first.setdefault(entry.patient, entry.label)
+    of: dict[str, list[str]] = {label: [] for label in cohort.classes}
+    for patient, label in sorted(first.items()):
+        of[label].append(patient)
+    for label, patients in of.items():
+        if not patients:
+            raise UsageError(
+                f"no patient has the label {label}",
+                where=cohort.table,
+                do="every class must occur; --classes names the others alone",
+            )
+    return of
+
+
+def set_aside(classes: dict[str, list[str]], share: float, seed: int) -> frozenset[str]:
+    """Return a share of each class's patients, at least one and never all."""
+    aside: set[str] = set()
+    for index, patients in enumerate(classes.values()):
+        count = min(max(1, round(share * len(patients))), len(patients) - 1) if share else 0
+        order = np.random.default_rng((seed, index)).permutation(len(patients))
+        aside.update(patients[i] for i in order[:count])
+    return frozenset(aside)
+
+
+def check_share(share: float, where: str) -> None:
+    """Raise UsageError where a share of patients is none."""
+    if not 0 <= share < 1:
+        raise UsageError(f"must be at least 0 and below 1, not {share}", where=where)

@@ -1,0 +1,29 @@
+"""Find a cohort's scan on disk, in the order of slices that the cohort gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from darnet_trt.scan.cohorts.cohort import Entry
+
+if TYPE_CHECKING:
+    from darnet_trt.scan.series import Study
+
+
+def study_of(entry: Entry) -> Study:
+    """Return the study of a cohort's scan.
+
+    Raises:
+        UsageError: There is no such path.
+        UnreadableScanError: There is no scan, or there are several.
+    """
+    from darnet_trt.scan.discovery import find_study  # which reads cohorts
+
+    if not entry.slices:
+        return find_study(entry.scan)
+    from darnet_trt.scan.discovery.studies import alone
+    from darnet_trt.scan.pictures import ordered_series
+
+    series = ordered_series(entry.scan, entry.slices)
+    return replace(alone(series), patient_id=entry.patient)
