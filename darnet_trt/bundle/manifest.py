@@ -22,6 +22,8 @@ INT8_FILE: Final = "model-int8.onnx"
 """The same with quantized convolutions, for ONNX Runtime."""
 FP16_FILE: Final = "model-fp16.onnx"
 """The same in float16, with float32 inputs and outputs, for ONNX Runtime on a GPU."""
+TRAINING_SCANS_FILE: Final = "training_scans.npz"
+"""Which scans trained the weights, as hashes."""
 
 Backend = Literal["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -45,6 +47,8 @@ class ModelCard(_Part):
             bundles, see `saw_only_phantoms`.
         coarsest_pixel_mm: In-plane detail of the coarsest training scan; None where it is not
             known, as in older bundles.
+        shortcuts: Codes of what gave the training cohort's classes away without the lungs; empty
+            where nothing was found, and in older bundles.
         features: Number of pooled features that every engine gives; 0 in older bundles, whose
             engines give none.
     """
@@ -57,6 +61,7 @@ class ModelCard(_Part):
     validation: dict[str, float] = Field(default_factory=dict)
     phantoms_only: bool | None = None
     coarsest_pixel_mm: float | None = None
+    shortcuts: tuple[str, ...] = ()
     features: int = 0
 
     @property
@@ -345,6 +350,18 @@ class Reference(_Part):
     source: str
 
 
+class StoredFile(_Part):
+    """A file beside the engines.
+
+    Attributes:
+        file: Path relative to the bundle.
+        sha256: Hash of the file.
+    """
+
+    file: str
+    sha256: str
+
+
 class Manifest(_Part):
     """The whole of `manifest.json`.
 
@@ -361,6 +378,8 @@ class Manifest(_Part):
             checks on the build machine.
         rejected: Engines that failed a gate; their files are not in the bundle.
         reference: What `darnet-trt bundle check` compares engines with; None in older bundles.
+        training_scans: What tells which scans trained the weights, hashes of patients and slices;
+            None where nobody knows, as in older bundles. `evaluation.seen` reads the file.
         built_on: Machine and versions.
         content_sha256: `content_digest` of the rest; `write_manifest` fills it in.
     """
@@ -376,6 +395,7 @@ class Manifest(_Part):
     artifacts: tuple[Artifact, ...]
     rejected: tuple[Artifact, ...] = ()
     reference: Reference | None = None
+    training_scans: StoredFile | None = None
     default: str | None
     built_on: dict[str, Any]
     content_sha256: str = ""
@@ -386,6 +406,8 @@ class Manifest(_Part):
         found = {name: sha for artifact in self.artifacts for name, sha in artifact.files.items()}
         if self.reference is not None:
             found[self.reference.file] = self.reference.sha256
+        if self.training_scans is not None:
+            found[self.training_scans.file] = self.training_scans.sha256
         return found
 
 

@@ -32,7 +32,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="COHORT",
-            help="Also compare with the labels of this cohort: its folder or its cohort.csv.",
+            help="Also compare with the labels of this cohort: its folder or its cohort.csv. Its "
+            "classes must be those of the results.",
         ),
     ] = None,
     bundle: Annotated[
@@ -48,19 +49,22 @@ def report(
     only its owner may read it if that is so for them. Research use only: not a medical device.
     """
     from darnet_trt.bundle.reading import open_bundle
+    from darnet_trt.cli.labelled import labelled_cohort
     from darnet_trt.errors import UsageError
     from darnet_trt.machine.files import check_file_place
     from darnet_trt.runtime.prediction.report.labels import Labelled
     from darnet_trt.runtime.prediction.report.page import Page
     from darnet_trt.runtime.prediction.results.lines import JSONL, read_results
-    from darnet_trt.scan.cohorts import read_cohort
 
     folder = results if results.is_dir() else results.parent
     out = out or folder / "report.html"
     opened = open_bundle(bundle) if bundle else None
-    labelled = Labelled(read_cohort(labels)) if labels else None
     if results.exists():
         check_file_place(out)
+    labelled = None
+    if labels:
+        classified = (r.probabilities for r in read_results(results) if r.probabilities)
+        labelled = Labelled(labelled_cohort(labels, tuple(next(classified, ()))))
     page = Page(folder, out, labelled)
     page.add(read_results(results))
     if labelled and page.summary.total:

@@ -104,14 +104,14 @@ def _shares_in_order(scores: npt.NDArray[Any], positives: npt.NDArray[np.bool_])
 
     A scan with an equal score counts half. The mean of either is the area.
     """
-    high, low, ranks = scores[positives], scores[~positives], midranks(scores)
+    high, low, ranks = scores[positives], scores[~positives], _midranks(scores)
     return [
-        (ranks[positives] - midranks(high)) / len(low),
-        1 - (ranks[~positives] - midranks(low)) / len(high),
+        (ranks[positives] - _midranks(high)) / len(low),
+        1 - (ranks[~positives] - _midranks(low)) / len(high),
     ]
 
 
-def midranks(scores: npt.NDArray[Any]) -> Scores:
+def _midranks(scores: npt.NDArray[Any]) -> Scores:
     """Return each score's rank from 1; equal scores share their mean rank."""
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     return np.asarray((counts.cumsum() - (counts - 1) / 2)[inverse])

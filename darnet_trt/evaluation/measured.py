@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from darnet_trt.evaluation.bootstrap import Indices, bootstrap_each
 from darnet_trt.evaluation.intervals import share_at_most
-from darnet_trt.evaluation.metrics import evaluate
+from darnet_trt.evaluation.metrics import Scores
 from darnet_trt.scan.cohorts import POSITIVE
 
 CALIBRATED: Final = "calibrated_"
@@ -69,13 +69,17 @@ def measured(
         draws: Of the bootstrap.
     """
 
-    def values(drawn: Indices) -> dict[str, float]:
-        found = evaluate(logits[drawn], labels[drawn], classes)
-        if temperature != 1:
-            soft = evaluate(logits[drawn] / np.float32(temperature), labels[drawn], classes)
-            found |= {CALIBRATED + name: soft[name] for name in _OF_PROBABILITIES}
-        return {k: v for k, v in found.items() if not _is_count(k, classes)}
+    scores = Scores.of(logits, labels)
+    soft = Scores.of(logits / np.float32(temperature), labels)
 
+    def values(drawn: Indices) -> dict[str, float]:
+        found = scores[drawn].measures(classes)
+        if temperature != 1:
+            calibrated = soft[drawn].of_probabilities()
+            found |= {CALIBRATED + name: value for name, value in calibrated.items()}
+        return {k: v for k, v in found.items() if k not in counts}
+
+    counts = _counts(classes)
     whole = values(np.arange(len(labels)))
     ends = bootstrap_each(values, patients, draws=draws, mirrored=_ABSOLUTE)
     few = _fewest(labels, patients, classes)
@@ -94,9 +98,8 @@ def as_json(found: Mapping[str, Measured]) -> dict[str, dict[str, float | None]]
     return {name: asdict(one) for name, one in found.items()}
 
 
-def _is_count(name: str, classes: Sequence[str]) -> bool:
-    counts = {f"{count}_{one}" for one in classes for count in ("scans", "correct")}
-    return name == "scans" or name in counts
+def _counts(classes: Sequence[str]) -> set[str]:
+    return {"scans"} | {f"{count}_{one}" for one in classes for count in ("scans", "correct")}
 
 
 def _looks_at(name: str, classes: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.evaluation.intervals import midranks
 from darnet_trt.scan.cohorts import POSITIVE
 
 BINS: Final = 15
@@ -40,14 +39,108 @@ def log_odds(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return np.asarray(values - np.stack(rest, axis=1), np.float32)
 
 
-def area(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> float:
-    """Return the area under the ROC curve: the chance that a positive scores above a negative.
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What the measures need of each scan, so that many draws of scans are measured fast.
 
-    Equal scores count half. It is the Mann-Whitney statistic. Both kinds must occur.
+    Attributes:
+        labels: (n,) indices of the classes.
+        predicted: (n,).
+        ranks: Dense ranks of each class's odds, (n, classes); equal odds have one rank.
+        losses: −log of the label's probability, (n,).
+        confidence: Probability of the likeliest class, (n,).
     """
-    count = int(positive.sum())
-    above = midranks(scores)[positive].mean() - (count + 1) / 2
-    return float(above / (len(scores) - count))
+
+    labels: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    ranks: npt.NDArray[np.int64]
+    losses: Floats
+    confidence: Floats
+
+    @classmethod
+    def of(cls, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Scores:
+        """Return the scores of logits (n, classes) with labels (n,)."""
+        odds = log_odds(logits)
+        ranks = [np.unique(of_class, return_inverse=True)[1] for of_class in odds.T]
+        return cls(
+            labels,
+            logits.argmax(1),
+            np.stack(ranks, axis=1),
+            np.logaddexp(0, -odds[np.arange(len(labels)), labels].astype(np.float64)),
+            softmax(logits).max(1),
+        )
+
+    def __getitem__(self, drawn: npt.NDArray[np.intp]) -> Scores:
+        """Return the scores of some scans; one may occur twice."""
+        return Scores(
+            self.labels[drawn],
+            self.predicted[drawn],
+            self.ranks[drawn],
+            self.losses[drawn],
+            self.confidence[drawn],
+        )
+
+    def measures(self, classes: Sequence[str]) -> dict[str, float]:
+        """Return what `evaluate` does."""
+        if not len(self.labels):
+            return {}
+        count = len(classes)
+        confusion = np.bincount(self.labels * count + self.predicted, minlength=count**2)
+        confusion = confusion.reshape(count, count)
+        scans, called = confusion.sum(1).tolist(), confusion.sum(0).tolist()
+        hits = confusion.diagonal().tolist()
+        result: dict[str, float] = {"scans": len(self.labels)}
+        for index, name in enumerate(classes):
+            result[f"scans_{name}"], result[f"correct_{name}"] = scans[index], hits[index]
+        result["accuracy"] = sum(hits) / len(self.labels)
+        each: dict[str, list[float]] = {"precision": [], "recall": [], "f1": [], "auc": []}
+        for index, name in enumerate(classes):
+            if not scans[index]:
+                continue
+            found = {
+                "precision": hits[index] / max(1, called[index]),
+                "recall": hits[index] / scans[index],
+                "f1": 2 * hits[index] / (scans[index] + called[index]),
+            }
+            if scans[index] < len(self.labels):
+                found["auc"] = area(self.ranks[:, index], self.labels == index)
+            for measure, value in found.items():
+                result[f"{measure}_{name}"] = value
+                each[measure].append(value)
+        result |= {f"macro_{name}": sum(v) / len(v) for name, v in each.items() if v}
+        if 0 < scans[POSITIVE] < len(self.labels):
+            positive = classes[POSITIVE]
+            wrong = called[POSITIVE] - hits[POSITIVE]
+            result["auc"] = result[f"auc_{positive}"]
+            result["sensitivity"] = result[f"recall_{positive}"]
+            result["specificity"] = 1 - wrong / (len(self.labels) - scans[POSITIVE])
+            result["f1"] = result[f"f1_{positive}"]
+        return result | self.of_probabilities()
+
+    def of_probabilities(self) -> dict[str, float]:
+        """Return the measures that a temperature changes."""
+        excess = self.confidence - (self.predicted == self.labels)
+        return {
+            "log_loss": float(self.losses.mean()),
+            "calibration_error": _binned_error(self.confidence, excess),
+            "overconfidence": float(excess.mean()),
+        }
+
+
+def area(ranks: npt.NDArray[np.int64], positive: npt.NDArray[np.bool_]) -> float:
+    """Return the area under the ROC curve: the chance that a positive ranks above a negative.
+
+    Equal ranks count half (the Mann-Whitney statistic). Both kinds must occur.
+
+    Args:
+        ranks: (n,), from 0.
+        positive: (n,).
+    """
+    most = int(ranks.max()) + 1
+    high = np.bincount(ranks[positive], minlength=most)
+    low = np.bincount(ranks[~positive], minlength=most)
+    below = low.cumsum() - low / 2
+    return float(high @ below / (high.sum() * low.sum()))
 
 
 def evaluate(
@@ -68,60 +161,7 @@ def evaluate(
         `auc_<class>`; the means of these four `macro_precision`, `macro_recall`, `macro_f1`,
         `macro_auc`. Empty for no scans.
     """
-    if not len(labels):
-        return {}
-    predicted = logits.argmax(1)
-    result: dict[str, float] = {"scans": len(labels)}
-    for index, name in enumerate(classes):
-        of_class = labels == index
-        result[f"scans_{name}"] = int(of_class.sum())
-        result[f"correct_{name}"] = int((of_class & (predicted == index)).sum())
-    result["accuracy"] = float((predicted == labels).mean())
-    probabilities = softmax(logits)
-    odds = log_odds(logits)
-    actual, called = labels == POSITIVE, predicted == POSITIVE
-    if actual.any() and not actual.all():
-        result["auc"] = area(odds[:, POSITIVE], actual)
-        result["sensitivity"] = float(called[actual].mean())
-        result["specificity"] = float((~called[~actual]).mean())
-        result["f1"] = _f1(actual, called)
-    result |= _each_class(odds, labels, predicted, classes)
-    result["log_loss"] = float(np.logaddexp(0, -odds[np.arange(len(labels)), labels]).mean())
-    result["calibration_error"] = calibration_error(probabilities, labels)
-    result["overconfidence"] = float(probabilities.max(1).mean()) - result["accuracy"]
-    return result
-
-
-def _each_class(
-    odds: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
-    predicted: npt.NDArray[np.int64],
-    classes: Sequence[str],
-) -> dict[str, float]:
-    """Return the measures of each class that occurs, against the rest, and their means."""
-    found: dict[str, list[float]] = {"precision": [], "recall": [], "f1": [], "auc": []}
-    result: dict[str, float] = {}
-    for index, name in enumerate(classes):
-        actual, called = labels == index, predicted == index
-        if not actual.any():
-            continue
-        hits = int((actual & called).sum())
-        measures = {
-            "precision": hits / max(1, int(called.sum())),
-            "recall": hits / int(actual.sum()),
-            "f1": _f1(actual, called),
-        }
-        if not actual.all():
-            measures["auc"] = area(odds[:, index], actual)
-        for measure, value in measures.items():
-            result[f"{measure}_{name}"] = value
-            found[measure].append(value)
-    means = {f"macro_{name}": float(np.mean(values)) for name, values in found.items() if values}
-    return result | means
-
-
-def _f1(actual: npt.NDArray[np.bool_], called: npt.NDArray[np.bool_]) -> float:
-    return 2 * int((actual & called).sum()) / (int(actual.sum()) + int(called.sum()))
+    return Scores.of(logits, labels).measures(classes)
 
 
 @dataclass(frozen=True)
@@ -150,7 +190,7 @@ def reliability(probabilities: Floats, labels: npt.NDArray[np.int64]) -> Iterato
         labels: (n,).
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    of_bin = np.ceil(confidence * BINS)
+    of_bin = _bins(confidence)
     for one in np.unique(of_bin):
         members = of_bin == one
         yield Bin(
@@ -164,5 +204,14 @@ def calibration_error(probabilities: Floats, labels: npt.NDArray[np.int64]) -> f
     Guo et al. 2017, equation 5, "expected calibration error". It is too high for few scans: a
     perfectly calibrated network does not reach 0.
     """
-    bins = reliability(probabilities, labels)
-    return sum(one.scans * abs(one.accuracy - one.confidence) for one in bins) / len(labels)
+    confidence = probabilities.max(1)
+    return _binned_error(confidence, confidence - (probabilities.argmax(1) == labels))
+
+
+def _bins(confidence: Floats) -> npt.NDArray[np.int64]:
+    return np.ceil(confidence * BINS).astype(np.int64)
+
+
+def _binned_error(confidence: Floats, excess: Floats) -> float:
+    """Return the calibration error; `excess` is the confidence, less 1 where the scan is right."""
+    return float(np.abs(np.bincount(_bins(confidence), excess)).sum() / len(confidence))

@@ -15,10 +15,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from darnet_trt.scan.cohorts import Cohort
 from darnet_trt.scan.series import Choice, Study
@@ -133,6 +136,30 @@ class TrainingScans:
             earlier.patients | {_hashed(salt, name) for name in names if name},
             earlier.scans + tuple(scan.slices for scan in scans),
         )
+
+    @classmethod
+    def unpacked(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TrainingScans:
+        """Return the scans of `packed`.
+
+        Raises:
+            KeyError, ValueError: These are other arrays.
+        """
+        ends = np.cumsum(arrays["slices_of_scan"])[:-1]
+        return cls(
+            arrays["salt"].tobytes(),
+            frozenset(arrays["patients"].tolist()),
+            tuple(frozenset(one.tolist()) for one in np.split(arrays["slices"], ends)),
+        )
+
+    def packed(self) -> dict[str, Any]:
+        """Return arrays of numbers, to be written: 8 bytes a slice."""
+        slices = [h for one in self.scans for h in sorted(one)]
+        return {
+            "salt": np.frombuffer(self.salt, np.uint8),
+            "patients": np.array(sorted(self.patients), np.int64),
+            "slices": np.array(slices, np.int64),
+            "slices_of_scan": np.array([len(one) for one in self.scans], np.int64),
+        }
 
     @cached_property
     def _known(self) -> KnownScans:

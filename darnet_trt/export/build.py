@@ -17,11 +17,14 @@ from darnet_trt.bundle.manifest import (
     FP16_FILE,
     INT8_FILE,
     MODEL_FILE,
+    TRAINING_SCANS_FILE,
     Artifact,
     Manifest,
     ModelCard,
     Reference,
+    StoredFile,
 )
+from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.bundle.reference import ReferenceOutputs, write_reference
 from darnet_trt.bundle.writing import bundle_folder, hashes, write_manifest
 from darnet_trt.calibration.activations.histogram import Statistics
@@ -144,6 +147,7 @@ def build_bundle(
             artifacts=(*timed, *unchecked, *judged.not_run),
             rejected=(*refused, *rejected),
             reference=_stored_reference(context, judged.reference),
+            training_scans=_stored_training_scans(context),
             default=default,
             built_on={
                 "cpu": asdict(cpu()),
@@ -187,6 +191,16 @@ def _stored_reference(context: BuildContext, outputs: Outputs | None) -> Referen
     return write_reference(context.folder, kept, source)
 
 
+def _stored_training_scans(context: BuildContext) -> StoredFile | None:
+    """Store which scans trained the weights, so that they never measure an engine."""
+    scans = context.source.checkpoint.training_scans
+    if scans is None:
+        return None
+    file = context.folder / TRAINING_SCANS_FILE
+    np.savez_compressed(file, **scans.packed())
+    return StoredFile(file=TRAINING_SCANS_FILE, sha256=sha256_of(file))
+
+
 def _chosen(
     timed: Sequence[Artifact], int8_asked_for: bool
 ) -> tuple[str | None, tuple[Artifact, ...]]:
@@ -208,10 +222,11 @@ def _card(source: Source) -> ModelCard:
         width=checkpoint.network.width,
         parameters=sum(p.numel() for p in source.network.parameters()),
         checkpoint_sha256=source.sha256,
-        trained_on=checkpoint.trained_on,
+        trained_on=checkpoint.training,
         validation=checkpoint.validation,
         phantoms_only=checkpoint.phantoms_only,
         coarsest_pixel_mm=checkpoint.coarsest_pixel_mm,
+        shortcuts=checkpoint.shortcuts,
         features=source.network.classifier.in_features,
     )
 

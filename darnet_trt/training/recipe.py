@@ -19,7 +19,7 @@ class Augmentation(BaseModel):
         scaling: Largest stretch or shrinking of each axis, as a share.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip: float = Field(default=0.5, ge=0, le=1)
     rotation_deg: float = Field(default=8.0, ge=0, le=180)

@@ -13,8 +13,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer
-from darnet_trt.scan.cohorts import Cohort, split_by_patient
-from darnet_trt.scan.cohorts.folds import Sides
+from darnet_trt.scan.cohorts import Cohort, Sides, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
 from darnet_trt.training.fit import configured, fit
@@ -114,7 +113,7 @@ def train(
             lambda: _prepared(cohort, sides, preprocessing, folder, reading, failed)
         )
         if group.leads:
-            write_split(run / SPLIT, cohort.table, seen, unseen, failures, sides.test)
+            write_split(run / SPLIT, cohort, seen, unseen, failures, sides.test)
         configuration = {
             **configured(network, seen, unseen, recipe),
             **preprocessing.model_dump(mode="json"),
@@ -138,7 +137,7 @@ def train(
             **_origin(cohort, seen, shortcuts, start),
         )
         if group.leads:
-            write_scores(run / SCORES, cohort.table, unseen, logits)
+            write_scores(run / SCORES, cohort, unseen, logits)
             write_metrics(run / METRICS, checkpoint, recipe, configuration, failures)
             save_checkpoint(checkpoint, run)
             remove_state(run)

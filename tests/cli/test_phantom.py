@@ -1,8 +1,11 @@
 """`darnet-trt phantom` as a user sees it."""
 
+import csv
+
 import pytest
 
 from darnet_trt.machine.files import sole_writer
+from darnet_trt.scan.cohorts import read_cohort
 from tests.cli.command import darnet_trt
 
 
@@ -17,6 +20,21 @@ def test_writes_a_cohort(tmp_path):
     assert again.returncode == 2
     assert again.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: ")
     assert again.stderr.count("\n") == 1
+
+
+def test_classes_and_kinds_of_ones_own(tmp_path):
+    done = darnet_trt(
+        *("phantom", tmp_path / "c", "--scans", 4, "--matrix", 32, "--slices", 30, "--lesions"),
+        *("--classes", "tb=small-nodules,normal", "--kind", "normal=0", "--kind", "emphysema=1"),
+    )
+    assert done.returncode == 0, done.stderr
+    cohort = read_cohort(tmp_path / "c")
+    assert cohort.classes == ("tb", "normal")
+    with cohort.table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["kind"] for row in rows} == {"small-nodules", "emphysema"}
+    assert all(0 < float(row["severity"]) < 1 for row in rows)
+    assert len(list((tmp_path / "c" / "lesions").glob("*/*.npz"))) == 4
 
 
 def test_two_at_once_into_one_folder(tmp_path):
@@ -38,6 +56,8 @@ def test_two_at_once_into_one_folder(tmp_path):
         (["--slices", "12"], "30 to 600, not 12\n"),
         (["--scans", "0"], "--scans: must be 1 to"),
         (["--matrix", "2"], "--matrix: must be 32 to"),
+        (["--classes", "flu,normal"], "--classes: unknown kind 'flu'"),
+        (["--kind", "mild-covid-19=60%"], "--kind: 'mild-covid-19=60%'"),
     ],
 )
 def test_options_that_cannot_work(tmp_path, options, reason):

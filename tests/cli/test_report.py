@@ -98,3 +98,19 @@ def test_labels_and_bundle(report, tmp_path, tiny):
     table.write_text("scan,patient,label\nelsewhere,a,covid-19\n")
     assert report(folder, "--labels", table).returncode == 2
     assert report(folder, "--bundle", tiny).returncode == 2  # it made none of them
+
+
+def test_labels_are_of_the_classes_of_the_results(report, tmp_path):
+    of = {"viral": 0.1, "fungal": 0.2, "clear": 0.6, "other": 0.1}
+    folder = written(tmp_path / "out", [refused(1), result(0, predicted="clear", probabilities=of)])
+    table = tmp_path / "cohort.csv"
+    table.write_text("scan,patient,label\nP00000/1,P0,Clear\nP00001/1,P1,viral\n")
+    done = report(folder, "--labels", table)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 labelled scans classified right" in done.stdout
+    table.write_text("scan,patient,label\nP00000/1,P0,normal\n")
+    ended = report(folder, "--labels", table)
+    assert ended.returncode == 2
+    assert "'normal'" in ended.stderr
+    nothing = written(tmp_path / "refused", [refused(0)])
+    assert report(nothing, "--labels", table).returncode == 0

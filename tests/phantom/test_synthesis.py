@@ -9,7 +9,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.phantom import synthesize, synthesize_scan
 from darnet_trt.phantom.body.anatomy import draw_anatomy
 from darnet_trt.phantom.body.kinds import KINDS, draw_findings
-from darnet_trt.phantom.body.vessels import points_in_lung
+from darnet_trt.phantom.body.vessels import draw_vessels, points_in_lung
 from darnet_trt.phantom.scanner.acquisition import draw_acquisition
 from darnet_trt.phantom.scanner.grid import Grid
 from darnet_trt.phantom.scanner.render import LESION, SLAB_VOXELS, render
@@ -27,7 +27,7 @@ def test_other_seed_and_other_visit_give_other_voxels():
     assert again.acquisition != one.acquisition
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_kinds_differ_inside_the_lungs_only(seed):
     scans = {kind: synthesize_scan(kind, seed, **SMALL) for kind in KINDS}
     normal = scans["normal"]
@@ -120,15 +120,28 @@ def test_other_kinds_have_theirs():
 
     assert {len(patches("mild-covid-19", seed)) for seed in range(12)} == {1, 2, 3}
     assert (burdens("mild-covid-19") < 0.08).all()
-    assert (burdens("one-sided-covid-19").min(1) == 0).all()
+    assert (burdens("one-sided-covid-19").min(1) < 0.01).all()  # a patch crosses the midline
     assert (burdens("one-sided-covid-19").max(1) > 0.02).all()
     assert (burdens("central-covid-19") > 0.02).all()
     assert (burdens("viral-pneumonia") > 0.01).all()
     assert all(patch.thins for patch in patches("emphysema", 0))
     assert all(max(patch.radii) <= 6 for patch in patches("small-nodules", 0))
-    thin, thick = (synthesize_scan(kind, 3, **SMALL) for kind in ("normal", "vascular-covid-19"))
-    vessels = (thick.volume.hu > -150) & (thin.volume.hu < -400) & (thick.regions > 0)
-    assert vessels.sum() > 20
+
+
+def test_vessels_are_thicker_in_the_lesions_alone():
+    rng = np.random.default_rng(2)
+    anatomy = draw_anatomy(rng)
+    vessels = draw_vessels(anatomy, rng)
+    disease = draw_findings("vascular-covid-19", anatomy, rng).disease
+    wider = disease.thicken(vessels).radius / vessels.radius
+    assert set(wider.round(9)) == {1, round(disease.thicker, 9)}
+    assert 0.02 < (wider > 1).mean() < 0.7
+    middle = 0.5 * (vessels.start + vessels.end)[wider > 1]
+    near = [
+        ((middle - np.array(patch.centre)) ** 2).sum(1) < (1.5 * max(patch.radii)) ** 2
+        for patch in disease.patches
+    ]
+    assert np.any(near, axis=0).all()
 
 
 def test_severity_is_the_lesions_share_of_the_lungs():

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 
 from darnet_trt.errors import CheckpointError
@@ -95,10 +96,10 @@ def read_history(path: Path) -> list[Epoch]:
 
 def show_on_board(history: Sequence[Epoch], run: Path) -> None:
     """Write `run/tensorboard` anew, where the package tensorboard is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
+    if find_spec("tensorboard") is None:
         return
+    from torch.utils.tensorboard import SummaryWriter
+
     for old in (run / BOARD).glob("events.*"):
         old.unlink()
     with SummaryWriter(run / BOARD) as board:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from darnet_trt.evaluation.metrics import softmax
 from darnet_trt.machine.files import whole_file
-from darnet_trt.scan.cohorts import Entry
+from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.checkpoint import Checkpoint
 from darnet_trt.training.inputs import Example, Failure
 from darnet_trt.training.recipe import Recipe
@@ -52,7 +52,7 @@ def write_metrics(
 
 def write_split(
     path: Path,
-    table: Path,
+    cohort: Cohort,
     seen: tuple[Example, ...],
     unseen: tuple[Example, ...],
     failures: tuple[Failure, ...],
@@ -68,14 +68,14 @@ def write_split(
     side |= {f.entry: "unusable" for f in failures}
     side |= dict.fromkeys(test, "test")
     rows = [
-        [_name(entry, table), entry.patient, entry.label, where]
+        [cohort.name(entry), entry.patient, entry.label, where]
         for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan))
     ]
     _write(path, ["scan", "patient", "label", "side"], rows)
 
 
 def write_scores(
-    path: Path, table: Path, held_out: Sequence[Example], logits: npt.NDArray[np.float32]
+    path: Path, cohort: Cohort, held_out: Sequence[Example], logits: npt.NDArray[np.float32]
 ) -> None:
     """Write each held-out scan's class, logits (n, classes) and probabilities.
 
@@ -87,7 +87,7 @@ def write_scores(
     header += [f"{what}_{name}" for what in ("logit", "probability") for name in classes]
     rows = [
         [
-            _name(example.entry, table),
+            cohort.name(example.entry),
             example.entry.patient,
             example.entry.label,
             classes[of_scan.argmax()],
@@ -96,11 +96,6 @@ def write_scores(
         for example, of_scan in zip(held_out, logits, strict=True)
     ]
     _write(path, header, rows)
-
-
-def _name(entry: Entry, table: Path) -> str:
-    inside = entry.scan.is_relative_to(table.parent)
-    return str(entry.scan.relative_to(table.parent) if inside else entry.scan)
 
 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -52,7 +52,7 @@ def write_csv(file: BinaryIO, results: Iterable[Result], classes: Iterable[str])
     columns, rows = _rows(results, classes)
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(_cell(name, value) for name, value in row.items())
+        writer.writerow(cell(name, value) for name, value in row.items())
 
 
 def _rows(
@@ -90,7 +90,7 @@ def _row(result: Result, classes: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _cell(name: str, value: Any) -> Any:
+def cell(name: str, value: Any) -> Any:
     """Return a value as a cell of the CSV."""
     if isinstance(value, list):
         value = _BETWEEN[name].join(value)

@@ -1,0 +1,166 @@
+"""Open what is evaluated: the checkpoint of a run, or an engine of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.bundle.manifest import FILE_NAME
+from darnet_trt.errors import BundleError, UsageError
+from darnet_trt.evaluation.seen import TrainingScans
+from darnet_trt.machine.cache import digest
+from darnet_trt.scan.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from darnet_trt.bundle.reading import Bundle
+    from darnet_trt.training.inputs import Example
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A network that is evaluated.
+
+    Attributes:
+        facts: What tells it from others, for `metrics.json`.
+        classes: Names of the logits.
+        preprocessing: What makes its input.
+        temperature: Divides its logits.
+        trained: Which scans trained the weights; None where nobody knows.
+        logits: Gives float32 (n, classes) for n scans.
+        warnings: What is unusual about it.
+    """
+
+    facts: dict[str, str]
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float
+    trained: TrainingScans | None
+    logits: Callable[[Sequence[Example]], Logits]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Hash of what tells it from others."""
+        return digest(*self.facts.values())
+
+
+@contextmanager
+def opened(path: Path, artifact: str | None, threads: int | None) -> Iterator[Judged]:
+    """Open a run or a bundle; its kind is told by the file that it holds.
+
+    Args:
+        path: The run's folder, its checkpoint, or the bundle.
+        artifact: Name of the bundle's engine; None: its default.
+        threads: CPU threads; None leaves the number to torch or the engine.
+
+    Raises:
+        UsageError: `artifact` is given for a run, or there is no such engine.
+        CheckpointError, BundleError, DeviceError: It cannot be used.
+        MissingPackageError: A package that runs it is not installed.
+    """
+    if (path / FILE_NAME).exists():
+        with _engine(path, artifact, threads) as judged:
+            yield judged
+    elif path.is_dir() and not (path / "checkpoint.pt").exists():
+        raise UsageError(
+            f"is neither a run nor a bundle: it holds no checkpoint.pt and no {FILE_NAME}",
+            where=path,
+            do="name the folder that train or build wrote",
+        )
+    elif artifact is not None:
+        raise UsageError("only a bundle has engines", where="--artifact", do="omit it for a run")
+    else:
+        yield _checkpoint(path, threads)
+
+
+def _checkpoint(path: Path, threads: int | None) -> Judged:
+    from darnet_trt.machine.hardware import require_packages
+
+    require_packages("torch", extra="train")
+    import torch
+
+    from darnet_trt.bundle.reading import sha256_of
+    from darnet_trt.training.checkpoint import checkpoint_file, load_checkpoint
+    from darnet_trt.training.outputs import predict
+
+    if threads:
+        torch.set_num_threads(threads)
+    checkpoint = load_checkpoint(path)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = checkpoint.model().to(device)
+    facts = {
+        "kind": "checkpoint",
+        "checkpoint_sha256": sha256_of(checkpoint_file(path)),
+        "precision": "fp32",
+        "trained_on": checkpoint.trained_on,
+    }
+    return Judged(
+        facts,
+        checkpoint.network.classes,
+        checkpoint.preprocessing,
+        getattr(checkpoint, "temperature", 1.0),
+        checkpoint.training_scans,
+        lambda examples: predict(model, examples, device).logits,
+    )
+
+
+@contextmanager
+def _engine(path: Path, artifact: str | None, threads: int | None) -> Iterator[Judged]:
+    from darnet_trt.bundle.reading import open_bundle
+    from darnet_trt.runtime.engines.loading import load_engine
+    from darnet_trt.runtime.engines.runner import run
+
+    bundle = open_bundle(path)
+    model = bundle.manifest.model
+    engine = load_engine(bundle, artifact, threads=threads)
+    facts = {
+        "kind": "engine",
+        "bundle_sha256": bundle.sha256,
+        "checkpoint_sha256": model.checkpoint_sha256,
+        "artifact": engine.artifact.name,
+        "precision": engine.runner.precision,
+        "trained_on": model.trained_on,
+    }
+    try:
+        yield Judged(
+            facts,
+            bundle.manifest.classes,
+            bundle.manifest.preprocessing,
+            getattr(model, "temperature", 1.0),
+            _training_scans(bundle),
+            lambda examples: run(engine.runner, [e.load() for e in examples]).logits,
+            tuple(map(str, engine.warnings)),
+        )
+    finally:
+        engine.runner.close()
+
+
+def _training_scans(bundle: Bundle) -> TrainingScans | None:
+    from darnet_trt.bundle.reading import REBUILD, verified_file
+
+    stored = bundle.manifest.training_scans
+    if stored is None:
+        return None
+    file = verified_file(bundle, stored.file)
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return TrainingScans.unpacked(arrays)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        what = f"cannot be read ({type(error).__name__})"
+        raise BundleError(what, where=file, do=REBUILD) from error
+
+
+UNKNOWN: Final = (
+    "nobody knows which of these scans trained the weights: what was built or trained with an "
+    "older version does not say"
+)
+"""Printed where `trained` is None."""

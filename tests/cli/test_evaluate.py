@@ -1,0 +1,229 @@
+"""`darnet-trt evaluate`, as typed: a run and an engine, what is left out, and what is refused."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darnet_trt.cli import evaluate_output
+from darnet_trt.evaluation.seen import TrainingScans, identity
+from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.scan import load_study
+from darnet_trt.scan.cohorts import read_cohort, study_of
+from darnet_trt.training.checkpoint import save_checkpoint
+from tests.export.networks import TINY, trained_like
+from tests.tiny_bundle import change_manifest, write_bundle
+
+pytest.importorskip("matplotlib")
+PICTURES = {"roc.png", "confusion.png", "reliability.png"}
+FILES = {"metrics.json", "predictions.csv", *PICTURES}
+
+
+def rows_of(table):
+    with table.open(newline="") as file:
+        return {row["scan"]: row for row in csv.DictReader(file)}
+
+
+def rewrite(table, change):
+    """Rewrite each row of a table; `change` gets the number of the row, and the row."""
+    rows = [change(n, row) for n, row in enumerate(rows_of(table).values())]
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Seven usable scans, then one that is refused and one that cannot be read."""
+    out = tmp_path_factory.mktemp("evaluate") / "cohort"
+    plan = CohortPlan(scans=8, seed=5, format="dicom", matrix=48, slices=(30, 30))
+    write_cohort(plan, out, processes=1)
+    table = out / "cohort.csv"
+    refused = out / [*rows_of(table)][-1]
+    for file in sorted(refused.glob("*.dcm"))[4:]:
+        file.unlink()
+    (out / "broken.nii").write_bytes(b"no scan")
+    with table.open("a") as file:
+        file.write("broken.nii,P0900,normal\r\n")
+    return out
+
+
+@pytest.fixture(scope="module")
+def usable(cohort, tmp_path_factory):
+    """A table of the seven that can be used."""
+    table = tmp_path_factory.mktemp("usable") / "usable.csv"
+    shutil.copy(cohort / "cohort.json", table.parent)
+    lines = (cohort / "cohort.csv").read_text().splitlines()[:8]
+    table.write_text("\n".join([lines[0], *(f"{cohort}/{line}" for line in lines[1:])]))
+    return table
+
+
+@pytest.fixture(scope="module")
+def run(cohort, tmp_path_factory):
+    """A network that the first patient trained, and a copy of another patient's scan."""
+    network = trained_like(TINY)
+    whole = read_cohort(cohort)
+    first, *_, last = (e for e in whole.entries[:7])
+    copy = load_study(study_of(last), network.preprocessing, identify=True)[1].hashes
+    seen = [identity(whole, first.patient, "", ()), identity(whole, "somebody", "", copy)]
+    folder = tmp_path_factory.mktemp("evaluated-run")
+    save_checkpoint(replace(network, training_scans=TrainingScans.of(seen)), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Inputs of all tests, so that each scan is read once."""
+    return tmp_path_factory.mktemp("inputs")
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """The ends of intervals are tested elsewhere."""
+    monkeypatch.setattr(evaluate_output, "DRAWS", 20)
+
+
+@pytest.fixture
+def evaluate(command, inputs, tmp_path):
+    def evaluate(network, cohort, *options, out=tmp_path / "out"):
+        return command("evaluate", network, cohort, "-o", out, "--inputs", inputs, *options)
+
+    return evaluate
+
+
+def test_a_run_is_measured_on_what_did_not_train_it(
+    evaluate, run, cohort, usable, inputs, tmp_path
+):
+    done = evaluate(run, cohort)
+    assert done.returncode == 1, done.stderr  # a scan cannot be read
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    first = read_cohort(cohort).entries[0].patient
+    seen = {name for name, row in rows.items() if row["status"] == "seen"}
+    expected = {name for name, row in rows.items() if row["patient"] == first}
+    assert seen == expected | {[*rows][6]}
+    status = [row["status"] for row in rows.values()]
+    assert status[-2:] == ["refused", "failed"]
+    scans = metrics["scans"]
+    assert scans["in_cohort"] == len(rows) == 9
+    assert (scans["evaluated"], scans["seen"]) == (status.count("ok"), len(seen))
+    assert (scans["refused"], scans["failed"], scans["training_scans_known"]) == (1, 1, True)
+    left_out = {one["scan"]: one for one in metrics["left_out"]}
+    assert left_out.keys() == {name for name, row in rows.items() if row["status"] != "ok"}
+    for name, one in left_out.items():
+        assert name in done.stderr
+        assert one["reason"]
+    right = [row["class"] == row["label"] for row in rows.values() if row["status"] == "ok"]
+    assert metrics["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert np.trace(metrics["confusion"]) == sum(right)
+    assert f"{np.mean(right):.3f} (" in done.stdout
+    assert metrics["network"]["trained_on"].startswith("nothing")
+    for picture in PICTURES:
+        Image.open(tmp_path / "out" / picture).verify()
+    check_that_it_goes_on(evaluate, run, usable, inputs, rows, tmp_path / "again")
+    again = evaluate(run, cohort)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "metrics.json" in again.stderr
+
+
+def check_that_it_goes_on(evaluate, run, usable, inputs, rows, out):
+    before = {p: p.stat().st_mtime_ns for p in inputs.iterdir()}
+    logits = next(p for p in before if p.suffix == ".npy")
+    logits.write_bytes(logits.read_bytes()[:20])  # as a full disk would leave it
+    assert evaluate(run, usable, out=out).returncode == 0
+    kept = {p for p in inputs.glob("*.npz") if p.stat().st_mtime_ns == before[p]}
+    assert kept == set(inputs.glob("*.npz"))
+    again = rows_of(out / "predictions.csv").values()
+    assert [r["logit_normal"] for r in again] == [r["logit_normal"] for r in rows.values()][:7]
+
+
+def test_an_engine_is_measured_and_its_rows_join_with_the_results(
+    command, run, cohort, usable, tmp_path
+):
+    bundle = tmp_path / "bundle"
+    built = command("build", run, "-o", bundle, "--target", "onnxruntime", "--precision", "fp32")
+    assert built.returncode == 0, built.stderr
+    words = ("--artifact", "onnxruntime-fp32", "--json", "-q")
+    done = command("evaluate", bundle, usable, "-o", tmp_path / "out", *words)
+    assert done.returncode == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES, "the inputs are gone"
+    metrics = json.loads(done.stdout)
+    assert metrics["network"]["artifact"] == "onnxruntime-fp32"
+    rows = rows_of(tmp_path / "out" / "predictions.csv").values()
+    seen = [row["scan"] for row in rows if row["status"] == "seen"]
+    assert len(seen) == metrics["scans"]["seen"] >= 2, "the bundle knows what trained it"
+    predicted = command("predict", bundle, cohort, "-o", tmp_path / "results", "--workers", 1)
+    assert predicted.returncode == 1
+    with (tmp_path / "results" / "results.csv").open(newline="") as file:
+        results = {row["key"]: row for row in csv.DictReader(file)}
+    assert sum(row["status"] == "ok" for row in rows) == metrics["scans"]["evaluated"] > 2
+    for row in rows:
+        if row["status"] != "ok":
+            continue
+        same = results[row["key"]]
+        assert row["scan"] == str(cohort / same["scan"])
+        assert (row["status"], row["class"]) == (same["status"], same["class"])
+        names = [k for k in row if k.startswith("probability_")]
+        assert [k for k in same if k.startswith("probability_")] == names
+        for name in names:  # inputs are kept as float16
+            assert float(row[name]) == pytest.approx(float(same[name]), abs=2e-3)
+
+
+def test_a_side_of_the_table_is_measured_alone(evaluate, run, usable, tmp_path):
+    table = tmp_path / "sides.csv"
+    shutil.copy(usable, table)
+    shutil.copy(usable.with_name("cohort.json"), tmp_path)
+    sides = ["test", "held-out", "test", "train"]
+    rewrite(table, lambda n, row: {**row, "split": sides[n % 4]})
+    for out, options in (("a", ("--side", "held-out")), ("b", ())):
+        assert evaluate(run, table, *options, out=tmp_path / out).returncode == 0
+        rows = rows_of(tmp_path / out / "predictions.csv").values()
+        left_out = [row["status"] == "other-side" for row in rows]
+        assert left_out == [n % 4 != 1 if options else n % 4 == 3 for n in range(7)]
+    none = evaluate(run, usable, "--side", "test", out=tmp_path / "c")
+    assert none.returncode == 2
+    assert "no scan is on the side test" in none.stderr
+
+
+def test_what_gives_no_numbers_is_no_measure(evaluate, usable, tmp_path):
+    network = trained_like(TINY)
+    network.state_dict["classifier.bias"][0] = float("nan")
+    save_checkpoint(network, tmp_path)
+    done = evaluate(tmp_path, usable)
+    assert done.returncode == 2
+    assert "no scan is left to evaluate: 7 failed" in done.stderr
+    assert done.stderr.count("NaN") == 7
+    assert "nobody knows" in done.stderr
+
+
+def test_other_classes_are_refused(evaluate, run, cohort, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("scan,patient,label\na.nii,P1,influenza\nb.nii,P2,normal\n")
+    done = evaluate(run, table)
+    assert (done.returncode, done.stdout) == (2, "")
+    line = done.stderr.strip().splitlines()[-1]
+    assert "influenza" in line
+    assert "--classes" not in line
+
+
+def test_what_cannot_be_evaluated_is_one_line(evaluate, run, cohort, tmp_path):
+    bundle = write_bundle(tmp_path / "bundle")
+    change_manifest(bundle, training_scans={"file": "gone.npz", "sha256": "0" * 64})
+    for network, out, options in (
+        (tmp_path, tmp_path / "a", ()),  # neither a run nor a bundle
+        (tmp_path / "absent", tmp_path / "a", ()),
+        (run, tmp_path / "a", ("--artifact", "openvino-fp32")),
+        (run, cohort, ()),
+        (run, bundle, ()),
+        (bundle, tmp_path / "a", ()),
+    ):
+        done = evaluate(network, cohort, *options, out=out)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert not (tmp_path / "a" / "metrics.json").exists()
