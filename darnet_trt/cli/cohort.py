@@ -1,4 +1,4 @@
-"""`darnet-trt cohort`: divide a labelled cohort."""
+"""`darnet-trt cohort`: check a labelled cohort, and divide it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli.cohort_check import check
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, print_table, warn
 from darnet_trt.errors import UsageError
@@ -14,7 +15,11 @@ from darnet_trt.errors import UsageError
 if TYPE_CHECKING:
     from darnet_trt.scan.cohorts import Cohort, Folds
 
-cohort = typer.Typer(cls=Group, help="Divide a labelled cohort into folds.")
+cohort = typer.Typer(
+    cls=Group, help="Check a labelled cohort before it is trained on; divide it into folds."
+)
+
+cohort.command("check", cls=Command)(check)
 
 FOLDS = 5
 
