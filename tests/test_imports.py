@@ -20,8 +20,7 @@ BELOW = {
     "calibration": {"runtime", "bundle", "evaluation", "scan"},
 }
 BELOW["export"] = {"calibration", "training", "phantom", *BELOW["calibration"]}
-BELOW["explanation"] = {"training", "phantom", *BELOW["runtime"], "runtime"}
-BELOW["cli"] = {"explanation", "export", *BELOW["export"]}
+BELOW["cli"] = {"export", *BELOW["export"]}
 ANYWHERE = {"kernels", "machine", "errors", "__version__"}
 
 

@@ -25,13 +25,14 @@ def write_onnx(
     bias: float = 0.5,
     size: tuple[int, int, int] = SIZE,
     features: int = FEATURES,
+    classes: int = 3,
 ) -> None:
     """cam = one strided convolution, logits = its mean + bias: the real outputs' shapes.
 
     With 0 features it is a model of an older version, of two outputs.
     """
     d, h, w = size
-    weight = np.random.default_rng(0).normal(0, 0.05, (3, 1, 8, 16, 16)).astype(np.float32)
+    weight = np.random.default_rng(0).normal(0, 0.05, (classes, 1, 8, 16, 16)).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["volume", "w"], ["cam"], strides=[8, 16, 16]),
@@ -42,16 +43,16 @@ def write_onnx(
         "tiny",
         [helper.make_tensor_value_info("volume", TensorProto.FLOAT, ["n", 1, d, h, w])],
         [
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes]),
             helper.make_tensor_value_info(
-                "cam", TensorProto.FLOAT, ["n", 3, d // 8, h // 16, w // 16]
+                "cam", TensorProto.FLOAT, ["n", classes, d // 8, h // 16, w // 16]
             ),
             helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", features]),
         ][: 3 if features else 2],
         [
             numpy_helper.from_array(weight, "w"),
-            numpy_helper.from_array(np.eye(3, features, dtype=np.float32), "spread"),
-            numpy_helper.from_array(np.array([bias, 0, -0.1], np.float32), "b"),
+            numpy_helper.from_array(np.eye(classes, features, dtype=np.float32), "spread"),
+            numpy_helper.from_array(np.array([bias, 0, -0.1, -0.2][:classes], np.float32), "b"),
             numpy_helper.from_array(np.array([2, 3, 4], np.int64), "axes"),
         ],
     )
@@ -59,13 +60,19 @@ def write_onnx(
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
 
 
-def write_bundle(folder: Path, *, bias: float = 0.5, features: int = FEATURES) -> Path:
+def write_bundle(
+    folder: Path,
+    *,
+    bias: float = 0.5,
+    features: int = FEATURES,
+    classes: tuple[str, ...] = PAPER_CLASSES,
+) -> Path:
     """OpenVINO and ONNX Runtime in float32 over one file, and a plan nobody here can run.
 
     With 0 features it is a bundle of an older version.
     """
     folder.mkdir(parents=True)
-    write_onnx(folder / "model.onnx", bias=bias, features=features)
+    write_onnx(folder / "model.onnx", bias=bias, features=features, classes=len(classes))
     (folder / "tensorrt-rtx").mkdir()
     (folder / "tensorrt-rtx" / "sm89-fp16.plan").write_bytes(b"a plan")
     parity = Parity(
@@ -109,7 +116,7 @@ def write_bundle(folder: Path, *, bias: float = 0.5, features: int = FEATURES) -
             trained_on="nothing: random weights",
             features=features,
         ),
-        classes=PAPER_CLASSES,
+        classes=classes,
         preprocessing=Preprocessing(size=SIZE),
         artifacts=(
             artifact("openvino-fp32", "model.onnx"),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darnet_trt.cli.device import Device, device_for
+from darnet_trt.cli import train_options as options
+from darnet_trt.cli.device import device_for
 from darnet_trt.cli.printing import print_line, print_table, say, warn
-from darnet_trt.cli.progress import progress, resumable
+from darnet_trt.cli.progress import duration, progress, resumable
 
 if TYPE_CHECKING:
     from darnet_trt.scan.cohorts import Cohort, Folds
     from darnet_trt.training.ablation.run import Progress
-    from darnet_trt.training.inputs import Failure
+    from darnet_trt.training.fitting.history import Step
 
 
 def ablation(
@@ -26,6 +28,8 @@ def ablation(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write: the runs and the tables.")
     ],
+    classes: options.Classes = None,
+    allow_shortcut: options.AllowShortcut = False,
     folds: Annotated[
         str | None,
         typer.Option(
@@ -51,61 +55,25 @@ def ablation(
             "two seeds on. A finished ablation can be given more.",
         ),
     ] = 1,
-    preset: Annotated[
-        Literal["small", "paper"], typer.Option(help="Size of the networks, as in train.")
-    ] = "small",
-    extent: Annotated[
-        Literal["lungs", "scan"],
-        typer.Option(help="What the networks see along the body, as in train."),
-    ] = "lungs",
-    resolution: Annotated[
-        Literal["full", "half"],
-        typer.Option(help="Resolution of the slices that the input is made from, as in train."),
-    ] = "full",
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Passes over the training scans. [default: the preset's]"),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Scans a step.")] = 4,
-    learning_rate: Annotated[
-        float, typer.Option(help="At the start; it falls to 0 along half a cosine.")
-    ] = 1e-3,
+    preset: options.Preset = "small",
+    extent: options.Extent = "lungs",
+    resolution: options.Resolution = "full",
+    epochs: options.Epochs = None,
+    batch: options.Batch = 4,
+    learning_rate: options.LearningRate = 1e-3,
     seed: Annotated[
         int,
         typer.Option(
             min=0, help="First seed of weights, order and augmentation; the seed of the folds."
         ),
     ] = 0,
-    augment: Annotated[
-        bool, typer.Option(help="Flip, rotate, shift and scale training scans at random.")
-    ] = True,
-    precision: Annotated[
-        Literal["fp32", "bf16", "fp16"],
-        typer.Option(help="bf16, fp16: automatic mixed precision. The weights stay float32."),
-    ] = "fp32",
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="The cohort's classes; the first is the positive one. [default: the cohort's own, "
-            "else the paper's]",
-        ),
-    ] = None,
-    allow_shortcut: Annotated[
-        bool,
-        typer.Option(
-            "--allow-shortcut",
-            help="Train although the cohort gives the class away without the lungs; the "
-            "checkpoints and the tables say so.",
-        ),
-    ] = False,
-    device: Annotated[
-        Device,
-        typer.Option(help="auto: cuda if torch finds a CUDA device, else cpu."),
-    ] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: torch's choice]")
-    ] = None,
+    augment: options.Augment = True,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = "fp32",
+    accumulate: options.Accumulate = 1,
+    checkpointing: options.Checkpointing = False,
+    loading: options.Loading = 2,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print ablation.json instead of the tables.")
     ] = False,
@@ -135,6 +103,7 @@ def ablation(
     from darnet_trt.training.ablation.report import FILE_NAME
     from darnet_trt.training.ablation.run import ablate
     from darnet_trt.training.ablation.settings import Settings
+    from darnet_trt.training.checking.shortcuts import shortcuts
     from darnet_trt.training.presets import PRESETS
     from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation, Recipe
 
@@ -148,8 +117,11 @@ def ablation(
         seed=seed,
         augmentation=Augmentation() if augment else NO_AUGMENTATION,
         precision=precision,
+        accumulate=accumulate,
+        checkpointing=checkpointing,
+        loading=loading,
     )
-    settings = Settings(read, divided, size, recipe, seeds, extent, resolution)
+    clock = _Clock(recipe.epochs)
 
     @contextmanager
     def reading(scans: int) -> Iterator[Callable[[int], None]]:
@@ -157,17 +129,17 @@ def ablation(
         with progress("reading scans", scans) as advance:
             yield advance
 
-    def failed(failure: Failure) -> None:
-        warn(f"left out: {failure.reason}")
-
     with resumable():
+        found = shortcuts(read, allow=allow_shortcut, reading=partial(progress, "checking scans"))
+        settings = Settings(read, divided, size, recipe, seeds, extent, resolution, found)
         report = ablate(
             settings,
             out,
             device=device_for(device),
             reading=reading,
-            failed=failed,
-            report=_Clock(recipe.epochs),
+            failed=lambda failure: warn(f"left out: {failure.reason}"),
+            report=clock,
+            saved=clock.saved,
         )
     if as_json:
         typer.echo((out / FILE_NAME).read_text().rstrip())
@@ -189,7 +161,10 @@ def ablation(
 def _divided(cohort: Cohort, folds: str | None, test: float, seed: int) -> Folds:
     """Return the folds of a file, or those that the cohort names, or new ones."""
     from darnet_trt.scan.cohorts import make_folds, read_folds
+    from darnet_trt.scan.cohorts.folds import named_folds
 
+    if folds is None and (named := named_folds(cohort)):
+        return named
     if folds is not None and not folds.isdecimal():
         return read_folds(Path(folds), cohort)
     kept = frozenset(entry.patient for entry in cohort.entries if entry.side == "test")
@@ -216,10 +191,10 @@ class _Clock:
         say(
             f"training {at.done + 1}/{at.total} ({training.attention}, fold {training.fold}, seed "
             f"{training.seed})  epoch {at.epoch.epoch}/{self._epochs}  loss {at.epoch.loss:.3f}  "
-            f"{_minutes(left)} left"
+            f"{duration(left)} left"
         )
 
-
-def _minutes(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    def saved(self, step: Step) -> None:
+        """Print a line about a long epoch."""
+        at = f"epoch {step.epoch}/{self._epochs}, step {step.step}/{step.steps}"
+        say(f"{at}  loss {step.loss:.3f}")

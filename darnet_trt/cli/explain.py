@@ -12,7 +12,7 @@ from darnet_trt.cli.printing import print_line, print_table, warn
 from darnet_trt.cli.progress import progress
 
 if TYPE_CHECKING:
-    from darnet_trt.explanation.explain import Explanation
+    from darnet_trt.training.ablation.explanation.explain import Explanation, RegionsOf
 
 
 def explain(
@@ -61,18 +61,26 @@ def explain(
     require_packages("matplotlib", extra="plots")
     import torch
 
-    from darnet_trt.explanation.explain import entries_of
-    from darnet_trt.explanation.explain import explain as explain_networks
-    from darnet_trt.explanation.networks import networks_of
+    from darnet_trt.phantom import read_regions
+    from darnet_trt.phantom.cohort import LESIONS
     from darnet_trt.scan.cohorts import read_cohort
+    from darnet_trt.training.ablation.explanation.explain import entries_of
+    from darnet_trt.training.ablation.explanation.explain import explain as explain_networks
+    from darnet_trt.training.ablation.explanation.networks import networks_of
 
     if threads:
         torch.set_num_threads(threads)
     networks = networks_of(runs, fold, seed)
     read = read_cohort(cohort, networks[0].checkpoint.network.classes)
     names = tuple(scan or ())
-    with progress("explaining scans", len(entries_of(networks, read, names))) as advance:
-        found = explain_networks(networks, read, out, scans=names, done=advance)
+    regions_of: RegionsOf | None = None
+    if (read.root / LESIONS).is_dir():
+        regions_of = lambda entry: read_regions(read.root, entry.scan)  # noqa: E731
+    entries = entries_of(networks, read, names, every=regions_of is not None)
+    with progress("explaining scans", len(entries)) as advance:
+        found = explain_networks(
+            networks, read, out, scans=names, regions_of=regions_of, done=advance
+        )
     for failure in found.failures:
         warn(f"left out: {failure}")
     _show(found)

@@ -12,9 +12,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from darnet_trt.evaluation.evidence import grown
 from darnet_trt.phantom import CohortPlan, synthesize, write_cohort
 from darnet_trt.phantom.plan import members
-from darnet_trt.runtime.prediction.results.overlay import grown
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.cohorts import PAPER_CLASSES, read_cohort
 from darnet_trt.scan.preprocessing import preprocess

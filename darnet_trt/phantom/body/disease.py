@@ -29,7 +29,7 @@ def mild_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
     patches = []
     for _ in range(rng.integers(1, 4)):
         (centre,) = _centres(anatomy, rng, rng.choice(SIDES), (1, 2))
-        radii = tuple(rng.uniform(10, 20) * rng.uniform(0.75, 1.35, 3))
+        radii = tuple(rng.uniform(12, 24) * rng.uniform(0.75, 1.35, 3))
         hu = rng.uniform(-600, -400)
         patches.append(Patch(tuple(centre), radii, hu, rng.uniform(0.85, 1), 0.5, 0.45))
     return Disease(tuple(patches))

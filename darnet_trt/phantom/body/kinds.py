@@ -20,7 +20,7 @@ class Kind:
 
     Attributes:
         label: The paper's class that it belongs to.
-        share: Of that class's patients; the class's first kind has the rest.
+        share: Of that class's patients, unless a cohort is planned otherwise.
         draw: Draws what it shows.
     """
 
@@ -31,13 +31,13 @@ class Kind:
 
 _COVID, _COMMON, _NORMAL = "covid-19", "common-pneumonia", "normal"
 KINDS: Final = {
-    "covid-19": Kind(_COVID, 0.5, disease.covid),
-    "mild-covid-19": Kind(_COVID, 0.2, disease.mild_covid),
+    "covid-19": Kind(_COVID, 0.55, disease.covid),
+    "mild-covid-19": Kind(_COVID, 0.15, disease.mild_covid),
     "vascular-covid-19": Kind(_COVID, 0.1, disease.vascular_covid),
     "one-sided-covid-19": Kind(_COVID, 0.1, disease.one_sided_covid),
     "central-covid-19": Kind(_COVID, 0.1, disease.central_covid),
-    "common-pneumonia": Kind(_COMMON, 0.75, disease.pneumonia),
-    "viral-pneumonia": Kind(_COMMON, 0.25, disease.viral_pneumonia),
+    "common-pneumonia": Kind(_COMMON, 0.8, disease.pneumonia),
+    "viral-pneumonia": Kind(_COMMON, 0.2, disease.viral_pneumonia),
     "normal": Kind(_NORMAL, 0.65, disease.nothing),
     "emphysema": Kind(_NORMAL, 0.15, disease.emphysema),
     "small-nodules": Kind(_NORMAL, 0.2, disease.small_nodules),

@@ -130,7 +130,8 @@ def _about(settings: Settings) -> tuple[str, ...]:
     d, h, w = size.input_size
     lines = [
         f"The cohort: {cohort.describe(cohort.entries)}. Four networks, {folds} folds, {seeds} "
-        f"seed{'s' * (seeds != 1)}: {len(settings.trainings)} trainings of {recipe.epochs} epochs, "
+        f"seed{'s' * (seeds != 1)}: {len(settings.trainings)} trainings of "
+        f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)}, "
         f"{size.width} channels in the first stage, input {d}×{h}×{w}. A mean is over folds and "
         "seeds, ± the standard deviation over the folds.",
         "The paper's numbers are those of its 472 test scans of CC-CCII, of networks of its size. "

@@ -16,7 +16,7 @@ from darnet_trt.training.ablation.report import DRAWS, Report, write_report
 from darnet_trt.training.ablation.scored import SIDES, Scored, Training, read_scored, write_scored
 from darnet_trt.training.ablation.settings import Settings
 from darnet_trt.training.checkpoint import FILE_NAME, load_checkpoint
-from darnet_trt.training.fitting.history import Epoch
+from darnet_trt.training.fitting.history import Epoch, Step
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.outputs import predict
 from darnet_trt.training.run import INPUTS, train
@@ -54,6 +54,7 @@ def ablate(
     ),
     failed: Callable[[Failure], None] = lambda failure: None,
     report: Callable[[Progress], None] = lambda progress: None,
+    saved: Callable[[Step], None] = lambda step: None,
 ) -> Report:
     """Train each network on each fold from each seed; write predictions, tables and ablation.json.
 
@@ -69,6 +70,7 @@ def ablate(
             preprocessed and gives a function to call with the number done since the last call.
         failed: Called with each scan that cannot be used.
         report: Called after each epoch.
+        saved: Called when a training's state is saved inside an epoch.
 
     Raises:
         UsageError: The cohort or the options cannot work, `out` holds another ablation, or another
@@ -107,6 +109,7 @@ def ablate(
                     shortcuts=settings.shortcuts,
                     device=device,
                     report=finished,
+                    saved=saved,
                 )
             if not (run / PREDICTIONS).exists():
                 answers = _answers(settings, run, training, sides, examples, device)

@@ -65,7 +65,8 @@ class Answers:
         self._right = predicted == scored.labels
         self._called = predicted == POSITIVE
         self._positive = scored.labels == POSITIVE
-        self._odds = log_odds(scored.logits)[:, POSITIVE]
+        odds = log_odds(scored.logits)[:, POSITIVE]
+        self._ranks = np.unique(odds, return_inverse=True)[1]
 
     def measures(self, chosen: Indices) -> dict[str, float]:
         """Return the measures of the chosen scans that are defined for them."""
@@ -76,7 +77,7 @@ class Answers:
         hits = int((positive & called).sum())
         positives, negatives = int(positive.sum()), int((~positive).sum())
         if positives and negatives:
-            found["auc"] = area(self._odds[chosen], positive)
+            found["auc"] = area(self._ranks[chosen], positive)
             found["sensitivity"] = hits / positives
             found["specificity"] = 1 - (int(called.sum()) - hits) / negatives
             found["f1"] = 2 * hits / (positives + int(called.sum()))

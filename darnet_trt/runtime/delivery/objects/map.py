@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.bundle.class_code import ClassCode
+from darnet_trt.evaluation.evidence import stride
 from darnet_trt.runtime.delivery.grid import Grid
 from darnet_trt.runtime.delivery.identity import uid_of
 from darnet_trt.runtime.delivery.objects.codes import class_code
@@ -23,7 +24,6 @@ from darnet_trt.runtime.delivery.objects.references import (
     stand_in,
 )
 from darnet_trt.runtime.delivery.source import Source
-from darnet_trt.runtime.prediction.results.overlay import stride
 from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
 
 _STEPS: Final = 65535

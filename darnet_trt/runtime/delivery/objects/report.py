@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from darnet_trt.bundle.class_code import ClassCode
 from darnet_trt.bundle.manifest import ModelCard
+from darnet_trt.evaluation.evidence import grown
 from darnet_trt.runtime.delivery.identity import uid_of
 from darnet_trt.runtime.delivery.objects import references
 from darnet_trt.runtime.delivery.objects.codes import class_code, plain
@@ -20,7 +21,7 @@ from darnet_trt.runtime.delivery.objects.dataset import (
 )
 from darnet_trt.runtime.delivery.objects.references import stand_in
 from darnet_trt.runtime.delivery.source import Slice, Source
-from darnet_trt.runtime.prediction.results.overlay import grown, telling_slices
+from darnet_trt.runtime.prediction.results.overlay import telling_slices
 from darnet_trt.runtime.prediction.results.result import UNLIKE, Evidence, Made, Result
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from darnet_trt.errors import Finding, one_line
+from darnet_trt.evaluation.evidence import blend, grown
 from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.names import result_name, scan_name
 from darnet_trt.runtime.prediction.results.result import (
@@ -25,7 +26,6 @@ from darnet_trt.runtime.prediction.results.result import (
 )
 from darnet_trt.scan.discovery import OVERLAY_SUFFIX
 
-Image8 = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
 
 COLUMNS: Final = 4
@@ -35,28 +35,6 @@ GAP: Final = 6
 HEADER: Final = 84
 FOOTER: Final = 34
 BAR: Final = 96
-
-# Inferno at equal steps (matplotlib's, CC0): lightness grows evenly, and colour-blind readers
-# see the same order.
-_INFERNO: Final = np.array(
-    [
-        (0, 0, 4),
-        (31, 12, 72),
-        (85, 15, 109),
-        (136, 34, 106),
-        (186, 54, 85),
-        (227, 89, 51),
-        (249, 140, 10),
-        (249, 201, 50),
-        (252, 255, 164),
-    ],
-    np.float32,
-)
-
-# Evidence below this share of the largest is not drawn: every cell reads far around its centre, so
-# that weak evidence would tint the whole chest.
-_FLOOR: Final = 0.3
-_OPACITY: Final = 0.7  # at the largest evidence; the anatomy has to stay readable under it
 
 # What Pillow and numpy raise for a page that cannot be drawn: a size, a text, the memory.
 _UNDRAWABLE: Final = (ValueError, TypeError, IndexError, OverflowError, MemoryError, OSError)
@@ -155,58 +133,6 @@ def with_overlay(result: Result, evidence: Evidence, folder: ResultFolder) -> Re
     with folder.whole_file(name) as file:
         page.save(file, "PNG", compress_level=4)
     return result.model_copy(update={"overlay": name})
-
-
-def grown(cam: Float, shape: tuple[int, ...]) -> Float:
-    """Lay the map over the network's input.
-
-    Args:
-        cam: One class's map, (d/8, h/16, w/16).
-        shape: Of the input, (d, h, w).
-
-    Returns:
-        Evidence at each voxel of the input, (d, h, w): the cell's own at its centre, linear
-        between centres, and the last cell's own from its centre to the border.
-    """
-    weights = (tents(n, cells) for n, cells in zip(shape, cam.shape, strict=True))
-    evidence = np.einsum("Dd,Hh,Ww,dhw->DHW", *weights, cam, optimize=True)
-    return np.asarray(evidence, np.float32)
-
-
-def tents(n: int, cells: int) -> Float:
-    """Return the weight of each cell at each voxel of an axis, (n, cells).
-
-    A convolution of stride 2 with "same" padding is centred on the even places of its input. So
-    after k of them cell i is centred on voxel i·2^k: not in the middle of the i-th of equal parts,
-    which lies half a cell further to the head, the back and the left. From its centre a cell fades
-    towards the next one. No cell follows the last one, which therefore reaches to the border.
-    """
-    step = stride(n, cells)
-    place = np.minimum(np.arange(n), step * (cells - 1))
-    away = np.abs(place[:, None] - step * np.arange(cells))
-    return np.asarray((1 - away / step).clip(0), np.float32)
-
-
-def stride(n: int, cells: int) -> int:
-    """Return how many voxels of an axis of n lie from the centre of a map's cell to the next."""
-    step = 1
-    while -(-n // step) > cells:
-        step *= 2
-    return step
-
-
-def colours(share: Float) -> Float:
-    """Return inferno's colours of values 0…1: shape (…, 3), values 0…255."""
-    steps = np.linspace(0, 1, len(_INFERNO))
-    channels = [np.interp(share, steps, _INFERNO[:, c]) for c in range(3)]
-    return np.stack(channels, -1).astype(np.float32)
-
-
-def blend(grey: Float, share: Float) -> Image8:
-    """Lay evidence over a slice: grey 0…1 and share of the largest evidence, both (h, w)."""
-    base = 255 * grey.clip(0, 1)[..., None]
-    opacity = _OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1)[..., None]
-    return (base * (1 - opacity) + colours(share) * opacity).round().astype(np.uint8)
 
 
 def _fitted(result: Result, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darnet_trt.runtime.prediction.results.overlay import _blend, grown
+from darnet_trt.evaluation.evidence import blend, grown
 from darnet_trt.runtime.prediction.results.result import Evidence
 from darnet_trt.runtime.serving.http.v1.scans import packed
 from darnet_trt.scan.cohorts import PAPER_CLASSES
@@ -55,7 +55,7 @@ def test_a_slice_is_drawn_as_in_the_overlay(visit, classified):
     for slice_ in (0, 7, 15):
         slider.fill(str(slice_))
         drawn = np.reshape(canvas.evaluate(_PIXELS), (32, 32, 4))
-        expected = _blend(grey[slice_], laid[slice_])
+        expected = blend(grey[slice_], laid[slice_])
         assert np.abs(drawn[..., :3] - expected.astype(int)).max() <= 1
         assert drawn[..., 3].min() == 255
 

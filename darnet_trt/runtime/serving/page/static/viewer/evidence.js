@@ -74,12 +74,14 @@ class Evidence {
 
 /**
  * Which cells count how much at each voxel of an axis: a cell fully at its centre, less towards the
- * next one. Convolutions of stride 2 with "same" padding centre cell i on voxel i·2^k.
+ * next one; the last one fully up to the border. Convolutions of stride 2 with "same" padding centre
+ * cell i on voxel i·2^k.
  */
 function tents(voxels, cells) {
   let step = 1;
   while (Math.ceil(voxels / step) > cells) step *= 2;
-  return Array.from({length: voxels}, (_, at) => {
+  return Array.from({length: voxels}, (_, voxel) => {
+    const at = Math.min(voxel, step * (cells - 1));
     const low = Math.floor(at / step);
     return [[low, 1 - at / step + low], [low + 1, at / step - low]]
       .filter(([cell, weight]) => cell < cells && weight > 0);

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.explanation.regions import Regions
-from darnet_trt.runtime.prediction.results.overlay import grown, stride, tents
+from darnet_trt.evaluation.evidence import grown, stride, tents
+from darnet_trt.training.ablation.explanation.regions import Regions
 
 Float = npt.NDArray[np.float32]
 STAGES = 4

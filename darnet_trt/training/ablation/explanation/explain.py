@@ -10,25 +10,32 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from darnet_trt.errors import DarnetError, ScanError, UsageError
-from darnet_trt.explanation.gate_curves import draw_gates
-from darnet_trt.explanation.gates import Seen, look
-from darnet_trt.explanation.lesions import STAGES, LesionScore, mean_score, score_lesions
-from darnet_trt.explanation.maps import Row, draw_maps
-from darnet_trt.explanation.networks import Explained, unseen
-from darnet_trt.explanation.regions import Regions, on_input
 from darnet_trt.machine.files import whole_file
-from darnet_trt.phantom import read_regions
-from darnet_trt.phantom.cohort import LESIONS
 from darnet_trt.scan import load_study
 from darnet_trt.scan.cohorts import Cohort, Entry, study_of
 from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.training.ablation.explanation.gate_curves import draw_gates
+from darnet_trt.training.ablation.explanation.gates import Seen, look
+from darnet_trt.training.ablation.explanation.lesions import (
+    STAGES,
+    LesionScore,
+    mean_score,
+    score_lesions,
+)
+from darnet_trt.training.ablation.explanation.maps import Row, draw_maps
+from darnet_trt.training.ablation.explanation.networks import Explained, unseen
+from darnet_trt.training.ablation.explanation.regions import on_input
 from darnet_trt.training.model import DARNet
 
 MAPS: Final = "maps.png"
 SCORES: Final = "lesions.csv"
 CASES: Final = 3  # as in the paper's figure: mild, moderate, severe
+
+
+RegionsOf = Callable[[Entry], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ def explain(
     out: Path,
     *,
     scans: Sequence[str] = (),
+    regions_of: RegionsOf | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> Explanation:
     """Write the figure of the maps, the gates of each scan in it, and the scores of the lesions.
@@ -77,6 +85,7 @@ def explain(
         out: Folder to write into.
         scans: Names of the figure's scans, as the cohort's table has them. By default three of the
             positive class: with known lesions those with the least, the middle and the most.
+        regions_of: Gives a phantom's lungs (1) and lesions (2), uint8 on the scan's own grid.
         done: Called with the number of scans finished since the last call.
 
     Raises:
@@ -87,9 +96,9 @@ def explain(
     spec = networks[0].checkpoint.preprocessing
     failures: list[DarnetError] = []
     cases: list[_Case] = []
-    for entry in entries_of(networks, cohort, scans):
+    for entry in entries_of(networks, cohort, scans, every=regions_of is not None):
         try:
-            cases.append(_case(entry, models, spec, cohort))
+            cases.append(_case(entry, models, spec, cohort, regions_of))
         except ScanError as error:
             failures.append(error)
         done(1)
@@ -118,9 +127,9 @@ def explain(
 
 
 def entries_of(
-    networks: Sequence[Explained], cohort: Cohort, scans: Sequence[str]
+    networks: Sequence[Explained], cohort: Cohort, scans: Sequence[str], *, every: bool
 ) -> tuple[Entry, ...]:
-    """Return the scans to read: all with known lesions, else those of the figure."""
+    """Return the scans to read: `every` one that can be scored, else those of the figure."""
     left = unseen(tuple(networks), cohort)
     if scans:
         named = {cohort.name(entry): entry for entry in left}
@@ -131,16 +140,20 @@ def entries_of(
                 do="name a scan as the table does, of a patient who was held out",
             )
         return tuple(named[scan] for scan in scans)
-    if (cohort.root / LESIONS).is_dir():
+    if every:
         return left
     return tuple(e for e in left if e.label == cohort.classes[0])[:CASES]
 
 
-def _case(entry: Entry, models: Mapping[str, DARNet], spec: Preprocessing, cohort: Cohort) -> _Case:
+def _case(
+    entry: Entry,
+    models: Mapping[str, DARNet],
+    spec: Preprocessing,
+    cohort: Cohort,
+    regions_of: RegionsOf | None,
+) -> _Case:
     _, loaded = load_study(study_of(entry), spec)
-    regions: Regions | None = None
-    if (cohort.root / LESIONS).is_dir():
-        regions = on_input(read_regions(cohort.root, entry.scan), spec, loaded)
+    regions = None if regions_of is None else on_input(regions_of(entry), spec, loaded)
     seen = {name: look(model, loaded.array) for name, model in models.items()}
     label = cohort.classes.index(entry.label)
     row = Row(

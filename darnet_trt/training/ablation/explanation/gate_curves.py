@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.runtime.prediction.results.overlay import stride
+from darnet_trt.evaluation.evidence import stride
 
 Float = npt.NDArray[np.float32]
 # Okabe and Ito's colours, which the colour-blind can tell apart.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.phantom.scanner.render import LESION
 from darnet_trt.scan import LoadedInput
 from darnet_trt.scan.preprocessing import Preprocessing, area_matrix, depth_matrix
 
 Float = npt.NDArray[np.float32]
+
+
+LESION: Final = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,7 @@ def on_input(regions: npt.NDArray[np.uint8], spec: Preprocessing, loaded: Loaded
     """Bring the regions of a scan to its input's grid, by the same linear map.
 
     Args:
-        regions: From `phantom.read_regions`, (slices, rows, columns).
+        regions: 0, 1 in lungs, `LESION` in lesions, (slices, rows, columns).
         spec: What made the input.
         loaded: The input.
     """

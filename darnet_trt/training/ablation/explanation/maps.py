@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from darnet_trt.explanation.regions import Regions
-from darnet_trt.runtime.prediction.results.overlay import blend, grown
+from darnet_trt.evaluation.evidence import blend, grown
+from darnet_trt.training.ablation.explanation.regions import Regions
 
 Float = npt.NDArray[np.float32]
 

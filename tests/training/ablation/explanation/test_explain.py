@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from darnet_trt.explanation.regions import on_input
 from darnet_trt.phantom import CohortPlan, read_regions, write_cohort
 from darnet_trt.scan import load_study
 from darnet_trt.scan.cohorts import read_cohort, study_of
 from darnet_trt.scan.preprocessing import NEW
+from darnet_trt.training.ablation.explanation.regions import on_input
 from darnet_trt.training.ablation.paper import VARIANTS
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
 from darnet_trt.training.model import DARNet, Network

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from darnet_trt.explanation.gates import look
+from darnet_trt.training.ablation.explanation.gates import look
 from darnet_trt.training.model import DARNet, Network
 
 

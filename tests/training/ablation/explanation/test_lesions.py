@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from darnet_trt.explanation.lesions import mean_score, score_lesions
-from darnet_trt.explanation.regions import Regions
+from darnet_trt.training.ablation.explanation.lesions import mean_score, score_lesions
+from darnet_trt.training.ablation.explanation.regions import Regions
 
 SHAPE, CELLS = (25, 81, 81), (4, 6, 6)
 LESION = (slice(14, 19), slice(30, 46), slice(14, 30))  # around cell 2, 2 or 3, 1
