@@ -91,7 +91,7 @@ def read_folders(folder: Path, named: Mapping[Path, str]) -> Found:
         if (slices := _slices(entry.scan, corrections.get(place))) is not None
     ]
     if useless := len(entries) - len(right):
-        notes.append(f"{_scans_are(useless)} left out, as {CORRECTIONS} says that they are useless")
+        notes.append(f"{_scans_are(useless)} left out: of no use, by {CORRECTIONS}")
     if strange := [place for place in scans if place not in corrections]:
         notes.append(f"{_scans_are(len(strange))} not in {CORRECTIONS}, such as {_path(strange)}")
     return Found(tuple(right), tuple(notes))

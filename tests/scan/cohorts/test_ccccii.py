@@ -102,7 +102,7 @@ def test_slices_are_put_right(tmp_path):
         9: [3, 4, 6],
     }
     assert of[9][0] == "0003.jpg"
-    assert [note.split(",")[0] for note in cohort.notes] == [
+    assert [note.replace(":", ",").split(",")[0] for note in cohort.notes] == [
         "2 scans are left out",
         "9 scans are not in CT_cleaned_v2.csv",
     ]
