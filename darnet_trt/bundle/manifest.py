@@ -45,6 +45,8 @@ class ModelCard(_Part):
             bundles, see `saw_only_phantoms`.
         coarsest_pixel_mm: In-plane detail of the coarsest training scan; None where it is not
             known, as in older bundles.
+        shortcuts: Codes of what gave the training cohort's classes away without the lungs; empty
+            where nothing was found, and in older bundles.
     """
 
     attention: Literal["none", "channel", "depth", "both"]
@@ -55,6 +57,7 @@ class ModelCard(_Part):
     validation: dict[str, float] = Field(default_factory=dict)
     phantoms_only: bool | None = None
     coarsest_pixel_mm: float | None = None
+    shortcuts: tuple[str, ...] = ()
 
     @property
     def saw_only_phantoms(self) -> bool:

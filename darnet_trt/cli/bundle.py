@@ -108,6 +108,8 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"attention {model.attention}, width {model.width}, {model.parameters:,} parameters",
     )
     yield "trained on", model.trained_on
+    if model.shortcuts:
+        yield "shortcuts", f"{', '.join(model.shortcuts)}: the class may not come from the lungs"
     if model.validation:
         yield "validation", ", ".join(_counts(model.validation, manifest.classes))
         yield from (("", line) for line in measures(model.validation, manifest.classes))

@@ -207,10 +207,11 @@ def _card(source: Source) -> ModelCard:
         width=checkpoint.network.width,
         parameters=sum(p.numel() for p in source.network.parameters()),
         checkpoint_sha256=source.sha256,
-        trained_on=checkpoint.trained_on,
+        trained_on=checkpoint.training,
         validation=checkpoint.validation,
         phantoms_only=checkpoint.phantoms_only,
         coarsest_pixel_mm=checkpoint.coarsest_pixel_mm,
+        shortcuts=checkpoint.shortcuts,
     )
 
 

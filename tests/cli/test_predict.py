@@ -22,7 +22,7 @@ from darnet_trt.runtime.engines import loading as engines
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.prediction.pipeline import discovery
 from darnet_trt.runtime.prediction.predict import predict as classify
-from darnet_trt.runtime.prediction.results.result import PHANTOMS_ONLY
+from darnet_trt.runtime.prediction.results.result import PHANTOMS_ONLY, SHORTCUT
 from darnet_trt.scan.discovery.walk import listings
 from tests.cli.command import COMMAND
 from tests.full_disk import small_disk
@@ -318,6 +318,15 @@ def test_a_network_of_phantoms_warns_of_patients(predict, tiny, phantom, data_di
     patient, made = found["chest-4mm-64px"], found[phantom.name]
     assert (PHANTOMS_ONLY.code in codes(patient)) == warned
     assert PHANTOMS_ONLY.code not in codes(made)
+
+
+def test_a_network_of_a_leaky_cohort_warns_of_every_scan(predict, tiny, phantom):
+    card = json.loads((tiny / "manifest.json").read_text())["model"]
+    change_manifest(tiny, model={**card, "shortcuts": ["matrix", "probe"]})
+    code, out, _ = predict(tiny, phantom)
+    assert code == 0
+    warnings = {w["code"]: w["text"] for w in json.loads(out)["warnings"]}
+    assert "matrix, probe" in warnings[SHORTCUT]
 
 
 @pytest.mark.data

@@ -80,7 +80,7 @@ class Source:
             "precision": precision,
             "preprocessing": self.checkpoint.preprocessing.model_dump_json(),
             "toolkit": f"darnet-trt {__version__}",
-            "trained_on": self.checkpoint.trained_on,
+            "trained_on": self.checkpoint.training,
         }
         return _checked(build_graph(shape, folded(self.network), precision, properties, in_float32))
 

@@ -18,6 +18,7 @@ from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.prediction.pipeline.loading import Loads, Read, Ready
 from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
+    SHORTCUT,
     Evidence,
     Result,
     SeriesUsed,
@@ -156,9 +157,15 @@ def _warnings(read: Read) -> tuple[Finding, ...]:
 
 
 def _about_training(series: Series, loaded: LoadedInput, model: ModelCard) -> Iterator[Finding]:
-    """Yield a warning for each way in which a scan is unlike what the network was trained on."""
+    """Yield a warning of the training data, and of each way in which a scan is unlike them."""
     if model.saw_only_phantoms and not is_phantom(series):
         yield PHANTOMS_ONLY
+    if model.shortcuts:
+        yield Finding(
+            SHORTCUT,
+            "the cohort that the network was trained on gives its classes away without the lungs "
+            f"({', '.join(model.shortcuts)}): the class may not come from the lungs",
+        )
     pixel_mm, coarsest_mm = loaded.pixel_mm, model.coarsest_pixel_mm
     if pixel_mm and coarsest_mm and pixel_mm > COARSER * coarsest_mm:
         yield Finding(

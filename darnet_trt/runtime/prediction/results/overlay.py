@@ -17,6 +17,7 @@ from darnet_trt.runtime.prediction.results.folder import ResultFolder
 from darnet_trt.runtime.prediction.results.names import result_name, scan_name
 from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
+    SHORTCUT,
     Evidence,
     Result,
     percentages,
@@ -252,6 +253,8 @@ def _verdict(result: Result) -> tuple[str, str]:
         head, below = doubt, f"drawn: the evidence for {result.predicted}"
     if PHANTOMS_ONLY in result.warnings:
         head = f"trained on phantoms only:  {head}"
+    if any(warning.code == SHORTCUT for warning in result.warnings):
+        head = f"may not come from the lungs:  {head}"
     return head, below
 
 

@@ -28,6 +28,9 @@ PHANTOMS_ONLY: Final = Finding(
 )
 """The warning of a result for a scan that is not known to be a phantom."""
 
+SHORTCUT: Final = "trained-on-shortcut"
+"""Code of the warning that the training cohort gave its classes away without the lungs."""
+
 NO_OBJECTS: Final = "no-dicom-objects"
 """Code of the warning of a result of which a DICOM object cannot be made."""
 

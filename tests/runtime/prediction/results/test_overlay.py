@@ -18,7 +18,12 @@ from darnet_trt.runtime.prediction.results.overlay import (
     telling_slices,
     with_overlay,
 )
-from darnet_trt.runtime.prediction.results.result import PHANTOMS_ONLY, Evidence, SlicesUsed
+from darnet_trt.runtime.prediction.results.result import (
+    PHANTOMS_ONLY,
+    SHORTCUT,
+    Evidence,
+    SlicesUsed,
+)
 from tests.runtime.prediction.results.test_result import SERIES, result
 
 
@@ -131,9 +136,10 @@ def test_the_heading_says_undecided_where_the_result_does():
     assert ink[1].max() > 400, "undecided: normal 51.0 %, covid-19 49.0 %"
 
 
-def test_the_heading_says_that_the_network_saw_only_phantoms():
+@pytest.mark.parametrize("warning", [PHANTOMS_ONLY, Finding(SHORTCUT, "matrix")])
+def test_the_heading_says_that_the_network_saw_only_phantoms_or_a_leaky_cohort(warning):
     found = result(series=None)
-    warned = found.model_copy(update={"warnings": (*found.warnings, PHANTOMS_ONLY)})
+    warned = found.model_copy(update={"warnings": (*found.warnings, warning)})
     plain, marked = (np.asarray(draw_overlay(r, evidence()))[:44] for r in (found, warned))
     assert (marked > 128).sum() > 2 * (plain > 128).sum()
 
