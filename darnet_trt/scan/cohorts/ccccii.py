@@ -156,15 +156,24 @@ def pictures_in(scan: Path) -> list[str]:
 
 def _holds_scans(folder: Path) -> bool:
     """Return whether pictures lie two folders below."""
-    return any(pictures_in(scan) for patient in _folders(folder) for scan in _folders(patient))
+    try:
+        return any(pictures_in(scan) for patient in _folders(folder) for scan in _folders(patient))
+    except UsageError:  # where it is a class's, reading it says so
+        return False
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, sorted; none where it cannot be opened."""
+    """Return the folders in a folder, sorted.
+
+    Raises:
+        UsageError: It cannot be opened.
+    """
     try:
         return sorted(p for p in folder.iterdir() if p.name[0] != "." and p.is_dir())
-    except OSError:
-        return []
+    except OSError as error:
+        raise UsageError(
+            f"cannot be opened ({error.strerror})", where=folder, do="check its permissions"
+        ) from error
 
 
 def _scans_are(count: int) -> str:

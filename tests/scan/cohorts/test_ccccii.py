@@ -166,3 +166,20 @@ def test_what_is_a_cohort(tmp_path):
     (tmp_path / "cohort.csv").write_text("")
     assert is_cohort(tmp_path)
     assert is_cohort(tmp_path / "cohort.csv")
+
+
+@pytest.mark.usefixtures("obeyed_permissions")
+def test_a_folder_that_cannot_be_opened(tmp_path):
+    write_raw(tmp_path)
+    for folder in (tmp_path / "lost+found", tmp_path / "NCP" / "1"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0)
+        try:
+            if folder.parent == tmp_path:
+                assert len(read_cohort(tmp_path).entries) == 12
+                continue
+            with pytest.raises(UsageError, match="cannot be opened") as caught:
+                read_cohort(tmp_path)
+            assert caught.value.where == str(folder)
+        finally:
+            folder.chmod(0o700)
