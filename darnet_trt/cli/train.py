@@ -30,8 +30,9 @@ def train(
     cohort: Annotated[
         Path,
         typer.Argument(
-            help="cohort.csv (columns scan, patient, label), or the folder that holds it. A scan "
-            "is a file, folder or zip archive with one study, as inspect reads it."
+            help="cohort.csv (columns scan, patient, label), or the folder that holds it; or the "
+            "folders of CC-CCII, or a file that divides them (docs/cohorts.md). A scan is a file, "
+            "folder or zip archive with one study, as inspect reads it."
         ),
     ],
     run: Annotated[
