@@ -31,8 +31,9 @@ def train(
     cohort: Annotated[
         Path,
         typer.Argument(
-            help="cohort.csv (columns scan, patient, label), or the folder that holds it. A scan "
-            "is a file, folder or zip archive with one study, as inspect reads it."
+            help="cohort.csv (columns scan, patient, label), or the folder that holds it; or the "
+            "folders of CC-CCII, or a file that divides them (docs/cohorts.md). A scan is a file, "
+            "folder or zip archive with one study, as inspect reads it."
         ),
     ],
     run: Annotated[
@@ -87,6 +88,8 @@ def train(
         raise UsageError("needs --from", where="--new-head")
     # before torch, which takes seconds to import
     labelled = read_cohort(cohort, parse_classes(classes) if classes else None)
+    for note in labelled.notes:
+        warn(note)
     sides = _sides(labelled, folds, fold)
     from darnet_trt.machine.cpus import share_cpus
     from darnet_trt.machine.hardware import require_packages
@@ -166,14 +169,19 @@ def train(
 
 
 def _sides(cohort: Cohort, folds: Path | None, fold: int | None) -> Sides | None:
-    """Return the sides of a fold; None without one."""
-    from darnet_trt.scan.cohorts import read_folds
+    """Return the sides of a fold, of the file or of the cohort's table; None without one."""
+    from darnet_trt.scan.cohorts import named_folds, read_folds
 
-    if folds is None and fold is None:
+    if fold is None:
+        if folds is not None:
+            raise UsageError("says nothing without --fold", where="--folds", do="give both")
         return None
-    if folds is None or fold is None:
-        raise UsageError("--folds and --fold go together", do="give both, or none")
-    return read_folds(folds, cohort).sides(cohort, fold)
+    divided = named_folds(cohort) if folds is None else read_folds(folds, cohort)
+    if divided is None:
+        raise UsageError(
+            "the cohort's table has no column fold", where="--fold", do="give a file with --folds"
+        )
+    return divided.sides(cohort, fold)
 
 
 @contextmanager

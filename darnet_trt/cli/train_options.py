@@ -38,7 +38,9 @@ FoldsFile = Annotated[
     Path | None,
     _cohort("--folds", help="Hold out a fold of this file, of darnet-trt cohort folds."),
 ]
-Fold = Annotated[int | None, _cohort(min=0, help="The fold of --folds to hold out, from 0.")]
+Fold = Annotated[
+    int | None, _cohort(min=0, help="The fold to hold out, from 0: of --folds, or of the table.")
+]
 AllowShortcut = Annotated[
     bool,
     _cohort(

@@ -91,7 +91,7 @@ def read_folders(folder: Path, named: Mapping[Path, str]) -> Found:
         if (slices := _slices(entry.scan, corrections.get(place))) is not None
     ]
     if useless := len(entries) - len(right):
-        notes.append(f"{_scans_are(useless)} left out, as {CORRECTIONS} says that they are useless")
+        notes.append(f"{_scans_are(useless)} left out: of no use, by {CORRECTIONS}")
     if strange := [place for place in scans if place not in corrections]:
         notes.append(f"{_scans_are(len(strange))} not in {CORRECTIONS}, such as {_path(strange)}")
     return Found(tuple(right), tuple(notes))
@@ -156,15 +156,24 @@ def pictures_in(scan: Path) -> list[str]:
 
 def _holds_scans(folder: Path) -> bool:
     """Return whether pictures lie two folders below."""
-    return any(pictures_in(scan) for patient in _folders(folder) for scan in _folders(patient))
+    try:
+        return any(pictures_in(scan) for patient in _folders(folder) for scan in _folders(patient))
+    except UsageError:  # where it is a class's, reading it says so
+        return False
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, sorted; none where it cannot be opened."""
+    """Return the folders in a folder, sorted.
+
+    Raises:
+        UsageError: It cannot be opened.
+    """
     try:
         return sorted(p for p in folder.iterdir() if p.name[0] != "." and p.is_dir())
-    except OSError:
-        return []
+    except OSError as error:
+        raise UsageError(
+            f"cannot be opened ({error.strerror})", where=folder, do="check its permissions"
+        ) from error
 
 
 def _scans_are(count: int) -> str:

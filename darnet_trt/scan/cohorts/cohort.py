@@ -112,8 +112,8 @@ def is_phantom(series: Series) -> bool:
     """
     if series.headers:
         return bool(series.headers[0].get("ManufacturerModelName") == PHANTOM_MODEL)
-    # cohort/P0001/1.nii.gz, cohort/P0001/1/, cohort/NCP/25/1181/
-    cohorts = series.path.resolve().parents[:3]
+    # cohort/P0001/1.nii.gz, cohort/P0001/1/; and cohort/NCP/25/1181/
+    cohorts = series.path.resolve().parents[: 3 if series.format == "slices" else 2]
     return any(seed_of(plan_in(folder)) is not None for folder in cohorts)
 
 

@@ -16,6 +16,7 @@ from darnet_trt.scan.dicom.pixels import decode_slice, rescale
 from darnet_trt.scan.loading.slices import UNTURNED, Slices, scaled
 from darnet_trt.scan.plausibility.anatomy import Turn, find_turn, judge_anatomy, turned
 from darnet_trt.scan.plausibility.chest import judge_chest
+from darnet_trt.scan.plausibility.disorder import disordered, in_disorder
 from darnet_trt.scan.plausibility.hounsfield import judge_values
 from darnet_trt.scan.plausibility.lungs import find_lungs
 from darnet_trt.scan.plausibility.passes import NEIGHBOURS, OVERLAPPING, interleaved
@@ -62,6 +63,14 @@ def refuse_interleaved(
         neighbours = np.stack(slices.look(range(first, min(first + NEIGHBOURS, span[1]))))
     if (alternating := interleaved(neighbours)) is not None:
         raise RefusedScanError(alternating, where=slices.series.path)
+
+
+def find_disorder(
+    series: Series, indices: Sequence[int], grid: npt.NDArray[np.float32]
+) -> tuple[Finding, ...]:
+    """Return a warning where pictures, whose order only their names tell, are out of order."""
+    jump = disordered(grid, indices) if series.format == "slices" else None
+    return () if jump is None else (in_disorder(series.files[jump].name),)
 
 
 def _overlap(series: Series) -> bool:

@@ -15,6 +15,7 @@ from darnet_trt.errors import Finding, RefusedScanError, ScanError, UnreadableSc
 from darnet_trt.scan.dicom.pixels import rescale
 from darnet_trt.scan.loading.checks import (
     check_values,
+    find_disorder,
     find_turned,
     refuse_interleaved,
     refuse_other_rows,
@@ -183,7 +184,7 @@ def _load(slices: Slices, into: npt.NDArray[np.float32] | None = None) -> Loaded
     if turn != slices.turn:
         again = _load(Slices(series, spec, turn, slices.volume, identify=slices.identify), into)
         return replace(again, read_ms=again.read_ms + (time.perf_counter() - start) * 1e3)
-    warnings += more
+    warnings += (*more, *find_disorder(series, indices, grid))
     shown = None if lungs is None else (lungs.bottom, lungs.top)
     if spec.extent == "scan":
         shown, more = small_share(indices, grid)

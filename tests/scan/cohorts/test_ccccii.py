@@ -102,7 +102,7 @@ def test_slices_are_put_right(tmp_path):
         9: [3, 4, 6],
     }
     assert of[9][0] == "0003.jpg"
-    assert [note.split(",")[0] for note in cohort.notes] == [
+    assert [note.replace(":", ",").split(",")[0] for note in cohort.notes] == [
         "2 scans are left out",
         "9 scans are not in CT_cleaned_v2.csv",
     ]
@@ -166,3 +166,20 @@ def test_what_is_a_cohort(tmp_path):
     (tmp_path / "cohort.csv").write_text("")
     assert is_cohort(tmp_path)
     assert is_cohort(tmp_path / "cohort.csv")
+
+
+@pytest.mark.usefixtures("obeyed_permissions")
+def test_a_folder_that_cannot_be_opened(tmp_path):
+    write_raw(tmp_path)
+    for folder in (tmp_path / "lost+found", tmp_path / "NCP" / "1"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0)
+        try:
+            if folder.parent == tmp_path:
+                assert len(read_cohort(tmp_path).entries) == 12
+                continue
+            with pytest.raises(UsageError, match="cannot be opened") as caught:
+                read_cohort(tmp_path)
+            assert caught.value.where == str(folder)
+        finally:
+            folder.chmod(0o700)

@@ -66,7 +66,8 @@ def test_a_table_names_its_scans_relative_to_itself(phantom_cohort, tmp_path, mo
 
 
 def test_a_scan_that_a_table_names_in_vain_is_a_place(tmp_path):
-    (tmp_path / "mine.CSV").write_text("scan,patient,label\ngone/1,p,normal\n../up,q,normal\n")
+    rows = ["scan,patient,label", "gone/1,p,normal", f"{tmp_path.parent}/up,q,normal"]
+    (tmp_path / "mine.CSV").write_text("\n".join(rows))
     assert names(places([tmp_path / "mine.CSV"])) == ["gone/1", "../up"]
 
 

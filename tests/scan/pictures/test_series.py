@@ -259,3 +259,18 @@ def test_a_refusal_says_what_to_do(tmp_path):
     pages[0].save(tmp_path / "stack" / "a.tif", save_all=True, append_images=pages[1:])
     reason = refused(tmp_path / "stack", "several-pictures")
     assert "each slice as a file of its own" in reason
+
+
+@pytest.mark.parametrize("first", [5, 15, 27])
+def test_a_numbering_that_begins_within_the_scan(tmp_path, first):
+    hu = synthesize("normal", 2, matrix=64, slices=(30, 30)).hu
+    slices = np.rint((hu + 1350.0) / 1500 * 255).clip(0, 255).astype(np.uint8)
+    write(tmp_path / "right" / "s", slices)
+    write(tmp_path / "wrong" / "s", np.roll(slices, -first, axis=0))
+    whole = Preprocessing(size=(64, 32, 32))  # needs every slice
+    codes = [
+        [warning.code for warning in load_input(only(tmp_path / name), whole).warnings]
+        for name in ("right", "wrong")
+    ]
+    assert "slices-in-disorder" not in codes[0]
+    assert "slices-in-disorder" in codes[1]
