@@ -1,6 +1,5 @@
 """`darnet-trt ablation` as a user sees it, killed in the middle."""
 
-import csv
 import re
 import signal
 import subprocess
@@ -50,12 +49,12 @@ def test_no_ablation_among_the_files_of_a_cohort(command, cohort):
 
 @pytest.mark.slow
 def test_a_killed_ablation_gives_the_same_predictions(tmp_path):
-    cohort = cohort_of(16, tmp_path)
-    words = ("--folds", "2", "--epochs", "2", "--threads", "1")
+    cohort = cohort_of(12, tmp_path)
+    words = ("--folds", "2", "--epochs", "1", "--threads", "1")
     whole = darnet_trt("ablation", cohort, "-o", tmp_path / "whole", *words)
     assert whole.returncode == 0, whole.stderr
     assert re.search(r"training 8/8 .* 0 s left", whole.stderr)
-    for seconds in (6, 11, 17):
+    for seconds in (6, 12):
         running = subprocess.Popen(
             [COMMAND, "ablation", str(cohort), "-o", str(tmp_path / "killed"), *words],
             stdout=subprocess.DEVNULL,
@@ -66,9 +65,6 @@ def test_a_killed_ablation_gives_the_same_predictions(tmp_path):
         running.wait()
     done = darnet_trt("ablation", cohort, "-o", tmp_path / "killed", *words)
     assert done.returncode == 0, done.stderr
-    rows = [
-        list(csv.reader((tmp_path / name / "predictions.csv").open(newline="")))
-        for name in ("whole", "killed")
-    ]
-    assert rows[0] == rows[1]
-    assert done.stdout.replace("killed", "whole") == whole.stdout
+    for name in ("predictions.csv", "tables.md", "tables.csv", "ablation.json"):
+        one, other = ((tmp_path / out / name).read_bytes() for out in ("whole", "killed"))
+        assert one == other, name
