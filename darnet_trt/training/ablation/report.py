@@ -76,7 +76,7 @@ def write_report(
         tables += (
             table_2(found[side], len(scans.patients), side, cohort.classes[0]),
             table_3(found[side], parameters, side, cohort.classes[0]),
-            seeds_table(found[side], settings.seeds),
+            *([seeds_table(found[side], settings.seeds)] if settings.seeds > 1 else []),
             differences_table(pairs[side]),
         )
     content = {

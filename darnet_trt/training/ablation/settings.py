@@ -90,6 +90,6 @@ class Settings:
             "folds": hashlib.sha256(repr(folds).encode()).hexdigest(),
             "network": self.preset.network().model_dump(mode="json", include={"width"}),
             "preprocessing": self.preprocessing.model_dump(mode="json"),
-            "recipe": self.recipe.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(mode="json", exclude={"loading"}),  # changes no result
             "shortcuts": self.shortcuts,
         }

@@ -116,7 +116,7 @@ def seeds_table(scores: Scores, seeds: int) -> Table:
         for measure, name in MEASURES.items()
     )
     return Table(
-        f"Spread over {seeds} seed{'s' * (seeds != 1)}: standard deviation of the means over folds",
+        f"Spread over {seeds} seeds: standard deviation of the means over folds",
         ("", *VARIANTS.values()),
         tuple(rows),
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from darnet_trt.errors import UsageError
+from darnet_trt.evaluation.seen import identity
 from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.ablation.paper import VARIANTS
 from darnet_trt.training.ablation.run import RUNS
 from darnet_trt.training.ablation.scored import Training
 from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint
-from darnet_trt.training.fitting.records import SPLIT
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +61,18 @@ def unseen(networks: tuple[Explained, ...], cohort: Cohort) -> tuple[Entry, ...]
     Raises:
         UsageError: There are none, or a run does not say which patients trained it.
     """
-    trained: set[str] = set()
+    left = cohort.entries
     for network in networks:
-        path = network.run / SPLIT
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-        except OSError as error:
+        trained = network.checkpoint.training_scans
+        if trained is None:
             raise UsageError(
-                f"the run's scans cannot be read ({error.strerror})", where=path
-            ) from error
-        trained |= {row["patient"] for row in rows if row["side"] == "train"}
-    left = tuple(entry for entry in cohort.entries if entry.patient not in trained)
+                "does not say which patients trained it", where=network.run, do="train again"
+            )
+        left = tuple(
+            entry
+            for entry in left
+            if not trained.had_patient(identity(cohort, entry.patient, "", ()).patients)
+        )
     if not left:
         raise UsageError(
             "every patient of this cohort trained the network",

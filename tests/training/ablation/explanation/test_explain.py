@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.phantom import CohortPlan, read_regions, write_cohort
 from darnet_trt.scan import load_study
 from darnet_trt.scan.cohorts import read_cohort, study_of
@@ -31,17 +32,16 @@ def cohort(tmp_path_factory):
 def ablated(cohort, tmp_path_factory):
     """The four networks of a fold; the first patient trained them."""
     out = tmp_path_factory.mktemp("explained") / "ablated"
-    first = read_cohort(cohort).entries[0].patient
+    table = read_cohort(cohort)
+    trained = TrainingScans.of([identity(table, table.entries[0].patient, "", ())])
     for variant in VARIANTS:
         torch.manual_seed(0)
         network = Network(attention=variant, width=4, input_size=SIZE)
         spec = NEW.model_copy(update={"size": SIZE})
         run = out / "runs" / f"{variant}-fold0-seed0"
         weights = DARNet(network).state_dict()
-        save_checkpoint(Checkpoint(network, spec, "nothing", {}, weights), run)
-        (run / "split.csv").write_text(
-            f"scan,patient,label,side\n{first}/1.nii.gz,{first},normal,train\n"
-        )
+        made = Checkpoint(network, spec, "nothing", {}, weights, training_scans=trained)
+        save_checkpoint(made, run)
     return out
 
 
