@@ -14,7 +14,7 @@ from typing import Final
 
 import torch
 
-from darnet_trt.bundle.manifest import Work
+from darnet_trt.bundle.plan import Work
 from darnet_trt.errors import BuildError
 from darnet_trt.export.onnx.graph import GraphPrecision, build_graph
 from darnet_trt.export.onnx.weights import folded

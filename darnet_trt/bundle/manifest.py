@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from darnet_trt.bundle.class_code import ClassCode
+from darnet_trt.bundle.plan import Part, Plan
 from darnet_trt.scan.cohorts import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
 
@@ -29,11 +30,7 @@ Backend = Literal["openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ModelCard(_Part):
+class ModelCard(Part):
     """The network and its training data.
 
     Attributes:
@@ -49,6 +46,8 @@ class ModelCard(_Part):
             known, as in older bundles.
         features: Number of pooled features that every engine gives; 0 in older bundles, whose
             engines give none.
+        temperature: What the logits are divided by before the softmax; 1 where no scans were held
+            out from training, and in older bundles.
     """
 
     attention: Literal["none", "channel", "depth", "both"]
@@ -60,6 +59,7 @@ class ModelCard(_Part):
     phantoms_only: bool | None = None
     coarsest_pixel_mm: float | None = None
     features: int = 0
+    temperature: float = Field(default=1.0, gt=0)
 
     @property
     def saw_only_phantoms(self) -> bool:
@@ -69,7 +69,7 @@ class ModelCard(_Part):
         return self.phantoms_only
 
 
-class Parity(_Part):
+class Parity(Part):
     """The differences of an engine from the float32 reference on the same scans.
 
     Attributes:
@@ -97,7 +97,7 @@ class Parity(_Part):
     passed: bool
 
 
-class Difference(_Part):
+class Difference(Part):
     """A metric of two engines on the same labelled scans.
 
     Attributes:
@@ -113,7 +113,7 @@ class Difference(_Part):
     upper: float
 
 
-class Decisions(_Part):
+class Decisions(Part):
     """The decisions of an engine beside the float32 engine's, on scans that did not calibrate it.
 
     Attributes:
@@ -172,67 +172,7 @@ class Decisions(_Part):
         return f"{self.source}; {which} of them trained the weights"
 
 
-class PluginLibrary(_Part):
-    """The library of the fused attention, which a plan with its layers needs to run.
-
-    Attributes:
-        source: Key of the sources; a library with another key may compute something else.
-        target: What it was compiled for: "cpu", or "cuda" and the architectures. To run the plan,
-            a library for "cuda" is needed.
-        cuda: Version of the CUDA that compiled it, 13000 for 13.0; 0 for the CPU, and in older
-            bundles.
-        sha256: Hash of the library that the plan was built with.
-        embedded: The plan contains the library. If not, a CUDA build with the same `source` must
-            be loaded before the plan.
-    """
-
-    source: str
-    target: str
-    cuda: int = 0
-    sha256: str
-    embedded: bool
-
-
-class Work(_Part):
-    """The work of one run of a plan at its smallest batch, from the builder's table of layers.
-
-    Attributes:
-        launches: Kernels launched, with each of those of a plugin layer.
-        activations: Bytes of the inputs that all kernels read and of the outputs they write.
-        weights: Bytes of the constants that they read.
-        read_again: Bytes of x that the plugin reads a second time; the table has them once.
-    """
-
-    launches: int
-    activations: int
-    weights: int
-    read_again: int
-
-
-class Plan(_Part):
-    """Properties of a TensorRT plan.
-
-    Attributes:
-        kernels: Number of kernels by kind ("convolution", "plugin", "generated", "reformat", …)
-            and type of the first input, from the builder's table, all profiles together. Empty if
-            the builder printed no table.
-        work: What a run costs; None in older bundles, or if the builder printed no table.
-        plugin: The library it needs; None: it needs none.
-        profiles: Smallest, preferred and largest batch of each optimization profile, in the plan's
-            order; empty: the batch is the artifact's.
-        version_compatible: Later versions of TensorRT run it too, if the runtime allows host code.
-        hardware_compatible: Every GPU of the target's compute capability runs it.
-    """
-
-    kernels: dict[str, dict[str, int]]
-    work: Work | None = None
-    plugin: PluginLibrary | None = None
-    profiles: tuple[tuple[int, int, int], ...] = ()
-    version_compatible: bool = False
-    hardware_compatible: bool = False
-
-
-class LayerEffect(_Part):
+class LayerEffect(Part):
     """The change of the logits by quantizing a layer or block.
 
     Errors are relative to the largest magnitude of the float32 engine's logits.
@@ -248,7 +188,7 @@ class LayerEffect(_Part):
     left_out: float
 
 
-class Quantization(_Part):
+class Quantization(Part):
     """The calibration of an int8 engine.
 
     Attributes:
@@ -288,7 +228,7 @@ class Quantization(_Part):
     trials: dict[int, tuple[str, ...]] = Field(default_factory=dict)
 
 
-class Artifact(_Part):
+class Artifact(Part):
     """One engine. The defaults describe one that has not run.
 
     Attributes:
@@ -331,7 +271,7 @@ class Artifact(_Part):
     accepted: str | None = None
 
 
-class Reference(_Part):
+class Reference(Part):
     """The file with inputs and the float32 reference's outputs for them.
 
     Attributes:
@@ -347,7 +287,7 @@ class Reference(_Part):
     source: str
 
 
-class StoredFile(_Part):
+class StoredFile(Part):
     """A file beside the engines.
 
     Attributes:
@@ -359,7 +299,7 @@ class StoredFile(_Part):
     sha256: str
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The whole of `manifest.json`.
 
     Attributes:
@@ -375,6 +315,8 @@ class Manifest(_Part):
             checks on the build machine.
         rejected: Engines that failed a gate; their files are not in the bundle.
         reference: What `darnet-trt bundle check` compares engines with; None in older bundles.
+        familiarity: What tells scans unlike those that trained the weights; None where no scans
+            were held out from training, and in older bundles.
         training_scans: What tells which scans trained the weights, hashes of patients and slices;
             None where nobody knows, as in older bundles. `evaluation.seen` reads the file.
         built_on: Machine and versions.
@@ -392,6 +334,7 @@ class Manifest(_Part):
     artifacts: tuple[Artifact, ...]
     rejected: tuple[Artifact, ...] = ()
     reference: Reference | None = None
+    familiarity: StoredFile | None = None
     training_scans: StoredFile | None = None
     default: str | None
     built_on: dict[str, Any]
@@ -401,10 +344,9 @@ class Manifest(_Part):
     def files(self) -> dict[str, str]:
         """Return the SHA-256 of each file of the bundle, by path."""
         found = {name: sha for artifact in self.artifacts for name, sha in artifact.files.items()}
-        if self.reference is not None:
-            found[self.reference.file] = self.reference.sha256
-        if self.training_scans is not None:
-            found[self.training_scans.file] = self.training_scans.sha256
+        for stored in (self.reference, self.familiarity, self.training_scans):
+            if stored is not None:
+                found[stored.file] = stored.sha256
         return found
 
 

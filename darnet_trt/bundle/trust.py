@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.errors import Finding
+
+CANNOT_FLAG: Final = (
+    "this bundle cannot flag scans that are unlike the training scans: an older version made it, "
+    "or training held no scans out"
+)
+"""Said of a bundle without `Manifest.familiarity`."""
 
 
 def doubt(engine: Artifact) -> Finding | None:

@@ -100,6 +100,8 @@ def _show_layers(bundle: Bundle, *, as_json: bool) -> None:
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """List what concerns the whole bundle."""
+    from darnet_trt.bundle.trust import CANNOT_FLAG
+
     model, spec = manifest.model, manifest.preprocessing
     yield "use", manifest.intended_use
     yield "built", f"{manifest.created} by {manifest.toolkit}"
@@ -111,6 +113,9 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if model.validation:
         yield "validation", ", ".join(_counts(model.validation, manifest.classes))
         yield from (("", line) for line in measures(model.validation, manifest.classes))
+    yield "temperature", f"{model.temperature:.3g}, of the probabilities"
+    flags = "flags scans that are unlike the training scans"
+    yield "familiarity", CANNOT_FLAG if manifest.familiarity is None else flags
     yield "classes", ", ".join(manifest.classes)
     yield "input", f"1×{'×'.join(map(str, spec.size))} (channel, depth, height, width)"
     yield (

@@ -107,7 +107,7 @@ def _checkpoint(path: Path, threads: int | None) -> Judged:
         facts,
         checkpoint.network.classes,
         checkpoint.preprocessing,
-        getattr(checkpoint, "temperature", 1.0),
+        checkpoint.temperature,
         checkpoint.training_scans,
         lambda examples: predict(model, examples, device).logits,
     )
@@ -135,7 +135,7 @@ def _engine(path: Path, artifact: str | None, threads: int | None) -> Iterator[J
             facts,
             bundle.manifest.classes,
             bundle.manifest.preprocessing,
-            getattr(model, "temperature", 1.0),
+            model.temperature,
             _training_scans(bundle),
             lambda examples: run(engine.runner, [e.load() for e in examples]).logits,
             tuple(map(str, engine.warnings)),

@@ -26,6 +26,7 @@ from darnet_trt.bundle.manifest import (
 )
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.bundle.reference import ReferenceOutputs, write_reference
+from darnet_trt.bundle.trust import CANNOT_FLAG
 from darnet_trt.bundle.writing import bundle_folder, hashes, write_manifest
 from darnet_trt.calibration.activations.histogram import Statistics
 from darnet_trt.calibration.qdq import Form
@@ -52,6 +53,7 @@ from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 _DEFAULTS: Final = PlanOptions()
 _NO_CODES: Final[Mapping[str, ClassCode]] = {}
 _STORED_SCANS: Final = 3  # one of each class; 12 MB at the paper's size
+_FAMILIARITY_FILE: Final = "familiarity.npz"
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 
 
@@ -147,6 +149,7 @@ def build_bundle(
             artifacts=(*timed, *unchecked, *judged.not_run),
             rejected=(*refused, *rejected),
             reference=_stored_reference(context, judged.reference),
+            familiarity=_stored_familiarity(context),
             training_scans=_stored_training_scans(context),
             default=default,
             built_on={
@@ -227,7 +230,20 @@ def _card(source: Source) -> ModelCard:
         phantoms_only=checkpoint.phantoms_only,
         coarsest_pixel_mm=checkpoint.coarsest_pixel_mm,
         features=source.network.classifier.in_features,
+        temperature=checkpoint.temperature,
     )
+
+
+def _stored_familiarity(context: BuildContext) -> StoredFile | None:
+    """Store what tells scans unlike the training scans, where the checkpoint has it."""
+    familiarity = context.source.checkpoint.familiarity
+    if familiarity is None:
+        context.log(CANNOT_FLAG)
+        return None
+    file = context.folder / _FAMILIARITY_FILE
+    with file.open("wb") as stream:
+        familiarity.save(stream)
+    return StoredFile(file=_FAMILIARITY_FILE, sha256=sha256_of(file))
 
 
 def _unchecked_model(folder: Path) -> Artifact:

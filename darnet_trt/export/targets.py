@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
-from darnet_trt.bundle.manifest import Artifact, Backend, Plan, Precision
+from darnet_trt.bundle.manifest import Artifact, Backend, Precision
+from darnet_trt.bundle.plan import Plan
 from darnet_trt.errors import BuildError, DeviceError, MissingPackageError, UsageError
 from darnet_trt.runtime.engines.onnxruntime.cuda import cuda_obstacle
 from darnet_trt.runtime.engines.onnxruntime.package import (

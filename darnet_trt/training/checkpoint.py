@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from darnet_trt.errors import CheckpointError
+from darnet_trt.evaluation.familiarity import Familiarity
 from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.files import cannot_write, whole_file
 from darnet_trt.scan.cohorts import describes_phantoms
@@ -35,6 +36,10 @@ class Checkpoint:
         coarsest_pixel_mm: The largest `LoadedInput.pixel_mm` of the training scans; None where
             none is known.
         training_scans: What tells which scans trained the weights; None in older checkpoints.
+        temperature: What the logits are divided by before the softmax; 1 where no scans were held
+            out, and in older checkpoints.
+        familiarity: Where the features of the training scans lie; None where no scans were held
+            out, and in older checkpoints.
     """
 
     network: Network
@@ -45,6 +50,8 @@ class Checkpoint:
     phantoms_only: bool = False
     coarsest_pixel_mm: float | None = None
     training_scans: TrainingScans | None = None
+    temperature: float = 1.0
+    familiarity: Familiarity | None = None
 
     def model(self) -> DARNet:
         """Return the network with these weights, in evaluation mode.
@@ -82,6 +89,8 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "phantoms_only": checkpoint.phantoms_only,
         "coarsest_pixel_mm": checkpoint.coarsest_pixel_mm,
         "training_scans": _packed(checkpoint.training_scans),
+        "temperature": checkpoint.temperature,
+        "familiarity": _arrays(checkpoint.familiarity),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
@@ -110,6 +119,24 @@ def _unpacked(content: dict[str, Any] | None) -> TrainingScans | None:
         frozenset(content["patients"].tolist()),
         tuple(frozenset(one.tolist()) for one in slices),
     )
+
+
+def _arrays(familiarity: Familiarity | None) -> dict[str, Any] | None:
+    """Return what `torch.load` reads without running code."""
+    if familiarity is None:
+        return None
+    return {
+        "means": torch.from_numpy(familiarity.means),
+        "precision": torch.from_numpy(familiarity.precision),
+        "threshold": familiarity.threshold,
+    }
+
+
+def _familiarity(content: dict[str, Any] | None) -> Familiarity | None:
+    if content is None:
+        return None
+    means, precision = (content[name].numpy() for name in ("means", "precision"))
+    return Familiarity(means, precision, float(content["threshold"]))
 
 
 def write_tensors(content: dict[str, Any], path: Path) -> None:
@@ -167,6 +194,8 @@ def load_checkpoint(run: Path) -> Checkpoint:
             ),
             coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
             training_scans=_unpacked(content.get("training_scans")),
+            temperature=float(content.get("temperature", 1.0)),
+            familiarity=_familiarity(content.get("familiarity")),
         )
         checkpoint.model()
     except CheckpointError as error:

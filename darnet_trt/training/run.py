@@ -11,19 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from darnet_trt.errors import UsageError
-from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.machine.files import sole_writer, whole_file
 from darnet_trt.scan.cohorts import Cohort, Entry, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Resolution
+from darnet_trt.training.assessment import assess
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
 from darnet_trt.training.fit import STATE, Epoch, Schedule, fit
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
-from darnet_trt.training.outputs import predict
 from darnet_trt.training.presets import Preset
 
 METRICS = "metrics.json"
@@ -93,13 +90,15 @@ def train(
         _check_classes(seen, cohort)
         _write_split(run / SPLIT, cohort, split.test, seen, unseen, failures)
         model = fit(network, seen, unseen, schedule, run, device=device, report=report)
-        labels = np.array([e.label for e in unseen], np.int64)
+        found = assess(model, seen, unseen)
         checkpoint = Checkpoint(
             network=network,
             preprocessing=preprocessing,
             trained_on=cohort.describe(tuple(e.entry for e in seen)),
-            validation=evaluate(predict(model, unseen).logits, labels, cohort.classes),
+            validation=found.validation,
             state_dict=model.state_dict(),
+            temperature=found.temperature,
+            familiarity=found.familiarity,
             phantoms_only=cohort.seed is not None,
             coarsest_pixel_mm=max((mm for e in seen if (mm := e.pixel_mm)), default=None),
             training_scans=TrainingScans.of(
@@ -129,6 +128,7 @@ def _write_metrics(
     metrics: dict[str, Any] = {
         "trained_on": checkpoint.trained_on,
         "held_out": checkpoint.validation,
+        "temperature": checkpoint.temperature,
         "network": checkpoint.network.model_dump(mode="json"),
         "preprocessing": checkpoint.preprocessing.model_dump(mode="json"),
         "schedule": asdict(schedule),

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from darnet_trt.bundle.manifest import Work
+from darnet_trt.bundle.plan import Work
 from darnet_trt.errors import BuildError, DarnetError
 from darnet_trt.export.tensorrt import timing_cache
 from darnet_trt.export.tensorrt.layer_table import Kernels, Layer, kernels_of, read_layers, work_of

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.bundle.manifest import Artifact, Work
+from darnet_trt.bundle.manifest import Artifact
+from darnet_trt.bundle.plan import Work
 from darnet_trt.errors import DarnetError
 from darnet_trt.export.gates.timing import time_in_turns
 from darnet_trt.runtime.engines.tensorrt.runner import open_plan

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Final
 
-from darnet_trt.bundle.manifest import Plan, Work
+from darnet_trt.bundle.plan import Plan, Work
 from darnet_trt.kernels.library import PHASES
 
 Kernels = dict[str, dict[str, int]]

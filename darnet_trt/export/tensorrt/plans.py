@@ -9,7 +9,8 @@ from typing import Final, Literal, cast
 
 from onnx import ModelProto
 
-from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Decisions, Plan, Precision
+from darnet_trt.bundle.manifest import MODEL_FILE, Artifact, Decisions, Precision
+from darnet_trt.bundle.plan import Plan
 from darnet_trt.bundle.writing import hashes
 from darnet_trt.calibration.qdq import Form
 from darnet_trt.calibration.search.search import Int8

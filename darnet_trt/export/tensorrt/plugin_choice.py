@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from darnet_trt.bundle.manifest import PluginLibrary
+from darnet_trt.bundle.plan import PluginLibrary
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.errors import BuildError
 from darnet_trt.kernels.build import build_library, cached_library, source_key

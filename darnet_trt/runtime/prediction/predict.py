@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, ParamSpec
 
 from darnet_trt.bundle.reading import Bundle, pick_artifact
+from darnet_trt.bundle.trust import CANNOT_FLAG
 from darnet_trt.errors import no_such_path
 from darnet_trt.machine.archives import archive_of
 from darnet_trt.machine.cpus import usable_cpus
@@ -119,6 +120,8 @@ def predict(
             try:
                 for warning in loaded.warnings:
                     notify(f"warning: {warning}")
+                if bundle.manifest.familiarity is None:
+                    notify(f"warning: {CANNOT_FLAG}")
                 yield from pipeline.results(loaded)
                 whole = True
             finally:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from darnet_trt.bundle.manifest import PluginLibrary, Work
+from darnet_trt.bundle.plan import PluginLibrary, Work
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.errors import DarnetError
 from darnet_trt.export.build import build_bundle

@@ -1,6 +1,6 @@
 """Reading the table that TensorRT-RTX 1.7.1 printed, shortened."""
 
-from darnet_trt.bundle.manifest import Plan, Work
+from darnet_trt.bundle.plan import Plan, Work
 from darnet_trt.export.tensorrt.layer_table import (
     PLUGIN_LAUNCHES,
     described,

@@ -21,7 +21,7 @@ from darnet_trt.runtime.delivery.objects.dataset import (
 from darnet_trt.runtime.delivery.objects.references import stand_in
 from darnet_trt.runtime.delivery.source import Slice, Source
 from darnet_trt.runtime.prediction.results.overlay import grown, telling_slices
-from darnet_trt.runtime.prediction.results.result import Evidence, Made, Result
+from darnet_trt.runtime.prediction.results.result import UNLIKE, Evidence, Made, Result
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -143,6 +143,7 @@ def _group(
                 f"precision {result.precision}",
                 f"attention {about.attention}",
                 f"trained on {plain(result.trained_on)}",
+                *(plain(each) for each in result.warnings if each.code == UNLIKE),
                 result.intended_use,
             ],
         ),

@@ -14,10 +14,13 @@ import numpy.typing as npt
 from darnet_trt.bundle.manifest import ModelCard
 from darnet_trt.bundle.reading import Bundle
 from darnet_trt.errors import DarnetError, Finding, RefusedScanError, one_line
+from darnet_trt.evaluation.temperature import calibrated
 from darnet_trt.runtime.engines.loading import Engine
+from darnet_trt.runtime.prediction.pipeline.familiarity import read_familiarity
 from darnet_trt.runtime.prediction.pipeline.loading import Loads, Read, Ready
 from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
+    UNLIKE,
     Evidence,
     Result,
     SeriesUsed,
@@ -39,15 +42,19 @@ class _Answer:
 
     Attributes:
         volume: Its input, (1, d, h, w).
-        probabilities: (classes).
+        logits: (classes), as the network gives them.
+        probabilities: (classes), calibrated.
         cam: (classes, d/8, h/16, w/16).
+        distance: From the training scans; NaN where it is not known.
         finite: Whether all of it are numbers.
         ms: The engine's time; a batch's is shared evenly.
     """
 
     volume: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float64]
     cam: npt.NDArray[np.float32]
+    distance: float
     finite: bool
     ms: float
 
@@ -65,6 +72,7 @@ class Classifier:
     def __init__(self, engine: Engine, bundle: Bundle, largest: int, evidence: bool) -> None:
         self._engine, self._bundle, self._evidence = engine, bundle, evidence
         size = bundle.manifest.preprocessing.size
+        self._familiarity = read_familiarity(bundle)
         self._inputs = np.empty((largest if largest > 1 else 0, 1, *size), np.float32)
 
     def results(self, batch: Sequence[Ready], loads: Loads) -> list[tuple[Ready, Result]]:
@@ -91,9 +99,24 @@ class Classifier:
         start = time.perf_counter()
         outputs = self._engine.runner.infer(given)
         ms = (time.perf_counter() - start) * 1000 / count
-        finite = map(bool, outputs.finite)
-        every = zip(given, outputs.probabilities, outputs.cam, finite, strict=True)
-        return [_Answer(*one, ms) for one in every]
+        with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite
+            distances = np.full(count, np.nan)
+            if self._familiarity is not None and outputs.features is not None:
+                distances = self._familiarity.distance(outputs.features)
+            probabilities = calibrated(outputs.logits, self._bundle.manifest.model.temperature)
+        finite = outputs.finite
+        return [
+            _Answer(
+                volume=given[one],
+                logits=outputs.logits[one],
+                probabilities=probabilities[one],
+                cam=outputs.cam[one],
+                distance=float(distances[one]),
+                finite=bool(finite[one]),
+                ms=ms,
+            )
+            for one in range(count)
+        ]
 
     def _result(self, ready: Ready, answer: _Answer | None) -> Result:
         task, read, manifest = ready.task, ready.read, self._bundle.manifest
@@ -101,14 +124,18 @@ class Classifier:
         warnings = [*self._engine.warnings, *task.warnings, *_warnings(read)]
         ms = {**read.ms, "find": task.find_ms + read.ms.get("find", 0.0)}
         probabilities: dict[str, float] = {}
+        logits: dict[str, float] = {}
         shown = None
         if answer is not None:
             ms["infer"] = answer.ms
             assert read.loaded is not None
             assert read.choice is not None
             if answer.finite:
-                found = map(float, answer.probabilities)
-                probabilities = dict(zip(manifest.classes, found, strict=True))
+                logits, probabilities = (
+                    dict(zip(manifest.classes, map(float, found), strict=True))
+                    for found in (answer.logits, answer.probabilities)
+                )
+                warnings += filter(None, [self._unlike(answer)])
                 warnings += _about_training(read.choice.series, read.loaded, manifest.model)
                 warnings += filter(None, [undecided(probabilities)])
                 if self._evidence:
@@ -130,6 +157,7 @@ class Classifier:
             code=reason.code,
             predicted=max(probabilities, key=probabilities.__getitem__, default=None),
             probabilities=probabilities,
+            logits=logits,
             series=_used(read),
             warnings=tuple(warnings),
             stages_ms=StageTimes(**ms),
@@ -142,6 +170,17 @@ class Classifier:
             accession_number=person.accession_number or None,
             study_date=person.study_date or None,
             evidence=shown,
+        )
+
+    def _unlike(self, answer: _Answer) -> Finding | None:
+        """Return a warning where a scan lies farther than scans like the training scans do."""
+        familiarity = self._familiarity
+        if familiarity is None or not answer.distance > familiarity.threshold:
+            return None
+        return Finding(
+            UNLIKE,
+            "the scan is unlike the training scans: do not rely on its class (its features lie at "
+            f"distance {answer.distance:.3g}, scans like theirs up to {familiarity.threshold:.3g})",
         )
 
 

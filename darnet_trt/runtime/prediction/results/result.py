@@ -28,6 +28,9 @@ PHANTOMS_ONLY: Final = Finding(
 )
 """The warning of a result for a scan that is not known to be a phantom."""
 
+UNLIKE: Final = "unlike-training"
+"""Code of the warning of a scan that is unlike the training scans."""
+
 NO_OBJECTS: Final = "no-dicom-objects"
 """Code of the warning of a result of which a DICOM object cannot be made."""
 
@@ -79,6 +82,7 @@ Text = Annotated[str, AfterValidator(_cut)]
 
 # More digits would show only the engine's rounding, and the clock's.
 Probability = Annotated[float, PlainSerializer(lambda p: round(p, 6), return_type=float)]
+Logit = Annotated[float, PlainSerializer(lambda x: round(x, 6), return_type=float)]
 Milliseconds = Annotated[float, PlainSerializer(lambda ms: round(ms, 2), return_type=float)]
 
 
@@ -243,7 +247,10 @@ class Result(_Part):
     predicted: str | None = Field(validation_alias="class", serialization_alias="class")
     """The most probable class; null unless ok."""
     probabilities: dict[str, Probability]
-    """Class → softmax probability, in the bundle's order; empty unless ok."""
+    """Class → softmax probability, calibrated by the bundle's temperature, in the bundle's order;
+    empty unless ok."""
+    logits: dict[str, Logit] = {}
+    """Class → the network's raw logit; empty unless ok, and in results of older versions."""
     series: SeriesUsed | None
     """The series that was classified; null where none was chosen."""
     warnings: Annotated[tuple[Finding, ...], AfterValidator(_cut_each)]

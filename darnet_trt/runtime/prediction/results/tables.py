@@ -75,6 +75,7 @@ def _row(result: Result, classes: tuple[str, ...]) -> dict[str, Any]:
         **{k: r[k] for k in ("patient_id", "accession_number", "study_date", "pseudonymous")},
         **{k: r[k] for k in ("status", "class", "undecided")},
         **{f"probability_{name}": r["probabilities"].get(name) for name in classes},
+        **{f"logit_{name}": r["logits"].get(name) for name in classes},
         **{k: r[k] for k in ("reason", "code")},
         "warnings": [str(warning) for warning in result.warnings],
         "warning_codes": [warning.code for warning in result.warnings],
@@ -155,7 +156,7 @@ def _type(column: str) -> pa.DataType:
         return pa.bool_()
     if column == "finished":
         return pa.timestamp("ms", "UTC")
-    if column.startswith("probability_") or column.endswith(_NUMBERS_END):
+    if column.startswith(("probability_", "logit_")) or column.endswith(_NUMBERS_END):
         return pa.float64()
     return pa.string()
 

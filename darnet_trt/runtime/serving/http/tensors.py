@@ -20,6 +20,7 @@ from pydantic_core import to_json
 from darnet_trt.bundle.cam import cam_size
 from darnet_trt.bundle.manifest import Manifest
 from darnet_trt.errors import UsageError, one_line
+from darnet_trt.evaluation.temperature import calibrated
 from darnet_trt.runtime.engines.runner import Outputs
 
 NAME: Final = "darnet"
@@ -321,9 +322,14 @@ def check_values(volumes: Volumes) -> None:
 
 
 def encode_answer(
-    request: Request, outputs: Outputs
+    request: Request, outputs: Outputs, temperature: float
 ) -> tuple[bytes, list[npt.NDArray[np.float32]]]:
     """Return the JSON of an answer, and the arrays whose bytes follow it.
+
+    Args:
+        request: What is asked for.
+        outputs: The network's.
+        temperature: What calibrates the probabilities: `ModelCard.temperature`.
 
     Raises:
         UsageError: The network's outputs are not finite for this input.
@@ -332,7 +338,7 @@ def encode_answer(
         raise UsageError("the network's outputs overflow for this input", do="scale it to 0 … 1")
     found: dict[str, npt.NDArray[np.float32] | None] = {
         "logits": outputs.logits,
-        "probabilities": outputs.probabilities.astype(np.float32),
+        "probabilities": calibrated(outputs.logits, temperature).astype(np.float32),
         "cam": outputs.cam,
         "features": outputs.features,
     }

@@ -265,7 +265,7 @@ def make_router(service: Service) -> APIRouter:
         deadline = None if asked.timeout_s is None else began + asked.timeout_s
         future = service.queue.submit(volumes, deadline=deadline, ticket=ticket)
         outputs = await _outputs(request, future)
-        text, arrays = tensors.encode_answer(asked, outputs)
+        text, arrays = tensors.encode_answer(asked, outputs, service.manifest.model.temperature)
         if not arrays:
             return Response(text, media_type="application/json")
         return Response(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darnet_trt.errors import UsageError
+from darnet_trt.evaluation.metrics import softmax
 from darnet_trt.runtime.engines.runner import Outputs
 from darnet_trt.runtime.serving.http.tensors import (
     LARGEST_HEADER,
@@ -218,7 +219,7 @@ def outputs(n=1):
 )
 def test_an_answer_holds_what_was_asked_for_in_its_order(wanted, n):
     given_out = outputs(n)
-    text, arrays = encode_answer(Request(n, id="i", outputs=tuple(wanted)), given_out)
+    text, arrays = encode_answer(Request(n, id="i", outputs=tuple(wanted)), given_out, 1.0)
     answer = json.loads(text)
     assert answer["id"] == "i"
     assert [o["name"] for o in answer["outputs"]] == [name for name, _ in wanted]
@@ -241,9 +242,17 @@ def test_an_older_bundle_has_no_features_to_ask_for():
         parse_request(wanted, OLDER, binary=True)
 
 
+def test_probabilities_are_calibrated_and_logits_are_not():
+    given_out = outputs(2)
+    text, _ = encode_answer(Request(2), given_out, 2.0)
+    logits, probabilities = (np.reshape(o["data"], o["shape"]) for o in json.loads(text)["outputs"])
+    np.testing.assert_allclose(logits, given_out.logits, rtol=1e-6)
+    np.testing.assert_allclose(probabilities, softmax(given_out.logits / 2), rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["logits", "cam", "features"])
 def test_outputs_that_overflow_are_no_answer(name):
     broken = outputs()
     getattr(broken, name).flat[0] = np.nan
     with pytest.raises(UsageError, match="overflow"):
-        encode_answer(Request(1), broken)
+        encode_answer(Request(1), broken, 1.0)
