@@ -72,7 +72,8 @@ def run(cohort, tmp_path_factory):
     copy = load_study(study_of(last), network.preprocessing, identify=True)[1].hashes
     seen = [identity(whole, first.patient, "", ()), identity(whole, "somebody", "", copy)]
     folder = tmp_path_factory.mktemp("evaluated-run")
-    save_checkpoint(replace(network, training_scans=TrainingScans.of(seen)), folder)
+    of = {"training_scans": TrainingScans.of(seen), "temperature": 2.0}
+    save_checkpoint(replace(network, **of), folder)
     return folder
 
 
@@ -124,12 +125,24 @@ def test_a_run_is_measured_on_what_did_not_train_it(
     assert np.trace(metrics["confusion"]) == sum(right)
     assert f"{np.mean(right):.3f} (" in done.stdout
     assert metrics["network"]["trained_on"].startswith("nothing")
+    assert {"log_loss", "calibrated_log_loss"} <= metrics["metrics"].keys()
+    check_probabilities(rows)
     for picture in PICTURES:
         Image.open(tmp_path / "out" / picture).verify()
     check_that_it_goes_on(evaluate, run, usable, inputs, rows, tmp_path / "again")
     again = evaluate(run, cohort)
     assert (again.returncode, again.stdout) == (2, "")
     assert "metrics.json" in again.stderr
+
+
+def check_probabilities(rows):
+    """The temperature is 2."""
+    for row in rows.values():
+        logits = [float(row[k]) for k in row if k.startswith("logit_") and row[k]]
+        for title, temperature in (("raw_probability_", 1), ("probability_", 2)):
+            found = [float(row[k]) for k in row if k.startswith(title) and row[k]]
+            odds = np.exp(np.array(logits) / temperature)
+            np.testing.assert_allclose(found, odds / odds.sum() if logits else [], atol=2e-5)
 
 
 def check_that_it_goes_on(evaluate, run, usable, inputs, rows, out):
