@@ -221,6 +221,7 @@ def test_other_classes_are_refused(evaluate, run, cohort, tmp_path):
     line = done.stderr.strip().splitlines()[-1]
     assert "influenza" in line
     assert "--classes" not in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_evaluated_is_one_line(evaluate, run, cohort, tmp_path):
