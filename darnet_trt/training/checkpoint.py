@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,11 @@ def load_checkpoint(run: Path) -> Checkpoint:
             temperature=float(content.get("temperature", 1.0)),
             familiarity=_familiarity(content.get("familiarity")),
         )
-        checkpoint.model()
+        features = checkpoint.model().classifier.in_features
+        if checkpoint.familiarity is not None:
+            checkpoint.familiarity.check(len(checkpoint.network.classes), features)
+        if not 0 < checkpoint.temperature < math.inf:
+            raise ValueError("the temperature is no positive number")
     except CheckpointError as error:
         raise CheckpointError(error.what, where=path, do=error.do) from error
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
