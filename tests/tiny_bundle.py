@@ -9,7 +9,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from darnet_trt.bundle.manifest import Artifact, Manifest, ModelCard, Parity, content_digest
+from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.bundle.writing import write_manifest
+from darnet_trt.evaluation.familiarity import Familiarity
 from darnet_trt.scan.preprocessing import Preprocessing
 
 SIZE = (16, 32, 32)
@@ -130,6 +132,16 @@ def write_bundle(
     )
     write_manifest(folder, manifest)
     return folder
+
+
+def put_familiarity(bundle: Path, threshold: float) -> Path:
+    """Give a bundle what flags scans whose features lie farther from 0 than the threshold."""
+    means, precision = np.zeros((3, FEATURES), np.float32), np.eye(FEATURES, dtype=np.float32)
+    with (bundle / "familiarity.npz").open("wb") as file:
+        Familiarity(means, precision, threshold).save(file)
+    digest = sha256_of(bundle / "familiarity.npz")
+    change_manifest(bundle, familiarity={"file": "familiarity.npz", "sha256": digest})
+    return bundle
 
 
 def change_manifest(bundle: Path, **fields: object) -> None:

@@ -100,25 +100,26 @@ def evaluate(
     if (out / METRICS).exists():
         raise UsageError(f"holds {METRICS} already", where=out, do="choose another folder")
     need_matplotlib()
-    with opened(network, artifact, threads) as judged, sole_writer(out), resumable():
+    with opened(network, artifact, threads) as judged:
         scans = labelled_cohort(cohort, judged.classes)
         for warning in judged.warnings:
             warn(f"warning: {warning}")
         if judged.trained is None:
             warn(f"warning: {UNKNOWN}")
         kept = inputs or out / "inputs"
-        evaluation = Evaluation(judged, scans, scored(judged, scans, kept, side))
-        _name(evaluation)
-        if not evaluation.measured:
-            raise UsageError(
-                f"no scan is left to evaluate: {_counts(evaluation)}",
-                where=cohort,
-                do="give scans that did not train the weights and can be classified",
-            )
-        say("drawing patients for the intervals")
-        evaluation.write(out)
-        if inputs is None:
-            shutil.rmtree(kept, ignore_errors=True)
+        with sole_writer(out), resumable():
+            evaluation = Evaluation(judged, scans, scored(judged, scans, kept, side))
+            _name(evaluation)
+            if not evaluation.measured:
+                raise UsageError(
+                    f"no scan is left to evaluate: {_counts(evaluation)}",
+                    where=cohort,
+                    do="give scans that did not train the weights and can be classified",
+                )
+            say("drawing patients for the intervals")
+            evaluation.write(out)
+            if inputs is None:
+                shutil.rmtree(kept, ignore_errors=True)
     if as_json:
         typer.echo((out / METRICS).read_text(), nl=False)
     else:

@@ -41,7 +41,7 @@ class Familiarity:
             features: (n, f).
         """
         away = features.astype(np.float64)[:, None] - self.means
-        return np.asarray(np.einsum("ncf,fg,ncg->nc", away, self.precision, away).min(1))
+        return np.asarray((away @ self.precision * away).sum(2).min(1))
 
     def save(self, file: IO[bytes]) -> None:
         """Write it as an .npz file."""
@@ -57,11 +57,17 @@ class Familiarity:
             ValueError: It is something else, as a rule; else KeyError, EOFError, OSError.
         """
         with np.load(file, allow_pickle=False) as stored:
-            found = cls(stored["means"], stored["precision"], float(stored["threshold"]))
-        features = found.means.shape[-1]
-        if found.means.ndim != 2 or found.precision.shape != (features, features):
-            raise ValueError("the arrays do not fit each other")
-        return found
+            return cls(stored["means"], stored["precision"], float(stored["threshold"]))
+
+    def check(self, classes: int, features: int) -> None:
+        """Check that it is of a network with so many classes and features.
+
+        Raises:
+            ValueError: It is not.
+        """
+        shapes = (classes, features), (features, features)
+        if (self.means.shape, self.precision.shape) != shapes:
+            raise ValueError("it is of another network")
 
 
 def fit_familiarity(

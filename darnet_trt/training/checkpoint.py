@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +170,7 @@ def _arrays(familiarity: Familiarity | None) -> dict[str, Any] | None:
 def _familiarity(content: dict[str, Any] | None) -> Familiarity | None:
     if content is None:
         return None
-    means, precision = (content[name].numpy() for name in ("means", "precision"))
+    means, precision = (content[name].clone().numpy() for name in ("means", "precision"))
     return Familiarity(means, precision, float(content["threshold"]))
 
 
@@ -237,6 +238,11 @@ def load_checkpoint(run: Path) -> Checkpoint:
             temperature=float(content.get("temperature", 1.0)),
             familiarity=_familiarity(content.get("familiarity")),
         )
+        if checkpoint.familiarity is not None:
+            features = expected["classifier.weight"].shape[1]
+            checkpoint.familiarity.check(len(network.classes), features)
+        if not 0 < checkpoint.temperature < math.inf:
+            raise ValueError("the temperature is no positive number")
     except CheckpointError as error:
         raise CheckpointError(error.what, where=path, do=error.do) from error
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:

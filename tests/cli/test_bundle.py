@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from darnet_trt.bundle.reading import sha256_of
+from darnet_trt.bundle.trust import CANNOT_FLAG
 from darnet_trt.calibration.decisions.decide import decide
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.export.tensorrt.layer_table import Layer
@@ -13,7 +14,7 @@ from darnet_trt.export.tensorrt.stored_table import write_table
 from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.preprocessing import Preprocessing
 from tests.runtime.engines.plan_bundle import plan_card, put_plan
-from tests.tiny_bundle import change_manifest
+from tests.tiny_bundle import change_manifest, put_familiarity
 
 
 def test_show_lists_the_network_and_each_engine(tiny, command):
@@ -27,6 +28,16 @@ def test_show_lists_the_network_and_each_engine(tiny, command):
     assert lines["tensorrt-rtx-fp16"][1:3] == ["fp16", "sm89"]
     assert lines["tensorrt-rtx-fp16"][-2:] == ["not", "run"]
     assert "default: openvino-fp32" in result.stdout
+
+
+def test_show_says_whether_it_can_flag(tiny, command):
+    assert CANNOT_FLAG in command("bundle", "show", tiny).stdout
+    model = json.loads((tiny / "manifest.json").read_text())["model"]
+    change_manifest(put_familiarity(tiny, 1.0), model={**model, "temperature": 1.25})
+    shown = command("bundle", "show", tiny).stdout
+    assert CANNOT_FLAG not in shown
+    assert "unlike the training scans" in shown
+    assert "1.25" in shown
 
 
 def test_show_puts_what_was_measured_in_words(tiny, command):

@@ -72,7 +72,8 @@ def run(cohort, tmp_path_factory):
     copy = load_study(study_of(last), network.preprocessing, identify=True)[1].hashes
     seen = [identity(whole, first.patient, "", ()), identity(whole, "somebody", "", copy)]
     folder = tmp_path_factory.mktemp("evaluated-run")
-    save_checkpoint(replace(network, training_scans=TrainingScans.of(seen)), folder)
+    of = {"training_scans": TrainingScans.of(seen), "temperature": 2.0}
+    save_checkpoint(replace(network, **of), folder)
     return folder
 
 
@@ -97,7 +98,7 @@ def evaluate(command, inputs, tmp_path):
 
 
 def test_a_run_is_measured_on_what_did_not_train_it(
-    evaluate, run, cohort, usable, inputs, tmp_path
+    command, evaluate, run, cohort, usable, inputs, tmp_path
 ):
     done = evaluate(run, cohort)
     assert done.returncode == 1, done.stderr  # a scan cannot be read
@@ -124,35 +125,45 @@ def test_a_run_is_measured_on_what_did_not_train_it(
     assert np.trace(metrics["confusion"]) == sum(right)
     assert f"{np.mean(right):.3f} (" in done.stdout
     assert metrics["network"]["trained_on"].startswith("nothing")
+    assert {"log_loss", "calibrated_log_loss"} <= metrics["metrics"].keys()
+    check_probabilities(rows)
     for picture in PICTURES:
         Image.open(tmp_path / "out" / picture).verify()
-    check_that_it_goes_on(evaluate, run, usable, inputs, rows, tmp_path / "again")
+    check_that_it_goes_on(command, run, usable, inputs, rows, tmp_path / "again")
     again = evaluate(run, cohort)
     assert (again.returncode, again.stdout) == (2, "")
     assert "metrics.json" in again.stderr
 
 
-def check_that_it_goes_on(evaluate, run, usable, inputs, rows, out):
-    before = {p: p.stat().st_mtime_ns for p in inputs.iterdir()}
-    logits = next(p for p in before if p.suffix == ".npy")
+def check_probabilities(rows):
+    """The temperature is 2."""
+    for row in rows.values():
+        logits = [float(row[k]) for k in row if k.startswith("logit_") and row[k]]
+        for title, temperature in (("raw_probability_", 1), ("probability_", 2)):
+            found = [float(row[k]) for k in row if k.startswith(title) and row[k]]
+            odds = np.exp(np.array(logits) / temperature)
+            np.testing.assert_allclose(found, odds / odds.sum() if logits else [], atol=2e-5)
+
+
+def check_that_it_goes_on(command, run, usable, inputs, rows, out):
+    shutil.copytree(inputs, out / "inputs")  # where they are without --inputs
+    logits = next((out / "inputs").glob("*.npy"))
     logits.write_bytes(logits.read_bytes()[:20])  # as a full disk would leave it
-    assert evaluate(run, usable, out=out).returncode == 0
-    kept = {p for p in inputs.glob("*.npz") if p.stat().st_mtime_ns == before[p]}
-    assert kept == set(inputs.glob("*.npz"))
+    done = command("evaluate", run, usable, "-o", out, "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {p.name for p in out.iterdir()} == FILES, "the inputs are gone"
     again = rows_of(out / "predictions.csv").values()
     assert [r["logit_normal"] for r in again] == [r["logit_normal"] for r in rows.values()][:7]
 
 
 def test_an_engine_is_measured_and_its_rows_join_with_the_results(
-    command, run, cohort, usable, tmp_path
+    command, evaluate, run, cohort, usable, tmp_path
 ):
     bundle = tmp_path / "bundle"
     built = command("build", run, "-o", bundle, "--target", "onnxruntime", "--precision", "fp32")
     assert built.returncode == 0, built.stderr
-    words = ("--artifact", "onnxruntime-fp32", "--json", "-q")
-    done = command("evaluate", bundle, usable, "-o", tmp_path / "out", *words)
+    done = evaluate(bundle, usable, "--artifact", "onnxruntime-fp32", "--json")
     assert done.returncode == 0
-    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES, "the inputs are gone"
     metrics = json.loads(done.stdout)
     assert metrics["network"]["artifact"] == "onnxruntime-fp32"
     rows = rows_of(tmp_path / "out" / "predictions.csv").values()
@@ -210,6 +221,7 @@ def test_other_classes_are_refused(evaluate, run, cohort, tmp_path):
     line = done.stderr.strip().splitlines()[-1]
     assert "influenza" in line
     assert "--classes" not in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_evaluated_is_one_line(evaluate, run, cohort, tmp_path):

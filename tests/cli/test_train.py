@@ -51,6 +51,9 @@ def test_trains(cohort, tmp_path):
     }
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint.phantoms_only
+    assert metrics["temperature"] == checkpoint.temperature > 0
+    assert {"log_loss", "calibrated_log_loss"} <= set(metrics["held_out"])
+    assert checkpoint.familiarity.threshold > 0
     assert checkpoint.preprocessing.resolution == "half"
     assert 5 < checkpoint.coarsest_pixel_mm < 12, "a chest in 48 pixels"
     assert_only_the_training_side_is_recorded(checkpoint, cohort, tmp_path / "run")

@@ -66,3 +66,15 @@ def test_a_measure_that_few_draws_define_has_no_interval():
 
 def test_a_measure_that_all_scans_leave_undefined_has_no_interval():
     assert bootstrap_each(lambda drawn: {"x": math.nan}, ["a", "b", "c"], draws=50) == {}
+
+
+def test_intervals_hold_the_truth():
+    """The cheap twin of `benchmarks/evaluation/coverage.py`: a share, two scans a patient."""
+    rng = np.random.default_rng(0)
+    held = 0
+    patients = [str(n // 2) for n in range(80)]
+    for _ in range(100):
+        right = (rng.random(40) < 0.8).repeat(2).astype(float)
+        low, high = bootstrap(lambda drawn, right=right: right[drawn].mean(), patients, draws=100)
+        held += low <= 0.8 <= high
+    assert 0.88 <= held / 100 <= 0.99

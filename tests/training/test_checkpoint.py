@@ -4,10 +4,12 @@ import pickle
 import resource
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
 from darnet_trt.errors import CheckpointError, OutputError
+from darnet_trt.evaluation.familiarity import Familiarity
 from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -69,12 +71,23 @@ def test_an_older_checkpoint_says_it_in_its_sentence(tmp_path, said):
     path = save_checkpoint(make(trained_on=said), tmp_path)
     content = torch.load(path, weights_only=True)
     del content["phantoms_only"], content["coarsest_pixel_mm"], content["training_scans"]
-    del content["shortcuts"]
+    del content["shortcuts"], content["temperature"], content["familiarity"]
     torch.save(content, path)
     kept = load_checkpoint(path)
     assert (kept.phantoms_only, kept.coarsest_pixel_mm) == ("phantoms" in said, None)
     assert (kept.shortcuts, kept.training) == ((), said)
     assert kept.training_scans is None
+    assert (kept.temperature, kept.familiarity) == (1.0, None)
+
+
+def test_temperature_and_familiarity_are_kept(tmp_path):
+    means, precision = np.ones((3, 32), np.float32), np.eye(32, dtype=np.float32)
+    given = make(temperature=1.7, familiarity=Familiarity(means, precision, 41.0))
+    save_checkpoint(given, tmp_path)
+    kept = load_checkpoint(tmp_path)
+    assert (kept.temperature, kept.familiarity.threshold) == (1.7, 41.0)
+    np.testing.assert_array_equal(kept.familiarity.means, means)
+    np.testing.assert_array_equal(kept.familiarity.precision, precision)
 
 
 def test_saved_weights_are_contiguous(tmp_path):
@@ -127,6 +140,17 @@ def test_code_in_a_file_does_not_run(tmp_path):
         {"state_dict": 7},
         {"schema": 99},
         {"training_scans": 3},
+        {"temperature": 0.0},
+        {"temperature": float("nan")},
+        {"temperature": "warm"},
+        {"familiarity": {"means": 3}},
+        {
+            "familiarity": {
+                "means": torch.zeros(3, 16),  # of a network of another width
+                "precision": torch.eye(16),
+                "threshold": 1.0,
+            }
+        },
         {"training_scans": {"salt": "no hex"}},
         {
             "training_scans": {

@@ -81,6 +81,34 @@ def run(cohort, tmp_path_factory):
     return folder
 
 
+def flagged(run, scans):
+    """Return for each scan whether it lies farther than scans like the training scans."""
+    checkpoint = load_checkpoint(run)
+    volumes = (preprocess(checkpoint.preprocessing, scan) for scan in scans)
+    with torch.inference_mode():
+        model = checkpoint.model()
+        features = np.concatenate([model(torch.from_numpy(v)[None])[2] for v in volumes])
+    return checkpoint.familiarity.distance(features) > checkpoint.familiarity.threshold
+
+
+def test_few_new_phantoms_are_unlike_those_that_trained_it(run):
+    size = {"matrix": PLAN.matrix, "slices": PLAN.slices}
+    new = (synthesize(PAPER_CLASSES[i % 3], (PLAN.seed + 1, i), **size) for i in range(240))
+    share = flagged(run, new).mean()
+    print(f"flagged: {share:.1%} of 240 new phantoms")
+    assert share <= 0.05
+
+
+@pytest.mark.data
+def test_every_patient_is_unlike_the_phantoms_that_trained_it(run, data_dir):
+    folders = ("chest-4mm-64px", "chest-8mm/sharp", "chest-8mm/soft")
+    assert flagged(run, [volume_of(data_dir / folder) for folder in folders]).all()
+
+
+def volume_of(folder):
+    return read_volume(choose(find_studies(folder)[0]).series)
+
+
 def split(run):
     return list(csv.DictReader((run / "split.csv").read_text().splitlines()))
 

@@ -148,6 +148,7 @@ def _answers(
                     tuple(entry.patient for entry in entries),
                     np.array([example.label for example in chosen], np.int64),
                     predict(model, chosen, device).logits,
+                    checkpoint.temperature,
                 )
             )
     return found

@@ -54,7 +54,7 @@ class Scored:
     patients: tuple[str, ...]
     labels: npt.NDArray[np.int64]
     logits: npt.NDArray[np.float32]
-    temperature: float = 1.0
+    temperature: float
 
 
 def write_scored(scored: Iterable[Scored], classes: Sequence[str], path: Path) -> None:

@@ -29,7 +29,7 @@ def answers(signal, *, folds=3, seeds=2, patients=30, noise=0.0, side="held-out"
                     Scored(
                         *(Training(variant, fold, seed), side, tuple(map(str, scans))),
                         tuple(f"p{scan}" for scan in scans),
-                        *(labels, logits.astype(np.float32)),
+                        *(labels, logits.astype(np.float32), 1.0),
                     )
                 )
     return found

@@ -20,8 +20,7 @@ def read_familiarity(bundle: Bundle) -> Familiarity | None:
     try:
         with file.open("rb") as stream:
             found = Familiarity.load(stream)
-        if found.means.shape != (len(bundle.manifest.classes), bundle.manifest.model.features):
-            raise ValueError("it is of another network")
+        found.check(len(bundle.manifest.classes), bundle.manifest.model.features)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise BundleError(
             f"cannot be read ({type(error).__name__})", where=file, do=REBUILD

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,6 @@ from darnet_trt.training.ablation.explanation.lesions import (
 from darnet_trt.training.ablation.explanation.maps import Row, draw_maps
 from darnet_trt.training.ablation.explanation.networks import Explained, unseen
 from darnet_trt.training.ablation.explanation.regions import on_input
-from darnet_trt.training.model import DARNet
 
 MAPS: Final = "maps.png"
 SCORES: Final = "lesions.csv"
@@ -92,13 +92,15 @@ def explain(
         UsageError: No scan is left, or one that is named is not there.
         OutputError: `out` cannot be written.
     """
-    models = {n.name: n.checkpoint.model() for n in networks}
+    looks = {
+        n.name: partial(look, n.checkpoint.model(), n.checkpoint.temperature) for n in networks
+    }
     spec = networks[0].checkpoint.preprocessing
     failures: list[DarnetError] = []
     cases: list[_Case] = []
     for entry in entries_of(networks, cohort, scans, every=regions_of is not None):
         try:
-            cases.append(_case(entry, models, spec, cohort, regions_of))
+            cases.append(_case(entry, looks, spec, cohort, regions_of))
         except ScanError as error:
             failures.append(error)
         done(1)
@@ -147,14 +149,14 @@ def entries_of(
 
 def _case(
     entry: Entry,
-    models: Mapping[str, DARNet],
+    looks: Mapping[str, Callable[[npt.NDArray[np.float32]], Seen]],
     spec: Preprocessing,
     cohort: Cohort,
     regions_of: RegionsOf | None,
 ) -> _Case:
     _, loaded = load_study(study_of(entry), spec)
     regions = None if regions_of is None else on_input(regions_of(entry), spec, loaded)
-    seen = {name: look(model, loaded.array) for name, model in models.items()}
+    seen = {name: look(loaded.array) for name, look in looks.items()}
     label = cohort.classes.index(entry.label)
     row = Row(
         *(cohort.name(entry), entry.label, loaded.array[0]),

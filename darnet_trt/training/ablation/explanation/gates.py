@@ -31,11 +31,12 @@ class Seen:
     gates: tuple[Float, ...]
 
 
-def look(model: DARNet, scan: Float) -> Seen:
+def look(model: DARNet, temperature: float, scan: Float) -> Seen:
     """Classify a scan.
 
     Args:
         model: In evaluation mode, not fused: the fused operator does not show its gates.
+        temperature: Divides the logits in the probabilities.
         scan: (1, d, h, w), values 0…1.
     """
     found: list[Float] = []
@@ -50,5 +51,5 @@ def look(model: DARNet, scan: Float) -> Seen:
         logits, cam = model(torch.from_numpy(scan)[None])[:2]
     for hook in hooks:
         hook.remove()
-    probabilities = softmax(logits.numpy())[0]
+    probabilities = softmax(logits.numpy() / temperature)[0]
     return Seen(probabilities, cam[0].numpy(), tuple(found))

@@ -1,10 +1,13 @@
 """The structured report, read back by highdicom."""
 
+from dataclasses import replace
+
 import pytest
 
 from darnet_trt.bundle.class_code import ClassCode
+from darnet_trt.errors import Finding
 from darnet_trt.runtime.delivery.objects.codes import PRIVATE
-from darnet_trt.runtime.prediction.results.result import DicomDocument
+from darnet_trt.runtime.prediction.results.result import UNLIKE, DicomDocument
 from tests.runtime.delivery.objects.answers import RESULT, answer, read
 from tests.scan.series_factory import chest, only, write_series
 
@@ -115,6 +118,15 @@ def test_it_is_preliminary_and_for_research(answered):
     ds = read(answered.made(("sr",))["sr"])
     assert (ds.PreliminaryFlag, ds.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
     assert "Research use only" in ds.SeriesDescription
+
+
+def test_a_scan_unlike_the_training_scans_is_said_of_each_class(answered):
+    warning = Finding(UNLIKE, "the scan is unlike the training scans")
+    result = answered.result.model_copy(update={"warnings": (warning,)})
+    flagged = replace(answered, result=result)
+    for one in (answered, flagged):
+        texts = [item.TextValue for item in items(read(one.made(("sr",))["sr"]), "TEXT")]
+        assert texts.count(warning) == (3 if one is flagged else 0)
 
 
 def test_it_names_the_report_before(answered):

@@ -57,7 +57,15 @@ def test_the_tables_hold_the_results_flat(written):
 def test_every_field_of_a_line_is_in_the_tables(written):
     rows, _ = written(result())
     line = json.loads(result().model_dump_json(by_alias=True))
-    flattened = {"probabilities", "series", "stages_ms", "dicom", "dicom_unmade", "predecessor"}
+    flattened = {
+        "probabilities",
+        "logits",
+        "series",
+        "stages_ms",
+        "dicom",
+        "dicom_unmade",
+        "predecessor",
+    }
     assert set(line) - flattened <= set(rows[0])
     assert {f"{stage}_ms" for stage in line["stages_ms"]} <= set(rows[0])
 

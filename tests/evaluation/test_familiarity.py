@@ -1,0 +1,91 @@
+"""Scans whose features lie far from those of the training scans are told from others."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+from darnet_trt.evaluation.familiarity import Familiarity, fit_familiarity, shrunk_covariance
+
+MEANS = np.random.default_rng(9).normal(0, 3, (3, 40))
+
+
+def scans(n, seed, off=0.0):
+    """Features of three classes, of unlike spreads, and labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    spreads = np.linspace(0.1, 2, 40)
+    return MEANS[labels] + rng.normal(0, 1, (n, 40)) * spreads + off, labels
+
+
+def fitted(n=300, held_out=100, seed=0):
+    return fit_familiarity(*scans(n, seed), scans(held_out, seed + 1)[0])
+
+
+def test_the_distance_is_mahalanobis_to_the_nearest_class():
+    precision = np.diag([4.0, 1.0]).astype(np.float32)
+    means = np.array([[0, 0], [10, 0]], np.float32)
+    given = Familiarity(means, precision, 1.0)
+    np.testing.assert_allclose(given.distance(np.array([[1, 2], [9, 0]])), [4 + 4, 4])
+
+
+def test_with_many_scans_it_is_that_of_the_true_covariance():
+    features, labels = scans(30_000, 0)
+    found = fit_familiarity(features, labels, features[:100])
+    spreads = np.linspace(0.1, 2, 40)
+    expected = (((features[:50, None] - MEANS) / spreads) ** 2).sum(2).min(1)
+    np.testing.assert_allclose(found.distance(features[:50]), expected, rtol=0.05)
+
+
+def test_scans_like_the_held_out_ones_are_seldom_flagged():
+    shares = []
+    for seed in range(0, 80, 2):
+        found = fitted(seed=seed)
+        distances = found.distance(scans(200, seed + 1000)[0])
+        shares.append((distances > found.threshold).mean())
+    assert np.mean(shares) < 0.05
+    # With 95 % confidence at most 5 % of all such scans; 200 scatter by 1.5 %.
+    assert np.mean(np.array(shares) > 0.08) <= 0.05
+
+
+@pytest.mark.parametrize("n", [12, 60, 300])  # fewer scans than features, too
+def test_scans_from_elsewhere_are_flagged(n):
+    found = fitted(n=n)
+    assert (found.distance(scans(50, 5, off=4.0)[0]) > found.threshold).all()
+
+
+@pytest.mark.parametrize(("held_out", "beyond"), [(1, 0), (58, 0), (92, 0), (93, 1), (200, 4)])
+def test_the_threshold_is_a_tolerance_limit(held_out, beyond):
+    """Wilks' limits: 93 is the smallest number of scans of which one may lie beyond."""
+    found = fitted(held_out=held_out)
+    assert (found.distance(scans(held_out, 1)[0]) > found.threshold).sum() == beyond
+
+
+def test_features_that_never_vary_do_not_matter():
+    features, labels = scans(60, 0)
+    still = np.zeros((60, 40))
+    assert not fit_familiarity(still, labels, still).distance(features).any()
+    found = fit_familiarity(features * (np.arange(40) > 5), labels, features)
+    assert np.isfinite(found.distance(features)).all()
+
+
+@pytest.mark.parametrize("n", [5, 50, 5000])
+def test_the_covariance_is_that_of_scikit_learn(n):
+    covariance = pytest.importorskip("sklearn.covariance", reason="scikit-learn is not installed")
+    x = np.random.default_rng(n).normal(size=(n, 20)) @ np.diag(np.linspace(0.1, 3, 20))
+    expected, _ = covariance.ledoit_wolf(x, assume_centered=True)
+    np.testing.assert_allclose(shrunk_covariance(x), expected, atol=1e-10)
+
+
+def test_it_is_kept_in_a_file():
+    given, file = fitted(), BytesIO()
+    given.save(file)
+    file.seek(0)
+    found = Familiarity.load(file)
+    np.testing.assert_array_equal(found.means, given.means)
+    np.testing.assert_array_equal(found.precision, given.precision)
+    assert found.threshold == given.threshold
+    found.check(3, 40)
+    for classes, features in ((2, 40), (3, 39)):
+        with pytest.raises(ValueError, match="another network"):
+            found.check(classes, features)
