@@ -8,6 +8,7 @@ DarnetError
 │   ├── UnreadableScanError    broken, truncated or in no known format
 │   └── RefusedScanError       readable, but classifying it would be a guess
 ├── CheckpointError        a training run or its checkpoint cannot be used
+├── TrainingError          a training cannot go on
 ├── BundleError            a bundle is absent, corrupt, altered or of another schema
 ├── DeviceError            there is no usable GPU, or it failed
 ├── BuildError             an engine or the kernels could not be built
@@ -170,6 +171,10 @@ class RefusedScanError(ScanError):
 
 class CheckpointError(DarnetError):
     """A training run or its checkpoint cannot be used."""
+
+
+class TrainingError(DarnetError):
+    """A training cannot go on: its numbers ran away, an input is gone, a process has ended."""
 
 
 class BundleError(DarnetError):

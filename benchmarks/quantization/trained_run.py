@@ -20,8 +20,8 @@ def network_of(checkpoint, width: int | None):
 def sides(run: Path, cohort: Path, spec):
     """Return the examples that trained and those held out, from the run's split."""
     from darnet_trt.scan.cohorts import read_cohort
+    from darnet_trt.training.fitting.records import SPLIT
     from darnet_trt.training.inputs import prepare
-    from darnet_trt.training.run import SPLIT
 
     table = read_cohort(cohort)
     with (run / SPLIT).open(newline="") as lines:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from darnet_trt.cli.predict_output import summary
 from darnet_trt.cli.printing import say
+from darnet_trt.cli.progress import duration
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.prediction.results.result import Result
@@ -114,7 +115,7 @@ class RunProgress:
             lines.append(f"reasons: {', '.join(named + [f'{others} others'] * bool(others))}")
         if self.done > 1:
             spent = self._clock() - self._started
-            lines.append(f"took {_duration(spent)}: {self.done / spent * 3600:,.0f} studies/hour")
+            lines.append(f"took {duration(spent)}: {self.done / spent * 3600:,.0f} studies/hour")
         return lines + ([where] if where else [])
 
     def tally(self) -> str:
@@ -147,13 +148,6 @@ class RunProgress:
         """Return how fast the run is, how long it will take, and in a log the time of day."""
         per_s = self.done / max(now - self._started, 1e-9)
         total, _ = self._total()
-        left = f", about {_duration((total - self.done) / per_s)} left" if total > self.done else ""
+        left = f", about {duration((total - self.done) / per_s)} left" if total > self.done else ""
         day = "" if sys.stderr.isatty() else f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} "
         return f"{day}{per_s * 3600:,.0f} studies/hour{left}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

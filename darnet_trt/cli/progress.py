@@ -73,3 +73,11 @@ def resumable(command: str = "the same command again") -> Iterator[None]:
     except BaseException:
         warn(f"run {command} to continue")
         raise
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: "12 s", "3 min", "2 h 5 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

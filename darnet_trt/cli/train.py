@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from darnet_trt.cli import printing
+from darnet_trt.cli import train_options as options
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.printing import print_line, print_table, say, warn
-from darnet_trt.cli.progress import progress, resumable
+from darnet_trt.cli.progress import duration, progress, resumable
 from darnet_trt.errors import UsageError
 
 if TYPE_CHECKING:
+    from darnet_trt.scan.cohorts import Cohort, Sides
     from darnet_trt.training.checkpoint import Checkpoint
-    from darnet_trt.training.fit import Epoch
+    from darnet_trt.training.fitting.history import Epoch, Step
     from darnet_trt.training.inputs import Failure
+    from darnet_trt.training.recipe import Recipe
 
 
 def train(
@@ -32,78 +37,56 @@ def train(
     run: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write: checkpoint, metrics, split.")
     ],
-    preset: Annotated[
-        Literal["small", "paper"],
-        typer.Option(
-            help="Size of the network. small: trains in minutes on a CPU; paper: the paper's, "
-            "35 million parameters, 64×224×224 voxels."
-        ),
-    ] = "small",
-    attention: Annotated[
-        Literal["none", "channel", "depth", "both"],
-        typer.Option(help="Attention modules of the network; both: as in the paper."),
-    ] = "both",
-    extent: Annotated[
-        Literal["lungs", "scan"],
-        typer.Option(
-            help="What the network sees along the body. lungs: the lungs and a margin, wherever "
-            "they lie in a scan; scan: the whole scan, for cohorts that are cut to the chest."
-        ),
-    ] = "lungs",
-    resolution: Annotated[
-        Literal["full", "half"],
-        typer.Option(
-            help="Resolution of the slices that the input is made from. half: slices with twice "
-            "the input's pixels a side and more are halved first, as JPEG 2000 does; it decodes "
-            "them three times as fast. The bundle keeps to it, for every format."
-        ),
-    ] = "full",
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Passes over the training scans. [default: the preset's]"),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Random seed of the split, initial weights, order of the scans and augmentation.",
-        ),
-    ] = 0,
-    held_out: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            help="Share of the patients to hold out: the network is measured on them, "
-            "not trained. 0: none.",
-        ),
-    ] = 0.2,
-    augment: Annotated[
-        bool, typer.Option(help="Flip, rotate, shift and scale training scans at random.")
-    ] = True,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="auto: cuda if torch finds a CUDA device, else cpu."),
-    ] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: torch's choice]")
-    ] = None,
+    classes: options.Classes = None,
+    held_out: options.HeldOut = 0.2,
+    folds: options.FoldsFile = None,
+    fold: options.Fold = None,
+    allow_shortcut: options.AllowShortcut = False,
+    preset: options.Preset = "small",
+    attention: options.Attention = "both",
+    extent: options.Extent = "lungs",
+    resolution: options.Resolution = "full",
+    start: options.From = None,
+    new_head: options.NewHead = False,
+    epochs: options.Epochs = None,
+    batch: options.Batch = 4,
+    learning_rate: options.LearningRate = 1e-3,
+    seed: options.Seed = 0,
+    frozen_normalization: options.FrozenNormalization = False,
+    patience: options.Patience = None,
+    best: options.Best = False,
+    augment: options.Augment = True,
+    flip: options.Flip = 0.5,
+    rotation: options.Rotation = 8.0,
+    translation: options.Translation = 0.05,
+    scaling: options.Scaling = 0.08,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = "fp32",
+    accumulate: options.Accumulate = 1,
+    checkpointing: options.Checkpointing = False,
+    loading: options.Loading = 2,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json instead of the table.")
     ] = False,
 ) -> None:
     """Train the network on a labelled cohort.
 
-    Writes checkpoint.pt, history.csv, split.csv and metrics.json into the run's folder. Run the
-    same command again to continue an interrupted run after the last epoch that it finished. The
-    result is the network after the last epoch; the held-out patients only measure it. The
-    checkpoint keeps hashes of the training patients and scans, so that these do not judge int8.
+    Writes checkpoint.pt, history.csv, held-out.csv, split.csv and metrics.json into the run's
+    folder. Run the same command again to continue an interrupted run; at most two minutes of work
+    are lost. The result is the network after the last epoch; the held-out patients only measure it.
+    The checkpoint keeps hashes of the training patients and scans, so that these do not judge int8.
     Exit code 1: trained, but some scans could not be used.
     """
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
-    from darnet_trt.scan.cohorts import read_cohort
+    from darnet_trt.scan.cohorts import parse_classes, read_cohort
 
     refuse_bundle_or_cohort(run)
-    entries = read_cohort(cohort)  # before torch, which takes seconds to import
+    if new_head and start is None:
+        raise UsageError("needs --from", where="--new-head")
+    # before torch, which takes seconds to import
+    labelled = read_cohort(cohort, parse_classes(classes) if classes else None)
+    sides = _sides(labelled, folds, fold)
     from darnet_trt.machine.cpus import share_cpus
     from darnet_trt.machine.hardware import require_packages
 
@@ -111,64 +94,143 @@ def train(
     require_packages("torch", extra="train")
     import torch
 
-    from darnet_trt.training.augmentation import NO_AUGMENTATION, Augmentation
-    from darnet_trt.training.fit import Schedule
+    from darnet_trt.training.checking.shortcuts import shortcuts
+    from darnet_trt.training.checkpoint import load_checkpoint
+    from darnet_trt.training.fitting.processes import joined
+    from darnet_trt.training.fitting.records import METRICS
     from darnet_trt.training.presets import PRESETS
-    from darnet_trt.training.run import METRICS
+    from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation, Recipe
     from darnet_trt.training.run import train as train_run
 
     size = PRESETS[preset]
     if threads:
         torch.set_num_threads(threads)
-    schedule = Schedule(
-        epochs=epochs or size.epochs,
-        seed=seed,
-        augmentation=Augmentation() if augment else NO_AUGMENTATION,
-    )
-    failures: list[Failure] = []
-    seconds: list[float] = []
-
-    @contextmanager
-    def reading(training: int, kept: int) -> Iterator[Callable[[int], None]]:
-        say(f"{training} scans to train on, {kept} held out")
-        with progress("reading scans", training + kept) as advance:
-            yield advance
-
-    def failed(failure: Failure) -> None:
-        failures.append(failure)
-        warn(f"left out: {failure.reason}")
-
-    def finished(epoch: Epoch) -> None:
-        seconds.append(epoch.seconds)
-        left = sum(seconds) / len(seconds) * (schedule.epochs - epoch.epoch)
-        accuracy = epoch.held_out_accuracy
-        held_out = "" if math.isnan(accuracy) else f"  held-out accuracy {accuracy:.3f}"
-        say(
-            f"epoch {epoch.epoch}/{schedule.epochs}  loss {epoch.loss:.3f}  "
-            f"accuracy {epoch.accuracy:.3f}{held_out}  {epoch.seconds:.1f} s, {left:.0f} s left"
+    with _named_by_option():
+        movement = Augmentation(
+            flip=flip, rotation_deg=rotation, translation=translation, scaling=scaling
         )
-
-    with resumable():
+        recipe = Recipe(
+            epochs=epochs or size.epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+            augmentation=movement if augment else NO_AUGMENTATION,
+            precision=precision,
+            accumulate=accumulate,
+            checkpointing=checkpointing,
+            loading=loading,
+            frozen_normalization=frozen_normalization,
+            patience=patience,
+            best=best,
+        )
+    with joined(_device(device)) as group, resumable():
+        printing.quiet |= not group.leads
+        if group.leads and (patience or best):
+            warn("the held-out scans choose the epoch: their figures look better than they are")
+        found = group.from_leader(
+            lambda: shortcuts(
+                labelled, allow=allow_shortcut, reading=partial(progress, "checking scans")
+            )
+        )
+        telling = _Telling(recipe)
         checkpoint = train_run(
-            entries,
+            labelled,
             run,
             size,
-            schedule,
+            recipe,
             attention=attention,
             extent=extent,
             resolution=resolution,
             held_out=held_out,
-            device=_device(device),
-            reading=reading,
-            failed=failed,
-            report=finished,
+            sides=sides,
+            start=None if start is None else load_checkpoint(start),
+            new_head=new_head,
+            shortcuts=found,
+            group=group,
+            reading=telling.reading,
+            failed=telling.failed,
+            report=telling.finished,
+            saved=telling.saved,
+            tell=warn if group.leads else (lambda line: None),
         )
+        leads = group.leads
+    if not leads:
+        return
     if as_json:
         typer.echo((run / METRICS).read_text().rstrip())
     else:
         _show(run, checkpoint)
-    if failures:
+    if telling.failures:
         raise typer.Exit(1)
+
+
+def _sides(cohort: Cohort, folds: Path | None, fold: int | None) -> Sides | None:
+    """Return the sides of a fold; None without one."""
+    from darnet_trt.scan.cohorts import read_folds
+
+    if folds is None and fold is None:
+        return None
+    if folds is None or fold is None:
+        raise UsageError("--folds and --fold go together", do="give both, or none")
+    return read_folds(folds, cohort).sides(cohort, fold)
+
+
+@contextmanager
+def _named_by_option() -> Iterator[None]:
+    """Name the option whose value the recipe does not take.
+
+    Raises:
+        UsageError: There is one.
+    """
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).removesuffix("_deg").replace("_", "-")
+        raise UsageError(f"{first['msg']}, not {first['input']!r}", where=f"--{name}") from error
+
+
+class _Telling:
+    """Tells on stderr how far a training has come."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._seconds: list[float] = []
+        self.failures: list[Failure] = []
+
+    @contextmanager
+    def reading(self, training: int, kept: int) -> Iterator[Callable[[int], None]]:
+        say(f"{training} scans to train on, {kept} held out")
+        with progress("reading scans", training + kept) as advance:
+            yield advance
+
+    def failed(self, failure: Failure) -> None:
+        self.failures.append(failure)
+        warn(f"left out: {failure.reason}")
+
+    def finished(self, epoch: Epoch) -> None:
+        self._seconds.append(epoch.seconds)
+        each = sum(self._seconds) / len(self._seconds)
+        left = duration(each * (self._recipe.epochs - epoch.epoch))
+        held_out = ""
+        if not math.isnan(epoch.held_out_accuracy):
+            held_out = (
+                f"  held-out loss {epoch.held_out_loss:.3f}, accuracy {epoch.held_out_accuracy:.3f}"
+            )
+        say(
+            f"epoch {epoch.epoch}/{self._recipe.epochs}  loss {epoch.loss:.3f}  "
+            f"accuracy {epoch.accuracy:.3f}{held_out}  learning rate {epoch.learning_rate:.1e}  "
+            f"{epoch.seconds:.1f} s, {left} left"
+        )
+
+    def saved(self, step: Step) -> None:
+        say(
+            f"epoch {step.epoch}/{self._recipe.epochs}, step {step.step}/{step.steps}  "
+            f"loss {step.loss:.3f}  learning rate {step.learning_rate:.1e}  "
+            f"{duration(step.seconds_left)} left"
+        )
 
 
 def _device(wanted: Literal["auto", "cpu", "cuda"]) -> str:

@@ -112,21 +112,26 @@ class TrainingScans:
     scans: tuple[frozenset[int], ...]
 
     @classmethod
-    def of(cls, scans: Sequence[Identity]) -> TrainingScans:
+    def of(cls, scans: Sequence[Identity], earlier: TrainingScans | None = None) -> TrainingScans:
         """Return the hashes of scans.
 
         A PatientID that more than `_NAMES_OF_ONE` patients of the table share names nobody.
+
+        Args:
+            scans: They trained the network.
+            earlier: Those that trained it before.
         """
+        earlier = earlier or cls(secrets.token_bytes(_SALT_BYTES), frozenset(), ())
         owners: dict[str, set[str]] = defaultdict(set)
         for scan in scans:
             owners[scan.patient_id].add(scan.patient)
-        salt = secrets.token_bytes(_SALT_BYTES)
+        salt = earlier.salt
         names = {scan.patient for scan in scans}
         names |= {name for name, of in owners.items() if len(of) <= _NAMES_OF_ONE}
         return cls(
             salt,
-            frozenset(_hashed(salt, name) for name in names if name),
-            tuple(scan.slices for scan in scans),
+            earlier.patients | {_hashed(salt, name) for name in names if name},
+            earlier.scans + tuple(scan.slices for scan in scans),
         )
 
     @cached_property

@@ -1,32 +1,17 @@
-"""Random flip, rotation, translation and scaling of training inputs (the paper's section 4.2)."""
+"""Random flip, rotation, translation and scaling of training inputs (the paper's section 4.2).
+
+A movement leaves the slices parallel, so reading a moved volume by linear interpolation factors:
+each slice is read in two dimensions, with the slices as channels, and one small matrix mixes the
+slices. That is what reading it in three dimensions gives, and takes a third of the time.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """The limits of the movements of inputs; each movement is drawn uniformly up to its limit.
-
-    Attributes:
-        flip: Probability of exchanging left and right.
-        rotation_deg: Largest angle in the axial plane, in either direction.
-        translation: Largest shift along each axis, as a share of its length.
-        scaling: Largest stretch or shrinking of each axis, as a share.
-    """
-
-    flip: float = 0.5
-    rotation_deg: float = 8.0
-    translation: float = 0.05
-    scaling: float = 0.08
-
-
-NO_AUGMENTATION = Augmentation(0.0, 0.0, 0.0, 0.0)
+from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation
 
 
 def augment(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
@@ -41,9 +26,28 @@ def augment(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Ten
         The same shape and range. Voxels from outside repeat the border. The batch itself where
         `how` is NO_AUGMENTATION.
     """
-    if how == NO_AUGMENTATION:
-        return batch
     n, _, _, h, w = batch.shape
+    return move(batch, draw(n, (h, w), how, generator))
+
+
+def draw(
+    n: int, matrix: tuple[int, int], how: Augmentation, generator: torch.Generator
+) -> Tensor | None:
+    """Draw the movements of n volumes.
+
+    Args:
+        n: How many.
+        matrix: The slices' height and width.
+        how: How far.
+        generator: A CPU generator, the only source of randomness.
+
+    Returns:
+        (n, 3, 4): the rows say where each output voxel is read: w h d, each axis from −1 to 1.
+        None where `how` is NO_AUGMENTATION.
+    """
+    if how == NO_AUGMENTATION:
+        return None
+    h, w = matrix
 
     def uniform(limit: float, *shape: int) -> Tensor:
         return (torch.rand(shape, generator=generator) * 2 - 1) * limit
@@ -51,14 +55,33 @@ def augment(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Ten
     angle = torch.deg2rad(uniform(how.rotation_deg, n))
     scale = 1 + uniform(how.scaling, n, 3)
     flip = 1 - 2 * (torch.rand(n, generator=generator) < how.flip).float()
-    # The rows say where each output voxel is read: w h d, each axis from −1 to 1. A rotation in
-    # these coordinates has to account for the slice's proportions.
-    matrix = torch.zeros(n, 3, 4)
-    matrix[:, 0, 0] = angle.cos() * scale[:, 0] * flip
-    matrix[:, 0, 1] = -angle.sin() * scale[:, 0] * (h / w)
-    matrix[:, 1, 0] = angle.sin() * scale[:, 1] * flip * (w / h)
-    matrix[:, 1, 1] = angle.cos() * scale[:, 1]
-    matrix[:, 2, 2] = scale[:, 2]
-    matrix[:, :, 3] = uniform(2 * how.translation, n, 3)
-    grid = functional.affine_grid(matrix.to(batch.device), list(batch.shape), align_corners=False)
-    return functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+    # A rotation in these coordinates has to account for the slice's proportions.
+    rows = torch.zeros(n, 3, 4)
+    rows[:, 0, 0] = angle.cos() * scale[:, 0] * flip
+    rows[:, 0, 1] = -angle.sin() * scale[:, 0] * (h / w)
+    rows[:, 1, 0] = angle.sin() * scale[:, 1] * flip * (w / h)
+    rows[:, 1, 1] = angle.cos() * scale[:, 1]
+    rows[:, 2, 2] = scale[:, 2]
+    rows[:, :, 3] = uniform(2 * how.translation, n, 3)
+    return rows
+
+
+def move(batch: Tensor, movements: Tensor | None) -> Tensor:
+    """Move the volumes of a batch (n, 1, d, h, w) as drawn."""
+    if movements is None:
+        return batch
+    slices = batch[:, 0]
+    n, d, h, w = slices.shape
+    plane = movements[:, :2, [0, 1, 3]].to(batch.device)
+    grid = functional.affine_grid(plane, [n, 1, h, w], align_corners=False)
+    moved = functional.grid_sample(slices, grid, padding_mode="border", align_corners=False)
+    depth = _depth_matrix(movements[:, 2, 2], movements[:, 2, 3], d).to(batch.device)
+    return torch.bmm(depth, moved.flatten(2)).view_as(batch)
+
+
+def _depth_matrix(scale: Tensor, shift: Tensor, d: int) -> Tensor:
+    """Return (n, d, d): the shares of the slices read in each slice; two a row at most."""
+    centre = (2 * torch.arange(d, dtype=torch.float64) + 1) / d - 1
+    read = ((scale[:, None] * centre + shift[:, None] + 1) * d - 1) / 2
+    distance = read.clamp(0, d - 1)[:, :, None] - torch.arange(d)
+    return (1 - distance.abs()).clamp(min=0).float()

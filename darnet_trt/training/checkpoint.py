@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import is_zipfile
+from typing import Any, Final
+from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from darnet_trt.training.model import DARNet, Network
 
 FILE_NAME = "checkpoint.pt"
 SCHEMA = 1
+_LONGEST_PICKLE: Final = 16 << 20
+_MOST_OF_SCANS: Final = 256 << 20  # 1 kB a scan at most
+_MOST_BESIDE: Final = 16 << 20  # beside weights and scans
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,19 +67,34 @@ class Checkpoint:
         Raises:
             CheckpointError: The weights do not fit the network.
         """
-        with torch.device("meta"):
-            model = DARNet(self.network)
-        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-        given = {name: tuple(value.shape) for name, value in self.state_dict.items()}
-        for name in expected.keys() | given.keys():
-            if expected.get(name) != given.get(name):
-                raise CheckpointError(
-                    f"the weights do not fit the network: {name} is "
-                    f"{given.get(name, 'absent')}, expected {expected.get(name, 'absent')}",
-                    do="train again",
-                )
+        model = _unfilled(self.network)
+        _check_weights(model.state_dict(), self.state_dict)
         model.load_state_dict(self.state_dict, assign=True)
         return model.requires_grad_(False).eval()
+
+
+def _unfilled(network: Network) -> DARNet:
+    """Return a network whose weights take no memory."""
+    with torch.device("meta"):
+        return DARNet(network)
+
+
+def _check_weights(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError if weights differ from those expected in name, shape or kind."""
+    for name in sorted(expected.keys() | given.keys()):
+        want, found = _kind(expected.get(name)), _kind(given.get(name))
+        if want != found:
+            raise CheckpointError(
+                f"the weights do not fit the network: {name} is {found}, expected {want}",
+                do="train again",
+            )
+
+
+def _kind(weight: Tensor | None) -> str:
+    if weight is None:
+        return "absent"
+    layout = "" if weight.layout == torch.strided else f" {weight.layout}"
+    return f"{tuple(weight.shape)} {weight.dtype}{layout}".replace("torch.", "")
 
 
 def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
@@ -116,6 +135,9 @@ def _packed(scans: TrainingScans | None) -> dict[str, Any] | None:
 def _unpacked(content: dict[str, Any] | None) -> TrainingScans | None:
     if content is None:
         return None
+    tensors = [value for value in content.values() if isinstance(value, Tensor)]
+    if sum(value.nbytes for value in tensors) > _MOST_OF_SCANS:
+        raise ValueError("its lists of scans are too long")
     slices = content["slices"].split(content["slices_of_scan"].tolist())
     return TrainingScans(
         bytes.fromhex(content["salt"]),
@@ -159,7 +181,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
     if not run.exists():
         raise CheckpointError("no such file or folder", where=run)
     path = checkpoint_file(run)
-    content = read_tensors(path)
+    content = read_tensors(path, mapped=True)
     if content.get("schema") != SCHEMA:
         raise CheckpointError(
             f"the checkpoint's schema is {content.get('schema')!r}, this version reads {SCHEMA}",
@@ -167,21 +189,25 @@ def load_checkpoint(run: Path) -> Checkpoint:
             do="train again or use the version that wrote it",
         )
     try:
+        network = Network.model_validate_json(content["network"])
+        expected = _unfilled(network).state_dict()
+        _check_weights(expected, content["state_dict"])
+        scans = _unpacked(content.get("training_scans"))
+        _check_size(path, expected, scans)
         checkpoint = Checkpoint(
-            network=Network.model_validate_json(content["network"]),
+            network=network,
             preprocessing=Preprocessing.model_validate_json(content["preprocessing"]),
             trained_on=str(content["trained_on"]),
             validation={str(k): float(v) for k, v in content["validation"].items()},
-            state_dict=content["state_dict"],
+            state_dict={name: value.clone() for name, value in content["state_dict"].items()},
             # older checkpoints have the sentence alone
             phantoms_only=bool(
                 content.get("phantoms_only", describes_phantoms(content["trained_on"]))
             ),
             coarsest_pixel_mm=content.get("coarsest_pixel_mm"),
-            training_scans=_unpacked(content.get("training_scans")),
+            training_scans=scans,
             shortcuts=tuple(map(str, content.get("shortcuts", ()))),
         )
-        checkpoint.model()
     except CheckpointError as error:
         raise CheckpointError(error.what, where=path, do=error.do) from error
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
@@ -200,18 +226,36 @@ def load_checkpoint(run: Path) -> Checkpoint:
     return checkpoint
 
 
-def read_tensors(path: Path) -> dict[str, Any]:
+def _check_size(path: Path, expected: Mapping[str, Tensor], scans: TrainingScans | None) -> None:
+    """Raise CheckpointError if a file holds more than its network and its scans need."""
+    most = sum(value.nbytes for value in expected.values()) + _MOST_BESIDE
+    if scans is not None:
+        hashes = len(scans.patients) + sum(map(len, scans.scans)) + len(scans.scans)
+        most += hashes * torch.int64.itemsize
+    if path.stat().st_size > most:
+        raise CheckpointError(
+            f"the file has {path.stat().st_size} bytes, and its network needs {most} at most",
+            do="train again",
+        )
+
+
+def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     """Read a dictionary that `torch.save` wrote, without running code from the file.
 
+    Args:
+        path: The file.
+        mapped: Leave the tensors in the file until they are used.
+
     Raises:
-        CheckpointError: Absent, unreadable, or no such dictionary.
+        CheckpointError: Absent, unreadable, damaged, or no such dictionary.
     """
     try:
         if not path.is_file():
             raise FileNotFoundError(path)
         if not is_zipfile(path):  # torch would read it as its format from before 2020
             raise ValueError("it is not a ZIP file")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         if not isinstance(content, dict):
             raise TypeError("it does not hold a dictionary")
     except FileNotFoundError as error:
@@ -223,3 +267,18 @@ def read_tensors(path: Path) -> dict[str, Any]:
             "this is not a readable checkpoint", where=path, do="train again"
         ) from error
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError or BadZipFile if a file unpacks to more than its size, or is damaged.
+
+    torch stores without compression, and does not look at the checksums.
+    """
+    with ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.compress_type != ZIP_STORED:
+                raise ValueError("a part is compressed")
+            if part.filename.endswith("data.pkl") and part.file_size > _LONGEST_PICKLE:
+                raise ValueError("its list of tensors is too long")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} is damaged")

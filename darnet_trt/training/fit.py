@@ -2,199 +2,213 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
-from darnet_trt.errors import UsageError
-from darnet_trt.machine.files import whole_file
-from darnet_trt.training.augmentation import Augmentation, augment
-from darnet_trt.training.checkpoint import read_tensors, write_tensors
+from darnet_trt.errors import TrainingError, UsageError
+from darnet_trt.training.fitting.arithmetic import (
+    autocast,
+    gradient_scaler,
+    recompute_blocks,
+    refuse_precision,
+    train_mode,
+)
+from darnet_trt.training.fitting.batches import Batch, batches
+from darnet_trt.training.fitting.history import HISTORY, Epoch, Step, show_on_board, write_history
+from darnet_trt.training.fitting.processes import ALONE, Processes, averaged_once
+from darnet_trt.training.fitting.state import StateFile
+from darnet_trt.training.fitting.training import Training
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet, Network
-from darnet_trt.training.outputs import batch_of, predict_logits
-
-STATE = "state.pt"  # lets an interrupted run continue; removed at the end
-HISTORY = "history.csv"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The schedule of a training; the defaults are the paper's.
-
-    Attributes:
-        epochs: Passes over the training scans.
-        batch: Scans a step.
-        learning_rate: At the start; it falls to 0 along half a cosine, step by step.
-        seed: Of weights, order and augmentation. On the CPU of one machine, with the same number
-            of threads, the same seed gives the same weights.
-        augmentation: Of the training scans.
-    """
-
-    epochs: int = 100
-    batch: int = 4
-    learning_rate: float = 1e-3
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The result of one epoch: a line of history.csv.
-
-    Attributes:
-        epoch: From 1 on.
-        loss: Mean over the training scans.
-        accuracy: On the augmented training scans, before each update.
-        held_out_accuracy: On the held-out scans; NaN if there are none.
-        learning_rate: At the end of the epoch.
-        seconds: Duration.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float
-    held_out_accuracy: float
-    learning_rate: float
-    seconds: float
+from darnet_trt.training.outputs import predict_logits
+from darnet_trt.training.recipe import Recipe
 
 
 def fit(
     network: Network,
     train: Sequence[Example],
     held_out: Sequence[Example],
-    schedule: Schedule,
+    recipe: Recipe,
     run: Path,
     *,
-    device: str = "cpu",
+    start: Mapping[str, Tensor] | None = None,
+    past: Sequence[Epoch] = (),
+    configuration: Mapping[str, Any] | None = None,
+    group: Processes = ALONE,
     report: Callable[[Epoch], None] = lambda epoch: None,
+    saved: Callable[[Step], None] = lambda step: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> DARNet:
-    """Train; continue after the last finished epoch of an interrupted run.
+    """Train; go on where an interrupted run was.
 
-    The weights after the last epoch are the result: choosing the best epoch on the held-out
-    scans would make their accuracy look better than it is.
+    The weights after the last epoch are the result, unless the recipe has `best`.
 
     Args:
         network: Its shape.
         train: Training scans.
         held_out: Scans that are only measured.
-        schedule: How to train.
-        run: Folder for `state.pt` and `history.csv`.
-        device: "cpu" or "cuda".
-        report: Called after each epoch, and first for those of the interrupted run.
+        recipe: How to train.
+        run: Folder for the state and `history.csv`.
+        start: Weights to start from; what is absent there is random.
+        past: Epochs that `start` has behind it. The learning rate starts anew and falls over
+            those that are left.
+        configuration: What decides the result, by name: an interrupted run goes on only with the
+            same. None: `configured(…)`.
+        group: The processes that train together, and the device of this one.
+        report: Called after each epoch, and first for those behind.
+        saved: Called when the state is saved inside an epoch, about every minute.
+        tell: Called with what a person should know, a line each.
 
     Returns:
         The network in evaluation mode, on the CPU.
 
     Raises:
-        UsageError: `run` holds the state of another run, or there are too few scans.
+        UsageError: `run` holds the state of another run, or the recipe does not suit the scans,
+            the device or the processes.
+        TrainingError: The numbers ran away, or an input cannot be read.
         OutputError: `run` cannot be written.
     """
-    if len(train) < schedule.batch:
-        raise UsageError(f"{len(train)} training scans are fewer than a batch of {schedule.batch}")
-    torch.manual_seed(schedule.seed)
-    # Channels last is the faster order of Conv3d on the CPU: 1.1 to 1.5 times here.
-    model = DARNet(network, fused=True).to(device)
-    model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(model.parameters(), schedule.learning_rate)
-    steps = schedule.epochs * (len(train) // schedule.batch)
-    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    identity = _identity(network, train, held_out, schedule)
-    state: dict[str, Any] = {"identity": identity, "history": []}
-    if (run / STATE).exists():
-        state = read_tensors(run / STATE)
-        if state.get("identity") != identity:
-            raise UsageError(
-                "holds an unfinished run with other scans or options",
-                where=run,
-                do="give the same options to finish it, or choose another folder",
-            )
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        annealing.load_state_dict(state["annealing"])
-    history = [Epoch(**row) for row in state["history"]]
-    for past in history:
-        report(past)
-    for number in range(len(history) + 1, schedule.epochs + 1):
-        started = time.perf_counter()
-        loss, accuracy = _epoch(model, train, schedule, number, optimizer, annealing, device)
-        logits = predict_logits(model, held_out, device)
-        labels = np.array([e.label for e in held_out])
-        correct = float((logits.argmax(1) == labels).mean()) if len(labels) else float("nan")
-        history.append(
-            Epoch(
-                number,
-                loss,
-                accuracy,
-                correct,
-                float(annealing.get_last_lr()[0]),
-                time.perf_counter() - started,
-            )
+    refuse_precision(recipe.precision, group.device)
+    _refuse_counts(recipe, len(train), len(held_out), group)
+    training = _begin(network, len(train), recipe, start or {}, past, group)
+    configuration = configuration or configured(network, train, held_out, recipe)
+    file = StateFile(run, configuration, writes=group.leads)
+    file.load(training, tell)
+    for epoch in training.history:
+        report(epoch)
+    wrapped = group.wrapped(training.model)
+    left_s = training.clock()
+    while not training.ended:
+        began = time.monotonic() - training.seconds
+        train_mode(training.model, frozen_normalization=recipe.frozen_normalization)
+        for batch in batches(train, recipe, training.epoch, training.done, group):
+            _step(training, wrapped, batch, group)
+            training.seconds = time.monotonic() - began
+            if file.is_due:
+                file.save(training)
+                saved(training.so_far(left_s()))
+        if held_out:
+            file.save(training)  # measuring may take longer than a minute
+        measured = _measure(training.model, held_out, group)
+        training.finish(*measured, seconds=time.monotonic() - began)
+        file.save(training)
+        if group.leads:
+            write_history(training.history, run / HISTORY)
+            show_on_board(training.history, run)
+        report(training.history[-1])
+    return training.result()
+
+
+def _refuse_counts(recipe: Recipe, train: int, held_out: int, group: Processes) -> None:
+    if train < recipe.batch:
+        raise UsageError(f"{train} training scans are fewer than a batch of {recipe.batch}")
+    if recipe.batch % (group.size * recipe.accumulate):
+        raise UsageError(
+            f"a batch of {recipe.batch} does not divide into {recipe.accumulate} part(s) for each "
+            f"of {group.size} process(es)",
+            where="--batch",
+            do=f"take a multiple of {group.size * recipe.accumulate}",
         )
-        state = {
-            "identity": identity,
-            "history": [asdict(row) for row in history],
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "annealing": annealing.state_dict(),
-        }
-        write_tensors(state, run / STATE)
-        _write_history(history, run / HISTORY)
-        report(history[-1])
-    model.cpu().eval()
-    return model
+    if (recipe.patience or recipe.best) and not held_out:
+        raise UsageError(
+            "--patience and --best choose by the held-out scans, and there are none",
+            do="hold scans out, or leave them out",
+        )
 
 
-def _epoch(
-    model: DARNet,
-    train: Sequence[Example],
-    schedule: Schedule,
-    number: int,
-    optimizer: torch.optim.Optimizer,
-    annealing: torch.optim.lr_scheduler.LRScheduler,
-    device: str,
-) -> tuple[float, float]:
-    """Train one epoch; return its mean loss and accuracy. Only seed and number decide its order."""
-    model.train()
-    order = np.random.default_rng((schedule.seed, number)).permutation(len(train))
-    generator = torch.Generator().manual_seed(schedule.seed * 100_003 + number)
-    total, correct, shown = 0.0, 0, len(train) // schedule.batch * schedule.batch
-    # Scans left over from the last full batch are skipped in this epoch, in another order others
-    # are: batch normalization over a single volume would be useless.
-    for first in range(0, shown, schedule.batch):
-        x, y = batch_of([train[i] for i in order[first : first + schedule.batch]], device)
-        x = augment(x, schedule.augmentation, generator)
-        logits, _ = model(x.contiguous(memory_format=torch.channels_last_3d))
-        loss = functional.cross_entropy(logits, y)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        annealing.step()
-        total += loss.item() * schedule.batch
+def _begin(
+    network: Network,
+    scans: int,
+    recipe: Recipe,
+    start: Mapping[str, Tensor],
+    past: Sequence[Epoch],
+    group: Processes,
+) -> Training:
+    torch.manual_seed(recipe.seed)
+    model = DARNet(network, fused=True)
+    model.load_state_dict(start, strict=False)
+    group.synchronize(model)
+    # Channels last is the faster order of Conv3d on the CPU: 1.1 to 1.5 times here.
+    model.to(group.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    if recipe.checkpointing:
+        recompute_blocks(model)
+    return Training(
+        recipe=recipe,
+        steps=scans // recipe.batch,
+        model=model,
+        optimizer=torch.optim.Adam(model.parameters(), recipe.learning_rate),
+        scaler=gradient_scaler(recipe.precision, group.device),
+        history=[*past],
+        before=len(past),
+    )
+
+
+def _step(training: Training, wrapped: nn.Module, batch: Batch, group: Processes) -> None:
+    """Train one batch.
+
+    Raises:
+        TrainingError: The loss or the weights are no longer finite.
+    """
+    recipe, optimizer, scaler = training.recipe, training.optimizer, training.scaler
+    for some in optimizer.param_groups:
+        some["lr"] = training.learning_rate
+    optimizer.zero_grad()
+    loss, correct = 0.0, 0
+    for number, (x, y) in enumerate(batch.parts, start=1):
+        with averaged_once(wrapped, last=number == len(batch.parts)):
+            with autocast(recipe.precision, group.device):
+                logits = wrapped(x)[0].float()
+            part = functional.cross_entropy(logits, y)
+            scaler.scale(part / len(batch.parts)).backward()  # type: ignore[no-untyped-call]
+        loss += part.item() * len(y)
         correct += int((logits.argmax(1) == y).sum())
-    return total / shown, correct / shown
+    scaler.step(optimizer)
+    scaler.update()
+    loss, correct_of_all = group.sums(loss, correct)
+    if not (np.isfinite(loss) and _finite(training.model)):
+        raise TrainingError(
+            f"the loss or the weights are no longer finite in epoch {training.epoch}, step "
+            f"{training.done + 1}, after "
+            + ", ".join(str(example.entry.scan) for example in batch.examples),
+            do="look at these scans, or train into another folder with a lower --learning-rate; "
+            "the last good state is kept",
+        )
+    training.loss += loss
+    training.correct += int(correct_of_all)
+    training.done += 1
 
 
-def _identity(
-    network: Network, train: Sequence[Example], held_out: Sequence[Example], schedule: Schedule
-) -> str:
-    """Hash everything that decides the result: only the same run may be continued."""
-    files = [[(e.file.name, e.label) for e in side] for side in (train, held_out)]
-    text = repr((network.model_dump_json(), files, schedule))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _finite(model: nn.Module) -> bool:
+    norms = torch._foreach_norm([*model.parameters()])
+    return bool(torch.stack(norms).isfinite().all())
 
 
-def _write_history(history: list[Epoch], path: Path) -> None:
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
-        table = csv.DictWriter(text, list(asdict(history[0])))
-        table.writeheader()
-        table.writerows({k: round(v, 6) for k, v in asdict(epoch).items()} for epoch in history)
+def _measure(model: DARNet, held_out: Sequence[Example], group: Processes) -> tuple[float, float]:
+    """Return the mean loss and the accuracy on the held-out scans; NaN if there are none."""
+    if not held_out:
+        return float("nan"), float("nan")
+    mine = predict_logits(model, held_out[group.rank :: group.size], group.device)
+    logits = torch.from_numpy(np.stack(group.gather([*mine])))
+    labels = torch.tensor([example.label for example in held_out])
+    loss = functional.cross_entropy(logits, labels)
+    return float(loss), float((logits.argmax(1) == labels).float().mean())
+
+
+def configured(
+    network: Network, train: Sequence[Example], held_out: Sequence[Example], recipe: Recipe
+) -> dict[str, Any]:
+    """Return what decides the result of a training, by name; scans as a hash."""
+    decided = recipe.model_dump(mode="json", exclude={"loading"})
+    decided |= network.model_dump(mode="json")
+    for name, side in (("training scans", train), ("held-out scans", held_out)):
+        files = repr([(example.file.name, example.label) for example in side])
+        decided[name] = hashlib.sha256(files.encode()).hexdigest()
+    return decided

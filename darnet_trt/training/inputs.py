@@ -135,11 +135,11 @@ def _prepare_all(
 
 
 def _is_whole(file: Path) -> bool:
-    """Return whether an input is there, with all that today's version writes."""
+    """Return whether an input is there, undamaged, with all that today's version writes."""
     try:
         with zipfile.ZipFile(file) as content:
-            return "hashes.npy" in content.namelist()
-    except (OSError, zipfile.BadZipFile):
+            return "hashes.npy" in content.namelist() and content.testzip() is None
+    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
         return False
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,100 +12,184 @@ import numpy as np
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.seen import TrainingScans, identity
-from darnet_trt.machine.files import sole_writer, whole_file
-from darnet_trt.scan.cohorts import Cohort, Entry, split_by_patient
-from darnet_trt.scan.preprocessing import NEW, Extent, Resolution
-from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, save_checkpoint
-from darnet_trt.training.fit import STATE, Epoch, Schedule, fit
+from darnet_trt.machine.files import sole_writer
+from darnet_trt.scan.cohorts import Cohort, Sides, split_by_patient
+from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
+from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
+from darnet_trt.training.fit import configured, fit
+from darnet_trt.training.fitting.history import Epoch, Step
+from darnet_trt.training.fitting.processes import Processes
+from darnet_trt.training.fitting.records import (
+    METRICS,
+    SCORES,
+    SPLIT,
+    write_metrics,
+    write_scores,
+    write_split,
+)
+from darnet_trt.training.fitting.start import digest, finished, starting_weights
+from darnet_trt.training.fitting.state import remove_state
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
 from darnet_trt.training.outputs import predict_logits
 from darnet_trt.training.presets import Preset
+from darnet_trt.training.recipe import Recipe
 
-METRICS = "metrics.json"
-SPLIT = "split.csv"
 INPUTS = "inputs"  # a cache of preprocessed scans
+
+Reading = Callable[[int, int], AbstractContextManager[Callable[[int], None]]]
 
 
 def train(
     cohort: Cohort,
     run: Path,
     preset: Preset,
-    schedule: Schedule,
+    recipe: Recipe,
     *,
     attention: Attention = "both",
     extent: Extent = NEW.extent,
     resolution: Resolution = NEW.resolution,
     held_out: float = 0.2,
+    sides: Sides | None = None,
+    inputs: Path | None = None,
+    start: Checkpoint | None = None,
+    new_head: bool = False,
+    shortcuts: tuple[str, ...] = (),
     device: str = "cpu",
-    reading: Callable[[int, int], AbstractContextManager[Callable[[int], None]]] = (
-        lambda train, held_out: nullcontext(lambda count: None)
-    ),
+    group: Processes | None = None,
+    reading: Reading = lambda train, held_out: nullcontext(lambda count: None),
     failed: Callable[[Failure], None] = lambda failure: None,
     report: Callable[[Epoch], None] = lambda epoch: None,
+    saved: Callable[[Step], None] = lambda step: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Checkpoint:
     """Train on a cohort and write checkpoint.pt, history.csv, split.csv and metrics.json.
 
-    Called again with the same arguments, it continues an interrupted run after its last epoch.
+    Called again with the same arguments, it goes on with an interrupted run; with more epochs and
+    else the same, with a finished one. The scores of the held-out scans are in held-out.csv.
 
     Args:
         cohort: From `read_cohort`.
-        run: A folder that holds no finished run yet.
+        run: A folder; a finished run in it has fewer epochs.
         preset: Size of the network.
-        schedule: How to train.
+        recipe: How to train.
         attention: The variant.
         extent: What the network's input covers of a scan.
         resolution: Of the slices that the input is made from.
-        held_out: Share of the patients to hold out.
+        held_out: Share of the patients to hold out, where `sides` is None.
+        sides: Which scans train, and which measure.
+        inputs: A folder for the preprocessed scans that several runs share; None: one of this run.
+        start: Train these weights further.
+        new_head: Take all weights of `start` but those of the classifier.
+        shortcuts: Codes of what gives the class away without the lungs, and was allowed.
         device: "cpu" or "cuda".
+        group: The processes that train together, with their devices; None: this one alone.
         reading: Called with the numbers of training and held-out scans; returns a context that
             is open while they are preprocessed and gives a function to call with the number done
             since the last call.
         failed: Called with each scan that cannot be used.
         report: Called after each epoch.
+        saved: Called when the state is saved inside an epoch, about every minute.
+        tell: Called with what a person should know, a line each.
 
     Raises:
-        UsageError: The cohort or the options cannot work, `run` holds a finished run, or
-            another process is writing into it.
+        UsageError: The cohort or the options cannot work, `run` holds another or a finished run,
+            or another process is writing into it.
+        TrainingError: The numbers ran away, an input is gone, or another process has ended.
         OutputError: `run` cannot be written.
     """
-    split = split_by_patient(cohort, held_out, schedule.seed)
-    sides = split.train, split.held_out
+    if sides is None:
+        sides = split_by_patient(cohort, held_out, recipe.seed)
+    group = group or Processes(device)
     network = preset.network(attention, cohort.classes)
     preprocessing = NEW.model_copy(
         update={"size": preset.input_size, "extent": extent, "resolution": resolution}
     )
-    with sole_writer(run):
-        if (run / FILE_NAME).exists():
-            raise UsageError("holds a finished run already", where=run, do="choose another folder")
-        with reading(*map(len, sides)) as done:
-            (seen, unusable), (unseen, unusable_too) = (
-                prepare(side, preprocessing, run / INPUTS, classes=cohort.classes, done=done)
-                for side in sides
-            )
-        failures = unusable + unusable_too
-        for failure in failures:
-            failed(failure)
-        _check_classes(seen, cohort)
-        _write_split(run / SPLIT, cohort, split.test, seen, unseen, failures)
-        model = fit(network, seen, unseen, schedule, run, device=device, report=report)
+    weights = None if start is None else starting_weights(start, network, preprocessing, new_head)
+    with sole_writer(run) if group.leads else nullcontext():
+        more = finished(run, recipe.epochs)
+        folder = inputs or run / INPUTS
+        seen, unseen, failures = group.from_leader(
+            lambda: _prepared(cohort, sides, preprocessing, folder, reading, failed)
+        )
+        if group.leads:
+            write_split(run / SPLIT, cohort, seen, unseen, failures, sides.test)
+        configuration = {
+            **configured(network, seen, unseen, recipe),
+            **preprocessing.model_dump(mode="json"),
+            "starting weights": None if weights is None else digest(weights),
+        }
+        past: list[Epoch] = []
+        if more is not None:
+            weights, past = more.go_on(configuration)
+        model = fit(
+            network, seen, unseen, recipe, run,
+            start=weights, past=past, configuration=configuration, group=group,
+            report=report, saved=saved, tell=tell,
+        )  # fmt: skip
+        logits = predict_logits(model, unseen)
         labels = np.array([e.label for e in unseen], np.int64)
         checkpoint = Checkpoint(
             network=network,
             preprocessing=preprocessing,
-            trained_on=cohort.describe(tuple(e.entry for e in seen)),
-            validation=evaluate(predict_logits(model, unseen), labels, cohort.classes),
+            validation=evaluate(logits, labels, cohort.classes),
             state_dict=model.state_dict(),
-            phantoms_only=cohort.seed is not None,
-            coarsest_pixel_mm=max((mm for e in seen if (mm := e.pixel_mm)), default=None),
-            training_scans=TrainingScans.of(
-                [identity(cohort, e.entry.patient, e.patient_id, e.hashes) for e in seen]
-            ),
+            **_origin(cohort, seen, shortcuts, start),
         )
-        _write_metrics(run / METRICS, checkpoint, schedule, failures)
-        save_checkpoint(checkpoint, run)
-        (run / STATE).unlink(missing_ok=True)
+        if group.leads:
+            write_scores(run / SCORES, cohort, unseen, logits)
+            write_metrics(run / METRICS, checkpoint, recipe, configuration, failures)
+            save_checkpoint(checkpoint, run)
+            remove_state(run)
     return checkpoint
+
+
+def _prepared(
+    cohort: Cohort,
+    sides: Sides,
+    preprocessing: Preprocessing,
+    folder: Path,
+    reading: Reading,
+    failed: Callable[[Failure], None],
+) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Failure, ...]]:
+    """Return the training and the held-out scans, and those that cannot be used."""
+    with reading(len(sides.train), len(sides.held_out)) as done:
+        (seen, unusable), (unseen, unusable_too) = (
+            prepare(side, preprocessing, folder, classes=cohort.classes, done=done)
+            for side in (sides.train, sides.held_out)
+        )
+    failures = unusable + unusable_too
+    for failure in failures:
+        failed(failure)
+    _check_classes(seen, cohort)
+    return seen, unseen, failures
+
+
+def _origin(
+    cohort: Cohort,
+    seen: tuple[Example, ...],
+    shortcuts: tuple[str, ...],
+    start: Checkpoint | None,
+) -> dict[str, Any]:
+    """Return what a checkpoint says of its training scans, and of those that trained it before."""
+    trained_on = cohort.describe(tuple(e.entry for e in seen))
+    phantoms = cohort.seed is not None
+    pixels_mm = [mm for e in seen if (mm := e.pixel_mm)]
+    scans = [identity(cohort, e.entry.patient, e.patient_id, e.hashes) for e in seen]
+    known: TrainingScans | None = TrainingScans.of(scans)
+    if start is not None:
+        trained_on = f"{trained_on}; before that on {start.trained_on}"
+        phantoms = phantoms and start.phantoms_only
+        pixels_mm += [mm for mm in (start.coarsest_pixel_mm,) if mm]
+        shortcuts = tuple(sorted({*shortcuts, *start.shortcuts}))
+        known = start.training_scans and TrainingScans.of(scans, start.training_scans)
+    return {
+        "trained_on": trained_on,
+        "phantoms_only": phantoms,
+        "coarsest_pixel_mm": max(pixels_mm, default=None),
+        "shortcuts": shortcuts,
+        "training_scans": known,
+    }
 
 
 def _check_classes(seen: tuple[Example, ...], cohort: Cohort) -> None:
@@ -121,37 +201,3 @@ def _check_classes(seen: tuple[Example, ...], cohort: Cohort) -> None:
                 where=cohort.table,
                 do="every class must occur; darnet-trt inspect says why scans are refused",
             )
-
-
-def _write_metrics(
-    path: Path, checkpoint: Checkpoint, schedule: Schedule, failures: tuple[Failure, ...]
-) -> None:
-    metrics: dict[str, Any] = {
-        "trained_on": checkpoint.trained_on,
-        "held_out": checkpoint.validation,
-        "network": checkpoint.network.model_dump(mode="json"),
-        "preprocessing": checkpoint.preprocessing.model_dump(mode="json"),
-        "schedule": asdict(schedule),
-        "unusable_scans": [{"scan": str(f.entry.scan), "reason": f.reason} for f in failures],
-    }
-    with whole_file(path) as file:
-        file.write(json.dumps(metrics, indent=2).encode() + b"\n")
-
-
-def _write_split(
-    path: Path,
-    cohort: Cohort,
-    test: tuple[Entry, ...],
-    seen: tuple[Example, ...],
-    unseen: tuple[Example, ...],
-    failures: tuple[Failure, ...],
-) -> None:
-    side: dict[Entry, str] = {e.entry: "train" for e in seen}
-    side |= {e.entry: "held-out" for e in unseen}
-    side |= {f.entry: "unusable" for f in failures}
-    side |= dict.fromkeys(test, "test")
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
-        rows = csv.writer(text)
-        rows.writerow(["scan", "patient", "label", "side"])
-        for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan)):
-            rows.writerow([cohort.name(entry), entry.patient, entry.label, where])

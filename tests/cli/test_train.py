@@ -41,7 +41,14 @@ def test_trains(cohort, tmp_path):
     assert 0 <= metrics["held_out"]["accuracy"] <= 1
     assert "epoch 1/1" in done.stderr
     files = {p.name for p in (tmp_path / "run").iterdir()}
-    assert files == {"checkpoint.pt", "history.csv", "split.csv", "metrics.json", "inputs"}
+    assert files == {
+        "checkpoint.pt",
+        "held-out.csv",
+        "history.csv",
+        "inputs",
+        "metrics.json",
+        "split.csv",
+    }
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint.phantoms_only
     assert checkpoint.preprocessing.resolution == "half"

@@ -17,8 +17,8 @@ from darnet_trt.phantom.synthesis import synthesize
 from darnet_trt.scan import Volume, find_studies, load_study
 from darnet_trt.scan.cohorts import read_cohort
 from darnet_trt.training.checkpoint import load_checkpoint, save_checkpoint
-from darnet_trt.training.fit import Schedule
 from darnet_trt.training.presets import Preset
+from darnet_trt.training.recipe import Recipe
 from darnet_trt.training.run import train
 from tests.export.networks import TINY, trained_like
 from tests.scan.written_scans import stored, write_nifti
@@ -50,7 +50,7 @@ def trained(cohort, tmp_path_factory):
     """Return a run that really trained, for an epoch, on all scans of the cohort."""
     run = tmp_path_factory.mktemp("trained") / "run"
     preset = Preset(TINY.width, TINY.input_size, epochs=1)
-    train(read_cohort(cohort), run, preset, Schedule(epochs=1), held_out=0)
+    train(read_cohort(cohort), run, preset, Recipe(epochs=1), held_out=0)
     return run
 
 

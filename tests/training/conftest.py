@@ -2,10 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 
 from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
 from darnet_trt.training.inputs import Example
 from tests.training.tiny_network import TINY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Threads of other tests' processes would make these tiny networks wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

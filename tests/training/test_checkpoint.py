@@ -1,6 +1,8 @@
 """A checkpoint comes back as it was, or says in one line why it cannot be used."""
 
 import pickle
+import resource
+import zipfile
 
 import pytest
 import torch
@@ -162,3 +164,57 @@ def test_full_disk_leaves_nothing(tmp_path, size):
     with files_up_to(size), pytest.raises(OutputError, match="File too large"):
         save_checkpoint(make(), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+WEIGHTS = make().state_dict
+LONG = torch.zeros(1, dtype=torch.int64).expand(10**11)  # of one number in the file
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state_dict": {k: v.double() for k, v in WEIGHTS.items()}},
+        {"state_dict": {k: v.half() for k, v in WEIGHTS.items()}},
+        {"state_dict": WEIGHTS | {"classifier.weight": torch.zeros(3, 32).to_sparse()}},
+        {"state_dict": WEIGHTS | {"stem.0.weight": torch.zeros(1).expand(10**6, 10**6)}},
+        {"state_dict": WEIGHTS | {"classifier.bias": torch.zeros(5_000_000)[:3]}},
+        {"more": torch.zeros(5_000_000)},
+        {"network": NETWORK.model_copy(update={"width": 10**6}).model_dump_json()},
+        {
+            "training_scans": {
+                "salt": "",
+                "patients": LONG,
+                "slices": LONG,
+                "slices_of_scan": torch.tensor([10**11]),
+            }
+        },
+    ],
+)
+def test_weights_of_another_kind_and_more_than_the_network_needs_are_refused(tmp_path, change):
+    path = save_checkpoint(make(), tmp_path)
+    alter(path, **change)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=str(path)):
+        load_checkpoint(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000, "kB"
+
+
+def test_a_file_that_unpacks_to_more_than_its_size_is_refused(tmp_path):
+    path = save_checkpoint(make(), tmp_path)
+    with zipfile.ZipFile(path) as whole:
+        parts = [(info, whole.read(info)) for info in whole.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for info, content in parts:
+            packed.writestr(info.filename, content)
+    with pytest.raises(CheckpointError, match=str(path)):
+        load_checkpoint(path)
+
+
+def test_a_changed_weight_is_noticed(tmp_path):
+    path = save_checkpoint(make(), tmp_path)
+    content = bytearray(path.read_bytes())
+    weight = WEIGHTS["stem.0.weight"].numpy().tobytes()
+    content[content.index(weight)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=str(path)):
+        load_checkpoint(path)

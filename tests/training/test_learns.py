@@ -19,8 +19,8 @@ from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.cohorts import PAPER_CLASSES, read_cohort
 from darnet_trt.scan.preprocessing import preprocess
 from darnet_trt.training.checkpoint import load_checkpoint
-from darnet_trt.training.fit import Schedule
 from darnet_trt.training.presets import PRESETS
+from darnet_trt.training.recipe import Recipe
 from darnet_trt.training.run import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -77,7 +77,7 @@ def run(cohort, tmp_path_factory):
     """The small preset, trained."""
     size = PRESETS["small"]
     folder = tmp_path_factory.mktemp("learns") / "run"
-    train(cohort, folder, size, Schedule(epochs=EPOCHS))
+    train(cohort, folder, size, Recipe(epochs=EPOCHS))
     return folder
 
 

@@ -1,0 +1,111 @@
+"""Load and move the batches of an epoch. Seed, epoch and step alone decide what is in each."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darnet_trt.errors import TrainingError
+from darnet_trt.training.augmentation import draw, move
+from darnet_trt.training.fitting.processes import Processes
+from darnet_trt.training.inputs import Example
+from darnet_trt.training.outputs import batch_of
+from darnet_trt.training.recipe import Recipe
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The scans of one step.
+
+    Attributes:
+        examples: Those of all processes.
+        parts: Inputs (n, 1, d, h, w) and labels (n,) of this process, one after the other.
+    """
+
+    examples: tuple[Example, ...]
+    parts: tuple[tuple[Tensor, Tensor], ...]
+
+
+def batches(
+    train: Sequence[Example], recipe: Recipe, epoch: int, first: int, group: Processes
+) -> Iterator[Batch]:
+    """Yield the batches of an epoch, from step `first` on.
+
+    Scans left over from the last full batch are skipped in this epoch, in another order others
+    are: batch normalization over a single volume would be useless.
+
+    Raises:
+        TrainingError: An input cannot be read.
+    """
+    order = np.random.default_rng((recipe.seed, epoch)).permutation(len(train))
+
+    def make(step: int) -> Batch:
+        chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
+        return _batch(tuple(train[i] for i in chosen), recipe, (epoch, step), group)
+
+    steps = range(first, len(train) // recipe.batch)
+    yield from _ahead((partial(make, step) for step in steps), recipe.loading)
+
+
+def _batch(
+    examples: tuple[Example, ...], recipe: Recipe, when: tuple[int, int], group: Processes
+) -> Batch:
+    # The movements are drawn for the whole batch, however it is divided.
+    seed = int(np.random.default_rng((recipe.seed, *when)).integers(2**63))
+    height, width = examples[0].load().shape[-2:]
+    movements = draw(
+        len(examples),
+        (height, width),
+        recipe.augmentation,
+        torch.Generator().manual_seed(seed),
+    )
+    share = len(examples) // (group.size * recipe.accumulate)
+    parts = []
+    for number in range(recipe.accumulate):
+        start = (number * group.size + group.rank) * share
+        mine = slice(start, start + share)
+        x, y = _loaded(examples[mine], group.device)
+        x = move(x, None if movements is None else movements[mine])
+        parts.append((x.contiguous(memory_format=torch.channels_last_3d), y))
+    return Batch(examples, tuple(parts))
+
+
+def _loaded(examples: tuple[Example, ...], device: str) -> tuple[Tensor, Tensor]:
+    try:
+        return batch_of(examples, device)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        names = ", ".join(str(e.entry.scan) for e in examples)
+        raise TrainingError(
+            f"a preprocessed input cannot be read (of {names})",
+            where=examples[0].file.parent,
+            do="run the same command again: it is made anew",
+        ) from error
+
+
+def _ahead(made: Iterable[Callable[[], _T]], count: int) -> Iterator[_T]:
+    """Yield results in order; a thread makes so many of them ahead."""
+    if not count:
+        yield from (make() for make in made)
+        return
+    waiting: deque[Future[_T]] = deque()
+    with ThreadPoolExecutor(1, "loading") as pool:
+        try:
+            for make in made:
+                waiting.append(pool.submit(make))
+                if len(waiting) > count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,105 @@
+"""What a run's folder says of its scans and of its result."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from darnet_trt.evaluation.metrics import softmax
+from darnet_trt.machine.files import whole_file
+from darnet_trt.scan.cohorts import Cohort, Entry
+from darnet_trt.training.checkpoint import Checkpoint
+from darnet_trt.training.inputs import Example, Failure
+from darnet_trt.training.recipe import Recipe
+
+METRICS: Final = "metrics.json"
+SPLIT: Final = "split.csv"
+SCORES: Final = "held-out.csv"
+
+
+def write_metrics(
+    path: Path,
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    configuration: Mapping[str, Any],
+    failures: tuple[Failure, ...],
+) -> None:
+    """Write what was trained, how, and what was measured on the held-out scans.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    metrics: dict[str, Any] = {
+        "trained_on": checkpoint.trained_on,
+        "held_out": checkpoint.validation,
+        "network": checkpoint.network.model_dump(mode="json"),
+        "preprocessing": checkpoint.preprocessing.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
+        "configuration": dict(configuration),
+        "shortcuts": list(checkpoint.shortcuts),
+        "unusable_scans": [{"scan": str(f.entry.scan), "reason": f.reason} for f in failures],
+    }
+    with whole_file(path) as file:
+        file.write(json.dumps(metrics, indent=2).encode() + b"\n")
+
+
+def write_split(
+    path: Path,
+    cohort: Cohort,
+    seen: tuple[Example, ...],
+    unseen: tuple[Example, ...],
+    failures: tuple[Failure, ...],
+    test: tuple[Entry, ...],
+) -> None:
+    """Write on which side each scan is: train, held-out, test, unusable.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    side: dict[Entry, str] = {e.entry: "train" for e in seen}
+    side |= {e.entry: "held-out" for e in unseen}
+    side |= {f.entry: "unusable" for f in failures}
+    side |= dict.fromkeys(test, "test")
+    rows = [
+        [cohort.name(entry), entry.patient, entry.label, where]
+        for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan))
+    ]
+    _write(path, ["scan", "patient", "label", "side"], rows)
+
+
+def write_scores(
+    path: Path, cohort: Cohort, held_out: Sequence[Example], logits: npt.NDArray[np.float32]
+) -> None:
+    """Write each held-out scan's class, logits (n, classes) and probabilities.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    classes = held_out[0].classes if held_out else ()
+    header = ["scan", "patient", "label", "predicted"]
+    header += [f"{what}_{name}" for what in ("logit", "probability") for name in classes]
+    rows = [
+        [
+            cohort.name(example.entry),
+            example.entry.patient,
+            example.entry.label,
+            classes[of_scan.argmax()],
+            *(f"{value:.6g}" for value in (*of_scan, *softmax(of_scan[None])[0])),
+        ]
+        for example, of_scan in zip(held_out, logits, strict=True)
+    ]
+    _write(path, header, rows)
+
+
+def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        lines = csv.writer(text)
+        lines.writerow(header)
+        lines.writerows(rows)

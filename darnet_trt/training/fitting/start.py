@@ -1,0 +1,113 @@
+"""Start a training from weights: of another run, or of its own when it is to have more epochs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from darnet_trt.errors import UsageError
+from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from darnet_trt.training.fitting.history import HISTORY, Epoch, read_history
+from darnet_trt.training.fitting.records import METRICS
+from darnet_trt.training.fitting.state import has_state, refuse_another
+from darnet_trt.training.model import Network
+
+_HEAD = "classifier."
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run that is to have more epochs.
+
+    Attributes:
+        configuration: What decided its result, by name.
+    """
+
+    run: Path
+    configuration: Mapping[str, Any]
+
+    def go_on(self, configuration: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[Epoch]]:
+        """Return its weights and its epochs.
+
+        Raises:
+            UsageError: Something other than the number of epochs is asked for.
+            CheckpointError: Its weights or its history cannot be read.
+        """
+        refuse_another(configuration, self.configuration, self.run, but=frozenset({"epochs"}))
+        return load_checkpoint(self.run).state_dict, read_history(self.run / HISTORY)
+
+
+def finished(run: Path, epochs: int) -> Finished | None:
+    """Return a folder's finished run that is to have more epochs; None where there is none.
+
+    Raises:
+        UsageError: It has as many epochs already, or an older version wrote it.
+    """
+    if not (run / FILE_NAME).exists():
+        return None
+    try:
+        configuration = json.loads((run / METRICS).read_bytes())["configuration"]
+        enough = configuration["epochs"] >= epochs
+    except (OSError, ValueError, KeyError, TypeError):
+        enough = True
+    if enough and has_state(run):  # killed before it removed the state
+        return None
+    if enough:
+        raise UsageError(
+            "holds a finished run already",
+            where=run,
+            do="choose another folder, or more --epochs to go on",
+        )
+    return Finished(run, configuration)
+
+
+def starting_weights(
+    start: Checkpoint, network: Network, preprocessing: Preprocessing, new_head: bool
+) -> dict[str, Tensor]:
+    """Return the weights to start from; the others stay random.
+
+    Args:
+        start: What was trained before.
+        network: What will be trained.
+        preprocessing: Of its inputs.
+        new_head: Take a new classifier with random weights, for other classes.
+
+    Raises:
+        UsageError: The checkpoint has another architecture, preprocessing or, without `new_head`,
+            other classes.
+    """
+    ours = network.model_dump(mode="json") | preprocessing.model_dump(mode="json")
+    theirs = start.network.model_dump(mode="json") | start.preprocessing.model_dump(mode="json")
+    differing = [name for name in ours if ours[name] != theirs[name]]
+    if new_head and "classes" in differing:
+        differing.remove("classes")
+    if differing:
+        said = "; ".join(f"{name} {theirs[name]!r}, not {ours[name]!r}" for name in differing)
+        raise UsageError(
+            f"the checkpoint has {said}",
+            where="--from",
+            do="give --new-head to train a new classifier for these classes"
+            if differing == ["classes"]
+            else "give the checkpoint's options, or train from random weights",
+        )
+    return {
+        name: value
+        for name, value in start.state_dict.items()
+        if not (new_head and name.startswith(_HEAD))
+    }
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of weights."""
+    found = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,145 @@
+"""The file that lets an interrupted training go on, inside an epoch too.
+
+It is written every minute. The state before it is kept, so that a damaged file costs two minutes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from darnet_trt.errors import CheckpointError, UsageError
+from darnet_trt.machine.files import remove_left_over
+from darnet_trt.training.checkpoint import read_tensors, write_tensors
+from darnet_trt.training.fitting.training import Training
+
+STATE: Final = "state.pt"
+BEFORE: Final = "state-before.pt"
+SAVE_EVERY_S = 60.0
+
+_KEYS: Final = {
+    "configuration", "history", "before", "done", "loss", "correct", "seconds",
+    "model", "optimizer", "scaler", "best",
+}  # fmt: skip
+_HASH: Final = 64  # letters of a SHA-256
+
+
+class StateFile:
+    """The state of a training in its run's folder.
+
+    Args:
+        run: The folder.
+        configuration: What decides the result, by name.
+        writes: Whether this process writes it.
+    """
+
+    def __init__(self, run: Path, configuration: Mapping[str, Any], *, writes: bool) -> None:
+        self._run, self._configuration, self._writes = run, dict(configuration), writes
+        self._saved = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is a minute old and this process writes it."""
+        return self._writes and time.monotonic() - self._saved >= SAVE_EVERY_S
+
+    def save(self, training: Training) -> None:
+        """Write it, and keep the one before.
+
+        Raises:
+            OutputError: It cannot be written. The one before is kept.
+        """
+        if self._writes:
+            path = self._run / STATE
+            if path.exists():
+                path.replace(self._run / BEFORE)
+            write_tensors({"configuration": self._configuration, **training.content()}, path)
+        self._saved = time.monotonic()
+
+    def load(self, training: Training, tell: Callable[[str], None]) -> None:
+        """Let a training go on from the state, if there is one.
+
+        Args:
+            training: As it begins.
+            tell: Called with a line for a file that is damaged.
+
+        Raises:
+            UsageError: It is the state of another configuration.
+        """
+        content = read_state(self._run, tell)
+        if content is not None:
+            refuse_another(self._configuration, content["configuration"], self._run)
+            training.load(content)
+        if self._writes and self._run.exists():
+            remove_left_over(self._run, lambda name: True)
+
+
+def read_state(run: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
+    """Return the newest state that can be read; None where there is none.
+
+    Args:
+        run: The run's folder.
+        tell: Called with a line for each file that is damaged.
+    """
+    there = [run / name for name in (STATE, BEFORE) if (run / name).exists()]
+    for path in there:
+        try:
+            content = read_tensors(path)
+            if content.keys() != _KEYS:
+                raise CheckpointError("it is of another version")
+            return content
+        except CheckpointError:
+            is_last = path == there[-1]
+            then = "the training starts anew" if is_last else "the state before it is taken"
+            tell(f"{path} cannot be read; {then}")
+    return None
+
+
+def has_state(run: Path) -> bool:
+    """Return whether a training in a folder was interrupted."""
+    return any((run / name).exists() for name in (STATE, BEFORE))
+
+
+def remove_state(run: Path) -> None:
+    """Remove the files of a training that is finished."""
+    for name in (STATE, BEFORE):
+        (run / name).unlink(missing_ok=True)
+
+
+def refuse_another(
+    asked: Mapping[str, Any],
+    found: Mapping[str, Any],
+    run: Path,
+    *,
+    but: frozenset[str] = frozenset(),
+) -> None:
+    """Refuse to go on with a run of another configuration.
+
+    Args:
+        asked: The configuration that is asked for.
+        found: That of the run.
+        run: Its folder.
+        but: Names that may differ.
+
+    Raises:
+        UsageError: It names what differs.
+    """
+    changed = [
+        name
+        for name in sorted(asked.keys() | found.keys())
+        if name not in but and asked.get(name) != found.get(name)
+    ]
+    if changed:
+        said = (_difference(name, asked.get(name), found.get(name)) for name in changed)
+        raise UsageError(
+            f"holds a run with another configuration: {'; '.join(said)}",
+            where=run,
+            do="give the same options to go on, or choose another folder",
+        )
+
+
+def _difference(name: str, asked: Any, found: Any) -> str:
+    if any(isinstance(value, str) and len(value) == _HASH for value in (asked, found)):
+        return f"other {name}"
+    return f"{name} {found!r}, not {asked!r}"
