@@ -14,6 +14,7 @@ from darnet_trt.training.checking import check, shortcuts
 from darnet_trt.training.checking import probe as probing
 from darnet_trt.training.checking.probe import FEWEST_PATIENTS, probe
 from darnet_trt.training.checking.reading import VIEW
+from darnet_trt.training.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,18 @@ def test_a_leaky_cohort_is_named_kept_and_refused(leaky, cache, tmp_path, comman
     told = command("cohort", "check", leaky, "--json")
     assert json.loads(told.stdout) == json.loads((tmp_path / "check.json").read_text())
     assert json.loads(told.stdout)["findings"][0]["code"] == "file-type"
+
+
+def test_train_refuses_a_leaky_cohort_and_keeps_what_was_allowed(leaky, cache, tmp_path, command):
+    words = ("train", leaky, "-o", tmp_path / "run", "--epochs", 1)
+    refused = command(*words)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith(f"darnet-trt: {leaky}")
+    assert "file-type" in refused.stderr
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    allowed = command(*words, "--allow-shortcut")
+    assert allowed.returncode == 0, allowed.stderr
+    assert load_checkpoint(tmp_path / "run").shortcuts == ("file-type",)
 
 
 def test_a_changed_scan_is_checked_again(leaky, cache, tmp_path):
