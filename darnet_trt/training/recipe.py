@@ -60,7 +60,7 @@ class Recipe(BaseModel):
 
     epochs: int = Field(default=100, ge=1)
     batch: int = Field(default=4, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, le=10)
     seed: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()
     precision: Precision = "fp32"

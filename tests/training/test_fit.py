@@ -67,13 +67,22 @@ def test_resumed_run_ends_like_an_uninterrupted_one(tiny_examples, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 9}, {"epochs": 5}, {"augmentation": Augmentation(flip=0)}]
+    ("change", "named"),
+    [
+        ({"seed": 9}, "seed 0, not 9"),
+        ({"epochs": 5}, "epochs 4, not 5"),
+        ({"augmentation": Augmentation(flip=0)}, "augmentation"),
+        ({"loading": 0, "learning_rate": 0.1}, "learning_rate 0.001, not 0.1"),
+    ],
 )
-def test_state_of_another_run_is_refused(tiny_examples, tmp_path, change):
+def test_state_of_another_run_is_refused(tiny_examples, tmp_path, change, named):
     with pytest.raises(Interruption):
         fit(TINY, tiny_examples, (), Recipe(epochs=4), tmp_path, report=stop_after(1))
-    with pytest.raises(UsageError, match=str(tmp_path)):
+    with pytest.raises(UsageError, match=named) as caught:
         fit(TINY, tiny_examples, (), Recipe(**({"epochs": 4} | change)), tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(UsageError, match="other training scans"):
+        fit(TINY, tiny_examples[:8], (), Recipe(epochs=4), tmp_path)
 
 
 def test_learning_rate_falls_along_a_cosine_to_zero(tiny_examples, tmp_path):

@@ -61,6 +61,20 @@ def test_an_input_of_an_older_version_is_made_again(phantom_cohort, tmp_path):
     assert again[1].load().any()
 
 
+@pytest.mark.parametrize("place", range(0, 10, 3))
+def test_a_damaged_input_is_made_again(phantom_cohort, tmp_path, place):
+    entries = read_cohort(phantom_cohort).entries[:1]
+    (made,), _ = prepare(entries, SPEC, tmp_path / "inputs")
+    whole, before, hashes = made.file.read_bytes(), made.load(), made.hashes
+    damaged = bytearray(whole)
+    damaged[len(damaged) * place // 10] ^= 0xFF
+    for content in (damaged, whole[: len(whole) * place // 10]):
+        made.file.write_bytes(content)
+        assert prepare(entries, SPEC, tmp_path / "inputs") == ((made,), ())
+        np.testing.assert_array_equal(made.load(), before)
+        assert made.hashes == hashes
+
+
 def test_unusable_scans_are_reported_and_left_out(phantom_cohort, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     good = read_cohort(phantom_cohort).entries[0]

@@ -34,7 +34,7 @@ from darnet_trt.training.checking.region import inside
 from darnet_trt.training.inputs import MIN_SCANS_A_PROCESS
 
 ROOM: Final = "cohort-check"
-VERSION: Final = 3
+VERSION: Final = 4
 """Of what is read; raise it where that changes."""
 SIZE: Final = (32, 64, 64)
 VIEW: Final = (8, 32, 32)
@@ -122,7 +122,7 @@ def read_cohort_facts(
     kept = [_kept(file) for file in files]
     todo = [(e.scan, (e,)) for e, known in zip(entries, kept, strict=True) if known is None]
     processes = max(1, min(usable_cpus(), len(todo) // MIN_SCANS_A_PROCESS))
-    fresh = iter(read_each(_read, todo, processes))
+    fresh = iter(read_each(read_facts, todo, processes))
     seen = []
     for entry, file, known in zip(entries, files, kept, strict=True):
         if known is None:
@@ -168,11 +168,8 @@ def _keep(file: Path, facts: Facts, view: npt.NDArray[np.float16] | None) -> Non
         stream.write(content.getbuffer())
 
 
-# In the child process
-
-
-def _read(entry: Entry) -> tuple[Facts, npt.NDArray[np.float16] | None]:
-    """Read one scan.
+def read_facts(entry: Entry) -> tuple[Facts, npt.NDArray[np.float16] | None]:
+    """Read one scan; `read_cohort_facts` calls it in a child process.
 
     Raises:
         ScanError: Nothing of it can be read.
@@ -261,7 +258,7 @@ def _look(series: Series, *, numbered: bool) -> tuple[dict[str, Any], npt.NDArra
         "order": order,
         "cut": (bool(lung[0] > least), bool(lung[-1] > least)),
         "soft_hu": float(np.percentile(soft, 90)) if len(soft) else None,
-        "air_hu": float(np.percentile(around, 20)) if around.size else None,
+        "air_hu": float(np.percentile(grid, 10)),
         "lowest_hu": min(low for low, _ in limits),
         "highest_hu": max(high for _, high in limits),
         "filled": float(counts.max() / rounded.size),

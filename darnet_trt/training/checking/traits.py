@@ -97,7 +97,7 @@ class Group:
         value: Their word or numbers: "96×96", "400 to 420".
         members: Whether each patient is one of them, (patients).
         scans: Whether each scan is one of theirs that has the trait, (scans).
-        odd: Whether the trait is another one than most scans have.
+        odd: Whether the trait is another one than most scans have, and not one of many.
     """
 
     trait: Trait
@@ -136,7 +136,7 @@ def _by_word(trait: Trait, values: Sequence[str | float | None]) -> list[tuple[s
     if usual is None:
         usual = str(names[counts.argmax()])
     common = (words[known] == usual).mean() if known.any() else 1.0
-    rare = trait.normal is not None or common >= 1 - MINORITY
+    rare = trait.normal is not None or len(names) == 2 or common >= 1 - MINORITY
     return [
         (str(name), known & (words == name), bool(rare and name != usual))
         for name in names

@@ -74,14 +74,16 @@ def _contexts(block: Block) -> tuple[Any, Any]:
 
 @contextmanager
 def _without_statistics(block: Block) -> Iterator[None]:
-    norms = [norm for norm in _norms(block) if norm.training]
+    norms = _norms(block)
+    before = [(norm.momentum, norm.state_dict()["num_batches_tracked"].clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.state_dict()["num_batches_tracked"].copy_(batches)
 
 
 def _norms(model: nn.Module) -> list[_BatchNorm]:

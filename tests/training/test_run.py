@@ -1,0 +1,148 @@
+"""A run: from weights, with more epochs, on given sides, with inputs that runs share."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from darnet_trt.errors import UsageError
+from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.cohorts import Sides, read_cohort
+from darnet_trt.training.checkpoint import load_checkpoint
+from darnet_trt.training.presets import Preset
+from darnet_trt.training.recipe import Recipe
+from darnet_trt.training.run import train
+
+PRESET = Preset(width=4, input_size=(8, 16, 16), epochs=1)
+RECIPE = Recipe(epochs=2, batch=2)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "cohort"
+    plan = CohortPlan(scans=9, seed=0, format="nifti", matrix=48, slices=(30, 30))
+    write_cohort(plan, out, processes=1)
+    return read_cohort(out)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return tmp_path_factory.mktemp("inputs")
+
+
+@pytest.fixture(scope="module")
+def first(cohort, inputs, tmp_path_factory):
+    """A finished run."""
+    run = tmp_path_factory.mktemp("first") / "run"
+    train(cohort, run, PRESET, RECIPE, inputs=inputs, held_out=0.34, shortcuts=("matrix",))
+    return run
+
+
+def metrics(run):
+    return json.loads((run / "metrics.json").read_text())
+
+
+def rows(file):
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def test_the_run_says_how_it_was_trained(first, inputs):
+    assert Recipe.model_validate(metrics(first)["recipe"]) == RECIPE
+    assert load_checkpoint(first).shortcuts == ("matrix",)
+    assert not (first / "inputs").exists()
+    assert any(inputs.iterdir())
+
+
+def test_held_out_scans_have_their_scores_in_a_table(first):
+    scores = rows(first / "held-out.csv")
+    split = {row["scan"]: row for row in rows(first / "split.csv")}
+    assert {row["scan"] for row in scores} == {
+        scan for scan, row in split.items() if row["side"] == "held-out"
+    }
+    for row in scores:
+        chance = np.array([float(v) for k, v in row.items() if k.startswith("probability_")])
+        logits = np.array([float(v) for k, v in row.items() if k.startswith("logit_")])
+        assert chance.sum() == pytest.approx(1, abs=1e-4)
+        assert chance.argmax() == logits.argmax()
+        assert row["label"] == split[row["scan"]]["label"]
+    right = sum(row["label"] == row["predicted"] for row in scores)
+    assert right / len(scores) == pytest.approx(metrics(first)["held_out"]["accuracy"])
+
+
+def test_sides_are_kept_to(cohort, inputs, tmp_path):
+    entries = cohort.entries
+    sides = Sides(entries[:5], entries[5:7], entries[7:])
+    train(cohort, tmp_path, PRESET, RECIPE, sides=sides, inputs=inputs)
+    found = {row["scan"]: row["side"] for row in rows(tmp_path / "split.csv")}
+    for side, name in ((sides.train, "train"), (sides.held_out, "held-out"), (sides.test, "test")):
+        assert {found[cohort.name(entry)] for entry in side} == {name}
+    assert len(load_checkpoint(tmp_path).training_scans.scans) == 5
+
+
+def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
+    options = {"inputs": inputs, "held_out": 0.34}
+    train(cohort, tmp_path, PRESET, RECIPE, **options)
+    before = (tmp_path / "history.csv").read_text()
+    with pytest.raises(UsageError, match="finished run"):
+        train(cohort, tmp_path, PRESET, RECIPE, **options)
+    more = RECIPE.model_copy(update={"epochs": 4})
+    with pytest.raises(UsageError, match="batch 2, not 3"):
+        train(cohort, tmp_path, PRESET, more.model_copy(update={"batch": 3}), **options)
+    with pytest.raises(UsageError, match="extent 'lungs', not 'scan'"):
+        train(cohort, tmp_path, PRESET, more, extent="scan", **options)
+
+    class Interruption(BaseException):
+        pass
+
+    def stop(epoch):
+        if epoch.epoch == 3:
+            raise Interruption
+
+    with pytest.raises(Interruption):
+        train(cohort, tmp_path, PRESET, more, report=stop, **options)
+    seen = []
+    train(cohort, tmp_path, PRESET, more, report=seen.append, **options)
+    assert [epoch.epoch for epoch in seen] == [1, 2, 3, 4]
+    assert (tmp_path / "history.csv").read_text().startswith(before)
+    assert seen[2].learning_rate == pytest.approx(0.5e-3)
+    assert seen[3].learning_rate == pytest.approx(0, abs=1e-9)
+    assert metrics(tmp_path)["recipe"]["epochs"] == 4
+
+
+def test_fine_tuning_starts_from_the_weights(cohort, inputs, first, tmp_path):
+    start = load_checkpoint(first)
+    slow = RECIPE.model_copy(update={"epochs": 1, "learning_rate": 1e-9})
+    slow = slow.model_copy(update={"frozen_normalization": True})
+    options = {"inputs": inputs, "held_out": 0.34, "start": start}
+    tuned = train(cohort, tmp_path / "tuned", PRESET, slow, **options)
+    for name, value in start.state_dict.items():
+        torch.testing.assert_close(tuned.state_dict[name], value, atol=1e-6, rtol=0)
+    assert tuned.shortcuts == ("matrix",)
+    assert start.trained_on in tuned.trained_on.split("before that on ")[1]
+    assert start.training_scans.patients <= tuned.training_scans.patients
+    assert len(tuned.training_scans.scans) == 2 * len(start.training_scans.scans)
+    headless = train(cohort, tmp_path / "head", PRESET, slow, new_head=True, **options)
+    for name, value in start.state_dict.items():
+        same = torch.allclose(headless.state_dict[name], value, atol=1e-6)
+        assert same is (name != "classifier.weight") or name == "classifier.bias"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"attention": "depth"}, "attention 'both', not 'depth'"),
+        ({"extent": "scan"}, "extent"),
+        ({"preset": Preset(width=8, input_size=(8, 16, 16), epochs=1)}, "width 4, not 8"),
+        ({"classes": ("normal", "covid-19", "common-pneumonia")}, "--new-head"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(cohort, first, tmp_path, change, named):
+    change = dict(change)
+    preset, classes = change.pop("preset", PRESET), change.pop("classes", None)
+    labelled = read_cohort(cohort.table, classes)
+    with pytest.raises(UsageError, match=named) as caught:
+        train(labelled, tmp_path / "run", preset, RECIPE, start=load_checkpoint(first), **change)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
