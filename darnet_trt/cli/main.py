@@ -31,7 +31,7 @@ _NO_READER = 128 + 13  # SIGPIPE, which Windows has no name for
 _ENDING = ("SIGTERM", "SIGHUP")
 
 _COMMANDS = (
-    *("doctor", "phantom", "inspect", "train", "export", "build", "bundle"),
+    *("doctor", "phantom", "inspect", "cohort", "train", "export", "build", "bundle"),
     *("calibrate", "predict", "merge", "deliver", "serve", "report", "bench", "plugin"),
 )
 

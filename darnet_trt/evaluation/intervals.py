@@ -60,9 +60,9 @@ def paired_areas(
 
 
 def area_interval(
-    scores: npt.NDArray[Any], positives: npt.NDArray[np.bool_]
+    scores: npt.NDArray[Any], positives: npt.NDArray[np.bool_], z: float = _Z
 ) -> tuple[float, float, float]:
-    """Return the area under the ROC curve, and the ends of its 95 % interval.
+    """Return the area under the ROC curve, and the ends of its interval, by default of 95 %.
 
     The ends are the areas that a score test just does not reject, with Hanley and McNeil's variance
     (Newcombe, Statistics in Medicine 25, 2006, 559-573, method 5). So the interval has a width also
@@ -71,6 +71,7 @@ def area_interval(
     Args:
         scores: Scores of the scans, (n,).
         positives: Which of them should score above the others, (n,); both kinds must occur.
+        z: Standard deviations on each side.
     """
     m, n = int(positives.sum()), int((~positives).sum())
     area = float(_shares_in_order(scores, positives)[0].mean())
@@ -78,7 +79,7 @@ def area_interval(
 
     def rejected(true: float) -> bool:
         spread = 1 + others * ((1 - true) / (2 - true) + true / (1 + true))
-        return abs(area - true) > _Z * math.sqrt(true * (1 - true) * spread / (m * n))
+        return abs(area - true) > z * math.sqrt(true * (1 - true) * spread / (m * n))
 
     return area, _edge(rejected, 0.0, area), _edge(rejected, 1.0, area)
 

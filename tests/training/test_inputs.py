@@ -3,12 +3,14 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
 from darnet_trt.errors import OutputError
+from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies
 from darnet_trt.scan.cohorts import Entry, read_cohort
 from darnet_trt.training import inputs
@@ -85,6 +87,59 @@ def test_unusable_scans_are_reported_and_left_out(phantom_cohort, tmp_path):
     assert [f.entry for f in failures] == list(bad)
     assert all("\n" not in f.reason and f.reason for f in failures)
     assert "notes.txt" in failures[0].reason
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A scan as a folder of pictures, numbered from 0."""
+    out = tmp_path_factory.mktemp("pictures") / "cohort"
+    write_cohort(CohortPlan(scans=1, seed=5, format="slices", matrix=64, slices=(30, 30)), out)
+    return read_cohort(out).entries[0].scan
+
+
+def in_disorder(pictures, folder):
+    """Copy a scan as CC-CCII has some: 20 to 29 come first, then 3 and 4 again, then 0 to 19."""
+    names = sorted(path.name for path in pictures.iterdir())
+    folder.mkdir(parents=True)
+    for number, index in enumerate([*range(20, 30), 3, 4, *range(20)]):
+        shutil.copy(pictures / names[index], folder / f"{number:04d}.png")
+
+
+def test_slices_are_read_in_the_order_of_the_cohort(pictures, tmp_path):
+    in_disorder(pictures, tmp_path / "NCP" / "7" / "1")
+    columns = "cls,pid,scan_id,is_seg,is_repeat,repeat_ids,re_order\n"
+    (tmp_path / "CT_cleaned_v2.csv").write_text(f"{columns}NCP,7,1,0,1,10-11,12-31+0-11\n")
+    right = read_cohort(tmp_path).entries[0]
+    reverse = replace(right, slices=right.slices[::-1])
+    as_numbered = replace(right, slices=())
+    every = (Entry(pictures, "7", "covid-19"), right, reverse, as_numbered)
+    examples, failures = prepare(every, SPEC, tmp_path / "inputs")
+    assert len({e.file for e in examples}) + len(failures) == 4, "each order is an input of its own"
+    whole, put_right, reversed_one, *_ = (e.load() for e in examples)
+    np.testing.assert_array_equal(put_right, whole)
+    np.testing.assert_array_equal(reversed_one, whole)  # the pixels tell where the head is
+    assert examples[0].hashes == examples[1].hashes
+    for disordered in examples[3:]:
+        assert not np.array_equal(disordered.load(), whole)
+
+
+def test_a_slice_that_the_cohort_names_must_be_whole(pictures, tmp_path):
+    names = tuple(sorted(path.name for path in pictures.iterdir()))
+    shutil.copytree(pictures, tmp_path / "cut")
+    cut = tmp_path / "cut" / names[15]
+    cut.write_bytes(cut.read_bytes()[:20])
+    entries = [
+        Entry(pictures, "7", "normal", (*names, "0099.png")),
+        Entry(pictures, "7", "normal", names[:5]),
+        Entry(tmp_path / "cut", "7", "normal", names),
+        Entry(tmp_path / "nowhere", "7", "normal", names),
+    ]
+    _, failures = prepare(tuple(entries), SPEC, tmp_path / "inputs")
+    assert [f.entry for f in failures] == entries
+    facts = ("0099.png", "5", names[15], names[-1])
+    for failure, fact in zip(failures, facts, strict=True):
+        assert fact in failure.reason
+        assert "\n" not in failure.reason
 
 
 @pytest.mark.parametrize("processes", [1, 2])

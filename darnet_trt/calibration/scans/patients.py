@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from darnet_trt.scan import Study, find_studies
-from darnet_trt.scan.cohorts import TABLE, Cohort, Entry, read_cohort, study_of
+from darnet_trt.scan.cohorts import Cohort, Entry, is_cohort, read_cohort, study_of
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class ScanPool:
 
 
 def find_scans(path: Path, classes: tuple[str, ...]) -> ScanPool:
-    """Return a cohort's scans if there is a table, else every study under a file or folder.
+    """Return a cohort's scans if there is one, else every study under a file or folder.
 
     Args:
         path: Where they are.
         classes: Names of the logits.
 
     Raises:
-        UsageError: No such path, or a table that cannot be used.
+        UsageError: No such path, or a cohort that cannot be used.
         UnreadableScanError: Nothing there can be read.
     """
-    if path.suffix.lower() == ".csv" or (path / TABLE).is_file():
+    if is_cohort(path, classes):
         cohort = read_cohort(path, classes)
         return ScanPool(tuple(_of_entry(entry) for entry in cohort.entries), cohort)
     return ScanPool(tuple(_of_study(study) for study in find_studies(path)), None)

@@ -10,8 +10,15 @@ from darnet_trt.scan.cohorts.cohort import (
     describes_phantoms,
     is_phantom,
 )
-from darnet_trt.scan.cohorts.folds import Folds, Sides, make_folds, read_folds, write_folds
-from darnet_trt.scan.cohorts.reading import read_cohort
+from darnet_trt.scan.cohorts.folds import (
+    Folds,
+    Sides,
+    make_folds,
+    named_folds,
+    read_folds,
+    write_folds,
+)
+from darnet_trt.scan.cohorts.reading import is_cohort, read_cohort
 from darnet_trt.scan.cohorts.split import split_by_patient
 from darnet_trt.scan.cohorts.studies import study_of
 from darnet_trt.scan.cohorts.table import COLUMNS
@@ -29,8 +36,10 @@ __all__ = [
     "Sides",
     "class_named",
     "describes_phantoms",
+    "is_cohort",
     "is_phantom",
     "make_folds",
+    "named_folds",
     "parse_classes",
     "read_cohort",
     "read_folds",

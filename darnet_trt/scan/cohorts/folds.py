@@ -82,7 +82,7 @@ class Folds:
 
 
 def make_folds(
-    cohort: Cohort, count: int = 5, test: float | frozenset[str] = 0.0, seed: int = 0
+    cohort: Cohort, count: int = 5, test: float | frozenset[str] | None = None, seed: int = 0
 ) -> Folds:
     """Divide a cohort's patients into folds, each with the same share of each class.
 
@@ -91,7 +91,8 @@ def make_folds(
     Args:
         cohort: Its patients.
         count: How many folds.
-        test: The patients to keep apart; or the share of each class's patients, 0 for none.
+        test: The patients to keep apart; or the share of each class's patients, 0 for none. None:
+            those that the cohort puts on the test side.
         seed: Of the random choice.
 
     Raises:
@@ -101,7 +102,9 @@ def make_folds(
     if not 2 <= count <= MOST_FOLDS:
         raise UsageError(f"must be 2 to {MOST_FOLDS}, not {count}", where="--folds")
     classes = patients_of_classes(cohort)
-    if isinstance(test, frozenset):
+    if test is None:
+        apart = frozenset(entry.patient for entry in cohort.entries if entry.side == TEST)
+    elif isinstance(test, frozenset):
         apart = test
         _refuse_strangers(cohort, apart)
     else:
@@ -121,6 +124,27 @@ def make_folds(
         for i in order:
             folds[next(place) % count].add(left[i])
     return Folds(apart, tuple(map(frozenset, folds)))
+
+
+def named_folds(cohort: Cohort) -> Folds | None:
+    """Return the folds that the cohort's table names; None where it names none.
+
+    Raises:
+        UsageError: It names the fold of some patients alone, or two of one.
+    """
+    if all(entry.fold is None for entry in cohort.entries):
+        return None
+    fold_of: dict[str, str] = {}
+    for entry in cohort.entries:
+        fold = TEST if entry.side == "test" else "" if entry.fold is None else str(entry.fold)
+        if not fold or fold_of.setdefault(entry.patient, fold) != fold:
+            how = "two folds" if fold else "no fold, others are"
+            raise UsageError(
+                f"the patient {entry.patient} is in {how}",
+                where=cohort.table,
+                do="put each patient with all scans into one fold, or on the test side",
+            )
+    return _folds(fold_of, cohort.table)
 
 
 def write_folds(folds: Folds, cohort: Cohort, path: Path) -> None:

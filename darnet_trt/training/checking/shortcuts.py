@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
+from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohorts import Cohort
+from darnet_trt.training.checking.check import Reading, check
 
 
 def shortcuts(
     cohort: Cohort,
     *,
     allow: bool,
-    reading: Callable[[int], AbstractContextManager[Callable[[int], None]]] = (
-        lambda scans: nullcontext(lambda count: None)
-    ),
+    reading: Reading = lambda scans: nullcontext(lambda count: None),
 ) -> tuple[str, ...]:
     """Return the codes of what gives a cohort's classes away without the lungs.
 
@@ -32,4 +31,11 @@ def shortcuts(
     Raises:
         UsageError: There are some, and `allow` is false.
     """
-    return ()
+    found = check(cohort, reading=reading).shortcuts
+    if found and not allow:
+        raise UsageError(
+            f"the cohort gives its classes away without the lungs ({', '.join(found)})",
+            where=cohort.table,
+            do="darnet-trt cohort check says how: mend the cohort, or train with --allow-shortcut",
+        )
+    return found

@@ -1,5 +1,6 @@
 """Patients are set aside whole, alike for each class."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,15 @@ def test_the_table_may_name_the_sides():
     assert (sides.train, sides.held_out, sides.test) == tuple((row,) for row in rows)
     for other, fact in (
         (Entry(Path("d"), "1", "normal", side="test"), "patient 1 is on two sides"),
-        (Entry(Path("d"), "4", "normal"), "scan d is on no side"),
+        (Entry(Path("d"), "4", "normal"), "patient 4 is on no side"),
     ):
         with pytest.raises(UsageError, match=fact):
             split_by_patient(cohort([*rows, other]), 0.5, 0)
+
+
+def test_a_test_side_alone_leaves_the_share_to_the_others():
+    rows = patients(30, 3)
+    named = [replace(row, side="test") if i < 12 else row for i, row in enumerate(rows)]
+    sides = split_by_patient(cohort(named), 0.5, 0)
+    assert len(sides.test) == 12
+    assert len(sides.held_out) == len(sides.train) == 9

@@ -1,0 +1,175 @@
+"""Read CC-CCII's folders: class/patient/scan/slice, as it is downloaded and unpacked.
+
+`unzip_filenames.csv`, where it lies beside the class folders, tells what is missing. With
+`CT_cleaned_v2.csv` beside them, the slices are put right as that table says. `lesions_slices.csv`
+and `metadata.csv` are not needed to train.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from darnet_trt.errors import UsageError
+from darnet_trt.scan.cohorts.classes import class_named
+from darnet_trt.scan.cohorts.cohort import Entry
+from darnet_trt.scan.cohorts.corrections import CORRECTIONS, Correction, read_corrections
+from darnet_trt.scan.cohorts.data_tables import REPLACE, rows_of
+
+ARCHIVES: Final = "unzip_filenames.csv"
+PICTURES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_ARCHIVE_COLUMNS: Final = ("label", "patient_id", "scan_id", "n_slice")
+_NO_CLASSES: Final = ("ct_lesion_seg", "__MACOSX")
+"""Folders beside those of the classes: CC-CCII's masks of lesions, and what macOS adds to zip."""
+
+Place = tuple[str, str, str]
+"""The names of a scan's folders: class (in lower case), patient, scan."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the folders of a cohort hold.
+
+    Attributes:
+        entries: In the order of their paths.
+        notes: What is missing, or was left out.
+    """
+
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
+
+
+def class_folders(folder: Path, classes: tuple[str, ...]) -> dict[Path, str]:
+    """Return the folders of classes in a folder, and each one's class; none where no scan is there.
+
+    Args:
+        folder: Where they are.
+        classes: Their names, in any case or as CC-CCII says; () takes each as it stands.
+
+    Raises:
+        UsageError: Among folders of classes is one like them, whose name is no class.
+    """
+    below = [path for path in _folders(folder) if path.name not in _NO_CLASSES]
+    if not classes:
+        return {path: path.name for path in below if _holds_scans(path)}
+    named = {path: label for path in below if (label := class_named(path.name, classes))}
+    if not any(map(_holds_scans, named)):
+        return {}
+    for path in below:
+        if path not in named and _holds_scans(path):
+            raise UsageError(
+                f"the folder's name is no class, choose from {', '.join(classes)}",
+                where=path,
+                do="rename it, move it away, or name the cohort's classes with --classes",
+            )
+    return named
+
+
+def read_folders(folder: Path, named: Mapping[Path, str]) -> Found:
+    """Return the scans in the folders of classes.
+
+    Args:
+        folder: That holds them, and the tables.
+        named: From `class_folders`.
+
+    Raises:
+        UsageError: A table cannot be read, or does not fit the files of a scan.
+    """
+    scans = dict(_scans(named))
+    notes = _missing(folder / ARCHIVES, scans)
+    entries = [Entry(path, place[1], named[path.parents[1]]) for place, path in scans.items()]
+    table = folder / CORRECTIONS
+    if not table.is_file():
+        return Found(tuple(entries), tuple(notes))
+    corrections = read_corrections(table)
+    right = [
+        Entry(entry.scan, entry.patient, entry.label, slices)
+        for entry, place in zip(entries, scans, strict=True)
+        if (slices := _slices(entry.scan, corrections.get(place))) is not None
+    ]
+    if useless := len(entries) - len(right):
+        notes.append(f"{_scans_are(useless)} left out, as {CORRECTIONS} says that they are useless")
+    if strange := [place for place in scans if place not in corrections]:
+        notes.append(f"{_scans_are(len(strange))} not in {CORRECTIONS}, such as {_path(strange)}")
+    return Found(tuple(right), tuple(notes))
+
+
+def _scans(named: Iterable[Path]) -> Iterator[tuple[Place, Path]]:
+    for of_class in sorted(named):
+        for patient in _folders(of_class):
+            for scan in _folders(patient):
+                yield (of_class.name.casefold(), patient.name, scan.name), scan
+
+
+def _slices(scan: Path, correction: Correction | None) -> tuple[str, ...] | None:
+    """Return the names of a scan's slices in their true order; None where none is of use."""
+    names = pictures_in(scan)
+    numbers = {int(stem): name for name in names if (stem := Path(name).stem).isdecimal()}
+    if len(numbers) < len(names) or not names:  # then its reading says what is wrong
+        if correction and correction.changes:
+            raise UsageError(
+                f"{CORRECTIONS} orders its slices, but not all their names are numbers",
+                where=scan,
+                do="copy the scan again",
+            )
+        return ()
+    kept = sorted(numbers) if correction is None else correction.kept(sorted(numbers))
+    return tuple(numbers[number] for number in kept) or None
+
+
+def _missing(table: Path, scans: Mapping[Place, Path]) -> list[str]:
+    """Return which scans are missing, or short of slices, by the table of the archives."""
+    if not table.is_file():
+        return []
+    expected = dict(_expected(table))
+    absent = [place for place in expected if place not in scans]
+    short = [
+        place for place, path in scans.items() if len(pictures_in(path)) < expected.get(place, 0)
+    ]
+    return [
+        f"{_scans_are(len(places))} {what}, by {ARCHIVES}, such as {_path(places)}"
+        for places, what in ((absent, "missing"), (short, "short of slices"))
+        if places
+    ]
+
+
+def _expected(table: Path) -> Iterator[tuple[Place, int]]:
+    """Yield each scan of the archives, and how many slices it has."""
+    for line, row in rows_of(table, _ARCHIVE_COLUMNS):
+        label, patient, scan, count = (row[name] for name in _ARCHIVE_COLUMNS)
+        if not count.isdecimal():
+            raise UsageError(f"line {line}: n_slice is {count!r}", where=table, do=REPLACE)
+        yield (label.casefold(), patient, scan), int(count)
+
+
+def pictures_in(scan: Path) -> list[str]:
+    """Return the names of a folder's pictures; none where it cannot be opened."""
+    try:
+        with os.scandir(scan) as files:
+            return [f.name for f in files if f.name[0] != "." and f.name.lower().endswith(PICTURES)]
+    except OSError:
+        return []
+
+
+def _holds_scans(folder: Path) -> bool:
+    """Return whether pictures lie two folders below."""
+    return any(pictures_in(scan) for patient in _folders(folder) for scan in _folders(patient))
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted; none where it cannot be opened."""
+    try:
+        return sorted(p for p in folder.iterdir() if p.name[0] != "." and p.is_dir())
+    except OSError:
+        return []
+
+
+def _scans_are(count: int) -> str:
+    return "1 scan is" if count == 1 else f"{count} scans are"
+
+
+def _path(places: list[Place]) -> str:
+    return "/".join(places[0])

@@ -1,0 +1,115 @@
+"""A cohort is checked whole, once, and a leaky one is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darnet_trt.errors import UsageError
+from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.cohorts import read_cohort
+from darnet_trt.training.checking import check, shortcuts
+from darnet_trt.training.checking import probe as probing
+from darnet_trt.training.checking.probe import FEWEST_PATIENTS, probe
+from darnet_trt.training.checking.reading import VIEW
+
+
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory):
+    """Eighteen scans; those of one class are JPEG files."""
+    out = tmp_path_factory.mktemp("leaky") / "cohort"
+    write_cohort(CohortPlan(18, 1, "slices", 48, (30, 30)), out, processes=1)
+    for entry in read_cohort(out).entries:
+        if entry.label == "normal":
+            for file in sorted(entry.scan.iterdir()):
+                Image.open(file).save(file.with_suffix(".jpg"), quality=95)
+                file.unlink()
+    return out
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+def test_a_leaky_cohort_is_named_kept_and_refused(leaky, cache, tmp_path, command):
+    cohort = read_cohort(leaky)
+    found = check(cohort)
+    assert found.shortcuts == ("file-type",)
+    assert sum(one.scans for one in found.counts) == 18 == sum(one.usable for one in found.counts)
+    assert str(FEWEST_PATIENTS) in found.probe.left_out
+    with pytest.raises(UsageError, match=r"file-type.*--allow-shortcut") as error:
+        shortcuts(cohort, allow=False, reading=_not_again)
+    assert str(leaky) in str(error.value)
+    assert shortcuts(cohort, allow=True, reading=_not_again) == ("file-type",)
+    done = command("cohort", "check", leaky, "-o", tmp_path / "check.json")
+    assert done.returncode == 1
+    assert "gives the class away: file-type: " in done.stdout
+    assert "6 normal" in done.stdout or "normal)" in done.stdout
+    assert "not tried" in done.stdout
+    told = command("cohort", "check", leaky, "--json")
+    assert json.loads(told.stdout) == json.loads((tmp_path / "check.json").read_text())
+    assert json.loads(told.stdout)["findings"][0]["code"] == "file-type"
+
+
+def test_a_changed_scan_is_checked_again(leaky, cache, tmp_path):
+    shutil.copytree(leaky, tmp_path / "cohort")
+    cohort = read_cohort(tmp_path / "cohort")
+    chosen = [e for e in cohort.entries if e.label == "normal"]
+    for entry in chosen:
+        for file in sorted(entry.scan.iterdir()):
+            Image.open(file).save(file.with_suffix(".png"))
+            file.unlink()
+    assert check(cohort).shortcuts == ()
+    (chosen[0].scan / "0009.png").write_bytes(b"broken")
+    again = check(cohort)
+    assert [one.code for one in again.findings] == ["unusable-scans"]
+    assert again.shortcuts == ()
+
+
+def _not_again(scans):
+    raise AssertionError("the scans are read again")
+
+
+def test_errors_take_one_line(cache, tmp_path, command):
+    (tmp_path / "cohort.csv").write_text("scan,patient,label\nnowhere.nii.gz,p,normal\n")
+    done = command("cohort", "check", tmp_path)
+    assert done.returncode == 1
+    assert "to know: unusable-scans: 1 scan (1 normal)" in done.stdout
+    out = command("cohort", "check", tmp_path, "-o", tmp_path)
+    assert out.returncode == 2
+    assert len(out.stderr.strip().splitlines()) == 1
+    assert command("cohort", "check", tmp_path, "--classes", "a").returncode == 2
+
+
+def views(leak, patients=48):
+    """Noise, brighter in one corner for the scans of class 1 if there is a leak."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(patients) % 2
+    made = rng.normal(0.5, 0.1, (patients, *VIEW)).astype(np.float16)
+    if leak:
+        made[labels == 1, :, :8, :8] += np.float16(0.2)
+    return list(made), labels, np.arange(patients)
+
+
+@pytest.mark.parametrize("leak", [True, False])
+def test_the_probe_sees_a_leak_in_the_pixels_and_nothing_in_noise(leak, monkeypatch):
+    monkeypatch.setattr(probing, "_EPOCHS", 4)
+    found = probe(*views(leak), ("a", "b"))
+    (area,) = found.areas
+    assert (area.label, found.patients) == ("a", 48)
+    assert area.lower <= area.auc <= area.upper
+    assert area.above_chance == leak
+
+
+def test_patients_are_on_one_side_of_the_probe():
+    labels, patients = np.arange(60) // 2 % 3, np.arange(60) // 2
+    parts = probing._parts(labels, patients, np.random.default_rng(0))
+    assert all(len(set(parts[patients == patient])) == 1 for patient in range(30))
+    for label in range(3):
+        assert np.bincount(parts[labels == label], minlength=5).tolist() == [4] * 5
