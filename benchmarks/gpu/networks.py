@@ -76,22 +76,40 @@ def training(on: str) -> None:
     import torch
     from torch.nn.functional import cross_entropy
 
+    from darnet_trt.training.fitting.arithmetic import autocast, gradient_scaler, recompute_blocks
     from darnet_trt.training.model import DARNet
 
     shape, order = paper_network(on), {"memory_format": torch.channels_last_3d}
     x = torch.rand(4, 1, *shape.input_size, device=on).to(**order)
     y = torch.tensor([0, 1, 2, 0], device=on)
-    for name, fused in (("paper's layers", False), ("fused", True)):
+    half = "fp16" if on == "cuda" else "fp32"
+    for name, fused, precision, checkpointing, parts in (
+        (f"paper's layers, {half}", False, half, False, 1),
+        (f"fused, {half}", True, half, False, 1),
+        ("fused, bf16", True, "bf16" if on == "cuda" else "fp32", False, 1),
+        (f"fused, {half}, --checkpointing", True, half, True, 1),
+        (f"fused, {half}, --accumulate 2", True, half, False, 2),
+    ):
         torch.manual_seed(0)
         model = DARNet(shape, fused=fused).to(on).to(**order).train()
+        if checkpointing:
+            recompute_blocks(model)
         optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-        scaler = torch.amp.GradScaler(on, enabled=on == "cuda")
+        scaler = gradient_scaler(precision, on)  # type: ignore[arg-type]
 
-        def step(model: Any = model, optimizer: Any = optimizer, scaler: Any = scaler) -> None:
-            with torch.autocast(on, torch.float16, enabled=on == "cuda"):
-                loss = cross_entropy(model(x)[0], y)
+        def step(
+            model: Any = model,
+            optimizer: Any = optimizer,
+            scaler: Any = scaler,
+            precision: Any = precision,
+            parts: int = parts,
+        ) -> None:
             optimizer.zero_grad()
-            scaler.scale(loss).backward()
+            for some, labels in zip(x.chunk(parts), y.chunk(parts), strict=True):
+                with autocast(precision, on):
+                    logits = model(some)[0].float()
+                loss = cross_entropy(logits, labels)
+                scaler.scale(loss / parts).backward()
             scaler.step(optimizer)
             scaler.update()
             if not loss.isfinite():

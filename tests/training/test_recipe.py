@@ -94,6 +94,7 @@ def test_a_batch_that_does_not_divide_is_refused(tiny_examples, tmp_path):
         trained(tiny_examples, tmp_path, accumulate=3)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_by_the_held_out_scans(tiny_examples, tmp_path):
     fields = {"learning_rate": 0.3, "epochs": 6}  # so high that later epochs may be worse
     best, epochs = trained(tiny_examples, tmp_path / "best", best=True, **fields)

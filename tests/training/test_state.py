@@ -49,10 +49,10 @@ def of_another_version(path):
 @pytest.mark.parametrize(
     ("damaged", "damage"),
     [
-        ([], emptied),
-        ([STATE], truncated),
+        pytest.param([], emptied, marks=pytest.mark.slow),
+        pytest.param([STATE], truncated, marks=pytest.mark.slow),
         ([STATE], changed),
-        ([STATE], of_another_version),
+        pytest.param([STATE], of_another_version, marks=pytest.mark.slow),
         ([STATE, BEFORE], emptied),
     ],
 )

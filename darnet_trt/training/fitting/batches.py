@@ -61,21 +61,20 @@ def batches(
 def _batch(
     examples: tuple[Example, ...], recipe: Recipe, when: tuple[int, int], group: Processes
 ) -> Batch:
-    # The movements are drawn for the whole batch, however it is divided.
     seed = int(np.random.default_rng((recipe.seed, *when)).integers(2**63))
-    height, width = examples[0].load().shape[-2:]
-    movements = draw(
-        len(examples),
-        (height, width),
-        recipe.augmentation,
-        torch.Generator().manual_seed(seed),
-    )
     share = len(examples) // (group.size * recipe.accumulate)
     parts = []
     for number in range(recipe.accumulate):
         start = (number * group.size + group.rank) * share
         mine = slice(start, start + share)
         x, y = _loaded(examples[mine], group.device)
+        # The movements are drawn for the whole batch, however it is divided.
+        movements = draw(
+            len(examples),
+            (x.shape[-2], x.shape[-1]),
+            recipe.augmentation,
+            torch.Generator().manual_seed(seed),
+        )
         x = move(x, None if movements is None else movements[mine])
         parts.append((x.contiguous(memory_format=torch.channels_last_3d), y))
     return Batch(examples, tuple(parts))

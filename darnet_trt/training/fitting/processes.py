@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ class Processes:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
+        # of 1×1×1 convolutions, for which both orders of axes are the same
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         gpus = None if self.device == "cpu" else [torch.device(self.device)]
         return DistributedDataParallel(model, gpus)
 
