@@ -71,8 +71,9 @@ def test_impossible_classes_and_shares_are_one_line(classes, shares, reason):
     assert "\n" not in str(error.value)
 
 
-def test_a_class_that_cannot_be_a_folder():
-    kinds = plan_classes("../a=emphysema,normal")
+@pytest.mark.parametrize("name", ["../a", ".a", "a\\b", "NCP", "lesions"])
+def test_a_class_that_cannot_have_a_folder(name):
+    kinds = plan_classes(f"covid-19,{name}=emphysema")
     CohortPlan(kinds=kinds)
     with pytest.raises(UsageError, match="folder"):
         CohortPlan(kinds=kinds, format="cc-ccii")
