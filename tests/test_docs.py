@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from darnet_trt.cli.main import app
-from darnet_trt.runtime.prediction.results.result import NO_OBJECTS
+from darnet_trt.runtime.prediction.results.result import NO_OBJECTS, SHORTCUT
 from tests.scan.test_docs import findings
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def test_every_field_of_a_result_is_on_its_page(command, tiny, phantom_series, t
 
 def test_every_code_of_the_engine_and_the_network_is_on_the_page_of_results():
     package = ROOT / "darnet_trt"
-    written = {"internal-error", NO_OBJECTS}
+    written = {"internal-error", NO_OBJECTS, SHORTCUT}
     of_the_service = (package / "runtime" / "serving").rglob(
         "*.py"
     )  # they refuse, no result has them
