@@ -52,7 +52,7 @@ from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 
 _DEFAULTS: Final = PlanOptions()
 _NO_CODES: Final[Mapping[str, ClassCode]] = {}
-_STORED_SCANS: Final = 3  # one of each class; 12 MB at the paper's size
+_STORED_SCANS: Final = 3  # 12 MB at the paper's size
 _FAMILIARITY_FILE: Final = "familiarity.npz"
 _ONNX_CANDIDATE: Final = Candidate("onnxruntime", "fp32")
 

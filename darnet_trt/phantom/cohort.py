@@ -24,12 +24,11 @@ from darnet_trt.phantom.files.ccccii import Facts, write_cleaned_tables, write_r
 from darnet_trt.phantom.files.defects import Defect, draw_defect
 from darnet_trt.phantom.files.dicom import write_dicom
 from darnet_trt.phantom.files.images import write_nifti, write_slices
-from darnet_trt.phantom.plan import CohortPlan, Member, members
+from darnet_trt.phantom.plan import LESIONS, CohortPlan, Member, members
 from darnet_trt.phantom.synthesis import synthesize_scan
 from darnet_trt.scan.cohorts import COLUMNS, PLAN, TABLE
 
 MIN_SCANS_A_PROCESS = 8  # starting a process costs as much as a few small scans
-LESIONS = "lesions"
 _FACTS = ".facts"  # in the working folder: what the tables say of each scan that is written
 
 

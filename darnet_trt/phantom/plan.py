@@ -18,8 +18,13 @@ FORMATS: tuple[CohortFormat, ...] = get_args(CohortFormat)
 SECOND_VISIT = 0.25  # share of patients with two scans, about CC-CCII's
 MATRIX_RANGE = (32, 1024)
 SLICES_RANGE = (30, 600)  # fewer would lie more than 10 mm apart
-CCCCII_FOLDERS: Final = {"covid-19": "NCP", "common-pneumonia": "CP", "normal": "Normal"}
-"""What the folders of CC-CCII's classes are called; another class's has its own name."""
+LESIONS: Final = "lesions"
+"""The folder with the scans' lesions."""
+
+
+def class_folder(name: str) -> str:
+    """Return what CC-CCII calls the folder of a class; one that it lacks has its own name."""
+    return {"covid-19": "NCP", "common-pneumonia": "CP", "normal": "Normal"}.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,12 @@ class CohortPlan:
                 where="--format",
                 do=f"choose from {', '.join(FORMATS)}",
             )
-        if self.ccccii:
-            for name in self.classes:
-                if "/" in name or "\\" in name or name.startswith("."):
-                    raise UsageError(f"the class {name} cannot name a folder", where="--classes")
+        folders = [LESIONS]
+        for name in self.classes if self.ccccii else ():
+            folder = class_folder(name).casefold()
+            if folder in folders or folder.startswith(".") or {"/", "\\"} & set(folder):
+                raise UsageError(f"the class {name} cannot have a folder", where="--classes")
+            folders.append(folder)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -138,6 +145,6 @@ def _names(plan: CohortPlan, label: str, number: int, visit: int, index: int) ->
     """Return a patient's identifier and the path of a scan."""
     if plan.ccccii:
         patient = str(number)
-        return patient, f"{CCCCII_FOLDERS.get(label, label)}/{patient}/{1000 + index}"
+        return patient, f"{class_folder(label)}/{patient}/{1000 + index}"
     patient = f"P{number:04d}"
     return patient, f"{patient}/{visit + 1}{'.nii.gz' * (plan.format == 'nifti')}"

@@ -56,7 +56,6 @@ def test_two_at_once_into_one_folder(tmp_path):
         (["--slices", "12"], "30 to 600, not 12\n"),
         (["--scans", "0"], "--scans: must be 1 to"),
         (["--matrix", "2"], "--matrix: must be 32 to"),
-        (["--classes", "flu,normal"], "--classes: unknown kind 'flu'"),
         (["--kind", "mild-covid-19=60%"], "--kind: 'mild-covid-19=60%'"),
     ],
 )

@@ -28,7 +28,7 @@ def test_other_classes_take_kinds_from_the_papers():
 def test_a_share_is_taken_from_the_other_kinds_of_its_class():
     kinds = plan_classes(shares=["mild-covid-19=0.6"])["covid-19"]
     assert kinds["mild-covid-19"] == 0.6
-    assert kinds["covid-19"] == pytest.approx(0.4 * 0.55 / 0.85)
+    assert kinds["covid-19"] == pytest.approx(0.4 * 0.6 / 0.9)
     only = plan_classes(shares=["covid-19=1", "common-pneumonia=1", "normal=1"])
     plan = CohortPlan(scans=60, kinds=only)
     assert {m.kind for m in members(plan)} == set(PAPER_CLASSES)
@@ -71,8 +71,9 @@ def test_impossible_classes_and_shares_are_one_line(classes, shares, reason):
     assert "\n" not in str(error.value)
 
 
-def test_a_class_that_cannot_be_a_folder():
-    kinds = plan_classes("../a=emphysema,normal")
+@pytest.mark.parametrize("name", ["../a", ".a", "a\\b", "NCP", "lesions"])
+def test_a_class_that_cannot_have_a_folder(name):
+    kinds = plan_classes(f"covid-19,{name}=emphysema")
     CohortPlan(kinds=kinds)
     with pytest.raises(UsageError, match="folder"):
         CohortPlan(kinds=kinds, format="cc-ccii")

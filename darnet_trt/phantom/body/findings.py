@@ -9,6 +9,8 @@ import numpy as np
 from darnet_trt.phantom.body.anatomy import Anatomy
 from darnet_trt.phantom.body.vessels import Capsules, points_in_lung
 
+_BESIDE = 1.4  # radii of a patch within which it thickens vessels
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -79,9 +81,6 @@ class Findings:
     harmless: tuple[Patch, ...]
     atelectasis: tuple[float, float]
     disease: Disease
-
-
-_BESIDE = 1.4  # in radii of a patch
 
 
 def draw_harmless(

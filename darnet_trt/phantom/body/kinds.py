@@ -31,8 +31,8 @@ class Kind:
 
 _COVID, _COMMON, _NORMAL = "covid-19", "common-pneumonia", "normal"
 KINDS: Final = {
-    "covid-19": Kind(_COVID, 0.55, disease.covid),
-    "mild-covid-19": Kind(_COVID, 0.15, disease.mild_covid),
+    "covid-19": Kind(_COVID, 0.6, disease.covid),
+    "mild-covid-19": Kind(_COVID, 0.1, disease.mild_covid),
     "vascular-covid-19": Kind(_COVID, 0.1, disease.vascular_covid),
     "one-sided-covid-19": Kind(_COVID, 0.1, disease.one_sided_covid),
     "central-covid-19": Kind(_COVID, 0.1, disease.central_covid),

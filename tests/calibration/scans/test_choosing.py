@@ -60,7 +60,7 @@ def rows(cohort):
 
 def keep(cohort, kept):
     with (cohort / "cohort.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, ["scan", "patient", "label"])
+        table = csv.DictWriter(file, ["scan", "patient", "label"], extrasaction="ignore")
         table.writeheader()
         table.writerows(kept)
 

@@ -10,6 +10,7 @@ from PIL import Image
 from darnet_trt.phantom import CohortPlan, plan_classes, read_regions, synthesize_scan, write_cohort
 from darnet_trt.phantom.plan import members
 from darnet_trt.scan import choose, find_studies, read_volume
+from darnet_trt.scan.cohorts import read_cohort
 
 TINY = {"matrix": 32, "slices": (30, 32), "seed": 3}
 
@@ -110,3 +111,19 @@ def test_the_cleaned_forms_split_puts_every_scan_right(cleaned):
         assert np.array_equal(pictures, np.rint(grey))
     assert used == 19
     assert {row["cls"] for row in table.values()} == {"tuberculosis", "NCP", "Normal"}
+
+
+def test_both_forms_are_read_as_cohorts(raw, cleaned):
+    for plan, out in (raw, cleaned):
+        cohort = read_cohort(out)
+        assert cohort.classes == plan.classes
+        assert cohort.seed == plan.seed
+        found = {e.scan: (e.patient, e.label) for e in cohort.entries}
+        useless = {
+            out / row["cls"] / row["pid"] / row["scan_id"]
+            for row in (rows(out / "CT_cleaned_v2.csv") if plan is cleaned[0] else ())
+            if row["repeat_ids"] == "discard"
+        }
+        expected = {out / m.scan: (m.patient, m.label) for m in members(plan)}
+        assert found == {scan: of for scan, of in expected.items() if scan not in useless}
+    assert {e.side for e in cohort.entries} >= {"train", "test"}

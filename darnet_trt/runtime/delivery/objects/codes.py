@@ -20,7 +20,7 @@ KNOWN: Final = {
     "common-pneumonia": ClassCode("other-pneumonia", PRIVATE, "Pneumonia other than COVID-19"),
     "normal": ClassCode("17621005", "SCT", "Normal"),
 }
-"""The project's classes. What a CT shows of COVID-19 is a pneumonia, not the disease."""
+"""The paper's classes, in lower case. A CT shows a pneumonia of COVID-19, not the disease."""
 
 
 def plain(text: str) -> str:
@@ -38,5 +38,6 @@ def class_code(name: str, given: Mapping[str, ClassCode]) -> CodedConcept:
     from highdicom.sr import CodedConcept
 
     named = plain(name)
-    code = given.get(name) or KNOWN.get(name) or ClassCode(named, PRIVATE, named[:64].strip())
+    ours = KNOWN.get(name.casefold()) or ClassCode(named, PRIVATE, named[:64].strip())
+    code = given.get(name) or ours
     return CodedConcept(code.value, code.scheme, code.meaning)

@@ -85,6 +85,14 @@ def test_a_class_of_another_project_has_a_private_code(tmp_path):
     assert list(found) == [names[0][:64], "b/c"]
 
 
+def test_a_class_of_the_paper_has_its_code_however_it_is_written(tmp_path):
+    write_series(tmp_path, chest(SLICES))
+    probabilities = {"COVID-19": 0.75, "Normal": 0.25}
+    result = RESULT.model_copy(update={"predicted": "Normal", "probabilities": probabilities})
+    found = groups(answer(only(tmp_path), result).made(("sr",))["sr"])
+    assert list(found) == ["Pneumonia caused by SARS-CoV-2", "Normal"]
+
+
 def test_the_library_has_the_telling_slices_alone(answered):
     content = answered.made(("sr",))["sr"]
     ds = read(content)

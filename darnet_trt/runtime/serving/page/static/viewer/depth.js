@@ -39,7 +39,7 @@ export function chart(evidence, label, go) {
     grid.push(words(label(slice), {x: LEFT - 6, y: y(slice) + 4, "text-anchor": "end"}));
   }
   const curves = evidence.profiles.map((profile, i) => make("polyline", {
-    class: `curve c${i % 6}`,
+    class: line(i),
     points: profile.map((v, s) => `${x(v).toFixed(1)},${y(s).toFixed(1)}`).join(" "),
   }));
   const here = make("line", {class: "here", x1: LEFT, x2: WIDTH - RIGHT});
@@ -83,7 +83,10 @@ function described(evidence, label) {
   return `Evidence along the depth; ${each.join("; ")}`;
 }
 
+/** A class's line: six colours with dashes of their own, then the same again, broad and pale. */
+const line = number => `curve c${number % 6}${number < 6 ? "" : " again"}`;
+
 /** A sample of a class's line, for the legend. */
 export const sample = number => make("svg",
   {class: "sample", viewBox: "0 0 28 8", "aria-hidden": "true"},
-  make("line", {class: `curve c${number % 6}`, x1: 0, x2: 28, y1: 4, y2: 4}));
+  make("line", {class: line(number), x1: 0, x2: 28, y1: 4, y2: 4}));
