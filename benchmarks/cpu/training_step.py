@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 
 from darnet_trt.kernels.torch_operator import fused_attention
 from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
-from darnet_trt.training.augmentation import draw, move
+from darnet_trt.training.fitting.augmentation import draw, move
 from darnet_trt.training.fitting.batches import batches
 from darnet_trt.training.fitting.processes import Processes
 from darnet_trt.training.inputs import Example

@@ -62,7 +62,7 @@ def explain(
     import torch
 
     from darnet_trt.phantom import read_regions
-    from darnet_trt.phantom.cohort import LESIONS
+    from darnet_trt.phantom.plan import LESIONS
     from darnet_trt.scan.cohorts import read_cohort
     from darnet_trt.training.ablation.explanation.explain import entries_of
     from darnet_trt.training.ablation.explanation.explain import explain as explain_networks

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from darnet_trt.errors import TrainingError
-from darnet_trt.training.augmentation import draw, move
+from darnet_trt.training.fitting.augmentation import draw, move
 from darnet_trt.training.fitting.processes import Processes
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.outputs import batch_of

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from darnet_trt.training.augmentation import augment, draw
+from darnet_trt.training.fitting.augmentation import augment, draw
 from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation
 
 
