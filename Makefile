@@ -47,9 +47,8 @@ demo: .venv/.installed-demo ## Phantoms, training, engine, prediction, report; S
 	@$(BIN)/python examples/demo.py --out demo $(SCANS)
 
 # Whole files go to the workers, so that what a file's tests share is made once.
-# One process more than CPUs: many tests wait for others' processes.
 test: .venv/.installed-dev ## The tests, without the slow ones
-	@$(BIN)/python -m pytest -m "not slow" --numprocesses $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # One after the other: each uses all CPUs.
 test-slow: .venv/.installed-dev ## The tests that train at length; SHORT=1 for a short form
