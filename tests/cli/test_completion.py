@@ -28,7 +28,10 @@ def completed(*words: object) -> list[str]:
         (["tra"], ["train"]),
         (["train", "--preset", ""], ["small", "paper"]),
         (["train", "--attention", ""], ["none", "channel", "depth", "both"]),
-        (["phantom", "--format", ""], ["dicom", "nifti", "slices"]),
+        (
+            ["phantom", "--format", ""],
+            ["dicom", "nifti", "slices", *("cc-ccii", "cc-ccii-cleaned")],
+        ),
         (["plugin", "build", "--target", ""], ["cuda", "cpu"]),
         (["build", "run", "--target", "onnx"], ["onnxruntime", "onnxruntime:cuda"]),
         (["build", "run", "--precision", "f"], ["fp32", "fp16"]),

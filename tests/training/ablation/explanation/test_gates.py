@@ -11,7 +11,7 @@ def test_gates_are_those_that_scale_the_slices(attention):
     torch.manual_seed(0)
     model = DARNet(Network(attention=attention, width=4, input_size=(9, 33, 33))).eval()
     scan = np.random.default_rng(0).random((1, 9, 33, 33), np.float32)
-    seen = look(model, scan)
+    seen = look(model, 1.0, scan)
     with torch.inference_mode():
         logits, cam, *_ = model(torch.from_numpy(scan)[None])
         np.testing.assert_allclose(seen.probabilities, logits.softmax(1)[0].numpy(), rtol=1e-5)
