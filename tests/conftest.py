@@ -43,7 +43,7 @@ _DATA = Path(os.environ.get("DARNET_TEST_DATA", Path(__file__).parents[2] / "sha
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of workers of `make test`: one a CPU and one more, since many tests wait."""
+    """Return the number of workers of `make test`: one more than CPUs, since many tests wait."""
     return min(usable_cpus() + 1, 4)
 
 
