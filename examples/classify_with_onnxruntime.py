@@ -56,6 +56,7 @@ x = np.tensordot(interpolating(d, len(x), spec["depth_snap"], covered), x, 1)
 session = onnxruntime.InferenceSession(bundle / "model.onnx")
 volume = {session.get_inputs()[0].name: x[None, None].astype(np.float32)}
 [logits] = session.run(["logits"], volume)
-odds = np.exp(logits[0] - logits.max())
+logits = logits[0] / manifest["model"].get("temperature", 1)
+odds = np.exp(logits - logits.max())
 for name, probability in zip(manifest["classes"], odds / odds.sum(), strict=True):
     print(f"{name}: {probability:.4f}")

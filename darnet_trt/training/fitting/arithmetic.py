@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -16,11 +16,21 @@ from darnet_trt.errors import UsageError
 from darnet_trt.training.model import Block
 from darnet_trt.training.recipe import Precision
 
+_LEAST_MAP: Final = 4
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def refuse_precision(precision: Precision, device: str) -> None:
-    """Raise UsageError if a device has no instructions for a number format."""
+def refuse_precision(precision: Precision, device: str, size: tuple[int, int, int]) -> None:
+    """Raise UsageError if a device cannot train in a number format.
+
+    oneDNN's bfloat16 gradients of 3×3×3 weights read unwritten memory where a map has fewer than
+    four voxels a side, and are NaN at times (found with torch 2.13).
+
+    Args:
+        precision: The format.
+        device: "cpu" or "cuda".
+        size: Of the network's input, (d, h, w).
+    """
     on_cpu = device == "cpu"
     if precision == "bf16":
         if on_cpu:
@@ -34,6 +44,14 @@ def refuse_precision(precision: Precision, device: str) -> None:
             f"this {'CPU' if on_cpu else 'GPU'} does not train in {precision}",
             where="--precision",
             do="use fp32" if on_cpu else "use fp16 or fp32",
+        )
+    last = tuple(-(-length // step) for length, step in zip(size, (8, 16, 16), strict=True))
+    if precision == "bf16" and on_cpu and min(last) < _LEAST_MAP:
+        raise UsageError(
+            f"the last maps have {'×'.join(map(str, last))} voxels, and bf16 needs {_LEAST_MAP} a "
+            "side on a CPU",
+            where="--precision",
+            do="use fp32",
         )
 
 
