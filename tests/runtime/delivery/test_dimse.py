@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
+from pynetdicom.acse import ACSE
 
 from darnet_trt.runtime.delivery.peers import dimse
 from tests.runtime.delivery.dicom_peers import EXPLICIT, IMPLICIT, peer, raw_peer
@@ -115,6 +116,25 @@ def test_a_rejection_with_other_reasons(command, out, monkeypatch, coded, words)
     assert done.returncode == 1
     assert "3 to be tried again" in done.stdout
     assert words in done.stdout
+
+
+def test_a_rejection_before_pynetdicom_looks_at_the_connection(command, out, monkeypatch):
+    sent = ACSE.send_request
+
+    def send(acse):
+        sent(acse)
+        time.sleep(0.5)  # until the answer is there and the connection is closed
+
+    monkeypatch.setattr(ACSE, "send_request", send)
+
+    def reject(connection):
+        connection.recv(1 << 16)
+        connection.sendall(b"\x03\x00\x00\x00\x00\x04\x00\x02\x03\x02")
+        silent(connection)
+
+    with raw_peer(reject) as receiver:
+        done = command("deliver", out, "--send", receiver.ae)
+    assert "as many associations" in done.stdout
 
 
 def test_a_peer_that_takes_some_kinds_gets_these(command, out):

@@ -29,6 +29,7 @@ from darnet_trt.runtime.delivery.peers.files import read_object
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
+    from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 CONNECT_S: Final = 10.0
 """Longest wait for a connection."""
@@ -114,8 +115,7 @@ class Line:
         results = _rejected(association)
         if set(classes) <= set(results):
             raise NoContext(results)
-        if association.is_rejected:
-            said = association.acceptor.primitive
+        if (said := _rejection(association)) is not None:
             place = said.result_source, said.diagnostic
             words = _REJECTED.get(place, f"source {place[0]}, reason {place[1]}")
             raise PeerFailure(f"rejects the association: {words}")
@@ -212,6 +212,19 @@ def store(link: Link, objects: Sequence[Sendable]) -> Iterator[Answer]:
                 else "ended the association at an object"
             )
         yield answer_to_store(each.sop_uid, status.Status, str(status.get("ErrorComment") or ""))
+
+
+def _rejection(association: Association) -> A_ASSOCIATE | None:
+    """Return what a peer rejects an association with; None if it does not.
+
+    Where the peer rejects it and the connection ends before pynetdicom looks whether it is there,
+    pynetdicom takes it for one that could not be made, and leaves the rejection in its queue.
+    """
+    from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+    said = association.acceptor.primitive if association.is_rejected else None
+    said = said or association.dul.receive_pdu()
+    return said if isinstance(said, A_ASSOCIATE) else None
 
 
 def _rejected(association: Association) -> dict[str, int]:
