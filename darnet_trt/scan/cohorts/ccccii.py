@@ -105,7 +105,15 @@ def _scans(named: Iterable[Path]) -> Iterator[tuple[Place, Path]]:
 
 
 def _slices(scan: Path, correction: Correction | None) -> tuple[str, ...] | None:
-    """Return the names of a scan's slices in their true order; None where none is of use."""
+    """Return the names of a scan's slices in their true order; None where none is of use.
+
+    (): as its files are numbered, where these have no numbers to be put right by.
+
+    Raises:
+        UsageError: There is something to put right, and some files have no numbers.
+    """
+    if correction and correction.discard:
+        return None
     names = pictures_in(scan)
     numbers = {int(stem): name for name in names if (stem := Path(name).stem).isdecimal()}
     if len(numbers) < len(names) or not names:  # then its reading says what is wrong
