@@ -67,7 +67,7 @@ def _patients(seen: Sequence[Seen]) -> Iterator[Found]:
     ):
         torn = [p for p, of in scans.items() if len({several(one.entry) for one in of}) > 1]
         if torn:
-            text = f"{len(torn)} of {len(scans)} patients {what}, such as {torn[0]}"
+            text = f"{len(torn)} of {len(scans)} patients {what}, such as {_text(torn[0])}"
             yield Found(code=code, text=text, scans=_names(chain(*(scans[p] for p in torn))))
 
 
@@ -100,7 +100,7 @@ def _duplicates(seen: Sequence[Seen]) -> Iterator[Found]:
         if found := pairs[kind]:
             first, second = found[0]
             text = f"{len(found)} of {len(seen)} scans are the same as another{whose}, such as "
-            text += f"{second.entry.scan} and {first.entry.scan}"
+            text += f"{_text(second.entry.scan)} and {_text(first.entry.scan)}"
             yield Found(code=kind, text=text, scans=_names(chain(*found)))
 
 
@@ -180,7 +180,12 @@ def _of_trait(
 
 
 def _names(seen: Iterable[Seen]) -> tuple[str, ...]:
-    return tuple(str(one.entry.scan) for one in seen)
+    return tuple(_text(one.entry.scan) for one in seen)
+
+
+def _text(name: object) -> str:
+    """Return a name as text for JSON; bytes of it that are not UTF-8 are escaped."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def _counted(seen: Sequence[Seen]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from darnet_trt.errors import DarnetError, OutputError, ScanError
+from darnet_trt.errors import DarnetError, OutputError, ScanError, UnreadableScanError
 from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
@@ -34,7 +34,7 @@ from darnet_trt.training.checking.region import inside
 from darnet_trt.training.inputs import MIN_SCANS_A_PROCESS
 
 ROOM: Final = "cohort-check"
-VERSION: Final = 4
+VERSION: Final = 5
 """Of what is read; raise it where that changes."""
 SIZE: Final = (32, 64, 64)
 VIEW: Final = (8, 32, 32)
@@ -53,6 +53,8 @@ class Facts(BaseModel):
     Attributes:
         error: Why it cannot be trained on; empty where it can.
         code: Of the error.
+        lasting: Whether reading it again tells the same. Not where it could not be read: memory or
+            permission may have been lacking.
         file_type: "dicom", ".nii.gz", ".png", …; empty where nothing could be read.
         slices: How many.
         matrix: Rows and columns; 0 where they are not known.
@@ -74,6 +76,7 @@ class Facts(BaseModel):
 
     error: str = ""
     code: str = ""
+    lasting: bool = True
     file_type: str = ""
     slices: int = 0
     matrix: tuple[int, int] = (0, 0)
@@ -128,8 +131,8 @@ def read_cohort_facts(
         if known is None:
             found = next(fresh)
             if isinstance(found, DarnetError):
-                found = Facts(error=str(found), code=found.code), None
-            else:
+                found = Facts(error=str(found), code=found.code, lasting=False), None
+            if found[0].lasting:
                 with suppress(OSError, OutputError):  # a cache may be missing
                     _keep(file, *found)
             known = found
@@ -182,6 +185,7 @@ def read_facts(entry: Entry) -> tuple[Facts, npt.NDArray[np.float16] | None]:
         series, hashes = choice.series, loaded.hashes
     except ScanError as error:
         facts = {"error": str(error), "code": error.code, "masked": error.code == "segmented-lungs"}
+        facts["lasting"] = not isinstance(error, UnreadableScanError)
         series, hashes = max(study.series, key=lambda one: one.slices), frozenset()
     facts |= {
         "file_type": file_type(series),
