@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.evaluation.seen import KnownScans
+from darnet_trt.machine.files import as_text
 from darnet_trt.scan.cohorts import Entry
 from darnet_trt.training.checking.association import Verdict, judge
 from darnet_trt.training.checking.reading import Seen
@@ -67,7 +68,7 @@ def _patients(seen: Sequence[Seen]) -> Iterator[Found]:
     ):
         torn = [p for p, of in scans.items() if len({several(one.entry) for one in of}) > 1]
         if torn:
-            text = f"{len(torn)} of {len(scans)} patients {what}, such as {_text(torn[0])}"
+            text = f"{len(torn)} of {len(scans)} patients {what}, such as {as_text(torn[0])}"
             yield Found(code=code, text=text, scans=_names(chain(*(scans[p] for p in torn))))
 
 
@@ -100,7 +101,7 @@ def _duplicates(seen: Sequence[Seen]) -> Iterator[Found]:
         if found := pairs[kind]:
             first, second = found[0]
             text = f"{len(found)} of {len(seen)} scans are the same as another{whose}, such as "
-            text += f"{_text(second.entry.scan)} and {_text(first.entry.scan)}"
+            text += f"{as_text(second.entry.scan)} and {as_text(first.entry.scan)}"
             yield Found(code=kind, text=text, scans=_names(chain(*found)))
 
 
@@ -180,12 +181,7 @@ def _of_trait(
 
 
 def _names(seen: Iterable[Seen]) -> tuple[str, ...]:
-    return tuple(_text(one.entry.scan) for one in seen)
-
-
-def _text(name: object) -> str:
-    """Return a name as text for JSON; bytes of it that are not UTF-8 are escaped."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
+    return tuple(as_text(one.entry.scan) for one in seen)
 
 
 def _counted(seen: Sequence[Seen]) -> str:

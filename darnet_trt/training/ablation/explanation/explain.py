@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import DarnetError, ScanError, UsageError
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.files import whole_file, whole_text
 from darnet_trt.scan import load_study
 from darnet_trt.scan.cohorts import Cohort, Entry, study_of
 from darnet_trt.scan.preprocessing import Preprocessing
@@ -194,7 +193,7 @@ def _score(case: _Case, network: str, cohort: Cohort) -> LesionScore:
 def _write(path: Path, cases: Sequence[_Case], each: dict[str, list[LesionScore]]) -> None:
     """Write a line for each scan and network."""
     columns = ("energy_in_lungs", "energy_in_lesions", "lesions_of_lungs", "hottest_touches")
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+    with whole_text(path) as text:
         rows = csv.writer(text)
         stages = (f"gates_stage_{number + 1}" for number in range(STAGES))
         rows.writerow(("scan", "label", "attention", *columns, "by_chance", *stages))
