@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 def explain(
     runs: Annotated[
         Path,
-        typer.Argument(help="Folder of `darnet-trt ablation`, or of one `darnet-trt train`."),
+        typer.Argument(help="A folder that ablation wrote, or a run that train wrote."),
     ],
     cohort: Annotated[
         Path,
         typer.Argument(
-            help="The cohort that they were trained on, or another. Only scans of patients who "
-            "trained none of the networks are used."
+            help="The labelled cohort that they were trained on, or another. Only scans of "
+            "patients who trained none of the networks are used."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the pictures into.")],
@@ -47,7 +47,7 @@ def explain(
 
     Writes maps.png, the class activation maps of the networks side by side, and gates-N.png for
     each scan in it, the depth gates of each stage along the slices. For a phantom cohort written
-    with `phantom --lesions` it compares maps and gates with the lesions, in a table and in
+    with phantom --lesions it compares maps and gates with the lesions, in a table and in
     lesions.csv. Exit code 1: done, but some scans could not be read.
     """
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort

@@ -30,9 +30,11 @@ def cohort(tmp_path_factory):
         (["--folds", "nowhere.csv"], "nowhere.csv"),
         (["--test", "1.5"], "1.5"),
         (["--classes", "one"], "--classes"),
+        (["--classes", ""], "--classes"),
+        (["--learning-rate", "0", "--folds", "2"], "--learning-rate"),
     ],
 )
-def test_folds_that_cannot_be_are_refused_in_one_line(command, cohort, tmp_path, words, says):
+def test_what_cannot_work_is_refused_in_one_line(command, cohort, tmp_path, words, says):
     done = command("ablation", cohort, "-o", tmp_path / "out", *words)
     assert done.returncode == 2
     assert says in done.stderr
