@@ -124,7 +124,8 @@ def train(
             start=weights, past=past, configuration=configuration, group=group,
             report=report, saved=saved, tell=tell,
         )  # fmt: skip
-        found = assess(model, seen, unseen)
+        found = assess(model.to(group.device), seen, unseen, group.device)
+        model.cpu()
         checkpoint = Checkpoint(
             network=network,
             preprocessing=preprocessing,
