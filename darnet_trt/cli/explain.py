@@ -74,7 +74,7 @@ def explain(
     read = read_cohort(cohort, networks[0].checkpoint.network.classes)
     names = tuple(scan or ())
     regions_of: RegionsOf | None = None
-    if (read.root / LESIONS).is_dir():
+    if read.seed is not None and (read.root / LESIONS).is_dir():
         regions_of = lambda entry: read_regions(read.root, entry.scan)  # noqa: E731
     entries = entries_of(networks, read, names, every=regions_of is not None)
     with progress("explaining scans", len(entries)) as advance:

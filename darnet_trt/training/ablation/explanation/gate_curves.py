@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.evaluation.evidence import stride
+from darnet_trt.machine.files import as_text
 
 Float = npt.NDArray[np.float32]
 # Okabe and Ito's colours, which the colour-blind can tell apart.
@@ -33,7 +34,9 @@ def draw_gates(
 
     stages = len(next(iter(gates.values())))
     figure = Figure(figsize=(7.0, 1.9 * stages), dpi=_DPI, layout="constrained")
-    figure.suptitle(f"{name}: depth gates along the slices", fontsize=11)
+    # a scan's name may hold $…$, which is no mathematics
+    title = f"{as_text(name)}: depth gates along the slices"
+    figure.suptitle(title, fontsize=11, parse_math=False)
     panels = figure.subplots(stages, 1, sharex=True, squeeze=False)[:, 0]
     for number, axes in enumerate(panels):
         for (network, of_network), colour in zip(gates.items(), _COLOURS, strict=False):

@@ -77,6 +77,19 @@ def test_one_run_and_a_scan_by_name(command, ablated, cohort, tmp_path):
     assert not list((tmp_path / "out").glob("gates-*.png")), "it has no depth attention"
 
 
+def test_a_cohort_of_ones_own_may_hold_a_folder_called_lesions(command, ablated, cohort, tmp_path):
+    table = read_cohort(cohort)
+    (tmp_path / "own" / "lesions").mkdir(parents=True)
+    entry = next(e for e in table.entries if e.label == "covid-19")
+    line = f"{entry.scan},nobody,{entry.label}"
+    (tmp_path / "own" / "cohort.csv").write_text(f"scan,patient,label\n{line}\n")
+    run = ablated / "runs" / "none-fold0-seed0"
+    done = command("explain", run, tmp_path / "own", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "maps.png").exists()
+    assert not (tmp_path / "out" / "lesions.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
