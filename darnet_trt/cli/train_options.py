@@ -86,7 +86,8 @@ From = Annotated[
     _network(
         "--from",
         metavar="RUN",
-        help="Start from the weights of another run, or of its checkpoint file (fine-tuning).",
+        help="Start from the weights of another run, or of its checkpoint file (fine-tuning). Hold "
+        "the same patients out as it did: of others, a line says so.",
     ),
 ]
 NewHead = Annotated[

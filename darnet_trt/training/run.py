@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from darnet_trt.errors import UsageError
-from darnet_trt.evaluation.seen import TrainingScans, identity
+from darnet_trt.evaluation.seen import Identity, TrainingScans, identity
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.scan.cohorts import Cohort, Sides, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
@@ -109,6 +109,8 @@ def train(
         seen, unseen, failures = group.from_leader(
             lambda: _prepared(cohort, sides, preprocessing, folder, reading, failed)
         )
+        if start is not None:
+            _tell_known(cohort, unseen, start, tell)
         if group.leads:
             write_split(run / SPLIT, cohort, seen, unseen, failures, sides.test)
         configuration = {
@@ -164,6 +166,27 @@ def _prepared(
     return seen, unseen, failures
 
 
+def _tell_known(
+    cohort: Cohort, unseen: tuple[Example, ...], start: Checkpoint, tell: Callable[[str], None]
+) -> None:
+    """Tell how many of the held-out scans trained the weights that the run starts from."""
+    if start.training_scans is None:
+        tell(
+            "nobody knows whether the held-out scans trained the weights that this run starts from"
+        )
+        return
+    known = sum(start.training_scans.had(_identity(cohort, example)) for example in unseen)
+    if known:
+        tell(
+            f"{known} of {len(unseen)} held-out scans are of patients who trained the weights that "
+            "this run starts from: their figures look better than they are"
+        )
+
+
+def _identity(cohort: Cohort, example: Example) -> Identity:
+    return identity(cohort, example.entry.patient, example.patient_id, example.hashes)
+
+
 def _origin(
     cohort: Cohort,
     seen: tuple[Example, ...],
@@ -174,7 +197,7 @@ def _origin(
     trained_on = cohort.describe(tuple(e.entry for e in seen))
     phantoms = cohort.seed is not None
     pixels_mm = [mm for e in seen if (mm := e.pixel_mm)]
-    scans = [identity(cohort, e.entry.patient, e.patient_id, e.hashes) for e in seen]
+    scans = [_identity(cohort, e) for e in seen]
     known: TrainingScans | None = TrainingScans.of(scans)
     if start is not None:
         trained_on = f"{trained_on}; before that on {start.trained_on}"

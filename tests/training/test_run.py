@@ -129,6 +129,19 @@ def test_fine_tuning_starts_from_the_weights(cohort, inputs, first, tmp_path):
         assert same is (name != "classifier.weight") or name == "classifier.bias"
 
 
+def test_held_out_scans_that_trained_the_weights_before_are_told(cohort, inputs, first, tmp_path):
+    split = {row["scan"]: row["side"] for row in rows(first / "split.csv")}
+    known = next(e.patient for e in cohort.entries if split[cohort.name(e)] == "train")
+    sides = Sides.of(cohort.entries, frozenset([known]))
+    told, count = [], len(sides.held_out)
+    options = {"inputs": inputs, "start": load_checkpoint(first), "tell": told.append}
+    train(cohort, tmp_path / "known", PRESET, RECIPE, sides=sides, **options)
+    assert [line.split(" scans")[0] for line in told] == [f"{count} of {count} held-out"]
+    told.clear()
+    train(cohort, tmp_path / "same", PRESET, RECIPE, held_out=0.34, **options)
+    assert told == []
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
