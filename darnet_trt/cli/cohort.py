@@ -99,7 +99,9 @@ def _apart(test: str | None) -> float | frozenset[str] | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{test!r} is neither a share nor a file that can be read ({reason})", where="--test"
+            f"{test!r} is neither a share nor a file that can be read ({reason})",
+            where="--test",
+            do="give a number below 1, or a file with a patient a line",
         ) from error
     return frozenset(filter(None, map(str.strip, lines)))
 

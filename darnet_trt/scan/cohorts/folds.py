@@ -180,7 +180,11 @@ def read_folds(path: Path, cohort: Cohort) -> Folds:
             rows = [tuple((row[name] or "").strip() for name in FOLDS_COLUMNS) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"the folds cannot be read ({reason})", where=path) from error
+        raise UsageError(
+            f"the folds cannot be read ({reason})",
+            where=path,
+            do="make them with darnet-trt cohort folds",
+        ) from error
     labels = labels_of_patients(cohort)
     known = {as_text(cohort.person(patient)): patient for patient in labels}
     fold_of: dict[str, str] = {}
@@ -189,7 +193,9 @@ def read_folds(path: Path, cohort: Cohort) -> Folds:
         if patient is None or label not in labels[patient]:
             raise _of_another(path, f"has {person!r} as a patient with the label {label!r}")
         if fold_of.setdefault(patient, fold) != fold:
-            raise UsageError(f"the patient {person} is in two folds", where=path)
+            raise UsageError(
+                f"the patient {person} is in two folds", where=path, do="keep one of the lines"
+            )
     if lacking := sorted(known.keys() - {person for person, *_ in rows}):
         raise _of_another(path, f"lacks the patient {lacking[0]}")
     return _folds(fold_of, path)

@@ -105,7 +105,11 @@ def explain(
         done(1)
     shown = _shown(cases, cohort, scans)
     if not shown:
-        raise UsageError("no scan for the figure can be read", where=cohort.table)
+        raise UsageError(
+            "no scan for the figure can be read",
+            where=cohort.table,
+            do="darnet-trt inspect says why; or name others with --scan",
+        )
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / MAPS) as file:
         draw_maps([case.row for case in shown], [n.name for n in networks]).save(file, "PNG")
