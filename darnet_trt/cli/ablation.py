@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darnet_trt.cli import train_options as options
-from darnet_trt.cli.device import device_for
+from darnet_trt.cli.device import device_for, use_torch
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import duration, progress, resumable
 
@@ -93,13 +93,7 @@ def ablation(
     refuse_bundle_or_cohort(out)
     read = given_cohort(cohort, classes)
     divided = _divided(read, folds, test, seed)
-    from darnet_trt.machine.cpus import share_cpus
-    from darnet_trt.machine.hardware import require_packages
-
-    share_cpus()
-    require_packages("torch", extra="train")
-    import torch
-
+    use_torch(threads)
     from darnet_trt.training.ablation.report import FILE_NAME
     from darnet_trt.training.ablation.run import ablate
     from darnet_trt.training.ablation.settings import Settings
@@ -108,8 +102,6 @@ def ablation(
     from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation, Recipe
 
     size = PRESETS[preset]
-    if threads:
-        torch.set_num_threads(threads)
     with options.named():
         recipe = Recipe(
             epochs=epochs or size.epochs,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darnet_trt.cli import train_options as options
+from darnet_trt.cli.device import use_torch
 from darnet_trt.cli.printing import print_line, print_table
 from darnet_trt.cli.progress import progress
 
@@ -48,11 +49,7 @@ def check(
     from darnet_trt.cli.labelled import given_cohort
 
     read = given_cohort(cohort, classes)
-    from darnet_trt.machine.cpus import share_cpus
-    from darnet_trt.machine.hardware import require_packages
-
-    share_cpus()
-    require_packages("torch", extra="train")
+    use_torch()
     from darnet_trt.machine.files import check_file_place, whole_file
     from darnet_trt.training.checking import check as check_cohort
 

@@ -13,7 +13,7 @@ import typer
 
 from darnet_trt.cli import printing
 from darnet_trt.cli import train_options as options
-from darnet_trt.cli.device import device_for
+from darnet_trt.cli.device import device_for, use_torch
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import duration, progress, resumable
@@ -89,13 +89,7 @@ def train(
     # before torch, which takes seconds to import
     labelled = given_cohort(cohort, classes)
     sides = _sides(labelled, folds, fold)
-    from darnet_trt.machine.cpus import share_cpus
-    from darnet_trt.machine.hardware import require_packages
-
-    share_cpus()
-    require_packages("torch", extra="train")
-    import torch
-
+    use_torch(threads)
     from darnet_trt.training.checking.shortcuts import shortcuts
     from darnet_trt.training.checkpoint import load_checkpoint
     from darnet_trt.training.fitting.processes import joined
@@ -105,8 +99,6 @@ def train(
     from darnet_trt.training.run import train as train_run
 
     size = PRESETS[preset]
-    if threads:
-        torch.set_num_threads(threads)
     with options.named():
         movement = Augmentation(
             flip=flip, rotation_deg=rotation, translation=translation, scaling=scaling
