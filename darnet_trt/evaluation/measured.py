@@ -19,9 +19,11 @@ CALIBRATED: Final = "calibrated_"
 _OF_PROBABILITIES: Final = ("log_loss", "calibration_error", "overconfidence")
 """What a temperature changes."""
 _ABSOLUTE: Final = ("calibration_error", CALIBRATED + "calibration_error")
+"""What scatter only raises."""
 _UNBOUNDED: Final = {
     name for each in _OF_PROBABILITIES for name in (each, CALIBRATED + each)
 } - set(_ABSOLUTE)
+"""What is no share of scans, so that 0 and 1 mean nothing special."""
 
 
 @dataclass(frozen=True)
