@@ -175,7 +175,11 @@ def _sides(cohort: Cohort, folds: Path | None, fold: int | None) -> Sides | None
 
 
 class _Telling:
-    """Tells on stderr how far a training has come."""
+    """Say on stderr how far a training has come.
+
+    Attributes:
+        failures: Scans that could not be used.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe

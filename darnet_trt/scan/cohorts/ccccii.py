@@ -31,7 +31,7 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Found:
-    """What the folders of a cohort hold.
+    """The scans of a cohort, in whichever form it was found.
 
     Attributes:
         entries: In the order of their paths.
