@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -178,7 +179,9 @@ def _short(name: str) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file."""
+    """Return a figure as a PNG file; a letter that the font lacks, as Chinese ones, is a box."""
     file = BytesIO()
-    figure.savefig(file, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(file, format="png")
     return file.getvalue()
