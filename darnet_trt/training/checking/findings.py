@@ -116,13 +116,13 @@ def traits(seen: Sequence[Seen], classes: tuple[str, ...]) -> Iterator[Found]:
     )
     labels = np.array([classes.index(seen[i].entry.label) for i in first])
     divided = groups(facts, of)
-    ranked = [trait for trait in TRAITS if trait.unit and trait.ranked]
-    numbers = [_medians([trait.of(one) for one in facts], of, len(patients)) for trait in ranked]
+    counted = [trait for trait in TRAITS if trait.unit]
+    numbers = [_medians([trait.of(one) for one in facts], of, len(patients)) for trait in counted]
     of_groups, of_numbers = judge([(g.members, g.odd) for g in divided], numbers, labels)
     told: dict[str, list[tuple[Group, Verdict]]] = defaultdict(list)
     for group, verdict in zip(divided, of_groups, strict=True):
         told[group.trait.what].append((group, verdict))
-    for trait, verdict in zip(ranked, of_numbers, strict=True):
+    for trait, verdict in zip(counted, of_numbers, strict=True):
         if verdict.telling:
             of_class = classes[verdict.label]
             text = f"{trait.what} of {of_class} differs from that of the other classes"
