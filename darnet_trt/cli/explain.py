@@ -49,7 +49,7 @@ def explain(
     Writes maps.png, the class activation maps of the networks side by side, and gates-N.png for
     each scan in it, the depth gates of each stage along the slices. For a phantom cohort written
     with phantom --lesions it compares maps and gates with the lesions, in a table and in
-    lesions.csv. Exit code 1: done, but some scans could not be read.
+    lesions.csv. Exit code 1: done, but some scans could not be used.
     """
     from darnet_trt.cli.labelled import labelled_cohort, print_notes
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
