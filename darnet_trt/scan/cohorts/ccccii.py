@@ -107,10 +107,10 @@ def _scans(named: Iterable[Path]) -> Iterator[tuple[Place, Path]]:
 def _slices(scan: Path, correction: Correction | None) -> tuple[str, ...] | None:
     """Return the names of a scan's slices in their true order; None where none is of use.
 
-    (): as its files are numbered, where these have no numbers to be put right by.
+    (): left as they lie there, for some of the files have no number of their own.
 
     Raises:
-        UsageError: There is something to put right, and some files have no numbers.
+        UsageError: There is something to put right, and some files have no number of their own.
     """
     if correction and correction.discard:
         return None

@@ -47,7 +47,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
     for name in names:
         if len(name) > _LONGEST or not name.isprintable():
             raise UsageError(
-                f"a class has at most {_LONGEST} characters, all printable; {name!r} does not",
+                f"a class has at most {_LONGEST} characters, all printable, unlike {name!r}",
                 where=where,
                 do="choose another name",
             )
