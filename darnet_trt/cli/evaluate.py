@@ -115,7 +115,8 @@ def evaluate(
                 raise UsageError(
                     f"no scan is left to evaluate: {_counts(evaluation)}",
                     where=cohort,
-                    do="give scans that did not train the weights and can be classified",
+                    do="give scans that did not train the weights and can be classified; other "
+                    "patients with the same names need others in the table",
                 )
             say("drawing patients for the intervals")
             evaluation.write(out)
