@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -109,9 +109,9 @@ def train(
         seen, unseen, failures = group.from_leader(
             lambda: _prepared(cohort, sides, preprocessing, folder, reading, failed)
         )
-        if start is not None:
-            _tell_known(cohort, unseen, start, tell)
         if group.leads:
+            for line in _known(cohort, seen, unseen, start):
+                tell(line)
             write_split(run / SPLIT, cohort, seen, unseen, failures, sides.test)
         configuration = {
             **configured(network, seen, unseen, recipe),
@@ -166,21 +166,25 @@ def _prepared(
     return seen, unseen, failures
 
 
-def _tell_known(
-    cohort: Cohort, unseen: tuple[Example, ...], start: Checkpoint, tell: Callable[[str], None]
-) -> None:
-    """Tell how many of the held-out scans trained the weights that the run starts from."""
-    if start.training_scans is None:
-        tell(
-            "nobody knows whether the held-out scans trained the weights that this run starts from"
-        )
-        return
-    known = sum(start.training_scans.had(_identity(cohort, example)) for example in unseen)
-    if known:
-        tell(
-            f"{known} of {len(unseen)} held-out scans are of patients who trained the weights that "
-            "this run starts from: their figures look better than they are"
-        )
+def _known(
+    cohort: Cohort,
+    seen: tuple[Example, ...],
+    unseen: tuple[Example, ...],
+    start: Checkpoint | None,
+) -> Iterator[str]:
+    """Say how many of the held-out scans the network knows, for all that the table says."""
+    held_out = [_identity(cohort, example) for example in unseen]
+    own = TrainingScans.of([_identity(cohort, example) for example in seen])
+    sources = [(own, "are among the training scans under another name, by PatientID or slices")]
+    if start is not None:
+        earlier = start.training_scans
+        if earlier is None:
+            yield "nobody knows whether the held-out scans trained the weights of --from"
+        else:
+            sources.append((earlier, "are of patients who trained the weights of --from"))
+    for trained, how in sources:
+        if known := sum(map(trained.had, held_out)):
+            yield f"{known} of {len(unseen)} held-out scans {how}: their figures look too good"
 
 
 def _identity(cohort: Cohort, example: Example) -> Identity:

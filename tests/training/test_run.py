@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan.cohorts import Sides, read_cohort
+from darnet_trt.scan.cohorts import Entry, Sides, read_cohort
 from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe
@@ -140,6 +141,18 @@ def test_held_out_scans_that_trained_the_weights_before_are_told(cohort, inputs,
     told.clear()
     train(cohort, tmp_path / "same", PRESET, RECIPE, held_out=0.34, **options)
     assert told == []
+
+
+def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
+    entry = cohort.entries[0]
+    copy = tmp_path / "copy.nii.gz"
+    shutil.copy(entry.scan, copy)
+    sides = Sides(cohort.entries, (Entry(copy, "somebody", entry.label),))
+    told = []
+    train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, tell=told.append)
+    assert [line.split(" under")[0] for line in told] == [
+        "1 of 1 held-out scans are among the training scans"
+    ]
 
 
 @pytest.mark.parametrize(
