@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darnet_trt.cli import train_options as options
-from darnet_trt.cli.device import device_for
+from darnet_trt.cli.device import device_for, use_torch
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import duration, progress, resumable
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def ablation(
     cohort: Annotated[
-        Path, typer.Argument(help="The labelled cohort, as `darnet-trt train` reads it.")
+        Path, typer.Argument(help="The labelled cohort, in any form that train reads.")
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write: the runs and the tables.")
@@ -34,17 +34,17 @@ def ablation(
         str | None,
         typer.Option(
             metavar="N|FILE",
-            help="How many folds to divide the patients into, or a file of "
-            "`darnet-trt cohort folds`. [default: the folds that the cohort names, else 5]",
+            help="How many folds to divide the patients into, or a file that cohort folds wrote. "
+            "[default: the folds that the cohort names, else 5]",
         ),
     ] = None,
     test: Annotated[
         float,
         typer.Option(
             metavar="SHARE",
-            help="Share of the patients to keep apart for the test, where neither the cohort nor a "
-            "file of folds names them. 0: every network is measured on the fold that it did not "
-            "see.",
+            help="Share of each class's patients to keep apart for the test, where neither the "
+            "cohort nor a file of folds names them. 0: each network is measured only on the fold "
+            "that it did not see.",
         ),
     ] = 0.0,
     seeds: Annotated[
@@ -87,19 +87,13 @@ def ablation(
     named where the interval over patients and seeds, corrected for the six pairs, leaves zero out.
     Exit code 1: done, but some scans could not be used.
     """
+    from darnet_trt.cli.labelled import given_cohort
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
-    from darnet_trt.scan.cohorts import parse_classes, read_cohort
 
     refuse_bundle_or_cohort(out)
-    read = read_cohort(cohort, parse_classes(classes) if classes else None)
+    read = given_cohort(cohort, classes)
     divided = _divided(read, folds, test, seed)
-    from darnet_trt.machine.cpus import share_cpus
-    from darnet_trt.machine.hardware import require_packages
-
-    share_cpus()
-    require_packages("torch", extra="train")
-    import torch
-
+    use_torch(threads)
     from darnet_trt.training.ablation.report import FILE_NAME
     from darnet_trt.training.ablation.run import ablate
     from darnet_trt.training.ablation.settings import Settings
@@ -108,19 +102,18 @@ def ablation(
     from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation, Recipe
 
     size = PRESETS[preset]
-    if threads:
-        torch.set_num_threads(threads)
-    recipe = Recipe(
-        epochs=epochs or size.epochs,
-        batch=batch,
-        learning_rate=learning_rate,
-        seed=seed,
-        augmentation=Augmentation() if augment else NO_AUGMENTATION,
-        precision=precision,
-        accumulate=accumulate,
-        checkpointing=checkpointing,
-        loading=loading,
-    )
+    with options.named():
+        recipe = Recipe(
+            epochs=epochs or size.epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+            augmentation=Augmentation() if augment else NO_AUGMENTATION,
+            precision=precision,
+            accumulate=accumulate,
+            checkpointing=checkpointing,
+            loading=loading,
+        )
     clock = _Clock(recipe.epochs)
 
     @contextmanager
@@ -160,8 +153,7 @@ def ablation(
 
 def _divided(cohort: Cohort, folds: str | None, test: float, seed: int) -> Folds:
     """Return the folds of a file, or those that the cohort names, or new ones."""
-    from darnet_trt.scan.cohorts import make_folds, read_folds
-    from darnet_trt.scan.cohorts.folds import named_folds
+    from darnet_trt.scan.cohorts import make_folds, named_folds, read_folds
 
     if folds is None and (named := named_folds(cohort)):
         return named

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli import train_options as options
 from darnet_trt.cli.cohort_check import check
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, print_table, warn
@@ -25,7 +26,7 @@ FOLDS = 5
 
 _Cohort = Annotated[
     Path,
-    typer.Argument(metavar="COHORT", help="As `train` takes it: a table, or its folder."),
+    typer.Argument(metavar="COHORT", help="The labelled cohort, in any form that train reads."),
 ]
 
 
@@ -53,14 +54,7 @@ def folds(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the random choice. [default: 0]")
     ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="The cohort's classes, in order; the first is the positive one. [default: those "
-            "of the phantoms, or the paper's]",
-        ),
-    ] = None,
+    classes: options.Classes = None,
 ) -> None:
     """Divide a cohort's patients into folds, and write them into a file.
 
@@ -68,15 +62,10 @@ def folds(
     same cohort and seed give the same folds. Where the cohort's table has a column fold, its folds
     are written as they stand.
     """
-    from darnet_trt.scan.cohorts import (
-        make_folds,
-        named_folds,
-        parse_classes,
-        read_cohort,
-        write_folds,
-    )
+    from darnet_trt.cli.labelled import given_cohort
+    from darnet_trt.scan.cohorts import make_folds, named_folds, write_folds
 
-    read = read_cohort(where, None if classes is None else parse_classes(classes))
+    read = given_cohort(where, classes)
     if out.exists():
         raise UsageError("exists already", where=out, do="choose another file")
     divided = named_folds(read)
@@ -110,7 +99,9 @@ def _apart(test: str | None) -> float | frozenset[str] | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{test!r} is neither a share nor a file that can be read ({reason})", where="--test"
+            f"{test!r} is neither a share nor a file that can be read ({reason})",
+            where="--test",
+            do="give a number below 1, or a file with a patient a line",
         ) from error
     return frozenset(filter(None, map(str.strip, lines)))
 
@@ -119,8 +110,6 @@ def _show(cohort: Cohort, divided: Folds) -> None:
     """Print how many patients of each class each fold holds out, and whom the table puts in two."""
     from darnet_trt.scan.cohorts.patients import labels_of_patients, patients_of_classes
 
-    for note in cohort.notes:
-        warn(note)
     several = sorted(p for p, labels in labels_of_patients(cohort).items() if len(labels) > 1)
     if several:
         named = ", ".join(several[:3]) + ", …" * (len(several) > 3)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli import train_options as options
+from darnet_trt.cli.device import use_torch
 from darnet_trt.cli.printing import print_line, print_table
 from darnet_trt.cli.progress import progress
 
@@ -17,23 +18,22 @@ if TYPE_CHECKING:
 
 
 def check(
-    cohort: Annotated[Path, typer.Argument(help="As `train` takes it: a table, or its folder.")],
+    cohort: Annotated[
+        Path, typer.Argument(help="The labelled cohort, in any form that train reads.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="JSON to write: what --json prints, with each scan."
+            "--out", "-o", metavar="FILE", help="File to write: the document that --json prints."
         ),
     ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="The cohort's classes, in order; the first is the positive one. [default: those "
-            "of the phantoms, or the paper's]",
-        ),
-    ] = None,
+    classes: options.Classes = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of the table.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON document instead of the table: also the scans of each finding.",
+        ),
     ] = False,
 ) -> None:
     """Look for what gives the classes away without the lungs, and for other faults of a cohort.
@@ -46,38 +46,26 @@ def check(
     only. Scans are read once; a second check of the same files takes a moment. Exit code 1: it
     gives its classes away, or some scans cannot be used.
     """
-    from darnet_trt.scan.cohorts import parse_classes, read_cohort
+    from darnet_trt.cli.labelled import given_cohort
 
-    read = read_cohort(cohort, None if classes is None else parse_classes(classes))
-    from darnet_trt.machine.cpus import share_cpus
-    from darnet_trt.machine.hardware import require_packages
-
-    share_cpus()
-    require_packages("torch", extra="train")
-    from darnet_trt.machine.files import cannot_write, whole_file
+    read = given_cohort(cohort, classes)
+    use_torch()
+    from darnet_trt.machine.files import check_file_place, whole_file
     from darnet_trt.training.checking import check as check_cohort
 
-    found = check_cohort(read, reading=reading)
+    if out is not None:
+        check_file_place(out)
+    found = check_cohort(read, reading=partial(progress, "checking scans"))
     text = found.model_dump_json(indent=1)
     if out is not None:
-        try:
-            with whole_file(out) as file:
-                file.write(text.encode() + b"\n")
-        except OSError as error:
-            raise cannot_write(out, error) from error
+        with whole_file(out) as file:
+            file.write(text.encode() + b"\n")
     if as_json:
         typer.echo(text)
     else:
         _show(found)
     if found.shortcuts or any(one.usable < one.scans for one in found.counts):
         raise typer.Exit(1)
-
-
-@contextmanager
-def reading(scans: int) -> Iterator[Callable[[int], None]]:
-    """Show how far the reading of a cohort's scans has come."""
-    with progress("checking the cohort: scans", scans) as advance:
-        yield advance
 
 
 def _show(found: Check) -> None:

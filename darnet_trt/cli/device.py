@@ -1,4 +1,4 @@
-"""Where torch runs: the option `--device`."""
+"""Where torch runs, and on how many threads: the options `--device` and `--threads`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,26 @@ from typing import Literal
 from darnet_trt.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
+
+
+def use_torch(threads: int | None = None) -> None:
+    """Make torch ready for a command that trains or runs networks; call it before torch's import.
+
+    Args:
+        threads: CPU threads; None leaves the number to torch.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    from darnet_trt.machine.cpus import share_cpus
+    from darnet_trt.machine.hardware import require_packages
+
+    share_cpus()
+    require_packages("torch", extra="train")
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def device_for(wanted: Device) -> str:

@@ -30,8 +30,8 @@ def evaluate(
     cohort: Annotated[
         Path,
         typer.Argument(
-            help="The labelled scans, in any form that train reads. Their classes must be the "
-            "network's.",
+            help="The labelled cohort, in any form that train reads. Its classes must be among "
+            "the network's.",
             show_default=False,
         ),
     ],
@@ -90,7 +90,7 @@ def evaluate(
     from darnet_trt.cli.evaluate_network import UNKNOWN, opened
     from darnet_trt.cli.evaluate_output import METRICS, Evaluation
     from darnet_trt.cli.evaluate_scans import scored
-    from darnet_trt.cli.labelled import labelled_cohort
+    from darnet_trt.cli.labelled import labelled_cohort, print_notes
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.errors import UsageError
     from darnet_trt.evaluation.pictures import need_matplotlib
@@ -102,6 +102,7 @@ def evaluate(
     need_matplotlib()
     with opened(network, artifact, threads) as judged:
         scans = labelled_cohort(cohort, judged.classes)
+        print_notes(scans)
         for warning in judged.warnings:
             warn(f"warning: {warning}")
         if judged.trained is None:
@@ -114,7 +115,8 @@ def evaluate(
                 raise UsageError(
                     f"no scan is left to evaluate: {_counts(evaluation)}",
                     where=cohort,
-                    do="give scans that did not train the weights and can be classified",
+                    do="give scans that did not train the weights and can be classified; other "
+                    "patients with the same names need others in the table",
                 )
             say("drawing patients for the intervals")
             evaluation.write(out)

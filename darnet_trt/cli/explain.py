@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darnet_trt.cli.device import use_torch
 from darnet_trt.cli.printing import print_line, print_table, warn
 from darnet_trt.cli.progress import progress
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 def explain(
     runs: Annotated[
         Path,
-        typer.Argument(help="Folder of `darnet-trt ablation`, or of one `darnet-trt train`."),
+        typer.Argument(help="A folder that ablation wrote, or a run that train wrote."),
     ],
     cohort: Annotated[
         Path,
         typer.Argument(
-            help="The cohort that they were trained on, or another. Only scans of patients who "
-            "trained none of the networks are used."
+            help="The labelled cohort that they were trained on, or another. Only scans of "
+            "patients who trained none of the networks are used."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the pictures into.")],
@@ -47,34 +48,29 @@ def explain(
 
     Writes maps.png, the class activation maps of the networks side by side, and gates-N.png for
     each scan in it, the depth gates of each stage along the slices. For a phantom cohort written
-    with `phantom --lesions` it compares maps and gates with the lesions, in a table and in
-    lesions.csv. Exit code 1: done, but some scans could not be read.
+    with phantom --lesions it compares maps and gates with the lesions, in a table and in
+    lesions.csv. Exit code 1: done, but some scans could not be used.
     """
+    from darnet_trt.cli.labelled import labelled_cohort, print_notes
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
 
     refuse_bundle_or_cohort(out)
-    from darnet_trt.machine.cpus import share_cpus
     from darnet_trt.machine.hardware import require_packages
 
-    share_cpus()
-    require_packages("torch", extra="train")
+    use_torch(threads)
     require_packages("matplotlib", extra="plots")
-    import torch
-
     from darnet_trt.phantom import read_regions
     from darnet_trt.phantom.plan import LESIONS
-    from darnet_trt.scan.cohorts import read_cohort
     from darnet_trt.training.ablation.explanation.explain import entries_of
     from darnet_trt.training.ablation.explanation.explain import explain as explain_networks
     from darnet_trt.training.ablation.explanation.networks import networks_of
 
-    if threads:
-        torch.set_num_threads(threads)
     networks = networks_of(runs, fold, seed)
-    read = read_cohort(cohort, networks[0].checkpoint.network.classes)
+    read = labelled_cohort(cohort, networks[0].checkpoint.network.classes)
+    print_notes(read)
     names = tuple(scan or ())
     regions_of: RegionsOf | None = None
-    if (read.root / LESIONS).is_dir():
+    if read.seed is not None and (read.root / LESIONS).is_dir():
         regions_of = lambda entry: read_regions(read.root, entry.scan)  # noqa: E731
     entries = entries_of(networks, read, names, every=regions_of is not None)
     with progress("explaining scans", len(entries)) as advance:

@@ -38,7 +38,7 @@ def phantom(
         typer.Option(
             metavar="NAME,NAME=KIND+KIND,…",
             help="Classes, and the kinds of scans that each consists of; the first is the positive "
-            "one. [default: covid-19,common-pneumonia,normal]",
+            "one. [default: the paper's three]",
         ),
     ] = None,
     kind: Annotated[

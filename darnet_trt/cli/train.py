@@ -13,7 +13,7 @@ import typer
 
 from darnet_trt.cli import printing
 from darnet_trt.cli import train_options as options
-from darnet_trt.cli.device import device_for
+from darnet_trt.cli.device import device_for, use_torch
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import duration, progress, resumable
@@ -80,24 +80,16 @@ def train(
     The checkpoint keeps hashes of the training patients and scans, so that these do not judge int8.
     Exit code 1: trained, but some scans could not be used.
     """
+    from darnet_trt.cli.labelled import given_cohort
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
-    from darnet_trt.scan.cohorts import parse_classes, read_cohort
 
     refuse_bundle_or_cohort(run)
     if new_head and start is None:
         raise UsageError("needs --from", where="--new-head")
     # before torch, which takes seconds to import
-    labelled = read_cohort(cohort, parse_classes(classes) if classes else None)
-    for note in labelled.notes:
-        warn(note)
+    labelled = given_cohort(cohort, classes)
     sides = _sides(labelled, folds, fold)
-    from darnet_trt.machine.cpus import share_cpus
-    from darnet_trt.machine.hardware import require_packages
-
-    share_cpus()
-    require_packages("torch", extra="train")
-    import torch
-
+    use_torch(threads)
     from darnet_trt.training.checking.shortcuts import shortcuts
     from darnet_trt.training.checkpoint import load_checkpoint
     from darnet_trt.training.fitting.processes import joined
@@ -107,9 +99,7 @@ def train(
     from darnet_trt.training.run import train as train_run
 
     size = PRESETS[preset]
-    if threads:
-        torch.set_num_threads(threads)
-    with _named_by_option():
+    with options.named():
         movement = Augmentation(
             flip=flip, rotation_deg=rotation, translation=translation, scaling=scaling
         )
@@ -184,25 +174,12 @@ def _sides(cohort: Cohort, folds: Path | None, fold: int | None) -> Sides | None
     return divided.sides(cohort, fold)
 
 
-@contextmanager
-def _named_by_option() -> Iterator[None]:
-    """Name the option whose value the recipe does not take.
-
-    Raises:
-        UsageError: There is one.
-    """
-    from pydantic import ValidationError
-
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).removesuffix("_deg").replace("_", "-")
-        raise UsageError(f"{first['msg']}, not {first['input']!r}", where=f"--{name}") from error
-
-
 class _Telling:
-    """Tells on stderr how far a training has come."""
+    """Say on stderr how far a training has come.
+
+    Attributes:
+        failures: Scans that could not be used.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe

@@ -6,11 +6,15 @@ A default here is the recipe's own (tests/cli/test_train_options.py): the recipe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from darnet_trt.errors import UsageError
 
 _cohort = partial(typer.Option, rich_help_panel="Cohort")
 _network = partial(typer.Option, rich_help_panel="Network")
@@ -30,16 +34,17 @@ HeldOut = Annotated[
     float,
     _cohort(
         metavar="SHARE",
-        help="Share of the patients to hold out: the network is measured on them, not trained. "
-        "0: none. A side column in the table and --folds go before it.",
+        help="Share of each class's patients to hold out: the network is measured on them, not "
+        "trained. 0: none. Not used where the table names the sides, or with --fold.",
     ),
 ]
 FoldsFile = Annotated[
     Path | None,
-    _cohort("--folds", help="Hold out a fold of this file, of darnet-trt cohort folds."),
+    _cohort("--folds", metavar="FILE", help="Folds, as cohort folds writes them; needs --fold."),
 ]
 Fold = Annotated[
-    int | None, _cohort(min=0, help="The fold to hold out, from 0: of --folds, or of the table.")
+    int | None,
+    _cohort(min=0, help="The fold to hold out, from 0: of --folds, or of the cohort's table."),
 ]
 AllowShortcut = Annotated[
     bool,
@@ -81,7 +86,8 @@ From = Annotated[
     _network(
         "--from",
         metavar="RUN",
-        help="Start from the weights of another run, or of its checkpoint file (fine-tuning).",
+        help="Start from the weights of another run, or of its checkpoint file (fine-tuning). Hold "
+        "the same patients out as it did: of others, a line says so.",
     ),
 ]
 NewHead = Annotated[
@@ -178,3 +184,20 @@ Checkpointing = Annotated[
 Loading = Annotated[
     int, _speed(min=0, help="Batches that a thread loads ahead. 0: none, without a thread.")
 ]
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Name the option whose value the recipe that is made inside does not take.
+
+    Raises:
+        UsageError: There is one.
+    """
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).removesuffix("_deg").replace("_", "-")
+        raise UsageError(f"{first['msg']}, not {first['input']!r}", where=f"--{name}") from error

@@ -22,29 +22,6 @@ _LEAST_DEFINED: Final = 0.5
 _NORMAL: Final = NormalDist()
 
 
-def bootstrap(
-    measure: Callable[[Indices], float],
-    patients: Sequence[str],
-    *,
-    draws: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return the ends of a measure's interval; (nan, nan) where `bootstrap_each` gives none.
-
-    Args:
-        measure: Gets the indices of the scans drawn; nan where it is not defined for them.
-        patients: Of each scan.
-        draws: How often to draw.
-        level: How often such intervals hold the truth.
-        seed: Of the draws.
-    """
-    found = bootstrap_each(
-        lambda drawn: {"": measure(drawn)}, patients, draws=draws, level=level, seed=seed
-    )
-    return found.get("", (math.nan, math.nan))
-
-
 def bootstrap_each(
     measures: Callable[[Indices], Mapping[str, float]],
     patients: Sequence[str],

@@ -19,9 +19,11 @@ CALIBRATED: Final = "calibrated_"
 _OF_PROBABILITIES: Final = ("log_loss", "calibration_error", "overconfidence")
 """What a temperature changes."""
 _ABSOLUTE: Final = ("calibration_error", CALIBRATED + "calibration_error")
+"""What scatter only raises."""
 _UNBOUNDED: Final = {
     name for each in _OF_PROBABILITIES for name in (each, CALIBRATED + each)
 } - set(_ABSOLUTE)
+"""What is no share of scans, so that 0 and 1 mean nothing special."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,6 @@ def measured(
             are left out.
         draws: Of the bootstrap.
     """
-
     scores = Scores.of(logits, labels)
     soft = Scores.of(logits / np.float32(temperature), labels)
 
@@ -86,7 +87,8 @@ def measured(
     result = {}
     for name, value in whole.items():
         low, high = ends.get(name, (None, None))
-        if name not in (*_UNBOUNDED, *_ABSOLUTE) and low == high and value in (0.0, 1.0):
+        same = low is not None and low == high and value in (0.0, 1.0)
+        if same and name not in (*_UNBOUNDED, *_ABSOLUTE):
             unseen = share_at_most(0, few[_looks_at(name, classes)])
             low, high = (1 - unseen, 1.0) if value else (0.0, unseen)
         result[name] = Measured(value, low, high)

@@ -198,20 +198,18 @@ def reliability(probabilities: Floats, labels: npt.NDArray[np.int64]) -> Iterato
         )
 
 
-def calibration_error(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """Return the mean over the scans of their bin's |accuracy − confidence|, 0…1.
-
-    Guo et al. 2017, equation 5, "expected calibration error". It is too high for few scans: a
-    perfectly calibrated network does not reach 0.
-    """
-    confidence = probabilities.max(1)
-    return _binned_error(confidence, confidence - (probabilities.argmax(1) == labels))
-
-
 def _bins(confidence: Floats) -> npt.NDArray[np.int64]:
     return np.ceil(confidence * BINS).astype(np.int64)
 
 
 def _binned_error(confidence: Floats, excess: Floats) -> float:
-    """Return the calibration error; `excess` is the confidence, less 1 where the scan is right."""
+    """Return the mean over the scans of their bin's |accuracy − confidence|, 0…1.
+
+    Guo et al. 2017, equation 5, "expected calibration error". It is too high for few scans: a
+    perfectly calibrated network does not reach 0.
+
+    Args:
+        confidence: Probability of the likeliest class, (n,).
+        excess: The same, less 1 where that class is right, (n,).
+    """
     return float(np.abs(np.bincount(_bins(confidence), excess)).sum() / len(confidence))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 _INCHES: Final = (6.0, 6.0)
 _DPI: Final = 150
-# Okabe and Ito's colours, which the colour-blind can tell apart; more classes get other lines.
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which the colour-blind can tell apart; more classes get other lines."""
 _LINES: Final = ("-", "--", ":", "-.")
 
 Labels = npt.NDArray[np.int64]
@@ -66,7 +67,7 @@ def roc(
     axes.set_title("ROC: each class against the rest")
     axes.set_box_aspect(1)
     axes.legend(loc="lower right", fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def curve(
@@ -108,7 +109,7 @@ def confusion(logits: npt.NDArray[np.float32], labels: Labels, classes: Sequence
             color="white" if share > 0.5 else "black",
             fontsize=12 if len(names) <= 4 else 8,
         )
-    return _png(figure)
+    return png(figure)
 
 
 def confusion_counts(
@@ -156,7 +157,7 @@ def reliability_diagram(
     axes.set_title("Reliability of the likeliest class")
     axes.legend(loc="best", fontsize=8)
     scans.set(xlabel="probability of the likeliest class", ylabel="scans")
-    return _png(figure)
+    return png(figure)
 
 
 def _figure() -> Figure:
@@ -167,8 +168,8 @@ def _figure() -> Figure:
 
 
 def _style(index: int) -> dict[str, Any]:
-    lines = _LINES[index // len(_COLOURS) % len(_LINES)]
-    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": lines}
+    lines = _LINES[index // len(COLOURS) % len(_LINES)]
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": lines}
 
 
 def _short(name: str) -> str:
@@ -177,7 +178,10 @@ def _short(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file; a letter that the font lacks, as Chinese ones, is a box."""
     file = BytesIO()
-    figure.savefig(file, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(file, format="png")
     return file.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TextIO
 
 import psutil
 
@@ -158,6 +159,27 @@ def whole_file(path: Path, *, private: bool = False, durable: bool = False) -> I
     finally:
         with suppress(OSError):  # it has its final name, or its folder was removed
             temporary.unlink()
+
+
+@contextmanager
+def whole_text(path: Path) -> Iterator[TextIO]:
+    """Open a text file (UTF-8) as `whole_file` does; line ends stay as they are written.
+
+    Bytes of names of files that are not UTF-8 are written as the escapes of `as_text`.
+
+    Raises:
+        OutputError: As in `whole_file`.
+    """
+    with (
+        whole_file(path) as file,
+        io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text,
+    ):
+        yield text
+
+
+def as_text(name: object) -> str:
+    """Return a name, of a file perhaps, as UTF-8 can hold it: bytes that are not are escaped."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def opener(private: bool) -> Callable[[str, int], int]:

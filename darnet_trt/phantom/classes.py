@@ -19,8 +19,8 @@ def plan_classes(text: str | None = None, shares: Sequence[str] = ()) -> Shares:
     Args:
         text: "NAME,NAME=KIND+KIND,…". A class of the paper alone has its kinds, less those that
             another class names; another name alone is that of a kind. None for the paper's classes.
-        shares: "KIND=SHARE", of the patients of its class. The class's other kinds divide the rest
-            among themselves.
+        shares: "NAME=SHARE": a kind's, of the patients of its class. The class's other kinds divide
+            the rest among themselves.
 
     Raises:
         UsageError: No such kind, one in two classes, a class without kinds, or impossible shares.
@@ -29,7 +29,11 @@ def plan_classes(text: str | None = None, shares: Sequence[str] = ()) -> Shares:
     given = dict(map(_share, shares))
     unused = set(given) - {kind for names in kinds.values() for kind in names}
     if unused:
-        raise UsageError(f"no class has {', '.join(sorted(unused))}", where="--kind")
+        raise UsageError(
+            f"no class has the kind {', '.join(sorted(unused))}",
+            where="--kind",
+            do="name it in --classes, or leave it out",
+        )
     return {name: _divide(name, of, given) for name, of in kinds.items()}
 
 
@@ -52,12 +56,18 @@ def _kinds(text: str) -> dict[str, list[str]]:
                 do=f"choose from {', '.join(KINDS)}, as NAME=KIND or NAME=KIND+KIND",
             )
         if taken.count(kind) > 1:
-            raise UsageError(f"names the kind {kind} twice", where="--classes")
+            raise UsageError(
+                f"names the kind {kind} twice", where="--classes", do="keep it in one class"
+            )
     for name, kinds in named.items():
         if not kinds:
             kinds += [k for k, kind in KINDS.items() if kind.label == name and k not in taken]
         if not kinds:
-            raise UsageError(f"leaves the class {name} without a kind", where="--classes")
+            raise UsageError(
+                f"leaves the class {name} without a kind",
+                where="--classes",
+                do="name one of its own, as NAME=KIND",
+            )
     return named
 
 
@@ -68,7 +78,9 @@ def _share(text: str) -> tuple[str, float]:
     except ValueError:
         share = math.nan
     if not 0 <= share <= 1:
-        raise UsageError(f"{text!r} is no KIND=SHARE with a share of 0 to 1", where="--kind")
+        raise UsageError(
+            f"{text!r} is no NAME=SHARE with a share of 0 to 1", where="--kind", do="correct it"
+        )
     return kind.strip(), share
 
 
@@ -77,6 +89,8 @@ def _divide(name: str, kinds: list[str], given: Mapping[str, float]) -> dict[str
     asked = sum(given[kind] for kind in kinds if kind in given)
     others = sum(KINDS[kind].share for kind in kinds if kind not in given)
     if asked > 1 + 1e-9 or (not others and asked < 1 - 1e-9):
-        raise UsageError(f"the shares of {name} add up to {asked:g}, not 1", where="--kind")
+        raise UsageError(
+            f"the shares of {name} add up to {asked:g}, not 1", where="--kind", do="correct them"
+        )
     rest = max(0.0, 1 - asked)
     return {k: given[k] if k in given else round(rest * KINDS[k].share / others, 9) for k in kinds}

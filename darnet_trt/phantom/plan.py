@@ -76,7 +76,11 @@ class CohortPlan:
         for name in self.classes if self.ccccii else ():
             folder = class_folder(name).casefold()
             if folder in folders or folder.startswith(".") or {"/", "\\"} & set(folder):
-                raise UsageError(f"the class {name} cannot have a folder", where="--classes")
+                raise UsageError(
+                    f"the class {name} cannot have a folder",
+                    where="--classes",
+                    do="choose another name, or another --format",
+                )
             folders.append(folder)
 
     @property

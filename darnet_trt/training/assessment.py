@@ -39,7 +39,7 @@ class Assessment:
 
 
 def assess(
-    model: DARNet, train: Sequence[Example], held_out: Sequence[Example], device: str = "cpu"
+    model: DARNet, train: Sequence[Example], held_out: Sequence[Example], device: str
 ) -> Assessment:
     """Measure a network on the held-out scans, and learn its temperature and familiarity.
 
@@ -47,7 +47,7 @@ def assess(
         model: Trained; on `device`.
         train: The scans that trained it. They are run once more, as they are.
         held_out: Others.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", "cuda:1".
     """
     if not held_out:
         return Assessment()

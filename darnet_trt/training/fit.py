@@ -109,7 +109,11 @@ def fit(
 
 def _refuse_counts(recipe: Recipe, train: int, held_out: int, group: Processes) -> None:
     if train < recipe.batch:
-        raise UsageError(f"{train} training scans are fewer than a batch of {recipe.batch}")
+        raise UsageError(
+            f"{train} training scans are fewer than a batch of {recipe.batch}",
+            where="--batch",
+            do="take a smaller one, or add scans",
+        )
     if recipe.batch % (group.size * recipe.accumulate):
         raise UsageError(
             f"a batch of {recipe.batch} does not divide into {recipe.accumulate} part(s) for each "

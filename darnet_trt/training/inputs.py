@@ -167,13 +167,17 @@ def _input_file(entry: Entry, spec: Preprocessing, folder: Path) -> Path:
     That is the path, the files' sizes and times, and the slices' order where the cohort gives one.
     """
     scan = entry.scan
+    identity = [spec.model_dump_json(), str(scan.resolve()), file_stamps(scan), *entry.slices]
+    return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]}.npz"
+
+
+def file_stamps(scan: Path) -> list[tuple[str, int, int]]:
+    """Return name, size in bytes and time of change in ns of a scan's files; [] if it is absent."""
     try:
         files = sorted(f for f in scan.rglob("*") if f.is_file()) if scan.is_dir() else [scan]
-        stamps = [(f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
-    except OSError:
-        stamps = []
-    identity = [spec.model_dump_json(), str(scan.resolve()), stamps, *entry.slices]
-    return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]}.npz"
+        return [(f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return []
 
 
 def _prepare_one(entry: Entry, spec: Preprocessing, file: Path) -> None:

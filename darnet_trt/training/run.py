@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from darnet_trt.errors import UsageError
-from darnet_trt.evaluation.seen import TrainingScans, identity
+from darnet_trt.evaluation.seen import Identity, TrainingScans, identity
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.scan.cohorts import Cohort, Sides, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
@@ -110,6 +110,8 @@ def train(
             lambda: _prepared(cohort, sides, preprocessing, folder, reading, failed)
         )
         if group.leads:
+            for line in _known(cohort, seen, unseen, start):
+                tell(line)
             write_split(run / SPLIT, cohort, seen, unseen, failures, sides.test)
         configuration = {
             **configured(network, seen, unseen, recipe),
@@ -124,7 +126,8 @@ def train(
             start=weights, past=past, configuration=configuration, group=group,
             report=report, saved=saved, tell=tell,
         )  # fmt: skip
-        found = assess(model, seen, unseen)
+        found = assess(model.to(group.device), seen, unseen, group.device)
+        model.cpu()
         checkpoint = Checkpoint(
             network=network,
             preprocessing=preprocessing,
@@ -163,6 +166,31 @@ def _prepared(
     return seen, unseen, failures
 
 
+def _known(
+    cohort: Cohort,
+    seen: tuple[Example, ...],
+    unseen: tuple[Example, ...],
+    start: Checkpoint | None,
+) -> Iterator[str]:
+    """Say how many of the held-out scans the network knows, for all that the table says."""
+    held_out = [_identity(cohort, example) for example in unseen]
+    own = TrainingScans.of([_identity(cohort, example) for example in seen])
+    sources = [(own, "are among the training scans under another name, by PatientID or slices")]
+    if start is not None:
+        earlier = start.training_scans
+        if earlier is None:
+            yield "nobody knows whether the held-out scans trained the weights of --from"
+        else:
+            sources.append((earlier, "are of patients who trained the weights of --from"))
+    for trained, how in sources:
+        if known := sum(map(trained.had, held_out)):
+            yield f"{known} of {len(unseen)} held-out scans {how}: their figures look too good"
+
+
+def _identity(cohort: Cohort, example: Example) -> Identity:
+    return identity(cohort, example.entry.patient, example.patient_id, example.hashes)
+
+
 def _origin(
     cohort: Cohort,
     seen: tuple[Example, ...],
@@ -173,7 +201,7 @@ def _origin(
     trained_on = cohort.describe(tuple(e.entry for e in seen))
     phantoms = cohort.seed is not None
     pixels_mm = [mm for e in seen if (mm := e.pixel_mm)]
-    scans = [identity(cohort, e.entry.patient, e.patient_id, e.hashes) for e in seen]
+    scans = [_identity(cohort, e) for e in seen]
     known: TrainingScans | None = TrainingScans.of(scans)
     if start is not None:
         trained_on = f"{trained_on}; before that on {start.trained_on}"

@@ -30,14 +30,24 @@ def cohort(tmp_path_factory):
         (["--folds", "nowhere.csv"], "nowhere.csv"),
         (["--test", "1.5"], "1.5"),
         (["--classes", "one"], "--classes"),
+        (["--classes", ""], "--classes"),
     ],
 )
-def test_folds_that_cannot_be_are_refused_in_one_line(command, cohort, tmp_path, words, says):
+def test_what_cannot_work_is_refused_in_one_line(command, cohort, tmp_path, words, says):
     done = command("ablation", cohort, "-o", tmp_path / "out", *words)
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_that_cannot_be_is_refused_in_one_line(command, tmp_path):
+    rows = [f"{label}{n},{label}{n},{label}" for label in ("ncp", "cp", "normal") for n in (0, 1)]
+    (tmp_path / "cohort.csv").write_text("\n".join(["scan,patient,label", *rows]))
+    words = ("--folds", 2, "--learning-rate", 0)
+    done = command("ablation", tmp_path, "-o", tmp_path / "out", *words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--learning-rate" in done.stderr
 
 
 def test_no_ablation_among_the_files_of_a_cohort(command, cohort):

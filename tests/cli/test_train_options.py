@@ -61,3 +61,10 @@ def test_what_a_cohort_lacks_is_said(tmp_path, command):
     done = command("train", tmp_path / "raw", "-o", tmp_path / "run", "--fold", "2")
     assert (done.returncode, done.stderr.count("\n")) == (2, 2)
     assert "cp/9/99" in done.stderr.splitlines()[0]
+    folds = tmp_path / "folds.csv"
+    done = command("cohort", "folds", tmp_path / "raw", "-o", folds, "--folds", 2)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "cp/9/99" in done.stderr
+    done = command("ablation", tmp_path / "raw", "-o", tmp_path / "run", "--folds", "9")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+    assert "cp/9/99" in done.stderr.splitlines()[0]

@@ -53,6 +53,8 @@ def test_one_patient_has_measures_without_intervals():
     found = measured(logits, labels, ["P1"] * 12, PAPER_CLASSES, draws=DRAWS)
     assert found["accuracy"].low is None
     assert str(found["accuracy"]) == f"{found['accuracy'].value:.3f}"
+    right = measured(*of(12, PAPER_CLASSES, 30)[:2], ["P1"] * 12, PAPER_CLASSES, draws=DRAWS)
+    assert all(one.low is one.high is None for one in right.values())
 
 
 def test_one_class_only():

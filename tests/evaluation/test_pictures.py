@@ -1,4 +1,4 @@
-"""Pictures of two classes, of seven with long names, and of one class only."""
+"""Pictures of few and of many classes, whatever their names, and of one class only."""
 
 from io import BytesIO
 
@@ -24,7 +24,7 @@ def size(png):
     return Image.open(BytesIO(png)).size
 
 
-@pytest.mark.parametrize("classes", [("viral", "other"), SEVEN], ids=len)
+@pytest.mark.parametrize("classes", [("viral", "other"), ("肺炎", "a", "$"), SEVEN], ids=len)
 def test_pictures_can_be_opened(classes):
     rng = np.random.default_rng(0)
     labels = np.arange(28) % len(classes)

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from darnet_trt.errors import OutputError, UsageError
-from darnet_trt.machine.files import sole_writer, temporary_folder, whole_file, whole_files
+from darnet_trt.machine.files import (
+    as_text,
+    sole_writer,
+    temporary_folder,
+    whole_file,
+    whole_files,
+    whole_text,
+)
 from tests.full_disk import files_up_to
 
 
@@ -32,6 +39,14 @@ def test_an_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("a", b"old")]
     write(tmp_path / "a")
     assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("a", b"new")]
+
+
+def test_a_text_holds_names_that_are_not_utf8(tmp_path):
+    name = os.fsdecode(b"\xe9t\xc3\xa9")
+    with whole_text(tmp_path / "a") as text:
+        text.write(f"{name}\r\n")
+    assert (tmp_path / "a").read_bytes() == as_text(name).encode() + b"\r\n"
+    assert as_text(Path("été")) == "été"
 
 
 def test_a_file_where_a_folder_is_needed(tmp_path):

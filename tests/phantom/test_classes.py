@@ -56,7 +56,7 @@ def test_patients_have_the_kinds_in_these_shares():
         ("normal", [], "two classes"),
         ("a=emphysema,A=normal", [], "twice"),
         ("a=emphysema,b=emphysema", [], "emphysema twice"),
-        ("covid-19=covid-19,normal", ["mild-covid-19=0.5"], "no class has mild-covid-19"),
+        ("covid-19=covid-19,normal", ["mild-covid-19=0.5"], "no class has the kind mild-covid-19"),
         (None, ["normal"], "'normal'"),
         (None, ["normal=2"], "0 to 1"),
         (None, ["normal=nan"], "0 to 1"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan.cohorts import Sides, read_cohort
+from darnet_trt.scan.cohorts import Entry, Sides, read_cohort
 from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe
@@ -127,6 +128,31 @@ def test_fine_tuning_starts_from_the_weights(cohort, inputs, first, tmp_path):
     for name, value in start.state_dict.items():
         same = torch.allclose(headless.state_dict[name], value, atol=1e-6)
         assert same is (name != "classifier.weight") or name == "classifier.bias"
+
+
+def test_held_out_scans_that_trained_the_weights_before_are_told(cohort, inputs, first, tmp_path):
+    split = {row["scan"]: row["side"] for row in rows(first / "split.csv")}
+    known = next(e.patient for e in cohort.entries if split[cohort.name(e)] == "train")
+    sides = Sides.of(cohort.entries, frozenset([known]))
+    told, count = [], len(sides.held_out)
+    options = {"inputs": inputs, "start": load_checkpoint(first), "tell": told.append}
+    train(cohort, tmp_path / "known", PRESET, RECIPE, sides=sides, **options)
+    assert [line.split(" scans")[0] for line in told] == [f"{count} of {count} held-out"]
+    told.clear()
+    train(cohort, tmp_path / "same", PRESET, RECIPE, held_out=0.34, **options)
+    assert told == []
+
+
+def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
+    entry = cohort.entries[0]
+    copy = tmp_path / "copy.nii.gz"
+    shutil.copy(entry.scan, copy)
+    sides = Sides(cohort.entries, (Entry(copy, "somebody", entry.label),))
+    told = []
+    train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, tell=told.append)
+    assert [line.split(" under")[0] for line in told] == [
+        "1 of 1 held-out scans are among the training scans"
+    ]
 
 
 @pytest.mark.parametrize(

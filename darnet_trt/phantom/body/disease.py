@@ -20,12 +20,12 @@ SIDES = (-1, 1)
 
 
 def covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Ground glass below the pleura of both lungs."""
+    """Draw ground glass below the pleura of both lungs."""
     return Disease(tuple(_ground_glass(anatomy, rng, SIDES, (6, 13))))
 
 
 def mild_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """One to three small patches of ground glass below the pleura."""
+    """Draw one to three small patches of ground glass below the pleura."""
     patches = []
     for _ in range(rng.integers(1, 4)):
         (centre,) = _centres(anatomy, rng, rng.choice(SIDES), (1, 2))
@@ -36,23 +36,23 @@ def mild_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
 
 
 def vascular_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Faint ground glass of both lungs with thickened vessels in it."""
+    """Draw faint ground glass of both lungs with thickened vessels in it."""
     patches = _ground_glass(anatomy, rng, SIDES, (3, 7), faint=True)
     return Disease(tuple(patches), thicker=rng.uniform(1.6, 2.4))
 
 
 def one_sided_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Ground glass below the pleura of one lung."""
+    """Draw ground glass below the pleura of one lung."""
     return Disease(tuple(_ground_glass(anatomy, rng, (rng.choice(SIDES),), (4, 11))))
 
 
 def central_covid(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Ground glass of both lungs around the bronchi instead of below the pleura."""
+    """Draw ground glass of both lungs, around the bronchi instead of below the pleura."""
     return Disease(tuple(_ground_glass(anatomy, rng, SIDES, (4, 9), central=True)))
 
 
 def pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Consolidation of a lobe or a segment, often with effusion or open bronchi."""
+    """Draw a consolidated lobe or segment, often with effusion or open bronchi."""
     side = 1 if rng.random() < 0.45 else -1
     patches = _consolidation(anatomy, rng, side)
     bronchogram, effusion = bool(rng.random() < 0.6), None
@@ -63,7 +63,7 @@ def pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
 
 
 def viral_pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Patches all over both lungs, each with a dense core, and small nodules between them."""
+    """Draw patches with dense cores all over both lungs, and small nodules between them."""
     patches = draw_nodules(anatomy, rng, int(rng.integers(6, 16)))
     for side in SIDES:
         for centre in points_in_lung(anatomy, rng, side, int(rng.integers(3, 8)), depth_mm=6.0):
@@ -76,12 +76,12 @@ def viral_pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
 
 
 def nothing(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Nothing but the harmless findings."""
+    """Draw nothing but the harmless findings."""
     return Disease()
 
 
 def emphysema(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Holes of destroyed lung, most of them in the upper half."""
+    """Draw holes of destroyed lung, most of them in the upper half."""
     patches = []
     for side in SIDES:
         candidates = points_in_lung(anatomy, rng, side, 300)
@@ -95,7 +95,7 @@ def emphysema(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
 
 
 def small_nodules(anatomy: Anatomy, rng: np.random.Generator) -> Disease:
-    """Many small nodules."""
+    """Draw many small nodules."""
     return Disease(tuple(draw_nodules(anatomy, rng, int(rng.integers(6, 26)))))
 
 
@@ -133,7 +133,7 @@ def _ground_glass(
     faint: bool = False,
     central: bool = False,
 ) -> list[Patch]:
-    """Patches of ground glass in each of these lungs, fewer than `counts[1]`, some with a core."""
+    """Draw fewer than `counts[1]` patches in each of these lungs, some with a dense core."""
     patches = []
     consolidating = rng.uniform(0.0, 0.35) * (not faint)
     low, high = (-700, -560) if faint else (-600, -360)
@@ -151,7 +151,7 @@ def _ground_glass(
 
 
 def _consolidation(anatomy: Anatomy, rng: np.random.Generator, side: int) -> list[Patch]:
-    """A dense lobe or segment, with a little ground glass around it."""
+    """Draw a dense lobe or segment, with a little ground glass around it."""
     height = anatomy.lung_height
     upper = rng.random() < 0.4
     # The oblique fissure: high at the back, low in front.

@@ -109,7 +109,7 @@ def draw_nodules(anatomy: Anatomy, rng: np.random.Generator, count: int) -> list
 
 
 def _scars(anatomy: Anatomy, rng: np.random.Generator) -> list[Patch]:
-    """Thin plates, mostly near the bases or the apices."""
+    """Draw thin plates, anywhere in the lungs."""
     scars = []
     for _ in range(rng.poisson(0.7)):
         side = 1 if rng.random() < 0.5 else -1

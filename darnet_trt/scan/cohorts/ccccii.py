@@ -31,7 +31,7 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Found:
-    """What the folders of a cohort hold.
+    """The scans of a cohort, in whichever form it was found.
 
     Attributes:
         entries: In the order of their paths.
@@ -105,7 +105,15 @@ def _scans(named: Iterable[Path]) -> Iterator[tuple[Place, Path]]:
 
 
 def _slices(scan: Path, correction: Correction | None) -> tuple[str, ...] | None:
-    """Return the names of a scan's slices in their true order; None where none is of use."""
+    """Return the names of a scan's slices in their true order; None where none is of use.
+
+    (): left as they lie there, for some of the files have no number of their own.
+
+    Raises:
+        UsageError: There is something to put right, and some files have no number of their own.
+    """
+    if correction and correction.discard:
+        return None
     names = pictures_in(scan)
     numbers = {int(stem): name for name in names if (stem := Path(name).stem).isdecimal()}
     if len(numbers) < len(names) or not names:  # then its reading says what is wrong

@@ -27,8 +27,8 @@ _LONGEST: Final = 64
 
 def class_named(label: str, classes: Iterable[str]) -> str | None:
     """Return the class that a label names, in any case or as CC-CCII calls it; None for none."""
-    known = {name.casefold(): name for name in classes}
-    folded = label.strip().casefold().replace("_", "-")
+    known = {_folded(name): name for name in classes}
+    folded = _folded(label)
     return known.get(folded) or known.get(_ALIASES.get(folded, ""))
 
 
@@ -41,10 +41,19 @@ def parse_classes(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     where = "--classes"
     if len(names) < 2 or not all(names):
-        raise UsageError(f"needs two classes or more, not {text!r}", where=where, do="A,B,…")
-    if len({name.casefold() for name in names}) < len(names):
-        raise UsageError(f"names a class twice: {text}", where=where)
+        raise UsageError(f"needs two classes or more, not {text!r}", where=where, do="write A,B,…")
+    if len(set(map(_folded, names))) < len(names):
+        raise UsageError(f"names a class twice: {text}", where=where, do="leave one out")
     for name in names:
         if len(name) > _LONGEST or not name.isprintable():
-            raise UsageError(f"a class may have {_LONGEST} printable characters", where=where)
+            raise UsageError(
+                f"a class has at most {_LONGEST} characters, all printable, unlike {name!r}",
+                where=where,
+                do="choose another name",
+            )
     return names
+
+
+def _folded(label: str) -> str:
+    """Return what two labels of one class have in common."""
+    return label.strip().casefold().replace("_", "-")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from darnet_trt.machine.files import as_text
 from darnet_trt.scan.cohorts.classes import PAPER_CLASSES
 from darnet_trt.scan.series import Series
 
@@ -89,9 +90,10 @@ class Cohort:
         folder = self.table.is_dir()
         content = self._listing() if folder else self.table.read_bytes()
         digest = hashlib.sha256(content).hexdigest()[:12]
+        name, what = as_text(self.root.resolve().name), "listing" if folder else "table"
         return (
-            f"{len(entries)} scans of {patients} patients of the cohort "
-            f"{self.root.resolve().name} ({'listing' if folder else 'table'}'s SHA-256 {digest}…)"
+            f"{len(entries)} scans of {patients} patients of the cohort {name} ({what}'s SHA-256 "
+            f"{digest}…)"
         )
 
     def _listing(self) -> bytes:

@@ -52,8 +52,6 @@ class Correction:
 
     def kept(self, numbers: Sequence[int]) -> list[int]:
         """Return which files to use of those with these ascending numbers, in their true order."""
-        if self.discard:
-            return []
         order = list(numbers[:: -1 if self.reverse else 1])
         if self.order is not None:
             spans = (n for first, last in self.order for n in numbers if first <= n <= last)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Final, Self
 import numpy as np
 
 from darnet_trt.errors import UsageError
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.files import as_text, whole_text
 from darnet_trt.scan.cohorts.cohort import Cohort, Entry
 from darnet_trt.scan.cohorts.patients import (
     check_share,
@@ -156,7 +155,7 @@ def write_folds(folds: Folds, cohort: Cohort, path: Path) -> None:
     fold_of = dict.fromkeys(folds.test, TEST)
     for number, held_out in enumerate(folds.folds):
         fold_of |= dict.fromkeys(held_out, str(number))
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+    with whole_text(path) as text:
         rows = csv.writer(text)
         rows.writerow(FOLDS_COLUMNS)
         for label, patients in patients_of_classes(cohort).items():
@@ -181,16 +180,22 @@ def read_folds(path: Path, cohort: Cohort) -> Folds:
             rows = [tuple((row[name] or "").strip() for name in FOLDS_COLUMNS) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"the folds cannot be read ({reason})", where=path) from error
+        raise UsageError(
+            f"the folds cannot be read ({reason})",
+            where=path,
+            do="make them with darnet-trt cohort folds",
+        ) from error
     labels = labels_of_patients(cohort)
-    known = {cohort.person(patient): patient for patient in labels}
+    known = {as_text(cohort.person(patient)): patient for patient in labels}
     fold_of: dict[str, str] = {}
     for person, label, fold in rows:
         patient = known.get(person)
         if patient is None or label not in labels[patient]:
             raise _of_another(path, f"has {person!r} as a patient with the label {label!r}")
         if fold_of.setdefault(patient, fold) != fold:
-            raise UsageError(f"the patient {person} is in two folds", where=path)
+            raise UsageError(
+                f"the patient {person} is in two folds", where=path, do="keep one of the lines"
+            )
     if lacking := sorted(known.keys() - {person for person, *_ in rows}):
         raise _of_another(path, f"lacks the patient {lacking[0]}")
     return _folds(fold_of, path)

@@ -14,6 +14,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohorts.ccccii import Found
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Entry, Side
+from darnet_trt.scan.cohorts.data_tables import REPLACE
 
 SPLITS: Final[dict[str, Side]] = {
     "ct_train.json": "train",
@@ -78,12 +79,16 @@ def _content(path: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
     try:
         return kind.validate_json(path.read_bytes(), strict=True)
     except OSError as error:
-        raise UsageError(f"cannot be read ({error.strerror})", where=path) from error
+        raise UsageError(
+            f"cannot be read ({error.strerror})", where=path, do="check its permissions"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = " in " + "/".join(map(str, first["loc"])) if first["loc"] else ""
         raise UsageError(
-            f"does not list slices by class, patient and scan{place}: {first['msg']}", where=path
+            f"does not list slices by class, patient and scan{place}: {first['msg']}",
+            where=path,
+            do=REPLACE,
         ) from error
 
 

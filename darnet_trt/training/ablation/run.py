@@ -17,6 +17,7 @@ from darnet_trt.training.ablation.scored import SIDES, Scored, Training, read_sc
 from darnet_trt.training.ablation.settings import Settings
 from darnet_trt.training.checkpoint import FILE_NAME, load_checkpoint
 from darnet_trt.training.fitting.history import Epoch, Step
+from darnet_trt.training.fitting.state import remove_state
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.outputs import predict
 from darnet_trt.training.run import INPUTS, train
@@ -111,6 +112,7 @@ def ablate(
                     report=finished,
                     saved=saved,
                 )
+            remove_state(run)  # left where the training was killed at its very end
             if not (run / PREDICTIONS).exists():
                 answers = _answers(settings, run, training, sides, examples, device)
                 write_scored(answers, cohort.classes, run / PREDICTIONS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.evaluation.metrics import softmax
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.files import whole_text
 from darnet_trt.training.model import Attention
 
 Side = Literal["test", "held-out"]
@@ -63,7 +62,7 @@ def write_scored(scored: Iterable[Scored], classes: Sequence[str], path: Path) -
     Raises:
         OutputError: It cannot be written.
     """
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+    with whole_text(path) as text:
         rows = csv.writer(text)
         rows.writerow(
             [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 import numpy as np
@@ -14,7 +14,7 @@ from darnet_trt.machine.files import whole_file
 from darnet_trt.scan.cohorts import POSITIVE, Cohort
 from darnet_trt.training.checking.findings import Found, faults, traits
 from darnet_trt.training.checking.probe import Probe, probe
-from darnet_trt.training.checking.reading import ROOM, VERSION, read_cohort_facts, stamp
+from darnet_trt.training.checking.reading import ROOM, VERSION, Seen, read_cohort_facts, stamp
 
 PROBE = "probe"
 """Code of what the probe found."""
@@ -68,6 +68,8 @@ def check(
 ) -> Check:
     """Check a cohort, or find the answer of an earlier check of the same files.
 
+    An answer is kept where every scan could be read.
+
     Args:
         cohort: All its scans.
         reading: Called with the number of scans to read; returns a context that is open meanwhile
@@ -77,18 +79,18 @@ def check(
     file = cache_folder(ROOM) / f"{digest(VERSION, cohort.classes, entries)}.json"
     with suppress(OSError, ValidationError, ValueError):
         return Check.model_validate_json(file.read_bytes())
-    found = _check(cohort, reading)
-    with suppress(OSError, OutputError):  # a cache may be missing
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as stream:
-            stream.write(found.model_dump_json().encode())
+    with reading(len(cohort.entries)) as done:
+        seen = read_cohort_facts(cohort.entries, done)
+    found = _check(seen, cohort.classes)
+    if all(one.facts.lasting for one in seen):
+        with suppress(OSError, OutputError):  # a cache may be missing
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(file) as stream:
+                stream.write(found.model_dump_json().encode())
     return found
 
 
-def _check(cohort: Cohort, reading: Reading) -> Check:
-    with reading(len(cohort.entries)) as done:
-        seen = read_cohort_facts(cohort.entries, done)
-    classes = cohort.classes
+def _check(seen: Sequence[Seen], classes: tuple[str, ...]) -> Check:
     usable = [one for one in seen if one.view is not None]
     labels = np.array([classes.index(one.entry.label) for one in usable], np.intp)
     _, patients = np.unique([one.entry.patient for one in usable], return_inverse=True)

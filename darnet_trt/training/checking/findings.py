@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.evaluation.seen import KnownScans
+from darnet_trt.machine.files import as_text
 from darnet_trt.scan.cohorts import Entry
 from darnet_trt.training.checking.association import Verdict, judge
 from darnet_trt.training.checking.reading import Seen
@@ -67,7 +68,7 @@ def _patients(seen: Sequence[Seen]) -> Iterator[Found]:
     ):
         torn = [p for p, of in scans.items() if len({several(one.entry) for one in of}) > 1]
         if torn:
-            text = f"{len(torn)} of {len(scans)} patients {what}, such as {torn[0]}"
+            text = f"{len(torn)} of {len(scans)} patients {what}, such as {as_text(torn[0])}"
             yield Found(code=code, text=text, scans=_names(chain(*(scans[p] for p in torn))))
 
 
@@ -100,7 +101,7 @@ def _duplicates(seen: Sequence[Seen]) -> Iterator[Found]:
         if found := pairs[kind]:
             first, second = found[0]
             text = f"{len(found)} of {len(seen)} scans are the same as another{whose}, such as "
-            text += f"{second.entry.scan} and {first.entry.scan}"
+            text += f"{as_text(second.entry.scan)} and {as_text(first.entry.scan)}"
             yield Found(code=kind, text=text, scans=_names(chain(*found)))
 
 
@@ -115,13 +116,13 @@ def traits(seen: Sequence[Seen], classes: tuple[str, ...]) -> Iterator[Found]:
     )
     labels = np.array([classes.index(seen[i].entry.label) for i in first])
     divided = groups(facts, of)
-    ranked = [trait for trait in TRAITS if trait.unit and trait.ranked]
-    numbers = [_medians([trait.of(one) for one in facts], of, len(patients)) for trait in ranked]
+    counted = [trait for trait in TRAITS if trait.unit]
+    numbers = [_medians([trait.of(one) for one in facts], of, len(patients)) for trait in counted]
     of_groups, of_numbers = judge([(g.members, g.odd) for g in divided], numbers, labels)
     told: dict[str, list[tuple[Group, Verdict]]] = defaultdict(list)
     for group, verdict in zip(divided, of_groups, strict=True):
         told[group.trait.what].append((group, verdict))
-    for trait, verdict in zip(ranked, of_numbers, strict=True):
+    for trait, verdict in zip(counted, of_numbers, strict=True):
         if verdict.telling:
             of_class = classes[verdict.label]
             text = f"{trait.what} of {of_class} differs from that of the other classes"
@@ -180,7 +181,7 @@ def _of_trait(
 
 
 def _names(seen: Iterable[Seen]) -> tuple[str, ...]:
-    return tuple(str(one.entry.scan) for one in seen)
+    return tuple(as_text(one.entry.scan) for one in seen)
 
 
 def _counted(seen: Sequence[Seen]) -> str:

@@ -6,7 +6,8 @@ apart, something in the cohort does that has nothing to do with lungs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import NormalDist
 from typing import Final
@@ -26,7 +27,7 @@ LEVEL: Final = 0.999
 FEWEST_PATIENTS: Final = 15
 """Of each class. With so many, an area of 0.85 is above chance; with fewer hardly any is."""
 MOST_SCANS: Final = 300
-"""Trained on and judged, drawn at random: more make it slower, and what they add is small."""
+"""Trained on and judged: more make it slower, and what they add is small."""
 _PARTS: Final = 5
 _WIDTH: Final = 4
 _EPOCHS: Final = 12
@@ -79,28 +80,28 @@ def probe(
     labels: npt.NDArray[np.intp],
     patients: npt.NDArray[np.intp],
     classes: tuple[str, ...],
-    *,
-    done: Callable[[int], None] = lambda count: None,
 ) -> Probe:
     """Train and judge the small network.
+
+    A patient with scans of several classes counts for that of the first scan.
 
     Args:
         views: Scans with blanked lungs, `VIEW`.
         labels: Each scan's class.
         patients: Each scan's patient.
         classes: Their names; the first is the positive one.
-        done: Called with the number of parts of the cross-validation finished since the last call.
     """
-    fewest = min(len(set(patients[labels == label].tolist())) for label in range(len(classes)))
+    rng = np.random.default_rng(0)
+    chosen = _chosen(labels, patients, rng)
+    labels, patients = labels[chosen], patients[chosen]
+    known, first, of = np.unique(patients, return_index=True, return_inverse=True)
+    fewest = int(np.bincount(labels[first], minlength=len(classes)).min())
     if fewest < FEWEST_PATIENTS:
         return Probe(
             left_out=f"a class has {fewest} patients with usable scans, and an answer needs "
             f"{FEWEST_PATIENTS} of each"
         )
-    rng = np.random.default_rng(0)
-    chosen = np.sort(rng.permutation(len(views))[:MOST_SCANS])
     inputs = np.stack([views[i] for i in chosen])[:, None].astype(np.float32)
-    labels, patients = labels[chosen], patients[chosen]
     part_of = _parts(labels, patients, rng)
     scores = np.zeros((len(labels), len(classes)))
     with torch.random.fork_rng(devices=[]), _one_thread():
@@ -111,11 +112,8 @@ def probe(
             # Each network has an offset of its own, which must not decide between its patients
             # and those of another.
             scores[held_out] = found - found.mean(0)
-            done(1)
-    known, of = np.unique(patients, return_inverse=True)
     sums = np.stack([np.bincount(of, column) for column in scores.T], 1)
     mean = sums / np.bincount(of)[:, None]
-    first = np.unique(patients, return_index=True)[1]
     looks = 1 if len(classes) == 2 else len(classes)
     z = NormalDist().inv_cdf(1 - (1 - LEVEL) / 2 / looks)
     areas = tuple(
@@ -124,6 +122,26 @@ def probe(
         for auc, lower, upper in [area_interval(mean[:, label], labels[first] == label, z)]
     )
     return Probe(areas=areas, patients=len(known))
+
+
+def _chosen(
+    labels: npt.NDArray[np.intp], patients: npt.NDArray[np.intp], rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Return the places of `MOST_SCANS` scans at most: evenly of the classes, of many patients."""
+    order = rng.permutation(len(labels))
+    for of in (patients, labels):
+        order = order[np.argsort(_turns(of[order]), kind="stable")]
+    return np.sort(order[:MOST_SCANS])
+
+
+def _turns(values: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return how often each value has come before its place."""
+    before: Counter[int] = Counter()
+    turns = np.empty(len(values), np.intp)
+    for place, value in enumerate(values.tolist()):
+        turns[place] = before[value]
+        before[value] += 1
+    return turns
 
 
 @contextmanager

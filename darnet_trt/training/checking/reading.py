@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from darnet_trt.errors import DarnetError, OutputError, ScanError
+from darnet_trt.errors import DarnetError, OutputError, ScanError, UnreadableScanError
 from darnet_trt.machine.cache import cache_folder
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
@@ -31,12 +31,14 @@ from darnet_trt.scan.preprocessing import NEW, needed_slices, preprocess_slices
 from darnet_trt.scan.series import Series
 from darnet_trt.training.checking.order import thumbnail, unordered
 from darnet_trt.training.checking.region import inside
-from darnet_trt.training.inputs import MIN_SCANS_A_PROCESS
+from darnet_trt.training.inputs import MIN_SCANS_A_PROCESS, file_stamps
 
 ROOM: Final = "cohort-check"
-VERSION: Final = 4
+"""Name of the folder in the cache."""
+VERSION: Final = 5
 """Of what is read; raise it where that changes."""
 SIZE: Final = (32, 64, 64)
+"""(d, h, w) that a scan is read at."""
 VIEW: Final = (8, 32, 32)
 """(d, h, w) of what the probe sees."""
 _WHOLE: Final = Preprocessing(size=SIZE)
@@ -45,6 +47,10 @@ _TISSUE_HU: Final = -400.0
 _SOFT_HU: Final = (-300.0, 145.0)
 """Fat and muscle; the window ends at 150."""
 _FILL_HU: Final = 1.0
+"""Step to which values are rounded before the most frequent one is looked for."""
+_CUT_SHARE: Final = 0.3
+"""A scan cuts the lungs off where its first or last slice shows more of them than this share of the
+most that a slice shows. Whole chests show 0.1; bowel with stool can look the same, in few."""
 
 
 class Facts(BaseModel):
@@ -53,17 +59,19 @@ class Facts(BaseModel):
     Attributes:
         error: Why it cannot be trained on; empty where it can.
         code: Of the error.
+        lasting: Whether reading it again tells the same. Not where it could not be read: memory or
+            permission may have been lacking.
         file_type: "dicom", ".nii.gz", ".png", …; empty where nothing could be read.
         slices: How many.
         matrix: Rows and columns; 0 where they are not known.
-        length_mm: From the first slice to the last; None where the files do not say.
+        length_mm: Slices times their spacing; None where the files do not say.
         masked: Whether the lungs were cut out of the body.
         cut: Whether the scan cuts off the lungs at its foot and at its head.
         order: "reversed" where the slices of pictures are numbered from the foot; "unordered" where
             neighbours are not alike; "" otherwise.
-        soft_hu: Of the dense part of fat and muscle outside the lungs; of pictures, what their
-            greys stand for.
-        air_hu: Of what lies outside the body.
+        soft_hu: Value of the dense part of fat and muscle outside the lungs (90th percentile); of
+            pictures, what their greys stand for.
+        air_hu: Value of what lies outside the body (10th percentile of all).
         highest_hu: Highest value.
         lowest_hu: Lowest value.
         filled: Share of the pixels that have the most frequent value.
@@ -74,6 +82,7 @@ class Facts(BaseModel):
 
     error: str = ""
     code: str = ""
+    lasting: bool = True
     file_type: str = ""
     slices: int = 0
     matrix: tuple[int, int] = (0, 0)
@@ -128,8 +137,8 @@ def read_cohort_facts(
         if known is None:
             found = next(fresh)
             if isinstance(found, DarnetError):
-                found = Facts(error=str(found), code=found.code), None
-            else:
+                found = Facts(error=str(found), code=found.code, lasting=False), None
+            if found[0].lasting:
                 with suppress(OSError, OutputError):  # a cache may be missing
                     _keep(file, *found)
             known = found
@@ -141,13 +150,8 @@ def read_cohort_facts(
 def stamp(entry: Entry) -> str:
     """Return a hash of a scan's path and slices, and of its files' names, sizes and times."""
     scan = entry.scan
-    try:
-        files = sorted(f for f in scan.rglob("*") if f.is_file()) if scan.is_dir() else [scan]
-        stamps = [(f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files]
-    except (OSError, ValueError):
-        stamps = []
-    identity = json.dumps([VERSION, str(scan.absolute()), stamps, entry.slices])
-    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    identity = json.dumps([VERSION, str(scan.absolute()), file_stamps(scan), entry.slices])
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 
 def _kept(file: Path) -> tuple[Facts, npt.NDArray[np.float16] | None] | None:
@@ -182,6 +186,7 @@ def read_facts(entry: Entry) -> tuple[Facts, npt.NDArray[np.float16] | None]:
         series, hashes = choice.series, loaded.hashes
     except ScanError as error:
         facts = {"error": str(error), "code": error.code, "masked": error.code == "segmented-lungs"}
+        facts["lasting"] = not isinstance(error, UnreadableScanError)
         series, hashes = max(study.series, key=lambda one: one.slices), frozenset()
     facts |= {
         "file_type": file_type(series),
@@ -268,8 +273,3 @@ def _look(series: Series, *, numbered: bool) -> tuple[dict[str, Any], npt.NDArra
     d, h, w = VIEW
     pooled = window.reshape(d, SIZE[0] // d, h, SIZE[1] // h, w, SIZE[2] // w).mean((1, 3, 5))
     return facts, pooled.astype(np.float16)
-
-
-_CUT_SHARE: Final = 0.3
-"""Of the lung in the slice that shows most. Whole chests show 0.1 of it in their first and last
-slice; bowel with stool can look the same, in few."""

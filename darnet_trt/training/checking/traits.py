@@ -30,7 +30,6 @@ class Trait:
         what: Begins a sentence: "slices of 512×512 pixels", "the number of slices".
         of: Reads it: a word, a number, or None where the scan does not tell.
         unit: Of a number, the least difference that means something; None: it is a word.
-        ranked: Whether the numbers of classes are compared. Not where a disease may move them.
         logarithm: Whether ratios count and not differences.
         normal: The word of a scan as it should be; None: the most frequent one.
     """
@@ -39,7 +38,6 @@ class Trait:
     what: str
     of: Callable[[Facts], str | float | None]
     unit: float | None = None
-    ranked: bool = True
     logarithm: bool = False
     normal: str | None = None
 

@@ -14,22 +14,6 @@ from torch.nn import functional
 from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation
 
 
-def augment(batch: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Move each volume of a batch on its own.
-
-    Args:
-        batch: (n, 1, d, h, w), values 0…1.
-        how: How far.
-        generator: A CPU generator, the only source of randomness.
-
-    Returns:
-        The same shape and range. Voxels from outside repeat the border. The batch itself where
-        `how` is NO_AUGMENTATION.
-    """
-    n, _, _, h, w = batch.shape
-    return move(batch, draw(n, (h, w), how, generator))
-
-
 def draw(
     n: int, matrix: tuple[int, int], how: Augmentation, generator: torch.Generator
 ) -> Tensor | None:
@@ -67,7 +51,16 @@ def draw(
 
 
 def move(batch: Tensor, movements: Tensor | None) -> Tensor:
-    """Move the volumes of a batch (n, 1, d, h, w) as drawn."""
+    """Move each volume of a batch as drawn.
+
+    Args:
+        batch: (n, 1, d, h, w), values 0…1.
+        movements: From `draw`.
+
+    Returns:
+        The same shape and range. Voxels from outside repeat the border. The batch itself where
+        `movements` is None.
+    """
     if movements is None:
         return batch
     slices = batch[:, 0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from darnet_trt.errors import CheckpointError
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.files import whole_text
 
 HISTORY = "history.csv"
 BOARD = "tensorboard"
@@ -67,7 +66,7 @@ def write_history(history: Sequence[Epoch], path: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+    with whole_text(path) as text:
         table = csv.DictWriter(text, [field.name for field in fields(Epoch)])
         table.writeheader()
         table.writerows({k: round(v, 6) for k, v in asdict(epoch).items()} for epoch in history)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from darnet_trt.evaluation.metrics import softmax
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.files import whole_file, whole_text
 from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.assessment import Assessment
 from darnet_trt.training.checkpoint import Checkpoint
@@ -101,7 +100,7 @@ def write_scores(
 
 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+    with whole_text(path) as text:
         lines = csv.writer(text)
         lines.writerow(header)
         lines.writerows(rows)

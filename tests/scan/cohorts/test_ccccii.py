@@ -137,6 +137,8 @@ def test_slices_without_numbers(tmp_path):
     with pytest.raises(UsageError, match="not all their names are numbers") as caught:
         read_cohort(tmp_path)
     assert caught.value.where == str(scan)
+    corrections(tmp_path, ("NCP", 1, 1010, 0, 1, "discard", ""))
+    assert scan not in {e.scan for e in read_cohort(tmp_path).entries}
 
 
 @pytest.mark.parametrize("name", ["unzip_filenames.csv", "CT_cleaned_v2.csv"])

@@ -1,5 +1,6 @@
 """Each patient is held out once, each fold has each class, and a file gives the folds again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,8 +104,12 @@ def test_no_such_fold():
 
 
 @pytest.mark.parametrize("seed", [None, 7])
-def test_folds_are_read_as_they_were_written(tmp_path, seed):
+@pytest.mark.parametrize("more", ["", "é,\udcff"])
+def test_folds_are_read_as_they_were_written(tmp_path, seed, more):
+    """Also those of patients whose folders have names that are not UTF-8."""
     cohort = cohort_of(6, 7, 8, seed=seed)
+    entries = [replace(entry, patient=entry.patient + more) for entry in cohort.entries]
+    cohort = replace(cohort, entries=tuple(entries))
     folds = make_folds(cohort, 3, 0.2)
     write_folds(folds, cohort, tmp_path / "folds.csv")
     assert read_folds(tmp_path / "folds.csv", cohort) == folds

@@ -121,11 +121,14 @@ def test_an_interrupted_ablation_gives_the_same_predictions(finished, settings, 
 
     with pytest.raises(Stop):
         ablate(settings, tmp_path, draws=DRAWS, report=stop)
-    (tmp_path / "runs" / settings.trainings[0].name / "predictions.csv").unlink()
+    first = tmp_path / "runs" / settings.trainings[0].name
+    (first / "predictions.csv").unlink()
+    (first / "state.pt").write_bytes(b"")
     trained = []
     ablate(settings, tmp_path, draws=DRAWS, report=lambda at: trained.append(at.done))
     assert min(trained) == 5, "finished trainings stay"
     assert rows_of(tmp_path) == rows_of(out)
+    assert not list(tmp_path.glob("runs/*/state*"))
     assert (tmp_path / "tables.md").read_bytes() == (out / "tables.md").read_bytes()
 
 

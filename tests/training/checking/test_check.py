@@ -120,6 +120,24 @@ def test_the_probe_sees_a_leak_in_the_pixels_and_nothing_in_noise(leak, monkeypa
     assert area.above_chance == leak
 
 
+def test_a_class_that_few_of_many_scans_have_is_judged_too():
+    labels = np.repeat([0, 1, 2], (4000, 40, 15))
+    patients = np.arange(len(labels)) // 2
+    patients[-15:] = 9000 + np.arange(15)
+    chosen = probing._chosen(labels, patients, np.random.default_rng(0))
+    assert len(chosen) == len(set(chosen)) == probing.MOST_SCANS
+    assert np.bincount(labels[chosen]).tolist() == [245, 40, 15]
+    assert len(set(patients[chosen][labels[chosen] == 0])) == 245
+
+
+def test_a_class_of_second_scans_alone_leaves_the_probe_out():
+    """Every patient was ill first, and well later."""
+    made, labels, _ = views(leak=False)
+    found = probe(made, labels, np.arange(len(made)) // 2, ("ill", "well"))
+    assert found.areas == ()
+    assert "has 0 patients" in found.left_out
+
+
 def test_patients_are_on_one_side_of_the_probe():
     labels, patients = np.arange(60) // 2 % 3, np.arange(60) // 2
     parts = probing._parts(labels, patients, np.random.default_rng(0))

@@ -148,3 +148,13 @@ def test_faults_are_named_whatever_the_class():
 def test_nothing_readable_gives_nothing():
     seen = changed(cohort(3), range(3), file_type="", error="x")
     assert list(traits(seen, PAPER_CLASSES)) == []
+
+
+def test_names_that_are_not_utf8_can_be_written():
+    seen = [
+        Seen(Entry(Path(f"\udcff{n}"), "p\udcff", label), Facts(error="x", hashes=(1, 2)), None)
+        for n, label in enumerate(PAPER_CLASSES)
+    ]
+    found = list(faults(seen))
+    assert {one.code for one in found} >= {"patients-in-two-classes", "duplicates-in-two-classes"}
+    assert all("udcff" in one.model_dump_json() for one in found)

@@ -1,5 +1,6 @@
 """What is read of scans shows each way in which they can give the class away."""
 
+import os
 import shutil
 
 import numpy as np
@@ -118,6 +119,18 @@ def test_a_second_look_comes_from_the_cache(pictures, cache):
     file.write_bytes(b"damaged")
     (third,) = read_cohort_facts([entry])
     assert third.facts == first.facts
+
+
+def test_a_scan_that_could_not_be_read_is_read_again(pictures, tmp_path):
+    """Though its files have the names, sizes and times of before."""
+    scan = shutil.copytree(pictures, tmp_path / "scan")
+    file = scan / "0020.png"
+    whole, times = file.read_bytes(), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    for content, usable in ((b"x" * len(whole), False), (whole, True)):
+        file.write_bytes(content)
+        os.utime(file, ns=times)
+        (seen,) = read_cohort_facts([Entry(scan, "p", "normal")])
+        assert (seen.view is not None) is usable
 
 
 def test_without_a_cache_it_works_too(pictures, monkeypatch):

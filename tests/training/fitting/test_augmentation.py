@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from darnet_trt.training.fitting.augmentation import augment, draw
+from darnet_trt.training.fitting.augmentation import draw, move
 from darnet_trt.training.recipe import NO_AUGMENTATION, Augmentation
 
 
@@ -16,6 +16,10 @@ def only(**limits):
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def augment(x, how, generator):
+    return move(x, draw(len(x), x.shape[-2:], how, generator))
 
 
 @settings(max_examples=25)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import DarnetError, ScanError, UsageError
-from darnet_trt.machine.files import whole_file
+from darnet_trt.evaluation.seen import identity, patient_id_of
+from darnet_trt.machine.files import whole_file, whole_text
 from darnet_trt.scan import load_study
 from darnet_trt.scan.cohorts import Cohort, Entry, study_of
-from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.ablation.explanation.gate_curves import draw_gates
 from darnet_trt.training.ablation.explanation.gates import Seen, look
 from darnet_trt.training.ablation.explanation.lesions import (
@@ -46,7 +45,7 @@ class Explanation:
         pictures: Names of the files.
         scored: Phantoms with lesions that the scores are means of.
         scores: Of each network; empty without known lesions.
-        failures: Scans that could not be read.
+        failures: Scans that could not be read, or turned out to have trained a network.
     """
 
     pictures: tuple[str, ...]
@@ -95,18 +94,21 @@ def explain(
     looks = {
         n.name: partial(look, n.checkpoint.model(), n.checkpoint.temperature) for n in networks
     }
-    spec = networks[0].checkpoint.preprocessing
     failures: list[DarnetError] = []
     cases: list[_Case] = []
     for entry in entries_of(networks, cohort, scans, every=regions_of is not None):
         try:
-            cases.append(_case(entry, looks, spec, cohort, regions_of))
-        except ScanError as error:
+            cases.append(_case(entry, networks, looks, cohort, regions_of))
+        except (ScanError, UsageError) as error:
             failures.append(error)
         done(1)
     shown = _shown(cases, cohort, scans)
     if not shown:
-        raise UsageError("no scan for the figure can be read", where=cohort.table)
+        raise UsageError(
+            "no scan for the figure can be read",
+            where=cohort.table,
+            do="darnet-trt inspect says why; or name others with --scan",
+        )
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / MAPS) as file:
         draw_maps([case.row for case in shown], [n.name for n in networks]).save(file, "PNG")
@@ -149,12 +151,26 @@ def entries_of(
 
 def _case(
     entry: Entry,
+    networks: Sequence[Explained],
     looks: Mapping[str, Callable[[npt.NDArray[np.float32]], Seen]],
-    spec: Preprocessing,
     cohort: Cohort,
     regions_of: RegionsOf | None,
 ) -> _Case:
-    _, loaded = load_study(study_of(entry), spec)
+    """Read a scan and show it to the networks.
+
+    Raises:
+        ScanError: It cannot be used.
+        UsageError: There is no such path, or the scan trained one of the networks.
+    """
+    spec = networks[0].checkpoint.preprocessing
+    study = study_of(entry)
+    choice, loaded = load_study(study, spec, identify=True)
+    who = identity(cohort, entry.patient, patient_id_of(study, choice), loaded.hashes)
+    if any(network.was_trained_by(who) for network in networks):
+        raise UsageError(
+            "it, or another scan of its patient, trained a network under another name",
+            where=entry.scan,
+        )
     regions = None if regions_of is None else on_input(regions_of(entry), spec, loaded)
     seen = {name: look(loaded.array) for name, look in looks.items()}
     label = cohort.classes.index(entry.label)
@@ -194,7 +210,7 @@ def _score(case: _Case, network: str, cohort: Cohort) -> LesionScore:
 def _write(path: Path, cases: Sequence[_Case], each: dict[str, list[LesionScore]]) -> None:
     """Write a line for each scan and network."""
     columns = ("energy_in_lungs", "energy_in_lesions", "lesions_of_lungs", "hottest_touches")
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+    with whole_text(path) as text:
         rows = csv.writer(text)
         stages = (f"gates_stage_{number + 1}" for number in range(STAGES))
         rows.writerow(("scan", "label", "attention", *columns, "by_chance", *stages))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.evaluation.evidence import stride
+from darnet_trt.evaluation.pictures import COLOURS, png
+from darnet_trt.machine.files import as_text
 
 Float = npt.NDArray[np.float32]
-# Okabe and Ito's colours, which the colour-blind can tell apart.
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _DPI: Final = 120
 _LEAST: Final = 0.05  # gates that lie closer together than this look alike
 
@@ -33,10 +32,12 @@ def draw_gates(
 
     stages = len(next(iter(gates.values())))
     figure = Figure(figsize=(7.0, 1.9 * stages), dpi=_DPI, layout="constrained")
-    figure.suptitle(f"{name}: depth gates along the slices", fontsize=11)
+    # a scan's name may hold $…$, which is no mathematics
+    title = f"{as_text(name)}: depth gates along the slices"
+    figure.suptitle(title, fontsize=11, parse_math=False)
     panels = figure.subplots(stages, 1, sharex=True, squeeze=False)[:, 0]
     for number, axes in enumerate(panels):
-        for (network, of_network), colour in zip(gates.items(), _COLOURS, strict=False):
+        for (network, of_network), colour in zip(gates.items(), COLOURS, strict=False):
             values = of_network[number]
             places = stride(depth, len(values)) * np.arange(len(values))
             axes.plot(places, values, color=colour, marker="o", markersize=3, label=network)
@@ -51,6 +52,4 @@ def draw_gates(
             beside.set_ylabel("lesion, %", color="0.4", fontsize=8)
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, loc="outside lower right")
     panels[-1].set_xlabel("slice of the network's input, foot to head")
-    file = BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
+    return png(figure)

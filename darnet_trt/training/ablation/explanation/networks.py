@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darnet_trt.errors import UsageError
-from darnet_trt.evaluation.seen import identity
+from darnet_trt.evaluation.seen import Identity, identity
 from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.ablation.paper import VARIANTS
 from darnet_trt.training.ablation.run import RUNS
@@ -27,6 +27,19 @@ class Explained:
     name: str
     run: Path
     checkpoint: Checkpoint
+
+    def was_trained_by(self, scan: Identity) -> bool:
+        """Return whether a scan, or another one of its patient, trained it.
+
+        Raises:
+            UsageError: The run does not say.
+        """
+        trained = self.checkpoint.training_scans
+        if trained is None:
+            raise UsageError(
+                "does not say which patients trained it", where=self.run, do="train again"
+            )
+        return trained.had(scan)
 
 
 def networks_of(runs: Path, fold: int, seed: int) -> tuple[Explained, ...]:
@@ -61,18 +74,11 @@ def unseen(networks: tuple[Explained, ...], cohort: Cohort) -> tuple[Entry, ...]
     Raises:
         UsageError: There are none, or a run does not say which patients trained it.
     """
-    left = cohort.entries
-    for network in networks:
-        trained = network.checkpoint.training_scans
-        if trained is None:
-            raise UsageError(
-                "does not say which patients trained it", where=network.run, do="train again"
-            )
-        left = tuple(
-            entry
-            for entry in left
-            if not trained.had_patient(identity(cohort, entry.patient, "", ()).patients)
-        )
+    left = tuple(
+        entry
+        for entry in cohort.entries
+        if not any(n.was_trained_by(identity(cohort, entry.patient, "", ())) for n in networks)
+    )
     if not left:
         raise UsageError(
             "every patient of this cohort trained the network",

@@ -77,6 +77,36 @@ def test_one_run_and_a_scan_by_name(command, ablated, cohort, tmp_path):
     assert not list((tmp_path / "out").glob("gates-*.png")), "it has no depth attention"
 
 
+def test_a_cohort_of_ones_own_may_hold_a_folder_called_lesions(command, ablated, cohort, tmp_path):
+    table = read_cohort(cohort)
+    (tmp_path / "own" / "lesions").mkdir(parents=True)
+    entry = next(e for e in table.entries if e.label == "covid-19")
+    line = f"{entry.scan},nobody,{entry.label}"
+    (tmp_path / "own" / "cohort.csv").write_text(f"scan,patient,label\n{line}\n")
+    run = ablated / "runs" / "none-fold0-seed0"
+    done = command("explain", run, tmp_path / "own", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "maps.png").exists()
+    assert not (tmp_path / "out" / "lesions.csv").exists()
+
+
+def test_a_scan_that_trained_a_network_under_another_name_is_left_out(command, cohort, tmp_path):
+    table = read_cohort(cohort)
+    copy, other, *_ = (e for e in table.entries if e.label == "covid-19")
+    spec = NEW.model_copy(update={"size": SIZE})
+    slices = load_study(study_of(copy), spec, identify=True)[1].hashes
+    trained = TrainingScans.of([identity(table, "somebody", "", slices)])
+    network = Network(attention="none", width=4, input_size=SIZE)
+    weights = DARNet(network).state_dict()
+    made = Checkpoint(network, spec, "nothing", {}, weights, training_scans=trained)
+    save_checkpoint(made, tmp_path / "run")
+    names = ("--scan", table.name(copy), "--scan", table.name(other))
+    done = command("explain", tmp_path / "run", cohort, "-o", tmp_path / "out", *names)
+    assert done.returncode == 1, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("left out"))
+    assert table.name(copy) in line
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
