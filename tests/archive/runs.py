@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import subprocess
 import time
@@ -18,7 +17,6 @@ import psutil
 
 from tests.cli.command import COMMAND
 
-SHORT = bool(os.environ.get("DARNET_TEST_SHORT"))
 AGAIN_S = 60
 """How long anything may take that a test waits for."""
 

@@ -12,7 +12,8 @@ from darnet_trt.scan.discovery.gather import FoundStudy, gather
 from darnet_trt.scan.discovery.places import Place
 from darnet_trt.scan.discovery.walk import listings
 from tests.archive.broken_folders import NAMES, broken_folders
-from tests.archive.runs import SHORT, facts, finish, left_behind, words
+from tests.archive.runs import facts, finish, left_behind, words
+from tests.short import SHORT
 
 SIZES = [
     pytest.param(60, id="few"),

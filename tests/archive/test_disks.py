@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from tests.archive.runs import SHORT, facts, finish, known, left_behind, start, wait_for, words
+from tests.archive.runs import facts, finish, known, left_behind, start, wait_for, words
 from tests.full_disk import small_disk
+from tests.short import SHORT
 
 SIZES = [
     pytest.param(24, id="few"),

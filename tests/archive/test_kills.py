@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from tests.archive.runs import SHORT, facts, finish, known, left_behind, start, wait_for, words
+from tests.archive.runs import facts, finish, known, left_behind, start, wait_for, words
+from tests.short import SHORT
 
 KILLS = [
     pytest.param(3, 24, id="few"),

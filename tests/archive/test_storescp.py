@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from benchmarks.cpu.archive import uid_of
-from tests.archive.runs import SHORT, facts, finish, known, left_behind, start, wait_for, words
+from tests.archive.runs import facts, finish, known, left_behind, start, wait_for, words
+from tests.short import SHORT
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.archive.runs import SHORT, facts, finish, known, left_behind, start, wait_for, words
+from tests.archive.runs import facts, finish, known, left_behind, start, wait_for, words
+from tests.short import SHORT
 
 pytestmark = pytest.mark.slow
 STUDIES = 40 if SHORT else 100

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 
 import numpy as np
 import pytest
@@ -22,11 +21,11 @@ from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.presets import PRESETS
 from darnet_trt.training.recipe import Recipe
 from darnet_trt.training.run import train
+from tests.short import SHORT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
-# `make test-slow SHORT=1`: enough to see that the network learns, not how well.
-SHORT = bool(os.environ.get("DARNET_TEST_SHORT"))
+# The short form is enough to see that the network learns, not how well.
 EPOCHS = 10 if SHORT else PRESETS["small"].epochs
 LEAST_ACCURACY, LEAST_AUC = (0.6, 0.8) if SHORT else (0.85, 0.9)
 

@@ -11,6 +11,7 @@ import torch
 
 from darnet_trt.training.fitting.history import HISTORY, read_history
 from darnet_trt.training.fitting.state import BEFORE, STATE
+from tests.short import SHORT
 from tests.training.trainings import trainings, weights
 
 
@@ -57,7 +58,9 @@ def test_killed_inside_an_epoch(start, tiny_examples, tmp_path):
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(start, tiny_examples, tmp_path):
     chance = random.Random(18)
-    killed_and_resumed(start, tiny_examples, tmp_path, [chance.uniform(0, 0.1) for _ in range(20)])
+    killed_and_resumed(
+        start, tiny_examples, tmp_path, [chance.uniform(0, 0.1) for _ in range(5 if SHORT else 20)]
+    )
 
 
 # Two processes normalize each part by itself, so their losses agree only without that.

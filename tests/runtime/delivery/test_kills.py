@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from tests.archive.runs import SHORT
 from tests.runtime.delivery.folders import write_results
 from tests.runtime.delivery.orthanc import needs_orthanc
+from tests.short import SHORT
 
 pytestmark = needs_orthanc
 KILLS = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.archive.runs import SHORT
 from tests.runtime.serving.fuzz.run import fuzz
+from tests.short import SHORT
 
 
 @pytest.mark.slow

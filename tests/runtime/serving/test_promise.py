@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.archive.runs import SHORT
+from tests.short import SHORT
 
 KILLS = [
     pytest.param(seed, ["--short"] if SHORT else [], id=str(seed))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.archive.runs import SHORT
+from tests.short import SHORT
 
 
 @pytest.mark.slow

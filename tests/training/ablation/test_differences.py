@@ -11,6 +11,7 @@ from darnet_trt.training.ablation.differences import PAIRS, differences, winners
 from darnet_trt.training.ablation.paper import MEASURES, VARIANTS
 from darnet_trt.training.ablation.scored import Scored, Training
 from darnet_trt.training.ablation.scores import Answers, Scans, score
+from tests.short import SHORT
 
 
 def answers(signal, *, folds=3, seeds=2, patients=30, noise=0.0, side="held-out", draw=0):
@@ -132,6 +133,6 @@ def test_variants_that_do_not_differ_seldom_have_a_winner():
             for d in differences(Scans(answers(ALIKE, noise=0.4, folds=5, draw=draw)), draws=100)
             if d.measure == "accuracy"
         )
-        for draw in range(60)
+        for draw in range(10 if SHORT else 60)
     ]
     assert np.mean(named) <= 0.1
