@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from darnet_trt.evaluation.evidence import grown
 from darnet_trt.phantom import CohortPlan, synthesize, write_cohort
+from darnet_trt.phantom.classes import plan_classes
 from darnet_trt.phantom.plan import members
 from darnet_trt.scan import choose, find_studies, read_volume
 from darnet_trt.scan.cohorts import PAPER_CLASSES, read_cohort
@@ -29,8 +30,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 EPOCHS = 10 if SHORT else PRESETS["small"].epochs
 LEAST_ACCURACY, LEAST_AUC = (0.6, 0.8) if SHORT else (0.85, 0.9)
 
-# NIfTI in small matrices: the same phantoms as everywhere, quick to write and to read.
-PLAN = CohortPlan(scans=240 if SHORT else 480, seed=0, format="nifti", matrix=64, slices=(30, 40))
+# NIfTI in small matrices, quick to write and to read; typical kinds, quick to learn.
+PLAN = CohortPlan(
+    scans=240 if SHORT else 480,
+    seed=0,
+    format="nifti",
+    matrix=64,
+    slices=(30, 40),
+    kinds=plan_classes(",".join(f"{name}={name}" for name in PAPER_CLASSES)),
+)
 
 
 @pytest.fixture(scope="session")
