@@ -1,5 +1,6 @@
 """Whatever a peer does, the door stays open for the others and forgets the peer."""
 
+import gc
 import os
 import random
 import resource
@@ -271,12 +272,13 @@ def test_a_connection_that_asks_for_nothing_is_ended(door, hurried):
 
 def test_port_probes_leave_nothing_and_take_no_place(open_door):
     door = open_door(associations=1)
-    before = len(psutil.Process().open_files()), psutil.Process().num_fds()
+    gc.collect()  # what other tests left
+    before = psutil.Process().num_fds()
     for _ in range(100):
         socket.create_connection(door.address).close()
     assert send(door.address, one_slice()) == [0]
     is_well(door)
-    assert (len(psutil.Process().open_files()), psutil.Process().num_fds()) == before
+    assert psutil.Process().num_fds() <= before
 
 
 @pytest.mark.parametrize("name", ["DICOM connection", "DICOM association"])

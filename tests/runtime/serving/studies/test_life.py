@@ -295,7 +295,7 @@ def test_threads_and_files_are_as_many_after_many_studies(made, phantom_series, 
     first = made.studies.list(5)
     assert made.studies.list(5, first[-1].id)[0].id == made.studies.list(6)[-1].id
     threads, files = counts()
-    assert threads == before[0]
+    assert threads <= before[0]
     assert files <= before[1]
 
 
