@@ -1,4 +1,4 @@
-"""What a bundle's manifest says of a TensorRT plan."""
+"""Describe a TensorRT plan in a bundle's manifest."""
 
 from __future__ import annotations
 

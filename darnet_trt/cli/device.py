@@ -1,4 +1,4 @@
-"""Where torch runs, and on how many threads: the options `--device` and `--threads`."""
+"""Choose where torch runs, and its threads: the options `--device` and `--threads`."""
 
 from __future__ import annotations
 

@@ -29,8 +29,7 @@ from darnet_trt.scan.cohorts import Cohort
 
 METRICS: Final = "metrics.json"
 PREDICTIONS: Final = "predictions.csv"
-DRAWS: Final = 2000
-"""Of the bootstrap."""
+DRAWS: Final = 2000  # of the bootstrap
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,28 +48,28 @@ class Evaluation:
 
     @cached_property
     def measured(self) -> tuple[Scored, ...]:
-        """The scans that are measured."""
+        """Return the scans that are measured."""
         return tuple(one for one in self.scored if one.status == "ok")
 
     @cached_property
     def logits(self) -> Logits:
-        """Of the scans that are measured, (n, classes)."""
+        """Return the logits of the scans that are measured, (n, classes)."""
         return np.stack([one.logits for one in self.measured if one.logits is not None])
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
-        """Of the scans that are measured, (n,)."""
+        """Return the labels of the scans that are measured, (n,)."""
         classes = self.judged.classes
         return np.array([classes.index(one.entry.label) for one in self.measured], np.int64)
 
     @cached_property
     def patients(self) -> list[str]:
-        """Of the scans that are measured."""
+        """Return the patients of the scans that are measured."""
         return [one.entry.patient for one in self.measured]
 
     @cached_property
     def found(self) -> dict[str, Measured]:
-        """The measures."""
+        """Measure them."""
         return measured(
             self.logits,
             self.labels,
@@ -82,7 +81,7 @@ class Evaluation:
 
     @property
     def left_out(self) -> Counter[Status]:
-        """How many scans are not measured, by status."""
+        """Count the scans that are not measured, by status."""
         return Counter(one.status for one in self.scored if one.status != "ok")
 
     def as_json(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.intp]
-"""Of the scans drawn; one that was drawn twice occurs twice."""
+"""Name the scans that were drawn, by number; one that was drawn twice occurs twice."""
 
 _LEAST_DEFINED: Final = 0.5
 """Share of the draws that must give a value. Where fewer do, there is no interval."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from darnet_trt.scan.cohorts import POSITIVE
 
 BINS: Final = 15
-"""Of the calibration error, as in Guo et al. 2017."""
+"""Divide 0…1 for the calibration error, as in Guo et al. 2017."""
 
 Floats = npt.NDArray[np.float64]
 

@@ -57,7 +57,7 @@ def scores(grids: Mapping[Attention, Mapping[str, Floats]]) -> dict[Attention, d
 class Answers:
     """What one network answered, ready to be measured on many draws of its scans.
 
-    The measures are five of `evaluation.metrics.evaluate`, which takes ten times as long.
+    The measures are five of those of `evaluation.metrics.evaluate`.
     """
 
     def __init__(self, scored: Scored) -> None:

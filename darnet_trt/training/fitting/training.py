@@ -65,7 +65,7 @@ class Training:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step: half a cosine over all steps."""
+        """Return that of the next step: half a cosine over all steps."""
         return self.recipe.learning_rate * (1 + math.cos(math.pi * self.step / self.total)) / 2
 
     @property
