@@ -92,7 +92,6 @@ class Scores:
         result: dict[str, float] = {"scans": len(self.labels)}
         for index, name in enumerate(classes):
             result[f"scans_{name}"], result[f"correct_{name}"] = scans[index], hits[index]
-        result["accuracy"] = sum(hits) / len(self.labels)
         each: dict[str, list[float]] = {"precision": [], "recall": [], "f1": [], "auc": []}
         for index, name in enumerate(classes):
             if not scans[index]:
@@ -108,14 +107,25 @@ class Scores:
                 result[f"{measure}_{name}"] = value
                 each[measure].append(value)
         result |= {f"macro_{name}": sum(v) / len(v) for name, v in each.items() if v}
-        if 0 < scans[POSITIVE] < len(self.labels):
-            positive = classes[POSITIVE]
-            wrong = called[POSITIVE] - hits[POSITIVE]
-            result["auc"] = result[f"auc_{positive}"]
-            result["sensitivity"] = result[f"recall_{positive}"]
-            result["specificity"] = 1 - wrong / (len(self.labels) - scans[POSITIVE])
-            result["f1"] = result[f"f1_{positive}"]
-        return result | self.of_probabilities()
+        return result | self.of_positive() | self.of_probabilities()
+
+    def of_positive(self) -> dict[str, float]:
+        """Return the accuracy, and where both sides occur those of the positive class."""
+        if not len(self.labels):
+            return {}
+        positive, called = self.labels == POSITIVE, self.predicted == POSITIVE
+        found = {"accuracy": float((self.predicted == self.labels).mean())}
+        positives, hits, calls = (
+            int(positive.sum()),
+            int((positive & called).sum()),
+            int(called.sum()),
+        )
+        if 0 < positives < len(self.labels):
+            found["auc"] = area(self.ranks[:, POSITIVE], positive)
+            found["sensitivity"] = hits / positives
+            found["specificity"] = 1 - (calls - hits) / (len(self.labels) - positives)
+            found["f1"] = 2 * hits / (positives + calls)
+        return found
 
     def of_probabilities(self) -> dict[str, float]:
         """Return the measures that a temperature changes."""

@@ -144,11 +144,14 @@ class TrainingScans:
         Raises:
             KeyError, ValueError: These are other arrays.
         """
-        ends = np.cumsum(arrays["slices_of_scan"])[:-1]
+        slices, counts = arrays["slices"], arrays["slices_of_scan"]
+        if counts.min(initial=0) < 0 or counts.sum() != len(slices):
+            raise ValueError("the scans have other numbers of slices")
+        each = np.split(slices, np.cumsum(counts))[:-1]  # the last piece lies behind them
         return cls(
             arrays["salt"].tobytes(),
             frozenset(arrays["patients"].tolist()),
-            tuple(frozenset(one.tolist()) for one in np.split(arrays["slices"], ends)),
+            tuple(frozenset(one.tolist()) for one in each),
         )
 
     def packed(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.files import cannot_write, whole_file
 from darnet_trt.scan.cohorts import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
-from darnet_trt.training.model import DARNet, Network
+from darnet_trt.training.model import DARNet, Network, unfilled
 
 FILE_NAME = "checkpoint.pt"
 SCHEMA = 1
@@ -75,16 +76,10 @@ class Checkpoint:
         Raises:
             CheckpointError: The weights do not fit the network.
         """
-        model = _unfilled(self.network)
+        model = unfilled(self.network)
         _check_weights(model.state_dict(), self.state_dict)
         model.load_state_dict(self.state_dict, assign=True)
         return model.requires_grad_(False).eval()
-
-
-def _unfilled(network: Network) -> DARNet:
-    """Return a network whose weights take no memory."""
-    with torch.device("meta"):
-        return DARNet(network)
 
 
 def _check_weights(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
@@ -134,26 +129,19 @@ def _packed(scans: TrainingScans | None) -> dict[str, Any] | None:
     """Return what `torch.load` reads without running code: tensors of int64, and a string."""
     if scans is None:
         return None
-    return {
-        "salt": scans.salt.hex(),
-        "patients": torch.tensor(sorted(scans.patients), dtype=torch.int64),
-        "slices": torch.tensor([h for one in scans.scans for h in sorted(one)], dtype=torch.int64),
-        "slices_of_scan": torch.tensor([len(one) for one in scans.scans], dtype=torch.int64),
-    }
+    tensors = {name: torch.tensor(array) for name, array in scans.packed().items()}
+    return tensors | {"salt": scans.salt.hex()}
 
 
 def _unpacked(content: dict[str, Any] | None) -> TrainingScans | None:
     if content is None:
         return None
-    tensors = [value for value in content.values() if isinstance(value, Tensor)]
-    if sum(value.nbytes for value in tensors) > _MOST_OF_SCANS:
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if sum(value.nbytes for value in tensors.values()) > _MOST_OF_SCANS:
         raise ValueError("its lists of scans are too long")
-    slices = content["slices"].split(content["slices_of_scan"].tolist())
-    return TrainingScans(
-        bytes.fromhex(content["salt"]),
-        frozenset(content["patients"].tolist()),
-        tuple(frozenset(one.tolist()) for one in slices),
-    )
+    arrays = {name: value.numpy() for name, value in tensors.items()}
+    salt = np.frombuffer(bytes.fromhex(content["salt"]), np.uint8)
+    return TrainingScans.unpacked(arrays | {"salt": salt})
 
 
 def _arrays(familiarity: Familiarity | None) -> dict[str, Any] | None:
@@ -218,7 +206,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
         )
     try:
         network = Network.model_validate_json(content["network"])
-        expected = _unfilled(network).state_dict()
+        expected = unfilled(network).state_dict()
         _check_weights(expected, content["state_dict"])
         scans = _unpacked(content.get("training_scans"))
         _check_size(path, expected, scans)

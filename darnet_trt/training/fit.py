@@ -76,7 +76,7 @@ def fit(
         TrainingError: The numbers ran away, or an input cannot be read.
         OutputError: `run` cannot be written.
     """
-    refuse_precision(recipe.precision, group.device, network.input_size)
+    refuse_precision(recipe.precision, group.device, network)
     _refuse_counts(recipe, len(train), len(held_out), group)
     training = _begin(network, len(train), recipe, start or {}, past, group)
     configuration = configuration or configured(network, train, held_out, recipe)

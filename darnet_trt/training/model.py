@@ -176,8 +176,16 @@ class DARNet(nn.Module):
         return cam.mean((2, 3, 4)) + self.classifier.bias, cam, x.mean((2, 3, 4))
 
 
+def unfilled(network: Network) -> DARNet:
+    """Return a network whose weights, and what it computes, take no memory: shapes alone."""
+    with torch.device("meta"):
+        return DARNet(network)
+
+
 def _initialize(module: nn.Module) -> None:
     """Section 4.2: Kaiming-normal convolutions, zero biases."""
+    if isinstance(module, nn.Conv3d) and module.weight.is_meta:
+        return  # torch would import its compiler to fill nothing, which takes seconds
     if isinstance(module, nn.Conv3d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     elif isinstance(module, nn.Linear):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from darnet_trt.evaluation.seen import Identity, KnownScans, TrainingScans, identity
@@ -61,6 +62,19 @@ def test_patients_of_synthetic_cohorts_are_told_apart_by_the_seed():
     assert seen.had(first)
     assert not seen.had(second)
     assert not seen.had(identity(None, "", "P0001", [3]))
+
+
+@pytest.mark.parametrize("names", ["", "A", "AB"])
+def test_what_is_written_is_read_again(names):
+    seen = TrainingScans.of([scan(name, "", *range(index)) for index, name in enumerate(names)])
+    assert TrainingScans.unpacked(seen.packed()) == seen
+
+
+@pytest.mark.parametrize("counts", [[2], [4], [3, 1], [4, -1], []])
+def test_damaged_counts_are_noticed(counts):
+    packed = TrainingScans.of([scan("A", "", 1, 2, 3)]).packed()
+    with pytest.raises(ValueError, match="slices"):
+        TrainingScans.unpacked(packed | {"slices_of_scan": np.array(counts, np.int64)})
 
 
 def test_known_scans_give_the_number_of_the_one_that_shares_most():

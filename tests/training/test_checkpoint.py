@@ -2,6 +2,8 @@
 
 import pickle
 import resource
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -127,6 +129,16 @@ def test_code_in_a_file_does_not_run(tmp_path):
     torch.save({"schema": 1, "network": Evil()}, tmp_path / "checkpoint.pt")
     with pytest.raises(CheckpointError):
         load_checkpoint(tmp_path)
+
+
+def test_reading_does_not_import_the_compiler(tmp_path):
+    path = save_checkpoint(make(), tmp_path)
+    code = (
+        "import pathlib, sys; from darnet_trt.training.checkpoint import load_checkpoint\n"
+        f"load_checkpoint(pathlib.Path({str(path)!r})).model()\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize(

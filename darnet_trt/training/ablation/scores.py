@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.evaluation.metrics import area, log_odds
-from darnet_trt.scan.cohorts import POSITIVE
+from darnet_trt.evaluation.metrics import Scores
 from darnet_trt.training.ablation.paper import MEASURES, VARIANTS
 from darnet_trt.training.ablation.scored import Scored
 from darnet_trt.training.model import Attention
@@ -54,36 +53,6 @@ def scores(grids: Mapping[Attention, Mapping[str, Floats]]) -> dict[Attention, d
     }
 
 
-class Answers:
-    """What one network answered, ready to be measured on many draws of its scans.
-
-    The measures are five of those of `evaluation.metrics.evaluate`.
-    """
-
-    def __init__(self, scored: Scored) -> None:
-        predicted = scored.logits.argmax(1)
-        self._right = predicted == scored.labels
-        self._called = predicted == POSITIVE
-        self._positive = scored.labels == POSITIVE
-        odds = log_odds(scored.logits)[:, POSITIVE]
-        self._ranks = np.unique(odds, return_inverse=True)[1]
-
-    def measures(self, chosen: Indices) -> dict[str, float]:
-        """Return the measures of the chosen scans that are defined for them."""
-        if not len(chosen):
-            return {}
-        found = {"accuracy": float(self._right[chosen].mean())}
-        positive, called = self._positive[chosen], self._called[chosen]
-        hits = int((positive & called).sum())
-        positives, negatives = int(positive.sum()), int((~positive).sum())
-        if positives and negatives:
-            found["auc"] = area(self._ranks[chosen], positive)
-            found["sensitivity"] = hits / positives
-            found["specificity"] = 1 - (int(called.sum()) - hits) / negatives
-            found["f1"] = 2 * hits / (positives + int(called.sum()))
-        return found
-
-
 class Scans:
     """The scans of one side, and what every network answered for them.
 
@@ -93,7 +62,7 @@ class Scans:
 
     def __init__(self, scored: Sequence[Scored]) -> None:
         self._trainings = [one.training for one in scored]
-        self._answers = [Answers(one) for one in scored]
+        self._answers = [Scores.of(one.logits, one.labels) for one in scored]
         patients = {s: p for one in scored for s, p in zip(one.scans, one.patients, strict=True)}
         self.patients = tuple(patients.values())
         place = {scan: index for index, scan in enumerate(patients)}
@@ -118,8 +87,7 @@ class Scans:
         }
         for of, answers, rows in zip(self._trainings, self._answers, self._rows, strict=True):
             at = self._folds.index(of.fold), self._seeds.index(of.seed)
-            for measure, value in answers.measures(
-                np.repeat(np.arange(len(rows)), times(rows))
-            ).items():
+            chosen = np.repeat(np.arange(len(rows)), times(rows))
+            for measure, value in answers[chosen].of_positive().items():
                 found[of.attention][measure][at] = value
         return found

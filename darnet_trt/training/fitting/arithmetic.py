@@ -13,14 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from darnet_trt.errors import UsageError
-from darnet_trt.training.model import Block
+from darnet_trt.training.model import Block, Network, unfilled
 from darnet_trt.training.recipe import Precision
 
 _LEAST_MAP: Final = 4
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def refuse_precision(precision: Precision, device: str, size: tuple[int, int, int]) -> None:
+def refuse_precision(precision: Precision, device: str, network: Network) -> None:
     """Raise UsageError if a device cannot train in a number format.
 
     oneDNN's bfloat16 gradients of 3×3×3 weights read unwritten memory where a map has fewer than
@@ -29,7 +29,7 @@ def refuse_precision(precision: Precision, device: str, size: tuple[int, int, in
     Args:
         precision: The format.
         device: "cpu" or "cuda".
-        size: Of the network's input, (d, h, w).
+        network: Which one.
     """
     on_cpu = device == "cpu"
     if precision == "bf16":
@@ -45,8 +45,11 @@ def refuse_precision(precision: Precision, device: str, size: tuple[int, int, in
             where="--precision",
             do="use fp32" if on_cpu else "use fp16 or fp32",
         )
-    last = tuple(-(-length // step) for length, step in zip(size, (8, 16, 16), strict=True))
-    if precision == "bf16" and on_cpu and min(last) < _LEAST_MAP:
+    if not (precision == "bf16" and on_cpu):
+        return
+    x = torch.empty(1, 1, *network.input_size, device="meta")
+    last = unfilled(network).eval()(x)[1].shape[2:]
+    if min(last) < _LEAST_MAP:
         raise UsageError(
             f"the last maps have {'×'.join(map(str, last))} voxels, and bf16 needs {_LEAST_MAP} a "
             "side on a CPU",

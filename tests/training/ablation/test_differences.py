@@ -10,7 +10,7 @@ from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.training.ablation.differences import PAIRS, differences, winners
 from darnet_trt.training.ablation.paper import MEASURES, VARIANTS
 from darnet_trt.training.ablation.scored import Scored, Training
-from darnet_trt.training.ablation.scores import Answers, Scans, score
+from darnet_trt.training.ablation.scores import Scans, score
 from tests.short import SHORT
 
 
@@ -105,10 +105,11 @@ def test_a_draw_counts_a_scan_as_often_as_it_was_drawn(side):
 
 
 def test_the_measures_are_those_of_evaluate():
-    for one in answers(ALIKE, folds=1, seeds=1):
+    scored = answers(ALIKE, folds=1, seeds=1)
+    measured = Scans(scored).measures()
+    for one in scored:
         expected = evaluate(one.logits, one.labels, PAPER_CLASSES)
-        measured = Answers(one).measures(np.arange(len(one.scans)))
-        assert measured == pytest.approx({name: expected[name] for name in MEASURES})
+        assert measured[one.training.attention] == {name: expected[name] for name in MEASURES}
 
 
 def test_a_fold_without_a_positive_scan_is_left_out_of_the_measures_that_need_one():
