@@ -25,6 +25,7 @@ from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
 from darnet_trt.kernels.torch_operator import fused_attention
+from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
 from darnet_trt.training.fitting.augmentation import draw, move
 from darnet_trt.training.fitting.batches import batches
@@ -78,6 +79,7 @@ def augmentation(sizes: dict[str, tuple[int, int, int]], rounds: int, device: st
 def loading(preset: str, rounds: int, device: str) -> None:
     """Compare steps with loaded and moved batches with steps that take one batch again."""
     network, recipe = PRESETS[preset].network(), Recipe(batch=BATCH)
+    spec = Preprocessing(size=network.input_size)
     model = DARNet(network, fused=True).to(device).to(**ORDER).train()
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
 
@@ -95,7 +97,7 @@ def loading(preset: str, rounds: int, device: str) -> None:
             volume = np.random.default_rng(index).random((1, *network.input_size))
             np.savez(file, volume=volume.astype(np.float16))
             label = PAPER_CLASSES[index % 3]
-            examples.append(Example(Entry(Path(str(index)), str(index), label), file))
+            examples.append(Example(Entry(Path(str(index)), str(index), label), file, spec))
         group = Processes(device)
         (same,) = next(batches(examples, recipe, 1, 0, group)).parts
         each: dict[str, list[float]] = {"again": [], "loaded": []}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DarnetError, OutputError, RefusedScanError
+from darnet_trt.errors import DarnetError, OutputError, RefusedScanError, TrainingError
 from darnet_trt.evaluation.seen import patient_id_of
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
@@ -24,6 +27,10 @@ from darnet_trt.scan.discovery.identity import key_of
 from darnet_trt.scan.isolated import read_each
 
 MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
+_DAMAGE: Final = (
+    *(OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,13 @@ class Example:
     """A preprocessed scan in an .npz file.
 
     The file holds the input, float16 (1, d, h, w), its `pixel_mm`, and what tells the scan from
-    others: its key, its PatientID and `LoadedInput.hashes`.
+    others: its key, its PatientID and `LoadedInput.hashes`. Reading compares their checksums; a
+    file that is gone or damaged is made again then. Each raises TrainingError where it cannot be.
     """
 
     entry: Entry
     file: Path
+    spec: Preprocessing
     classes: tuple[str, ...] = PAPER_CLASSES
 
     @property
@@ -45,33 +54,53 @@ class Example:
 
     def load(self) -> npt.NDArray[np.float32]:
         """Read the network's input, values 0…1."""
-        with np.load(self.file, allow_pickle=False) as content:
-            array: npt.NDArray[np.float32] = content["volume"].astype(np.float32)
-        return array
+        return self._read("volume").astype(np.float32)
 
     @property
     def pixel_mm(self) -> float | None:
         """`LoadedInput.pixel_mm`."""
-        with np.load(self.file, allow_pickle=False) as content:
-            return float(content["pixel_mm"]) or None
+        return float(self._read("pixel_mm")) or None
 
     @property
     def key(self) -> str:
         """The key of its study in the results of `predict`."""
-        with np.load(self.file, allow_pickle=False) as content:
-            return str(content["key"])
+        return str(self._read("key"))
 
     @property
     def patient_id(self) -> str:
         """PatientID (0010,0020), or empty."""
-        with np.load(self.file, allow_pickle=False) as content:
-            return str(content["patient_id"])
+        return str(self._read("patient_id"))
 
     @property
     def hashes(self) -> frozenset[int]:
         """`LoadedInput.hashes`."""
-        with np.load(self.file, allow_pickle=False) as content:
-            return frozenset(content["hashes"].tolist())
+        return frozenset(self._read("hashes").tolist())
+
+    def _read(self, name: str) -> npt.NDArray[Any]:
+        with suppress(*_DAMAGE):
+            return _array(self.file, name)
+        reason = "the scan has changed"
+        try:
+            if _input_file(self.entry, self.spec, self.file.parent) == self.file:
+                self.file.unlink(missing_ok=True)
+                _, failures = prepare((self.entry,), self.spec, self.file.parent)
+                if not failures:
+                    return _array(self.file, name)
+                reason = failures[0].reason
+        except _DAMAGE as error:
+            reason = str(error)
+        raise TrainingError(
+            f"a preprocessed input is damaged, and cannot be made again: {reason}",
+            where=self.entry.scan,
+            do="run the same command again",
+        )
+
+
+def _array(file: Path, name: str) -> npt.NDArray[Any]:
+    """Read an array; zipfile compares the checksum, of all bytes also where a header lies."""
+    with zipfile.ZipFile(file) as content:
+        array: npt.NDArray[Any] = np.load(BytesIO(content.read(f"{name}.npy")), allow_pickle=False)
+    return array
 
 
 @dataclass(frozen=True)
@@ -119,7 +148,7 @@ def prepare(
         examples, failures = [], []
         for entry, (file, error) in zip(entries, _prepare_all(entries, spec, folder), strict=True):
             if error is None:
-                examples.append(Example(entry, file, classes))
+                examples.append(Example(entry, file, spec, classes))
             else:
                 refused = isinstance(error, RefusedScanError)
                 failures.append(Failure(entry, str(error), error.code, refused))
@@ -139,7 +168,7 @@ def _prepare_all(
 ) -> Iterator[tuple[Path, DarnetError | None]]:
     """Yield each scan's file, and the error if the scan cannot be used."""
     files = [_input_file(entry, spec, folder) for entry in entries]
-    missing = [not _is_whole(file) for file in files]
+    missing = [not _is_there(file) for file in files]
     todo = [
         (entry.scan, (entry, spec, file))
         for entry, file, absent in zip(entries, files, missing, strict=True)
@@ -152,12 +181,12 @@ def _prepare_all(
         yield file, found if isinstance(found, DarnetError) else None
 
 
-def _is_whole(file: Path) -> bool:
-    """Return whether an input is there, undamaged, with all that today's version writes."""
+def _is_there(file: Path) -> bool:
+    """Return whether an input is there, to its end, with all that today's version writes."""
     try:
         with zipfile.ZipFile(file) as content:
-            return "key.npy" in content.namelist() and content.testzip() is None
-    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
+            return "key.npy" in content.namelist()
+    except _DAMAGE:
         return False
 
 

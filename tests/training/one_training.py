@@ -21,7 +21,7 @@ from darnet_trt.training.fitting import state
 from darnet_trt.training.fitting.processes import joined
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.recipe import Recipe
-from tests.training.tiny_network import TINY
+from tests.training.tiny_network import SPEC, TINY
 
 TRAIN, HELD_OUT = 9, 3
 
@@ -31,7 +31,9 @@ def train(inputs, run, recipe, save_every_s=60.0, **environment):
     state.SAVE_EVERY_S = save_every_s
     every = [
         Example(
-            Entry(Path(f"scan{i}"), f"p{i}", PAPER_CLASSES[i % 3]), Path(inputs, f"input{i}.npz")
+            Entry(Path(f"scan{i}"), f"p{i}", PAPER_CLASSES[i % 3]),
+            Path(inputs, f"input{i}.npz"),
+            SPEC,
         )
         for i in range(TRAIN + HELD_OUT)
     ]

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from darnet_trt.errors import OutputError
+from darnet_trt.errors import OutputError, TrainingError
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import Preprocessing, find_studies
 from darnet_trt.scan.cohorts import Entry, read_cohort
@@ -61,18 +61,60 @@ def test_an_input_of_an_older_version_is_made_again(phantom_cohort, tmp_path):
     assert again[1].load().any()
 
 
-@pytest.mark.parametrize("place", range(0, 10, 3))
-def test_a_damaged_input_is_made_again(phantom_cohort, tmp_path, place):
+def damaged(whole):
+    """Yield contents with bytes changed, or cut off, at several places."""
+    for place in range(0, 10, 3):
+        content = bytearray(whole)
+        content[len(content) * place // 10] ^= 0xFF
+        yield content
+        yield whole[: len(whole) * place // 10]
+
+
+def test_a_damaged_input_is_made_again(phantom_cohort, tmp_path, monkeypatch):
     entries = read_cohort(phantom_cohort).entries[:1]
     (made,), _ = prepare(entries, SPEC, tmp_path / "inputs")
     whole, before, hashes = made.file.read_bytes(), made.load(), made.hashes
-    damaged = bytearray(whole)
-    damaged[len(damaged) * place // 10] ^= 0xFF
-    for content in (damaged, whole[: len(whole) * place // 10]):
+    monkeypatch.setattr(inputs, "read_each", here)  # without a new process each time
+    for content in damaged(whole):
         made.file.write_bytes(content)
         assert prepare(entries, SPEC, tmp_path / "inputs") == ((made,), ())
         np.testing.assert_array_equal(made.load(), before)
         assert made.hashes == hashes
+        made.file.write_bytes(content)  # after the start
+        np.testing.assert_array_equal(made.load(), before)
+
+
+def here(function, scans, processes):
+    return (function(*arguments) for _, arguments in scans)
+
+
+def test_a_changed_byte_is_never_used(phantom_cohort, tmp_path, monkeypatch):
+    (made,), _ = prepare(read_cohort(phantom_cohort).entries[:1], SPEC, tmp_path / "inputs")
+    whole, before = made.file.read_bytes(), made.load()
+    again = []
+
+    def copied(entry, spec, file):
+        again.append(entry)
+        file.write_bytes(whole)
+
+    monkeypatch.setattr(inputs, "_prepare_one", copied)
+    monkeypatch.setattr(inputs, "read_each", here)
+    for place in range(0, len(whole), 29):
+        content = bytearray(whole)
+        content[place] ^= 0xFF
+        made.file.write_bytes(content)
+        np.testing.assert_array_equal(made.load(), before)
+    assert len(again) > before.nbytes / 2 / 29, "the values are float16 in the file"
+
+
+def test_a_damaged_input_of_a_scan_that_has_changed_is_not_replaced(phantom_series, tmp_path):
+    scan = shutil.copytree(phantom_series, tmp_path / "scan")
+    (made,), _ = prepare((Entry(scan, "1", "normal"),), SPEC, tmp_path / "inputs")
+    made.file.write_bytes(b"")
+    next(scan.iterdir()).touch()
+    with pytest.raises(TrainingError, match="changed") as caught:
+        made.load()
+    assert str(scan) in str(caught.value)
 
 
 def test_unusable_scans_are_reported_and_left_out(phantom_cohort, tmp_path):

@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from darnet_trt.scan import Preprocessing
 from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import Network
 
 TINY = Network(width=4, input_size=(8, 16, 16))
+SPEC = Preprocessing(size=TINY.input_size)
 
 
 def random_examples(folder, network, count):
@@ -18,5 +20,5 @@ def random_examples(folder, network, count):
         volume = rng.random((1, *network.input_size)).astype(np.float16)
         np.savez(file, volume=volume, pixel_mm=1.5)
         entry = Entry(folder / f"scan{index}", f"p{index}", PAPER_CLASSES[index % 3])
-        examples.append(Example(entry, file))
+        examples.append(Example(entry, file, SPEC))
     return tuple(examples)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darnet_trt.errors import TrainingError
 from darnet_trt.training.fitting.augmentation import draw, move
 from darnet_trt.training.fitting.processes import Processes
 from darnet_trt.training.inputs import Example
@@ -46,7 +44,7 @@ def batches(
     are: batch normalization over a single volume would be useless.
 
     Raises:
-        TrainingError: An input cannot be read.
+        TrainingError: An input is damaged and cannot be made again.
     """
     order = np.random.default_rng((recipe.seed, epoch)).permutation(len(train))
 
@@ -67,7 +65,7 @@ def _batch(
     for number in range(recipe.accumulate):
         start = (number * group.size + group.rank) * share
         mine = slice(start, start + share)
-        x, y = _loaded(examples[mine], group.device)
+        x, y = batch_of(examples[mine], group.device)
         # The movements are drawn for the whole batch, however it is divided.
         movements = draw(
             len(examples),
@@ -78,18 +76,6 @@ def _batch(
         x = move(x, None if movements is None else movements[mine])
         parts.append((x.contiguous(memory_format=torch.channels_last_3d), y))
     return Batch(examples, tuple(parts))
-
-
-def _loaded(examples: tuple[Example, ...], device: str) -> tuple[Tensor, Tensor]:
-    try:
-        return batch_of(examples, device)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        names = ", ".join(str(e.entry.scan) for e in examples)
-        raise TrainingError(
-            f"a preprocessed input cannot be read (of {names})",
-            where=examples[0].file.parent,
-            do="run the same command again: it is made anew",
-        ) from error
 
 
 def _ahead(made: Iterable[Callable[[], _T]], count: int) -> Iterator[_T]:

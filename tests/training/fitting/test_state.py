@@ -120,9 +120,11 @@ def test_a_rate_that_is_far_too_high_stops_it(tiny_examples, tmp_path):
 
 
 @pytest.mark.parametrize("loading", [0, 2])
-def test_an_input_that_is_damaged_meanwhile_is_named(tiny_examples, tmp_path, loading):
+def test_an_input_that_is_damaged_and_cannot_be_made_again_is_named(
+    tiny_examples, tmp_path, loading
+):
     tiny_examples[3].file.write_bytes(b"")
     recipe = RECIPE.model_copy(update={"loading": loading})
-    with pytest.raises(TrainingError, match="cannot be read") as caught:
+    with pytest.raises(TrainingError, match="cannot be made again") as caught:
         fit(TINY, tiny_examples, (), recipe, tmp_path)
     assert str(tiny_examples[3].entry.scan) in str(caught.value)
