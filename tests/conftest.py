@@ -25,8 +25,15 @@ from tests.tiny_bundle import write_bundle
 
 share_cpus()  # before a test imports torch
 
-_CONFIG = TemporaryDirectory()  # no test makes a key of pseudonyms in the developer's home
-os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
+_HOME = TemporaryDirectory()  # no test makes a key of pseudonyms in the developer's home
+os.environ["XDG_CONFIG_HOME"] = f"{_HOME.name}/config"
+_CACHE = cache_folder("").parent
+for kept in ("darnet-trt/kernels", "darnet-trt/axe-core", "darnet-trt/tests", "matplotlib", "pip"):
+    link = Path(_HOME.name, "cache", kept)  # to what takes long to build or to fetch
+    link.parent.mkdir(parents=True, exist_ok=True)
+    (_CACHE / kept).mkdir(parents=True, exist_ok=True)
+    link.symlink_to(_CACHE / kept)
+os.environ["XDG_CACHE_HOME"] = f"{_HOME.name}/cache"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports it without our help
 # A busy machine takes longer for an example, and a shell's background jobs ignore Ctrl-C.
 hypothesis.settings.register_profile(

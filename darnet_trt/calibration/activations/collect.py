@@ -25,10 +25,11 @@ from onnx.numpy_helper import from_array
 from darnet_trt.calibration.activations.histogram import BINS, Statistics, merge, statistics_of
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.kernels.onnx_inline import inlined
-from darnet_trt.machine.cache import cache_folder, digest
+from darnet_trt.machine.cache import cache_folder, digest, drop_unused, used
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.engines.onnxruntime.package import import_onnxruntime
 
+_ROOM: Final = "calibration"
 _SAMPLED_FROM: Final = 1 << 22  # elements; smaller maps are taken whole
 _EVERY_SECOND: Final = {"starts": [0, 0], "ends": [2**31 - 1] * 2, "axes": [2, 3], "steps": [2, 2]}
 _EXTREMES: Final = ("ReduceMin", "ReduceMax")
@@ -57,6 +58,7 @@ class Collector:
         self._model = model
         self._threads = threads
         self._session: Any = None
+        drop_unused(_ROOM)
 
     def statistics(self, volume: npt.NDArray[np.float32], hash: str) -> dict[str, Statistics]:
         """Return the statistics of one scan, from the cache if they are there.
@@ -69,6 +71,7 @@ class Collector:
             UsageError: The scan holds NaN or infinite values.
         """
         file = self.cached(hash)
+        used(file)
         # A damaged file: zip, zlib and numpy each raise their own errors.
         with suppress(Exception):
             return _read(file, self._tensors)
@@ -80,7 +83,7 @@ class Collector:
 
     def cached(self, hash: str) -> Path:
         """Return the file that keeps the statistics of a scan."""
-        return cache_folder("calibration") / self._key / f"{hash[:32]}.npz"
+        return cache_folder(_ROOM) / self._key / f"{hash[:32]}.npz"
 
     def _run(self, volume: npt.NDArray[np.float32]) -> dict[str, Statistics]:
         if not np.isfinite(volume).all():

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from darnet_trt.machine.cache import used
+
 
 class Memo:
     """Results by key.
@@ -23,6 +25,7 @@ class Memo:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        used(file)
         self._known: dict[str, Any] = dict(_entries(file))
 
     def get(self, key: str, compute: Callable[[], Any]) -> Any:

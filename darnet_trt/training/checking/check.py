@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from darnet_trt.errors import OutputError
-from darnet_trt.machine.cache import cache_folder, digest
+from darnet_trt.machine.cache import cache_folder, digest, used
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan.cohorts import POSITIVE, Cohort
 from darnet_trt.training.checking.findings import Found, faults, traits
@@ -77,6 +77,7 @@ def check(
     """
     entries = [(stamp(e), str(e.scan), e.patient, e.label, e.side, e.fold) for e in cohort.entries]
     file = cache_folder(ROOM) / f"{digest(VERSION, cohort.classes, entries)}.json"
+    used(file)
     with suppress(OSError, ValidationError, ValueError):
         return Check.model_validate_json(file.read_bytes())
     with reading(len(cohort.entries)) as done:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.errors import DarnetError, OutputError, ScanError, UnreadableScanError
-from darnet_trt.machine.cache import cache_folder
+from darnet_trt.machine.cache import cache_folder, drop_unused, used
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan import Preprocessing, load_study
@@ -126,6 +126,7 @@ def read_cohort_facts(
     Returns:
         Each in the order given; what is wrong with a scan stands in its facts.
     """
+    drop_unused(ROOM)
     folder = cache_folder(ROOM)
     files = [folder / f"{stamp(entry)}.npz" for entry in entries]
     kept = [_kept(file) for file in files]
@@ -155,6 +156,7 @@ def stamp(entry: Entry) -> str:
 
 
 def _kept(file: Path) -> tuple[Facts, npt.NDArray[np.float16] | None] | None:
+    used(file)
     try:
         with np.load(file, allow_pickle=False) as content:
             view = content["view"]
