@@ -1,30 +1,20 @@
 """The commands of docs/training.md run as printed, in their order, from an empty folder."""
 
 import csv
-import re
-import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import typer
 
 from darnet_trt.cli.main import app
 from darnet_trt.training.ablation.paper import VARIANTS
+from tests.pages import commands, run_each
 
-_PAGE = Path(__file__).parents[1] / "docs" / "training.md"
-
-
-def commands():
-    return [
-        shlex.split(line) for line in re.findall(r"^\$ (darnet-trt .*)$", _PAGE.read_text(), re.M)
-    ]
+_PAGE = "docs/training.md"
 
 
 def test_the_page_goes_from_a_download_to_tables():
     known = typer.main.get_command(app)
-    words = [words[1:] for words in commands()]
+    words = [words[1:] for words in commands(_PAGE)]
     assert [w[0] for w in words] == [
         "phantom", "cohort", "cohort", "ablation", "explain", "train", "evaluate", "export",
     ]  # fmt: skip
@@ -38,14 +28,7 @@ def test_the_page_goes_from_a_download_to_tables():
 
 @pytest.mark.slow
 def test_every_command_runs(tmp_path):
-    for words in commands():
-        done = subprocess.run(
-            [Path(sys.executable).with_name(words[0]), *words[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, (words, done.stderr)
+    run_each(commands(_PAGE), tmp_path)
     with (tmp_path / "ablation" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {(row["attention"], row["fold"]) for row in rows} == {
