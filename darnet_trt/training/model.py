@@ -176,10 +176,10 @@ class DARNet(nn.Module):
         return cam.mean((2, 3, 4)) + self.classifier.bias, cam, x.mean((2, 3, 4))
 
 
-def unfilled(network: Network) -> DARNet:
+def unfilled(network: Network, *, fused: bool = False) -> DARNet:
     """Return a network whose weights, and what it computes, take no memory: shapes alone."""
     with torch.device("meta"):
-        return DARNet(network)
+        return DARNet(network, fused=fused)
 
 
 def _initialize(module: nn.Module) -> None:

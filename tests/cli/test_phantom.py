@@ -22,8 +22,8 @@ def test_writes_a_cohort(tmp_path):
     assert again.stderr.count("\n") == 1
 
 
-def test_classes_and_kinds_of_ones_own(tmp_path):
-    done = darnet_trt(
+def test_classes_and_kinds_of_ones_own(tmp_path, command):
+    done = command(
         *("phantom", tmp_path / "c", "--scans", 4, "--matrix", 32, "--slices", 30, "--lesions"),
         *("--classes", "tb=small-nodules,normal", "--kind", "normal=0", "--kind", "emphysema=1"),
     )
@@ -59,22 +59,22 @@ def test_two_at_once_into_one_folder(tmp_path):
         (["--kind", "mild-covid-19=60%"], "--kind: 'mild-covid-19=60%'"),
     ],
 )
-def test_options_that_cannot_work(tmp_path, options, reason):
-    done = darnet_trt("phantom", tmp_path / "c", *options)
+def test_options_that_cannot_work(tmp_path, options, reason, command):
+    done = command("phantom", tmp_path / "c", *options)
     assert done.returncode == 2
     assert reason in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "c").exists()
 
 
-def test_a_file_where_the_folder_should_be(tmp_path):
+def test_a_file_where_the_folder_should_be(tmp_path, command):
     (tmp_path / "c").write_text("")
-    done = darnet_trt("phantom", tmp_path / "c")
+    done = command("phantom", tmp_path / "c")
     assert done.returncode == 2
     assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: is a file")
 
 
-def test_folder_that_cannot_be_made():
-    done = darnet_trt("phantom", "/proc/no/such/place", "--scans", 1)
+def test_folder_that_cannot_be_made(command):
+    done = command("phantom", "/proc/no/such/place", "--scans", 1)
     assert done.returncode == 2
     assert done.stderr.startswith("darnet-trt: /proc/no/such/place: ")

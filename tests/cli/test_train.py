@@ -76,13 +76,13 @@ def assert_only_the_training_side_is_recorded(checkpoint, cohort, run):
         assert checkpoint.training_scans.had(replace(who, patient="renamed")) is trained
 
 
-def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path):
+def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path, command):
     with (cohort / "cohort.csv").open(newline="") as rows, (tmp_path / "my.csv").open("w") as file:
         lines = [
             [row["patient"], cohort / row["scan"], row["label"]] for row in csv.DictReader(rows)
         ]
         csv.writer(file).writerows([["patient", "scan", "label"], *lines])
-    done = darnet_trt("train", tmp_path / "my.csv", "-o", tmp_path / "run", "-q", *QUICK)
+    done = command("train", tmp_path / "my.csv", "-o", tmp_path / "run", "-q", *QUICK)
     assert (done.returncode, done.stderr) == (0, "")
     held_out = json.loads((tmp_path / "run" / "metrics.json").read_text())["held_out"]
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -103,11 +103,11 @@ def test_two_at_once_into_one_folder(cohort, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_broken_scan_is_left_out_and_named(cohort, tmp_path):
+def test_a_broken_scan_is_left_out_and_named(cohort, tmp_path, command):
     shutil.copytree(cohort, tmp_path / "cohort")
     broken = next((tmp_path / "cohort").glob("P*/*.nii.gz"))
     broken.write_bytes(broken.read_bytes()[:2000])
-    done = darnet_trt("train", tmp_path / "cohort", "-o", tmp_path / "run", *QUICK)
+    done = command("train", tmp_path / "cohort", "-o", tmp_path / "run", *QUICK)
     assert done.returncode == 1, done.stderr
     assert str(broken) in done.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -115,21 +115,21 @@ def test_a_broken_scan_is_left_out_and_named(cohort, tmp_path):
     assert f"{broken.parent.name}/" in (tmp_path / "run" / "split.csv").read_text()
 
 
-def test_class_without_a_usable_scan(cohort, tmp_path):
+def test_class_without_a_usable_scan(cohort, tmp_path, command):
     table = (cohort / "cohort.csv").read_text().splitlines()
     rows = [
         line if "normal" not in line else f"gone{i},g{i},normal" for i, line in enumerate(table)
     ]
     shutil.copytree(cohort, tmp_path / "cohort")
     (tmp_path / "cohort" / "cohort.csv").write_text("\n".join(rows))
-    done = darnet_trt("train", tmp_path / "cohort", "-o", tmp_path / "run", *QUICK)
+    done = command("train", tmp_path / "cohort", "-o", tmp_path / "run", *QUICK)
     assert done.returncode == 2
     assert "label normal" in done.stderr
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-def test_a_share_that_cannot_be_held_out(cohort, tmp_path):
-    done = darnet_trt("train", cohort, "-o", tmp_path / "run", "--held-out", "1.5")
+def test_a_share_that_cannot_be_held_out(cohort, tmp_path, command):
+    done = command("train", cohort, "-o", tmp_path / "run", "--held-out", "1.5")
     assert done.returncode == 2
     assert done.stderr.startswith("darnet-trt: --held-out: ")
     assert "1.5" in done.stderr
@@ -137,9 +137,9 @@ def test_a_share_that_cannot_be_held_out(cohort, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_no_run_among_the_files_of_a_cohort(cohort):
+def test_no_run_among_the_files_of_a_cohort(cohort, command):
     before = sorted(cohort.iterdir())
-    done = darnet_trt("train", cohort, "-o", cohort)
+    done = command("train", cohort, "-o", cohort)
     assert done.returncode == 2
     assert done.stderr.startswith(f"darnet-trt: {cohort}: is a cohort")
     assert sorted(cohort.iterdir()) == before
@@ -155,7 +155,7 @@ def test_a_disk_without_room(cohort, tmp_path, command, room, file):
     assert [path for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
 
 
-def test_no_cohort_is_reported_before_torch_is_imported(tmp_path):
+def test_no_cohort_is_reported_before_torch_is_imported(tmp_path, command):
     program = (
         "import sys; from darnet_trt.cli.main import main\n"
         "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules\n"
@@ -169,8 +169,8 @@ def test_no_cohort_is_reported_before_torch_is_imported(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_run_that_cannot_be_written(cohort):
-    done = darnet_trt("train", cohort, "-o", "/proc/no/run", *QUICK)
+def test_run_that_cannot_be_written(cohort, command):
+    done = command("train", cohort, "-o", "/proc/no/run", *QUICK)
     assert done.returncode == 2
     assert done.stderr.startswith("darnet-trt: /proc/no/run: ")
     assert done.stderr.count("\n") == 1

@@ -93,7 +93,7 @@ class TorchRunner:
             MissingPackageError: torch or onnx is not installed.
             BundleError: It is not such a file.
         """
-        torch = _torch()
+        _torch()  # or say what to install
         try:
             import onnx
         except ModuleNotFoundError as error:
@@ -101,14 +101,13 @@ class TorchRunner:
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
         from darnet_trt.export.onnx.weights import unfolded
-        from darnet_trt.training.model import DARNet, Network
+        from darnet_trt.training.model import Network, unfilled
 
         try:
             proto = onnx.load(os.fspath(path))
             properties = {entry.key: entry.value for entry in proto.metadata_props}
             network = Network.model_validate(json.loads(properties["network"]))
-            with torch.device("meta"):
-                model = DARNet(network, fused=mode == "fused")
+            model = unfilled(network, fused=mode == "fused")
             weights = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
             model.load_state_dict(unfolded(model, weights), assign=True)
         except (OSError, DecodeError, KeyError, ValueError, RuntimeError) as error:

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from darnet_trt.machine.files import whole_files
 from darnet_trt.training.ablation.differences import CORRECTED, differences
 from darnet_trt.training.ablation.paper import VARIANTS
@@ -28,7 +26,7 @@ from darnet_trt.training.ablation.tables import (
     table_3,
 )
 from darnet_trt.training.inputs import Failure
-from darnet_trt.training.model import Attention, DARNet
+from darnet_trt.training.model import Attention, unfilled
 
 TABLES: Final = "tables.md"
 NUMBERS: Final = "tables.csv"
@@ -119,8 +117,7 @@ def _of(scored: Sequence[Scored], side: Side) -> list[Scored]:
 
 def parameters_of(settings: Settings, attention: Attention) -> int:
     """Count the weights of a network."""
-    with torch.device("meta"):
-        model = DARNet(settings.preset.network(attention, settings.cohort.classes))
+    model = unfilled(settings.preset.network(attention, settings.cohort.classes))
     return sum(weights.numel() for weights in model.parameters())
 
 

@@ -11,8 +11,6 @@ from urllib.parse import quote
 from darnet_trt.runtime.prediction.report.markup import shown, shown_path
 from darnet_trt.runtime.prediction.results.result import Result
 
-STATUSES: Final = ("ok", "refused", "failed")
-
 
 class Rows:
     """The rows of the table; texts that many results share are kept once.
