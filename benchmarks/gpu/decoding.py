@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.cpu.preprocess import JPEG_2000, chest, write_series
+from benchmarks.cpu.reading.preprocess import JPEG_2000, chest, write_series
 from benchmarks.gpu.measuring import skip
 from darnet_trt.scan.dicom.encoding.gpu import Gpu, nvimagecodec
 from darnet_trt.scan.dicom.header import read_headers

@@ -41,8 +41,8 @@ def share_cpus() -> None:
 
     By default the threads of GNU's OpenMP spin, and keep a busy CPU from the thread they wait for.
     With this, a training step on 2 cores beside one busy process took 0.36 to 0.41 s instead of
-    0.59 to 0.60 s (benchmarks/cpu/shared_cpus.py). A value of OMP_WAIT_POLICY that the user has set
-    is kept.
+    0.59 to 0.60 s (benchmarks/cpu/training/shared_cpus.py). A value of OMP_WAIT_POLICY
+    that the user has set is kept.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

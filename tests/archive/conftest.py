@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cpu.archive import Template, phantom_slices, template, write_archive
+from benchmarks.cpu.predict.archive import Template, phantom_slices, template, write_archive
 from tests.archive.runs import Facts, facts, finish, words
 from tests.tiny_bundle import write_bundle
 

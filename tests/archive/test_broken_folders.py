@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cpu.archive import uid_of
+from benchmarks.cpu.predict.archive import uid_of
 from darnet_trt.scan.discovery.examine import examine
 from darnet_trt.scan.discovery.gather import FoundStudy, gather
 from darnet_trt.scan.discovery.places import Place

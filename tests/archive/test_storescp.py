@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks.cpu.archive import uid_of
+from benchmarks.cpu.predict.archive import uid_of
 from tests.archive.runs import facts, finish, known, left_behind, start, wait_for, words
 from tests.short import SHORT
 

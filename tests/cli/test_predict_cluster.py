@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from benchmarks.cpu.archive import phantom_slices, template
+from benchmarks.cpu.predict.archive import phantom_slices, template
 from tests.cli.command import COMMAND, darnet_trt
 from tests.tiny_bundle import write_bundle
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from benchmarks.cpu.archive import Template, phantom_slices, template
+from benchmarks.cpu.predict.archive import Template, phantom_slices, template
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.prediction.pipeline import loading
 from darnet_trt.runtime.prediction.predict import predict as classify

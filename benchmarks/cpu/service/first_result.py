@@ -19,7 +19,7 @@ from pydicom import Dataset, dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage
 
-from benchmarks.cpu.archive import phantom_slices, template
+from benchmarks.cpu.predict.archive import phantom_slices, template
 from benchmarks.cpu.service.server import Server, running
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu

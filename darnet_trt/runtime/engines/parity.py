@@ -37,11 +37,12 @@ class Limits:
 
 # The formats round to 2⁻²⁴ (float32), 2⁻¹¹ (float16) and 2⁻⁹ (bfloat16) in each of some 20
 # layers, and a logit is a small difference of large sums. On the paper's network at full size
-# (benchmarks/cpu/full_size.py) OpenVINO differed in float32 by 2e-6 (logits) and 5e-6 (map), in
-# bfloat16 by 0.008 and 0.037 and by 0.016 in a probability; the float16 graph by 0.0007, 0.002
-# and 0.0002. The limits leave room above that for other weights; a wrong weight, axis or scan
-# gives a logits error near 1. The features differ no more than the map does, so they have its
-# limits: on 243 scans the same ones were flagged in every precision (docs/familiarity.md).
+# (benchmarks/cpu/network/full_size.py) OpenVINO differed in float32 by 2e-6 (logits) and 5e-6
+# (map), in bfloat16 by 0.008 and 0.037 and by 0.016 in a probability; the float16 graph by
+# 0.0007, 0.002 and 0.0002. The limits leave room above that for other weights; a wrong weight,
+# axis or scan gives a logits error near 1. The features differ no more than the map does, so they
+# have its limits: on 243 scans the same ones were flagged in every precision
+# (docs/familiarity.md).
 LIMITS: Final[dict[Precision, Limits]] = {
     # Leaves room for another order of summation.
     "fp32": Limits(probability=1e-4, logits=1e-4, cam=1e-3, features=1e-3),

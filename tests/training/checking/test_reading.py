@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.cpu.cohort_check import LEAKS
+from benchmarks.cpu.training.cohort_check import LEAKS
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohorts import Entry, read_cohort
 from darnet_trt.training.checking.reading import VIEW, read_cohort_facts, read_facts

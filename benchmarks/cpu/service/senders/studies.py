@@ -12,7 +12,7 @@ from typing import Final
 import pydicom
 from pydicom.dataset import Dataset
 
-from benchmarks.cpu.archive import Template, phantom_slices, template, uid_of
+from benchmarks.cpu.predict.archive import Template, phantom_slices, template, uid_of
 
 MATRIX: Final = 64
 """Rows and columns of a slice: 9 KB, and still a chest that is classified."""

@@ -1,6 +1,6 @@
 """Time engines of the paper's network with three outputs and with two, in turns.
 
-python -m benchmarks.cpu.third_output [--width 64] [--rounds 15]
+python -m benchmarks.cpu.network.third_output [--width 64] [--rounds 15]
 """
 
 from __future__ import annotations

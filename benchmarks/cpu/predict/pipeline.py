@@ -1,6 +1,6 @@
 """Measure `predict` over archives that it writes itself, and print a Markdown table.
 
-    python benchmarks/cpu/pipeline.py [--part first] [--part memory] … [--full]
+    python benchmarks/cpu/predict/pipeline.py [--part first] [--part memory] … [--full]
 
 Every part compares, in turns in one run, so that ratios hold on a busy machine. The parts:
 
@@ -30,9 +30,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 if __name__ == "__main__" and not __package__:  # run by its path
-    sys.path[0] = str(Path(__file__).parents[2])
+    sys.path[0] = str(Path(__file__).parents[3])
 
-from benchmarks.cpu.archive import (
+from benchmarks.cpu.predict.archive import (
     Template,
     encoded,
     headers_only,
@@ -41,7 +41,7 @@ from benchmarks.cpu.archive import (
     template,
     write_archive,
 )
-from benchmarks.cpu.processes import ROOT, Ran, run
+from benchmarks.cpu.predict.processes import ROOT, Ran, run
 from darnet_trt.bundle.manifest import Artifact, Manifest, ModelCard
 from darnet_trt.bundle.writing import hashes, write_manifest
 from darnet_trt.machine.cpus import usable_cpus
@@ -49,7 +49,7 @@ from darnet_trt.machine.hardware import cpu
 from darnet_trt.scan.cohorts import PAPER_CLASSES
 from darnet_trt.scan.preprocessing import Preprocessing
 
-ONE_RUN: Final = "benchmarks.cpu.one_run"
+ONE_RUN: Final = "benchmarks.cpu.predict.one_run"
 STUB_MS: Final = 3
 REAL: Final = ROOT.parent / "shared" / "data" / "chest-8mm"
 Row = tuple[str, str, str]
@@ -262,7 +262,7 @@ def _bottleneck(start: dict[str, float], end: dict[str, float], cores: int) -> s
 
 def build_int8(folder: Path) -> Path:
     """Build an INT8 engine of the untrained network at full size."""
-    from benchmarks.cpu.full_size import write_run
+    from benchmarks.cpu.network.full_size import write_run
 
     write_run(folder / "run")
     words = ["build", folder / "run", "-o", folder / "int8", "--target", "openvino"]

@@ -1,6 +1,7 @@
 """Count what `cohort check` finds in clean cohorts, and in cohorts with a planted leak.
 
-    python -m benchmarks.cpu.cohort_check [--clean 20] [--scans 150] [--matrix 64] [--first 0]
+    python -m benchmarks.cpu.training.cohort_check [--clean 20] [--scans 150] [--matrix 64] \
+        [--first 0]
 
 Each clean cohort is made by `darnet-trt phantom --format slices` with a seed of its own. Into a
 copy of the first, each leak is planted once: in 10 % of the patients of one class.

@@ -1,6 +1,6 @@
 """Build TensorRT-RTX plans of the paper's network and print what their tables of layers say.
 
-    python -m benchmarks.cpu.plan_tables
+    python -m benchmarks.cpu.network.plan_tables
 
 For each target and precision it builds a plan with the plugin and one without, and prints kernels,
 launches and bytes of a run at batch 1 as Markdown. Nothing is executed: it needs no GPU, and the

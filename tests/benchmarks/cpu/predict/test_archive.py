@@ -1,6 +1,6 @@
 """Each study of a benchmark's archive is another one, and reads as the one it was made of."""
 
-from benchmarks.cpu.archive import (
+from benchmarks.cpu.predict.archive import (
     encoded,
     headers_only,
     phantom_slices,

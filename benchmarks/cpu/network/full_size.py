@@ -1,6 +1,6 @@
 """Build a bundle of the paper's network at full size, untrained, with every target.
 
-    python -m benchmarks.cpu.full_size --out /tmp/full-size
+    python -m benchmarks.cpu.network.full_size --out /tmp/full-size
 
 It writes `/tmp/full-size/run` and `/tmp/full-size/bundle`, and prints each engine's agreement with
 torch, its time on this machine, its size and its build time. The weights are random with a fixed

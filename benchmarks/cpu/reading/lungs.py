@@ -1,6 +1,6 @@
 """Time the search for the lungs: the whole scan as input (extent scan) against the lungs alone.
 
-    python -m benchmarks.cpu.lungs [--slices 300] [--body 1000] [--rounds 7]
+    python -m benchmarks.cpu.reading.lungs [--slices 300] [--body 1000] [--rounds 7]
 
 It writes one chest of 512×512 slices, uncompressed, in lossless JPEG 2000 and in lossless JPEG,
 and the same chest with a body below and above it. Both extents run from a folder to the network's
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu.preprocess import EXPLICIT, JPEG, JPEG_2000, chest, write_series
+from benchmarks.cpu.reading.preprocess import EXPLICIT, JPEG, JPEG_2000, chest, write_series
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan import LoadedInput, Preprocessing, choose, find_studies, load_input
 from darnet_trt.scan.preprocessing import NEW

@@ -1,6 +1,6 @@
 """Time the DICOM objects of a study on one core, while an engine keeps the other cores busy.
 
-    python -m benchmarks.cpu.dicom_objects [--slices 300] [--rounds 7]
+    python -m benchmarks.cpu.predict.dicom_objects [--slices 300] [--rounds 7]
 
 The study is a phantom; the evidence has the size of the paper's network. The engine runs
 convolutions of that network's first stage in OpenVINO, over and over. Where there is one core

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import psutil
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 """Names the folder where Python finds the benchmarks."""
 _EVERY_S: Final = 0.1
 

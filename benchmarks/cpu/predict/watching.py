@@ -1,6 +1,6 @@
 """Measure the processor time of `predict --watch` while nothing comes, and print it.
 
-    python -m benchmarks.cpu.watching BUNDLE [--folders 10000] [--minutes 5] [--settle 60]
+    python -m benchmarks.cpu.predict.watching BUNDLE [--folders 10000] [--minutes 5] [--settle 60]
 
 It writes an archive of studies of three files each, which their headers refuse, and waits until the
 watch has a result of each; then it counts. All lies in a temporary folder (TMPDIR), which is
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from benchmarks.cpu.archive import headers_only, phantom_slices, template, write_archive
+from benchmarks.cpu.predict.archive import headers_only, phantom_slices, template, write_archive
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu
 

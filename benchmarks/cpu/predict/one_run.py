@@ -1,9 +1,9 @@
-"""One run for `benchmarks.cpu.pipeline`, in a process of its own; prints what it took as JSON.
+"""One run for `benchmarks.cpu.predict.pipeline`, in its own process; prints JSON.
 
-    python -m benchmarks.cpu.one_run predict BUNDLE ARCHIVE   the pipeline, as often as --times
-    python -m benchmarks.cpu.one_run command BUNDLE ARCHIVE   the command line, into --out
-    python -m benchmarks.cpu.one_run engine BUNDLE            the engine alone
-    python -m benchmarks.cpu.one_run read BUNDLE ARCHIVE      the reading alone, in one thread
+    python -m benchmarks.cpu.predict.one_run predict BUNDLE ARCHIVE  the pipeline, --times times
+    python -m benchmarks.cpu.predict.one_run command BUNDLE ARCHIVE  the command line, into --out
+    python -m benchmarks.cpu.predict.one_run engine BUNDLE           the engine alone
+    python -m benchmarks.cpu.predict.one_run read BUNDLE ARCHIVE     the reading, in one thread
 
 With --stub-ms the engine does nothing but wait.
 """

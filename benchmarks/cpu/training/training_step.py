@@ -1,6 +1,6 @@
 """Time the parts of a training step on this machine; old and new take turns, medians are printed.
 
-    python -m benchmarks.cpu.training_step [--rounds 9] [--threads 2]
+    python -m benchmarks.cpu.training.training_step [--rounds 9] [--threads 2]
 
 On a CPU it measures processor time, of all threads, which other programs disturb least. First the
 augmentation of a batch of 4: by one interpolation in three dimensions, and factored. Then a step

@@ -1,6 +1,6 @@
 """Measure the CPU's arithmetic peak with `peak.c`: GMAC/s in fp32, bf16 and int8.
 
-python -m benchmarks.cpu.peak [--threads N]
+python -m benchmarks.cpu.network.peak [--threads N]
 """
 
 from __future__ import annotations

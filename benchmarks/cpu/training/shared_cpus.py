@@ -1,6 +1,6 @@
 """Time training steps beside a busy process: OpenMP threads that spin against ones that sleep.
 
-    python -m benchmarks.cpu.shared_cpus [--rounds 3]
+    python -m benchmarks.cpu.training.shared_cpus [--rounds 3]
 
 Each turn is its own process, because OpenMP reads its policy only once. The first turns run alone,
 the others beside a process that keeps one CPU busy. Printed are seconds a step, the median of 10.

@@ -1,6 +1,7 @@
 """Compare a bundle's engines with torch, with each other, and with this CPU's arithmetic peak.
 
-    python -m benchmarks.cpu.engines BUNDLE --scan PATH [--engine NAME] [--rounds 5] [-o FILE]
+    python -m benchmarks.cpu.network.engines BUNDLE --scan PATH [--engine NAME] \
+        [--rounds 5] [-o FILE]
 
 Engines, other runtimes and the peak's loops take turns in one process. The script prints the share
 of the peak that each engine reaches in its best round, and which of the project's targets are
@@ -23,7 +24,7 @@ from typing import Final
 import numpy as np
 import onnx
 
-from benchmarks.cpu.peak import compile_peak, measure
+from benchmarks.cpu.network.peak import compile_peak, measure
 from darnet_trt.bundle.manifest import MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.export.gates.reference import TorchRunner

@@ -1,6 +1,6 @@
 """Time the way from a series on disk to the network's input: this toolkit against SimpleITK.
 
-    python -m benchmarks.cpu.preprocess [--slices 300] [--rounds 5] [--json FILE]
+    python -m benchmarks.cpu.reading.preprocess [--slices 300] [--rounds 5] [--json FILE]
 
 It writes one CT series of 512×512 slices (an elliptic chest with noise; the header of a scanner,
 with some 250 elements), uncompressed and in lossless JPEG 2000. Then it measures in turns:
@@ -150,7 +150,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
         for name, work in candidates.items():
             times[name].append(timed(work))
     child = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cpu.preprocess", "--child", str(folder)],
+        [sys.executable, "-m", "benchmarks.cpu.reading.preprocess", "--child", str(folder)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     result: dict[str, Any] = {}
