@@ -10,14 +10,12 @@ from darnet_trt.scan.cohorts import Cohort, class_named, parse_classes, read_coh
 
 
 def given_cohort(path: Path, classes: str | None) -> Cohort:
-    """Read a cohort with the classes of `--classes`, and print what a person should know of it.
+    """Read a cohort with the classes of `--classes`.
 
     Raises:
         UsageError: The cohort cannot be read, or these are no classes.
     """
-    cohort = read_cohort(path, None if classes is None else parse_classes(classes))
-    print_notes(cohort)
-    return cohort
+    return read_cohort(path, None if classes is None else parse_classes(classes))
 
 
 def print_notes(cohort: Cohort) -> None:

@@ -80,7 +80,7 @@ def train(
     The checkpoint keeps hashes of the training patients and scans, so that these do not judge int8.
     Exit code 1: trained, but some scans could not be used.
     """
-    from darnet_trt.cli.labelled import given_cohort
+    from darnet_trt.cli.labelled import given_cohort, print_notes
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
 
     refuse_bundle_or_cohort(run)
@@ -118,9 +118,12 @@ def train(
             best=best,
         )
     with joined(device_for(device)) as group, resumable():
-        printing.quiet |= not group.leads
-        if group.leads and (patience or best):
-            warn("the held-out scans choose the epoch: their figures look better than they are")
+        if group.leads:
+            print_notes(labelled)
+            if patience or best:
+                warn("the held-out scans choose the epoch: their figures look better than they are")
+        else:
+            printing.quiet = True
         found = group.from_leader(
             lambda: shortcuts(
                 labelled, allow=allow_shortcut, reading=partial(progress, "checking scans")

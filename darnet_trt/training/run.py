@@ -126,7 +126,9 @@ def train(
             start=weights, past=past, configuration=configuration, group=group,
             report=report, saved=saved, tell=tell,
         )  # fmt: skip
-        found = assess(model.to(group.device), seen, unseen, group.device)
+        found = group.from_leader(
+            lambda: assess(model.to(group.device), seen, unseen, group.device)
+        )
         model.cpu()
         checkpoint = Checkpoint(
             network=network,
