@@ -134,6 +134,7 @@ def ablation(
             failed=lambda failure: warn(f"left out: {failure.reason}"),
             report=clock,
             saved=clock.saved,
+            tell=warn,
         )
     if as_json:
         typer.echo((out / FILE_NAME).read_text().rstrip())
