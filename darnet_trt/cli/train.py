@@ -163,18 +163,13 @@ def train(
 
 def _sides(cohort: Cohort, folds: Path | None, fold: int | None) -> Sides | None:
     """Return the sides of a fold, of the file or of the cohort's table; None without one."""
-    from darnet_trt.scan.cohorts import named_folds, read_folds
+    from darnet_trt.cli.labelled import folds_of
 
-    if fold is None:
-        if folds is not None:
-            raise UsageError("says nothing without --fold", where="--folds", do="give both")
-        return None
-    divided = named_folds(cohort) if folds is None else read_folds(folds, cohort)
-    if divided is None:
-        raise UsageError(
-            "the cohort's table has no column fold", where="--fold", do="give a file with --folds"
-        )
-    return divided.sides(cohort, fold)
+    if fold is not None:
+        return folds_of(cohort, folds).sides(cohort, fold)
+    if folds is not None:
+        raise UsageError("says nothing without --fold", where="--folds", do="give both")
+    return None
 
 
 class _Telling:

@@ -45,7 +45,7 @@ def train(inputs, run, recipe, save_every_s=60.0, **environment):
 
 def command(words, output, **environment):
     os.environ.update(environment)
-    with open(output, "w") as file:
+    with Path(output).open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["darnet-trt", *words]

@@ -131,8 +131,8 @@ def test_more_epochs_for_a_run_that_was_killed_at_its_end(
         patched.setattr(run_module, killed, kill)
         with pytest.raises(Killed):
             train(cohort, tmp_path / "killed", PRESET, few, **options)
+    other = more.model_copy(update={"batch": 3})
     with pytest.raises(UsageError, match="batch 2, not 3"):
-        other = more.model_copy(update={"batch": 3})
         train(cohort, tmp_path / "killed", PRESET, other, **options)
     seen = []
     went_on = train(cohort, tmp_path / "killed", PRESET, more, report=seen.append, **options)
