@@ -82,9 +82,9 @@ def inspect(
     seen: set[str] = set()
     files = Counts()
     with nullcontext() if headers_only else reader() as pixels:
-        for place in places(paths):
+        for place in places(paths, tell=warn if not as_json else lambda line: None):
             try:
-                found = search(place.path)
+                found = search(place)
             except DarnetError as error:
                 errors.append(PathError(path=str(place.path), error=str(error), code=error.code))
                 warn(f"darnet-trt: {error}")

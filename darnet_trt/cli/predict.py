@@ -287,7 +287,7 @@ def predict(
         need_highdicom()
     bound = size_of(memory, "--memory") if memory is not None else None
     part = parse_shard(shard) if shard else None
-    searched = places(scans, part)
+    searched = places(scans, part, tell=say)
     of = open_bundle(bundle)
     engine_of_it = pick_artifact(of, artifact)
     chosen = engine_of_it.name

@@ -14,6 +14,7 @@ from darnet_trt.scan.cohorts import Entry, Sides, read_cohort
 from darnet_trt.training import run as run_module
 from darnet_trt.training.checkpoint import load_checkpoint
 from darnet_trt.training.fitting.processes import Processes
+from darnet_trt.training.fitting.records import sides_of_patients
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe
 from darnet_trt.training.run import train
@@ -82,6 +83,14 @@ def test_sides_are_kept_to(cohort, inputs, tmp_path):
     for side, name in ((sides.train, "train"), (sides.held_out, "held-out"), (sides.test, "test")):
         assert {found[cohort.name(entry)] for entry in side} == {name}
     assert len(load_checkpoint(tmp_path).training_scans.scans) == 5
+    of_patients = sides_of_patients(tmp_path)
+    assert of_patients == {e.patient: found[cohort.name(e)] for e in entries}
+    assert sides_of_patients(tmp_path / "checkpoint.pt") == of_patients
+    (tmp_path / "split.csv").write_text("scan,patient\na,b\n")
+    with pytest.raises(UsageError, match=r"split\.csv: does not say"):
+        sides_of_patients(tmp_path)
+    (tmp_path / "split.csv").unlink()
+    assert sides_of_patients(tmp_path) is None
 
 
 def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
