@@ -35,7 +35,8 @@ def predict(
             readable=False,  # one that is not readable gets its own result
             help="Files, folders or zip archives with one study or many: DICOM (also packed, "
             ".dcm.gz), NIfTI (.nii, .nii.gz, .hdr with .img), NRRD, MetaImage, and folders of "
-            "PNG, JPEG or TIFF slices.",
+            "PNG, JPEG or TIFF slices. Of a cohort (cohort.csv, a split file of CC-CCII, or the "
+            "folder of its cleaned form) its scans, with their slices in the order it gives.",
             show_default=False,
         ),
     ],

@@ -28,10 +28,13 @@ def is_cohort(path: Path, classes: tuple[str, ...] = PAPER_CLASSES) -> bool:
 
 def orders_slices(folder: Path) -> bool:
     """Return whether a folder holds a cohort that names its scans' slices in their true order."""
-    if (folder / TABLE).is_file():
+    try:
+        if (folder / TABLE).is_file():
+            return False
+        corrected = (folder / CORRECTIONS).is_file() and bool(class_folders(folder, ()))
+        return corrected or bool(splits_in(folder))
+    except OSError:  # the search of the folder says what is wrong with it
         return False
-    corrected = (folder / CORRECTIONS).is_file() and bool(class_folders(folder, ()))
-    return corrected or bool(splits_in(folder))
 
 
 def read_cohort(path: Path, classes: tuple[str, ...] | None = None) -> Cohort:

@@ -55,8 +55,9 @@ class Labelled:
             return label
         self.counts[label, result.predicted] += 1
         logits = result.logits or _logits(result.probabilities)
-        self._logits.append([logits[name] for name in self.cohort.classes])
-        self._positive.append(label == self.cohort.classes[POSITIVE])
+        if logits.keys() == set(self.cohort.classes):
+            self._logits.append([logits[name] for name in self.cohort.classes])
+            self._positive.append(label == self.cohort.classes[POSITIVE])
         return label
 
     @property
@@ -106,7 +107,8 @@ class Labelled:
 
     def _confusion(self) -> str:
         classes = self.cohort.classes
-        columns = [(name, self.counts) for name in classes]
+        others = sorted({found for _, found in self.counts} - set(classes))
+        columns = [(name, self.counts) for name in (*classes, *others)]
         columns += [(status, self.others) for status in sorted({s for _, s in self.others})]
         rows = [
             [html(label), *(self._cell(label, *column) for column in columns)] for label in classes

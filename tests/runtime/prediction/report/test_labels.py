@@ -58,6 +58,15 @@ def test_the_area_is_that_of_evaluate_where_probabilities_are_saturated(tmp_path
     assert f"against the rest {auc:.3f} (" in labelled.section()
 
 
+def test_a_result_of_other_classes_is_wrong_and_has_no_part_in_the_area(tmp_path):
+    labelled = Labelled(cohort(tmp_path))
+    other = {"probabilities": {"viral": 0.9, "normal": 0.1}, "predicted": "viral"}
+    for each in (result(0), result(1), result(2, scan="b", **other)):
+        labelled.add(each)
+    assert (labelled.right, labelled.total) == (1, 3)
+    assert "viral" in labelled.section()
+
+
 def test_a_class_may_have_the_name_of_a_status(tmp_path):
     (tmp_path / "cohort.csv").write_text("scan,patient,label\na,P0,refused\nb,P1,ok\n")
     labelled = Labelled(read_cohort(tmp_path, ()))
