@@ -144,7 +144,8 @@ def make_folds(
         left = [patient for patient in of_class if patient not in apart]
         if len(left) < count:
             raise UsageError(
-                f"the class {label} has {_counted(len(left))} for {count} folds",
+                f"the class {label} has {_counted(len(left))} for {count} folds"
+                + (", without those kept for the test" if apart else ""),
                 where=cohort.table,
                 do="every fold needs one of each class: add patients, or make fewer folds",
             )
@@ -217,10 +218,12 @@ def read_folds(path: Path, cohort: Cohort) -> Folds:
     labels = labels_of_patients(cohort)
     known = {as_text(cohort.person(patient)): patient for patient in labels}
     fold_of: dict[str, str] = {}
-    for person, label, fold in rows:
-        patient = known.get(person)
+    for person, label, written in rows:
+        patient, fold = known.get(person), written.casefold()
         if patient is None or class_named(label, labels[patient]) is None:
             raise _of_another(path, f"has {person!r} as a patient with the label {label!r}")
+        if not fold:
+            raise UsageError(f"the patient {person} has no fold", where=path, do="fill it in")
         if fold_of.setdefault(patient, fold) != fold:
             raise UsageError(
                 f"the patient {person} is in two folds", where=path, do="keep one of the lines"

@@ -139,6 +139,17 @@ def test_folds_are_read_as_they_were_written(tmp_path, seed, more):
     assert read_folds(tmp_path / "folds.csv", cohort) == folds
 
 
+def test_a_patient_without_a_fold_is_named(tmp_path):
+    cohort = cohort_of(7, 7, 7)
+    write_folds(make_folds(cohort, 2, 0.2), cohort, tmp_path / "folds.csv")
+    text = (tmp_path / "folds.csv").read_text()
+    (tmp_path / "folds.csv").write_text(text.replace(",test", ",TEST"))
+    assert read_folds(tmp_path / "folds.csv", cohort).test
+    (tmp_path / "folds.csv").write_text(text.replace(",1", ","))
+    with pytest.raises(UsageError, match=r"the patient \S+ has no fold"):
+        read_folds(tmp_path / "folds.csv", cohort)
+
+
 def test_labels_may_be_written_in_any_case(tmp_path):
     cohort = cohort_of(7, 7, 7)
     folds = make_folds(cohort, 2)
