@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -88,6 +89,8 @@ def train(
         raise UsageError("needs --from", where="--new-head")
     # before torch, which takes seconds to import
     labelled = given_cohort(cohort, classes)
+    if os.environ.get("RANK", "0") == "0":  # the first process of torchrun, or the only one
+        print_notes(labelled)
     sides = _sides(labelled, folds, fold)
     use_torch(threads)
     from darnet_trt.training.checking.shortcuts import shortcuts
@@ -118,12 +121,9 @@ def train(
             best=best,
         )
     with joined(device_for(device)) as group, resumable():
-        if group.leads:
-            print_notes(labelled)
-            if patience or best:
-                warn("the held-out scans choose the epoch: their figures look better than they are")
-        else:
-            printing.quiet = True
+        printing.quiet |= not group.leads
+        if group.leads and (patience or best):
+            warn("the held-out scans choose the epoch: their figures look better than they are")
         found = group.from_leader(
             lambda: shortcuts(
                 labelled, allow=allow_shortcut, reading=partial(progress, "checking scans")
