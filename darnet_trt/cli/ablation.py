@@ -87,11 +87,12 @@ def ablation(
     named where the interval over patients and seeds, corrected for the six pairs, leaves zero out.
     Exit code 1: done, but some scans could not be used.
     """
-    from darnet_trt.cli.labelled import given_cohort
+    from darnet_trt.cli.labelled import given_cohort, print_notes
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
 
     refuse_bundle_or_cohort(out)
     read = given_cohort(cohort, classes)
+    print_notes(read)
     divided = _divided(read, folds, test, seed)
     use_torch(threads)
     from darnet_trt.training.ablation.report import FILE_NAME
@@ -133,6 +134,7 @@ def ablation(
             failed=lambda failure: warn(f"left out: {failure.reason}"),
             report=clock,
             saved=clock.saved,
+            tell=warn,
         )
     if as_json:
         typer.echo((out / FILE_NAME).read_text().rstrip())

@@ -77,7 +77,8 @@ def build(
         _int8(
             help="Scans for int8: a cohort (cohort.csv), or any file or folder that predict "
             "reads. Some calibrate. All others judge whether int8 keeps the decisions, except "
-            "patients that trained the network. At least 138 must judge, 40 of the positive class "
+            "patients that trained the network; those of the test side, of the run or of the "
+            "cohort, do neither. At least 138 must judge, 40 of the positive class "
             "and 40 others, before int8 can become the default, unless --precision int8 asks for "
             "it. The word random takes random numbers instead, to measure int8's speed. "
             "[default: no int8]"
@@ -173,6 +174,7 @@ def build(
     from darnet_trt.export.onnx.writing import load_source
     from darnet_trt.export.targets import candidates, plan_backends
     from darnet_trt.export.tensorrt.options import PlanOptions, check_options
+    from darnet_trt.training.fitting.records import sides_of_patients
 
     wanted = candidates(target or [], precision, calibrated=calibration is not None)
     options = PlanOptions(
@@ -209,7 +211,8 @@ def build(
         announce(source.float32, say)
         trained = source.checkpoint.training_scans
         chosen, held_out = choose_scans(
-            calibration, spec, calibration_scans, 0, say, trained, source.checkpoint.network.classes
+            *(calibration, spec, calibration_scans, 0, say, trained),
+            *(source.checkpoint.network.classes, sides_of_patients(run)),
         )
         int8 = Calibration(
             chosen, held_out, Search(method, seconds=seconds), accept, asked_for=precision == "int8"

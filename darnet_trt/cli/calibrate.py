@@ -15,8 +15,8 @@ def calibrate(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A run, a bundle, or a float32 .onnx file from darnet-trt export. Only a run says "
-            "which scans trained the network."
+            help="A run, a bundle, or a float32 .onnx file from darnet-trt export. A run and a "
+            "bundle say which scans trained the network, and a run which are kept for the test."
         ),
     ],
     scans: Annotated[
@@ -24,7 +24,7 @@ def calibrate(
         typer.Argument(
             help="A cohort (cohort.csv), or any file or folder that predict reads. Some scans "
             "calibrate; those of other patients judge the decisions, all that did not train the "
-            "network."
+            "network. Those of the test side, of the run or of the cohort, do neither."
         ),
     ],
     out: Annotated[
@@ -77,13 +77,17 @@ def calibrate(
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.export.onnx.reading import classes_of, float_graph
     from darnet_trt.machine.files import sole_writer, whole_files
+    from darnet_trt.training.fitting.records import sides_of_patients
 
     refuse_bundle_or_cohort(out)
     graph, spec, trained = float_graph(model)
+    split = sides_of_patients(model)
     with sole_writer(out), resumable():
         require_scans(scans)
         announce(graph, say)
-        chosen, held_out = choose_scans(scans, spec, count, seed, say, trained, classes_of(graph))
+        chosen, held_out = choose_scans(
+            *(scans, spec, count, seed, say, trained, classes_of(graph), split)
+        )
         found = calibrated(
             graph,
             gather(graph, chosen, threads, say),

@@ -62,10 +62,11 @@ def folds(
     same cohort and seed give the same folds. Where the cohort's table has a column fold, its folds
     are written as they stand.
     """
-    from darnet_trt.cli.labelled import given_cohort
+    from darnet_trt.cli.labelled import given_cohort, print_notes
     from darnet_trt.scan.cohorts import make_folds, named_folds, write_folds
 
     read = given_cohort(where, classes)
+    print_notes(read)
     if out.exists():
         raise UsageError("exists already", where=out, do="choose another file")
     divided = named_folds(read)

@@ -46,9 +46,10 @@ def check(
     only. Scans are read once; a second check of the same files takes a moment. Exit code 1: it
     gives its classes away, or some scans cannot be used.
     """
-    from darnet_trt.cli.labelled import given_cohort
+    from darnet_trt.cli.labelled import given_cohort, print_notes
 
     read = given_cohort(cohort, classes)
+    print_notes(read)
     use_torch()
     from darnet_trt.machine.files import check_file_place, whole_file
     from darnet_trt.training.checking import check as check_cohort

@@ -56,8 +56,26 @@ def evaluate(
     side: Annotated[
         Literal["held-out", "test"] | None,
         typer.Option(
-            help="Evaluate only the scans that the cohort's column side or split puts there. "
-            "[default: all scans but those on the side train]",
+            help="Evaluate only the scans that --folds, or the cohort's column side or split, puts "
+            "there. [default: all scans but those on the side train]",
+            show_default=False,
+        ),
+    ] = None,
+    folds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Folds, as cohort folds writes them: their sides hold, not the cohort's. Needs "
+            "--side test or --fold.",
+            show_default=False,
+        ),
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="The fold that was held out, from 0: of --folds, or of the cohort's table. The "
+            "other folds are the side train.",
             show_default=False,
         ),
     ] = None,
@@ -90,18 +108,26 @@ def evaluate(
     from darnet_trt.cli.evaluate_network import UNKNOWN, opened
     from darnet_trt.cli.evaluate_output import METRICS, Evaluation
     from darnet_trt.cli.evaluate_scans import scored
-    from darnet_trt.cli.labelled import labelled_cohort, print_notes
+    from darnet_trt.cli.labelled import folds_of, labelled_cohort, print_notes
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
     from darnet_trt.errors import UsageError
     from darnet_trt.evaluation.pictures import need_matplotlib
     from darnet_trt.machine.files import sole_writer
 
+    if folds is not None and fold is None and side != "test":
+        raise UsageError(
+            "does not say which fold was held out",
+            where="--folds",
+            do="add --fold N or --side test",
+        )
     refuse_bundle_or_cohort(out)
     if (out / METRICS).exists():
         raise UsageError(f"holds {METRICS} already", where=out, do="choose another folder")
     need_matplotlib()
     with opened(network, artifact, threads) as judged:
         scans = labelled_cohort(cohort, judged.classes)
+        if folds is not None or fold is not None:
+            scans = folds_of(scans, folds).placed(scans, fold)
         print_notes(scans)
         for warning in judged.warnings:
             warn(f"warning: {warning}")

@@ -7,19 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.bundle.manifest import FILE_NAME
-from darnet_trt.errors import BundleError, UsageError
+from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.cache import digest
 from darnet_trt.scan.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from darnet_trt.bundle.reading import Bundle
     from darnet_trt.training.inputs import Example
 
 Logits = npt.NDArray[np.float32]
@@ -118,6 +116,7 @@ def _engine(path: Path, artifact: str | None, threads: int | None) -> Iterator[J
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.runtime.engines.loading import load_engine
     from darnet_trt.runtime.engines.runner import run
+    from darnet_trt.runtime.training_scans import training_scans_of
 
     bundle = open_bundle(path)
     model = bundle.manifest.model
@@ -136,27 +135,12 @@ def _engine(path: Path, artifact: str | None, threads: int | None) -> Iterator[J
             bundle.manifest.classes,
             bundle.manifest.preprocessing,
             model.temperature,
-            _training_scans(bundle),
+            training_scans_of(bundle),
             lambda examples: run(engine.runner, [e.load() for e in examples]).logits,
             tuple(map(str, engine.warnings)),
         )
     finally:
         engine.runner.close()
-
-
-def _training_scans(bundle: Bundle) -> TrainingScans | None:
-    from darnet_trt.bundle.reading import REBUILD, verified_file
-
-    stored = bundle.manifest.training_scans
-    if stored is None:
-        return None
-    file = verified_file(bundle, stored.file)
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return TrainingScans.unpacked(arrays)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        what = f"cannot be read ({type(error).__name__})"
-        raise BundleError(what, where=file, do=REBUILD) from error
 
 
 UNKNOWN: Final = (

@@ -37,7 +37,7 @@ class Scored:
     Attributes:
         entry: Which.
         status: ok: measured; refused, failed: as in results; seen: it trained the weights;
-            other-side: the table puts it on a side that is not asked for.
+            other-side: it is on a side that is not asked for.
         reason: Why it is not measured; empty when ok.
         code: The reason's code.
         key: As in results; empty where the scan was not read.
@@ -72,7 +72,7 @@ def scored(judged: Judged, cohort: Cohort, inputs: Path, side: str | None) -> tu
         if side is not None and entry.side != side:
             found[entry] = Scored(entry, "other-side", f"its side is {entry.side or 'not given'}")
         elif side is None and entry.side == "train":
-            found[entry] = Scored(entry, "other-side", "the table puts it on the side train")
+            found[entry] = Scored(entry, "other-side", "its side is train")
         elif judged.trained and judged.trained.had_patient(_names(cohort, entry)):
             found[entry] = _seen(entry, "a patient of this name trained the weights")
     left = tuple(entry for entry in cohort.entries if entry not in found)
@@ -80,7 +80,7 @@ def scored(judged: Judged, cohort: Cohort, inputs: Path, side: str | None) -> tu
         raise UsageError(
             f"no scan is on the side {side}",
             where=cohort.table,
-            do="the columns side or split of the table say which scans are",
+            do="the table's column side or split says which scans are, or a file with --folds",
         )
     if left:
         with progress("reading scans", len(left)) as done:

@@ -27,7 +27,8 @@ def inspect(
             metavar="PATH",
             help="Files, folders or zip archives with one study or many: DICOM (also packed, "
             ".dcm.gz), NIfTI (.nii, .nii.gz, .hdr with .img), NRRD, MetaImage, and folders of "
-            "PNG, JPEG or TIFF slices. Of a cohort's table (cohort.csv) its scans.",
+            "PNG, JPEG or TIFF slices. Of a cohort (cohort.csv, a split file of CC-CCII, or the "
+            "folder of its cleaned form) its scans, with their slices in the order it gives.",
             readable=False,  # one that is not readable is reported, and the rest are listed
             show_default=False,
         ),
@@ -82,9 +83,9 @@ def inspect(
     seen: set[str] = set()
     files = Counts()
     with nullcontext() if headers_only else reader() as pixels:
-        for place in places(paths):
+        for place in places(paths, tell=warn if not as_json else lambda line: None):
             try:
-                found = search(place.path)
+                found = search(place)
             except DarnetError as error:
                 errors.append(PathError(path=str(place.path), error=str(error), code=error.code))
                 warn(f"darnet-trt: {error}")

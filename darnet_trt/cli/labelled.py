@@ -6,18 +6,38 @@ from pathlib import Path
 
 from darnet_trt.cli.printing import warn
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.cohorts import Cohort, class_named, parse_classes, read_cohort
+from darnet_trt.scan.cohorts import (
+    Cohort,
+    Folds,
+    class_named,
+    named_folds,
+    parse_classes,
+    read_cohort,
+    read_folds,
+)
 
 
 def given_cohort(path: Path, classes: str | None) -> Cohort:
-    """Read a cohort with the classes of `--classes`, and print what a person should know of it.
+    """Read a cohort with the classes of `--classes`.
 
     Raises:
         UsageError: The cohort cannot be read, or these are no classes.
     """
-    cohort = read_cohort(path, None if classes is None else parse_classes(classes))
-    print_notes(cohort)
-    return cohort
+    return read_cohort(path, None if classes is None else parse_classes(classes))
+
+
+def folds_of(cohort: Cohort, file: Path | None) -> Folds:
+    """Return the folds of a file that `cohort folds` wrote; without one, those of the cohort.
+
+    Raises:
+        UsageError: The file is none of this cohort's, or the cohort names no folds.
+    """
+    divided = named_folds(cohort) if file is None else read_folds(file, cohort)
+    if divided is None:
+        raise UsageError(
+            "the cohort's table has no column fold", where="--fold", do="give a file with --folds"
+        )
+    return divided
 
 
 def print_notes(cohort: Cohort) -> None:

@@ -35,7 +35,8 @@ def predict(
             readable=False,  # one that is not readable gets its own result
             help="Files, folders or zip archives with one study or many: DICOM (also packed, "
             ".dcm.gz), NIfTI (.nii, .nii.gz, .hdr with .img), NRRD, MetaImage, and folders of "
-            "PNG, JPEG or TIFF slices.",
+            "PNG, JPEG or TIFF slices. Of a cohort (cohort.csv, a split file of CC-CCII, or the "
+            "folder of its cleaned form) its scans, with their slices in the order it gives.",
             show_default=False,
         ),
     ],
@@ -287,7 +288,7 @@ def predict(
         need_highdicom()
     bound = size_of(memory, "--memory") if memory is not None else None
     part = parse_shard(shard) if shard else None
-    searched = places(scans, part)
+    searched = places(scans, part, tell=say)
     of = open_bundle(bundle)
     engine_of_it = pick_artifact(of, artifact)
     chosen = engine_of_it.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -80,7 +81,7 @@ def train(
     The checkpoint keeps hashes of the training patients and scans, so that these do not judge int8.
     Exit code 1: trained, but some scans could not be used.
     """
-    from darnet_trt.cli.labelled import given_cohort
+    from darnet_trt.cli.labelled import given_cohort, print_notes
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
 
     refuse_bundle_or_cohort(run)
@@ -88,6 +89,8 @@ def train(
         raise UsageError("needs --from", where="--new-head")
     # before torch, which takes seconds to import
     labelled = given_cohort(cohort, classes)
+    if os.environ.get("RANK", "0") == "0":  # the first process of torchrun, or the only one
+        print_notes(labelled)
     sides = _sides(labelled, folds, fold)
     use_torch(threads)
     from darnet_trt.training.checking.shortcuts import shortcuts
@@ -160,18 +163,13 @@ def train(
 
 def _sides(cohort: Cohort, folds: Path | None, fold: int | None) -> Sides | None:
     """Return the sides of a fold, of the file or of the cohort's table; None without one."""
-    from darnet_trt.scan.cohorts import named_folds, read_folds
+    from darnet_trt.cli.labelled import folds_of
 
-    if fold is None:
-        if folds is not None:
-            raise UsageError("says nothing without --fold", where="--folds", do="give both")
-        return None
-    divided = named_folds(cohort) if folds is None else read_folds(folds, cohort)
-    if divided is None:
-        raise UsageError(
-            "the cohort's table has no column fold", where="--fold", do="give a file with --folds"
-        )
-    return divided.sides(cohort, fold)
+    if fold is not None:
+        return folds_of(cohort, folds).sides(cohort, fold)
+    if folds is not None:
+        raise UsageError("says nothing without --fold", where="--folds", do="give both")
+    return None
 
 
 class _Telling:

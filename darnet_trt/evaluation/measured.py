@@ -89,7 +89,7 @@ def measured(
         low, high = ends.get(name, (None, None))
         same = low is not None and low == high and value in (0.0, 1.0)
         if same and name not in (*_UNBOUNDED, *_ABSOLUTE):
-            unseen = share_at_most(0, few[_looks_at(name, classes)])
+            unseen = share_at_most(0, few[name])
             low, high = (1 - unseen, 1.0) if value else (0.0, unseen)
         result[name] = Measured(value, low, high)
     return result
@@ -104,31 +104,21 @@ def _counts(classes: Sequence[str]) -> set[str]:
     return {"scans"} | {f"{count}_{one}" for one in classes for count in ("scans", "correct")}
 
 
-def _looks_at(name: str, classes: Sequence[str]) -> str:
-    """Return the class that a measure looks at; "specificity", "macro" and "accuracy" stay."""
-    if name in ("accuracy", "specificity"):
-        return name
-    if name.startswith("macro_"):
-        return "macro"
-    if name in ("auc", "sensitivity", "f1"):
-        return classes[POSITIVE]
-    return name.split("_", 1)[1]
-
-
 def _fewest(
     labels: npt.NDArray[np.int64], patients: Sequence[str], classes: Sequence[str]
 ) -> dict[str, int]:
-    """Return for each of `_looks_at` the patients of the smallest group."""
+    """Return for each measure that is a share the patients of the smallest class it looks at."""
     of = np.asarray(patients, dtype=object).astype(str)
 
     def count(of_group: npt.NDArray[np.bool_]) -> int:
         return len(np.unique(of[of_group]))
 
-    sizes = {name: count(labels == index) for index, name in enumerate(classes)}
-    rest = {name: count(labels != index) for index, name in enumerate(classes)}
-    return {
-        "accuracy": len(np.unique(of)),
-        "specificity": rest[classes[POSITIVE]],
-        "macro": min((size for size in sizes.values() if size), default=0),
-        **{name: min(size, rest[name]) or max(size, rest[name]) for name, size in sizes.items()},
-    }
+    sizes = [count(labels == index) for index in range(len(classes))]
+    rest = [count(labels != index) for index in range(len(classes))]
+    either = [min(pair) or max(pair) for pair in zip(sizes, rest, strict=True)]
+    fewest = {"accuracy": len(np.unique(of)), "specificity": rest[POSITIVE]}
+    fewest |= dict.fromkeys(("auc", "sensitivity", "f1"), either[POSITIVE])
+    for measure in ("precision", "recall", "f1", "auc"):
+        fewest[f"macro_{measure}"] = min((size for size in sizes if size), default=0)
+        fewest |= {f"{measure}_{name}": either[index] for index, name in enumerate(classes)}
+    return fewest

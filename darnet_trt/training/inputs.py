@@ -22,7 +22,6 @@ from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan import Preprocessing, load_study
 from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry, study_of
-from darnet_trt.scan.discovery import find_study
 from darnet_trt.scan.discovery.identity import key_of
 from darnet_trt.scan.isolated import read_each
 
@@ -225,8 +224,7 @@ def _prepare_one(entry: Entry, spec: Preprocessing, file: Path) -> None:
         content,
         volume=volume,
         pixel_mm=loaded.pixel_mm or 0.0,
-        # that of the files as they lie there, where the cohort orders or drops some
-        key=key_of(find_study(entry.scan) if entry.slices else study),
+        key=key_of(study),
         patient_id=patient_id_of(study, choice),
         hashes=np.array(sorted(loaded.hashes), np.int64),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe
 
 INPUTS = "inputs"  # a cache of preprocessed scans
+_TOO_GOOD = "their figures look too good"
 
 Reading = Callable[[int, int], AbstractContextManager[Callable[[int], None]]]
 
@@ -126,7 +127,9 @@ def train(
             start=weights, past=past, configuration=configuration, group=group,
             report=report, saved=saved, tell=tell,
         )  # fmt: skip
-        found = assess(model.to(group.device), seen, unseen, group.device)
+        found = group.from_leader(
+            lambda: assess(model.to(group.device), seen, unseen, group.device)
+        )
         model.cpu()
         checkpoint = Checkpoint(
             network=network,
@@ -173,21 +176,28 @@ def _known(
     start: Checkpoint | None,
 ) -> Iterator[str]:
     """Say how many of the held-out scans the network knows, for all that the table says."""
-    held_out = [_identity(cohort, example) for example in unseen]
-    own = TrainingScans.of([_identity(cohort, example) for example in seen])
-    sources = [(own, "are among the training scans under another name, by PatientID or slices")]
+    held_out = [identity_of(cohort, example) for example in unseen]
+    yield from among_training([identity_of(cohort, example) for example in seen], held_out)
     if start is not None:
         earlier = start.training_scans
         if earlier is None:
             yield "nobody knows whether the held-out scans trained the weights of --from"
-        else:
-            sources.append((earlier, "are of patients who trained the weights of --from"))
-    for trained, how in sources:
-        if known := sum(map(trained.had, held_out)):
-            yield f"{known} of {len(unseen)} held-out scans {how}: their figures look too good"
+        elif known := sum(map(earlier.had, held_out)):
+            how = "are of patients who trained the weights of --from"
+            yield f"{known} of {len(unseen)} held-out scans {how}: {_TOO_GOOD}"
 
 
-def _identity(cohort: Cohort, example: Example) -> Identity:
+def among_training(
+    seen: Sequence[Identity], unseen: Sequence[Identity], side: str = "held-out"
+) -> Iterator[str]:
+    """Say how many scans of another side are training scans, for all that the table says."""
+    if known := sum(map(TrainingScans.of(seen).had, unseen)):
+        how = "are among the training scans under another name, by PatientID or slices"
+        yield f"{known} of {len(unseen)} {side} scans {how}: {_TOO_GOOD}"
+
+
+def identity_of(cohort: Cohort, example: Example) -> Identity:
+    """Tell a scan that was read from others."""
     return identity(cohort, example.entry.patient, example.patient_id, example.hashes)
 
 
@@ -201,7 +211,7 @@ def _origin(
     trained_on = cohort.describe(tuple(e.entry for e in seen))
     phantoms = cohort.seed is not None
     pixels_mm = [mm for e in seen if (mm := e.pixel_mm)]
-    scans = [_identity(cohort, e) for e in seen]
+    scans = [identity_of(cohort, e) for e in seen]
     known: TrainingScans | None = TrainingScans.of(scans)
     if start is not None:
         trained_on = f"{trained_on}; before that on {start.trained_on}"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from darnet_trt.calibration.search import search as int8
 from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.weights import folded
 from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.cohorts import read_cohort
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like
@@ -85,6 +87,19 @@ def test_a_report_a_chart_and_the_ranges(calibrate, run, cohort, tmp_path):
         assert sentence in report
         assert sentence in err
     assert "nobody knows" in err.splitlines()[-1]
+
+
+def test_where_all_are_on_the_test_side_nothing_is_drawn(calibrate, command, run, cohort, tmp_path):
+    """As the run's split.csv says."""
+    kept = shutil.copytree(run, tmp_path / "run")
+    patients = {entry.patient for entry in read_cohort(cohort).entries}
+    rows = "".join(f"x,{patient},normal,test\n" for patient in patients)
+    (kept / "split.csv").write_text(f"scan,patient,label,side\n{rows}")
+    said = f"of 6 scans, 6 of {len(patients)} patients are on the test side"
+    assert said in refused(calibrate(kept, cohort, "-o", tmp_path / "out"))
+    words = ("--target", "onnxruntime", "--calibration", cohort)
+    assert said in refused(command("build", kept, "-o", tmp_path / "bundle", *words))
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_report_of_int8_that_is_not_approved(calibrate, run, cohort, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from darnet_trt.cli import evaluate_output
 from darnet_trt.evaluation.seen import TrainingScans, identity
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan import load_study
-from darnet_trt.scan.cohorts import read_cohort, study_of
+from darnet_trt.scan.cohorts import Folds, read_cohort, study_of, write_folds
 from darnet_trt.training.checkpoint import save_checkpoint
 from tests.export.networks import TINY, trained_like
 from tests.tiny_bundle import change_manifest, write_bundle
@@ -200,6 +200,62 @@ def test_a_side_of_the_table_is_measured_alone(evaluate, run, usable, tmp_path):
     none = evaluate(run, usable, "--side", "test", out=tmp_path / "c")
     assert none.returncode == 2
     assert "no scan is on the side test" in none.stderr
+
+
+def test_the_sides_of_a_file_of_folds(evaluate, run, usable, tmp_path):
+    cohort = read_cohort(usable)
+    patients = list(dict.fromkeys(entry.patient for entry in cohort.entries))
+    parts = [frozenset(patients[n::3]) for n in range(3)]
+    file = tmp_path / "folds.csv"
+    write_folds(Folds(parts[0], (parts[1], parts[2])), cohort, file)
+    for out, options, measured in (
+        ("test", ("--side", "test"), parts[0]),
+        ("held-out", ("--fold", 1, "--side", "held-out"), parts[2]),
+        ("both", ("--fold", 1), parts[0] | parts[2]),
+    ):
+        done = evaluate(run, usable, "--folds", file, *options, out=tmp_path / out)
+        assert done.returncode == 0, done.stderr
+        rows = rows_of(tmp_path / out / "predictions.csv").values()
+        for row in rows:
+            assert (row["status"] == "other-side") is (row["patient"] not in measured)
+            assert row["fold"] == ("" if row["patient"] in parts[0] else
+                                   str(int(row["patient"] in parts[2])))  # fmt: skip
+            assert (row["side"] == "test") is (row["patient"] in parts[0])
+    table = tmp_path / "table.csv"
+    shutil.copy(usable, table)
+    shutil.copy(usable.with_name("cohort.json"), tmp_path)
+    rewrite(table, lambda n, row: {**row, "fold": patients.index(row["patient"]) % 2})
+    done = evaluate(run, table, "--fold", 0, out=tmp_path / "own")
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "own" / "predictions.csv").values()
+    assert [row["status"] == "other-side" for row in rows] == [row["fold"] == "1" for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--folds", "FOLDS"), "--fold N or --side test"),
+        (("--folds", "FOLDS", "--side", "held-out"), "--fold N or --side test"),
+        (("--folds", "FOLDS", "--fold", 2), "no fold 2"),
+        (("--folds", "FOLDS", "--side", "test"), "no scan is on the side test"),
+        (("--folds", "absent.csv", "--side", "test"), "absent.csv: the folds cannot be read"),
+        (("--folds", "OTHER", "--fold", 0), "unlike this cohort"),
+        (("--fold", 0), "no column fold"),
+        (("--side", "val"), "--side"),
+    ],
+)
+def test_sides_that_are_not_there_are_one_line(evaluate, run, usable, tmp_path, options, says):
+    cohort = read_cohort(usable)
+    patients = list(dict.fromkeys(entry.patient for entry in cohort.entries))
+    folds = Folds(frozenset(), (frozenset(patients[::2]), frozenset(patients[1::2])))
+    files = {name: tmp_path / f"{name}.csv" for name in ("FOLDS", "OTHER")}
+    write_folds(folds, cohort, files["FOLDS"])
+    write_folds(folds, replace(cohort, seed=6), files["OTHER"])
+    done = evaluate(run, usable, *(files.get(word, word) for word in options))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "out" / "metrics.json").exists()
 
 
 def test_what_gives_no_numbers_is_no_measure(evaluate, usable, tmp_path):

@@ -48,6 +48,23 @@ def test_without_an_error_the_interval_is_that_of_so_many_patients():
     assert wrong["accuracy"].high == pytest.approx(share_at_most(0, 30))
 
 
+NAMES = ("accuracy", "specificity", "macro", "auc", "f1", "sensitivity", "recall", "Macro", "scans")
+
+
+def test_classes_that_are_named_as_measures_have_their_own_intervals():
+    labels = np.repeat(np.arange(len(NAMES)), range(2, 2 + len(NAMES)))
+    logits = 30 * np.eye(len(NAMES), dtype=np.float32)[labels]
+    patients = [str(n) for n in range(len(labels))]
+    named = measured(logits, labels, patients, NAMES, draws=DRAWS)
+    letters = tuple("abcdefghi")
+    plain = measured(logits, labels, patients, letters, draws=DRAWS)
+    for name, letter in zip(NAMES, letters, strict=True):
+        for measure in ("precision", "recall", "f1", "auc"):
+            assert named[f"{measure}_{name}"] == plain[f"{measure}_{letter}"]
+    for measure in ("accuracy", "specificity", "sensitivity", "auc", "f1", "macro_f1", "macro_auc"):
+        assert named[measure] == plain[measure]
+
+
 def test_one_patient_has_measures_without_intervals():
     logits, labels, _ = of(12, PAPER_CLASSES, 1)
     found = measured(logits, labels, ["P1"] * 12, PAPER_CLASSES, draws=DRAWS)

@@ -4,7 +4,8 @@
 
 imports torch once, and forks for each line {"inputs": …, "run": …, "recipe": …} that it reads; it
 answers with the process's number. For a line with such a number it waits, and answers with the exit
-code. RUN/weights.pt and RUN/history.csv are the result of a training.
+code. RUN/weights.pt and RUN/history.csv are the result of a training. {"words": …, "output": …} is
+a command of darnet-trt whose lines go to a file.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from darnet_trt.cli.main import main as cli
 from darnet_trt.errors import DarnetError
 from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry
 from darnet_trt.training.fit import fit
@@ -43,6 +45,19 @@ def train(inputs, run, recipe, save_every_s=60.0, **environment):
             torch.save(model.state_dict(), Path(run, "weights.pt"))
 
 
+def command(words, output, **environment):
+    os.environ.update(environment)
+    with Path(output).open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = ["darnet-trt", *words]
+    try:
+        cli()
+    except SystemExit as ended:
+        sys.stdout.flush()
+        os._exit(ended.code or 0)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
@@ -51,7 +66,7 @@ def main() -> None:
             answer = os.waitstatus_to_exitcode(os.waitpid(asked, 0)[1])
         elif (answer := os.fork()) == 0:
             try:
-                train(**asked)
+                (command if "words" in asked else train)(**asked)
                 os._exit(0)
             except DarnetError as error:
                 print(error, file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.training.fitting.history import HISTORY, read_history
 from darnet_trt.training.fitting.state import BEFORE, STATE
 from tests.short import SHORT
@@ -118,6 +119,26 @@ def test_two_processes_are_like_one_over_many_epochs_in_parts(start, tiny_exampl
     assert_two_are_like_one(
         start, tiny_examples, tmp_path, TOGETHER | {"epochs": 12, "accumulate": 2}
     )
+
+
+def test_of_two_processes_one_speaks_and_writes(start, tmp_path):
+    plan = CohortPlan(scans=9, seed=0, format="cc-ccii", matrix=48, slices=(30, 30))
+    write_cohort(plan, cohort := tmp_path / "cohort", processes=1)
+    (cohort / "unzip_filenames.csv").write_text("label,patient_id,scan_id,n_slice\nNCP,9,9,30\n")
+    words = ["train", cohort, "-o", tmp_path / "run", "--epochs", 1, "--held-out", 0.3, "--best"]
+    outputs, port = [tmp_path / "first", tmp_path / "second"], free_port()
+    running = [
+        start.command([*words, "--threads", 1], output, **environment(rank, 2, port))
+        for rank, output in enumerate(outputs)
+    ]
+    codes = [start.wait(process) for process in running]
+    first, second = (output.read_text() for output in outputs)
+    assert codes == [0, 0], first + second
+    assert "the held-out scans choose the epoch" in first
+    assert "1 scan is missing" in first
+    assert f"the run is in {tmp_path / 'run'}" in first
+    assert second == ""
+    assert (tmp_path / "run" / "held-out.csv").exists()
 
 
 @pytest.mark.slow

@@ -11,7 +11,10 @@ import torch
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohorts import Entry, Sides, read_cohort
+from darnet_trt.training import run as run_module
 from darnet_trt.training.checkpoint import load_checkpoint
+from darnet_trt.training.fitting.processes import Processes
+from darnet_trt.training.fitting.records import sides_of_patients
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe
 from darnet_trt.training.run import train
@@ -80,6 +83,14 @@ def test_sides_are_kept_to(cohort, inputs, tmp_path):
     for side, name in ((sides.train, "train"), (sides.held_out, "held-out"), (sides.test, "test")):
         assert {found[cohort.name(entry)] for entry in side} == {name}
     assert len(load_checkpoint(tmp_path).training_scans.scans) == 5
+    of_patients = sides_of_patients(tmp_path)
+    assert of_patients == {e.patient: found[cohort.name(e)] for e in entries}
+    assert sides_of_patients(tmp_path / "checkpoint.pt") == of_patients
+    (tmp_path / "split.csv").write_text("scan,patient\na,b\n")
+    with pytest.raises(UsageError, match=r"split\.csv: does not say"):
+        sides_of_patients(tmp_path)
+    (tmp_path / "split.csv").unlink()
+    assert sides_of_patients(tmp_path) is None
 
 
 def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
@@ -110,6 +121,61 @@ def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
     assert seen[2].learning_rate == pytest.approx(0.5e-3)
     assert seen[3].learning_rate == pytest.approx(0, abs=1e-9)
     assert metrics(tmp_path)["recipe"]["epochs"] == 4
+
+
+@pytest.mark.parametrize("killed", ["save_checkpoint", "remove_state", "assess"])
+def test_more_epochs_for_a_run_that_was_killed_at_its_end(
+    cohort, inputs, tmp_path, monkeypatch, killed
+):
+    class Killed(BaseException):
+        pass
+
+    def kill(*arguments):
+        raise Killed
+
+    options = {"inputs": inputs, "held_out": 0.34}
+    few = RECIPE.model_copy(update={"best": True})
+    more = few.model_copy(update={"epochs": 3})
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, killed, kill)
+        with pytest.raises(Killed):
+            train(cohort, tmp_path / "killed", PRESET, few, **options)
+    other = more.model_copy(update={"batch": 3})
+    with pytest.raises(UsageError, match="batch 2, not 3"):
+        train(cohort, tmp_path / "killed", PRESET, other, **options)
+    seen = []
+    went_on = train(cohort, tmp_path / "killed", PRESET, more, report=seen.append, **options)
+    assert [epoch.epoch for epoch in seen] == [1, 2, 3]
+    train(cohort, tmp_path / "whole", PRESET, few, **options)
+    whole = train(cohort, tmp_path / "whole", PRESET, more, **options)
+    for name, value in whole.state_dict.items():
+        assert torch.equal(went_on.state_dict[name], value)
+    assert not list((tmp_path / "killed").glob("state*"))
+
+
+def test_only_the_first_process_runs_the_trained_network_over_the_scans(
+    cohort, inputs, tmp_path, monkeypatch
+):
+    told = []
+
+    class First(Processes):
+        def from_leader(self, make):
+            told.append(make())
+            return told[-1]
+
+    class Second(Processes):
+        leads = False
+
+        def from_leader(self, make):
+            return told.pop(0)
+
+    options = {"inputs": inputs, "held_out": 0.34}
+    first = train(cohort, tmp_path / "run", PRESET, RECIPE, group=First(), **options)
+    assert len(told) == 2, "the scans, and what the held-out ones say"
+    monkeypatch.setattr(run_module, "assess", None)
+    second = train(cohort, tmp_path / "other", PRESET, RECIPE, group=Second(), **options)
+    assert second.temperature == first.temperature
+    assert not (tmp_path / "other").exists()
 
 
 def test_fine_tuning_starts_from_the_weights(cohort, inputs, first, tmp_path):

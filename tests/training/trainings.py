@@ -22,6 +22,11 @@ class Trainings:
         asked = {"inputs": str(inputs), "run": str(run), "recipe": recipe, **options}
         return self._ask(asked)
 
+    def command(self, words, output, **environment):
+        """Start a command whose lines go to a file, and return its process's number."""
+        asked = {"words": [*map(str, words)], "output": str(output), **environment}
+        return self._ask(asked)
+
     def wait(self, process):
         """Return the exit code."""
         return self._ask(process)

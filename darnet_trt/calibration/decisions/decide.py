@@ -126,8 +126,8 @@ def _seen(seen: int | None, scans: int) -> Iterator[str]:
     """Yield the reserve against scans that trained the weights: on these, int8 does less harm."""
     if seen is None:
         yield (
-            "nobody knows whether the scans that judged trained the weights: a bundle, an ONNX "
-            "file and a checkpoint of an older version do not say (give the run, or train again)"
+            "nobody knows whether the scans that judged trained the weights: an ONNX file, and a "
+            "bundle or checkpoint of an older version, do not say (give the run, or train again)"
         )
     elif seen:
         yield (

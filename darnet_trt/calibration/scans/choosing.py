@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from darnet_trt.calibration.scans.apart import Split, without_test_side
 from darnet_trt.calibration.scans.notes import notes, source
 from darnet_trt.calibration.scans.patients import (
     UnreadScan,
@@ -115,8 +116,9 @@ def choose_scans(
     log: Callable[[str], None],
     trained: TrainingScans | None,
     classes: tuple[str, ...] = PAPER_CLASSES,
+    split: Split | None = None,
 ) -> tuple[CalibrationScans, HeldOut]:
-    """Draw the scans that calibrate and those that judge.
+    """Draw the scans that calibrate and those that judge; those of the test side do neither.
 
     Args:
         path: A cohort (`cohort.csv`, or the folder that holds it), or any file or folder that
@@ -130,9 +132,11 @@ def choose_scans(
             progress.
         trained: Which scans trained the weights; None where the checkpoint does not say.
         classes: Names of the logits.
+        split: The side of each patient of the run; None where there is no run.
 
     Raises:
-        UsageError: No such path, no usable scan, or usable scans of one patient only.
+        UsageError: No such path, no usable scan, usable scans of one patient only, or none but
+            those of the test side.
         UnreadableScanError: No scan there can be read.
         OutputError: The disk for temporary files is full.
     """
@@ -140,7 +144,7 @@ def choose_scans(
         announce(count + _RANDOM_HELD_OUT, spec, log)
         log("calibration: random inputs instead of scans; use the engine only for timing")
         return random_scans(spec, count, seed)
-    pool = find_scans(path, classes)
+    pool = without_test_side(find_scans(path, classes), path, trained, split, log)
     with reader() as pixels:
         sample = Sample(pixels, spec, pool.cohort, trained, count, log)
         patients_by_class = patients_of_each_class(pool.scans, seed)

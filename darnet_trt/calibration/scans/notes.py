@@ -38,8 +38,8 @@ def _on_training(
 ) -> Iterator[str]:
     if sample.trained is None:
         yield (
-            "nobody knows which of these scans trained the weights: a bundle, an ONNX file and a "
-            "checkpoint of an older version do not say (give the run, or train again)"
+            "nobody knows which of these scans trained the weights: an ONNX file, and a bundle or "
+            "checkpoint of an older version, do not say (give the run, or train again)"
         )
         return
     if not sample.unseen:

@@ -17,6 +17,7 @@ from darnet_trt.errors import BundleError, no_such_path
 from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.writing import load_source
+from darnet_trt.runtime.training_scans import training_scans_of
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import Network
 
@@ -25,7 +26,7 @@ def float_graph(path: Path) -> tuple[ModelProto, Preprocessing, TrainingScans | 
     """Return the graph, the preprocessing, and which scans trained the weights.
 
     Each attention of the graph is a call of a function. The training scans are None where they are
-    not known: only checkpoints say it, and older ones do not.
+    not known: a file does not say it, nor do older checkpoints and bundles.
 
     Args:
         path: A run or its checkpoint, a bundle, or an `.onnx` file that `export_onnx` wrote. From
@@ -39,7 +40,8 @@ def float_graph(path: Path) -> tuple[ModelProto, Preprocessing, TrainingScans | 
     if not path.exists():
         raise no_such_path(path)
     if (path / FILE_NAME).exists():
-        return *_read(verified_file(open_bundle(path), MODEL_FILE)), None
+        bundle = open_bundle(path)
+        return *_read(verified_file(bundle, MODEL_FILE)), training_scans_of(bundle)
     if path.suffix == ".onnx":
         return *_read(path), None
     source = load_source(path)

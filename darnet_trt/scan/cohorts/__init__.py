@@ -18,7 +18,7 @@ from darnet_trt.scan.cohorts.folds import (
     read_folds,
     write_folds,
 )
-from darnet_trt.scan.cohorts.reading import is_cohort, read_cohort
+from darnet_trt.scan.cohorts.reading import is_cohort, orders_slices, read_cohort
 from darnet_trt.scan.cohorts.split import split_by_patient
 from darnet_trt.scan.cohorts.studies import study_of
 from darnet_trt.scan.cohorts.table import COLUMNS
@@ -40,6 +40,7 @@ __all__ = [
     "is_phantom",
     "make_folds",
     "named_folds",
+    "orders_slices",
     "parse_classes",
     "read_cohort",
     "read_folds",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count as counting
 from pathlib import Path
 from typing import Final, Self
@@ -14,7 +14,8 @@ import numpy as np
 
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import as_text, whole_text
-from darnet_trt.scan.cohorts.cohort import Cohort, Entry
+from darnet_trt.scan.cohorts.classes import class_named
+from darnet_trt.scan.cohorts.cohort import Cohort, Entry, Side
 from darnet_trt.scan.cohorts.patients import (
     check_share,
     labels_of_patients,
@@ -73,11 +74,39 @@ class Folds:
         Raises:
             UsageError: There is no such fold.
         """
+        return Sides.of(cohort.entries, self._held_out(fold), self.test)
+
+    def placed(self, cohort: Cohort, fold: int | None) -> Cohort:
+        """Return a cohort whose scans name the folds' sides, in place of its own.
+
+        Args:
+            cohort: Whose folds these are.
+            fold: The one that is held out, from 0. None: only the test side is named.
+
+        Raises:
+            UsageError: There is no such fold.
+        """
+        held_out = frozenset[str]() if fold is None else self._held_out(fold)
+        others: Side = "" if fold is None else "train"
+        fold_of = {patient: n for n, of in enumerate(self.folds) for patient in of}
+
+        def side(patient: str) -> Side:
+            return TEST if patient in self.test else "held-out" if patient in held_out else others
+
+        return replace(
+            cohort,
+            entries=tuple(
+                replace(entry, side=side(entry.patient), fold=fold_of.get(entry.patient))
+                for entry in cohort.entries
+            ),
+        )
+
+    def _held_out(self, fold: int) -> frozenset[str]:
         if not 0 <= fold < len(self.folds):
             raise UsageError(
                 f"there is no fold {fold}", where="--fold", do=f"0 to {len(self.folds) - 1}"
             )
-        return Sides.of(cohort.entries, self.folds[fold], self.test)
+        return self.folds[fold]
 
 
 def make_folds(
@@ -115,7 +144,8 @@ def make_folds(
         left = [patient for patient in of_class if patient not in apart]
         if len(left) < count:
             raise UsageError(
-                f"the class {label} has {_counted(len(left))} for {count} folds",
+                f"the class {label} has {_counted(len(left))} for {count} folds"
+                + (", without those kept for the test" if apart else ""),
                 where=cohort.table,
                 do="every fold needs one of each class: add patients, or make fewer folds",
             )
@@ -188,10 +218,12 @@ def read_folds(path: Path, cohort: Cohort) -> Folds:
     labels = labels_of_patients(cohort)
     known = {as_text(cohort.person(patient)): patient for patient in labels}
     fold_of: dict[str, str] = {}
-    for person, label, fold in rows:
-        patient = known.get(person)
-        if patient is None or label not in labels[patient]:
+    for person, label, written in rows:
+        patient, fold = known.get(person), written.casefold()
+        if patient is None or class_named(label, labels[patient]) is None:
             raise _of_another(path, f"has {person!r} as a patient with the label {label!r}")
+        if not fold:
+            raise UsageError(f"the patient {person} has no fold", where=path, do="fill it in")
         if fold_of.setdefault(patient, fold) != fold:
             raise UsageError(
                 f"the patient {person} is in two folds", where=path, do="keep one of the lines"

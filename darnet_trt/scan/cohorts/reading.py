@@ -10,6 +10,7 @@ from darnet_trt.errors import UsageError, no_such_path
 from darnet_trt.scan.cohorts.ccccii import Found, class_folders, read_folders
 from darnet_trt.scan.cohorts.classes import PAPER_CLASSES
 from darnet_trt.scan.cohorts.cohort import TABLE, Cohort, Entry, classes_of, plan_in, seed_of
+from darnet_trt.scan.cohorts.corrections import CORRECTIONS
 from darnet_trt.scan.cohorts.split_files import read_split, splits_in
 from darnet_trt.scan.cohorts.table import read_table
 
@@ -23,6 +24,17 @@ def is_cohort(path: Path, classes: tuple[str, ...] = PAPER_CLASSES) -> bool:
     if not path.is_dir():
         return path.suffix.lower() in (".csv", ".json")
     return (path / TABLE).is_file() or bool(splits_in(path) or class_folders(path, classes))
+
+
+def orders_slices(folder: Path) -> bool:
+    """Return whether a folder holds a cohort that names its scans' slices in their true order."""
+    try:
+        if (folder / TABLE).is_file():
+            return False
+        corrected = (folder / CORRECTIONS).is_file() and bool(class_folders(folder, ()))
+        return corrected or bool(splits_in(folder))
+    except OSError:  # the search of the folder says what is wrong with it
+        return False
 
 
 def read_cohort(path: Path, classes: tuple[str, ...] | None = None) -> Cohort:

@@ -30,6 +30,12 @@ def split_by_patient(cohort: Cohort, held_out: float, seed: int) -> Sides:
     if named:
         return Sides.of(cohort.entries, named, test)
     others = tuple(entry for entry in cohort.entries if entry.patient not in test)
+    if gone := {entry.label for entry in cohort.entries} - {entry.label for entry in others}:
+        raise UsageError(
+            f"all patients of the class {min(gone)} are on the side test",
+            where=cohort.table,
+            do="put some on the side train",
+        )
     classes = patients_of_classes(replace(cohort, entries=others))
     for label, patients in classes.items():
         if held_out and len(patients) < 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from darnet_trt.scan.cohorts.cohort import Entry
@@ -19,11 +18,8 @@ def study_of(entry: Entry) -> Study:
         UnreadableScanError: There is no scan, or there are several.
     """
     from darnet_trt.scan.discovery import find_study  # which reads cohorts
+    from darnet_trt.scan.discovery.studies import ordered_study
 
-    if not entry.slices:
-        return find_study(entry.scan)
-    from darnet_trt.scan.discovery.studies import alone
-    from darnet_trt.scan.pictures import ordered_series
-
-    series = ordered_series(entry.scan, entry.slices)
-    return replace(alone(series), patient_id=entry.patient)
+    if entry.slices:
+        return ordered_study(entry.scan, entry.slices)
+    return find_study(entry.scan)

@@ -54,6 +54,7 @@ class Examined:
         beside: Folder → what lies beside its slices, by `rest`.
         files: How many files.
         apart: Whether another unit has the volumes and the rest.
+        slices: `Listing.slices`.
     """
 
     listing_folder: Path
@@ -64,6 +65,7 @@ class Examined:
     beside: Mapping[Path, Beside] = field(default_factory=dict)
     files: int = 0
     apart: bool = False
+    slices: tuple[str, ...] = field(default=(), repr=False)
 
     def with_bytes(self, change: Callable[[bytes | Stored], bytes | Stored]) -> Examined:
         """Return the same with other bytes, or with the place where they are kept."""
@@ -90,7 +92,10 @@ def examine(listing: Listing) -> Examined:
     found.voxels = {file for study in found.volumes for file in study.series[0].files[1:]}
     found.headers, found.volumes = [], []
     rest = b"" if found == Found() else _pickled(found)
-    return Examined(listing.folder, listing.root, dicom, volumes, rest, beside, len(listing.files))
+    return Examined(
+        *(listing.folder, listing.root, dicom, volumes, rest, beside, len(listing.files)),
+        slices=listing.slices,
+    )
 
 
 def _packed(headers: list[Header]) -> Slices:

@@ -24,6 +24,7 @@ from darnet_trt.scan.discovery.studies import (
     dicom_studies,
     failed_study,
     of_one_study,
+    ordered_study,
     picture_studies,
 )
 from darnet_trt.scan.pictures import natural_key
@@ -95,7 +96,7 @@ def gather(
         found.add(unpacked(one))
         for folder, own in one.beside.items() if one.apart else ():
             beside[folder] = beside.get(folder, Beside()) + own
-    studies, counts = studies_of(found, beside, mixed=mixed)
+    studies, counts = studies_of(found, beside, mixed=mixed, slices=examined[0].slices)
     if only is not None:
         studies = _merged(studies)
     named = Counter(study.uid for study, headers in studies if headers)
@@ -149,7 +150,11 @@ def _with_cut_files(beside: Mapping[Path, Beside], studies: Sequence[Made]) -> s
 
 
 def studies_of(
-    found: Found, more: Mapping[Path, Beside] = MappingProxyType({}), *, mixed: bool = False
+    found: Found,
+    more: Mapping[Path, Beside] = MappingProxyType({}),
+    *,
+    mixed: bool = False,
+    slices: Sequence[str] = (),
 ) -> tuple[list[Made], Counts]:
     """Return everything as studies, in order, and what became of each file.
 
@@ -157,7 +162,11 @@ def studies_of(
         found: What lies in some folders.
         more: What else lies beside the slices in these folders.
         mixed: As of `gather`.
+        slices: Names of the pictures of the only folder that make up its scan, in their true order;
+            (): as their names say.
     """
+    if slices and found.pictures:
+        return _ordered(found, slices)
     beside_dicom = {header.path.parent for header in found.headers}
     pictures = {f: files for f, files in found.pictures.items() if f not in beside_dicom}
     ignored_pictures = {f: len(files) for f, files in found.pictures.items() if f in beside_dicom}
@@ -191,6 +200,14 @@ def studies_of(
     studies += [(failed_study(error), none) for error in failed]
     studies.sort(key=lambda made: (natural_key(made[0].path), made[0].uid))
     return studies, counts
+
+
+def _ordered(found: Found, slices: Sequence[str]) -> tuple[list[Made], Counts]:
+    folder, files = next(iter(found.pictures.items()))
+    used = len({folder / name for name in slices} & {*files})
+    ignored = found.ignored + Counter({"left out by the cohort": len(files) - used})
+    ignored += Counter(kind for _, kind in found.others)
+    return [(ordered_study(folder, slices), [])], Counts(1, used, 0, ignored)
 
 
 def _damaged(headers: Sequence[Header], studies: Sequence[Study]) -> list[ScanError]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from darnet_trt.scan.cohorts import read_cohort
+from darnet_trt.scan.cohorts import orders_slices, read_cohort
 from darnet_trt.scan.discovery.distinct import distinct_paths
 from darnet_trt.scan.discovery.walk import ignored_by_name
 
@@ -26,6 +26,8 @@ class Place:
             below them; None: all.
         part: Whether it is what a shard takes of a folder: that no scan lies in it says nothing.
         among: What tells the root from others that were given; empty where it is the only one.
+        slices: Names of the pictures in this folder that make up its scan, in their true order,
+            where a cohort says so; (): as their names say.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class Place:
     only: tuple[str, ...] | None = None
     part: bool = False
     among: str = ""
+    slices: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def given(cls, path: Path) -> Place:
@@ -58,30 +61,44 @@ def told_apart(found: Iterable[Place]) -> list[Place]:
     return [replace(place, among=marks[place.root]) for place in listed]
 
 
-def places(paths: Iterable[Path], shard: tuple[int, int] | None = None) -> list[Place]:
+def places(
+    paths: Iterable[Path],
+    shard: tuple[int, int] | None = None,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Place]:
     """Return the places to search, each once.
 
     Args:
-        paths: Files, folders and zip archives. Of a cohort's table (a file whose name ends in
-            .csv) each scan is a place, also one that does not exist.
+        paths: Files, folders and zip archives. Of a cohort each scan is a place, also one that does
+            not exist: of a table or a split file (.csv, .json), and of a folder whose cohort orders
+            the slices of its scans.
         shard: (3, 16) takes the third of sixteen parts. The parts have nothing in common, and
             together are the whole. A place's part follows from its path relative to what was given
             and from nothing else, so that every machine divides alike, wherever the files are
             mounted. A folder goes into one part as a whole, with all series of a study, unless the
             first files lie two levels or more below it. The folder that was given is always
             divided.
+        tell: Called with a line on each cohort that orders slices, and on what is missing of it.
 
     Raises:
-        UsageError: A table that is no cohort.
+        UsageError: A table or a file that is no cohort.
     """
     given: dict[Path, Place] = {}
     of_tables: set[Path] = set()
     for path in paths:
-        if not _is_table(path):
+        if not _is_cohort(path):
             given.setdefault(path, Place.given(path))
             continue
-        for entry in read_cohort(path, ()).entries:
-            place = Place(_absolute(entry.scan), _absolute(path).parent)
+        cohort = read_cohort(path, ())
+        if ordered := sum(bool(entry.slices) for entry in cohort.entries):
+            tell(f"{path}: {ordered} scans, with their slices in the order that this cohort gives")
+            for note in cohort.notes:
+                tell(note)
+        for entry in cohort.entries:
+            only = (os.curdir,) if entry.slices else None
+            root = _absolute(cohort.root)
+            place = Place(_absolute(entry.scan), root, only, slices=entry.slices)
             if given.setdefault(entry.scan, place) is place:
                 of_tables.add(entry.scan)
     distinct = distinct_paths(given)
@@ -97,8 +114,11 @@ def places(paths: Iterable[Path], shard: tuple[int, int] | None = None) -> list[
     ]
 
 
-def _is_table(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and os.path.isfile(path)  # noqa: PTH113 (never fails)
+def _is_cohort(path: Path) -> bool:
+    if os.path.isdir(path):  # noqa: PTH112 (never fails)
+        return orders_slices(path)
+    suffix = path.suffix.lower()
+    return suffix in (".csv", ".json") and os.path.isfile(path)  # noqa: PTH113 (never fails)
 
 
 def _absolute(path: Path) -> Path:

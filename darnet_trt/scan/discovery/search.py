@@ -52,7 +52,7 @@ def find_study(path: Path) -> Study:
     return (readable or studies)[0]
 
 
-def search(path: str | os.PathLike[str]) -> Search:
+def search(path: str | os.PathLike[str] | Place) -> Search:
     """Find every study under a file, a folder or a zip archive.
 
     DICOM files form one study for each StudyInstanceUID (for each folder, where UIDs are emptied)
@@ -60,19 +60,19 @@ def search(path: str | os.PathLike[str]) -> Search:
     file that should be a scan and cannot be read; all other files are counted by their kind.
 
     Args:
-        path: May lie in a zip archive, as `study.zip/folder`.
+        path: May lie in a zip archive, as `study.zip/folder`. Or the place to search.
 
     Raises:
         UsageError: There is no such path.
         UnreadableScanError: The file is no scan, or no scan lies in the folder.
     """
-    place = Place(Path(path), Path(path))
+    place = path if isinstance(path, Place) else Place(Path(path), Path(path))
     found = Found()
     for listing in listings(place):
         found.add(look_over(listing))
     if _is_lost(place.path, found):
         raise found.failed[0]
-    studies, counts = studies_of(found)
+    studies, counts = studies_of(found, slices=place.slices)
     if not studies:
         raise no_scan(place.path, counts)
     return Search([study for study, _ in studies], counts)

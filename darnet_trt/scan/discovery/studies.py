@@ -20,7 +20,7 @@ from darnet_trt.scan.dicom.patients import by_patient, in_one_place
 from darnet_trt.scan.dicom.series import dicom_series, folder_of
 from darnet_trt.scan.discovery.kinds import PICTURES, promise
 from darnet_trt.scan.isolated import out_of_memory
-from darnet_trt.scan.pictures import slice_series
+from darnet_trt.scan.pictures import ordered_series, slice_series
 from darnet_trt.scan.series import Series, Study, Verdict
 from darnet_trt.scan.volume_files.series import image_format
 
@@ -164,6 +164,11 @@ def picture_studies(folder: Path, files: list[Path], broken: Broken) -> list[Stu
         patient = folder.parent.name if series.path == folder else ""
         studies.append(replace(alone(series), patient_id=patient))
     return studies
+
+
+def ordered_study(folder: Path, names: Sequence[str]) -> Study:
+    """Return the study that named pictures of a folder make up, in this order."""
+    return replace(alone(ordered_series(folder, names)), patient_id=folder.parent.name)
 
 
 def _because(verdict: Verdict, unread: Sequence[Finding]) -> Verdict:

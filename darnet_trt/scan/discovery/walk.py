@@ -51,6 +51,7 @@ class Listing:
         ignored: Kind → how many were ignored for their name or kind.
         failed: What is wrong with each entry, or with the folder, that cannot be opened.
         root: Of the place; absolute.
+        slices: Of the place.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Listing:
     ignored: Counter[str] = field(default_factory=Counter)
     failed: tuple[UnreadableScanError, ...] = ()
     root: Path = Path("/")
+    slices: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def named(self) -> bool:
@@ -176,7 +178,8 @@ def _pieces(
     size = 0
 
     def piece(last: bool) -> Listing:
-        return Listing(folder, tuple(files), last, ignored, tuple(failed), place.root)
+        found = (tuple(files), last, ignored, tuple(failed))
+        return Listing(folder, *found, place.root, place.slices)
 
     several = False
     for name in names:

@@ -57,9 +57,18 @@ def write_report(
     failures: tuple[Failure, ...],
     out: Path,
     *,
+    known: Sequence[str] = (),
     draws: int = DRAWS,
 ) -> Report:
     """Write the three files, all or none.
+
+    Args:
+        settings: What was trained.
+        scored: What each network answered.
+        failures: Scans that could not be used.
+        out: The folder.
+        known: Sentences on scans that a network was measured on and trained with.
+        draws: Of the bootstrap.
 
     Raises:
         OutputError: They cannot be written.
@@ -86,6 +95,7 @@ def write_report(
         "preprocessing": settings.preprocessing.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json"),
         "shortcuts": settings.shortcuts,
+        "known_scans": known,
         "unusable_scans": [{"scan": str(f.entry.scan), "reason": f.reason} for f in failures],
         "parameters": parameters,
         "corrected_level": CORRECTED,
@@ -101,7 +111,7 @@ def write_report(
             for side, scans in sides.items()
         },
     }
-    about = _about(settings)
+    about = (*_about(settings), *known)
     files = {
         TABLES: as_markdown(tables, about),
         NUMBERS: as_csv(found, parameters),

@@ -20,7 +20,7 @@ from darnet_trt.training.fitting.history import Epoch, Step
 from darnet_trt.training.fitting.state import remove_state
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.outputs import predict
-from darnet_trt.training.run import INPUTS, train
+from darnet_trt.training.run import INPUTS, among_training, identity_of, train
 
 FOLDS: Final = "folds.csv"
 RUNS: Final = "runs"
@@ -56,6 +56,7 @@ def ablate(
     failed: Callable[[Failure], None] = lambda failure: None,
     report: Callable[[Progress], None] = lambda progress: None,
     saved: Callable[[Step], None] = lambda step: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Train each network on each fold from each seed; write predictions, tables and ablation.json.
 
@@ -72,6 +73,7 @@ def ablate(
         failed: Called with each scan that cannot be used.
         report: Called after each epoch.
         saved: Called when a training's state is saved inside an epoch.
+        tell: Called with what a person should know, a line each.
 
     Raises:
         UsageError: The cohort or the options cannot work, `out` holds another ablation, or another
@@ -90,11 +92,18 @@ def ablate(
             )
         for failure in failures:
             failed(failure)
+        known = _known(settings, examples)
+        for line in known:
+            tell(line)
         scored: list[Scored] = []
         for number, training in enumerate(settings.trainings):
 
             def finished(epoch: Epoch, at: int = number, of: Training = training) -> None:
                 report(Progress(at, len(settings.trainings), of, epoch))
+
+            def tell_new(line: str, fold: int = training.fold) -> None:
+                if _of_fold(fold, line) not in known:
+                    tell(line)
 
             run = out / RUNS / training.name
             sides = _usable(settings.folds.sides(cohort, training.fold), examples)
@@ -111,6 +120,7 @@ def ablate(
                     device=device,
                     report=finished,
                     saved=saved,
+                    tell=tell_new,
                 )
             remove_state(run)  # left where the training was killed at its very end
             if not (run / PREDICTIONS).exists():
@@ -118,7 +128,24 @@ def ablate(
                 write_scored(answers, cohort.classes, run / PREDICTIONS)
             scored += read_scored(run / PREDICTIONS, cohort.classes)
         write_scored(scored, cohort.classes, out / PREDICTIONS)
-        return write_report(settings, scored, failures, out, draws=draws)
+        return write_report(settings, scored, failures, out, known=known, draws=draws)
+
+
+def _known(settings: Settings, examples: tuple[Example, ...]) -> tuple[str, ...]:
+    """Say of which folds some scans are among those that train, for all that the table says."""
+    who = {example.entry: identity_of(settings.cohort, example) for example in examples}
+    lines = []
+    for fold in range(len(settings.folds.folds)):
+        sides = _usable(settings.folds.sides(settings.cohort, fold), examples)
+        seen = [who[entry] for entry in sides.train]
+        for side, entries in zip(SIDES, (sides.test, sides.held_out), strict=True):
+            found = among_training(seen, [who[entry] for entry in entries], side)
+            lines += [_of_fold(fold, line) for line in found]
+    return tuple(lines)
+
+
+def _of_fold(fold: int, line: str) -> str:
+    return f"fold {fold}: {line}"
 
 
 def _usable(sides: Sides, examples: tuple[Example, ...]) -> Sides:

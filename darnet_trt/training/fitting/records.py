@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import softmax
 from darnet_trt.machine.files import whole_file, whole_text
 from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.assessment import Assessment
-from darnet_trt.training.checkpoint import Checkpoint
+from darnet_trt.training.checkpoint import Checkpoint, checkpoint_file
 from darnet_trt.training.inputs import Example, Failure
 from darnet_trt.training.recipe import Recipe
 
@@ -70,6 +71,29 @@ def write_split(
         for entry, where in sorted(side.items(), key=lambda item: str(item[0].scan))
     ]
     _write(path, ["scan", "patient", "label", "side"], rows)
+
+
+def sides_of_patients(run: Path) -> dict[str, str] | None:
+    """Return the side of each patient that `write_split` wrote; None where it wrote none.
+
+    Args:
+        run: The run's folder, or its checkpoint file.
+
+    Raises:
+        UsageError: The file is damaged.
+    """
+    path = checkpoint_file(run).parent / SPLIT
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["patient"]: row["side"] for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+        raise UsageError(
+            "does not say which patients are on the test side",
+            where=path,
+            do="copy the run again; without this file nobody knows it",
+        ) from error
 
 
 def write_scores(

@@ -60,6 +60,9 @@ class StateFile:
     def load(self, training: Training, tell: Callable[[str], None]) -> None:
         """Let a training go on from the state, if there is one.
 
+        The state of a training with fewer epochs that was at its end, and was killed before it
+        removed it, is where one with more begins.
+
         Args:
             training: As it begins.
             tell: Called with a line for a file that is damaged.
@@ -69,8 +72,11 @@ class StateFile:
         """
         content = read_state(self._run, tell)
         if content is not None:
-            refuse_another(self._configuration, content["configuration"], self._run)
-            training.load(content)
+            earlier = content["configuration"]
+            more = training.may_follow(content, earlier["epochs"])
+            but = frozenset({"epochs"} if more else ())
+            refuse_another(self._configuration, earlier, self._run, but=but)
+            (training.follow if more else training.load)(content)
         if self._writes and self._run.exists():
             remove_left_over(self._run, lambda name: True)
 

@@ -71,11 +71,12 @@ class Training:
     @property
     def ended(self) -> bool:
         """Whether all epochs are done, or the held-out loss fell no more."""
-        since = self.history[self.before :]
-        if self.recipe.patience and since:
-            best = _best(since).epoch
-            return self.epoch > min(self.recipe.epochs, best + self.recipe.patience)
-        return self.epoch > self.recipe.epochs
+        return self._ends(self.recipe.epochs, self.history, self.before)
+
+    def _ends(self, epochs: int, history: list[Epoch], before: int) -> bool:
+        if self.recipe.patience and history[before:]:
+            epochs = min(epochs, _best(history[before:]).epoch + self.recipe.patience)
+        return len(history) >= epochs
 
     def clock(self) -> Callable[[], float]:
         """Start a clock; it gives the seconds left, as fast as since its start."""
@@ -126,7 +127,7 @@ class Training:
 
     def load(self, content: Mapping[str, Any]) -> None:
         """Go on from what a state file kept."""
-        self.history = [Epoch(**row) for row in content["history"]]
+        self.history = _history(content)
         self.before, self.done = content["before"], content["done"]
         self.loss, self.correct = content["loss"], content["correct"]
         self.seconds = content["seconds"]
@@ -134,6 +135,26 @@ class Training:
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
         self.best = content["best"]
+
+    def may_follow(self, content: Mapping[str, Any], epochs: int) -> bool:
+        """Return whether a state file is of a training of fewer epochs that was at its end.
+
+        Args:
+            content: Of the file.
+            epochs: Of that training.
+        """
+        history = _history(content)
+        return epochs < self.recipe.epochs and self._ends(epochs, history, content["before"])
+
+    def follow(self, content: Mapping[str, Any]) -> None:
+        """Begin after the end of the training that a state file is of."""
+        self.history = _history(content)
+        self.before = len(self.history)
+        self.model.load_state_dict(content["best"] or content["model"])
+
+
+def _history(content: Mapping[str, Any]) -> list[Epoch]:
+    return [Epoch(**row) for row in content["history"]]
 
 
 def _best(history: list[Epoch]) -> Epoch:

@@ -2,11 +2,14 @@
 
 import csv
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from darnet_trt.calibration.scans.apart import without_test_side
 from darnet_trt.calibration.scans.choosing import choose_scans
+from darnet_trt.calibration.scans.patients import find_scans
 from darnet_trt.calibration.scans.sample import SEEN_JUDGES, hashed
 from darnet_trt.evaluation.seen import TrainingScans, identity, patient_id_of
 from darnet_trt.phantom import CohortPlan, write_cohort
@@ -53,9 +56,9 @@ def trained(phantoms, half):
     return trained_on(phantoms, half)
 
 
-def choose(path, trained, count=32, log=None):
+def choose(path, trained, count=32, log=None, split=None):
     log = [] if log is None else log
-    return choose_scans(path, SPEC, count, 0, log.append, trained)
+    return choose_scans(path, SPEC, count, 0, log.append, trained, split=split)
 
 
 def patients_of(cohort, hashes):
@@ -223,3 +226,58 @@ def test_labels_stay_with_their_scans(phantoms, trained):
     labels = {hashed(load(e.scan)[2].array): PAPER_CLASSES.index(e.label) for e in phantoms.entries}
     assert held_out.labels == tuple(labels[one] for one in held_out.hashes)
     assert all(np.isfinite(array).all() for array in held_out.inputs)
+
+
+def test_the_test_side_of_the_cohort_neither_calibrates_nor_judges(phantoms, trained, tmp_path):
+    patients = sorted({entry.patient for entry in phantoms.entries})
+    apart = set(patients[::3])
+    shutil.copytree(phantoms.table.parent, tmp_path / "c")
+    with (tmp_path / "c" / "cohort.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("scan", "patient", "label", "split"))
+        for entry in phantoms.entries:
+            side = "Test" if entry.patient in apart else "train"
+            table.writerow((phantoms.name(entry), entry.patient, entry.label, side))
+    for known in (trained, None):
+        chosen, held_out = choose(tmp_path / "c", known, count=3, log=(log := []))
+        used = patients_of(phantoms, (*chosen.hashes, *held_out.hashes))
+        assert not used & apart
+        assert used == set(patients) - apart or known
+        scans = sum(entry.patient in apart for entry in phantoms.entries)
+        assert f"of 16 scans, {scans} of {len(apart)} patients are on the test side" in log[0]
+
+
+def test_the_test_side_of_the_run_neither_calibrates_nor_judges(phantoms, half, trained):
+    patients = {entry.patient for entry in phantoms.entries}
+    seen = {entry.patient for entry in half}
+    apart = set(sorted(patients - seen)[:2])
+    split = dict.fromkeys(seen, "train") | dict.fromkeys(apart, "test")
+    chosen, held_out = choose(phantoms.table, trained, split=split, log=(log := []))
+    assert not patients_of(phantoms, (*chosen.hashes, *held_out.hashes)) & apart
+    assert " of 2 patients are on the test side" in log[0]
+
+
+def test_patients_of_another_cohort_are_not_those_of_the_runs_test_side(phantoms, half, trained):
+    """Phantoms of every seed are called P0001 and so on."""
+    patients = {entry.patient for entry in phantoms.entries}
+    seen = {entry.patient for entry in half}
+    split = dict.fromkeys(seen, "train") | dict.fromkeys(patients - seen, "test")
+    pool = find_scans(phantoms.table, PAPER_CLASSES)
+    assert pool.cohort is not None
+    other = replace(pool, cohort=replace(pool.cohort, seed=99))
+    for given, kept in ((pool, seen), (other, patients)):
+        left = without_test_side(given, phantoms.table, trained, split, [].append)
+        assert {scan.patient for scan in left.scans} == kept
+
+
+def test_a_folder_without_a_table_has_patients_by_patient_id(tmp_path):
+    plan = CohortPlan(scans=4, seed=3, format="dicom", matrix=48, slices=(30, 30))
+    folder = write_cohort(plan, tmp_path / "cohort", processes=1).parent
+    (folder / "cohort.csv").unlink()
+    found = find_scans(folder, PAPER_CLASSES)
+    first, second, *_ = dict.fromkeys(scan.patient for scan in found.scans)
+    trained = TrainingScans.of([identity(None, "", first, ())])
+    split = {first: "train", second: "test"}
+    left = without_test_side(found, folder, trained, split, [].append)
+    assert second not in {scan.patient for scan in left.scans}
+    assert len(left.scans) < len(found.scans)

@@ -96,6 +96,30 @@ def test_what_cannot_be_divided(cohort, more, fact):
     assert fact in str(caught.value)
 
 
+def test_a_cohort_takes_the_sides_of_a_fold_in_place_of_its_own():
+    cohort = cohort_of(7, 7, 7, scans=2)
+    own = tuple(replace(entry, side="train", fold=9) for entry in cohort.entries)
+    folds = make_folds(cohort, 3, 0.2)
+    sides = folds.sides(cohort, 1)
+    placed = folds.placed(replace(cohort, entries=own), 1).entries
+    for side, entries in (
+        ("train", sides.train),
+        ("held-out", sides.held_out),
+        ("test", sides.test),
+    ):
+        scans = {entry.scan for entry in entries}
+        assert {entry.scan for entry in placed if entry.side == side} == scans
+    for entry in placed:
+        held_out = [n for n, fold in enumerate(folds.folds) if entry.patient in fold]
+        assert [entry.fold] == (held_out or [None])
+    only_test = folds.placed(cohort, None).entries
+    assert [entry.side for entry in only_test] == [
+        "test" if entry.patient in folds.test else "" for entry in cohort.entries
+    ]
+    with pytest.raises(UsageError, match="no fold 3"):
+        folds.placed(cohort, 3)
+
+
 def test_no_such_fold():
     cohort = cohort_of(5, 5, 5)
     for number in (-1, 5):
@@ -112,6 +136,26 @@ def test_folds_are_read_as_they_were_written(tmp_path, seed, more):
     cohort = replace(cohort, entries=tuple(entries))
     folds = make_folds(cohort, 3, 0.2)
     write_folds(folds, cohort, tmp_path / "folds.csv")
+    assert read_folds(tmp_path / "folds.csv", cohort) == folds
+
+
+def test_a_patient_without_a_fold_is_named(tmp_path):
+    cohort = cohort_of(7, 7, 7)
+    write_folds(make_folds(cohort, 2, 0.2), cohort, tmp_path / "folds.csv")
+    text = (tmp_path / "folds.csv").read_text()
+    (tmp_path / "folds.csv").write_text(text.replace(",test", ",TEST"))
+    assert read_folds(tmp_path / "folds.csv", cohort).test
+    (tmp_path / "folds.csv").write_text(text.replace(",1", ","))
+    with pytest.raises(UsageError, match=r"the patient \S+ has no fold"):
+        read_folds(tmp_path / "folds.csv", cohort)
+
+
+def test_labels_may_be_written_in_any_case(tmp_path):
+    cohort = cohort_of(7, 7, 7)
+    folds = make_folds(cohort, 2)
+    write_folds(folds, cohort, tmp_path / "folds.csv")
+    other = (tmp_path / "folds.csv").read_text().replace(",normal,", ",NORMAL,")
+    (tmp_path / "folds.csv").write_text(other)
     assert read_folds(tmp_path / "folds.csv", cohort) == folds
 
 

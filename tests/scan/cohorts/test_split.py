@@ -23,6 +23,16 @@ def split(rows, share, seed):
     return sides.train, sides.held_out
 
 
+def test_a_class_that_is_kept_for_the_test_whole_is_named():
+    rows = [
+        Entry(Path(f"{label}{n}"), f"{label}{n}", label, side="test" if label == "normal" else "")
+        for label in PAPER_CLASSES
+        for n in range(3)
+    ]
+    with pytest.raises(UsageError, match="all patients of the class normal are on the side test"):
+        split_by_patient(cohort(rows), 0.2, 0)
+
+
 @st.composite
 def entries(draw):
     """Cohorts with 2 to 12 patients of each class and 1 to 3 scans of each patient."""

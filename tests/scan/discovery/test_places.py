@@ -76,6 +76,11 @@ def test_a_table_adds_nothing_to_the_folder_that_holds_its_scans(phantom_cohort)
     assert places(both) == [Place(phantom_cohort, phantom_cohort)]
 
 
+def test_a_folder_that_cannot_be_looked_into_is_a_place(tmp_path, obeyed_permissions):
+    (tmp_path / "closed").mkdir(0)
+    assert places([tmp_path / "closed"]) == [Place(tmp_path / "closed", tmp_path / "closed")]
+
+
 def test_a_table_that_is_no_cohort_is_an_error(tmp_path):
     (tmp_path / "prices.csv").write_text("price\n1\n")
     with pytest.raises(UsageError, match=r"prices\.csv: the table has no column scan"):

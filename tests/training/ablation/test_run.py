@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.phantom import CohortPlan, write_cohort
-from darnet_trt.scan.cohorts import PAPER_CLASSES, make_folds, read_cohort
+from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry, Folds, make_folds, read_cohort
 from darnet_trt.training.ablation.paper import PARAMETERS_M, TABLE_3, VARIANTS
 from darnet_trt.training.ablation.run import ablate
 from darnet_trt.training.ablation.scored import read_scored
@@ -130,6 +132,37 @@ def test_an_interrupted_ablation_gives_the_same_predictions(finished, settings, 
     assert rows_of(tmp_path) == rows_of(out)
     assert not list(tmp_path.glob("runs/*/state*"))
     assert (tmp_path / "tables.md").read_bytes() == (out / "tables.md").read_bytes()
+
+
+def test_copies_on_both_sides_are_told_once_and_stand_above_the_tables(
+    finished, settings, tmp_path
+):
+    """A scan of the first fold, and one of the test cohort, lie in the second fold too."""
+    out, _ = finished
+    cohort = settings.cohort
+    sides = settings.folds.sides(cohort, 0)
+    others = len(settings.folds.sides(cohort, 1).held_out)
+    copies = []
+    for number, entry in enumerate((sides.held_out[0], sides.test[0])):
+        scan = shutil.copy(entry.scan, tmp_path / f"{number}.nii.gz")
+        copies.append(Entry(scan, f"copy{number}", entry.label))
+    cohort = replace(cohort, entries=(*cohort.entries, *copies))
+    first, second = settings.folds.folds
+    folds = Folds(settings.folds.test, (first, second | {"copy0", "copy1"}))
+    shutil.copytree(out / "inputs", tmp_path / "out" / "inputs")
+    told = []
+    report = ablate(
+        replace(settings, cohort=cohort, folds=folds), tmp_path / "out", draws=DRAWS,
+        tell=told.append,
+    )  # fmt: skip
+    assert [line.split(" are among")[0] for line in told] == [
+        f"fold 0: 1 of {len(sides.test)} test scans",
+        f"fold 0: 1 of {len(sides.held_out)} held-out scans",
+        f"fold 1: 1 of {others + 2} held-out scans",
+    ]
+    assert set(told) <= set(report.about)
+    page = (tmp_path / "out" / "tables.md").read_text()
+    assert all(line in page for line in told)
 
 
 def test_another_ablation_does_not_go_on_in_its_folder(finished, settings):

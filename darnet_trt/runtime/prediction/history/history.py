@@ -107,6 +107,7 @@ class History:
             self._visited.add(hash(listing.folder))
             if listing.failed:
                 self._lost.update(Path(e.where) for e in listing.failed if e.where is not None)
+            if listing.failed or listing.slices:  # what was read may be in another order
                 return False
             known = self._index.files(listing.folder, after, upto)
             if len(known) != len(listing.files):
@@ -131,15 +132,16 @@ class History:
             self._index.set_content((study.key, study.content) for study in studies)
             paths = {file.path: file for file in listing.files}
             failed = {Path(e.where): e for e in listing.failed if e.where is not None}
-            names = {f.path.name: Known(f.size, f.mtime_ns, "") for f in listing.files}
+            # With a size that no file has, it is looked at again.
+            size = (lambda file: -1) if listing.slices else (lambda file: file.size)
+            names = {f.path.name: Known(size(f), f.mtime_ns, "") for f in listing.files}
             named = any(file.path.parent != listing.folder for file in listing.files)
             for study in studies:
                 for path in study.files or (study.path,):
                     if (of := _within(path, paths)) is not None:
                         file = paths[of]
-                        names[of.name] = Known(file.size, file.mtime_ns, study.key)
+                        names[of.name] = Known(size(file), file.mtime_ns, study.key)
                     elif path in failed or path == listing.folder:
-                        # With a size that no file has: it is looked at again.
                         names["." if path == listing.folder else path.name] = Known(
                             -1, 0, study.key
                         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.intervals import area_interval, share_interval
+from darnet_trt.evaluation.metrics import log_odds
 from darnet_trt.runtime.prediction.report.markup import counted, html, table
 from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.scan.cohorts import POSITIVE, Cohort
@@ -21,11 +25,13 @@ class Labelled:
 
     Attributes:
         cohort: The table with the labels.
-        counts: How many results have this label and came to this class, or status.
+        counts: How many results have this label and came to this class.
+        others: How many have this label and, for want of a class, this status.
     """
 
     cohort: Cohort
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    others: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         root = self.cohort.root.absolute()
@@ -35,7 +41,7 @@ class Labelled:
             self._labels[scan] = entry.label
             if scan.is_relative_to(root):
                 self._labels[scan.relative_to(root)] = entry.label
-        self._scores: list[float] = []
+        self._logits: list[list[float]] = []
         self._positive: list[bool] = []
 
     def add(self, result: Result) -> str | None:
@@ -44,12 +50,20 @@ class Labelled:
         label = next((self._labels[p] for p in (scan, *scan.parents) if p in self._labels), None)
         if label is None:
             return None
-        self.counts[label, result.predicted or result.status] += 1
-        positive = self.cohort.classes[POSITIVE]
-        if positive in result.probabilities:
-            self._scores.append(result.probabilities[positive])
-            self._positive.append(label == positive)
+        if result.predicted is None:
+            self.others[label, result.status] += 1
+            return label
+        self.counts[label, result.predicted] += 1
+        logits = result.logits or _logits(result.probabilities)
+        if logits.keys() == set(self.cohort.classes):
+            self._logits.append([logits[name] for name in self.cohort.classes])
+            self._positive.append(label == self.cohort.classes[POSITIVE])
         return label
+
+    @property
+    def total(self) -> int:
+        """Return how many results are of scans in the table."""
+        return self.counts.total() + self.others.total()
 
     @property
     def right(self) -> int:
@@ -58,7 +72,7 @@ class Labelled:
 
     def check(self) -> None:
         """Raise UsageError where no result is of a scan in the table."""
-        if not self.counts:
+        if not self.total:
             raise UsageError(
                 "names none of the scans of these results",
                 where=self.cohort.table,
@@ -66,7 +80,7 @@ class Labelled:
             )
 
     def __str__(self) -> str:
-        return f"{self.right:,} of {counted(self.counts.total(), 'labelled scan')} classified right"
+        return f"{self.right:,} of {counted(self.total, 'labelled scan')} classified right"
 
     def section(self) -> str:
         """Return the HTML that compares classes and labels."""
@@ -76,12 +90,13 @@ class Labelled:
         )
 
     def _measures(self) -> str:
-        total = self.counts.total()
+        total = self.total
         low, high = share_interval(self.right, total)
         said = f"<p><b>{self}</b>: accuracy {_interval(self.right / total, low, high)}"
         positive = np.array(self._positive, np.bool_)
         if positive.any() and not positive.all():
-            area = area_interval(np.array(self._scores), positive)
+            odds = log_odds(np.array(self._logits))[:, POSITIVE]
+            area = area_interval(odds, positive)
             name = html(self.cohort.classes[POSITIVE])
             said += f"; area under the ROC curve of {name} against the rest {_interval(*area)}"
         return (
@@ -91,18 +106,26 @@ class Labelled:
         )
 
     def _confusion(self) -> str:
-        found = {column for _, column in self.counts}
         classes = self.cohort.classes
-        columns = [*classes, *sorted(found - set(classes))]
+        others = sorted({found for _, found in self.counts} - set(classes))
+        columns = [(name, self.counts) for name in (*classes, *others)]
+        columns += [(status, self.others) for status in sorted({s for _, s in self.others})]
         rows = [
-            [html(label), *(self._cell(label, column) for column in columns)] for label in classes
+            [html(label), *(self._cell(label, *column) for column in columns)] for label in classes
         ]
         caption = "How many scans of each label (rows) came to each class (columns)."
-        return table(caption, ["label", *map(html, columns)], rows, len(columns))
+        titles = ["label", *(html(column) for column, _ in columns)]
+        return table(caption, titles, rows, len(columns))
 
-    def _cell(self, label: str, column: str) -> str:
-        count = f"{self.counts[label, column]:,}"
-        return f'<b class="right">{count}</b>' if label == column else count
+    def _cell(self, label: str, column: str, counts: Counter[tuple[str, str]]) -> str:
+        count = f"{counts[label, column]:,}"
+        is_right = counts is self.counts and label == column
+        return f'<b class="right">{count}</b>' if is_right else count
+
+
+def _logits(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Return logits of probabilities, for results of older versions, which have no logits."""
+    return {name: math.log(max(p, sys.float_info.min)) for name, p in probabilities.items()}
 
 
 def _interval(value: float, low: float, high: float) -> str:
