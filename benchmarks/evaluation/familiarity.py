@@ -4,8 +4,7 @@
 
 RUN is a run of `darnet-trt train`, SCANS are folders of scans, a row each. Then some scans of the
 first folder, changed in ways that a scan should not be. A distance is some 1 for a scan like the
-training scans; that in features and that in textures are shown apart, and their mean is compared
-with the threshold. The network runs in torch.
+training scans; the larger of both counts. The network runs in torch.
 """
 
 import argparse
@@ -17,7 +16,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from darnet_trt.errors import ScanError
-from darnet_trt.evaluation.familiarity import nearest
 from darnet_trt.evaluation.texture import texture
 from darnet_trt.scan import find_studies, load_study
 from darnet_trt.training.checkpoint import load_checkpoint
@@ -57,25 +55,19 @@ def inputs(folder: Path, spec) -> Iterable[np.ndarray]:
 
 
 def row(name: str, volumes: Iterable[np.ndarray], model, familiarity) -> str:
-    """Return a line of the table: the median and the farthest distances, and how many are beyond.
+    """Return a line of the table: the distances' median and 95 % quantile, and who is flagged.
 
     Where there are at most five scans, it has all of them.
     """
     found = [(model(torch.from_numpy(v)[None])[2][0].numpy(), texture(v)) for v in volumes]
     features, textures = map(np.array, zip(*found, strict=True))
-    means, precision, count = familiarity.means, familiarity.precision, features.shape[1]
-    both = familiarity.distance(features, textures)
-    apart = (
-        2 * nearest(part, means[:, own], precision[own, own])
-        for part, own in ((features, slice(count)), (textures, slice(count, None)))
-    )
+    apart = familiarity.distances(features, textures)
+    beyond = np.maximum(*apart) > familiarity.threshold
     shown = (
         ", ".join(f"{value:.1f}" for value in (np.quantile(d, (0.5, 0.95)) if len(d) > 5 else d))
-        for d in (*apart, both)
+        for d in apart
     )
-    return (
-        f"| {name} | {' | '.join(shown)} | {(both > familiarity.threshold).sum()} of {len(both)} |"
-    )
+    return f"| {name} | {' | '.join(shown)} | {beyond.sum()} of {len(beyond)} |"
 
 
 def main() -> None:
@@ -91,7 +83,7 @@ def main() -> None:
         parser.error(f"{arguments.run}: its training held no scans out; train it again")
     kept: list[np.ndarray] = []
     print(f"threshold {familiarity.threshold:.2f}\n")
-    print("| scans | features | textures | distance | flagged |\n| --- |" + " ---: |" * 4)
+    print("| scans | features | texture | flagged |\n| --- |" + " ---: |" * 3)
     with torch.inference_mode():
         for folder in arguments.scans:
             volumes = [*inputs(folder, checkpoint.preprocessing)]

@@ -28,8 +28,8 @@ class Familiarity:
 
     Attributes:
         means: Of each class, float32 (classes, f + TEXTURES).
-        precision: Inverse of the covariance that the classes share, in units of a typical distance,
-            float32 (f + TEXTURES, f + TEXTURES); 0 between features and textures.
+        precision: Inverse of the covariance that the classes share, over the held-out scans' mean
+            distance, float32 (f + TEXTURES, f + TEXTURES); 0 between features and textures.
         threshold: The largest distance that is still familiar.
     """
 
@@ -38,16 +38,26 @@ class Familiarity:
     threshold: float
 
     def distance(self, features: Floats, textures: Floats) -> npt.NDArray[np.float64]:
-        """Return each scan's distance to the nearest class, (n,); some 1 for a familiar scan.
+        """Return the larger of each scan's distances in features and in texture, (n,).
 
-        It is the mean of two squared Mahalanobis distances, of the features and of the textures.
+        Each is squared, Mahalanobis's, to the nearest class, and some 1 for a familiar scan.
 
         Args:
             features: (n, f).
             textures: Of the inputs, by `texture`, (n, TEXTURES).
         """
-        joined = np.concatenate((features, textures), axis=1, dtype=np.float64)
-        return nearest(joined, self.means, self.precision)
+        return np.maximum(*self.distances(features, textures))
+
+    def distances(
+        self, features: Floats, textures: Floats
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return each scan's distance in features, (n,), and in texture, (n,); see `distance`."""
+        f, count = features.shape[1], len(self.precision)
+        in_features, in_textures = (
+            nearest(part, self.means[:, own], self.precision[own, own])
+            for part, own in ((features, slice(f)), (textures, slice(f, count)))
+        )
+        return in_features, in_textures
 
     def save(self, file: IO[bytes]) -> None:
         """Write it as an .npz file."""
@@ -82,7 +92,7 @@ def fit_familiarity(
     """Learn where the training scans lie, and from others how far is too far.
 
     Features and textures count alike, however many they are: the distance in each is divided by
-    the median of the held-out scans'. The threshold is an upper tolerance limit of the held-out
+    the mean of the held-out scans'. The threshold is an upper tolerance limit of the held-out
     scans' distances: with a confidence of 95 %, at most 5 % of new scans like them lie beyond it,
     whatever the distances' distribution (Wilks, Annals of Mathematical Statistics 12, 1941, 91-96).
     Fewer than 59 held-out scans cannot show that. Then it is the largest of their m distances, and
@@ -102,8 +112,8 @@ def fit_familiarity(
             mean[own] = seen[labels == one].mean(0, dtype=np.float64)
         centred = seen.astype(np.float64) - means[labels, own]
         inverse = np.linalg.pinv(shrunk_covariance(centred), hermitian=True)  # 0 where none varies
-        typical = np.median(nearest(unseen, means[:, own], inverse)) or 1.0
-        precision[own, own] = inverse / (len(train) * typical)
+        typical = nearest(unseen, means[:, own], inverse).mean() or 1.0
+        precision[own, own] = inverse / typical
     found = Familiarity(means.astype(np.float32), precision.astype(np.float32), math.inf)
     distances = np.sort(found.distance(*held_out))
     return replace(found, threshold=float(distances[-1 - _scans_beyond(len(distances))]))
