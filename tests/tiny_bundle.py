@@ -12,6 +12,7 @@ from darnet_trt.bundle.manifest import Artifact, Manifest, ModelCard, Parity, co
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.bundle.writing import write_manifest
 from darnet_trt.evaluation.familiarity import Familiarity
+from darnet_trt.evaluation.texture import TEXTURES
 from darnet_trt.scan.preprocessing import Preprocessing
 
 SIZE = (16, 32, 32)
@@ -134,9 +135,10 @@ def write_bundle(
     return folder
 
 
-def put_familiarity(bundle: Path, threshold: float) -> Path:
-    """Give a bundle what flags scans whose features lie farther from 0 than the threshold."""
-    means, precision = np.zeros((3, FEATURES), np.float32), np.eye(FEATURES, dtype=np.float32)
+def put_familiarity(bundle: Path, threshold: float, *, textures: int = TEXTURES) -> Path:
+    """Give a bundle what flags scans that lie farther from 0 than the threshold."""
+    count = FEATURES + textures
+    means, precision = np.zeros((3, count), np.float32), np.eye(count, dtype=np.float32)
     with (bundle / "familiarity.npz").open("wb") as file:
         Familiarity(means, precision, threshold).save(file)
     digest = sha256_of(bundle / "familiarity.npz")

@@ -1,4 +1,4 @@
-"""Tell how far a scan lies from the scans that trained the weights, by its pooled features.
+"""Tell how far a scan lies from the scans that trained the weights, by its features and texture.
 
 The distance is Mahalanobis's to the nearest class: Lee et al., "A Simple Unified Framework for
 Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018, section 2.1.
@@ -7,11 +7,13 @@ Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018, se
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from darnet_trt.evaluation.texture import TEXTURES
 
 Floats = npt.NDArray[np.floating]
 
@@ -22,11 +24,12 @@ _CONFIDENCE: Final = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Familiarity:
-    """Where the features of the training scans lie.
+    """Where the training scans lie: their pooled features, and after these their textures.
 
     Attributes:
-        means: Of each class's features, float32 (classes, f).
-        precision: Inverse of the covariance that the classes share, float32 (f, f).
+        means: Of each class, float32 (classes, f + TEXTURES).
+        precision: Inverse of the covariance that the classes share, over the held-out scans' mean
+            distance, float32 (f + TEXTURES, f + TEXTURES); 0 between features and textures.
         threshold: The largest distance that is still familiar.
     """
 
@@ -34,14 +37,27 @@ class Familiarity:
     precision: npt.NDArray[np.float32]
     threshold: float
 
-    def distance(self, features: Floats) -> npt.NDArray[np.float64]:
-        """Return each scan's squared Mahalanobis distance to the nearest class, (n,).
+    def distance(self, features: Floats, textures: Floats) -> npt.NDArray[np.float64]:
+        """Return the larger of each scan's distances in features and in texture, (n,).
+
+        Each is squared, Mahalanobis's, to the nearest class, and some 1 for a familiar scan.
 
         Args:
             features: (n, f).
+            textures: Of the inputs, by `texture`, (n, TEXTURES).
         """
-        away = features.astype(np.float64)[:, None] - self.means
-        return np.asarray((away @ self.precision * away).sum(2).min(1))
+        return np.maximum(*self.distances(features, textures))
+
+    def distances(
+        self, features: Floats, textures: Floats
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return each scan's distance in features, (n,), and in texture, (n,); see `distance`."""
+        f, count = features.shape[1], len(self.precision)
+        in_features, in_textures = (
+            nearest(part, self.means[:, own], self.precision[own, own])
+            for part, own in ((features, slice(f)), (textures, slice(f, count)))
+        )
+        return in_features, in_textures
 
     def save(self, file: IO[bytes]) -> None:
         """Write it as an .npz file."""
@@ -65,35 +81,54 @@ class Familiarity:
         Raises:
             ValueError: It is not.
         """
-        shapes = (classes, features), (features, features)
-        if (self.means.shape, self.precision.shape) != shapes:
-            raise ValueError("it is of another network")
+        count = features + TEXTURES
+        if (self.means.shape, self.precision.shape) != ((classes, count), (count, count)):
+            raise ValueError("it is of another network or version")
 
 
 def fit_familiarity(
-    features: Floats, labels: npt.NDArray[np.int64], held_out_features: Floats
+    train: tuple[Floats, Floats], labels: npt.NDArray[np.int64], held_out: tuple[Floats, Floats]
 ) -> Familiarity:
-    """Learn where the features lie from the training scans, and how far is too far from others.
+    """Learn where the training scans lie, and from others how far is too far.
 
-    The threshold is an upper tolerance limit of the held-out scans' distances: with a confidence of
-    95 %, at most 5 % of new scans like them lie beyond it, whatever the distances' distribution
-    (Wilks, Annals of Mathematical Statistics 12, 1941, 91-96). Fewer than 59 held-out scans cannot
-    show that. Then it is the largest of their m distances, and a new scan like them lies beyond
-    with a chance of 1/(m + 1).
+    Features and textures count alike, however many they are: the distance in each is divided by
+    the mean of the held-out scans'. The threshold is an upper tolerance limit of the held-out
+    scans' distances: with a confidence of 95 %, at most 5 % of new scans like them lie beyond it,
+    whatever the distances' distribution (Wilks, Annals of Mathematical Statistics 12, 1941, 91-96).
+    Fewer than 59 held-out scans cannot show that. Then it is the largest of their m distances, and
+    a new scan like them lies beyond with a chance of 1/(m + 1).
 
     Args:
-        features: Of the training scans, (n, f).
+        train: Features (n, f) and textures (n, TEXTURES) of the training scans.
         labels: Their classes, (n,); each class occurs.
-        held_out_features: Of scans that did not train the weights, (m, f); at least one.
+        held_out: The same of scans that did not train the weights; at least one.
     """
-    classes = range(int(labels.max()) + 1)
-    means = np.stack([features[labels == one].mean(0, dtype=np.float64) for one in classes])
-    covariance = shrunk_covariance(features.astype(np.float64) - means[labels])
-    precision = np.linalg.pinv(covariance, hermitian=True)  # 0 where no feature varies
+    count = sum(part.shape[1] for part in train)
+    means, precision = np.empty((int(labels.max()) + 1, count)), np.zeros((count, count))
+    first = 0
+    for seen, unseen in zip(train, held_out, strict=True):
+        own = slice(first, first := first + seen.shape[1])
+        for one, mean in enumerate(means):
+            mean[own] = seen[labels == one].mean(0, dtype=np.float64)
+        centred = seen.astype(np.float64) - means[labels, own]
+        inverse = np.linalg.pinv(shrunk_covariance(centred), hermitian=True)  # 0 where none varies
+        typical = nearest(unseen, means[:, own], inverse).mean() or 1.0
+        precision[own, own] = inverse / typical
     found = Familiarity(means.astype(np.float32), precision.astype(np.float32), math.inf)
-    distances = np.sort(found.distance(held_out_features))
-    threshold = float(distances[-1 - _scans_beyond(len(distances))])
-    return Familiarity(found.means, found.precision, threshold)
+    distances = np.sort(found.distance(*held_out))
+    return replace(found, threshold=float(distances[-1 - _scans_beyond(len(distances))]))
+
+
+def nearest(points: Floats, means: Floats, precision: Floats) -> npt.NDArray[np.float64]:
+    """Return each point's squared Mahalanobis distance to the nearest mean, (n,).
+
+    Args:
+        points: (n, f).
+        means: (classes, f).
+        precision: Inverse of the covariance, (f, f).
+    """
+    away = points.astype(np.float64)[:, None] - means
+    return np.asarray((away @ precision * away).sum(2).min(1))
 
 
 def shrunk_covariance(centred: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

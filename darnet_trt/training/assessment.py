@@ -13,6 +13,7 @@ from darnet_trt.evaluation.familiarity import Familiarity, fit_familiarity
 from darnet_trt.evaluation.measured import CALIBRATED
 from darnet_trt.evaluation.metrics import evaluate
 from darnet_trt.evaluation.temperature import fit_temperature
+from darnet_trt.evaluation.texture import texture
 from darnet_trt.training.inputs import Example
 from darnet_trt.training.model import DARNet
 from darnet_trt.training.outputs import predict
@@ -28,7 +29,7 @@ class Assessment:
         validation: Its metrics, by name; those of `CALIBRATED` flatter it a little, because the
             temperature comes from the same scans.
         temperature: What its logits are divided by before the softmax.
-        familiarity: Where the features of its training scans lie.
+        familiarity: Where its training scans lie.
         logits: Of the held-out scans, (n, classes).
     """
 
@@ -58,5 +59,10 @@ def assess(
     validation = evaluate(unseen.logits, held_out_labels, classes)
     soft = evaluate(unseen.logits / np.float32(temperature), held_out_labels, classes)
     validation |= {CALIBRATED + k: v for k, v in soft.items() if k in _OF_PROBABILITIES}
-    familiarity = fit_familiarity(seen.features, labels, unseen.features)
+    textures, held_out_textures = (
+        np.stack([texture(e.load()) for e in side]) for side in (train, held_out)
+    )
+    familiarity = fit_familiarity(
+        (seen.features, textures), labels, (unseen.features, held_out_textures)
+    )
     return Assessment(validation, temperature, familiarity, unseen.logits)

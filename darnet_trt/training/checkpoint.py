@@ -26,6 +26,7 @@ SCHEMA = 1
 _LONGEST_PICKLE: Final = 16 << 20
 _MOST_OF_SCANS: Final = 256 << 20  # 1 kB a scan at most
 _MOST_BESIDE: Final = 16 << 20  # beside weights and scans
+_FAMILIARITY: Final = "features and textures"  # older ones have `familiarity`, of features alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,8 @@ class Checkpoint:
             (`training.checking`); empty where nothing was found, and in older checkpoints.
         temperature: What the logits are divided by before the softmax; 1 where no scans were held
             out, and in older checkpoints.
-        familiarity: Where the features of the training scans lie; None where no scans were held
-            out, and in older checkpoints.
+        familiarity: Where the training scans lie; None where no scans were held out, and in older
+            checkpoints.
     """
 
     network: Network
@@ -117,7 +118,7 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         "training_scans": _packed(checkpoint.training_scans),
         "shortcuts": list(checkpoint.shortcuts),
         "temperature": checkpoint.temperature,
-        "familiarity": _arrays(checkpoint.familiarity),
+        _FAMILIARITY: _arrays(checkpoint.familiarity),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
     path = run / FILE_NAME
@@ -224,7 +225,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
             training_scans=scans,
             shortcuts=tuple(map(str, content.get("shortcuts", ()))),
             temperature=float(content.get("temperature", 1.0)),
-            familiarity=_familiarity(content.get("familiarity")),
+            familiarity=_familiarity(content.get(_FAMILIARITY)),
         )
         if checkpoint.familiarity is not None:
             features = expected["classifier.weight"].shape[1]

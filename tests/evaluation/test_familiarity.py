@@ -1,47 +1,60 @@
-"""Scans whose features lie far from those of the training scans are told from others."""
+"""Scans whose features or textures lie far from those of the training scans are flagged."""
 
 from io import BytesIO
 
 import numpy as np
 import pytest
 
-from darnet_trt.evaluation.familiarity import Familiarity, fit_familiarity, shrunk_covariance
+from darnet_trt.evaluation.familiarity import (
+    Familiarity,
+    fit_familiarity,
+    nearest,
+    shrunk_covariance,
+)
+from darnet_trt.evaluation.texture import TEXTURES
 
-MEANS = np.random.default_rng(9).normal(0, 3, (3, 40))
+MEANS = np.random.default_rng(9).normal(0, 3, (3, 512))
 
 
-def scans(n, seed, off=0.0):
-    """Features of three classes, of unlike spreads, and labels."""
+def scans(n, seed, *, off=0.0, rougher=0.0, width=40):
+    """Features and textures of three classes, of unlike spreads, and labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
-    spreads = np.linspace(0.1, 2, 40)
-    return MEANS[labels] + rng.normal(0, 1, (n, 40)) * spreads + off, labels
+    spreads = np.linspace(0.1, 2, width)
+    features = MEANS[labels, :width] + rng.normal(0, 1, (n, width)) * spreads + off
+    textures = rng.normal(-3, 1, (n, TEXTURES)) * np.linspace(0.05, 0.15, TEXTURES) + rougher
+    return (features, textures), labels
 
 
-def fitted(n=300, held_out=100, seed=0):
-    return fit_familiarity(*scans(n, seed), scans(held_out, seed + 1)[0])
+def fitted(n=300, held_out=100, seed=0, width=40):
+    held_out_scans, _ = scans(held_out, seed + 1, width=width)
+    return fit_familiarity(*scans(n, seed, width=width), held_out_scans)
 
 
 def test_the_distance_is_mahalanobis_to_the_nearest_class():
     precision = np.diag([4.0, 1.0]).astype(np.float32)
     means = np.array([[0, 0], [10, 0]], np.float32)
-    given = Familiarity(means, precision, 1.0)
-    np.testing.assert_allclose(given.distance(np.array([[1, 2], [9, 0]])), [4 + 4, 4])
+    found = nearest(np.array([[1, 2], [9, 0]]), means, precision)
+    np.testing.assert_allclose(found, [4 + 4, 4])
 
 
 def test_with_many_scans_it_is_that_of_the_true_covariance():
-    features, labels = scans(30_000, 0)
-    found = fit_familiarity(features, labels, features[:100])
-    spreads = np.linspace(0.1, 2, 40)
-    expected = (((features[:50, None] - MEANS) / spreads) ** 2).sum(2).min(1)
-    np.testing.assert_allclose(found.distance(features[:50]), expected, rtol=0.05)
+    (features, textures), labels = scans(30_000, 0)
+    found = fit_familiarity((features, textures), labels, (features[:999], textures[:999]))
+    spreads = np.linspace(0.1, 2, 40), np.linspace(0.05, 0.15, TEXTURES)
+    truth = (features - MEANS[labels, :40]) / spreads[0], textures / spreads[1] + 3
+    lengths = [np.square(part[:999]).sum(1) for part in truth]
+    expected = np.maximum(*(length / length.mean() for length in lengths))
+    np.testing.assert_allclose(
+        found.distance(features[:999], textures[:999]), expected, rtol=0.05, atol=0.02
+    )
 
 
 def test_scans_like_the_held_out_ones_are_seldom_flagged():
     shares = []
     for seed in range(0, 80, 2):
         found = fitted(seed=seed)
-        distances = found.distance(scans(200, seed + 1000)[0])
+        distances = found.distance(*scans(200, seed + 1000)[0])
         shares.append((distances > found.threshold).mean())
     assert np.mean(shares) < 0.05
     # With 95 % confidence at most 5 % of all such scans; 200 scatter by 1.5 %.
@@ -49,24 +62,35 @@ def test_scans_like_the_held_out_ones_are_seldom_flagged():
 
 
 @pytest.mark.parametrize("n", [12, 60, 300])  # fewer scans than features, too
-def test_scans_from_elsewhere_are_flagged(n):
+@pytest.mark.parametrize("elsewhere", [{"off": 4.0}, {"rougher": 1.0}])
+def test_scans_from_elsewhere_are_flagged(n, elsewhere):
     found = fitted(n=n)
-    assert (found.distance(scans(50, 5, off=4.0)[0]) > found.threshold).all()
+    assert (found.distance(*scans(50, 5, **elsewhere)[0]) > found.threshold).all()
+
+
+@pytest.mark.parametrize(("n", "held_out"), [(60, 20), (300, 100)])
+def test_textures_do_not_drown_in_many_features(n, held_out):
+    found = fitted(n, held_out, width=512)
+    rougher = scans(50, 5, rougher=1.0, width=512)[0]
+    assert (found.distance(*rougher) > 2 * found.threshold).all()
 
 
 @pytest.mark.parametrize(("held_out", "beyond"), [(1, 0), (58, 0), (92, 0), (93, 1), (200, 4)])
 def test_the_threshold_is_a_tolerance_limit(held_out, beyond):
     """Wilks' limits: 93 is the smallest number of scans of which one may lie beyond."""
     found = fitted(held_out=held_out)
-    assert (found.distance(scans(held_out, 1)[0]) > found.threshold).sum() == beyond
+    assert (found.distance(*scans(held_out, 1)[0]) > found.threshold).sum() == beyond
 
 
-def test_features_that_never_vary_do_not_matter():
-    features, labels = scans(60, 0)
-    still = np.zeros((60, 40))
-    assert not fit_familiarity(still, labels, still).distance(features).any()
-    found = fit_familiarity(features * (np.arange(40) > 5), labels, features)
-    assert np.isfinite(found.distance(features)).all()
+def test_what_never_varies_does_not_matter():
+    (features, textures), labels = scans(60, 0)
+    still = np.zeros((60, 40)), np.full((60, TEXTURES), -7.0)
+    assert not fit_familiarity(still, labels, still).distance(*still).any()
+    for one in (features, still[1]), (still[0], textures):  # one of both still tells
+        found = fit_familiarity(one, labels, one)
+        np.testing.assert_allclose(found.distance(*one).mean(), 1, rtol=1e-3)
+    some = features * (np.arange(40) > 5), textures * (np.arange(TEXTURES) > 5)
+    assert np.isfinite(fit_familiarity(some, labels, some).distance(*some)).all()
 
 
 @pytest.mark.parametrize("n", [5, 50, 5000])
@@ -86,6 +110,6 @@ def test_it_is_kept_in_a_file():
     np.testing.assert_array_equal(found.precision, given.precision)
     assert found.threshold == given.threshold
     found.check(3, 40)
-    for classes, features in ((2, 40), (3, 39)):
+    for classes, features in ((2, 40), (3, 39), (3, 40 + TEXTURES)):
         with pytest.raises(ValueError, match="another network"):
             found.check(classes, features)

@@ -13,6 +13,7 @@ import torch
 from darnet_trt.errors import CheckpointError, OutputError
 from darnet_trt.evaluation.familiarity import Familiarity
 from darnet_trt.evaluation.seen import TrainingScans
+from darnet_trt.evaluation.texture import TEXTURES
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from darnet_trt.training.model import DARNet, Network
@@ -73,7 +74,8 @@ def test_an_older_checkpoint_says_it_in_its_sentence(tmp_path, said):
     path = save_checkpoint(make(trained_on=said), tmp_path)
     content = torch.load(path, weights_only=True)
     del content["phantoms_only"], content["coarsest_pixel_mm"], content["training_scans"]
-    del content["shortcuts"], content["temperature"], content["familiarity"]
+    del content["shortcuts"], content["temperature"], content["features and textures"]
+    content["familiarity"] = {"means": torch.zeros(3, 32)}  # of features alone
     torch.save(content, path)
     kept = load_checkpoint(path)
     assert (kept.phantoms_only, kept.coarsest_pixel_mm) == ("phantoms" in said, None)
@@ -83,7 +85,8 @@ def test_an_older_checkpoint_says_it_in_its_sentence(tmp_path, said):
 
 
 def test_temperature_and_familiarity_are_kept(tmp_path):
-    means, precision = np.ones((3, 32), np.float32), np.eye(32, dtype=np.float32)
+    count = 32 + TEXTURES
+    means, precision = np.ones((3, count), np.float32), np.eye(count, dtype=np.float32)
     given = make(temperature=1.7, familiarity=Familiarity(means, precision, 41.0))
     save_checkpoint(given, tmp_path)
     kept = load_checkpoint(tmp_path)
@@ -155,11 +158,11 @@ def test_reading_does_not_import_the_compiler(tmp_path):
         {"temperature": 0.0},
         {"temperature": float("nan")},
         {"temperature": "warm"},
-        {"familiarity": {"means": 3}},
+        {"features and textures": {"means": 3}},
         {
-            "familiarity": {
-                "means": torch.zeros(3, 16),  # of a network of another width
-                "precision": torch.eye(16),
+            "features and textures": {
+                "means": torch.zeros(3, 16 + TEXTURES),  # of a network of another width
+                "precision": torch.eye(16 + TEXTURES),
                 "threshold": 1.0,
             }
         },

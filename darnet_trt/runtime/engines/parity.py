@@ -41,8 +41,7 @@ class Limits:
 # (map), in bfloat16 by 0.008 and 0.037 and by 0.016 in a probability; the float16 graph by
 # 0.0007, 0.002 and 0.0002. The limits leave room above that for other weights; a wrong weight,
 # axis or scan gives a logits error near 1. The features differ no more than the map does, so they
-# have its limits: on 243 scans the same ones were flagged in every precision
-# (docs/familiarity.md).
+# have its limits (docs/familiarity.md has what they differed by on 243 scans).
 LIMITS: Final[dict[Precision, Limits]] = {
     # Leaves room for another order of summation.
     "fp32": Limits(probability=1e-4, logits=1e-4, cam=1e-3, features=1e-3),

@@ -83,8 +83,8 @@ class Classifier:
             batch: From `batches`.
             loads: Where they came from.
         """
-        inputs = [ready.array for ready in batch if ready.read.loaded is not None]
-        answers = iter(self._answers(inputs) if inputs else ())
+        loaded = [ready for ready in batch if ready.read.loaded is not None]
+        answers = iter(self._answers(loaded) if loaded else ())
         results = [
             (ready, self._result(ready, None if ready.read.loaded is None else next(answers)))
             for ready in batch
@@ -93,8 +93,8 @@ class Classifier:
             loads.release(ready)
         return results
 
-    def _answers(self, inputs: Sequence[npt.NDArray[np.float32]]) -> list[_Answer]:
-        count = len(inputs)
+    def _answers(self, loaded: Sequence[Ready]) -> list[_Answer]:
+        count, inputs = len(loaded), [ready.array for ready in loaded]
         # A single one is taken where it lies.
         given = inputs[0][None] if count == 1 else np.stack(inputs, out=self._inputs[:count])
         start = time.perf_counter()
@@ -103,7 +103,8 @@ class Classifier:
         with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite
             distances = np.full(count, np.nan)
             if self._familiarity is not None and outputs.features is not None:
-                distances = self._familiarity.distance(outputs.features)
+                textures = np.stack([ready.read.texture for ready in loaded])
+                distances = self._familiarity.distance(outputs.features, textures)
             probabilities = calibrated(outputs.logits, self._bundle.manifest.model.temperature)
         finite = outputs.finite
         return [
@@ -180,8 +181,8 @@ class Classifier:
             return None
         return Finding(
             UNLIKE,
-            "the scan is unlike the training scans: do not rely on its class (its features lie at "
-            f"distance {answer.distance:.3g}, scans like theirs up to {familiarity.threshold:.3g})",
+            "the scan is unlike the training scans: do not rely on its class (it lies at distance "
+            f"{answer.distance:.3g}, scans like them up to {familiarity.threshold:.3g})",
         )
 
 

@@ -11,7 +11,7 @@ def read_familiarity(bundle: Bundle) -> Familiarity | None:
     """Check and read the file; return None if the bundle has none.
 
     Raises:
-        BundleError: The file is missing, altered, not readable or of another network.
+        BundleError: The file is missing, altered, not readable, or of another network or version.
     """
     stored = bundle.manifest.familiarity
     if stored is None:
@@ -20,9 +20,12 @@ def read_familiarity(bundle: Bundle) -> Familiarity | None:
     try:
         with file.open("rb") as stream:
             found = Familiarity.load(stream)
-        found.check(len(bundle.manifest.classes), bundle.manifest.model.features)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise BundleError(
             f"cannot be read ({type(error).__name__})", where=file, do=REBUILD
         ) from error
+    try:
+        found.check(len(bundle.manifest.classes), bundle.manifest.model.features)
+    except ValueError as error:
+        raise BundleError(str(error), where=file, do="build the bundle again") from error
     return found

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.errors import DarnetError, Finding, InternalError, ScanError
+from darnet_trt.evaluation.texture import texture
 from darnet_trt.machine.cpus import usable_cpus, use_cpus
 from darnet_trt.machine.pool import Pool
 from darnet_trt.machine.shared_arrays import Slot
@@ -59,6 +60,7 @@ class Read:
     Attributes:
         choice: The series that was loaded, or that failed to load; with one header at most.
         loaded: Its input, the array empty where it is in shared memory; None where it failed.
+        texture: Of the input, by `evaluation.texture`; empty where it failed.
         error: Why it failed.
         ms: Stage → milliseconds, for `StageTimes`.
         source: What DICOM objects take over from it, or why there can be none; None where none are
@@ -67,6 +69,7 @@ class Read:
 
     choice: Choice | None = None
     loaded: LoadedInput | None = None
+    texture: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     error: DarnetError | None = None
     ms: dict[str, float] = field(default_factory=dict)
     source: Source | Finding | None = None
@@ -275,6 +278,8 @@ def load(
         start = time.perf_counter()
         into = None if slot is None else slot.array()
         choice, loaded = load_best(study, ranked, spec, into=into)
+        described = time.perf_counter()
+        found = texture(loaded.array)
         if into is not None:
             loaded = replace(loaded, array=loaded.array[:, :0])
     except Exception as error:
@@ -284,12 +289,12 @@ def load(
         # The series that failed, or the largest where none was chosen.
         series = choice.series if choice else max(study.series, key=lambda s: len(s.headers))
         source = _source(series) if sources else None
-        return Read(_slim(choice), None, failed, ms, source)
-    ms["read"] = _ms_since(start) - loaded.preprocess_ms
-    ms["preprocess"] = loaded.preprocess_ms
+        return Read(_slim(choice), error=failed, ms=ms, source=source)
+    ms["preprocess"] = loaded.preprocess_ms + _ms_since(described)
+    ms["read"] = _ms_since(start) - ms["preprocess"]
     first, last = loaded.sampled.covered
     source = _source(choice.series, spec, (first, last + 1)) if sources else None
-    return Read(_slim(choice), loaded, None, ms, source)
+    return Read(_slim(choice), loaded, found, None, ms, source)
 
 
 def _source(

@@ -3,14 +3,19 @@
 import json
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.bundle.trust import CANNOT_FLAG
 from darnet_trt.errors import BundleError
+from darnet_trt.evaluation.familiarity import Familiarity
 from darnet_trt.evaluation.metrics import softmax
+from darnet_trt.evaluation.texture import texture
 from darnet_trt.runtime.prediction.predict import predict
 from darnet_trt.runtime.prediction.results.result import UNLIKE
+from darnet_trt.scan import choose, find_studies, read_volume
+from darnet_trt.scan.preprocessing import preprocess
 from tests.tiny_bundle import change_manifest, put_familiarity, write_bundle
 
 
@@ -50,6 +55,20 @@ def test_a_scan_that_lies_far_away_is_flagged(tiny, phantom_series):
     assert far.probabilities == near.probabilities
 
 
+def test_a_scan_lies_where_training_finds_it(tiny, phantom_series):
+    """Training measures the inputs that it keeps in float16, results the engine's."""
+    size = open_bundle(tiny).manifest.preprocessing
+    volume = preprocess(size, read_volume(choose(find_studies(phantom_series)[0]).series))
+    kept = volume.astype(np.float16).astype(np.float32)
+    session = onnxruntime.InferenceSession(tiny / "model.onnx")
+    (features,) = session.run(["features"], {"volume": kept[None]})
+    with (put_familiarity(tiny, 1.0) / "familiarity.npz").open("rb") as file:
+        (distance,) = Familiarity.load(file).distance(features, texture(kept)[None])
+    for threshold, flagged in ((distance * 1.001, False), (distance * 0.999, True)):
+        result, _ = classified(put_familiarity(tiny, threshold), phantom_series)
+        assert (UNLIKE in codes(result)) is flagged
+
+
 def test_an_older_bundle_says_once_that_it_cannot_flag(tmp_path, phantom_series):
     result, said = classified(write_bundle(tmp_path / "older", features=0), phantom_series)
     assert result.status == "ok"
@@ -62,6 +81,10 @@ def test_an_altered_file_or_one_of_another_network_is_refused(tiny, phantom_seri
     card = json.loads((tiny / "manifest.json").read_text())["model"]
     change_manifest(tiny, model={**card, "features": 64})
     with pytest.raises(BundleError, match=r"familiarity\.npz"):
+        classified(tiny, phantom_series)
+    change_manifest(tiny, model=card)
+    put_familiarity(tiny, 1.0, textures=0)  # of an older version
+    with pytest.raises(BundleError, match=r"familiarity\.npz.*version; build the bundle again"):
         classified(tiny, phantom_series)
     (tiny / "familiarity.npz").write_bytes(b"altered")
     with pytest.raises(BundleError, match="altered"):
