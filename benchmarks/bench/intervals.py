@@ -10,20 +10,23 @@ found, and one that is not is accused, beside another process. `--short` takes 2
 
 import argparse
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
+from benchmarks.bench import block_bootstrap
 from benchmarks.bench.runners import (
     SHAPES,
     STEADY,
     beside_bursts,
     drifting,
     wandering,
+    warming,
 )
 from darnet_trt.runtime.bench.statistics.decision import Looks
 from darnet_trt.runtime.bench.statistics.quantiles import PERCENTS, Summary, summarise
 from darnet_trt.runtime.bench.statistics.ratios import paired_ratio, unpaired_ratio
+from darnet_trt.runtime.bench.statistics.warmup import warm_up
 
 COUNTS = (30, 100, 300, 1000, 3000)
 LOOKS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -36,14 +39,19 @@ def summaries(draw, rng, runs: int, n: int) -> Iterator[Summary]:
         yield summarise(times)
 
 
+@cache
+def true_quantiles(name: str) -> dict[float, float]:
+    """Return the quantiles of a steady runner, from very many runs of one sample."""
+    marginal = STEADY[name](np.random.default_rng(1), RUNS_FOR_TRUTH, 1)
+    return dict(zip(PERCENTS, np.percentile(marginal, PERCENTS).tolist(), strict=True))
+
+
 def coverage(name: str, n: int, runs: int, seed: int) -> dict[str, float]:
     """Return shares of runs: for each percent those with an interval, and those of them it holds.
 
-    Also of those labelled as drifting, and of all quantiles those whose interval is wrong.
+    Also of those labelled as drifting.
     """
-    draw = STEADY[name]
-    marginal = draw(np.random.default_rng((seed, 1)), RUNS_FOR_TRUTH, 1)
-    truth = dict(zip(PERCENTS, np.percentile(marginal, PERCENTS), strict=True))
+    draw, truth = STEADY[name], true_quantiles(name)
     held, given = dict.fromkeys(PERCENTS, 0), dict.fromkeys(PERCENTS, 0)
     labelled = 0
     rng = np.random.default_rng((seed, n))
@@ -69,6 +77,40 @@ def drift_shares(draw, n: int, runs: int, seed: int) -> tuple[float, float]:
     return float(np.mean(labelled)), float(np.mean(bare))
 
 
+def bootstrap_coverage(name: str, n: int, runs: int, seed: int) -> list[float]:
+    """Return for the first three percents how often the block bootstrap's interval holds."""
+    rng = np.random.default_rng((seed, n))
+    held = []
+    for times in STEADY[name](rng, runs, n):
+        ends = [block_bootstrap.interval(rng, times, percent) for percent in PERCENTS[:3]]
+        truth = (true_quantiles(name)[percent] for percent in PERCENTS[:3])
+        held.append([low <= value <= high for (low, high), value in zip(ends, truth, strict=True)])
+    return np.mean(held, axis=0).tolist()
+
+
+def settling(draw, level, runs: int, seed: int, most: int = 1000) -> dict[str, float]:
+    """Measure until the median has settled, or `most` samples.
+
+    Returns:
+        The share that settled, the mean samples that it took, and by how much the level at the
+        first warm sample lies above the last one: the mean and the largest of 95 %.
+    """
+    found, taken, left = [], [], []
+    for times in draw(np.random.default_rng((seed, 4)), runs, most):
+        counts = (n for n in range(1, most + 1) if warm_up(times[:n]).settled)
+        count = next(counts, most)
+        judged = warm_up(times[:count])
+        found.append(judged.settled)
+        taken.append(count)
+        left.append(level(np.minimum(judged.start, most - 1)) - 1)
+    return {
+        "settled": float(np.mean(found)),
+        "taken": float(np.mean(taken)),
+        "left": float(np.mean(left)),
+        "most": float(np.quantile(left, 0.95)),
+    }
+
+
 def ratio_coverage(name: str, n: int, runs: int, seed: int) -> dict[str, float]:
     """Return for paired and unpaired ratios the share with an interval, and that it holds."""
     rng = np.random.default_rng((seed, n, 3))
@@ -82,7 +124,9 @@ def ratio_coverage(name: str, n: int, runs: int, seed: int) -> dict[str, float]:
         given = [one for one in intervals if one is not None]
         result[f"given {kind}"] = len(given) / runs
         result[f"held {kind}"] = float(np.mean([low <= 1.05 <= high for low, high in given] or 0))
-        result[f"half {kind}"] = float(np.mean([high / low - 1 for low, high in given] or 0)) / 2
+        result[f"half {kind}"] = (
+            float(np.mean([np.log(high / low) for low, high in given] or 0)) / 2
+        )
     return result
 
 
@@ -150,6 +194,30 @@ def drift_rows(runs: int, seed: int) -> Iterator[list[str]]:
             yield [name, f"{100 * change:.0f} %", *shares]
 
 
+def bootstrap_rows(runs: int, seed: int) -> Iterator[list[str]]:
+    """Yield rows: held in percent."""
+    for name in ("AR(1) 0.5", "AR(1) 0.9", "sticky modes"):
+        for n in COUNTS[1:4]:
+            yield [name, str(n), *map(per_cent, bootstrap_coverage(name, n, runs, seed))]
+
+
+def settling_rows(runs: int, seed: int) -> Iterator[list[str]]:
+    """Yield rows for warm-ups by 30 % that fall with a time constant, and for steady runners."""
+    draws = {
+        f"30 %, constant {constant}": (partial(warming, constant=constant), constant)
+        for constant in (3, 10, 30, 100)
+    }
+    draws |= {name: (STEADY[name], 0) for name in STEADY}
+    for name, (draw, constant) in draws.items():
+
+        def level(at: int, constant: int = constant) -> float:
+            return 1 + 0.3 * float(np.exp(-at / constant)) if constant else 1.0
+
+        found = settling(draw, level, runs, seed)
+        cells = (per_cent(found["settled"]), f"{found['taken']:.0f}")
+        yield [name, *cells, per_cent(found["left"]), per_cent(found["most"])]
+
+
 def ratio_rows(runs: int, seed: int) -> Iterator[list[str]]:
     """Yield rows: held / given in percent, and half the mean width."""
     for name in STEADY:
@@ -186,6 +254,11 @@ def main() -> None:
     table(
         ["labelled / no interval", "change", "30", "50", "100", "300", "1000"],
         drift_rows(runs, asked.seed),
+    )
+    table(["block bootstrap", "n", "p50", "p90", "p95"], bootstrap_rows(runs // 5, asked.seed))
+    table(
+        ["warm-up", "settled", "samples", "mean left %", "95 % below %"],
+        settling_rows(runs // 10, asked.seed),
     )
     table([*heads, "paired", "unpaired"], ratio_rows(runs, asked.seed))
     table(

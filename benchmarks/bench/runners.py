@@ -83,6 +83,11 @@ def drifting(rng, runs: int, n: int, *, shape: str, change: float) -> np.ndarray
     return level * noise(rng, runs, n)
 
 
+def warming(rng, runs: int, n: int, *, constant: int) -> np.ndarray:
+    """Draw noise of 2 % around a level that falls from 1.3 to 1, in `constant` samples by 63 %."""
+    return noise(rng, runs, n) * (1 + 0.3 * np.exp(-np.arange(n) / constant))
+
+
 def wandering(rng, runs: int, n: int, *, change: float) -> np.ndarray:
     """Draw noise of 2 % around a random walk whose range over the run is `change`."""
     walk = np.cumsum(rng.normal(size=(runs, n)), axis=1)

@@ -2,7 +2,7 @@
 
 n samples whose integrated autocorrelation is tau say as much about a mean as n / tau independent
 ones (Geyer, Statistical Science 7, 1992, 473-483). The block bootstrap, the usual other way, covers
-too seldom for the short series and the high percentiles of a benchmark.
+too seldom for the short series of a benchmark (`python -m benchmarks.bench.intervals` has both).
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ import numpy.typing as npt
 Series = npt.NDArray[np.float64]
 """Values (n,) in the order in which they were measured."""
 
+LEAST_EFFECTIVE: Final = 30
+"""Of dependent samples: when they are worth fewer, that number is itself too uncertain for an
+interval."""
+
 _SEEN: Final = 1.5
 """Standard errors from which autocorrelation counts: independent samples are called dependent in
 20 % of runs, which costs them little; dependent ones are missed seldom."""
@@ -24,7 +28,7 @@ _LAGS: Final = 4
 
 _TERMS: Final = 8
 """Fewest terms of the spectrum at zero whose mean is worth using."""
-_SHARE_OF_TERMS: Final = 12
+SHARE_OF_TERMS: Final = 12
 """One in so many terms of the spectrum counts as near zero."""
 
 
@@ -56,7 +60,7 @@ def integrated_autocorrelation(series: Series) -> float:
 
     Where the values hang together, the sum of autocorrelations that Geyer's initial monotone
     sequence takes. Where they alternate (tau below 1, as with a timer that interrupts every
-    seventh run), that sum sees nothing of a period; there it is the mean of the spectrum's lowest
+    seventh run), that sum is blind to the period; there it is the mean of the spectrum's lowest
     twelfth (Lazarus, Lewis, Stock and Watson, Journal of Business & Economic Statistics 36, 2018,
     541-559), and 1 for fewer than 96 values.
     """
@@ -69,7 +73,7 @@ def integrated_autocorrelation(series: Series) -> float:
     products = np.fft.irfft(np.abs(spectrum) ** 2, length)[: 2 * (count // 2)] / power
     pairs = np.minimum.accumulate(products[::2] + products[1::2])
     tau = 2 * float(pairs[pairs > 0].sum()) - 1
-    terms = count // _SHARE_OF_TERMS
+    terms = count // SHARE_OF_TERMS
     if tau >= 1:
         return tau
     return min(_near_zero(centred, terms) / power, 1.0) if terms >= _TERMS else 1.0

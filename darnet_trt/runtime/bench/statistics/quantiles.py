@@ -21,6 +21,8 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.runtime.bench.statistics.dependence import (
+    LEAST_EFFECTIVE,
+    SHARE_OF_TERMS,
     Series,
     integrated_autocorrelation,
     is_dependent,
@@ -32,8 +34,10 @@ PERCENTS: Final = (50.0, 90.0, 95.0, 99.0)
 MISSES: Final = 0.05
 """Of 95 % intervals."""
 
-_LEAST_EFFECTIVE: Final = 30
-"""With a smaller effective number, its own estimate is too uncertain for an interval."""
+_MARGIN: Final = 2
+"""So many times `needed` more, where samples are worth half their number or less (and less where
+they are worth more): nearer to the last sample their effective number is estimated too high, and
+the interval too narrow."""
 _NORMAL: Final = 1.959964
 
 
@@ -92,6 +96,7 @@ def summarise(samples_ms: Sequence[float], percents: Sequence[float] = PERCENTS)
     return Summary(len(samples), int(len(samples) / (tau or 1)), moving, tuple(found))
 
 
+@lru_cache(maxsize=64)
 def needed(percent: float) -> int:
     """Return the independent samples that a 95 % interval takes: 6 for the median, 299 for p99.
 
@@ -110,26 +115,33 @@ def _quantile(
     """Return one quantile; `tau` is the autocorrelation around the median, None if independent."""
     count, share, least = len(samples), percent / 100, needed(percent)
     value = float(np.median(ordered)) if share == 0.5 else _at(ordered, math.ceil(count * share))
-    effective = float(count)
-    takes = least
+    effective, takes = count, least
     if tau is not None:
         own = integrated_autocorrelation(_below(samples, ordered, share))
-        effective = count / own
-        worst = max(own, tau)
-        if worst > 1:
-            least = max(2 * least, _LEAST_EFFECTIVE)
-        takes = math.ceil(least * worst)
-        freedom = effective / 2 if own > 1 else count / 12
-        effective *= (_NORMAL / students_factor(max(freedom, 1.0), MISSES)) ** 2
-        if own < 1:
-            effective = max(effective, count)
+        effective = _effective(count, own, least)
+        takes = _takes(max(own, tau), least)
     if takes > count or moving.verdict == "drifting":
         return Quantile(percent, value if share == 0.5 else None, None, None, takes)
     low, high = (
-        1 + (place - 1) * (count - 1) / (int(effective) - 1)
-        for place in order_places(int(effective), share)
+        1 + (place - 1) * (count - 1) / (effective - 1) for place in order_places(effective, share)
     )
     return Quantile(percent, value, _at(ordered, low), _at(ordered, high), takes)
+
+
+def _effective(count: int, tau: float, least: int) -> int:
+    """Return how many independent samples dependent ones are worth, with that number's error."""
+    # Below 1, tau is the mean of that many squared terms of the spectrum.
+    freedom = count / tau / 2 if tau > 1 else count / SHARE_OF_TERMS
+    certain = (_NORMAL / students_factor(max(freedom, 1.0), MISSES)) ** 2
+    return max(int(count / tau * certain), least if tau > 1 else count)
+
+
+def _takes(tau: float, least: int) -> int:
+    """Return how many dependent samples an interval takes that takes `least` independent ones."""
+    if tau <= 1:
+        return least
+    margin = 1 + _MARGIN * min(tau - 1, 1)
+    return math.ceil(tau * max(margin * least, LEAST_EFFECTIVE))
 
 
 def _below(samples: Series, ordered: Series, share: float) -> Series:

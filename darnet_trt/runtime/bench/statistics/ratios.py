@@ -17,6 +17,8 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.runtime.bench.statistics.dependence import (
+    LEAST_EFFECTIVE,
+    SHARE_OF_TERMS,
     Series,
     integrated_autocorrelation,
     is_dependent,
@@ -26,8 +28,6 @@ from darnet_trt.runtime.bench.statistics.dependence import (
 _TRIMMED: Final = 0.2
 """Of each side. On normal noise the interval is then some 5 % wider than that of the mean."""
 _LEAST: Final = 3
-_LEAST_EFFECTIVE: Final = 15
-"""With a smaller effective number, its own estimate is too uncertain for an interval."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,14 @@ class _Centre:
         centre = float(ordered[cut : count - cut].mean())
         # What a trimmed mean does with a value is to pull it in to the last one that is kept.
         pulled = np.clip(values, ordered[cut], ordered[count - cut - 1])
-        dependent = is_dependent(values)
-        tau = integrated_autocorrelation(pulled) if dependent else 1.0
+        tau = integrated_autocorrelation(pulled) if is_dependent(values) else 1.0
         effective = count / tau
-        least = _LEAST_EFFECTIVE if tau > 1 else _LEAST
+        least = LEAST_EFFECTIVE if tau > 1 else _LEAST
         if effective < least:
             return cls(centre, math.inf, 1.0, int(effective))
-        kept = (count - 2 * cut) / count
-        variance = float(pulled.var(ddof=1)) / (kept**2 * effective)
-        freedom = kept * count - 1
-        if dependent:
-            freedom = kept * effective / 2 if tau >= 1 else count / 12
+        kept = count - 2 * cut
+        variance = tau * float(np.sum((pulled - pulled.mean()) ** 2)) / (kept * (kept - 1))
+        freedom = kept - 1.0
+        if tau != 1:
+            freedom = freedom / tau / 2 if tau > 1 else count / SHARE_OF_TERMS
         return cls(centre, variance, freedom, int(effective))
