@@ -23,7 +23,7 @@ interval."""
 
 _SEEN: Final = 1.5
 """Standard errors from which autocorrelation counts: independent samples are called dependent in
-20 % of runs, which costs them little; dependent ones are missed seldom."""
+15 to 25 % of runs, which costs them little; dependent ones are missed seldom."""
 _LAGS: Final = 4
 
 _TERMS: Final = 8

@@ -62,7 +62,7 @@ def paired_ratio(first_ms: Sequence[float], second_ms: Sequence[float]) -> Ratio
     """Compare runners that took turns: what slows a round slows both, and cancels.
 
     Args:
-        first_ms: One time a round, at least one.
+        first_ms: One time a round, at least one; of several in a round their median.
         second_ms: Of the same rounds, in the same order.
     """
     one = _Centre.of(np.log(np.asarray(second_ms) / np.asarray(first_ms)))

@@ -35,11 +35,12 @@ def test_the_first_interval_ends_at_the_largest_sample(percent, count):
     assert (few.value_ms, few.low_ms, few.high_ms, few.needed) == (None, None, None, count)
 
 
-@pytest.mark.parametrize("count", [6, 7, 29, 59, 100, 299, 368, 1000, 30_000])
-@pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 0.99])
-def test_places_agree_with_the_binomial_distribution(count, share):
-    if count < needed(100 * share):
-        pytest.skip("too few")
+@pytest.mark.parametrize(
+    ("percent", "count"),
+    [(p, n) for p in PERCENTS for n in (6, 7, 29, 59, 100, 299, 368, 30_000) if n >= needed(p)],
+)
+def test_places_agree_with_the_binomial_distribution(percent, count):
+    share = percent / 100
     low, high = order_places(count, share)
 
     def covers(first, last):  # P(X_(first) <= quantile < X_(last))
