@@ -5,6 +5,7 @@ highest fifth. A burst of another process that hits some rounds does not move it
 speed differs and not the scatter, it is the ratio of the medians as well. Its error is that of a
 trimmed mean (Tukey and McLaughlin, Sankhya A 25, 1963, 331-352; Yuen, Biometrika 61, 1974, 165-170
 for two sets), times the root of the integrated autocorrelation where rounds depend on each other.
+In fewer than some 50 rounds that dependence is often not seen.
 """
 
 from __future__ import annotations
