@@ -1,0 +1,271 @@
+"""Measure how honest the statistics of `bench` are, on simulated runners.
+
+    python -m benchmarks.bench.intervals [--short] [--runs 2000] [--seed 0]
+
+Steady runners: how often a 95 % interval holds the true quantile (of the runs that get one), and in
+what share of all runs there is an interval. Drifting runners: how often they are labelled. Ratios:
+how often their intervals hold the true one. Decisions: how often a runner that is 5 % slower is
+found, and one that is not is accused, beside another process. `--short` takes 200 runs.
+"""
+
+import argparse
+from collections.abc import Iterator
+from functools import cache, partial
+
+import numpy as np
+
+from benchmarks.bench import block_bootstrap
+from benchmarks.bench.runners import (
+    SHAPES,
+    STEADY,
+    beside_bursts,
+    drifting,
+    wandering,
+    warming,
+)
+from darnet_trt.runtime.bench.statistics.decision import Looks
+from darnet_trt.runtime.bench.statistics.quantiles import PERCENTS, Summary, summarise
+from darnet_trt.runtime.bench.statistics.ratios import paired_ratio, unpaired_ratio
+from darnet_trt.runtime.bench.statistics.warmup import warm_up
+
+COUNTS = (30, 100, 300, 1000, 3000)
+LOOKS = (0.2, 0.4, 0.6, 0.8, 1.0)
+RUNS_FOR_TRUTH = 2_000_000
+
+
+def summaries(draw, rng, runs: int, n: int) -> Iterator[Summary]:
+    """Yield the summary of each run."""
+    for times in draw(rng, runs, n):
+        yield summarise(times)
+
+
+@cache
+def true_quantiles(name: str) -> dict[float, float]:
+    """Return the quantiles of a steady runner, from very many runs of one sample."""
+    marginal = STEADY[name](np.random.default_rng(1), RUNS_FOR_TRUTH, 1)
+    return dict(zip(PERCENTS, np.percentile(marginal, PERCENTS).tolist(), strict=True))
+
+
+def coverage(name: str, n: int, runs: int, seed: int) -> dict[str, float]:
+    """Return shares of runs: for each percent those with an interval, and those of them it holds.
+
+    Also of those labelled as drifting.
+    """
+    draw, truth = STEADY[name], true_quantiles(name)
+    held, given = dict.fromkeys(PERCENTS, 0), dict.fromkeys(PERCENTS, 0)
+    labelled = 0
+    rng = np.random.default_rng((seed, n))
+    for summary in summaries(draw, rng, runs, n):
+        labelled += summary.drift.verdict == "drifting"
+        for one in summary.quantiles:
+            if one.low_ms is not None and one.high_ms is not None:
+                given[one.percent] += 1
+                held[one.percent] += one.low_ms <= truth[one.percent] <= one.high_ms
+    found = {"labelled": labelled / runs}
+    for percent in PERCENTS:
+        found[f"given {percent:g}"] = given[percent] / runs
+        found[f"held {percent:g}"] = held[percent] / max(given[percent], 1)
+    return found
+
+
+def drift_shares(draw, n: int, runs: int, seed: int) -> tuple[float, float]:
+    """Return the share of runs labelled as drifting, and of those without any interval."""
+    rng = np.random.default_rng((seed, n, 2))
+    found = list(summaries(draw, rng, runs, n))
+    labelled = [one.drift.verdict == "drifting" for one in found]
+    bare = [all(quantile.low_ms is None for quantile in one.quantiles) for one in found]
+    return float(np.mean(labelled)), float(np.mean(bare))
+
+
+def bootstrap_coverage(name: str, n: int, runs: int, seed: int) -> list[float]:
+    """Return for the first three percents how often the block bootstrap's interval holds."""
+    rng = np.random.default_rng((seed, n))
+    held = []
+    for times in STEADY[name](rng, runs, n):
+        ends = [block_bootstrap.interval(rng, times, percent) for percent in PERCENTS[:3]]
+        truth = (true_quantiles(name)[percent] for percent in PERCENTS[:3])
+        held.append([low <= value <= high for (low, high), value in zip(ends, truth, strict=True)])
+    return np.mean(held, axis=0).tolist()
+
+
+def settling(draw, level, runs: int, seed: int, most: int = 1000) -> dict[str, float]:
+    """Measure until the median has settled, or `most` samples.
+
+    Returns:
+        The share that settled, the mean samples that it took, and by how much the level at the
+        first warm sample lies above the last one: the mean and the largest of 95 %.
+    """
+    found, taken, left = [], [], []
+    for times in draw(np.random.default_rng((seed, 4)), runs, most):
+        counts = (n for n in range(1, most + 1) if warm_up(times[:n]).settled)
+        count = next(counts, most)
+        judged = warm_up(times[:count])
+        found.append(judged.settled)
+        taken.append(count)
+        left.append(level(np.minimum(judged.start, most - 1)) - 1)
+    return {
+        "settled": float(np.mean(found)),
+        "taken": float(np.mean(taken)),
+        "left": float(np.mean(left)),
+        "most": float(np.quantile(left, 0.95)),
+    }
+
+
+def ratio_coverage(name: str, n: int, runs: int, seed: int) -> dict[str, float]:
+    """Return for paired and unpaired ratios the share with an interval, and that it holds."""
+    rng = np.random.default_rng((seed, n, 3))
+    both = zip(*(STEADY[name](rng, runs, n) for _ in range(2)), strict=True)
+    result = {}
+    found = {"paired": [], "unpaired": []}
+    for first, second in both:
+        found["paired"].append(paired_ratio(first, 1.05 * second).interval())
+        found["unpaired"].append(unpaired_ratio(first, 1.05 * second).interval())
+    for kind, intervals in found.items():
+        given = [one for one in intervals if one is not None]
+        result[f"given {kind}"] = len(given) / runs
+        result[f"held {kind}"] = float(np.mean([low <= 1.05 <= high for low, high in given] or 0))
+        result[f"half {kind}"] = (
+            float(np.mean([np.log(high / low) for low, high in given] or 0)) / 2
+        )
+    return result
+
+
+def decisions(slower: float, limit: float, runs: int, seed: int) -> dict[str, float]:
+    """Decide beside bursts of another process, 30 s a run.
+
+    Returns:
+        Shares of runs: "above", "below", and above by medians of one after the other (`medians`);
+        `passed`: the mean part of the time that a decision took.
+    """
+    rng = np.random.default_rng((seed, int(1000 * slower)))
+    said, passed = [], []
+    for first, second in beside_bursts(rng, runs, 30, 20, slower, in_turns=True):
+        looks = Looks(limit)
+        for part in LOOKS:
+            count = int(part * len(first))
+            verdict = looks.look(paired_ratio(first[:count], second[:count]), part)
+            if verdict:
+                break
+        said.append(verdict)
+        passed.append(part)
+    apart = beside_bursts(rng, runs, 30, 20, slower, in_turns=False)
+    medians = [np.median(second) / np.median(first) > limit for first, second in apart]
+    return {
+        "above": said.count("above") / runs,
+        "below": said.count("below") / runs,
+        "passed": float(np.mean(passed)),
+        "medians": float(np.mean(medians)),
+    }
+
+
+def table(heads: list[str], rows: Iterator[list[str]]) -> None:
+    """Print a table in Markdown, each row as soon as it is there."""
+    print(f"\n| {' | '.join(heads)} |\n| --- |{' ---: |' * (len(heads) - 1)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def per_cent(share: float) -> str:
+    """Return a share in percent."""
+    return f"{100 * share:.1f}"
+
+
+def coverage_rows(runs: int, seed: int) -> Iterator[list[str]]:
+    """Yield rows: held / given in percent."""
+    for name in STEADY:
+        for n in COUNTS:
+            found = coverage(name, n, runs, seed)
+            cells = [
+                f"{per_cent(found[f'held {p:g}'])} / {100 * found[f'given {p:g}']:.0f}"
+                if found[f"given {p:g}"]
+                else "-"
+                for p in PERCENTS
+            ]
+            yield [name, str(n), *cells, per_cent(found["labelled"])]
+
+
+def drift_rows(runs: int, seed: int) -> Iterator[list[str]]:
+    """Yield rows: labelled / without an interval in percent."""
+    for change in (0.05, 0.1):
+        draws = {name: partial(drifting, shape=name, change=change) for name in SHAPES}
+        for name, draw in {**draws, "random walk": partial(wandering, change=change)}.items():
+            cells = (drift_shares(draw, n, runs, seed) for n in (30, 50, 100, 300, 1000))
+            shares = [f"{per_cent(label)} / {100 * bare:.0f}" for label, bare in cells]
+            yield [name, f"{100 * change:.0f} %", *shares]
+
+
+def bootstrap_rows(runs: int, seed: int) -> Iterator[list[str]]:
+    """Yield rows: held in percent."""
+    for name in ("AR(1) 0.5", "AR(1) 0.9", "sticky modes"):
+        for n in COUNTS[1:4]:
+            yield [name, str(n), *map(per_cent, bootstrap_coverage(name, n, runs, seed))]
+
+
+def settling_rows(runs: int, seed: int) -> Iterator[list[str]]:
+    """Yield rows for warm-ups by 30 % that fall with a time constant, and for steady runners."""
+    draws = {
+        f"30 %, constant {constant}": (partial(warming, constant=constant), constant)
+        for constant in (3, 10, 30, 100)
+    }
+    draws |= {name: (STEADY[name], 0) for name in STEADY}
+    for name, (draw, constant) in draws.items():
+
+        def level(at: int, constant: int = constant) -> float:
+            return 1 + 0.3 * float(np.exp(-at / constant)) if constant else 1.0
+
+        found = settling(draw, level, runs, seed)
+        cells = (per_cent(found["settled"]), f"{found['taken']:.0f}")
+        yield [name, *cells, per_cent(found["left"]), per_cent(found["most"])]
+
+
+def ratio_rows(runs: int, seed: int) -> Iterator[list[str]]:
+    """Yield rows: held / given in percent, and half the mean width."""
+    for name in STEADY:
+        for n in (10, *COUNTS[:4]):
+            found = ratio_coverage(name, n, runs, seed)
+            cells = [
+                f"{per_cent(found[f'held {kind}'])} / {100 * found[f'given {kind}']:.0f}"
+                f" ({100 * found[f'half {kind}']:.2f} %)"
+                for kind in ("paired", "unpaired")
+            ]
+            yield [name, str(n), *cells]
+
+
+def decision_rows(runs: int, seed: int) -> Iterator[list[str]]:
+    """Yield rows for each true ratio and limit."""
+    for slower, limit in ((1, 1.025), (1.025, 1.025), (1.05, 1.025), (1.05, 1.05), (1.1, 1.05)):
+        found = decisions(slower, limit, runs, seed)
+        yield [f"{slower:g}", f"{limit:g}", *(per_cent(found[key]) for key in found)]
+
+
+def main() -> None:
+    """Simulate and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--short", action="store_true")
+    asked = parser.parse_args()
+    runs = 200 if asked.short else asked.runs
+    heads = ["runner", "n"]
+    table(
+        [*heads, *(f"p{p:g} held / given" for p in PERCENTS), "drift"],
+        coverage_rows(runs, asked.seed),
+    )
+    table(
+        ["labelled / no interval", "change", "30", "50", "100", "300", "1000"],
+        drift_rows(runs, asked.seed),
+    )
+    table(["block bootstrap", "n", "p50", "p90", "p95"], bootstrap_rows(runs // 5, asked.seed))
+    table(
+        ["warm-up", "settled", "samples", "mean left %", "95 % below %"],
+        settling_rows(runs // 10, asked.seed),
+    )
+    table([*heads, "paired", "unpaired"], ratio_rows(runs, asked.seed))
+    table(
+        ["true ratio", "limit", "above", "below", "time", "medians above"],
+        decision_rows(runs, asked.seed),
+    )
+
+
+if __name__ == "__main__":
+    main()

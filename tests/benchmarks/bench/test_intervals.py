@@ -1,0 +1,43 @@
+"""A short form of the simulation, with limits as wide as so few runs need."""
+
+import pytest
+
+from benchmarks.bench.intervals import bootstrap_coverage, coverage, decisions, ratio_coverage
+from benchmarks.bench.runners import STEADY
+
+RUNS = 200
+HELD = (0.89, 0.99)
+
+
+@pytest.mark.parametrize("name", STEADY)
+def test_intervals_hold_the_true_quantile(name):
+    n = 1000 if name == "AR(1) 0.9" else 300
+    found = coverage(name, n, RUNS, seed=0)
+    assert found["labelled"] <= 0.05
+    assert found["given 50"] >= 0.9
+    for percent in (50, 90, 95, 99):
+        if found[f"given {percent}"] > 0.5:
+            assert HELD[0] <= found[f"held {percent}"] <= HELD[1], percent
+
+
+def test_few_dependent_samples_get_no_interval():
+    assert coverage("AR(1) 0.9", 30, RUNS, seed=0)["given 50"] <= 0.05
+
+
+@pytest.mark.parametrize("kind", ["paired", "unpaired"])
+@pytest.mark.parametrize("name", ["Gaussian", "Pareto outliers", "AR(1) 0.5"])
+def test_intervals_hold_the_true_ratio(name, kind):
+    found = ratio_coverage(name, 300, RUNS, seed=0)
+    assert found[f"given {kind}"] >= 0.95
+    assert HELD[0] <= found[f"held {kind}"] <= HELD[1]
+
+
+def test_the_block_bootstrap_covers_less():
+    assert bootstrap_coverage("AR(1) 0.9", 300, 100, seed=0)[0] < 0.9
+
+
+def test_five_percent_is_found_and_nobody_is_accused():
+    assert decisions(1.05, 1.025, 40, seed=0)["above"] >= 38 / 40
+    same = decisions(1, 1.025, 40, seed=0)
+    assert same["above"] <= 2 / 40
+    assert same["medians"] > 2 / 40  # what one after the other would have said
