@@ -211,8 +211,14 @@ def build(
         announce(source.float32, say)
         trained = source.checkpoint.training_scans
         chosen, held_out = choose_scans(
-            *(calibration, spec, calibration_scans, 0, say, trained),
-            *(source.checkpoint.network.classes, sides_of_patients(run)),
+            calibration,
+            spec,
+            calibration_scans,
+            0,
+            say,
+            trained,
+            source.checkpoint.network.classes,
+            sides_of_patients(run),
         )
         int8 = Calibration(
             chosen, held_out, Search(method, seconds=seconds), accept, asked_for=precision == "int8"

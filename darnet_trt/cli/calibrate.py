@@ -86,7 +86,14 @@ def calibrate(
         require_scans(scans)
         announce(graph, say)
         chosen, held_out = choose_scans(
-            *(scans, spec, count, seed, say, trained, classes_of(graph), split)
+            scans,
+            spec,
+            count,
+            seed,
+            say,
+            trained,
+            classes_of(graph),
+            split,
         )
         found = calibrated(
             graph,

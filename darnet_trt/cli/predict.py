@@ -343,8 +343,17 @@ def predict(
         progress = RunProgress(history.walked)
         with history:
             run = Run(
-                *(of, engine, artifact, threads, workers, bound, cam, kinds),
-                *(history, output, progress),
+                of,
+                engine,
+                artifact,
+                threads,
+                workers,
+                bound,
+                cam,
+                kinds,
+                history,
+                output,
+                progress,
             )
             if isinstance(history, Arrivals):
                 follow(run, history, searched, settle)

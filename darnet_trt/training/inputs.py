@@ -27,8 +27,14 @@ from darnet_trt.scan.isolated import read_each
 
 MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
 _DAMAGE: Final = (
-    *(OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 

@@ -93,8 +93,14 @@ def examine(listing: Listing) -> Examined:
     found.headers, found.volumes = [], []
     rest = b"" if found == Found() else _pickled(found)
     return Examined(
-        *(listing.folder, listing.root, dicom, volumes, rest, beside, len(listing.files)),
-        slices=listing.slices,
+        listing.folder,
+        listing.root,
+        dicom,
+        volumes,
+        rest,
+        beside,
+        len(listing.files),
+        listing.slices,
     )
 
 

@@ -178,8 +178,7 @@ def _pieces(
     size = 0
 
     def piece(last: bool) -> Listing:
-        found = (tuple(files), last, ignored, tuple(failed))
-        return Listing(folder, *found, place.root, place.slices)
+        return Listing(folder, tuple(files), last, ignored, tuple(failed), place.root, place.slices)
 
     several = False
     for name in names:

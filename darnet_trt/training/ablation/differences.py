@@ -97,8 +97,14 @@ def differences(scans: Scans, draws: int) -> tuple[Difference, ...]:
                 winner = second if ends[0] > 0 else first if ends[1] < 0 else None
             found.append(
                 Difference(
-                    *(measure, first, second, value.mean, usual.get(key, nowhere)),
-                    *(value.over_seeds, ends, winner),
+                    measure,
+                    first,
+                    second,
+                    value.mean,
+                    usual.get(key, nowhere),
+                    value.over_seeds,
+                    ends,
+                    winner,
                 )
             )
     return tuple(found)

@@ -86,7 +86,9 @@ def ablate(
         write_folds(settings.folds, cohort, out / FOLDS)
         with reading(len(cohort.entries)) as done:
             examples, failures = prepare(
-                *(cohort.entries, settings.preprocessing, out / INPUTS),
+                cohort.entries,
+                settings.preprocessing,
+                out / INPUTS,
                 classes=cohort.classes,
                 done=done,
             )
@@ -109,7 +111,9 @@ def ablate(
             sides = _usable(settings.folds.sides(cohort, training.fold), examples)
             if not (run / FILE_NAME).exists():
                 train(
-                    *(cohort, run, settings.preset),
+                    cohort,
+                    run,
+                    settings.preset,
                     settings.recipe.model_copy(update={"seed": training.seed}),
                     attention=training.attention,
                     extent=settings.extent,
@@ -172,7 +176,8 @@ def _answers(
             chosen = [example_of[entry] for entry in entries]
             found.append(
                 Scored(
-                    *(training, side),
+                    training,
+                    side,
                     tuple(settings.cohort.name(entry) for entry in entries),
                     tuple(entry.patient for entry in entries),
                     np.array([example.label for example in chosen], np.int64),

@@ -28,9 +28,13 @@ def answers(signal, *, folds=3, seeds=2, patients=30, noise=0.0, side="held-out"
                 logits = hard + lift * np.eye(3)[labels] + 0.3 * rng.normal(size=(patients, 3))
                 found.append(
                     Scored(
-                        *(Training(variant, fold, seed), side, tuple(map(str, scans))),
+                        Training(variant, fold, seed),
+                        side,
+                        tuple(map(str, scans)),
                         tuple(f"p{scan}" for scan in scans),
-                        *(labels, logits.astype(np.float32), 1.0),
+                        labels,
+                        logits.astype(np.float32),
+                        1.0,
                     )
                 )
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -24,6 +25,9 @@ TRANSIENT: Final = frozenset(
     {"cannot-open", "disk-error", "no-such-path", "out-of-memory", "reading-killed"}
 )
 """Codes of failures that pass by themselves: they are tried again in every run."""
+
+_NO_SIZE: Final = -1
+"""A size that no file has: the file is looked at again in every run."""
 
 
 class Standing(Protocol):
@@ -107,7 +111,7 @@ class History:
             self._visited.add(hash(listing.folder))
             if listing.failed:
                 self._lost.update(Path(e.where) for e in listing.failed if e.where is not None)
-            if listing.failed or listing.slices:  # what was read may be in another order
+            if listing.failed or listing.slices:  # they may have been read in another order
                 return False
             known = self._index.files(listing.folder, after, upto)
             if len(known) != len(listing.files):
@@ -132,21 +136,21 @@ class History:
             self._index.set_content((study.key, study.content) for study in studies)
             paths = {file.path: file for file in listing.files}
             failed = {Path(e.where): e for e in listing.failed if e.where is not None}
-            # With a size that no file has, it is looked at again.
-            size = (lambda file: -1) if listing.slices else (lambda file: file.size)
-            names = {f.path.name: Known(size(f), f.mtime_ns, "") for f in listing.files}
+            names = {f.path.name: Known(f.size, f.mtime_ns, "") for f in listing.files}
             named = any(file.path.parent != listing.folder for file in listing.files)
             for study in studies:
                 for path in study.files or (study.path,):
                     if (of := _within(path, paths)) is not None:
                         file = paths[of]
-                        names[of.name] = Known(size(file), file.mtime_ns, study.key)
+                        names[of.name] = Known(file.size, file.mtime_ns, study.key)
                     elif path in failed or path == listing.folder:
                         names["." if path == listing.folder else path.name] = Known(
-                            -1, 0, study.key
+                            _NO_SIZE, 0, study.key
                         )
                     elif named:  # a DICOMDIR, a header file: changes of what it lists go unseen
                         return
+            if listing.slices:  # they may be read in another order next time
+                names = {name: replace(known, size=_NO_SIZE) for name, known in names.items()}
             self._left |= self._index.keep(listing.folder, after, upto, names)
 
     def note_whole(self, study: FoundStudy) -> None:

@@ -175,7 +175,9 @@ def _case(
     seen = {name: look(loaded.array) for name, look in looks.items()}
     label = cohort.classes.index(entry.label)
     row = Row(
-        *(cohort.name(entry), entry.label, loaded.array[0]),
+        cohort.name(entry),
+        entry.label,
+        loaded.array[0],
         tuple(of_network.cam[label] for of_network in seen.values()),
         tuple(float(of_network.probabilities[label]) for of_network in seen.values()),
         regions,
