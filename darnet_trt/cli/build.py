@@ -77,8 +77,8 @@ def build(
         _int8(
             help="Scans for int8: a cohort (cohort.csv), or any file or folder that predict "
             "reads. Some calibrate. All others judge whether int8 keeps the decisions, except "
-            "patients that trained the network; those of the test side, of the run or of the "
-            "cohort, do neither. At least 138 must judge, 40 of the positive class "
+            "patients that trained the network. Patients on the test side of the run or of the "
+            "cohort do neither. At least 138 must judge, 40 of the positive class "
             "and 40 others, before int8 can become the default, unless --precision int8 asks for "
             "it. The word random takes random numbers instead, to measure int8's speed. "
             "[default: no int8]"

@@ -16,7 +16,7 @@ def calibrate(
         Path,
         typer.Argument(
             help="A run, a bundle, or a float32 .onnx file from darnet-trt export. A run and a "
-            "bundle say which scans trained the network, and a run which are kept for the test."
+            "bundle say which scans trained the network. A run also says who is on the test side."
         ),
     ],
     scans: Annotated[
@@ -24,7 +24,7 @@ def calibrate(
         typer.Argument(
             help="A cohort (cohort.csv), or any file or folder that predict reads. Some scans "
             "calibrate; those of other patients judge the decisions, all that did not train the "
-            "network. Those of the test side, of the run or of the cohort, do neither."
+            "network. Patients on the test side of the run or of the cohort do neither."
         ),
     ],
     out: Annotated[

@@ -80,7 +80,7 @@ def scored(judged: Judged, cohort: Cohort, inputs: Path, side: str | None) -> tu
         raise UsageError(
             f"no scan is on the side {side}",
             where=cohort.table,
-            do="the table's column side or split says which scans are, or a file with --folds",
+            do="name them in the table's column side or split, or give a file with --folds",
         )
     if left:
         with progress("reading scans", len(left)) as done:

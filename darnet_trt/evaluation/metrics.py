@@ -110,16 +110,13 @@ class Scores:
         return result | self.of_positive() | self.of_probabilities()
 
     def of_positive(self) -> dict[str, float]:
-        """Return the accuracy, and where both sides occur those of the positive class."""
+        """Return the accuracy, and the measures of the positive class where it and others occur."""
         if not len(self.labels):
             return {}
         positive, called = self.labels == POSITIVE, self.predicted == POSITIVE
         found = {"accuracy": float((self.predicted == self.labels).mean())}
-        positives, hits, calls = (
-            int(positive.sum()),
-            int((positive & called).sum()),
-            int(called.sum()),
-        )
+        positives, calls = int(positive.sum()), int(called.sum())
+        hits = int((positive & called).sum())
         if 0 < positives < len(self.labels):
             found["auc"] = area(self.ranks[:, POSITIVE], positive)
             found["sensitivity"] = hits / positives

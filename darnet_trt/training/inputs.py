@@ -43,8 +43,11 @@ class Example:
     """A preprocessed scan in an .npz file.
 
     The file holds the input, float16 (1, d, h, w), its `pixel_mm`, and what tells the scan from
-    others: its key, its PatientID and `LoadedInput.hashes`. Reading compares their checksums; a
-    file that is gone or damaged is made again then. Each raises TrainingError where it cannot be.
+    others: its key, its PatientID and `LoadedInput.hashes`. Whatever is read is compared with its
+    checksum. A file that is gone or damaged is made again.
+
+    Raises:
+        TrainingError: On reading: the file is damaged and cannot be made again.
     """
 
     entry: Entry

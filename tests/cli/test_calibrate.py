@@ -95,7 +95,7 @@ def test_where_all_are_on_the_test_side_nothing_is_drawn(calibrate, command, run
     patients = {entry.patient for entry in read_cohort(cohort).entries}
     rows = "".join(f"x,{patient},normal,test\n" for patient in patients)
     (kept / "split.csv").write_text(f"scan,patient,label,side\n{rows}")
-    said = f"of 6 scans, 6 of {len(patients)} patients are on the test side"
+    said = f"6 of 6 scans, of {len(patients)} patients, are on the test side"
     assert said in refused(calibrate(kept, cohort, "-o", tmp_path / "out"))
     words = ("--target", "onnxruntime", "--calibration", cohort)
     assert said in refused(command("build", kept, "-o", tmp_path / "bundle", *words))

@@ -86,9 +86,10 @@ def test_sides_are_kept_to(cohort, inputs, tmp_path):
     of_patients = sides_of_patients(tmp_path)
     assert of_patients == {e.patient: found[cohort.name(e)] for e in entries}
     assert sides_of_patients(tmp_path / "checkpoint.pt") == of_patients
-    (tmp_path / "split.csv").write_text("scan,patient\na,b\n")
-    with pytest.raises(UsageError, match=r"split\.csv: does not say"):
-        sides_of_patients(tmp_path)
+    for damaged in ("scan,patient\na,b\n", "", "scan,patient,label,side\na,b,normal,te", "a,b\n"):
+        (tmp_path / "split.csv").write_text(damaged)
+        with pytest.raises(UsageError, match=r"split\.csv: does not say"):
+            sides_of_patients(tmp_path)
     (tmp_path / "split.csv").unlink()
     assert sides_of_patients(tmp_path) is None
 

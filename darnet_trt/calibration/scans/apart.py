@@ -1,4 +1,4 @@
-"""Leave the test side alone: its scans neither calibrate nor judge."""
+"""Leave out the test side: its scans neither calibrate nor judge."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def without_test_side(
     split: Split | None,
     log: Callable[[str], None],
 ) -> ScanPool:
-    """Return the scans of the patients that are not kept for the test.
+    """Return the scans of the patients that are not on the test side of the cohort or of the run.
 
-    Those are kept that the cohort puts on the side test, and that the run kept, if the scans are of
-    its cohort: if one of its training patients is known to its network by the name that he has
-    here. Other cohorts may name other patients alike.
+    The run's side counts only where the scans are of the cohort that it was trained on, since
+    another cohort may give other patients the same names: one of the run's training patients must
+    be known to the network by the name that the cohort gives them.
 
     Args:
         pool: All scans.
         path: Where they are, for messages.
         trained: What trained the weights; None where nobody knows.
-        split: Of the run; None where there is none.
-        log: Takes a line on how many are left out.
+        split: The side of each patient of the run; None where there is no run.
+        log: Called with a line that says how many are left out.
 
     Raises:
         UsageError: All are on the test side.
@@ -44,15 +44,15 @@ def without_test_side(
     kept = tuple(scan for scan in pool.scans if scan.patient not in test)
     if count := len(pool.scans) - len(kept):
         patients = len({scan.patient for scan in pool.scans} & test)
-        said = f"of {len(pool.scans)} scans, {count} of {patients} patients are on the test side"
+        said = f"{count} of {len(pool.scans)} scans, of {patients} patients, are on the test side"
         if not kept:
             raise UsageError(said, where=path, do="give scans of other patients")
-        log(f"calibration: {said}: they are left alone")
+        log(f"calibration: {said}, and are left out")
     return replace(pool, scans=kept)
 
 
 def _is_of(cohort: Cohort | None, trained: TrainingScans | None, split: Split) -> bool:
-    """Return whether a run's patients are those of a cohort; true where nobody knows."""
+    """Return whether a run was trained on a cohort; true where nobody knows."""
     return trained is None or any(
         trained.had_patient(identity(cohort, patient, patient, ()).patients)
         for patient, side in split.items()

@@ -203,6 +203,7 @@ def studies_of(
 
 
 def _ordered(found: Found, slices: Sequence[str]) -> tuple[list[Made], Counts]:
+    """Return what `studies_of` does, of a folder whose slices a cohort names."""
     folder, files = next(iter(found.pictures.items()))
     used = len({folder / name for name in slices} & {*files})
     ignored = found.ignored + Counter({"left out by the cohort": len(files) - used})

@@ -29,7 +29,7 @@ def refuse_precision(precision: Precision, device: str, network: Network) -> Non
     Args:
         precision: The format.
         device: "cpu" or "cuda".
-        network: Which one.
+        network: What is to be trained; the size of its last maps matters.
     """
     on_cpu = device == "cpu"
     if precision == "bf16":

@@ -19,6 +19,7 @@ from darnet_trt.training.recipe import Recipe
 
 METRICS: Final = "metrics.json"
 SPLIT: Final = "split.csv"
+_SIDES: Final = {"train", "held-out", "test", "unusable"}
 SCORES: Final = "held-out.csv"
 
 
@@ -74,25 +75,28 @@ def write_split(
 
 
 def sides_of_patients(run: Path) -> dict[str, str] | None:
-    """Return the side of each patient that `write_split` wrote; None where it wrote none.
+    """Return the side of each patient that `write_split` wrote; None where there is no such file.
 
     Args:
         run: The run's folder, or its checkpoint file.
 
     Raises:
-        UsageError: The file is damaged.
+        UsageError: The file is damaged, or a part of it is missing.
     """
     path = checkpoint_file(run).parent / SPLIT
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return {row["patient"]: row["side"] for row in csv.DictReader(file)}
+            sides = {row["patient"]: row["side"] for row in csv.DictReader(file)}
+        if not sides or not set(sides.values()) <= _SIDES:
+            raise ValueError("a part of it is missing")
+        return sides
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise UsageError(
             "does not say which patients are on the test side",
             where=path,
-            do="copy the run again; without this file nobody knows it",
+            do="copy the run again; nothing else says which they are",
         ) from error
 
 

@@ -244,7 +244,7 @@ def test_the_test_side_of_the_cohort_neither_calibrates_nor_judges(phantoms, tra
         assert not used & apart
         assert used == set(patients) - apart or known
         scans = sum(entry.patient in apart for entry in phantoms.entries)
-        assert f"of 16 scans, {scans} of {len(apart)} patients are on the test side" in log[0]
+        assert f"{scans} of 16 scans, of {len(apart)} patients, are on the test side" in log[0]
 
 
 def test_the_test_side_of_the_run_neither_calibrates_nor_judges(phantoms, half, trained):
@@ -254,7 +254,7 @@ def test_the_test_side_of_the_run_neither_calibrates_nor_judges(phantoms, half, 
     split = dict.fromkeys(seen, "train") | dict.fromkeys(apart, "test")
     chosen, held_out = choose(phantoms.table, trained, split=split, log=(log := []))
     assert not patients_of(phantoms, (*chosen.hashes, *held_out.hashes)) & apart
-    assert " of 2 patients are on the test side" in log[0]
+    assert ", of 2 patients, are on the test side" in log[0]
 
 
 def test_patients_of_another_cohort_are_not_those_of_the_runs_test_side(phantoms, half, trained):

@@ -60,7 +60,7 @@ class Read:
     Attributes:
         choice: The series that was loaded, or that failed to load; with one header at most.
         loaded: Its input, the array empty where it is in shared memory; None where it failed.
-        texture: Of the input, by `evaluation.texture`; empty where it failed.
+        texture: Of the input, float64 (TEXTURES,), by `evaluation.texture`; empty where it failed.
         error: Why it failed.
         ms: Stage → milliseconds, for `StageTimes`.
         source: What DICOM objects take over from it, or why there can be none; None where none are
