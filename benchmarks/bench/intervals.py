@@ -1,11 +1,11 @@
-"""Measure how honest the statistics of `bench` are, on simulated runners.
+"""Measure how often the statistics of `bench` are right, on simulated runners.
 
     python -m benchmarks.bench.intervals [--short] [--runs 2000] [--seed 0]
 
 Steady runners: how often a 95 % interval holds the true quantile (of the runs that get one), and in
 what share of all runs there is an interval. Drifting runners: how often they are labelled. Ratios:
-how often their intervals hold the true one. Decisions: how often a runner that is 5 % slower is
-found, and one that is not is accused, beside another process. `--short` takes 200 runs.
+how often their intervals hold the true one. Decisions: how often a runner is called slower that is,
+and that is not, beside another process. `--short` takes 200 runs.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from benchmarks.bench.runners import (
     wandering,
     warming,
 )
-from darnet_trt.runtime.bench.statistics.decision import Looks
+from darnet_trt.runtime.bench.statistics.decision import SequentialTest
 from darnet_trt.runtime.bench.statistics.quantiles import PERCENTS, Summary, summarise
 from darnet_trt.runtime.bench.statistics.ratios import paired_ratio, unpaired_ratio
 from darnet_trt.runtime.bench.statistics.warmup import warm_up
@@ -134,13 +134,13 @@ def decisions(slower: float, limit: float, runs: int, seed: int) -> dict[str, fl
     """Decide beside bursts of another process, 30 s a run.
 
     Returns:
-        Shares of runs: "above", "below", and above by medians of one after the other (`medians`);
-        `passed`: the mean part of the time that a decision took.
+        Shares of runs: "above"; "below"; `medians`: above, by the medians of runners that ran one
+        after the other. `passed`: the mean part of the time that a decision took.
     """
     rng = np.random.default_rng((seed, int(1000 * slower)))
     said, passed = [], []
     for first, second in beside_bursts(rng, runs, 30, 20, slower, in_turns=True):
-        looks = Looks(limit)
+        looks = SequentialTest(limit)
         for part in LOOKS:
             count = int(part * len(first))
             verdict = looks.look(paired_ratio(first[:count], second[:count]), part)

@@ -135,9 +135,9 @@ def beside_bursts(
         step += 1
     times, second = np.array(taken).T, np.array(who).T
     result = []
-    for row, seconds_turn in zip(times, second, strict=True):
+    for row, of_second in zip(times, second, strict=True):
         kept = ~np.isnan(row)
-        one, two = row[kept & ~seconds_turn], row[kept & seconds_turn]
+        one, two = row[kept & ~of_second], row[kept & of_second]
         pairs = min(len(one), len(two)) if in_turns else None
         result.append((one[:pairs], two[:pairs]))
     return result

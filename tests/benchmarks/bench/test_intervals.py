@@ -36,7 +36,7 @@ def test_the_block_bootstrap_covers_less():
     assert bootstrap_coverage("AR(1) 0.9", 300, 100, seed=0)[0] < 0.9
 
 
-def test_five_percent_is_found_and_nobody_is_accused():
+def test_five_percent_slower_is_found_and_equal_runners_are_not_called_slower():
     assert decisions(1.05, 1.025, 40, seed=0)["above"] >= 38 / 40
     same = decisions(1, 1.025, 40, seed=0)
     assert same["above"] <= 2 / 40

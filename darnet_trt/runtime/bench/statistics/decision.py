@@ -15,14 +15,14 @@ from typing import Final, Literal
 
 from darnet_trt.runtime.bench.statistics.ratios import Ratio
 
-ERROR: Final = 0.025
-"""How often "above" may be said of a ratio at or below the limit; as often the other way round."""
+ALPHA: Final = 0.025
+"""How often "above" may be said of a ratio at or below the limit, and "below" of one above it."""
 
 _NORMAL: Final = NormalDist()
 
 
-class Looks:
-    """Look at a ratio while it is being measured, without being wrong more often than once.
+class SequentialTest:
+    """Look at a ratio several times while it is measured, with the error of a single look.
 
     Few looks are better than many: each takes its part of the error. Four or five will do.
 
@@ -44,8 +44,8 @@ class Looks:
         Returns:
             None where the interval holds the limit: measure on, or say that the time was too short.
         """
-        may = spent(passed)
-        added, self._spent = may - self._spent, may
+        allowed = error_spent(passed)
+        added, self._spent = allowed - self._spent, allowed
         interval = ratio.interval(2 * added) if added > 0 else None
         if interval is None:
             return None
@@ -55,9 +55,9 @@ class Looks:
         return "below" if high < self.limit else None
 
 
-def spent(passed: float) -> float:
+def error_spent(passed: float) -> float:
     """Return how much of the error the looks may have spent when a part of the time has passed."""
     if passed <= 0:
         return 0.0
-    score = _NORMAL.inv_cdf(1 - ERROR / 2) / math.sqrt(min(passed, 1.0))
+    score = _NORMAL.inv_cdf(1 - ALPHA / 2) / math.sqrt(min(passed, 1.0))
     return 2 * _NORMAL.cdf(-score)

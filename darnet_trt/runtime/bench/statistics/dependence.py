@@ -1,4 +1,4 @@
-"""Tell how many independent samples a series of dependent ones is worth.
+"""Tell how many independent samples dependent ones are worth: their effective sample size.
 
 n samples whose integrated autocorrelation is tau say as much about a mean as n / tau independent
 ones (Geyer, Statistical Science 7, 1992, 473-483). The block bootstrap, the usual other way, covers
@@ -21,7 +21,7 @@ LEAST_EFFECTIVE: Final = 30
 """Of dependent samples: when they are worth fewer, that number is itself too uncertain for an
 interval."""
 
-_SEEN: Final = 1.5
+_CRITICAL_VALUE: Final = 1.5
 """Standard errors from which autocorrelation counts: independent samples are called dependent in
 15 to 25 % of runs, which costs them little; dependent ones are missed seldom."""
 _LAGS: Final = 4
@@ -52,7 +52,7 @@ def is_dependent(samples: Series) -> bool:
         return False
     found = [float(rank[lag:] @ rank[:-lag]) / power + 1 / count for lag in range(1, _LAGS + 1)]
     score = max(abs(found[0]), abs(sum(found)) / math.sqrt(_LAGS)) * math.sqrt(count)
-    return score > _SEEN
+    return score > _CRITICAL_VALUE
 
 
 def integrated_autocorrelation(series: Series) -> float:
@@ -76,21 +76,23 @@ def integrated_autocorrelation(series: Series) -> float:
     terms = count // SHARE_OF_TERMS
     if tau >= 1:
         return tau
-    return min(_near_zero(centred, terms) / power, 1.0) if terms >= _TERMS else 1.0
+    return min(_spectrum_near_zero(centred, terms) / power, 1.0) if terms >= _TERMS else 1.0
 
 
-def students_factor(freedom: float, misses: float) -> float:
-    """Return the quantile of Student's t that its magnitude exceeds with the chance `misses`.
+def student_t_quantile(df: float, alpha: float) -> float:
+    """Return the value that the magnitude of Student's t exceeds with the probability `alpha`.
+
+    `df` is the number of degrees of freedom.
 
     By Wallace's approximation (Annals of Mathematical Statistics 30, 1959, 1124-1130): for 5 %
     right to 1.2 % from 3 degrees of freedom on; too large for fewer and for rarer misses.
     """
-    score = NormalDist().inv_cdf(misses / 2) * (8 * freedom + 3) / (8 * freedom + 1)
-    exponent = min(score**2 / freedom, 700.0)
-    return math.sqrt(freedom * math.expm1(exponent))
+    score = NormalDist().inv_cdf(alpha / 2) * (8 * df + 3) / (8 * df + 1)
+    exponent = min(score**2 / df, 700.0)
+    return math.sqrt(df * math.expm1(exponent))
 
 
-def _near_zero(centred: Series, terms: int) -> float:
+def _spectrum_near_zero(centred: Series, terms: int) -> float:
     """Return n times the mean of the first squared terms of the cosine transform."""
     # The cosine transform of the series is the Fourier transform of it and its mirror image.
     mirrored = np.fft.rfft(np.concatenate([centred, centred[::-1]]))[1 : terms + 1]

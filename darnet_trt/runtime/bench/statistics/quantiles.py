@@ -26,19 +26,19 @@ from darnet_trt.runtime.bench.statistics.dependence import (
     Series,
     integrated_autocorrelation,
     is_dependent,
-    students_factor,
+    student_t_quantile,
 )
 from darnet_trt.runtime.bench.statistics.drift import Drift, drift
 
 PERCENTS: Final = (50.0, 90.0, 95.0, 99.0)
-MISSES: Final = 0.05
-"""Of 95 % intervals."""
+ALPHA: Final = 0.05
+"""How often a 95 % interval may miss the true quantile."""
 
 _MARGIN: Final = 2
 """So many times `needed` more, where samples are worth half their number or less (and less where
 they are worth more): nearer to the last sample their effective number is estimated too high, and
 the interval too narrow."""
-_NORMAL: Final = 1.959964
+_NORMAL_975: Final = 1.959964
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Summary:
 
     Attributes:
         samples: Their number.
-        effective: How many independent samples they are worth; `samples` where no dependence is
-            seen. It may be larger where they alternate.
+        effective: Effective sample size: how many independent samples they are worth. It is
+            `samples` where no dependence is seen, and may be larger where they alternate.
         drift: Whether the runner drifts. Then no quantile has an interval.
         quantiles: One for each percent asked for.
     """
@@ -97,14 +97,14 @@ def summarise(samples_ms: Sequence[float], percents: Sequence[float] = PERCENTS)
 
 
 @lru_cache(maxsize=64)
-def needed(percent: float) -> int:
+def samples_needed(percent: float) -> int:
     """Return the independent samples that a 95 % interval takes: 6 for the median, 299 for p99.
 
     So many that the quantile lies beyond all samples, on either side, in at most 5 % of runs.
     """
     share = percent / 100
     count = 1
-    while share**count + (1 - share) ** count > MISSES:
+    while share**count + (1 - share) ** count > ALPHA:
         count += 1
     return count
 
@@ -113,7 +113,7 @@ def _quantile(
     samples: Series, ordered: Series, percent: float, tau: float | None, moving: Drift
 ) -> Quantile:
     """Return one quantile; `tau` is the autocorrelation around the median, None if independent."""
-    count, share, least = len(samples), percent / 100, needed(percent)
+    count, share, least = len(samples), percent / 100, samples_needed(percent)
     value = float(np.median(ordered)) if share == 0.5 else _at(ordered, math.ceil(count * share))
     effective, takes = count, least
     if tau is not None:
@@ -131,8 +131,8 @@ def _quantile(
 def _effective(count: int, tau: float, least: int) -> int:
     """Return how many independent samples dependent ones are worth, with that number's error."""
     # Below 1, tau is the mean of that many squared terms of the spectrum.
-    freedom = count / tau / 2 if tau > 1 else count / SHARE_OF_TERMS
-    certain = (_NORMAL / students_factor(max(freedom, 1.0), MISSES)) ** 2
+    df = count / tau / 2 if tau > 1 else count / SHARE_OF_TERMS
+    certain = (_NORMAL_975 / student_t_quantile(max(df, 1.0), ALPHA)) ** 2
     return max(int(count / tau * certain), least if tau > 1 else count)
 
 
@@ -170,16 +170,16 @@ def order_places(count: int, share: float) -> tuple[float, float]:
         The places, with fractions.
     """
     beyond, before = share**count, (1 - share) ** count
-    low_misses = min(max(MISSES / 2, before), MISSES - beyond)
-    high_misses = min(max(MISSES / 2, beyond), MISSES - before)
+    low_alpha = min(max(ALPHA / 2, before), ALPHA - beyond)
+    high_alpha = min(max(ALPHA / 2, beyond), ALPHA - before)
     below = np.arange(1, count + 1)
     # The chance that exactly k samples lie below the quantile, for k from 0 to the count.
     steps = np.log((count + 1 - below) / below) + math.log(share / (1 - share))
     log_chances = count * math.log1p(-share) + np.concatenate([[0.0], np.cumsum(steps)])
     at_least = np.minimum(np.cumsum(np.exp(log_chances)[::-1])[::-1], 1.0)
     return (
-        _place(at_least, 1 - low_misses, share),
-        _place(at_least, high_misses, share),
+        _place(at_least, 1 - low_alpha, share),
+        _place(at_least, high_alpha, share),
     )
 
 

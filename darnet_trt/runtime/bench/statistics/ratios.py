@@ -23,7 +23,7 @@ from darnet_trt.runtime.bench.statistics.dependence import (
     Series,
     integrated_autocorrelation,
     is_dependent,
-    students_factor,
+    student_t_quantile,
 )
 
 _TRIMMED: Final = 0.2
@@ -37,25 +37,25 @@ class Ratio:
 
     Attributes:
         value: Above 1: the second is slower.
-        log_error: Standard error of its logarithm; infinite where the rounds are too few.
-        freedom: Degrees of freedom of that error.
+        log_standard_error: Standard error of its logarithm; infinite where the rounds are too few.
+        degrees_of_freedom: Degrees of freedom of that error.
         effective: How many independent rounds (of the smaller set) it stands on.
     """
 
     value: float
-    log_error: float
-    freedom: float
+    log_standard_error: float
+    degrees_of_freedom: float
     effective: int
 
-    def interval(self, misses: float = 0.05) -> tuple[float, float] | None:
+    def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
         """Return the ends of the interval, by Student's t; None where the rounds are too few.
 
         Args:
-            misses: How often such intervals miss the true ratio, half of it on each side.
+            alpha: How often such intervals miss the true ratio, half of it on each side.
         """
-        if math.isinf(self.log_error):
+        if math.isinf(self.log_standard_error):
             return None
-        half = students_factor(self.freedom, misses) * self.log_error
+        half = student_t_quantile(self.degrees_of_freedom, alpha) * self.log_standard_error
         return self.value * math.exp(-half), self.value * math.exp(half)
 
 
@@ -66,8 +66,10 @@ def paired_ratio(first_ms: Sequence[float], second_ms: Sequence[float]) -> Ratio
         first_ms: One time a round, at least one; of several in a round their median.
         second_ms: Of the same rounds, in the same order.
     """
-    one = _Centre.of(np.log(np.asarray(second_ms) / np.asarray(first_ms)))
-    return Ratio(math.exp(one.value), math.sqrt(one.variance), one.freedom, one.effective)
+    one = _TrimmedMean.of(np.log(np.asarray(second_ms) / np.asarray(first_ms)))
+    return Ratio(
+        math.exp(one.value), math.sqrt(one.variance), one.degrees_of_freedom, one.effective
+    )
 
 
 def unpaired_ratio(first_ms: Sequence[float], second_ms: Sequence[float]) -> Ratio:
@@ -76,42 +78,45 @@ def unpaired_ratio(first_ms: Sequence[float], second_ms: Sequence[float]) -> Rat
     The interval knows the scatter within the two runs, not what has changed on the machine between
     them.
     """
-    first, second = (_Centre.of(np.log(np.asarray(one))) for one in (first_ms, second_ms))
+    first, second = (_TrimmedMean.of(np.log(np.asarray(one))) for one in (first_ms, second_ms))
     variance = first.variance + second.variance
     # Welch (Biometrika 34, 1947, 28-35)
-    parts = ((one.variance**2, one.freedom) for one in (first, second))
-    uncertain = sum(squared / freedom for squared, freedom in parts)
-    freedom = variance**2 / uncertain if 0 < uncertain < math.inf else 1.0
+    parts = ((one.variance**2, one.degrees_of_freedom) for one in (first, second))
+    uncertain = sum(squared / df for squared, df in parts)
+    df = variance**2 / uncertain if 0 < uncertain < math.inf else 1.0
     effective = min(first.effective, second.effective)
-    return Ratio(math.exp(second.value - first.value), math.sqrt(variance), freedom, effective)
+    return Ratio(math.exp(second.value - first.value), math.sqrt(variance), df, effective)
 
 
 @dataclass(frozen=True)
-class _Centre:
-    """A trimmed mean, its variance (infinite: too few values) and that one's freedom."""
+class _TrimmedMean:
+    """A trimmed mean, its variance (infinite: too few values), and the degrees of freedom of that.
+
+    `effective` is the effective sample size.
+    """
 
     value: float
     variance: float
-    freedom: float
+    degrees_of_freedom: float
     effective: int
 
     @classmethod
-    def of(cls, values: Series) -> _Centre:
+    def of(cls, values: Series) -> _TrimmedMean:
         """Take the trimmed mean of values in the order in which they were measured."""
         count = len(values)
         cut = int(_TRIMMED * count)
         ordered = np.sort(values)
         centre = float(ordered[cut : count - cut].mean())
-        # What a trimmed mean does with a value is to pull it in to the last one that is kept.
-        pulled = np.clip(values, ordered[cut], ordered[count - cut - 1])
-        tau = integrated_autocorrelation(pulled) if is_dependent(values) else 1.0
+        # The error of a trimmed mean follows from values that are moved in to the last one kept.
+        winsorized = np.clip(values, ordered[cut], ordered[count - cut - 1])
+        tau = integrated_autocorrelation(winsorized) if is_dependent(values) else 1.0
         effective = count / tau
         least = LEAST_EFFECTIVE if tau > 1 else _LEAST
         if effective < least:
             return cls(centre, math.inf, 1.0, int(effective))
         kept = count - 2 * cut
-        variance = tau * float(np.sum((pulled - pulled.mean()) ** 2)) / (kept * (kept - 1))
-        freedom = kept - 1.0
+        variance = tau * float(np.sum((winsorized - winsorized.mean()) ** 2)) / (kept * (kept - 1))
+        df = kept - 1.0
         if tau != 1:
-            freedom = freedom / tau / 2 if tau > 1 else count / SHARE_OF_TERMS
-        return cls(centre, variance, freedom, int(effective))
+            df = df / tau / 2 if tau > 1 else count / SHARE_OF_TERMS
+        return cls(centre, variance, df, int(effective))

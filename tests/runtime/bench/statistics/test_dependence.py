@@ -7,7 +7,7 @@ from darnet_trt.runtime.bench.statistics.dependence import (
     integrated_autocorrelation,
     is_dependent,
     ranks,
-    students_factor,
+    student_t_quantile,
 )
 
 
@@ -51,12 +51,12 @@ def test_equal_samples_in_random_order_are_independent():
     assert np.mean([is_dependent(one) for one in values]) < 0.3
 
 
-@pytest.mark.parametrize("misses", [0.05, 0.01])
-@pytest.mark.parametrize("freedom", [3, 5, 10.5, 300])
-def test_students_factor_is_scipys(freedom, misses):
-    true = t.ppf(1 - misses / 2, freedom)
-    assert true * 0.999 <= students_factor(freedom, misses) <= true * 1.05
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+@pytest.mark.parametrize("degrees_of_freedom", [3, 5, 10.5, 300])
+def test_quantiles_of_students_t_are_scipys(degrees_of_freedom, alpha):
+    true = t.ppf(1 - alpha / 2, degrees_of_freedom)
+    assert true * 0.999 <= student_t_quantile(degrees_of_freedom, alpha) <= true * 1.05
 
 
-def test_students_factor_bears_any_chance():
-    assert students_factor(5, 1e-200) > 1e6
+def test_quantiles_of_students_t_are_finite_for_any_probability():
+    assert student_t_quantile(5, 1e-200) > 1e6

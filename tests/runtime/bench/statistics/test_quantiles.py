@@ -6,8 +6,8 @@ from scipy.stats import binom
 
 from darnet_trt.runtime.bench.statistics.quantiles import (
     PERCENTS,
-    needed,
     order_places,
+    samples_needed,
     summarise,
 )
 
@@ -24,7 +24,7 @@ def of(samples, percent):
 
 
 def test_a_percentile_needs_as_many_samples_as_bound_it():
-    assert [needed(percent) for percent in PERCENTS] == [6, 29, 59, 299]
+    assert [samples_needed(percent) for percent in PERCENTS] == [6, 29, 59, 299]
 
 
 @pytest.mark.parametrize(("percent", "count"), [(90, 29), (95, 59), (99, 299)])
@@ -37,7 +37,12 @@ def test_the_first_interval_ends_at_the_largest_sample(percent, count):
 
 @pytest.mark.parametrize(
     ("percent", "count"),
-    [(p, n) for p in PERCENTS for n in (6, 7, 29, 59, 100, 299, 368, 30_000) if n >= needed(p)],
+    [
+        (p, n)
+        for p in PERCENTS
+        for n in (6, 7, 29, 59, 100, 299, 368, 30_000)
+        if n >= samples_needed(p)
+    ],
 )
 def test_places_agree_with_the_binomial_distribution(percent, count):
     share = percent / 100

@@ -47,7 +47,7 @@ def test_dependent_rounds_count_as_fewer():
     once = paired_ratio(first, second)
     five = paired_ratio(np.repeat(first, 5), np.repeat(second, 5))
     assert five.effective == pytest.approx(500, rel=0.3)
-    assert five.log_error == pytest.approx(once.log_error, rel=0.3)
+    assert five.log_standard_error == pytest.approx(once.log_standard_error, rel=0.3)
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0.1, 1e4)), min_size=1, max_size=60))
