@@ -100,7 +100,7 @@ def examine(listing: Listing) -> Examined:
         rest,
         beside,
         len(listing.files),
-        listing.slices,
+        slices=listing.slices,
     )
 
 
