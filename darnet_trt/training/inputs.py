@@ -90,11 +90,11 @@ class Example:
         reason = "the scan has changed"
         try:
             if _input_file(self.entry, self.spec, self.file.parent) == self.file:
-                self.file.unlink(missing_ok=True)
-                _, failures = prepare((self.entry,), self.spec, self.file.parent)
-                if not failures:
+                again = (self.entry.scan, (self.entry, self.spec, self.file))
+                (failure,) = read_each(_prepare_one, [again], 1)
+                if not isinstance(failure, DarnetError):
                     return _array(self.file, name)
-                reason = failures[0].reason
+                reason = str(failure)
         except _DAMAGE as error:
             reason = str(error)
         raise TrainingError(
