@@ -35,12 +35,14 @@ for kept in ("darnet-trt/kernels", "darnet-trt/axe-core", "darnet-trt/tests", "m
     link.symlink_to(_CACHE / kept)
 os.environ["XDG_CACHE_HOME"] = f"{_HOME.name}/cache"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test imports it without our help
-# A busy machine takes longer for an example, and a shell's background jobs ignore Ctrl-C.
+# A busy machine takes longer for an example. A shell's background jobs ignore Ctrl-C, and those of
+# nohup SIGHUP.
 hypothesis.settings.register_profile(
     "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

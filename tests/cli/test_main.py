@@ -53,8 +53,8 @@ def test_debug_shows_the_traceback_anywhere_on_the_line():
 
 
 def test_an_unforeseen_error_is_one_line_too(command, monkeypatch, tmp_path):
-    def broken(path):
-        return {}[path.name]
+    def broken(place):
+        return {}[place.path.name]
 
     monkeypatch.setattr(discovery, "search", broken)
     done = command("inspect", tmp_path)

@@ -65,7 +65,9 @@ def test_a_full_service_is_tried_again_with_its_ticket(visit, service):
     ]
     tab = visit()
     tab.locator("#files").set_input_files(ZIP)
-    tab.get_by_text("not taken yet: the queue is full; sent again in 1").wait_for()
+    tab.locator("#uploads").get_by_text(
+        "not taken yet: the queue is full; sent again in 1"
+    ).wait_for()
     tab.get_by_role("main").get_by_role("heading", name="chest.zip").wait_for()
     (first, _), (second, _) = service.uploads
     assert "darnet-ticket" not in first
@@ -135,7 +137,7 @@ def test_an_upload_is_stopped_and_tried_again(visit, service):
     assert tab.locator("#uploads li").count() == 0
     answer["by"] = lambda route: route.abort()
     tab.locator("#files").set_input_files(ZIP)
-    tab.get_by_text("The connection was lost").wait_for()
+    tab.locator("#uploads").get_by_text("The connection was lost").wait_for()
     answer["by"] = lambda route: route.continue_()
     service.answers = [accepted(view(1), status=200)]
     tab.get_by_role("button", name="Try again").click()
