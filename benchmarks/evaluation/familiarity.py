@@ -88,7 +88,8 @@ def main() -> None:
         for folder in arguments.scans:
             volumes = [*inputs(folder, checkpoint.preprocessing)]
             kept = kept or volumes[: arguments.changed]
-            print(row(folder.name, volumes, model, familiarity), flush=True)
+            if volumes:
+                print(row(folder.name, volumes, model, familiarity), flush=True)
         for name, change in CHANGES.items() if kept else ():
             changed = (np.clip(change(v), 0, 1).astype(np.float32) for v in kept)
             print(row(name, (np.ascontiguousarray(v) for v in changed), model, familiarity))
