@@ -113,6 +113,7 @@ def evaluate(
     from darnet_trt.errors import UsageError
     from darnet_trt.evaluation.pictures import need_matplotlib
     from darnet_trt.machine.files import sole_writer
+    from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 
     if folds is not None and fold is None and side != "test":
         raise UsageError(
@@ -144,6 +145,7 @@ def evaluate(
                     do="give scans that did not train the weights and can be classified; other "
                     "patients with the same names need others in the table",
                 )
+            say(f"trained on {judged.facts['trained_on']}. {INTENDED_USE}")
             say("drawing patients for the intervals")
             evaluation.write(out)
             if inputs is None:

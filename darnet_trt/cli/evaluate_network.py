@@ -99,7 +99,7 @@ def _checkpoint(path: Path, threads: int | None) -> Judged:
         "kind": "checkpoint",
         "checkpoint_sha256": sha256_of(checkpoint_file(path)),
         "precision": "fp32",
-        "trained_on": checkpoint.trained_on,
+        "trained_on": checkpoint.training,
     }
     return Judged(
         facts,

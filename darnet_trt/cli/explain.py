@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darnet_trt.cli.device import use_torch
-from darnet_trt.cli.printing import print_line, print_table, warn
+from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def explain(
     require_packages("matplotlib", extra="plots")
     from darnet_trt.phantom import read_regions
     from darnet_trt.phantom.plan import LESIONS
+    from darnet_trt.runtime.prediction.results.result import INTENDED_USE
     from darnet_trt.training.ablation.explanation.explain import entries_of
     from darnet_trt.training.ablation.explanation.explain import explain as explain_networks
     from darnet_trt.training.ablation.explanation.networks import networks_of
@@ -79,6 +80,8 @@ def explain(
         )
     for failure in found.failures:
         warn(f"left out: {failure}")
+    for training in dict.fromkeys(one.checkpoint.training for one in networks):
+        say(f"trained on {training}. {INTENDED_USE}")
     _show(found)
     print_line(f"{', '.join(found.pictures)} are in {out}")
     if found.failures:

@@ -230,5 +230,5 @@ def _show(run: Path, checkpoint: Checkpoint) -> None:
         print_table(("held-out scans", "scans", "correct"), rows)
         for line in measures(found, checkpoint.network.classes):
             print_line(line)
-    print_line(f"trained on {checkpoint.trained_on}")
+    print_line(f"trained on {checkpoint.training}")
     print_line(f"the run is in {run}")

@@ -135,6 +135,14 @@ def test_a_run_is_measured_on_what_did_not_train_it(
     assert "metrics.json" in again.stderr
 
 
+def test_it_says_what_gave_the_training_cohort_away(evaluate, usable, tmp_path):
+    save_checkpoint(replace(trained_like(TINY), shortcuts=("matrix",)), tmp_path / "run")
+    done = evaluate(tmp_path / "run", usable)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    for said in (done.stderr, metrics["network"]["trained_on"]):
+        assert "gives its classes away without the lungs (matrix)" in said
+
+
 def check_probabilities(rows):
     """The temperature is 2."""
     for row in rows.values():

@@ -97,7 +97,7 @@ def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path, command):
 
 def test_two_at_once_into_one_folder(cohort, tmp_path):
     with sole_writer(tmp_path / "run"):
-        done = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK)
+        done = darnet_trt("train", cohort, "-o", tmp_path / "run", "-q", *QUICK)
     assert done.returncode == 2
     assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'run'}: another darnet-trt")
     assert done.stderr.count("\n") == 1
