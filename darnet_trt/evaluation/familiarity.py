@@ -24,7 +24,7 @@ _CONFIDENCE: Final = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Familiarity:
-    """Where the training scans lie: their pooled features, and after these their textures.
+    """Keep where the training scans lie: their pooled features, and after these their textures.
 
     Attributes:
         means: Of each class, float32 (classes, f + TEXTURES).

@@ -1,4 +1,4 @@
-"""What is used stays in the cache."""
+"""Keep in the cache what is used."""
 
 import os
 import time

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from darnet_trt.runtime.bench.statistics.ratios import Ratio
 
 ALPHA: Final = 0.025
-"""How often "above" may be said of a ratio at or below the limit, and "below" of one above it."""
+"""Share of wrong answers: "above" of a ratio at or below the limit, or "below" of one above it."""
 
 _NORMAL: Final = NormalDist()
 

@@ -18,8 +18,7 @@ Series = npt.NDArray[np.float64]
 """Values (n,) in the order in which they were measured."""
 
 LEAST_EFFECTIVE: Final = 30
-"""Of dependent samples: when they are worth fewer, that number is itself too uncertain for an
-interval."""
+"""Effective samples that an interval takes where samples are dependent; fewer are too uncertain."""
 
 _CRITICAL_VALUE: Final = 1.5
 """Standard errors from which autocorrelation counts: independent samples are called dependent in

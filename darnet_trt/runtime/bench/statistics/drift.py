@@ -28,12 +28,12 @@ LEAST_CHANGE: Final = 0.01
 _PARTS: Final = 5
 _SHAPES: Final = 3
 _NOTHING: Final = 1e-9
-"""Of the whole: what is left of a run that is a shape and no noise."""
+"""Residual, as a share of the whole, below which a run is a shape without noise."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Whether a runner drifts.
+    """Say whether a runner drifts.
 
     Attributes:
         verdict: "too few": fewer than `LEAST_SAMPLES`.

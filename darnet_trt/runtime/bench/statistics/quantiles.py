@@ -32,7 +32,7 @@ from darnet_trt.runtime.bench.statistics.drift import Drift, drift
 
 PERCENTS: Final = (50.0, 90.0, 95.0, 99.0)
 ALPHA: Final = 0.05
-"""How often a 95 % interval may miss the true quantile."""
+"""Share of 95 % intervals that may miss the true quantile."""
 
 _MARGIN: Final = 2
 """So many times `needed` more, where samples are worth half their number or less (and less where

@@ -27,7 +27,7 @@ from darnet_trt.runtime.bench.statistics.dependence import (
 )
 
 _TRIMMED: Final = 0.2
-"""Of each side. On normal noise the interval is then some 5 % wider than that of the mean."""
+"""Share of each side. On normal noise the interval is then some 5 % wider than that of the mean."""
 _LEAST: Final = 3
 
 
