@@ -115,7 +115,7 @@ class Line:
         results = _rejected(association)
         if set(classes) <= set(results):
             raise NoContext(results)
-        if (said := _rejection(association)) is not None:
+        if (said := rejection(association)) is not None:
             place = said.result_source, said.diagnostic
             words = _REJECTED.get(place, f"source {place[0]}, reason {place[1]}")
             raise PeerFailure(f"rejects the association: {words}")
@@ -214,11 +214,14 @@ def store(link: Link, objects: Sequence[Sendable]) -> Iterator[Answer]:
         yield answer_to_store(each.sop_uid, status.Status, str(status.get("ErrorComment") or ""))
 
 
-def _rejection(association: Association) -> A_ASSOCIATE | None:
+def rejection(association: Association) -> A_ASSOCIATE | None:
     """Return what a peer rejects an association with; None if it does not.
 
     Where the peer rejects it and the connection ends before pynetdicom looks whether it is there,
     pynetdicom takes it for one that could not be made, and leaves the rejection in its queue.
+
+    Args:
+        association: Just opened.
     """
     from pynetdicom.pdu_primitives import A_ASSOCIATE
 

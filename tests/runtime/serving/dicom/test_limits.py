@@ -13,6 +13,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from darnet_trt.runtime.delivery.peers.dimse import rejection
 from darnet_trt.runtime.serving.dicom import association as association_module
 from darnet_trt.runtime.serving.dicom import limits, listener, messages, wire
 from tests.runtime.serving.dicom.senders import (
@@ -312,8 +313,8 @@ def test_more_associations_than_allowed_hear_so(open_door):
         assert first.is_established
         assert second.is_established
         with association(door.address) as third:
-            assert third.is_rejected
-            said = third.acceptor.primitive
+            said = rejection(third)
+            assert said is not None
             assert (said.result, said.result_source, said.diagnostic) == (2, 3, 2)
         assert first.send_c_store(one_slice()).Status == 0
     assert door.door.refused["associations"] == 1

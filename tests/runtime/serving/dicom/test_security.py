@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from darnet_trt.errors import UsageError
+from darnet_trt.runtime.delivery.peers.dimse import rejection
 from darnet_trt.runtime.serving.dicom.peers import (
     check_closed,
     find_peer,
@@ -48,7 +49,7 @@ def scanner(signer):
 def rejected(address, **options):
     with association(address, **options) as opened:
         assert not opened.is_established
-        said = opened.acceptor.primitive
+        said = rejection(opened)
         return said and (said.result, said.result_source, said.diagnostic)
 
 
