@@ -1,0 +1,82 @@
+"""What is measured: something that answers queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that answers queries, such as an engine, or the way from files to a result.
+
+    Attributes:
+        name: As the report shows it.
+        query: Answers one query, and returns when it is answered.
+        scans: Scans in a query.
+        on_gpu: Whether a GPU does the work. An idle GPU lowers its clocks, and needs a warm-up at
+            the start of each turn.
+        after: Called after each timed query, outside its time.
+    """
+
+    name: str
+    query: Callable[[], object]
+    scans: int = 1
+    on_gpu: bool = False
+    after: Callable[[], None] = lambda: None
+
+
+class Query(NamedTuple):
+    """The times of one query, in ns of `time.perf_counter_ns`.
+
+    Attributes:
+        turn: In which turn of its subject, from 0.
+        due_ns: When it was to start; where nothing else tells, when it did.
+        started_ns: When it started.
+        done_ns: When it was answered.
+    """
+
+    turn: int
+    due_ns: int
+    started_ns: int
+    done_ns: int
+
+
+@dataclass
+class Trace:
+    """All queries of a subject, in the order of their starts; none is discarded.
+
+    Attributes:
+        subject: Its name.
+        scans: Scans in a query.
+        warm_up: Queries before it was warm.
+        settled: Whether its times had settled before the others.
+        queries: The measured ones.
+    """
+
+    subject: str
+    scans: int = 1
+    warm_up: list[Query] = field(default_factory=list)
+    settled: bool = False
+    queries: list[Query] = field(default_factory=list)
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Return the time of each measured query from when it was due to its answer."""
+        return latencies_ms(self.queries)
+
+    def turn_medians_ms(self) -> npt.NDArray[np.float64]:
+        """Return the median latency of each turn, in order, to pair with another subject's."""
+        turns: dict[int, list[float]] = {}
+        for query, latency in zip(self.queries, self.latencies_ms, strict=True):
+            turns.setdefault(query.turn, []).append(latency)
+        return np.array([np.median(turns[turn]) for turn in sorted(turns)], dtype=np.float64)
+
+
+def latencies_ms(queries: Sequence[Query]) -> list[float]:
+    """Return the time of each query from when it was due to its answer."""
+    return [(query.done_ns - query.due_ns) / 1e6 for query in queries]
