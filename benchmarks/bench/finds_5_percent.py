@@ -1,0 +1,128 @@
+"""Measure whether `bench` finds that an engine has become 5 % slower, beside a busy process.
+
+    python -m benchmarks.bench.finds_5_percent [--runs 40] [--seconds 30] [--no-benchmark-app]
+
+The engine is a chain of 20 matrix products in OpenVINO, some 20 ms; the slower one has 21. Another
+process burns one CPU in bursts of 0.2 to 2 s, half of the time. One baseline is stored; then slower
+and equal engines take turns, each measured against it with `--fail-above 1.025` until the answer is
+known or the time is up. Beside it stands what the ratio of two medians says, each by OpenVINO's
+benchmark_app over the same time: slower, where it is above 1.025.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from darnet_trt.runtime.bench.baseline import Guard
+from darnet_trt.runtime.bench.subject import Subject, Trace
+from darnet_trt.runtime.bench.turns import in_turns
+from darnet_trt.runtime.bench.yardstick import YARDSTICK, in_yardsticks, yardstick
+
+LIMIT = 1.025
+WIDTH, ROWS = 1024, 128
+BURN = """
+import random, time
+while True:
+    time.sleep(random.uniform(0.2, 2))
+    until = time.perf_counter() + random.uniform(0.2, 2)
+    while time.perf_counter() < until:
+        pass
+"""
+
+
+def write_model(layers: int, file: Path) -> None:
+    """Write a chain of matrix products as an OpenVINO model."""
+    rng = np.random.default_rng(0)
+    entry = ops.parameter([ROWS, WIDTH], np.float32, name="input")
+    node = entry
+    for _ in range(layers):
+        weights = rng.normal(0, WIDTH**-0.5, (WIDTH, WIDTH)).astype(np.float32)
+        node = ops.tanh(ops.matmul(node, ops.constant(weights), False, False))
+    ov.save_model(ov.Model([node], [entry], "chain"), file, compress_to_fp16=False)
+
+
+def subject(file: Path) -> Subject:
+    """Return the engine of a model."""
+    compiled = ov.Core().compile_model(
+        file, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    )
+    request = compiled.create_infer_request()
+    value = np.random.default_rng(1).random((ROWS, WIDTH), np.float32)
+    return Subject("chain", lambda: request.infer([value]))
+
+
+def measured(file: Path, seconds: float, guard: Guard | None = None) -> dict[str, Trace]:
+    """Measure an engine and the yardstick in turns."""
+    traces: dict[str, Trace] = {}
+    look = guard.look if guard else lambda traces, passed: False
+    in_turns([subject(file), yardstick()], traces, seconds=seconds, look=look)
+    return traces
+
+
+def by_benchmark_app(file: Path, seconds: float) -> float:
+    """Return the median latency in ms by OpenVINO's own tool."""
+    app = Path(sys.executable).with_name("benchmark_app")
+    words = ["-m", file, "-d", "CPU", "-hint", "latency", "-infer_precision", "f32"]
+    command = [app, *words, "-t", str(round(seconds)), "-api", "sync"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"Median:\s+([\d.]+) ms", done.stdout)
+    assert found is not None, done.stdout
+    return float(found[1])
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--no-benchmark-app", action="store_true")
+    arguments = parser.parse_args()
+    burner = subprocess.Popen([sys.executable, "-c", BURN])
+    try:
+        compare(arguments.runs, arguments.seconds, with_app=not arguments.no_benchmark_app)
+    finally:
+        burner.kill()
+
+
+def compare(runs: int, seconds: float, *, with_app: bool) -> dict[str, Counter[str]]:
+    """Print and count the answers: engine → answer → runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"equal": Path(folder, "20.xml"), "slower": Path(folder, "21.xml")}
+        write_model(20, files["equal"])
+        write_model(21, files["slower"])
+        before = measured(files["equal"], seconds)
+        stored = in_yardsticks(before["chain"], before[YARDSTICK]).tolist()
+        stored_app = by_benchmark_app(files["equal"], seconds) if with_app else 0.0
+        said: dict[str, Counter[str]] = {name: Counter() for name in files}
+        print("| run | engine | bench: ratio | answer | of the time | benchmark_app: ratio |")
+        print("| ---: | --- | ---: | --- | ---: | ---: |")
+        for run in range(runs):
+            for name, file in files.items():
+                guard = Guard("chain", stored, LIMIT)
+                traces = measured(file, seconds, guard)
+                answer = guard.verdict or "not known"
+                said[name][answer] += 1
+                rounds = len(traces[YARDSTICK].turn_medians_ms())
+                app = by_benchmark_app(file, seconds) / stored_app if with_app else None
+                if app is not None:
+                    said[name]["app above"] += app > LIMIT
+                ratio = f"{guard.ratio.value:.3f}" if guard.ratio else "–"
+                shown = "–" if app is None else f"{app:.3f}"
+                print(f"| {run} | {name} | {ratio} | {answer} | {rounds} | {shown} |", flush=True)
+    for name, answers in said.items():
+        print(f"{name}: {dict(answers)}")
+    return said
+
+
+if __name__ == "__main__":
+    main()
