@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
@@ -10,6 +10,9 @@ from darnet_trt.runtime.bench.layers.work import Kind
 
 Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
 Bound = Literal["compute", "memory"]
+
+LEAST_SHARE: Final = 0.005
+"""Groups that take less of the time are not shown one by one; the JSON has all."""
 
 
 class _Part(BaseModel):

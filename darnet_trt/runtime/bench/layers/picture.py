@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from darnet_trt.evaluation.pictures import COLOURS, need_matplotlib
-from darnet_trt.runtime.bench.layers.layers import Group, Layers
+from darnet_trt.runtime.bench.layers.layers import LEAST_SHARE, Group, Layers
 from darnet_trt.runtime.bench.layers.work import Kind
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ _INCHES: Final = (8.0, 5.0)
 _DPI: Final = 150
 _AREA: Final = 1500  # of a group that takes all time, in square points
 _LEAST_AREA: Final = 12
-_LEAST_SHARE: Final = 0.001
 _PARTS: Final = ("stem", *(f"stages.{stage}" for stage in range(4)), "head")
 _MARKERS: Final[dict[Kind, str]] = {
     "convolutions": "o",
@@ -38,7 +37,7 @@ _MARKERS: Final[dict[Kind, str]] = {
 def roofline(layers: Layers) -> Figure | None:
     """Draw each group as a point whose area is its time; None where there is no peak.
 
-    Groups below 0.1 % of the time are left out.
+    Groups below `LEAST_SHARE` of the time are left out.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -51,7 +50,7 @@ def roofline(layers: Layers) -> Figure | None:
     points = [
         (group, group.gmac * 1e3 / group.mb, group.gmac_per_s)
         for group in layers.groups
-        if group.gmac and group.mb and group.gmac_per_s and group.share >= _LEAST_SHARE
+        if group.gmac and group.mb and group.gmac_per_s and group.share >= LEAST_SHARE
     ]
     if peak is None or bandwidth is None or not points:
         return None

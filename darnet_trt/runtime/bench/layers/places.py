@@ -44,6 +44,7 @@ _MEAN: Final = "ReduceMean"
 
 FORMAT: Final = Place("format", "format")
 OTHER: Final = Place("other", "other")
+_END: Final = Place("head", "head")
 
 _CONVERSIONS: Final = {
     "Reorder",
@@ -62,7 +63,7 @@ _OF_A_TENSOR: Final = re.compile(r"\.(de)?quantized")  # named for what it conve
 _IN_FUNCTION: Final = re.compile(r"node_of_(\w+) \| stages\.(\d)\.(\d)\.")
 _INLINED: Final = re.compile(r"([a-z]\w*?)__(\d+)(?!\d)")
 _MODULE: Final = re.compile(r"\bstages\.(\d)\.(\d)\.([a-z]+)")
-_HEAD: Final = re.compile(r"\b(classifier|cam|pool|logits|features)\b")
+_HEAD: Final = re.compile(r"\b(classifier|cam|pool|logits|features)(_myl\d|\b)")
 
 _MODULES: Final[dict[str, Kind]] = {
     "conv": "convolutions",
@@ -88,7 +89,7 @@ def places(layers: Sequence[Executed]) -> list[Place]:
     named = [_named(layer) for layer in layers]
     blocks = [place if place is not None and place != FORMAT else None for place in named]
     after: list[Place | None] = []
-    following = None
+    following: Place | None = _END
     for block in reversed(blocks):
         following = block or following
         after.insert(0, following)
@@ -124,9 +125,9 @@ def _place(name: str) -> Place | None:
     if found := _INLINED.search(name):
         stage, block = divmod(int(found[2]) - 1, 2)
         return Place(f"stages.{stage}.{block}", _kind(found[1]))
-    if re.search(r"\bstem\b", name):
+    if re.search(r"\bstem\.", name):
         return Place("stem", "convolutions")
-    return Place("head", "head") if _HEAD.search(name) else None
+    return _END if _HEAD.search(name) else None
 
 
 def _kind(node: str) -> Kind:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from darnet_trt.runtime.bench.layers.layers import Group, Layers
+from darnet_trt.runtime.bench.layers.layers import LEAST_SHARE, Group, Layers
 
 TITLES: Final = ("part", "what", "ms", "share", "GMAC/s", "of peak", "GB/s", "of memory", "bound")
-_LEAST_SHARE: Final = 0.005
 _NONE: Final = "–"
 
 
 def rows(layers: Layers) -> list[tuple[str, ...]]:
-    """Return a row of `TITLES` for each group, those below 0.5 % of the time in one row.
+    """Return a row of `TITLES` for each group, those below `LEAST_SHARE` in one row.
 
     A group that is no part of the network ("other") always has a row of its own.
     """
-    large = [g for g in layers.groups if g.share >= _LEAST_SHARE or g.kind == "other"]
+    large = [g for g in layers.groups if g.share >= LEAST_SHARE or g.kind == "other"]
     small = [g for g in layers.groups if g not in large]
     found = [_row(group, layers) for group in large]
     if small:
         ms, share = sum(g.ms for g in small), sum(g.share for g in small)
-        what = f"{len(small)} below {_LEAST_SHARE:.1%} each"
+        what = f"{len(small)} below {LEAST_SHARE:.1%} each"
         rest = [_NONE] * (len(TITLES) - 4)
         found.append(("smaller groups", what, _number(ms), _percent(share), *rest))
     return found

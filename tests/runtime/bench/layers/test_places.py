@@ -23,6 +23,7 @@ NAMED = [
     ("stages.3.0.attention_myl0_30", "custom_layer", "stages.3.0", "fused attention"),
     ("cam", CONV, "head", "head"),
     ("classifier", "Conv", "head", "head"),
+    ("classifier_myl0_45", "correlation", "head", "head"),
     ("features", "ReduceMean", "head", "head"),
     ("gates_ncdhw__6_abcde_acdeb_stages.2.1.out", "Reorder", "format", "format"),
     ("Transpose_token_121", "Transpose", "format", "format"),
@@ -69,3 +70,11 @@ def test_a_layer_without_a_name_belongs_between_its_neighbours():
     assert found[1] == ("stages.0.0", "attention means")
     assert found[2] == ("stages.0.0", "depth attention")
     assert found[4] == ("other", "other")  # of either block
+
+
+def test_what_follows_the_head_belongs_to_it():
+    layers = [
+        Executed("classifier_myl0_45", "correlation", ""),
+        Executed("__myl_ReshAdd_myl0_47", "kgen", ""),
+    ]
+    assert places(layers) == [("head", "head")] * 2

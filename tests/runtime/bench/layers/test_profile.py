@@ -9,7 +9,7 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import BuildError, UsageError
 from darnet_trt.runtime.bench import turns
 from darnet_trt.runtime.bench.layers import peaks
-from darnet_trt.runtime.bench.layers.layers import Layers
+from darnet_trt.runtime.bench.layers.layers import LEAST_SHARE, Layers
 from darnet_trt.runtime.bench.layers.picture import roofline
 from darnet_trt.runtime.bench.layers.places import Executed
 from darnet_trt.runtime.bench.layers.profile import layers_of, profile
@@ -66,7 +66,7 @@ def test_every_layer_of_the_network_has_its_place(network, name, tmp_path, monke
         kinds = {"attention means", "channel attention", "depth attention", "shortcut"}
         assert kinds <= {kind for where, kind in shares if where == part}
     parts = [group.part for group in found.groups if group.part not in ("format", "other")]
-    assert list(dict.fromkeys(parts)) == [*sorted(blocks, key="stem".__ne__), "head"]
+    assert list(dict.fromkeys(parts)) == ["stem", *sorted(blocks - {"stem"}), "head"]
     unbound = {group.kind for group in found.groups if group.bound is None}
     assert unbound <= {"format", "other"}  # conversions are no work of the network
     assert {group.bound for group in found.groups} >= {"compute", "memory"}
@@ -122,7 +122,7 @@ def test_the_table_and_the_picture_show_all_time(network):
     assert "convolutions" in summary(found)[0]
     assert summary(found)[-1] == "peak 100 GMAC/s, memory 20.0 GB/s"
     figure = roofline(found)
-    drawn = [group for group in found.groups if group.gmac and group.share >= 0.001]
+    drawn = [group for group in found.groups if group.gmac and group.share >= LEAST_SHARE]
     assert len(figure.axes[0].collections) == len(drawn)
 
 
