@@ -1,7 +1,7 @@
 /* What this CPU can do at most, on as many threads as asked for. Prints one line a type: GMAC/s, or
  * "unsupported", of multiply-adds that depend on nothing but themselves, in registers; then GB/s of
  * the memory, of STREAM's triad a = b + 3 c, which counts 12 bytes for each float. Time in which a
- * thread had no CPU does not count.
+ * thread had no CPU does not count, so give no more threads than cores.
  *
  *   cc -O3 -pthread peak.c -o peak && ./peak [threads] [seconds]
  */

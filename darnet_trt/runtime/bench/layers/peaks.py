@@ -14,6 +14,8 @@ from darnet_trt.machine.processes import last_words, run_child
 TRIAD: Final = "triad"
 """The key of the memory's GB/s among the peaks; the others are precisions."""
 
+# `peak.c` has no loops for AMX, which engines use where the CPU has it.
+_AMX: Final = {"bf16": "amx_bf16", "int8": "amx_int8"}
 _SOURCE: Final = Path(__file__).with_name("peak.c")
 _SECONDS: Final = 0.5
 _TIMEOUT_S: Final = 60.0
@@ -46,6 +48,10 @@ def measure(program: Path, threads: int) -> dict[str, float]:
 
     What the CPU lacks the instruction for is absent.
 
+    Args:
+        program: From `compile_peak`.
+        threads: At most one for each core: each is measured on its own CPU time.
+
     Raises:
         BuildError: The program fails, as where it may not have 384 MiB of memory.
     """
@@ -61,16 +67,18 @@ class Peaks:
 
     Args:
         folder: Where the program is compiled.
-        threads: Of the engine.
+        threads: Of the engine; more than this machine's cores count as these.
         on_gpu: Whether the engine runs on a GPU, whose peak nothing here measures.
 
     Attributes:
-        best: As `measure` returns; empty where there is no peak.
+        best: As `measure` returns, without the precisions for which the CPU has AMX; empty where
+            there is no peak.
     """
 
     def __init__(self, folder: Path, threads: int, *, on_gpu: bool) -> None:
         self.best: dict[str, float] = {}
-        self._threads = threads
+        self._cpu = cpu()
+        self._threads = min(threads, self._cpu.cores)
         self._why_not: str | None = None
         self._program: Path | None = None
         if on_gpu:
@@ -90,10 +98,19 @@ class Peaks:
         except BuildError as error:
             self._program, self._why_not = None, error.what
             return
-        self.best = {name: max(found[name], self.best.get(name, 0.0)) for name in found}
+        self.best = {
+            name: max(value, self.best.get(name, 0.0))
+            for name, value in found.items()
+            if not self._has_amx(name)
+        }
 
     def missing(self, precision: str) -> str | None:
         """Return why there is no peak in this precision; None where there is one."""
-        if self._why_not is None and precision not in self.best:
-            return f"this CPU has no instruction whose peak in {precision} is measured"
-        return self._why_not
+        if self._why_not is not None or precision in self.best:
+            return self._why_not
+        if self._has_amx(precision):
+            return f"this CPU computes {precision} with AMX, whose peak is not measured"
+        return f"this CPU has no instruction whose peak in {precision} is measured"
+
+    def _has_amx(self, precision: str) -> bool:
+        return _AMX.get(precision) in self._cpu.features

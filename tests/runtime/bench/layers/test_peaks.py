@@ -1,5 +1,6 @@
 import platform
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,24 @@ def test_a_program_that_fails_says_so(tmp_path):
     program.chmod(0o755)
     with pytest.raises(BuildError, match="code 1"):
         measure(program, 1)
+
+
+def test_no_more_threads_than_cores_and_no_peak_for_what_amx_does(tmp_path, monkeypatch):
+    asked = []
+
+    def measured(program, threads):
+        asked.append(threads)
+        return {"fp32": 90.0, "bf16": 180.0, "int8": 360.0, TRIAD: 20.0}
+
+    machine = replace(cpu(), cores=2, features=("avx512f", "amx_int8"))
+    monkeypatch.setattr(peaks, "cpu", lambda: machine)
+    monkeypatch.setattr(peaks, "compile_peak", lambda folder: folder)
+    monkeypatch.setattr(peaks, "measure", measured)
+    found = Peaks(tmp_path, 64, on_gpu=False)
+    found.read()
+    assert asked == [2]
+    assert found.best == {"fp32": 90.0, "bf16": 180.0, TRIAD: 20.0}
+    assert "AMX" in found.missing("int8")
 
 
 def test_the_best_of_the_readings_counts(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,30 @@ class OpenVINOProfiler:
         )
         graph = self.runner.request.get_compiled_model().get_runtime_model()
         self._origins = {op.get_friendly_name(): _origins(op) for op in graph.get_ops()}
-        self._runs: list[Run] = []
+        self._runs: deque[Run] = deque(maxlen=MOST_RUNS)
 
     def after_run(self) -> None:
         """Read the times of the last volume."""
-        if len(self._runs) < MOST_RUNS:
-            self._runs.append(
-                [
-                    (
-                        Executed(
-                            layer.node_name,
-                            layer.node_type,
-                            layer.exec_type,
-                            self._origins.get(layer.node_name, ()),
-                        ),
-                        layer.real_time.total_seconds() * 1e3,
-                    )
-                    for layer in self.runner.request.get_profiling_info()
-                    if layer.status.name == "EXECUTED"
-                ]
-            )
+        self._runs.append(
+            [
+                (
+                    Executed(
+                        layer.node_name,
+                        layer.node_type,
+                        layer.exec_type,
+                        self._origins.get(layer.node_name, ()),
+                    ),
+                    layer.real_time.total_seconds() * 1e3,
+                )
+                for layer in self.runner.request.get_profiling_info()
+                if layer.status.name == "EXECUTED"
+            ]
+        )
 
     def runs(self) -> list[Run]:
         """Return the layers' times of each run."""
         self.runner.close()
-        return self._runs
+        return list(self._runs)
 
 
 def _origins(operator: Any) -> tuple[str, ...]:

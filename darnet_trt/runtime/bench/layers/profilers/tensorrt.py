@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ class TensorRTProfiler:
 
     def __init__(self, artifact: Artifact, file: Path) -> None:
         self.runner = open_plan(artifact, file)
-        self._runs: list[Run] = []
+        self._runs: deque[Run] = deque(maxlen=MOST_RUNS)
         self._times: list[tuple[str, float]] = []
         layers = self.runner.profile(lambda name, ms: self._times.append((name, ms)))
         self._layers = read_layers(layers)
@@ -36,13 +37,12 @@ class TensorRTProfiler:
         """Take what TensorRT has told of the last volume."""
         run = [(self._layers.get(name, Executed(name, "", "")), ms) for name, ms in self._times]
         self._times.clear()
-        if len(self._runs) < MOST_RUNS:
-            self._runs.append(run)
+        self._runs.append(run)
 
     def runs(self) -> list[Run]:
         """Return the layers' times of each run."""
         self.runner.close()
-        return self._runs
+        return list(self._runs)
 
 
 def read_layers(information: str) -> dict[str, Executed]:
