@@ -20,6 +20,7 @@ def test_the_wheel_has_every_source_of_the_kernels(tmp_path):
     assert {Path(name).suffix for name in sources} == {".cu", ".cuh", ".cpp", ".h", ".txt"}
     assert sources <= inside
     assert "darnet_trt/py.typed" in inside
+    assert "darnet_trt/runtime/bench/layers/peak.c" in inside
 
 
 def test_the_source_distribution_has_what_make_test_needs(tmp_path):

@@ -24,11 +24,11 @@ from typing import Final
 import numpy as np
 import onnx
 
-from benchmarks.cpu.network.peak import compile_peak, measure
 from darnet_trt.bundle.manifest import MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.machine.hardware import cpu
+from darnet_trt.runtime.bench.layers.peaks import TRIAD, compile_peak, measure
 from darnet_trt.runtime.bench.report import BenchReport, benchmark
 from darnet_trt.runtime.bench.timing import Latency, in_turns
 from darnet_trt.runtime.engines.loading import load_engine
@@ -152,7 +152,7 @@ def main() -> int:
     )
     gmac = convolution_gmac(model)
 
-    peaks: list[dict[str, float | None]] = []
+    peaks: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         program = compile_peak(Path(folder))
         runs = {name: partial(runner.infer, volume) for name, runner in runners.items()}
@@ -162,7 +162,7 @@ def main() -> int:
         )
     del times["peak"]
     # Best round against best loop: in slower ones, other processes took time from these cores.
-    peak = {kind: max((p[kind] or 0 for p in peaks), default=0) for kind in peaks[0]}
+    peak = {kind: max(p[kind] for p in peaks) for kind in peaks[0] if kind != TRIAD}
     shares = {
         name: gmac / (min(times[name].samples_ms) / 1e3) / peak[runner.precision]
         for name, runner in runners.items()
@@ -194,7 +194,7 @@ def main() -> int:
             "peaks": peaks,
             "engines": {name: latency.summary() for name, latency in times.items()},
             "share_of_peak": shares,
-            "median_peak": {k: median(p[k] or 0 for p in peaks) for k in peak},
+            "median_peak": {k: median(p[k] for p in peaks) for k in peak},
             "report": None if report is None else report.model_dump(mode="json"),
             "targets": [
                 {"what": t.what, "found": t.found, "limit": t.limit, "reached": t.reached}

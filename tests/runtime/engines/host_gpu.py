@@ -181,6 +181,42 @@ class HostGraph:
         self.work.clear()
 
 
+LAYERS = {
+    "__myl_Move_myl0_0": 0.5,
+    "stem.0_myl0_1": 1.0,
+    "stages.0.0.conv1_myl0_2": 2.0,
+    "__myl_TranMean_myl0_4": 0.25,
+    "__myl_ReshMulReshMulAddRelu_myl0_10": 0.75,
+    "stages.0.1.conv1_myl0_11": 2.5,
+}
+"""The layers of a plan, and the ms that each takes; TensorRT-RTX 1.7's names."""
+INSPECTED = {
+    "json": json.dumps(
+        {
+            "Layers": [
+                {"Name": "__myl_Move_myl0_0", "LayerType": "kgen"},
+                {
+                    "Name": "stem.0_myl0_1",
+                    "LayerType": "correlation",
+                    "TacticName": "sm89_xmma",
+                    "Metadata": "[ONNX Layer: stem.0][ONNX Layer: stem.1.relu]",
+                },
+                {
+                    "Name": "__myl_TranMean_myl0_4",
+                    "LayerType": "kgen",
+                    "Metadata": "[ONNX Layer: x_fp32_ndhwc__1]\x1f[ONNX Layer: z_ndc__1]",
+                },
+                {
+                    "Name": "__myl_ReshMulReshMulAddRelu_myl0_10",
+                    "LayerType": "kgen",
+                    "Metadata": "[ONNX Layer: depth_gates__1][ONNX Layer: x_gated__1]",
+                },
+            ],
+            "Bindings": ["volume", "cam"],
+        }
+    )
+}
+"""What the engine's inspector says, by format."""
 BYTES_OF_A_VOLUME = 4096  # of activations
 
 
@@ -195,6 +231,7 @@ class _Context:
         self.addresses = {}
         self.n = None
         self.error_recorder = None
+        self.profiler = None
 
     def set_optimization_profile_async(self, index, stream):
         assert stream in STREAMS
@@ -246,6 +283,10 @@ class _Context:
                 _floats(self.addresses[name], value.shape)[...] = value
 
         STREAMS[stream].add(run)
+        if self.profiler is not None:
+            STREAMS[stream].run_to(STREAMS[stream].added)
+            for name, ms in self.engine.layers.items():
+                self.profiler.report_layer_time(name, ms)
         return True
 
 
@@ -268,6 +309,7 @@ class _Engine:
         self.profiles = profiles
         self.broken = False
         self.uncapturable = False
+        self.layers = LAYERS
         self.allocates = False  # memory while it runs, as plans without REQUIRE_USER_ALLOCATION do
         self.outputs = [o.name for o in graph.output]
         self.features = graph.output[-1].type.tensor_type.shape.dim[1].dim_value
@@ -312,6 +354,9 @@ class _Engine:
 
     def create_runtime_config(self):
         return _RuntimeConfig()
+
+    def create_engine_inspector(self):
+        return SimpleNamespace(get_engine_information=lambda kind: INSPECTED[kind])
 
 
 class _RuntimeConfig:
@@ -358,6 +403,10 @@ def tensorrt(version="10.13.2", profiles=()):
     class IErrorRecorder:
         pass
 
+    class IProfiler:
+        def __init__(self):
+            self.ready = True
+
     class Runtime:
         def __init__(self, logger):
             self.logger = logger
@@ -373,6 +422,8 @@ def tensorrt(version="10.13.2", profiles=()):
         __version__=version,
         ILogger=ILogger,
         IErrorRecorder=IErrorRecorder,
+        IProfiler=IProfiler,
+        LayerInformationFormat=SimpleNamespace(JSON="json"),
         Runtime=Runtime,
         ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user managed"),
         CudaGraphStrategy=SimpleNamespace(DISABLED="disabled"),

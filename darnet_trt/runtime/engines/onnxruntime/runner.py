@@ -38,6 +38,8 @@ class OnnxRuntimeRunner:
         device: "cuda" fails if the CUDA provider is missing or does not start; ONNX Runtime itself
             would silently fall back to the CPU.
         threads: CPU threads; None: ONNX Runtime takes one for each physical core.
+        profile: Start of the name of the file that `end_profiling` writes, on the CPU; None: no
+            profile, which costs time.
 
     Raises:
         MissingPackageError: ONNX Runtime, its build for GPUs or a library of CUDA is not installed.
@@ -54,12 +56,15 @@ class OnnxRuntimeRunner:
         *,
         device: Literal["cpu", "cuda"] = "cpu",
         threads: int | None = None,
+        profile: Path | None = None,
     ) -> None:
         onnxruntime = import_onnxruntime("gpu" if device == "cuda" else None)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         if threads is not None:
             options.intra_op_num_threads = threads
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
         effective = None
         if device == "cpu":
             session = _session(onnxruntime, model, options, "CPUExecutionProvider", {})
@@ -96,6 +101,10 @@ class OnnxRuntimeRunner:
                 raise _gpu_failed(error) from error
             raise
         return Outputs(*(np.asarray(array, np.float32) for array in found))
+
+    def end_profiling(self) -> Path:
+        """Stop profiling, and return the file of the profile."""
+        return Path(self._session.end_profiling())
 
     def close(self) -> None:
         """Free the session."""

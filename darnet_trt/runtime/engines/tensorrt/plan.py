@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,6 +72,7 @@ class LoadedPlan:
                 f"{backend} {trt.__version__} cannot load the plan ({self.messages.reason()})",
                 do="build the bundle again on this machine with: darnet-trt build",
             )
+        self._profiler: Any = None
         self._config = self._runtime_config()
         self._cache = None if cache is None else RuntimeCache(self._config, cache)
 
@@ -96,6 +98,16 @@ class LoadedPlan:
         """Return the bytes of GPU memory that a context on a profile needs for activations."""
         return int(self.engine.get_device_memory_size_for_profile_v2(profile))
 
+    def profile(self, heard: Callable[[str, float], None]) -> str:
+        """Have contexts that are created from now on call `heard` with each layer's name and ms.
+
+        Returns:
+            What the engine's inspector says of its layers, as JSON.
+        """
+        self._profiler = _profiler(self.trt, heard)
+        inspector = self.engine.create_engine_inspector()
+        return str(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
+
     def create_context(self) -> Any:
         """Create an `IExecutionContext`; its memory for activations is not set.
 
@@ -106,6 +118,8 @@ class LoadedPlan:
         if context is None:
             raise BundleError(f"{self.backend} cannot create a context ({self.messages.reason()})")
         context.error_recorder = self.messages.recorder
+        if self._profiler is not None:
+            context.profiler = self._profiler  # which enqueuing then waits for and tells
         # The plans have details of their layers, with which NVTX would slow each run.
         context.nvtx_verbosity = self.trt.ProfilingVerbosity.NONE
         return context
@@ -123,6 +137,17 @@ class LoadedPlan:
             self._cache.store()
         # Each uses the next.
         del self._cache, self._config, self.engine, self._runtime, self.messages
+
+
+def _profiler(trt: Any, heard: Callable[[str, float], None]) -> Any:
+    class Profiler(trt.IProfiler):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            heard(layer_name, ms)
+
+    return Profiler()
 
 
 def load_plan(artifact: Artifact, file: Path) -> LoadedPlan:

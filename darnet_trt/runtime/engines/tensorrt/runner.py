@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import cycle, pairwise
@@ -205,6 +206,18 @@ class TensorRTRunner:
         """Queue the kernels one by one from the first run on."""
         self._graphs.wanted, self._graphs.state = False, "off: as asked"
         self.provenance["cuda_graph"] = self._graphs.state
+
+    def profile(self, heard: Callable[[str, float], None]) -> str:
+        """Call `heard` with each layer's name and ms after a run, and queue kernels one by one.
+
+        Call it before the first run. Each run then waits for its end.
+
+        Returns:
+            The plan's layers as JSON.
+        """
+        self.without_graphs()
+        plan, _ = self._opened()
+        return plan.profile(heard)
 
     def _opened(self) -> tuple[LoadedPlan, CudaDevice]:
         assert self._plan is not None, "the runner is closed"

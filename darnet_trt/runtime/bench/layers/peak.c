@@ -1,7 +1,9 @@
-/* Arithmetic peak of this CPU: loops of multiply-adds that depend on nothing but themselves, in
- * registers, on as many threads as asked for. Prints one line a type: GMAC/s, or "unsupported".
+/* What this CPU can do at most, on as many threads as asked for. Prints one line a type: GMAC/s, or
+ * "unsupported", of multiply-adds that depend on nothing but themselves, in registers; then GB/s of
+ * the memory, of STREAM's triad a = b + 3 c, which counts 12 bytes for each float. Time in which a
+ * thread had no CPU does not count, so give no more threads than cores.
  *
- *   cc -O2 -pthread peak.c -o peak && ./peak [threads] [seconds]
+ *   cc -O3 -pthread peak.c -o peak && ./peak [threads] [seconds]
  */
 #include <immintrin.h>
 #include <pthread.h>
@@ -12,12 +14,13 @@
 
 #define CHAINS 12   /* more than latency × units of any x86: 4 cycles × 2, and VNNI's 5 × 2 */
 #define INNER 100000
+#define FLOATS (32L << 20) /* of each array, for all threads together: 128 MiB, beyond the caches */
 
 static double seconds_to_run = 0.5;
 
-static double now(void) {
+static double now(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec + 1e-9 * t.tv_nsec;
 }
 
@@ -48,46 +51,66 @@ KERNEL(int8_512, "avx512f,avx512vnni", __m512i, __m512i,
 KERNEL(int8_256, "avx2,avxvnni", __m256i, __m256i,
     _mm256_set1_epi8(1), _mm256_set1_epi8(1), VNNI_256)
 
+/* One pass over the thread's part of the arrays. */
+static void triad(float *restrict a, const float *restrict b, const float *restrict c, long n) {
+    for (long i = 0; i < n; i++) a[i] = b[i] + 3.0f * c[i];
+    __asm__ volatile("" : : "r"(a) : "memory");
+}
+
 typedef struct {
     void (*kernel)(void);
+    long floats;
     pthread_barrier_t *start;
     double runs_per_s;
 } job;
 
 static void *work(void *argument) {
     job *mine = argument;
-    mine->kernel(); /* wake the wide units up */
+    long n = mine->floats;
+    float *a = NULL, *b = NULL, *c = NULL;
+    if (mine->kernel) {
+        mine->kernel(); /* wake the wide units up */
+    } else {
+        a = malloc(n * sizeof *a), b = malloc(n * sizeof *b), c = malloc(n * sizeof *c);
+        if (!a || !b || !c) exit(1);
+        for (long i = 0; i < n; i++) a[i] = 0, b[i] = 1, c[i] = 2; /* have the pages */
+    }
     pthread_barrier_wait(mine->start);
-    double begin = now(), end;
+    double begin = now(CLOCK_MONOTONIC), used = now(CLOCK_THREAD_CPUTIME_ID);
     long runs = 0;
     do {
-        mine->kernel();
+        if (mine->kernel) mine->kernel();
+        else triad(a, b, c, n);
         runs++;
-        end = now();
-    } while (end - begin < seconds_to_run);
-    mine->runs_per_s = runs / (end - begin);
+    } while (now(CLOCK_MONOTONIC) - begin < seconds_to_run);
+    mine->runs_per_s = runs / (now(CLOCK_THREAD_CPUTIME_ID) - used);
+    free(a), free(b), free(c);
     return NULL;
 }
 
-static void measure(const char *name, void (*kernel)(void), int macs, int threads) {
-    if (!kernel) {
-        printf("%s unsupported\n", name);
-        return;
-    }
+/* Return the sum of the threads' runs a second; without a kernel, of the triad. */
+static double all_runs(void (*kernel)(void), int threads) {
     pthread_t ids[threads];
     job jobs[threads];
     pthread_barrier_t start;
     pthread_barrier_init(&start, NULL, threads);
     double total = 0;
     for (int i = 0; i < threads; i++) {
-        jobs[i] = (job){kernel, &start, 0};
+        jobs[i] = (job){kernel, FLOATS / threads, &start, 0};
         if (pthread_create(&ids[i], NULL, work, &jobs[i])) exit(1);
     }
     for (int i = 0; i < threads; i++) {
         pthread_join(ids[i], NULL);
         total += jobs[i].runs_per_s;
     }
-    printf("%s %.1f\n", name, total * INNER * CHAINS * macs / 1e9);
+    return total;
+}
+
+static void measure(const char *name, void (*kernel)(void), int macs, int threads) {
+    if (kernel)
+        printf("%s %.1f\n", name, all_runs(kernel, threads) * INNER * CHAINS * macs / 1e9);
+    else
+        printf("%s unsupported\n", name);
 }
 
 int main(int argc, char **argv) {
@@ -101,5 +124,6 @@ int main(int argc, char **argv) {
     measure("bf16", __builtin_cpu_supports("avx512bf16") ? bf16_512 : NULL, 32, threads);
     int vnni = __builtin_cpu_supports("avx512vnni");
     measure("int8", vnni ? int8_512 : HAS_AVXVNNI ? int8_256 : NULL, vnni ? 64 : 32, threads);
+    printf("triad %.1f\n", all_runs(NULL, threads) * 12 * (FLOATS / threads) / 1e9);
     return 0;
 }

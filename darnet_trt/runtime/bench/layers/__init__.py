@@ -1,0 +1,1 @@
+"""Where the time goes inside an engine: its layers, grouped by the network's blocks."""
