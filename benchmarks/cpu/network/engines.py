@@ -31,7 +31,6 @@ from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.machine.hardware import cpu
 from darnet_trt.runtime.bench.benchmark import Benchmark
-from darnet_trt.runtime.bench.report import BenchReport
 from darnet_trt.runtime.bench.report.schema import BenchReport
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns

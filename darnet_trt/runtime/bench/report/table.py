@@ -57,12 +57,12 @@ def _answer(report: BenchReport) -> Table:
     before = [
         f"{about.cpu.name}, {about.cpu.cores} cores, {about.cpu.memory_gib} GiB, load "
         f"{about.load_1min}; bundle {report.bundle_sha256[:12]}",
-        "one query after the other, all in turns; in brackets 95 % intervals",
+        "one query after the other, the configurations in turns; in brackets 95 % intervals",
     ]
     if report.interrupted:
         before.append("INTERRUPTED: holds what was measured until then")
     per_scan = " per scan" * any(one.batch > 1 for one in report.configurations)
-    titles = ("", "runs in", "median ms", f"time{per_scan} / first's")
+    titles = ("configuration", "runs in", "median ms", f"time{per_scan} / first's")
     after = [*_remarks(report.configurations)]
     if report.busy:
         after.append(f"? {untrusted(report)}")
@@ -80,21 +80,22 @@ def _median(one: Configuration) -> str:
 def _remarks(configurations: Sequence[Configuration]) -> list[str]:
     """Explain the marks, and missing intervals."""
     remarks = []
-    for one in configurations:
-        if one.latency is not None and one.latency.verdict == "drifting":
-            change = one.latency.change or 0
-            remarks.append(
-                f"* {one.name} drifts: its median changed by {change:.0%} during the run, and has "
-                "no interval"
-            )
+    measured = [(one.name, one.latency) for one in configurations if one.latency is not None]
+    drifting = [
+        f"{name} by {found.change or 0:.0%}".replace("%", " %")
+        for name, found in measured
+        if found.verdict == "drifting"
+    ]
+    if drifting:
+        remarks.append(f"* the median drifts, and has no interval: {', '.join(drifting)}")
     if unsettled := [one.name for one in configurations if not one.settled and one.latency]:
         remarks.append(f"† not settled before the first turn: {', '.join(unsettled)}")
-    for one in configurations:
-        if one.latency is not None and _too_few(one.latency):
-            samples, needed = len(one.latency.samples_ms), one.latency.median.needed
+    for name, found in measured:
+        if _too_few(found):
+            samples = len(found.samples_ms)
             remarks.append(
-                f"{one.name}: {count(samples)} sample{'s' * (samples != 1)}, an interval of the "
-                f"median takes {count(needed)}"
+                f"{name}: {count(samples)} sample{'s' * (samples != 1)}, an interval of the "
+                f"median takes {count(found.median.needed)}"
             )
     return remarks
 
