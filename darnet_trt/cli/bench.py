@@ -145,9 +145,7 @@ def bench(
         )
         try:
             measured.measure(seconds=seconds, rounds=rounds)
-        except Exception:
-            raise
-        except BaseException:  # Ctrl-C, or a signal that ends the process
+        except BaseException:  # Ctrl-C too, or a signal that ends the process
             if measured.has_measured:
                 _publish(measured, out, as_json, interrupted=True)
             raise
@@ -194,20 +192,22 @@ def _folder(out: Path | None) -> Iterator[None]:
 def _publish(
     measured: Benchmark, out: Path | None, as_json: bool, *, interrupted: bool = False
 ) -> None:
-    """Print the report, and write it; printed first, it is not lost with a full disk."""
+    """Write the report and print it; neither is lost where the other fails."""
     from darnet_trt.runtime.bench.report import files
     from darnet_trt.runtime.bench.report.table import untrusted
 
     report = measured.report(interrupted=interrupted)
-    if as_json:
-        typer.echo(files.as_json(report))
-        if report.busy:
-            warn(f"warning: {untrusted(report)}")
-    else:
-        _show(report)
-    if out is not None:
-        files.write(out, report, measured.traces)
-        say(f"the report is in {out}")
+    try:
+        if out is not None:
+            files.write(out, report, measured.traces)
+            say(f"the report is in {out}")
+    finally:
+        if as_json:
+            typer.echo(files.as_json(report))
+            if report.busy:
+                warn(f"warning: {untrusted(report)}")
+        else:
+            _show(report)
 
 
 def _rivals(against: str | None) -> list[str]:
@@ -271,7 +271,7 @@ def _without_graphs(runners: dict[str, Runner]) -> None:
 def _show(report: BenchReport) -> None:
     from darnet_trt.runtime.bench.report.table import tables
 
-    for index, table in enumerate(one for one in tables(report) if one.rows):
+    for index, table in enumerate(tables(report)):
         if index:
             print_line()
         for line in table.before:

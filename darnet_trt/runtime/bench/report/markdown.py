@@ -10,7 +10,7 @@ from darnet_trt.runtime.bench.report.table import Table, tables
 def markdown(report: BenchReport) -> str:
     """Return the command, and the tables of `tables`."""
     parts = [f"    {report.environment.command}"] * bool(report.environment.command)
-    parts += [_block(table) for table in tables(report) if table.rows]
+    parts += [_block(table) for table in tables(report)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -35,7 +35,7 @@ def tables(report: BenchReport) -> list[Table]:
         made.append(_on_gpu(report))
     if report.scan is not None:
         made += [_stages(report), _cold_start(report)]
-    return made
+    return [table for table in made if table.rows]
 
 
 def untrusted(report: BenchReport) -> str:
@@ -109,12 +109,12 @@ def _slow_queries(report: BenchReport) -> Table:
     for one in report.configurations:
         if one.latency is not None:
             drifts = one.latency.verdict == "drifting"
-            tails = (one.latency.quantile(percent) for percent in (90, 95, 99))
+            tails = (one.latency.quantile(percent) for percent in (90, 99))
             cells = ["drifts" if drifts else quantile(tail) for tail in tails]
             rows.append((one.name, count(len(one.latency.samples_ms)), *cells))
     after = ["needs N: an interval takes so many samples"]
     return Table(
-        ("slow queries", "samples", "p90 ms", "p95 ms", "p99 ms"),
+        ("slow queries", "samples", "p90 ms", "p99 ms"),
         tuple(rows),
         after=tuple(after * any(NEEDS in cell for row in rows for cell in row)),
     )
