@@ -97,6 +97,9 @@ def _remarks(configurations: Sequence[Configuration]) -> list[str]:
                 f"{name}: {count(samples)} sample{'s' * (samples != 1)}, an interval of the "
                 f"median takes {count(found.median.needed)}"
             )
+    ratios = [(one.name, one.ratio) for one in configurations if one.ratio is not None]
+    if few := [name for name, ratio in ratios if ratio.low is None]:
+        remarks.append(f"too few turns for an interval of the ratio: {', '.join(few)}")
     return remarks
 
 

@@ -45,6 +45,12 @@ def test_one_sample_is_shown_without_an_interval():
     assert any("1 sample," in line for line in answer.after)
 
 
+def test_a_ratio_of_one_turn_has_no_interval_and_a_reason():
+    answer, _ = tables(report(trace("a", [20.0]), trace("b", [30.0])))
+    assert rows(answer)["b"]["time / first's"] == "1.50"
+    assert answer.after[-1].endswith("interval of the ratio: b")
+
+
 def test_on_a_busy_machine_each_ratio_is_marked_and_the_reason_given():
     busy = report(trace("a", steady(20)), trace("b", steady(30)), busy=("load 9",))
     answer, _ = tables(busy)
