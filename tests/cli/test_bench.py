@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from darnet_trt.errors import DeviceError
 from darnet_trt.runtime.bench import batches, cold_start, turns
 from darnet_trt.runtime.engines.tensorrt import gpu, lane, plan
 from tests.full_disk import files_up_to
@@ -118,7 +119,7 @@ def test_a_batch_that_no_engine_takes_or_has_memory_for(bench, tiny, monkeypatch
     code, _, err = bench(tiny, "--batch", "100000")
     assert code == 2
     assert "takes batches of 1 to 64" in err
-    monkeypatch.setattr(batches.check_memory, "__defaults__", (lambda: 0,))
+    monkeypatch.setattr(batches, "free_memory", lambda: 0)
     code, out, err = bench(tiny, "--batch", "64")
     assert (code, out) == (2, "")
     assert "free" in err
@@ -126,19 +127,25 @@ def test_a_batch_that_no_engine_takes_or_has_memory_for(bench, tiny, monkeypatch
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_ctrl_c_keeps_what_was_measured(bench, tiny, tmp_path, monkeypatch, as_json):
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [(KeyboardInterrupt(), (130, "interrupted")), (DeviceError("the GPU is gone"), (2, "the GPU"))],
+)
+def test_what_ends_it_keeps_what_was_measured(
+    bench, tiny, tmp_path, monkeypatch, as_json, ends, expected
+):
     pytest.importorskip("matplotlib")
     asked = turns._queries
 
     def interrupted(subject, turn, least_ms):
         if turn == 2:
-            raise KeyboardInterrupt
+            raise ends
         return asked(subject, turn, least_ms)
 
     monkeypatch.setattr(turns, "_queries", interrupted)
     code, out, err = bench(tiny, "-o", tmp_path / "out", *["--json"] * as_json)
-    assert code == 130
-    assert err.splitlines()[-1] == "darnet-trt: interrupted"
+    assert code == expected[0]
+    assert err.splitlines()[-1].startswith(f"darnet-trt: {expected[1]}")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["interrupted"]
     assert report["configurations"][0]["turns"] == 2

@@ -37,10 +37,7 @@ def batches_of(
 
 
 def check_memory(
-    bundle: Bundle,
-    runners: Mapping[str, Runner],
-    taken: Mapping[str, Sequence[int]],
-    free: Callable[[], int] = free_memory,
+    bundle: Bundle, runners: Mapping[str, Runner], taken: Mapping[str, Sequence[int]]
 ) -> None:
     """Refuse batches for whose volumes and activations there is no memory; estimated.
 
@@ -51,7 +48,6 @@ def check_memory(
         bundle: The network's.
         runners: By name; loaded.
         taken: Their batches.
-        free: Returns how many bytes are left.
 
     Raises:
         UsageError: A batch above 1 needs more than there is.
@@ -62,7 +58,7 @@ def check_memory(
         at_once = min(1, len(own)) if one_by_one else max(own, default=0)
         needed += sum(own) * input_bytes(bundle) + at_once * activation_bytes(bundle)
     largest = max(max(own, default=1) for own in taken.values())
-    if largest > 1 and needed > (left := free()):
+    if largest > 1 and needed > (left := free_memory()):
         raise UsageError(
             f"batches of up to {largest} take some {shown(needed)} of memory, and {shown(left)} "
             "are free",

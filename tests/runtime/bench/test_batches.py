@@ -4,10 +4,9 @@ import pytest
 
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import UsageError
+from darnet_trt.runtime.bench import batches
 from darnet_trt.runtime.bench.batches import batches_of, check_memory
 from darnet_trt.runtime.prediction.pipeline.memory import activation_bytes, input_bytes
-
-GIB = 2**30
 
 
 def runner(most, backend="onnxruntime", device="CPUExecutionProvider"):
@@ -26,23 +25,32 @@ def test_the_reference_must_take_one():
         batches_of({"a": runner(1), "b": runner(8)}, [2], print)
 
 
-def test_a_batch_without_memory_is_refused(tiny):
+@pytest.fixture
+def with_free(tiny, monkeypatch):
+    """Check batches of one engine with so many bytes left."""
     bundle = open_bundle(tiny)
-    of_four = 5 * input_bytes(bundle) + 4 * activation_bytes(bundle)
-    check_memory(bundle, {"a": runner(8)}, {"a": [1, 4]}, lambda: of_four)
+
+    def check(engine, own, volumes, activations, less=0):
+        free = volumes * input_bytes(bundle) + activations * activation_bytes(bundle) - less
+        monkeypatch.setattr(batches, "free_memory", lambda: free)
+        check_memory(bundle, {"a": engine}, {"a": own})
+
+    return check
+
+
+def test_a_batch_without_memory_is_refused(with_free):
+    with_free(runner(8), [1, 4], volumes=5, activations=4)
     with pytest.raises(UsageError, match="batches of up to 4 take some") as refused:
-        check_memory(bundle, {"a": runner(8)}, {"a": [1, 4]}, lambda: of_four - 1)
+        with_free(runner(8), [1, 4], volumes=5, activations=4, less=1)
     assert "smaller batches" in str(refused.value)
 
 
 @pytest.mark.parametrize("options", [{"backend": "openvino"}, {"device": "NVIDIA H200"}])
-def test_some_engines_take_no_more_memory_for_a_batch_than_its_volumes(tiny, options):
-    bundle = open_bundle(tiny)
-    free = 64 * input_bytes(bundle) + activation_bytes(bundle)
-    check_memory(bundle, {"a": runner(64, **options)}, {"a": [64]}, lambda: free)
+def test_some_engines_take_no_more_memory_for_a_batch_than_its_volumes(with_free, options):
+    with_free(runner(64, **options), [64], volumes=64, activations=1)
     with pytest.raises(UsageError):
-        check_memory(bundle, {"a": runner(64)}, {"a": [64]}, lambda: free)
+        with_free(runner(64), [64], volumes=64, activations=1)
 
 
-def test_one_volume_is_never_refused(tiny):
-    check_memory(open_bundle(tiny), {"a": runner(8)}, {"a": [1]}, lambda: 0)
+def test_one_volume_is_never_refused(with_free):
+    with_free(runner(8), [1], volumes=0, activations=0)
