@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from darnet_trt.cli.main import app
+from darnet_trt.runtime.bench.report.schema import BenchReport
 from darnet_trt.runtime.prediction.results.result import NO_OBJECTS, SHORTCUT, UNLIKE
 from tests.scan.test_docs import findings
 
@@ -66,6 +67,17 @@ def test_every_field_of_a_result_is_on_its_page(command, tiny, phantom_series, t
     header = (tmp_path / "out" / "results.csv").read_text().partition("\n")[0].split(",")
     fields = {*record, *record["series"], *record["stages_ms"]}
     fields |= {name for name in header if not name.startswith(("probability_", "logit_"))}
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
+
+
+def test_every_field_of_a_benchmark_is_on_its_page():
+    page = (ROOT / "docs" / "bench.md").read_text()
+    schema = BenchReport.model_json_schema()
+    parts = (
+        schema,
+        *(part for name, part in schema["$defs"].items() if name not in ("Cpu", "Gpu")),
+    )
+    fields = {name for part in parts for name in part["properties"]}
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 

@@ -59,7 +59,8 @@ def main() -> None:
     from darnet_trt.calibration.scans.sample import hashed
     from darnet_trt.export.onnx.writing import export_onnx, load_source
     from darnet_trt.kernels.onnx_inline import inlined
-    from darnet_trt.runtime.bench.timing import in_turns
+    from darnet_trt.runtime.bench.subject import Subject, Trace
+    from darnet_trt.runtime.bench.turns import in_turns
     from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
     from darnet_trt.runtime.engines.openvino.conversion import build_openvino
     from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
@@ -152,8 +153,13 @@ def main() -> None:
         engines = {backend: engine for backend, (engine, _) in references.items()}
         engines |= {f"{row.backend}, {row.quantizer}": row.engine for row in rows}
         volume = held_out[0][None]
-        runs = {name: partial(engine.infer, volume) for name, engine in engines.items()}
-        times = {name: latency.median_ms for name, latency in in_turns(runs, ROUNDS).items()}
+        subjects = [
+            Subject(name, partial(engine.infer, volume), turn_ms=0)
+            for name, engine in engines.items()
+        ]
+        traces: dict[str, Trace] = {}
+        in_turns(subjects, traces, rounds=ROUNDS)
+        times = {name: trace.median_ms for name, trace in traces.items()}
     print(f"\n| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}")
     for row in rows:
         float32 = times[row.backend.partition(",")[0]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,13 +15,12 @@ from darnet_trt.cli.completion import artifacts
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from darnet_trt.bundle.reading import Bundle
-    from darnet_trt.runtime.bench.report import BenchReport
-    from darnet_trt.runtime.bench.timing import Latency
+    from darnet_trt.runtime.bench.benchmark import Benchmark
+    from darnet_trt.runtime.bench.report.schema import BenchReport
     from darnet_trt.runtime.engines.runner import Runner
 
+_SECONDS: Final = 30
 _AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "openvino")
 
 
@@ -34,16 +36,16 @@ def bench(
         list[str] | None,
         typer.Option(
             autocompletion=artifacts,
-            help="Engine to time, named as in bundle show; repeatable. Ratios are relative to the "
-            "first. [default: the bundle's default engine]",
+            help="Engine to measure, named as in bundle show; repeatable. Ratios are relative to "
+            "the first. [default: the bundle's default engine]",
             show_default=False,
         ),
     ] = None,
     scan: Annotated[
         Path | None,
         typer.Option(
-            help="Also time this scan from files to result, by stage and in a batch, and measure "
-            "start-up and memory."
+            help="Also measure this scan from files to result, by stage and in a run of many, and "
+            "start-up and memory of new processes."
         ),
     ] = None,
     against: Annotated[
@@ -54,14 +56,31 @@ def bench(
             "time only. torch-fused runs on a CUDA device if there is one, the others on the CPU.",
         ),
     ] = None,
+    batch: Annotated[
+        str,
+        typer.Option(
+            metavar="N,…",
+            help="Volumes in a query, comma-separated; shows the throughput. Engine time only.",
+        ),
+    ] = "1",
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Time for each configuration, warm-up included; each gets at least 3 turns. "
+            f"[default: {_SECONDS}]",
+            show_default=False,
+        ),
+    ] = None,
     rounds: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
-            help="Rounds. In each an engine on the CPU runs once, so that p90 needs 10 and p99 "
-            "100. One on a GPU warms up for 0.2 s, then every run of 0.5 s is timed.",
+            help="Turns of each configuration, instead of --seconds. A turn takes half a second, "
+            "or one query if that takes longer.",
+            show_default=False,
         ),
-    ] = 10,  # at the paper's size a run of one CPU engine takes 1.4 to 10 seconds
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. [default: one for each core]")
     ] = None,
@@ -76,57 +95,119 @@ def bench(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="Also write the report as JSON to this file."
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Also write report.json, report.md, samples.csv (every query) and plots as PNG "
+            "and SVG to this folder. Needs the extra plots.",
         ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of the table.")
     ] = False,
 ) -> None:
-    """Measure latency, start-up and memory of a bundle's engines, with the code of `predict`.
+    """Measure how fast a bundle's engines are, how sure that is, and against what.
 
-    The engines take turns in one process, after one untimed run each. Compare ratios of one run
-    of bench, not times of two runs: a machine's speed changes. On a busy machine the ratios are
-    marked.
+    All configurations take turns in one process, so that what slows the machine slows all of them;
+    each is warmed up first, until its times settle. Percentiles and ratios have 95 % intervals, or
+    the number of samples that one takes. Compare ratios of one run of bench, not times of two runs:
+    a machine's speed changes. Ctrl-C keeps what was measured so far.
     """
     from darnet_trt.bundle.reading import open_bundle
-    from darnet_trt.machine.files import check_file_place
-    from darnet_trt.runtime.bench.report import benchmark
+    from darnet_trt.errors import UsageError
+    from darnet_trt.runtime.bench.benchmark import Benchmark
     from darnet_trt.runtime.engines.loading import load_engine
 
-    if out is not None:
-        check_file_place(out)
-    opened = open_bundle(bundle)
+    if seconds is not None and rounds is not None:
+        raise UsageError("cannot go with --seconds", where="--rounds", do="give one of them")
+    if seconds is None and rounds is None:
+        seconds = _SECONDS
+    batches = _batches(batch)
     rivals = _rivals(against)
-    names: list[str] | list[None] = artifact or [None]
-    engines = [load_engine(opened, name, threads=threads) for name in dict.fromkeys(names)]
-    for warning in (warning for engine in engines for warning in engine.warnings):
-        warn(f"warning: {warning}")
-    others = {name: _rival(opened, name, threads) for name in rivals}
-    if no_cuda_graph:
-        _without_graphs({e.artifact.name: e.runner for e in engines} | others)
-    report = benchmark(
-        opened,
-        engines,
-        against=others,
-        scan=scan,
-        rounds=rounds,
-        threads=threads,
-        notify=say,
-    )
-    # json escapes names that are not UTF-8, at which model_dump_json fails
-    content = json.dumps(report.model_dump(mode="json"), indent=2)
-    if out is not None:
-        from darnet_trt.machine.files import whole_file
+    opened = open_bundle(bundle)
+    with _folder(out):
+        names: list[str] | list[None] = artifact or [None]
+        engines = [load_engine(opened, name, threads=threads) for name in dict.fromkeys(names)]
+        for warning in (warning for engine in engines for warning in engine.warnings):
+            warn(f"warning: {warning}")
+        others = {name: _rival(opened, name, threads) for name in rivals}
+        if no_cuda_graph:
+            _without_graphs({e.artifact.name: e.runner for e in engines} | others)
+        measured = Benchmark(
+            opened,
+            engines,
+            against=others,
+            scan=scan,
+            batches=batches,
+            threads=threads,
+            command=shlex.join(["darnet-trt", *sys.argv[1:]]),
+            notify=say,
+        )
+        try:
+            measured.measure(seconds=seconds, rounds=rounds)
+        except BaseException:  # Ctrl-C too, or a signal that ends the process
+            if measured.has_measured:
+                _publish(measured, out, as_json, interrupted=True)
+            raise
+        _publish(measured, out, as_json)
 
-        with whole_file(out) as file:
-            file.write(content.encode() + b"\n")
-    if as_json:
-        typer.echo(content)
-        if report.busy:
-            warn(f"warning: {_untrusted(report)}")
-    else:
-        _show(report)
+
+def _batches(given: str) -> list[int]:
+    from darnet_trt.errors import UsageError
+
+    words = [word.strip() for word in given.split(",")]
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise UsageError(
+            f"{given!r} is not a list of numbers", where="--batch", do="write it as 1,2,4"
+        )
+    return list(dict.fromkeys(map(int, words)))
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[None]:
+    """Check before long work that the report can be written into the folder, and lock it."""
+    if out is None:
+        yield
+        return
+    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
+    from darnet_trt.errors import UsageError
+    from darnet_trt.evaluation.pictures import need_matplotlib
+    from darnet_trt.machine.files import sole_writer
+    from darnet_trt.runtime.bench.report.files import REPORT
+
+    if out.suffix == ".json":
+        raise UsageError(
+            "names a file, and bench writes a folder",
+            where=out,
+            do="name a folder, which gets report.json, or use --json > FILE",
+        )
+    refuse_bundle_or_cohort(out)
+    if (out / REPORT).exists():
+        raise UsageError(f"holds {REPORT} already", where=out, do="choose another folder")
+    need_matplotlib()
+    with sole_writer(out):
+        yield
+
+
+def _publish(
+    measured: Benchmark, out: Path | None, as_json: bool, *, interrupted: bool = False
+) -> None:
+    """Write the report and print it; neither is lost where the other fails."""
+    from darnet_trt.runtime.bench.report import files
+    from darnet_trt.runtime.bench.report.table import untrusted
+
+    report = measured.report(interrupted=interrupted)
+    try:
+        if out is not None:
+            files.write(out, report, measured.traces)
+            say(f"the report is in {out}")
+    finally:
+        if as_json:
+            typer.echo(files.as_json(report))
+            if report.busy:
+                warn(f"warning: {untrusted(report)}")
+        else:
+            _show(report)
 
 
 def _rivals(against: str | None) -> list[str]:
@@ -188,72 +269,15 @@ def _without_graphs(runners: dict[str, Runner]) -> None:
 
 
 def _show(report: BenchReport) -> None:
-    cpu, rounds = report.environment.cpu, report.rounds
-    print_line(
-        f"{cpu.name}, {cpu.cores} cores, {cpu.memory_gib} GiB, load "
-        f"{report.environment.load_1min}; bundle {report.bundle_sha256[:12]}"
-    )
-    print_line(
-        f"{rounds} round{'s' * (rounds != 1)} in which the engines take turns, "
-        f"{report.pause_ms} ms pause before each run"
-    )
-    plans = [(m, m.on_gpu) for m in report.configurations if m.on_gpu is not None]
-    if plans:
-        print_line(
-            f"on a GPU {report.gpu_warm_up_ms} ms of warm-up, then {report.gpu_turn_ms} ms of runs"
-        )
-    doubt = "?" if report.busy else ""
-    rows = (
-        [m.name, m.precision, *_cells(m.engine), f"{m.speed:.2f}×{doubt}"]
-        for m in report.configurations
-    )
-    print_table(("engine", "runs in", "median ms", "p90", "p99", "speed vs first"), rows)
-    if plans:
-        print_line()
-        print_table(
-            ("on the GPU", "to GPU ms", "compute ms", "to host ms", "CUDA graph"),
-            [[m.name, *map(_ms, dict(t).values()), m.provenance["cuda_graph"]] for m, t in plans],
-        )
+    from darnet_trt.runtime.bench.report.table import tables
+
+    for index, table in enumerate(tables(report)):
+        if index:
+            print_line()
+        for line in table.before:
+            print_line(line)
+        print_table(table.titles, table.rows)
+        for line in table.after:
+            print_line(line)
     if report.scan is None:
         print_line("give --scan PATH for file to result, start-up and memory")
-    else:
-        print_line()
-        print_line(f"file to result: {report.scan}")
-        files, stages = [], []
-        for m in report.configurations:
-            if (on_scan := m.on_scan) is not None:
-                whole = (on_scan.file_to_result.median_ms, on_scan.batch_ms_per_scan)
-                files.append(
-                    [
-                        m.name,
-                        *_cells(on_scan.file_to_result),
-                        *(f"{ms / m.engine.median_ms:.2f}×{doubt}" for ms in whole),
-                    ]
-                )
-                times = map(_ms, (*on_scan.stages_ms.values(), on_scan.startup_ms))
-                stages.append([m.name, *times, f"{on_scan.peak_memory_mb:.0f}"])
-        ratios = ("× engine alone", "batch × engine alone")
-        print_table(("engine", "median ms", "p90", "p99", *ratios), files)
-        stage_names = ("find", "read", "preprocess", "infer", "start-up")
-        titles = ("engine", *(f"{name} ms" for name in stage_names), "peak MB")
-        print_table(titles, stages)
-    if report.busy:
-        print_line(f"? {_untrusted(report)}")
-
-
-def _untrusted(report: BenchReport) -> str:
-    return (
-        f"the machine was busy ({'; '.join(report.busy)}): do not trust the ratios, run again "
-        "when it is idle"
-    )
-
-
-def _cells(latency: Latency) -> Iterable[str]:
-    yield _ms(latency.median_ms)
-    for percent in (90, 99):
-        value = latency.percentile_ms(percent)
-        yield "–" if value is None else _ms(value)
-
-
-def _ms(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

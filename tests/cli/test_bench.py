@@ -1,9 +1,12 @@
+import csv
 import json
+import sys
 from functools import partial
 
 import pytest
 
-from darnet_trt.runtime.bench import timing
+from darnet_trt.errors import DeviceError
+from darnet_trt.runtime.bench import batches, cold_start, turns
 from darnet_trt.runtime.engines.tensorrt import gpu, lane, plan
 from tests.full_disk import files_up_to
 from tests.runtime.engines.host_gpu import CALLS, HostDevice, HostGraph, tensorrt
@@ -11,7 +14,8 @@ from tests.runtime.engines.plan_bundle import NAME, put_plan
 
 
 @pytest.fixture
-def bench(command):
+def bench(command, monkeypatch):
+    monkeypatch.setattr(turns, "TURN_MS", 20)
     return partial(command, "bench")
 
 
@@ -21,46 +25,143 @@ def test_the_default_engine_against_another_runtime(bench, tiny):
     report = json.loads(out)
     names = [c["name"] for c in report["configurations"]]
     assert names == ["openvino-fp32", "onnxruntime", "openvino"]
-    assert report["schema_version"] == 1
-    assert report["configurations"][0]["speed"] == 1
-    assert report["configurations"][0]["on_scan"] is None
-    for configuration in report["configurations"]:
-        assert len(configuration["engine"]["samples_ms"]) == 3
-        assert configuration["engine"]["p90_ms"] is None
-        assert configuration["precision"] == "fp32"
+    assert report["schema_version"] == 2
+    first, *others = report["configurations"]
+    assert first["ratio"] is None
+    for one in (first, *others):
+        assert one["turns"] == 3
+        assert one["latency"]["samples_ms"]
+        assert one["way"] == "engine"
+    for one in others:
+        assert one["ratio"]["low"] <= one["ratio"]["value"] <= one["ratio"]["high"]
+    for engine in report["engines"]:
+        assert (engine["precision"], engine["cold_start"]) == ("fp32", None)
     assert report["environment"]["cpu"]["cores"] >= 1
+    assert report["environment"]["cpus_allowed"] >= 1
+    assert report["environment"]["command"].startswith("darnet-trt bench ")
     assert report["environment"]["load_1min"] >= 0
     assert 0 <= report["environment"]["steal_percent"] <= 100
     assert len(report["bundle_sha256"]) == 64
 
 
+def test_seconds_or_rounds(bench, tiny):
+    code, out, err = bench(tiny, "--seconds", 1, "--json")
+    assert code == 0
+    assert "1 s" in err
+    (one,) = json.loads(out)["configurations"]
+    median, *_ = one["latency"]["quantiles"]
+    assert (median["percent"], one["turns"] > 3) == (50, True)
+    code, _, err = bench(tiny, "--seconds", 1, "--rounds", 3)
+    assert code == 2
+    assert "--seconds" in err
+
+
 @pytest.mark.data
-def test_a_scan_adds_file_to_result_start_up_and_memory(bench, tiny, data_dir, tmp_path):
-    scan = data_dir / "chest-4mm-64px"
+def test_a_scan_adds_file_to_result_start_up_and_memory(
+    bench, tiny, data_dir, tmp_path, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(cold_start, "PROCESSES", 1)
+    scan, folder = data_dir / "chest-4mm-64px", tmp_path / "out"
     held = bytearray(2**30)  # this process's memory is not the prediction's
     held[::4096] = b"1" * 2**18
-    code, out, _ = bench(tiny, "--scan", scan, "--rounds", 10, "-o", tmp_path / "bench.json")
+    code, out, _ = bench(tiny, "--scan", scan, "--rounds", 10, "-o", folder)
     assert code == 0
-    report = json.loads((tmp_path / "bench.json").read_text())
-    assert f"{report['pause_ms']} ms" in out
-    assert ("×?" in out) == bool(report["busy"])
+    report = json.loads((folder / "report.json").read_text())
+    assert (" ?" in out) == bool(report["busy"])
     assert all(reason in out for reason in report["busy"])
-    (one,) = report["configurations"]
-    one = one["on_scan"]
-    assert one["file_to_result"]["p90_ms"] >= one["file_to_result"]["median_ms"]
-    assert one["file_to_result"]["p99_ms"] is None
-    assert set(one["stages_ms"]) == {"find", "read", "preprocess", "infer"}
-    assert 50 < one["peak_memory_mb"] < 1000
-    assert one["startup_ms"] > 0
+    engine, from_file = report["configurations"]
+    assert (engine["way"], from_file["way"]) == ("engine", "file-to-result")
+    assert from_file["ratio"]["value"] > 1
+    assert set(from_file["stages_ms"]) == {"find", "read", "preprocess", "infer"}
+    stages_ms = sum(from_file["stages_ms"].values())
+    assert 0 < stages_ms < 1.5 * max(from_file["latency"]["samples_ms"])
+    (loaded,) = report["engines"]
+    cold = loaded["cold_start"]
+    assert 50 < cold["peak_memory_mb"] < 1000
+    assert 0 < cold["load_ms"] < cold["first_result_ms"]
+    assert 0 < cold["first_inference_ms"] < cold["first_result_ms"]
+    with (folder / "samples.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["phase"] == "measured"]
+    assert len(rows) == sum(len(c["latency"]["samples_ms"]) for c in report["configurations"])
+    assert "file to result" in (folder / "report.md").read_text()
 
 
-def test_the_table_shows_no_percentile_of_too_few_samples(bench, tiny):
+def test_one_sample_is_shown_without_an_interval(bench, tiny, monkeypatch):
+    monkeypatch.setattr(turns, "TURN_MS", 0)
     code, out, err = bench(tiny, "--rounds", 1)
     assert code == 0
-    (row,) = (line for line in out.splitlines() if line.startswith("openvino-fp32"))
-    assert row.split()[3:5] == ["–", "–"]
+    rows = [line.split() for line in out.splitlines() if line.startswith("openvino-fp32 ")]
+    assert rows[0][1] == "fp32"
+    assert float(rows[0][2]) > 0
+    assert rows[1] == ["openvino-fp32", "1", "needs", "29", "needs", "299"]
+    assert "1 sample, an interval of the median takes 6" in out
     assert err.count("\n") == 1
     assert "openvino-fp32" in err
+
+
+def test_batches(bench, tiny):
+    code, out, _ = bench(tiny, "--batch", "1,2", "--rounds", 3)
+    assert code == 0
+    rows = [line.split()[:2] for line in out.splitlines() if line.startswith("openvino-fp32 ")]
+    assert rows[-2:] == [["openvino-fp32", "1"], ["openvino-fp32", "2"]]
+    assert "time per scan / first's" in out
+
+
+@pytest.mark.parametrize("wrong", ["1,x", "0", "", "1,,2"])
+def test_what_is_no_batch(bench, tiny, wrong):
+    code, _, err = bench(tiny, "--batch", wrong)
+    assert code == 2
+    assert err.startswith("darnet-trt: --batch: ")
+
+
+def test_a_batch_that_no_engine_takes_or_has_memory_for(bench, tiny, monkeypatch):
+    code, _, err = bench(tiny, "--batch", "100000")
+    assert code == 2
+    assert "takes batches of 1 to 64" in err
+    monkeypatch.setattr(batches, "free_memory", lambda: 0)
+    code, out, err = bench(tiny, "--batch", "64")
+    assert (code, out) == (2, "")
+    assert "free" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [(KeyboardInterrupt(), (130, "interrupted")), (DeviceError("the GPU is gone"), (2, "the GPU"))],
+)
+def test_what_ends_it_keeps_what_was_measured(
+    bench, tiny, tmp_path, monkeypatch, as_json, ends, expected
+):
+    pytest.importorskip("matplotlib")
+    asked = turns._queries
+
+    def interrupted(subject, turn, least_ms):
+        if turn == 2:
+            raise ends
+        return asked(subject, turn, least_ms)
+
+    monkeypatch.setattr(turns, "_queries", interrupted)
+    code, out, err = bench(tiny, "-o", tmp_path / "out", *["--json"] * as_json)
+    assert code == expected[0]
+    assert err.splitlines()[-1].startswith(f"darnet-trt: {expected[1]}")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["interrupted"]
+    assert report["configurations"][0]["turns"] == 2
+    assert json.loads(out) == report if as_json else "INTERRUPTED" in out
+
+
+def test_ctrl_c_while_warming_up_leaves_nothing(bench, tiny, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(turns, "_queries", interrupted)
+    code, out, _ = bench(tiny, "-o", tmp_path / "out")
+    assert (code, out) == (130, "")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.data
@@ -80,8 +181,7 @@ def plan_on_the_host(tiny, monkeypatch):
     monkeypatch.setattr(HostDevice, "open", 0)  # bench leaves it to the end of the process
     monkeypatch.setattr(lane, "CudaGraph", HostGraph)
     monkeypatch.setattr(plan, "import_tensorrt", lambda backend: tensorrt("1.7.1"))
-    monkeypatch.setattr(timing, "WARM_UP_MS", 10)
-    monkeypatch.setattr(timing, "GPU_TURN_MS", 50)
+    monkeypatch.setattr(turns, "GPU_WARM_UP_MS", 10)
     CALLS.clear()
     return put_plan(tiny, (tiny / "model.onnx").read_bytes(), "1.7.1")
 
@@ -89,27 +189,33 @@ def plan_on_the_host(tiny, monkeypatch):
 TWO = ("--artifact", NAME, "--artifact", "openvino-fp32", "--rounds", 3)
 
 
-def test_a_plan_runs_many_times_a_turn_and_its_times_are_split(bench, plan_on_the_host, tmp_path):
-    code, out, _ = bench(plan_on_the_host, *TWO, "-o", tmp_path / "bench.json")
+def test_a_plan_runs_many_times_a_turn_and_its_times_are_split(bench, plan_on_the_host):
+    code, out, _ = bench(plan_on_the_host, *TWO, "--json")
     assert code == 0
-    on_gpu, on_cpu = json.loads((tmp_path / "bench.json").read_text())["configurations"]
-    split = on_gpu["on_gpu"]
+    report = json.loads(out)
+    (on_gpu, _), (plan, on_cpu) = report["configurations"], report["engines"]
+    split = plan["on_gpu"]
     assert set(split) == {"to_gpu_ms", "compute_ms", "to_host_ms"}
-    assert 0 < sum(split.values()) < on_gpu["engine"]["p90_ms"]
-    assert len(on_gpu["engine"]["samples_ms"]) > 3
-    assert on_gpu["provenance"]["cuda_graph"] == "captured"
-    assert (len(on_cpu["engine"]["samples_ms"]), on_cpu["on_gpu"]) == (3, None)
+    assert 0 < sum(split.values()) < max(on_gpu["latency"]["samples_ms"])
+    assert len(on_gpu["latency"]["samples_ms"]) > 3
+    assert plan["provenance"]["cuda_graph"] == "captured"
+    assert on_cpu["on_gpu"] is None
+    # A warm-up and what counts; the first run alone is no graph.
+    assert CALLS.count("launch graph") > len(on_gpu["latency"]["samples_ms"])
+
+
+def test_the_gpus_part_has_a_table(bench, plan_on_the_host):
+    code, out, _ = bench(plan_on_the_host, *TWO)
+    assert code == 0
     (row,) = (line.split() for line in out.splitlines() if line.endswith("captured"))
     assert row[0] == NAME
     assert len(row) == 5
-    # A warm-up and what counts; the first run alone is no graph.
-    assert CALLS.count("launch graph") > len(on_gpu["engine"]["samples_ms"])
 
 
 def test_without_cuda_graphs(bench, plan_on_the_host):
     code, out, err = bench(plan_on_the_host, *TWO, "--no-cuda-graph", "--json")
     assert code == 0
-    on_gpu, _ = json.loads(out)["configurations"]
+    on_gpu, _ = json.loads(out)["engines"]
     assert on_gpu["provenance"]["cuda_graph"].startswith("off")
     assert "launch graph" not in CALLS
     (line,) = (line for line in err.splitlines() if line.startswith("--no-cuda-graph"))
@@ -121,6 +227,7 @@ def test_engines_on_the_cpu_alone_have_no_columns_of_a_gpu(bench, tiny):
     code, out, err = bench(tiny, "--rounds", 1, "--no-cuda-graph")
     assert code == 0
     assert "GPU" not in out
+    assert "per scan" not in out
     assert "--no-cuda-graph" in err
 
 
@@ -131,18 +238,44 @@ def test_an_unknown_engine_to_compare_with(bench, tiny):
     assert "torch-compile" in err
 
 
-@pytest.mark.parametrize(("place", "wrong"), [("", ""), ("missing/report.json", "missing")])
-def test_a_report_that_cannot_be_written_is_refused_first(bench, tiny, tmp_path, place, wrong):
-    code, out, err = bench(tiny, "--rounds", 1, "-o", tmp_path / place)
+@pytest.mark.parametrize(
+    ("name", "said"), [("a-file", "expected a folder"), ("report.json", "--json > FILE")]
+)
+def test_a_folder_that_cannot_be_written_is_refused_first(bench, tiny, tmp_path, name, said):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "a-file").touch()
+    code, out, err = bench(tiny, "--rounds", 1, "-o", tmp_path / name)
     assert (code, out) == (2, "")
-    assert err.startswith(f"darnet-trt: {tmp_path / wrong}: ")
+    assert err.startswith(f"darnet-trt: {tmp_path / name}: ")
+    assert said in err
     assert err.count("\n") == 1
 
 
-def test_a_disk_without_room_leaves_no_half_report(bench, tiny, tmp_path):
+def test_a_report_is_not_replaced_and_a_bundle_not_written_into(bench, tiny, tmp_path):
+    (tmp_path / "report.json").touch()
+    code, _, err = bench(tiny, "--rounds", 1, "-o", tmp_path)
+    assert code == 2
+    assert "report.json" in err
+    code, _, err = bench(tiny, "--rounds", 1, "-o", tiny)
+    assert code == 2
+    assert "is a bundle" in err
+
+
+def test_a_disk_without_room_leaves_no_half_report_and_the_table_is_printed(bench, tiny, tmp_path):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "out"
     with files_up_to(1000):
-        code, out, err = bench(tiny, "--rounds", 1, "-o", tmp_path / "report.json")
-    assert (code, out) == (2, "")
-    assert err.splitlines()[-1].startswith(f"darnet-trt: {tmp_path / 'report.json'}: ")
+        code, out, err = bench(tiny, "--rounds", 1, "-o", folder)
+    assert code == 2
+    assert "openvino-fp32" in out
+    assert err.splitlines()[-1].startswith(f"darnet-trt: {folder / 'report.json'}: ")
     assert "File too large" in err.splitlines()[-1]
-    assert not list(tmp_path.glob("*report*"))
+    assert not folder.exists()
+
+
+def test_without_matplotlib_a_folder_is_refused_first(bench, tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    code, out, err = bench(tiny, "--rounds", 1, "-o", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert "darnet-trt[plots]" in err
+    assert bench(tiny, "--rounds", 1, "--json").returncode == 0

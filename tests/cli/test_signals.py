@@ -1,5 +1,6 @@
 """A signal that ends a command leaves nothing half-written and no process behind."""
 
+import json
 import signal
 import subprocess
 
@@ -96,10 +97,15 @@ def test_predict_keeps_finished_results(tiny, cohort, tmp_path, number):
     assert table.count("\n") == 1 + lines.count("\n")
 
 
-def test_bench_ends_the_process_it_measures(tiny, cohort, tmp_path):
-    words = ("--scan", cohort / "P0001" / "1", "--rounds", 1, "-o", tmp_path / "bench.json")
-    end(signal.SIGTERM, "fresh processes", "bench", tiny, *words)
-    assert not (tmp_path / "bench.json").exists()
+def test_bench_ends_the_process_it_measures_and_keeps_what_it_has(tiny, cohort, tmp_path):
+    pytest.importorskip("matplotlib")
+    words = ("--scan", cohort / "P0001" / "1", "--rounds", 1, "-o", tmp_path / "out")
+    said = end(signal.SIGTERM, "new processes", "bench", tiny, *words)
+    assert said == f"the report is in {tmp_path / 'out'}"
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["interrupted"]
+    assert report["engines"][0]["cold_start"] is None
+    assert len(report["configurations"]) == 2
 
 
 def test_an_ignored_hangup_stays_ignored(tiny, cohort, tmp_path):

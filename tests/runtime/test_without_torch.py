@@ -15,7 +15,7 @@ sys.meta_path.insert(0, Blocker())
 from pathlib import Path
 import numpy as np
 import darnet_trt.runtime
-from darnet_trt.runtime.bench import report as bench_report
+from darnet_trt.runtime.bench import benchmark
 from darnet_trt.runtime.prediction.results import overlay
 from darnet_trt.runtime.prediction.results import folder
 from darnet_trt.bundle.reading import open_bundle

@@ -15,6 +15,7 @@ import json
 import math
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,9 +29,11 @@ from darnet_trt.bundle.manifest import MODEL_FILE
 from darnet_trt.bundle.reading import open_bundle, verified_file
 from darnet_trt.export.gates.reference import TorchRunner
 from darnet_trt.machine.hardware import cpu
+from darnet_trt.runtime.bench.benchmark import Benchmark
 from darnet_trt.runtime.bench.layers.peaks import TRIAD, compile_peak, measure
-from darnet_trt.runtime.bench.report import BenchReport, benchmark
-from darnet_trt.runtime.bench.timing import Latency, in_turns
+from darnet_trt.runtime.bench.report.schema import BenchReport
+from darnet_trt.runtime.bench.subject import Subject, Trace
+from darnet_trt.runtime.bench.turns import in_turns
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.runner import Runner
@@ -86,7 +89,7 @@ _INT8_MEMORY_MB: Final = 700.0
 def targets(
     default: str,
     precision: str,
-    times: dict[str, Latency],
+    times: dict[str, Trace],
     shares: dict[str, float],
     report: BenchReport | None,
 ) -> list[Target]:
@@ -103,21 +106,25 @@ def targets(
             if rival in times
         ]
     if report is not None:
-        one = report.configurations[0]
-        assert one.on_scan is not None
-        engine_ms, scan = one.engine.median_ms, one.on_scan
-        from_file = scan.file_to_result.median_ms / engine_ms
-        startup_s = scan.startup_ms / 1e3
+        alone, from_file = (one.latency for one in report.configurations)
+        (engine,) = report.engines
+        cold, many_ms = engine.cold_start, engine.many_ms_per_scan
+        assert alone is not None
+        assert from_file is not None
+        assert cold is not None
+        assert many_ms is not None
+        ratio = from_file.median_ms / alone.median_ms
+        startup_s = (cold.first_result_ms - alone.median_ms) / 1e3
         found += [
-            ("scan file to result / engine", from_file, 1.25, False, "×"),
-            ("in a batch / engine", scan.batch_ms_per_scan / engine_ms, 1.05, False, "×"),
+            ("scan file to result / engine", ratio, 1.25, False, "×"),
+            ("in a batch / engine", many_ms / alone.median_ms, 1.05, False, "×"),
             ("process start to first result − engine", startup_s, 1.5, False, " s"),
         ]
         if precision == "int8":
-            memory = scan.peak_memory_mb
+            memory = cold.peak_memory_mb
             found.append(("peak memory of predict", memory, _INT8_MEMORY_MB, False, " MB"))
         else:
-            print(f"peak memory of predict: {scan.peak_memory_mb:.0f} MB")
+            print(f"peak memory of predict: {cold.peak_memory_mb:.0f} MB")
     return [Target(*row) for row in found]
 
 
@@ -155,34 +162,39 @@ def main() -> int:
     peaks: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         program = compile_peak(Path(folder))
-        runs = {name: partial(runner.infer, volume) for name, runner in runners.items()}
+        runs: dict[str, Callable[[], object]] = {
+            name: partial(runner.infer, volume) for name, runner in runners.items()
+        }
         threads = cpu().cores
-        times = in_turns(
-            {**runs, "peak": lambda: peaks.append(measure(program, threads))}, arguments.rounds
-        )
+        runs["peak"] = lambda: peaks.append(measure(program, threads))
+        times: dict[str, Trace] = {}
+        subjects = [Subject(name, run, turn_ms=0) for name, run in runs.items()]
+        in_turns(subjects, times, rounds=arguments.rounds)
     del times["peak"]
     # Best round against best loop: in slower ones, other processes took time from these cores.
     peak = {kind: max(p[kind] for p in peaks) for kind in peaks[0] if kind != TRIAD}
     shares = {
-        name: gmac / (min(times[name].samples_ms) / 1e3) / peak[runner.precision]
+        name: gmac / (min(times[name].latencies_ms) / 1e3) / peak[runner.precision]
         for name, runner in runners.items()
         if peak.get(runner.precision)
     }
     print(f"{cpu().name}, {threads} cores; {gmac:.1f} GMAC a volume; peak GMAC/s {peak}")
     print(f"{'engine':24}{'runs in':9}{'median s':>9}{'min s':>9}{'of peak':>9}{'default is':>12}")
-    for name, latency in times.items():
+    for name, trace in times.items():
         share = f"{shares[name]:.1%}" if name in shares else "-"
         print(
-            f"{name:24}{runners[name].precision:9}{latency.median_ms / 1e3:9.3f}"
-            f"{min(latency.samples_ms) / 1e3:9.3f}{share:>9}"
-            f"{latency.median_ms / times[default].median_ms:11.2f}×"
+            f"{name:24}{runners[name].precision:9}{trace.median_ms / 1e3:9.3f}"
+            f"{min(trace.latencies_ms) / 1e3:9.3f}{share:>9}"
+            f"{trace.median_ms / times[default].median_ms:11.2f}×"
         )
     report = None
     if arguments.scan is not None:
-        report = benchmark(
-            bundle, [loaded[default]], scan=arguments.scan, rounds=arguments.rounds,
+        whole = Benchmark(
+            bundle, [loaded[default]], scan=arguments.scan,
             notify=lambda line: print(line, file=sys.stderr),
         )  # fmt: skip
+        whole.measure(rounds=arguments.rounds)
+        report = whole.report()
     print()
     reached = targets(default, runners[default].precision, times, shares, report)
     for target in reached:
@@ -192,7 +204,10 @@ def main() -> int:
             "gmac": gmac,
             "peak_gmac_per_s": peak,
             "peaks": peaks,
-            "engines": {name: latency.summary() for name, latency in times.items()},
+            "engines": {
+                name: {"median_ms": trace.median_ms, "samples_ms": trace.latencies_ms}
+                for name, trace in times.items()
+            },
             "share_of_peak": shares,
             "median_peak": {k: median(p[k] for p in peaks) for k in peak},
             "report": None if report is None else report.model_dump(mode="json"),

@@ -17,7 +17,8 @@ import torch
 from darnet_trt.export.onnx.graph import build_graph
 from darnet_trt.export.onnx.weights import folded
 from darnet_trt.kernels.onnx_inline import inlined
-from darnet_trt.runtime.bench.timing import in_turns
+from darnet_trt.runtime.bench.subject import Subject, Trace
+from darnet_trt.runtime.bench.turns import in_turns
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
@@ -48,10 +49,13 @@ def main() -> None:
                     name = f"openvino-{precision}, {outputs} outputs"
                     runners[name] = OpenVINORunner(file, precision=precision)  # type: ignore[arg-type]
             runners[f"onnxruntime-fp32, {outputs} outputs"] = OnnxRuntimeRunner(file)
-    runs = {name: partial(runner.infer, volume) for name, runner in runners.items()}
-    found = in_turns(runs, arguments.rounds)
-    for name, latency in found.items():
-        print(f"{name}: {latency.median_ms:.1f} ms (median of {arguments.rounds}, in turns)")
+    subjects = [
+        Subject(name, partial(runner.infer, volume), turn_ms=0) for name, runner in runners.items()
+    ]
+    traces: dict[str, Trace] = {}
+    in_turns(subjects, traces, rounds=arguments.rounds)
+    for name, trace in traces.items():
+        print(f"{name}: {trace.median_ms:.1f} ms (median of {arguments.rounds}, in turns)")
 
 
 if __name__ == "__main__":

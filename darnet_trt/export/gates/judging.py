@@ -116,9 +116,9 @@ def _timed(
 
     runs = {engine.name: partial(run, engine, runner) for engine, runner in passed}
     on_gpu = [engine.name for engine, runner in passed if runs_on_gpu(runner)]
-    latencies = time_in_turns(runs, on_gpu)
+    traces = time_in_turns(runs, on_gpu)
     return [
-        engine.model_copy(update={"latency_ms": round(latencies[engine.name].median_ms, 3)})
+        engine.model_copy(update={"latency_ms": round(traces[engine.name].median_ms, 3)})
         for engine, _ in passed
         if engine.name not in failures
     ]

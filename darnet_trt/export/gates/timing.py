@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from darnet_trt.runtime.bench.timing import Latency, in_turns
+from darnet_trt.runtime.bench.subject import Subject, Trace
+from darnet_trt.runtime.bench.turns import in_turns
 
 # A small network gets as many rounds as fit into the time, the paper's the fewest possible.
 _ROUNDS: Final = 30
@@ -14,11 +15,17 @@ _TIMING_S: Final = 5.0
 
 def time_in_turns(
     runs: Mapping[str, Callable[[], object]], on_gpu: Collection[str]
-) -> dict[str, Latency]:
-    """Time runs in turns.
+) -> dict[str, Trace]:
+    """Time runs in turns; on the CPU a turn is one run.
 
     Args:
         runs: By name.
         on_gpu: Names of those on a GPU, whose turns begin with a warm-up.
     """
-    return in_turns(runs, _ROUNDS, budget_s=_TIMING_S, on_gpu=on_gpu)
+    subjects = [
+        Subject(name, run, on_gpu=name in on_gpu, turn_ms=None if name in on_gpu else 0)
+        for name, run in runs.items()
+    ]
+    traces: dict[str, Trace] = {}
+    in_turns(subjects, traces, seconds=_TIMING_S, rounds=_ROUNDS)
+    return traces

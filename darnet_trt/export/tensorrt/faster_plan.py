@@ -69,10 +69,10 @@ def choose(plans: Mapping[str, tuple[Artifact, Path]], volume: npt.NDArray[np.fl
 
 def by_time(runs: Mapping[str, Callable[[], object]]) -> Choice:
     """Run the plans in turns; the smallest median wins."""
-    latencies = time_in_turns(runs, on_gpu=runs)
-    ms = {name: latency.median_ms for name, latency in latencies.items()}
+    traces = time_in_turns(runs, on_gpu=runs)
+    ms = {name: trace.median_ms for name, trace in traces.items()}
     name = min(ms, key=lambda name: ms[name])
-    rounds = len(latencies[name].samples_ms)
+    rounds = len(traces[name].queries)
     each = ", ".join(f"{name} {value:.3f} ms" for name, value in ms.items())
     return Choice(name, f"built {name}: {each} (median of {rounds} runs in turns)")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Subject:
         on_gpu: Whether a GPU does the work. An idle GPU lowers its clocks, and needs a warm-up at
             the start of each turn.
         after: Called after each timed query, outside its time.
+        turn_ms: Least time of a turn; None: `turns.TURN_MS`. With 0 a turn is one query.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Subject:
     scans: int = 1
     on_gpu: bool = False
     after: Callable[[], None] = lambda: None
+    turn_ms: float | None = None
 
 
 class Query(NamedTuple):
@@ -68,6 +72,26 @@ class Trace:
     def latencies_ms(self) -> list[float]:
         """Return the time of each measured query from when it was due to its answer."""
         return latencies_ms(self.queries)
+
+    @property
+    def median_ms(self) -> float:
+        """Return the median latency of the measured queries, of which there is at least one."""
+        return float(np.median(self.latencies_ms))
+
+    @property
+    def turns(self) -> int:
+        """Return in how many turns a query was measured."""
+        return len({query.turn for query in self.queries})
+
+    def measured(self, kept: Sequence[T]) -> list[T]:
+        """Return what was kept of the measured queries.
+
+        Args:
+            kept: One for each query that was answered, warm-up too, in the order of the answers.
+        """
+        warm = [(query.done_ns, False) for query in self.warm_up]
+        order = sorted(warm + [(query.done_ns, True) for query in self.queries])
+        return [one for one, (_, counts) in zip(kept, order, strict=False) if counts]
 
     def turn_medians_ms(self) -> npt.NDArray[np.float64]:
         """Return the median latency of each turn, in order, to pair with another subject's."""

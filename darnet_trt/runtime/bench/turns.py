@@ -23,7 +23,8 @@ GPU_WARM_UP_MS: Final = 200
 """Untimed queries at the start of a GPU's turn, as in trtexec: an idle GPU has lowered its
 clocks."""
 TURN_MS: Final = 500
-"""A turn lasts so long at least; the first query of a turn of several is not measured."""
+"""A turn lasts so long at least, unless its subject says otherwise; the first query of a turn of
+several is not measured."""
 WARM_UP_SHARE: Final = 0.25
 """Most of the time that goes to the warm-up of subjects whose times do not settle."""
 
@@ -41,7 +42,7 @@ def in_turns(
     """Measure subjects in turns, after a warm-up in turns.
 
     The warm-up lasts until each subject's moving median has settled, but no longer than a quarter
-    of `seconds`; with `rounds` alone it is one query each.
+    of `seconds`; with `rounds` alone it is one turn each.
 
     Args:
         subjects: With different names.
@@ -73,7 +74,7 @@ def _warm(subjects: Sequence[Subject], traces: Mapping[str, Trace], until: float
     while moving := [one for one in subjects if not traces[one.name].settled]:
         for subject in moving:
             trace = traces[subject.name]
-            trace.warm_up += _queries(subject, 0, TURN_MS)
+            trace.warm_up += _queries(subject, 0, _turn_ms(subject))
             trace.settled = warm_up(latencies_ms(trace.warm_up)).settled
         if time.perf_counter() >= until:
             return
@@ -83,10 +84,14 @@ def _turn(subject: Subject, trace: Trace, turn: int) -> None:
     time.sleep(PAUSE_MS / 1000)
     if subject.on_gpu:
         trace.warm_up += _queries(subject, turn, GPU_WARM_UP_MS)
-    taken = _queries(subject, turn, TURN_MS)
+    taken = _queries(subject, turn, _turn_ms(subject))
     first = len(taken) > 1
     trace.warm_up += taken[:first]
     trace.queries += taken[first:]
+
+
+def _turn_ms(subject: Subject) -> float:
+    return TURN_MS if subject.turn_ms is None else subject.turn_ms
 
 
 def _queries(subject: Subject, turn: int, least_ms: float) -> list[Query]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -83,6 +84,17 @@ def _of_result(input_size: int) -> int:
     return 2 * input_size + _PICTURE
 
 
+def input_bytes(bundle: Bundle) -> int:
+    """Return the bytes of the network's input."""
+    return 4 * math.prod(bundle.manifest.preprocessing.size)
+
+
+def activation_bytes(bundle: Bundle) -> int:
+    """Return the bytes that an engine takes for the activations of one volume; estimated."""
+    activation = input_bytes(bundle) * bundle.manifest.model.width // 4  # the stem halves h and w
+    return _ACTIVATIONS * activation
+
+
 def planned(
     bundle: Bundle,
     artifact: Artifact,
@@ -105,11 +117,9 @@ def planned(
     Raises:
         UsageError: So little that not even one worker fits.
     """
-    d, h, w = bundle.manifest.preprocessing.size
-    input_size = 4 * d * h * w
+    input_size = input_bytes(bundle)
     files = sum((bundle.path / file).stat().st_size for file in artifact.files)
-    activation = input_size * bundle.manifest.model.width // 4  # the stem halves h and w
-    engine = _OF_THIS_PROCESS + 2 * files + _ACTIVATIONS * activation
+    engine = _OF_THIS_PROCESS + 2 * files + activation_bytes(bundle)
     spare = 2 * max(1, artifact.batch[1] if artifact.target != "cpu" else 1)
     room = (free() if memory is None else memory) - engine - spare * input_size
     of_results = _RESULTS * _of_result(input_size) if objects else 0

@@ -15,7 +15,7 @@ from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.options import PlanOptions
 from darnet_trt.kernels.build import cached_library
 from darnet_trt.kernels.library import Library
-from darnet_trt.runtime.bench.report import benchmark
+from darnet_trt.runtime.bench.benchmark import Benchmark
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
 from darnet_trt.runtime.engines.tensorrt.gpu import open_device
@@ -164,13 +164,15 @@ def test_the_gpus_times_of_a_plan(bundle, volumes):
 
 def test_bench_on_a_gpu(bundle):
     engine = load_engine(bundle, NAME)
-    report = benchmark(bundle, [engine], rounds=3)
+    benchmark = Benchmark(bundle, [engine])
+    benchmark.measure(rounds=3)
+    report = benchmark.report()
     engine.runner.close()
-    (plan,) = report.configurations
+    (plan,), (measured,) = report.engines, report.configurations
     assert plan.on_gpu is not None
     assert min(plan.on_gpu.to_gpu_ms, plan.on_gpu.compute_ms, plan.on_gpu.to_host_ms) > 0
-    assert len(plan.engine.samples_ms) > 3
-    print(plan.on_gpu, plan.engine.median_ms)
+    assert len(measured.latency.samples_ms) > 3
+    print(plan.on_gpu, measured.latency.median_ms)
 
 
 def test_two_runners_in_two_threads(bundle, volumes, expected):

@@ -1,0 +1,217 @@
+"""Benchmark a bundle: its engines, those they are compared with, and the way from file to result.
+
+All configurations take turns in one process; start-up and memory are measured in new processes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from darnet_trt.bundle.reading import Bundle
+from darnet_trt.machine.files import as_text
+from darnet_trt.runtime.bench import turns
+from darnet_trt.runtime.bench.batches import batches_of, check_memory
+from darnet_trt.runtime.bench.cold_start import PROCESSES, cold_start
+from darnet_trt.runtime.bench.from_file import FromFile
+from darnet_trt.runtime.bench.load import busy
+from darnet_trt.runtime.bench.report.building import configuration
+from darnet_trt.runtime.bench.report.environment import Before, environment
+from darnet_trt.runtime.bench.report.schema import (
+    BenchReport,
+    ColdStart,
+    Configuration,
+    MeasuredEngine,
+    OnGpu,
+    Way,
+)
+from darnet_trt.runtime.bench.subject import Subject, Trace
+from darnet_trt.runtime.engines.loading import Engine
+from darnet_trt.runtime.engines.runner import Runner, runs_on_gpu
+from darnet_trt.runtime.engines.tensorrt.runner import GpuTimes, TensorRTRunner
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A configuration while it is measured."""
+
+    subject: Subject
+    engine: str
+    way: Way = "engine"
+    from_file: FromFile | None = None
+    gpu_times: list[GpuTimes] = field(default_factory=list)
+
+
+class Benchmark:
+    """A benchmark that `measure` fills, and `report` tells at any time.
+
+    Args:
+        bundle: From `open_bundle`.
+        loaded: Its engines; the first is the reference of the ratios.
+        against: Other engines on the same network; engine time only.
+        scan: One scan, for file to result, start-up and memory.
+        batches: Volumes in a query; engines that do not take so many go without.
+        threads: As the engines were loaded; the new processes use as many.
+        command: The command line, for the report.
+        notify: Called with what is measured next.
+
+    Attributes:
+        traces: All queries, by the names of the configurations.
+
+    Raises:
+        UsageError: No engine takes such batches, or there is too little memory for one.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        loaded: Sequence[Engine],
+        *,
+        against: Mapping[str, Runner] | None = None,
+        scan: Path | None = None,
+        batches: Sequence[int] = (1,),
+        threads: int | None = None,
+        command: str = "",
+        notify: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.traces: dict[str, Trace] = {}
+        self._bundle, self._scan, self._threads = bundle, scan, threads
+        self._command, self._notify = command, notify
+        self._engines = {engine.artifact.name: engine for engine in loaded}
+        self._runners = {name: one.runner for name, one in self._engines.items()}
+        self._runners |= against or {}
+        self._cold: dict[str, ColdStart] = {}
+        self._many_ms: dict[str, float] = {}
+        taken = batches_of(self._runners, batches, notify)
+        check_memory(bundle, self._runners, taken)
+        self._entries = [
+            self._of_engine(name, batch, count_it=len(batches) > 1 or batches[0] > 1)
+            for name, own in taken.items()
+            for batch in own
+        ]
+        if scan is not None:
+            for name, engine in self._engines.items():
+                way = FromFile(f"{name} from file", bundle, scan, engine)
+                self._entries.append(_Entry(way.subject, name, "file-to-result", way))
+        self._before = Before.now()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def _of_engine(self, name: str, batch: int, *, count_it: bool) -> _Entry:
+        runner = self._runners[name]
+        size = self._bundle.manifest.preprocessing.size
+        volumes = np.random.default_rng(0).random((batch, 1, *size), np.float32)
+        times: list[GpuTimes] = []
+        subject = Subject(
+            f"{name} batch {batch}" if count_it else name,
+            partial(runner.infer, volumes),
+            scans=batch,
+            on_gpu=runs_on_gpu(runner),
+            after=partial(_keep, times, runner) if isinstance(runner, TensorRTRunner) else _nothing,
+        )
+        return _Entry(subject, name, gpu_times=times)
+
+    def measure(self, *, seconds: float | None = None, rounds: int | None = None) -> None:
+        """Measure everything.
+
+        Args:
+            seconds: For each configuration, warm-up included.
+            rounds: Turns of each configuration, where `seconds` is None.
+
+        Raises:
+            ScanError: The scan cannot be classified.
+            UsageError: `scan` holds more than one scan.
+            BundleError: A new process gave no result.
+        """
+        count = len(self._entries)
+        whole = math.inf if seconds is None else seconds * count
+        names = ", ".join(entry.subject.name for entry in self._entries)
+        self._notify(f"measuring in turns, {_time(whole, rounds)}: {names}")
+        turns.in_turns(
+            [entry.subject for entry in self._entries], self.traces, seconds=whole, rounds=rounds
+        )
+        for entry in self._entries:
+            if entry.from_file is None:
+                continue
+            assert self._scan is not None
+            name = entry.engine
+            self._notify(f"a run of many scans and {PROCESSES} new processes of {name}")
+            self._many_ms[name] = entry.from_file.many_ms_per_scan()
+            self._cold[name] = cold_start(self._bundle, name, self._scan, self._threads)
+
+    def report(self, *, interrupted: bool = False) -> BenchReport:
+        """Return what was measured so far, of which the first configuration is a part."""
+        about = environment(self._before, command=self._command, threads=self._threads)
+        return BenchReport(
+            bundle=_absolute(self._bundle.path),
+            bundle_sha256=self._bundle.sha256,
+            scan=None if self._scan is None else _absolute(self._scan),
+            started=self._started,
+            interrupted=interrupted,
+            pause_ms=turns.PAUSE_MS,
+            turn_ms=turns.TURN_MS,
+            gpu_warm_up_ms=turns.GPU_WARM_UP_MS,
+            environment=about,
+            busy=busy(about.load_1min, os.cpu_count() or 1, about.steal_percent),
+            engines=tuple(self._about(name) for name in self._runners),
+            configurations=tuple(self._configuration(entry) for entry in self._entries),
+        )
+
+    @property
+    def has_measured(self) -> bool:
+        """Return whether there is something to report."""
+        first = self.traces.get(self._entries[0].subject.name)
+        return first is not None and bool(first.queries)
+
+    def _configuration(self, entry: _Entry) -> Configuration:
+        trace = self.traces[entry.subject.name]
+        stages = None
+        if entry.from_file is not None and trace.queries:
+            stages = entry.from_file.stage_medians_ms(trace)
+        first = self.traces[self._entries[0].subject.name]
+        return configuration(trace, first, engine=entry.engine, way=entry.way, stages_ms=stages)
+
+    def _about(self, name: str) -> MeasuredEngine:
+        runner = self._runners[name]
+        entry = next((e for e in self._entries if e.engine == name and e.gpu_times), None)
+        return MeasuredEngine(
+            name=name,
+            warnings=self._engines[name].warnings if name in self._engines else (),
+            precision=runner.precision,
+            provenance=runner.provenance,
+            cold_start=self._cold.get(name),
+            many_ms_per_scan=self._many_ms.get(name),
+            on_gpu=None if entry is None else _medians(entry, self.traces[entry.subject.name]),
+        )
+
+
+def _keep(times: list[GpuTimes], runner: TensorRTRunner) -> None:
+    times.append(runner.gpu_times())
+
+
+def _nothing() -> None:
+    pass
+
+
+def _medians(entry: _Entry, trace: Trace) -> OnGpu | None:
+    measured = trace.measured(entry.gpu_times)
+    if not measured:
+        return None
+    to_gpu, compute, to_host = np.median(measured, axis=0).tolist()
+    return OnGpu(to_gpu_ms=to_gpu, compute_ms=compute, to_host_ms=to_host)
+
+
+def _time(seconds: float, rounds: int | None) -> str:
+    if rounds is not None:
+        return f"{rounds} round{'s' * (rounds != 1)}"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _absolute(path: Path) -> str:
+    return as_text(os.path.abspath(path))  # noqa: PTH100 (resolve follows links)

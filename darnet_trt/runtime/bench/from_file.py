@@ -1,0 +1,64 @@
+"""Measure the way from a scan's files to its result, with the code of `predict`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from darnet_trt.bundle.reading import Bundle
+from darnet_trt.errors import Finding, ScanError, UsageError
+from darnet_trt.runtime.bench.subject import Subject, Trace
+from darnet_trt.runtime.engines.loading import Engine
+from darnet_trt.runtime.prediction.predict import predict
+from darnet_trt.runtime.prediction.results.result import Result, StageTimes
+
+# The first scan is read before an engine can run: in a run of 8 that counts an eighth.
+_MANY: Final = 8
+
+
+class FromFile:
+    """The way from one scan's files to its result, with a loaded engine.
+
+    Attributes:
+        subject: For `in_turns`; its query raises ScanError if the scan cannot be classified, and
+            UsageError if it is several scans.
+    """
+
+    def __init__(self, name: str, bundle: Bundle, scan: Path, engine: Engine) -> None:
+        self._ask = partial(predict, bundle, engine=engine)
+        self._scan = scan
+        self._stages: list[StageTimes] = []
+        self.subject = Subject(name, self._query)
+
+    def _query(self) -> None:
+        self._stages.append(_one(self._ask([self._scan])).stages_ms)
+
+    def stage_medians_ms(self, trace: Trace) -> dict[str, float]:
+        """Return the median of each stage over the measured queries, of which there is one."""
+        measured = trace.measured(self._stages)
+        return {
+            stage: float(np.median([getattr(one, stage) for one in measured]))
+            for stage in StageTimes.model_fields
+        }
+
+    def many_ms_per_scan(self) -> float:
+        """Return the wall time per scan when the scan is predicted several times in one run."""
+        start = time.perf_counter()
+        count = sum(1 for _ in self._ask([self._scan] * _MANY, repeats=True))
+        return (time.perf_counter() - start) * 1000 / count
+
+
+def _one(results: Iterable[Result]) -> Result:
+    first, *others = results
+    if others:
+        raise UsageError(
+            f"--scan holds {1 + len(others)} scans", where=first.scan, do="name one of them"
+        )
+    if first.status != "ok":
+        raise ScanError(Finding(first.code, f"{first.status}: {first.reason}"), where=first.scan)
+    return first

@@ -1,0 +1,1 @@
+"""What a benchmark found: as JSON, a table, Markdown, CSV and plots."""

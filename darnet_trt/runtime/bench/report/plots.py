@@ -1,0 +1,105 @@
+"""Draw a report's plots as PNG and SVG."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from itertools import cycle
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from darnet_trt.evaluation.pictures import COLOURS
+from darnet_trt.runtime.bench.report.schema import BenchReport, Configuration, Latency
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INCHES: Final = (8.0, 5.0)
+_DPI: Final = 150
+_STEPS: Final = 1000
+"""Points of a line, at most: more cannot be told apart, and make large files."""
+_FAR_APART: Final = 5
+"""From this ratio of medians on, the axis is logarithmic."""
+
+
+def plots(report: BenchReport) -> dict[str, bytes]:
+    """Return file name → content: the latencies, and with batches the throughput."""
+    figures = {"latency": _latencies(report)}
+    if any(one.batch > 1 for one in report.configurations):
+        figures["throughput"] = _throughput(report)
+    return {
+        f"{name}.{kind}": _file(figure, kind)
+        for name, figure in figures.items()
+        for kind in ("png", "svg")
+    }
+
+
+def _latencies(report: BenchReport) -> Figure:
+    """Draw for each configuration the share of queries that took no longer than a time."""
+    figure = _figure()
+    axes = figure.add_subplot()
+    shown = [(one, one.latency) for one in report.configurations if one.latency is not None]
+    for (one, latency), colour in zip(shown, cycle(COLOURS), strict=False):
+        ordered = np.sort(latency.samples_ms)
+        shares = np.arange(1, len(ordered) + 1) / len(ordered)
+        kept = np.unique(np.linspace(0, len(ordered) - 1, _STEPS).astype(int))
+        axes.step(ordered[kept], shares[kept], where="post", color=colour, label=_label(one))
+        axes.errorbar(latency.median_ms, 0.5, xerr=_ends(latency), fmt="o", color=colour, capsize=4)
+    medians = [latency.median_ms for _, latency in shown]
+    if max(medians) > _FAR_APART * min(medians):
+        axes.set_xscale("log")
+    partly = " (interrupted)" * report.interrupted
+    axes.set(xlabel="latency in ms", ylabel="share of queries", ylim=(0, 1.02))
+    axes.set_title(f"Latency{partly}; at 0.5 the median and its 95 % interval")
+    axes.legend(loc="lower right", fontsize=8)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _throughput(report: BenchReport) -> Figure:
+    figure = _figure()
+    axes = figure.add_subplot()
+    for engine, colour in zip(report.engines, cycle(COLOURS), strict=False):
+        points = [
+            (one.batch, one.scans_per_s)
+            for one in report.configurations
+            if one.engine == engine.name and one.way == "engine" and one.scans_per_s is not None
+        ]
+        batches = [batch for batch, _ in points]
+        values = [found.value for _, found in points]
+        below = [0 if f.low is None else f.value - f.low for _, f in points]
+        above = [0 if f.high is None else f.high - f.value for _, f in points]
+        axes.errorbar(
+            batches, values, yerr=(below, above), fmt="o-", color=colour, capsize=4,
+            label=engine.name.replace("$", r"\$"),
+        )  # fmt: skip
+    axes.set(xlabel="batch", ylabel="scans per second", ylim=(0, None))
+    axes.set_xticks(sorted({one.batch for one in report.configurations}))
+    axes.set_title("Throughput by batch, with 95 % intervals")
+    axes.legend(loc="best", fontsize=8)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _label(one: Configuration) -> str:
+    return one.name.replace("$", r"\$")  # matplotlib takes $…$ for mathematics
+
+
+def _ends(latency: Latency) -> list[list[float]] | None:
+    median = latency.median
+    if median.low_ms is None or median.high_ms is None:
+        return None
+    return [[latency.median_ms - median.low_ms], [median.high_ms - latency.median_ms]]
+
+
+def _figure() -> Figure:
+    # No pyplot: it keeps figures and looks for a screen.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+
+
+def _file(figure: Figure, kind: str) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format=kind)
+    return file.getvalue()

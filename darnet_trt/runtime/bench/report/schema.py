@@ -1,0 +1,235 @@
+"""The report of a benchmark, as `bench --json` prints it and `report.json` holds it.
+
+Times are in ms, memory in units of 10^6 bytes, and each name ends in its unit. An interval is one
+of 95 %; its ends are null where the samples give none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+from darnet_trt.machine.hardware import Cpu, Gpu
+
+SCHEMA_VERSION: Final = 2
+
+Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
+Way = Literal["engine", "file-to-result"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Part):
+    """A value and the ends of its interval."""
+
+    value: Rounded
+    low: Rounded | None
+    high: Rounded | None
+
+
+class Quantile(_Part):
+    """A quantile of the latencies.
+
+    Attributes:
+        percent: 50 is the median.
+        value_ms: None where the samples give no interval, except for the median.
+        low_ms: Lower end of its interval.
+        high_ms: Upper end of its interval.
+        needed: Samples that an interval takes, of a steady runner.
+    """
+
+    percent: float
+    value_ms: Rounded | None
+    low_ms: Rounded | None
+    high_ms: Rounded | None
+    needed: int
+
+
+class Latency(_Part):
+    """Times of single queries, from when each was due to its answer.
+
+    Attributes:
+        effective: How many independent samples they are worth.
+        verdict: Whether the runner drifts, and has no true quantile; "too few" samples to say.
+        change: Largest over smallest median of the run's fifths, minus 1; None for too few.
+        quantiles: Median, p90, p95 and p99.
+        samples_ms: Every measured one, in order.
+    """
+
+    effective: int
+    verdict: Literal["steady", "drifting", "too few"]
+    change: Rounded | None
+    quantiles: tuple[Quantile, ...]
+    samples_ms: tuple[Rounded, ...]
+
+    def quantile(self, percent: float) -> Quantile:
+        """Return one of the quantiles."""
+        return next(one for one in self.quantiles if one.percent == percent)
+
+    @property
+    def median(self) -> Quantile:
+        """Return the median."""
+        return self.quantile(50)
+
+    @property
+    def median_ms(self) -> float:
+        """Return the median's value."""
+        value = self.median.value_ms
+        assert value is not None
+        return value
+
+
+class Configuration(_Part):
+    """One line of the comparison: an engine, what it does in a query, and how many scans.
+
+    Attributes:
+        name: As in the table and `samples.csv`.
+        engine: The name of its engine in `BenchReport.engines`.
+        way: "engine": volumes in memory to outputs. "file-to-result": a scan's files to its result,
+            with the code of `predict` and the engine loaded.
+        batch: Scans in a query.
+        settled: Whether its times had settled before the first turn.
+        warm_up: Queries that were not measured: before it was warm, and at the start of turns.
+        turns: In how many turns it was measured.
+        latency: None where an interruption came before its first turn.
+        scans_per_s: Scans a second at the median latency.
+        ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
+            None of the first.
+        stages_ms: Median of each of `predict`'s stages; None for "engine".
+    """
+
+    name: str
+    engine: str
+    way: Way
+    batch: int
+    settled: bool
+    warm_up: int
+    turns: int
+    latency: Latency | None
+    scans_per_s: Estimate | None
+    ratio: Estimate | None
+    stages_ms: dict[str, Rounded] | None = None
+
+
+class ColdStart(_Part):
+    """New `predict` processes with one scan: medians of some processes.
+
+    Attributes:
+        first_result_ms: From the start of a process to its first result.
+        load_ms: Verifying and loading the engine, while other processes read the scan.
+        first_inference_ms: The first volume through the engine.
+        peak_memory_mb: Largest resident memory of a process and the one that reads its scan.
+    """
+
+    first_result_ms: Rounded
+    load_ms: Rounded
+    first_inference_ms: Rounded
+    peak_memory_mb: Rounded
+
+
+class OnGpu(_Part):
+    """Split the GPU's time of a plan: medians of all measured queries, between CUDA events.
+
+    Attributes:
+        to_gpu_ms: Copy of the volume from pinned host memory.
+        compute_ms: The engine.
+        to_host_ms: Copy of the logits and the class activation map.
+    """
+
+    to_gpu_ms: Rounded
+    compute_ms: Rounded
+    to_host_ms: Rounded
+
+
+class MeasuredEngine(_Part):
+    """An engine.
+
+    Attributes:
+        name: An artifact of the bundle, or a name of --against.
+        warnings: The artifact's, from `load_engine`.
+        precision: The one that ran.
+        provenance: Versions, device, threads.
+        cold_start: None without a scan, and for engines that are not of the bundle.
+        many_ms_per_scan: Wall time per scan when one scan is predicted several times in one run;
+            None as for `cold_start`.
+        on_gpu: None except for TensorRT plans.
+    """
+
+    name: str
+    warnings: tuple[str, ...]
+    precision: str
+    provenance: dict[str, str]
+    cold_start: ColdStart | None = None
+    many_ms_per_scan: Rounded | None = None
+    on_gpu: OnGpu | None = None
+
+
+class Environment(_Part):
+    """The machine of the measurement.
+
+    Attributes:
+        command: The command line.
+        cpus_allowed: CPUs that this process and its container may use.
+        governor: The CPU's frequency governor; None where it cannot be read.
+        memory_free_mb: Before the start.
+        threads: As given; None: each engine chose.
+        load_1min: Load average of the minute before the start.
+        steal_percent: CPU time during the measurement that the hypervisor gave to others.
+    """
+
+    darnet_trt: str
+    python: str
+    system: str
+    command: str
+    cpu: Cpu
+    cpus_allowed: int
+    governor: str | None
+    memory_free_mb: Rounded
+    gpus: tuple[Gpu, ...]
+    threads: int | None
+    load_1min: float
+    steal_percent: Rounded
+    packages: dict[str, str]
+
+
+class BenchReport(_Part):
+    """A benchmark.
+
+    Attributes:
+        schema_version: Of this format.
+        bundle: The bundle's folder.
+        bundle_sha256: Of its manifest.
+        scan: The scan of "file-to-result"; None without.
+        scenario: How queries come: one after the other.
+        started: UTC, ISO 8601.
+        interrupted: Whether it was stopped, and holds what was measured until then.
+        pause_ms: Pause before each turn.
+        turn_ms: Least time of a turn.
+        gpu_warm_up_ms: Queries at the start of a GPU's turn that are not measured.
+        environment: Machine, versions, load.
+        busy: Reasons not to trust the figures; empty on an idle machine.
+        engines: The bundle's, then those of --against.
+        configurations: The first is the reference of the ratios.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    bundle: str
+    bundle_sha256: str
+    scan: str | None
+    scenario: Literal["single-stream"] = "single-stream"
+    started: str
+    interrupted: bool
+    pause_ms: float
+    turn_ms: float
+    gpu_warm_up_ms: float
+    environment: Environment
+    busy: tuple[str, ...]
+    engines: tuple[MeasuredEngine, ...]
+    configurations: tuple[Configuration, ...]
+
+    def engine(self, name: str) -> MeasuredEngine:
+        """Return the engine of that name."""
+        return next(one for one in self.engines if one.name == name)

@@ -1,0 +1,173 @@
+"""Say what a report holds, in lines and tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from darnet_trt.runtime.bench.report.numbers import (
+    NEEDS,
+    count,
+    estimate,
+    interval,
+    number,
+    quantile,
+)
+from darnet_trt.runtime.bench.report.schema import BenchReport, Configuration, Latency
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under titles, with lines before and after."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+def tables(report: BenchReport) -> list[Table]:
+    """Return the report's tables; the first one is the answer, the others are details."""
+    made = [_answer(report), _slow_queries(report)]
+    if any(one.batch > 1 for one in report.configurations):
+        made.append(_batches(report))
+    if any(engine.on_gpu for engine in report.engines):
+        made.append(_on_gpu(report))
+    if report.scan is not None:
+        made += [_stages(report), _cold_start(report)]
+    return [table for table in made if table.rows]
+
+
+def untrusted(report: BenchReport) -> str:
+    """Return why not to trust the figures of a busy machine."""
+    return (
+        f"the machine was busy ({'; '.join(report.busy)}): do not trust the figures, run again "
+        "when it is idle"
+    )
+
+
+def _answer(report: BenchReport) -> Table:
+    about, first = report.environment, report.configurations[0]
+    doubt = " ?" if report.busy else ""
+    rows = []
+    for one in report.configurations:
+        precision = report.engine(one.engine).precision
+        ratio = "1" if one is first else estimate(one.ratio) + doubt * (one.ratio is not None)
+        rows.append((one.name, precision, _median(one), ratio))
+    before = [
+        f"{about.cpu.name}, {about.cpu.cores} cores, {about.cpu.memory_gib} GiB, load "
+        f"{about.load_1min}; bundle {report.bundle_sha256[:12]}",
+        "one query after the other, the configurations in turns; in brackets 95 % intervals",
+    ]
+    if report.interrupted:
+        before.append("INTERRUPTED: holds what was measured until then")
+    per_scan = " per scan" * any(one.batch > 1 for one in report.configurations)
+    titles = ("configuration", "runs in", "median ms", f"time{per_scan} / first's")
+    after = [*_remarks(report.configurations)]
+    if report.busy:
+        after.append(f"? {untrusted(report)}")
+    return Table(titles, tuple(rows), tuple(before), tuple(after))
+
+
+def _median(one: Configuration) -> str:
+    if one.latency is None:
+        return "not measured"
+    found = quantile(one.latency.median)
+    marks = "*" * (one.latency.verdict == "drifting") + "†" * (not one.settled)
+    return f"{found} {marks}".rstrip()
+
+
+def _remarks(configurations: Sequence[Configuration]) -> list[str]:
+    """Explain the marks, and missing intervals."""
+    remarks = []
+    measured = [(one.name, one.latency) for one in configurations if one.latency is not None]
+    drifting = [
+        f"{name} by {found.change or 0:.0%}".replace("%", " %")
+        for name, found in measured
+        if found.verdict == "drifting"
+    ]
+    if drifting:
+        remarks.append(f"* the median drifts, and has no interval: {', '.join(drifting)}")
+    if unsettled := [one.name for one in configurations if not one.settled and one.latency]:
+        remarks.append(f"† not settled before the first turn: {', '.join(unsettled)}")
+    for name, found in measured:
+        if _too_few(found):
+            samples = len(found.samples_ms)
+            remarks.append(
+                f"{name}: {count(samples)} sample{'s' * (samples != 1)}, an interval of the "
+                f"median takes {count(found.median.needed)}"
+            )
+    ratios = [(one.name, one.ratio) for one in configurations if one.ratio is not None]
+    if few := [name for name, ratio in ratios if ratio.low is None]:
+        remarks.append(f"too few turns for an interval of the ratio: {', '.join(few)}")
+    return remarks
+
+
+def _too_few(latency: Latency) -> bool:
+    return latency.median.low_ms is None and latency.verdict != "drifting"
+
+
+def _slow_queries(report: BenchReport) -> Table:
+    rows = []
+    for one in report.configurations:
+        if one.latency is not None:
+            drifts = one.latency.verdict == "drifting"
+            tails = (one.latency.quantile(percent) for percent in (90, 99))
+            cells = ["drifts" if drifts else quantile(tail) for tail in tails]
+            rows.append((one.name, count(len(one.latency.samples_ms)), *cells))
+    after = ["needs N: an interval takes so many samples"]
+    return Table(
+        ("slow queries", "samples", "p90 ms", "p99 ms"),
+        tuple(rows),
+        after=tuple(after * any(NEEDS in cell for row in rows for cell in row)),
+    )
+
+
+def _batches(report: BenchReport) -> Table:
+    rows = []
+    for one in report.configurations:
+        if one.way == "engine" and one.latency is not None:
+            median = one.latency.median
+            ends = (
+                None if ms is None else ms / one.batch for ms in (median.low_ms, median.high_ms)
+            )
+            per_scan = interval(one.latency.median_ms / one.batch, *ends)
+            rows.append((one.engine, str(one.batch), per_scan, estimate(one.scans_per_s)))
+    return Table(("throughput", "batch", "ms per scan", "scans per s"), tuple(rows))
+
+
+def _on_gpu(report: BenchReport) -> Table:
+    rows = [
+        (engine.name, *map(number, dict(engine.on_gpu).values()), engine.provenance["cuda_graph"])
+        for engine in report.engines
+        if engine.on_gpu is not None
+    ]
+    return Table(("on the GPU", "to GPU ms", "compute ms", "to host ms", "CUDA graph"), tuple(rows))
+
+
+def _stages(report: BenchReport) -> Table:
+    rows = []
+    for one in report.configurations:
+        if one.stages_ms is not None:
+            many = report.engine(one.engine).many_ms_per_scan
+            stages = map(number, one.stages_ms.values())
+            rows.append((one.engine, *stages, "–" if many is None else number(many)))
+    stage_names = ("find", "read", "preprocess", "infer")
+    titles = ("file to result", *(f"{name} ms" for name in stage_names), "8 in a run, ms each")
+    return Table(titles, tuple(rows), before=(f"scan: {report.scan}",))
+
+
+def _cold_start(report: BenchReport) -> Table:
+    titles = ("cold start", "load ms", "first inference ms", "first result ms", "peak MB")
+    rows = [
+        (
+            engine.name,
+            number(cold.load_ms),
+            number(cold.first_inference_ms),
+            number(cold.first_result_ms),
+            count(cold.peak_memory_mb),
+        )
+        for engine in report.engines
+        if (cold := engine.cold_start) is not None
+    ]
+    return Table(titles, tuple(rows))
