@@ -1,8 +1,8 @@
 """Show how far another process shifts the times of a CPU-bound runner of 20 ms.
 
-    python -m benchmarks.bench.disturbed [--windows 120]
+    python -m benchmarks.bench.disturbed [--windows 60]
 
-The runner uses all CPUs, as an engine does, in windows of 2 s, while a process that is none of its
+The runner uses all CPUs, as an engine does, in windows of 1 s, while a process that is none of its
 children burns a part of one CPU in bursts; the part changes from window to window. In each window
 the runner also takes turns with itself: that ratio should be 1. The windows are grouped by what
 `Watch` saw of other processes, of the burner and of whatever else runs.
@@ -20,9 +20,9 @@ import numpy as np
 
 from darnet_trt.runtime.bench.signs.watch import Watch
 
-WINDOW_S = 2.0
+WINDOW_S = 1.0
 QUERY_MS = 20.0
-EDGES = (0, 2, 5, 10, 20, 40, 100)
+EDGES = (0, 1, 2, 3, 5, 10, 20, 100)
 
 # Reads which part of the time to burn, until its input ends.
 BURN = """
@@ -81,7 +81,7 @@ def window(query) -> np.ndarray:
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--windows", type=int, default=120)
+    parser.add_argument("--windows", type=int, default=60)
     windows = parser.parse_args().windows
     query = runner()
     # The shell ends at once, so that the burner is no child of ours.
@@ -90,7 +90,7 @@ def main() -> None:
     with subprocess.Popen(words, stdin=subprocess.PIPE, text=True) as shell:
         rows = []
         for at in range(windows):
-            part = 0.0 if at % 4 == 0 else rng.random() ** 2
+            part = 0.0 if at % 4 == 0 else rng.random() ** 3
             print(part, file=shell.stdin, flush=True)
             time.sleep(0.3)
             rows.append(window(query))
@@ -110,6 +110,10 @@ def main() -> None:
                 f"| {slower.max():.1f} % | {off:.1f} % | {np.median(found[here, 3]):.0f} "
                 f"| {np.median(found[here, 4]):.0f} % |"
             )
+    few = others < 15
+    if few.sum() > 2:
+        slope = 100 * np.polyfit(others[few], np.log(medians[few]), 1)[0]
+        print(f"for each percent that others took, below 15 %, the median rose by {slope:.1f} %")
     print(f"the watcher took {np.median(found[:, 5]):.2f} % of a CPU")
 
 

@@ -95,9 +95,10 @@ class GpuWatch:
         listed = self._read(self._nvml.nvmlDeviceGetComputeRunningProcesses)
         if listed is None:
             return None
-        found = {process.pid for process in listed}
-        children = psutil.Process().children(recursive=True)
-        ours = {os.getpid(), *(child.pid for child in children)}
+        found, me = {process.pid for process in listed}, os.getpid()
+        if found == {me}:  # listing our children takes some ms
+            return 0
+        ours = {me, *(child.pid for child in psutil.Process(me).children(recursive=True))}
         return len(found - ours) if found & ours else None
 
     def _read(self, function: Callable[..., Value], *arguments: object) -> Value | None:

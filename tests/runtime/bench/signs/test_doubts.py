@@ -49,10 +49,10 @@ def test_an_undisturbed_machine():
 @pytest.mark.parametrize(
     ("changed", "facts"),
     [
-        ({"others_percent": 34.2}, ["other processes", "34 %", "limit 5 %"]),
+        ({"others_percent": 34.2}, ["other processes", "34.2 %", "limit 2 %"]),
         ({"others_percent": None, "load_per_cpu": 1.71}, ["1.7", "limit 0.3"]),
-        ({"stolen_percent": 12.34}, ["hypervisor", "12.3 %", "limit 2.5 %"]),
-        ({"held_back_percent": 8.0, "held_back": 17}, ["17 times", "8.0 %", "limit 2.5 %"]),
+        ({"stolen_percent": 12.34}, ["hypervisor", "12.3 %", "limit 2 %"]),
+        ({"held_back_percent": 8.0, "held_back": 17}, ["17 times", "8.0 %", "limit 2 %"]),
         ({"major_faults": 90}, ["3.0 pages a second", "limit 1"]),
         ({"slowed_by_heat": 3}, ["3 times", "limit 0"]),
         ({"clock": Clock.of([4000.0, 4000.0, 3000.0, 3000.0])}, ["25.0 %", "limit 5 %"]),

@@ -239,3 +239,16 @@ def test_the_time_of_a_child_is_this_process_s_own():
         subprocess.run([sys.executable, "-c", burn], check=True)
     seen = watch.conditions
     assert seen.own_percent / 100 * seen.duration_s * seen.cpus >= 0.29
+
+
+def test_the_time_of_a_process_that_is_no_child_is_others():
+    burn = "import time\nwhile time.process_time() < 0.5: pass\nprint('done')"
+    orphan = ["sh", "-c", '"$0" -c "$1" &', sys.executable, burn]  # the shell ends at once
+    with Watch() as watch:
+        said = subprocess.run(orphan, stdout=subprocess.PIPE, check=True)  # until the orphan ends
+    assert said.stdout == b"done\n"
+    seen = watch.conditions
+    if seen.others_percent is None:
+        pytest.skip("this machine does not count CPU time")
+    # By ticks of 10 ms, which may miss some of it.
+    assert seen.others_percent / 100 * seen.duration_s * seen.cpus > 0.2
