@@ -25,7 +25,7 @@ CLOCK_STEP_S: Final = 0.1
 SUSPENDED_S: Final = 0.1
 GPU_SLOWED_PERCENT: Final = 10.0
 """Such a share of the samples reaches the 90th percentile."""
-# These scale with the load and hold the lowest clock, but for drivers whose processor chooses.
+# The first holds the lowest clock and the second raises it late, unless the processor chooses.
 _SLOW_GOVERNORS: Final = ("powersave", "conservative")
 _OWN_CHOICE: Final = ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")
 
@@ -57,7 +57,7 @@ def _of_the_cpus(seen: Conditions) -> Iterator[str]:
     if (faults := seen.major_faults / seen.duration_s) > MAJOR_FAULTS_PER_S:
         yield (
             f"this process waited for {faults:.1f} pages a second from a disk "
-            f"(limit {MAJOR_FAULTS_PER_S:g}): memory is short"
+            f"(limit {MAJOR_FAULTS_PER_S:g})"
         )
 
 
