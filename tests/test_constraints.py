@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # tensorrt and pycuda are installed on machines that have them; no test here runs them.
 EXTRAS = (
-    "cpu", "gpu", "rtx", "train", "parquet", "dicom", "serve", "cluster", "gpu-decode", "dev",
-    "gpu-test",
+    "cpu", "gpu", "rtx", "train", "parquet", "dicom", "serve", "cluster", "gpu-decode", "nvml",
+    "dev", "gpu-test",
 )  # fmt: skip
 
 
