@@ -69,21 +69,37 @@ def judge(latencies_ms: Sequence[float], limit: Limit, error: float = ERROR) -> 
     latencies = np.asarray(latencies_ms, dtype=np.float64)
     beyond = latencies > limit.latency_ms
     count, over = len(latencies), int(np.sum(beyond))
-    allowed = 1 - limit.percent / 100
     worth = _worth(latencies, beyond.astype(np.float64))
-    met = over <= round(allowed * count, 9)
-    if met:
-        chance = _at_most(math.ceil(over / worth), int(count / worth), allowed)
-    else:
-        chance = 1 - _at_most(int(over / worth) - 1, math.ceil(count / worth), allowed)
     return Judgement(
         limit=limit,
         queries=count,
         over=over,
-        met=met,
-        sure=chance <= error,
-        needed=math.ceil(worth * math.log(error) / math.log(1 - allowed)),
+        met=_is_met(over, count, limit),
+        sure=is_sure(over, count, limit, error, worth),
+        needed=math.ceil(worth * math.log(error) / math.log(limit.percent / 100)),
     )
+
+
+def is_sure(over: int, count: int, limit: Limit, error: float, worth: float = 1.0) -> bool:
+    """Return whether so many over a limit are clear.
+
+    Args:
+        over: Queries that exceeded it.
+        count: All.
+        limit: The limit.
+        error: As of `judge`.
+        worth: How many queries are worth one independent one.
+    """
+    allowed = 1 - limit.percent / 100
+    if _is_met(over, count, limit):
+        chance = _at_most(math.ceil(over / worth), int(count / worth), allowed)
+    else:
+        chance = 1 - _at_most(int(over / worth) - 1, math.ceil(count / worth), allowed)
+    return chance <= error
+
+
+def _is_met(over: int, count: int, limit: Limit) -> bool:
+    return over <= round((1 - limit.percent / 100) * count, 9)
 
 
 def _worth(latencies: Series, beyond: Series) -> float:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import BaseModel
 
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock
-from darnet_trt.runtime.bench.scenarios.limit import ERROR, Judgement, Limit, judge
+from darnet_trt.runtime.bench.scenarios.limit import ERROR, Judgement, Limit, is_sure, judge
 from darnet_trt.runtime.bench.scenarios.offline import offline, throughput
 from darnet_trt.runtime.bench.scenarios.server import server
-from darnet_trt.runtime.bench.subject import Trace, latencies_ms
+from darnet_trt.runtime.bench.subject import Query, Trace, latencies_ms
 
 CLOSE: Final = 0.02
 """The search ends when the rates left differ by so much."""
@@ -110,7 +109,7 @@ def search(
 
     def tried(rate_per_s: float, for_s: float) -> bool:
         """Try a rate; return whether it met the limit."""
-        judged, turn = _Judged(trace, len(trace.queries), limit), len(trials)
+        judged, turn = _Judged(trace.queries, limit), len(trials)
         ended = server(
             streams,
             trace.queries,
@@ -159,32 +158,38 @@ def peak_result(trials: Sequence[Trial], limit: Limit, streams: int) -> PeakResu
     )
 
 
-@dataclass
 class _Judged:
     """Looks at a trial while it runs; half of the permitted error is for them, half for the last.
 
-    Attributes:
-        trace: With the queries of the trial.
-        first: The first of these.
+    A look delays the queries that come meanwhile. So the queries over the limit are counted as they
+    are answered, and the trial is judged in full only where the count alone is clear.
+
+    Args:
+        queries: Those of the trial follow the ones that are there.
         limit: The limit.
-        looks: How often it was looked at.
     """
 
-    trace: Trace
-    first: int
-    limit: Limit
-    looks: int = 0
+    def __init__(self, queries: Sequence[Query], limit: Limit) -> None:
+        self._queries, self._limit = queries, limit
+        self._first = self._counted = len(queries)
+        self._over = self._looks = 0
 
     def early(self, passed: float) -> bool:
         """Return whether the trial is clear, when a part of its time has passed."""
-        if passed * _LOOKS < self.looks + 1 or self.looks + 1 >= _LOOKS:
+        new = self._queries[self._counted :]
+        self._counted += len(new)
+        self._over += sum(one > self._limit.latency_ms for one in latencies_ms(new))
+        look = int(passed * _LOOKS)
+        if not self._looks < look < _LOOKS:
             return False
-        self.looks = int(passed * _LOOKS)
-        return self._judge(ERROR / 2 / (_LOOKS - 1)).sure
+        self._looks = look
+        error = ERROR / 2 / (_LOOKS - 1)
+        count = self._counted - self._first
+        return is_sure(self._over, count, self._limit, error) and self._judge(error).sure
 
     def last(self) -> Judgement:
         """Judge a trial that has ended."""
         return self._judge(ERROR / 2)
 
     def _judge(self, error: float) -> Judgement:
-        return judge(latencies_ms(self.trace.queries[self.first :]), self.limit, error)
+        return judge(latencies_ms(self._queries[self._first :]), self._limit, error)

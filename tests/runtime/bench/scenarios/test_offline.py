@@ -3,7 +3,12 @@ import threading
 import numpy as np
 import pytest
 
-from darnet_trt.runtime.bench.scenarios.offline import offline, offline_result, throughput
+from darnet_trt.runtime.bench.scenarios.offline import (
+    OfflineResult,
+    offline,
+    offline_result,
+    throughput,
+)
 from darnet_trt.runtime.bench.subject import Query, Trace
 from tests.runtime.bench.scenarios.simulated import SimulatedClock
 
@@ -15,6 +20,7 @@ def test_the_throughput_of_streams_adds_up():
     result = offline_result(trace, 2)
     assert result.throughput.per_s == pytest.approx(4 * (100 + 50), rel=1e-3)
     assert result.latency.samples == len(trace.queries)
+    assert OfflineResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_the_run_s_cut_does_not_count():

@@ -1,7 +1,7 @@
 import pytest
 
 from darnet_trt.runtime.bench.scenarios.limit import Limit
-from darnet_trt.runtime.bench.scenarios.peak import Trial, peak_result, search
+from darnet_trt.runtime.bench.scenarios.peak import PeakResult, Trial, peak_result, search
 from darnet_trt.runtime.bench.subject import Trace
 from tests.runtime.bench.scenarios import queueing
 from tests.runtime.bench.scenarios.simulated import SimulatedClock
@@ -27,6 +27,7 @@ def test_the_highest_rate_is_that_of_queueing_theory():
     assert result.at_least_per_s < true < result.at_most_per_s
     assert took_s < 605
     assert {query.turn for query in trace.queries} == set(range(len(result.trials)))
+    assert PeakResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_a_short_search_says_that_it_is_not_sure():

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -105,3 +107,18 @@ def test_an_interruption_keeps_what_was_answered():
         server([clock.takes(ms)], trace.queries, rate_per_s=10, seconds=10, clock=clock)
 
     assert len(trace.queries) == 2
+
+
+def test_streams_answer_side_by_side_by_the_machine_s_clock():
+    trace, together = Trace("stub"), threading.Barrier(2, timeout=30)
+
+    def stream():
+        first = [together]
+        return lambda: first.pop().wait() if first else None
+
+    ended = server([stream(), stream()], trace.queries, rate_per_s=500, seconds=0.1)
+
+    assert ended == "done"
+    assert [query.due_ns for query in trace.queries] == sorted(q.due_ns for q in trace.queries)
+    assert len(trace.queries) == len(arrivals_ns(500, 0.1, 0))
+    assert all(query.started_ns >= query.due_ns for query in trace.queries)
