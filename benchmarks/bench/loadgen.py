@@ -36,7 +36,6 @@ from darnet_trt.runtime.bench.subject import Query, Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
-from tests.tiny_bundle import write_onnx
 
 PERCENTS = (50, 90, 99)
 SERVER_PERCENT = 90
@@ -144,9 +143,25 @@ def engines(bundle: Path | None, size: Size) -> Iterator[tuple[str, Ask]]:
         yield engine.artifact.name, inferring(engine.runner, opened.manifest.preprocessing.size)
         return
     with TemporaryDirectory() as folder:
-        write_onnx(Path(folder) / "model.onnx", size=size.volume)
-        runner = OpenVINORunner(Path(folder) / "model.onnx", precision="fp32")
+        model = write_convolution(Path(folder) / "model.xml", size.volume)
+        runner = OpenVINORunner(model, precision="fp32")
         yield "one convolution, OpenVINO", inferring(runner, size.volume)
+
+
+def write_convolution(file: Path, volume: tuple[int, int, int]) -> Path:
+    """Write a network of one strided convolution, with the outputs of ours."""
+    from openvino import Model, opset13, save_model
+
+    given = opset13.parameter([1, 1, *volume], np.float32)
+    weight = np.random.default_rng(0).normal(0, 0.05, (3, 1, 8, 16, 16)).astype(np.float32)
+    cam = opset13.convolution(given, weight, [8, 16, 16], [0, 0, 0], [0, 0, 0], [1, 1, 1])
+    logits = opset13.reduce_mean(cam, np.array([2, 3, 4]))
+    features = opset13.matmul(logits, np.eye(3, 8, dtype=np.float32), False, False)
+    outputs = {"logits": logits, "cam": cam, "features": features}
+    for name, each in outputs.items():
+        each.output(0).get_tensor().set_names({name})
+    save_model(Model([*outputs.values()], [given]), file, compress_to_fp16=False)
+    return file
 
 
 def inferring(runner: Any, size: tuple[int, int, int]) -> Ask:
