@@ -29,6 +29,8 @@ _TERMS: Final = 8
 """Fewest terms of the spectrum at zero whose mean is worth using."""
 SHARE_OF_TERMS: Final = 12
 """One in so many terms of the spectrum counts as near zero."""
+_LEAST_TAU: Final = 0.01
+"""Of values that alternate exactly, which else would be worth infinitely many."""
 
 
 def ranks(samples: Series) -> Series:
@@ -75,7 +77,9 @@ def integrated_autocorrelation(series: Series) -> float:
     terms = count // SHARE_OF_TERMS
     if tau >= 1:
         return tau
-    return min(_spectrum_near_zero(centred, terms) / power, 1.0) if terms >= _TERMS else 1.0
+    if terms < _TERMS:
+        return 1.0
+    return min(max(_spectrum_near_zero(centred, terms) / power, _LEAST_TAU), 1.0)
 
 
 def student_t_quantile(df: float, alpha: float) -> float:

@@ -108,6 +108,13 @@ def test_repeated_samples_count_once():
     assert summarise(np.repeat(samples, 5), (99,)).quantiles[0].needed > 5 * 299
 
 
+def test_samples_that_alternate_exactly_are_worth_many_but_not_without_end():
+    summary = summarise([10.0, 10.0, 20.0] * 1000)
+
+    assert 3000 < summary.effective <= 300_000
+    assert summary.quantiles[0].high_ms == 10
+
+
 def test_a_drifting_runner_gets_no_interval():
     samples = drawn(300) * np.linspace(1, 1.1, 300)
     summary = summarise(samples)

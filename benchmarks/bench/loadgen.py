@@ -1,0 +1,335 @@
+"""Hold `bench` against MLPerf's load generator: the same queries, in turns, in one process.
+
+    python -m benchmarks.bench.loadgen [--short] [--rounds 5] [--seconds 20] [--bundle BUNDLE]
+
+A single stream and the server's highest rate, on a stub of known delay and on an engine: the
+default of BUNDLE, or a single convolution with OpenVINO. Each figure is the median of the rounds, a
+ratio that of the rounds' ratios. Also what `bench` itself takes for a query that does nothing.
+`--short` only shows that it works. It needs mlcommons-loadgen (the extra dev).
+"""
+
+import argparse
+import json
+import math
+import queue
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlperf_loadgen
+import numpy as np
+
+from darnet_trt.bundle.reading import open_bundle
+from darnet_trt.machine.cpus import usable_cpus
+from darnet_trt.machine.hardware import cpu
+from darnet_trt.runtime.bench.scenarios.limit import Limit
+from darnet_trt.runtime.bench.scenarios.multi_stream import MultiStream
+from darnet_trt.runtime.bench.scenarios.offline import offline
+from darnet_trt.runtime.bench.scenarios.peak import Trial, peak_result, search
+from darnet_trt.runtime.bench.subject import Query, Subject, Trace
+from darnet_trt.runtime.bench.turns import in_turns
+from darnet_trt.runtime.engines.loading import load_engine
+from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
+
+PERCENTS = (50, 90, 99)
+SERVER_PERCENT = 90
+SERVER_SERVICES = 3.0
+"""The server's limit, in service times: with a fixed service, 0.59 of the capacity meets it."""
+START, STEP = 0.3, 0.5
+"""The load generator's search starts at this share of the capacity, and rises by such steps."""
+SAME = 0.02
+SAME_RATE = 0.05
+MOST_OVERHEAD_US = 50.0
+
+Ask = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What to measure, and how long.
+
+    Attributes:
+        stub_ms: The stub's delay.
+        volume: What the convolution takes, (d, h, w).
+        rounds: Of each.
+        seconds: Of `bench`'s single stream, in each round.
+        server_queries: Of each rate that the load generator tries.
+    """
+
+    stub_ms: float
+    volume: tuple[int, int, int]
+    rounds: int
+    seconds: float
+    server_queries: int
+
+
+SHORT = Size(1.0, (16, 64, 64), 1, 0.2, 20)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        what: What is compared.
+        unit: Of the figures.
+        theirs: The load generator's, one a round.
+        ours: Those of `bench`.
+        goal: Largest difference; None: there is no goal.
+    """
+
+    what: str
+    unit: str
+    theirs: list[float]
+    ours: list[float]
+    goal: float | None
+
+    def __str__(self) -> str:
+        ratio = statistics.median(b / a for a, b in zip(self.theirs, self.ours, strict=True))
+        theirs, ours = statistics.median(self.theirs), statistics.median(self.ours)
+        said = "" if self.goal is None else f"{'met' if abs(ratio - 1) <= self.goal else 'MISSED'}"
+        goal = "" if self.goal is None else f"±{self.goal:.0%}"
+        return (
+            f"{self.what:<28}{theirs:>10.3f}{ours:>10.3f} {self.unit:<4}{ratio:>8.3f}"
+            f"{goal:>6} {said}"
+        )
+
+
+def main(words: list[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=20.0, help="single stream, each round")
+    parser.add_argument("--server-queries", type=int, default=5000, help="of each rate tried")
+    parser.add_argument("--short", action="store_true")
+    given = parser.parse_args(words)
+    size = Size(5.0, (64, 224, 224), given.rounds, given.seconds, given.server_queries)
+    if given.short:
+        size = SHORT
+    print(f"{cpu().name}, {usable_cpus()} CPUs, {size.rounds} rounds")
+    print(f"{'':<28}{'loadgen':>10}{'bench':>10} {'':<4}{'ratio':>8}{'goal':>6}")
+    for name, ask in (("stub", stub(size.stub_ms)), *engines(given.bundle, size)):
+        for row in (*single_stream(name, ask, size), server_rate(name, ask, size)):
+            print(row)
+    for what, overhead_us, goal_us in overheads():
+        goal = "" if goal_us is None else f"  goal: at most {goal_us:.0f} µs"
+        print(f"a query that does nothing, {what}: {overhead_us:.1f} µs{goal}")
+
+
+def stub(delay_ms: float) -> Ask:
+    """Return a query that takes so long: it sleeps, and spins for what a sleep cannot hit."""
+
+    def ask() -> None:
+        until = time.perf_counter_ns() + round(delay_ms * 1e6)
+        time.sleep(max(delay_ms - 0.5, 0) / 1e3)
+        while time.perf_counter_ns() < until:
+            pass
+
+    return ask
+
+
+def engines(bundle: Path | None, size: Size) -> Iterator[tuple[str, Ask]]:
+    """Yield the engine's name and its query."""
+    if bundle is not None:
+        opened = open_bundle(bundle)
+        engine = load_engine(opened)
+        yield engine.artifact.name, inferring(engine.runner, opened.manifest.preprocessing.size)
+        return
+    with TemporaryDirectory() as folder:
+        model = write_convolution(Path(folder) / "model.xml", size.volume)
+        runner = OpenVINORunner(model, precision="fp32")
+        yield "one convolution, OpenVINO", inferring(runner, size.volume)
+
+
+def write_convolution(file: Path, volume: tuple[int, int, int]) -> Path:
+    """Write a network of one strided convolution, with the outputs of ours."""
+    from openvino import Model, opset13, save_model
+
+    given = opset13.parameter([1, 1, *volume], np.float32)
+    weight = np.random.default_rng(0).normal(0, 0.05, (3, 1, 8, 16, 16)).astype(np.float32)
+    cam = opset13.convolution(given, weight, [8, 16, 16], [0, 0, 0], [0, 0, 0], [1, 1, 1])
+    logits = opset13.reduce_mean(cam, np.array([2, 3, 4]))
+    features = opset13.matmul(logits, np.eye(3, 8, dtype=np.float32), False, False)
+    outputs = {"logits": logits, "cam": cam, "features": features}
+    for name, each in outputs.items():
+        each.output(0).get_tensor().set_names({name})
+    save_model(Model([*outputs.values()], [given]), file, compress_to_fp16=False)
+    return file
+
+
+def inferring(runner: Any, size: tuple[int, int, int]) -> Ask:
+    """Return the query of an engine: one volume."""
+    volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
+    return lambda: runner.infer(volume)
+
+
+def single_stream(name: str, ask: Ask, size: Size) -> list[Row]:
+    """Measure one query after the other with both, in turns, as many queries with each."""
+    theirs: dict[int, list[float]] = {percent: [] for percent in PERCENTS}
+    ours: dict[int, list[float]] = {percent: [] for percent in PERCENTS}
+    for number in range(size.rounds):
+        count = 0
+        for turn in ("bench", "loadgen") if number % 2 == 0 else ("loadgen", "bench"):
+            if turn == "bench":
+                latencies = bench_single_stream(name, ask, size.seconds)
+                count = len(latencies)
+                for percent in PERCENTS:
+                    ours[percent].append(float(np.percentile(latencies, percent)))
+            else:
+                count = count or round(size.seconds / seconds_of(ask))
+                for percent, found_ms in loadgen_single_stream(ask, count).items():
+                    theirs[percent].append(found_ms)
+    known = name == "stub"
+    return [
+        Row(f"{name} p{one}", "ms", theirs[one], ours[one], SAME if one < 99 or known else None)
+        for one in PERCENTS
+    ]
+
+
+def bench_single_stream(name: str, ask: Ask, seconds: float) -> list[float]:
+    """Return the latencies in ms."""
+    traces: dict[str, Trace] = {}
+    in_turns([Subject(name, ask)], traces, seconds=seconds)
+    return traces[name].latencies_ms
+
+
+def loadgen_single_stream(ask: Ask, count: int) -> dict[int, float]:
+    """Return percent → latency in ms, of exactly so many queries."""
+    settings = mlperf_loadgen.TestSettings()
+    settings.scenario = mlperf_loadgen.TestScenario.SingleStream
+    settings.mode = mlperf_loadgen.TestMode.PerformanceOnly
+    settings.min_duration_ms = 0
+    settings.min_query_count = settings.max_query_count = count
+
+    def issue(samples: list[Any]) -> None:
+        for sample in samples:
+            ask()
+            answered(sample.id)
+
+    found = started(settings, issue)
+    assert found["result_query_count"] == count, found
+    return {one: found[f"result_{one}.00_percentile_latency_ns"] / 1e6 for one in PERCENTS}
+
+
+def server_rate(name: str, ask: Ask, size: Size) -> Row:
+    """Search the highest rate with both, in turns; `bench` takes as long as the load generator."""
+    service_s = seconds_of(ask)
+    limit = Limit(latency_ms=SERVER_SERVICES * service_s * 1e3, percent=SERVER_PERCENT)
+    theirs, ours = [], []
+    for number in range(size.rounds):
+        begun = time.perf_counter()
+        theirs.append(loadgen_rate(ask, limit, 1 / service_s, size.server_queries, number))
+        ours.append(bench_rate(name, ask, limit, time.perf_counter() - begun, number))
+    what = f"{name} server, p{SERVER_PERCENT} ≤ {limit.latency_ms:.1f} ms"
+    return Row(what, "/s", theirs, ours, SAME_RATE)
+
+
+def bench_rate(name: str, ask: Ask, limit: Limit, seconds: float, seed: int) -> float:
+    """Return the highest rate per second; NaN where there is none."""
+    trials: list[Trial] = []
+    search([ask], Trace(name), trials, limit, seconds=seconds, seed=1000 * seed)
+    return peak_result(trials, limit, 1).rate_per_s or math.nan
+
+
+def loadgen_rate(ask: Ask, limit: Limit, capacity_per_s: float, count: int, seed: int) -> float:
+    """Return the highest rate per second that the load generator finds.
+
+    NaN where the one that it starts from does not meet the limit.
+    """
+    settings = mlperf_loadgen.TestSettings()
+    settings.scenario = mlperf_loadgen.TestScenario.Server
+    settings.mode = mlperf_loadgen.TestMode.FindPeakPerformance
+    settings.min_duration_ms = 0
+    settings.min_query_count = settings.max_query_count = count
+    settings.schedule_rng_seed = seed
+    settings.server_target_qps = START * capacity_per_s
+    settings.server_target_latency_ns = round(limit.latency_ms * 1e6)
+    settings.server_target_latency_percentile = limit.percent / 100
+    settings.server_find_peak_qps_decimals_of_precision = 0
+    settings.server_find_peak_qps_boundary_step_size = STEP
+    with working(ask) as issue:
+        return float(started(settings, issue).get("peak", "nan"))
+
+
+@contextmanager
+def working(ask: Ask) -> Iterator[Callable[[list[Any]], None]]:
+    """Answer queries in a thread, in their order."""
+    waiting: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        while (sample := waiting.get()) is not None:
+            ask()
+            answered(sample)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield lambda samples: [waiting.put(sample.id) for sample in samples] and None
+    finally:
+        waiting.put(None)
+        thread.join()
+
+
+def answered(sample: int) -> None:
+    """Tell the load generator that a sample is answered."""
+    mlperf_loadgen.QuerySamplesComplete([mlperf_loadgen.QuerySampleResponse(sample, 0, 0)])
+
+
+def started(settings: Any, issue: Callable[[list[Any]], None]) -> dict[str, Any]:
+    """Run the load generator; return what it logs, and its peak rate under "peak"."""
+    peak = "FindPeakPerformance: Found peak performance field: "
+    sut = mlperf_loadgen.ConstructSUT(issue, lambda: None)
+    library = mlperf_loadgen.ConstructQSL(1, 1, lambda loaded: None, lambda unloaded: None)
+    found: dict[str, Any] = {}
+    try:
+        with TemporaryDirectory() as folder:
+            output = mlperf_loadgen.LogOutputSettings()
+            output.outdir = folder
+            logs = mlperf_loadgen.LogSettings()
+            logs.log_output, logs.enable_trace = output, False
+            mlperf_loadgen.StartTestWithLogSettings(sut, library, settings, logs)
+            for line in (Path(folder) / "mlperf_log_detail.txt").read_text().splitlines():
+                entry = json.loads(line.removeprefix(":::MLLOG "))
+                found[entry["key"]] = entry["value"]
+                if str(entry["value"]).startswith(peak):
+                    found["peak"] = entry["value"].removeprefix(peak)
+    finally:
+        mlperf_loadgen.DestroyQSL(library)
+        mlperf_loadgen.DestroySUT(sut)
+    return found
+
+
+def seconds_of(ask: Ask) -> float:
+    """Return the median time of a query, after a few."""
+    taken: list[Query] = []
+    offline([ask], taken, seconds=0.2)
+    return statistics.median(one.done_ns - one.started_ns for one in taken) / 1e9
+
+
+def overheads() -> Iterator[tuple[str, float, float | None]]:
+    """Yield the scenario, the time that it takes for a query that does nothing, and its goal."""
+    traces: dict[str, Trace] = {}
+    in_turns([Subject("nothing", lambda: None)], traces, rounds=1)
+    yield "single stream", per_query_us(traces["nothing"].queries), MOST_OVERHEAD_US
+    taken: list[Query] = []
+    offline([lambda: None], taken, seconds=0.2)
+    yield "offline", per_query_us(taken), MOST_OVERHEAD_US
+    with MultiStream([lambda: None] * 2) as together:
+        in_turns([Subject("both", together)], traces, rounds=1)
+    yield "two streams at once", per_query_us(traces["both"].queries), None
+
+
+def per_query_us(queries: list[Query]) -> float:
+    """Return the mean time from one query's start to the next one's."""
+    return (queries[-1].started_ns - queries[0].started_ns) / (len(queries) - 1) / 1e3
+
+
+if __name__ == "__main__":
+    main()
