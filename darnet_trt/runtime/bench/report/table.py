@@ -57,7 +57,7 @@ def _answer(report: BenchReport) -> Table:
     before = [
         f"{about.cpu.name}, {about.cpu.cores} cores, {about.cpu.memory_gib} GiB, load "
         f"{about.load_1min}; bundle {report.bundle_sha256[:12]}",
-        "one query after the other, the configurations in turns; in brackets 95 % intervals",
+        "single queries, the configurations in turns; 95 % intervals in brackets",
     ]
     if report.interrupted:
         before.append("INTERRUPTED: holds what was measured until then")
