@@ -204,8 +204,8 @@ def _publish(
     finally:
         if as_json:
             typer.echo(files.as_json(report))
-            if report.busy:
-                warn(f"warning: {untrusted(report)}")
+            for line in untrusted(report):
+                warn(f"warning: {line}")
         else:
             _show(report)
 

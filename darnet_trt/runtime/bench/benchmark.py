@@ -17,13 +17,13 @@ import numpy as np
 
 from darnet_trt.bundle.reading import Bundle
 from darnet_trt.machine.files import as_text
+from darnet_trt.machine.memory import free_memory
 from darnet_trt.runtime.bench import turns
 from darnet_trt.runtime.bench.batches import batches_of, check_memory
 from darnet_trt.runtime.bench.cold_start import PROCESSES, cold_start
 from darnet_trt.runtime.bench.from_file import FromFile
-from darnet_trt.runtime.bench.load import busy
 from darnet_trt.runtime.bench.report.building import configuration
-from darnet_trt.runtime.bench.report.environment import Before, environment
+from darnet_trt.runtime.bench.report.environment import environment
 from darnet_trt.runtime.bench.report.schema import (
     BenchReport,
     ColdStart,
@@ -32,6 +32,8 @@ from darnet_trt.runtime.bench.report.schema import (
     OnGpu,
     Way,
 )
+from darnet_trt.runtime.bench.signs.doubts import doubts
+from darnet_trt.runtime.bench.signs.watch import Watch
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import Runner, runs_on_gpu
@@ -100,7 +102,8 @@ class Benchmark:
             for name, engine in self._engines.items():
                 way = FromFile(f"{name} from file", bundle, scan, engine)
                 self._entries.append(_Entry(way.subject, name, "file-to-result", way))
-        self._before = Before.now()
+        self._watch = Watch(gpu=any(entry.subject.on_gpu for entry in self._entries))
+        self._memory_free_mb = free_memory() / 1e6
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def _of_engine(self, name: str, batch: int, *, count_it: bool) -> _Entry:
@@ -133,9 +136,14 @@ class Benchmark:
         whole = math.inf if seconds is None else seconds * count
         names = ", ".join(entry.subject.name for entry in self._entries)
         self._notify(f"measuring in turns, {_time(whole, rounds)}: {names}")
-        turns.in_turns(
-            [entry.subject for entry in self._entries], self.traces, seconds=whole, rounds=rounds
-        )
+        with self._watch as watch:
+            turns.in_turns(
+                [entry.subject for entry in self._entries],
+                self.traces,
+                seconds=whole,
+                rounds=rounds,
+                meter=watch.energy,
+            )
         for entry in self._entries:
             if entry.from_file is None:
                 continue
@@ -147,7 +155,7 @@ class Benchmark:
 
     def report(self, *, interrupted: bool = False) -> BenchReport:
         """Return what was measured so far, of which the first configuration is a part."""
-        about = environment(self._before, command=self._command, threads=self._threads)
+        conditions = self._watch.conditions
         return BenchReport(
             bundle=_absolute(self._bundle.path),
             bundle_sha256=self._bundle.sha256,
@@ -157,8 +165,11 @@ class Benchmark:
             pause_ms=turns.PAUSE_MS,
             turn_ms=turns.TURN_MS,
             gpu_warm_up_ms=turns.GPU_WARM_UP_MS,
-            environment=about,
-            busy=busy(about.load_1min, os.cpu_count() or 1, about.steal_percent),
+            environment=environment(
+                self._memory_free_mb, command=self._command, threads=self._threads
+            ),
+            conditions=conditions,
+            doubts=doubts(conditions),
             engines=tuple(self._about(name) for name in self._runners),
             configurations=tuple(self._configuration(entry) for entry in self._entries),
         )

@@ -60,6 +60,8 @@ class Trace:
         warm_up: Queries before it was warm.
         settled: Whether its times had settled before the others.
         queries: The measured ones.
+        joules: What its turns used, "cpu" and "gpu", where that is readable.
+        metered: Queries that used it; the first of each turn too.
     """
 
     subject: str
@@ -67,6 +69,8 @@ class Trace:
     warm_up: list[Query] = field(default_factory=list)
     settled: bool = False
     queries: list[Query] = field(default_factory=list)
+    joules: dict[str, float] = field(default_factory=dict)
+    metered: int = 0
 
     @property
     def latencies_ms(self) -> list[float]:
@@ -92,6 +96,10 @@ class Trace:
         warm = [(query.done_ns, False) for query in self.warm_up]
         order = sorted(warm + [(query.done_ns, True) for query in self.queries])
         return [one for one, (_, counts) in zip(kept, order, strict=False) if counts]
+
+    def joules_per_scan(self, of: str) -> float | None:
+        """Return the energy for a scan, of "cpu" or "gpu"; None where it is not readable."""
+        return self.joules[of] / self.metered / self.scans if of in self.joules else None
 
     def turn_medians_ms(self) -> npt.NDArray[np.float64]:
         """Return the median latency of each turn, in order, to pair with another subject's."""

@@ -29,6 +29,10 @@ WARM_UP_SHARE: Final = 0.25
 """Most of the time that goes to the warm-up of subjects whose times do not settle."""
 
 Look = Callable[[Mapping[str, Trace], float], bool]
+Meter = Callable[[], tuple[float | None, float | None]]
+"""Reads the joules so far of the CPU and of the GPU; None: not readable here."""
+NOT_METERED: Final = (None, None)
+_METERS: Final = ("cpu", "gpu")
 
 
 def in_turns(
@@ -38,6 +42,7 @@ def in_turns(
     seconds: float = math.inf,
     rounds: int | None = None,
     look: Look = lambda traces, passed: False,
+    meter: Meter = lambda: NOT_METERED,
 ) -> None:
     """Measure subjects in turns, after a warm-up in turns.
 
@@ -51,6 +56,7 @@ def in_turns(
         rounds: Most rounds.
         look: Called after each round with the traces and the part of the time that has passed, 0
             to 1; True ends the measurement.
+        meter: Reads the energy so far, before and after each turn's queries.
     """
     for subject in subjects:
         traces[subject.name] = Trace(subject.name, subject.scans)
@@ -63,7 +69,7 @@ def in_turns(
         if done >= LEAST_ROUNDS and passed >= 1:
             break
         for subject in subjects:
-            _turn(subject, traces[subject.name], done)
+            _turn(subject, traces[subject.name], done, meter)
         done += 1
         if look(traces, min(passed, 1.0)):
             break
@@ -80,11 +86,16 @@ def _warm(subjects: Sequence[Subject], traces: Mapping[str, Trace], until: float
             return
 
 
-def _turn(subject: Subject, trace: Trace, turn: int) -> None:
+def _turn(subject: Subject, trace: Trace, turn: int, meter: Meter) -> None:
     time.sleep(PAUSE_MS / 1000)
     if subject.on_gpu:
         trace.warm_up += _queries(subject, turn, GPU_WARM_UP_MS)
+    before = meter()
     taken = _queries(subject, turn, _turn_ms(subject))
+    for of, start, end in zip(_METERS, before, meter(), strict=True):
+        if start is not None and end is not None:
+            trace.joules[of] = trace.joules.get(of, 0.0) + end - start
+    trace.metered += len(taken)
     first = len(taken) > 1
     trace.warm_up += taken[:first]
     trace.queries += taken[first:]

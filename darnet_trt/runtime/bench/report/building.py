@@ -46,6 +46,8 @@ def configuration(
         scans_per_s=None if found is None else _throughput(found.median, trace.scans),
         ratio=None if trace is first else _ratio(first, trace),
         stages_ms=None if stages_ms is None else dict(stages_ms),
+        cpu_j_per_scan=trace.joules_per_scan("cpu"),
+        gpu_j_per_scan=trace.joules_per_scan("gpu"),
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from darnet_trt.machine.files import as_text
 from darnet_trt.runtime.bench.report.schema import BenchReport
-from darnet_trt.runtime.bench.report.table import Table, tables
+from darnet_trt.runtime.bench.report.table import Table, machine, tables
 
 
 def markdown(report: BenchReport) -> str:
-    """Return the command, and the tables of `tables`."""
+    """Return the command, the tables of `tables`, and what else the machine did."""
     parts = [f"    {report.environment.command}"] * bool(report.environment.command)
-    parts += [_block(table) for table in tables(report)]
+    parts += [_block(table) for table in (*tables(report), machine(report))]
     return "\n\n".join(parts) + "\n"
 
 

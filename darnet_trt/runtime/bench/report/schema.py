@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from darnet_trt.machine.hardware import Cpu, Gpu
+from darnet_trt.runtime.bench.signs.conditions import Conditions
 
 SCHEMA_VERSION: Final = 2
 
@@ -99,6 +100,8 @@ class Configuration(_Part):
         ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
             None of the first.
         stages_ms: Median of each of `predict`'s stages; None for "engine".
+        cpu_j_per_scan: Energy of all CPU packages in its turns; None: not readable here.
+        gpu_j_per_scan: Energy of the GPU's board in its turns; None: not readable here.
     """
 
     name: str
@@ -112,6 +115,8 @@ class Configuration(_Part):
     scans_per_s: Estimate | None
     ratio: Estimate | None
     stages_ms: dict[str, Rounded] | None = None
+    cpu_j_per_scan: Rounded | None
+    gpu_j_per_scan: Rounded | None
 
 
 class ColdStart(_Part):
@@ -173,11 +178,8 @@ class Environment(_Part):
     Attributes:
         command: The command line.
         cpus_allowed: CPUs that this process and its container may use.
-        governor: The CPU's frequency governor; None where it cannot be read.
         memory_free_mb: Before the start.
         threads: As given; None: each engine chose.
-        load_1min: Load average of the minute before the start.
-        steal_percent: CPU time during the measurement that the hypervisor gave to others.
     """
 
     darnet_trt: str
@@ -186,12 +188,9 @@ class Environment(_Part):
     command: str
     cpu: Cpu
     cpus_allowed: int
-    governor: str | None
     memory_free_mb: Rounded
     gpus: tuple[Gpu, ...]
     threads: int | None
-    load_1min: float
-    steal_percent: Rounded
     packages: dict[str, str]
 
 
@@ -209,8 +208,9 @@ class BenchReport(_Part):
         pause_ms: Pause before each turn.
         turn_ms: Least time of a turn.
         gpu_warm_up_ms: Queries at the start of a GPU's turn that are not measured.
-        environment: Machine, versions, load.
-        busy: Reasons not to trust the figures; empty on an idle machine.
+        environment: Machine and versions.
+        conditions: What else the machine did while the configurations took turns.
+        doubts: Reasons not to trust the figures; empty on an idle machine.
         engines: The bundle's, then those of --against.
         configurations: The first is the reference of the ratios.
     """
@@ -226,7 +226,8 @@ class BenchReport(_Part):
     turn_ms: float
     gpu_warm_up_ms: float
     environment: Environment
-    busy: tuple[str, ...]
+    conditions: Conditions
+    doubts: tuple[str, ...]
     engines: tuple[MeasuredEngine, ...]
     configurations: tuple[Configuration, ...]
 

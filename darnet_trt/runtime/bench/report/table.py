@@ -14,6 +14,7 @@ from darnet_trt.runtime.bench.report.numbers import (
     quantile,
 )
 from darnet_trt.runtime.bench.report.schema import BenchReport, Configuration, Latency
+from darnet_trt.runtime.bench.signs.table import rows
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,29 @@ def tables(report: BenchReport) -> list[Table]:
     return [table for table in made if table.rows]
 
 
-def untrusted(report: BenchReport) -> str:
-    """Return why not to trust the figures of a busy machine."""
-    return (
-        f"the machine was busy ({'; '.join(report.busy)}): do not trust the figures, run again "
-        "when it is idle"
-    )
+def untrusted(report: BenchReport) -> list[str]:
+    """Return lines on why not to trust the figures; none on an idle machine."""
+    advice = "do not trust the figures: run again when the machine does nothing else"
+    return [*report.doubts, *[advice] * bool(report.doubts)]
+
+
+def machine(report: BenchReport) -> Table:
+    """Return what else the machine did."""
+    notes = tuple(f"to read more: {note}" for note in report.conditions.notes)
+    return Table(("while it measured", "found"), tuple(rows(report.conditions)), after=notes)
 
 
 def _answer(report: BenchReport) -> Table:
     about, first = report.environment, report.configurations[0]
-    doubt = " ?" if report.busy else ""
-    rows = []
+    doubt = " ?" if report.doubts else ""
+    lines = []
     for one in report.configurations:
         precision = report.engine(one.engine).precision
         ratio = "1" if one is first else estimate(one.ratio) + doubt * (one.ratio is not None)
-        rows.append((one.name, precision, _median(one), ratio))
+        lines.append((one.name, precision, _median(one), ratio))
     before = [
-        f"{about.cpu.name}, {about.cpu.cores} cores, {about.cpu.memory_gib} GiB, load "
-        f"{about.load_1min}; bundle {report.bundle_sha256[:12]}",
+        f"{about.cpu.name}, {about.cpu.cores} cores, {about.cpu.memory_gib} GiB, bundle "
+        f"{report.bundle_sha256[:12]}",
         "single queries, the configurations in turns; 95 % intervals in brackets",
     ]
     if report.interrupted:
@@ -64,9 +69,8 @@ def _answer(report: BenchReport) -> Table:
     per_scan = " per scan" * any(one.batch > 1 for one in report.configurations)
     titles = ("configuration", "runs in", "median ms", f"time{per_scan} / first's")
     after = [*_remarks(report.configurations)]
-    if report.busy:
-        after.append(f"? {untrusted(report)}")
-    return Table(titles, tuple(rows), tuple(before), tuple(after))
+    after += [f"? {line}" for line in untrusted(report)]
+    return Table(titles, tuple(lines), tuple(before), tuple(after))
 
 
 def _median(one: Configuration) -> str:

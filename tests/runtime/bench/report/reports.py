@@ -8,6 +8,7 @@ from darnet_trt.machine.hardware import Cpu
 from darnet_trt.runtime.bench.report.building import configuration
 from darnet_trt.runtime.bench.report.schema import BenchReport, Environment, MeasuredEngine
 from darnet_trt.runtime.bench.subject import Query, Trace
+from tests.runtime.bench.signs.test_doubts import QUIET
 
 ENVIRONMENT = Environment(
     darnet_trt="0.1.0",
@@ -16,12 +17,9 @@ ENVIRONMENT = Environment(
     command="darnet-trt bench bundle",
     cpu=Cpu("AMD EPYC", 2, 23.5, ("avx2",)),
     cpus_allowed=2,
-    governor=None,
     memory_free_mb=20000,
     gpus=(),
     threads=None,
-    load_1min=0.3,
-    steal_percent=0,
     packages={"openvino": "2026.4.1"},
 )
 
@@ -54,7 +52,8 @@ def report(*traces, **changes):
         "turn_ms": 500,
         "gpu_warm_up_ms": 200,
         "environment": ENVIRONMENT,
-        "busy": (),
+        "conditions": QUIET,
+        "doubts": (),
         "engines": tuple(
             MeasuredEngine(name=name, warnings=(), precision="fp32", provenance={})
             for name in engines

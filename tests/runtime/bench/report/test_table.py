@@ -52,7 +52,7 @@ def test_a_ratio_of_one_turn_has_no_interval_and_a_reason():
 
 
 def test_on_a_busy_machine_each_ratio_is_marked_and_the_reason_given():
-    busy = report(trace("a", steady(20)), trace("b", steady(30)), busy=("load 9",))
+    busy = report(trace("a", steady(20)), trace("b", steady(30)), doubts=("load 9",))
     answer, _ = tables(busy)
     assert rows(answer)["b"]["time / first's"].endswith("?")
     assert any("load 9" in line for line in answer.after)
