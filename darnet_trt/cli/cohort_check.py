@@ -14,7 +14,7 @@ from darnet_trt.cli.printing import print_line, print_table
 from darnet_trt.cli.progress import progress
 
 if TYPE_CHECKING:
-    from darnet_trt.training.checking import Check
+    from darnet_trt.training.checking.check import Check
 
 
 def check(
@@ -52,7 +52,7 @@ def check(
     print_notes(read)
     use_torch()
     from darnet_trt.machine.files import check_file_place, whole_file
-    from darnet_trt.training.checking import check as check_cohort
+    from darnet_trt.training.checking.check import check as check_cohort
 
     if out is not None:
         check_file_place(out)

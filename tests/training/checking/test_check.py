@@ -10,10 +10,11 @@ from PIL import Image
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohorts import read_cohort
-from darnet_trt.training.checking import check, shortcuts
 from darnet_trt.training.checking import probe as probing
+from darnet_trt.training.checking.check import check
 from darnet_trt.training.checking.probe import FEWEST_PATIENTS, probe
 from darnet_trt.training.checking.reading import VIEW
+from darnet_trt.training.checking.shortcuts import shortcuts
 from darnet_trt.training.checkpoint import load_checkpoint
 
 
