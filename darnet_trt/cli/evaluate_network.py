@@ -35,6 +35,7 @@ class Judged:
         trained: Which scans trained the weights; None where nobody knows.
         logits: Gives float32 (n, classes) for n scans.
         warnings: What is unusual about it.
+        shortcuts: Codes of what gave the training cohort's classes away; empty where nothing did.
     """
 
     facts: dict[str, str]
@@ -44,6 +45,7 @@ class Judged:
     trained: TrainingScans | None
     logits: Callable[[Sequence[Example]], Logits]
     warnings: tuple[str, ...] = ()
+    shortcuts: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -108,6 +110,7 @@ def _checkpoint(path: Path, threads: int | None) -> Judged:
         checkpoint.temperature,
         checkpoint.training_scans,
         lambda examples: predict(model, examples, device).logits,
+        shortcuts=checkpoint.shortcuts,
     )
 
 
@@ -138,6 +141,7 @@ def _engine(path: Path, artifact: str | None, threads: int | None) -> Iterator[J
             training_scans_of(bundle),
             lambda examples: run(engine.runner, [e.load() for e in examples]).logits,
             tuple(map(str, engine.warnings)),
+            model.shortcuts,
         )
     finally:
         engine.runner.close()

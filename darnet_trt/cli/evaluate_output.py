@@ -18,10 +18,17 @@ import numpy.typing as npt
 from darnet_trt import __version__
 from darnet_trt.cli.evaluate_network import Judged, Logits
 from darnet_trt.cli.evaluate_scans import LEFT_OUT, Scored, Status
-from darnet_trt.cli.printing import print_line, print_table
+from darnet_trt.cli.printing import print_line, print_table, warn
+from darnet_trt.evaluation.fonts import missing_letters
 from darnet_trt.evaluation.measured import CALIBRATED, Measured, as_json, measured
 from darnet_trt.evaluation.metrics import softmax
-from darnet_trt.evaluation.pictures import confusion, confusion_counts, reliability_diagram, roc
+from darnet_trt.evaluation.pictures import (
+    confusion,
+    confusion_counts,
+    reliability_diagram,
+    roc,
+    shortcut_note,
+)
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 from darnet_trt.runtime.prediction.results.tables import cell
@@ -144,11 +151,15 @@ class Evaluation:
             OutputError: One cannot be written.
         """
         classes, found = self.judged.classes, self.found
-        temperature = self.judged.temperature
+        temperature, note = self.judged.temperature, shortcut_note(self.judged.shortcuts)
+        if letters := missing_letters(classes):
+            warn(letters)
         pictures = {
-            "roc.png": roc(self.logits, self.labels, classes, found),
-            "confusion.png": confusion(self.logits, self.labels, classes),
-            "reliability.png": reliability_diagram(self.logits, self.labels, found, temperature),
+            "roc.png": roc(self.logits, self.labels, classes, found, note),
+            "confusion.png": confusion(self.logits, self.labels, classes, note),
+            "reliability.png": reliability_diagram(
+                self.logits, self.labels, found, temperature, note
+            ),
         }
         for name, picture in pictures.items():
             if picture is not None:

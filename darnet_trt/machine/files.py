@@ -23,6 +23,15 @@ LOCK: Final = ".darnet-trt.lock"
 _TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,10})", re.DOTALL)
 """The name that `whole_file` gives a file until it is whole."""
 
+_FIRST: Final = {
+    errno.ENOSPC: "free some space, or ",
+    errno.EDQUOT: "free some space, or ",
+    errno.EACCES: "check its permissions, or ",
+    errno.EPERM: "check its permissions, or ",
+    errno.EROFS: "",
+}
+"""What to do about an error of the system before anything else."""
+
 # flock's errors on network shares without locks. Such a folder is written without a lock.
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
@@ -30,11 +39,13 @@ _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error for a file or folder that cannot be written."""
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return OutputError("is a file, expected a folder", where=path, do="choose another path")
+        file = next((one for one in (path, *path.parents) if one.is_file()), path)
+        return OutputError("is a file, expected a folder", where=file, do="choose another path")
+    first = _FIRST.get(error.errno or 0, "check free space and permissions, or ")
     return OutputError(
         f"cannot be written ({error.strerror or error})",
         where=path,
-        do="check free space and permissions, or choose another place",
+        do=f"{first}choose another place",
     )
 
 

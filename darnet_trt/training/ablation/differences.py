@@ -133,10 +133,10 @@ def _student(share: float, freedom: int) -> float:
 
 
 def winners(found: Sequence[Difference]) -> list[str]:
-    """Say in one line each who wins; one line if nobody does."""
+    """Say in one line each which network is better; one line if none is."""
     lines = [
-        f"{MEASURES[d.measure]}: {d.winner} is better than "
-        f"{d.first if d.winner == d.second else d.second} by {abs(d.value):.4f}"
+        f"{MEASURES[d.measure]}: {VARIANTS[d.winner]} is better than "
+        f"{VARIANTS[d.first if d.winner == d.second else d.second]} by {abs(d.value):.4f}"
         for d in found
         if d.winner
     ]

@@ -126,9 +126,9 @@ def differences_table(found: Sequence[Difference]) -> Table:
     """Compare the variants in pairs."""
     rows = (
         (
-            *(MEASURES[d.measure], f"{d.second} − {d.first}", _signed(d.value)),
+            *(MEASURES[d.measure], f"{VARIANTS[d.second]} − {VARIANTS[d.first]}", _signed(d.value)),
             *(_ends(d.over_patients), _number(d.over_seeds), _ends(d.corrected)),
-            d.winner or "-",
+            VARIANTS[d.winner] if d.winner else "-",
         )
         for d in found
     )
