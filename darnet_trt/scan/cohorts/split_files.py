@@ -14,7 +14,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohorts.ccccii import Found
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Entry, Side
-from darnet_trt.scan.cohorts.data_tables import REPLACE
+from darnet_trt.scan.cohorts.data_tables import REPLACE, is_part
 
 SPLITS: Final[dict[str, Side]] = {
     "ct_train.json": "train",
@@ -98,6 +98,6 @@ def _part(path: Path, name: str) -> str:
     Raises:
         UsageError: It is empty, or leads elsewhere.
     """
-    if name.strip() in ("", ".", "..") or not {"/", "\\", "\0"}.isdisjoint(name):
+    if not is_part(name):
         raise UsageError(f"{name!r} is no name of a file or folder", where=path, do="correct it")
     return name

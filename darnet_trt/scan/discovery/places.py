@@ -91,8 +91,12 @@ def places(
             given.setdefault(path, Place.given(path))
             continue
         cohort = read_cohort(path, ())
-        if ordered := sum(bool(entry.slices) for entry in cohort.entries):
-            tell(f"{path}: {ordered} scans, with their slices in the order that this cohort gives")
+        ordered = sum(bool(entry.slices) for entry in cohort.entries)
+        if ordered or cohort.table.is_dir():
+            count = len(cohort.entries)
+            scans = "1 scan" if count == 1 else f"{count} scans"
+            how = f"the slices of {ordered} in the order that it gives"
+            tell(f"{path}: {scans} of this cohort, {how}")
             for note in cohort.notes:
                 tell(note)
         for entry in cohort.entries:
