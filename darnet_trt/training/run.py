@@ -10,7 +10,7 @@ from typing import Any
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.seen import Identity, TrainingScans, identity
 from darnet_trt.machine.files import sole_writer
-from darnet_trt.scan.cohorts import Cohort, Sides, split_by_patient
+from darnet_trt.scan.cohorts import Cohort, Sides, refuse_untrained, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
 from darnet_trt.training.assessment import assess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
@@ -98,6 +98,9 @@ def train(
     """
     if sides is None:
         sides = split_by_patient(cohort, held_out, recipe.seed)
+        if held_out and not sides.held_out:
+            tell("the cohort names the sides and holds no patient out, so nothing is measured")
+    refuse_untrained(cohort, sides)
     group = group or Processes(device)
     network = preset.network(attention, cohort.classes)
     preprocessing = NEW.model_copy(
@@ -235,5 +238,5 @@ def _check_classes(seen: tuple[Example, ...], cohort: Cohort) -> None:
             raise UsageError(
                 f"no usable scan with the label {label} is left to train on",
                 where=cohort.table,
-                do="every class must occur; darnet-trt inspect says why scans are refused",
+                do="darnet-trt inspect says why scans are refused",
             )

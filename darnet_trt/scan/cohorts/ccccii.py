@@ -89,7 +89,7 @@ def read_folders(folder: Path, named: Mapping[Path, str]) -> Found:
     ]
     notes = _missing(folder / ARCHIVES, entries)
     table = folder / CORRECTIONS
-    if not table.is_file():
+    if not table.exists():
         return Found(tuple(entries), tuple(notes))
     corrections, strange = _by_place(read_corrections(table), entries)
     right = [
@@ -161,7 +161,7 @@ def _slices(scan: Path, correction: Correction | None) -> tuple[str, ...] | None
 
 def _missing(table: Path, entries: Sequence[Entry]) -> list[str]:
     """Return which scans are missing, or short of slices, by the table of the archives."""
-    if not table.is_file():
+    if not table.exists():
         return []
     expected, absent = _by_place(dict(_expected(table)), entries)
     short = [

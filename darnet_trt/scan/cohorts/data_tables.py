@@ -10,6 +10,7 @@ from typing import Final
 from darnet_trt.errors import UsageError
 
 REPLACE: Final = "download it again, or move it away"
+"""What to do with a file of the data set that is not as it should be."""
 
 
 def rows_of(table: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -16,6 +16,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import as_text, whole_text
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Cohort, Entry, Side
+from darnet_trt.scan.cohorts.data_tables import unreadable_table
 from darnet_trt.scan.cohorts.patients import (
     check_share,
     labels_of_patients,
@@ -119,8 +120,9 @@ def make_folds(
     Args:
         cohort: Its patients.
         count: How many folds.
-        test: The patients to keep apart; or the share of each class's patients, 0 for none. None:
-            those that the cohort puts on the test side.
+        test: The patients to keep apart, named as in the cohort or as by `Cohort.person`; or the
+            share of each class's patients, 0 for none. None: those that the cohort puts on the test
+            side.
         seed: Of the random choice.
 
     Raises:
@@ -133,8 +135,7 @@ def make_folds(
     if test is None:
         apart = frozenset(entry.patient for entry in cohort.entries if entry.side == TEST)
     elif isinstance(test, frozenset):
-        apart = test
-        _refuse_strangers(cohort, apart)
+        apart = _named_patients(cohort, test)
     else:
         check_share(test, "--test")
         apart = set_aside(classes, test, seed)
@@ -209,12 +210,7 @@ def read_folds(path: Path, cohort: Cohort) -> Folds:
                 )
             rows = [tuple((row[name] or "").strip() for name in FOLDS_COLUMNS) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"the folds cannot be read ({reason})",
-            where=path,
-            do="make them with darnet-trt cohort folds",
-        ) from error
+        raise unreadable_table(path, error, "make it with darnet-trt cohort folds") from error
     labels = labels_of_patients(cohort)
     known = {as_text(cohort.person(patient)): patient for patient in labels}
     fold_of: dict[str, str] = {}
@@ -257,14 +253,18 @@ def _of_another(path: Path, how: str) -> UsageError:
     )
 
 
-def _refuse_strangers(cohort: Cohort, patients: frozenset[str]) -> None:
-    known = {entry.patient for entry in cohort.entries}
-    if strangers := sorted(patients - known):
+def _named_patients(cohort: Cohort, names: frozenset[str]) -> frozenset[str]:
+    """Return the patients of these names, of which each may be the cohort's or a file of folds'."""
+    patients = {entry.patient for entry in cohort.entries}
+    known = {as_text(cohort.person(patient)): patient for patient in patients}
+    known |= {patient: patient for patient in patients}
+    if strangers := sorted(names - known.keys()):
         raise UsageError(
             f"the cohort has no patient {strangers[0]!r}",
             where="--test",
-            do="name patients as the cohort does",
+            do=f"name patients as the cohort does, such as {min(patients)}",
         )
+    return frozenset(known[name] for name in names)
 
 
 def _counted(patients: int) -> str:
