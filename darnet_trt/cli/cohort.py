@@ -63,12 +63,12 @@ def folds(
     are written as they stand.
     """
     from darnet_trt.cli.labelled import given_cohort, print_notes
+    from darnet_trt.cli.output_folder import refuse_existing
     from darnet_trt.scan.cohorts import make_folds, named_folds, write_folds
 
     read = given_cohort(where, classes)
     print_notes(read)
-    if out.exists():
-        raise UsageError("exists already", where=out, do="choose another file")
+    refuse_existing(out)
     divided = named_folds(read)
     if divided is None:
         divided = make_folds(read, FOLDS if count is None else count, _apart(test), seed or 0)
