@@ -219,6 +219,6 @@ def read_regions(cohort: Path, scan: Path) -> npt.NDArray[np.uint8]:
             regions: npt.NDArray[np.uint8] = file["regions"]
     except FileNotFoundError as error:
         raise UsageError(
-            "says not where the lesions are", where=cohort, do="write it with phantom --lesions"
+            "does not say where the lesions are", where=cohort, do="write it with phantom --lesions"
         ) from error
     return regions

@@ -253,7 +253,7 @@ def test_the_sides_of_a_file_of_folds(evaluate, run, usable, tmp_path):
         (("--folds", "FOLDS", "--side", "test"), "no scan is on the side test"),
         (("--folds", "absent.csv", "--side", "test"), "absent.csv: the folds cannot be read"),
         (("--folds", "OTHER", "--fold", 0), "unlike this cohort"),
-        (("--fold", 0), "no column fold"),
+        (("--fold", 0), "the cohort names no folds"),
         (("--side", "val"), "--side"),
     ],
 )

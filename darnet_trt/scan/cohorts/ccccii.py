@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Entry
 from darnet_trt.scan.cohorts.corrections import CORRECTIONS, Correction, read_corrections
@@ -22,7 +22,7 @@ from darnet_trt.scan.cohorts.data_tables import REPLACE, refuse_paths, rows_of
 ARCHIVES: Final = "unzip_filenames.csv"
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _ARCHIVE_COLUMNS: Final = ("label", "patient_id", "scan_id", "n_slice")
-_NO_CLASSES: Final = ("ct_lesion_seg", "__MACOSX")
+NO_CLASSES: Final = ("ct_lesion_seg", "__MACOSX")
 """Folders beside those of the classes: CC-CCII's masks of lesions, and what macOS adds to zip."""
 
 Place = tuple[str, str, str]
@@ -55,7 +55,7 @@ def class_folders(folder: Path, classes: tuple[str, ...]) -> dict[Path, str]:
     Raises:
         UsageError: Among folders of classes is one like them, whose name is no class.
     """
-    below = [path for path in _folders(folder) if path.name not in _NO_CLASSES]
+    below = [path for path in _folders(folder) if path.name not in NO_CLASSES]
     if not classes:
         return {path: path.name for path in below if _holds_scans(path)}
     named = {path: label for path in below if (label := class_named(path.name, classes))}
@@ -103,7 +103,7 @@ def read_folders(folder: Path, named: Mapping[Path, str]) -> Found:
         example = others[0].relative_to(folder).as_posix()
         notes.append(f"{_scans_are(len(others))} not in {CORRECTIONS}, such as {example}")
     if strange:
-        lines = "1 line" if len(strange) == 1 else f"{len(strange)} lines"
+        lines = counted(len(strange), "line")
         notes.append(
             f"{lines} of {CORRECTIONS} not used: no such scan is here, such as {_path(strange)}"
         )
@@ -221,7 +221,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _scans_are(count: int) -> str:
-    return "1 scan is" if count == 1 else f"{count} scans are"
+    return counted(count, "scan is", "scans are")
 
 
 def _path(places: Sequence[Row]) -> str:

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.machine.files import as_text, whole_text
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Cohort, Entry, Side
@@ -145,7 +145,7 @@ def make_folds(
         left = [patient for patient in of_class if patient not in apart]
         if len(left) < count:
             raise UsageError(
-                f"the class {label} has {_counted(len(left))} for {count} folds"
+                f"the class {label} has {counted(len(left), 'patient')} for {count} folds"
                 + (", without those kept for the test" if apart else ""),
                 where=cohort.table,
                 do="every fold needs one of each class: add patients, or make fewer folds",
@@ -168,7 +168,7 @@ def named_folds(cohort: Cohort) -> Folds | None:
     for entry in cohort.entries:
         fold = TEST if entry.side == "test" else "" if entry.fold is None else str(entry.fold)
         if not fold or fold_of.setdefault(entry.patient, fold) != fold:
-            how = "two folds" if fold else "no fold, others are"
+            how = "two folds" if fold else "no fold, though others are"
             raise UsageError(
                 f"the patient {entry.patient} is in {how}",
                 where=cohort.table,
@@ -240,7 +240,7 @@ def _folds(fold_of: dict[str, str], where: Path) -> Folds:
         raise UsageError(
             f"the folds are {', '.join(sorted(of)) or 'none'}",
             where=where,
-            do="number two folds or more 0, 1, …",
+            do="name at least two, and number them 0, 1, …",
         )
     return Folds(frozenset(apart), tuple(frozenset(of[name]) for name in names))
 
@@ -265,7 +265,3 @@ def _named_patients(cohort: Cohort, names: frozenset[str]) -> frozenset[str]:
             do=f"name patients as the cohort does, such as {min(patients)}",
         )
     return frozenset(known[name] for name in names)
-
-
-def _counted(patients: int) -> str:
-    return f"{patients} patient" if patients == 1 else f"{patients} patients"

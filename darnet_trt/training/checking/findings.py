@@ -10,10 +10,11 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from darnet_trt.errors import counted
 from darnet_trt.evaluation.seen import KnownScans
 from darnet_trt.machine.files import as_text
 from darnet_trt.scan.cohorts import Entry
-from darnet_trt.training.checking.association import Mask, Verdict, judge
+from darnet_trt.training.checking.association import Verdict, judge
 from darnet_trt.training.checking.reading import Seen
 from darnet_trt.training.checking.traits import TRAITS, Group, groups
 
@@ -118,17 +119,17 @@ def traits(seen: Sequence[Seen], classes: tuple[str, ...]) -> Iterator[Found]:
     )
     labels = np.array([classes.index(seen[i].entry.label) for i in first])
     divided = groups(facts, of)
-    counted = [trait for trait in TRAITS if trait.unit]
-    numbers = [_medians([trait.of(one) for one in facts], of, len(patients)) for trait in counted]
+    numeric = [trait for trait in TRAITS if trait.unit]
+    numbers = [_medians([trait.of(one) for one in facts], of, len(patients)) for trait in numeric]
     of_groups, of_numbers = judge([(g.members, g.odd) for g in divided], numbers, labels)
     told: dict[str, list[tuple[Group, Verdict]]] = defaultdict(list)
     for group, verdict in zip(divided, of_groups, strict=True):
         told[group.trait.what].append((group, verdict))
-    for trait, values, verdict in zip(counted, numbers, of_numbers, strict=True):
+    for trait, values, verdict in zip(numeric, numbers, of_numbers, strict=True):
         if verdict.telling:
             of_class, known = labels == verdict.label, np.isfinite(values)
             theirs, others = (
-                f"{np.median(values[some]):.4g} in {_patients_counted(some)}"
+                f"{np.median(values[some]):.4g} in {counted(int(some.sum()), 'patient')}"
                 for some in (known & of_class, known & ~of_class)
             )
             text = f"{trait.what}: {theirs} of {classes[verdict.label]}, {others} of other classes"
@@ -199,8 +200,3 @@ def _share(some: Sequence[Seen], every: Sequence[Seen]) -> str:
     counts, totals = (Counter(one.entry.label for one in seen) for seen in (some, every))
     which = ", ".join(f"{count} of {totals[of]} {of}" for of, count in counts.most_common())
     return f"{len(some)} of {len(every)} scans ({which})"
-
-
-def _patients_counted(members: Mask) -> str:
-    count = int(members.sum())
-    return f"{count} patient" if count == 1 else f"{count} patients"

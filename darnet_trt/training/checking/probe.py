@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
+from darnet_trt.errors import counted
 from darnet_trt.evaluation.intervals import area_interval
 from darnet_trt.scan.cohorts import POSITIVE
 from darnet_trt.training.checking.reading import VIEW
@@ -99,8 +100,8 @@ def probe(
     fewest = int(counts.min())
     if fewest < FEWEST_PATIENTS:
         return Probe(
-            left_out=f"{classes[counts.argmin()]} has {fewest} patient{'s' * (fewest != 1)} with "
-            f"usable scans, and an answer needs {FEWEST_PATIENTS} of each class"
+            left_out=f"{classes[counts.argmin()]} has {counted(fewest, 'patient')} with usable "
+            f"scans, and an answer needs {FEWEST_PATIENTS} of each class"
         )
     inputs = np.stack([views[i] for i in chosen])[:, None].astype(np.float32)
     part_of = _parts(labels, patients, rng)

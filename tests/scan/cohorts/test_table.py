@@ -76,7 +76,7 @@ def test_table_of_a_spreadsheet(tmp_path):
     cohort = read_cohort(tmp_path)
     assert cohort.entries == (Entry(tmp_path / "a", "7", "normal"),)
     said = cohort.describe(cohort.entries)
-    assert said.startswith("1 scans of 1 patients of the cohort")
+    assert said.startswith("1 scan of 1 patient of the cohort")
     assert not describes_phantoms(said)
 
 
