@@ -251,7 +251,7 @@ def test_the_sides_of_a_file_of_folds(evaluate, run, usable, tmp_path):
         (("--folds", "FOLDS", "--side", "held-out"), "--fold N or --side test"),
         (("--folds", "FOLDS", "--fold", 2), "no fold 2"),
         (("--folds", "FOLDS", "--side", "test"), "no scan is on the side test"),
-        (("--folds", "absent.csv", "--side", "test"), "absent.csv: the folds cannot be read"),
+        (("--folds", "absent.csv", "--side", "test"), "absent.csv: cannot be read"),
         (("--folds", "OTHER", "--fold", 0), "unlike this cohort"),
         (("--fold", 0), "the cohort names no folds"),
         (("--side", "val"), "--side"),
