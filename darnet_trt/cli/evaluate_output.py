@@ -21,7 +21,7 @@ from darnet_trt.cli.evaluate_scans import LEFT_OUT, Scored, Status
 from darnet_trt.cli.printing import print_line, print_table, warn
 from darnet_trt.evaluation.fonts import missing_letters
 from darnet_trt.evaluation.measured import CALIBRATED, Measured, as_json, measured
-from darnet_trt.evaluation.metrics import softmax
+from darnet_trt.evaluation.metrics import not_measured, softmax
 from darnet_trt.evaluation.pictures import (
     confusion,
     confusion_counts,
@@ -32,7 +32,7 @@ from darnet_trt.evaluation.pictures import (
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 from darnet_trt.runtime.prediction.results.tables import cell
-from darnet_trt.scan.cohorts import Cohort
+from darnet_trt.scan.cohorts import POSITIVE, Cohort
 
 METRICS: Final = "metrics.json"
 PREDICTIONS: Final = "predictions.csv"
@@ -193,6 +193,9 @@ class Evaluation:
         for name, said in words.items():
             if name in self.found:
                 yield said, str(self.found[name])
+            elif name == "auc":
+                scans = int((self.labels == POSITIVE).sum())
+                yield f"{positive} against the rest", not_measured(positive, scans)
 
     def _class_line(self, index: int) -> tuple[str, ...]:
         name = self.judged.classes[index]

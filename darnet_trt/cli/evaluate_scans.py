@@ -70,9 +70,9 @@ def scored(judged: Judged, cohort: Cohort, inputs: Path, side: str | None) -> tu
     found: dict[Entry, Scored] = {}
     for entry in cohort.entries:
         if side is not None and entry.side != side:
-            found[entry] = Scored(entry, "other-side", f"its side is {entry.side or 'not given'}")
+            found[entry] = Scored(entry, "other-side", f"it is not on the side {side}")
         elif side is None and entry.side == "train":
-            found[entry] = Scored(entry, "other-side", "its side is train")
+            found[entry] = Scored(entry, "other-side", "it is on the side train")
         elif judged.trained and judged.trained.had_patient(_names(cohort, entry)):
             found[entry] = _seen(entry, "a patient of this name trained the weights")
     left = tuple(entry for entry in cohort.entries if entry not in found)

@@ -1,4 +1,4 @@
-"""Keep a command's files out of a folder that holds something else."""
+"""Keep a command's files from taking the place of something else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from pathlib import Path
 
 from darnet_trt.bundle.manifest import FILE_NAME
 from darnet_trt.errors import UsageError
+from darnet_trt.machine.files import check_file_place
 from darnet_trt.scan.cohorts import TABLE
+
+
+def refuse_existing(file: Path) -> None:
+    """Raise UsageError unless a new file can be written there."""
+    check_file_place(file)
+    if file.exists():
+        raise UsageError("exists already", where=file, do="choose another file")
 
 
 def refuse_bundle_or_cohort(folder: Path) -> None:

@@ -18,7 +18,7 @@ from darnet_trt.cli.device import device_for, use_torch
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import duration, progress, resumable
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from darnet_trt.scan.cohorts import Cohort, Sides
@@ -168,7 +168,9 @@ def _sides(cohort: Cohort, folds: Path | None, fold: int | None) -> Sides | None
     if fold is not None:
         return folds_of(cohort, folds).sides(cohort, fold)
     if folds is not None:
-        raise UsageError("says nothing without --fold", where="--folds", do="give both")
+        raise UsageError(
+            "needs --fold", where="--folds", do="say which fold to hold out, such as --fold 0"
+        )
     return None
 
 
@@ -186,7 +188,7 @@ class _Telling:
 
     @contextmanager
     def reading(self, training: int, kept: int) -> Iterator[Callable[[int], None]]:
-        say(f"{training} scans to train on, {kept} held out")
+        say(f"{counted(training, 'scan')} to train on, {kept} held out")
         with progress("reading scans", training + kept) as advance:
             yield advance
 

@@ -150,6 +150,17 @@ def area(ranks: npt.NDArray[np.int64], positive: npt.NDArray[np.bool_]) -> float
     return float(high @ below / (high.sum() * low.sum()))
 
 
+def not_measured(positive: str, scans: int) -> str:
+    """Say why nothing is measured of the positive class against the rest.
+
+    Args:
+        positive: Its name.
+        scans: How many are of it: none, or all.
+    """
+    which = "all usable scans are" if scans else "no usable scan is"
+    return f"not measured: {which} of the class {positive}"
+
+
 def evaluate(
     logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: Sequence[str]
 ) -> dict[str, float]:

@@ -221,7 +221,7 @@ def read_regions(cohort: Path, scan: Path) -> npt.NDArray[np.uint8]:
             regions: npt.NDArray[np.uint8] = arrays["regions"]
     except FileNotFoundError as error:
         raise UsageError(
-            "says not where the lesions are", where=cohort, do="write it with phantom --lesions"
+            "does not say where the lesions are", where=cohort, do="write it with phantom --lesions"
         ) from error
     except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
         raise UsageError("cannot be read", where=path, do="write the cohort again") from error

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from darnet_trt.errors import TrainingError, UsageError
+from darnet_trt.errors import TrainingError, UsageError, counted
 from darnet_trt.training.fitting.arithmetic import (
     autocast,
     gradient_scaler,
@@ -110,14 +110,15 @@ def fit(
 def _refuse_counts(recipe: Recipe, train: int, held_out: int, group: Processes) -> None:
     if train < recipe.batch:
         raise UsageError(
-            f"{train} training scans are fewer than a batch of {recipe.batch}",
+            f"{counted(train, 'training scan is', 'training scans are')} fewer than a batch of "
+            f"{recipe.batch}",
             where="--batch",
             do="take a smaller one, or add scans",
         )
     if recipe.batch % (group.size * recipe.accumulate):
         raise UsageError(
-            f"a batch of {recipe.batch} does not divide into {recipe.accumulate} part(s) for each "
-            f"of {group.size} process(es)",
+            f"a batch of {recipe.batch} does not divide into {counted(recipe.accumulate, 'part')} "
+            f"for each of {counted(group.size, 'process', 'processes')}",
             where="--batch",
             do=f"take a multiple of {group.size * recipe.accumulate}",
         )
@@ -182,8 +183,8 @@ def _step(training: Training, wrapped: nn.Module, batch: Batch, group: Processes
             f"the loss or the weights are no longer finite in epoch {training.epoch}, step "
             f"{training.done + 1}, after "
             + ", ".join(str(example.entry.scan) for example in batch.examples),
-            do="look at these scans, or train into another folder with a lower --learning-rate; "
-            "the last good state is kept",
+            do="look at these scans, or train into another folder with a lower --learning-rate "
+            "(the last good state is kept)",
         )
     training.loss += loss
     training.correct += int(correct_of_all)

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.evaluation.seen import Identity, TrainingScans, identity
 from darnet_trt.machine.files import sole_writer
-from darnet_trt.scan.cohorts import Cohort, Sides, split_by_patient
+from darnet_trt.scan.cohorts import Cohort, Sides, refuse_untrained, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
 from darnet_trt.training.assessment import assess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
@@ -98,6 +98,9 @@ def train(
     """
     if sides is None:
         sides = split_by_patient(cohort, held_out, recipe.seed)
+        if held_out and not sides.held_out:
+            tell("the cohort names the sides and holds no patient out, so nothing is measured")
+    refuse_untrained(cohort, sides)
     group = group or Processes(device)
     network = preset.network(attention, cohort.classes)
     preprocessing = NEW.model_copy(
@@ -183,8 +186,8 @@ def _known(
         if earlier is None:
             yield "nobody knows whether the held-out scans trained the weights of --from"
         elif known := sum(map(earlier.had, held_out)):
-            how = "are of patients who trained the weights of --from"
-            yield f"{known} of {len(unseen)} held-out scans {how}: {_TOO_GOOD}"
+            how = "of patients who trained the weights of --from"
+            yield f"{_known_of(known, len(unseen), 'held-out')} {how}: {_TOO_GOOD}"
 
 
 def among_training(
@@ -192,8 +195,12 @@ def among_training(
 ) -> Iterator[str]:
     """Say how many scans of another side are training scans, for all that the table says."""
     if known := sum(map(TrainingScans.of(seen).had, unseen)):
-        how = "are among the training scans under another name, by PatientID or slices"
-        yield f"{known} of {len(unseen)} {side} scans {how}: {_TOO_GOOD}"
+        how = "among the training scans under another name, by PatientID or slices"
+        yield f"{_known_of(known, len(unseen), side)} {how}: {_TOO_GOOD}"
+
+
+def _known_of(known: int, scans: int, side: str) -> str:
+    return f"{known} of {counted(scans, f'{side} scan')} {'is' if known == 1 else 'are'}"
 
 
 def identity_of(cohort: Cohort, example: Example) -> Identity:
@@ -235,5 +242,5 @@ def _check_classes(seen: tuple[Example, ...], cohort: Cohort) -> None:
             raise UsageError(
                 f"no usable scan with the label {label} is left to train on",
                 where=cohort.table,
-                do="every class must occur; darnet-trt inspect says why scans are refused",
+                do="darnet-trt inspect says why scans are refused",
             )

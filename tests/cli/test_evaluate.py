@@ -205,6 +205,11 @@ def test_a_side_of_the_table_is_measured_alone(evaluate, run, usable, tmp_path):
         rows = rows_of(tmp_path / out / "predictions.csv").values()
         left_out = [row["status"] == "other-side" for row in rows]
         assert left_out == [n % 4 != 1 if options else n % 4 == 3 for n in range(7)]
+    of = {"normal": "held-out"}
+    rewrite(table, lambda n, row: {**row, "split": of.get(row["label"], "test")})
+    healthy = evaluate(run, table, "--side", "held-out", out=tmp_path / "healthy")
+    assert "covid-19 against the rest" in healthy.stdout
+    assert "not measured: no usable scan is of the class covid-19" in healthy.stdout
     none = evaluate(run, usable, "--side", "test", out=tmp_path / "c")
     assert none.returncode == 2
     assert "no scan is on the side test" in none.stderr
@@ -246,9 +251,9 @@ def test_the_sides_of_a_file_of_folds(evaluate, run, usable, tmp_path):
         (("--folds", "FOLDS", "--side", "held-out"), "--fold N or --side test"),
         (("--folds", "FOLDS", "--fold", 2), "no fold 2"),
         (("--folds", "FOLDS", "--side", "test"), "no scan is on the side test"),
-        (("--folds", "absent.csv", "--side", "test"), "absent.csv: the folds cannot be read"),
+        (("--folds", "absent.csv", "--side", "test"), "absent.csv: cannot be read"),
         (("--folds", "OTHER", "--fold", 0), "unlike this cohort"),
-        (("--fold", 0), "no column fold"),
+        (("--fold", 0), "the cohort names no folds"),
         (("--side", "val"), "--side"),
     ],
 )

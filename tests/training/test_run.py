@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,17 @@ def test_sides_are_kept_to(cohort, inputs, tmp_path):
             sides_of_patients(tmp_path)
     (tmp_path / "split.csv").unlink()
     assert sides_of_patients(tmp_path) is None
+
+
+def test_a_cohort_that_holds_nobody_out_is_trained_on_whole(cohort, inputs, tmp_path):
+    whole = replace(cohort, entries=tuple(replace(e, side="train") for e in cohort.entries))
+    told = []
+    train(whole, tmp_path / "run", PRESET, RECIPE, inputs=inputs, tell=told.append)
+    assert {row["side"] for row in rows(tmp_path / "run" / "split.csv")} == {"train"}
+    assert told == ["the cohort names the sides and holds no patient out, so nothing is measured"]
+    sides = Sides(tuple(e for e in cohort.entries if e.label != "normal"), cohort.entries)
+    with pytest.raises(UsageError, match="all scans of the class normal are on the side held-out"):
+        train(cohort, tmp_path / "more", PRESET, RECIPE, inputs=inputs, sides=sides)
 
 
 def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
@@ -204,7 +216,7 @@ def test_held_out_scans_that_trained_the_weights_before_are_told(cohort, inputs,
     told, count = [], len(sides.held_out)
     options = {"inputs": inputs, "start": load_checkpoint(first), "tell": told.append}
     train(cohort, tmp_path / "known", PRESET, RECIPE, sides=sides, **options)
-    assert [line.split(" scans")[0] for line in told] == [f"{count} of {count} held-out"]
+    assert [line.split(" scan")[0] for line in told] == [f"{count} of {count} held-out"]
     told.clear()
     train(cohort, tmp_path / "same", PRESET, RECIPE, held_out=0.34, **options)
     assert told == []
@@ -218,7 +230,7 @@ def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
     told = []
     train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, tell=told.append)
     assert [line.split(" under")[0] for line in told] == [
-        "1 of 1 held-out scans are among the training scans"
+        "1 of 1 held-out scan is among the training scans"
     ]
 
 
@@ -228,7 +240,10 @@ def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
         ({"attention": "depth"}, "attention 'both', not 'depth'"),
         ({"extent": "scan"}, "extent"),
         ({"preset": Preset(width=8, input_size=(8, 16, 16), epochs=1)}, "width 4, not 8"),
-        ({"classes": ("normal", "covid-19", "common-pneumonia")}, "--new-head"),
+        (
+            {"classes": ("normal", "covid-19", "common-pneumonia")},
+            r"classes \(covid-19, common-pneumonia, normal\), not \(normal, .*--new-head",
+        ),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(cohort, first, tmp_path, change, named):

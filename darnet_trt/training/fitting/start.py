@@ -16,7 +16,7 @@ from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
 from darnet_trt.training.fitting.history import HISTORY, Epoch, read_history
 from darnet_trt.training.fitting.records import METRICS
-from darnet_trt.training.fitting.state import has_state, refuse_another
+from darnet_trt.training.fitting.state import has_state, refuse_another, shown
 from darnet_trt.training.model import Network
 
 _HEAD = "classifier."
@@ -89,7 +89,9 @@ def starting_weights(
     if new_head and "classes" in differing:
         differing.remove("classes")
     if differing:
-        said = "; ".join(f"{name} {theirs[name]!r}, not {ours[name]!r}" for name in differing)
+        said = ", and ".join(
+            f"{name} {shown(theirs[name])}, not {shown(ours[name])}" for name in differing
+        )
         raise UsageError(
             f"the checkpoint has {said}",
             where="--from",

@@ -139,7 +139,7 @@ def refuse_another(
     if changed:
         said = (_difference(name, asked.get(name), found.get(name)) for name in changed)
         raise UsageError(
-            f"holds a run with another configuration: {'; '.join(said)}",
+            f"holds a run with another configuration: {', and '.join(said)}",
             where=run,
             do="give the same options to go on, or choose another folder",
         )
@@ -148,4 +148,11 @@ def refuse_another(
 def _difference(name: str, asked: Any, found: Any) -> str:
     if any(isinstance(value, str) and len(value) == _HASH for value in (asked, found)):
         return f"other {name}"
-    return f"{name} {found!r}, not {asked!r}"
+    return f"{name} {shown(found)}, not {shown(asked)}"
+
+
+def shown(value: Any) -> str:
+    """Return a value of a configuration in words."""
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(str, value))})"
+    return "none" if value is None else repr(value)
