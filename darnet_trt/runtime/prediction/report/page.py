@@ -21,7 +21,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.report import charts, engines
 from darnet_trt.runtime.prediction.report.labels import Labelled
-from darnet_trt.runtime.prediction.report.markup import counted, html, shown
+from darnet_trt.runtime.prediction.report.markup import html, shown
 from darnet_trt.runtime.prediction.report.rows import Rows
 from darnet_trt.runtime.prediction.report.summary import Summary
 from darnet_trt.runtime.prediction.results.result import INTENDED_USE, Result
