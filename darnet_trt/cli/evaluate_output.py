@@ -18,6 +18,7 @@ import numpy.typing as npt
 from darnet_trt import __version__
 from darnet_trt.cli.evaluate_network import Judged, Logits
 from darnet_trt.cli.evaluate_scans import LEFT_OUT, Scored, Status
+from darnet_trt.cli.output_folder import PREDICTIONS
 from darnet_trt.cli.printing import print_line, print_table
 from darnet_trt.evaluation.measured import CALIBRATED, Measured, as_json, measured
 from darnet_trt.evaluation.metrics import softmax
@@ -28,7 +29,6 @@ from darnet_trt.runtime.prediction.results.tables import cell
 from darnet_trt.scan.cohorts import Cohort
 
 METRICS: Final = "metrics.json"
-PREDICTIONS: Final = "predictions.csv"
 DRAWS: Final = 2000  # of the bootstrap
 
 

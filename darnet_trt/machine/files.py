@@ -34,7 +34,9 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot be written ({error.strerror or error})",
         where=path,
-        do="check free space and permissions, or choose another place",
+        do="free some space on its disk and try again"  # elsewhere, what is there would be lost
+        if error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else "check free space and permissions, or choose another place",
     )
 
 

@@ -12,8 +12,10 @@ from darnet_trt.runtime.training_scans import training_scans_of
 from tests.tiny_bundle import change_manifest, write_bundle
 
 READERS = {
-    "training_scans": training_scans_of, "familiarity": read_familiarity, "reference": read_reference
-}  # fmt: skip
+    "training_scans": training_scans_of,
+    "familiarity": read_familiarity,
+    "reference": read_reference,
+}
 
 
 def not_an_archive(path):

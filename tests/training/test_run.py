@@ -40,7 +40,7 @@ def inputs(tmp_path_factory):
 def first(cohort, inputs, tmp_path_factory):
     """A finished run."""
     run = tmp_path_factory.mktemp("first") / "run"
-    train(cohort, run, PRESET, RECIPE, inputs=inputs, held_out=0.34, shortcuts=("matrix",))
+    train(cohort, run, PRESET, RECIPE, inputs=inputs, held_out=0.34, shortcuts=lambda: ("matrix",))
     return run
 
 
@@ -103,7 +103,7 @@ def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
     more = RECIPE.model_copy(update={"epochs": 4})
     with pytest.raises(UsageError, match="batch 2, not 3"):
         train(cohort, tmp_path, PRESET, more.model_copy(update={"batch": 3}), **options)
-    with pytest.raises(UsageError, match="extent 'lungs', not 'scan'"):
+    with pytest.raises(UsageError, match="extent lungs, not scan"):
         train(cohort, tmp_path, PRESET, more, extent="scan", **options)
 
     class Interruption(BaseException):
@@ -119,8 +119,7 @@ def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
     train(cohort, tmp_path, PRESET, more, report=seen.append, **options)
     assert [epoch.epoch for epoch in seen] == [1, 2, 3, 4]
     assert (tmp_path / "history.csv").read_text().startswith(before)
-    assert seen[2].learning_rate == pytest.approx(0.5e-3)
-    assert seen[3].learning_rate == pytest.approx(0, abs=1e-9)
+    assert [epoch.learning_rate for epoch in seen[2:]] == pytest.approx([1e-3, 0.5e-3])
     assert metrics(tmp_path)["recipe"]["epochs"] == 4
 
 
@@ -202,7 +201,7 @@ def test_held_out_scans_that_trained_the_weights_before_are_told(cohort, inputs,
     known = next(e.patient for e in cohort.entries if split[cohort.name(e)] == "train")
     sides = Sides.of(cohort.entries, frozenset([known]))
     told, count = [], len(sides.held_out)
-    options = {"inputs": inputs, "start": load_checkpoint(first), "tell": told.append}
+    options = {"inputs": inputs, "start": load_checkpoint(first), "known": told.append}
     train(cohort, tmp_path / "known", PRESET, RECIPE, sides=sides, **options)
     assert [line.split(" scans")[0] for line in told] == [f"{count} of {count} held-out"]
     told.clear()
@@ -216,7 +215,7 @@ def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
     shutil.copy(entry.scan, copy)
     sides = Sides(cohort.entries, (Entry(copy, "somebody", entry.label),))
     told = []
-    train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, tell=told.append)
+    train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, known=told.append)
     assert [line.split(" under")[0] for line in told] == [
         "1 of 1 held-out scans are among the training scans"
     ]
@@ -225,7 +224,7 @@ def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"attention": "depth"}, "attention 'both', not 'depth'"),
+        ({"attention": "depth"}, "attention both, not depth"),
         ({"extent": "scan"}, "extent"),
         ({"preset": Preset(width=8, input_size=(8, 16, 16), epochs=1)}, "width 4, not 8"),
         ({"classes": ("normal", "covid-19", "common-pneumonia")}, "--new-head"),

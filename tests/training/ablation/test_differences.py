@@ -94,7 +94,7 @@ def test_seeds_that_disagree_name_no_winner():
     apart = next(d for d in found if (d.measure, d.first, d.second) == ("accuracy", "none", "both"))
     assert apart.over_patients[0] > 0
     assert apart.winner is None
-    assert winners(found) == ["no winner: every interval holds zero"]
+    assert winners(found) == ["no winner: no interval leaves zero out"]
 
 
 @pytest.mark.parametrize("side", ["held-out", "test"])

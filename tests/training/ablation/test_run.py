@@ -36,13 +36,13 @@ def cohort(tmp_path_factory):
 def settings(cohort):
     folds = make_folds(cohort, 2, 0.25)
     recipe = Recipe(epochs=1, batch=2, loading=0)
-    return Settings(cohort, folds, TINY, recipe, shortcuts=("masked-bodies",))
+    return Settings(cohort, folds, TINY, recipe)
 
 
 @pytest.fixture(scope="module")
 def finished(settings, tmp_path_factory):
     out = tmp_path_factory.mktemp("ablated")
-    return out, ablate(settings, out, draws=DRAWS)
+    return out, ablate(settings, out, draws=DRAWS, shortcuts=lambda: ("masked-bodies",))
 
 
 def rows_of(out):
@@ -117,17 +117,19 @@ def test_an_interrupted_ablation_gives_the_same_predictions(finished, settings, 
     """Interrupted inside a training, between training and scoring, and before the tables."""
     out, _ = finished
 
+    options = {"draws": DRAWS, "shortcuts": lambda: ("masked-bodies",)}
+
     def stop(at):
         if at.done == 5:
             raise Stop
 
     with pytest.raises(Stop):
-        ablate(settings, tmp_path, draws=DRAWS, report=stop)
+        ablate(settings, tmp_path, report=stop, **options)
     first = tmp_path / "runs" / settings.trainings[0].name
     (first / "predictions.csv").unlink()
     (first / "state.pt").write_bytes(b"")
     trained = []
-    ablate(settings, tmp_path, draws=DRAWS, report=lambda at: trained.append(at.done))
+    ablate(settings, tmp_path, report=lambda at: trained.append(at.done), **options)
     assert min(trained) == 5, "finished trainings stay"
     assert rows_of(tmp_path) == rows_of(out)
     assert not list(tmp_path.glob("runs/*/state*"))

@@ -11,10 +11,9 @@ from pathlib import PurePath
 
 import numpy as np
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.evaluation.intervals import area_interval, share_interval
 from darnet_trt.evaluation.metrics import log_odds
-from darnet_trt.errors import counted
 from darnet_trt.runtime.prediction.report.markup import html, table
 from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.scan.cohorts import POSITIVE, Cohort
