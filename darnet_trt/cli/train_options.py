@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -185,6 +185,8 @@ Loading = Annotated[
     int, _speed(min=0, help="Batches that a thread loads ahead. 0: none, without a thread.")
 ]
 
+_BOUNDS: Final = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+
 
 @contextmanager
 def named() -> Iterator[None]:
@@ -200,4 +202,7 @@ def named() -> Iterator[None]:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).removesuffix("_deg").replace("_", "-")
-        raise UsageError(f"{first['msg']}, not {first['input']!r}", where=f"--{name}") from error
+        limits = first.get("ctx", {})
+        bounds = [f"{words} {limits[key]:g}" for key, words in _BOUNDS.items() if key in limits]
+        must = " and ".join(bounds) or "a finite number"
+        raise UsageError(f"must be {must}, not {first['input']}", where=f"--{name}") from error

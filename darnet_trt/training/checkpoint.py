@@ -210,7 +210,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
     content = read_tensors(path, mapped=True)
     if content.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"the checkpoint's schema is {content.get('schema')!r}, this version reads {SCHEMA}",
+            f"the checkpoint's schema is {content.get('schema')}, this version reads {SCHEMA}",
             where=path,
             do="train again or use the version that wrote it",
         )

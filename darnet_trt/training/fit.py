@@ -157,8 +157,8 @@ def _step(training: Training, wrapped: nn.Module, batch: Batch, group: Processes
             f"the loss or the weights are no longer finite in epoch {training.epoch}, step "
             f"{training.done + 1}, after "
             + ", ".join(str(example.entry.scan) for example in batch.examples),
-            do="look at these scans, or train into another folder with a lower --learning-rate; "
-            "the last good state is kept",
+            do="look at these scans, or train into another folder with a lower --learning-rate "
+            "(the last good state is kept)",
         )
     training.loss += loss
     training.correct += int(correct_of_all)

@@ -25,8 +25,9 @@ def test_defaults_are_those_of_the_recipe():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--learning-rate", "0"], "--learning-rate"),
-        (["--learning-rate", "nan"], "--learning-rate"),
+        (["--learning-rate", "0"], "--learning-rate: must be above 0, not 0"),
+        (["--learning-rate", "11"], "--learning-rate: must be at most 10, not 11"),
+        (["--learning-rate", "nan"], "--learning-rate: must be a finite number, not nan"),
         (["--rotation", "nan"], "--rotation"),
         (["--new-head"], "--new-head"),
         (["--fold", "1"], "--folds"),

@@ -13,6 +13,7 @@ import pytest
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.files import (
     as_text,
+    cannot_write,
     sole_writer,
     temporary_folder,
     whole_file,
@@ -166,3 +167,12 @@ def test_no_temporary_folder_can_be_written(monkeypatch, command, tiny):
     assert done.returncode == 2
     assert "temporary folder" in done.stderr.splitlines()[-1]
     assert "stdout" not in done.stderr
+
+
+def test_a_full_disk_sends_nobody_elsewhere():
+    """A run, an archive's results and a cache lie there already."""
+    for reason, place in ((errno.ENOSPC, False), (errno.EDQUOT, False), (errno.EACCES, True)):
+        said = str(cannot_write(Path("run/state.pt"), OSError(reason, os.strerror(reason))))
+        assert os.strerror(reason) in said
+        assert ("another place" in said) is place
+        assert ("try again" in said) is not place

@@ -13,6 +13,7 @@ from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohorts import Entry, Sides, read_cohort
 from darnet_trt.training import run as run_module
 from darnet_trt.training.checkpoint import load_checkpoint
+from darnet_trt.training.fitting import state
 from darnet_trt.training.fitting.processes import Processes
 from darnet_trt.training.fitting.records import sides_of_patients
 from darnet_trt.training.presets import Preset
@@ -151,6 +152,37 @@ def test_more_epochs_for_a_run_that_was_killed_at_its_end(
     for name, value in whole.state_dict.items():
         assert torch.equal(went_on.state_dict[name], value)
     assert not list((tmp_path / "killed").glob("state*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "held_out", "said"),
+    [
+        ({"batch": 3}, 0.34, "batch 2, not 3"),
+        ({}, 0.34, "finished run"),
+        ({"epochs": 3, "batch": 9}, 0.34, r"a batch of 9 is more than the training side has \("),
+        ({"epochs": 3, "patience": 1}, 0, "--patience: goes by the held-out scans"),
+        ({"epochs": 3, "best": True}, 0, "--best: goes by the held-out scans"),
+        ({"epochs": 3, "accumulate": 4}, 0.34, "do not divide into 4"),
+        ({"epochs": 3, "precision": "fp16"}, 0.34, "--precision"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_scan_is_read(
+    cohort, first, tmp_path, change, held_out, said
+):
+    run = shutil.copytree(first, tmp_path / "run")
+    if said == "batch 2, not 3":  # an interrupted run in place of the finished one
+        (run / "checkpoint.pt").unlink()
+        configuration = metrics(run)["configuration"]
+        content = dict.fromkeys(state._KEYS) | {"configuration": configuration, "history": []}
+        torch.save(content | {"before": 0}, run / "state.pt")
+    before = sorted(run.iterdir())
+    recipe = RECIPE.model_copy(update=change)
+    with pytest.raises(UsageError, match=said):
+        train(
+            cohort, run, PRESET, recipe, held_out=held_out, shortcuts=pytest.fail,
+            reading=pytest.fail,
+        )  # fmt: skip
+    assert sorted(run.iterdir()) == before
 
 
 def test_only_the_first_process_runs_the_trained_network_over_the_scans(

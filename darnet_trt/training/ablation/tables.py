@@ -103,8 +103,8 @@ def table_3(scores: Scores, parameters: Mapping[Attention, int], side: str, posi
         ("", *VARIANTS.values(), *(f"paper: {name}" for name in VARIANTS.values())),
         tuple(rows),
         (
-            "The paper prints the parameters of its last two networks in each other's column; "
-            "its text (+6.3 %) agrees with the order here.",
+            "The paper prints the parameters of its last two networks in each other's column. "
+            "Its text (+6.3 %) agrees with the order here.",
         ),
     )
 

@@ -95,7 +95,7 @@ def read_state(run: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
         except CheckpointError:
             is_last = path == there[-1]
             then = "the training starts anew" if is_last else "the state before it is taken"
-            tell(f"{path} cannot be read; {then}")
+            tell(f"{path} cannot be read, so {then}")
     return None
 
 
