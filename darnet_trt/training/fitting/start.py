@@ -93,8 +93,10 @@ def starting_weights(
         UsageError: The checkpoint has another architecture, preprocessing or, without `new_head`,
             other classes.
     """
-    ours = network.model_dump(mode="json") | preprocessing.model_dump(mode="json")
-    theirs = start.network.model_dump(mode="json") | start.preprocessing.model_dump(mode="json")
+    ours, theirs = (
+        shape.model_dump(mode="json") | spec.model_dump(mode="json", exclude={"size"})
+        for shape, spec in ((network, preprocessing), (start.network, start.preprocessing))
+    )  # the size is that of the network's input
     but = frozenset({"classes"} if new_head else ())
     if differing := [*differences(ours, theirs, but)]:
         raise UsageError(
