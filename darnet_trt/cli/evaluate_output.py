@@ -18,6 +18,7 @@ import numpy.typing as npt
 from darnet_trt import __version__
 from darnet_trt.cli.evaluate_network import Judged, Logits
 from darnet_trt.cli.evaluate_scans import LEFT_OUT, Scored, Status
+from darnet_trt.cli.output_folder import PREDICTIONS
 from darnet_trt.cli.printing import print_line, print_table, warn
 from darnet_trt.evaluation.fonts import missing_letters
 from darnet_trt.evaluation.measured import CALIBRATED, Measured, as_json, measured
@@ -35,7 +36,6 @@ from darnet_trt.runtime.prediction.results.tables import cell
 from darnet_trt.scan.cohorts import POSITIVE, Cohort
 
 METRICS: Final = "metrics.json"
-PREDICTIONS: Final = "predictions.csv"
 DRAWS: Final = 2000  # of the bootstrap
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from darnet_trt.cli.evaluate_network import Judged, Logits
 from darnet_trt.cli.progress import progress
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.seen import identity
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.cache import DAMAGE, read_array, write_arrays
 from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.inputs import Example, prepare
 
@@ -131,14 +130,11 @@ def _measured(judged: Judged, cohort: Cohort, examples: Sequence[Example]) -> It
 
 def _logits(judged: Judged, batch: Sequence[Example]) -> npt.NDArray[np.float32]:
     """Return the logits of scans, kept beside their inputs."""
-    files = [e.file.with_suffix(f".{judged.digest[:16]}.npy") for e in batch]
+    files = [e.file.with_suffix(f".{judged.digest[:16]}.npz") for e in batch]
     try:
-        return np.stack([np.load(file, allow_pickle=False) for file in files])
-    except (OSError, ValueError, EOFError):  # not all are there, and whole
+        return np.stack([read_array(file, "logits") for file in files])
+    except DAMAGE:  # not all are there, and whole
         found = judged.logits(batch)
     for file, logits in zip(files, found, strict=True):
-        content = io.BytesIO()
-        np.save(content, logits)
-        with whole_file(file) as stream:
-            stream.write(content.getbuffer())
+        write_arrays(file, logits=logits)
     return found

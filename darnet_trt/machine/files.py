@@ -23,14 +23,16 @@ LOCK: Final = ".darnet-trt.lock"
 _TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,10})", re.DOTALL)
 """The name that `whole_file` gives a file until it is whole."""
 
-_FIRST: Final = {
-    errno.ENOSPC: "free some space, or ",
-    errno.EDQUOT: "free some space, or ",
-    errno.EACCES: "check its permissions, or ",
-    errno.EPERM: "check its permissions, or ",
-    errno.EROFS: "",
+_NO_SPACE: Final = "free some space on its disk, and try again"  # elsewhere it would begin anew
+_NO_PERMISSION: Final = "check its permissions, or choose another place"
+_REMEDIES: Final = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: "choose another place",
 }
-"""What to do about an error of the system before anything else."""
+_ANY_REMEDY: Final = "check free space and permissions, or choose another place"
 
 # flock's errors on network shares without locks. Such a folder is written without a lock.
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
@@ -41,11 +43,10 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     if isinstance(error, FileExistsError | NotADirectoryError):
         file = next((one for one in (path, *path.parents) if one.is_file()), path)
         return OutputError("is a file, expected a folder", where=file, do="choose another path")
-    first = _FIRST.get(error.errno or 0, "check free space and permissions, or ")
     return OutputError(
         f"cannot be written ({error.strerror or error})",
         where=path,
-        do=f"{first}choose another place",
+        do=_REMEDIES.get(error.errno or 0, _ANY_REMEDY),
     )
 
 

@@ -25,8 +25,6 @@ def test_defaults_are_those_of_the_recipe():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--learning-rate", "0"], "--learning-rate"),
-        (["--learning-rate", "nan"], "--learning-rate"),
         (["--rotation", "nan"], "'--rotation': nan is not a number"),
         (["--learning-rate", "0"], "--learning-rate: 0.0 is not above 0"),
         (["--learning-rate", "inf"], "--learning-rate: inf is not finite"),

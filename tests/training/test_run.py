@@ -14,6 +14,7 @@ from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohorts import Entry, Sides, read_cohort
 from darnet_trt.training import run as run_module
 from darnet_trt.training.checkpoint import load_checkpoint
+from darnet_trt.training.fitting import state
 from darnet_trt.training.fitting.processes import Processes
 from darnet_trt.training.fitting.records import sides_of_patients
 from darnet_trt.training.presets import Preset
@@ -41,7 +42,7 @@ def inputs(tmp_path_factory):
 def first(cohort, inputs, tmp_path_factory):
     """A finished run."""
     run = tmp_path_factory.mktemp("first") / "run"
-    train(cohort, run, PRESET, RECIPE, inputs=inputs, held_out=0.34, shortcuts=("matrix",))
+    train(cohort, run, PRESET, RECIPE, inputs=inputs, held_out=0.34, shortcuts=lambda: ("matrix",))
     return run
 
 
@@ -115,7 +116,7 @@ def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
     more = RECIPE.model_copy(update={"epochs": 4})
     with pytest.raises(UsageError, match="batch 2, not 3"):
         train(cohort, tmp_path, PRESET, more.model_copy(update={"batch": 3}), **options)
-    with pytest.raises(UsageError, match="extent 'lungs', not 'scan'"):
+    with pytest.raises(UsageError, match="extent lungs, not scan"):
         train(cohort, tmp_path, PRESET, more, extent="scan", **options)
 
     class Interruption(BaseException):
@@ -131,8 +132,7 @@ def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
     train(cohort, tmp_path, PRESET, more, report=seen.append, **options)
     assert [epoch.epoch for epoch in seen] == [1, 2, 3, 4]
     assert (tmp_path / "history.csv").read_text().startswith(before)
-    assert seen[2].learning_rate == pytest.approx(0.5e-3)
-    assert seen[3].learning_rate == pytest.approx(0, abs=1e-9)
+    assert [epoch.learning_rate for epoch in seen[2:]] == pytest.approx([1e-3, 0.5e-3])
     assert metrics(tmp_path)["recipe"]["epochs"] == 4
 
 
@@ -164,6 +164,37 @@ def test_more_epochs_for_a_run_that_was_killed_at_its_end(
     for name, value in whole.state_dict.items():
         assert torch.equal(went_on.state_dict[name], value)
     assert not list((tmp_path / "killed").glob("state*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "held_out", "said"),
+    [
+        ({"batch": 3}, 0.34, "batch 2, not 3"),
+        ({}, 0.34, "finished run"),
+        ({"epochs": 3, "batch": 9}, 0.34, r"a batch of 9 is more than the training side has \("),
+        ({"epochs": 3, "patience": 1}, 0, "--patience: goes by the held-out scans"),
+        ({"epochs": 3, "best": True}, 0, "--best: goes by the held-out scans"),
+        ({"epochs": 3, "accumulate": 4}, 0.34, "do not divide into 4"),
+        ({"epochs": 3, "precision": "fp16"}, 0.34, "--precision"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_scan_is_read(
+    cohort, first, tmp_path, change, held_out, said
+):
+    run = shutil.copytree(first, tmp_path / "run")
+    if said == "batch 2, not 3":  # an interrupted run in place of the finished one
+        (run / "checkpoint.pt").unlink()
+        configuration = metrics(run)["configuration"]
+        content = dict.fromkeys(state._KEYS) | {"configuration": configuration, "history": []}
+        torch.save(content | {"before": 0}, run / "state.pt")
+    before = sorted(run.iterdir())
+    recipe = RECIPE.model_copy(update=change)
+    with pytest.raises(UsageError, match=said):
+        train(
+            cohort, run, PRESET, recipe, held_out=held_out, shortcuts=pytest.fail,
+            reading=pytest.fail,
+        )  # fmt: skip
+    assert sorted(run.iterdir()) == before
 
 
 def test_only_the_first_process_runs_the_trained_network_over_the_scans(
@@ -214,7 +245,7 @@ def test_held_out_scans_that_trained_the_weights_before_are_told(cohort, inputs,
     known = next(e.patient for e in cohort.entries if split[cohort.name(e)] == "train")
     sides = Sides.of(cohort.entries, frozenset([known]))
     told, count = [], len(sides.held_out)
-    options = {"inputs": inputs, "start": load_checkpoint(first), "tell": told.append}
+    options = {"inputs": inputs, "start": load_checkpoint(first), "known": told.append}
     train(cohort, tmp_path / "known", PRESET, RECIPE, sides=sides, **options)
     assert [line.split(" scan")[0] for line in told] == [f"{count} of {count} held-out"]
     told.clear()
@@ -228,7 +259,7 @@ def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
     shutil.copy(entry.scan, copy)
     sides = Sides(cohort.entries, (Entry(copy, "somebody", entry.label),))
     told = []
-    train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, tell=told.append)
+    train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, known=told.append)
     assert [line.split(" under")[0] for line in told] == [
         "1 of 1 held-out scan is among the training scans"
     ]
@@ -237,7 +268,7 @@ def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"attention": "depth"}, "attention 'both', not 'depth'"),
+        ({"attention": "depth"}, "attention both, not depth"),
         ({"extent": "scan"}, "extent"),
         ({"preset": Preset(width=8, input_size=(8, 16, 16), epochs=1)}, "width 4, not 8"),
         (

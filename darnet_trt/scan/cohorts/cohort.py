@@ -84,8 +84,8 @@ class Cohort:
         """Describe in one sentence what a network trained on these entries has seen."""
         if self.seed is not None:
             return (
-                f"{counted(len(entries), 'synthetic phantom')} (darnet-trt phantom, "
-                f"seed {self.seed}); " + _NO_PATIENTS
+                f"{counted(len(entries), 'synthetic phantom')} (darnet-trt phantom, seed "
+                f"{self.seed}); {_NO_PATIENTS}"
             )
         patients = len({e.patient for e in entries})
         folder = self.table.is_dir()

@@ -10,9 +10,9 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.seen import Identity, identity
 from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.ablation.paper import VARIANTS
-from darnet_trt.training.ablation.run import RUNS
 from darnet_trt.training.ablation.scored import Training
 from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint
+from darnet_trt.training.fitting.folder import RUNS
 from darnet_trt.training.model import Attention
 
 
