@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 def wrong_value(error: ValidationError) -> str:
     """Return what is wrong with the first value."""
     first = error.errors()[0]
-    given, limits = first["input"], first.get("ctx", {})
+    given = _number(first["input"])
+    limits = {name: _number(limit) for name, limit in first.get("ctx", {}).items()}
     if str(given).strip().casefold() == "nan":
         return f"{given} is not a number"
     match first["type"]:
         case "int_parsing" | "int_from_float":
-            return f"{given!r} is not a whole number"
+            return f"{first['input']!r} is not a whole number"
         case "float_parsing":
-            return f"{given!r} is not a number"
+            return f"{first['input']!r} is not a number"
         case "finite_number":
             return f"{given} is not finite"
         case "greater_than":
@@ -30,3 +31,7 @@ def wrong_value(error: ValidationError) -> str:
         case "less_than_equal":
             return f"{given} is above {limits['le']}"
     return first["msg"].removeprefix("Value error, ")
+
+
+def _number(value: object) -> object:
+    return f"{value:g}" if isinstance(value, float) else value

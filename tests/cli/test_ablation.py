@@ -44,7 +44,7 @@ def test_what_cannot_work_is_refused_in_one_line(command, cohort, tmp_path, word
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--learning-rate", 0), "--learning-rate: must be above 0, not 0"),
+        (("--learning-rate", 0), "--learning-rate: 0 is not above 0"),
         (("--batch", 4), "a batch of 4 is more than the training side of fold 0 has (3 scans)"),
         (("--batch", 2, "--accumulate", 3), "--batch: 2 scans do not divide into 3 equal parts"),
         (("--batch", 2, "--precision", "fp16", "--device", "cpu"), "--precision"),

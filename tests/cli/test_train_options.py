@@ -26,9 +26,9 @@ def test_defaults_are_those_of_the_recipe():
     ("options", "named"),
     [
         (["--rotation", "nan"], "'--rotation': nan is not a number"),
-        (["--learning-rate", "0"], "--learning-rate: 0.0 is not above 0"),
+        (["--learning-rate", "0"], "--learning-rate: 0 is not above 0"),
         (["--learning-rate", "inf"], "--learning-rate: inf is not finite"),
-        (["--learning-rate", "11"], "--learning-rate: 11.0 is above 10"),
+        (["--learning-rate", "11"], "--learning-rate: 11 is above 10"),
         (["--folds", "f.csv"], "--folds: needs --fold; say which fold to hold out"),
         (["--new-head"], "--new-head"),
         (["--fold", "1"], "--folds"),
