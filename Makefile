@@ -8,6 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# Containers often set it; each of the many processes would then compile the sources again.
+export PYTHONDONTWRITEBYTECODE :=
 SCANS ?=
 SHORT ?=
 ONLY ?=

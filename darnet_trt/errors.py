@@ -41,6 +41,11 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return "1 study", "2,000 studies"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 class Finding(str):
     """Say what was found about a scan or an engine: a sentence, and a code that stays the same.
 

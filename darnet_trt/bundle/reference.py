@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from darnet_trt.bundle.arrays import read_arrays
 from darnet_trt.bundle.manifest import Reference
-from darnet_trt.bundle.reading import REBUILD, Bundle, sha256_of, verified_file
-from darnet_trt.errors import BundleError
+from darnet_trt.bundle.reading import Bundle, sha256_of
 
 _FILE: Final = "reference.npz"
 
@@ -63,13 +64,9 @@ def read_reference(bundle: Bundle) -> ReferenceOutputs | None:
     reference = bundle.manifest.reference
     if reference is None:
         return None
-    file = verified_file(bundle, reference.file)
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            inputs, logits, cam = (stored[name] for name in ("inputs", "logits", "cam"))
-            features = stored.get("features")
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise BundleError(
-            f"cannot be read ({type(error).__name__})", where=file, do=REBUILD
-        ) from error
-    return ReferenceOutputs(inputs.astype(np.float32), logits, cam, features)
+    return read_arrays(bundle, reference.file, _outputs)
+
+
+def _outputs(stored: Mapping[str, npt.NDArray[Any]]) -> ReferenceOutputs:
+    inputs, logits, cam = (stored[name] for name in ("inputs", "logits", "cam"))
+    return ReferenceOutputs(inputs.astype(np.float32), logits, cam, stored.get("features"))

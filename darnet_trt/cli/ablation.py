@@ -14,6 +14,7 @@ from darnet_trt.cli import train_options as options
 from darnet_trt.cli.device import device_for, use_torch
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import duration, progress, resumable
+from darnet_trt.errors import counted
 
 if TYPE_CHECKING:
     from darnet_trt.scan.cohorts import Cohort, Folds
@@ -52,7 +53,7 @@ def ablation(
         typer.Option(
             min=1,
             help="Trainings of each network on each fold, from --seed on. A winner is named from "
-            "two seeds on. A finished ablation can be given more.",
+            "two seeds on. A finished ablation can be given more, and keeps those it has.",
         ),
     ] = 1,
     preset: options.Preset = "small",
@@ -88,9 +89,9 @@ def ablation(
     Exit code 1: done, but some scans could not be used.
     """
     from darnet_trt.cli.labelled import given_cohort, print_notes
-    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
+    from darnet_trt.cli.output_folder import refuse_all_but
 
-    refuse_bundle_or_cohort(out)
+    refuse_all_but("ablation", out)
     read = given_cohort(cohort, classes)
     print_notes(read)
     divided = _divided(read, folds, test, seed)
@@ -119,17 +120,20 @@ def ablation(
 
     @contextmanager
     def reading(scans: int) -> Iterator[Callable[[int], None]]:
-        say(f"{scans} scans, {len(settings.trainings)} trainings of {recipe.epochs} epochs")
+        trainings = counted(len(settings.trainings), "training")
+        say(f"{counted(scans, 'scan')}, {trainings} of {counted(recipe.epochs, 'epoch')}")
         with progress("reading scans", scans) as advance:
             yield advance
 
+    settings = Settings(read, divided, size, recipe, seeds, extent, resolution)
     with resumable():
-        found = shortcuts(read, allow=allow_shortcut, reading=partial(progress, "checking scans"))
-        settings = Settings(read, divided, size, recipe, seeds, extent, resolution, found)
         report = ablate(
             settings,
             out,
             device=device_for(device),
+            shortcuts=lambda: shortcuts(
+                read, allow=allow_shortcut, reading=partial(progress, "checking scans")
+            ),
             reading=reading,
             failed=lambda failure: warn(f"left out: {failure.reason}"),
             report=clock,

@@ -11,7 +11,7 @@ from darnet_trt.cli import train_options as options
 from darnet_trt.cli.cohort_check import check
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, print_table, warn
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from darnet_trt.scan.cohorts import Cohort, Folds
@@ -63,12 +63,12 @@ def folds(
     are written as they stand.
     """
     from darnet_trt.cli.labelled import given_cohort, print_notes
+    from darnet_trt.cli.output_folder import refuse_existing
     from darnet_trt.scan.cohorts import make_folds, named_folds, write_folds
 
     read = given_cohort(where, classes)
     print_notes(read)
-    if out.exists():
-        raise UsageError("exists already", where=out, do="choose another file")
+    refuse_existing(out)
     divided = named_folds(read)
     if divided is None:
         divided = make_folds(read, FOLDS if count is None else count, _apart(test), seed or 0)
@@ -115,8 +115,8 @@ def _show(cohort: Cohort, divided: Folds) -> None:
     if several:
         named = ", ".join(several[:3]) + ", …" * (len(several) > 3)
         warn(
-            f"{len(several)} of the patients have scans of several classes ({named}): each counts "
-            "for the class of the first scan, and is in one fold"
+            f"{counted(len(several), 'patient has', 'patients have')} scans of several classes "
+            f"({named}): each counts for the class of the first scan, and is in one fold"
         )
     classes = patients_of_classes(cohort)
     parts = [(str(number), fold) for number, fold in enumerate(divided.folds)]

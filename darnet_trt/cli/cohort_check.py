@@ -14,7 +14,7 @@ from darnet_trt.cli.printing import print_line, print_table
 from darnet_trt.cli.progress import progress
 
 if TYPE_CHECKING:
-    from darnet_trt.training.checking import Check
+    from darnet_trt.training.checking.check import Check
 
 
 def check(
@@ -43,19 +43,20 @@ def check(
     masked bodies, slices chosen, slice count, matrix, grey window, file type. Then a small network
     is trained on scans whose lungs are blanked out: if it tells the classes of other patients,
     something else does. A cohort that gives its classes away is trained on with --allow-shortcut
-    only. Scans are read once; a second check of the same files takes a moment. Exit code 1: it
-    gives its classes away, or some scans cannot be used.
+    only. Scans are read once, and a second check of the same files takes a moment. Exit code 1: it
+    gives its classes away, or some scans cannot be used. Exit code 2: no scan can be used.
     """
     from darnet_trt.cli.labelled import given_cohort, print_notes
+    from darnet_trt.cli.output_folder import refuse_existing
 
     read = given_cohort(cohort, classes)
     print_notes(read)
-    use_torch()
-    from darnet_trt.machine.files import check_file_place, whole_file
-    from darnet_trt.training.checking import check as check_cohort
-
     if out is not None:
-        check_file_place(out)
+        refuse_existing(out)
+    use_torch()
+    from darnet_trt.machine.files import whole_file
+    from darnet_trt.training.checking.check import check as check_cohort
+
     found = check_cohort(read, reading=partial(progress, "checking scans"))
     text = found.model_dump_json(indent=1)
     if out is not None:

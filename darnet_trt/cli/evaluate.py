@@ -109,8 +109,8 @@ def evaluate(
     from darnet_trt.cli.evaluate_output import METRICS, Evaluation
     from darnet_trt.cli.evaluate_scans import scored
     from darnet_trt.cli.labelled import folds_of, labelled_cohort, print_notes
-    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
-    from darnet_trt.errors import UsageError
+    from darnet_trt.cli.output_folder import refuse_all_but
+    from darnet_trt.errors import UsageError, counted
     from darnet_trt.evaluation.pictures import need_matplotlib
     from darnet_trt.machine.files import sole_writer
     from darnet_trt.runtime.prediction.results.result import INTENDED_USE
@@ -121,7 +121,7 @@ def evaluate(
             where="--folds",
             do="add --fold N or --side test",
         )
-    refuse_bundle_or_cohort(out)
+    refuse_all_but("evaluation", out)
     if (out / METRICS).exists():
         raise UsageError(f"holds {METRICS} already", where=out, do="choose another folder")
     need_matplotlib()
@@ -142,8 +142,8 @@ def evaluate(
                 raise UsageError(
                     f"no scan is left to evaluate: {_counts(evaluation)}",
                     where=cohort,
-                    do="give scans that did not train the weights and can be classified; other "
-                    "patients with the same names need others in the table",
+                    do="give scans that did not train the weights and can be classified. Where "
+                    "other patients have the same names, change these in the table",
                 )
             say(f"trained on {judged.facts['trained_on']}. {INTENDED_USE}")
             say("drawing patients for the intervals")
@@ -154,7 +154,8 @@ def evaluate(
         typer.echo((out / METRICS).read_text(), nl=False)
     else:
         patients = len(set(evaluation.patients))
-        print_line(f"{len(evaluation.measured)} scans of {patients} patients evaluated")
+        number = counted(len(evaluation.measured), "scan")
+        print_line(f"{number} of {counted(patients, 'patient')} evaluated")
         if evaluation.left_out:
             print_line(f"left out: {_counts(evaluation)}")
         print_line()
@@ -174,6 +175,8 @@ def _counts(evaluation: Evaluation) -> str:
 
 def _name(evaluation: Evaluation) -> None:
     """Say which scans are left out, and why; of many with the same reason the first ones."""
+    from darnet_trt.cli.output_folder import PREDICTIONS
+
     for status in evaluation.left_out:
         group = [one for one in evaluation.scored if one.status == status]
         few = len(group) if status in ("refused", "failed") else _NAMED
@@ -181,4 +184,5 @@ def _name(evaluation: Evaluation) -> None:
         for one in group[:few]:
             tell(f"left out: {evaluation.cohort.name(one.entry)}: {one.reason}")
         if len(group) > few:
-            say(f"left out: {len(group) - few} more of these; predictions.csv names them")
+            named = f" ({PREDICTIONS} names them)" if evaluation.measured else ""
+            say(f"left out: {len(group) - few} more of these{named}")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from zipfile import is_zipfile
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.cache import digest
 from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.training.fitting.folder import CHECKPOINT, no_checkpoint
 
 if TYPE_CHECKING:
     from darnet_trt.training.inputs import Example
@@ -35,6 +37,7 @@ class Judged:
         trained: Which scans trained the weights; None where nobody knows.
         logits: Gives float32 (n, classes) for n scans.
         warnings: What is unusual about it.
+        shortcuts: Codes of what gave the training cohort's classes away; empty where nothing did.
     """
 
     facts: dict[str, str]
@@ -44,6 +47,7 @@ class Judged:
     trained: TrainingScans | None
     logits: Callable[[Sequence[Example]], Logits]
     warnings: tuple[str, ...] = ()
+    shortcuts: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -61,16 +65,19 @@ def opened(path: Path, artifact: str | None, threads: int | None) -> Iterator[Ju
         threads: CPU threads; None leaves the number to torch or the engine.
 
     Raises:
-        UsageError: `artifact` is given for a run, or there is no such engine.
+        UsageError: `artifact` is given for a run, there is no such engine, or the file is no
+            checkpoint.
         CheckpointError, BundleError, DeviceError: It cannot be used.
         MissingPackageError: A package that runs it is not installed.
     """
     if (path / FILE_NAME).exists():
         with _engine(path, artifact, threads) as judged:
             yield judged
-    elif path.is_dir() and not (path / "checkpoint.pt").exists():
+    elif path.is_dir() and not (path / CHECKPOINT).exists():
+        raise no_checkpoint(path, bundle_too=True)
+    elif path.is_file() and not is_zipfile(path):  # a checkpoint is one
         raise UsageError(
-            f"is neither a run nor a bundle: it holds no checkpoint.pt and no {FILE_NAME}",
+            "is neither a run nor a bundle",
             where=path,
             do="name the folder that train or build wrote",
         )
@@ -108,6 +115,7 @@ def _checkpoint(path: Path, threads: int | None) -> Judged:
         checkpoint.temperature,
         checkpoint.training_scans,
         lambda examples: predict(model, examples, device).logits,
+        shortcuts=checkpoint.shortcuts,
     )
 
 
@@ -138,6 +146,7 @@ def _engine(path: Path, artifact: str | None, threads: int | None) -> Iterator[J
             training_scans_of(bundle),
             lambda examples: run(engine.runner, [e.load() for e in examples]).logits,
             tuple(map(str, engine.warnings)),
+            model.shortcuts,
         )
     finally:
         engine.runner.close()

@@ -18,17 +18,24 @@ import numpy.typing as npt
 from darnet_trt import __version__
 from darnet_trt.cli.evaluate_network import Judged, Logits
 from darnet_trt.cli.evaluate_scans import LEFT_OUT, Scored, Status
-from darnet_trt.cli.printing import print_line, print_table
+from darnet_trt.cli.output_folder import PREDICTIONS
+from darnet_trt.cli.printing import print_line, print_table, warn
+from darnet_trt.evaluation.fonts import missing_letters
 from darnet_trt.evaluation.measured import CALIBRATED, Measured, as_json, measured
-from darnet_trt.evaluation.metrics import softmax
-from darnet_trt.evaluation.pictures import confusion, confusion_counts, reliability_diagram, roc
+from darnet_trt.evaluation.metrics import not_measured, softmax
+from darnet_trt.evaluation.pictures import (
+    confusion,
+    confusion_counts,
+    reliability_diagram,
+    roc,
+    shortcut_note,
+)
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.results.result import INTENDED_USE
 from darnet_trt.runtime.prediction.results.tables import cell
-from darnet_trt.scan.cohorts import Cohort
+from darnet_trt.scan.cohorts import POSITIVE, Cohort
 
 METRICS: Final = "metrics.json"
-PREDICTIONS: Final = "predictions.csv"
 DRAWS: Final = 2000  # of the bootstrap
 
 
@@ -144,11 +151,15 @@ class Evaluation:
             OutputError: One cannot be written.
         """
         classes, found = self.judged.classes, self.found
-        temperature = self.judged.temperature
+        temperature, note = self.judged.temperature, shortcut_note(self.judged.shortcuts)
+        if letters := missing_letters(classes):
+            warn(letters)
         pictures = {
-            "roc.png": roc(self.logits, self.labels, classes, found),
-            "confusion.png": confusion(self.logits, self.labels, classes),
-            "reliability.png": reliability_diagram(self.logits, self.labels, found, temperature),
+            "roc.png": roc(self.logits, self.labels, classes, found, note),
+            "confusion.png": confusion(self.logits, self.labels, classes, note),
+            "reliability.png": reliability_diagram(
+                self.logits, self.labels, found, temperature, note
+            ),
         }
         for name, picture in pictures.items():
             if picture is not None:
@@ -182,6 +193,9 @@ class Evaluation:
         for name, said in words.items():
             if name in self.found:
                 yield said, str(self.found[name])
+            elif name == "auc":
+                scans = int((self.labels == POSITIVE).sum())
+                yield f"{positive} against the rest", not_measured(positive, scans)
 
     def _class_line(self, index: int) -> tuple[str, ...]:
         name = self.judged.classes[index]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from darnet_trt.cli.evaluate_network import Judged, Logits
 from darnet_trt.cli.progress import progress
 from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.seen import identity
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.cache import DAMAGE, read_array, write_arrays
 from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.inputs import Example, prepare
 
@@ -70,9 +69,9 @@ def scored(judged: Judged, cohort: Cohort, inputs: Path, side: str | None) -> tu
     found: dict[Entry, Scored] = {}
     for entry in cohort.entries:
         if side is not None and entry.side != side:
-            found[entry] = Scored(entry, "other-side", f"its side is {entry.side or 'not given'}")
+            found[entry] = Scored(entry, "other-side", f"it is not on the side {side}")
         elif side is None and entry.side == "train":
-            found[entry] = Scored(entry, "other-side", "its side is train")
+            found[entry] = Scored(entry, "other-side", "it is on the side train")
         elif judged.trained and judged.trained.had_patient(_names(cohort, entry)):
             found[entry] = _seen(entry, "a patient of this name trained the weights")
     left = tuple(entry for entry in cohort.entries if entry not in found)
@@ -131,14 +130,11 @@ def _measured(judged: Judged, cohort: Cohort, examples: Sequence[Example]) -> It
 
 def _logits(judged: Judged, batch: Sequence[Example]) -> npt.NDArray[np.float32]:
     """Return the logits of scans, kept beside their inputs."""
-    files = [e.file.with_suffix(f".{judged.digest[:16]}.npy") for e in batch]
+    files = [e.file.with_suffix(f".{judged.digest[:16]}.npz") for e in batch]
     try:
-        return np.stack([np.load(file, allow_pickle=False) for file in files])
-    except (OSError, ValueError, EOFError):  # not all are there, and whole
+        return np.stack([read_array(file, "logits") for file in files])
+    except DAMAGE:  # not all are there, and whole
         found = judged.logits(batch)
     for file, logits in zip(files, found, strict=True):
-        content = io.BytesIO()
-        np.save(content, logits)
-        with whole_file(file) as stream:
-            stream.write(content.getbuffer())
+        write_arrays(file, logits=logits)
     return found

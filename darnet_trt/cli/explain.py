@@ -49,21 +49,24 @@ def explain(
     Writes maps.png, the class activation maps of the networks side by side, and gates-N.png for
     each scan in it, the depth gates of each stage along the slices. For a phantom cohort written
     with phantom --lesions it compares maps and gates with the lesions, in a table and in
-    lesions.csv. Exit code 1: done, but some scans could not be used.
+    lesions.csv. A scan that trained a network, or cannot be used, is left out with its reason, and
+    the next one takes its place. Exit code 1: done, but some scans could not be used; 2: nothing
+    was drawn.
     """
     from darnet_trt.cli.labelled import labelled_cohort, print_notes
     from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
+    from darnet_trt.machine.files import sole_writer
 
     refuse_bundle_or_cohort(out)
     from darnet_trt.machine.hardware import require_packages
 
     use_torch(threads)
     require_packages("matplotlib", extra="plots")
+    from darnet_trt.evaluation.fonts import missing_letters
     from darnet_trt.phantom import read_regions
     from darnet_trt.phantom.plan import LESIONS
     from darnet_trt.runtime.prediction.results.result import INTENDED_USE
-    from darnet_trt.training.ablation.explanation.explain import entries_of
-    from darnet_trt.training.ablation.explanation.explain import explain as explain_networks
+    from darnet_trt.training.ablation.explanation.explain import draw, entries_of, examine
     from darnet_trt.training.ablation.explanation.networks import networks_of
 
     networks = networks_of(runs, fold, seed)
@@ -73,18 +76,22 @@ def explain(
     regions_of: RegionsOf | None = None
     if read.seed is not None and (read.root / LESIONS).is_dir():
         regions_of = lambda entry: read_regions(read.root, entry.scan)  # noqa: E731
-    entries = entries_of(networks, read, names, every=regions_of is not None)
-    with progress("explaining scans", len(entries)) as advance:
-        found = explain_networks(
-            networks, read, out, scans=names, regions_of=regions_of, done=advance
-        )
-    for failure in found.failures:
-        warn(f"left out: {failure}")
+    entries, wanted = entries_of(networks, read, names, every=regions_of is not None)
+    with sole_writer(out):  # before the scans are read: it may be impossible to write there
+        with progress("explaining scans", wanted) as advance:
+            examined = examine(networks, read, entries, wanted, regions_of=regions_of, done=advance)
+        for known in examined.known:
+            say(f"left out: {known}")
+        for failure in examined.failures:
+            warn(f"left out: {failure}")
+        found = draw(networks, read, examined, out, scans=names)
+    if note := missing_letters(found.texts):
+        warn(note)
     for training in dict.fromkeys(one.checkpoint.training for one in networks):
         say(f"trained on {training}. {INTENDED_USE}")
     _show(found)
     print_line(f"{', '.join(found.pictures)} are in {out}")
-    if found.failures:
+    if examined.failures:
         raise typer.Exit(1)
 
 

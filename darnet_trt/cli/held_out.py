@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from darnet_trt.evaluation.metrics import not_measured
+
 
 def measures(found: Mapping[str, float], classes: Sequence[str]) -> Iterator[str]:
     """List accuracy and the measures of the positive class, one line each.
@@ -21,3 +23,5 @@ def measures(found: Mapping[str, float], classes: Sequence[str]) -> Iterator[str
             f"sensitivity {found['sensitivity']:.3f}, "
             f"specificity {found['specificity']:.3f}, F1 {found['f1']:.3f}"
         )
+    elif (scans := found.get(f"scans_{classes[0]}")) is not None:
+        yield f"{classes[0]} against the rest  {not_measured(classes[0], int(scans))}"

@@ -35,7 +35,9 @@ def folds_of(cohort: Cohort, file: Path | None) -> Folds:
     divided = named_folds(cohort) if file is None else read_folds(file, cohort)
     if divided is None:
         raise UsageError(
-            "the cohort's table has no column fold", where="--fold", do="give a file with --folds"
+            "the cohort names no folds",
+            where="--fold",
+            do="divide it with darnet-trt cohort folds, and give the file with --folds",
         )
     return divided
 
@@ -62,6 +64,6 @@ def labelled_cohort(path: Path, classes: tuple[str, ...]) -> Cohort:
             raise UsageError(
                 f"has the class {name!r}, and the network knows {', '.join(classes)}",
                 where=path,
-                do="compare it with a network that was trained on the cohort's classes",
+                do="give a network that was trained on this class, or leave its scans out",
             )
     return read_cohort(path, classes) if classes else cohort

@@ -10,7 +10,7 @@ import importlib
 import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -20,11 +20,9 @@ from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, warn
 from darnet_trt.cli.signals import Handlers, handled
 from darnet_trt.cli.streams import NoReader, command_streams
+from darnet_trt.cli.wrong_value import wrong_value
 from darnet_trt.errors import DarnetError, InternalError, OutputError
 from darnet_trt.machine.files import temporary_folder
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 _INTERRUPTED = 128 + signal.SIGINT
 _NO_READER = 128 + 13  # SIGPIPE, which Windows has no name for
@@ -159,26 +157,10 @@ def _usage(error: typer.TyperException) -> str:
     from pydantic import ValidationError
 
     if isinstance(error.__cause__, ValidationError):
-        error.message = _wrong_value(error.__cause__)
+        error.message = wrong_value(error.__cause__)
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see '{context.command_path} --help'" if context else message
-
-
-def _wrong_value(error: ValidationError) -> str:
-    """Return what is wrong with an option's value, in plainer words than pydantic's."""
-    first = error.errors()[0]
-    given, limits = first["input"], first.get("ctx", {})
-    match first["type"]:
-        case "int_parsing" | "int_from_float":
-            return f"{given!r} is not a whole number"
-        case "float_parsing":
-            return f"{given!r} is not a number"
-        case "greater_than_equal":
-            return f"{given} is below {limits['ge']}"
-        case "less_than_equal":
-            return f"{given} is above {limits['le']}"
-    return first["msg"].removeprefix("Value error, ")
 
 
 def _of_system(error: OSError) -> str:

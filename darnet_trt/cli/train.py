@@ -18,7 +18,7 @@ from darnet_trt.cli.device import device_for, use_torch
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import duration, progress, resumable
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from darnet_trt.scan.cohorts import Cohort, Sides
@@ -82,9 +82,9 @@ def train(
     Exit code 1: trained, but some scans could not be used.
     """
     from darnet_trt.cli.labelled import given_cohort, print_notes
-    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
+    from darnet_trt.cli.output_folder import refuse_all_but
 
-    refuse_bundle_or_cohort(run)
+    refuse_all_but("run", run)
     if new_head and start is None:
         raise UsageError("needs --from", where="--new-head")
     # before torch, which takes seconds to import
@@ -122,13 +122,6 @@ def train(
         )
     with joined(device_for(device)) as group, resumable():
         printing.quiet |= not group.leads
-        if group.leads and (patience or best):
-            warn("the held-out scans choose the epoch: their figures look better than they are")
-        found = group.from_leader(
-            lambda: shortcuts(
-                labelled, allow=allow_shortcut, reading=partial(progress, "checking scans")
-            )
-        )
         telling = _Telling(recipe)
         checkpoint = train_run(
             labelled,
@@ -142,12 +135,15 @@ def train(
             sides=sides,
             start=None if start is None else load_checkpoint(start),
             new_head=new_head,
-            shortcuts=found,
+            shortcuts=lambda: shortcuts(
+                labelled, allow=allow_shortcut, reading=partial(progress, "checking scans")
+            ),
             group=group,
             reading=telling.reading,
             failed=telling.failed,
             report=telling.finished,
             saved=telling.saved,
+            known=warn,
             tell=warn if group.leads else (lambda line: None),
         )
         leads = group.leads
@@ -168,7 +164,9 @@ def _sides(cohort: Cohort, folds: Path | None, fold: int | None) -> Sides | None
     if fold is not None:
         return folds_of(cohort, folds).sides(cohort, fold)
     if folds is not None:
-        raise UsageError("says nothing without --fold", where="--folds", do="give both")
+        raise UsageError(
+            "needs --fold", where="--folds", do="say which fold to hold out, such as --fold 0"
+        )
     return None
 
 
@@ -186,7 +184,7 @@ class _Telling:
 
     @contextmanager
     def reading(self, training: int, kept: int) -> Iterator[Callable[[int], None]]:
-        say(f"{training} scans to train on, {kept} held out")
+        say(f"{counted(training, 'scan')} to train on, {kept} held out")
         with progress("reading scans", training + kept) as advance:
             yield advance
 

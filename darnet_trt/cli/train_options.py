@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from darnet_trt.cli.wrong_value import wrong_value
 from darnet_trt.errors import UsageError
 
 _cohort = partial(typer.Option, rich_help_panel="Cohort")
@@ -200,4 +201,4 @@ def named() -> Iterator[None]:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).removesuffix("_deg").replace("_", "-")
-        raise UsageError(f"{first['msg']}, not {first['input']!r}", where=f"--{name}") from error
+        raise UsageError(wrong_value(error), where=f"--{name}") from error

@@ -29,7 +29,7 @@ _INFERNO: Final = np.array(
 
 # Evidence below this share of the largest is not drawn: every cell reads far around its centre, so
 # that weak evidence would tint the whole chest.
-_FLOOR: Final = 0.3
+FLOOR: Final = 0.3
 _OPACITY: Final = 0.7  # at the largest evidence; the anatomy has to stay readable under it
 
 
@@ -81,5 +81,5 @@ def _colours(share: Float) -> Float:
 def blend(grey: Float, share: Float) -> Image8:
     """Lay evidence over a slice: grey 0…1 and share of the largest evidence, both (h, w)."""
     base = 255 * grey.clip(0, 1)[..., None]
-    opacity = _OPACITY * ((share - _FLOOR) / (1 - _FLOOR)).clip(0, 1)[..., None]
+    opacity = _OPACITY * ((share - FLOOR) / (1 - FLOOR)).clip(0, 1)[..., None]
     return (base * (1 - opacity) + _colours(share) * opacity).round().astype(np.uint8)

@@ -7,8 +7,9 @@ Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018, se
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -66,14 +67,13 @@ class Familiarity:
         )
 
     @classmethod
-    def load(cls, file: IO[bytes]) -> Familiarity:
-        """Read what `save` wrote.
+    def unpacked(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Familiarity:
+        """Return what `save` wrote.
 
         Raises:
-            ValueError: It is something else, as a rule; else KeyError, EOFError, OSError.
+            KeyError, TypeError, ValueError: These are other arrays.
         """
-        with np.load(file, allow_pickle=False) as stored:
-            return cls(stored["means"], stored["precision"], float(stored["threshold"]))
+        return cls(arrays["means"], arrays["precision"], float(arrays["threshold"]))
 
     def check(self, classes: int, features: int) -> None:
         """Check that it is of a network with so many classes and features.

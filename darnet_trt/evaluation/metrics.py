@@ -107,10 +107,15 @@ class Scores:
                 result[f"{measure}_{name}"] = value
                 each[measure].append(value)
         result |= {f"macro_{name}": sum(v) / len(v) for name, v in each.items() if v}
-        return result | self.of_positive() | self.of_probabilities()
+        ranked = result.get(f"auc_{classes[POSITIVE]}")
+        return result | self.of_positive(ranked) | self.of_probabilities()
 
-    def of_positive(self) -> dict[str, float]:
-        """Return the accuracy, and the measures of the positive class where it and others occur."""
+    def of_positive(self, auc: float | None = None) -> dict[str, float]:
+        """Return the accuracy, and the measures of the positive class where it and others occur.
+
+        Args:
+            auc: Of the positive class, where it is known already.
+        """
         if not len(self.labels):
             return {}
         positive, called = self.labels == POSITIVE, self.predicted == POSITIVE
@@ -118,7 +123,7 @@ class Scores:
         positives, calls = int(positive.sum()), int(called.sum())
         hits = int((positive & called).sum())
         if 0 < positives < len(self.labels):
-            found["auc"] = area(self.ranks[:, POSITIVE], positive)
+            found["auc"] = area(self.ranks[:, POSITIVE], positive) if auc is None else auc
             found["sensitivity"] = hits / positives
             found["specificity"] = 1 - (calls - hits) / (len(self.labels) - positives)
             found["f1"] = 2 * hits / (positives + calls)
@@ -148,6 +153,17 @@ def area(ranks: npt.NDArray[np.int64], positive: npt.NDArray[np.bool_]) -> float
     low = np.bincount(ranks[~positive], minlength=most)
     below = low.cumsum() - low / 2
     return float(high @ below / (high.sum() * low.sum()))
+
+
+def not_measured(positive: str, scans: int) -> str:
+    """Say why nothing is measured of the positive class against the rest.
+
+    Args:
+        positive: Its name.
+        scans: How many are of it: none, or all.
+    """
+    which = "all usable scans are" if scans else "no usable scan is"
+    return f"not measured: {which} of the class {positive}"
 
 
 def evaluate(

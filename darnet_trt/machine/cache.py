@@ -1,4 +1,4 @@
-"""Find the user's cache folder, make keys for its entries, and remove those that nobody uses."""
+"""Keep what was made: the user's cache folder, keys of its entries, and arrays with checksums."""
 
 from __future__ import annotations
 
@@ -6,11 +6,30 @@ import hashlib
 import json
 import os
 import time
+import zipfile
+import zlib
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+from darnet_trt.machine.files import whole_file
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 KEPT_DAYS: Final = 90
+DAMAGE: Final = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading arrays raises where the file is absent, damaged or something else."""
 
 
 def cache_folder(room: str) -> Path:
@@ -44,3 +63,30 @@ def drop_unused(room: str) -> None:
                     path.rmdir()
                 elif path.lstat().st_mtime < oldest:
                     path.unlink()
+
+
+def write_arrays(file: Path, **arrays: object) -> None:
+    """Write arrays into an .npz file, whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    import numpy as np  # here: the command line imports this module before it needs numpy
+
+    content = BytesIO()  # numpy's own writing to a file does not report why it fails
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    with whole_file(file) as stream:
+        stream.write(content.getbuffer())
+
+
+def read_array(file: Path, name: str) -> npt.NDArray[Any]:
+    """Read an array; zipfile compares the checksum, of all bytes also where a header lies.
+
+    Raises:
+        DAMAGE: The file is absent or damaged, or holds no such array.
+    """
+    import numpy as np
+
+    with zipfile.ZipFile(file) as content:
+        array: npt.NDArray[Any] = np.load(BytesIO(content.read(f"{name}.npy")), allow_pickle=False)
+    return array

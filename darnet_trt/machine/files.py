@@ -23,6 +23,17 @@ LOCK: Final = ".darnet-trt.lock"
 _TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,10})", re.DOTALL)
 """The name that `whole_file` gives a file until it is whole."""
 
+_NO_SPACE: Final = "free some space on its disk, and try again"  # elsewhere it would begin anew
+_NO_PERMISSION: Final = "check its permissions, or choose another place"
+_REMEDIES: Final = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: "choose another place",
+}
+_ANY_REMEDY: Final = "check free space and permissions, or choose another place"
+
 # flock's errors on network shares without locks. Such a folder is written without a lock.
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
@@ -30,11 +41,12 @@ _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Return the error for a file or folder that cannot be written."""
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return OutputError("is a file, expected a folder", where=path, do="choose another path")
+        file = next((one for one in (path, *path.parents) if one.is_file()), path)
+        return OutputError("is a file, expected a folder", where=file, do="choose another path")
     return OutputError(
         f"cannot be written ({error.strerror or error})",
         where=path,
-        do="check free space and permissions, or choose another place",
+        do=_REMEDIES.get(error.errno or 0, _ANY_REMEDY),
     )
 
 

@@ -6,11 +6,13 @@ import csv
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -211,14 +213,16 @@ def read_regions(cohort: Path, scan: Path) -> npt.NDArray[np.uint8]:
         uint8, shape (d, h, w), on the grid of the volume that `read_volume` gives, oriented S P L.
 
     Raises:
-        UsageError: The cohort was written without them.
+        UsageError: The cohort was written without them, or they are damaged.
     """
     path = cohort / LESIONS / f"{scan.relative_to(cohort)}.npz"
     try:
-        with np.load(path) as file:
-            regions: npt.NDArray[np.uint8] = file["regions"]
+        with path.open("rb") as file, np.load(file) as arrays:
+            regions: npt.NDArray[np.uint8] = arrays["regions"]
     except FileNotFoundError as error:
         raise UsageError(
-            "says not where the lesions are", where=cohort, do="write it with phantom --lesions"
+            "does not say where the lesions are", where=cohort, do="write it with phantom --lesions"
         ) from error
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+        raise UsageError("cannot be read", where=path, do="write the cohort again") from error
     return regions

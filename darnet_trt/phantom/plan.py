@@ -12,6 +12,7 @@ import numpy as np
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom.classes import Shares, plan_classes
 from darnet_trt.phantom.synthesis import DEFAULT_MATRIX, DEFAULT_SLICES
+from darnet_trt.scan.cohorts.ccccii import NO_CLASSES
 
 CohortFormat = Literal["dicom", "nifti", "slices", "cc-ccii", "cc-ccii-cleaned"]
 FORMATS: tuple[CohortFormat, ...] = get_args(CohortFormat)
@@ -72,12 +73,13 @@ class CohortPlan:
                 where="--format",
                 do=f"choose from {', '.join(FORMATS)}",
             )
-        folders = [LESIONS]
+        folders = [name.casefold() for name in (LESIONS, *NO_CLASSES)]
         for name in self.classes if self.ccccii else ():
             folder = class_folder(name).casefold()
-            if folder in folders or folder.startswith(".") or {"/", "\\"} & set(folder):
+            of_a_file = folder.startswith(".") or folder.endswith((".csv", ".json"))
+            if of_a_file or folder in folders or {"/", "\\"} & set(folder):
                 raise UsageError(
-                    f"the class {name} cannot have a folder",
+                    f"the class {name} cannot have a folder of the name {class_folder(name)}",
                     where="--classes",
                     do="choose another name, or another --format",
                 )

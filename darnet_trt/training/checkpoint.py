@@ -19,9 +19,9 @@ from darnet_trt.evaluation.seen import TrainingScans
 from darnet_trt.machine.files import cannot_write, whole_file
 from darnet_trt.scan.cohorts import describes_phantoms
 from darnet_trt.scan.preprocessing import Preprocessing
+from darnet_trt.training.fitting.folder import CHECKPOINT, no_checkpoint
 from darnet_trt.training.model import DARNet, Network, unfilled
 
-FILE_NAME = "checkpoint.pt"
 SCHEMA = 1
 _LONGEST_PICKLE: Final = 16 << 20
 _MOST_OF_SCANS: Final = 256 << 20  # 1 kB a scan at most
@@ -94,6 +94,15 @@ def _check_weights(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) 
             )
 
 
+def _check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError if a weight is NaN or infinite."""
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise CheckpointError(
+                f"the weight {name} holds NaN or infinite values", do="train again"
+            )
+
+
 def _kind(weight: Tensor | None) -> str:
     if weight is None:
         return "absent"
@@ -121,7 +130,7 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> Path:
         _FAMILIARITY: _arrays(checkpoint.familiarity),
         "state_dict": {k: v.detach().cpu().contiguous() for k, v in checkpoint.state_dict.items()},
     }
-    path = run / FILE_NAME
+    path = run / CHECKPOINT
     write_tensors(content, path)
     return path
 
@@ -183,7 +192,7 @@ def write_tensors(content: dict[str, Any], path: Path) -> None:
 
 def checkpoint_file(run: Path) -> Path:
     """Return the checkpoint of a run's folder; a path that is no folder, as it is."""
-    return run / FILE_NAME if run.is_dir() else run
+    return run / CHECKPOINT if run.is_dir() else run
 
 
 def load_checkpoint(run: Path) -> Checkpoint:
@@ -195,13 +204,13 @@ def load_checkpoint(run: Path) -> Checkpoint:
     Raises:
         CheckpointError: Absent, not a checkpoint, of another schema, or inconsistent.
     """
-    if not run.exists():
-        raise CheckpointError("no such file or folder", where=run)
     path = checkpoint_file(run)
+    if not path.is_file():
+        raise no_checkpoint(run)
     content = read_tensors(path, mapped=True)
     if content.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"the checkpoint's schema is {content.get('schema')!r}, this version reads {SCHEMA}",
+            f"the checkpoint's schema is {content.get('schema')}, this version reads {SCHEMA}",
             where=path,
             do="train again or use the version that wrote it",
         )
@@ -209,6 +218,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
         network = Network.model_validate_json(content["network"])
         expected = unfilled(network).state_dict()
         _check_weights(expected, content["state_dict"])
+        _check_finite(content["state_dict"])
         scans = _unpacked(content.get("training_scans"))
         _check_size(path, expected, scans)
         checkpoint = Checkpoint(
@@ -271,24 +281,20 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         mapped: Leave the tensors in the file until they are used.
 
     Raises:
-        CheckpointError: Absent, unreadable, damaged, or no such dictionary.
+        CheckpointError: Unreadable, damaged, or no such dictionary.
     """
     try:
-        if not path.is_file():
-            raise FileNotFoundError(path)
         if not is_zipfile(path):  # torch would read it as its format from before 2020
             raise ValueError("it is not a ZIP file")
         _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         if not isinstance(content, dict):
             raise TypeError("it does not hold a dictionary")
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            "there is no checkpoint here", where=path, do="run darnet-trt train first"
-        ) from error
     except Exception as error:  # what torch raises depends on where the file is damaged
         raise CheckpointError(
-            "this is not a readable checkpoint", where=path, do="train again"
+            "this is not a readable checkpoint",
+            where=path,
+            do="name the folder that train wrote, or copy the checkpoint again",
         ) from error
     return content
 

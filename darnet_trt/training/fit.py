@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from darnet_trt.errors import TrainingError, UsageError
+from darnet_trt.errors import TrainingError
 from darnet_trt.training.fitting.arithmetic import (
     autocast,
     gradient_scaler,
     recompute_blocks,
-    refuse_precision,
     train_mode,
 )
 from darnet_trt.training.fitting.batches import Batch, batches
+from darnet_trt.training.fitting.configuration import configured, of_scans
 from darnet_trt.training.fitting.history import HISTORY, Epoch, Step, show_on_board, write_history
 from darnet_trt.training.fitting.processes import ALONE, Processes, averaged_once
 from darnet_trt.training.fitting.state import StateFile
@@ -55,13 +54,13 @@ def fit(
         network: Its shape.
         train: Training scans.
         held_out: Scans that are only measured.
-        recipe: How to train.
+        recipe: How to train; it suits the scans, the device and the processes.
         run: Folder for the state and `history.csv`.
         start: Weights to start from; what is absent there is random.
         past: Epochs that `start` has behind it. The learning rate starts anew and falls over
             those that are left.
         configuration: What decides the result, by name: an interrupted run goes on only with the
-            same. None: `configured(…)`.
+            same. None: the network, the recipe and the scans.
         group: The processes that train together, and the device of this one.
         report: Called after each epoch, and first for those behind.
         saved: Called when the state is saved inside an epoch, about every minute.
@@ -71,15 +70,12 @@ def fit(
         The network in evaluation mode, on the CPU.
 
     Raises:
-        UsageError: `run` holds the state of another run, or the recipe does not suit the scans,
-            the device or the processes.
+        UsageError: `run` holds the state of another run.
         TrainingError: The numbers ran away, or an input cannot be read.
         OutputError: `run` cannot be written.
     """
-    refuse_precision(recipe.precision, group.device, network)
-    _refuse_counts(recipe, len(train), len(held_out), group)
     training = _begin(network, len(train), recipe, start or {}, past, group)
-    configuration = configuration or configured(network, train, held_out, recipe)
+    configuration = configuration or configured(network, recipe) | of_scans(train, held_out)
     file = StateFile(run, configuration, writes=group.leads)
     file.load(training, tell)
     for epoch in training.history:
@@ -105,27 +101,6 @@ def fit(
             show_on_board(training.history, run)
         report(training.history[-1])
     return training.result()
-
-
-def _refuse_counts(recipe: Recipe, train: int, held_out: int, group: Processes) -> None:
-    if train < recipe.batch:
-        raise UsageError(
-            f"{train} training scans are fewer than a batch of {recipe.batch}",
-            where="--batch",
-            do="take a smaller one, or add scans",
-        )
-    if recipe.batch % (group.size * recipe.accumulate):
-        raise UsageError(
-            f"a batch of {recipe.batch} does not divide into {recipe.accumulate} part(s) for each "
-            f"of {group.size} process(es)",
-            where="--batch",
-            do=f"take a multiple of {group.size * recipe.accumulate}",
-        )
-    if (recipe.patience or recipe.best) and not held_out:
-        raise UsageError(
-            "--patience and --best choose by the held-out scans, and there are none",
-            do="hold scans out, or leave them out",
-        )
 
 
 def _begin(
@@ -182,8 +157,8 @@ def _step(training: Training, wrapped: nn.Module, batch: Batch, group: Processes
             f"the loss or the weights are no longer finite in epoch {training.epoch}, step "
             f"{training.done + 1}, after "
             + ", ".join(str(example.entry.scan) for example in batch.examples),
-            do="look at these scans, or train into another folder with a lower --learning-rate; "
-            "the last good state is kept",
+            do="look at these scans, or train into another folder with a lower --learning-rate "
+            "(the last good state is kept)",
         )
     training.loss += loss
     training.correct += int(correct_of_all)
@@ -204,15 +179,3 @@ def _measure(model: DARNet, held_out: Sequence[Example], group: Processes) -> tu
     labels = torch.tensor([example.label for example in held_out])
     loss = functional.cross_entropy(logits, labels)
     return float(loss), float((logits.argmax(1) == labels).float().mean())
-
-
-def configured(
-    network: Network, train: Sequence[Example], held_out: Sequence[Example], recipe: Recipe
-) -> dict[str, Any]:
-    """Return what decides the result of a training, by name; scans as a hash."""
-    decided = recipe.model_dump(mode="json", exclude={"loading"})
-    decided |= network.model_dump(mode="json")
-    for name, side in (("training scans", train), ("held-out scans", held_out)):
-        files = repr([(example.file.name, example.label) for example in side])
-        decided[name] = hashlib.sha256(files.encode()).hexdigest()
-    return decided

@@ -5,37 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DarnetError, OutputError, RefusedScanError, TrainingError
+from darnet_trt.errors import DarnetError, RefusedScanError, TrainingError
 from darnet_trt.evaluation.seen import patient_id_of
+from darnet_trt.machine.cache import DAMAGE, read_array, write_arrays
 from darnet_trt.machine.cpus import usable_cpus
-from darnet_trt.machine.files import whole_file
+from darnet_trt.machine.files import cannot_write
 from darnet_trt.scan import Preprocessing, load_study
 from darnet_trt.scan.cohorts import PAPER_CLASSES, Entry, study_of
 from darnet_trt.scan.discovery.identity import key_of
 from darnet_trt.scan.isolated import read_each
 
 MIN_SCANS_A_PROCESS = 16  # with fewer, starting a process takes longer than it saves
-_DAMAGE: Final = (
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -85,30 +74,23 @@ class Example:
         return frozenset(self._read("hashes").tolist())
 
     def _read(self, name: str) -> npt.NDArray[Any]:
-        with suppress(*_DAMAGE):
-            return _array(self.file, name)
+        with suppress(*DAMAGE):
+            return read_array(self.file, name)
         reason = "the scan has changed"
         try:
             if _input_file(self.entry, self.spec, self.file.parent) == self.file:
                 again = (self.entry.scan, (self.entry, self.spec, self.file))
                 (failure,) = read_each(_prepare_one, [again], 1)
                 if not isinstance(failure, DarnetError):
-                    return _array(self.file, name)
+                    return read_array(self.file, name)
                 reason = str(failure)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             reason = str(error)
         raise TrainingError(
             f"a preprocessed input is damaged, and cannot be made again: {reason}",
             where=self.entry.scan,
             do="run the same command again",
         )
-
-
-def _array(file: Path, name: str) -> npt.NDArray[Any]:
-    """Read an array; zipfile compares the checksum, of all bytes also where a header lies."""
-    with zipfile.ZipFile(file) as content:
-        array: npt.NDArray[Any] = np.load(BytesIO(content.read(f"{name}.npy")), allow_pickle=False)
-    return array
 
 
 @dataclass(frozen=True)
@@ -162,12 +144,7 @@ def prepare(
                 failures.append(Failure(entry, str(error), error.code, refused))
             done(1)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"preprocessed inputs cannot be written ({reason})",
-            where=folder,
-            do="check free space and permissions",
-        ) from error
+        raise cannot_write(folder, error) from error
     return tuple(examples), tuple(failures)
 
 
@@ -194,7 +171,7 @@ def _is_there(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as content:
             return "key.npy" in content.namelist()
-    except _DAMAGE:
+    except DAMAGE:
         return False
 
 
@@ -227,15 +204,11 @@ def _prepare_one(entry: Entry, spec: Preprocessing, file: Path) -> None:
     study = study_of(entry)
     choice, loaded = load_study(study, spec, identify=True)
     # float16 has 11 significant bits: an error of at most 0.4 HU in a window of 1500.
-    content = BytesIO()  # numpy's own writing to a file does not report why it fails
-    volume = loaded.array.astype(np.float16)
-    np.savez(
-        content,
-        volume=volume,
+    write_arrays(
+        file,
+        volume=loaded.array.astype(np.float16),
         pixel_mm=loaded.pixel_mm or 0.0,
         key=key_of(study),
         patient_id=patient_id_of(study, choice),
         hashes=np.array(sorted(loaded.hashes), np.int64),
     )
-    with whole_file(file) as stream:
-        stream.write(content.getbuffer())

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from darnet_trt.errors import UsageError, counted
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -70,3 +72,41 @@ class Recipe(BaseModel):
     frozen_normalization: bool = False
     patience: int | None = Field(default=None, ge=1)
     best: bool = False
+
+
+def refuse_scans(
+    recipe: Recipe, train: int, held_out: int, processes: int = 1, *, side: str = "training side"
+) -> None:
+    """Refuse a recipe that does not suit the numbers of scans and processes.
+
+    Args:
+        recipe: How to train.
+        train: Scans to train on.
+        held_out: Scans held out.
+        processes: That train together.
+        side: What the error calls the scans to train on.
+
+    Raises:
+        UsageError: It does not.
+    """
+    parts = processes * recipe.accumulate
+    if recipe.batch % parts:
+        raise UsageError(
+            f"{recipe.batch} scans do not divide into {parts} equal parts (--accumulate "
+            f"{recipe.accumulate}, processes {processes})",
+            where="--batch",
+            do=f"take a multiple of {parts}",
+        )
+    if train < recipe.batch:
+        raise UsageError(
+            f"a batch of {recipe.batch} is more than the {side} has ({counted(train, 'scan')})",
+            where="--batch",
+            do="take a smaller one, or add scans",
+        )
+    for option, given in (("--patience", recipe.patience), ("--best", recipe.best)):
+        if given and not held_out:
+            raise UsageError(
+                "goes by the held-out scans, and there are none",
+                where=option,
+                do="hold scans out, or train without it",
+            )

@@ -7,14 +7,16 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.evaluation.seen import Identity, TrainingScans, identity
 from darnet_trt.machine.files import sole_writer
-from darnet_trt.scan.cohorts import Cohort, Sides, split_by_patient
+from darnet_trt.scan.cohorts import Cohort, Sides, refuse_untrained, split_by_patient
 from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
 from darnet_trt.training.assessment import assess
 from darnet_trt.training.checkpoint import Checkpoint, save_checkpoint
-from darnet_trt.training.fit import configured, fit
+from darnet_trt.training.fit import fit
+from darnet_trt.training.fitting.arithmetic import refuse_precision
+from darnet_trt.training.fitting.configuration import configured, of_scans
 from darnet_trt.training.fitting.history import Epoch, Step
 from darnet_trt.training.fitting.processes import Processes
 from darnet_trt.training.fitting.records import (
@@ -30,7 +32,7 @@ from darnet_trt.training.fitting.state import remove_state
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.model import Attention
 from darnet_trt.training.presets import Preset
-from darnet_trt.training.recipe import Recipe
+from darnet_trt.training.recipe import Recipe, refuse_scans
 
 INPUTS = "inputs"  # a cache of preprocessed scans
 _TOO_GOOD = "their figures look too good"
@@ -52,13 +54,14 @@ def train(
     inputs: Path | None = None,
     start: Checkpoint | None = None,
     new_head: bool = False,
-    shortcuts: tuple[str, ...] = (),
+    shortcuts: Callable[[], tuple[str, ...]] = lambda: (),
     device: str = "cpu",
     group: Processes | None = None,
     reading: Reading = lambda train, held_out: nullcontext(lambda count: None),
     failed: Callable[[Failure], None] = lambda failure: None,
     report: Callable[[Epoch], None] = lambda epoch: None,
     saved: Callable[[Step], None] = lambda step: None,
+    known: Callable[[str], None] = lambda line: None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Checkpoint:
     """Train on a cohort and write checkpoint.pt, history.csv, split.csv and metrics.json.
@@ -79,7 +82,8 @@ def train(
         inputs: A folder for the preprocessed scans that several runs share; None: one of this run.
         start: Train these weights further.
         new_head: Take all weights of `start` but those of the classifier.
-        shortcuts: Codes of what gives the class away without the lungs, and was allowed.
+        shortcuts: Called before the scans are read, once the folder and the options are known to
+            do; returns the codes of what gives the class away without the lungs, and was allowed.
         device: "cpu" or "cuda".
         group: The processes that train together, with their devices; None: this one alone.
         reading: Called with the numbers of training and held-out scans; returns a context that
@@ -88,7 +92,8 @@ def train(
         failed: Called with each scan that cannot be used.
         report: Called after each epoch.
         saved: Called when the state is saved inside an epoch, about every minute.
-        tell: Called with what a person should know, a line each.
+        known: Called with a line on held-out scans that the network has been trained on.
+        tell: Called with what else a person should know, a line each.
 
     Raises:
         UsageError: The cohort or the options cannot work, `run` holds another or a finished run,
@@ -98,27 +103,39 @@ def train(
     """
     if sides is None:
         sides = split_by_patient(cohort, held_out, recipe.seed)
+        if held_out and not sides.held_out:
+            tell("the cohort names the sides and holds no patient out, so nothing is measured")
+    refuse_untrained(cohort, sides)
     group = group or Processes(device)
     network = preset.network(attention, cohort.classes)
     preprocessing = NEW.model_copy(
         update={"size": preset.input_size, "extent": extent, "resolution": resolution}
     )
     weights = None if start is None else starting_weights(start, network, preprocessing, new_head)
+    configuration = {
+        **configured(network, recipe),
+        **preprocessing.model_dump(mode="json"),
+        "starting weights": None if weights is None else digest(weights),
+    }
+    refuse_precision(recipe.precision, group.device, network)
+    refuse_scans(recipe, len(sides.train), len(sides.held_out), group.size)
     with sole_writer(run) if group.leads else nullcontext():
-        more = finished(run, recipe.epochs)
+        more = finished(run, configuration, recipe)
         folder = inputs or run / INPUTS
-        seen, unseen, failures = group.from_leader(
-            lambda: _prepared(cohort, sides, preprocessing, folder, reading, failed)
+        allowed, (seen, unseen, failures) = group.from_leader(
+            lambda: (
+                shortcuts(),
+                _prepared(cohort, sides, preprocessing, folder, reading, failed),
+            )
         )
+        refuse_usable(cohort, recipe, seen, unseen, group.size)
         if group.leads:
+            if recipe.patience or recipe.best:
+                tell("the held-out scans choose the epoch: their figures look better than they are")
             for line in _known(cohort, seen, unseen, start):
-                tell(line)
+                known(line)
             write_split(run / SPLIT, cohort, seen, unseen, failures, sides.test)
-        configuration = {
-            **configured(network, seen, unseen, recipe),
-            **preprocessing.model_dump(mode="json"),
-            "starting weights": None if weights is None else digest(weights),
-        }
+        configuration |= of_scans(seen, unseen)
         past: list[Epoch] = []
         if more is not None:
             weights, past = more.go_on(configuration)
@@ -138,7 +155,7 @@ def train(
             state_dict=model.state_dict(),
             temperature=found.temperature,
             familiarity=found.familiarity,
-            **_origin(cohort, seen, shortcuts, start),
+            **_origin(cohort, seen, allowed, start),
         )
         if group.leads:
             write_scores(run / SCORES, cohort, unseen, found)
@@ -165,7 +182,6 @@ def _prepared(
     failures = unusable + unusable_too
     for failure in failures:
         failed(failure)
-    _check_classes(seen, cohort)
     return seen, unseen, failures
 
 
@@ -183,8 +199,8 @@ def _known(
         if earlier is None:
             yield "nobody knows whether the held-out scans trained the weights of --from"
         elif known := sum(map(earlier.had, held_out)):
-            how = "are of patients who trained the weights of --from"
-            yield f"{known} of {len(unseen)} held-out scans {how}: {_TOO_GOOD}"
+            how = "of patients who trained the weights of --from"
+            yield f"{_known_of(known, len(unseen), 'held-out')} {how}: {_TOO_GOOD}"
 
 
 def among_training(
@@ -192,8 +208,12 @@ def among_training(
 ) -> Iterator[str]:
     """Say how many scans of another side are training scans, for all that the table says."""
     if known := sum(map(TrainingScans.of(seen).had, unseen)):
-        how = "are among the training scans under another name, by PatientID or slices"
-        yield f"{known} of {len(unseen)} {side} scans {how}: {_TOO_GOOD}"
+        how = "among the training scans under another name, by PatientID or slices"
+        yield f"{_known_of(known, len(unseen), side)} {how}: {_TOO_GOOD}"
+
+
+def _known_of(known: int, scans: int, side: str) -> str:
+    return f"{known} of {counted(scans, f'{side} scan')} {'is' if known == 1 else 'are'}"
 
 
 def identity_of(cohort: Cohort, example: Example) -> Identity:
@@ -228,12 +248,34 @@ def _origin(
     }
 
 
-def _check_classes(seen: tuple[Example, ...], cohort: Cohort) -> None:
+def refuse_usable(
+    cohort: Cohort,
+    recipe: Recipe,
+    seen: Sequence[Example],
+    unseen: Sequence[Example],
+    processes: int = 1,
+    *,
+    side: str = "training side",
+) -> None:
+    """Refuse what cannot train on the scans that can be used.
+
+    Args:
+        cohort: All scans.
+        recipe: How to train.
+        seen: What trains.
+        unseen: What is held out.
+        processes: That train together.
+        side: What the error calls the scans to train on.
+
+    Raises:
+        UsageError: A class has no usable scan left, or the recipe does not suit their number.
+    """
     usable = {example.entry.label for example in seen}
     for label in cohort.classes:
         if label not in usable:
             raise UsageError(
-                f"no usable scan with the label {label} is left to train on",
+                f"the {side} has no usable scan with the label {label}",
                 where=cohort.table,
-                do="every class must occur; darnet-trt inspect says why scans are refused",
+                do="add some (darnet-trt inspect says why scans are refused)",
             )
+    refuse_scans(recipe, len(seen), len(unseen), processes, side=side)

@@ -41,13 +41,23 @@ def test_what_cannot_work_is_refused_in_one_line(command, cohort, tmp_path, word
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recipe_that_cannot_be_is_refused_in_one_line(command, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--learning-rate", 0), "--learning-rate: 0 is not above 0"),
+        (("--batch", 4), "a batch of 4 is more than the training side of fold 0 has (3 scans)"),
+        (("--batch", 2, "--accumulate", 3), "--batch: 2 scans do not divide into 3 equal parts"),
+        (("--batch", 2, "--precision", "fp16", "--device", "cpu"), "--precision"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused_before_a_scan_is_read(command, tmp_path, words, says):
+    """None of the scans is there."""
     rows = [f"{label}{n},{label}{n},{label}" for label in ("ncp", "cp", "normal") for n in (0, 1)]
     (tmp_path / "cohort.csv").write_text("\n".join(["scan,patient,label", *rows]))
-    words = ("--folds", 2, "--learning-rate", 0)
-    done = command("ablation", tmp_path, "-o", tmp_path / "out", *words)
+    done = command("ablation", tmp_path, "-o", tmp_path / "out", "--folds", 2, *words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--learning-rate" in done.stderr
+    assert says in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_ablation_among_the_files_of_a_cohort(command, cohort):

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -155,8 +157,13 @@ def check_probabilities(rows):
 
 def check_that_it_goes_on(command, run, usable, inputs, rows, out):
     shutil.copytree(inputs, out / "inputs")  # where they are without --inputs
-    logits = next((out / "inputs").glob("*.npy"))
-    logits.write_bytes(logits.read_bytes()[:20])  # as a full disk would leave it
+    digest = re.compile(r"[0-9a-f]{24}\.[0-9a-f]{16}\.npz")
+    cut, changed, *_ = (p for p in (out / "inputs").iterdir() if digest.fullmatch(p.name))
+    cut.write_bytes(cut.read_bytes()[:20])  # as a full disk would leave it
+    with zipfile.ZipFile(changed) as kept:
+        (part,) = kept.infolist()
+        logits = kept.read(part)[-4:]
+    changed.write_bytes(changed.read_bytes().replace(logits, b"\0\0\0\0"))
     done = command("evaluate", run, usable, "-o", out, "-q")
     assert (done.returncode, done.stderr) == (0, "")
     assert {p.name for p in out.iterdir()} == FILES, "the inputs are gone"
@@ -205,6 +212,11 @@ def test_a_side_of_the_table_is_measured_alone(evaluate, run, usable, tmp_path):
         rows = rows_of(tmp_path / out / "predictions.csv").values()
         left_out = [row["status"] == "other-side" for row in rows]
         assert left_out == [n % 4 != 1 if options else n % 4 == 3 for n in range(7)]
+    of = {"normal": "held-out"}
+    rewrite(table, lambda n, row: {**row, "split": of.get(row["label"], "test")})
+    healthy = evaluate(run, table, "--side", "held-out", out=tmp_path / "healthy")
+    assert "covid-19 against the rest" in healthy.stdout
+    assert "not measured: no usable scan is of the class covid-19" in healthy.stdout
     none = evaluate(run, usable, "--side", "test", out=tmp_path / "c")
     assert none.returncode == 2
     assert "no scan is on the side test" in none.stderr
@@ -246,9 +258,9 @@ def test_the_sides_of_a_file_of_folds(evaluate, run, usable, tmp_path):
         (("--folds", "FOLDS", "--side", "held-out"), "--fold N or --side test"),
         (("--folds", "FOLDS", "--fold", 2), "no fold 2"),
         (("--folds", "FOLDS", "--side", "test"), "no scan is on the side test"),
-        (("--folds", "absent.csv", "--side", "test"), "absent.csv: the folds cannot be read"),
+        (("--folds", "absent.csv", "--side", "test"), "absent.csv: cannot be read"),
         (("--folds", "OTHER", "--fold", 0), "unlike this cohort"),
-        (("--fold", 0), "no column fold"),
+        (("--fold", 0), "the cohort names no folds"),
         (("--side", "val"), "--side"),
     ],
 )
@@ -266,15 +278,39 @@ def test_sides_that_are_not_there_are_one_line(evaluate, run, usable, tmp_path, 
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
-def test_what_gives_no_numbers_is_no_measure(evaluate, usable, tmp_path):
+def test_a_weight_without_a_number_is_named(evaluate, usable, tmp_path):
     network = trained_like(TINY)
     network.state_dict["classifier.bias"][0] = float("nan")
+    save_checkpoint(network, tmp_path)
+    done = evaluate(tmp_path, usable)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "classifier.bias holds NaN" in done.stderr
+
+
+def test_what_gives_no_numbers_is_no_measure(evaluate, usable, tmp_path):
+    network = trained_like(TINY)
+    network.state_dict["classifier.weight"][:] = 3e38
     save_checkpoint(network, tmp_path)
     done = evaluate(tmp_path, usable)
     assert done.returncode == 2
     assert "no scan is left to evaluate: 7 failed" in done.stderr
     assert done.stderr.count("NaN") == 7
     assert "nobody knows" in done.stderr
+    assert "predictions.csv" not in done.stderr, "it is not written"
+
+
+def test_of_many_that_are_left_out_only_a_written_table_names_the_rest(
+    evaluate, run, usable, tmp_path
+):
+    table = tmp_path / "table.csv"
+    shutil.copy(usable, table)
+    shutil.copy(usable.with_name("cohort.json"), tmp_path)
+    for out, kept, names in (("all", None, False), ("six", 4, True)):
+        rewrite(table, lambda n, row, kept=kept: {**row, "side": "" if n == kept else "train"})
+        done = evaluate(run, table, out=tmp_path / out)
+        assert f"left out: {2 - names} more of these" in done.stderr
+        assert ("predictions.csv names them" in done.stderr) is names
+        assert (tmp_path / out / "predictions.csv").exists() is names
 
 
 def test_other_classes_are_refused(evaluate, run, cohort, tmp_path):
@@ -293,6 +329,7 @@ def test_what_cannot_be_evaluated_is_one_line(evaluate, run, cohort, tmp_path):
     change_manifest(bundle, training_scans={"file": "gone.npz", "sha256": "0" * 64})
     for network, out, options in (
         (tmp_path, tmp_path / "a", ()),  # neither a run nor a bundle
+        (cohort / "cohort.csv", tmp_path / "a", ()),
         (tmp_path / "absent", tmp_path / "a", ()),
         (run, tmp_path / "a", ("--artifact", "openvino-fp32")),
         (run, cohort, ()),
@@ -303,3 +340,26 @@ def test_what_cannot_be_evaluated_is_one_line(evaluate, run, cohort, tmp_path):
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.count("\n") == 1, done.stderr
         assert not (tmp_path / "a" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("state.pt", "the training is not finished"),
+        ("runs/both-fold0-seed0/checkpoint.pt", "runs/both-fold0-seed0"),
+        ("notes.txt", "is neither a run nor a bundle; name the folder that train or build wrote"),
+    ],
+)
+def test_what_is_no_finished_run_is_told_by_its_kind(evaluate, cohort, tmp_path, file, says):
+    network = tmp_path / "network"
+    (network / file).parent.mkdir(parents=True)
+    (network / file).write_bytes(b"")
+    (network / "plan.json").write_bytes(b"")
+    if "runs" not in file:
+        (network / "plan.json").unlink()
+    done = evaluate(network, cohort)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert says in done.stderr
+    onnx = tmp_path / "model.onnx"
+    onnx.write_bytes(b"no checkpoint")
+    assert "neither a run nor a bundle" in evaluate(onnx, cohort).stderr

@@ -36,8 +36,8 @@ from tests.full_disk import files_up_to
         (["export", "/no/such/run"], "/no/such/run: no such file"),
     ],
 )
-def test_a_mistake_is_one_line(arguments, says):
-    done = darnet_trt(*arguments)
+def test_a_mistake_is_one_line(command, arguments, says):
+    done = command(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
@@ -45,7 +45,10 @@ def test_a_mistake_is_one_line(arguments, says):
 
 
 def test_debug_shows_the_traceback_anywhere_on_the_line():
-    for arguments in (["--debug", "export", "/no/such"], ["export", "/no/such", "--debug"]):
+    for arguments in (
+        ["--debug", "bundle", "show", "/no/such"],
+        ["bundle", "show", "/no/such", "--debug"],
+    ):
         done = darnet_trt(*arguments)
         assert "Traceback" in done.stderr
         assert done.stderr.splitlines()[-1].startswith("darnet-trt: /no/such: ")

@@ -6,17 +6,16 @@ import pytest
 
 from darnet_trt.machine.files import sole_writer
 from darnet_trt.scan.cohorts import read_cohort
-from tests.cli.command import darnet_trt
 
 
-def test_writes_a_cohort(tmp_path):
-    done = darnet_trt(
+def test_writes_a_cohort(tmp_path, command):
+    done = command(
         "phantom", tmp_path / "c", "--scans", 2, "--matrix", 48, "--slices", 30, "--format", "nifti"
     )
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "c" / "cohort.csv") in done.stdout
     assert "writing scans: 2 of 2" in done.stderr
-    again = darnet_trt("phantom", tmp_path / "c", "--scans", 2)
+    again = command("phantom", tmp_path / "c", "--scans", 2)
     assert again.returncode == 2
     assert again.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: ")
     assert again.stderr.count("\n") == 1
@@ -37,9 +36,9 @@ def test_classes_and_kinds_of_ones_own(tmp_path, command):
     assert len(list((tmp_path / "c" / "lesions").glob("*/*.npz"))) == 4
 
 
-def test_two_at_once_into_one_folder(tmp_path):
+def test_two_at_once_into_one_folder(tmp_path, command):
     with sole_writer(tmp_path / ".c.partial"):  # as the first one does
-        done = darnet_trt("phantom", tmp_path / "c", "--scans", 1)
+        done = command("phantom", tmp_path / "c", "--scans", 1)
     assert done.returncode == 2
     assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'c'}: another darnet-trt")
     assert done.stderr.count("\n") == 1

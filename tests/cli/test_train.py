@@ -17,7 +17,6 @@ from darnet_trt.scan import load_study
 from darnet_trt.scan.cohorts import PAPER_CLASSES, read_cohort
 from darnet_trt.scan.discovery import find_study
 from darnet_trt.training.checkpoint import load_checkpoint
-from tests.cli.command import darnet_trt
 from tests.full_disk import files_up_to
 
 QUICK = ("--epochs", "1", "--threads", "1")
@@ -33,8 +32,8 @@ def cohort(tmp_path_factory):
     return out
 
 
-def test_trains(cohort, tmp_path):
-    done = darnet_trt("train", cohort, "-o", tmp_path / "run", "--json", *QUICK, *HALF)
+def test_trains(cohort, tmp_path, command):
+    done = command("train", cohort, "-o", tmp_path / "run", "--json", *QUICK, *HALF)
     assert done.returncode == 0, done.stderr
     metrics = json.loads(done.stdout)
     assert metrics["trained_on"].endswith("(darnet-trt phantom, seed 0); not real patients")
@@ -57,7 +56,7 @@ def test_trains(cohort, tmp_path):
     assert checkpoint.preprocessing.resolution == "half"
     assert 5 < checkpoint.coarsest_pixel_mm < 12, "a chest in 48 pixels"
     assert_only_the_training_side_is_recorded(checkpoint, cohort, tmp_path / "run")
-    again = darnet_trt("train", cohort, "-o", tmp_path / "run", *QUICK, *HALF)
+    again = command("train", cohort, "-o", tmp_path / "run", *QUICK, *HALF)
     assert again.returncode == 2
     assert again.stderr.splitlines()[-1].startswith(f"darnet-trt: {tmp_path / 'run'}: ")
 
@@ -95,9 +94,9 @@ def test_ends_with_a_table_of_the_held_out_scans(cohort, tmp_path, command):
         assert {row["scan"] for row in csv.DictReader(file)} == {str(line[1]) for line in lines}
 
 
-def test_two_at_once_into_one_folder(cohort, tmp_path):
+def test_two_at_once_into_one_folder(cohort, tmp_path, command):
     with sole_writer(tmp_path / "run"):
-        done = darnet_trt("train", cohort, "-o", tmp_path / "run", "-q", *QUICK)
+        done = command("train", cohort, "-o", tmp_path / "run", "-q", *QUICK)
     assert done.returncode == 2
     assert done.stderr.startswith(f"darnet-trt: {tmp_path / 'run'}: another darnet-trt")
     assert done.stderr.count("\n") == 1

@@ -25,9 +25,11 @@ def test_defaults_are_those_of_the_recipe():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--learning-rate", "0"], "--learning-rate"),
-        (["--learning-rate", "nan"], "--learning-rate"),
-        (["--rotation", "nan"], "--rotation"),
+        (["--rotation", "nan"], "'--rotation': nan is not a number"),
+        (["--learning-rate", "0"], "--learning-rate: 0 is not above 0"),
+        (["--learning-rate", "inf"], "--learning-rate: inf is not finite"),
+        (["--learning-rate", "11"], "--learning-rate: 11 is above 10"),
+        (["--folds", "f.csv"], "--folds: needs --fold; say which fold to hold out"),
         (["--new-head"], "--new-head"),
         (["--fold", "1"], "--folds"),
         (["--classes", "a"], "--classes"),
@@ -40,6 +42,7 @@ def test_what_cannot_work_is_refused_in_one_line(phantom_cohort, tmp_path, comma
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert named in done.stderr
+    assert "Input should" not in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -60,11 +63,11 @@ def test_what_a_cohort_lacks_is_said(tmp_path, command):
     write_csv(tmp_path / "raw" / "unzip_filenames.csv", columns, ("CP-1.zip", "CP", 9, 99, 4))
     done = command("train", tmp_path / "raw", "-o", tmp_path / "run", "--fold", "2")
     assert (done.returncode, done.stderr.count("\n")) == (2, 2)
-    assert "cp/9/99" in done.stderr.splitlines()[0]
+    assert "CP/9/99" in done.stderr.splitlines()[0]
     folds = tmp_path / "folds.csv"
     done = command("cohort", "folds", tmp_path / "raw", "-o", folds, "--folds", 2)
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)
-    assert "cp/9/99" in done.stderr
+    assert "CP/9/99" in done.stderr
     done = command("ablation", tmp_path / "raw", "-o", tmp_path / "run", "--folds", "9")
     assert (done.returncode, done.stderr.count("\n")) == (2, 2)
-    assert "cp/9/99" in done.stderr.splitlines()[0]
+    assert "CP/9/99" in done.stderr.splitlines()[0]

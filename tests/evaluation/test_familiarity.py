@@ -105,7 +105,7 @@ def test_it_is_kept_in_a_file():
     given, file = fitted(), BytesIO()
     given.save(file)
     file.seek(0)
-    found = Familiarity.load(file)
+    found = Familiarity.unpacked(np.load(file))
     np.testing.assert_array_equal(found.means, given.means)
     np.testing.assert_array_equal(found.precision, given.precision)
     assert found.threshold == given.threshold

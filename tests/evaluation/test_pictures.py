@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix, roc_curve
 
+from darnet_trt.evaluation import pictures
 from darnet_trt.evaluation.measured import measured
 from darnet_trt.evaluation.pictures import (
     confusion,
@@ -14,6 +15,7 @@ from darnet_trt.evaluation.pictures import (
     curve,
     reliability_diagram,
     roc,
+    shortcut_note,
 )
 
 pytest.importorskip("matplotlib")
@@ -34,6 +36,35 @@ def test_pictures_can_be_opened(classes):
     assert size(roc(logits, labels, classes, found)) == (900, 900)
     assert size(confusion(logits, labels, classes)) == (900, 900)
     assert size(reliability_diagram(logits, labels, found, 2)) == (900, 900)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_equal_curves_are_all_seen(count):
+    classes = [f"class {number}" for number in range(count)]
+    labels = np.arange(8 * count) % count
+    logits = 9 * np.eye(count, dtype=np.float32)[labels]
+    found = measured(logits, labels, [str(n) for n in range(len(labels))], classes, draws=20)
+    page = np.asarray(Image.open(BytesIO(roc(logits, labels, classes, found))).convert("RGB"))
+    page = page[: page.shape[0] // 2].reshape(-1, 3).astype(int)  # above the legend
+    for colour in pictures.COLOURS[:count]:
+        wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+        assert (np.abs(page - wanted).max(1) < 9).sum() > 500
+
+
+def test_the_pictures_say_what_gave_the_training_cohort_away(monkeypatch):
+    monkeypatch.setattr(pictures, "png", lambda figure: figure)
+    labels, logits = np.arange(8) % 2, np.eye(2, dtype=np.float32)[np.arange(8) % 2]
+    classes = ("viral", "other")
+    found = measured(logits, labels, list("abcdefgh"), classes, draws=20)
+    for note in ("", shortcut_note(("matrix", "masked-bodies"))):
+        drawn = (
+            roc(logits, labels, classes, found, note),
+            confusion(logits, labels, classes, note),
+            reliability_diagram(logits, labels, found, note=note),
+        )
+        for figure in drawn:
+            assert figure.get_supxlabel().replace("\n", " ") == note
+    assert "without the lungs: masked-bodies, matrix" in note
 
 
 def test_one_class_has_no_curve():

@@ -13,6 +13,7 @@ import pytest
 from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.files import (
     as_text,
+    cannot_write,
     sole_writer,
     temporary_folder,
     whole_file,
@@ -53,7 +54,21 @@ def test_a_file_where_a_folder_is_needed(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     with pytest.raises(OutputError, match="is a file") as refusal:
         write(tmp_path / "a" / "b")
-    assert refusal.value.where == str(tmp_path / "a" / "b")
+    assert refusal.value.where == str(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("code", "do"),
+    [
+        (errno.ENOSPC, "free some space on its disk, and try again"),
+        (errno.EACCES, "check its permissions, or choose another place"),
+        (errno.EROFS, "choose another place"),
+        (errno.EIO, "check free space and permissions, or choose another place"),
+    ],
+)
+def test_the_advice_fits_the_reason(tmp_path, code, do):
+    said = str(cannot_write(tmp_path, OSError(code, os.strerror(code))))
+    assert said.endswith(f"({os.strerror(code)}); {do}")
 
 
 def test_a_link_stays_a_link(tmp_path):
@@ -166,3 +181,12 @@ def test_no_temporary_folder_can_be_written(monkeypatch, command, tiny):
     assert done.returncode == 2
     assert "temporary folder" in done.stderr.splitlines()[-1]
     assert "stdout" not in done.stderr
+
+
+def test_a_full_disk_sends_nobody_elsewhere():
+    """A run, an archive's results and a cache lie there already."""
+    for reason, place in ((errno.ENOSPC, False), (errno.EDQUOT, False), (errno.EACCES, True)):
+        said = str(cannot_write(Path("run/state.pt"), OSError(reason, os.strerror(reason))))
+        assert os.strerror(reason) in said
+        assert ("another place" in said) is place
+        assert ("try again" in said) is not place

@@ -71,7 +71,13 @@ def test_impossible_classes_and_shares_are_one_line(classes, shares, reason):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["../a", ".a", "a\\b", "NCP", "lesions"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../a", ".a", "a\\b", "NCP", "lesions", "ct_lesion_seg", "CT_lesion_seg", "__MACOSX"),
+        *("cohort.json", "cohort.csv", "phantoms.csv", "ct_cleaned_v2.csv", "ct_val.json"),
+    ],
+)
 def test_a_class_that_cannot_have_a_folder(name):
     kinds = plan_classes(f"covid-19,{name}=emphysema")
     CohortPlan(kinds=kinds)

@@ -9,10 +9,12 @@ from darnet_trt.phantom.synthesis import synthesize
 from darnet_trt.scan import Preprocessing, Volume, choose, find_studies, load_study, read_volume
 from tests.scan import written_scans as writers
 from tests.scan.written_scans import AXIAL_ORDERS, EVERY_ORDER, SYNTAXES, VOLUME_FILES, stored
+from tests.short import SHORT
 
 SPEC = Preprocessing(size=(16, 56, 56), extent="lungs")
 FEW_WAYS = [((0, 1, 2), ()), ((2, 0, 1), (True, False, True))]
 REAL = ("chest-4mm-64px", "chest-8mm/sharp", "chest-8mm/soft")
+FORMS = [*VOLUME_FILES, *SYNTAXES, "enhanced", "zip", "gzip"]
 
 
 def name(order):
@@ -86,8 +88,16 @@ def test_packed_volume_files(tmp_path, expected, file):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("series", REAL)
-@pytest.mark.parametrize("form", [*VOLUME_FILES, *SYNTAXES, "enhanced", "zip", "gzip"])
+@pytest.mark.parametrize(
+    ("form", "series"),
+    [
+        # Each form with one series; the others with each are slow.
+        pytest.param(form, series, marks=[pytest.mark.slow] * ((n - of) % len(REAL) != 0))
+        for n, form in enumerate(FORMS)
+        for of, series in enumerate(REAL)
+        if not SHORT or n % len(REAL) == of
+    ],
+)
 def test_real_series(data_dir, tmp_path, series, form):
     reference, volume = _real(data_dir / series)
     scan = stored(volume)

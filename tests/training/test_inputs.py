@@ -208,6 +208,7 @@ def test_a_full_disk_ends_the_preparation(phantom_series, tmp_path):
     assert not list((tmp_path / "inputs").iterdir())
 
 
-def test_a_process_that_makes_inputs_does_not_load_torch():
-    code = "import darnet_trt.training.inputs, sys; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("module", ["training.inputs", "training.checking.reading"])
+def test_a_process_that_reads_scans_does_not_load_torch(module):
+    code = f"import darnet_trt.{module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.training.fitting.folder import BEFORE, STATE
 from darnet_trt.training.fitting.history import HISTORY, read_history
-from darnet_trt.training.fitting.state import BEFORE, STATE
 from tests.short import SHORT
 from tests.training.trainings import trainings, weights
 

@@ -5,9 +5,9 @@ import torch
 
 from darnet_trt.errors import UsageError
 from darnet_trt.training.fit import fit
-from darnet_trt.training.fitting.arithmetic import recompute_blocks
+from darnet_trt.training.fitting.arithmetic import recompute_blocks, refuse_precision
 from darnet_trt.training.model import DARNet, Network
-from darnet_trt.training.recipe import NO_AUGMENTATION, Recipe
+from darnet_trt.training.recipe import NO_AUGMENTATION, Recipe, refuse_scans
 from tests.training.test_fit import weights
 from tests.training.tiny_network import TINY, random_examples
 
@@ -92,19 +92,19 @@ def test_bf16_is_close_to_fp32(tmp_path):
 
 
 @bf16
-def test_bf16_refuses_maps_on_which_its_gradients_are_wrong(tiny_examples, tmp_path):
+def test_bf16_refuses_maps_on_which_its_gradients_are_wrong():
     with pytest.raises(UsageError, match="1×1×1 voxels"):
-        trained(tiny_examples, tmp_path, precision="bf16")
+        refuse_precision("bf16", "cpu", TINY)
 
 
-def test_fp16_needs_a_gpu(tiny_examples, tmp_path):
+def test_fp16_needs_a_gpu():
     with pytest.raises(UsageError, match="fp16"):
-        trained(tiny_examples, tmp_path, precision="fp16")
+        refuse_precision("fp16", "cpu", TINY)
 
 
-def test_a_batch_that_does_not_divide_is_refused(tiny_examples, tmp_path):
+def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(UsageError, match="--batch"):
-        trained(tiny_examples, tmp_path, accumulate=3)
+        refuse_scans(RECIPE.model_copy(update={"accumulate": 3}), train=8, held_out=2)
 
 
 @pytest.mark.slow
@@ -126,6 +126,6 @@ def test_patience_ends_it(tiny_examples, tmp_path):
 
 
 @pytest.mark.parametrize("asked", [{"patience": 2}, {"best": True}])
-def test_choosing_needs_held_out_scans(tiny_examples, tmp_path, asked):
+def test_choosing_needs_held_out_scans(asked):
     with pytest.raises(UsageError, match="held-out"):
-        fit(TINY, tiny_examples, (), RECIPE.model_copy(update=asked), tmp_path)
+        refuse_scans(RECIPE.model_copy(update=asked), train=8, held_out=0)

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohorts import Entry, Sides, read_cohort
 from darnet_trt.training import run as run_module
 from darnet_trt.training.checkpoint import load_checkpoint
+from darnet_trt.training.fitting import state
 from darnet_trt.training.fitting.processes import Processes
 from darnet_trt.training.fitting.records import sides_of_patients
 from darnet_trt.training.presets import Preset
@@ -40,7 +42,7 @@ def inputs(tmp_path_factory):
 def first(cohort, inputs, tmp_path_factory):
     """A finished run."""
     run = tmp_path_factory.mktemp("first") / "run"
-    train(cohort, run, PRESET, RECIPE, inputs=inputs, held_out=0.34, shortcuts=("matrix",))
+    train(cohort, run, PRESET, RECIPE, inputs=inputs, held_out=0.34, shortcuts=lambda: ("matrix",))
     return run
 
 
@@ -94,6 +96,17 @@ def test_sides_are_kept_to(cohort, inputs, tmp_path):
     assert sides_of_patients(tmp_path) is None
 
 
+def test_a_cohort_that_holds_nobody_out_is_trained_on_whole(cohort, inputs, tmp_path):
+    whole = replace(cohort, entries=tuple(replace(e, side="train") for e in cohort.entries))
+    told = []
+    train(whole, tmp_path / "run", PRESET, RECIPE, inputs=inputs, tell=told.append)
+    assert {row["side"] for row in rows(tmp_path / "run" / "split.csv")} == {"train"}
+    assert told == ["the cohort names the sides and holds no patient out, so nothing is measured"]
+    sides = Sides(tuple(e for e in cohort.entries if e.label != "normal"), cohort.entries)
+    with pytest.raises(UsageError, match="all scans of the class normal are on the side held-out"):
+        train(cohort, tmp_path / "more", PRESET, RECIPE, inputs=inputs, sides=sides)
+
+
 def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
     options = {"inputs": inputs, "held_out": 0.34}
     train(cohort, tmp_path, PRESET, RECIPE, **options)
@@ -103,7 +116,7 @@ def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
     more = RECIPE.model_copy(update={"epochs": 4})
     with pytest.raises(UsageError, match="batch 2, not 3"):
         train(cohort, tmp_path, PRESET, more.model_copy(update={"batch": 3}), **options)
-    with pytest.raises(UsageError, match="extent 'lungs', not 'scan'"):
+    with pytest.raises(UsageError, match="extent lungs, not scan"):
         train(cohort, tmp_path, PRESET, more, extent="scan", **options)
 
     class Interruption(BaseException):
@@ -119,8 +132,7 @@ def test_more_epochs_for_a_finished_run(cohort, inputs, tmp_path):
     train(cohort, tmp_path, PRESET, more, report=seen.append, **options)
     assert [epoch.epoch for epoch in seen] == [1, 2, 3, 4]
     assert (tmp_path / "history.csv").read_text().startswith(before)
-    assert seen[2].learning_rate == pytest.approx(0.5e-3)
-    assert seen[3].learning_rate == pytest.approx(0, abs=1e-9)
+    assert [epoch.learning_rate for epoch in seen[2:]] == pytest.approx([1e-3, 0.5e-3])
     assert metrics(tmp_path)["recipe"]["epochs"] == 4
 
 
@@ -152,6 +164,37 @@ def test_more_epochs_for_a_run_that_was_killed_at_its_end(
     for name, value in whole.state_dict.items():
         assert torch.equal(went_on.state_dict[name], value)
     assert not list((tmp_path / "killed").glob("state*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "held_out", "said"),
+    [
+        ({"batch": 3}, 0.34, "batch 2, not 3"),
+        ({}, 0.34, "finished run"),
+        ({"epochs": 3, "batch": 9}, 0.34, r"a batch of 9 is more than the training side has \("),
+        ({"epochs": 3, "patience": 1}, 0, "--patience: goes by the held-out scans"),
+        ({"epochs": 3, "best": True}, 0, "--best: goes by the held-out scans"),
+        ({"epochs": 3, "accumulate": 4}, 0.34, "do not divide into 4"),
+        ({"epochs": 3, "precision": "fp16"}, 0.34, "--precision"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_scan_is_read(
+    cohort, first, tmp_path, change, held_out, said
+):
+    run = shutil.copytree(first, tmp_path / "run")
+    if said == "batch 2, not 3":  # an interrupted run in place of the finished one
+        (run / "checkpoint.pt").unlink()
+        configuration = metrics(run)["configuration"]
+        content = dict.fromkeys(state._KEYS) | {"configuration": configuration, "history": []}
+        torch.save(content | {"before": 0}, run / "state.pt")
+    before = sorted(run.iterdir())
+    recipe = RECIPE.model_copy(update=change)
+    with pytest.raises(UsageError, match=said):
+        train(
+            cohort, run, PRESET, recipe, held_out=held_out, shortcuts=pytest.fail,
+            reading=pytest.fail,
+        )  # fmt: skip
+    assert sorted(run.iterdir()) == before
 
 
 def test_only_the_first_process_runs_the_trained_network_over_the_scans(
@@ -202,9 +245,9 @@ def test_held_out_scans_that_trained_the_weights_before_are_told(cohort, inputs,
     known = next(e.patient for e in cohort.entries if split[cohort.name(e)] == "train")
     sides = Sides.of(cohort.entries, frozenset([known]))
     told, count = [], len(sides.held_out)
-    options = {"inputs": inputs, "start": load_checkpoint(first), "tell": told.append}
+    options = {"inputs": inputs, "start": load_checkpoint(first), "known": told.append}
     train(cohort, tmp_path / "known", PRESET, RECIPE, sides=sides, **options)
-    assert [line.split(" scans")[0] for line in told] == [f"{count} of {count} held-out"]
+    assert [line.split(" scan")[0] for line in told] == [f"{count} of {count} held-out"]
     told.clear()
     train(cohort, tmp_path / "same", PRESET, RECIPE, held_out=0.34, **options)
     assert told == []
@@ -216,19 +259,22 @@ def test_held_out_copies_of_training_scans_are_told(cohort, inputs, tmp_path):
     shutil.copy(entry.scan, copy)
     sides = Sides(cohort.entries, (Entry(copy, "somebody", entry.label),))
     told = []
-    train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, tell=told.append)
+    train(cohort, tmp_path / "run", PRESET, RECIPE, sides=sides, inputs=inputs, known=told.append)
     assert [line.split(" under")[0] for line in told] == [
-        "1 of 1 held-out scans are among the training scans"
+        "1 of 1 held-out scan is among the training scans"
     ]
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"attention": "depth"}, "attention 'both', not 'depth'"),
+        ({"attention": "depth"}, "attention both, not depth"),
         ({"extent": "scan"}, "extent"),
         ({"preset": Preset(width=8, input_size=(8, 16, 16), epochs=1)}, "width 4, not 8"),
-        ({"classes": ("normal", "covid-19", "common-pneumonia")}, "--new-head"),
+        (
+            {"classes": ("normal", "covid-19", "common-pneumonia")},
+            "classes covid-19/common-pneumonia/normal, not normal/.*--new-head",
+        ),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(cohort, first, tmp_path, change, named):

@@ -24,7 +24,7 @@ from PIL import Image
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohorts import Cohort, read_cohort
 from darnet_trt.scan.plausibility.chest import aerated_lung
-from darnet_trt.training.checking import Check, check
+from darnet_trt.training.checking.check import Check, check
 
 SHARE = 0.1
 Stack = npt.NDArray[np.uint8]

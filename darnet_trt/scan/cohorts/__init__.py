@@ -19,7 +19,7 @@ from darnet_trt.scan.cohorts.folds import (
     write_folds,
 )
 from darnet_trt.scan.cohorts.reading import is_cohort, orders_slices, read_cohort
-from darnet_trt.scan.cohorts.split import split_by_patient
+from darnet_trt.scan.cohorts.split import refuse_untrained, split_by_patient
 from darnet_trt.scan.cohorts.studies import study_of
 from darnet_trt.scan.cohorts.table import COLUMNS
 
@@ -44,6 +44,7 @@ __all__ = [
     "parse_classes",
     "read_cohort",
     "read_folds",
+    "refuse_untrained",
     "split_by_patient",
     "study_of",
     "write_folds",

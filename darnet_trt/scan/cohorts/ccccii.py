@@ -8,25 +8,28 @@ and `metadata.csv` are not needed to train.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Entry
 from darnet_trt.scan.cohorts.corrections import CORRECTIONS, Correction, read_corrections
-from darnet_trt.scan.cohorts.data_tables import REPLACE, rows_of
+from darnet_trt.scan.cohorts.data_tables import REPLACE, refuse_paths, rows_of
 
 ARCHIVES: Final = "unzip_filenames.csv"
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _ARCHIVE_COLUMNS: Final = ("label", "patient_id", "scan_id", "n_slice")
-_NO_CLASSES: Final = ("ct_lesion_seg", "__MACOSX")
+NO_CLASSES: Final = ("ct_lesion_seg", "__MACOSX")
 """Folders beside those of the classes: CC-CCII's masks of lesions, and what macOS adds to zip."""
 
 Place = tuple[str, str, str]
-"""The names of a scan's folders: class (in lower case), patient, scan."""
+"""Which scan: its class, and the names of its folders of patient and scan."""
+Row = tuple[str, str, str]
+"""The class, patient and scan of a line of a table, as they stand there."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def class_folders(folder: Path, classes: tuple[str, ...]) -> dict[Path, str]:
     Raises:
         UsageError: Among folders of classes is one like them, whose name is no class.
     """
-    below = [path for path in _folders(folder) if path.name not in _NO_CLASSES]
+    below = [path for path in _folders(folder) if path.name not in NO_CLASSES]
     if not classes:
         return {path: path.name for path in below if _holds_scans(path)}
     named = {path: label for path in below if (label := class_named(path.name, classes))}
@@ -78,64 +81,93 @@ def read_folders(folder: Path, named: Mapping[Path, str]) -> Found:
     Raises:
         UsageError: A table cannot be read, or does not fit the files of a scan.
     """
-    scans = dict(_scans(named))
-    notes = _missing(folder / ARCHIVES, scans)
-    entries = [Entry(path, place[1], named[path.parents[1]]) for place, path in scans.items()]
+    entries = [
+        Entry(scan, patient.name, named[of_class])
+        for of_class in sorted(named)
+        for patient in _folders(of_class)
+        for scan in _folders(patient)
+    ]
+    notes = _missing(folder / ARCHIVES, entries)
     table = folder / CORRECTIONS
-    if not table.is_file():
+    if not table.exists():
         return Found(tuple(entries), tuple(notes))
-    corrections = read_corrections(table)
+    corrections, strange = _by_place(read_corrections(table), entries)
     right = [
-        Entry(entry.scan, entry.patient, entry.label, slices)
-        for entry, place in zip(entries, scans, strict=True)
-        if (slices := _slices(entry.scan, corrections.get(place))) is not None
+        replace(entry, slices=slices)
+        for entry in entries
+        if (slices := _slices(entry.scan, corrections.get(_place(entry)))) is not None
     ]
     if useless := len(entries) - len(right):
         notes.append(f"{_scans_are(useless)} left out: of no use, by {CORRECTIONS}")
-    if strange := [place for place in scans if place not in corrections]:
-        notes.append(f"{_scans_are(len(strange))} not in {CORRECTIONS}, such as {_path(strange)}")
+    if others := [entry.scan for entry in entries if _place(entry) not in corrections]:
+        example = others[0].relative_to(folder).as_posix()
+        notes.append(f"{_scans_are(len(others))} not in {CORRECTIONS}, such as {example}")
+    if strange:
+        lines = counted(len(strange), "line")
+        notes.append(
+            f"{lines} of {CORRECTIONS} not used: no such scan is here, such as {_path(strange)}"
+        )
     return Found(tuple(right), tuple(notes))
 
 
-def _scans(named: Iterable[Path]) -> Iterator[tuple[Place, Path]]:
-    for of_class in sorted(named):
-        for patient in _folders(of_class):
-            for scan in _folders(patient):
-                yield (of_class.name.casefold(), patient.name, scan.name), scan
+def _place(entry: Entry) -> Place:
+    return entry.label, entry.patient, entry.scan.name
+
+
+def _by_place(
+    rows: Mapping[Row, _T], entries: Iterable[Entry]
+) -> tuple[dict[Place, _T], list[Row]]:
+    """Return what a table says of the scans, whatever their classes are called, and of no scan."""
+    here = {_place(entry) for entry in entries}
+    classes = {label for label, _, _ in here}
+    found: dict[Place, _T] = {}
+    strange = []
+    for row, content in rows.items():
+        label, patient, scan = row
+        place = class_named(label, classes) or label, patient, scan
+        if place in here:
+            found[place] = content
+        else:
+            strange.append(row)
+    return found, strange
 
 
 def _slices(scan: Path, correction: Correction | None) -> tuple[str, ...] | None:
     """Return the names of a scan's slices in their true order; None where none is of use.
 
-    (): left as they lie there, for some of the files have no number of their own.
+    (): as they lie there. There is nothing to put right; or slices are gone that the correction
+    does not leave out, and the reading of the scan refuses it for that.
 
     Raises:
         UsageError: There is something to put right, and some files have no number of their own.
     """
-    if correction and correction.discard:
+    if correction is None or not correction.changes:
+        return ()
+    if correction.discard:
         return None
     names = pictures_in(scan)
     numbers = {int(stem): name for name in names if (stem := Path(name).stem).isdecimal()}
-    if len(numbers) < len(names) or not names:  # then its reading says what is wrong
-        if correction and correction.changes:
-            raise UsageError(
-                f"{CORRECTIONS} orders its slices, but not all their names are numbers",
-                where=scan,
-                do="copy the scan again",
-            )
+    if len(numbers) < len(names):
+        raise UsageError(
+            f"{CORRECTIONS} orders its slices, but not all their names are numbers",
+            where=scan,
+            do="copy the scan again",
+        )
+    present = sorted(numbers)
+    if not present or correction.lacks(present):
         return ()
-    kept = sorted(numbers) if correction is None else correction.kept(sorted(numbers))
-    return tuple(numbers[number] for number in kept) or None
+    return tuple(numbers[number] for number in correction.kept(present)) or None
 
 
-def _missing(table: Path, scans: Mapping[Place, Path]) -> list[str]:
+def _missing(table: Path, entries: Sequence[Entry]) -> list[str]:
     """Return which scans are missing, or short of slices, by the table of the archives."""
-    if not table.is_file():
+    if not table.exists():
         return []
-    expected = dict(_expected(table))
-    absent = [place for place in expected if place not in scans]
+    expected, absent = _by_place(dict(_expected(table)), entries)
     short = [
-        place for place, path in scans.items() if len(pictures_in(path)) < expected.get(place, 0)
+        (entry.scan.parents[1].name, entry.patient, entry.scan.name)
+        for entry in entries
+        if len(pictures_in(entry.scan)) < expected.get(_place(entry), 0)
     ]
     return [
         f"{_scans_are(len(places))} {what}, by {ARCHIVES}, such as {_path(places)}"
@@ -144,13 +176,17 @@ def _missing(table: Path, scans: Mapping[Place, Path]) -> list[str]:
     ]
 
 
-def _expected(table: Path) -> Iterator[tuple[Place, int]]:
+def _expected(table: Path) -> Iterator[tuple[Row, int]]:
     """Yield each scan of the archives, and how many slices it has."""
     for line, row in rows_of(table, _ARCHIVE_COLUMNS):
         label, patient, scan, count = (row[name] for name in _ARCHIVE_COLUMNS)
-        if not count.isdecimal():
-            raise UsageError(f"line {line}: n_slice is {count!r}", where=table, do=REPLACE)
-        yield (label.casefold(), patient, scan), int(count)
+        try:
+            refuse_paths((label, patient, scan))
+            if not (count.isascii() and count.isdecimal() and len(count) < 10):
+                raise ValueError(f"n_slice is {count!r}")
+        except ValueError as error:
+            raise UsageError(f"line {line}: {error}", where=table, do=REPLACE) from error
+        yield (label, patient, scan), int(count)
 
 
 def pictures_in(scan: Path) -> list[str]:
@@ -185,8 +221,8 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _scans_are(count: int) -> str:
-    return "1 scan is" if count == 1 else f"{count} scans are"
+    return counted(count, "scan is", "scans are")
 
 
-def _path(places: list[Place]) -> str:
+def _path(places: Sequence[Row]) -> str:
     return "/".join(places[0])

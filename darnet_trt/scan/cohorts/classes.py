@@ -26,10 +26,15 @@ _LONGEST: Final = 64
 
 
 def class_named(label: str, classes: Iterable[str]) -> str | None:
-    """Return the class that a label names, in any case or as CC-CCII calls it; None for none."""
+    """Return the class that a label names, in any case or as CC-CCII calls it; None for none.
+
+    The classes may have CC-CCII's names, too: of `NCP` and `CP`, the label covid-19 is `NCP`.
+    """
     known = {_folded(name): name for name in classes}
+    aliases = {_ALIASES.get(folded, folded): name for folded, name in known.items()}
     folded = _folded(label)
-    return known.get(folded) or known.get(_ALIASES.get(folded, ""))
+    alias = _ALIASES.get(folded, folded)
+    return known.get(folded) or known.get(alias) or aliases.get(alias)
 
 
 def parse_classes(text: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from darnet_trt.errors import counted
 from darnet_trt.machine.files import as_text
 from darnet_trt.scan.cohorts.classes import PAPER_CLASSES
 from darnet_trt.scan.series import Series
@@ -83,8 +84,8 @@ class Cohort:
         """Describe in one sentence what a network trained on these entries has seen."""
         if self.seed is not None:
             return (
-                f"{len(entries)} synthetic phantoms (darnet-trt phantom, seed {self.seed}); "
-                + _NO_PATIENTS
+                f"{counted(len(entries), 'synthetic phantom')} (darnet-trt phantom, seed "
+                f"{self.seed}); {_NO_PATIENTS}"
             )
         patients = len({e.patient for e in entries})
         folder = self.table.is_dir()
@@ -92,8 +93,8 @@ class Cohort:
         digest = hashlib.sha256(content).hexdigest()[:12]
         name, what = as_text(self.root.resolve().name), "listing" if folder else "table"
         return (
-            f"{len(entries)} scans of {patients} patients of the cohort {name} ({what}'s SHA-256 "
-            f"{digest}…)"
+            f"{counted(len(entries), 'scan')} of {counted(patients, 'patient')} of the cohort "
+            f"{name} ({what}'s SHA-256 {digest}…)"
         )
 
     def _listing(self) -> bytes:

@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.cohorts.data_tables import REPLACE, rows_of
+from darnet_trt.scan.cohorts.data_tables import REPLACE, refuse_paths, rows_of
 
 CORRECTIONS: Final = "CT_cleaned_v2.csv"
 _COLUMNS: Final = ("cls", "pid", "scan_id", "is_repeat", "repeat_ids", "re_order")
@@ -58,22 +59,34 @@ class Correction:
             order = list(dict.fromkeys(spans))  # scan 2418's order names slice 106 twice
         return [n for n in order if not any(first <= n <= last for first, last in self.repeated)]
 
+    def lacks(self, numbers: Sequence[int]) -> bool:
+        """Return whether a file between these ascending numbers is gone that is to be used."""
+        return any(self._uses_any(low + 1, high - 1) for low, high in pairwise(numbers))
+
+    def _uses_any(self, first: int, last: int) -> bool:
+        used = [(first, last)] if self.order is None else list(self.order)
+        clipped = [(max(low, first), min(high, last)) for low, high in used]
+        return any(not _covered(span, self.repeated) for span in clipped if span[0] <= span[1])
+
 
 def read_corrections(table: Path) -> dict[tuple[str, str, str], Correction]:
-    """Return the correction of each scan, by class (in lower case), patient and scan.
+    """Return the correction of each scan, by class, patient and scan as the table writes them.
 
     Raises:
-        UsageError: The table cannot be read, or a line of it.
+        UsageError: The table cannot be read, or a line of it; or two lines contradict.
     """
     found: dict[tuple[str, str, str], Correction] = {}
     for line, row in rows_of(table, _COLUMNS):
+        place = row["cls"], row["pid"], row["scan_id"]
         try:
+            refuse_paths(place)
             correction = _correction(row["re_order"], row["repeat_ids"])
             if (row["is_repeat"] == "1") != bool(row["repeat_ids"]):
                 raise ValueError("is_repeat and repeat_ids do not agree")
+            if found.setdefault(place, correction) != correction:
+                raise ValueError(f"an earlier line says something else of {'/'.join(place)}")
         except ValueError as error:
             raise UsageError(f"line {line}: {error}", where=table, do=REPLACE) from error
-        found[row["cls"].casefold(), row["pid"], row["scan_id"]] = correction
     return found
 
 
@@ -82,6 +95,15 @@ def _correction(re_order: str, repeat_ids: str) -> Correction:
     discard = repeat_ids == _DISCARD
     repeated = () if discard or not repeat_ids else _spans(repeat_ids, ";")
     return Correction(order, re_order == _REVERSE, repeated, discard)
+
+
+def _covered(span: Span, others: Sequence[Span]) -> bool:
+    """Return whether all numbers of a span are in others."""
+    first, last = span
+    for low, high in sorted(others):
+        if low <= first <= high:
+            first = high + 1
+    return first > last
 
 
 def _spans(text: str, between: str) -> tuple[Span, ...]:

@@ -12,10 +12,11 @@ from typing import Final, Self
 
 import numpy as np
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.machine.files import as_text, whole_text
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Cohort, Entry, Side
+from darnet_trt.scan.cohorts.data_tables import unreadable_table
 from darnet_trt.scan.cohorts.patients import (
     check_share,
     labels_of_patients,
@@ -119,8 +120,9 @@ def make_folds(
     Args:
         cohort: Its patients.
         count: How many folds.
-        test: The patients to keep apart; or the share of each class's patients, 0 for none. None:
-            those that the cohort puts on the test side.
+        test: The patients to keep apart, named as in the cohort or as by `Cohort.person`; or the
+            share of each class's patients, 0 for none. None: those that the cohort puts on the test
+            side.
         seed: Of the random choice.
 
     Raises:
@@ -133,8 +135,7 @@ def make_folds(
     if test is None:
         apart = frozenset(entry.patient for entry in cohort.entries if entry.side == TEST)
     elif isinstance(test, frozenset):
-        apart = test
-        _refuse_strangers(cohort, apart)
+        apart = _named_patients(cohort, test)
     else:
         check_share(test, "--test")
         apart = set_aside(classes, test, seed)
@@ -144,7 +145,7 @@ def make_folds(
         left = [patient for patient in of_class if patient not in apart]
         if len(left) < count:
             raise UsageError(
-                f"the class {label} has {_counted(len(left))} for {count} folds"
+                f"the class {label} has {counted(len(left), 'patient')} for {count} folds"
                 + (", without those kept for the test" if apart else ""),
                 where=cohort.table,
                 do="every fold needs one of each class: add patients, or make fewer folds",
@@ -167,7 +168,7 @@ def named_folds(cohort: Cohort) -> Folds | None:
     for entry in cohort.entries:
         fold = TEST if entry.side == "test" else "" if entry.fold is None else str(entry.fold)
         if not fold or fold_of.setdefault(entry.patient, fold) != fold:
-            how = "two folds" if fold else "no fold, others are"
+            how = "two folds" if fold else "no fold, though others are"
             raise UsageError(
                 f"the patient {entry.patient} is in {how}",
                 where=cohort.table,
@@ -209,12 +210,7 @@ def read_folds(path: Path, cohort: Cohort) -> Folds:
                 )
             rows = [tuple((row[name] or "").strip() for name in FOLDS_COLUMNS) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"the folds cannot be read ({reason})",
-            where=path,
-            do="make them with darnet-trt cohort folds",
-        ) from error
+        raise unreadable_table(path, error, "make it with darnet-trt cohort folds") from error
     labels = labels_of_patients(cohort)
     known = {as_text(cohort.person(patient)): patient for patient in labels}
     fold_of: dict[str, str] = {}
@@ -244,7 +240,7 @@ def _folds(fold_of: dict[str, str], where: Path) -> Folds:
         raise UsageError(
             f"the folds are {', '.join(sorted(of)) or 'none'}",
             where=where,
-            do="number two folds or more 0, 1, …",
+            do="name at least two, and number them 0, 1, …",
         )
     return Folds(frozenset(apart), tuple(frozenset(of[name]) for name in names))
 
@@ -257,15 +253,15 @@ def _of_another(path: Path, how: str) -> UsageError:
     )
 
 
-def _refuse_strangers(cohort: Cohort, patients: frozenset[str]) -> None:
-    known = {entry.patient for entry in cohort.entries}
-    if strangers := sorted(patients - known):
+def _named_patients(cohort: Cohort, names: frozenset[str]) -> frozenset[str]:
+    """Return the patients of these names, of which each may be the cohort's or a file of folds'."""
+    patients = {entry.patient for entry in cohort.entries}
+    known = {as_text(cohort.person(patient)): patient for patient in patients}
+    known |= {patient: patient for patient in patients}
+    if strangers := sorted(names - known.keys()):
         raise UsageError(
             f"the cohort has no patient {strangers[0]!r}",
             where="--test",
-            do="name patients as the cohort does",
+            do=f"name patients as the cohort does, such as {min(patients)}",
         )
-
-
-def _counted(patients: int) -> str:
-    return f"{patients} patient" if patients == 1 else f"{patients} patients"
+    return frozenset(known[name] for name in names)

@@ -35,13 +35,27 @@ def patients_of_classes(cohort: Cohort) -> dict[str, list[str]]:
     for patient, label in sorted(first.items()):
         of[label].append(patient)
     for label, patients in of.items():
-        if not patients:
+        if patients:
+            continue
+        theirs = sorted(entry.patient for entry in cohort.entries if entry.label == label)
+        if theirs:
             raise UsageError(
-                f"no patient has the label {label}",
+                f"every patient with scans of the class {label} counts for the class of an earlier "
+                f"scan, such as {theirs[0]}",
                 where=cohort.table,
-                do="every class must occur; --classes names the others alone",
+                do="add patients who have scans of this class alone",
             )
+        raise no_patient(cohort, label)
     return of
+
+
+def no_patient(cohort: Cohort, label: str) -> UsageError:
+    """Return the error for a class that no scan of a cohort has."""
+    return UsageError(
+        f"no patient has the label {label}",
+        where=cohort.table,
+        do="add some, or list with --classes only the classes that occur",
+    )
 
 
 def set_aside(classes: dict[str, list[str]], share: float, seed: int) -> frozenset[str]:

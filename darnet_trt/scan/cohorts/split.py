@@ -7,13 +7,14 @@ from dataclasses import replace
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohorts.cohort import Cohort
 from darnet_trt.scan.cohorts.folds import Sides
-from darnet_trt.scan.cohorts.patients import check_share, patients_of_classes, set_aside
+from darnet_trt.scan.cohorts.patients import check_share, no_patient, patients_of_classes, set_aside
 
 
 def split_by_patient(cohort: Cohort, held_out: float, seed: int) -> Sides:
     """Return the sides that the cohort names; else hold out a share of each class's patients.
 
-    Where the cohort names a test side alone, the share is of the others.
+    Where the cohort names a test side alone, the share is of the others. Where it names the side
+    train, but no patient to hold out, none is.
 
     Args:
         cohort: Its scans.
@@ -21,30 +22,45 @@ def split_by_patient(cohort: Cohort, held_out: float, seed: int) -> Sides:
         seed: Of the random choice.
 
     Raises:
-        UsageError: A class is absent, or has too few patients to be on both sides; or the cohort
-            puts a patient on two sides, or holds some out and leaves others open.
+        UsageError: A class has no patient to train on, or too few to be on both sides; or the
+            cohort puts a patient on two sides, or names some patients' side and not the others'.
     """
     check_share(held_out, "--held-out")
     side = _named(cohort)
     test, named = (frozenset(p for p, of in side.items() if of == s) for s in ("test", "held-out"))
-    if named:
-        return Sides.of(cohort.entries, named, test)
-    others = tuple(entry for entry in cohort.entries if entry.patient not in test)
-    if gone := {entry.label for entry in cohort.entries} - {entry.label for entry in others}:
-        raise UsageError(
-            f"all patients of the class {min(gone)} are on the side test",
-            where=cohort.table,
-            do="put some on the side train",
-        )
-    classes = patients_of_classes(replace(cohort, entries=others))
+    sides = Sides.of(cohort.entries, named, test)
+    refuse_untrained(cohort, sides)
+    if not held_out or not {"train", "held-out"}.isdisjoint(side.values()):
+        return sides
+    classes = patients_of_classes(replace(cohort, entries=sides.train))
     for label, patients in classes.items():
-        if held_out and len(patients) < 2:
+        if len(patients) < 2:
             raise UsageError(
                 f"the class {label} has one patient, who cannot both train and be held out",
                 where=cohort.table,
                 do="add patients, or train with --held-out 0",
             )
     return Sides.of(cohort.entries, set_aside(classes, held_out, seed), test)
+
+
+def refuse_untrained(cohort: Cohort, sides: Sides) -> None:
+    """Raise UsageError where no scan of a class is on the side train."""
+    for label in cohort.classes:
+        if any(entry.label == label for entry in sides.train):
+            continue
+        apart = [
+            name
+            for name, entries in (("held-out", sides.held_out), ("test", sides.test))
+            if any(entry.label == label or not sides.train for entry in entries)
+        ]
+        if not apart:
+            raise no_patient(cohort, label)
+        scans = f"scans of the class {label}" if sides.train else "scans"
+        raise UsageError(
+            f"none is left to train on: all {scans} are on the side {' or '.join(apart)}",
+            where=cohort.table,
+            do="put some on the side train",
+        )
 
 
 def _named(cohort: Cohort) -> dict[str, str]:
@@ -58,11 +74,12 @@ def _named(cohort: Cohort) -> dict[str, str]:
                 where=cohort.table,
                 do="put all scans of a patient on one",
             )
-    if "held-out" in side.values() and "" in side.values():
+    named = {"train", "held-out"}.intersection(side.values())
+    if named and "" in side.values():
         open_one = next(patient for patient, of in side.items() if not of)
         raise UsageError(
-            f"the patient {open_one} is on no side, though others are held out",
+            f"the patient {open_one} is on no side, though others are on the side {min(named)}",
             where=cohort.table,
-            do="name the side of each",
+            do="name the side of each, or only of those for the test",
         )
     return side

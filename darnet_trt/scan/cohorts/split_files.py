@@ -7,14 +7,16 @@ class/patient/scan/.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohorts.ccccii import Found
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Entry, Side
-from darnet_trt.scan.cohorts.data_tables import REPLACE
+from darnet_trt.scan.cohorts.data_tables import REPLACE, is_part
 
 SPLITS: Final[dict[str, Side]] = {
     "ct_train.json": "train",
@@ -25,8 +27,14 @@ SPLITS: Final[dict[str, Side]] = {
 
 
 def splits_in(folder: Path) -> dict[Path, Side]:
-    """Return the files of a folder that divide its scans."""
-    return {path: side for name, side in SPLITS.items() if (path := folder / name).is_file()}
+    """Return the files of a folder that divide its scans, and the side of each one's patients.
+
+    Where none holds patients out, those who train are left open: some of them are to be held out.
+    """
+    found = {path: side for name, side in SPLITS.items() if (path := folder / name).exists()}
+    if "held-out" in found.values():
+        return found
+    return {path: "" if side == "train" else side for path, side in found.items()}
 
 
 def read_split(path: Path, classes: tuple[str, ...], side: Side = "") -> Found:
@@ -77,19 +85,33 @@ def _content(path: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
 
     kind = TypeAdapter(dict[str, dict[str, dict[str, list[str]]]])
     try:
-        return kind.validate_json(path.read_bytes(), strict=True)
+        text = path.read_bytes()
+        content = kind.validate_json(text, strict=True)
+        json.loads(text, object_pairs_hook=_each_once)
     except OSError as error:
         raise UsageError(
-            f"cannot be read ({error.strerror})", where=path, do="check its permissions"
+            f"cannot be read ({error.strerror})", where=path, do="check its path and permissions"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = " in " + "/".join(map(str, first["loc"])) if first["loc"] else ""
-        raise UsageError(
-            f"does not list slices by class, patient and scan{place}: {first['msg']}",
-            where=path,
-            do=REPLACE,
-        ) from error
+        if first["type"] == "json_invalid":
+            what = f"is not JSON ({first['ctx']['error']})"
+        else:
+            place = "/".join(map(str, first["loc"]))
+            what = "does not list slices by class, patient and scan"
+            what += f": look at {place}" if place else ""
+        raise UsageError(what, where=path, do=REPLACE) from error
+    except ValueError as error:
+        raise UsageError(str(error), where=path, do="put its parts together") from error
+    return content
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    """Raise ValueError where an object has a name twice, of which JSON readers keep the last."""
+    names = Counter(name for name, _ in pairs)
+    for name, count in names.items():
+        if count > 1:
+            raise ValueError(f"has {name!r} {count} times at one place")
 
 
 def _part(path: Path, name: str) -> str:
@@ -98,6 +120,6 @@ def _part(path: Path, name: str) -> str:
     Raises:
         UsageError: It is empty, or leads elsewhere.
     """
-    if name.strip() in ("", ".", "..") or not {"/", "\\", "\0"}.isdisjoint(name):
+    if not is_part(name):
         raise UsageError(f"{name!r} is no name of a file or folder", where=path, do="correct it")
     return name

@@ -11,6 +11,7 @@ from typing import Final
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.cohorts.classes import class_named
 from darnet_trt.scan.cohorts.cohort import Entry, Side
+from darnet_trt.scan.cohorts.data_tables import unreadable_table
 
 COLUMNS: Final = ("scan", "patient", "label")
 SIDE_COLUMNS: Final = ("side", "split")
@@ -49,9 +50,8 @@ def read_table(table: Path, classes: tuple[str, ...]) -> tuple[Entry, ...]:
                     where=table,
                     do=f"its first line must be {','.join(COLUMNS)}",
                 )
-            side = next((name for name in SIDE_COLUMNS if name in names), SIDE_COLUMNS[0])
             lines = ((reader.line_num, row) for row in reader)
-            return tuple(_Line(table, n, row, side).entry(classes) for n, row in lines)
+            return tuple(_Line(table, n, row).entry(classes) for n, row in lines)
     except FileNotFoundError as error:
         raise UsageError(
             "there is no cohort table here",
@@ -59,8 +59,7 @@ def read_table(table: Path, classes: tuple[str, ...]) -> tuple[Entry, ...]:
             do="make one with darnet-trt phantom, or write scan,patient,label for your own scans",
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        what = f"the table cannot be read ({error})"
-        raise UsageError(what, where=table, do="save it as UTF-8 CSV") from error
+        raise unreadable_table(table, error, "save it as UTF-8 CSV") from error
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,6 @@ class _Line:
     table: Path
     number: int
     row: Mapping[str, str | None]
-    side_column: str
 
     def entry(self, classes: tuple[str, ...]) -> Entry:
         scan, patient, label = map(self._field, COLUMNS)
@@ -96,11 +94,18 @@ class _Line:
         return (self.row.get(name) or "").strip()
 
     def _side(self) -> Side:
-        given = self._field(self.side_column)
-        side = _SIDES.get(given.casefold().replace("_", "-"))
-        if side is None:
-            raise self._wrong(f"unknown side {given!r}", "choose from train, held-out and test")
-        return side
+        sides: dict[str, Side] = {}
+        for column in SIDE_COLUMNS:
+            given = self._field(column)
+            side = _SIDES.get(given.casefold().replace("_", "-"))
+            if side is None:
+                raise self._wrong(f"unknown side {given!r}", "choose from train, held-out and test")
+            if side:
+                sides[column] = side
+        if len(set(sides.values())) > 1:
+            both = " and ".join(f"{column} {side}" for column, side in sides.items())
+            raise self._wrong(f"{both} contradict", "empty one of the two")
+        return next(iter(sides.values()), "")
 
     def _fold(self) -> int | None:
         given = self._field(FOLD_COLUMN)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from darnet_trt.errors import counted
 from darnet_trt.scan.cohorts import orders_slices, read_cohort
 from darnet_trt.scan.discovery.distinct import distinct_paths
 from darnet_trt.scan.discovery.walk import ignored_by_name
@@ -91,8 +92,11 @@ def places(
             given.setdefault(path, Place.given(path))
             continue
         cohort = read_cohort(path, ())
-        if ordered := sum(bool(entry.slices) for entry in cohort.entries):
-            tell(f"{path}: {ordered} scans, with their slices in the order that this cohort gives")
+        ordered = sum(bool(entry.slices) for entry in cohort.entries)
+        if ordered or cohort.table.is_dir():
+            scans = counted(len(cohort.entries), "scan")
+            how = f"the slices of {ordered} in the order that it gives"
+            tell(f"{path}: {scans} of this cohort, {how}")
             for note in cohort.notes:
                 tell(note)
         for entry in cohort.entries:

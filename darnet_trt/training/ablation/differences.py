@@ -43,10 +43,11 @@ class Difference:
         first: A variant.
         second: Another.
         value: The difference.
-        over_patients: 95 % interval over patients.
+        over_patients: 95 % interval over patients; nan where no draw of patients changes the
+            difference, as with one positive patient: they are too few to show how it varies.
         over_seeds: Standard deviation of the difference between seeds; nan for one seed.
         corrected: Interval over patients and seeds, corrected for the six pairs; over patients
-            alone for one seed.
+            alone for one seed. Kept in −1…1, where all differences lie; nan like `over_patients`.
         winner: The better variant, where `corrected` leaves zero out; None: neither.
     """
 
@@ -91,9 +92,12 @@ def differences(scans: Scans, draws: int) -> tuple[Difference, ...]:
             key = _key(measure, first, second)
             apart = grids[second][measure] - grids[first][measure]
             value = score(apart)
+            over_patients = usual.get(key, nowhere)
             ends = _with_seeds(value.mean, corrected.get(key, nowhere), apart)
+            if over_patients[0] == over_patients[1]:  # no draw differs: it shows no spread
+                over_patients = ends = nowhere
             winner = None
-            if not math.isnan(value.over_seeds) and not ends[0] <= 0 <= ends[1]:
+            if not math.isnan(value.over_seeds):
                 winner = second if ends[0] > 0 else first if ends[1] < 0 else None
             found.append(
                 Difference(
@@ -101,7 +105,7 @@ def differences(scans: Scans, draws: int) -> tuple[Difference, ...]:
                     first,
                     second,
                     value.mean,
-                    usual.get(key, nowhere),
+                    over_patients,
                     value.over_seeds,
                     ends,
                     winner,
@@ -123,7 +127,8 @@ def _with_seeds(value: float, over_patients: Interval, apart: Floats) -> Interva
     error = math.sqrt(float(kept.var(axis=1, ddof=1).sum()) / seeds) / folds
     half = _student((1 + CORRECTED) / 2, folds * (seeds - 1)) * error
     low, high = over_patients
-    return value - math.hypot(value - low, half), value + math.hypot(high - value, half)
+    low, high = value - math.hypot(value - low, half), value + math.hypot(high - value, half)
+    return float(np.clip(low, -1, 1)), float(np.clip(high, -1, 1))  # a nan stays one
 
 
 @cache
@@ -133,15 +138,15 @@ def _student(share: float, freedom: int) -> float:
 
 
 def winners(found: Sequence[Difference]) -> list[str]:
-    """Say in one line each who wins; one line if nobody does."""
+    """Say in one line each which network is better; one line if none is."""
     lines = [
-        f"{MEASURES[d.measure]}: {d.winner} is better than "
-        f"{d.first if d.winner == d.second else d.second} by {abs(d.value):.4f}"
+        f"{MEASURES[d.measure]}: {VARIANTS[d.winner]} is better than "
+        f"{VARIANTS[d.first if d.winner == d.second else d.second]} by {abs(d.value):.4f}"
         for d in found
         if d.winner
     ]
     if lines:
         return lines
     if all(math.isnan(d.over_seeds) for d in found):
-        return ["no winner is named from one seed: another may turn the difference; use --seeds"]
-    return ["no winner: every interval holds zero"]
+        return ["no winner is named from one seed, since another may turn the difference"]
+    return ["no winner: no interval leaves zero out"]

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from darnet_trt.errors import counted
 from darnet_trt.machine.files import whole_files
 from darnet_trt.training.ablation.differences import CORRECTED, differences
 from darnet_trt.training.ablation.paper import VARIANTS
@@ -57,6 +58,7 @@ def write_report(
     failures: tuple[Failure, ...],
     out: Path,
     *,
+    shortcuts: tuple[str, ...] = (),
     known: Sequence[str] = (),
     draws: int = DRAWS,
 ) -> Report:
@@ -67,6 +69,7 @@ def write_report(
         scored: What each network answered.
         failures: Scans that could not be used.
         out: The folder.
+        shortcuts: Codes of what gives the class away without the lungs, and was allowed.
         known: Sentences on scans that a network was measured on and trained with.
         draws: Of the bootstrap.
 
@@ -94,7 +97,7 @@ def write_report(
         "network": settings.preset.network().model_dump(mode="json", include={"width"}),
         "preprocessing": settings.preprocessing.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json"),
-        "shortcuts": settings.shortcuts,
+        "shortcuts": shortcuts,
         "known_scans": known,
         "unusable_scans": [{"scan": str(f.entry.scan), "reason": f.reason} for f in failures],
         "parameters": parameters,
@@ -111,7 +114,7 @@ def write_report(
             for side, scans in sides.items()
         },
     }
-    about = (*_about(settings), *known)
+    about = (*_about(settings, shortcuts), *known)
     files = {
         TABLES: as_markdown(tables, about),
         NUMBERS: as_csv(found, parameters),
@@ -131,23 +134,23 @@ def parameters_of(settings: Settings, attention: Attention) -> int:
     return sum(weights.numel() for weights in model.parameters())
 
 
-def _about(settings: Settings) -> tuple[str, ...]:
+def _about(settings: Settings, shortcuts: tuple[str, ...]) -> tuple[str, ...]:
     cohort, recipe, size = settings.cohort, settings.recipe, settings.preset
     folds, seeds = len(settings.folds.folds), settings.seeds
     d, h, w = size.input_size
     lines = [
-        f"The cohort: {cohort.describe(cohort.entries)}. Four networks, {folds} folds, {seeds} "
-        f"seed{'s' * (seeds != 1)}: {len(settings.trainings)} trainings of "
-        f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)}, "
+        f"The cohort: {cohort.describe(cohort.entries)}. Four networks, {folds} folds, "
+        f"{counted(seeds, 'seed')}: {len(settings.trainings)} trainings of "
+        f"{counted(recipe.epochs, 'epoch')}, "
         f"{size.width} channels in the first stage, input {d}×{h}×{w}. A mean is over folds and "
         "seeds, ± the standard deviation over the folds.",
         "The paper's numbers are those of its 472 test scans of CC-CCII, of networks of its size. "
         "They stand beside these for the shape of the tables: on another cohort or at another size "
         "the two cannot be compared.",
     ]
-    if settings.shortcuts:
+    if shortcuts:
         lines.append(
-            f"The cohort gives the class away without the lungs ({', '.join(settings.shortcuts)}): "
+            f"The cohort gives the class away without the lungs ({', '.join(shortcuts)}): "
             "these numbers need not be about disease."
         )
     return tuple(lines)

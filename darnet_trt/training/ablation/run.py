@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,22 @@ from darnet_trt.machine.files import sole_writer
 from darnet_trt.scan.cohorts.folds import Sides, write_folds
 from darnet_trt.training.ablation.report import DRAWS, Report, write_report
 from darnet_trt.training.ablation.scored import SIDES, Scored, Training, read_scored, write_scored
-from darnet_trt.training.ablation.settings import Settings
-from darnet_trt.training.checkpoint import FILE_NAME, load_checkpoint
+from darnet_trt.training.ablation.settings import Settings, training_side
+from darnet_trt.training.checkpoint import load_checkpoint
+from darnet_trt.training.fitting.folder import CHECKPOINT, RUNS
 from darnet_trt.training.fitting.history import Epoch, Step
 from darnet_trt.training.fitting.state import remove_state
 from darnet_trt.training.inputs import Example, Failure, prepare
 from darnet_trt.training.outputs import predict
-from darnet_trt.training.run import INPUTS, among_training, identity_of, train
+from darnet_trt.training.run import (
+    INPUTS,
+    among_training,
+    identity_of,
+    refuse_usable,
+    train,
+)
 
 FOLDS: Final = "folds.csv"
-RUNS: Final = "runs"
 PREDICTIONS: Final = "predictions.csv"
 
 
@@ -50,6 +56,7 @@ def ablate(
     *,
     draws: int = DRAWS,
     device: str = "cpu",
+    shortcuts: Callable[[], tuple[str, ...]] = lambda: (),
     reading: Callable[[int], AbstractContextManager[Callable[[int], None]]] = (
         lambda scans: nullcontext(lambda count: None)
     ),
@@ -68,6 +75,8 @@ def ablate(
         out: A folder; each training has one in its `runs`.
         draws: Of the bootstrap.
         device: "cpu" or "cuda".
+        shortcuts: Called before the scans are read, once the folder and the options are known to
+            do; returns the codes of what gives the class away without the lungs, and was allowed.
         reading: Called with the number of scans; returns a context that is open while they are
             preprocessed and gives a function to call with the number done since the last call.
         failed: Called with each scan that cannot be used.
@@ -81,9 +90,10 @@ def ablate(
         OutputError: `out` cannot be written.
     """
     cohort = settings.cohort
+    settings.refuse(device)
     with sole_writer(out):
-        settings.open_folder(out)
-        write_folds(settings.folds, cohort, out / FOLDS)
+        settings.refuse_another(out)
+        found = shortcuts()
         with reading(len(cohort.entries)) as done:
             examples, failures = prepare(
                 cohort.entries,
@@ -94,22 +104,20 @@ def ablate(
             )
         for failure in failures:
             failed(failure)
-        known = _known(settings, examples)
+        sides = _usable_sides(settings, examples)
+        known = tuple(_known(settings, sides, examples))
         for line in known:
             tell(line)
+        settings.write_plan(out)
+        write_folds(settings.folds, cohort, out / FOLDS)
         scored: list[Scored] = []
         for number, training in enumerate(settings.trainings):
 
             def finished(epoch: Epoch, at: int = number, of: Training = training) -> None:
                 report(Progress(at, len(settings.trainings), of, epoch))
 
-            def tell_new(line: str, fold: int = training.fold) -> None:
-                if _of_fold(fold, line) not in known:
-                    tell(line)
-
             run = out / RUNS / training.name
-            sides = _usable(settings.folds.sides(cohort, training.fold), examples)
-            if not (run / FILE_NAME).exists():
+            if not (run / CHECKPOINT).exists():
                 train(
                     cohort,
                     run,
@@ -118,44 +126,58 @@ def ablate(
                     attention=training.attention,
                     extent=settings.extent,
                     resolution=settings.resolution,
-                    sides=sides,
+                    sides=sides[training.fold],
                     inputs=out / INPUTS,
-                    shortcuts=settings.shortcuts,
+                    shortcuts=lambda: found,
                     device=device,
                     report=finished,
                     saved=saved,
-                    tell=tell_new,
+                    tell=tell,
                 )
             remove_state(run)  # left where the training was killed at its very end
             if not (run / PREDICTIONS).exists():
-                answers = _answers(settings, run, training, sides, examples, device)
+                answers = _answers(settings, run, training, sides[training.fold], examples, device)
                 write_scored(answers, cohort.classes, run / PREDICTIONS)
             scored += read_scored(run / PREDICTIONS, cohort.classes)
         write_scored(scored, cohort.classes, out / PREDICTIONS)
-        return write_report(settings, scored, failures, out, known=known, draws=draws)
+        return write_report(
+            settings, scored, failures, out, shortcuts=found, known=known, draws=draws
+        )
 
 
-def _known(settings: Settings, examples: tuple[Example, ...]) -> tuple[str, ...]:
+def _usable_sides(settings: Settings, examples: tuple[Example, ...]) -> list[Sides]:
+    """Return the scans that can be used of each fold's sides.
+
+    Raises:
+        UsageError: Too few are left to train on.
+    """
+    example_of = {example.entry: example for example in examples}
+    found = []
+    for fold in range(len(settings.folds.folds)):
+        every = settings.folds.sides(settings.cohort, fold)
+        sides = Sides(
+            *(
+                tuple(entry for entry in part if entry in example_of)
+                for part in (every.train, every.held_out, every.test)
+            )
+        )
+        seen, unseen = ([example_of[e] for e in part] for part in (sides.train, sides.held_out))
+        side = training_side(fold)
+        refuse_usable(settings.cohort, settings.recipe, seen, unseen, side=side)
+        found.append(sides)
+    return found
+
+
+def _known(
+    settings: Settings, sides: Sequence[Sides], examples: tuple[Example, ...]
+) -> Iterator[str]:
     """Say of which folds some scans are among those that train, for all that the table says."""
     who = {example.entry: identity_of(settings.cohort, example) for example in examples}
-    lines = []
-    for fold in range(len(settings.folds.folds)):
-        sides = _usable(settings.folds.sides(settings.cohort, fold), examples)
-        seen = [who[entry] for entry in sides.train]
-        for side, entries in zip(SIDES, (sides.test, sides.held_out), strict=True):
-            found = among_training(seen, [who[entry] for entry in entries], side)
-            lines += [_of_fold(fold, line) for line in found]
-    return tuple(lines)
-
-
-def _of_fold(fold: int, line: str) -> str:
-    return f"fold {fold}: {line}"
-
-
-def _usable(sides: Sides, examples: tuple[Example, ...]) -> Sides:
-    usable = {example.entry for example in examples}
-    parts = (sides.train, sides.held_out, sides.test)
-    return Sides(*(tuple(entry for entry in part if entry in usable) for part in parts))
+    for fold, of in enumerate(sides):
+        seen = [who[entry] for entry in of.train]
+        for side, entries in zip(SIDES, (of.test, of.held_out), strict=True):
+            for line in among_training(seen, [who[entry] for entry in entries], side):
+                yield f"fold {fold}: {line}"
 
 
 def _answers(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.files import whole_file
@@ -15,10 +15,11 @@ from darnet_trt.scan.cohorts.folds import Folds
 from darnet_trt.scan.preprocessing import NEW, Extent, Preprocessing, Resolution
 from darnet_trt.training.ablation.paper import VARIANTS
 from darnet_trt.training.ablation.scored import Training
+from darnet_trt.training.fitting.arithmetic import refuse_precision
+from darnet_trt.training.fitting.configuration import refuse_another
+from darnet_trt.training.fitting.folder import PLAN, RUNS
 from darnet_trt.training.presets import Preset
-from darnet_trt.training.recipe import Recipe
-
-PLAN: Final = "plan.json"
+from darnet_trt.training.recipe import Recipe, refuse_scans
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ class Settings:
         seeds: How many trainings of each network on each fold.
         extent: What the networks' input covers of a scan.
         resolution: Of the slices that the input is made from.
-        shortcuts: Codes of what gives the class away without the lungs, and was allowed.
     """
 
     cohort: Cohort
@@ -43,7 +43,6 @@ class Settings:
     seeds: int = 1
     extent: Extent = NEW.extent
     resolution: Resolution = NEW.resolution
-    shortcuts: tuple[str, ...] = ()
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -62,34 +61,64 @@ class Settings:
             for attention in VARIANTS
         )
 
-    def open_folder(self, out: Path) -> None:
-        """Write the plan of a new ablation; check that of one that goes on. More seeds may come.
+    def refuse(self, device: str) -> None:
+        """Refuse, before any scan is read, what cannot train on the device or on some fold.
+
+        Args:
+            device: "cpu" or "cuda".
 
         Raises:
-            UsageError: `out` holds another ablation.
+            UsageError: The recipe does not suit the device, or a fold's scans.
+        """
+        refuse_precision(self.recipe.precision, device, self.preset.network())
+        for fold in range(len(self.folds.folds)):
+            sides = self.folds.sides(self.cohort, fold)
+            count, held_out = len(sides.train), len(sides.held_out)
+            refuse_scans(self.recipe, count, held_out, side=training_side(fold))
+
+    def refuse_another(self, out: Path) -> None:
+        """Refuse a folder with trainings of another ablation. More seeds may come, not fewer.
+
+        Raises:
+            UsageError: It names what differs.
+        """
+        if not any((out / RUNS).glob("*/*.pt")):  # nothing was trained
+            return
+        try:
+            found = json.loads((out / PLAN).read_bytes())
+            more = self.seeds >= found["seeds"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"its {PLAN} is missing or damaged: nothing else says what was trained here",
+                where=out,
+                do="choose another folder",
+            ) from error
+        but = frozenset({"seeds"} if more else ())
+        refuse_another(self._plan(), found, out, what="an ablation", but=but)
+
+    def write_plan(self, out: Path) -> None:
+        """Write what only the same ablation goes on with.
+
+        Raises:
             OutputError: It cannot be written.
         """
-        plan = json.dumps(self._plan(), indent=2)
-        path = out / PLAN
-        if not path.exists():
-            with whole_file(path) as file:
-                file.write(plan.encode())
-        elif path.read_text("utf-8") != plan:
-            raise UsageError(
-                "holds an ablation with other scans, folds or options",
-                where=out,
-                do="give the same ones to go on with it, or choose another folder",
-            )
+        with whole_file(out / PLAN) as file:
+            file.write(json.dumps(self._plan(), indent=2).encode())
 
     def _plan(self) -> dict[str, Any]:
         scans = [(str(e.scan), e.patient, e.label) for e in self.cohort.entries]
         folds = [sorted(self.folds.test), *map(sorted, self.folds.folds)]
         return {
-            "classes": self.cohort.classes,
+            "classes": list(self.cohort.classes),
             "scans": hashlib.sha256(repr(scans).encode()).hexdigest(),
             "folds": hashlib.sha256(repr(folds).encode()).hexdigest(),
+            "seeds": self.seeds,
             "network": self.preset.network().model_dump(mode="json", include={"width"}),
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             "recipe": self.recipe.model_dump(mode="json", exclude={"loading"}),  # changes no result
-            "shortcuts": self.shortcuts,
         }
+
+
+def training_side(fold: int) -> str:
+    """Return what errors call the scans that train where a fold is held out."""
+    return f"training side of fold {fold}"

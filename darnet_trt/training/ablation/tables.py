@@ -103,8 +103,8 @@ def table_3(scores: Scores, parameters: Mapping[Attention, int], side: str, posi
         ("", *VARIANTS.values(), *(f"paper: {name}" for name in VARIANTS.values())),
         tuple(rows),
         (
-            "The paper prints the parameters of its last two networks in each other's column; "
-            "its text (+6.3 %) agrees with the order here.",
+            "The paper prints the parameters of its last two networks in each other's column. "
+            "Its text (+6.3 %) agrees with the order here.",
         ),
     )
 
@@ -126,9 +126,9 @@ def differences_table(found: Sequence[Difference]) -> Table:
     """Compare the variants in pairs."""
     rows = (
         (
-            *(MEASURES[d.measure], f"{d.second} − {d.first}", _signed(d.value)),
+            *(MEASURES[d.measure], f"{VARIANTS[d.second]} − {VARIANTS[d.first]}", _signed(d.value)),
             *(_ends(d.over_patients), _number(d.over_seeds), _ends(d.corrected)),
-            d.winner or "-",
+            VARIANTS[d.winner] if d.winner else "-",
         )
         for d in found
     )
@@ -140,11 +140,18 @@ def differences_table(found: Sequence[Difference]) -> Table:
         ),
         tuple(rows),
         (
-            "The last interval allows for six pairs of each measure; with one seed it is over "
+            "The last interval allows for six pairs of each measure. With one seed it is over "
             "patients alone, and no winner is named.",
+            *_undefined(found),
             *winners(found),
         ),
     )
+
+
+def _undefined(found: Sequence[Difference]) -> list[str]:
+    if any(math.isnan(d.corrected[0]) for d in found):
+        return ["-: no interval, since no draw of the patients changes the difference."]
+    return []
 
 
 def as_markdown(tables: Iterable[Table], about: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from darnet_trt.errors import OutputError
+from darnet_trt.errors import OutputError, UsageError
 from darnet_trt.machine.cache import cache_folder, digest, used
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan.cohorts import POSITIVE, Cohort
@@ -74,6 +74,9 @@ def check(
         cohort: All its scans.
         reading: Called with the number of scans to read; returns a context that is open meanwhile
             and gives a function to call with the number done since the last call.
+
+    Raises:
+        UsageError: No scan can be used.
     """
     entries = [(stamp(e), str(e.scan), e.patient, e.label, e.side, e.fold) for e in cohort.entries]
     file = cache_folder(ROOM) / f"{digest(VERSION, cohort.classes, entries)}.json"
@@ -82,6 +85,12 @@ def check(
         return Check.model_validate_json(file.read_bytes())
     with reading(len(cohort.entries)) as done:
         seen = read_cohort_facts(cohort.entries, done)
+    if all(one.view is None for one in seen):
+        which = "the only scan" if len(seen) == 1 else f"none of the {len(seen)} scans"
+        can = "cannot" if len(seen) == 1 else "can"
+        raise UsageError(
+            f"{which} {can} be used, such as {seen[0].facts.error}", where=cohort.table
+        )
     found = _check(seen, cohort.classes)
     if all(one.facts.lasting for one in seen):
         with suppress(OSError, OutputError):  # a cache may be missing

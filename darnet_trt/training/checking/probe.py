@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
+from darnet_trt.errors import counted
 from darnet_trt.evaluation.intervals import area_interval
 from darnet_trt.scan.cohorts import POSITIVE
 from darnet_trt.training.checking.reading import VIEW
@@ -95,11 +96,12 @@ def probe(
     chosen = _chosen(labels, patients, rng)
     labels, patients = labels[chosen], patients[chosen]
     known, first, of = np.unique(patients, return_index=True, return_inverse=True)
-    fewest = int(np.bincount(labels[first], minlength=len(classes)).min())
+    counts = np.bincount(labels[first], minlength=len(classes))
+    fewest = int(counts.min())
     if fewest < FEWEST_PATIENTS:
         return Probe(
-            left_out=f"a class has {fewest} patients with usable scans, and an answer needs "
-            f"{FEWEST_PATIENTS} of each"
+            left_out=f"{classes[counts.argmin()]} has {counted(fewest, 'patient')} with usable "
+            f"scans, and an answer needs {FEWEST_PATIENTS} of each class"
         )
     inputs = np.stack([views[i] for i in chosen])[:, None].astype(np.float32)
     part_of = _parts(labels, patients, rng)

@@ -17,10 +17,9 @@ def shortcuts(
 ) -> tuple[str, ...]:
     """Return the codes of what gives a cohort's classes away without the lungs.
 
-    Call it before `train`, once a cohort, and pass on what it returns:
-    `train(…, shortcuts=shortcuts(cohort, allow=allow_shortcut, reading=…))`. What was found of a
-    cohort is kept in the cache folder, by its scans' files, patients and classes; so only the first
-    of several trainings reads the scans for it.
+    `train(…, shortcuts=lambda: shortcuts(cohort, allow=allow_shortcut, reading=…))` calls it when
+    all else is known to do. What was found of a cohort is kept in the cache folder, by its scans'
+    files, patients and classes; so only the first of several trainings reads the scans for it.
 
     Args:
         cohort: All scans that are trained on or measured.

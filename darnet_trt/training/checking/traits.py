@@ -27,7 +27,7 @@ class Trait:
 
     Attributes:
         code: Of the finding; several traits may share one.
-        what: Begins a sentence: "slices of 512×512 pixels", "the number of slices".
+        what: Stands before the word or number: "the number of slices: 130".
         of: Reads it: a word, a number, or None where the scan does not tell.
         unit: Of a number, the least difference that means something; None: it is a word.
         logarithm: Whether ratios count and not differences.
@@ -46,18 +46,18 @@ def _cut(facts: Facts) -> str | None:
     if facts.cut is None:
         return None
     ends = [end for end, cut in zip(("foot", "head"), facts.cut, strict=True) if cut]
-    return " and ".join(ends)
+    return f"at the {' and the '.join(ends)}" if ends else ""
 
 
 TRAITS: Final = (
     Trait(
         "masked-bodies",
-        "lungs that were cut out of the body",
-        lambda f: "all around is one value" if f.masked else "",
+        "the lungs were cut out of the body",
+        lambda f: "around them is one value" if f.masked else "",
         normal="",
     ),
     Trait("masked-bodies", "the share of pixels with one value", lambda f: f.filled, unit=0.15),
-    Trait("slices-chosen", "lungs cut off by the scan's ends", _cut, normal=""),
+    Trait("slices-chosen", "the scan cuts the lungs off", _cut, normal=""),
     Trait(
         "slices-chosen",
         "the length of the scan in mm",
@@ -68,7 +68,7 @@ TRAITS: Final = (
     Trait("slice-order", "the order of the slices", lambda f: f.order, normal=""),
     Trait(
         "matrix",
-        "the slices' pixels",
+        "the size of the slices in pixels",
         lambda f: "×".join(map(str, f.matrix)) if any(f.matrix) else None,
     ),
     Trait(

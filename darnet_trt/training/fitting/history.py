@@ -26,7 +26,7 @@ class Epoch:
         accuracy: On the augmented training scans, before each update.
         held_out_loss: Cross-entropy on the held-out scans; NaN if there are none.
         held_out_accuracy: Likewise.
-        learning_rate: At the end of the epoch.
+        learning_rate: Of the epoch's first step; it falls step by step to that of the next epoch.
         seconds: Duration.
     """
 
@@ -69,7 +69,8 @@ def write_history(history: Sequence[Epoch], path: Path) -> None:
     with whole_text(path) as text:
         table = csv.DictWriter(text, [field.name for field in fields(Epoch)])
         table.writeheader()
-        table.writerows({k: round(v, 6) for k, v in asdict(epoch).items()} for epoch in history)
+        for epoch in history:  # six digits: a small learning rate stays one
+            table.writerow({k: f"{v:.6g}" for k, v in asdict(epoch).items()})
 
 
 def read_history(path: Path) -> list[Epoch]:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import torch
 from torch import nn
 
-from darnet_trt.errors import DarnetError, TrainingError
+from darnet_trt.errors import DarnetError, TrainingError, counted
 
 _T = TypeVar("_T")
 _PATIENCE: Final = timedelta(days=2)
@@ -117,7 +117,7 @@ def joined(device: str) -> Iterator[Processes]:
     if device == "cuda":
         if gpu >= torch.cuda.device_count():
             raise TrainingError(
-                f"this computer has {torch.cuda.device_count()} GPU(s) for more processes",
+                f"this computer has {counted(torch.cuda.device_count(), 'GPU')} for more processes",
                 where="torchrun",
                 do="start one process a GPU (--nproc-per-node)",
             )

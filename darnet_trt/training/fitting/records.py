@@ -96,7 +96,7 @@ def sides_of_patients(run: Path) -> dict[str, str] | None:
         raise UsageError(
             "does not say which patients are on the test side",
             where=path,
-            do="copy the run again; nothing else says which they are",
+            do="copy the run again, since nothing else says which they are",
         ) from error
 
 

@@ -13,11 +13,14 @@ from torch import Tensor
 
 from darnet_trt.errors import UsageError
 from darnet_trt.scan.preprocessing import Preprocessing
-from darnet_trt.training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint
+from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint
+from darnet_trt.training.fitting.configuration import SCANS, differences, refuse_another
+from darnet_trt.training.fitting.folder import CHECKPOINT, has_state
 from darnet_trt.training.fitting.history import HISTORY, Epoch, read_history
 from darnet_trt.training.fitting.records import METRICS
-from darnet_trt.training.fitting.state import has_state, refuse_another
+from darnet_trt.training.fitting.state import refuse_other_run
 from darnet_trt.training.model import Network
+from darnet_trt.training.recipe import Recipe
 
 _HEAD = "classifier."
 
@@ -44,20 +47,26 @@ class Finished:
         return load_checkpoint(self.run).state_dict, read_history(self.run / HISTORY)
 
 
-def finished(run: Path, epochs: int) -> Finished | None:
+def finished(run: Path, asked: Mapping[str, Any], recipe: Recipe) -> Finished | None:
     """Return a folder's finished run that is to have more epochs; None where there is none.
 
+    Args:
+        run: The folder.
+        asked: The configuration of what is to be trained, without its scans.
+        recipe: Likewise.
+
     Raises:
-        UsageError: It has as many epochs already, or an older version wrote it.
+        UsageError: It has as many epochs already, an older version wrote it, or the folder holds a
+            run of another configuration.
     """
-    if not (run / FILE_NAME).exists():
-        return None
     try:
         configuration = json.loads((run / METRICS).read_bytes())["configuration"]
-        enough = configuration["epochs"] >= epochs
+        enough = configuration["epochs"] >= recipe.epochs
     except (OSError, ValueError, KeyError, TypeError):
         enough = True
-    if enough and has_state(run):  # killed before it removed the state
+    if not (run / CHECKPOINT).exists() or (enough and has_state(run)):
+        # the second: killed before it removed the state
+        refuse_other_run(run, asked, recipe)
         return None
     if enough:
         raise UsageError(
@@ -65,6 +74,7 @@ def finished(run: Path, epochs: int) -> Finished | None:
             where=run,
             do="choose another folder, or more --epochs to go on",
         )
+    refuse_another(asked, configuration, run, but=SCANS | {"epochs"})
     return Finished(run, configuration)
 
 
@@ -83,18 +93,17 @@ def starting_weights(
         UsageError: The checkpoint has another architecture, preprocessing or, without `new_head`,
             other classes.
     """
-    ours = network.model_dump(mode="json") | preprocessing.model_dump(mode="json")
-    theirs = start.network.model_dump(mode="json") | start.preprocessing.model_dump(mode="json")
-    differing = [name for name in ours if ours[name] != theirs[name]]
-    if new_head and "classes" in differing:
-        differing.remove("classes")
-    if differing:
-        said = "; ".join(f"{name} {theirs[name]!r}, not {ours[name]!r}" for name in differing)
+    ours, theirs = (
+        shape.model_dump(mode="json") | spec.model_dump(mode="json", exclude={"size"})
+        for shape, spec in ((network, preprocessing), (start.network, start.preprocessing))
+    )  # the size is that of the network's input
+    but = frozenset({"classes"} if new_head else ())
+    if differing := [*differences(ours, theirs, but)]:
         raise UsageError(
-            f"the checkpoint has {said}",
+            f"the checkpoint has {', and '.join(differing)}",
             where="--from",
             do="give --new-head to train a new classifier for these classes"
-            if differing == ["classes"]
+            if not [*differences(ours, theirs, frozenset({"classes"}))]
             else "give the checkpoint's options, or train from random weights",
         )
     return {

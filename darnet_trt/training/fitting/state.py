@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from darnet_trt.errors import CheckpointError, UsageError
+from darnet_trt.errors import CheckpointError
 from darnet_trt.machine.files import remove_left_over
 from darnet_trt.training.checkpoint import read_tensors, write_tensors
-from darnet_trt.training.fitting.training import Training
+from darnet_trt.training.fitting.configuration import SCANS, refuse_another
+from darnet_trt.training.fitting.folder import BEFORE, STATE
+from darnet_trt.training.fitting.training import Training, may_follow
+from darnet_trt.training.recipe import Recipe
 
-STATE: Final = "state.pt"
-BEFORE: Final = "state-before.pt"
 SAVE_EVERY_S = 60.0
 
 _KEYS: Final = {
     "configuration", "history", "before", "done", "loss", "correct", "seconds",
     "model", "optimizer", "scaler", "best",
 }  # fmt: skip
-_HASH: Final = 64  # letters of a SHA-256
 
 
 class StateFile:
@@ -72,10 +72,7 @@ class StateFile:
         """
         content = read_state(self._run, tell)
         if content is not None:
-            earlier = content["configuration"]
-            more = training.may_follow(content, earlier["epochs"])
-            but = frozenset({"epochs"} if more else ())
-            refuse_another(self._configuration, earlier, self._run, but=but)
+            more = _refuse_another(content, self._configuration, self._run, training.recipe)
             (training.follow if more else training.load)(content)
         if self._writes and self._run.exists():
             remove_left_over(self._run, lambda name: True)
@@ -98,54 +95,41 @@ def read_state(run: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
         except CheckpointError:
             is_last = path == there[-1]
             then = "the training starts anew" if is_last else "the state before it is taken"
-            tell(f"{path} cannot be read; {then}")
+            tell(f"{path} cannot be read, so {then}")
     return None
 
 
-def has_state(run: Path) -> bool:
-    """Return whether a training in a folder was interrupted."""
-    return any((run / name).exists() for name in (STATE, BEFORE))
+def refuse_other_run(run: Path, asked: Mapping[str, Any], recipe: Recipe) -> None:
+    """Refuse, before any scan is read, a folder whose interrupted run cannot go on.
+
+    Args:
+        run: The folder.
+        asked: The configuration without the scans.
+        recipe: Likewise.
+
+    Raises:
+        UsageError: The state is of another configuration; its scans are not compared.
+    """
+    content = read_state(run, lambda line: None)
+    if content is not None:
+        _refuse_another(content, asked, run, recipe, but=SCANS)
+
+
+def _refuse_another(
+    content: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    run: Path,
+    recipe: Recipe,
+    but: frozenset[str] = frozenset(),
+) -> bool:
+    """Refuse the state of another configuration; return whether it is one of fewer epochs."""
+    earlier = content["configuration"]
+    more = may_follow(recipe, content, earlier["epochs"])
+    refuse_another(asked, earlier, run, but=but | {"epochs"} if more else but)
+    return more
 
 
 def remove_state(run: Path) -> None:
     """Remove the files of a training that is finished."""
     for name in (STATE, BEFORE):
         (run / name).unlink(missing_ok=True)
-
-
-def refuse_another(
-    asked: Mapping[str, Any],
-    found: Mapping[str, Any],
-    run: Path,
-    *,
-    but: frozenset[str] = frozenset(),
-) -> None:
-    """Refuse to go on with a run of another configuration.
-
-    Args:
-        asked: The configuration that is asked for.
-        found: That of the run.
-        run: Its folder.
-        but: Names that may differ.
-
-    Raises:
-        UsageError: It names what differs.
-    """
-    changed = [
-        name
-        for name in sorted(asked.keys() | found.keys())
-        if name not in but and asked.get(name) != found.get(name)
-    ]
-    if changed:
-        said = (_difference(name, asked.get(name), found.get(name)) for name in changed)
-        raise UsageError(
-            f"holds a run with another configuration: {'; '.join(said)}",
-            where=run,
-            do="give the same options to go on, or choose another folder",
-        )
-
-
-def _difference(name: str, asked: Any, found: Any) -> str:
-    if any(isinstance(value, str) and len(value) == _HASH for value in (asked, found)):
-        return f"other {name}"
-    return f"{name} {found!r}, not {asked!r}"

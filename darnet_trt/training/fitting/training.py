@@ -65,18 +65,17 @@ class Training:
 
     @property
     def learning_rate(self) -> float:
-        """Return that of the next step: half a cosine over all steps."""
-        return self.recipe.learning_rate * (1 + math.cos(math.pi * self.step / self.total)) / 2
+        """Return that of the next step."""
+        return self._rate(self.step)
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate with which a step is taken: half a cosine over all steps."""
+        return self.recipe.learning_rate * (1 + math.cos(math.pi * step / self.total)) / 2
 
     @property
     def ended(self) -> bool:
         """Whether all epochs are done, or the held-out loss fell no more."""
-        return self._ends(self.recipe.epochs, self.history, self.before)
-
-    def _ends(self, epochs: int, history: list[Epoch], before: int) -> bool:
-        if self.recipe.patience and history[before:]:
-            epochs = min(epochs, _best(history[before:]).epoch + self.recipe.patience)
-        return len(history) >= epochs
+        return _ends(self.recipe, self.recipe.epochs, self.history, self.before)
 
     def clock(self) -> Callable[[], float]:
         """Start a clock; it gives the seconds left, as fast as since its start."""
@@ -91,13 +90,14 @@ class Training:
     def so_far(self, seconds_left: float) -> Step:
         """Return how far the epoch has come."""
         loss = self.loss / (self.done * self.recipe.batch)
-        rate = self.learning_rate
+        rate = self._rate(self.step - 1)
         return Step(self.epoch, self.done, self.steps, loss, rate, seconds_left)
 
     def finish(self, held_out_loss: float, held_out_accuracy: float, seconds: float) -> None:
         """End the epoch."""
         scans = self.done * self.recipe.batch
-        loss, accuracy, rate = self.loss / scans, self.correct / scans, self.learning_rate
+        loss, accuracy = self.loss / scans, self.correct / scans
+        rate = self._rate(self.step - self.done)
         epoch = Epoch(self.epoch, loss, accuracy, held_out_loss, held_out_accuracy, rate, seconds)
         self.history.append(epoch)
         self.done, self.loss, self.correct, self.seconds = 0, 0.0, 0, 0.0
@@ -136,21 +136,28 @@ class Training:
         self.scaler.load_state_dict(content["scaler"])
         self.best = content["best"]
 
-    def may_follow(self, content: Mapping[str, Any], epochs: int) -> bool:
-        """Return whether a state file is of a training of fewer epochs that was at its end.
-
-        Args:
-            content: Of the file.
-            epochs: Of that training.
-        """
-        history = _history(content)
-        return epochs < self.recipe.epochs and self._ends(epochs, history, content["before"])
-
     def follow(self, content: Mapping[str, Any]) -> None:
         """Begin after the end of the training that a state file is of."""
         self.history = _history(content)
         self.before = len(self.history)
         self.model.load_state_dict(content["best"] or content["model"])
+
+
+def may_follow(recipe: Recipe, content: Mapping[str, Any], epochs: int) -> bool:
+    """Return whether a state file is of a training of fewer epochs that was at its end.
+
+    Args:
+        recipe: Of the training that would follow.
+        content: Of the file.
+        epochs: Of that training.
+    """
+    return epochs < recipe.epochs and _ends(recipe, epochs, _history(content), content["before"])
+
+
+def _ends(recipe: Recipe, epochs: int, history: list[Epoch], before: int) -> bool:
+    if recipe.patience and history[before:]:
+        epochs = min(epochs, _best(history[before:]).epoch + recipe.patience)
+    return len(history) >= epochs
 
 
 def _history(content: Mapping[str, Any]) -> list[Epoch]:

@@ -1,5 +1,7 @@
 """Plans of a tiny network for every GPU that TensorRT-RTX knows, with the plugin and without."""
 
+import itertools
+
 import onnx
 import pytest
 
@@ -10,6 +12,7 @@ from darnet_trt.export.tensorrt.child import Job
 from darnet_trt.export.tensorrt.layer_table import kernels_of, work_of
 from darnet_trt.runtime.engines.tensorrt.package import RTX_TARGETS
 from tests.export.networks import TINY, graph_of, trained_like
+from tests.short import SHORT
 
 CONVOLUTIONS = {"fp16": {"fp16": 21}, "bf16": {"bf16": 21}, "int8": {"int8": 19, "fp16": 2}}
 NO_BFLOAT16 = "this architecture has no bfloat16; use --precision fp16"
@@ -32,10 +35,16 @@ def graphs(tmp_path_factory):
     return files
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("plugin", [True, False], ids=["plugin", "no-plugin"])
-@pytest.mark.parametrize("precision", CONVOLUTIONS)
-@pytest.mark.parametrize("target", RTX_TARGETS)
+def every_plan():
+    """Each GPU with each precision, in turn with the plugin and without; the others are slow."""
+    for n, (target, precision) in enumerate(itertools.product(RTX_TARGETS, CONVOLUTIONS)):
+        for plugin in (n % 2 == 0,) if SHORT else (True, False):
+            marks = pytest.mark.long if plugin == (n % 2 == 0) else pytest.mark.slow
+            name = f"{target}-{precision}-{'plugin' if plugin else 'no-plugin'}"
+            yield pytest.param(target, precision, plugin, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("target", "precision", "plugin"), [*every_plan()])
 def test_every_plan_builds_or_says_why_not(
     graphs, cpu_library, tmp_path, target, precision, plugin
 ):

@@ -298,8 +298,8 @@ def test_an_engine_that_was_loaded_again_too_late_is_closed(tmp_path, monkeypatc
         until(lambda: len(loads) == 2)
         replace_bundle(tmp_path, bias=4.5)
         service.reload()
-        client.join()
         may_pass.set()
+        client.join()
         until(lambda: len(closed) == 2)  # the one that failed, and the one that came too late
         assert service.ready
         assert first_logit(service) == pytest.approx(4.5)

@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.scan.cohorts import Entry, is_cohort, make_folds, read_cohort
+from darnet_trt.phantom import CohortPlan, write_cohort
+from darnet_trt.scan.cohorts import Entry, is_cohort, make_folds, read_cohort, study_of
 from tests.scan.cohorts.layouts import corrections, write_csv, write_raw, write_scan
 
 ARCHIVES = "zip_file,label,patient_id,scan_id,n_slice"
@@ -66,9 +67,9 @@ def test_what_the_download_lacks_is_said(tmp_path):
     write_csv(tmp_path / "unzip_filenames.csv", ARCHIVES, *rows, rows[-1])
     missing, short = read_cohort(tmp_path).notes
     assert missing.startswith("2 scans are missing")
-    assert missing.endswith("ncp/9/1090")
+    assert missing.endswith("NCP/9/1090")
     assert short.startswith("1 scan is short of slices")
-    assert short.endswith("ncp/1/1011")
+    assert short.endswith("NCP/1/1011")
 
 
 def test_slices_are_put_right(tmp_path):
@@ -98,14 +99,92 @@ def test_slices_are_put_right(tmp_path):
         3: [5, 6, 8, 9, 10],
         4: [12, 3, 4, 5, 6],
         7: [4, 5, 6],
-        8: [*range(3, 13)],
-        9: [3, 4, 6],
+        8: [],
+        9: [],
     }
-    assert of[9][0] == "0003.jpg"
-    assert [note.replace(":", ",").split(",")[0] for note in cohort.notes] == [
-        "2 scans are left out",
-        "9 scans are not in CT_cleaned_v2.csv",
-    ]
+    assert cohort.notes == (
+        "2 scans are left out: of no use, by CT_cleaned_v2.csv",
+        "9 scans are not in CT_cleaned_v2.csv, such as CP/3/1030",
+        "1 line of CT_cleaned_v2.csv not used: no such scan is here, such as NCP/7/99",
+    )
+
+
+@pytest.mark.parametrize("folder", ["NCP", "ncp", "covid_19", "COVID-19", "covid"])
+@pytest.mark.parametrize("classes", [None, ()])
+def test_corrections_hold_whatever_the_class_is_called(tmp_path, folder, classes):
+    write_raw(tmp_path, names=(folder, "Pneumonia", "Normal"))
+    corrections(
+        tmp_path, ("NCP", 1, 1010, 0, 0, "", "reverse"), ("CP", 3, 1030, 0, 0, "", "2-3+0-1")
+    )
+    write_csv(
+        tmp_path / "unzip_filenames.csv",
+        ARCHIVES,
+        ("NCP-1.zip", "NCP", 1, 1010, 4),
+        ("CP-1.zip", "CP", 3, 1031, 5),
+    )
+    cohort = read_cohort(tmp_path, classes)
+    ordered = {e.scan.name: [int(name[:4]) for name in e.slices] for e in cohort.entries}
+    assert ordered["1010"] == [3, 2, 1, 0]
+    assert ordered["1030"] == [2, 3, 0, 1]
+    (short,) = [note for note in cohort.notes if "unzip_filenames.csv" in note]
+    assert short.startswith("1 scan is short of slices")
+    assert short.endswith("Pneumonia/3/1031")
+
+
+@pytest.mark.parametrize(
+    ("row", "gone"),
+    [
+        ((0, "", ""), 15),
+        ((0, "", "reverse"), 15),
+        ((0, "", "20-29+0-19"), 10),
+        ((0, "", "20-29+0-9+10-19"), 21),
+        ((1, "3;5-9", ""), 4),
+        ((1, "3;5-9", "reverse"), 10),
+    ],
+)
+def test_a_missing_slice_that_the_row_does_not_explain_is_refused(tmp_path, row, gone):
+    plan = CohortPlan(scans=1, format="cc-ccii", matrix=48, slices=(30, 30))
+    write_cohort(plan, tmp_path / "c", processes=1)
+    (entry,) = read_cohort(tmp_path / "c", ()).entries
+    place = entry.scan.relative_to(tmp_path / "c").parts
+    corrections(tmp_path / "c", (*place, 0, *row))
+    (before,) = read_cohort(tmp_path / "c", ()).entries
+    assert study_of(before).series[0].verdict.usable
+    (entry.scan / f"{gone:04d}.png").unlink()
+    (after,) = read_cohort(tmp_path / "c", ()).entries
+    verdict = study_of(after).series[0].verdict
+    assert verdict.reason.code == "missing-numbers"
+    assert not verdict.usable
+
+
+@pytest.mark.parametrize(
+    ("row", "gone"),
+    [
+        ((1, "3;5-9", ""), (3, 6, 7)),
+        ((1, "0-5;6-9", "reverse"), range(10)),
+        ((1, "4-9", "15-29+0-14"), range(4, 10)),
+        ((0, "", "20-29+0-9"), range(10, 20)),
+        ((0, "", "0-9+15-999999999"), (12, 29)),
+    ],
+)
+def test_slices_that_the_row_leaves_out_may_be_gone(tmp_path, row, gone):
+    write_raw(tmp_path, names=("CP", "Normal"))
+    write_scan(tmp_path / "NCP" / "7" / "1", range(30))
+    corrections(tmp_path, ("NCP", 7, 1, 0, *row))
+    scan = tmp_path / "NCP" / "7" / "1"
+    before = next(e for e in read_cohort(tmp_path).entries if e.scan == scan)
+    for number in gone:
+        (scan / f"{number:04d}.png").unlink()
+    after = next(e for e in read_cohort(tmp_path).entries if e.scan == scan)
+    assert after.slices == tuple(n for n in before.slices if int(n[:4]) not in gone) != ()
+
+
+def test_a_far_number_takes_no_time(tmp_path):
+    write_raw(tmp_path)
+    scan = tmp_path / "NCP" / "1" / "1010"
+    (scan / "0003.png").rename(scan / f"{10**17}.png")
+    corrections(tmp_path, ("NCP", 1, 1010, 0, 0, "", "reverse"))
+    assert next(e.slices for e in read_cohort(tmp_path).entries if e.scan == scan) == ()
 
 
 @pytest.mark.parametrize(
@@ -118,6 +197,10 @@ def test_slices_are_put_right(tmp_path):
         (("NCP", 1, 1010, 0, 1, "\u00b2", ""), "line 2: '\u00b2'"),
         (("NCP", 1, 1010, 0, 1, "", ""), "line 2: is_repeat"),
         (("NCP", 1, 1010, 0, 0, "3", ""), "line 2: is_repeat"),
+        (("..", "..", 1010, 0, 0, "", ""), r"line 2: '\.\.' is no name of a folder"),
+        (("NCP", 1, "../..", 0, 0, "", ""), r"line 2: '\.\./\.\.' is no name of a folder"),
+        (("NCP", "/etc", 1010, 0, 0, "", ""), "line 2: '/etc' is no name of a folder"),
+        (("NCP", "", 1010, 0, 0, "", ""), "line 2: '' is no name of a folder"),
     ],
 )
 def test_corrections_that_cannot_be_read(tmp_path, row, fact):
@@ -125,6 +208,25 @@ def test_corrections_that_cannot_be_read(tmp_path, row, fact):
     with pytest.raises(UsageError, match=fact) as caught:
         read_cohort(tmp_path)
     assert caught.value.where == str(tmp_path / "CT_cleaned_v2.csv")
+
+
+def test_lines_that_contradict(tmp_path):
+    rows = [("NCP", 1, 1010, 0, 0, "", "reverse"), ("NCP", 1, 1010, 0, 0, "", "")]
+    corrections(write_raw(tmp_path), rows[0], rows[0])
+    assert read_cohort(tmp_path).entries
+    corrections(tmp_path, *rows)
+    with pytest.raises(UsageError, match=r"line 3: an earlier line .* of NCP/1/1010"):
+        read_cohort(tmp_path)
+
+
+def test_lines_about_scans_that_are_not_here_are_counted(tmp_path):
+    rows = [("flu", 1, 1010), ("CP", 1, 1010), ("NCP", 99, 1010)]
+    corrections(write_raw(tmp_path), *((*row, 0, 0, "", "reverse") for row in rows))
+    cohort = read_cohort(tmp_path)
+    assert not any(entry.slices for entry in cohort.entries)
+    assert cohort.notes[-1] == (
+        "3 lines of CT_cleaned_v2.csv not used: no such scan is here, such as flu/1/1010"
+    )
 
 
 def test_slices_without_numbers(tmp_path):
@@ -152,6 +254,9 @@ def test_tables_of_the_data_set_that_cannot_be_read(tmp_path, name, content):
     write_csv(tmp_path / "unzip_filenames.csv", ARCHIVES, ("a.zip", "CP", 1, 1, "many"))
     if name == "unzip_filenames.csv":
         with pytest.raises(UsageError, match="line 2: n_slice is 'many'"):
+            read_cohort(tmp_path)
+        write_csv(tmp_path / name, ARCHIVES, ("a.zip", "CP", "../x", 1, 4))
+        with pytest.raises(UsageError, match=r"line 2: '\.\./x' is no name of a folder"):
             read_cohort(tmp_path)
 
 

@@ -13,6 +13,9 @@ from darnet_trt.scan.cohorts import PAPER_CLASSES, class_named, parse_classes
         (" Common_Pneumonia ", PAPER_CLASSES, "common-pneumonia"),
         ("flu", PAPER_CLASSES, None),
         ("viral_pneumonia", ("viral_pneumonia", "normal"), "viral_pneumonia"),
+        ("NCP", ("covid", "normal"), "covid"),
+        ("covid-19", ("NCP", "normal"), "NCP"),
+        ("NCP", ("covid", "covid-19"), "covid-19"),
         ("Viral-Pneumonia", ("viral_pneumonia", "normal"), "viral_pneumonia"),
     ],
 )

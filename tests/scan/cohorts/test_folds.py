@@ -76,6 +76,16 @@ def test_patients_may_be_kept_apart_by_name():
     assert folds.test == {"normal-1", "covid-19-2"}
     with pytest.raises(UsageError, match="no patient 'normal-9'"):
         make_folds(cohort, 4, frozenset({"normal-9"}))
+    phantoms = cohort_of(5, 5, 5, seed=0)
+    assert make_folds(phantoms, 4, frozenset({"normal-1", "phantom 0 covid-19-2"})) == folds
+    with pytest.raises(UsageError, match="no patient 'phantom 1 normal-1'"):
+        make_folds(phantoms, 4, frozenset({"phantom 1 normal-1"}))
+
+
+def test_a_class_whose_patients_count_for_another_is_no_absent_one():
+    rows = (*cohort_of(5, 5, 0).entries, Entry(Path("z"), "covid-19-0", "normal"))
+    with pytest.raises(UsageError, match=r"class normal counts for .* such as covid-19-0"):
+        make_folds(Cohort(Path("cohort.csv"), rows, None), 2)
 
 
 @pytest.mark.parametrize(

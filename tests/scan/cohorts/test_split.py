@@ -16,6 +16,10 @@ def cohort(rows):
     return Cohort(Path("cohort.csv"), tuple(rows), None)
 
 
+def of_one_class(rows):
+    return replace(cohort(rows), classes=("normal",))
+
+
 def split(rows, share, seed):
     """The training and the held-out scans."""
     sides = split_by_patient(cohort(rows), share, seed)
@@ -29,7 +33,7 @@ def test_a_class_that_is_kept_for_the_test_whole_is_named():
         for label in PAPER_CLASSES
         for n in range(3)
     ]
-    with pytest.raises(UsageError, match="all patients of the class normal are on the side test"):
+    with pytest.raises(UsageError, match="all scans of the class normal are on the side test"):
         split_by_patient(cohort(rows), 0.2, 0)
 
 
@@ -95,20 +99,55 @@ def test_what_cannot_be_split(rows, share, fact):
         split(rows, share, 0)
 
 
+@pytest.mark.parametrize(
+    ("sides", "fact"),
+    [
+        (("held-out",) * 9, "none is left to train on: all scans are on the side held-out"),
+        (("test",) * 9, "none is left to train on: all scans are on the side test"),
+        (("held-out", "test", "test") * 3, "all scans are on the side held-out or test"),
+        (("train", "train", "held-out") * 3, "class normal are on the side held-out"),
+    ],
+)
+@pytest.mark.parametrize("share", [0, 0.2])
+def test_nothing_to_train_on_is_named_as_such(sides, fact, share):
+    rows = [replace(row, side=side) for row, side in zip(patients(9, 3), sides, strict=True)]
+    with pytest.raises(UsageError, match=fact):
+        split_by_patient(cohort(rows), share, 0)
+
+
+@pytest.mark.parametrize("others", ["train", "test"])
+def test_who_is_to_train_is_not_held_out(others):
+    rows = [replace(row, side="train") for row in patients(30, 3)]
+    rows[:3] = [replace(row, side=others) for row in rows[:3]]
+    sides = split_by_patient(cohort(rows), 0.2, 0)
+    assert sides.held_out == ()
+    assert {entry.side for entry in sides.train} == {"train"}
+    assert len(sides.train) + len(sides.test) == 30
+    with pytest.raises(UsageError, match="p29 is on no side, though others are on the side train"):
+        split_by_patient(cohort([*rows[:-1], replace(rows[-1], side="")]), 0.2, 0)
+
+
+def test_a_patient_of_all_classes():
+    rows = [Entry(Path(f"s{i}"), "p", label) for i, label in enumerate(PAPER_CLASSES)]
+    with pytest.raises(UsageError, match=r"class common-pneumonia counts .* such as p"):
+        split_by_patient(cohort(rows), 0.2, 0)
+    assert split_by_patient(cohort(rows), 0, 0).train == tuple(rows)
+
+
 def test_the_table_may_name_the_sides():
     rows = [
         Entry(Path("a"), "1", "normal", side="train"),
         Entry(Path("b"), "2", "normal", side="held-out"),
         Entry(Path("c"), "3", "normal", side="test"),
     ]
-    sides = split_by_patient(cohort(rows), 0.5, 0)
+    sides = split_by_patient(of_one_class(rows), 0.5, 0)
     assert (sides.train, sides.held_out, sides.test) == tuple((row,) for row in rows)
     for other, fact in (
         (Entry(Path("d"), "1", "normal", side="test"), "patient 1 is on two sides"),
         (Entry(Path("d"), "4", "normal"), "patient 4 is on no side"),
     ):
         with pytest.raises(UsageError, match=fact):
-            split_by_patient(cohort([*rows, other]), 0.5, 0)
+            split_by_patient(of_one_class([*rows, other]), 0.5, 0)
 
 
 def test_a_test_side_alone_leaves_the_share_to_the_others():

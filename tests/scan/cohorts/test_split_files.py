@@ -52,7 +52,10 @@ def test_a_folder_with_its_divisions(tmp_path):
 @pytest.mark.parametrize(
     ("content", "fact"),
     [
-        ("{", "my.json"),
+        ("{", "my.json: is not JSON (EOF"),
+        ('{"NCP": {"1": {"1010": ["a.png"]}}, "NCP": {}}', "has 'NCP' 2 times"),
+        ('{"NCP": {"1": {"1010": ["a.png"], "1010": ["b.png"]}}}', "has '1010' 2 times"),
+        ('{"synthetic": true}', "patient and scan: look at synthetic"),
         ("[" * 10_000, "my.json"),
         ("[]", "class, patient and scan"),
         ('{"NCP": {"1": ["0001.png"]}}', "NCP/1"),
@@ -75,6 +78,7 @@ def test_bad_files(tmp_path, content, fact):
     with pytest.raises(UsageError) as caught:
         read_cohort(tmp_path / "my.json")
     assert fact in str(caught.value)
+    assert "Input should" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "my.json") in str(caught.value)
 
@@ -83,14 +87,22 @@ def test_a_scan_in_two_files(tmp_path):
     write_raw(tmp_path)
     for name in ("ct_train.json", "ct_test.json"):
         split(tmp_path / name, {"NCP": {"1": {"1010": ORDER}}})
-    with pytest.raises(UsageError, match="occurs twice"):
+    with pytest.raises(UsageError, match=r"NCP/1/1010 is in ct_train.json and in ct_test.json"):
         read_cohort(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ct_train.json", "CT_cleaned_v2.csv", "unzip_filenames.csv"])
+def test_a_folder_in_place_of_a_file(tmp_path, name):
+    (write_raw(tmp_path) / name).mkdir()
+    with pytest.raises(UsageError, match=r"(?i)is a (folder|directory)") as caught:
+        read_cohort(tmp_path)
+    assert caught.value.where == str(tmp_path / name)
 
 
 def test_a_patient_in_two_files(tmp_path):
     write_raw(tmp_path)
     split(tmp_path / "ct_train.json", {"NCP": {"1": {"1010": ORDER}}})
-    split(tmp_path / "ct_test.json", {"NCP": {"1": {"1011": ORDER}}})
+    split(tmp_path / "ct_val.json", {"NCP": {"1": {"1011": ORDER}}})
     cohort = read_cohort(tmp_path)
     with pytest.raises(UsageError, match="patient 1 is on two sides"):
         split_by_patient(cohort, 0.2, 0)

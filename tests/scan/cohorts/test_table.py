@@ -27,6 +27,9 @@ from tests.scan.series_factory import only, write_series
         ("scan,patient,label,fold\na,1,normal,-1\n", "line 2: '-1' is no fold"),
         ("scan,patient,label,fold\na,1,normal,\u00b2\n", "line 2: '\u00b2' is no fold"),
         ("scan,patient,label,fold,side\na,1,normal,1,test\n", "line 2: a scan of the test side"),
+        ("scan,patient,label,side,split\na,1,normal,test,val\n", "side test and split held-out"),
+        ("scan,patient,label,side,split\na,1,normal,test,3\n", "line 2: unknown side '3'"),
+        ('scan,patient,label\na,1,"normal\n' + "b,1,normal\n" * 20000, "a quotation mark that is"),
         (b"\xff\xfe\x00broken", "cannot be read"),
     ],
 )
@@ -46,6 +49,26 @@ def test_absent_table(tmp_path):
         read_cohort(tmp_path / "nowhere")
 
 
+def test_two_columns_that_agree(tmp_path):
+    (tmp_path / "cohort.csv").write_text(
+        "scan,patient,label,side,split\na,1,normal,train,training\nb,2,normal,,test\nc,3,cp,val,\n"
+    )
+    sides = [entry.side for entry in read_cohort(tmp_path).entries]
+    assert sides == ["train", "test", "held-out"]
+
+
+def test_a_folder_with_the_name_of_the_table(tmp_path):
+    (tmp_path / "cohort.csv").mkdir()
+    with pytest.raises(UsageError, match="is a folder, expected a table") as caught:
+        read_cohort(tmp_path)
+    assert caught.value.where == str(tmp_path / "cohort.csv")
+
+
+def test_what_the_phantoms_were_made_from_is_no_cohort(phantom_cohort):
+    with pytest.raises(UsageError, match="give the folder that it lies in"):
+        read_cohort(phantom_cohort / "cohort.json")
+
+
 def test_table_of_a_spreadsheet(tmp_path):
     (tmp_path / "cohort.csv").write_text(
         "\ufefflabel,scan,patient,age\r\nnormal, a ,7,50\r\n", encoding="utf-8"
@@ -53,7 +76,7 @@ def test_table_of_a_spreadsheet(tmp_path):
     cohort = read_cohort(tmp_path)
     assert cohort.entries == (Entry(tmp_path / "a", "7", "normal"),)
     said = cohort.describe(cohort.entries)
-    assert said.startswith("1 scans of 1 patients of the cohort")
+    assert said.startswith("1 scan of 1 patient of the cohort")
     assert not describes_phantoms(said)
 
 

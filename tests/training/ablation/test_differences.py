@@ -11,6 +11,7 @@ from darnet_trt.training.ablation.differences import PAIRS, differences, winners
 from darnet_trt.training.ablation.paper import MEASURES, VARIANTS
 from darnet_trt.training.ablation.scored import Scored, Training
 from darnet_trt.training.ablation.scores import Scans, score
+from darnet_trt.training.ablation.tables import differences_table
 from tests.short import SHORT
 
 
@@ -52,7 +53,7 @@ def test_a_difference_that_is_there_has_a_winner_and_the_right_sign():
             assert low < d.value < high
             assert d.corrected[0] < low
             assert d.corrected[1] > high
-    assert any("both is better than none" in line for line in winners(found))
+    assert any("Ours is better than ResNet18 by" in line for line in winners(found))
 
 
 def test_a_value_is_the_mean_of_the_networks_own_measures():
@@ -94,7 +95,33 @@ def test_seeds_that_disagree_name_no_winner():
     apart = next(d for d in found if (d.measure, d.first, d.second) == ("accuracy", "none", "both"))
     assert apart.over_patients[0] > 0
     assert apart.winner is None
-    assert winners(found) == ["no winner: every interval holds zero"]
+    assert winners(found) == ["no winner: no interval leaves zero out"]
+
+
+def test_ends_stay_where_differences_can_be():
+    scored = answers(ALIKE | {"both": 8.0}, folds=2, noise=2.0, patients=9)
+    found = differences(Scans(scored), draws=50)
+    ends = np.array([end for d in found for end in (*d.over_patients, *d.corrected)])
+    assert np.nanmin(ends) == -1
+    assert np.nanmax(ends) == 1
+
+
+def test_one_positive_patient_shows_no_spread_and_names_no_winner():
+    """Each draw with that patient has the same sensitivity."""
+    scored = answers(ALIKE, folds=2, patients=9)
+    for one in scored:
+        one.labels[:] = 1 + np.arange(9) % 2
+        one.labels[0] = int(one.training.fold == 1)
+        right = one.training.attention == "both"
+        one.logits[0] = [9, 0, 0] if right else [0, 0, 9]
+    found = differences(Scans(scored), draws=50)
+    for d in found:
+        if (d.measure, d.second) == ("sensitivity", "both"):
+            assert d.value == 1
+            assert d.winner is None
+            assert np.isnan([*d.over_patients, *d.corrected]).all()
+    table = differences_table(found)
+    assert any(line.startswith("-: no interval") for line in table.notes)
 
 
 @pytest.mark.parametrize("side", ["held-out", "test"])

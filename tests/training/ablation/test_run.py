@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -36,13 +37,13 @@ def cohort(tmp_path_factory):
 def settings(cohort):
     folds = make_folds(cohort, 2, 0.25)
     recipe = Recipe(epochs=1, batch=2, loading=0)
-    return Settings(cohort, folds, TINY, recipe, shortcuts=("masked-bodies",))
+    return Settings(cohort, folds, TINY, recipe)
 
 
 @pytest.fixture(scope="module")
 def finished(settings, tmp_path_factory):
     out = tmp_path_factory.mktemp("ablated")
-    return out, ablate(settings, out, draws=DRAWS)
+    return out, ablate(settings, out, draws=DRAWS, shortcuts=lambda: ("masked-bodies",))
 
 
 def rows_of(out):
@@ -117,17 +118,19 @@ def test_an_interrupted_ablation_gives_the_same_predictions(finished, settings, 
     """Interrupted inside a training, between training and scoring, and before the tables."""
     out, _ = finished
 
+    options = {"draws": DRAWS, "shortcuts": lambda: ("masked-bodies",)}
+
     def stop(at):
         if at.done == 5:
             raise Stop
 
     with pytest.raises(Stop):
-        ablate(settings, tmp_path, draws=DRAWS, report=stop)
+        ablate(settings, tmp_path, report=stop, **options)
     first = tmp_path / "runs" / settings.trainings[0].name
     (first / "predictions.csv").unlink()
     (first / "state.pt").write_bytes(b"")
     trained = []
-    ablate(settings, tmp_path, draws=DRAWS, report=lambda at: trained.append(at.done))
+    ablate(settings, tmp_path, report=lambda at: trained.append(at.done), **options)
     assert min(trained) == 5, "finished trainings stay"
     assert rows_of(tmp_path) == rows_of(out)
     assert not list(tmp_path.glob("runs/*/state*"))
@@ -155,7 +158,7 @@ def test_copies_on_both_sides_are_told_once_and_stand_above_the_tables(
         replace(settings, cohort=cohort, folds=folds), tmp_path / "out", draws=DRAWS,
         tell=told.append,
     )  # fmt: skip
-    assert [line.split(" are among")[0] for line in told] == [
+    assert [re.split(" (?:is|are) among", line)[0] for line in told] == [
         f"fold 0: 1 of {len(sides.test)} test scans",
         f"fold 0: 1 of {len(sides.held_out)} held-out scans",
         f"fold 1: 1 of {others + 2} held-out scans",
@@ -168,10 +171,51 @@ def test_copies_on_both_sides_are_told_once_and_stand_above_the_tables(
 def test_another_ablation_does_not_go_on_in_its_folder(finished, settings):
     out, _ = finished
     before = (out / "tables.md").read_bytes()
-    other = Settings(settings.cohort, settings.folds, TINY, Recipe(epochs=2, batch=2))
-    with pytest.raises(UsageError, match="another folder"):
-        ablate(other, out, draws=DRAWS)
+    batch = settings.recipe.model_copy(update={"epochs": 2, "batch": 3})
+    for change, said in (
+        ({"recipe": batch}, "an ablation with batch 2, not 3, and epochs 1, not 2; "),
+        ({"extent": "scan"}, "an ablation with extent lungs, not scan; "),
+        ({"folds": make_folds(settings.cohort, 2, 0.25, seed=3)}, "an ablation with other folds; "),
+    ):
+        with pytest.raises(UsageError, match=said):
+            ablate(replace(settings, **change), out, draws=DRAWS, shortcuts=pytest.fail)
     assert (out / "tables.md").read_bytes() == before
+
+
+def test_seeds_may_become_more_and_not_fewer(finished, settings, tmp_path):
+    """Else the tables of two seeds would be written anew with one."""
+    out, _ = finished
+    shutil.copytree(out / "runs", tmp_path / "runs")
+    two = replace(settings, seeds=2)
+    settings.write_plan(tmp_path)
+    two.refuse_another(tmp_path)
+    two.write_plan(tmp_path)
+    with pytest.raises(UsageError, match="seeds 2, not 1"):
+        ablate(settings, tmp_path, draws=DRAWS, shortcuts=pytest.fail)
+    for damaged in (b"", b"[]", b"{}"):
+        (tmp_path / "plan.json").write_bytes(damaged)
+        with pytest.raises(UsageError, match=r"plan\.json is missing or damaged"):
+            ablate(settings, tmp_path, draws=DRAWS, shortcuts=pytest.fail)
+
+
+def test_what_was_never_trained_blocks_nothing(finished, settings, tmp_path):
+    """A scan that cannot be read leaves a fold too small for a batch."""
+    out, _ = finished
+    shutil.copytree(out / "inputs", tmp_path / "inputs")
+    sides = settings.folds.sides(settings.cohort, 0)
+    first = sides.train[0]
+    entries = tuple(
+        replace(entry, scan=tmp_path / "absent") if entry == first else entry
+        for entry in settings.cohort.entries
+    )
+    recipe = settings.recipe.model_copy(update={"batch": len(sides.train)})
+    folds = replace(settings.folds, folds=(settings.folds.folds[0],) * 2)
+    broken = Settings(replace(settings.cohort, entries=entries), folds, TINY, recipe)
+    with pytest.raises(UsageError, match="the training side of fold 0 has"):
+        ablate(broken, tmp_path, draws=DRAWS)
+    assert [path.name for path in tmp_path.iterdir()] == ["inputs"]
+    settings.write_plan(tmp_path)  # killed before the first training kept anything
+    broken.refuse_another(tmp_path)
 
 
 def test_shortcuts_stand_above_the_tables_and_in_the_checkpoints(finished, settings):

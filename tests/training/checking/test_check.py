@@ -10,10 +10,11 @@ from PIL import Image
 from darnet_trt.errors import UsageError
 from darnet_trt.phantom import CohortPlan, write_cohort
 from darnet_trt.scan.cohorts import read_cohort
-from darnet_trt.training.checking import check, shortcuts
 from darnet_trt.training.checking import probe as probing
+from darnet_trt.training.checking.check import check
 from darnet_trt.training.checking.probe import FEWEST_PATIENTS, probe
 from darnet_trt.training.checking.reading import VIEW
+from darnet_trt.training.checking.shortcuts import shortcuts
 from darnet_trt.training.checkpoint import load_checkpoint
 
 
@@ -51,7 +52,7 @@ def test_a_leaky_cohort_is_named_kept_and_refused(leaky, cache, tmp_path, comman
     done = command("cohort", "check", leaky, "-o", tmp_path / "check.json")
     assert done.returncode == 1
     assert "gives the class away: file-type: " in done.stdout
-    assert "6 normal" in done.stdout or "normal)" in done.stdout
+    assert "the files' type: .jpg, in 6 of 18 scans (6 of 6 normal)" in done.stdout
     assert "not tried" in done.stdout
     told = command("cohort", "check", leaky, "--json")
     assert json.loads(told.stdout) == json.loads((tmp_path / "check.json").read_text())
@@ -89,15 +90,51 @@ def _not_again(scans):
     raise AssertionError("the scans are read again")
 
 
-def test_errors_take_one_line(cache, tmp_path, command):
-    (tmp_path / "cohort.csv").write_text("scan,patient,label\nnowhere.nii.gz,p,normal\n")
-    done = command("cohort", "check", tmp_path)
+@pytest.mark.parametrize("command_line", [("cohort", "check"), ("train", "-o", "run")])
+def test_a_cohort_of_which_no_scan_can_be_read(cache, tmp_path, command, command_line, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = (
+        "scan,patient,label",
+        *(f"{n}{name}.nii.gz,{n}{name},{name}" for name in ("ncp", "normal") for n in (1, 2)),
+    )
+    table = tmp_path / "cohort.csv"
+    table.write_text("\n".join(lines))
+    done = command("-q", *command_line, tmp_path, "--classes", "ncp,normal")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"darnet-trt: {table}: none of the 4 scans can be used, such as "
+        f"{tmp_path / '1ncp.nii.gz'}: no such file or folder\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_scan_that_cannot_be_read_is_named_with_its_reason(leaky, cache, tmp_path, command):
+    rows = (leaky / "cohort.csv").read_text().splitlines()
+    table = tmp_path / "cohort.csv"
+    table.write_text("\n".join([rows[0], f"{leaky}/{rows[1]}", "nowhere.nii.gz,p,normal"]))
+    done = command("cohort", "check", table)
     assert done.returncode == 1
-    assert "to know: unusable-scans: 1 scan (1 normal)" in done.stdout
-    out = command("cohort", "check", tmp_path, "-o", tmp_path)
-    assert out.returncode == 2
-    assert len(out.stderr.strip().splitlines()) == 1
-    assert command("cohort", "check", tmp_path, "--classes", "a").returncode == 2
+    said = next(line for line in done.stdout.splitlines() if "unusable-scans" in line)
+    assert said.startswith("to know: unusable-scans: 1 of 2 scans (1 of ")
+    assert said.endswith(f"such as {tmp_path / 'nowhere.nii.gz'}: no such file or folder")
+
+
+@pytest.mark.parametrize("words", [("check",), ("folds", "--folds", "2")])
+def test_what_is_there_is_not_overwritten(leaky, tmp_path, command, words):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    for out, says in ((mine, "exists already"), (tmp_path, "is a folder")):
+        done = command("cohort", *words, leaky, "-o", out)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"darnet-trt: {out}: {says}")
+        assert done.stderr.count("\n") == 1
+    assert mine.read_text() == "mine"
+
+
+def test_errors_take_one_line(tmp_path, command):
+    (tmp_path / "cohort.csv").write_text("scan,patient,label\nnowhere.nii.gz,p,normal\n")
+    done = command("cohort", "check", tmp_path, "--classes", "a")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 def views(leak, patients=48):
@@ -135,7 +172,7 @@ def test_a_class_of_second_scans_alone_leaves_the_probe_out():
     made, labels, _ = views(leak=False)
     found = probe(made, labels, np.arange(len(made)) // 2, ("ill", "well"))
     assert found.areas == ()
-    assert "has 0 patients" in found.left_out
+    assert found.left_out.startswith("well has 0 patients with usable scans")
 
 
 def test_patients_are_on_one_side_of_the_probe():

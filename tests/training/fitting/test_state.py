@@ -7,7 +7,7 @@ import torch
 from darnet_trt.errors import OutputError, TrainingError
 from darnet_trt.training.fit import fit
 from darnet_trt.training.fitting import state
-from darnet_trt.training.fitting.state import BEFORE, STATE
+from darnet_trt.training.fitting.folder import BEFORE, STATE
 from darnet_trt.training.recipe import Recipe
 from tests.full_disk import files_up_to
 from tests.training.test_fit import Interruption, weights

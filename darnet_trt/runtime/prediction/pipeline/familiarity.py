@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from darnet_trt.bundle.reading import REBUILD, Bundle, verified_file
+from darnet_trt.bundle.arrays import read_arrays
+from darnet_trt.bundle.reading import Bundle
 from darnet_trt.errors import BundleError
 from darnet_trt.evaluation.familiarity import Familiarity
 
@@ -16,16 +17,10 @@ def read_familiarity(bundle: Bundle) -> Familiarity | None:
     stored = bundle.manifest.familiarity
     if stored is None:
         return None
-    file = verified_file(bundle, stored.file)
-    try:
-        with file.open("rb") as stream:
-            found = Familiarity.load(stream)
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise BundleError(
-            f"cannot be read ({type(error).__name__})", where=file, do=REBUILD
-        ) from error
+    found = read_arrays(bundle, stored.file, Familiarity.unpacked)
     try:
         found.check(len(bundle.manifest.classes), bundle.manifest.model.features)
     except ValueError as error:
-        raise BundleError(str(error), where=file, do="build the bundle again") from error
+        where = bundle.path / stored.file
+        raise BundleError(str(error), where=where, do="build the bundle again") from error
     return found

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from darnet_trt.runtime.prediction.report.markup import bar, counted, html, percent, shown, table
+from darnet_trt.errors import counted
+from darnet_trt.runtime.prediction.report.markup import bar, html, percent, shown, table
 from darnet_trt.runtime.prediction.report.summary import BINS, Summary, Throughput
 
 _WORDS: Final = {

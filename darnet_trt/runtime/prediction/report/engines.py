@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from darnet_trt.bundle.manifest import Artifact, Manifest
-from darnet_trt.runtime.prediction.report.markup import counted, html, table
+from darnet_trt.errors import counted
+from darnet_trt.runtime.prediction.report.markup import html, table
 
 
 def section(manifest: Manifest) -> str:

@@ -11,10 +11,10 @@ from pathlib import PurePath
 
 import numpy as np
 
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.evaluation.intervals import area_interval, share_interval
-from darnet_trt.evaluation.metrics import log_odds
-from darnet_trt.runtime.prediction.report.markup import counted, html, table
+from darnet_trt.evaluation.metrics import log_odds, not_measured
+from darnet_trt.runtime.prediction.report.markup import html, table
 from darnet_trt.runtime.prediction.results.result import Result
 from darnet_trt.scan.cohorts import POSITIVE, Cohort
 
@@ -99,6 +99,9 @@ class Labelled:
             area = area_interval(odds, positive)
             name = html(self.cohort.classes[POSITIVE])
             said += f"; area under the ROC curve of {name} against the rest {_interval(*area)}"
+        else:
+            name, scans = html(self.cohort.classes[POSITIVE]), int(positive.sum())
+            said += f"; {name} against the rest {not_measured(name, scans)}"
         return (
             f'{said}. <span class="soft">In brackets: 95 % intervals, as if each scan were of '
             "another patient. Refused and failed scans count as wrong, and have no part in the "

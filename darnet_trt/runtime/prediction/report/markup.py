@@ -84,8 +84,3 @@ def table(
 def percent(part: int, whole: int) -> str:
     """Return "12.3 %"."""
     return f"{100 * part / whole:.1f}\N{NO-BREAK SPACE}%" if whole else "–"
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """Return "1 study", "2,000 studies"."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

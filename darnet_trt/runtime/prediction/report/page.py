@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from darnet_trt.bundle.manifest import Manifest
-from darnet_trt.errors import UsageError
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.report import charts, engines
 from darnet_trt.runtime.prediction.report.labels import Labelled
-from darnet_trt.runtime.prediction.report.markup import counted, html, shown
+from darnet_trt.runtime.prediction.report.markup import html, shown
 from darnet_trt.runtime.prediction.report.rows import Rows
 from darnet_trt.runtime.prediction.report.summary import Summary
 from darnet_trt.runtime.prediction.results.result import INTENDED_USE, Result

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from darnet_trt.errors import DarnetError, ScanError, UsageError
+from darnet_trt.errors import ScanError, UsageError
+from darnet_trt.evaluation.pictures import shortcut_note
 from darnet_trt.evaluation.seen import identity, patient_id_of
 from darnet_trt.machine.files import whole_file, whole_text
 from darnet_trt.scan import load_study
@@ -26,8 +27,14 @@ from darnet_trt.training.ablation.explanation.lesions import (
     score_lesions,
 )
 from darnet_trt.training.ablation.explanation.maps import Row, draw_maps
-from darnet_trt.training.ablation.explanation.networks import Explained, unseen
+from darnet_trt.training.ablation.explanation.networks import (
+    Explained,
+    trained_all,
+    trained_by_patient,
+    unseen,
+)
 from darnet_trt.training.ablation.explanation.regions import on_input
+from darnet_trt.training.model import Attention
 
 MAPS: Final = "maps.png"
 SCORES: Final = "lesions.csv"
@@ -43,15 +50,15 @@ class Explanation:
 
     Attributes:
         pictures: Names of the files.
+        texts: Names of scans and classes in them.
         scored: Phantoms with lesions that the scores are means of.
         scores: Of each network; empty without known lesions.
-        failures: Scans that could not be read, or turned out to have trained a network.
     """
 
     pictures: tuple[str, ...]
+    texts: tuple[str, ...]
     scored: int
     scores: dict[str, LesionScore]
-    failures: tuple[DarnetError, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,59 +66,100 @@ class _Case:
     """A scan, and what each network made of it."""
 
     entry: Entry
-    name: str
     row: Row
     seen: dict[str, Seen]
 
 
-def explain(
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """The scans that the networks were shown.
+
+    Attributes:
+        cases: What became of them.
+        failures: Why others could not be used.
+        known: Scans that turned out to have trained a network, with the reason.
+    """
+
+    cases: tuple[_Case, ...]
+    failures: tuple[ScanError | UsageError, ...]
+    known: tuple[str, ...]
+
+
+class _Known(Exception):  # noqa: N818 (no error: the scan is left out)
+    """The scan trained one of the networks."""
+
+
+def examine(
     networks: Sequence[Explained],
     cohort: Cohort,
-    out: Path,
+    entries: Sequence[Entry],
+    wanted: int,
     *,
-    scans: Sequence[str] = (),
     regions_of: RegionsOf | None = None,
     done: Callable[[int], None] = lambda count: None,
-) -> Explanation:
-    """Write the figure of the maps, the gates of each scan in it, and the scores of the lesions.
-
-    The scores are means over all scans with known lesions that none of the networks was trained
-    on. Without such scans only the scans of the figure are read.
+) -> Examined:
+    """Show scans to the networks until `wanted` of them could be used.
 
     Args:
         networks: From `networks_of`.
         cohort: With the networks' classes.
-        out: Folder to write into.
-        scans: Names of the figure's scans, as the cohort's table has them. By default three of the
-            positive class: with known lesions those with the least, the middle and the most.
+        entries: From `entries_of`, in the order to try them.
+        wanted: How many to use.
         regions_of: Gives a phantom's lungs (1) and lesions (2), uint8 on the scan's own grid.
-        done: Called with the number of scans finished since the last call.
-
-    Raises:
-        UsageError: No scan is left, or one that is named is not there.
-        OutputError: `out` cannot be written.
+        done: Called with how many fewer are left to use, `wanted` in all.
     """
     looks = {
         n.name: partial(look, n.checkpoint.model(), n.checkpoint.temperature) for n in networks
     }
-    failures: list[DarnetError] = []
     cases: list[_Case] = []
-    for entry in entries_of(networks, cohort, scans, every=regions_of is not None):
+    failures: list[ScanError | UsageError] = []
+    known: list[str] = []
+    left = wanted
+    for tried, entry in enumerate(entries, 1):
+        if len(cases) == wanted:
+            break
         try:
             cases.append(_case(entry, networks, looks, cohort, regions_of))
+        except _Known as reason:
+            known.append(f"{cohort.name(entry)}: {reason}")
         except (ScanError, UsageError) as error:
             failures.append(error)
-        done(1)
-    shown = _shown(cases, cohort, scans)
+        before, left = left, min(wanted - len(cases), len(entries) - tried)
+        done(before - left)  # 0 where the next scan takes the place of this one
+    return Examined(tuple(cases), tuple(failures), tuple(known))
+
+
+def draw(
+    networks: Sequence[Explained],
+    cohort: Cohort,
+    examined: Examined,
+    out: Path,
+    *,
+    scans: Sequence[str] = (),
+) -> Explanation:
+    """Write the figure of the maps, the gates of each scan in it, and the scores of the lesions.
+
+    The scores are means over all scans with known lesions that were examined.
+
+    Args:
+        networks: From `networks_of`.
+        cohort: With the networks' classes.
+        examined: From `examine`.
+        out: Folder to write into.
+        scans: Names of the figure's scans, as the cohort's table has them. By default three of the
+            positive class: with known lesions those with the least, the middle and the most.
+
+    Raises:
+        UsageError: No scan is left for the figure.
+        OutputError: `out` cannot be written.
+    """
+    shown = _shown(examined.cases, cohort, scans)
     if not shown:
-        raise UsageError(
-            "no scan for the figure can be read",
-            where=cohort.table,
-            do="darnet-trt inspect says why; or name others with --scan",
-        )
-    out.mkdir(parents=True, exist_ok=True)
+        raise _nothing_to_show(examined, cohort, scans)
+    note = shortcut_note({code for n in networks for code in n.checkpoint.shortcuts})
     with whole_file(out / MAPS) as file:
-        draw_maps([case.row for case in shown], [n.name for n in networks]).save(file, "PNG")
+        page = draw_maps([case.row for case in shown], [n.name for n in networks], note)
+        page.save(file, "PNG")
     pictures = [MAPS]
     for number, case in enumerate(shown, 1):
         gates = {name: seen.gates for name, seen in case.seen.items() if seen.gates}
@@ -120,33 +168,75 @@ def explain(
             area = None if regions is None else regions.lesions.mean((1, 2))
             pictures.append(f"gates-{number}.png")
             with whole_file(out / pictures[-1]) as file:
-                file.write(draw_gates(case.name, len(case.row.volume), gates, area))
-    ill = [c for c in cases if c.row.regions is not None and (c.row.regions.lesions > 0.5).any()]
+                file.write(draw_gates(case.row.name, len(case.row.volume), gates, area, note))
+    ill = [
+        case
+        for case in examined.cases
+        if case.row.regions is not None and (case.row.regions.lesions > 0.5).any()
+    ]
     scores: dict[str, LesionScore] = {}
     if ill:
         each = {n.name: [_score(case, n.name, cohort) for case in ill] for n in networks}
         scores = {name: mean_score(of_network) for name, of_network in each.items()}
-        _write(out / SCORES, ill, each)
-    return Explanation(tuple(pictures), len(ill), scores, tuple(failures))
+        _write(out / SCORES, ill, {n.attention: each[n.name] for n in networks})
+    texts = tuple(text for case in shown for text in (case.row.name, case.row.label))
+    return Explanation(tuple(pictures), texts, len(ill), scores)
+
+
+def _nothing_to_show(examined: Examined, cohort: Cohort, scans: Sequence[str]) -> UsageError:
+    """Return the error where no scan of the figure could be used."""
+    if examined.failures:
+        return UsageError(
+            "no scan for the figure can be used",
+            where=cohort.table,
+            do="mend those that were left out, or name others with --scan",
+        )
+    if scans:
+        return trained_all("scan that is named", cohort)
+    return _positive_trained(cohort)
+
+
+def _positive_trained(cohort: Cohort) -> UsageError:
+    """Return the error where all scans of the positive class trained a network."""
+    what = f"scan of the class {cohort.classes[0]}"
+    return trained_all(what, cohort, ", or name scans of other classes with --scan")
 
 
 def entries_of(
     networks: Sequence[Explained], cohort: Cohort, scans: Sequence[str], *, every: bool
-) -> tuple[Entry, ...]:
-    """Return the scans to read: `every` one that can be scored, else those of the figure."""
-    left = unseen(tuple(networks), cohort)
+) -> tuple[tuple[Entry, ...], int]:
+    """Return the scans to try, and how many of them to use.
+
+    Args:
+        networks: From `networks_of`.
+        cohort: With the networks' classes.
+        scans: Names of the figure's scans; empty: three of the positive class.
+        every: Use every scan, to score them; else only those of the figure.
+
+    Raises:
+        UsageError: No scan is left, one that is named is not there, or a run does not say which
+            patients trained it.
+    """
+    left = unseen(networks, cohort)
     if scans:
-        named = {cohort.name(entry): entry for entry in left}
+        named = {cohort.name(entry): entry for entry in cohort.entries}
         if strangers := [scan for scan in scans if scan not in named]:
             raise UsageError(
-                f"{strangers[0]} is none of the scans that the networks have not seen",
-                where=cohort.table,
-                do="name a scan as the table does, of a patient who was held out",
+                f"names no scan {strangers[0]}", where=cohort.table, do="name one as it does"
             )
-        return tuple(named[scan] for scan in scans)
-    if every:
-        return left
-    return tuple(e for e in left if e.label == cohort.classes[0])[:CASES]
+        asked = tuple(dict.fromkeys(named[scan] for scan in scans))
+        return asked, len(asked)
+    if not left:
+        raise trained_all("patient of this cohort", cohort)
+    label = cohort.classes[0]
+    positive = tuple(entry for entry in left if entry.label == label)
+    if not any(entry.label == label for entry in cohort.entries):
+        raise UsageError(
+            f"has no scan of the class {label}", where=cohort.table, do="name scans with --scan"
+        )
+    if not positive:
+        raise _positive_trained(cohort)
+    return (left, len(left)) if every else (positive, min(CASES, len(positive)))
 
 
 def _case(
@@ -160,17 +250,17 @@ def _case(
 
     Raises:
         ScanError: It cannot be used.
-        UsageError: There is no such path, or the scan trained one of the networks.
+        UsageError: There is no such path, or its lesions are not known.
+        _Known: It trained one of the networks.
     """
+    if trained_by_patient(networks, cohort, entry):
+        raise _Known("its patient trained a network")
     spec = networks[0].checkpoint.preprocessing
     study = study_of(entry)
     choice, loaded = load_study(study, spec, identify=True)
     who = identity(cohort, entry.patient, patient_id_of(study, choice), loaded.hashes)
     if any(network.was_trained_by(who) for network in networks):
-        raise UsageError(
-            "it, or another scan of its patient, trained a network under another name",
-            where=entry.scan,
-        )
+        raise _Known("it, or another scan of its patient, trained a network under another name")
     regions = None if regions_of is None else on_input(regions_of(entry), spec, loaded)
     seen = {name: look(loaded.array) for name, look in looks.items()}
     label = cohort.classes.index(entry.label)
@@ -182,7 +272,7 @@ def _case(
         tuple(float(of_network.probabilities[label]) for of_network in seen.values()),
         regions,
     )
-    return _Case(entry, row.name, row, seen)
+    return _Case(entry, row, seen)
 
 
 def _shown(cases: Sequence[_Case], cohort: Cohort, scans: Sequence[str]) -> list[_Case]:
@@ -209,7 +299,7 @@ def _score(case: _Case, network: str, cohort: Cohort) -> LesionScore:
     return score_lesions(cam, seen.gates, case.row.regions)
 
 
-def _write(path: Path, cases: Sequence[_Case], each: dict[str, list[LesionScore]]) -> None:
+def _write(path: Path, cases: Sequence[_Case], each: dict[Attention, list[LesionScore]]) -> None:
     """Write a line for each scan and network."""
     columns = ("energy_in_lungs", "energy_in_lesions", "lesions_of_lungs", "hottest_touches")
     with whole_text(path) as text:
@@ -217,9 +307,9 @@ def _write(path: Path, cases: Sequence[_Case], each: dict[str, list[LesionScore]
         stages = (f"gates_stage_{number + 1}" for number in range(STAGES))
         rows.writerow(("scan", "label", "attention", *columns, "by_chance", *stages))
         for index, case in enumerate(cases):
-            for network, scores in each.items():
+            for attention, scores in each.items():
                 score = scores[index]
                 numbers = [getattr(score, name) for name in (*columns, "by_chance")]
                 numbers += score.gates or [np.nan] * STAGES
                 shown = ("" if np.isnan(n) else f"{n:.6f}" for n in numbers)
-                rows.writerow((case.name, case.entry.label, network, *shown))
+                rows.writerow((case.row.name, case.entry.label, attention, *shown))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from darnet_trt.errors import UsageError
 from darnet_trt.evaluation.seen import Identity, identity
 from darnet_trt.scan.cohorts import Cohort, Entry
 from darnet_trt.training.ablation.paper import VARIANTS
-from darnet_trt.training.ablation.run import RUNS
 from darnet_trt.training.ablation.scored import Training
 from darnet_trt.training.checkpoint import Checkpoint, load_checkpoint
+from darnet_trt.training.fitting.folder import RUNS
+from darnet_trt.training.model import Attention
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,14 +21,19 @@ class Explained:
     """A trained network.
 
     Attributes:
-        name: Its attention, "none" to "both".
+        attention: "none" to "both".
         run: Its folder.
         checkpoint: Its weights.
     """
 
-    name: str
+    attention: Attention
     run: Path
     checkpoint: Checkpoint
+
+    @property
+    def name(self) -> str:
+        """Return what the paper calls it, as the tables do."""
+        return VARIANTS[self.attention]
 
     def was_trained_by(self, scan: Identity) -> bool:
         """Return whether a scan, or another one of its patient, trained it.
@@ -68,21 +75,28 @@ def networks_of(runs: Path, fold: int, seed: int) -> tuple[Explained, ...]:
     return tuple(Explained(v, run, load_checkpoint(run)) for v, run in folders.items())
 
 
-def unseen(networks: tuple[Explained, ...], cohort: Cohort) -> tuple[Entry, ...]:
-    """Return the scans of patients who trained none of the networks.
+def unseen(networks: Sequence[Explained], cohort: Cohort) -> tuple[Entry, ...]:
+    """Return the scans of a cohort whose patients trained none of the networks, by name.
 
     Raises:
-        UsageError: There are none, or a run does not say which patients trained it.
+        UsageError: A run does not say which patients trained it.
     """
-    left = tuple(
-        entry
-        for entry in cohort.entries
-        if not any(n.was_trained_by(identity(cohort, entry.patient, "", ())) for n in networks)
+    return tuple(e for e in cohort.entries if not trained_by_patient(networks, cohort, e))
+
+
+def trained_by_patient(networks: Sequence[Explained], cohort: Cohort, entry: Entry) -> bool:
+    """Return whether the patient of a scan, as the table names it, trained one of the networks.
+
+    Raises:
+        UsageError: A run does not say which patients trained it.
+    """
+    return any(n.was_trained_by(identity(cohort, entry.patient, "", ())) for n in networks)
+
+
+def trained_all(what: str, cohort: Cohort, otherwise: str = "") -> UsageError:
+    """Return the error where a network was trained by every `what`."""
+    return UsageError(
+        f"every {what} trained a network",
+        where=cohort.table,
+        do=f"give another cohort, or a run that held patients out{otherwise}",
     )
-    if not left:
-        raise UsageError(
-            "every patient of this cohort trained the network",
-            where=cohort.table,
-            do="give another cohort, or a run that held patients out",
-        )
-    return left

@@ -62,8 +62,8 @@ def test_a_scan_lies_where_training_finds_it(tiny, phantom_series):
     kept = volume.astype(np.float16).astype(np.float32)
     session = onnxruntime.InferenceSession(tiny / "model.onnx")
     (features,) = session.run(["features"], {"volume": kept[None]})
-    with (put_familiarity(tiny, 1.0) / "familiarity.npz").open("rb") as file:
-        (distance,) = Familiarity.load(file).distance(features, texture(kept)[None])
+    stored = np.load(put_familiarity(tiny, 1.0) / "familiarity.npz")
+    (distance,) = Familiarity.unpacked(stored).distance(features, texture(kept)[None])
     for threshold, flagged in ((distance * 1.001, False), (distance * 0.999, True)):
         result, _ = classified(put_familiarity(tiny, threshold), phantom_series)
         assert (UNLIKE in codes(result)) is flagged

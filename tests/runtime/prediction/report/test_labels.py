@@ -25,6 +25,14 @@ def test_a_label_belongs_to_its_scan_alone(tmp_path):
     assert labelled.add(result(0, scan="other/P00000/1")) is None
 
 
+def test_a_class_against_the_rest_needs_both(tmp_path):
+    labelled = Labelled(cohort(tmp_path))
+    labelled.add(result(1))
+    assert "not measured: no usable scan is of the class" in labelled.section()
+    labelled.add(result(0))
+    assert "not measured" not in labelled.section()
+
+
 def test_what_was_not_classified_counts_as_wrong(tmp_path):
     labelled = Labelled(cohort(tmp_path))
     for each in (result(0), result(1), refused(2, scan="b"), result(9)):
