@@ -93,17 +93,15 @@ def _not_again(scans):
 @pytest.mark.parametrize("command_line", [("cohort", "check"), ("train", "-o", "run")])
 def test_a_cohort_of_which_no_scan_can_be_read(cache, tmp_path, command, command_line, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    lines = (
-        "scan,patient,label",
-        *(f"{n}{name}.nii.gz,{n}{name},{name}" for name in ("ncp", "normal") for n in (1, 2)),
-    )
+    patients = [(f"{label}{n}", label) for label in ("ncp", "normal") for n in range(4)]
+    lines = ["scan,patient,label", *(f"{name}.nii.gz,{name},{label}" for name, label in patients)]
     table = tmp_path / "cohort.csv"
     table.write_text("\n".join(lines))
     done = command("-q", *command_line, tmp_path, "--classes", "ncp,normal")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"darnet-trt: {table}: none of the 4 scans can be used, such as "
-        f"{tmp_path / '1ncp.nii.gz'}: no such file or folder\n"
+        f"darnet-trt: {table}: none of the 8 scans can be used, such as "
+        f"{tmp_path / 'ncp0.nii.gz'}: no such file or folder\n"
     )
     assert not (tmp_path / "run").exists()
 
