@@ -108,7 +108,7 @@ def compare(runs: int, seconds: float, *, with_app: bool) -> dict[str, Counter[s
         print("| ---: | --- | ---: | --- | ---: | ---: |")
         for run in range(runs):
             for name, file in files.items():
-                guard = Guard("chain", stored, LIMIT)
+                guard = Guard("chain", tuple(stored), LIMIT)
                 traces = measured(file, seconds, guard)
                 answer = guard.verdict or "not known"
                 said[name][answer] += 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from darnet_trt.runtime.engines.runner import Runner
 
 _SECONDS: Final = 30
+_FAIL_ABOVE: Final = 1.05
 _AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "openvino")
 
 
@@ -63,6 +64,31 @@ def bench(
             help="Volumes in a query, comma-separated; shows the throughput. Engine time only.",
         ),
     ] = "1",
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers",
+            help="Also show which part of the network takes how much of each engine's time, by its "
+            "own profiler, and what bounds it.",
+        ),
+    ] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Compare the first engine with an earlier run's -o, on the same machine, until it "
+            "is known whether it is slower. Exit code 1: slower. 2: not known in --seconds.",
+        ),
+    ] = None,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Of the time now over the baseline's: slower is what lies above. "
+            f"[default: {_FAIL_ABOVE}]",
+            show_default=False,
+        ),
+    ] = None,
     seconds: Annotated[
         float | None,
         typer.Option(
@@ -116,10 +142,13 @@ def bench(
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.errors import UsageError
     from darnet_trt.runtime.bench.benchmark import Benchmark
+    from darnet_trt.runtime.bench.report.table import against_baseline
     from darnet_trt.runtime.engines.loading import load_engine
 
     if seconds is not None and rounds is not None:
         raise UsageError("cannot go with --seconds", where="--rounds", do="give one of them")
+    if fail_above is not None and baseline is None:
+        raise UsageError("needs --baseline", where="--fail-above", do="give both")
     if seconds is None and rounds is None:
         seconds = _SECONDS
     batches = _batches(batch)
@@ -139,10 +168,13 @@ def bench(
             against=others,
             scan=scan,
             batches=batches,
+            layers=layers,
             threads=threads,
             command=shlex.join(["darnet-trt", *sys.argv[1:]]),
             notify=say,
         )
+        if baseline is not None:
+            measured.guard(baseline, fail_above or _FAIL_ABOVE)
         try:
             measured.measure(seconds=seconds, rounds=rounds)
         except BaseException:  # Ctrl-C too, or a signal that ends the process
@@ -150,6 +182,9 @@ def bench(
                 _publish(measured, out, as_json, interrupted=True)
             raise
         _publish(measured, out, as_json)
+        if (found := measured.report().baseline) is not None and found.verdict != "below":
+            warn(f"{'failed' if found.verdict else 'not decided'}: {against_baseline(found)}")
+            raise typer.Exit(1 if found.verdict else 2)
 
 
 def _batches(given: str) -> list[int]:

@@ -1,10 +1,16 @@
-"""Decide while measuring whether a subject is slower than a stored measurement of it."""
+"""Decide while measuring whether a configuration is slower than a stored measurement of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import ValidationError
+
+from darnet_trt.errors import UsageError, no_such_path
+from darnet_trt.runtime.bench.report.environment import environment
+from darnet_trt.runtime.bench.report.schema import BenchReport, Comparison, Estimate
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
 from darnet_trt.runtime.bench.statistics.ratios import Ratio, unpaired_ratio
 from darnet_trt.runtime.bench.subject import Trace
@@ -13,22 +19,28 @@ from darnet_trt.runtime.bench.yardstick import YARDSTICK, in_yardsticks
 LOOKS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Parts of the time after which it is looked whether the answer is known; many cost power."""
 
+_REPORT: Final = "report.json"
+_MAKE: Final = "make one with darnet-trt bench -o FOLDER"
+
 
 class Guard:
-    """Compare a subject's turns, in yardsticks, with stored ones; `look` is for `in_turns`.
+    """Compare a configuration's turns with stored ones; `look` is for `in_turns`.
 
     Args:
         subject: Its name in the traces; the yardstick is among them, too.
-        before: The stored turns, in yardsticks.
+        before: The stored turns: in yardsticks, or in ms on a GPU, of which it says nothing.
         limit: Slower is a ratio above it, as 1.05.
+        on_gpu: Whether a GPU does the work.
 
     Attributes:
         verdict: "above": slower. "below": not slower. None: the time was too short to tell.
         ratio: The time now over the time before, as of the last look; None before the first.
     """
 
-    def __init__(self, subject: str, before: Sequence[float], limit: float) -> None:
-        self._subject, self._before = subject, before
+    def __init__(
+        self, subject: str, before: tuple[float, ...], limit: float, *, on_gpu: bool = False
+    ) -> None:
+        self._subject, self._before, self._on_gpu = subject, before, on_gpu
         self._test = SequentialTest(limit)
         self._looks = list(LOOKS)
         self.verdict: Literal["above", "below"] | None = None
@@ -41,10 +53,80 @@ class Guard:
             traces: Name → trace, of all rounds so far.
             passed: The part of the time that has passed, 0 to 1.
         """
-        if passed < self._looks[0]:
+        if not self._looks or passed < self._looks[0]:
             return False
-        self._looks = [part for part in self._looks if part > passed] or [2.0]
-        now = in_yardsticks(traces[self._subject], traces[YARDSTICK])
+        self._looks = [part for part in self._looks if part > passed]
+        trace = traces[self._subject]
+        now = trace.turn_medians_ms() if self._on_gpu else in_yardsticks(trace, traces[YARDSTICK])
         self.ratio = unpaired_ratio(self._before, now.tolist())
         self.verdict = self._test.look(self.ratio, passed)
         return self.verdict is not None
+
+    def comparison(self, file: str) -> Comparison:
+        """Return what was found, for the report; `file` is where the baseline is stored."""
+        ratio = None
+        if self.ratio is not None:
+            low, high = self.ratio.interval() or (None, None)
+            ratio = Estimate(value=self.ratio.value, low=low, high=high)
+        return Comparison(
+            file=file,
+            fail_above=self._test.limit,
+            verdict=self.verdict,
+            ratio=ratio,
+        )
+
+
+def read_baseline(path: Path) -> BenchReport:
+    """Read the report of an earlier benchmark.
+
+    Args:
+        path: The folder of its `-o`, or `report.json` in it.
+
+    Raises:
+        UsageError: It is none, or of another version of the format.
+    """
+    file = path / _REPORT if path.is_dir() else path
+    try:
+        return BenchReport.model_validate_json(file.read_bytes())
+    except FileNotFoundError as error:
+        raise no_such_path(file) from error
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", where=file, do=_MAKE) from error
+    except ValidationError as error:
+        raise UsageError("is no report of this version's bench", where=file, do=_MAKE) from error
+
+
+def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> tuple[float, ...]:
+    """Return the turns of a configuration in a baseline, as `Guard` takes them.
+
+    Args:
+        baseline: From `read_baseline`.
+        name: The configuration.
+        threads: The engines' now.
+
+    Raises:
+        UsageError: The baseline was measured on another machine or with other threads, or lacks the
+            configuration.
+    """
+    now, then = environment(0.0, command="", threads=threads), baseline.environment
+    for what, there, here in (
+        ("CPU", then.cpu.name, now.cpu.name),
+        ("number of CPUs", then.cpus_allowed, now.cpus_allowed),
+        ("GPU", [gpu.name for gpu in then.gpus], [gpu.name for gpu in now.gpus]),
+        ("number of threads", then.threads, threads),
+    ):
+        if there != here:
+            raise UsageError(
+                f"was measured with another {what} ({there}, and here {here})",
+                where="--baseline",
+                do="measure it here",
+            )
+    for one in baseline.configurations:
+        if one.name == name and one.turns:
+            return one.turns_in_yardsticks or one.turn_medians_ms
+    names = ", ".join(one.name for one in baseline.configurations)
+    raise UsageError(
+        f"holds no times of {name}, only of {names}",
+        where="--baseline",
+        do="measure the same engine and batch",
+    )

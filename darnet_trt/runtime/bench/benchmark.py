@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -19,9 +20,12 @@ from darnet_trt.bundle.reading import Bundle
 from darnet_trt.machine.files import as_text
 from darnet_trt.machine.memory import free_memory
 from darnet_trt.runtime.bench import turns
+from darnet_trt.runtime.bench.baseline import Guard, read_baseline, stored_turns
 from darnet_trt.runtime.bench.batches import batches_of, check_memory
 from darnet_trt.runtime.bench.cold_start import PROCESSES, cold_start
 from darnet_trt.runtime.bench.from_file import FromFile
+from darnet_trt.runtime.bench.layers.layers import Layers
+from darnet_trt.runtime.bench.layers.profile import profile
 from darnet_trt.runtime.bench.report.building import configuration
 from darnet_trt.runtime.bench.report.environment import environment
 from darnet_trt.runtime.bench.report.schema import (
@@ -35,9 +39,13 @@ from darnet_trt.runtime.bench.report.schema import (
 from darnet_trt.runtime.bench.signs.doubts import doubts
 from darnet_trt.runtime.bench.signs.watch import Watch
 from darnet_trt.runtime.bench.subject import Subject, Trace
+from darnet_trt.runtime.bench.yardstick import YARDSTICK, yardstick
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import Runner, runs_on_gpu
 from darnet_trt.runtime.engines.tensorrt.runner import GpuTimes, TensorRTRunner
+
+_PROFILE_S: Final = 10.0
+"""Time for an engine with its profiler and without, in turns."""
 
 
 @dataclass(eq=False)
@@ -60,6 +68,7 @@ class Benchmark:
         against: Other engines on the same network; engine time only.
         scan: One scan, for file to result, start-up and memory.
         batches: Volumes in a query; engines that do not take so many go without.
+        layers: Whether to profile the bundle's engines, too.
         threads: As the engines were loaded; the new processes use as many.
         command: The command line, for the report.
         notify: Called with what is measured next.
@@ -79,6 +88,7 @@ class Benchmark:
         against: Mapping[str, Runner] | None = None,
         scan: Path | None = None,
         batches: Sequence[int] = (1,),
+        layers: bool = False,
         threads: int | None = None,
         command: str = "",
         notify: Callable[[str], None] = lambda line: None,
@@ -90,6 +100,10 @@ class Benchmark:
         self._runners = {name: one.runner for name, one in self._engines.items()}
         self._runners |= against or {}
         self._cold: dict[str, ColdStart] = {}
+        self._profiled = tuple(self._engines) if layers else ()
+        self._layers: dict[str, Layers] = {}
+        self._guard: Guard | None = None
+        self._baseline = ""
         self._many_ms: dict[str, float] = {}
         taken = batches_of(self._runners, batches, notify)
         check_memory(bundle, self._runners, taken)
@@ -138,11 +152,12 @@ class Benchmark:
         self._notify(f"measuring in turns, {_time(whole, rounds)}: {names}")
         with self._watch as watch:
             turns.in_turns(
-                [entry.subject for entry in self._entries],
+                [*(entry.subject for entry in self._entries), yardstick()],
                 self.traces,
                 seconds=whole,
                 rounds=rounds,
                 meter=watch.energy,
+                look=self._look,
             )
         for entry in self._entries:
             if entry.from_file is None:
@@ -152,6 +167,11 @@ class Benchmark:
             self._notify(f"a run of many scans and {PROCESSES} new processes of {name}")
             self._many_ms[name] = entry.from_file.many_ms_per_scan()
             self._cold[name] = cold_start(self._bundle, name, self._scan, self._threads)
+        for name in self._profiled:
+            self._notify(f"profiling {name}")
+            self._layers[name] = profile(
+                self._bundle, self._engines[name], self._threads, _PROFILE_S
+            )
 
     def report(self, *, interrupted: bool = False) -> BenchReport:
         """Return what was measured so far, of which the first configuration is a part."""
@@ -172,7 +192,26 @@ class Benchmark:
             doubts=doubts(conditions),
             engines=tuple(self._about(name) for name in self._runners),
             configurations=tuple(self._configuration(entry) for entry in self._entries),
+            baseline=None if self._guard is None else self._guard.comparison(self._baseline),
         )
+
+    def _look(self, traces: Mapping[str, Trace], passed: float) -> bool:
+        return self._guard is not None and self._guard.look(traces, passed)
+
+    def guard(self, baseline: Path, fail_above: float) -> None:
+        """Compare the first configuration with a stored measurement, until the answer is known.
+
+        Args:
+            baseline: As of `read_baseline`.
+            fail_above: A larger ratio of times is slower.
+
+        Raises:
+            UsageError: It cannot be read, or is of another machine or configuration.
+        """
+        first = self._entries[0].subject
+        before = stored_turns(read_baseline(baseline), first.name, self._threads)
+        self._guard = Guard(first.name, before, fail_above, on_gpu=first.on_gpu)
+        self._baseline = _absolute(baseline)
 
     @property
     def has_measured(self) -> bool:
@@ -186,7 +225,10 @@ class Benchmark:
         if entry.from_file is not None and trace.queries:
             stages = entry.from_file.stage_medians_ms(trace)
         first = self.traces[self._entries[0].subject.name]
-        return configuration(trace, first, engine=entry.engine, way=entry.way, stages_ms=stages)
+        yard = None if entry.subject.on_gpu else self.traces[YARDSTICK]
+        return configuration(
+            trace, first, yard, engine=entry.engine, way=entry.way, stages_ms=stages
+        )
 
     def _about(self, name: str) -> MeasuredEngine:
         runner = self._runners[name]
@@ -198,6 +240,7 @@ class Benchmark:
             provenance=runner.provenance,
             cold_start=self._cold.get(name),
             many_ms_per_scan=self._many_ms.get(name),
+            layers=self._layers.get(name),
             on_gpu=None if entry is None else _medians(entry, self.traces[entry.subject.name]),
         )
 

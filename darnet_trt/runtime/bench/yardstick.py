@@ -16,6 +16,7 @@ from darnet_trt.runtime.bench.subject import Subject, Trace
 YARDSTICK: Final = "yardstick"
 _SIZE: Final = 768
 """Rows and columns of the matrices; their product takes some ms, most of it in the caches."""
+_TURN_MS: Final = 100
 
 
 def yardstick() -> Subject:
@@ -26,7 +27,7 @@ def yardstick() -> Subject:
     def multiply() -> None:
         np.matmul(matrix, matrix, out=product)
 
-    return Subject(YARDSTICK, multiply)
+    return Subject(YARDSTICK, multiply, turn_ms=_TURN_MS)
 
 
 def in_yardsticks(trace: Trace, yard: Trace) -> npt.NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,36 +23,33 @@ from darnet_trt.runtime.bench.layers.profilers.tensorrt import TensorRTProfiler
 from darnet_trt.runtime.bench.layers.work import Kind, Work, work_of
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
-from darnet_trt.runtime.engines.loading import load_engine
+from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import runs_on_gpu
 
 _BYTES: Final = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _LAST_PARTS: Final = ("head", FORMAT.part, OTHER.part)
 
 
-def profile(bundle: Bundle, artifact: str | None, threads: int | None, seconds: float) -> Layers:
+def profile(bundle: Bundle, engine: Engine, threads: int | None, seconds: float) -> Layers:
     """Profile one of a bundle's engines.
 
-    It is loaded twice: the one with its profiler and the one without take turns.
+    It is loaded again with its profiler, and the two take turns.
 
     Args:
         bundle: From `open_bundle`.
-        artifact: The engine's name; None: the bundle's default.
-        threads: CPU threads; None: the engine chooses.
+        engine: From `load_engine`; it stays open.
+        threads: CPU threads, as it was loaded; None: the engine chooses.
         seconds: Time for the turns, except that there are three rounds at least.
 
     Raises:
-        UsageError: There is no such artifact, or it has no profiler on this device.
-        BundleError: As `load_engine`.
+        UsageError: It has no profiler on this device.
         DeviceError: As `load_engine`.
-        MissingPackageError: As `load_engine`.
     """
-    engine = load_engine(bundle, artifact, threads=threads)
     runner, manifest = engine.runner, bundle.manifest
     on_gpu = runs_on_gpu(runner)
     volume = np.random.default_rng(0).random((1, 1, *manifest.preprocessing.size), np.float32)
     traces: dict[str, Trace] = {}
-    with closing(runner), TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         profiler = _profiler(bundle, engine.artifact, threads)
         try:
             peaks = Peaks(Path(folder), threads or cpu().cores, on_gpu=on_gpu)

@@ -14,11 +14,13 @@ from darnet_trt.runtime.bench.report.schema import (
 from darnet_trt.runtime.bench.statistics.quantiles import summarise
 from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
 from darnet_trt.runtime.bench.subject import Trace
+from darnet_trt.runtime.bench.yardstick import in_yardsticks
 
 
 def configuration(
     trace: Trace,
     first: Trace,
+    yard: Trace | None,
     *,
     engine: str,
     way: Way,
@@ -29,6 +31,7 @@ def configuration(
     Args:
         trace: Perhaps without a measured query.
         first: That of the first configuration, of the same turns.
+        yard: That of the yardstick; None where it says nothing.
         engine: The name of its engine.
         way: What a query was.
         stages_ms: As in `Configuration`.
@@ -45,6 +48,8 @@ def configuration(
         latency=found,
         scans_per_s=None if found is None else _throughput(found.median, trace.scans),
         ratio=None if trace is first else _ratio(first, trace),
+        turn_medians_ms=tuple(trace.turn_medians_ms()),
+        turns_in_yardsticks=None if yard is None else tuple(in_yardsticks(trace, yard)),
         stages_ms=None if stages_ms is None else dict(stages_ms),
         cpu_j_per_scan=trace.joules_per_scan("cpu"),
         gpu_j_per_scan=trace.joules_per_scan("gpu"),

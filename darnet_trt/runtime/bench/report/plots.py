@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from darnet_trt.evaluation.pictures import COLOURS
+from darnet_trt.runtime.bench.layers.picture import roofline
 from darnet_trt.runtime.bench.report.schema import BenchReport, Configuration, Latency
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ _FAR_APART: Final = 5
 
 
 def plots(report: BenchReport) -> dict[str, bytes]:
-    """Return file name → content: the latencies, and with batches the throughput."""
+    """Return file name → content: the latencies, with batches the throughput, and rooflines."""
     figures = {"latency": _latencies(report)}
     if any(one.batch > 1 for one in report.configurations):
         figures["throughput"] = _throughput(report)
+    for engine in report.engines:
+        if engine.layers is not None and (drawn := roofline(engine.layers)) is not None:
+            figures[f"roofline-{engine.name}"] = drawn
     return {
         f"{name}.{kind}": _file(figure, kind)
         for name, figure in figures.items()
@@ -48,6 +52,8 @@ def _latencies(report: BenchReport) -> Figure:
     medians = [latency.median_ms for _, latency in shown]
     if max(medians) > _FAR_APART * min(medians):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_plain)
+        axes.xaxis.set_minor_formatter(_plain)
     partly = " (interrupted)" * report.interrupted
     axes.set(xlabel="latency in ms", ylabel="share of queries", ylim=(0, 1.02))
     axes.set_title(f"Latency{partly}; at 0.5 the median and its 95 % interval")
@@ -79,6 +85,11 @@ def _throughput(report: BenchReport) -> Figure:
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
     return figure
+
+
+def _plain(value: float, _place: object) -> str:
+    """Write a tick as 20, not as 2×10¹."""
+    return f"{value:g}"
 
 
 def _label(one: Configuration) -> str:

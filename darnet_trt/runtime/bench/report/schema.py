@@ -11,11 +11,13 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from darnet_trt.machine.hardware import Cpu, Gpu
+from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.signs.conditions import Conditions
 
 SCHEMA_VERSION: Final = 2
 
 Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
+Precise = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
 Way = Literal["engine", "file-to-result"]
 
 
@@ -99,6 +101,9 @@ class Configuration(_Part):
         scans_per_s: Scans a second at the median latency.
         ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
             None of the first.
+        turn_medians_ms: Median latency of each turn.
+        turns_in_yardsticks: The same as multiples of the yardstick's in the same rounds; None on a
+            GPU, of which the yardstick says nothing.
         stages_ms: Median of each of `predict`'s stages; None for "engine".
         cpu_j_per_scan: Energy of all CPU packages in its turns; None: not readable here.
         gpu_j_per_scan: Energy of the GPU's board in its turns; None: not readable here.
@@ -114,6 +119,8 @@ class Configuration(_Part):
     latency: Latency | None
     scans_per_s: Estimate | None
     ratio: Estimate | None
+    turn_medians_ms: tuple[Precise, ...]
+    turns_in_yardsticks: tuple[Precise, ...] | None
     stages_ms: dict[str, Rounded] | None = None
     cpu_j_per_scan: Rounded | None
     gpu_j_per_scan: Rounded | None
@@ -161,6 +168,8 @@ class MeasuredEngine(_Part):
         many_ms_per_scan: Wall time per scan when one scan is predicted several times in one run;
             None as for `cold_start`.
         on_gpu: None except for TensorRT plans.
+        layers: Where its time goes; None without --layers, and for engines that are not of the
+            bundle.
     """
 
     name: str
@@ -170,6 +179,7 @@ class MeasuredEngine(_Part):
     cold_start: ColdStart | None = None
     many_ms_per_scan: Rounded | None = None
     on_gpu: OnGpu | None = None
+    layers: Layers | None = None
 
 
 class Environment(_Part):
@@ -194,6 +204,22 @@ class Environment(_Part):
     packages: dict[str, str]
 
 
+class Comparison(_Part):
+    """The first configuration now against a stored measurement of it.
+
+    Attributes:
+        file: Where it is stored.
+        fail_above: A larger ratio is slower.
+        verdict: "above": slower. "below": not slower. None: the time was too short to tell.
+        ratio: The time now over the time before, both in yardsticks; None before the first look.
+    """
+
+    file: str
+    fail_above: float
+    verdict: Literal["above", "below"] | None
+    ratio: Estimate | None
+
+
 class BenchReport(_Part):
     """A benchmark.
 
@@ -213,6 +239,7 @@ class BenchReport(_Part):
         doubts: Reasons not to trust the figures; empty on an idle machine.
         engines: The bundle's, then those of --against.
         configurations: The first is the reference of the ratios.
+        baseline: The first one against a stored measurement; None without --baseline.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -230,6 +257,7 @@ class BenchReport(_Part):
     doubts: tuple[str, ...]
     engines: tuple[MeasuredEngine, ...]
     configurations: tuple[Configuration, ...]
+    baseline: Comparison | None = None
 
     def engine(self, name: str) -> MeasuredEngine:
         """Return the engine of that name."""

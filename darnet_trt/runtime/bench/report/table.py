@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from darnet_trt.runtime.bench.layers import table as layers_table
+from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.report.numbers import (
     NEEDS,
     count,
@@ -13,7 +15,7 @@ from darnet_trt.runtime.bench.report.numbers import (
     number,
     quantile,
 )
-from darnet_trt.runtime.bench.report.schema import BenchReport, Configuration, Latency
+from darnet_trt.runtime.bench.report.schema import BenchReport, Comparison, Configuration, Latency
 from darnet_trt.runtime.bench.signs.table import rows
 
 
@@ -36,6 +38,7 @@ def tables(report: BenchReport) -> list[Table]:
         made.append(_on_gpu(report))
     if report.scan is not None:
         made += [_stages(report), _cold_start(report)]
+    made += [_layers(engine.layers) for engine in report.engines if engine.layers is not None]
     return [table for table in made if table.rows]
 
 
@@ -43,6 +46,13 @@ def untrusted(report: BenchReport) -> list[str]:
     """Return lines on why not to trust the figures; none on an idle machine."""
     advice = "do not trust the figures: run again when the machine does nothing else"
     return [*report.doubts, *[advice] * bool(report.doubts)]
+
+
+def against_baseline(found: Comparison) -> str:
+    """Return in one line whether the first configuration is slower than its baseline."""
+    verdicts = {"above": "slower", "below": "not slower", None: "not decided in this time"}
+    said = f"time / {found.file}: {estimate(found.ratio)}, limit {found.fail_above:g}: "
+    return said + verdicts[found.verdict]
 
 
 def machine(report: BenchReport) -> Table:
@@ -69,6 +79,8 @@ def _answer(report: BenchReport) -> Table:
     per_scan = " per scan" * any(one.batch > 1 for one in report.configurations)
     titles = ("configuration", "runs in", "median ms", f"time{per_scan} / first's")
     after = [*_remarks(report.configurations)]
+    if report.baseline is not None:
+        after.append(against_baseline(report.baseline))
     after += [f"? {line}" for line in untrusted(report)]
     return Table(titles, tuple(lines), tuple(before), tuple(after))
 
@@ -175,3 +187,8 @@ def _cold_start(report: BenchReport) -> Table:
         if (cold := engine.cold_start) is not None
     ]
     return Table(titles, tuple(rows))
+
+
+def _layers(found: Layers) -> Table:
+    rows = tuple(layers_table.rows(found))
+    return Table(layers_table.TITLES, rows, before=tuple(layers_table.summary(found)))

@@ -1,6 +1,7 @@
 """Real engines with their real profilers; a TensorRT of the host's, which runs ONNX files."""
 
 import math
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from darnet_trt.runtime.bench.layers.profilers import tensorrt as tensorrt_profi
 from darnet_trt.runtime.bench.layers.profilers.onnxruntime import OnnxRuntimeProfiler
 from darnet_trt.runtime.bench.layers.profilers.profiler import MOST_RUNS
 from darnet_trt.runtime.bench.layers.table import TITLES, rows, summary
+from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.openvino.package import cpu_precisions
 from darnet_trt.runtime.engines.tensorrt import gpu
 from darnet_trt.runtime.engines.tensorrt.plan import LoadedPlan
@@ -48,6 +50,12 @@ def tiny(tmp_path):
     return open_bundle(write_bundle(tmp_path / "bundle"))
 
 
+def profiled(bundle, name, threads):
+    engine = load_engine(bundle, name, threads=threads)
+    with closing(engine.runner):
+        return profile(bundle, engine, threads, SECONDS)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_layer_of_the_network_has_its_place(network, name, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -55,7 +63,7 @@ def test_every_layer_of_the_network_has_its_place(network, name, tmp_path, monke
     precision = name.rpartition("-")[2]
     if precision not in cpu_precisions():
         pytest.skip(f"OpenVINO does not run {precision} on this CPU")
-    found = profile(network, name, 1, SECONDS)
+    found = profiled(network, name, threads=1)
     assert found.precision == precision
     shares = {(group.part, group.kind): group.share for group in found.groups}
     assert math.isclose(sum(shares.values()), 1)
@@ -80,7 +88,7 @@ def test_every_layer_of_the_network_has_its_place(network, name, tmp_path, monke
 
 @pytest.mark.parametrize("name", ["openvino-fp32", "onnxruntime-fp32"])
 def test_an_engine_that_is_not_the_network_is_profiled_too(tiny, name):
-    found = profile(tiny, name, None, SECONDS)
+    found = profiled(tiny, name, threads=None)
     assert found.layers
     assert found.profiled_ms > 0
     assert rows(found)
@@ -88,7 +96,7 @@ def test_an_engine_that_is_not_the_network_is_profiled_too(tiny, name):
 
 def test_onnx_runtime_profiles_no_more_runs_than_needed(tiny, monkeypatch):
     monkeypatch.setattr(turns, "TURN_MS", 50)
-    found = profile(tiny, "onnxruntime-fp32", 1, SECONDS)
+    found = profiled(tiny, "onnxruntime-fp32", threads=1)
     assert found.runs == MOST_RUNS - 1
 
 
@@ -103,7 +111,7 @@ def test_without_a_peak_the_times_are_shown_all_the_same(tiny, monkeypatch):
         raise BuildError("no C compiler here")
 
     monkeypatch.setattr(peaks, "compile_peak", refuse)
-    found = profile(tiny, None, 1, SECONDS)
+    found = profiled(tiny, None, threads=1)
     assert found.no_peak == "no C compiler here"
     assert found.peak_gmac_per_s is None
     assert all(group.bound is None for group in found.groups)
@@ -114,7 +122,7 @@ def test_without_a_peak_the_times_are_shown_all_the_same(tiny, monkeypatch):
 
 def test_the_table_and_the_picture_show_all_time(network):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    found = profile(network, "openvino-fp32", 1, SECONDS)
+    found = profiled(network, "openvino-fp32", threads=1)
     table = rows(found)
     assert all(len(row) == len(TITLES) for row in table)
     percent = sum(float(row[3].rstrip("%")) for row in table)

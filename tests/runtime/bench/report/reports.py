@@ -59,7 +59,7 @@ def report(*traces, **changes):
             for name in engines
         ),
         "configurations": tuple(
-            configuration(one, traces[0], engine=one.subject.split()[0], way="engine")
+            configuration(one, traces[0], None, engine=one.subject.split()[0], way="engine")
             for one in traces
         ),
     }

@@ -9,7 +9,7 @@ from tests.runtime.bench.report.reports import report, steady, trace
 
 def of(samples_ms, **options):
     one = trace("a", samples_ms, **options)
-    return configuration(one, one, engine="a", way="engine")
+    return configuration(one, one, None, engine="a", way="engine")
 
 
 def test_many_samples_give_every_percentile_an_interval():
@@ -42,7 +42,7 @@ def test_a_drifting_runner_is_labelled_and_has_no_interval():
 
 def test_a_ratio_is_paired_over_the_turns_that_both_have():
     first, second = trace("a", steady(20, 100)), trace("b", steady(21, 95, seed=3))
-    ratio = configuration(second, first, engine="b", way="engine").ratio
+    ratio = configuration(second, first, None, engine="b", way="engine").ratio
     assert ratio.low < 1.05 < ratio.high
     assert ratio.high - ratio.low < 0.05
 

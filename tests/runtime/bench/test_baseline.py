@@ -1,0 +1,108 @@
+"""Runners of known delays against a stored measurement of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from darnet_trt.errors import UsageError
+from darnet_trt.runtime.bench.baseline import LOOKS, Guard, read_baseline, stored_turns
+from darnet_trt.runtime.bench.subject import Query, Trace
+from darnet_trt.runtime.bench.yardstick import YARDSTICK, in_yardsticks
+from tests.runtime.bench.report import reports
+
+
+def turns(name, medians_ms):
+    """A trace with one query a turn."""
+    found = Trace(name)
+    for turn, ms in enumerate(medians_ms):
+        found.queries.append(Query(turn, 0, 0, round(ms * 1e6)))
+    return found
+
+
+def run(slower, machine=1.0, rounds=60, seed=0):
+    """An engine of 20 ms and the yardstick of 5 ms, on a machine that takes so many times as long;
+    both are slowed in some rounds, by a neighbour."""
+    rng = np.random.default_rng(seed)
+    neighbour = machine * (1 + rng.choice([0, 0.4], rounds))
+    noise = rng.lognormal(0, 0.01, (2, rounds))
+    return {
+        "engine": turns("engine", 20 * slower * neighbour * noise[0]),
+        YARDSTICK: turns(YARDSTICK, 5 * neighbour * noise[1]),
+    }
+
+
+def judged(slower, limit=1.025, rounds=60, **options):
+    """The guard after the looks at a run."""
+    before = run(1, seed=1)
+    guard = Guard("engine", tuple(in_yardsticks(*before.values())), limit)
+    for passed in LOOKS:
+        if guard.look(run(slower, rounds=int(rounds * passed), seed=2, **options), passed):
+            break
+    return guard
+
+
+def test_a_slower_engine_is_found():
+    assert judged(1.05).verdict == "above"
+    assert judged(1.05).ratio.value == pytest.approx(1.05, abs=0.01)
+
+
+def test_an_equal_engine_on_a_slower_machine_is_not_accused():
+    guard = judged(1, machine=2.2)
+    assert guard.verdict == "below"
+    assert guard.ratio.value == pytest.approx(1, abs=0.01)
+
+
+def test_it_does_not_say_what_it_does_not_know():
+    guard = judged(1.025)
+    assert guard.verdict is None
+    found = guard.comparison("report.json")
+    assert (found.verdict, found.fail_above) == (None, 1.025)
+    assert found.ratio.low < 1.025 < found.ratio.high
+
+
+def test_it_looks_seldom():
+    guard = Guard("engine", (4.0,) * 60, 1.025)
+    assert not guard.look({}, 0.19)  # it would need the traces
+    few = run(1, rounds=3)
+    assert not guard.look(few, 0.2)
+    assert not guard.look({}, 0.39)
+
+
+def test_on_a_gpu_the_yardstick_has_no_say():
+    guard = Guard("engine", (20.0, 20.1, 19.9) * 20, 1.025, on_gpu=True)
+    assert guard.look({"engine": turns("engine", [20.0, 20.1, 19.9] * 20)}, 1.0)
+    assert guard.verdict == "below"
+
+
+def test_what_is_stored_is_read(tmp_path):
+    report = reports.report(reports.trace("engine", reports.steady(20)))
+    (tmp_path / "report.json").write_text(report.model_dump_json())
+    assert read_baseline(tmp_path) == read_baseline(tmp_path / "report.json")
+    assert len(read_baseline(tmp_path).configurations[0].turn_medians_ms) == 60
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]", b"\xff", None])
+def test_no_report(tmp_path, content):
+    file = tmp_path / "report.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError) as refused:
+        read_baseline(tmp_path)
+    assert str(file) in str(refused.value)
+
+
+def test_a_report_of_another_machine_or_engine(monkeypatch):
+    report = reports.report(reports.trace("engine", reports.steady(20)))
+    here = "darnet_trt.runtime.bench.baseline.environment"
+    fewer = reports.ENVIRONMENT.model_copy(update={"cpus_allowed": 1})
+    monkeypatch.setattr(here, lambda *_, **__: fewer)
+    with pytest.raises(UsageError, match="another number of CPUs"):
+        stored_turns(report, "engine", None)
+    monkeypatch.setattr(here, lambda *_, **__: reports.ENVIRONMENT)
+    assert stored_turns(report, "engine", None) == report.configurations[0].turn_medians_ms
+    with pytest.raises(UsageError, match=r"no times of other, only of engine"):
+        stored_turns(report, "other", None)
+    with pytest.raises(UsageError, match="threads"):
+        stored_turns(report, "engine", 3)
+    assert json.loads(report.model_dump_json())["schema_version"] == 2
