@@ -7,7 +7,7 @@ import pytest
 
 from darnet_trt.errors import DeviceError
 from darnet_trt.runtime.bench import batches, cold_start, turns
-from darnet_trt.runtime.bench.yardstick import YARDSTICK
+from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.engines.tensorrt import gpu, lane, plan
 from tests.full_disk import files_up_to
 from tests.runtime.engines.host_gpu import CALLS, HostDevice, HostGraph, tensorrt

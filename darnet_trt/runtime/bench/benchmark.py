@@ -20,12 +20,14 @@ from darnet_trt.bundle.reading import Bundle
 from darnet_trt.machine.files import as_text
 from darnet_trt.machine.memory import free_memory
 from darnet_trt.runtime.bench import turns
-from darnet_trt.runtime.bench.baseline import Guard, read_baseline, stored_turns
 from darnet_trt.runtime.bench.batches import batches_of, check_memory
 from darnet_trt.runtime.bench.cold_start import PROCESSES, cold_start
 from darnet_trt.runtime.bench.from_file import FromFile
 from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.layers.profile import profile
+from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_turns
+from darnet_trt.runtime.bench.regression.guard import Guard
+from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, yardstick
 from darnet_trt.runtime.bench.report.building import configuration
 from darnet_trt.runtime.bench.report.environment import environment
 from darnet_trt.runtime.bench.report.schema import (
@@ -39,7 +41,6 @@ from darnet_trt.runtime.bench.report.schema import (
 from darnet_trt.runtime.bench.signs.doubts import doubts
 from darnet_trt.runtime.bench.signs.watch import Watch
 from darnet_trt.runtime.bench.subject import Subject, Trace
-from darnet_trt.runtime.bench.yardstick import YARDSTICK, yardstick
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import Runner, runs_on_gpu
 from darnet_trt.runtime.engines.tensorrt.runner import GpuTimes, TensorRTRunner

@@ -3,8 +3,8 @@ import pytest
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.bench import benchmark
 from darnet_trt.runtime.bench.benchmark import Benchmark
+from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.subject import Subject
-from darnet_trt.runtime.bench.yardstick import YARDSTICK
 from darnet_trt.runtime.engines.loading import Engine
 from tests.runtime.bench.clock import Clock, StubRunner
 

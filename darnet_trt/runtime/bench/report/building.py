@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from darnet_trt.runtime.bench.regression.yardstick import in_yardsticks
 from darnet_trt.runtime.bench.report.schema import (
     Configuration,
     Estimate,
@@ -14,7 +15,6 @@ from darnet_trt.runtime.bench.report.schema import (
 from darnet_trt.runtime.bench.statistics.quantiles import summarise
 from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
 from darnet_trt.runtime.bench.subject import Trace
-from darnet_trt.runtime.bench.yardstick import in_yardsticks
 
 
 def configuration(

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.bench.baseline import LOOKS, Guard, read_baseline, stored_turns
+from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_turns
+from darnet_trt.runtime.bench.regression.guard import LOOKS, Guard
+from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, in_yardsticks
 from darnet_trt.runtime.bench.subject import Query, Trace
-from darnet_trt.runtime.bench.yardstick import YARDSTICK, in_yardsticks
 from tests.runtime.bench.report import reports
 
 
@@ -94,7 +95,7 @@ def test_no_report(tmp_path, content):
 
 def test_a_report_of_another_machine_or_engine(monkeypatch):
     report = reports.report(reports.trace("engine", reports.steady(20)))
-    here = "darnet_trt.runtime.bench.baseline.environment"
+    here = "darnet_trt.runtime.bench.regression.baseline.environment"
     fewer = reports.ENVIRONMENT.model_copy(update={"cpus_allowed": 1})
     monkeypatch.setattr(here, lambda *_, **__: fewer)
     with pytest.raises(UsageError, match="another number of CPUs"):

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
-
-from darnet_trt.errors import UsageError, no_such_path
-from darnet_trt.runtime.bench.report.environment import environment
-from darnet_trt.runtime.bench.report.schema import BenchReport, Comparison, Estimate
+from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, in_yardsticks
+from darnet_trt.runtime.bench.report.schema import Comparison, Estimate
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
 from darnet_trt.runtime.bench.statistics.ratios import Ratio, unpaired_ratio
 from darnet_trt.runtime.bench.subject import Trace
-from darnet_trt.runtime.bench.yardstick import YARDSTICK, in_yardsticks
 
 LOOKS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Parts of the time after which it is looked whether the answer is known; many cost power."""
-
-_REPORT: Final = "report.json"
-_MAKE: Final = "make one with darnet-trt bench -o FOLDER"
 
 
 class Guard:
@@ -74,59 +66,3 @@ class Guard:
             verdict=self.verdict,
             ratio=ratio,
         )
-
-
-def read_baseline(path: Path) -> BenchReport:
-    """Read the report of an earlier benchmark.
-
-    Args:
-        path: The folder of its `-o`, or `report.json` in it.
-
-    Raises:
-        UsageError: It is none, or of another version of the format.
-    """
-    file = path / _REPORT if path.is_dir() else path
-    try:
-        return BenchReport.model_validate_json(file.read_bytes())
-    except FileNotFoundError as error:
-        raise no_such_path(file) from error
-    except OSError as error:
-        raise UsageError(f"cannot be read ({error.strerror})", where=file, do=_MAKE) from error
-    except ValidationError as error:
-        raise UsageError("is no report of this version's bench", where=file, do=_MAKE) from error
-
-
-def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> tuple[float, ...]:
-    """Return the turns of a configuration in a baseline, as `Guard` takes them.
-
-    Args:
-        baseline: From `read_baseline`.
-        name: The configuration.
-        threads: The engines' now.
-
-    Raises:
-        UsageError: The baseline was measured on another machine or with other threads, or lacks the
-            configuration.
-    """
-    now, then = environment(0.0, command="", threads=threads), baseline.environment
-    for what, there, here in (
-        ("CPU", then.cpu.name, now.cpu.name),
-        ("number of CPUs", then.cpus_allowed, now.cpus_allowed),
-        ("GPU", [gpu.name for gpu in then.gpus], [gpu.name for gpu in now.gpus]),
-        ("number of threads", then.threads, threads),
-    ):
-        if there != here:
-            raise UsageError(
-                f"was measured with another {what} ({there}, and here {here})",
-                where="--baseline",
-                do="measure it here",
-            )
-    for one in baseline.configurations:
-        if one.name == name and one.turns:
-            return one.turns_in_yardsticks or one.turn_medians_ms
-    names = ", ".join(one.name for one in baseline.configurations)
-    raise UsageError(
-        f"holds no times of {name}, only of {names}",
-        where="--baseline",
-        do="measure the same engine and batch",
-    )

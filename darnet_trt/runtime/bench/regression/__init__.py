@@ -1,0 +1,1 @@
+"""Say whether software has become slower than an earlier measurement of it."""
