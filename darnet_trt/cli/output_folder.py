@@ -20,7 +20,7 @@ _KINDS: Final[dict[str, Kind]] = {
     STATE: "run",
     PREDICTIONS: "evaluation",  # ablations and their runs have one, too
 }
-"""What a folder is that holds a file; the first file that is there tells."""
+"""The kind of a folder, by a file in it; of several files the first one here decides."""
 
 
 def refuse_existing(file: Path) -> None:
