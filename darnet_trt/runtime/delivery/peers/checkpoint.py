@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -67,7 +67,7 @@ def keep_answers(association: Association) -> None:
 
 
 @lru_cache
-def _always_paused(kind: type) -> type:
+def _always_paused(kind: Any) -> Any:
     """Return a kind of association of which nobody waits until its thread has paused.
 
     After `clear` it has. pynetdicom notes that in a field of its own, which the thread of a report
