@@ -23,6 +23,7 @@ cohort = typer.Typer(
 cohort.command("check", cls=Command)(check)
 
 FOLDS = 5
+_NAMES = "a file with a patient a line"
 
 _Cohort = Annotated[
     Path,
@@ -98,13 +99,16 @@ def _apart(test: str | None) -> float | frozenset[str] | None:
     try:
         lines = Path(test).read_text("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or "no text"
         raise UsageError(
             f"{test!r} is neither a share nor a file that can be read ({reason})",
             where="--test",
-            do="give a number below 1, or a file with a patient a line",
+            do=f"give a number below 1, or {_NAMES}",
         ) from error
-    return frozenset(filter(None, map(str.strip, lines)))
+    names = frozenset(filter(None, map(str.strip, lines)))
+    if not names:
+        raise UsageError(f"{test} names no patient", where="--test", do=f"give {_NAMES}")
+    return names
 
 
 def _show(cohort: Cohort, divided: Folds) -> None:

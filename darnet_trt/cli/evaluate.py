@@ -142,7 +142,9 @@ def evaluate(
                 raise UsageError(
                     f"no scan is left to evaluate: {_counts(evaluation)}",
                     where=cohort,
-                    do="give scans that did not train the weights and can be classified. Where "
+                    do="name another side or fold"
+                    if evaluation.left_out.keys() == {"other-side"}
+                    else "give scans that did not train the weights and can be classified. Where "
                     "other patients have the same names, change these in the table",
                 )
             say(f"trained on {judged.facts['trained_on']}. {INTENDED_USE}")

@@ -65,26 +65,24 @@ def opened(path: Path, artifact: str | None, threads: int | None) -> Iterator[Ju
         threads: CPU threads; None leaves the number to torch or the engine.
 
     Raises:
-        UsageError: `artifact` is given for a run, there is no such engine, or the file is no
-            checkpoint.
-        CheckpointError, BundleError, DeviceError: It cannot be used.
+        UsageError: `artifact` is given for a run, or there is no such engine.
+        CheckpointError, BundleError, DeviceError: It cannot be used, or is neither of the two.
         MissingPackageError: A package that runs it is not installed.
     """
     if (path / FILE_NAME).exists():
         with _engine(path, artifact, threads) as judged:
             yield judged
-    elif path.is_dir() and not (path / CHECKPOINT).exists():
+    elif path.exists() and not _may_be_run(path):
         raise no_checkpoint(path, bundle_too=True)
-    elif path.is_file() and not is_zipfile(path):  # a checkpoint is one
-        raise UsageError(
-            "is neither a run nor a bundle",
-            where=path,
-            do="name the folder that train or build wrote",
-        )
     elif artifact is not None:
         raise UsageError("only a bundle has engines", where="--artifact", do="omit it for a run")
     else:
         yield _checkpoint(path, threads)
+
+
+def _may_be_run(path: Path) -> bool:
+    """Return whether a path is a run's folder, or a file in a checkpoint's format."""
+    return (path / CHECKPOINT).exists() or (path.is_file() and is_zipfile(path))
 
 
 def _checkpoint(path: Path, threads: int | None) -> Judged:

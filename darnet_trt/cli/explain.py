@@ -30,9 +30,17 @@ def explain(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the pictures into.")],
     fold: Annotated[
-        int, typer.Option(min=0, help="Of an ablation: the fold whose four networks to explain.")
-    ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of an ablation: their seed.")] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of an ablation: the fold whose four networks to explain. [default: 0]",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of an ablation: their seed. [default: 0]", show_default=False),
+    ] = None,
     scan: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,10 +62,10 @@ def explain(
     was drawn.
     """
     from darnet_trt.cli.labelled import labelled_cohort, print_notes
-    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
+    from darnet_trt.cli.output_folder import refuse_all_but
     from darnet_trt.machine.files import sole_writer
 
-    refuse_bundle_or_cohort(out)
+    refuse_all_but("explanation", out)
     from darnet_trt.machine.hardware import require_packages
 
     use_torch(threads)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from darnet_trt.evaluation.metrics import not_measured
-
 
 def measures(found: Mapping[str, float], classes: Sequence[str]) -> Iterator[str]:
     """List accuracy and the measures of the positive class, one line each.
@@ -24,4 +22,6 @@ def measures(found: Mapping[str, float], classes: Sequence[str]) -> Iterator[str
             f"specificity {found['specificity']:.3f}, F1 {found['f1']:.3f}"
         )
     elif (scans := found.get(f"scans_{classes[0]}")) is not None:
+        from darnet_trt.evaluation.metrics import not_measured  # imports numpy
+
         yield f"{classes[0]} against the rest  {not_measured(classes[0], int(scans))}"

@@ -11,7 +11,7 @@ from darnet_trt.machine.files import check_file_place
 from darnet_trt.scan.cohorts import TABLE
 from darnet_trt.training.fitting.folder import CHECKPOINT, PLAN, STATE
 
-Kind = Literal["run", "ablation", "evaluation"]
+Kind = Literal["run", "ablation", "evaluation", "explanation"]
 
 PREDICTIONS: Final = "predictions.csv"
 _KINDS: Final[dict[str, Kind]] = {
@@ -19,8 +19,9 @@ _KINDS: Final[dict[str, Kind]] = {
     CHECKPOINT: "run",
     STATE: "run",
     PREDICTIONS: "evaluation",  # ablations and their runs have one, too
+    "maps.png": "explanation",
 }
-"""What a folder is that holds a file; the first file that is there tells."""
+"""The kind of a folder, by a file in it; of several files the first one here decides."""
 
 
 def refuse_existing(file: Path) -> None:

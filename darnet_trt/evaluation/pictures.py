@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,6 +26,8 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 """Okabe and Ito's, which the colour-blind can tell apart; with more classes they come again."""
 _WIDTH: Final = 2.2  # of a line, in points
 _PIECE: Final = 7.0  # of a dashed line, in points
+_LETTER: Final = re.compile(r"\\(?:x\w{2}|u\w{4}|U\w{8})|.", re.ASCII | re.DOTALL)
+"""A letter, or what stands for one that no font has."""
 
 Labels = npt.NDArray[np.int64]
 
@@ -76,9 +80,10 @@ def roc(
         figure = _figure(note)
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        names = short_names([written(name) for name in classes])
         for place, c in enumerate(drawn):
             x, y = curve(odds[:, c], labels == c)
-            label = f"{_short(written(classes[c]))}: area {found[f'auc_{classes[c]}']}"
+            label = f"{names[c]}: area {found[f'auc_{classes[c]}']}"
             axes.plot(x, y, **line_style(place, len(drawn)), label=label)
         limits = (-0.02, 1.02)
         axes.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=limits, ylim=limits)
@@ -116,7 +121,7 @@ def confusion(
         figure = _figure(note)
         axes = figure.add_subplot(title="Confusion: scans of each label by class")
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        names = [_short(written(name)) for name in classes]
+        names = short_names([written(name) for name in classes])
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         axes.set(xlabel="class given by the network", ylabel="label")
@@ -214,10 +219,28 @@ def line_style(index: int, count: int) -> dict[str, Any]:
     }
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    r"""Return names of at most 24 letters, more where two would be the same: these have numbers.
+
+    An escape (\\u65b0) is kept whole. matplotlib takes $…$ for mathematics.
+    """
+    short = [_short(name) for name in names]
+    return [f"{n} {one}" if short.count(one) > 1 else one for n, one in enumerate(short, 1)]
+
+
 def _short(name: str) -> str:
-    r"""Return a class's name as text: matplotlib takes $…$ for mathematics."""
-    name = name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"
+    if len(name) > 24:
+        letters = _LETTER.findall(name)
+        end = "".join(reversed(_first(letters[::-1], 11)))
+        name = f"{''.join(_first(letters, 12))}…{end}"
     return name.replace("$", r"\$")
+
+
+def _first(letters: Sequence[str], most: int) -> list[str]:
+    """Return the first letters whose text is no longer than that."""
+    return [
+        one for one, end in zip(letters, accumulate(map(len, letters)), strict=True) if end <= most
+    ]
 
 
 def png(figure: Figure) -> bytes:

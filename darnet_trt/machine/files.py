@@ -23,7 +23,8 @@ LOCK: Final = ".darnet-trt.lock"
 _TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,10})", re.DOTALL)
 """The name that `whole_file` gives a file until it is whole."""
 
-_NO_SPACE: Final = "free some space on its disk, and try again"  # elsewhere it would begin anew
+# No other place: a run or a cache would begin anew there.
+_NO_SPACE: Final = "free some space on its disk, and try again"
 _NO_PERMISSION: Final = "check its permissions, or choose another place"
 _REMEDIES: Final = {
     errno.ENOSPC: _NO_SPACE,

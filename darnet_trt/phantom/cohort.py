@@ -6,19 +6,18 @@ import csv
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from darnet_trt import __version__
 from darnet_trt.errors import OutputError, UsageError
+from darnet_trt.machine.cache import DAMAGE, read_array
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import LOCK, sole_writer
 from darnet_trt.machine.processes import worker_pool
@@ -217,12 +216,10 @@ def read_regions(cohort: Path, scan: Path) -> npt.NDArray[np.uint8]:
     """
     path = cohort / LESIONS / f"{scan.relative_to(cohort)}.npz"
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            regions: npt.NDArray[np.uint8] = arrays["regions"]
+        return read_array(path, "regions")
     except FileNotFoundError as error:
         raise UsageError(
             "does not say where the lesions are", where=cohort, do="write it with phantom --lesions"
         ) from error
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise UsageError("cannot be read", where=path, do="write the cohort again") from error
-    return regions

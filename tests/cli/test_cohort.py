@@ -88,6 +88,10 @@ def test_the_table_may_name_folds_and_test(tmp_path, command):
         (("--folds", 0), "--folds"),
         (("--test", "nowhere.txt"), "'nowhere.txt' is neither a share nor a file"),
         (("--test", "a\0b"), "--test"),
+        (("--test", "empty.txt"), "empty.txt names no patient"),
+        (("--test", "binary.txt"), "file that can be read (no text)"),
+        (("--test", "title.txt"), "one a line without a title"),
+        (("--test", "all.txt"), "all patients of the class covid-19 are kept for the test"),
         (("--test", "nan"), "--test"),
         (("--test", "1.5"), "--test"),
         (("--classes", "ncp"), "--classes"),
@@ -95,7 +99,12 @@ def test_the_table_may_name_folds_and_test(tmp_path, command):
         (("--classes", "ncp,cp,normal,flu"), "no patient has the label flu"),
     ],
 )
-def test_what_cannot_be_divided(tmp_path, command, words, fact):
+def test_what_cannot_be_divided(tmp_path, command, monkeypatch, words, fact):
+    monkeypatch.chdir(tmp_path)
+    contents = {"empty": b"\n \n", "binary": b"\x89\xff", "title": b"patient\nncp1\n"}
+    contents["all"] = "".join(f"ncp{number}\n" for number in range(6)).encode()
+    for name, content in contents.items():
+        (tmp_path / f"{name}.txt").write_bytes(content)
     cohort = write_table(tmp_path / "c")
     done = command("cohort", "folds", cohort, "-o", tmp_path / "f.csv", *words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

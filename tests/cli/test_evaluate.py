@@ -329,7 +329,6 @@ def test_what_cannot_be_evaluated_is_one_line(evaluate, run, cohort, tmp_path):
     change_manifest(bundle, training_scans={"file": "gone.npz", "sha256": "0" * 64})
     for network, out, options in (
         (tmp_path, tmp_path / "a", ()),  # neither a run nor a bundle
-        (cohort / "cohort.csv", tmp_path / "a", ()),
         (tmp_path / "absent", tmp_path / "a", ()),
         (run, tmp_path / "a", ("--artifact", "openvino-fp32")),
         (run, cohort, ()),
@@ -354,12 +353,16 @@ def test_what_is_no_finished_run_is_told_by_its_kind(evaluate, cohort, tmp_path,
     network = tmp_path / "network"
     (network / file).parent.mkdir(parents=True)
     (network / file).write_bytes(b"")
-    (network / "plan.json").write_bytes(b"")
-    if "runs" not in file:
-        (network / "plan.json").unlink()
+    if "runs" in file:
+        (network / "plan.json").write_bytes(b"")
     done = evaluate(network, cohort)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert says in done.stderr
+
+
+def test_a_file_that_is_no_checkpoint_is_told_as_such(evaluate, cohort, tmp_path):
     onnx = tmp_path / "model.onnx"
     onnx.write_bytes(b"no checkpoint")
-    assert "neither a run nor a bundle" in evaluate(onnx, cohort).stderr
+    done = evaluate(onnx, cohort)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "model.onnx: is neither a run nor a bundle" in done.stderr

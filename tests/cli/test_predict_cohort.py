@@ -32,7 +32,8 @@ def test_results_join_with_an_evaluation(command, tiny, cohort, tmp_path):
     done = command("predict", tiny, cohort, "-o", out, "--workers", 1)
     assert done.returncode == 0, done.stderr
     count = len(read_cohort(cohort).entries)
-    assert f"{cohort}: {count} scans of this cohort, the slices of {count} in the" in done.stderr
+    said = f"{cohort}: {count} scans of this cohort, which orders the slices of {count}\n"
+    assert said in done.stderr
     results = {row["key"]: row for row in rows_of(out / "results.csv")}
     rows = rows_of(tmp_path / "evaluation" / "predictions.csv")
     assert len(rows) == len(results) == count > 2

@@ -15,6 +15,7 @@ from darnet_trt.evaluation.pictures import (
     curve,
     reliability_diagram,
     roc,
+    short_names,
     shortcut_note,
 )
 
@@ -88,3 +89,11 @@ def test_the_counts_are_scikit_learns():
     labels, logits = rng.integers(0, 3, 50), rng.normal(size=(50, 4)).astype(np.float32)
     expected = confusion_matrix(labels, logits.argmax(1), labels=range(4))
     np.testing.assert_array_equal(confusion_counts(logits, labels, 4), expected)
+
+
+def test_names_that_are_cut_still_differ():
+    long = ["a" * 20 + middle + "z" * 20 for middle in "xy"]
+    assert short_names(long) == [f"{n} {'a' * 12}…{'z' * 11}" for n in (1, 2)]
+    assert short_names(["covid-19", "$a"]) == ["covid-19", r"\$a"]
+    escaped = [r"\u65b0\u578b\u30b3\u30ed\u30ca", r"\u65b0\u578b\u30a4\u30f3\u30d5"]
+    assert short_names(escaped) == [r"\u65b0\u578b…\u30ca", r"\u65b0\u578b…\u30d5"]

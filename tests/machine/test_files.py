@@ -61,6 +61,7 @@ def test_a_file_where_a_folder_is_needed(tmp_path):
     ("code", "do"),
     [
         (errno.ENOSPC, "free some space on its disk, and try again"),
+        (errno.EDQUOT, "free some space on its disk, and try again"),
         (errno.EACCES, "check its permissions, or choose another place"),
         (errno.EROFS, "choose another place"),
         (errno.EIO, "check free space and permissions, or choose another place"),
@@ -181,12 +182,3 @@ def test_no_temporary_folder_can_be_written(monkeypatch, command, tiny):
     assert done.returncode == 2
     assert "temporary folder" in done.stderr.splitlines()[-1]
     assert "stdout" not in done.stderr
-
-
-def test_a_full_disk_sends_nobody_elsewhere():
-    """A run, an archive's results and a cache lie there already."""
-    for reason, place in ((errno.ENOSPC, False), (errno.EDQUOT, False), (errno.EACCES, True)):
-        said = str(cannot_write(Path("run/state.pt"), OSError(reason, os.strerror(reason))))
-        assert os.strerror(reason) in said
-        assert ("another place" in said) is place
-        assert ("try again" in said) is not place

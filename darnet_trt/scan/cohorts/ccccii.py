@@ -92,13 +92,22 @@ def read_folders(folder: Path, named: Mapping[Path, str]) -> Found:
     if not table.exists():
         return Found(tuple(entries), tuple(notes))
     corrections, strange = _by_place(read_corrections(table), entries)
-    right = [
-        replace(entry, slices=slices)
-        for entry in entries
-        if (slices := _slices(entry.scan, corrections.get(_place(entry)))) is not None
-    ]
-    if useless := len(entries) - len(right):
+    right, useless, short = [], 0, []
+    for entry in entries:
+        try:
+            slices = _slices(entry.scan, corrections.get(_place(entry)))
+        except LookupError as error:
+            short.append(f"{entry.scan.relative_to(folder).as_posix()} ({error})")
+            continue
+        useless += slices is None
+        right += [] if slices is None else [replace(entry, slices=slices)]
+    if useless:
         notes.append(f"{_scans_are(useless)} left out: of no use, by {CORRECTIONS}")
+    if short:
+        notes.append(
+            f"{_scans_are(len(short))} left out: slices are gone that {CORRECTIONS} does not leave "
+            f"out, such as in {short[0]}"
+        )
     if others := [entry.scan for entry in entries if _place(entry) not in corrections]:
         example = others[0].relative_to(folder).as_posix()
         notes.append(f"{_scans_are(len(others))} not in {CORRECTIONS}, such as {example}")
@@ -135,10 +144,10 @@ def _by_place(
 def _slices(scan: Path, correction: Correction | None) -> tuple[str, ...] | None:
     """Return the names of a scan's slices in their true order; None where none is of use.
 
-    (): as they lie there. There is nothing to put right; or slices are gone that the correction
-    does not leave out, and the reading of the scan refuses it for that.
+    (): as they lie there, with nothing to put right.
 
     Raises:
+        LookupError: A slice is gone that the correction does not leave out.
         UsageError: There is something to put right, and some files have no number of their own.
     """
     if correction is None or not correction.changes:
@@ -154,8 +163,8 @@ def _slices(scan: Path, correction: Correction | None) -> tuple[str, ...] | None
             do="copy the scan again",
         )
     present = sorted(numbers)
-    if not present or correction.lacks(present):
-        return ()
+    if present and (gone := correction.gone(present)) is not None:
+        raise LookupError(f"slice {gone}")
     return tuple(numbers[number] for number in correction.kept(present)) or None
 
 

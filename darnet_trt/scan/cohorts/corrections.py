@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -59,14 +58,20 @@ class Correction:
             order = list(dict.fromkeys(spans))  # scan 2418's order names slice 106 twice
         return [n for n in order if not any(first <= n <= last for first, last in self.repeated)]
 
-    def lacks(self, numbers: Sequence[int]) -> bool:
-        """Return whether a file between these ascending numbers is gone that is to be used."""
-        return any(self._uses_any(low + 1, high - 1) for low, high in pairwise(numbers))
+    def gone(self, numbers: Sequence[int]) -> int | None:
+        """Return the first file to use that is not among these ascending numbers; None for none.
 
-    def _uses_any(self, first: int, last: int) -> bool:
-        used = [(first, last)] if self.order is None else list(self.order)
-        clipped = [(max(low, first), min(high, last)) for low, high in used]
-        return any(not _covered(span, self.repeated) for span in clipped if span[0] <= span[1])
+        Without `order`, the files from the first to the last number are to be used.
+        """
+        here = set(numbers)
+        for first, last in self.order or ((numbers[0], numbers[-1]),):
+            number = first
+            while number <= last:
+                end = next((b for a, b in self.repeated if a <= number <= b), None)
+                if end is None and number not in here:
+                    return number
+                number = (number if end is None else end) + 1
+        return None
 
 
 def read_corrections(table: Path) -> dict[tuple[str, str, str], Correction]:
@@ -95,15 +100,6 @@ def _correction(re_order: str, repeat_ids: str) -> Correction:
     discard = repeat_ids == _DISCARD
     repeated = () if discard or not repeat_ids else _spans(repeat_ids, ";")
     return Correction(order, re_order == _REVERSE, repeated, discard)
-
-
-def _covered(span: Span, others: Sequence[Span]) -> bool:
-    """Return whether all numbers of a span are in others."""
-    first, last = span
-    for low, high in sorted(others):
-        if low <= first <= high:
-            first = high + 1
-    return first > last
 
 
 def _spans(text: str, between: str) -> tuple[Span, ...]:

@@ -31,18 +31,19 @@ def rows_of(table: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[s
         raise unreadable_table(table, error, REPLACE) from error
 
 
-def unreadable_table(table: Path, error: Exception, do: str) -> UsageError:
+def unreadable_table(
+    table: Path, error: Exception, do: str, *, folder: str = "rename it, or move it away"
+) -> UsageError:
     """Return the error for a CSV file that cannot be read.
 
     Args:
         table: The file.
         error: What reading it raised.
         do: What to do where its content is no CSV.
+        folder: What to do where it is a folder.
     """
     if isinstance(error, IsADirectoryError):
-        return UsageError(
-            "is a folder, expected a table (CSV)", where=table, do="rename it, or move it away"
-        )
+        return UsageError("is a folder, expected a table (CSV)", where=table, do=folder)
     if isinstance(error, OSError):
         return UsageError(
             f"cannot be read ({error.strerror})",

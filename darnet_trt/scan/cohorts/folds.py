@@ -105,7 +105,9 @@ class Folds:
     def _held_out(self, fold: int) -> frozenset[str]:
         if not 0 <= fold < len(self.folds):
             raise UsageError(
-                f"there is no fold {fold}", where="--fold", do=f"0 to {len(self.folds) - 1}"
+                f"there is no fold {fold}",
+                where="--fold",
+                do=f"take one from 0 to {len(self.folds) - 1}",
             )
         return self.folds[fold]
 
@@ -143,6 +145,12 @@ def make_folds(
     place = counting()  # goes on over the classes, so that the folds are of one size
     for index, (label, of_class) in enumerate(classes.items()):
         left = [patient for patient in of_class if patient not in apart]
+        if apart.issuperset(of_class):
+            raise UsageError(
+                f"all patients of the class {label} are kept for the test",
+                where=cohort.table,
+                do="keep fewer for it",
+            )
         if len(left) < count:
             raise UsageError(
                 f"the class {label} has {counted(len(left), 'patient')} for {count} folds"
@@ -210,7 +218,9 @@ def read_folds(path: Path, cohort: Cohort) -> Folds:
                 )
             rows = [tuple((row[name] or "").strip() for name in FOLDS_COLUMNS) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise unreadable_table(path, error, "make it with darnet-trt cohort folds") from error
+        raise unreadable_table(
+            path, error, "make it with darnet-trt cohort folds", folder="name a file in it"
+        ) from error
     labels = labels_of_patients(cohort)
     known = {as_text(cohort.person(patient)): patient for patient in labels}
     fold_of: dict[str, str] = {}
@@ -262,6 +272,7 @@ def _named_patients(cohort: Cohort, names: frozenset[str]) -> frozenset[str]:
         raise UsageError(
             f"the cohort has no patient {strangers[0]!r}",
             where="--test",
-            do=f"name patients as the cohort does, such as {min(patients)}",
+            do="name patients as the cohort does, one a line without a title, such as "
+            f"{min(patients)}",
         )
     return frozenset(known[name] for name in names)

@@ -95,8 +95,7 @@ def places(
         ordered = sum(bool(entry.slices) for entry in cohort.entries)
         if ordered or cohort.table.is_dir():
             scans = counted(len(cohort.entries), "scan")
-            how = f"the slices of {ordered} in the order that it gives"
-            tell(f"{path}: {scans} of this cohort, {how}")
+            tell(f"{path}: {scans} of this cohort, which orders the slices of {ordered}")
             for note in cohort.notes:
                 tell(note)
         for entry in cohort.entries:

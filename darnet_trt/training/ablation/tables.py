@@ -150,7 +150,8 @@ def differences_table(found: Sequence[Difference]) -> Table:
 
 def _undefined(found: Sequence[Difference]) -> list[str]:
     if any(math.isnan(d.corrected[0]) for d in found):
-        return ["-: no interval, since no draw of the patients changes the difference."]
+        why = "the measure has no value, or no draw of the patients changes the difference"
+        return [f"-: no interval, since {why}."]
     return []
 
 

@@ -86,11 +86,8 @@ def check(
     with reading(len(cohort.entries)) as done:
         seen = read_cohort_facts(cohort.entries, done)
     if all(one.view is None for one in seen):
-        which = "the only scan" if len(seen) == 1 else f"none of the {len(seen)} scans"
-        can = "cannot" if len(seen) == 1 else "can"
-        raise UsageError(
-            f"{which} {can} be used, such as {seen[0].facts.error}", where=cohort.table
-        )
+        first = f"the first of {len(seen)} is {seen[0].facts.error}"
+        raise UsageError(f"no scan can be used: {first}", where=cohort.table)
     found = _check(seen, cohort.classes)
     if all(one.facts.lasting for one in seen):
         with suppress(OSError, OutputError):  # a cache may be missing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from darnet_trt.errors import DarnetError, OutputError, ScanError, UnreadableScanError
-from darnet_trt.machine.cache import cache_folder, drop_unused, used
+from darnet_trt.machine.cache import DAMAGE, cache_folder, drop_unused, used
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.files import whole_file
 from darnet_trt.scan import Preprocessing, load_study
@@ -161,7 +160,7 @@ def _kept(file: Path) -> tuple[Facts, npt.NDArray[np.float16] | None] | None:
         with np.load(file, allow_pickle=False) as content:
             view = content["view"]
             return Facts.model_validate_json(str(content["facts"])), view if view.size else None
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+    except DAMAGE:
         return None  # absent, or damaged: read the scan again
 
 

@@ -52,8 +52,8 @@ def finished(run: Path, asked: Mapping[str, Any], recipe: Recipe) -> Finished | 
 
     Args:
         run: The folder.
-        asked: The configuration of what is to be trained, without its scans.
-        recipe: Likewise.
+        asked: The configuration that is asked for, without the scans.
+        recipe: The recipe that is asked for.
 
     Raises:
         UsageError: It has as many epochs already, an older version wrote it, or the folder holds a

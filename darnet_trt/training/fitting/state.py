@@ -104,8 +104,8 @@ def refuse_other_run(run: Path, asked: Mapping[str, Any], recipe: Recipe) -> Non
 
     Args:
         run: The folder.
-        asked: The configuration without the scans.
-        recipe: Likewise.
+        asked: The configuration that is asked for, without the scans.
+        recipe: The recipe that is asked for.
 
     Raises:
         UsageError: The state is of another configuration; its scans are not compared.

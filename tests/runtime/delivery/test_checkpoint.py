@@ -49,6 +49,34 @@ def test_a_thread_may_stop_itself():
     assert stopped == [True]
 
 
+def test_a_report_that_ends_meanwhile_holds_nothing_up():
+    """Its thread says that the association has not paused, after we paused it."""
+    pynetdicom = pytest.importorskip("pynetdicom")
+    from pynetdicom.sop_class import Verification
+
+    peer, ours = pynetdicom.AE(), pynetdicom.AE()
+    peer.add_supported_context(Verification)
+    ours.add_requested_context(Verification)
+    server = peer.start_server(("127.0.0.1", 0), block=False)
+    try:
+        opened = ours.associate(*server.socket.getsockname())
+        keep_answers(opened)
+        clear = opened._reactor_checkpoint.clear
+
+        def clear_and_report():
+            clear()
+            opened._is_paused = False
+
+        opened._reactor_checkpoint.clear = clear_and_report
+        ending = threading.Thread(target=opened.release, daemon=True)
+        ending.start()
+        ending.join(10)
+        assert not ending.is_alive()
+        assert opened.is_released
+    finally:
+        server.shutdown()
+
+
 def test_requests_a_release_and_an_abort():
     pynetdicom = pytest.importorskip("pynetdicom")
     from pynetdicom.sop_class import Verification

@@ -134,23 +134,35 @@ def test_corrections_hold_whatever_the_class_is_called(tmp_path, folder, classes
 @pytest.mark.parametrize(
     ("row", "gone"),
     [
-        ((0, "", ""), 15),
         ((0, "", "reverse"), 15),
         ((0, "", "20-29+0-19"), 10),
         ((0, "", "20-29+0-9+10-19"), 21),
+        ((0, "", "20-29+0-19"), 0),  # the first and the last file meet in the middle
+        ((0, "", "20-29+0-19"), 29),
+        ((0, "", "20-30+0-19"), 30),
         ((1, "3;5-9", ""), 4),
         ((1, "3;5-9", "reverse"), 10),
     ],
 )
-def test_a_missing_slice_that_the_row_does_not_explain_is_refused(tmp_path, row, gone):
+def test_a_scan_with_a_missing_slice_that_the_row_does_not_explain_is_left_out(tmp_path, row, gone):
+    write_raw(tmp_path, names=("CP", "Normal"))
+    scan = tmp_path / "NCP" / "7" / "1"
+    write_scan(scan, range(30))
+    corrections(tmp_path, ("NCP", 7, 1, 0, *row))
+    if (file := scan / f"{gone:04d}.png").exists():
+        assert scan in [entry.scan for entry in read_cohort(tmp_path).entries]
+        file.unlink()
+    cohort = read_cohort(tmp_path)
+    assert scan not in [entry.scan for entry in cohort.entries]
+    assert any(note.endswith(f"such as in NCP/7/1 (slice {gone})") for note in cohort.notes)
+
+
+def test_a_missing_slice_of_a_row_without_a_correction_is_refused(tmp_path):
     plan = CohortPlan(scans=1, format="cc-ccii", matrix=48, slices=(30, 30))
     write_cohort(plan, tmp_path / "c", processes=1)
     (entry,) = read_cohort(tmp_path / "c", ()).entries
-    place = entry.scan.relative_to(tmp_path / "c").parts
-    corrections(tmp_path / "c", (*place, 0, *row))
-    (before,) = read_cohort(tmp_path / "c", ()).entries
-    assert study_of(before).series[0].verdict.usable
-    (entry.scan / f"{gone:04d}.png").unlink()
+    corrections(tmp_path / "c", (*entry.scan.relative_to(tmp_path / "c").parts, 0, 0, "", ""))
+    (entry.scan / "0015.png").unlink()
     (after,) = read_cohort(tmp_path / "c", ()).entries
     verdict = study_of(after).series[0].verdict
     assert verdict.reason.code == "missing-numbers"
@@ -164,7 +176,7 @@ def test_a_missing_slice_that_the_row_does_not_explain_is_refused(tmp_path, row,
         ((1, "0-5;6-9", "reverse"), range(10)),
         ((1, "4-9", "15-29+0-14"), range(4, 10)),
         ((0, "", "20-29+0-9"), range(10, 20)),
-        ((0, "", "0-9+15-999999999"), (12, 29)),
+        ((1, "11-999999999", "0-10"), range(11, 30)),
     ],
 )
 def test_slices_that_the_row_leaves_out_may_be_gone(tmp_path, row, gone):
@@ -184,7 +196,9 @@ def test_a_far_number_takes_no_time(tmp_path):
     scan = tmp_path / "NCP" / "1" / "1010"
     (scan / "0003.png").rename(scan / f"{10**17}.png")
     corrections(tmp_path, ("NCP", 1, 1010, 0, 0, "", "reverse"))
-    assert next(e.slices for e in read_cohort(tmp_path).entries if e.scan == scan) == ()
+    cohort = read_cohort(tmp_path)
+    assert scan not in [entry.scan for entry in cohort.entries]
+    assert any("NCP/1/1010 (slice 3)" in note for note in cohort.notes)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_cohort_of_which_no_scan_can_be_read(cache, tmp_path, command, command
     done = command("-q", *command_line, tmp_path, "--classes", "ncp,normal")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"darnet-trt: {table}: none of the 8 scans can be used, such as "
+        f"darnet-trt: {table}: no scan can be used: the first of 8 is "
         f"{tmp_path / 'ncp0.nii.gz'}: no such file or folder\n"
     )
     assert not (tmp_path / "run").exists()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -62,3 +63,14 @@ class Checkpoint:
 def keep_answers(association: Association) -> None:
     """Have an association lose no answer; call it when it was opened, before any request."""
     association._reactor_checkpoint = Checkpoint(association)
+    association.__class__ = _always_paused(type(association))
+
+
+@lru_cache
+def _always_paused(kind: Any) -> Any:
+    """Return a kind of association of which nobody waits until its thread has paused.
+
+    After `clear` it has. pynetdicom notes that in a field of its own, which the thread of a report
+    (N-EVENT-REPORT) sets as well: where that sets it last, it is waited for without end.
+    """
+    return type(kind.__name__, (kind,), {"_is_paused": property(lambda _: True, lambda *_: None)})

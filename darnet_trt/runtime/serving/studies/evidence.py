@@ -5,18 +5,14 @@ float16 and 8 bits are enough for a picture; a result's own numbers are never ma
 
 from __future__ import annotations
 
-import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
-from zipfile import BadZipFile
 
 import numpy as np
 
+from darnet_trt.machine.cache import DAMAGE
 from darnet_trt.machine.files import whole_file
 from darnet_trt.runtime.prediction.results.result import Evidence
-
-_DAMAGED: Final = (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error)
 
 
 class KeptEvidence:
@@ -54,7 +50,7 @@ class KeptEvidence:
         The volume has steps of 1/255, and the map those of float16.
         """
         # numpy leaves a damaged file open that it opened itself.
-        with suppress(*_DAMAGED), self._path(study).open("rb") as kept, np.load(kept) as file:
+        with suppress(*DAMAGE), self._path(study).open("rb") as kept, np.load(kept) as file:
             return Evidence(
                 file["input"].astype(np.float32) / np.float32(255),
                 file["cam"].astype(np.float32),

@@ -106,7 +106,8 @@ def examine(
         entries: From `entries_of`, in the order to try them.
         wanted: How many to use.
         regions_of: Gives a phantom's lungs (1) and lesions (2), uint8 on the scan's own grid.
-        done: Called with how many fewer are left to use, `wanted` in all.
+        done: Called after each scan with how many of the `wanted` are done since the last call: 0
+            where the next scan takes the place of this one.
     """
     looks = {
         n.name: partial(look, n.checkpoint.model(), n.checkpoint.temperature) for n in networks
@@ -125,7 +126,7 @@ def examine(
         except (ScanError, UsageError) as error:
             failures.append(error)
         before, left = left, min(wanted - len(cases), len(entries) - tried)
-        done(before - left)  # 0 where the next scan takes the place of this one
+        done(before - left)
     return Examined(tuple(cases), tuple(failures), tuple(known))
 
 

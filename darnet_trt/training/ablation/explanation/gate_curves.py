@@ -49,7 +49,7 @@ def draw_gates(
         for number, axes in enumerate(panels):
             for place, (network, of_network) in enumerate(gates.items()):
                 values = of_network[number]
-                places = stride(depth, len(values)) * np.arange(len(values))
+                places = 1 + stride(depth, len(values)) * np.arange(len(values))
                 style = line_style(place, len(gates))
                 axes.plot(places, values, **style, marker="o", markersize=4, label=network)
             axes.set_ylabel(f"stage {number + 1}")
@@ -67,7 +67,7 @@ def draw_gates(
 def _shade(axes: Axes, lesions: Float) -> None:
     """Show the share of each slice that is lesion behind the lines."""
     beside = axes.twinx()
-    beside.fill_between(range(len(lesions)), 100 * lesions, color="0.85", linewidth=0)
+    beside.fill_between(range(1, len(lesions) + 1), 100 * lesions, color="0.85", linewidth=0)
     beside.set_ylim(bottom=0)
     beside.set_ylabel("lesion, %", color="0.4", fontsize=8)
     axes.set_zorder(beside.get_zorder() + 1)

@@ -49,22 +49,24 @@ class Explained:
         return trained.had(scan)
 
 
-def networks_of(runs: Path, fold: int, seed: int) -> tuple[Explained, ...]:
+def networks_of(runs: Path, fold: int | None, seed: int | None) -> tuple[Explained, ...]:
     """Load the four networks of a fold and seed of an ablation, or the one of a run.
 
     Args:
         runs: The folder of `darnet-trt ablation` or of `darnet-trt train`.
-        fold: Of an ablation.
+        fold: Of an ablation; None: 0.
         seed: Likewise.
 
     Raises:
-        UsageError: The ablation has no such fold or seed.
+        UsageError: The ablation has no such fold or seed, or one is given for a run.
         CheckpointError: A network is absent or cannot be used.
     """
     if not (runs / RUNS).is_dir():
         checkpoint = load_checkpoint(runs)
+        if (fold, seed) != (None, None):
+            raise UsageError("is one run, without folds and seeds", where=runs, do="leave them out")
         return (Explained(checkpoint.network.attention, runs, checkpoint),)
-    folders = {v: runs / RUNS / Training(v, fold, seed).name for v in VARIANTS}
+    folders = {v: runs / RUNS / Training(v, fold or 0, seed or 0).name for v in VARIANTS}
     absent = [folder.name for folder in folders.values() if not folder.is_dir()]
     if absent:
         raise UsageError(

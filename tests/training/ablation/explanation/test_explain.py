@@ -307,6 +307,17 @@ def test_what_is_not_there_is_said_in_one_line(command, ablated, cohort, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_has_no_folds_and_keeps_its_folder(command, ablated, cohort, tmp_path):
+    run = ablated / "runs" / "none-fold0-seed0"
+    done = command("explain", run, cohort, "-o", tmp_path / "out", "--fold", 1)
+    assert done.returncode == 2
+    assert "is one run, without folds and seeds" in done.stderr
+    done = command("explain", run, cohort, "-o", run)
+    assert done.returncode == 2
+    assert "is a run (it holds checkpoint.pt)" in done.stderr
+    assert not (run / "maps.png").exists()
+
+
 def test_the_regions_lie_on_the_input_as_the_scan_does(cohort):
     """Lungs are dark, and what surrounds them is not."""
     entry = read_cohort(cohort).entries[0]
