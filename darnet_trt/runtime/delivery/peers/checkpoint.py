@@ -63,7 +63,8 @@ class Checkpoint:
 def keep_answers(association: Association) -> None:
     """Have an association lose no answer; call it when it was opened, before any request."""
     association._reactor_checkpoint = Checkpoint(association)
-    association.__class__ = _always_paused(type(association))
+    kind: Any = type(association)
+    association.__class__ = _always_paused(kind)
 
 
 @lru_cache
