@@ -103,8 +103,8 @@ def test_few_scans_make_no_int8_engine_the_default(run, tmp_path, command, monke
         json.loads(line)["warnings"]
     )
     result = command("bench", out, "--artifact", "openvino-int8", "--rounds", 1, "--json")
-    (configuration,) = json.loads(result.stdout)["configurations"]
-    assert said in configuration["warnings"][0]
+    (engine,) = json.loads(result.stdout)["engines"]
+    assert said in engine["warnings"][0]
 
 
 @pytest.mark.parametrize("name", ["export", "build"])

@@ -160,15 +160,14 @@ def groups_of(
 def _roofline(
     work: Work | None, ms: float, item_bytes: int, peak: float | None, bandwidth: float | None
 ) -> Mapping[str, float | str | None]:
-    if work is None or not ms:
+    if work is None:
         return {}
     gmac, mb = work.macs / 1e9, work.elements * item_bytes / 1e6
-    gmac_per_s = gmac / (ms / 1e3)
-    found: dict[str, float | str | None] = {
-        "gmac": gmac, "mb": mb, "gmac_per_s": gmac_per_s, "gb_per_s": mb / ms
-    }  # fmt: skip
+    found: dict[str, float | str | None] = {"gmac": gmac, "mb": mb}
+    if ms:  # a profiler may count less than its step as nothing
+        found |= {"gmac_per_s": gmac / (ms / 1e3), "gb_per_s": mb / ms}
     if peak is not None and bandwidth is not None:
-        found["of_peak"] = gmac_per_s / peak
+        found["of_peak"] = gmac / (ms / 1e3) / peak if ms else None
         found["bound"] = "memory" if mb / 1e3 / bandwidth > gmac / peak else "compute"
     return found
 
