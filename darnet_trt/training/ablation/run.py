@@ -16,7 +16,7 @@ from darnet_trt.training.ablation.report import DRAWS, Report, write_report
 from darnet_trt.training.ablation.scored import SIDES, Scored, Training, read_scored, write_scored
 from darnet_trt.training.ablation.settings import Settings, training_side
 from darnet_trt.training.checkpoint import load_checkpoint
-from darnet_trt.training.fitting.folder import CHECKPOINT, RUNS
+from darnet_trt.training.fitting.folder import CHECKPOINT, FOLDS, RUNS
 from darnet_trt.training.fitting.history import Epoch, Step
 from darnet_trt.training.fitting.state import remove_state
 from darnet_trt.training.inputs import Example, Failure, prepare
@@ -29,7 +29,6 @@ from darnet_trt.training.run import (
     train,
 )
 
-FOLDS: Final = "folds.csv"
 PREDICTIONS: Final = "predictions.csv"
 
 

@@ -17,7 +17,7 @@ from darnet_trt.training.ablation.paper import VARIANTS
 from darnet_trt.training.ablation.scored import Training
 from darnet_trt.training.fitting.arithmetic import refuse_precision
 from darnet_trt.training.fitting.configuration import refuse_another
-from darnet_trt.training.fitting.folder import PLAN, RUNS
+from darnet_trt.training.fitting.folder import FOLDS, PLAN, RUNS
 from darnet_trt.training.presets import Preset
 from darnet_trt.training.recipe import Recipe, refuse_scans
 
@@ -94,7 +94,8 @@ class Settings:
                 do="choose another folder",
             ) from error
         but = frozenset({"seeds"} if more else ())
-        refuse_another(self._plan(), found, out, what="an ablation", but=but)
+        options = f"its options (--folds {out / FOLDS})"
+        refuse_another(self._plan(), found, out, what="an ablation", options=options, but=but)
 
     def write_plan(self, out: Path) -> None:
         """Write what only the same ablation goes on with.

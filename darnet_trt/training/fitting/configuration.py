@@ -38,6 +38,7 @@ def refuse_another(
     folder: Path,
     *,
     what: str = "a run",
+    options: str = "its options",
     but: frozenset[str] = frozenset(),
 ) -> None:
     """Refuse to go on with what has another configuration.
@@ -47,6 +48,7 @@ def refuse_another(
         found: That of what the folder holds.
         folder: Where it is.
         what: What it holds.
+        options: What to give to go on with it.
         but: Names that may differ.
 
     Raises:
@@ -57,7 +59,7 @@ def refuse_another(
         raise UsageError(
             f"holds {what} with {differing}",
             where=folder,
-            do="give its options to go on with it, or choose another folder",
+            do=f"give {options} to go on with it, or choose another folder",
         )
 
 
