@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.sop_class import CTImageStorage
 
 from benchmarks.cpu.service.senders.dicom import send_all, timeline
@@ -30,9 +32,12 @@ def test_all_is_sent_until_it_is_acknowledged():
     studies = make_studies(1, 60)
     line = timeline(studies, seed=1, spread_s=0, late_s=1, twice=0.5)
     try:
-        done = send_all(line, server.server_address[1], aborted=0.8, limit_s=60)
+        done = send_all(line, server.server_address[1], aborted=0.5, limit_s=60)
     finally:
         server.shutdown()
+        for thread in threading.enumerate():
+            if isinstance(thread, Association | DULServiceProvider):
+                thread.join(10)
         gc.collect()  # here, where the warnings of its sockets are expected
     assert line.ended
     assert set(done.times) == set(studies[0])
