@@ -23,10 +23,10 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from darnet_trt.runtime.bench.baseline import Guard
+from darnet_trt.runtime.bench.against.baseline import Guard
+from darnet_trt.runtime.bench.against.yardstick import YARDSTICK, in_yardsticks, yardstick
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
-from darnet_trt.runtime.bench.yardstick import YARDSTICK, in_yardsticks, yardstick
 
 LIMIT = 1.025
 WIDTH, ROWS = 1024, 128

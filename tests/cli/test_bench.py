@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 
 from darnet_trt.errors import DeviceError
-from darnet_trt.runtime.bench import batches, cold_start, turns
+from darnet_trt.runtime.bench import batches, turns
+from darnet_trt.runtime.bench.file_to_result import cold_start
 from darnet_trt.runtime.engines.tensorrt import gpu, lane, plan
 from tests.full_disk import files_up_to
 from tests.runtime.engines.host_gpu import CALLS, HostDevice, HostGraph, tensorrt

@@ -20,8 +20,8 @@ from darnet_trt.machine.files import as_text
 from darnet_trt.machine.memory import free_memory
 from darnet_trt.runtime.bench import turns
 from darnet_trt.runtime.bench.batches import batches_of, check_memory
-from darnet_trt.runtime.bench.cold_start import PROCESSES, cold_start
-from darnet_trt.runtime.bench.from_file import FromFile
+from darnet_trt.runtime.bench.file_to_result.cold_start import PROCESSES, cold_start
+from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
 from darnet_trt.runtime.bench.report.building import configuration
 from darnet_trt.runtime.bench.report.environment import environment
 from darnet_trt.runtime.bench.report.schema import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
+from darnet_trt.runtime.bench.against.yardstick import YARDSTICK, in_yardsticks
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
 from darnet_trt.runtime.bench.statistics.ratios import Ratio, unpaired_ratio
 from darnet_trt.runtime.bench.subject import Trace
-from darnet_trt.runtime.bench.yardstick import YARDSTICK, in_yardsticks
 
 LOOKS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Parts of the time after which it is looked whether the answer is known; many cost power."""
