@@ -88,6 +88,7 @@ def test_bench_compares_a_bundle_with_fused(run, tmp_path, command):
     assert command("build", run, "-o", bundle, *options).returncode == 0
     result = command("bench", bundle, "--against", "torch-fused", "--rounds", 1, "--json")
     assert result.returncode == 0, result.stderr
-    _, fused = json.loads(result.stdout)["configurations"]
+    _, fused = json.loads(result.stdout)["engines"]
     assert (fused["name"], fused["precision"]) == ("torch-fused", "fp32")
     assert fused["provenance"]["attention"].startswith("fused operator, ")
+    assert fused["fidelity"]["max_probability_difference"] < 1e-5

@@ -16,7 +16,11 @@ from darnet_trt.runtime.bench.signs.conditions import Conditions
 SCHEMA_VERSION: Final = 2
 
 Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
+Precise = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
 Way = Literal["engine", "file-to-result"]
+
+REFERENCE: Final = "float32 reference"
+"""The name of torch's answers, which the bundle holds."""
 
 
 class _Part(BaseModel):
@@ -149,18 +153,53 @@ class OnGpu(_Part):
     to_host_ms: Rounded
 
 
+class Fidelity(_Part):
+    """How an engine's answers to the inputs of `Answers` differ from the reference's.
+
+    Attributes:
+        class_flips: Inputs whose most probable class differs.
+        max_probability_difference: Of any class, absolute.
+        max_logits_error: Of any logit, over the largest reference logit's magnitude.
+        finite: Whether all outputs are finite numbers; if not, every input counts as a flip.
+    """
+
+    class_flips: int
+    max_probability_difference: Precise
+    max_logits_error: Precise
+    finite: bool
+
+
+class Answers(_Part):
+    """The inputs that all engines answered before they were timed.
+
+    Attributes:
+        inputs: How many.
+        source: Describes them.
+        random: Whether they are random numbers, which say little about scans.
+        reference: Whose answers the others are compared with: a name of `BenchReport.engines`, or
+            "float32 reference": torch's, which the bundle holds.
+    """
+
+    inputs: int
+    source: str
+    random: bool
+    reference: str
+
+
 class MeasuredEngine(_Part):
     """An engine.
 
     Attributes:
-        name: An artifact of the bundle, or a name of --against.
-        warnings: The artifact's, from `load_engine`.
+        name: An artifact of the bundle, a name of --against, or another bundle's folder with its
+            artifact, "folder:artifact".
+        warnings: The artifact's, from `load_engine`, and how another bundle differs.
         precision: The one that ran.
         provenance: Versions, device, threads.
         cold_start: None without a scan, and for engines that are not of the bundle.
         many_ms_per_scan: Wall time per scan when one scan is predicted several times in one run;
             None as for `cold_start`.
         on_gpu: None except for TensorRT plans.
+        fidelity: None where a single engine was measured.
     """
 
     name: str
@@ -170,6 +209,7 @@ class MeasuredEngine(_Part):
     cold_start: ColdStart | None = None
     many_ms_per_scan: Rounded | None = None
     on_gpu: OnGpu | None = None
+    fidelity: Fidelity | None = None
 
 
 class Environment(_Part):
@@ -213,6 +253,8 @@ class BenchReport(_Part):
         doubts: Reasons not to trust the figures; empty on an idle machine.
         engines: The bundle's, then those of --against.
         configurations: The first is the reference of the ratios.
+        answers: What `MeasuredEngine.fidelity` is about; None where a single engine was measured.
+        left_out: Those of --against that could not run, with the reason and what to do.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -230,6 +272,8 @@ class BenchReport(_Part):
     doubts: tuple[str, ...]
     engines: tuple[MeasuredEngine, ...]
     configurations: tuple[Configuration, ...]
+    answers: Answers | None = None
+    left_out: tuple[str, ...] = ()
 
     def engine(self, name: str) -> MeasuredEngine:
         """Return the engine of that name."""
