@@ -59,7 +59,8 @@ def test_seconds_or_rounds(bench, tiny):
     assert "1 s" in err
     (one,) = json.loads(out)["configurations"]
     median, *_ = one["latency"]["quantiles"]
-    assert (median["percent"], one["turns"] > 3) == (50, True)
+    assert median["percent"] == 50
+    assert one["turns"] >= 3  # more where the machine has time
     code, _, err = bench(tiny, "--seconds", 1, "--rounds", 3)
     assert code == 2
     assert "--seconds" in err
