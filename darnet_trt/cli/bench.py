@@ -16,19 +16,22 @@ from darnet_trt.cli.printing import print_line, print_table, say, warn
 
 if TYPE_CHECKING:
     from darnet_trt.bundle.reading import Bundle
+    from darnet_trt.runtime.bench.against.fidelity import Compared
     from darnet_trt.runtime.bench.benchmark import Benchmark
     from darnet_trt.runtime.bench.report.schema import BenchReport
-    from darnet_trt.runtime.engines.runner import Runner
+    from darnet_trt.runtime.engines.loading import Engine
+    from darnet_trt.runtime.engines.runner import Outputs, Runner
 
 _SECONDS: Final = 30
 _FAIL_ABOVE: Final = 1.05
-_AGAINST: Final = ("torch", "torch-compile", "torch-fused", "onnxruntime", "openvino")
 
 
 def _complete_against(incomplete: str) -> list[str]:
     """Complete the last name of a comma-separated list."""
+    from darnet_trt.export.peers import ENGINES
+
     before = incomplete.rpartition(",")[0].split(",") if "," in incomplete else []
-    return [",".join([*before, name]) for name in _AGAINST if name not in before]
+    return [",".join([*before, name]) for name in ENGINES if name not in before]
 
 
 def bench(
@@ -52,9 +55,12 @@ def bench(
     against: Annotated[
         str | None,
         typer.Option(
+            metavar="PEER,…",
             autocompletion=_complete_against,
-            help=f"Also time these, comma-separated: {', '.join(_AGAINST)}. In float32, engine "
-            "time only. torch-fused runs on a CUDA device if there is one, the others on the CPU.",
+            help="Also time these, and compare the answers: the network in onnxruntime, openvino, "
+            "torch, torch-compile or torch-fused, each as its documentation recommends; or another "
+            "bundle, FOLDER or FOLDER:ARTIFACT. What cannot run is left out. Engine time only. "
+            "torch-fused runs on a CUDA device if there is one, the other engines on the CPU.",
         ),
     ] = None,
     batch: Annotated[
@@ -141,6 +147,7 @@ def bench(
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.errors import UsageError
+    from darnet_trt.export.peers import peers_of
     from darnet_trt.runtime.bench.benchmark import Benchmark
     from darnet_trt.runtime.bench.report.table import against_baseline
     from darnet_trt.runtime.engines.loading import load_engine
@@ -152,20 +159,24 @@ def bench(
     if seconds is None and rounds is None:
         seconds = _SECONDS
     batches = _batches(batch)
-    rivals = _rivals(against)
+    words = peers_of(against or "")
     opened = open_bundle(bundle)
     with _folder(out):
         names: list[str] | list[None] = artifact or [None]
         engines = [load_engine(opened, name, threads=threads) for name in dict.fromkeys(names)]
         for warning in (warning for engine in engines for warning in engine.warnings):
             warn(f"warning: {warning}")
-        others = {name: _rival(opened, name, threads) for name in rivals}
-        if no_cuda_graph:
-            _without_graphs({e.artifact.name: e.runner for e in engines} | others)
+        runners = {engine.artifact.name: engine.runner for engine in engines}
+        if no_cuda_graph and (unchanged := _without_graphs(runners)):
+            warn(f"--no-cuda-graph changes nothing for {unchanged}: only plans have graphs")
+        others, compared = _compare(
+            opened, engines, words, scan, threads, no_cuda_graph=no_cuda_graph
+        )
         measured = Benchmark(
             opened,
             engines,
             against=others,
+            compared=compared,
             scan=scan,
             batches=batches,
             layers=layers,
@@ -245,52 +256,51 @@ def _publish(
             _show(report)
 
 
-def _rivals(against: str | None) -> list[str]:
-    from darnet_trt.errors import UsageError
+def _compare(
+    bundle: Bundle,
+    engines: list[Engine],
+    words: list[str],
+    scan: Path | None,
+    threads: int | None,
+    *,
+    no_cuda_graph: bool,
+) -> tuple[dict[str, Runner], Compared]:
+    """Load the peers, and let all engines answer the same inputs; a single engine answers none."""
+    from darnet_trt.export.peers import load_peers
+    from darnet_trt.runtime.bench.against.fidelity import Compared, compared, questions
+    from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
 
-    names = [name.strip() for name in (against or "").split(",") if name.strip()]
-    for name in names:
-        if name not in _AGAINST:
-            raise UsageError(
-                f"unknown engine {name!r}",
-                where="--against",
-                do=f"choose from {', '.join(_AGAINST)}",
-            )
-    return list(dict.fromkeys(names))
+    if len(engines) == 1 and not words:
+        return {}, Compared()
+    asked = questions(
+        bundle, None if scan is None else FromFile("", bundle, scan, engines[0]).input()
+    )
+    say(f"first all engines answer the same inputs: {asked.source}")
+    answers = {engine.artifact.name: asked.ask(engine.runner) for engine in engines}
 
+    def ask(runner: Runner) -> Outputs:
+        if no_cuda_graph:
+            _without_graphs({"": runner})
+        return asked.ask(runner)
 
-def _rival(bundle: Bundle, name: str, threads: int | None) -> Runner:
-    """Load the bundle's network in float32 in another engine; every bundle has its ONNX file."""
-    from darnet_trt.bundle.manifest import MODEL_FILE
-    from darnet_trt.bundle.reading import verified_file
-
-    model = verified_file(bundle, MODEL_FILE)
-    if name == "onnxruntime":
-        from darnet_trt.runtime.engines.onnxruntime.runner import OnnxRuntimeRunner
-
-        return OnnxRuntimeRunner(model, threads=threads)
-    if name == "openvino":
-        from tempfile import TemporaryDirectory
-
-        from darnet_trt.machine.hardware import require_packages
-
-        require_packages("onnx", extra="train")
-        import onnx
-
-        from darnet_trt.kernels.onnx_inline import inlined
-        from darnet_trt.runtime.engines.openvino.conversion import build_openvino
-        from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
-
-        with TemporaryDirectory() as folder:  # the bundle may not have been built for OpenVINO
-            xml, _ = build_openvino(inlined(onnx.load(model)), Path(folder))
-            return OpenVINORunner(xml, precision="fp32", threads=threads)
-    from darnet_trt.export.gates.reference import Mode, TorchRunner
-
-    modes: dict[str, Mode] = {"torch-compile": "compiled", "torch-fused": "fused"}
-    return TorchRunner.from_onnx(model, threads=threads, mode=modes.get(name, "eager"))
+    left_out: list[str] = []
+    peers = load_peers(bundle, words, ask, threads=threads, left_out=left_out.append)
+    for line in (*left_out, *(f"warning: {said}" for peer in peers for said in peer.warnings)):
+        warn(line)
+    own = [(engine.artifact.name, engine.runner) for engine in engines]
+    own += [(peer.name, peer.runner) for peer in peers if peer.own]
+    about, fidelity = compared(
+        asked,
+        answers | {peer.name: peer.answers for peer in peers},
+        [name for name, runner in own if runner.precision == "fp32"],
+    )
+    warnings = {peer.name: peer.warnings for peer in peers}
+    runners = {peer.name: peer.runner for peer in peers}
+    return runners, Compared(about, fidelity, warnings, tuple(left_out))
 
 
-def _without_graphs(runners: dict[str, Runner]) -> None:
+def _without_graphs(runners: dict[str, Runner]) -> str:
+    """Turn the CUDA graphs of plans off, before they run; return the names of the others."""
     from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
 
     others = []
@@ -299,8 +309,7 @@ def _without_graphs(runners: dict[str, Runner]) -> None:
             runner.without_graphs()
         else:
             others.append(name)
-    if others:
-        warn(f"--no-cuda-graph changes nothing for {', '.join(others)}: only plans have graphs")
+    return ", ".join(others)
 
 
 def _show(report: BenchReport) -> None:

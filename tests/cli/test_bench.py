@@ -6,12 +6,14 @@ from functools import partial
 import pytest
 
 from darnet_trt.errors import DeviceError
-from darnet_trt.runtime.bench import batches, cold_start, turns
+from darnet_trt.runtime.bench import batches, turns
+from darnet_trt.runtime.bench.file_to_result import cold_start
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.engines.tensorrt import gpu, lane, plan
 from tests.full_disk import files_up_to
 from tests.runtime.engines.host_gpu import CALLS, HostDevice, HostGraph, tensorrt
 from tests.runtime.engines.plan_bundle import NAME, put_plan
+from tests.tiny_bundle import write_bundle
 
 
 @pytest.fixture
@@ -35,8 +37,15 @@ def test_the_default_engine_against_another_runtime(bench, tiny):
         assert one["way"] == "engine"
     for one in others:
         assert one["ratio"]["low"] <= one["ratio"]["value"] <= one["ratio"]["high"]
+    own, other, chosen = report["engines"]
+    assert own["precision"] == other["precision"] == "fp32"
+    assert chosen["precision"] in ("fp32", "bf16", "fp16")  # OpenVINO's choice on this CPU
+    assert report["answers"]["random"]
+    assert report["answers"]["reference"] == "openvino-fp32"
     for engine in report["engines"]:
-        assert (engine["precision"], engine["cold_start"]) == ("fp32", None)
+        assert engine["cold_start"] is None
+        assert engine["fidelity"]["max_probability_difference"] < 0.05
+        assert engine["fidelity"]["finite"]
     assert report["environment"]["cpu"]["cores"] >= 1
     assert report["environment"]["cpus_allowed"] >= 1
     assert report["environment"]["command"].startswith("darnet-trt bench ")
@@ -51,7 +60,8 @@ def test_seconds_or_rounds(bench, tiny):
     assert "1 s" in err
     (one,) = json.loads(out)["configurations"]
     median, *_ = one["latency"]["quantiles"]
-    assert (median["percent"], one["turns"] >= 3) == (50, True)
+    assert median["percent"] == 50
+    assert one["turns"] >= 3  # more where the machine has time
     code, _, err = bench(tiny, "--seconds", 1, "--rounds", 3)
     assert code == 2
     assert "--seconds" in err
@@ -225,6 +235,17 @@ def test_without_cuda_graphs(bench, plan_on_the_host):
     assert NAME not in line
 
 
+def test_nor_in_another_bundle(bench, plan_on_the_host, tmp_path):
+    peer = f"{plan_on_the_host}:{NAME}"
+    other = write_bundle(tmp_path / "other")
+    code, out, _ = bench(other, "--against", peer, "--rounds", 1, "--no-cuda-graph", "--json")
+    assert code == 0
+    _, on_gpu = json.loads(out)["engines"]
+    assert on_gpu["provenance"]["cuda_graph"].startswith("off")
+    assert on_gpu["on_gpu"]["compute_ms"] > 0
+    assert "launch graph" not in CALLS
+
+
 def test_engines_on_the_cpu_alone_have_no_columns_of_a_gpu(bench, tiny):
     code, out, err = bench(tiny, "--rounds", 1, "--no-cuda-graph")
     assert code == 0
@@ -238,6 +259,34 @@ def test_an_unknown_engine_to_compare_with(bench, tiny):
     assert code == 2
     assert "'tensorflow'" in err
     assert "torch-compile" in err
+
+
+def test_a_peer_that_cannot_run_is_left_out_and_the_others_run(bench, tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    code, out, err = bench(tiny, "--against", "torch,onnxruntime", "--rounds", 1)
+    assert code == 0
+    (line,) = (line for line in err.splitlines() if line.startswith("torch left out: "))
+    assert "pip install 'darnet-trt[train]'" in line
+    assert line in out
+    assert "random numbers" in out
+    row = next(line.split() for line in out.splitlines() if line.startswith("onnxruntime "))
+    flips, probability, logits = row[-3:]
+    assert flips == "0"
+    assert float(probability) < 1e-4
+    assert float(logits) < 1e-4
+
+
+def test_another_bundle_is_a_peer(bench, tiny, tmp_path):
+    pytest.importorskip("matplotlib")
+    other = write_bundle(tmp_path / "other", bias=5.0)
+    peer = f"{other}:onnxruntime-fp32"
+    code, out, _ = bench(tiny, "--against", peer, "--rounds", 1, "--json", "-o", tmp_path / "out")
+    assert code == 0
+    own, changed = json.loads(out)["engines"]
+    assert changed["name"] == "other:onnxruntime-fp32"
+    assert own["fidelity"]["max_probability_difference"] == 0
+    assert changed["fidelity"]["max_probability_difference"] > 0.5
+    assert (tmp_path / "out" / "pareto.svg").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(

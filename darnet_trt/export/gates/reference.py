@@ -43,10 +43,13 @@ class TorchRunner:
         model: The network; with `mode` "fused" one that was made with the fused attention.
         threads: CPU threads of this whole process (torch can set no others); None leaves the
             number to torch: one for each physical core.
-        mode: "eager" and "compiled" run on the CPU. "compiled" is `torch.compile` with
-            channels-last weights, the fastest torch can do there; its first inference takes a
-            minute and needs a C++ compiler. "fused" runs eagerly and channels-last on the first
-            CUDA device, or on the CPU where there is none.
+        mode: "eager" and "compiled" run on the CPU. "compiled" is what PyTorch recommends there:
+            channels-last weights (docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html)
+            and `torch.compile` of the frozen network (…/tutorials/unstable/
+            max_autotune_on_CPU_tutorial.html; max-autotune itself chooses matrix products, of
+            which this network has none that count). Its first inference takes a minute and needs
+            a C++ compiler. "fused" runs eagerly and channels-last on the first CUDA device, or on
+            the CPU where there is none.
 
     Attributes:
         provenance: Versions, device, threads and mode; of "fused" also whether the attention ran
@@ -70,7 +73,8 @@ class TorchRunner:
             self._layout = torch.channels_last_3d
             network = network.to(self._device, memory_format=self._layout)
         if mode == "compiled":
-            network = torch.compile(network)
+            # Without `dynamic` a second batch would be compiled for any size.
+            network = torch.compile(network, dynamic=False, options={"freezing": True})
         self._model = network
         self.provenance = {
             "torch": str(torch.__version__),
@@ -133,7 +137,7 @@ class TorchRunner:
 
 _MODES: Final[dict[Mode, str]] = {
     "eager": "eager",
-    "compiled": "compiled, channels-last",
+    "compiled": "compiled, frozen, channels-last",
     "fused": "eager, channels-last",
 }
 

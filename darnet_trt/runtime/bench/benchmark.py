@@ -20,9 +20,10 @@ from darnet_trt.bundle.reading import Bundle
 from darnet_trt.machine.files import as_text
 from darnet_trt.machine.memory import free_memory
 from darnet_trt.runtime.bench import turns
+from darnet_trt.runtime.bench.against.fidelity import Compared
 from darnet_trt.runtime.bench.batches import batches_of, check_memory
-from darnet_trt.runtime.bench.cold_start import PROCESSES, cold_start
-from darnet_trt.runtime.bench.from_file import FromFile
+from darnet_trt.runtime.bench.file_to_result.cold_start import PROCESSES, cold_start
+from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
 from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.layers.profile import profile
 from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_turns
@@ -66,7 +67,8 @@ class Benchmark:
     Args:
         bundle: From `open_bundle`.
         loaded: Its engines; the first is the reference of the ratios.
-        against: Other engines on the same network; engine time only.
+        against: Other engines; engine time only.
+        compared: How all engines answered the same inputs; None for a single engine.
         scan: One scan, for file to result, start-up and memory.
         batches: Volumes in a query; engines that do not take so many go without.
         layers: Whether to profile the bundle's engines, too.
@@ -87,6 +89,7 @@ class Benchmark:
         loaded: Sequence[Engine],
         *,
         against: Mapping[str, Runner] | None = None,
+        compared: Compared | None = None,
         scan: Path | None = None,
         batches: Sequence[int] = (1,),
         layers: bool = False,
@@ -97,6 +100,7 @@ class Benchmark:
         self.traces: dict[str, Trace] = {}
         self._bundle, self._scan, self._threads = bundle, scan, threads
         self._command, self._notify = command, notify
+        self._compared = Compared() if compared is None else compared
         self._engines = {engine.artifact.name: engine for engine in loaded}
         self._runners = {name: one.runner for name, one in self._engines.items()}
         self._runners |= against or {}
@@ -194,6 +198,8 @@ class Benchmark:
             engines=tuple(self._about(name) for name in self._runners),
             configurations=tuple(self._configuration(entry) for entry in self._entries),
             baseline=None if self._guard is None else self._guard.comparison(self._baseline),
+            answers=self._compared.answers,
+            left_out=self._compared.left_out,
         )
 
     def _look(self, traces: Mapping[str, Trace], passed: float) -> bool:
@@ -236,12 +242,17 @@ class Benchmark:
         entry = next((e for e in self._entries if e.engine == name and e.gpu_times), None)
         return MeasuredEngine(
             name=name,
-            warnings=self._engines[name].warnings if name in self._engines else (),
+            warnings=(
+                self._engines[name].warnings
+                if name in self._engines
+                else self._compared.warnings.get(name, ())
+            ),
             precision=runner.precision,
             provenance=runner.provenance,
             cold_start=self._cold.get(name),
             many_ms_per_scan=self._many_ms.get(name),
             layers=self._layers.get(name),
+            fidelity=self._compared.fidelity.get(name),
             on_gpu=None if entry is None else _medians(entry, self.traces[entry.subject.name]),
         )
 

@@ -63,18 +63,13 @@ def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str)
         limits: For the precision that really ran.
         source: Describes the scans.
     """
-    finite = bool(candidate.finite.all())
-    expected = reference.probabilities
-    flips = fatal_flips = len(expected)
-    probability = logits = cam = NOT_FINITE
+    answers = differences(reference, candidate)
+    fatal_flips = flips = int(answers.flipped.sum())
+    probability, logits, cam = answers.probability, answers.logits, NOT_FINITE
     features = None if reference.features is None or candidate.features is None else NOT_FINITE
-    if finite:
-        flipped = expected.argmax(1) != candidate.logits.argmax(1)
-        second, first = np.sort(expected, 1)[:, -2:].T
-        flips = int(flipped.sum())
-        fatal_flips = int((flipped & (first - second > limits.probability)).sum())
-        probability = float(np.abs(expected - candidate.probabilities).max())
-        logits = _relative(reference.logits, candidate.logits)
+    if candidate.finite.all():
+        second, first = np.sort(reference.probabilities, 1)[:, -2:].T
+        fatal_flips = int((answers.flipped & (first - second > limits.probability)).sum())
         cam = _relative(reference.cam, candidate.cam)
         if reference.features is not None and candidate.features is not None:
             features = _relative(reference.features, candidate.features)
@@ -86,7 +81,7 @@ def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str)
     if features is not None:
         allowed["max_features_error"] = limits.features
     return Parity(
-        scans=len(expected),
+        scans=len(answers.flipped),
         source=source,
         class_flips=flips,
         max_probability_difference=probability,
@@ -99,6 +94,38 @@ def compare(reference: Outputs, candidate: Outputs, limits: Limits, source: str)
         and logits <= limits.logits
         and cam <= limits.cam
         and (features is None or features <= limits.features),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """How a candidate's answers differ from the reference's.
+
+    Attributes:
+        flipped: Of each scan, whether the most probable class differs, (n,).
+        probability: Largest difference of a class's probability.
+        logits: Largest difference of a logit over the largest reference logit's magnitude.
+    """
+
+    flipped: npt.NDArray[np.bool_]
+    probability: float
+    logits: float
+
+
+def differences(reference: Outputs, candidate: Outputs) -> Differences:
+    """Compare what a candidate says of each scan; all differs where an output is not finite.
+
+    Args:
+        reference: n scans.
+        candidate: Of the same scans in the same order.
+    """
+    expected = reference.probabilities
+    if not candidate.finite.all():
+        return Differences(np.ones(len(expected), np.bool_), NOT_FINITE, NOT_FINITE)
+    return Differences(
+        expected.argmax(1) != candidate.logits.argmax(1),
+        float(np.abs(expected - candidate.probabilities).max()),
+        _relative(reference.logits, candidate.logits),
     )
 
 

@@ -91,3 +91,4 @@ def test_bench_compares_a_bundle_with_fused(run, tmp_path, command):
     _, fused = json.loads(result.stdout)["engines"]
     assert (fused["name"], fused["precision"]) == ("torch-fused", "fp32")
     assert fused["provenance"]["attention"].startswith("fused operator, ")
+    assert fused["fidelity"]["max_probability_difference"] < 1e-5

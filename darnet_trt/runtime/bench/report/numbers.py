@@ -49,6 +49,11 @@ def quantile(found: Quantile) -> str:
     return interval(found.value_ms, found.low_ms, found.high_ms)
 
 
+def difference(value: float) -> str:
+    """Return a difference of answers with two digits: "0", "2.1e-06", "0.034"."""
+    return f"{value:.2g}"
+
+
 def _place(value: float) -> int:
     """Return how many decimals the third digit is."""
     return 2 - math.floor(math.log10(abs(value))) if value else 0

@@ -10,6 +10,7 @@ import numpy as np
 
 from darnet_trt.evaluation.pictures import COLOURS
 from darnet_trt.runtime.bench.layers.picture import roofline
+from darnet_trt.runtime.bench.report.pareto import draw_pareto
 from darnet_trt.runtime.bench.report.schema import BenchReport, Configuration, Latency
 
 if TYPE_CHECKING:
@@ -24,8 +25,14 @@ _FAR_APART: Final = 5
 
 
 def plots(report: BenchReport) -> dict[str, bytes]:
-    """Return file name → content: the latencies, with batches the throughput, and rooflines."""
+    """Return file name → content: the latencies, with batches the throughput, and rooflines.
+
+    Of several engines, also their speed against the fidelity of their answers.
+    """
     figures = {"latency": _latencies(report)}
+    pareto = _figure()
+    if draw_pareto(report, pareto):
+        figures["pareto"] = pareto
     if any(one.batch > 1 for one in report.configurations):
         figures["throughput"] = _throughput(report)
     for engine in report.engines:

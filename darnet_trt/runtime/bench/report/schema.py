@@ -20,6 +20,9 @@ Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
 Precise = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
 Way = Literal["engine", "file-to-result"]
 
+REFERENCE: Final = "float32 reference"
+"""The name of torch's answers, which the bundle holds."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -156,12 +159,46 @@ class OnGpu(_Part):
     to_host_ms: Rounded
 
 
+class Fidelity(_Part):
+    """How an engine's answers to the inputs of `Answers` differ from the reference's.
+
+    Attributes:
+        class_flips: Inputs whose most probable class differs.
+        max_probability_difference: Of any class, absolute.
+        max_logits_error: Of any logit, over the largest reference logit's magnitude.
+        finite: Whether all outputs are finite numbers; if not, every input counts as a flip.
+    """
+
+    class_flips: int
+    max_probability_difference: Precise
+    max_logits_error: Precise
+    finite: bool
+
+
+class Answers(_Part):
+    """The inputs that all engines answered before they were timed.
+
+    Attributes:
+        inputs: How many.
+        source: Describes them.
+        random: Whether they are random numbers, which say little about scans.
+        reference: Whose answers the others are compared with: a name of `BenchReport.engines`, or
+            "float32 reference": torch's, which the bundle holds.
+    """
+
+    inputs: int
+    source: str
+    random: bool
+    reference: str
+
+
 class MeasuredEngine(_Part):
     """An engine.
 
     Attributes:
-        name: An artifact of the bundle, or a name of --against.
-        warnings: The artifact's, from `load_engine`.
+        name: An artifact of the bundle, a name of --against, or another bundle's folder with its
+            artifact, "folder:artifact".
+        warnings: The artifact's, from `load_engine`, and how another bundle differs.
         precision: The one that ran.
         provenance: Versions, device, threads.
         cold_start: None without a scan, and for engines that are not of the bundle.
@@ -170,6 +207,7 @@ class MeasuredEngine(_Part):
         on_gpu: None except for TensorRT plans.
         layers: Where its time goes; None without --layers, and for engines that are not of the
             bundle.
+        fidelity: None where a single engine was measured.
     """
 
     name: str
@@ -180,6 +218,7 @@ class MeasuredEngine(_Part):
     many_ms_per_scan: Rounded | None = None
     on_gpu: OnGpu | None = None
     layers: Layers | None = None
+    fidelity: Fidelity | None = None
 
 
 class Environment(_Part):
@@ -240,6 +279,8 @@ class BenchReport(_Part):
         engines: The bundle's, then those of --against.
         configurations: The first is the reference of the ratios.
         baseline: The first one against a stored measurement; None without --baseline.
+        answers: What `MeasuredEngine.fidelity` is about; None where a single engine was measured.
+        left_out: Those of --against that could not run, with the reason and what to do.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -258,6 +299,8 @@ class BenchReport(_Part):
     engines: tuple[MeasuredEngine, ...]
     configurations: tuple[Configuration, ...]
     baseline: Comparison | None = None
+    answers: Answers | None = None
+    left_out: tuple[str, ...] = ()
 
     def engine(self, name: str) -> MeasuredEngine:
         """Return the engine of that name."""

@@ -10,12 +10,19 @@ from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.report.numbers import (
     NEEDS,
     count,
+    difference,
     estimate,
     interval,
     number,
     quantile,
 )
-from darnet_trt.runtime.bench.report.schema import BenchReport, Comparison, Configuration, Latency
+from darnet_trt.runtime.bench.report.schema import (
+    REFERENCE,
+    BenchReport,
+    Comparison,
+    Configuration,
+    Latency,
+)
 from darnet_trt.runtime.bench.signs.table import rows
 
 
@@ -68,7 +75,7 @@ def _answer(report: BenchReport) -> Table:
     for one in report.configurations:
         precision = report.engine(one.engine).precision
         ratio = "1" if one is first else estimate(one.ratio) + doubt * (one.ratio is not None)
-        lines.append((one.name, precision, _median(one), ratio))
+        lines.append((one.name, precision, _median(one), ratio, *_differs(report, one)))
     before = [
         f"{about.cpu.name}, {about.cpu.cores} cores, {about.cpu.memory_gib} GiB, bundle "
         f"{report.bundle_sha256[:12]}",
@@ -77,12 +84,38 @@ def _answer(report: BenchReport) -> Table:
     if report.interrupted:
         before.append("INTERRUPTED: holds what was measured until then")
     per_scan = " per scan" * any(one.batch > 1 for one in report.configurations)
-    titles = ("configuration", "runs in", "median ms", f"time{per_scan} / first's")
-    after = [*_remarks(report.configurations)]
+    titles: tuple[str, ...] = (
+        "configuration", "runs in", "median ms", f"time{per_scan} / first's"
+    )  # fmt: skip
+    after = [*_answers(report), *report.left_out, *_remarks(report.configurations)]
+    if report.answers is not None:
+        titles += (f"flips of {report.answers.inputs}", "Δ probability", "Δ logits")
     if report.baseline is not None:
         after.append(against_baseline(report.baseline))
     after += [f"? {line}" for line in untrusted(report)]
     return Table(titles, tuple(lines), tuple(before), tuple(after))
+
+
+def _differs(report: BenchReport, one: Configuration) -> tuple[str, ...]:
+    """Return the cells on how its engine's answers differ; empty ones from file."""
+    found = report.engine(one.engine).fidelity
+    if report.answers is None:
+        return ()
+    if found is None or one.way != "engine":
+        return ("", "", "")
+    if not found.finite:
+        return (str(found.class_flips), *["not finite"] * 2)
+    of = (found.max_probability_difference, found.max_logits_error)
+    return (str(found.class_flips), *map(difference, of))
+
+
+def _answers(report: BenchReport) -> list[str]:
+    asked = report.answers
+    if asked is None:
+        return []
+    same = "the float32 reference" if asked.reference == REFERENCE else asked.reference
+    said = [f"flips, Δ: answers to {asked.source}, against those of {same}"]
+    return said + ["the inputs are random numbers: flips on them mean little"] * asked.random
 
 
 def _median(one: Configuration) -> str:

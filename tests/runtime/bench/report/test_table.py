@@ -1,5 +1,6 @@
 import pytest
 
+from darnet_trt.runtime.bench.report.schema import Answers, Fidelity
 from darnet_trt.runtime.bench.report.table import tables
 from tests.runtime.bench.report.reports import report, steady, trace
 
@@ -81,3 +82,45 @@ def test_the_tables_fit_on_80_columns(median_ms):
     for table in tables(report(*made)):
         widths = [max(map(len, column)) for column in zip(table.titles, *table.rows, strict=True)]
         assert sum(widths) + 2 * (len(widths) - 1) <= 80, table.titles
+
+
+def compared(*traces, **changes):
+    """The report of a comparison: its engines' answers differ by 0.021."""
+    fidelity = Fidelity(
+        class_flips=1, max_probability_difference=0.0213, max_logits_error=2e-6, finite=True
+    )
+    answers = Answers(inputs=3, source="3 phantoms", random=False, reference="a")
+    whole = report(*traces)
+    engines = tuple(one.model_copy(update={"fidelity": fidelity}) for one in whole.engines)
+    return whole.model_copy(update={"engines": engines, "answers": answers} | changes)
+
+
+def test_how_the_answers_differ_stands_beside_the_time():
+    answer = tables(compared(trace("a", steady(20)), trace("b", steady(30))))[0]
+    found = rows(answer)["b"]
+    assert (found["flips of 3"], found["Δ probability"], found["Δ logits"]) == (
+        "1",
+        "0.021",
+        "2e-06",
+    )
+    assert any("3 phantoms" in line and line.endswith(" a") for line in answer.after)
+    assert not any("random" in line for line in answer.after)
+
+
+def test_random_inputs_and_what_was_left_out_are_said():
+    random = Answers(inputs=4, source="4 volumes", random=True, reference="a")
+    answer = tables(compared(trace("a", [20.0]), answers=random, left_out=("torch left out: x",)))[
+        0
+    ]
+    assert any("random numbers" in line for line in answer.after)
+    assert "torch left out: x" in answer.after
+
+
+def test_answers_that_are_no_numbers_are_not_shown_as_a_number():
+    broken = Fidelity(
+        class_flips=3, max_probability_difference=1e9, max_logits_error=1e9, finite=False
+    )
+    whole = compared(trace("a", [20.0]))
+    engines = tuple(one.model_copy(update={"fidelity": broken}) for one in whole.engines)
+    answer = tables(whole.model_copy(update={"engines": engines}))[0]
+    assert rows(answer)["a"]["Δ probability"] == "not finite"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from darnet_trt.bundle.reading import Bundle
 from darnet_trt.errors import Finding, ScanError, UsageError
@@ -37,6 +38,12 @@ class FromFile:
 
     def _query(self) -> None:
         self._stages.append(_one(self._ask([self._scan])).stages_ms)
+
+    def input(self) -> npt.NDArray[np.float32]:
+        """Return the network's input that `predict` makes of the scan, float32 (1, d, h, w)."""
+        evidence = _one(self._ask([self._scan], evidence=True)).evidence
+        assert evidence is not None
+        return evidence.volume[None]
 
     def stage_medians_ms(self, trace: Trace) -> dict[str, float]:
         """Return the median of each stage over the measured queries, of which there is one."""
