@@ -22,6 +22,8 @@ from darnet_trt.runtime.bench import turns
 from darnet_trt.runtime.bench.batches import batches_of, check_memory
 from darnet_trt.runtime.bench.cold_start import PROCESSES, cold_start
 from darnet_trt.runtime.bench.from_file import FromFile
+from darnet_trt.runtime.bench.reading.measure import measure as measure_reading
+from darnet_trt.runtime.bench.reading.models import Reading
 from darnet_trt.runtime.bench.report.building import configuration
 from darnet_trt.runtime.bench.report.environment import environment
 from darnet_trt.runtime.bench.report.schema import (
@@ -58,7 +60,7 @@ class Benchmark:
         bundle: From `open_bundle`.
         loaded: Its engines; the first is the reference of the ratios.
         against: Other engines on the same network; engine time only.
-        scan: One scan, for file to result, start-up and memory.
+        scan: One scan, for file to result, its way to the input, start-up and memory.
         batches: Volumes in a query; engines that do not take so many go without.
         threads: As the engines were loaded; the new processes use as many.
         command: The command line, for the report.
@@ -91,6 +93,7 @@ class Benchmark:
         self._runners |= against or {}
         self._cold: dict[str, ColdStart] = {}
         self._many_ms: dict[str, float] = {}
+        self._reading: Reading | None = None
         taken = batches_of(self._runners, batches, notify)
         check_memory(bundle, self._runners, taken)
         self._entries = [
@@ -124,8 +127,8 @@ class Benchmark:
         """Measure everything.
 
         Args:
-            seconds: For each configuration, warm-up included.
-            rounds: Turns of each configuration, where `seconds` is None.
+            seconds: For each configuration, and for the way to the input; warm-up included.
+            rounds: Turns of each of them, where `seconds` is None.
 
         Raises:
             ScanError: The scan cannot be classified.
@@ -144,10 +147,15 @@ class Benchmark:
                 rounds=rounds,
                 meter=watch.energy,
             )
+        if self._scan is None:
+            return
+        one = math.inf if seconds is None else seconds
+        self._notify(f"reading the scan, {_time(one, rounds)}")
+        spec = self._bundle.manifest.preprocessing
+        self._reading = measure_reading(self._scan, spec, seconds=one, rounds=rounds)
         for entry in self._entries:
             if entry.from_file is None:
                 continue
-            assert self._scan is not None
             name = entry.engine
             self._notify(f"a run of many scans and {PROCESSES} new processes of {name}")
             self._many_ms[name] = entry.from_file.many_ms_per_scan()
@@ -172,6 +180,7 @@ class Benchmark:
             doubts=doubts(conditions),
             engines=tuple(self._about(name) for name in self._runners),
             configurations=tuple(self._configuration(entry) for entry in self._entries),
+            reading=self._reading,
         )
 
     @property

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from darnet_trt.machine.hardware import Cpu, Gpu
+from darnet_trt.runtime.bench.reading.models import Reading
 from darnet_trt.runtime.bench.signs.conditions import Conditions
 
 SCHEMA_VERSION: Final = 2
@@ -213,6 +214,8 @@ class BenchReport(_Part):
         doubts: Reasons not to trust the figures; empty on an idle machine.
         engines: The bundle's, then those of --against.
         configurations: The first is the reference of the ratios.
+        reading: The scan's way to the network's input; None without a scan, or where an
+            interruption came before.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -230,6 +233,7 @@ class BenchReport(_Part):
     doubts: tuple[str, ...]
     engines: tuple[MeasuredEngine, ...]
     configurations: tuple[Configuration, ...]
+    reading: Reading | None = None
 
     def engine(self, name: str) -> MeasuredEngine:
         """Return the engine of that name."""
