@@ -24,7 +24,7 @@ def reading(warm: Sequence[Round], cold: Sequence[Round]) -> Reading:
         warm: At least one.
         cold: Those whose files were dropped from the file cache first; none: that is not possible.
     """
-    last = warm[-1]
+    last, way = warm[-1], _way(warm)
     peaks = [one.peak_memory_mb for one in warm if one.peak_memory_mb is not None]
     return Reading(
         files=last.files,
@@ -34,30 +34,43 @@ def reading(warm: Sequence[Round], cold: Sequence[Round]) -> Reading:
         looked_at=last.looked_at,
         cpus=last.cpus,
         chosen=last.chosen,
-        warm=_way(warm),
-        cold=_way(cold) if cold else None,
+        warm=way,
+        cold=_way(cold, way) if cold else None,
         encodings=tuple(_encoding(name, warm) for name in last.parts),
         peak_memory_mb=max(peaks, default=None),
     )
 
 
-def _way(rounds: Sequence[Round]) -> Way:
-    headers, decoding, preprocessing = (
-        _stage([getattr(one, stage) for one in rounds])
-        for stage in ("headers", "decoding", "preprocessing")
-    )
+def _way(rounds: Sequence[Round], warm: Way | None = None) -> Way:
+    """Return a way; one with cold files waits for the disk only where it waits more than warm."""
+    stages: dict[Bound, Stage] = {
+        "headers": _stage([one.headers for one in rounds]),
+        "decoding": _stage([one.decoding for one in rounds]),
+        "preprocessing": _stage([one.preprocessing for one in rounds]),
+    }
     whole = _stage([one.whole for one in rounds])
-    bound, share = _bound(
-        {"headers": headers, "decoding": decoding, "preprocessing": preprocessing}, whole
-    )
+    takes = {name: min(one.ms, one.cpu_ms) for name, one in stages.items()}
+    waiting_ms = max(0.0, whole.ms - sum(takes.values()))
+    of_disk = max(0.0, waiting_ms - (0.0 if warm is None else warm.waiting_ms))
+    takes["disk"] = of_disk if _from_disk(whole) else 0.0
+    takes["waiting"] = waiting_ms - takes["disk"]
+    bound = max(takes, key=takes.__getitem__)
+    of_it = stages[bound].ms if bound in stages else takes[bound]
     return Way(
-        headers=headers,
-        decoding=decoding,
-        preprocessing=preprocessing,
+        headers=stages["headers"],
+        decoding=stages["decoding"],
+        preprocessing=stages["preprocessing"],
         whole=whole,
+        waiting_ms=waiting_ms,
         bound=bound,
-        bound_percent=100 * share,
+        bound_percent=100 * of_it / whole.ms,
     )
+
+
+def _from_disk(whole: Stage) -> bool:
+    if whole.read_mb is None or whole.from_disk_mb is None:
+        return False
+    return whole.from_disk_mb >= FROM_DISK * whole.read_mb
 
 
 def _stage(costs: Sequence[Cost]) -> Stage:
@@ -76,17 +89,6 @@ def _stage(costs: Sequence[Cost]) -> Stage:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _bound(stages: dict[Bound, Stage], whole: Stage) -> tuple[Bound, float]:
-    """Return what took most: a stage while it computed, or waiting; and its share of the time."""
-    computing = {name: min(one.ms, one.cpu_ms) for name, one in stages.items()}
-    waiting = whole.ms - sum(computing.values())
-    most = max(computing, key=computing.__getitem__)
-    if computing[most] >= waiting:
-        return most, stages[most].ms / whole.ms
-    from_disk = whole.read_mb and (whole.from_disk_mb or 0.0) >= FROM_DISK * whole.read_mb
-    return "disk" if from_disk else "waiting", waiting / whole.ms
 
 
 def _encoding(name: str, rounds: Sequence[Round]) -> Encoding:

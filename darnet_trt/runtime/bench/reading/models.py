@@ -46,15 +46,17 @@ class Way(_Part):
         decoding: Waiting for slices that are read and decoded, those looked at for the lungs too.
         preprocessing: Finding the lungs, the linear map, the checks, the texture.
         whole: All of it.
-        bound: What took most: a stage, or waiting while no thread of the process ran. "disk": the
-            files came from a disk meanwhile.
-        bound_percent: Its share of the whole time.
+        waiting_ms: Time that no thread of the process accounts for: it waited.
+        bound: What took most: a stage while it computed, or waiting. "disk": for files that came
+            from a disk, with cold files the waiting beyond that with warm ones.
+        bound_percent: Its share of the whole time; a stage's own waiting counts.
     """
 
     headers: Stage
     decoding: Stage
     preprocessing: Stage
     whole: Stage
+    waiting_ms: Rounded
     bound: Bound
     bound_percent: Rounded
 

@@ -12,7 +12,7 @@ ENCODINGS = ("decoding alone", "slices", "ms", "CPU ms", "MB/s")
 
 def stages(found: Reading) -> list[tuple[str, ...]]:
     """Return a row for each stage, under `STAGES`."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in ("headers", "decoding", "preprocessing", "whole"):
         one: Stage = getattr(found.warm, name)
         cold: Stage | None = found.cold and getattr(found.cold, name)

@@ -43,6 +43,8 @@ def test_waiting_is_for_the_disk_where_the_files_came_from_it():
     found = reading([a_round()], [cold] * 3)
     assert found.cold.bound == "disk"
     assert table.bounds(found)[1] == "cold: the disk: 76 % of the time; 80.0 MB came from it"
+    busy = a_round(headers=(3000, 20), decoding=(1500, 900))  # waits as long without the disk
+    assert reading([busy], [cold] * 3).cold.bound == "waiting"
     waits = replace(cold, whole=cold.whole._replace(from_disk_mb=0.0))
     assert reading([waits], []).warm.bound == "waiting"
 
