@@ -147,15 +147,15 @@ class Benchmark:
                 rounds=rounds,
                 meter=watch.energy,
             )
-        if self._scan is None:
-            return
-        one = math.inf if seconds is None else seconds
-        self._notify(f"reading the scan, {_time(one, rounds)}")
-        spec = self._bundle.manifest.preprocessing
-        self._reading = measure_reading(self._scan, spec, seconds=one, rounds=rounds)
+        if self._scan is not None:
+            one = math.inf if seconds is None else seconds
+            self._notify(f"reading the scan, {_time(one, rounds)}")
+            spec = self._bundle.manifest.preprocessing
+            self._reading = measure_reading(self._scan, spec, seconds=one, rounds=rounds)
         for entry in self._entries:
             if entry.from_file is None:
                 continue
+            assert self._scan is not None
             name = entry.engine
             self._notify(f"a run of many scans and {PROCESSES} new processes of {name}")
             self._many_ms[name] = entry.from_file.many_ms_per_scan()

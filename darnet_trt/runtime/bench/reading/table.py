@@ -15,7 +15,7 @@ def stages(found: Reading) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name in ("headers", "decoding", "preprocessing", "whole"):
         one: Stage = getattr(found.warm, name)
-        cold: Stage | None = found.cold and getattr(found.cold, name)
+        cold: Stage | None = getattr(found.cold, name, None)
         share = f"{100 * one.ms / found.warm.whole.ms:.0f} %"
         warm = (interval(one.ms, one.low_ms, one.high_ms), share, number(one.cpu_ms))
         rows.append((name, *warm, *_cold(cold)))
