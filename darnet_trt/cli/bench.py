@@ -48,8 +48,9 @@ def bench(
     scan: Annotated[
         Path | None,
         typer.Option(
-            help="Also measure this scan from files to result, by stage and in a run of many, and "
-            "start-up and memory of new processes."
+            help="Also measure this scan from files to result, by stage and in a run of many; what "
+            "takes the time on its way to the network's input; start-up and memory of new "
+            "processes."
         ),
     ] = None,
     against: Annotated[

@@ -96,7 +96,13 @@ def test_a_scan_adds_file_to_result_start_up_and_memory(
         rows = [row for row in csv.DictReader(file) if row["phase"] == "measured"]
     rows = [row for row in rows if row["configuration"] != YARDSTICK]
     assert len(rows) == sum(len(c["latency"]["samples_ms"]) for c in report["configurations"])
-    assert "file to result" in (folder / "report.md").read_text()
+    reading = report["reading"]
+    assert len(reading["warm"]["whole"]["samples_ms"]) == 10
+    assert [one["name"] for one in reading["encodings"]] == reading["chosen"]
+    shown = (folder / "report.md").read_text()
+    assert "file to result" in shown
+    assert "bound by " in shown
+    assert "bound by " in out
 
 
 def test_one_sample_is_shown_without_an_interval(bench, tiny, monkeypatch):

@@ -24,6 +24,8 @@ from darnet_trt.runtime.bench.against.fidelity import Compared
 from darnet_trt.runtime.bench.batches import batches_of, check_memory
 from darnet_trt.runtime.bench.file_to_result.cold_start import PROCESSES, cold_start
 from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
+from darnet_trt.runtime.bench.file_to_result.reading.measure import measure as measure_reading
+from darnet_trt.runtime.bench.file_to_result.reading.models import Reading
 from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.layers.profile import profile
 from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_turns
@@ -69,7 +71,7 @@ class Benchmark:
         loaded: Its engines; the first is the reference of the ratios.
         against: Other engines; engine time only.
         compared: How all engines answered the same inputs; None for a single engine.
-        scan: One scan, for file to result, start-up and memory.
+        scan: One scan, for file to result, its way to the input, start-up and memory.
         batches: Volumes in a query; engines that do not take so many go without.
         layers: Whether to profile the bundle's engines, too.
         threads: As the engines were loaded; the new processes use as many.
@@ -110,6 +112,7 @@ class Benchmark:
         self._guard: Guard | None = None
         self._baseline = ""
         self._many_ms: dict[str, float] = {}
+        self._reading: Reading | None = None
         taken = batches_of(self._runners, batches, notify)
         check_memory(bundle, self._runners, taken)
         self._entries = [
@@ -143,8 +146,8 @@ class Benchmark:
         """Measure everything.
 
         Args:
-            seconds: For each configuration, warm-up included.
-            rounds: Turns of each configuration, where `seconds` is None.
+            seconds: For each configuration, and for the way to the input; warm-up included.
+            rounds: Turns of each of them, where `seconds` is None.
 
         Raises:
             ScanError: The scan cannot be classified.
@@ -164,6 +167,11 @@ class Benchmark:
                 meter=watch.energy,
                 look=self._look,
             )
+        if self._scan is not None:
+            one = math.inf if seconds is None else seconds
+            self._notify(f"reading the scan, {_time(one, rounds)}")
+            spec = self._bundle.manifest.preprocessing
+            self._reading = measure_reading(self._scan, spec, seconds=one, rounds=rounds)
         for entry in self._entries:
             if entry.from_file is None:
                 continue
@@ -200,6 +208,7 @@ class Benchmark:
             baseline=None if self._guard is None else self._guard.comparison(self._baseline),
             answers=self._compared.answers,
             left_out=self._compared.left_out,
+            reading=self._reading,
         )
 
     def _look(self, traces: Mapping[str, Trace], passed: float) -> bool:

@@ -47,6 +47,7 @@ class LoadedInput:
         warnings: What only the pixels show; the verdict's warnings are not repeated.
         read_ms: Time to read and decode, other series of the study included.
         preprocess_ms: Time to find the lungs, window, resample and check.
+        preprocess_cpu_ms: Processor time in it.
         decoded: Slices that were decoded in full.
         probed: Slices that were looked at on a coarse grid to find the lungs; 0 where the only
             series of a study is used whole.
@@ -61,6 +62,7 @@ class LoadedInput:
     warnings: tuple[Finding, ...]
     read_ms: float
     preprocess_ms: float
+    preprocess_cpu_ms: float
     decoded: int
     probed: int
     pixel_mm: float | None
@@ -171,6 +173,7 @@ def load_input(series: Series, spec: Preprocessing) -> LoadedInput:
 def _load(slices: Slices, into: npt.NDArray[np.float32] | None = None) -> LoadedInput:
     series, spec = slices.series, slices.spec
     start, read_s = time.perf_counter(), slices.read_s
+    start_cpu, read_cpu_s = time.thread_time(), slices.read_cpu_s
     lungs = slices.lungs if spec.extent == "lungs" else None
     span = lung_span(spec, series.slices, lungs, series.spacing_mm and series.spacing_mm[0])
     indices = needed_slices(spec, series.slices, span).tolist()
@@ -196,11 +199,13 @@ def _load(slices: Slices, into: npt.NDArray[np.float32] | None = None) -> Loaded
     hashes = _hashes(slices, indices, span) if slices.identify else frozenset()
     total_s = time.perf_counter() - start
     read_s = slices.read_s - read_s
+    cpu_s = time.thread_time() - start_cpu - (slices.read_cpu_s - read_cpu_s)
     return LoadedInput(
         array,
         warnings,
         read_ms=read_s * 1e3,
         preprocess_ms=(total_s - read_s) * 1e3,
+        preprocess_cpu_ms=cpu_s * 1e3,
         decoded=slices.decoded,
         probed=slices.probed,
         pixel_mm=_pixel_mm(series, spec),

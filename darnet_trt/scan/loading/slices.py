@@ -68,6 +68,7 @@ class Slices:
         series: Which.
         spec: What makes the input: greys of pictures span its window.
         read_s: Time spent so far to read and decode.
+        read_cpu_s: Processor time of the calling thread in it.
         probed: Slices that were looked at so far to find the lungs.
         halved: Whether they are halved.
         turn: What puts slices and rows in order, where the files do not say how the scan lies.
@@ -89,7 +90,8 @@ class Slices:
             series = replace(series, files=series.files[::-1])
         self.series, self.spec, self.turn, self.identify = series, spec, turn, identify
         self.halved = halved(spec, series.matrix)
-        self.read_s, self.probed = 0.0, 0
+        self.read_s = self.read_cpu_s = 0.0
+        self.probed = 0
         self.assumed: tuple[Finding, ...] = ()
         self.hashes: dict[int, int | None] = {}
         self._kept: dict[int, Stored] = {}
@@ -161,11 +163,12 @@ class Slices:
 
     @contextmanager
     def _timing(self) -> Iterator[None]:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
             self.read_s += time.perf_counter() - start
+            self.read_cpu_s += time.thread_time() - cpu
 
     @cached_property
     def _native(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from darnet_trt.machine.hardware import Cpu, Gpu
+from darnet_trt.runtime.bench.file_to_result.reading.models import Reading
 from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.signs.conditions import Conditions
 
@@ -281,6 +282,8 @@ class BenchReport(_Part):
         baseline: The first one against a stored measurement; None without --baseline.
         answers: What `MeasuredEngine.fidelity` is about; None where a single engine was measured.
         left_out: Those of --against that could not run, with the reason and what to do.
+        reading: The scan's way to the network's input; None without a scan, or where an
+            interruption came before.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -301,6 +304,7 @@ class BenchReport(_Part):
     baseline: Comparison | None = None
     answers: Answers | None = None
     left_out: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     def engine(self, name: str) -> MeasuredEngine:
         """Return the engine of that name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from darnet_trt.runtime.bench.file_to_result.reading import table as reading
 from darnet_trt.runtime.bench.layers import table as layers_table
 from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.report.numbers import (
@@ -44,7 +45,7 @@ def tables(report: BenchReport) -> list[Table]:
     if any(engine.on_gpu for engine in report.engines):
         made.append(_on_gpu(report))
     if report.scan is not None:
-        made += [_stages(report), _cold_start(report)]
+        made += [_stages(report), *_reading(report), _cold_start(report)]
     made += [_layers(engine.layers) for engine in report.engines if engine.layers is not None]
     return [table for table in made if table.rows]
 
@@ -204,6 +205,16 @@ def _stages(report: BenchReport) -> Table:
     stage_names = ("find", "read", "preprocess", "infer")
     titles = ("file to result", *(f"{name} ms" for name in stage_names), "8 in a run, ms each")
     return Table(titles, tuple(rows), before=(f"scan: {report.scan}",))
+
+
+def _reading(report: BenchReport) -> list[Table]:
+    found = report.reading
+    if found is None:
+        return []
+    return [
+        Table(reading.STAGES, tuple(reading.stages(found)), after=tuple(reading.bounds(found))),
+        Table(reading.ENCODINGS, tuple(reading.encodings(found))),
+    ]
 
 
 def _cold_start(report: BenchReport) -> Table:
