@@ -284,9 +284,9 @@ def test_without_matplotlib_a_folder_is_refused_first(bench, tiny, tmp_path, mon
 
 
 def test_a_baseline_decides_the_exit_code(bench, tiny, tmp_path):
-    code, _, _ = bench(tiny, "--seconds", 2, "-o", tmp_path / "before")
+    code, _, _ = bench(tiny, "--rounds", 15, "-o", tmp_path / "before")
     assert code == 0
-    words = ("--seconds", 2, "--baseline", tmp_path / "before")
+    words = ("--rounds", 15, "--baseline", tmp_path / "before")
     code, out, err = bench(tiny, *words, "--fail-above", 50)
     assert code == 0, err
     assert "limit 50: not slower" in out
