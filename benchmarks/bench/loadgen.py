@@ -52,7 +52,7 @@ Ask = Callable[[], object]
 
 @dataclass(frozen=True)
 class Size:
-    """What to measure, and how long.
+    """Say what to measure, and how long.
 
     Attributes:
         stub_ms: The stub's delay.

@@ -193,8 +193,8 @@ def bench(
             if measured.has_measured:
                 _publish(measured, out, as_json, interrupted=True)
             raise
-        _publish(measured, out, as_json)
-        if (found := measured.report().baseline) is not None and found.verdict != "below":
+        found = _publish(measured, out, as_json).baseline
+        if found is not None and found.verdict != "below":
             warn(f"{'failed' if found.verdict else 'not decided'}: {against_baseline(found)}")
             raise typer.Exit(1 if found.verdict else 2)
 
@@ -238,7 +238,7 @@ def _folder(out: Path | None) -> Iterator[None]:
 
 def _publish(
     measured: Benchmark, out: Path | None, as_json: bool, *, interrupted: bool = False
-) -> None:
+) -> BenchReport:
     """Write the report and print it; neither is lost where the other fails."""
     from darnet_trt.runtime.bench.report import files
     from darnet_trt.runtime.bench.report.table import untrusted
@@ -255,6 +255,7 @@ def _publish(
                 warn(f"warning: {line}")
         else:
             _show(report)
+    return report
 
 
 def _compare(

@@ -29,7 +29,7 @@ DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading arrays raises where the file is absent, damaged or something else."""
+"""Errors of reading arrays where the file is absent, damaged or something else."""
 
 
 def cache_folder(room: str) -> Path:

@@ -34,7 +34,7 @@ import numpy as np
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Comprehensive3DSRStorage
 
-from benchmarks.cpu.service.judging.footprint import Footprint, footprint, middle
+from benchmarks.cpu.service.judging.footprint import Footprint, footprint, least
 from benchmarks.cpu.service.orthanc import free_port
 from benchmarks.cpu.service.senders.dicom import Timeline, send_all
 from benchmarks.cpu.service.senders.studies import Instance, make_studies
@@ -66,14 +66,14 @@ class Soak:
 
     @property
     def before(self) -> Footprint:
-        """Return what it held after a third of the time: allocators have grown for all by then."""
-        warm, some = len(self.footprints) // 3, len(self.footprints) // 5
-        return middle(self.footprints[warm : warm + some])
+        """Return what it held in the second third: allocators have grown for all by then."""
+        third = len(self.footprints) // 3
+        return least(self.footprints[third : 2 * third])
 
     @property
     def after(self) -> Footprint:
-        """Return what it holds at the end."""
-        return middle(self.footprints[-(len(self.footprints) // 5) :])
+        """Return what it holds in the last third."""
+        return least(self.footprints[-(len(self.footprints) // 3) :])
 
 
 @contextmanager

@@ -49,49 +49,47 @@ def test_a_thread_may_stop_itself():
     assert stopped == [True]
 
 
-def test_a_report_that_ends_meanwhile_holds_nothing_up():
+@pytest.fixture
+def opened():
+    """Associations with a peer, each with a checkpoint of ours."""
+    pynetdicom = pytest.importorskip("pynetdicom")
+    from pynetdicom.sop_class import Verification
+
+    peer, ours = pynetdicom.AE(), pynetdicom.AE()
+    peer.add_supported_context(Verification)
+    ours.add_requested_context(Verification)
+    server = peer.start_server(("127.0.0.1", 0), block=False)
+
+    def associate():
+        association = ours.associate(*server.socket.getsockname())
+        keep_answers(association)
+        return association
+
+    yield associate
+    server.shutdown()
+
+
+def test_a_report_that_ends_meanwhile_holds_nothing_up(opened):
     """Its thread says that the association has not paused, after we paused it."""
-    pynetdicom = pytest.importorskip("pynetdicom")
-    from pynetdicom.sop_class import Verification
+    association = opened()
+    clear = association._reactor_checkpoint.clear
 
-    peer, ours = pynetdicom.AE(), pynetdicom.AE()
-    peer.add_supported_context(Verification)
-    ours.add_requested_context(Verification)
-    server = peer.start_server(("127.0.0.1", 0), block=False)
-    try:
-        opened = ours.associate(*server.socket.getsockname())
-        keep_answers(opened)
-        clear = opened._reactor_checkpoint.clear
+    def clear_and_report():
+        clear()
+        association._is_paused = False
 
-        def clear_and_report():
-            clear()
-            opened._is_paused = False
-
-        opened._reactor_checkpoint.clear = clear_and_report
-        ending = threading.Thread(target=opened.release, daemon=True)
-        ending.start()
-        ending.join(10)
-        assert not ending.is_alive()
-        assert opened.is_released
-    finally:
-        server.shutdown()
+    association._reactor_checkpoint.clear = clear_and_report
+    ending = threading.Thread(target=association.release, daemon=True)
+    ending.start()
+    ending.join(10)
+    assert not ending.is_alive()
+    assert association.is_released
 
 
-def test_requests_a_release_and_an_abort():
-    pynetdicom = pytest.importorskip("pynetdicom")
-    from pynetdicom.sop_class import Verification
-
-    peer, ours = pynetdicom.AE(), pynetdicom.AE()
-    peer.add_supported_context(Verification)
-    ours.add_requested_context(Verification)
-    server = peer.start_server(("127.0.0.1", 0), block=False)
-    try:
-        for end in ("release", "abort"):
-            opened = ours.associate(*server.socket.getsockname())
-            keep_answers(opened)
-            assert [opened.send_c_echo().Status for _ in range(20)] == [0] * 20
-            getattr(opened, end)()
-            opened.join(10)
-            assert not opened.is_alive()
-    finally:
-        server.shutdown()
+def test_requests_a_release_and_an_abort(opened):
+    for end in ("release", "abort"):
+        association = opened()
+        assert [association.send_c_echo().Status for _ in range(20)] == [0] * 20
+        getattr(association, end)()
+        association.join(10)
+        assert not association.is_alive()

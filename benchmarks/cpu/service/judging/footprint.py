@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from statistics import median
 
 import psutil
 
@@ -45,6 +44,6 @@ def footprint(processes: Iterable[psutil.Process]) -> Footprint:
     return Footprint(own, rss, pss, threads, descriptors, count)
 
 
-def middle(of: Sequence[Footprint]) -> Footprint:
-    """Return the median of each."""
-    return Footprint(*(median(getattr(each, f.name) for each in of) for f in fields(Footprint)))
+def least(of: Sequence[Footprint]) -> Footprint:
+    """Return the smallest of each: an hour may end while a child holds a study."""
+    return Footprint(*(min(getattr(each, f.name) for each in of) for f in fields(Footprint)))

@@ -71,7 +71,7 @@ class Group(_Part):
 
 
 class Layers(_Part):
-    """Where the time of one engine goes.
+    """Divide the time of one engine among its layers.
 
     Attributes:
         artifact: The engine's name.

@@ -37,7 +37,7 @@ _REDUCTION: Final = 16  # of the channel attention
 
 @dataclass(frozen=True)
 class Work:
-    """What one group has to do for one volume.
+    """Count what one group has to do for one volume.
 
     Attributes:
         part: "stem", a block ("stages.2.0") or "head".

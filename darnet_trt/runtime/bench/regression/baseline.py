@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from darnet_trt.errors import UsageError, no_such_path
 from darnet_trt.runtime.bench.report.environment import environment
+from darnet_trt.runtime.bench.report.files import REPORT
 from darnet_trt.runtime.bench.report.schema import BenchReport
 
-_REPORT: Final = "report.json"
 _MAKE: Final = "make one with darnet-trt bench -o FOLDER"
 
 
@@ -24,7 +24,7 @@ def read_baseline(path: Path) -> BenchReport:
     Raises:
         UsageError: It is none, or of another version of the format.
     """
-    file = path / _REPORT if path.is_dir() else path
+    file = path / REPORT if path.is_dir() else path
     try:
         return BenchReport.model_validate_json(file.read_bytes())
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What all profilers have in common."""
+"""Say what every profiler gives."""
 
 from __future__ import annotations
 
