@@ -63,6 +63,19 @@ def write_onnx(
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
 
 
+PASSED = Parity(
+    scans=1,
+    source="random",
+    class_flips=0,
+    max_probability_difference=0,
+    max_logits_error=0,
+    max_cam_error=0,
+    max_features_error=0,
+    limits={},
+    passed=True,
+)
+
+
 def write_bundle(
     folder: Path,
     *,
@@ -78,17 +91,6 @@ def write_bundle(
     write_onnx(folder / "model.onnx", bias=bias, features=features, classes=len(classes))
     (folder / "tensorrt-rtx").mkdir()
     (folder / "tensorrt-rtx" / "sm89-fp16.plan").write_bytes(b"a plan")
-    parity = Parity(
-        scans=1,
-        source="random",
-        class_flips=0,
-        max_probability_difference=0,
-        max_logits_error=0,
-        max_cam_error=0,
-        max_features_error=0,
-        limits={},
-        passed=True,
-    )
 
     def artifact(name: str, file: str, *, executed: bool = True, target: str = "cpu") -> Artifact:
         backend, precision = name.rsplit("-", 1)
@@ -103,7 +105,7 @@ def write_bundle(
             batch=(1, 1),
             producer={},
             executed=executed,
-            parity=parity if executed else None,
+            parity=PASSED if executed else None,
             latency_ms=1.0 if executed else None,
         )
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
-
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from typing import Final, Literal
 
 from darnet_trt.runtime.bench.layers.work import Kind
+from darnet_trt.runtime.bench.part import Part, Rounded
 
-Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
 Bound = Literal["compute", "memory"]
 
 LEAST_SHARE: Final = 0.005
 """Groups that take less of the time are not shown one by one; the JSON has all."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Layer(_Part):
+class Layer(Part):
     """A layer of the engine that runs.
 
     Attributes:
@@ -37,7 +31,7 @@ class Layer(_Part):
     ms: Rounded
 
 
-class Group(_Part):
+class Group(Part):
     """All layers of one kind in one part of the network.
 
     The operations and bytes are those of the network in the engine's precision (`work.work_of`);
@@ -70,7 +64,7 @@ class Group(_Part):
     bound: Bound | None = None
 
 
-class Layers(_Part):
+class Layers(Part):
     """Divide the time of one engine among its layers.
 
     Attributes:

@@ -6,30 +6,23 @@ of 95 %; its ends are null where the samples give none.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
-
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from typing import Final, Literal
 
 from darnet_trt.machine.hardware import Cpu, Gpu
 from darnet_trt.runtime.bench.file_to_result.reading.models import Reading
 from darnet_trt.runtime.bench.layers.layers import Layers
+from darnet_trt.runtime.bench.part import Part, Precise, Rounded
 from darnet_trt.runtime.bench.signs.conditions import Conditions
 
 SCHEMA_VERSION: Final = 2
 
-Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
-Precise = Annotated[float, PlainSerializer(lambda value: float(f"{value:.6g}"))]
 Way = Literal["engine", "file-to-result"]
 
 REFERENCE: Final = "float32 reference"
 """The name of torch's answers, which the bundle holds."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Estimate(_Part):
+class Estimate(Part):
     """A value and the ends of its interval."""
 
     value: Rounded
@@ -37,7 +30,7 @@ class Estimate(_Part):
     high: Rounded | None
 
 
-class Quantile(_Part):
+class Quantile(Part):
     """A quantile of the latencies.
 
     Attributes:
@@ -55,7 +48,7 @@ class Quantile(_Part):
     needed: int
 
 
-class Latency(_Part):
+class Latency(Part):
     """Times of single queries, from when each was due to its answer.
 
     Attributes:
@@ -89,7 +82,7 @@ class Latency(_Part):
         return value
 
 
-class Configuration(_Part):
+class Configuration(Part):
     """One line of the comparison: an engine, what it does in a query, and how many scans.
 
     Attributes:
@@ -130,7 +123,7 @@ class Configuration(_Part):
     gpu_j_per_scan: Rounded | None
 
 
-class ColdStart(_Part):
+class ColdStart(Part):
     """New `predict` processes with one scan: medians of some processes.
 
     Attributes:
@@ -146,7 +139,7 @@ class ColdStart(_Part):
     peak_memory_mb: Rounded
 
 
-class OnGpu(_Part):
+class OnGpu(Part):
     """Split the GPU's time of a plan: medians of all measured queries, between CUDA events.
 
     Attributes:
@@ -160,7 +153,7 @@ class OnGpu(_Part):
     to_host_ms: Rounded
 
 
-class Fidelity(_Part):
+class Fidelity(Part):
     """How an engine's answers to the inputs of `Answers` differ from the reference's.
 
     Attributes:
@@ -176,7 +169,7 @@ class Fidelity(_Part):
     finite: bool
 
 
-class Answers(_Part):
+class Answers(Part):
     """The inputs that all engines answered before they were timed.
 
     Attributes:
@@ -193,7 +186,7 @@ class Answers(_Part):
     reference: str
 
 
-class MeasuredEngine(_Part):
+class MeasuredEngine(Part):
     """An engine.
 
     Attributes:
@@ -222,7 +215,7 @@ class MeasuredEngine(_Part):
     fidelity: Fidelity | None = None
 
 
-class Environment(_Part):
+class Environment(Part):
     """The machine of the measurement.
 
     Attributes:
@@ -244,7 +237,7 @@ class Environment(_Part):
     packages: dict[str, str]
 
 
-class Comparison(_Part):
+class Comparison(Part):
     """The first configuration now against a stored measurement of it.
 
     Attributes:
@@ -260,7 +253,7 @@ class Comparison(_Part):
     ratio: Estimate | None
 
 
-class BenchReport(_Part):
+class BenchReport(Part):
     """A benchmark.
 
     Attributes:

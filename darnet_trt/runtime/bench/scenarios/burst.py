@@ -13,8 +13,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from pydantic import BaseModel
-
 from darnet_trt.errors import (
     Finding,
     InternalError,
@@ -23,6 +21,7 @@ from darnet_trt.errors import (
     UnreadableScanError,
     UsageError,
 )
+from darnet_trt.runtime.bench.part import Part
 from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
 from darnet_trt.runtime.bench.subject import Query, Trace
 
@@ -39,7 +38,7 @@ _ANSWER_S: Final = 600.0
 """A result that takes longer never comes."""
 
 
-class BurstResult(BaseModel, frozen=True, extra="forbid"):
+class BurstResult(Part):
     """What a scanner's series gave.
 
     Attributes:

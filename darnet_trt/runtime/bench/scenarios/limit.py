@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel
 
+from darnet_trt.runtime.bench.part import Part
 from darnet_trt.runtime.bench.statistics.dependence import (
     Series,
     integrated_autocorrelation,
@@ -25,7 +25,7 @@ ERROR: Final = 0.01
 confidence of 99 %."""
 
 
-class Limit(BaseModel, frozen=True, extra="forbid"):
+class Limit(Part):
     """A latency that a percentile must not exceed.
 
     Attributes:
@@ -37,7 +37,7 @@ class Limit(BaseModel, frozen=True, extra="forbid"):
     percent: float = 99.0
 
 
-class Judgement(BaseModel, frozen=True, extra="forbid"):
+class Judgement(Part):
     """Whether a limit is met.
 
     Attributes:

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Self
 
-from pydantic import BaseModel
-
+from darnet_trt.runtime.bench.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import Ask
 from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
 from darnet_trt.runtime.bench.subject import Trace
 
 
-class MultiStreamResult(BaseModel, frozen=True, extra="forbid"):
+class MultiStreamResult(Part):
     """What several streams at once gave.
 
     Attributes:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel
 
+from darnet_trt.runtime.bench.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock, Stream
 from darnet_trt.runtime.bench.statistics.dependence import student_t_quantile
 from darnet_trt.runtime.bench.statistics.drift import Drift, drift
@@ -25,7 +25,7 @@ _WINDOWS: Final = 20
 _LEAST_WINDOWS: Final = 3
 
 
-class Throughput(BaseModel, frozen=True, extra="forbid"):
+class Throughput(Part):
     """Scans a second, with a 95 % interval.
 
     Attributes:
@@ -41,7 +41,7 @@ class Throughput(BaseModel, frozen=True, extra="forbid"):
     drift: Drift
 
 
-class OfflineResult(BaseModel, frozen=True, extra="forbid"):
+class OfflineResult(Part):
     """What batches one after the other gave.
 
     Attributes:

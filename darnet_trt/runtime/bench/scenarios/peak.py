@@ -11,8 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from pydantic import BaseModel
-
+from darnet_trt.runtime.bench.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock
 from darnet_trt.runtime.bench.scenarios.limit import ERROR, Judgement, Limit, is_sure, judge
 from darnet_trt.runtime.bench.scenarios.offline import offline, throughput
@@ -35,7 +34,7 @@ _LOOKS: Final = 5
 """Looks at a trial; they share its permitted error."""
 
 
-class Trial(BaseModel, frozen=True, extra="forbid"):
+class Trial(Part):
     """One rate that was tried.
 
     Attributes:
@@ -59,7 +58,7 @@ class Trial(BaseModel, frozen=True, extra="forbid"):
         return self.judgement.sure or self.overloaded
 
 
-class PeakResult(BaseModel, frozen=True, extra="forbid"):
+class PeakResult(Part):
     """The highest rate that meets a limit.
 
     Attributes:

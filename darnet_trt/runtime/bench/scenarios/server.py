@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import numpy as np
-from pydantic import BaseModel
 
+from darnet_trt.runtime.bench.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock, Stream
 from darnet_trt.runtime.bench.scenarios.limit import Judgement, Limit, judge
 from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
@@ -28,7 +28,7 @@ _BEHIND: Final = 20
 """Service times that a query may wait before the streams can be called overloaded."""
 
 
-class ServerResult(BaseModel, frozen=True, extra="forbid"):
+class ServerResult(Part):
     """What a rate of random arrivals gave.
 
     Attributes:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
-
-Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
+from darnet_trt.runtime.bench.part import Part, Rounded
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Clock(_Part):
+class Clock(Part):
     """The clock of a processor, from samples during the measurement.
 
     Attributes:
@@ -46,7 +40,7 @@ class Clock(_Part):
         )
 
 
-class GpuConditions(_Part):
+class GpuConditions(Part):
     """An NVIDIA GPU during the measurement, by NVML; None: not readable here.
 
     Attributes:
@@ -68,7 +62,7 @@ class GpuConditions(_Part):
     energy_j: Rounded | None
 
 
-class Conditions(_Part):
+class Conditions(Part):
     """A machine during a measurement; None: not readable here.
 
     Attributes:

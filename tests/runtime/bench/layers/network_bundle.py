@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 
-from darnet_trt.bundle.manifest import Artifact, Manifest, ModelCard, Parity
+from darnet_trt.bundle.manifest import Artifact, Manifest, ModelCard
 from darnet_trt.bundle.reading import sha256_of
 from darnet_trt.bundle.writing import write_manifest
 from darnet_trt.calibration.qdq import Range, convolutions, quantize, quantized_tensors
@@ -14,18 +14,9 @@ from darnet_trt.kernels.onnx_inline import inlined
 from darnet_trt.runtime.engines.openvino.conversion import build_openvino
 from darnet_trt.scan.preprocessing import Preprocessing
 from darnet_trt.training.model import DARNet, Network
+from tests.tiny_bundle import PASSED
 
 NETWORK = Network(width=4, input_size=(16, 32, 32))
-_PASSED = Parity(
-    scans=1,
-    source="random",
-    class_flips=0,
-    max_probability_difference=0,
-    max_logits_error=0,
-    max_cam_error=0,
-    limits={},
-    passed=True,
-)
 
 
 def float_graph(network: Network) -> onnx.ModelProto:
@@ -87,6 +78,6 @@ def _artifact(folder: Path, backend: str, precision: str, files: tuple[Path, ...
         batch=(1, 1),
         producer={},
         executed=True,
-        parity=_PASSED,
+        parity=PASSED,
         latency_ms=1.0,
     )

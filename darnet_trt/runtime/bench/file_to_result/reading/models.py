@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from darnet_trt.runtime.bench.part import Part, Rounded
 
-Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
 Bound = Literal["headers", "decoding", "preprocessing", "disk", "waiting"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Stage(_Part):
+class Stage(Part):
     """The time of a stage.
 
     Attributes:
@@ -37,7 +32,7 @@ class Stage(_Part):
     samples_ms: tuple[Rounded, ...]
 
 
-class Way(_Part):
+class Way(Part):
     """The way from a scan's files to the network's input.
 
     Attributes:
@@ -61,7 +56,7 @@ class Way(_Part):
     bound_percent: Rounded
 
 
-class Encoding(_Part):
+class Encoding(Part):
     """Slices of one transfer syntax or file format, decoded without the rest of the way.
 
     Attributes:
@@ -79,7 +74,7 @@ class Encoding(_Part):
     mb_per_s: Rounded
 
 
-class Reading(_Part):
+class Reading(Part):
     """Where the time goes between a scan's files and the network's input.
 
     Attributes:
