@@ -13,7 +13,8 @@ from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import progress
 
 if TYPE_CHECKING:
-    from darnet_trt.training.ablation.explanation.explain import Explanation, RegionsOf
+    from darnet_trt.training.ablation.explanation.drawing import Explanation
+    from darnet_trt.training.ablation.explanation.examining import RegionsOf
 
 
 def explain(
@@ -74,7 +75,9 @@ def explain(
     from darnet_trt.phantom import read_regions
     from darnet_trt.phantom.plan import LESIONS
     from darnet_trt.runtime.prediction.results.result import INTENDED_USE
-    from darnet_trt.training.ablation.explanation.explain import draw, entries_of, examine
+    from darnet_trt.training.ablation.explanation.choosing import entries_of
+    from darnet_trt.training.ablation.explanation.drawing import draw
+    from darnet_trt.training.ablation.explanation.examining import examine
     from darnet_trt.training.ablation.explanation.networks import networks_of
 
     networks = networks_of(runs, fold, seed)
