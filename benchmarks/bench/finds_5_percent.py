@@ -23,8 +23,9 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
+from darnet_trt.runtime.bench.regression.baseline import Turns
 from darnet_trt.runtime.bench.regression.guard import Guard
-from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, in_yardsticks, yardstick
+from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, yardstick
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
 
@@ -101,14 +102,14 @@ def compare(runs: int, seconds: float, *, with_app: bool) -> dict[str, Counter[s
         write_model(20, files["equal"])
         write_model(21, files["slower"])
         before = measured(files["equal"], seconds)
-        stored = in_yardsticks(before["chain"], before[YARDSTICK]).tolist()
+        stored = Turns(*(tuple(trace.turn_medians_ms().tolist()) for trace in before.values()))
         stored_app = by_benchmark_app(files["equal"], seconds) if with_app else 0.0
         said: dict[str, Counter[str]] = {name: Counter() for name in files}
         print("| run | engine | bench: ratio | answer | of the time | benchmark_app: ratio |")
         print("| ---: | --- | ---: | --- | ---: | ---: |")
         for run in range(runs):
             for name, file in files.items():
-                guard = Guard("chain", tuple(stored), LIMIT)
+                guard = Guard("chain", stored, LIMIT)
                 traces = measured(file, seconds, guard)
                 answer = guard.verdict or "not known"
                 said[name][answer] += 1

@@ -18,14 +18,15 @@ from benchmarks.bench import block_bootstrap
 from benchmarks.bench.runners import (
     SHAPES,
     STEADY,
-    beside_bursts,
     drifting,
+    turns_beside_bursts,
     wandering,
     warming,
 )
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
 from darnet_trt.runtime.bench.statistics.quantiles import PERCENTS, Summary, summarise
-from darnet_trt.runtime.bench.statistics.ratios import paired_ratio, unpaired_ratio
+from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
+from darnet_trt.runtime.bench.statistics.undisturbed import UndisturbedRatio
 from darnet_trt.runtime.bench.statistics.warmup import warm_up
 
 COUNTS = (30, 100, 300, 1000, 3000)
@@ -112,14 +113,14 @@ def settling(draw, level, runs: int, seed: int, most: int = 1000) -> dict[str, f
 
 
 def ratio_coverage(name: str, n: int, runs: int, seed: int) -> dict[str, float]:
-    """Return for paired and unpaired ratios the share with an interval, and that it holds."""
+    """Return for both kinds of ratios the share with an interval, and that it holds."""
     rng = np.random.default_rng((seed, n, 3))
     both = zip(*(STEADY[name](rng, runs, n) for _ in range(2)), strict=True)
     result = {}
-    found = {"paired": [], "unpaired": []}
+    found = {"paired": [], "undisturbed": []}
     for first, second in both:
         found["paired"].append(paired_ratio(first, 1.05 * second).interval())
-        found["unpaired"].append(unpaired_ratio(first, 1.05 * second).interval())
+        found["undisturbed"].append(UndisturbedRatio([1.05 * second], [first]).interval())
     for kind, intervals in found.items():
         given = [one for one in intervals if one is not None]
         result[f"given {kind}"] = len(given) / runs
@@ -131,25 +132,27 @@ def ratio_coverage(name: str, n: int, runs: int, seed: int) -> dict[str, float]:
 
 
 def decisions(slower: float, limit: float, runs: int, seed: int) -> dict[str, float]:
-    """Decide beside bursts of another process, 30 s a run.
+    """Decide between runs of 30 s beside bursts of another process, as `--baseline` does.
 
     Returns:
-        Shares of runs: "above"; "below"; `medians`: above, by the medians of runners that ran one
-        after the other. `passed`: the mean part of the time that a decision took.
+        Shares of runs: "above"; "below"; `medians`: above, by the medians of the turns alone.
+        `passed`: the mean part of the time that a decision took.
     """
     rng = np.random.default_rng((seed, int(1000 * slower)))
-    said, passed = [], []
-    for first, second in beside_bursts(rng, runs, 30, 20, slower, in_turns=True):
+    said, passed, medians = [], [], []
+    before = turns_beside_bursts(rng, runs, 30, 20, 6)
+    now = turns_beside_bursts(rng, runs, 30, 20 * slower, 6)
+    for (old, old_yard), (new, new_yard) in zip(before, now, strict=True):
         looks = SequentialTest(limit)
         for part in LOOKS:
-            count = int(part * len(first))
-            verdict = looks.look(paired_ratio(first[:count], second[:count]), part)
+            count = int(part * len(new))
+            ratio = UndisturbedRatio([new[:count], old_yard], [old, new_yard[:count]])
+            verdict = looks.look(ratio, part)
             if verdict:
                 break
         said.append(verdict)
         passed.append(part)
-    apart = beside_bursts(rng, runs, 30, 20, slower, in_turns=False)
-    medians = [np.median(second) / np.median(first) > limit for first, second in apart]
+        medians.append(np.median(new) / np.median(old) > limit)
     return {
         "above": said.count("above") / runs,
         "below": said.count("below") / runs,
@@ -226,7 +229,7 @@ def ratio_rows(runs: int, seed: int) -> Iterator[list[str]]:
             cells = [
                 f"{per_cent(found[f'held {kind}'])} / {100 * found[f'given {kind}']:.0f}"
                 f" ({100 * found[f'half {kind}']:.2f} %)"
-                for kind in ("paired", "unpaired")
+                for kind in ("paired", "undisturbed")
             ]
             yield [name, str(n), *cells]
 
@@ -260,7 +263,7 @@ def main() -> None:
         ["warm-up", "settled", "samples", "mean left %", "95 % below %"],
         settling_rows(runs // 10, asked.seed),
     )
-    table([*heads, "paired", "unpaired"], ratio_rows(runs, asked.seed))
+    table([*heads, "paired", "undisturbed"], ratio_rows(runs, asked.seed))
     table(
         ["true ratio", "limit", "above", "below", "time", "medians above"],
         decision_rows(runs, asked.seed),

@@ -108,36 +108,27 @@ def bursts(rng, runs: int, seconds: float, tick_s: float = 0.01) -> np.ndarray:
     return slowed
 
 
-def beside_bursts(
-    rng, runs: int, seconds: float, base_ms: float, slower: float, *, in_turns: bool
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Draw times of two runners, the second `slower` times as slow, beside bursts.
-
-    In turns (the order changes every round), or first all of one and then all of the other.
+def turns_beside_bursts(
+    rng, runs: int, seconds: float, base_ms: float, yard_ms: float
+) -> list[tuple[list[float], list[float]]]:
+    """Draw turns of a runner and of the yardstick, as of `in_turns`, beside bursts.
 
     Returns:
-        For each run the times of both, in ms.
+        For each run the median time of each turn of both, in ms.
     """
     tick_s = 0.01
-    beside = bursts(rng, runs, seconds + 1, tick_s)
-    spread = rng.uniform(0.01, 0.02, runs)
-    clock = np.zeros(runs)
-    taken, who = [], []
-    step = 0
-    while clock.min() < seconds:
-        second = np.full(runs, (step % 4) in (1, 2)) if in_turns else clock >= seconds / 2
-        now = beside[np.arange(runs), np.minimum(clock / tick_s, beside.shape[1] - 1).astype(int)]
-        time = base_ms * np.where(second, slower, 1) * (1 + now)
-        time = time * np.exp(spread * rng.normal(size=runs))
-        taken.append(np.where(clock < seconds, time, np.nan))
-        who.append(second)
-        clock += time / 1000
-        step += 1
-    times, second = np.array(taken).T, np.array(who).T
-    result = []
-    for row, of_second in zip(times, second, strict=True):
-        kept = ~np.isnan(row)
-        one, two = row[kept & ~of_second], row[kept & of_second]
-        pairs = min(len(one), len(two)) if in_turns else None
-        result.append((one[:pairs], two[:pairs]))
-    return result
+    found: list[tuple[list[float], list[float]]] = []
+    for beside in bursts(rng, runs, seconds + 10, tick_s):
+        spread, clock = rng.uniform(0.01, 0.02), 0.0
+        medians: tuple[list[float], list[float]] = ([], [])
+        while clock < seconds:
+            for level, turn_s, kept in ((base_ms, 0.5, medians[0]), (yard_ms, 0.1, medians[1])):
+                clock += 0.05
+                times, ends = [], clock + turn_s
+                while clock < ends:
+                    slowed = 1 + beside[int(clock / tick_s)]
+                    times.append(level * slowed * np.exp(spread * rng.normal()))
+                    clock += times[-1] / 1000
+                kept.append(float(np.median(times[1:])))
+        found.append(medians)
+    return found

@@ -24,6 +24,7 @@ from typing import Final
 from darnet_trt.bundle.manifest import MODEL_FILE
 from darnet_trt.bundle.reading import Bundle, open_bundle, verified_file
 from darnet_trt.errors import BundleError, DarnetError, UsageError, one_line
+from darnet_trt.machine.files import temporary_folder
 from darnet_trt.machine.hardware import require_packages
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.runner import Outputs, Runner
@@ -126,7 +127,8 @@ def _openvino(model: Path, threads: int | None) -> Runner:
 
     from darnet_trt.kernels.onnx_inline import inlined
 
-    with TemporaryDirectory() as folder:  # the bundle may not have been built for OpenVINO
+    # The bundle may not have been built for OpenVINO.
+    with TemporaryDirectory(dir=temporary_folder()) as folder:
         xml, _ = build_openvino(inlined(onnx.load(model)), Path(folder))
         return OpenVINORunner(xml, precision=None, threads=threads)
 

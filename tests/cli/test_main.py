@@ -170,8 +170,8 @@ def test_work_continues_without_stderr(stderr, tmp_path):
 def test_no_folder_for_temporary_files(command, monkeypatch, tiny):
     monkeypatch.setattr(tempfile, "tempdir", None)
     with files_up_to(0):
-        done = command("bench", tiny, "--against", "openvino", "--rounds", 1)
-    assert (done.returncode, done.stdout) == (2, "")
+        done = command("bench", tiny, "--layers", "--rounds", 1)
+    assert done.returncode == 2
     assert "TMPDIR" in done.stderr
     assert "/tmp" in done.stderr
     assert "stdout" not in done.stderr

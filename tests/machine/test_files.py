@@ -179,6 +179,5 @@ def test_no_temporary_folder_can_be_written(monkeypatch, command, tiny):
         with pytest.raises(OutputError, match=r"temporary folder: .*/tmp.*TMPDIR"):
             temporary_folder()
         done = command("bench", tiny, "--against", "openvino", "--rounds", 1)
-    assert done.returncode == 2
-    assert "temporary folder" in done.stderr.splitlines()[-1]
-    assert "stdout" not in done.stderr
+    assert done.returncode == 0
+    assert "openvino left out: the temporary folder: cannot be written" in done.stderr

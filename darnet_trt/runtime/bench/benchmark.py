@@ -226,7 +226,7 @@ class Benchmark:
         """
         first = self._entries[0].subject
         before = stored_turns(read_baseline(baseline), first.name, self._threads)
-        self._guard = Guard(first.name, before, fail_above, on_gpu=first.on_gpu)
+        self._guard = Guard(first.name, before, fail_above)
         self._baseline = _absolute(baseline)
 
     @property

@@ -24,7 +24,7 @@ def test_few_dependent_samples_get_no_interval():
     assert coverage("AR(1) 0.9", 30, RUNS, seed=0)["given 50"] <= 0.05
 
 
-@pytest.mark.parametrize("kind", ["paired", "unpaired"])
+@pytest.mark.parametrize("kind", ["paired", "undisturbed"])
 @pytest.mark.parametrize("name", ["Gaussian", "Pareto outliers", "AR(1) 0.5"])
 def test_intervals_hold_the_true_ratio(name, kind):
     found = ratio_coverage(name, 300, RUNS, seed=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -13,6 +13,18 @@ from darnet_trt.runtime.bench.report.files import REPORT
 from darnet_trt.runtime.bench.report.schema import BenchReport
 
 _MAKE: Final = "make one with darnet-trt bench -o FOLDER"
+
+
+class Turns(NamedTuple):
+    """The times of a stored configuration.
+
+    Attributes:
+        ms: Median latency of each turn.
+        yardstick_ms: That of each of the yardstick's; None on a GPU, of which it says nothing.
+    """
+
+    ms: tuple[float, ...]
+    yardstick_ms: tuple[float, ...] | None
 
 
 def read_baseline(path: Path) -> BenchReport:
@@ -35,8 +47,8 @@ def read_baseline(path: Path) -> BenchReport:
         raise UsageError("is no report of this version's bench", where=file, do=_MAKE) from error
 
 
-def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> tuple[float, ...]:
-    """Return the turns of a configuration in a baseline, as `Guard` takes them.
+def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> Turns:
+    """Return the turns of a configuration in a baseline.
 
     Args:
         baseline: From `read_baseline`.
@@ -62,7 +74,7 @@ def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> tuple
             )
     for one in baseline.configurations:
         if one.name == name and one.turns:
-            return one.turns_in_yardsticks or one.turn_medians_ms
+            return Turns(one.turn_medians_ms, one.yardstick_ms)
     names = ", ".join(one.name for one in baseline.configurations)
     raise UsageError(
         f"holds no times of {name}, only of {names}",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, in_yardsticks
+from darnet_trt.runtime.bench.regression.baseline import Turns
+from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.report.schema import Comparison, Estimate
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
-from darnet_trt.runtime.bench.statistics.ratios import Ratio, unpaired_ratio
+from darnet_trt.runtime.bench.statistics.undisturbed import UndisturbedRatio
 from darnet_trt.runtime.bench.subject import Trace
 
 LOOKS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -20,23 +21,20 @@ class Guard:
 
     Args:
         subject: Its name in the traces; the yardstick is among them, too.
-        before: The stored turns: in yardsticks, or in ms on a GPU, of which it says nothing.
+        before: The stored turns.
         limit: Slower is a ratio above it, as 1.05.
-        on_gpu: Whether a GPU does the work.
 
     Attributes:
         verdict: "above": slower. "below": not slower. None: the time was too short to tell.
         ratio: The time now over the time before, as of the last look; None before the first.
     """
 
-    def __init__(
-        self, subject: str, before: tuple[float, ...], limit: float, *, on_gpu: bool = False
-    ) -> None:
-        self._subject, self._before, self._on_gpu = subject, before, on_gpu
+    def __init__(self, subject: str, before: Turns, limit: float) -> None:
+        self._subject, self._before = subject, before
         self._test = SequentialTest(limit)
         self._looks = list(LOOKS)
         self.verdict: Literal["above", "below"] | None = None
-        self.ratio: Ratio | None = None
+        self.ratio: UndisturbedRatio | None = None
 
     def look(self, traces: Mapping[str, Trace], passed: float) -> bool:
         """Look if it is time to; return whether the answer is known.
@@ -48,9 +46,11 @@ class Guard:
         if not self._looks or passed < self._looks[0]:
             return False
         self._looks = [part for part in self._looks if part > passed]
-        trace = traces[self._subject]
-        now = trace.turn_medians_ms() if self._on_gpu else in_yardsticks(trace, traces[YARDSTICK])
-        self.ratio = unpaired_ratio(self._before, now.tolist())
+        more, less = [_turns_ms(traces[self._subject])], [self._before.ms]
+        if self._before.yardstick_ms is not None:
+            more.append(self._before.yardstick_ms)
+            less.append(_turns_ms(traces[YARDSTICK]))
+        self.ratio = UndisturbedRatio(more, less)
         self.verdict = self._test.look(self.ratio, passed)
         return self.verdict is not None
 
@@ -66,3 +66,7 @@ class Guard:
             verdict=self.verdict,
             ratio=ratio,
         )
+
+
+def _turns_ms(trace: Trace) -> tuple[float, ...]:
+    return tuple(trace.turn_medians_ms().tolist())

@@ -1,7 +1,7 @@
 """A fixed piece of work that takes turns with what is measured, and tells how fast the machine is.
 
-A stored time says little on a machine that has two speeds, as many virtual ones do: run as a
-multiple of the yardstick's time in the same turns, it says how fast the software is.
+A stored time says little on a machine that has two speeds, as many virtual ones do. As a multiple
+of the yardstick's time in the same run it says how fast the software is.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from darnet_trt.runtime.bench.subject import Subject, Trace
+from darnet_trt.runtime.bench.subject import Subject
 
 YARDSTICK: Final = "yardstick"
 _SIZE: Final = 768
 """Rows and columns of the matrices; their product takes some ms, most of it in the caches."""
-_TURN_MS: Final = 100
+_TURN_MS: Final = 250
 
 
 def yardstick() -> Subject:
@@ -28,15 +27,3 @@ def yardstick() -> Subject:
         np.matmul(matrix, matrix, out=product)
 
     return Subject(YARDSTICK, multiply, turn_ms=_TURN_MS)
-
-
-def in_yardsticks(trace: Trace, yard: Trace) -> npt.NDArray[np.float64]:
-    """Return the times of a subject's turns as multiples of the yardstick's in the same rounds.
-
-    Args:
-        trace: Of the subject.
-        yard: Of the yardstick; the last turn of a measurement that was interrupted may be missing.
-    """
-    times, yards = trace.turn_medians_ms(), yard.turn_medians_ms()
-    both = min(len(times), len(yards))
-    return times[:both] / yards[:both]

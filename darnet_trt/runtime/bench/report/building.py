@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from darnet_trt.runtime.bench.regression.yardstick import in_yardsticks
 from darnet_trt.runtime.bench.report.schema import (
     Configuration,
     Estimate,
@@ -49,7 +48,7 @@ def configuration(
         scans_per_s=None if found is None else _throughput(found.median, trace.scans),
         ratio=None if trace is first else _ratio(first, trace),
         turn_medians_ms=tuple(trace.turn_medians_ms()),
-        turns_in_yardsticks=None if yard is None else tuple(in_yardsticks(trace, yard)),
+        yardstick_ms=None if yard is None else tuple(yard.turn_medians_ms()),
         stages_ms=None if stages_ms is None else dict(stages_ms),
         cpu_j_per_scan=trace.joules_per_scan("cpu"),
         gpu_j_per_scan=trace.joules_per_scan("gpu"),

@@ -99,8 +99,7 @@ class Configuration(Part):
         ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
             None of the first.
         turn_medians_ms: Median latency of each turn.
-        turns_in_yardsticks: The same as multiples of the yardstick's in the same rounds; None on a
-            GPU, of which the yardstick says nothing.
+        yardstick_ms: The same of the yardstick; None on a GPU, of which it says nothing.
         stages_ms: Median of each of `predict`'s stages; None for "engine".
         cpu_j_per_scan: Energy of all CPU packages in its turns; None: not readable here.
         gpu_j_per_scan: Energy of the GPU's board in its turns; None: not readable here.
@@ -117,7 +116,7 @@ class Configuration(Part):
     scans_per_s: Estimate | None
     ratio: Estimate | None
     turn_medians_ms: tuple[Precise, ...]
-    turns_in_yardsticks: tuple[Precise, ...] | None
+    yardstick_ms: tuple[Precise, ...] | None
     stages_ms: dict[str, Rounded] | None = None
     cpu_j_per_scan: Rounded | None
     gpu_j_per_scan: Rounded | None
@@ -244,7 +243,8 @@ class Comparison(Part):
         file: Where it is stored.
         fail_above: A larger ratio is slower.
         verdict: "above": slower. "below": not slower. None: the time was too short to tell.
-        ratio: The time now over the time before, both in yardsticks; None before the first look.
+        ratio: The time now over the time before, both as multiples of the yardstick's, except on a
+            GPU; None before the first look.
     """
 
     file: str

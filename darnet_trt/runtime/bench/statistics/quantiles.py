@@ -97,14 +97,15 @@ def summarise(samples_ms: Sequence[float], percents: Sequence[float] = PERCENTS)
 
 
 @lru_cache(maxsize=64)
-def samples_needed(percent: float) -> int:
+def samples_needed(percent: float, alpha: float = ALPHA) -> int:
     """Return the independent samples that a 95 % interval takes: 6 for the median, 299 for p99.
 
-    So many that the quantile lies beyond all samples, on either side, in at most 5 % of runs.
+    So many that the quantile lies beyond all samples, on either side, in at most 5 % of runs, or
+    `alpha`.
     """
     share = percent / 100
     count = 1
-    while share**count + (1 - share) ** count > ALPHA:
+    while share**count + (1 - share) ** count > alpha:
         count += 1
     return count
 
@@ -156,22 +157,23 @@ def _at(ordered: Series, place: float) -> float:
 
 
 @lru_cache(maxsize=4096)
-def order_places(count: int, share: float) -> tuple[float, float]:
+def order_places(count: int, share: float, alpha: float = ALPHA) -> tuple[float, float]:
     """Return which order statistics, 1 to `count`, bound a quantile of independent samples.
 
-    Each end misses it in 2.5 % of runs. Where the last sample misses it more often, it is the end
-    all the same, and the other end makes up for it.
+    Each end misses it in half of `alpha` of runs. Where the last sample misses it more often, it is
+    the end all the same, and the other end makes up for it.
 
     Args:
-        count: Of independent samples, `needed` or more.
+        count: Of independent samples, `samples_needed` or more.
         share: That lies below the quantile.
+        alpha: How often the two miss it.
 
     Returns:
         The places, with fractions.
     """
     beyond, before = share**count, (1 - share) ** count
-    low_alpha = min(max(ALPHA / 2, before), ALPHA - beyond)
-    high_alpha = min(max(ALPHA / 2, beyond), ALPHA - before)
+    low_alpha = min(max(alpha / 2, before), alpha - beyond)
+    high_alpha = min(max(alpha / 2, beyond), alpha - before)
     below = np.arange(1, count + 1)
     # The chance that exactly k samples lie below the quantile, for k from 0 to the count.
     steps = np.log((count + 1 - below) / below) + math.log(share / (1 - share))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_turns
+from darnet_trt.runtime.bench.regression.baseline import Turns, read_baseline, stored_turns
 from darnet_trt.runtime.bench.regression.guard import LOOKS, Guard
-from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, in_yardsticks
+from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.subject import Query, Trace
 from tests.runtime.bench.report import reports
 
@@ -23,20 +23,24 @@ def turns(name, medians_ms):
 
 def run(slower, machine=1.0, rounds=60, seed=0):
     """An engine of 20 ms and the yardstick of 5 ms, on a machine that takes so many times as long;
-    both are slowed in some rounds, by a neighbour."""
+    another process lengthens some turns of either."""
     rng = np.random.default_rng(seed)
-    neighbour = machine * (1 + rng.choice([0, 0.4], rounds))
+    neighbour = machine * rng.choice([1, 1.7], (2, rounds), p=(0.6, 0.4))
     noise = rng.lognormal(0, 0.01, (2, rounds))
     return {
-        "engine": turns("engine", 20 * slower * neighbour * noise[0]),
-        YARDSTICK: turns(YARDSTICK, 5 * neighbour * noise[1]),
+        "engine": turns("engine", 20 * slower * neighbour[0] * noise[0]),
+        YARDSTICK: turns(YARDSTICK, 5 * neighbour[1] * noise[1]),
     }
+
+
+def stored(traces):
+    """A run as a baseline holds it."""
+    return Turns(*(tuple(trace.turn_medians_ms()) for trace in traces.values()))
 
 
 def judged(slower, limit=1.025, rounds=60, **options):
     """The guard after the looks at a run."""
-    before = run(1, seed=1)
-    guard = Guard("engine", tuple(in_yardsticks(*before.values())), limit)
+    guard = Guard("engine", stored(run(1, seed=1)), limit)
     for passed in LOOKS:
         if guard.look(run(slower, rounds=int(rounds * passed), seed=2, **options), passed):
             break
@@ -63,7 +67,7 @@ def test_it_does_not_say_what_it_does_not_know():
 
 
 def test_it_looks_seldom():
-    guard = Guard("engine", (4.0,) * 60, 1.025)
+    guard = Guard("engine", stored(run(1)), 1.025)
     assert not guard.look({}, 0.19)  # it would need the traces
     few = run(1, rounds=3)
     assert not guard.look(few, 0.2)
@@ -71,7 +75,7 @@ def test_it_looks_seldom():
 
 
 def test_on_a_gpu_the_yardstick_has_no_say():
-    guard = Guard("engine", (20.0, 20.1, 19.9) * 20, 1.025, on_gpu=True)
+    guard = Guard("engine", Turns((20.0, 20.1, 19.9) * 20, None), 1.025)
     assert guard.look({"engine": turns("engine", [20.0, 20.1, 19.9] * 20)}, 1.0)
     assert guard.verdict == "below"
 
@@ -101,7 +105,7 @@ def test_a_report_of_another_machine_or_engine(monkeypatch):
     with pytest.raises(UsageError, match="another number of CPUs"):
         stored_turns(report, "engine", None)
     monkeypatch.setattr(here, lambda *_, **__: reports.ENVIRONMENT)
-    assert stored_turns(report, "engine", None) == report.configurations[0].turn_medians_ms
+    assert stored_turns(report, "engine", None).ms == report.configurations[0].turn_medians_ms
     with pytest.raises(UsageError, match=r"no times of other, only of engine"):
         stored_turns(report, "other", None)
     with pytest.raises(UsageError, match="threads"):

@@ -1,0 +1,91 @@
+"""Compare runs by what each took where nothing disturbed it.
+
+Between two runs other processes come and go. Their bursts lengthen some rounds, and how many is
+chance: means and medians follow it. Nothing shortens a round. So a run is known by the lower
+quartile of its rounds: the time of the undisturbed ones, where these are a quarter or more. Chen
+and Revels (Robust benchmarking in noisy environments, arXiv 1608.04295) take the minimum for the
+same reason; a quartile has an interval.
+
+The intervals of the runs are joined by Zou and Donner's method (Statistics in Medicine 27, 2008,
+1693-1702). They know the scatter within the runs, not what has changed on the machine between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darnet_trt.runtime.bench.statistics.dependence import (
+    integrated_autocorrelation,
+    is_dependent,
+)
+from darnet_trt.runtime.bench.statistics.quantiles import order_places, samples_needed
+
+_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class UndisturbedRatio:
+    """How many times as long something takes in one run as in another.
+
+    Args:
+        more: Times of rounds, in order, to which the ratio is proportional: those of the run in the
+            numerator, and of the other's yardstick.
+        less: Those to which it is inversely proportional.
+    """
+
+    more: Sequence[Sequence[float]]
+    less: Sequence[Sequence[float]]
+
+    @property
+    def value(self) -> float:
+        """Return the ratio."""
+        return math.exp(self._log())
+
+    def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
+        """Return the ends of the interval; None where the rounds are too few.
+
+        Args:
+            alpha: How often such intervals miss the true ratio, half of it on each side.
+        """
+        ends = [_ends(times, alpha) for times in (*self.more, *self.less)]
+        if any(one is None for one in ends):
+            return None
+        below, above = 0.0, 0.0
+        for index, (times, (low, high)) in enumerate(
+            zip((*self.more, *self.less), ends, strict=True)
+        ):
+            value = _log_low(times)
+            down, up = value - low, high - value
+            if index >= len(self.more):
+                down, up = up, down
+            below, above = below + down**2, above + up**2
+        log = self._log()
+        return math.exp(log - math.sqrt(below)), math.exp(log + math.sqrt(above))
+
+    def _log(self) -> float:
+        return sum(map(_log_low, self.more)) - sum(map(_log_low, self.less))
+
+
+def _log_low(times: Sequence[float]) -> float:
+    return math.log(float(np.quantile(times, _SHARE, method="inverted_cdf")))
+
+
+def _ends(times: Sequence[float], alpha: float) -> tuple[float, float] | None:
+    """Return the ends of the interval of the quartile's logarithm, from order statistics."""
+    values = np.log(np.asarray(times, dtype=np.float64))
+    count = effective = len(values)
+    if is_dependent(values):
+        below = np.asarray(values <= np.quantile(values, _SHARE, method="inverted_cdf"), np.float64)
+        effective = min(int(count / integrated_autocorrelation(below)), count)
+    if effective < samples_needed(100 * _SHARE, alpha):
+        return None
+    ordered = np.sort(values)
+    low, high = (
+        np.interp(1 + (place - 1) * (count - 1) / (effective - 1), np.arange(1, count + 1), ordered)
+        for place in order_places(effective, _SHARE, alpha)
+    )
+    return float(low), float(high)
