@@ -63,7 +63,7 @@ def end(number: signal.Signals, when: str, *words: object) -> str:
 
 
 def test_phantom(tmp_path):
-    words = ("--scans", 40, "--matrix", 64, "--slices", 40, "--processes", 2)
+    words = ("--scans", 60, "--matrix", 48, "--slices", 30, "--processes", 2)
     said = end(signal.SIGTERM, "writing scans", "phantom", tmp_path / "cohort", *words)
     assert said == "run the same command again to continue"
     (partial,) = tmp_path.iterdir()
@@ -72,7 +72,7 @@ def test_phantom(tmp_path):
 
 
 def test_the_processes_of_a_killed_phantom_end_too(tmp_path):
-    words = ("--scans", 40, "--matrix", 64, "--slices", 40, "--processes", 2)
+    words = ("--scans", 60, "--matrix", 48, "--slices", 30, "--processes", 2)
     words = ("writing scans", "phantom", tmp_path / "cohort", *words)
     process, children = start(signal.SIGTERM, signal.SIG_DFL, *words)
     assert len(children) >= 2
