@@ -6,7 +6,7 @@ from darnet_trt import open_bundle, predict
 from tests.pages import commands, run_each
 from tests.test_examples import assert_example_agrees
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 
 def test_every_command_under_use_runs(tmp_path):

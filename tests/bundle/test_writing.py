@@ -88,7 +88,7 @@ def test_a_reader_finds_a_bundle_at_every_moment_of_the_replacement(tmp_path):
     for number in range(200):
         write(tmp_path / "bundle", str(number), force=True)
     write(tmp_path / "bundle", "last", force=True)
-    _, errors = reader.communicate(timeout=30)
+    _, errors = reader.communicate(timeout=60)
     assert errors == ""
 
 

@@ -37,9 +37,15 @@ def run(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """Of these tests alone: what one has run, the next one knows."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def calibrate(command, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def calibrate(command, cache, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     return partial(command, "calibrate")
 
 

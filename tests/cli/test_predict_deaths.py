@@ -33,7 +33,7 @@ def predict(command):
         (deaths.abort, "reading-crashed", "SIGABRT"),
         (deaths.leave, "reading-crashed", "code 0"),
         (deaths.kill, "reading-killed", "SIGKILL"),
-        (deaths.hang, "reading-too-slow", "not done in 3 s"),
+        (deaths.hang, "reading-too-slow", "not done in 8 s"),
         (deaths.fill_memory, "out-of-memory", "memory"),
         (deaths.ask_for_too_much, "out-of-memory", "memory"),
         (deaths.blame_the_library, "out-of-memory", "memory"),
@@ -45,7 +45,7 @@ def test_what_ends_the_reading_costs_one_scan(
 ):
     monkeypatch.setattr(loading, "load", partial(deaths.load_or, way.__name__))
     if way is deaths.hang:
-        monkeypatch.setattr(isolated, "LONGEST_S", 3)
+        monkeypatch.setattr(isolated, "LONGEST_S", 8)  # with the start of a child
     for number, name in enumerate("abc"):
         study.write(tmp_path / "scans" / name, number)
     ended, out, err = predict(tiny, tmp_path / "scans")

@@ -34,6 +34,7 @@ def found(pytestconfig: pytest.Config) -> list[Resources]:
         return resources(build_library("cuda", ARCHITECTURES))
 
 
+@pytest.mark.slow  # nvcc compiles for a minute
 def test_no_kernel_spills_or_takes_more_than_a_third_of_an_sm(found: list[Resources]) -> None:
     assert {r.architecture for r in found} == set(ARCHITECTURES)
     kernels = {r.kernel for r in found}
@@ -48,6 +49,7 @@ def test_no_kernel_spills_or_takes_more_than_a_third_of_an_sm(found: list[Resour
         assert r.registers <= MOST_REGISTERS, r
 
 
+@pytest.mark.slow
 def test_the_page_agrees_with_the_compiler(found: list[Resources]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     nvcc = find_toolchain("cuda").version.partition(" and ")[0]

@@ -37,12 +37,17 @@ def children() -> set[int]:
     return {p.pid for p in psutil.Process().children() if MODULE in p.cmdline()}
 
 
-def test_a_second_child_is_started_only_where_the_first_is_busy(pool):
+def meet(pool: Pool, place: Path) -> set[int]:
+    """Have two calls wait for each other; return the processes that they ran in."""
+    both = [pool.submit(functions.meet_another, str(place), timeout_s=60) for _ in "ab"]
+    return {future.result(60) for future in both}
+
+
+def test_a_second_child_is_started_only_where_the_first_is_busy(pool, tmp_path):
     for _ in range(3):
         pool.submit(functions.add, 1, 2, timeout_s=60).result(60)
     assert len(children()) == 1
-    both = [pool.submit(functions.meet, 1, timeout_s=60) for _ in range(4)]
-    assert len({future.result(60) for future in both}) == 2
+    assert len(meet(pool, tmp_path / "both")) == 2
 
 
 def test_urgent_calls_come_first_and_others_in_order(pool, tmp_path):
@@ -58,13 +63,13 @@ def test_urgent_calls_come_first_and_others_in_order(pool, tmp_path):
     assert file.read_text().split() == ["urgent", "later"]
 
 
-def test_what_runs_alone_has_the_others_memory(pool):
-    busy = [pool.submit(functions.meet, 1, timeout_s=60) for _ in range(2)]
+def test_what_runs_alone_has_the_others_memory(pool, tmp_path):
+    place = str(tmp_path / "busy")
+    busy = [pool.submit(functions.meet_another, place, timeout_s=60) for _ in range(2)]
     found = pool.submit(functions.brothers, timeout_s=60, alone=True)
     assert found.result(60) == 1
     assert all(future.done() for future in busy)
-    after = [pool.submit(functions.meet, 1, timeout_s=60) for _ in range(2)]
-    assert len({future.result(60) for future in after}) == 2
+    assert len(meet(pool, tmp_path / "after")) == 2
 
 
 def test_each_death_fails_its_own_call_and_nobody_waits(pool):
@@ -100,13 +105,12 @@ def test_closing_ends_what_runs_and_what_waits():
     assert not children()
     calls.append(pool.submit(functions.add, 1, 2, timeout_s=60))
     for future in calls:
-        assert isinstance(future.exception(10), WorkerDied)
+        assert isinstance(future.exception(60), WorkerDied)
 
 
-def test_one_child_may_be_kept():
+def test_one_child_may_be_kept(tmp_path):
     first = Pool(MODULE, 2)
-    for future in [first.submit(functions.meet, 1, timeout_s=60) for _ in range(4)]:
-        future.result(60)
+    meet(first, tmp_path / "both")
     first.close(keep_one=True)
     (kept,) = children()
     second = Pool(MODULE, 2)
@@ -118,7 +122,7 @@ def test_one_child_may_be_kept():
     while not children():
         time.sleep(0.01)
     busy.close(keep_one=True)  # a child with a call that nobody wants is of no use
-    assert isinstance(running.exception(10), WorkerDied)
+    assert isinstance(running.exception(60), WorkerDied)
     workers._end_idle()
     assert not children()
 
@@ -188,7 +192,7 @@ sys.path.insert(0, {root!r})
 from darnet_trt.machine.pool import Pool
 from tests.machine import functions
 pool = Pool("tests.machine.functions", 2)
-calls = [pool.submit(functions.meet, 0.5, timeout_s=60) for _ in range(2)]
+calls = [pool.submit(functions.meet_another, {place!r}, timeout_s=60) for _ in range(2)]
 print(*[call.result() for call in calls], flush=True)
 calls = [pool.submit(functions.sleep, timeout_s=3600) for _ in range(4)]
 calls[0].result()
@@ -198,7 +202,8 @@ calls[0].result()
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_all_children_end_with_their_parent(tmp_path, number):
     file = tmp_path / "script.py"
-    file.write_text(POOL.format(root=str(Path(__file__).parents[2])))
+    root, place = str(Path(__file__).parents[2]), str(tmp_path / "both")
+    file.write_text(POOL.format(root=root, place=place))
     parent = subprocess.Popen(
         [sys.executable, file], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -210,5 +215,5 @@ def test_all_children_end_with_their_parent(tmp_path, number):
         with suppress(subprocess.TimeoutExpired):
             parent.communicate(timeout=2)
             break
-    _, left = psutil.wait_procs(known, timeout=10)
+    _, left = psutil.wait_procs(known, timeout=60)
     assert not left

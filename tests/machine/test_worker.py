@@ -108,7 +108,7 @@ def test_the_child_imports_nothing_from_the_working_folder(child, tmp_path, monk
 def test_a_death_between_calls_costs_nothing(child):
     process, _ = child.call(functions.identity, timeout_s=60)
     os.kill(process, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(process)] if psutil.pid_exists(process) else [], timeout=10)
+    psutil.wait_procs([psutil.Process(process)] if psutil.pid_exists(process) else [], timeout=60)
     assert child.call(functions.add, 1, 2, timeout_s=60) == 3
 
 
@@ -125,7 +125,7 @@ def test_a_child_killed_while_it_starts_costs_nothing(child):
     killing = threading.Thread(target=kill, daemon=True)
     killing.start()
     assert child.call(functions.add, 1, 2, timeout_s=60) == 3
-    killing.join(10)
+    killing.join(60)
     assert len(killed) == 3
 
 
@@ -183,7 +183,7 @@ def test_closing_ends_a_call_of_another_thread(child):
     while not children():
         time.sleep(0.01)
     child.close()
-    waiting.join(30)
+    waiting.join(60)
     assert len(ended) == 1
     assert not children()
     with pytest.raises(WorkerDied):
@@ -227,7 +227,7 @@ def script(tmp_path: Path, then: str) -> subprocess.Popen[str]:
 def gone(process: int) -> bool:
     return (
         not psutil.pid_exists(process)
-        or not psutil.wait_procs([psutil.Process(process)], timeout=30)[1]
+        or not psutil.wait_procs([psutil.Process(process)], timeout=60)[1]
     )
 
 
@@ -249,7 +249,7 @@ def test_the_child_ends_with_its_parent_however_that_ends(tmp_path, doing, numbe
     process = int(parent.stdout.readline())
     time.sleep(0.2)
     parent.send_signal(number)
-    parent.communicate(timeout=30)
+    parent.communicate(timeout=60)
     assert gone(process)
 
 

@@ -1,6 +1,7 @@
 import math
 
 from benchmarks.bench import loadgen
+from darnet_trt.runtime.bench import turns
 from darnet_trt.runtime.bench.scenarios.limit import Limit
 
 
@@ -38,7 +39,8 @@ def test_the_table_says_whether_the_goal_is_met():
     assert str(far).endswith("MISSED")
 
 
-def test_the_short_form_prints_every_line(capsys):
+def test_the_short_form_prints_every_line(capsys, monkeypatch):
+    monkeypatch.setattr(turns, "TURN_MS", 20)
     loadgen.main(["--short"])
 
     printed = capsys.readouterr().out

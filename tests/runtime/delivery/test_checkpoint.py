@@ -23,7 +23,7 @@ def test_the_thread_is_at_rest_when_it_was_stopped():
     checkpoint = Checkpoint(thread)
     thread.start()
     for _ in range(20):
-        assert between.wait(10)
+        assert between.wait(60)
         checkpoint.clear()
         assert not between.is_set()
         assert not checkpoint.is_set()
@@ -45,7 +45,7 @@ def test_a_thread_may_stop_itself():
     thread = threading.Thread(target=run)
     checkpoint = Checkpoint(thread)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert stopped == [True]
 
 
@@ -81,7 +81,7 @@ def test_a_report_that_ends_meanwhile_holds_nothing_up(opened):
     association._reactor_checkpoint.clear = clear_and_report
     ending = threading.Thread(target=association.release, daemon=True)
     ending.start()
-    ending.join(10)
+    ending.join(60)
     assert not ending.is_alive()
     assert association.is_released
 
@@ -91,5 +91,5 @@ def test_requests_a_release_and_an_abort(opened):
         association = opened()
         assert [association.send_c_echo().Status for _ in range(20)] == [0] * 20
         getattr(association, end)()
-        association.join(10)
+        association.join(60)
         assert not association.is_alive()

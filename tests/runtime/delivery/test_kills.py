@@ -42,7 +42,7 @@ def test_killed_before_it_is_noted(command, archive, tmp_path, way, kills):
     held = set()
     for number in range(kills):
         words = [sys.executable, "-c", DELIVER, "deliver", out, *send, str(number % 3)]
-        ended = subprocess.run(list(map(str, words)), capture_output=True, timeout=60)
+        ended = subprocess.run(list(map(str, words)), capture_output=True, timeout=300)
         assert ended.returncode == -9, ended.stderr
         before, held = held, set(archive.instances())
         assert held >= before

@@ -6,7 +6,7 @@ import json
 
 def ask(port, method, path, body=None, headers=None):
     """Ask on a port of this machine; return status, headers and body. JSON is parsed."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()

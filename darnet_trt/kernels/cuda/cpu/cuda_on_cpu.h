@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <numeric>
@@ -89,8 +90,26 @@ constexpr unsigned kWarp = 32;
 
 enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
 
+#if defined(__SANITIZE_ADDRESS__)
+using Place = ucontext_t;
+inline void begin(Place& from, ucontext_t& to) { swapcontext(&from, &to); }
+inline void go_on(Place& from, Place& to) { swapcontext(&from, &to); }
+#else
+// Where to go on. swapcontext asks the system for the signal mask, which takes most of the time.
+struct Place {
+    void* registers[5];
+};
+[[noreturn, gnu::noinline]] inline void leave(Place& to) { __builtin_longjmp(to.registers, 1); }
+[[gnu::noinline]] inline void begin(Place& from, ucontext_t& to) {
+    if (__builtin_setjmp(from.registers) == 0) setcontext(&to);
+}
+[[gnu::noinline]] inline void go_on(Place& from, Place& to) {
+    if (__builtin_setjmp(from.registers) == 0) leave(to);
+}
+#endif
+
 struct Fiber {
-    ucontext_t context;
+    Place place;
     std::unique_ptr<char[]> stack;
     State state;
     dim3 thread;
@@ -100,12 +119,12 @@ struct Fiber {
 
 // The block that runs now. Thread-local: several host threads may launch at once.
 struct Block {
-    std::vector<Fiber> fibers;
+    std::deque<Fiber> fibers;  // which it does not move
     unsigned threads = 0, current = 0;
     dim3 index, size, grid;
     unsigned char* shared = nullptr;
     std::function<void()> body;
-    ucontext_t scheduler;
+    Place scheduler;
     void* scheduler_sanitizer_stack = nullptr;
     const void* scheduler_stack_bottom = nullptr;
     size_t scheduler_stack_size = 0;
@@ -124,10 +143,9 @@ inline void switch_to_scheduler(State state) {
     fiber.state = state;
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(
-        state == State::kDone ? nullptr : &fiber.sanitizer_stack, block.scheduler_stack_bottom,
-        block.scheduler_stack_size);
+        &fiber.sanitizer_stack, block.scheduler_stack_bottom, block.scheduler_stack_size);
 #endif
-    swapcontext(&fiber.context, &block.scheduler);
+    go_on(fiber.place, block.scheduler);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(fiber.sanitizer_stack, nullptr, nullptr);
 #endif
@@ -138,18 +156,32 @@ inline void fiber_main() {
     __sanitizer_finish_switch_fiber(
         nullptr, &block.scheduler_stack_bottom, &block.scheduler_stack_size);
 #endif
-    block.body();
-    switch_to_scheduler(State::kDone);
+    for (;;) {  // for each block
+        block.body();
+        switch_to_scheduler(State::kDone);
+    }
 }
 
 inline void resume(unsigned index) {
     block.current = index;
     Fiber& fiber = block.fibers[index];
+    const bool is_new = !fiber.stack;
+    if (is_new) fiber.stack.reset(new char[kStackBytes]);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(
         &block.scheduler_sanitizer_stack, fiber.stack.get(), kStackBytes);
 #endif
-    swapcontext(&block.scheduler, &fiber.context);
+    if (is_new) {
+        ucontext_t context;
+        getcontext(&context);
+        context.uc_stack.ss_sp = fiber.stack.get();
+        context.uc_stack.ss_size = kStackBytes;
+        context.uc_link = nullptr;
+        makecontext(&context, fiber_main, 0);
+        begin(block.scheduler, context);
+    } else {
+        go_on(block.scheduler, fiber.place);
+    }
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(block.scheduler_sanitizer_stack, nullptr, nullptr);
 #endif
@@ -170,12 +202,6 @@ inline void run_block() {
     }();
     for (unsigned i = 0; i < block.threads; ++i) {
         Fiber& fiber = block.fibers[i];
-        if (!fiber.stack) fiber.stack.reset(new char[kStackBytes]);
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.get();
-        fiber.context.uc_stack.ss_size = kStackBytes;
-        fiber.context.uc_link = nullptr;
-        makecontext(&fiber.context, fiber_main, 0);
         fiber.state = State::kReady;
         fiber.thread = dim3(i % block.size.x, i / block.size.x % block.size.y,
             i / (block.size.x * block.size.y));

@@ -11,7 +11,7 @@ from darnet_trt.runtime.bench.subject import Trace
 from darnet_trt.runtime.serving.settings import DicomSettings, Settings
 from tests.tiny_bundle import write_bundle
 
-QUICK = {"quiet_s": 0.8, "shortest_quiet_s": 0.2, "least_free": 0, "workers": 1}
+QUICK = {"quiet_s": 2.0, "shortest_quiet_s": 1.0, "least_free": 0, "workers": 1}
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def association(
         options: Of pynetdicom's `associate`.
     """
     ours = AE(ae_title=ae)
-    ours.acse_timeout = ours.dimse_timeout = ours.network_timeout = 20
+    ours.acse_timeout = ours.dimse_timeout = ours.network_timeout = 60
     built = [build_context(each, [syntax]) for each, syntax in contexts]
     opened = ours.associate(*address, contexts=built, **options)
     keep_answers(opened)
@@ -78,7 +78,7 @@ def turns_of(address: tuple[str, int], act: Callable[[tuple[str, int]], object])
         def pass_on() -> None:
             client, _ = server.accept()
             with client, socket.create_connection(address) as door:
-                while ready := select.select([client, door], [], [], 20)[0]:
+                while ready := select.select([client, door], [], [], 60)[0]:
                     for side in ready:
                         piece = side.recv(1 << 16)
                         if not piece:
@@ -93,7 +93,7 @@ def turns_of(address: tuple[str, int], act: Callable[[tuple[str, int]], object])
         thread = threading.Thread(target=pass_on)
         thread.start()
         act(server.getsockname())
-        thread.join(20)
+        thread.join(60)
     return [turn for turn in turns if turn]
 
 
@@ -113,7 +113,7 @@ def play(connection: socket.socket, turns: Sequence[bytes], count: int) -> bytes
     return heard
 
 
-def read_pdu(connection: socket.socket, seconds: float = 20) -> bytes:
+def read_pdu(connection: socket.socket, seconds: float = 60) -> bytes:
     """Return the next PDU; empty where the other side hangs up."""
     connection.settimeout(seconds)
     head = _exactly(connection, 6)
@@ -132,7 +132,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     return read
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until something holds."""
     until = time.monotonic() + seconds
     while not holds():

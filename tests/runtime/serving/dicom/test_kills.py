@@ -54,13 +54,13 @@ def test_acknowledged_slices_survive_a_kill(tmp_path, kills):
         senders = [
             begin_sending(port, files, log) for files, log in zip(waiting, logs, strict=True)
         ]
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while sum(map(answered, logs)) < A_KILL + kill and time.monotonic() < until:
             time.sleep(0.001)
         process.kill()
         process.communicate()
         for each in senders:
-            each.wait(30)
+            each.wait(60)
         for files, log in zip(waiting, logs, strict=True):
             done = answered(log)
             acknowledged.update(path.read_bytes() for path in files[:done])

@@ -4,7 +4,6 @@ import os
 import socket
 import ssl
 import subprocess
-import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -246,10 +245,9 @@ def test_a_handshake_that_does_not_go_on_holds_nobody_up(open_door, signer, ours
     silent = [socket.create_connection(door.address) for _ in range(5)]
     for each in silent[:3]:
         each.sendall(b"\x16\x03\x01")
-    began = time.monotonic()
     context = client(scanner, signer.path)
     assert send(door.address, one_slice(), tls_args=(context, None)) == [0]
-    assert time.monotonic() - began < 5
+    assert door.door._listener._strangers, "they are ended later"
     for each in silent:
         each.close()
     eventually(lambda: not door.door._listener._strangers)

@@ -229,13 +229,13 @@ def test_a_slice_under_way_is_finished_by_a_drain(open_door):
 
     def admit(study):
         began.set()
-        assert go.wait(10)
+        assert go.wait(60)
 
     door = open_door({"admit": admit})
     statuses = []
     sender = threading.Thread(target=lambda: statuses.extend(send(door.address, one_slice())))
     sender.start()
-    assert began.wait(10)
+    assert began.wait(60)
     drained = threading.Thread(target=door.door.drain, args=(10,))
     drained.start()
     go.set()

@@ -49,7 +49,7 @@ class Queue:
         return future
 
     def _run(self, batch):
-        self.let.wait(30)
+        self.let.wait(60)
         if self.error is not None:
             raise self.error
         with np.errstate(all="ignore"):
@@ -110,7 +110,7 @@ def ask(door, method, path, body=None, headers=None):
     return asking.ask(door.port, method, path, body, headers)
 
 
-def wait_until(condition, seconds=10.0):
+def wait_until(condition, seconds=60.0):
     """Wait until something holds; fail where it does not."""
     end = time.monotonic() + seconds
     while not condition():

@@ -293,12 +293,12 @@ def test_a_study_is_not_removed_while_a_file_of_it_comes_in(tmp_path):
 
     def arrived(received, peer):
         told.set()
-        assert go.wait(10)
+        assert go.wait(60)
 
     kept.store._arrived = arrived
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(kept.store.receive, a_file(), peer="CT1")
-        assert told.wait(10)
+        assert told.wait(60)
         study = next(kept.store.studies())[0]
         assert not kept.store.remove(study)
         go.set()

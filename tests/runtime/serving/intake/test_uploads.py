@@ -252,7 +252,7 @@ def test_few_archives_are_in_memory_at_once(tmp_path):
         most.append(len(under_way))
         if len(under_way) == 4:
             may_go.set()
-        assert may_go.wait(20)
+        assert may_go.wait(60)
         under_way.discard(threading.get_ident())
 
     def bring(number):

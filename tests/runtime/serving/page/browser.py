@@ -32,7 +32,7 @@ def violations(tab, source):
 
 def until(true):
     """Wait for something; the page's policy forbids playwright's own way to."""
-    for _ in range(1000):
+    for _ in range(3000):
         if true():
             return
         time.sleep(0.02)

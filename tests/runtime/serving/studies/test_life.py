@@ -176,11 +176,11 @@ def test_a_stop_waits_for_what_is_due_and_leaves_the_rest(tiny, phantom_series, 
         whole, more = sent(made, *scans)
         made.studies.whole(whole)
         start = time.monotonic()
-        made.studies.drain(start + 30)
-        assert time.monotonic() - start < 20
+        made.studies.drain(start + 100)
+        assert time.monotonic() - start < 90
         assert [made.studies.view(s).state for s in (whole, more)] == ["done", "receiving"]
     with running(tiny, tmp_path / "state") as made:
-        made.studies.drain(time.monotonic() + 30)
+        made.studies.drain(time.monotonic() + 100)
         assert made.studies.view(more).results[0].status == "ok"
         check_promise(made)
 
@@ -208,7 +208,7 @@ def test_what_is_old_is_removed_with_all_that_was_made_of_it(
     with running(tiny, tmp_path / "state", keep_s=2.0) as made:
         (study,) = sent(made, scan(phantom_series, tmp_path, 1))
         made.wait(study)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 100
         while made.studies.view(study) is not None and time.monotonic() < end:
             time.sleep(0.1)
         assert made.studies.view(study) is None
@@ -233,7 +233,7 @@ def test_a_study_whose_ledger_is_damaged_is_not_removed_before_its_time(
         made.wait(study)
         ledger = tmp_path / "state" / "ledgers" / f"{study}.json"
         ledger.write_bytes(b"")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 100
         while not ledger.stat().st_size and time.monotonic() < end:
             time.sleep(0.1)
         assert made.wait(study).results[0].status == "ok"

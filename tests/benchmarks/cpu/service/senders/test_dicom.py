@@ -37,7 +37,7 @@ def test_all_is_sent_until_it_is_acknowledged():
         server.shutdown()
         for thread in threading.enumerate():
             if isinstance(thread, Association | DULServiceProvider):
-                thread.join(10)
+                thread.join(60)
         gc.collect()  # here, where the warnings of its sockets are expected
     assert line.ended
     assert set(done.times) == set(studies[0])
