@@ -11,7 +11,7 @@ from typing import Final, Literal
 from darnet_trt.machine.hardware import Cpu, Gpu
 from darnet_trt.runtime.bench.file_to_result.reading.models import Reading
 from darnet_trt.runtime.bench.layers.layers import Layers
-from darnet_trt.runtime.bench.part import Part, Precise, Rounded
+from darnet_trt.runtime.bench.report.part import Part, Precise, Rounded
 from darnet_trt.runtime.bench.signs.conditions import Conditions
 
 SCHEMA_VERSION: Final = 2

@@ -21,7 +21,7 @@ from darnet_trt.errors import (
     UnreadableScanError,
     UsageError,
 )
-from darnet_trt.runtime.bench.part import Part
+from darnet_trt.runtime.bench.report.part import Part
 from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
 from darnet_trt.runtime.bench.subject import Query, Trace
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.runtime.bench.part import Part
+from darnet_trt.runtime.bench.report.part import Part
 from darnet_trt.runtime.bench.statistics.dependence import (
     Series,
     integrated_autocorrelation,

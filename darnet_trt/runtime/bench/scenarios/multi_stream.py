@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Self
 
-from darnet_trt.runtime.bench.part import Part
+from darnet_trt.runtime.bench.report.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import Ask
 from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
 from darnet_trt.runtime.bench.subject import Trace

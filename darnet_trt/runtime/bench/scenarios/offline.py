@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.runtime.bench.part import Part
+from darnet_trt.runtime.bench.report.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock, Stream
 from darnet_trt.runtime.bench.statistics.dependence import student_t_quantile
 from darnet_trt.runtime.bench.statistics.drift import Drift, drift

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from darnet_trt.runtime.bench.part import Part
+from darnet_trt.runtime.bench.report.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock
 from darnet_trt.runtime.bench.scenarios.limit import ERROR, Judgement, Limit, is_sure, judge
 from darnet_trt.runtime.bench.scenarios.offline import offline, throughput

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from darnet_trt.runtime.bench.part import Part
+from darnet_trt.runtime.bench.report.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock, Stream
 from darnet_trt.runtime.bench.scenarios.limit import Judgement, Limit, judge
 from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
