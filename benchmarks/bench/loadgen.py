@@ -13,11 +13,12 @@ import json
 import math
 import queue
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,17 +26,14 @@ from typing import Any
 import mlperf_loadgen
 import numpy as np
 
-from darnet_trt.bundle.reading import open_bundle
-from darnet_trt.machine.cpus import usable_cpus
-from darnet_trt.machine.hardware import cpu
+from benchmarks.bench.engine import engine
+from benchmarks.bench.targets import Target, agrees, judged, table
 from darnet_trt.runtime.bench.scenarios.limit import Limit
 from darnet_trt.runtime.bench.scenarios.multi_stream import MultiStream
 from darnet_trt.runtime.bench.scenarios.offline import offline
 from darnet_trt.runtime.bench.scenarios.peak import Trial, peak_result, search
 from darnet_trt.runtime.bench.subject import Query, Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
-from darnet_trt.runtime.engines.loading import load_engine
-from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 
 PERCENTS = (50, 90, 99)
 SERVER_PERCENT = 90
@@ -69,7 +67,9 @@ class Size:
     server_queries: int
 
 
+FULL = Size(5.0, (64, 224, 224), 5, 20.0, 5000)
 SHORT = Size(1.0, (16, 64, 64), 1, 0.2, 20)
+STUB = "stub"
 
 
 @dataclass(frozen=True)
@@ -77,50 +77,71 @@ class Row:
     """A line of the table.
 
     Attributes:
-        what: What is compared.
-        unit: Of the figures.
+        what: What is compared, with the unit.
         theirs: The load generator's, one a round.
         ours: Those of `bench`.
-        goal: Largest difference; None: there is no goal.
+        within: Largest difference, as a share; None: it is only shown.
     """
 
     what: str
-    unit: str
     theirs: list[float]
     ours: list[float]
-    goal: float | None
+    within: float | None
 
-    def __str__(self) -> str:
-        ratio = statistics.median(b / a for a, b in zip(self.theirs, self.ours, strict=True))
-        theirs, ours = statistics.median(self.theirs), statistics.median(self.ours)
-        said = "" if self.goal is None else f"{'met' if abs(ratio - 1) <= self.goal else 'MISSED'}"
-        goal = "" if self.goal is None else f"±{self.goal:.0%}"
-        return (
-            f"{self.what:<28}{theirs:>10.3f}{ours:>10.3f} {self.unit:<4}{ratio:>8.3f}"
-            f"{goal:>6} {said}"
-        )
+    @property
+    def ratio(self) -> float:
+        """Return the median of the rounds' ratios."""
+        return statistics.median(b / a for a, b in zip(self.theirs, self.ours, strict=True))
+
+    def cells(self) -> list[str]:
+        """Return the cells of the table."""
+        medians = (f"{statistics.median(found):.3f}" for found in (self.theirs, self.ours))
+        return [self.what, *medians, f"{self.ratio:.3f}"]
 
 
-def main(words: list[str] | None = None) -> None:
-    """Print the tables."""
+def main(words: list[str] | None = None) -> list[Target]:
+    """Print the table; return the targets."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20.0, help="single stream, each round")
-    parser.add_argument("--server-queries", type=int, default=5000, help="of each rate tried")
+    parser.add_argument("--bundle", type=Path, help="its OpenVINO engine, not the convolution")
+    parser.add_argument("--rounds", type=int, default=FULL.rounds)
+    parser.add_argument("--seconds", type=float, default=FULL.seconds, help="of a single stream")
+    parser.add_argument("--server-queries", type=int, default=FULL.server_queries,
+                        help="of each rate that the load generator tries")  # fmt: skip
     parser.add_argument("--short", action="store_true")
     given = parser.parse_args(words)
-    size = Size(5.0, (64, 224, 224), given.rounds, given.seconds, given.server_queries)
+    size = replace(
+        FULL, rounds=given.rounds, seconds=given.seconds, server_queries=given.server_queries
+    )
     if given.short:
         size = SHORT
-    print(f"{cpu().name}, {usable_cpus()} CPUs, {size.rounds} rounds")
-    print(f"{'':<28}{'loadgen':>10}{'bench':>10} {'':<4}{'ratio':>8}{'goal':>6}")
-    for name, ask in (("stub", stub(size.stub_ms)), *engines(given.bundle, size)):
-        for row in (*single_stream(name, ask, size), server_rate(name, ask, size)):
-            print(row)
-    for what, overhead_us, goal_us in overheads():
-        goal = "" if goal_us is None else f"  goal: at most {goal_us:.0f} µs"
-        print(f"a query that does nothing, {what}: {overhead_us:.1f} µs{goal}")
+    found: list[Row] = []
+    table(
+        [f"median of {size.rounds} rounds", "load generator", "bench", "ratio"],
+        (row.cells() for row in kept(rows(given.bundle, size), found)),
+    )
+    targets = [agrees(row.what, row.ratio, row.within) for row in found if row.within is not None]
+    for what, overhead_us, most_us in overheads():
+        what = f"bench's overhead of a query, {what}"
+        if most_us is None:
+            print(f"\n{what}: {overhead_us:.1f} µs")
+        else:
+            targets.append(Target(what, overhead_us, most_us, unit=" µs"))
+    return targets
+
+
+def kept(rows: Iterator[Row], found: list[Row]) -> Iterator[Row]:
+    """Yield the rows, and keep them."""
+    for row in rows:
+        found.append(row)
+        yield row
+
+
+def rows(bundle: Path | None, size: Size) -> Iterator[Row]:
+    """Measure the stub and the engine."""
+    with engine(bundle, size.volume) as loaded:
+        for name, ask in ((STUB, stub(size.stub_ms)), (loaded.name, loaded.ask)):
+            yield from single_stream(name, ask, size)
+            yield server_rate(name, ask, size)
 
 
 def stub(delay_ms: float) -> Ask:
@@ -133,41 +154,6 @@ def stub(delay_ms: float) -> Ask:
             pass
 
     return ask
-
-
-def engines(bundle: Path | None, size: Size) -> Iterator[tuple[str, Ask]]:
-    """Yield the engine's name and its query."""
-    if bundle is not None:
-        opened = open_bundle(bundle)
-        engine = load_engine(opened)
-        yield engine.artifact.name, inferring(engine.runner, opened.manifest.preprocessing.size)
-        return
-    with TemporaryDirectory() as folder:
-        model = write_convolution(Path(folder) / "model.xml", size.volume)
-        runner = OpenVINORunner(model, precision="fp32")
-        yield "one convolution, OpenVINO", inferring(runner, size.volume)
-
-
-def write_convolution(file: Path, volume: tuple[int, int, int]) -> Path:
-    """Write a network of one strided convolution, with the outputs of ours."""
-    from openvino import Model, opset13, save_model
-
-    given = opset13.parameter([1, 1, *volume], np.float32)
-    weight = np.random.default_rng(0).normal(0, 0.05, (3, 1, 8, 16, 16)).astype(np.float32)
-    cam = opset13.convolution(given, weight, [8, 16, 16], [0, 0, 0], [0, 0, 0], [1, 1, 1])
-    logits = opset13.reduce_mean(cam, np.array([2, 3, 4]))
-    features = opset13.matmul(logits, np.eye(3, 8, dtype=np.float32), False, False)
-    outputs = {"logits": logits, "cam": cam, "features": features}
-    for name, each in outputs.items():
-        each.output(0).get_tensor().set_names({name})
-    save_model(Model([*outputs.values()], [given]), file, compress_to_fp16=False)
-    return file
-
-
-def inferring(runner: Any, size: tuple[int, int, int]) -> Ask:
-    """Return the query of an engine: one volume."""
-    volume = np.random.default_rng(0).random((1, 1, *size), np.float32)
-    return lambda: runner.infer(volume)
 
 
 def single_stream(name: str, ask: Ask, size: Size) -> list[Row]:
@@ -186,9 +172,9 @@ def single_stream(name: str, ask: Ask, size: Size) -> list[Row]:
                 count = count or round(size.seconds / seconds_of(ask))
                 for percent, found_ms in loadgen_single_stream(ask, count).items():
                     theirs[percent].append(found_ms)
-    known = name == "stub"
+    known = name == STUB
     return [
-        Row(f"{name} p{one}", "ms", theirs[one], ours[one], SAME if one < 99 or known else None)
+        Row(f"{name}, p{one} in ms", theirs[one], ours[one], SAME if one < 99 or known else None)
         for one in PERCENTS
     ]
 
@@ -227,8 +213,8 @@ def server_rate(name: str, ask: Ask, size: Size) -> Row:
         begun = time.perf_counter()
         theirs.append(loadgen_rate(ask, limit, 1 / service_s, size.server_queries, number))
         ours.append(bench_rate(name, ask, limit, time.perf_counter() - begun, number))
-    what = f"{name} server, p{SERVER_PERCENT} ≤ {limit.latency_ms:.1f} ms"
-    return Row(what, "/s", theirs, ours, SAME_RATE)
+    what = f"{name}, highest rate a second with p{SERVER_PERCENT} ≤ {limit.latency_ms:.1f} ms"
+    return Row(what, theirs, ours, SAME_RATE)
 
 
 def bench_rate(name: str, ask: Ask, limit: Limit, seconds: float, seed: int) -> float:
@@ -332,4 +318,4 @@ def per_query_us(queries: list[Query]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(not judged(main()))
