@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks.bench.engine import Engine, engine
-from benchmarks.bench.targets import Target, agrees, judged, table
-from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
+from benchmarks.bench.targets import Agreement, Target, compared, judged
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
 
@@ -61,13 +59,7 @@ def main(words: list[str] | None = None) -> list[Target]:
         given.rounds, given.seconds, volume = 3, 1.0, SHORT_VOLUME
     with engine(given.bundle, volume) as loaded:
         theirs, ours = rounds_of(loaded, given.rounds, given.seconds)
-    ratio = paired_ratio(theirs, ours)
-    ends = ratio.interval()
-    medians = (f"{statistics.median(times):.2f}" for times in (theirs, ours))
-    shown = f"{ratio.value:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
-    heads = [f"median of {given.rounds} rounds", "benchmark_app ms", "bench ms", "ratio"]
-    table(heads, [[loaded.name, *medians, shown]])
-    return [agrees(f"{loaded.name}, median", ratio.value, SAME)]
+    return compared("benchmark_app", [Agreement(f"{loaded.name}, ms", theirs, ours, SAME)])
 
 
 def rounds_of(loaded: Engine, rounds: int, seconds: float) -> tuple[list[float], list[float]]:

@@ -88,12 +88,15 @@ def parts(bundle: str, scans: list[str], full_size: Path, *, short: bool) -> lis
         Part("stages", "File to result", f"{bench}.stages", [bundle, *scans, *rounds]),
     ]
     for folder, (heading, first, *others) in FULL_SIZE.items():
-        of = full_size / folder
-        peers = ",".join([*SPEED_UPS, *(f"{of}:{other}" for other in others)])
-        words = [str(of), "--artifact", first, "--scan", scans[0], "--against", peers]
+        path = full_size / folder
+        peers = ",".join([*SPEED_UPS, *(f"{path}:{other}" for other in others)])
+        words = [str(path), "--artifact", first, "--scan", scans[0], "--against", peers]
         if short:
             words = [bundle, "--scan", scans[0], "--against", "onnxruntime", *rounds]
         found.append(Part(folder, heading, network, words))
+    size = ["--slices", "30", "--rounds", "1"] if short else []
+    reading = "benchmarks.cpu.reading.preprocess"
+    found.append(Part("reading", "From a series on disk to the network's input", reading, size))
     return found
 
 

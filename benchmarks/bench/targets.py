@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
+
+from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,54 @@ class Target:
         return [self.what, found, f"{sign} {self.limit:g}{self.unit}", result]
 
 
-def agrees(what: str, ratio: float, within: float) -> Target:
-    """Return the target that a ratio differs from 1 by no more than a share."""
-    return Target(f"{what}: differs by", 100 * abs(ratio - 1), 100 * within, unit=" %")
+@dataclass(frozen=True)
+class Agreement:
+    """What `bench` and another tool found, in turns.
+
+    Attributes:
+        what: Names the figure, with its unit.
+        theirs: Of the other tool, one a round.
+        ours: Of `bench`, in the same rounds.
+        within: Largest difference, as a share; None: it is only shown.
+    """
+
+    what: str
+    theirs: Sequence[float]
+    ours: Sequence[float]
+    within: float | None = None
+
+    def cells(self) -> list[str]:
+        """Return what, both medians, and the ratio with its interval, for a table."""
+        ratio = paired_ratio(self.theirs, self.ours)
+        ends = ratio.interval()
+        shown = "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"
+        medians = (f"{median(found):.3f}" for found in (self.theirs, self.ours))
+        return [self.what, *medians, f"{ratio.value:.3f}{shown}"]
+
+    def targets(self) -> list[Target]:
+        """Return the target that the ratio is so near to 1, if there is one."""
+        if self.within is None:
+            return []
+        off = 100 * abs(paired_ratio(self.theirs, self.ours).value - 1)
+        return [Target(f"{self.what}: differs by", off, 100 * self.within, unit=" %")]
+
+
+def compared(tool: str, rows: Iterable[Agreement]) -> list[Target]:
+    """Print rows as soon as they are there; return their targets.
+
+    Args:
+        tool: The other one.
+        rows: What was found.
+    """
+    found: list[Agreement] = []
+
+    def cells() -> Iterable[list[str]]:
+        for row in rows:
+            found.append(row)
+            yield row.cells()
+
+    table(["median of the rounds", tool, "bench", "bench / other"], cells())
+    return [target for row in found for target in row.targets()]
 
 
 def judged(targets: Sequence[Target]) -> bool:
