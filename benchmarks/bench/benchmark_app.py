@@ -1,10 +1,10 @@
-"""Hold `bench` against OpenVINO's benchmark_app: the same file, hint, threads and precision.
+"""Hold `bench` against OpenVINO's benchmark_app: the same file, hint, precision and threads.
 
     python -m benchmarks.bench.benchmark_app [--short] [--bundle BUNDLE] [--rounds 16] [--seconds 5]
 
 The engine is BUNDLE's first one for OpenVINO, or a single convolution. In each round both measure
 it for some seconds, one after the other; who is first changes. benchmark_app runs in a process of
-its own. The ratio of the medians of a round is that of `bench` over benchmark_app.
+its own; the hint gives both as many threads.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from darnet_trt.runtime.bench.turns import in_turns
 
 SAME = 0.03
 VOLUME, SHORT_VOLUME = (64, 224, 224), (16, 64, 64)
+UNITS = {"ms": 1, "us": 1000}
+"""In a ms."""
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """As of `OpenVINORunner`: in int8 the hint is for what is not quantized."""
 
 
-def by_benchmark_app(
-    file: Path, seconds: float, *words: str | int, precision: str = "fp32"
-) -> float:
+def by_benchmark_app(file: Path, seconds: float, *words: str, precision: str = "fp32") -> float:
     """Return the median latency in ms by OpenVINO's own tool, of single queries on the CPU.
 
     Args:
@@ -40,10 +40,10 @@ def by_benchmark_app(
     app = Path(sys.executable).with_name("benchmark_app")
     command = [app, "-m", file, "-d", "CPU", "-hint", "latency", "-api", "sync"]
     command += ["-infer_precision", HINTS[precision], "-t", str(max(round(seconds), 1))]
-    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, check=True)
-    found = re.search(r"Median:\s+([\d.]+) ms", done.stdout)
+    done = subprocess.run([*command, *words], capture_output=True, text=True, check=True)
+    found = re.search(r"Median:\s+([\d.]+) (ms|us)", done.stdout)
     assert found is not None, done.stdout
-    return float(found[1])
+    return float(found[1]) / UNITS[found[2]]
 
 
 def main(words: list[str] | None = None) -> list[Target]:
@@ -65,7 +65,7 @@ def main(words: list[str] | None = None) -> list[Target]:
 def rounds_of(loaded: Engine, rounds: int, seconds: float) -> tuple[list[float], list[float]]:
     """Return benchmark_app's median of each round in ms, and that of `bench`."""
     size = ",".join(map(str, (1, 1, *loaded.runner.input_size)))
-    words = ("-shape", f"[{size}]", "-nthreads", loaded.runner.provenance["threads"])
+    words = ("-shape", f"[{size}]")
     theirs, ours = [], []
     for number in range(rounds):
         for turn in ("bench", "app") if number % 2 else ("app", "bench"):

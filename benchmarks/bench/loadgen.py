@@ -1,6 +1,6 @@
 """Hold `bench` against MLPerf's load generator: the same queries, in turns, in one process.
 
-    python -m benchmarks.bench.loadgen [--short] [--rounds 5] [--seconds 8] [--bundle BUNDLE]
+    python -m benchmarks.bench.loadgen [--short] [--rounds 5] [--seconds 6] [--bundle BUNDLE]
 
 A single stream and the server's highest rate, on a stub of known delay and on an engine: BUNDLE's
 first one for OpenVINO, or a single convolution. Also what `bench` itself takes for a query that
@@ -70,7 +70,7 @@ class Size:
     server_queries: int
 
 
-FULL = Size(5.0, 2.0, (64, 224, 224), 5, 8.0, 1000)
+FULL = Size(5.0, 2.0, (64, 224, 224), 5, 6.0, 1000)
 SHORT = Size(1.0, 1.0, (16, 64, 64), 1, 0.2, 20)
 STUB = "stub"
 

@@ -8,7 +8,6 @@ from benchmarks.bench.targets import Target
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("capfd")
 def test_the_short_form_prints_every_part(tiny, phantom_series, capfd):
     ended = figures.main(["--short", "--bundle", str(tiny), "--scans", str(phantom_series)])
 
