@@ -56,7 +56,7 @@ def main(words: list[str] | None = None) -> list[Target]:
     given = parser.parse_args(words)
     volume = VOLUME
     if given.short:
-        given.rounds, given.seconds, volume = 3, 1.0, SHORT_VOLUME
+        given.rounds, given.seconds, volume = 2, 1.0, SHORT_VOLUME
     with engine(given.bundle, volume) as loaded:
         theirs, ours = rounds_of(loaded, given.rounds, given.seconds)
     return compared("benchmark_app", [Agreement(f"{loaded.name}, ms", theirs, ours, SAME)])

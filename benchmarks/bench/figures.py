@@ -96,7 +96,7 @@ def parts(bundle: str, scans: list[str], full_size: Path, *, short: bool) -> lis
         if short:
             words = [bundle, "--scan", scans[0], "--against", "onnxruntime", *rounds]
         found.append(Part(folder, heading, network, words))
-    size = ["--slices", "30", "--rounds", "1"] if short else []
+    size = ["--slices", "90", "--rounds", "1"] if short else []
     reading = "benchmarks.cpu.reading.preprocess"
     found.append(Part("reading", "From a series on disk to the network's input", reading, size))
     return found
@@ -173,7 +173,7 @@ def make_full_size(folder: Path) -> None:
     if all((folder / name).is_dir() for name in FULL_SIZE):
         return
     module = "benchmarks.cpu.network.full_size"
-    command = [sys.executable, "-m", module, "--int8", "--out", folder]
+    command = [sys.executable, "-m", module, "--calibrated", "--out", folder]
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 

@@ -1,13 +1,13 @@
 """Build a bundle of the paper's network at full size, untrained, with every target.
 
-    python -m benchmarks.cpu.network.full_size --out /tmp/full-size [--int8]
+    python -m benchmarks.cpu.network.full_size --out /tmp/full-size [--calibrated]
 
 It writes `/tmp/full-size/run` and `/tmp/full-size/bundle`, and prints each engine's agreement with
 torch, its time on this machine, its size and its build time. The weights are random with a fixed
 seed. The batch norms' statistics come from a forward pass over phantoms, so that activations and
 logits are spread as in a trained network. Its predictions mean nothing.
 
-With `--int8` also `/tmp/full-size/int8`, calibrated on phantoms; that takes a quarter of an hour.
+With `--calibrated` also `/tmp/full-size/int8`, calibrated on phantoms; that takes a quarter of an hour.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def main() -> None:
     """Make the run, build the bundle and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for run and bundle")
-    parser.add_argument("--int8", action="store_true", help="also a bundle in int8")
+    parser.add_argument("--calibrated", action="store_true", help="also a bundle in int8")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--plugin", choices=get_args(PluginMode), default="auto")
     arguments = parser.parse_args()
@@ -134,7 +134,7 @@ def main() -> None:
             )
         except BuildError as error:
             print(f"refused, as expected: {error}")
-    if arguments.int8:
+    if arguments.calibrated:
         build_int8(arguments.out)
 
 
