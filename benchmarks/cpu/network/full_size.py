@@ -7,7 +7,7 @@ torch, its time on this machine, its size and its build time. The weights are ra
 seed. The batch norms' statistics come from a forward pass over phantoms, so that activations and
 logits are spread as in a trained network. Its predictions mean nothing.
 
-With `--calibrated` also `/tmp/full-size/int8`, calibrated on phantoms; that takes a quarter of an hour.
+With `--calibrated` also `/tmp/full-size/int8`, calibrated on phantoms: a quarter of an hour more.
 """
 
 import argparse
