@@ -15,13 +15,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.bench.engine import Engine, engine
+from benchmarks.bench.engine import SHORT_VOLUME, VOLUME, Engine, engine
 from benchmarks.bench.targets import Agreement, Target, compared, judged
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
 
 SAME = 0.03
-VOLUME, SHORT_VOLUME = (64, 224, 224), (16, 64, 64)
 UNITS = {"ms": 1, "us": 1000}
 """In a ms."""
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}

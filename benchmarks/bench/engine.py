@@ -14,6 +14,10 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 
+VOLUME = (32, 112, 112)
+SHORT_VOLUME = (16, 64, 64)
+"""What the convolution takes, (d, h, w)."""
+
 
 class Engine(NamedTuple):
     """An engine and its file.
@@ -60,13 +64,13 @@ def _engine(name: str, file: Path, runner: OpenVINORunner) -> Engine:
 def write_convolution(file: Path, volume: tuple[int, int, int]) -> Path:
     """Write a network of one strided convolution, with the outputs of ours.
 
-    At 64×224×224 it takes some ms, so that what a tool adds does not count.
+    At `VOLUME` it takes some ms, so that what a tool adds counts little, and a cache holds it all.
     """
     from openvino import Model, opset13, save_model
 
     given = opset13.parameter([1, 1, *volume], np.float32)
     weight = np.random.default_rng(0).normal(0, 0.05, (3, 1, 8, 16, 16)).astype(np.float32)
-    cam = opset13.convolution(given, weight, [8, 8, 8], [0, 0, 0], [0, 0, 0], [1, 1, 1])
+    cam = opset13.convolution(given, weight, [4, 4, 2], [0, 0, 0], [0, 0, 0], [1, 1, 1])
     logits = opset13.reduce_mean(cam, np.array([2, 3, 4]))
     features = opset13.matmul(logits, np.eye(3, 8, dtype=np.float32), False, False)
     outputs = {"logits": logits, "cam": cam, "features": features}

@@ -96,7 +96,7 @@ def parts(bundle: str, scans: list[str], full_size: Path, *, short: bool) -> lis
         if short:
             words = [bundle, "--scan", scans[0], "--against", "onnxruntime", *rounds]
         found.append(Part(folder, heading, network, words))
-    size = ["--slices", "90", "--rounds", "1"] if short else []
+    size = ["--slices", "100", "--rounds", "1"] if short else []
     reading = "benchmarks.cpu.reading.preprocess"
     found.append(Part("reading", "From a series on disk to the network's input", reading, size))
     return found

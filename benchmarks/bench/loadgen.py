@@ -27,7 +27,7 @@ from typing import Any
 import mlperf_loadgen
 import numpy as np
 
-from benchmarks.bench.engine import engine
+from benchmarks.bench.engine import SHORT_VOLUME, VOLUME, engine
 from benchmarks.bench.targets import Agreement, Target, compared, judged
 from darnet_trt.runtime.bench.scenarios.limit import Limit
 from darnet_trt.runtime.bench.scenarios.multi_stream import MultiStream
@@ -70,8 +70,8 @@ class Size:
     server_queries: int
 
 
-FULL = Size(5.0, 2.0, (64, 224, 224), 5, 6.0, 1000)
-SHORT = Size(1.0, 1.0, (16, 64, 64), 1, 0.2, 20)
+FULL = Size(5.0, 2.0, VOLUME, 5, 6.0, 1000)
+SHORT = Size(1.0, 1.0, SHORT_VOLUME, 1, 0.2, 20)
 STUB = "stub"
 
 

@@ -74,7 +74,7 @@ def main(words: list[str] | None = None) -> list[Target]:
         [*command, "--layers", "--json"], stdout=subprocess.PIPE, text=True, check=True
     )
     report = BenchReport.model_validate_json(ended.stdout)
-    print(f"\n{markdown(report)}")
+    print(f"\n{markdown(report)}", end="")
     return list(targets(report))
 
 
