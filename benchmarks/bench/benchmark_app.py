@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench.benchmark_app [--short] [--bundle BUNDLE] [--rounds 16] [--seconds 5]
 
-The engine is BUNDLE's first one for OpenVINO, or a single convolution. In each round both measure
+The engine is BUNDLE's one for OpenVINO, or a single convolution. In each round both measure
 it for some seconds, one after the other; who is first changes. benchmark_app runs in a process of
 its own; the hint gives both as many threads.
 """

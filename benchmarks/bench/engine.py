@@ -14,7 +14,7 @@ from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 
-VOLUME = (32, 112, 112)
+VOLUME = (64, 112, 112)
 SHORT_VOLUME = (16, 64, 64)
 """What the convolution takes, (d, h, w)."""
 
@@ -37,7 +37,7 @@ class Engine(NamedTuple):
 
 @contextmanager
 def engine(bundle: Path | None, volume: tuple[int, int, int]) -> Iterator[Engine]:
-    """Load a bundle's first OpenVINO engine that runs here, or a single convolution.
+    """Load a bundle's OpenVINO engine, the default one if it is one, or a single convolution.
 
     Args:
         bundle: The bundle; None: the convolution.
@@ -49,8 +49,9 @@ def engine(bundle: Path | None, volume: tuple[int, int, int]) -> Iterator[Engine
             yield _engine("one convolution", file, OpenVINORunner(file, precision="fp32"))
         return
     opened = open_bundle(bundle)
-    artifacts = opened.manifest.artifacts
-    name = next(one.name for one in artifacts if one.backend == "openvino" and one.executed)
+    manifest = opened.manifest
+    names = [one.name for one in manifest.artifacts if one.backend == "openvino" and one.executed]
+    name = manifest.default if manifest.default in names else names[0]
     loaded = load_engine(opened, name)
     assert isinstance(loaded.runner, OpenVINORunner)
     yield _engine(name, bundle / next(iter(loaded.artifact.files)), loaded.runner)

@@ -3,7 +3,7 @@
     python -m benchmarks.bench.loadgen [--short] [--rounds 5] [--seconds 6] [--bundle BUNDLE]
 
 A single stream and the server's highest rate, on a stub of known delay and on an engine: BUNDLE's
-first one for OpenVINO, or a single convolution. Also what `bench` itself takes for a query that
+one for OpenVINO, or a single convolution. Also what `bench` itself takes for a query that
 does nothing. A highest rate that 1,000 queries at each rate tried give scatters by 4 % from round
 to round, as a simulated queue with a fixed service does. `--short` only shows that it works. It
 needs mlcommons-loadgen (the extra dev).
@@ -56,7 +56,8 @@ class Size:
     Attributes:
         stub_ms: The stub's delay in a single stream.
         server_stub_ms: And where queries come at random: so short that many do.
-        volume: What the convolution takes, (d, h, w).
+        volume: What the convolution takes, (d, h, w), in a single stream.
+        server_volume: And where queries come at random.
         rounds: Of each.
         seconds: Of `bench`'s single stream, in each round.
         server_queries: Of each rate that the load generator tries.
@@ -65,13 +66,14 @@ class Size:
     stub_ms: float
     server_stub_ms: float
     volume: tuple[int, int, int]
+    server_volume: tuple[int, int, int]
     rounds: int
     seconds: float
     server_queries: int
 
 
-FULL = Size(5.0, 2.0, VOLUME, 5, 6.0, 1000)
-SHORT = Size(1.0, 1.0, SHORT_VOLUME, 1, 0.2, 20)
+FULL = Size(10.0, 2.0, VOLUME, (32, 96, 96), 5, 6.0, 1000)
+SHORT = Size(1.0, 1.0, SHORT_VOLUME, SHORT_VOLUME, 1, 0.2, 20)
 STUB = "stub"
 
 
@@ -102,10 +104,11 @@ def main(words: list[str] | None = None) -> list[Target]:
 
 def rows(bundle: Path | None, size: Size) -> Iterator[Agreement]:
     """Measure the stub and the engine."""
+    yield from single_stream(STUB, stub(size.stub_ms), size)
+    yield server_rate(STUB, stub(size.server_stub_ms), size)
     with engine(bundle, size.volume) as loaded:
-        yield from single_stream(STUB, stub(size.stub_ms), size)
-        yield server_rate(STUB, stub(size.server_stub_ms), size)
         yield from single_stream(loaded.name, loaded.ask, size)
+    with engine(bundle, size.server_volume) as loaded:
         yield server_rate(loaded.name, loaded.ask, size)
 
 
