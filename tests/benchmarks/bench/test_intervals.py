@@ -51,8 +51,10 @@ def test_five_percent_slower_is_found_and_equal_runners_are_not_called_slower():
 
 def test_the_cells_that_are_furthest_off_are_judged():
     held = {"a": 95.1, "b": 93.0, "c": 97.1}
-    least, most, labelled = targets(held, {"step": 99.0, "trend": 94.9})
+    shares = {"step": 99.0, "trend": 94.9, "random walk, n 100": 65.0, "random walk, n 300": 95.0}
+    least, most, labelled, walk = targets(held, shares)
     assert (least.found, least.reached) == (93.0, True)
     assert (most.found, most.reached) == (97.1, False)
     assert (labelled.found, labelled.reached) == (94.9, False)
+    assert (walk.found, walk.reached) == (65.0, False)
     assert "(c)" in most.what
