@@ -12,7 +12,6 @@ benchmark_app over the same time: slower, where it is above 1.025.
 from __future__ import annotations
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
+from benchmarks.bench.benchmark_app import by_benchmark_app
 from darnet_trt.runtime.bench.regression.baseline import Turns
 from darnet_trt.runtime.bench.regression.guard import Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, yardstick
@@ -68,17 +68,6 @@ def measured(file: Path, seconds: float, guard: Guard | None = None) -> dict[str
     look = guard.look if guard else lambda traces, passed: False
     in_turns([subject(file), yardstick()], traces, seconds=seconds, look=look)
     return traces
-
-
-def by_benchmark_app(file: Path, seconds: float) -> float:
-    """Return the median latency in ms by OpenVINO's own tool."""
-    app = Path(sys.executable).with_name("benchmark_app")
-    words = ["-m", file, "-d", "CPU", "-hint", "latency", "-infer_precision", "f32"]
-    command = [app, *words, "-t", str(round(seconds)), "-api", "sync"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = re.search(r"Median:\s+([\d.]+) ms", done.stdout)
-    assert found is not None, done.stdout
-    return float(found[1])
 
 
 def main() -> None:

@@ -1,14 +1,19 @@
 """Measure how often the statistics of `bench` are right, on simulated runners.
 
-    python -m benchmarks.bench.intervals [--short] [--runs 2000] [--seed 0]
+    python -m benchmarks.bench.intervals [--all] [--runs 2000] [--seed 0]
 
 Steady runners: how often a 95 % interval holds the true quantile (of the runs that get one), and in
-what share of all runs there is an interval. Drifting runners: how often they are labelled. Ratios:
-how often their intervals hold the true one. Decisions: how often a runner is called slower that is,
-and that is not, beside another process. `--short` takes 200 runs.
+what share of all runs there is an interval. Drifting runners: how often they are labelled. Both
+have targets: the first in each cell in which at least half of the runs get an interval, the second
+for drifts by 10 % and at least 100 samples.
+
+With `--all` also: the block bootstrap. Warm-ups: when they end. Ratios: how often their intervals
+hold the true one. Decisions: how often a runner is called slower that is, and that is not, beside
+another process.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from functools import cache, partial
 
@@ -23,6 +28,7 @@ from benchmarks.bench.runners import (
     wandering,
     warming,
 )
+from benchmarks.bench.targets import Target, judged, table
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
 from darnet_trt.runtime.bench.statistics.quantiles import PERCENTS, Summary, summarise
 from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
@@ -30,6 +36,14 @@ from darnet_trt.runtime.bench.statistics.undisturbed import UndisturbedRatio
 from darnet_trt.runtime.bench.statistics.warmup import warm_up
 
 COUNTS = (30, 100, 300, 1000, 3000)
+DRIFT_COUNTS = (30, 50, 100, 300, 1000)
+HELD = (93.0, 97.0)
+"""Percent of nominal 95 % intervals."""
+MOST_GIVEN = 0.5
+"""Share of runs with an interval from which on a cell counts."""
+LABELLED = 95.0
+WALK = "random walk"
+CLEAR_CHANGE, CLEAR_COUNT = 0.1, 100
 LOOKS = (0.2, 0.4, 0.6, 0.8, 1.0)
 RUNS_FOR_TRUTH = 2_000_000
 
@@ -161,40 +175,64 @@ def decisions(slower: float, limit: float, runs: int, seed: int) -> dict[str, fl
     }
 
 
-def table(heads: list[str], rows: Iterator[list[str]]) -> None:
-    """Print a table in Markdown, each row as soon as it is there."""
-    print(f"\n| {' | '.join(heads)} |\n| --- |{' ---: |' * (len(heads) - 1)}")
-    for row in rows:
-        print(f"| {' | '.join(row)} |", flush=True)
-
-
 def per_cent(share: float) -> str:
     """Return a share in percent."""
     return f"{100 * share:.1f}"
 
 
-def coverage_rows(runs: int, seed: int) -> Iterator[list[str]]:
-    """Yield rows: held / given in percent."""
+def coverage_rows(runs: int, seed: int, held: dict[str, float]) -> Iterator[list[str]]:
+    """Yield rows: held / given in percent; keep what counts in `held`, cell → percent."""
     for name in STEADY:
         for n in COUNTS:
             found = coverage(name, n, runs, seed)
+            shares = {p: (100 * found[f"held {p:g}"], found[f"given {p:g}"]) for p in PERCENTS}
+            held |= {
+                f"{name}, n {n}, p{p:g}": share
+                for p, (share, given) in shares.items()
+                if given >= MOST_GIVEN
+            }
             cells = [
-                f"{per_cent(found[f'held {p:g}'])} / {100 * found[f'given {p:g}']:.0f}"
-                if found[f"given {p:g}"]
-                else "-"
-                for p in PERCENTS
+                f"{share:.1f} / {100 * given:.0f}" if given else "-"
+                for share, given in shares.values()
             ]
             yield [name, str(n), *cells, per_cent(found["labelled"])]
 
 
-def drift_rows(runs: int, seed: int) -> Iterator[list[str]]:
-    """Yield rows: labelled / without an interval in percent."""
+def drift_rows(runs: int, seed: int, labelled: dict[str, float]) -> Iterator[list[str]]:
+    """Yield rows: labelled / without an interval in percent; keep what counts in `labelled`."""
     for change in (0.05, 0.1):
         draws = {name: partial(drifting, shape=name, change=change) for name in SHAPES}
-        for name, draw in {**draws, "random walk": partial(wandering, change=change)}.items():
-            cells = (drift_shares(draw, n, runs, seed) for n in (30, 50, 100, 300, 1000))
-            shares = [f"{per_cent(label)} / {100 * bare:.0f}" for label, bare in cells]
-            yield [name, f"{100 * change:.0f} %", *shares]
+        for name, draw in {**draws, WALK: partial(wandering, change=change)}.items():
+            shares = {n: drift_shares(draw, n, runs, seed) for n in DRIFT_COUNTS}
+            labelled |= {
+                f"{name}, n {n}": 100 * label
+                for n, (label, _) in shares.items()
+                if change >= CLEAR_CHANGE and n >= CLEAR_COUNT
+            }
+            cells = (f"{per_cent(label)} / {100 * bare:.0f}" for label, bare in shares.values())
+            yield [name, f"{100 * change:.0f} %", *cells]
+
+
+def targets(held: dict[str, float], labelled: dict[str, float]) -> list[Target]:
+    """Return the targets of the cells that are furthest off.
+
+    Args:
+        held: Cell → percent of the intervals that hold the true quantile.
+        labelled: Cell → percent of drifting runs that are labelled.
+    """
+    lowest, highest = min(held, key=held.__getitem__), max(held, key=held.__getitem__)
+    walks = {cell: share for cell, share in labelled.items() if cell.startswith(WALK)}
+    shapes = {cell: share for cell, share in labelled.items() if cell not in walks}
+    least, most = HELD
+    return [
+        Target(f"intervals hold, least ({lowest})", held[lowest], least, True, " %"),
+        Target(f"intervals hold, most ({highest})", held[highest], most, False, " %"),
+        *(
+            Target(f"drifts labelled, least ({cell})", share, LABELLED, True, " %")
+            for drifts in (shapes, walks)
+            for cell, share in sorted(drifts.items(), key=lambda item: item[1])[:1]
+        ),
+    ]
 
 
 def bootstrap_rows(runs: int, seed: int) -> Iterator[list[str]]:
@@ -241,34 +279,38 @@ def decision_rows(runs: int, seed: int) -> Iterator[list[str]]:
         yield [f"{slower:g}", f"{limit:g}", *(per_cent(found[key]) for key in found)]
 
 
-def main() -> None:
-    """Simulate and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(words: list[str] | None = None) -> list[Target]:
+    """Simulate and print the tables; return the targets."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--short", action="store_true")
-    asked = parser.parse_args()
-    runs = 200 if asked.short else asked.runs
+    parser.add_argument("--all", action="store_true", help="also what has no target")
+    asked = parser.parse_args(words)
+    runs, seed = asked.runs, asked.seed
     heads = ["runner", "n"]
+    held: dict[str, float] = {}
+    labelled: dict[str, float] = {}
     table(
         [*heads, *(f"p{p:g} held / given" for p in PERCENTS), "drift"],
-        coverage_rows(runs, asked.seed),
+        coverage_rows(runs, seed, held),
     )
     table(
-        ["labelled / no interval", "change", "30", "50", "100", "300", "1000"],
-        drift_rows(runs, asked.seed),
+        ["labelled / no interval", "change", *map(str, DRIFT_COUNTS)],
+        drift_rows(runs, seed, labelled),
     )
-    table(["block bootstrap", "n", "p50", "p90", "p95"], bootstrap_rows(runs // 5, asked.seed))
-    table(
-        ["warm-up", "settled", "samples", "mean left %", "95 % below %"],
-        settling_rows(runs // 10, asked.seed),
-    )
-    table([*heads, "paired", "undisturbed"], ratio_rows(runs, asked.seed))
-    table(
-        ["true ratio", "limit", "above", "below", "time", "medians above"],
-        decision_rows(runs, asked.seed),
-    )
+    if asked.all:
+        table(["block bootstrap", "n", "p50", "p90", "p95"], bootstrap_rows(runs // 5, seed))
+        table(
+            ["warm-up", "settled", "samples", "mean left %", "95 % below %"],
+            settling_rows(runs // 10, seed),
+        )
+        table([*heads, "paired", "undisturbed"], ratio_rows(runs, seed))
+        table(
+            ["true ratio", "limit", "above", "below", "time", "medians above"],
+            decision_rows(runs, seed),
+        )
+    return targets(held, labelled)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(not judged(main()))

@@ -3,24 +3,24 @@
     python -m benchmarks.bench.stages BUNDLE SCAN… [--artifact NAME] [--rounds 30]
 
 In each round, one after the other: the query of `bench` from file to result; `predict`, of which
-the stage times in the result count; and the way to the network's input of `bench --scan`. Both
-ratios should be 1: file to result over the sum of all stages (to 3 %), and the way to the input
-over find, read and preprocess. What `predict` does between its stages, such as handing headers from
-process to process, is in the first figure and in no stage.
+the stage times in the result count; and the way to the network's input of `bench --scan`. File to
+result over the sum of all stages should be 1, to 3 %; and the way to the input over find, read and
+preprocess. What `predict` does between its stages, such as handing headers from process to process,
+is in the first figure and in no stage.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from benchmarks.bench.targets import Agreement, Target, compared, judged
 from darnet_trt.bundle.reading import Bundle, open_bundle
 from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
 from darnet_trt.runtime.bench.file_to_result.reading.once import Round, once
-from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
 from darnet_trt.runtime.engines.loading import Engine, load_engine
@@ -28,11 +28,11 @@ from darnet_trt.runtime.prediction.predict import predict
 from darnet_trt.runtime.prediction.results.result import StageTimes
 from darnet_trt.scan.isolated import reader
 
-AGREES = 0.03
+SAME = 0.03
 
 
-def compare(bundle: Bundle, engine: Engine, scan: Path, rounds: int) -> list[tuple[str, ...]]:
-    """Return a row for each of the two comparisons."""
+def compare(bundle: Bundle, engine: Engine, scan: Path, rounds: int) -> tuple[Agreement, Agreement]:
+    """Return file to result, and the way to the input."""
     stages: list[StageTimes] = []
     ways: list[Round] = []
     traces: dict[str, Trace] = {}
@@ -52,42 +52,32 @@ def compare(bundle: Bundle, engine: Engine, scan: Path, rounds: int) -> list[tup
     found = traces["predict"].measured(stages)
     to_input = [one.find + one.read + one.preprocess for one in found]
     own = [one.whole.ms for one in traces["reading"].measured(ways)]
-    pairs = (
-        ("file to result", traces["bench"].latencies_ms, [one.total for one in found]),
-        ("to the input", own, to_input),
-    )
-    return [(what, *_row(ours, theirs)) for what, ours, theirs in pairs]
-
-
-def _row(ours: list[float], theirs: list[float]) -> tuple[str, ...]:
-    ratio = paired_ratio(theirs, ours)
-    low, high = ratio.interval() or (float("nan"), float("nan"))
-    agrees = abs(ratio.value - 1) <= AGREES
-    medians = (sorted(times)[len(times) // 2] for times in (ours, theirs))
+    whole_ms = [one.total for one in found]
     return (
-        *(f"{ms:.1f}" for ms in medians),
-        f"{ratio.value:.3f} ({low:.3f} to {high:.3f})",
-        "yes" if agrees else "no",
+        Agreement(f"{scan.name}, file to result, ms", whole_ms, traces["bench"].latencies_ms, SAME),
+        Agreement(f"{scan.name}, to the input, ms", to_input, own),
     )
 
 
-def main() -> None:
-    """Measure and print a table."""
+def main(words: list[str] | None = None) -> list[Target]:
+    """Print a table; return the targets."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("scans", type=Path, nargs="+")
     parser.add_argument("--artifact")
     parser.add_argument("--rounds", type=int, default=30)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     bundle = open_bundle(arguments.bundle)
     engine = load_engine(bundle, arguments.artifact)
-    print(f"load {os.getloadavg()[0]:.1f}, {engine.artifact.name}, {arguments.rounds} rounds")
-    print("| scan | way | bench ms | predict's stages ms | ratio | within 3 % |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for scan in arguments.scans:
-        for row in compare(bundle, engine, scan, arguments.rounds):
-            print(f"| {scan.name} | {' | '.join(row)} |", flush=True)
+    return compared(
+        "stages of predict",
+        (
+            row
+            for scan in arguments.scans
+            for row in compare(bundle, engine, scan, arguments.rounds)
+        ),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(not judged(main()))

@@ -27,17 +27,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.bench.targets import Target, judged, table
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.scan.preprocessing import Resolution
 
 SIZE = (64, 224, 224)
 EXPLICIT, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90"
+SERIES = (("raw", EXPLICIT, 0.5), ("JPEG 2000 lossless", JPEG_2000, 0.25))
+"""With the largest ratio to SimpleITK's time."""
 JPEG = "1.2.840.10008.1.2.4.70"
 
 
@@ -185,18 +188,17 @@ def child(folder: Path) -> None:
     print(json.dumps({"peak_mb": peak_kb / 1024, "with_imports_s": seconds}))
 
 
-def main() -> None:
-    """Write the series, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(words: list[str] | None = None) -> list[Target]:
+    """Write the series, measure and print; return the targets."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.child:
         child(arguments.child)
-        return
-    volume = chest(arguments.slices)
+        return []
     results: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(),
         "cores": usable_cpus(),
@@ -204,22 +206,36 @@ def main() -> None:
         "rounds": arguments.rounds,
         "load_average": os.getloadavg()[0],
     }
-    print("series        ours s   half s  SimpleITK s   ratio  target  CPU ratio  peak MB  hash ms")
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, syntax, target in (("raw", EXPLICIT, 0.5), ("JPEG 2000", JPEG_2000, 0.25)):
-            folder = Path(scratch) / name.replace(" ", "-")
-            write_series(folder, volume, syntax)
-            result = results[name] = measure(folder, arguments.rounds)
-            print(
-                f"{name:<11} {result['ours']['wall_min_s']:8.3f} "
-                f"{result['half']['wall_min_s']:8.3f} "
-                f"{result['simpleitk']['wall_min_s']:12.3f} {result['ratio']:7.2f} {target:7.2f} "
-                f"{result['cpu_ratio']:10.2f} {result['child']['peak_mb']:8.0f} "
-                f"{result['hashing_ms']:8.0f}"
-            )
+    table(
+        ["series", "ours s", "half s", "SimpleITK s", "ratio", "CPU ratio", "peak MB", "hash ms"],
+        rows(arguments.slices, arguments.rounds, results),
+    )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))
+    return [
+        Target(f"{name}, ours / SimpleITK", results[name]["ratio"], limit, unit="×")
+        for name, _, limit in SERIES
+    ]
+
+
+def rows(slices: int, rounds: int, results: dict[str, Any]) -> Iterator[list[str]]:
+    """Measure each series, keep its result, and yield its row."""
+    volume = chest(slices)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, syntax, _ in SERIES:
+            folder = Path(scratch) / name.replace(" ", "-")
+            write_series(folder, volume, syntax)
+            result = results[name] = measure(folder, rounds)
+            times = (result[who]["wall_min_s"] for who in ("ours", "half", "simpleitk"))
+            yield [
+                name,
+                *(f"{time:.3f}" for time in times),
+                f"{result['ratio']:.2f}",
+                f"{result['cpu_ratio']:.2f}",
+                f"{result['child']['peak_mb']:.0f}",
+                f"{result['hashing_ms']:.0f}",
+            ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(not judged(main()))

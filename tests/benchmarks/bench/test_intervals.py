@@ -2,7 +2,13 @@
 
 import pytest
 
-from benchmarks.bench.intervals import bootstrap_coverage, coverage, decisions, ratio_coverage
+from benchmarks.bench.intervals import (
+    bootstrap_coverage,
+    coverage,
+    decisions,
+    ratio_coverage,
+    targets,
+)
 from benchmarks.bench.runners import STEADY
 
 RUNS = 200
@@ -41,3 +47,14 @@ def test_five_percent_slower_is_found_and_equal_runners_are_not_called_slower():
     same = decisions(1, 1.025, 40, seed=0)
     assert same["above"] <= 2 / 40
     assert same["medians"] > 2 / 40  # what one after the other would have said
+
+
+def test_the_cells_that_are_furthest_off_are_judged():
+    held = {"a": 95.1, "b": 93.0, "c": 97.1}
+    shares = {"step": 99.0, "trend": 94.9, "random walk, n 100": 65.0, "random walk, n 300": 95.0}
+    least, most, labelled, walk = targets(held, shares)
+    assert (least.found, least.reached) == (93.0, True)
+    assert (most.found, most.reached) == (97.1, False)
+    assert (labelled.found, labelled.reached) == (94.9, False)
+    assert (walk.found, walk.reached) == (65.0, False)
+    assert "(c)" in most.what
