@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from darnet_trt.runtime.bench.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock, Stream
 from darnet_trt.runtime.bench.statistics.dependence import student_t_quantile
 from darnet_trt.runtime.bench.statistics.drift import Drift, drift
@@ -25,7 +25,8 @@ _WINDOWS: Final = 20
 _LEAST_WINDOWS: Final = 3
 
 
-class Throughput(Part):
+@dataclass(frozen=True)
+class Throughput:
     """Scans a second, with a 95 % interval.
 
     Attributes:
