@@ -90,12 +90,19 @@ def scenario_run(
     no_cuda_graph: bool,
     command: str,
 ) -> ScenarioRun:
-    """Load what a scenario needs; any but single-stream."""
+    """Load what a scenario needs; any but single-stream.
+
+    Raises:
+        DarnetError: Something that it needs is missing or cannot be used.
+    """
+    from darnet_trt.cli.serve_options import need_packages
     from darnet_trt.runtime.bench.scenarios.burst import read_series
     from darnet_trt.runtime.bench.scenarios.engines import load_streams
     from darnet_trt.runtime.bench.scenarios.limit import Limit
     from darnet_trt.runtime.bench.scenarios.run import Asked, ScenarioRun
 
+    if scenario == "burst":
+        need_packages()
     asked = Asked(
         scenario,
         batches,

@@ -1,4 +1,5 @@
 import csv
+import importlib.util
 import json
 import tempfile
 import time
@@ -275,3 +276,14 @@ def test_engines_that_memory_has_no_room_for(bench, monkeypatch):
     assert (code, out) == (2, "")
     assert err.startswith("darnet-trt: --concurrency: 3 engines take some ")
     assert err.count("\n") == 1
+
+
+def test_a_burst_needs_the_extra_of_the_service(bench, phantom_series, monkeypatch):
+    find = importlib.util.find_spec
+    absent = "pynetdicom"
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *of: None if name == absent else find(name, *of)
+    )
+    code, out, err = bench("burst", "--scan", phantom_series)
+    assert (code, out) == (2, "")
+    assert "darnet-trt[serve]" in err

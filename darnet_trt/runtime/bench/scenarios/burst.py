@@ -48,8 +48,8 @@ class BurstResult(Part):
         quiet_s: How long the service waits for more slices.
         shortest_quiet_s: The least that it waits where the study's own numbers say that nothing is
             missing: a quarter of `quiet_s`, but no less than this.
-        behind_ms: From when the last slice was due until it was stored. Much means that the door
-            is slower than the scanner.
+        behind_ms: From when the last slice was due until it was stored. Much means that the door,
+            or the sender, is slower than the scanner.
         quiet_ms: From then until the service took the study as complete.
         work_ms: From then to the result.
     """
