@@ -191,7 +191,7 @@ def bench_rate(name: str, ask: Ask, limit: Limit, seconds: float, seed: int) -> 
     """Return the highest rate per second; NaN where there is none."""
     trials: list[Trial] = []
     search([ask], Trace(name), trials, limit, seconds=seconds, seed=1000 * seed)
-    return peak_result(trials, limit, 1).rate_per_s or math.nan
+    return peak_result(trials, limit).rate_per_s or math.nan
 
 
 def loadgen_rate(ask: Ask, limit: Limit, capacity_per_s: float, count: int, seed: int) -> float:

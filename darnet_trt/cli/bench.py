@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
+from darnet_trt.cli.bench_against import compare, without_graphs
+from darnet_trt.cli.bench_output import folder, measure
+from darnet_trt.cli.bench_scenario import check_scenario, scenario_run
 from darnet_trt.cli.completion import artifacts
-from darnet_trt.cli.printing import print_line, print_table, say, warn
-
-if TYPE_CHECKING:
-    from darnet_trt.bundle.reading import Bundle
-    from darnet_trt.runtime.bench.against.fidelity import Compared
-    from darnet_trt.runtime.bench.benchmark import Benchmark
-    from darnet_trt.runtime.bench.report.schema import BenchReport
-    from darnet_trt.runtime.engines.loading import Engine
-    from darnet_trt.runtime.engines.runner import Outputs, Runner
+from darnet_trt.cli.number_range import numbers
+from darnet_trt.cli.printing import say, warn
+from darnet_trt.runtime.bench.scenarios import Scenario
 
 _SECONDS: Final = 30
 _FAIL_ABOVE: Final = 1.05
@@ -36,6 +31,16 @@ def _complete_against(incomplete: str) -> list[str]:
 
 def bench(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
+    scenario: Annotated[
+        Scenario,
+        typer.Option(
+            help="How queries come. single-stream: one after the other. multi-stream: to all "
+            "streams at once. offline: to each stream as soon as it has answered. server: at "
+            "random times, --rate or --limit-ms. burst: slices from a scanner to the service, "
+            "--scan. The configurations of server and burst run one after the other, the others in "
+            "turns."
+        ),
+    ] = "single-stream",
     artifact: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,7 +55,8 @@ def bench(
         typer.Option(
             help="Also measure this scan from files to result, by stage and in a run of many; what "
             "takes the time on its way to the network's input; start-up and memory of new "
-            "processes."
+            "processes. In other scenarios than single-stream: from files to result instead of "
+            "engine only."
         ),
     ] = None,
     against: Annotated[
@@ -71,6 +77,42 @@ def bench(
             help="Volumes in a query, comma-separated; shows the throughput. Engine time only.",
         ),
     ] = "1",
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,…",
+            help="Streams side by side, comma-separated, each with an engine and its share of the "
+            "CPU threads: multi-stream, offline, server. [default: 1; multi-stream: 2]",
+            show_default=False,
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=100_000,
+            help="Of server: queries a second, on average; shows their latency.",
+            show_default=False,
+        ),
+    ] = None,
+    limit_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Of server: find the highest rate at which --percentile of the queries are "
+            "answered within it.",
+            show_default=False,
+        ),
+    ] = None,
+    percentile: Annotated[
+        float | None,
+        typer.Option(
+            min=50,
+            max=99.9,
+            help="Of --limit-ms. 90 takes a tenth of the queries. [default: 99]",
+            show_default=False,
+        ),
+    ] = None,
     layers: Annotated[
         bool,
         typer.Option(
@@ -141,10 +183,10 @@ def bench(
 ) -> None:
     """Measure how fast a bundle's engines are, how sure that is, and against what.
 
-    All configurations take turns in one process, so that what slows the machine slows all of them;
-    each is warmed up first, until its times settle. Percentiles and ratios have 95 % intervals, or
-    the number of samples that one takes. Compare ratios of one run of bench, not times of two runs:
-    a machine's speed changes. Ctrl-C keeps what was measured so far.
+    The configurations of a single stream take turns in one process, so that what slows the machine
+    slows all of them; each is warmed up first, until its times settle. Percentiles and ratios have
+    95 % intervals, or the number of samples that one takes. Compare ratios of one run of bench, not
+    times of two runs: a machine's speed changes. Ctrl-C keeps what was measured so far.
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.errors import UsageError
@@ -157,20 +199,52 @@ def bench(
         raise UsageError("cannot go with --seconds", where="--rounds", do="give one of them")
     if fail_above is not None and baseline is None:
         raise UsageError("needs --baseline", where="--fail-above", do="give both")
+    batches = numbers(batch, "--batch")
+    given = {
+        "--against": against,
+        "--baseline": baseline,
+        "--layers": layers,
+        "--batch": batches != [1],
+        "--rounds": rounds,
+        "--concurrency": concurrency,
+        "--rate": rate,
+        "--limit-ms": limit_ms,
+        "--percentile": percentile,
+        "--no-cuda-graph": no_cuda_graph,
+    }
+    check_scenario(scenario, given, scan, batches)
     if seconds is None and rounds is None:
         seconds = _SECONDS
-    batches = _batches(batch)
+    streams = None if concurrency is None else numbers(concurrency, "--concurrency")
     words = peers_of(against or "")
     opened = open_bundle(bundle)
-    with _folder(out):
-        names: list[str] | list[None] = artifact or [None]
-        engines = [load_engine(opened, name, threads=threads) for name in dict.fromkeys(names)]
+    command = shlex.join(["darnet-trt", *sys.argv[1:]])
+    with folder(out):
+        names: list[str] | list[None] = list(dict.fromkeys(artifact)) if artifact else [None]
+        if scenario != "single-stream":
+            run = scenario_run(
+                opened,
+                scenario,
+                names,
+                streams,
+                batches,
+                scan,
+                rate=rate,
+                limit_ms=limit_ms,
+                percentile=percentile,
+                threads=threads,
+                no_cuda_graph=no_cuda_graph,
+                command=command,
+            )
+            measure(run, out, as_json, seconds=seconds, rounds=rounds)
+            return
+        engines = [load_engine(opened, name, threads=threads) for name in names]
         for warning in (warning for engine in engines for warning in engine.warnings):
             warn(f"warning: {warning}")
         runners = {engine.artifact.name: engine.runner for engine in engines}
-        if no_cuda_graph and (unchanged := _without_graphs(runners)):
+        if no_cuda_graph and (unchanged := without_graphs(runners)):
             warn(f"--no-cuda-graph changes nothing for {unchanged}: only plans have graphs")
-        others, compared = _compare(
+        others, compared = compare(
             opened, engines, words, scan, threads, no_cuda_graph=no_cuda_graph
         )
         measured = Benchmark(
@@ -182,148 +256,12 @@ def bench(
             batches=batches,
             layers=layers,
             threads=threads,
-            command=shlex.join(["darnet-trt", *sys.argv[1:]]),
+            command=command,
             notify=say,
         )
         if baseline is not None:
             measured.guard(baseline, fail_above or _FAIL_ABOVE)
-        try:
-            measured.measure(seconds=seconds, rounds=rounds)
-        except BaseException:  # Ctrl-C too, or a signal that ends the process
-            if measured.has_measured:
-                _publish(measured, out, as_json, interrupted=True)
-            raise
-        found = _publish(measured, out, as_json).baseline
+        found = measure(measured, out, as_json, seconds=seconds, rounds=rounds).baseline
         if found is not None and found.verdict != "below":
             warn(f"{'failed' if found.verdict else 'not decided'}: {against_baseline(found)}")
             raise typer.Exit(1 if found.verdict else 2)
-
-
-def _batches(given: str) -> list[int]:
-    from darnet_trt.errors import UsageError
-
-    words = [word.strip() for word in given.split(",")]
-    if not all(word.isdecimal() and int(word) for word in words):
-        raise UsageError(
-            f"{given!r} is not a list of numbers", where="--batch", do="write it as 1,2,4"
-        )
-    return list(dict.fromkeys(map(int, words)))
-
-
-@contextmanager
-def _folder(out: Path | None) -> Iterator[None]:
-    """Check before long work that the report can be written into the folder, and lock it."""
-    if out is None:
-        yield
-        return
-    from darnet_trt.cli.output_folder import refuse_bundle_or_cohort
-    from darnet_trt.errors import UsageError
-    from darnet_trt.evaluation.pictures import need_matplotlib
-    from darnet_trt.machine.files import sole_writer
-    from darnet_trt.runtime.bench.report.files import REPORT
-
-    if out.suffix == ".json":
-        raise UsageError(
-            "names a file, and bench writes a folder",
-            where=out,
-            do="name a folder, which gets report.json, or use --json > FILE",
-        )
-    refuse_bundle_or_cohort(out)
-    if (out / REPORT).exists():
-        raise UsageError(f"holds {REPORT} already", where=out, do="choose another folder")
-    need_matplotlib()
-    with sole_writer(out):
-        yield
-
-
-def _publish(
-    measured: Benchmark, out: Path | None, as_json: bool, *, interrupted: bool = False
-) -> BenchReport:
-    """Write the report and print it; neither is lost where the other fails."""
-    from darnet_trt.runtime.bench.report import files
-    from darnet_trt.runtime.bench.report.table import untrusted
-
-    report = measured.report(interrupted=interrupted)
-    try:
-        if out is not None:
-            files.write(out, report, measured.traces)
-            say(f"the report is in {out}")
-    finally:
-        if as_json:
-            typer.echo(files.as_json(report))
-            for line in untrusted(report):
-                warn(f"warning: {line}")
-        else:
-            _show(report)
-    return report
-
-
-def _compare(
-    bundle: Bundle,
-    engines: list[Engine],
-    words: list[str],
-    scan: Path | None,
-    threads: int | None,
-    *,
-    no_cuda_graph: bool,
-) -> tuple[dict[str, Runner], Compared]:
-    """Load the peers, and let all engines answer the same inputs; a single engine answers none."""
-    from darnet_trt.export.peers import load_peers
-    from darnet_trt.runtime.bench.against.fidelity import Compared, compared, questions
-    from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
-
-    if len(engines) == 1 and not words:
-        return {}, Compared()
-    asked = questions(
-        bundle, None if scan is None else FromFile("", bundle, scan, engines[0]).input()
-    )
-    say(f"first all engines answer the same inputs: {asked.source}")
-    answers = {engine.artifact.name: asked.ask(engine.runner) for engine in engines}
-
-    def ask(runner: Runner) -> Outputs:
-        if no_cuda_graph:
-            _without_graphs({"": runner})
-        return asked.ask(runner)
-
-    left_out: list[str] = []
-    peers = load_peers(bundle, words, ask, threads=threads, left_out=left_out.append)
-    for line in (*left_out, *(f"warning: {said}" for peer in peers for said in peer.warnings)):
-        warn(line)
-    own = [(engine.artifact.name, engine.runner) for engine in engines]
-    own += [(peer.name, peer.runner) for peer in peers if peer.own]
-    about, fidelity = compared(
-        asked,
-        answers | {peer.name: peer.answers for peer in peers},
-        [name for name, runner in own if runner.precision == "fp32"],
-    )
-    warnings = {peer.name: peer.warnings for peer in peers}
-    runners = {peer.name: peer.runner for peer in peers}
-    return runners, Compared(about, fidelity, warnings, tuple(left_out))
-
-
-def _without_graphs(runners: dict[str, Runner]) -> str:
-    """Turn the CUDA graphs of plans off, before they run; return the names of the others."""
-    from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
-
-    others = []
-    for name, runner in runners.items():
-        if isinstance(runner, TensorRTRunner):
-            runner.without_graphs()
-        else:
-            others.append(name)
-    return ", ".join(others)
-
-
-def _show(report: BenchReport) -> None:
-    from darnet_trt.runtime.bench.report.table import tables
-
-    for index, table in enumerate(tables(report)):
-        if index:
-            print_line()
-        for line in table.before:
-            print_line(line)
-        print_table(table.titles, table.rows)
-        for line in table.after:
-            print_line(line)
-    if report.scan is None:
-        print_line("give --scan PATH for file to result, start-up and memory")

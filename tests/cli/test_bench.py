@@ -6,10 +6,11 @@ from functools import partial
 import pytest
 
 from darnet_trt.errors import DeviceError
-from darnet_trt.runtime.bench import batches, turns
+from darnet_trt.runtime.bench import turns
 from darnet_trt.runtime.bench.file_to_result import cold_start
 from darnet_trt.runtime.bench.regression.guard import Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
+from darnet_trt.runtime.bench.scenarios import batches
 from darnet_trt.runtime.bench.statistics.ratios import Ratio
 from darnet_trt.runtime.engines.tensorrt import gpu, lane, plan
 from tests.full_disk import files_up_to

@@ -6,10 +6,8 @@ All configurations take turns in one process; start-up and memory are measured i
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,11 +15,8 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.bundle.reading import Bundle
-from darnet_trt.machine.files import as_text
-from darnet_trt.machine.memory import free_memory
 from darnet_trt.runtime.bench import turns
 from darnet_trt.runtime.bench.against.fidelity import Compared
-from darnet_trt.runtime.bench.batches import batches_of, check_memory
 from darnet_trt.runtime.bench.file_to_result.cold_start import PROCESSES, cold_start
 from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
 from darnet_trt.runtime.bench.file_to_result.reading.measure import measure as measure_reading
@@ -32,7 +27,6 @@ from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_t
 from darnet_trt.runtime.bench.regression.guard import Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, yardstick
 from darnet_trt.runtime.bench.report.building import configuration
-from darnet_trt.runtime.bench.report.environment import environment
 from darnet_trt.runtime.bench.report.schema import (
     BenchReport,
     ColdStart,
@@ -41,8 +35,8 @@ from darnet_trt.runtime.bench.report.schema import (
     OnGpu,
     Way,
 )
-from darnet_trt.runtime.bench.signs.doubts import doubts
-from darnet_trt.runtime.bench.signs.watch import Watch
+from darnet_trt.runtime.bench.report.session import Session, absolute, lasting
+from darnet_trt.runtime.bench.scenarios.batches import batches_of, check_memory, volumes
 from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.engines.loading import Engine
 from darnet_trt.runtime.engines.runner import Runner, runs_on_gpu
@@ -101,7 +95,7 @@ class Benchmark:
     ) -> None:
         self.traces: dict[str, Trace] = {}
         self._bundle, self._scan, self._threads = bundle, scan, threads
-        self._command, self._notify = command, notify
+        self._notify = notify
         self._compared = Compared() if compared is None else compared
         self._engines = {engine.artifact.name: engine for engine in loaded}
         self._runners = {name: one.runner for name, one in self._engines.items()}
@@ -124,18 +118,20 @@ class Benchmark:
             for name, engine in self._engines.items():
                 way = FromFile(f"{name} from file", bundle, scan, engine)
                 self._entries.append(_Entry(way.subject, name, "file-to-result", way))
-        self._watch = Watch(gpu=any(entry.subject.on_gpu for entry in self._entries))
-        self._memory_free_mb = free_memory() / 1e6
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._session = Session(
+            bundle,
+            scan=scan,
+            threads=threads,
+            command=command,
+            gpu=any(entry.subject.on_gpu for entry in self._entries),
+        )
 
     def _of_engine(self, name: str, batch: int, *, count_it: bool) -> _Entry:
         runner = self._runners[name]
-        size = self._bundle.manifest.preprocessing.size
-        volumes = np.random.default_rng(0).random((batch, 1, *size), np.float32)
         times: list[GpuTimes] = []
         subject = Subject(
             f"{name} batch {batch}" if count_it else name,
-            partial(runner.infer, volumes),
+            partial(runner.infer, volumes(self._bundle, batch)),
             scans=batch,
             on_gpu=runs_on_gpu(runner),
             after=partial(_keep, times, runner) if isinstance(runner, TensorRTRunner) else _nothing,
@@ -157,8 +153,8 @@ class Benchmark:
         count = len(self._entries)
         whole = math.inf if seconds is None else seconds * count
         names = ", ".join(entry.subject.name for entry in self._entries)
-        self._notify(f"measuring in turns, {_time(whole, rounds)}: {names}")
-        with self._watch as watch:
+        self._notify(f"measuring in turns, {lasting(whole, rounds)}: {names}")
+        with self._session.watch as watch:
             turns.in_turns(
                 [*(entry.subject for entry in self._entries), yardstick()],
                 self.traces,
@@ -169,7 +165,7 @@ class Benchmark:
             )
         if self._scan is not None:
             one = math.inf if seconds is None else seconds
-            self._notify(f"reading the scan, {_time(one, rounds)}")
+            self._notify(f"reading the scan, {lasting(one, rounds)}")
             spec = self._bundle.manifest.preprocessing
             self._reading = measure_reading(self._scan, spec, seconds=one, rounds=rounds)
         for entry in self._entries:
@@ -188,23 +184,10 @@ class Benchmark:
 
     def report(self, *, interrupted: bool = False) -> BenchReport:
         """Return what was measured so far, of which the first configuration is a part."""
-        conditions = self._watch.conditions
-        return BenchReport(
-            bundle=_absolute(self._bundle.path),
-            bundle_sha256=self._bundle.sha256,
-            scan=None if self._scan is None else _absolute(self._scan),
-            started=self._started,
+        return self._session.report(
+            [self._about(name) for name in self._runners],
+            [self._configuration(entry) for entry in self._entries],
             interrupted=interrupted,
-            pause_ms=turns.PAUSE_MS,
-            turn_ms=turns.TURN_MS,
-            gpu_warm_up_ms=turns.GPU_WARM_UP_MS,
-            environment=environment(
-                self._memory_free_mb, command=self._command, threads=self._threads
-            ),
-            conditions=conditions,
-            doubts=doubts(conditions),
-            engines=tuple(self._about(name) for name in self._runners),
-            configurations=tuple(self._configuration(entry) for entry in self._entries),
             baseline=None if self._guard is None else self._guard.comparison(self._baseline),
             answers=self._compared.answers,
             left_out=self._compared.left_out,
@@ -227,7 +210,7 @@ class Benchmark:
         first = self._entries[0].subject
         before = stored_turns(read_baseline(baseline), first.name, self._threads)
         self._guard = Guard(first.name, before, fail_above)
-        self._baseline = _absolute(baseline)
+        self._baseline = absolute(baseline)
 
     @property
     def has_measured(self) -> bool:
@@ -280,13 +263,3 @@ def _medians(entry: _Entry, trace: Trace) -> OnGpu | None:
         return None
     to_gpu, compute, to_host = np.median(measured, axis=0).tolist()
     return OnGpu(to_gpu_ms=to_gpu, compute_ms=compute, to_host_ms=to_host)
-
-
-def _time(seconds: float, rounds: int | None) -> str:
-    if rounds is not None:
-        return f"{rounds} round{'s' * (rounds != 1)}"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _absolute(path: Path) -> str:
-    return as_text(os.path.abspath(path))  # noqa: PTH100 (resolve follows links)

@@ -24,6 +24,8 @@ class Subject:
             the start of each turn.
         after: Called after each timed query, outside its time.
         turn_ms: Least time of a turn; None: `turns.TURN_MS`. With 0 a turn is one query.
+        streams: Instead of `query`, these answer queries side by side, each as soon as it has
+            answered.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Subject:
     on_gpu: bool = False
     after: Callable[[], None] = lambda: None
     turn_ms: float | None = None
+    streams: Sequence[Callable[[], object]] = ()
 
 
 class Query(NamedTuple):
@@ -62,6 +65,7 @@ class Trace:
         queries: The measured ones.
         joules: What its turns used, "cpu" and "gpu", where that is readable.
         metered: Queries that used it; the first of each turn too.
+        streams: How many streams were kept busy side by side; 0: queries came one after the other.
     """
 
     subject: str
@@ -71,6 +75,7 @@ class Trace:
     queries: list[Query] = field(default_factory=list)
     joules: dict[str, float] = field(default_factory=dict)
     metered: int = 0
+    streams: int = 0
 
     @property
     def latencies_ms(self) -> list[float]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from darnet_trt.runtime.bench.scenarios.offline import offline
 from darnet_trt.runtime.bench.statistics.warmup import warm_up
 from darnet_trt.runtime.bench.subject import Query, Subject, Trace, latencies_ms
 
@@ -59,9 +60,10 @@ def in_turns(
         meter: Reads the energy so far, before and after each turn's queries.
     """
     for subject in subjects:
-        traces[subject.name] = Trace(subject.name, subject.scans)
+        streams = len(subject.streams)
+        traces[subject.name] = Trace(subject.name, subject.scans, streams=streams)
     started = time.perf_counter()
-    _warm(subjects, traces, started + (0 if math.isinf(seconds) else seconds * WARM_UP_SHARE))
+    warm(subjects, traces, started + (0 if math.isinf(seconds) else seconds * WARM_UP_SHARE))
     most = math.inf if rounds is None else rounds
     done = 0
     while done < most:
@@ -75,8 +77,14 @@ def in_turns(
             break
 
 
-def _warm(subjects: Sequence[Subject], traces: Mapping[str, Trace], until: float) -> None:
-    """Run each subject once, and those whose times have not settled until they have."""
+def warm(subjects: Sequence[Subject], traces: Mapping[str, Trace], until: float) -> None:
+    """Run each subject once, and those whose times have not settled until they have.
+
+    Args:
+        subjects: As of `in_turns`.
+        traces: Theirs, to be filled.
+        until: Start no turn after this time of `time.perf_counter`.
+    """
     while moving := [one for one in subjects if not traces[one.name].settled]:
         for subject in moving:
             trace = traces[subject.name]
@@ -96,7 +104,7 @@ def _turn(subject: Subject, trace: Trace, turn: int, meter: Meter) -> None:
         if start is not None and end is not None:
             trace.joules[of] = trace.joules.get(of, 0.0) + end - start
     trace.metered += len(taken)
-    first = len(taken) > 1
+    first = len(taken) > 1 and not subject.streams  # `throughput` leaves theirs out
     trace.warm_up += taken[:first]
     trace.queries += taken[first:]
 
@@ -108,6 +116,9 @@ def _turn_ms(subject: Subject) -> float:
 def _queries(subject: Subject, turn: int, least_ms: float) -> list[Query]:
     """Ask one query after the other until the time has passed, at least one."""
     taken: list[Query] = []
+    if subject.streams:
+        offline(subject.streams, taken, seconds=least_ms / 1000, turn=turn)
+        return taken
     until = time.perf_counter_ns() + least_ms * 1e6
     while not taken or taken[-1].done_ns < until:
         start = time.perf_counter_ns()

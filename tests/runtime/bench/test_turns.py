@@ -100,3 +100,20 @@ def test_what_was_measured_survives_an_interruption(clock):
     with pytest.raises(KeyboardInterrupt):
         in_turns([named([], clock, "a", 100)], traces, rounds=3, look=interrupted)
     assert len(traces["a"].queries) == 4
+
+
+def test_streams_are_kept_busy_for_their_turn():
+    asked = [0, 0]
+
+    def stream(number):
+        def ask():
+            asked[number] += 1
+
+        return ask
+
+    subject = Subject("busy", lambda: None, turn_ms=5, streams=[stream(0), stream(1)])
+    trace = measured([subject], rounds=3)["busy"]
+    assert trace.streams == 2
+    assert trace.turns == 3
+    assert min(asked) >= 4  # a warm-up and three turns
+    assert len(trace.warm_up) + len(trace.queries) == sum(asked)

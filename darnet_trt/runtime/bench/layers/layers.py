@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from darnet_trt.runtime.bench.layers.work import Kind
-from darnet_trt.runtime.bench.report.part import Part, Rounded
+from darnet_trt.runtime.bench.part import Part, Rounded
 
 Bound = Literal["compute", "memory"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from darnet_trt.runtime.bench.report.schema import (
+    Arrivals,
     Configuration,
     Estimate,
     Latency,
     Quantile,
     Way,
 )
+from darnet_trt.runtime.bench.scenarios.offline import throughput, turn_rates
 from darnet_trt.runtime.bench.statistics.quantiles import summarise
 from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
 from darnet_trt.runtime.bench.subject import Trace
@@ -24,6 +26,8 @@ def configuration(
     engine: str,
     way: Way,
     stages_ms: Mapping[str, float] | None = None,
+    streams: int = 1,
+    arrivals: Arrivals | None = None,
 ) -> Configuration:
     """Return what a trace says.
 
@@ -34,24 +38,28 @@ def configuration(
         engine: The name of its engine.
         way: What a query was.
         stages_ms: As in `Configuration`.
+        streams: As in `Configuration`.
+        arrivals: As in `Configuration`.
     """
     found = latency(trace) if trace.queries else None
     return Configuration(
         name=trace.subject,
         engine=engine,
         way=way,
+        streams=streams,
         batch=trace.scans,
         settled=trace.settled,
         warm_up=len(trace.warm_up),
         turns=trace.turns,
         latency=found,
-        scans_per_s=None if found is None else _throughput(found.median, trace.scans),
-        ratio=None if trace is first else _ratio(first, trace),
+        scans_per_s=None if found is None or arrivals is not None else _throughput(trace, found),
+        ratio=None if trace is first or arrivals is not None else _ratio(first, trace),
         turn_medians_ms=tuple(trace.turn_medians_ms()),
         yardstick_ms=None if yard is None else tuple(yard.turn_medians_ms()),
         stages_ms=None if stages_ms is None else dict(stages_ms),
         cpu_j_per_scan=trace.joules_per_scan("cpu"),
         gpu_j_per_scan=trace.joules_per_scan("gpu"),
+        arrivals=arrivals,
     )
 
 
@@ -77,13 +85,24 @@ def latency(trace: Trace) -> Latency:
     )
 
 
-def _throughput(median: Quantile, scans: int) -> Estimate:
-    def at(ms: float | None) -> float | None:
-        return None if ms is None else 1000 * scans / ms
+def _throughput(trace: Trace, found: Latency) -> Estimate:
+    if trace.streams:
+        busy = throughput(trace.queries, trace.scans, trace.streams)
+        return Estimate(value=busy.per_s, low=busy.low_per_s, high=busy.high_per_s)
 
-    value = at(median.value_ms)
+    def at(ms: float | None) -> float | None:
+        return None if ms is None else 1000 * trace.scans / ms
+
+    value = at(found.median_ms)
     assert value is not None
-    return Estimate(value=value, low=at(median.high_ms), high=at(median.low_ms))
+    return Estimate(value=value, low=at(found.median.high_ms), high=at(found.median.low_ms))
+
+
+def _per_scan_ms(trace: Trace) -> list[float]:
+    """Return the time per scan of each turn."""
+    if trace.streams:
+        return [1000 / rate for rate in turn_rates(trace.queries, trace.scans, trace.streams)]
+    return [float(median) / trace.scans for median in trace.turn_medians_ms()]
 
 
 def _ratio(first: Trace, other: Trace) -> Estimate | None:
@@ -91,9 +110,6 @@ def _ratio(first: Trace, other: Trace) -> Estimate | None:
     pairs = min(first.turns, other.turns)
     if not pairs:
         return None
-    ratio = paired_ratio(
-        (first.turn_medians_ms()[:pairs] / first.scans).tolist(),
-        (other.turn_medians_ms()[:pairs] / other.scans).tolist(),
-    )
+    ratio = paired_ratio(_per_scan_ms(first)[:pairs], _per_scan_ms(other)[:pairs])
     low, high = ratio.interval() or (None, None)
     return Estimate(value=ratio.value, low=low, high=high)

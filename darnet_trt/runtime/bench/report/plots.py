@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from darnet_trt.errors import counted
 from darnet_trt.evaluation.pictures import COLOURS
 from darnet_trt.runtime.bench.layers.picture import roofline
 from darnet_trt.runtime.bench.report.pareto import draw_pareto
@@ -25,7 +26,7 @@ _FAR_APART: Final = 5
 
 
 def plots(report: BenchReport) -> dict[str, bytes]:
-    """Return file name → content: the latencies, with batches the throughput, and rooflines.
+    """Return file name → content: the latencies, with batches or streams the throughput, rooflines.
 
     Of several engines, also their speed against the fidelity of their answers.
     """
@@ -33,7 +34,7 @@ def plots(report: BenchReport) -> dict[str, bytes]:
     pareto = _figure()
     if draw_pareto(report, pareto):
         figures["pareto"] = pareto
-    if any(one.batch > 1 for one in report.configurations):
+    if any(one.scans_per_s and one.batch * one.streams > 1 for one in report.configurations):
         figures["throughput"] = _throughput(report)
     for engine in report.engines:
         if engine.layers is not None and (drawn := roofline(engine.layers)) is not None:
@@ -57,14 +58,15 @@ def _latencies(report: BenchReport) -> Figure:
         axes.step(ordered[kept], shares[kept], where="post", color=colour, label=_label(one))
         axes.errorbar(latency.median_ms, 0.5, xerr=_ends(latency), fmt="o", color=colour, capsize=4)
     medians = [latency.median_ms for _, latency in shown]
-    if max(medians) > _FAR_APART * min(medians):
+    if medians and max(medians) > _FAR_APART * min(medians):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_plain)
         axes.xaxis.set_minor_formatter(_plain)
     partly = " (interrupted)" * report.interrupted
     axes.set(xlabel="latency in ms", ylabel="share of queries", ylim=(0, 1.02))
     axes.set_title(f"Latency{partly}; at 0.5 the median and its 95 % interval")
-    axes.legend(loc="lower right", fontsize=8)
+    if shown:
+        axes.legend(loc="lower right", fontsize=8)
     axes.grid(alpha=0.3)
     return figure
 
@@ -72,11 +74,16 @@ def _latencies(report: BenchReport) -> Figure:
 def _throughput(report: BenchReport) -> Figure:
     figure = _figure()
     axes = figure.add_subplot()
-    for engine, colour in zip(report.engines, cycle(COLOURS), strict=False):
+    measured = [one for one in report.configurations if one.scans_per_s is not None]
+    if report.scenario == "single-stream":
+        measured = [one for one in measured if one.way == "engine"]
+    lines = dict.fromkeys((one.engine, one.streams) for one in measured)
+    several = any(streams > 1 for _, streams in lines)
+    for (engine, streams), colour in zip(lines, cycle(COLOURS), strict=False):
         points = [
             (one.batch, one.scans_per_s)
-            for one in report.configurations
-            if one.engine == engine.name and one.way == "engine" and one.scans_per_s is not None
+            for one in measured
+            if (one.engine, one.streams) == (engine, streams) and one.scans_per_s is not None
         ]
         batches = [batch for batch, _ in points]
         values = [found.value for _, found in points]
@@ -84,10 +91,10 @@ def _throughput(report: BenchReport) -> Figure:
         above = [0 if f.high is None else f.high - f.value for _, f in points]
         axes.errorbar(
             batches, values, yerr=(below, above), fmt="o-", color=colour, capsize=4,
-            label=engine.name.replace("$", r"\$"),
+            label=(engine + f" {counted(streams, 'stream')}" * several).replace("$", r"\$"),
         )  # fmt: skip
-    axes.set(xlabel="batch", ylabel="scans per second", ylim=(0, None))
-    axes.set_xticks(sorted({one.batch for one in report.configurations}))
+    axes.set(xlabel="scans in a query", ylabel="scans per second", ylim=(0, None))
+    axes.set_xticks(sorted({one.batch for one in measured}))
     axes.set_title("Throughput by batch, with 95 % intervals")
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)

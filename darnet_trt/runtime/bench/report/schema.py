@@ -11,12 +11,17 @@ from typing import Final, Literal
 from darnet_trt.machine.hardware import Cpu, Gpu
 from darnet_trt.runtime.bench.file_to_result.reading.models import Reading
 from darnet_trt.runtime.bench.layers.layers import Layers
-from darnet_trt.runtime.bench.report.part import Part, Precise, Rounded
+from darnet_trt.runtime.bench.part import Part, Precise, Rounded
+from darnet_trt.runtime.bench.scenarios import Scenario
+from darnet_trt.runtime.bench.scenarios.burst import BurstResult
+from darnet_trt.runtime.bench.scenarios.peak import PeakResult
+from darnet_trt.runtime.bench.scenarios.server import ServerResult
 from darnet_trt.runtime.bench.signs.conditions import Conditions
 
 SCHEMA_VERSION: Final = 2
 
 Way = Literal["engine", "file-to-result"]
+Arrivals = ServerResult | PeakResult | BurstResult
 
 REFERENCE: Final = "float32 reference"
 """The name of torch's answers, which the bundle holds."""
@@ -89,13 +94,16 @@ class Configuration(Part):
         name: As in the table and `samples.csv`.
         engine: The name of its engine in `BenchReport.engines`.
         way: "engine": volumes in memory to outputs. "file-to-result": a scan's files to its result,
-            with the code of `predict` and the engine loaded.
-        batch: Scans in a query.
+            with the code of `predict` and the engine loaded; in a burst, with that of `serve`.
+        streams: How many answer side by side, each with an engine of its own.
+        batch: Scans in a query; of "multi-stream", those of all streams.
         settled: Whether its times had settled before the first turn.
         warm_up: Queries that were not measured: before it was warm, and at the start of turns.
         turns: In how many turns it was measured.
-        latency: None where an interruption came before its first turn.
-        scans_per_s: Scans a second at the median latency.
+        latency: None where an interruption came before its first turn. Of a search of the highest
+            rate, that at this rate; None where no rate met the limit.
+        scans_per_s: Scans a second: of "offline" those of all streams, else at the median latency.
+            None where queries come by themselves.
         ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
             None of the first.
         turn_medians_ms: Median latency of each turn.
@@ -103,11 +111,13 @@ class Configuration(Part):
         stages_ms: Median of each of `predict`'s stages; None for "engine".
         cpu_j_per_scan: Energy of all CPU packages in its turns; None: not readable here.
         gpu_j_per_scan: Energy of the GPU's board in its turns; None: not readable here.
+        arrivals: What was found where queries come by themselves, of "server" and "burst".
     """
 
     name: str
     engine: str
     way: Way
+    streams: int = 1
     batch: int
     settled: bool
     warm_up: int
@@ -120,6 +130,7 @@ class Configuration(Part):
     stages_ms: dict[str, Rounded] | None = None
     cpu_j_per_scan: Rounded | None
     gpu_j_per_scan: Rounded | None
+    arrivals: Arrivals | None = None
 
 
 class ColdStart(Part):
@@ -261,7 +272,8 @@ class BenchReport(Part):
         bundle: The bundle's folder.
         bundle_sha256: Of its manifest.
         scan: The scan of "file-to-result"; None without.
-        scenario: How queries come: one after the other.
+        scenario: How queries come: one after the other; to all streams at once; to each stream as
+            soon as it has answered; at random times; a series' slices from a scanner.
         started: UTC, ISO 8601.
         interrupted: Whether it was stopped, and holds what was measured until then.
         pause_ms: Pause before each turn.
@@ -283,7 +295,7 @@ class BenchReport(Part):
     bundle: str
     bundle_sha256: str
     scan: str | None
-    scenario: Literal["single-stream"] = "single-stream"
+    scenario: Scenario = "single-stream"
     started: str
     interrupted: bool
     pause_ms: float

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from darnet_trt.runtime.bench.file_to_result.reading import table as reading
 from darnet_trt.runtime.bench.layers import table as layers_table
 from darnet_trt.runtime.bench.layers.layers import Layers
+from darnet_trt.runtime.bench.report import scenarios
 from darnet_trt.runtime.bench.report.numbers import (
     NEEDS,
     count,
@@ -39,8 +40,10 @@ class Table:
 
 def tables(report: BenchReport) -> list[Table]:
     """Return the report's tables; the first one is the answer, the others are details."""
-    made = [_answer(report), _slow_queries(report)]
-    if any(one.batch > 1 for one in report.configurations):
+    single = report.scenario == "single-stream"
+    made = [_answer(report) if single else _scenario(report), _slow_queries(report)]
+    made.append(Table(scenarios.TRIALS, tuple(scenarios.trials(report))))
+    if single and any(one.batch > 1 for one in report.configurations):
         made.append(_batches(report))
     if any(engine.on_gpu for engine in report.engines):
         made.append(_on_gpu(report))
@@ -70,20 +73,11 @@ def machine(report: BenchReport) -> Table:
 
 
 def _answer(report: BenchReport) -> Table:
-    about, first = report.environment, report.configurations[0]
-    doubt = " ?" if report.doubts else ""
     lines = []
     for one in report.configurations:
         precision = report.engine(one.engine).precision
-        ratio = "1" if one is first else estimate(one.ratio) + doubt * (one.ratio is not None)
-        lines.append((one.name, precision, _median(one), ratio, *_differs(report, one)))
-    before = [
-        f"{about.cpu.name}, {about.cpu.cores} cores, {about.cpu.memory_gib} GiB, bundle "
-        f"{report.bundle_sha256[:12]}",
-        "single queries, the configurations in turns; 95 % intervals in brackets",
-    ]
-    if report.interrupted:
-        before.append("INTERRUPTED: holds what was measured until then")
+        cells = (_median(one), _ratio(report, one), *_differs(report, one))
+        lines.append((one.name, precision, *cells))
     per_scan = " per scan" * any(one.batch > 1 for one in report.configurations)
     titles: tuple[str, ...] = (
         "configuration", "runs in", "median ms", f"time{per_scan} / first's"
@@ -93,8 +87,39 @@ def _answer(report: BenchReport) -> Table:
         titles += (f"flips of {report.answers.inputs}", "Δ probability", "Δ logits")
     if report.baseline is not None:
         after.append(against_baseline(report.baseline))
-    after += [f"? {line}" for line in untrusted(report)]
-    return Table(titles, tuple(lines), tuple(before), tuple(after))
+    after += _untrusted(report)
+    return Table(titles, tuple(lines), _before(report), tuple(after))
+
+
+def _scenario(report: BenchReport) -> Table:
+    lines = []
+    for one in report.configurations:
+        precision = report.engine(one.engine).precision
+        cells = scenarios.cells(report, one, _median(one), _ratio(report, one))
+        lines.append((one.name, precision, *cells))
+    after = [*scenarios.remarks(report.configurations), *_remarks(report.configurations)]
+    titles = ("configuration", "runs in", *scenarios.titles(report))
+    return Table(titles, tuple(lines), _before(report), (*after, *_untrusted(report)))
+
+
+def _before(report: BenchReport) -> tuple[str, ...]:
+    about = report.environment
+    lines = (
+        f"{about.cpu.name}, {about.cpu.cores} cores, {about.cpu.memory_gib} GiB, bundle "
+        f"{report.bundle_sha256[:12]}",
+        f"{scenarios.HOW[report.scenario]}; 95 % intervals in brackets",
+    )
+    return lines + ("INTERRUPTED: holds what was measured until then",) * report.interrupted
+
+
+def _untrusted(report: BenchReport) -> list[str]:
+    return [f"? {line}" for line in untrusted(report)]
+
+
+def _ratio(report: BenchReport, one: Configuration) -> str:
+    if one is report.configurations[0]:
+        return "1"
+    return estimate(one.ratio) + " ?" * (bool(report.doubts) and one.ratio is not None)
 
 
 def _differs(report: BenchReport, one: Configuration) -> tuple[str, ...]:
@@ -140,11 +165,13 @@ def _remarks(configurations: Sequence[Configuration]) -> list[str]:
         remarks.append(f"* the median drifts, and has no interval: {', '.join(drifting)}")
     if unsettled := [one.name for one in configurations if not one.settled and one.latency]:
         remarks.append(f"† not settled before the first turn: {', '.join(unsettled)}")
-    for name, found in measured:
-        if _too_few(found):
+    for one in configurations:
+        found = one.latency
+        has_interval = one.scans_per_s is not None and one.scans_per_s.low is not None
+        if found is not None and _too_few(found) and not has_interval:
             samples = len(found.samples_ms)
             remarks.append(
-                f"{name}: {count(samples)} sample{'s' * (samples != 1)}, an interval of the "
+                f"{one.name}: {count(samples)} sample{'s' * (samples != 1)}, an interval of the "
                 f"median takes {count(found.median.needed)}"
             )
     ratios = [(one.name, one.ratio) for one in configurations if one.ratio is not None]

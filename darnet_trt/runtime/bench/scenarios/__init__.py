@@ -6,3 +6,7 @@ stream, one query after the other, is `turns.in_turns`.
 An engine answers one caller at a time, so each stream has its own: as many engines as streams, each
 with its share of the CPUs.
 """
+
+from typing import Literal
+
+Scenario = Literal["single-stream", "multi-stream", "offline", "server", "burst"]

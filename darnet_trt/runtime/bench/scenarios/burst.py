@@ -7,11 +7,14 @@ the last slice was due to the result: what the user at the scanner waits.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
 
 from darnet_trt.errors import (
     Finding,
@@ -21,8 +24,7 @@ from darnet_trt.errors import (
     UnreadableScanError,
     UsageError,
 )
-from darnet_trt.runtime.bench.report.part import Part
-from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
+from darnet_trt.runtime.bench.part import Part, Rounded
 from darnet_trt.runtime.bench.subject import Query, Trace
 
 if TYPE_CHECKING:
@@ -39,24 +41,27 @@ _ANSWER_S: Final = 600.0
 
 
 class BurstResult(Part):
-    """What a scanner's series gave.
+    """What a scanner's series gave. The parts of the latency are medians.
 
     Attributes:
         slices: Of the series.
         slices_per_s: At which they were due.
-        quiet_s: How long the service waits for more slices; it is part of the latency.
-        shortest_quiet_s: The same, where the study's own numbers say that nothing is missing.
-        behind: How late the last slice was stored: above 0 by much, the door is slower than the
-            scanner. It is part of the latency.
-        latency: From when the last slice was due to the result.
+        quiet_s: How long the service waits for more slices.
+        shortest_quiet_s: The least that it waits where the study's own numbers say that nothing is
+            missing: a quarter of `quiet_s`, but no less than this.
+        behind_ms: From when the last slice was due until it was stored. Much means that the door,
+            or the sender, is slower than the scanner.
+        quiet_ms: From then until the service took the study as complete.
+        work_ms: From then to the result.
     """
 
     slices: int
     slices_per_s: float
     quiet_s: float
     shortest_quiet_s: float
-    behind: Summary
-    latency: Summary
+    behind_ms: Rounded
+    quiet_ms: Rounded
+    work_ms: Rounded
 
 
 class Burst:
@@ -65,22 +70,27 @@ class Burst:
     Args:
         settings: Of the service, with a DICOM door on loopback that takes anybody; its state folder
             keeps each replay.
-        scan: A folder of the slices of one series, all in one transfer syntax.
+        scan: The folder of the series, for errors.
+        slices: From `read_series`; their UIDs are replaced.
         slices_per_s: The scanner's pace.
 
     Raises:
-        UsageError: The folder holds no slices, or those of several series; or as of the service.
-        UnreadableScanError: A file cannot be read as DICOM.
         DarnetError: The service cannot start.
     """
 
     def __init__(
-        self, settings: Settings, scan: Path, *, slices_per_s: float = SLICES_PER_S
+        self,
+        settings: Settings,
+        scan: Path,
+        slices: Sequence[Dataset],
+        *,
+        slices_per_s: float = SLICES_PER_S,
     ) -> None:
         from darnet_trt.runtime.serving.service import Service
 
         self._settings, self._scan, self._pace = settings, scan, slices_per_s
-        self._slices = _read(scan)
+        self._slices = slices
+        self._stored_ns: list[int] = []
         self._opened = ExitStack()
         self._service = Service(settings, lambda line: None)
         self._opened.callback(self._service.close)
@@ -94,7 +104,8 @@ class Burst:
         """Send the series as a new study, and wait for its result.
 
         Returns:
-            Due when the last slice was, started when that was stored, done with the result.
+            Due when the last slice was, started when the service took the study as complete, done
+            with the result.
 
         Raises:
             ScanError: The study was refused.
@@ -110,8 +121,9 @@ class Burst:
             one.StudyInstanceUID, one.SeriesInstanceUID = study, series
             one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         due_ns, stored_ns = self._send()
-        done_ns = self._answered(study_of_uid(study))
-        return Query(turn, due_ns, stored_ns, done_ns)
+        complete_ns, done_ns = self._answered(study_of_uid(study))
+        self._stored_ns.append(stored_ns)
+        return Query(turn, due_ns, complete_ns, done_ns)
 
     def close(self) -> None:
         """End the service."""
@@ -124,15 +136,20 @@ class Burst:
         self.close()
 
     def result(self, trace: Trace) -> BurstResult:
-        """Return what a trace of replays shows; it has one at least."""
-        behind = [(query.started_ns - query.due_ns) / 1e6 for query in trace.queries]
+        """Return what the trace of all replays shows; it has one at least."""
+        parts = [
+            (stored_ns - one.due_ns, one.started_ns - stored_ns, one.done_ns - one.started_ns)
+            for stored_ns, one in zip(self._stored_ns, trace.queries, strict=False)
+        ]
+        behind_ms, quiet_ms, work_ms = (np.median(parts, axis=0) / 1e6).tolist()
         return BurstResult(
             slices=len(self._slices),
             slices_per_s=self._pace,
             quiet_s=self._settings.quiet_s,
             shortest_quiet_s=self._settings.shortest_quiet_s,
-            behind=summarise(behind),
-            latency=summarise(trace.latencies_ms),
+            behind_ms=behind_ms,
+            quiet_ms=quiet_ms,
+            work_ms=work_ms,
         )
 
     def _send(self) -> tuple[int, int]:
@@ -166,27 +183,42 @@ class Burst:
         if not association.is_established:
             raise UsageError("the service takes no association", do="let anybody send on loopback")
         keep_answers(association)
+        # Otherwise Nagle's algorithm keeps the end of each slice until an acknowledgement comes.
+        association.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return association
 
-    def _answered(self, study: str) -> int:
-        """Wait for a study's result; return when it was there."""
+    def _answered(self, study: str) -> tuple[int, int]:
+        """Wait for a study's result; return when it was complete, and when the result was there."""
         until = time.monotonic() + _ANSWER_S
+        complete_ns = None
         while time.monotonic() < until:
             view = self._service.studies.view(study)
             now_ns = time.perf_counter_ns()
+            if view is None or view.state == "receiving":  # again, where it looked for slices
+                complete_ns = None
+            elif complete_ns is None:
+                complete_ns = now_ns
             if view is not None and view.state == "done":
                 for result in view.results:
                     if result.status != "ok":
                         what = Finding(result.code, f"{result.status}: {result.reason}")
                         raise ScanError(what, where=self._scan)
-                return now_ns
+                return complete_ns or now_ns, now_ns
             time.sleep(_POLL_S)
         late = TimeoutError(f"the service gave no result within {_ANSWER_S:.0f} s")
         raise InternalError(late, where=self._scan)
 
 
-def _read(scan: Path) -> Sequence[Dataset]:
-    """Read the slices of a series, in their order."""
+def read_series(scan: Path) -> list[Dataset]:
+    """Read the slices of a series, in their order.
+
+    Args:
+        scan: A folder of the slices of one series, all in one transfer syntax.
+
+    Raises:
+        UsageError: The folder holds no slices, or those of several series.
+        UnreadableScanError: A file cannot be read as DICOM.
+    """
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 

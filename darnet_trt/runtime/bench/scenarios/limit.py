@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from darnet_trt.runtime.bench.report.part import Part
+from darnet_trt.runtime.bench.part import Part
 from darnet_trt.runtime.bench.statistics.dependence import (
     Series,
     integrated_autocorrelation,
@@ -76,8 +76,19 @@ def judge(latencies_ms: Sequence[float], limit: Limit, error: float = ERROR) -> 
         over=over,
         met=_is_met(over, count, limit),
         sure=is_sure(over, count, limit, error, worth),
-        needed=math.ceil(worth * math.log(error) / math.log(limit.percent / 100)),
+        needed=queries_needed(limit.percent, error, worth),
     )
+
+
+def queries_needed(percent: float, error: float = ERROR, worth: float = 1.0) -> int:
+    """Return how many queries it takes to be sure of a limit that none exceeds.
+
+    Args:
+        percent: Of the queries that must keep to it.
+        error: As of `judge`.
+        worth: As of `is_sure`.
+    """
+    return math.ceil(worth * math.log(error) / math.log(percent / 100))
 
 
 def is_sure(over: int, count: int, limit: Limit, error: float, worth: float = 1.0) -> bool:

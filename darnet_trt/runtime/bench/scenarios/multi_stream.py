@@ -10,24 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Self
 
-from darnet_trt.runtime.bench.report.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import Ask
-from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
-from darnet_trt.runtime.bench.subject import Trace
-
-
-class MultiStreamResult(Part):
-    """What several streams at once gave.
-
-    Attributes:
-        streams: Their number.
-        scans: Scans of a query, of all streams together.
-        latency: From asking all streams to the last answer.
-    """
-
-    streams: int
-    scans: int
-    latency: Summary
 
 
 class MultiStream:
@@ -61,10 +44,3 @@ class MultiStream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def multi_stream_result(trace: Trace, streams: int) -> MultiStreamResult:
-    """Return what a trace of a `MultiStream` shows; it has one query at least."""
-    return MultiStreamResult(
-        streams=streams, scans=trace.scans, latency=summarise(trace.latencies_ms)
-    )

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from darnet_trt.runtime.bench.report.part import Part
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock, Stream
 from darnet_trt.runtime.bench.statistics.dependence import student_t_quantile
 from darnet_trt.runtime.bench.statistics.drift import Drift, drift
-from darnet_trt.runtime.bench.statistics.quantiles import ALPHA, Summary, summarise
-from darnet_trt.runtime.bench.subject import Query, Trace
+from darnet_trt.runtime.bench.statistics.quantiles import ALPHA
+from darnet_trt.runtime.bench.subject import Query
 
 _WINDOWS: Final = 20
 """Parts of the run whose throughputs are compared. Ten to thirty are as good as any number
@@ -25,7 +25,8 @@ _WINDOWS: Final = 20
 _LEAST_WINDOWS: Final = 3
 
 
-class Throughput(Part):
+@dataclass(frozen=True)
+class Throughput:
     """Scans a second, with a 95 % interval.
 
     Attributes:
@@ -39,22 +40,6 @@ class Throughput(Part):
     low_per_s: float | None
     high_per_s: float | None
     drift: Drift
-
-
-class OfflineResult(Part):
-    """What batches one after the other gave.
-
-    Attributes:
-        streams: Their number.
-        scans: Scans of a query: the batch.
-        throughput: Of all streams together.
-        latency: Of a query.
-    """
-
-    streams: int
-    scans: int
-    throughput: Throughput
-    latency: Summary
 
 
 def offline(
@@ -91,44 +76,23 @@ def offline(
         queries.sort(key=lambda query: query.started_ns)
 
 
-def offline_result(trace: Trace, streams: int) -> OfflineResult:
-    """Return what a trace of `offline`, or of `in_turns`, shows; it has one query at least."""
-    return OfflineResult(
-        streams=streams,
-        scans=trace.scans,
-        throughput=throughput(trace.queries, trace.scans, streams),
-        latency=summarise(trace.latencies_ms),
-    )
-
-
 def throughput(queries: Sequence[Query], scans: int, streams: int) -> Throughput:
     """Return the throughput of streams that were kept busy.
 
     A query that began before a window, or ended after it, counts by its part within. A window ends
     with its turn when the first stream has nothing more to do: what the others still work at then
-    says how the run was cut, not how fast it is.
+    says how the run was cut, not how fast it is. The time until the first answer of a turn is left
+    out where the turn has enough others.
 
     Args:
         queries: In the order of their starts, one at least.
         scans: Scans of a query.
         streams: How many were busy at a time.
     """
-    turns: dict[int, list[Query]] = {}
-    for query in queries:
-        turns.setdefault(query.turn, []).append(query)
+    turns = _by_turn(queries)
     each = max(_WINDOWS // len(turns), 1)
-    rates, lengths = [], []
-    for turn in turns.values():
-        start = np.array([query.started_ns for query in turn], dtype=np.float64)
-        done = np.array([query.done_ns for query in turn], dtype=np.float64)
-        # The last query of each stream ends among the last ones of all.
-        begin, end = start[0], np.sort(done)[-streams:][0]
-        count = max(min(each, len(turn) // (2 * streams)), 1)
-        for low, high in _between(np.linspace(begin, end, count + 1)):
-            within = np.clip(np.minimum(done, high) - np.maximum(start, low), 0, None)
-            share = float(np.sum(within / np.maximum(done - start, 1)))
-            rates.append(scans * share / max(high - low, 1) * 1e9)
-            lengths.append(high - low)
+    windows = [window for turn in turns for window in _windows(turn, scans, streams, each)]
+    rates, lengths = zip(*windows, strict=True)
     # All windows count by their length: a turn may be longer than another.
     found = np.array(rates)
     mean = float(np.average(found, weights=lengths))
@@ -143,6 +107,43 @@ def throughput(queries: Sequence[Query], scans: int, streams: int) -> Throughput
         high_per_s=None if half is None else mean + half,
         drift=moving,
     )
+
+
+def turn_rates(queries: Sequence[Query], scans: int, streams: int) -> list[float]:
+    """Return the scans a second of each turn, to pair with another configuration's.
+
+    Args:
+        queries: As of `throughput`, or none.
+        scans: As of `throughput`.
+        streams: As of `throughput`.
+    """
+    return [_windows(turn, scans, streams, 1)[0][0] for turn in _by_turn(queries)]
+
+
+def _by_turn(queries: Sequence[Query]) -> list[list[Query]]:
+    turns: dict[int, list[Query]] = {}
+    for query in queries:
+        turns.setdefault(query.turn, []).append(query)
+    return list(turns.values())
+
+
+def _windows(
+    turn: Sequence[Query], scans: int, streams: int, most: int
+) -> list[tuple[float, float]]:
+    """Return the scans a second and the length in ns of a turn's windows."""
+    start = np.array([query.started_ns for query in turn], dtype=np.float64)
+    done = np.array([query.done_ns for query in turn], dtype=np.float64)
+    # The last query of each stream ends among the last ones of all.
+    begin, end = start[0], np.sort(done)[-streams:][0]
+    if len(turn) >= 2 * streams:  # the first ones are slower, after a pause
+        begin = min(np.min(done[:streams]), end)
+    found = []
+    count = max(min(most, len(turn) // (2 * streams)), 1)
+    for low, high in _between(np.linspace(begin, end, count + 1)):
+        within = np.clip(np.minimum(done, high) - np.maximum(start, low), 0, None)
+        share = float(np.sum(within / np.maximum(done - start, 1)))
+        found.append((scans * share / max(high - low, 1) * 1e9, high - low))
+    return found
 
 
 def _between(edges: np.typing.NDArray[np.float64]) -> list[tuple[float, float]]:

@@ -8,12 +8,19 @@ and above the answer, until one of each is certain.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from darnet_trt.runtime.bench.report.part import Part
+from darnet_trt.runtime.bench.part import Part, Rounded
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock
-from darnet_trt.runtime.bench.scenarios.limit import ERROR, Judgement, Limit, is_sure, judge
+from darnet_trt.runtime.bench.scenarios.limit import (
+    ERROR,
+    Judgement,
+    Limit,
+    is_sure,
+    judge,
+    queries_needed,
+)
 from darnet_trt.runtime.bench.scenarios.offline import offline, throughput
 from darnet_trt.runtime.bench.scenarios.server import server
 from darnet_trt.runtime.bench.subject import Query, Trace, latencies_ms
@@ -34,6 +41,13 @@ _LOOKS: Final = 5
 """Looks at a trial; they share its permitted error."""
 
 
+_RATE_SHARE: Final = (1 - _CAPACITY_SHARE - _BOUNDS_SHARE) / math.ceil(-math.log2(CLOSE))
+"""Of the time, for the first rate: none ends early and leaves it more."""
+
+_EASIER: Final = 90.0
+"""A percentile that takes a tenth of the queries of p99."""
+
+
 class Trial(Part):
     """One rate that was tried.
 
@@ -43,7 +57,7 @@ class Trial(Part):
         judgement: Whether the limit is met.
     """
 
-    rate_per_s: float
+    rate_per_s: Rounded
     overloaded: bool
     judgement: Judgement
 
@@ -63,7 +77,6 @@ class PeakResult(Part):
 
     Attributes:
         limit: The limit.
-        streams: How many answer.
         rate_per_s: The highest rate tried that met it; None: none did.
         at_least_per_s: The highest rate that met it for certain; None: none did.
         at_most_per_s: The lowest rate that did not meet it for certain; None: none.
@@ -71,10 +84,9 @@ class PeakResult(Part):
     """
 
     limit: Limit
-    streams: int
-    rate_per_s: float | None
-    at_least_per_s: float | None
-    at_most_per_s: float | None
+    rate_per_s: Rounded | None
+    at_least_per_s: Rounded | None
+    at_most_per_s: Rounded | None
     trials: tuple[Trial, ...]
 
 
@@ -86,6 +98,7 @@ def search(
     *,
     seconds: float,
     seed: int = 0,
+    begins: Callable[[float], None] = lambda capacity_per_s: None,
     clock: Clock = MACHINE,
 ) -> None:
     """Try rates until those left are close together, or the time is up.
@@ -97,11 +110,15 @@ def search(
         limit: To be met.
         seconds: For all trials together.
         seed: Draws the arrivals.
+        begins: Called before the first trial, with the queries a second that the streams answer
+            when they never wait.
         clock: By which they run.
     """
     until_ns = clock.now_ns() + seconds * 1e9
     offline(streams, trace.warm_up, seconds=seconds * _CAPACITY_SHARE, clock=clock)
-    top = _ABOVE * throughput(trace.warm_up, 1, len(streams)).per_s
+    capacity = throughput(trace.warm_up, 1, len(streams)).per_s
+    begins(capacity)
+    top = _ABOVE * capacity
 
     def left_s() -> float:
         return (until_ns - clock.now_ns()) / 1e9
@@ -133,7 +150,7 @@ def search(
         low, high = (rate, high) if tried(rate, for_s) else (low, rate)
     for steps in (_BELOW, _BEYOND) if low else ():
         for left, step in zip(range(len(steps), 0, -1), steps, strict=True):
-            found = peak_result(trials, limit, len(streams))
+            found = peak_result(trials, limit)
             bound = found.at_least_per_s if step < 1 else found.at_most_per_s
             known = bound is not None and (bound >= step * low) == (step < 1)
             for_s = left_s() / left / (2 if step < 1 else 1)
@@ -142,14 +159,42 @@ def search(
             tried(step * low, for_s)
 
 
-def peak_result(trials: Sequence[Trial], limit: Limit, streams: int) -> PeakResult:
+def too_short(limit: Limit, capacity_per_s: float, seconds: float) -> str | None:
+    """Say that no rate can be certain, and what would change that; None where one can.
+
+    Queries that queue depend on each other, and take more time than this.
+
+    Args:
+        limit: To be met.
+        capacity_per_s: Queries a second that the streams answer when they never wait.
+        seconds: For the search.
+    """
+    takes_s = _takes_s(limit.percent, capacity_per_s)
+    if takes_s <= seconds:
+        return None
+    do = f"give --seconds {math.ceil(takes_s)} or more"
+    if limit.percent > _EASIER:
+        easier_s = math.ceil(_takes_s(_EASIER, capacity_per_s))
+        do += f", or --percentile {_EASIER:g}"
+        do += f" --seconds {easier_s}" * (easier_s > seconds)
+    needed = queries_needed(limit.percent, ERROR / 2)
+    return (
+        f"to be sure of p{limit.percent:g} takes {needed} queries at a rate, and this time has "
+        f"room for some {needed * seconds / takes_s:.0f}: {do}"
+    )
+
+
+def _takes_s(percent: float, capacity_per_s: float) -> float:
+    return queries_needed(percent, ERROR / 2) / capacity_per_s / _RATE_SHARE
+
+
+def peak_result(trials: Sequence[Trial], limit: Limit) -> PeakResult:
     """Return what trials show, also those of a search that was interrupted."""
     missed = (one.rate_per_s for one in trials if not one.met and one.sure)
     at_most = min(missed, default=None)
     met = [one for one in trials if one.met and (at_most is None or one.rate_per_s < at_most)]
     return PeakResult(
         limit=limit,
-        streams=streams,
         rate_per_s=max((one.rate_per_s for one in met), default=None),
         at_least_per_s=max((one.rate_per_s for one in met if one.sure), default=None),
         at_most_per_s=at_most,

@@ -14,10 +14,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from darnet_trt.runtime.bench.report.part import Part
+from darnet_trt.runtime.bench.part import Part, Rounded
 from darnet_trt.runtime.bench.scenarios.clock import MACHINE, Ask, Clock, Stream
-from darnet_trt.runtime.bench.scenarios.limit import Judgement, Limit, judge
-from darnet_trt.runtime.bench.statistics.quantiles import Summary, summarise
 from darnet_trt.runtime.bench.subject import Query, Trace
 
 Ended = Literal["done", "overloaded", "decided"]
@@ -33,20 +31,14 @@ class ServerResult(Part):
 
     Attributes:
         rate_per_s: Queries a second, on average, as they were due.
-        streams: How many answer.
         load: Share of the time that the streams were busy; above 1, they cannot keep up.
         overloaded: Whether the queue grew without end. The measurement ended then: the latencies
             are those so far, and would have grown on.
-        latency: From due to answered.
-        judgement: Whether the limit is met; None without a limit.
     """
 
-    rate_per_s: float
-    streams: int
-    load: float
+    rate_per_s: Rounded
+    load: Rounded
     overloaded: bool
-    latency: Summary
-    judgement: Judgement | None
 
 
 def server(
@@ -115,16 +107,11 @@ def arrivals_ns(rate_per_s: float, seconds: float, seed: int) -> np.typing.NDArr
     return np.sort(rng.uniform(0, seconds * 1e9, count)).astype(np.int64)
 
 
-def server_result(
-    trace: Trace, *, rate_per_s: float, streams: int, ended: Ended, limit: Limit | None = None
-) -> ServerResult:
+def server_result(trace: Trace, *, rate_per_s: float, streams: int, ended: Ended) -> ServerResult:
     """Return what a trace of `server` shows; it has one query at least."""
     service_ns = math.fsum(one.done_ns - one.started_ns for one in trace.queries)
     return ServerResult(
         rate_per_s=rate_per_s,
-        streams=streams,
         load=rate_per_s * service_ns / len(trace.queries) / 1e9 / streams,
         overloaded=ended == "overloaded",
-        latency=summarise(trace.latencies_ms),
-        judgement=None if limit is None else judge(trace.latencies_ms, limit),
     )

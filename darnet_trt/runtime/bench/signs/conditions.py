@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Literal
 
-from darnet_trt.runtime.bench.report.part import Part, Rounded
+from darnet_trt.runtime.bench.part import Part, Rounded
 
 
 class Clock(Part):

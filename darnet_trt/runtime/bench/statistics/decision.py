@@ -11,14 +11,20 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import Final, Literal
-
-from darnet_trt.runtime.bench.statistics.ratios import Ratio
+from typing import Final, Literal, Protocol
 
 ALPHA: Final = 0.025
 """Share of wrong answers: "above" of a ratio at or below the limit, or "below" of one above it."""
 
 _NORMAL: Final = NormalDist()
+
+
+class Ratio(Protocol):
+    """A ratio that knows how sure it is."""
+
+    def interval(self, alpha: float) -> tuple[float, float] | None:
+        """Return the ends that miss the true ratio in `alpha` of cases; None for too few samples."""
+        ...
 
 
 class SequentialTest:

@@ -51,19 +51,15 @@ class UndisturbedRatio:
         Args:
             alpha: How often such intervals miss the true ratio, half of it on each side.
         """
-        ends = [_ends(times, alpha) for times in (*self.more, *self.less)]
-        if any(one is None for one in ends):
-            return None
-        below, above = 0.0, 0.0
-        for index, (times, (low, high)) in enumerate(
-            zip((*self.more, *self.less), ends, strict=True)
-        ):
-            value = _log_low(times)
-            down, up = value - low, high - value
-            if index >= len(self.more):
-                down, up = up, down
-            below, above = below + down**2, above + up**2
-        log = self._log()
+        log, below, above = self._log(), 0.0, 0.0
+        for sign, runs in ((1, self.more), (-1, self.less)):
+            for times in runs:
+                ends = _ends(times, alpha)
+                if ends is None:
+                    return None
+                value = _log_low(times)
+                down, up = ((value - ends[0]), (ends[1] - value))[::sign]
+                below, above = below + down**2, above + up**2
         return math.exp(log - math.sqrt(below)), math.exp(log + math.sqrt(above))
 
     def _log(self) -> float:

@@ -4,6 +4,7 @@ import pytest
 
 from darnet_trt.runtime.bench.report.building import configuration
 from darnet_trt.runtime.bench.report.files import as_json
+from darnet_trt.runtime.bench.subject import Query, Trace
 from tests.runtime.bench.report.reports import report, steady, trace
 
 
@@ -58,3 +59,14 @@ def test_one_turn_gives_a_ratio_without_an_interval_and_plain_json():
     assert found["schema_version"] == 2
     assert found["configurations"][1]["ratio"] == {"value": 1.5, "low": None, "high": None}
     assert found["configurations"][1]["latency"]["samples_ms"] == [30.0]
+
+
+def test_busy_streams_are_compared_by_their_throughput():
+    def busy(streams):
+        starts = [1000 * turn + at for turn in range(5) for at in range(0, 200, 10)]
+        taken = [Query(at // 1000, at, at, at + 10) for at in starts for _ in range(streams)]
+        return Trace("busy", queries=taken, streams=streams)
+
+    found = configuration(busy(2), busy(1), None, engine="engine", way="engine", streams=2)
+    assert found.ratio.value == pytest.approx(0.5)
+    assert found.scans_per_s.value == pytest.approx(2e8)

@@ -6,7 +6,7 @@ import pytest
 from darnet_trt.errors import ScanError, UnreadableScanError, UsageError
 from darnet_trt.phantom.files.dicom import write_dicom
 from darnet_trt.phantom.synthesis import synthesize_scan
-from darnet_trt.runtime.bench.scenarios.burst import Burst
+from darnet_trt.runtime.bench.scenarios.burst import Burst, read_series
 from darnet_trt.runtime.bench.subject import Trace
 from darnet_trt.runtime.serving.settings import DicomSettings, Settings
 from tests.tiny_bundle import write_bundle
@@ -31,16 +31,19 @@ def settings(tmp_path):
 
 def test_each_replay_is_a_study_of_its_own_with_a_result(series, settings):
     trace = Trace("service")
-    with Burst(settings, series, slices_per_s=300) as burst:
+    with Burst(settings, series, read_series(series), slices_per_s=300) as burst:
         for turn in range(2):
             trace.queries.append(burst.replay(turn))
         result = burst.result(trace)
 
     assert result.slices == 30
-    assert result.latency.samples == 2
+    assert (result.quiet_s, result.shortest_quiet_s) == (2.0, 1.0)
+    assert result.quiet_ms > 100
+    assert result.behind_ms >= 0
+    assert result.work_ms > 0
     for query in trace.queries:
-        assert query.due_ns <= query.started_ns
-        assert (query.done_ns - query.started_ns) / 1e9 > settings.shortest_quiet_s / 2
+        assert (query.started_ns - query.due_ns) / 1e9 > settings.shortest_quiet_s / 2
+        assert query.started_ns <= query.done_ns
     first, second = trace.queries
     assert second.due_ns - first.done_ns >= 29 / 300 * 1e9  # it keeps the scanner's pace
 
@@ -49,12 +52,15 @@ def test_a_refused_series_says_why(series, settings):
     for file in sorted(series.iterdir())[3:]:
         file.unlink()
 
-    with Burst(settings, series) as burst, pytest.raises(ScanError, match="refused"):
+    with (
+        Burst(settings, series, read_series(series)) as burst,
+        pytest.raises(ScanError, match="refused"),
+    ):
         burst.replay()
 
 
 @pytest.mark.parametrize("content", [None, b"no DICOM", "two series"])
-def test_what_is_no_series_is_refused_before_the_service_starts(series, settings, content):
+def test_what_is_no_series_is_refused(series, content):
     if content is None:
         for file in series.iterdir():
             file.unlink()
@@ -67,6 +73,5 @@ def test_what_is_no_series_is_refused_before_the_service_starts(series, settings
         (series / "IM0001.dcm").write_bytes(content)
 
     with pytest.raises((UsageError, UnreadableScanError)) as caught:
-        Burst(settings, series)
+        read_series(series)
     assert caught.value.where is not None
-    assert not settings.state.exists()

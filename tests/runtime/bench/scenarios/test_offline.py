@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from darnet_trt.runtime.bench.scenarios.offline import (
-    OfflineResult,
     offline,
-    offline_result,
     throughput,
+    turn_rates,
 )
 from darnet_trt.runtime.bench.subject import Query, Trace
 from tests.runtime.bench.scenarios.simulated import SimulatedClock
@@ -17,18 +16,14 @@ def test_the_throughput_of_streams_adds_up():
     clock, trace = SimulatedClock(), Trace("stub", scans=4)
     offline([clock.takes(10), clock.takes(20)], trace.queries, seconds=30, clock=clock)
 
-    result = offline_result(trace, 2)
-    assert result.throughput.per_s == pytest.approx(4 * (100 + 50), rel=1e-3)
-    assert result.latency.samples == len(trace.queries)
-    assert OfflineResult.model_validate_json(result.model_dump_json()) == result
+    assert throughput(trace.queries, 4, 2).per_s == pytest.approx(4 * (100 + 50), rel=1e-3)
 
 
 def test_the_run_s_cut_does_not_count():
     clock, trace = SimulatedClock(), Trace("stub")
     offline([clock.takes(10), clock.takes(990)], trace.queries, seconds=1, clock=clock)
 
-    result = offline_result(trace, 2)
-    assert result.throughput.per_s == pytest.approx(100 + 1 / 0.99, rel=0.01)
+    assert throughput(trace.queries, 1, 2).per_s == pytest.approx(100 + 1 / 0.99, rel=0.01)
 
 
 def test_the_interval_holds_the_true_throughput():
@@ -52,6 +47,16 @@ def test_turns_are_measured_apart():
         clock.takes(5000)()
 
     assert throughput(trace.queries, 1, 1).per_s == pytest.approx(100)
+    assert turn_rates(trace.queries, 1, 1) == pytest.approx([100] * 5)
+
+
+def test_the_first_answers_of_a_turn_do_not_count():
+    clock, trace = SimulatedClock(), Trace("stub")
+    times = iter([300.0, 300.0])
+    stubs = [clock.takes(lambda: next(times, 10.0))] * 2
+    offline(stubs, trace.queries, seconds=0.5, clock=clock)
+
+    assert throughput(trace.queries, 1, 2).per_s == pytest.approx(200)
 
 
 def test_a_run_that_slows_down_gets_no_interval():

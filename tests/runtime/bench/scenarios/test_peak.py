@@ -1,7 +1,13 @@
 import pytest
 
 from darnet_trt.runtime.bench.scenarios.limit import Limit
-from darnet_trt.runtime.bench.scenarios.peak import PeakResult, Trial, peak_result, search
+from darnet_trt.runtime.bench.scenarios.peak import (
+    PeakResult,
+    Trial,
+    peak_result,
+    search,
+    too_short,
+)
 from darnet_trt.runtime.bench.subject import Trace
 from tests.runtime.bench.scenarios import queueing
 from tests.runtime.bench.scenarios.simulated import SimulatedClock
@@ -14,7 +20,7 @@ def searched(limit: Limit, seconds: float, streams: int = 1):
     trials: list[Trial] = []
     stubs = [clock.takes(10)] * streams
     search(stubs, trace, trials, limit, seconds=seconds, clock=clock)
-    return peak_result(trials, limit, streams), trace, clock.now_ns() / 1e9
+    return peak_result(trials, limit), trace, clock.now_ns() / 1e9
 
 
 def test_the_highest_rate_is_that_of_queueing_theory():
@@ -27,7 +33,8 @@ def test_the_highest_rate_is_that_of_queueing_theory():
     assert result.at_least_per_s < true < result.at_most_per_s
     assert took_s < 605
     assert {query.turn for query in trace.queries} == set(range(len(result.trials)))
-    assert PeakResult.model_validate_json(result.model_dump_json()) == result
+    written = result.model_dump_json()
+    assert PeakResult.model_validate_json(written).model_dump_json() == written
 
 
 def test_a_short_search_says_that_it_is_not_sure():
@@ -72,5 +79,30 @@ def test_a_search_that_was_interrupted_has_its_trials():
     with pytest.raises(KeyboardInterrupt):
         search([clock.takes(ms)], trace, trials, LIMIT, seconds=100, clock=clock)
 
-    assert len(peak_result(trials, LIMIT, 1).trials) == 2
+    assert len(peak_result(trials, LIMIT).trials) == 2
     assert {query.turn for query in trace.queries} == {0, 1}
+
+
+def test_what_a_time_cannot_give_is_said_with_what_would():
+    limit = Limit(latency_ms=30)
+
+    said = too_short(limit, capacity_per_s=100, seconds=10)
+    assert said is not None
+    assert "528 queries" in said
+    assert "--percentile 90" in said
+    enough_s = float(said.partition("--seconds ")[2].split()[0])
+    assert too_short(limit, 100, enough_s) is None
+    assert too_short(limit, 100, enough_s - 1) is not None
+    assert too_short(Limit(latency_ms=30, percent=90), 100, 10) is None
+
+
+def test_a_search_tells_the_capacity_before_it_begins():
+    clock, told = SimulatedClock(), []
+    trace, trials = Trace("stub"), []
+
+    def begins(capacity_per_s: float) -> None:
+        told.append((capacity_per_s, len(trials)))
+
+    search([clock.takes(10)], trace, trials, LIMIT, seconds=30, begins=begins, clock=clock)
+
+    assert told == [(pytest.approx(100), 0)]

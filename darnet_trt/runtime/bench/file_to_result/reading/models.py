@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from darnet_trt.runtime.bench.report.part import Part, Rounded
+from darnet_trt.runtime.bench.part import Part, Rounded
 
 Bound = Literal["headers", "decoding", "preprocessing", "disk", "waiting"]
 

@@ -4,8 +4,8 @@ import pytest
 
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.bench import batches
-from darnet_trt.runtime.bench.batches import batches_of, check_memory
+from darnet_trt.runtime.bench.scenarios import batches
+from darnet_trt.runtime.bench.scenarios.batches import batches_of, check_memory
 from darnet_trt.runtime.prediction.pipeline.memory import activation_bytes, input_bytes
 
 

@@ -1,14 +1,23 @@
-"""Say which batches an engine can be measured with."""
+"""Make batches, and say which an engine can be measured with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from darnet_trt.bundle.reading import Bundle
 from darnet_trt.errors import UsageError
 from darnet_trt.machine.memory import free_memory, shown
 from darnet_trt.runtime.engines.runner import Runner, runs_on_gpu
 from darnet_trt.runtime.prediction.pipeline.memory import activation_bytes, input_bytes
+
+
+def volumes(bundle: Bundle, batch: int) -> npt.NDArray[np.float32]:
+    """Return random volumes of the network's input, float32 (batch, 1, d, h, w)."""
+    size = bundle.manifest.preprocessing.size
+    return np.random.default_rng(0).random((batch, 1, *size), np.float32)
 
 
 def batches_of(
