@@ -91,7 +91,7 @@ def compare(runs: int, seconds: float, *, with_app: bool) -> dict[str, Counter[s
         write_model(20, files["equal"])
         write_model(21, files["slower"])
         before = measured(files["equal"], seconds)
-        stored = Turns(*(tuple(trace.turn_medians_ms().tolist()) for trace in before.values()))
+        stored = Turns(*(tuple(trace.turn_lows_ms().tolist()) for trace in before.values()))
         stored_app = by_benchmark_app(files["equal"], seconds) if with_app else 0.0
         said: dict[str, Counter[str]] = {name: Counter() for name in files}
         print("| run | engine | bench: ratio | answer | of the time | benchmark_app: ratio |")
@@ -102,7 +102,7 @@ def compare(runs: int, seconds: float, *, with_app: bool) -> dict[str, Counter[s
                 traces = measured(file, seconds, guard)
                 answer = guard.verdict or "not known"
                 said[name][answer] += 1
-                rounds = len(traces[YARDSTICK].turn_medians_ms())
+                rounds = traces[YARDSTICK].turns
                 app = by_benchmark_app(file, seconds) / stored_app if with_app else None
                 if app is not None:
                     said[name]["app above"] += app > LIMIT

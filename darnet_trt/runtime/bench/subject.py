@@ -108,10 +108,18 @@ class Trace:
 
     def turn_medians_ms(self) -> npt.NDArray[np.float64]:
         """Return the median latency of each turn, in order, to pair with another subject's."""
+        return self._of_turns(0.5)
+
+    def turn_lows_ms(self) -> npt.NDArray[np.float64]:
+        """Return what a tenth of each turn's latencies do not exceed, in order."""
+        return self._of_turns(0.1)
+
+    def _of_turns(self, share: float) -> npt.NDArray[np.float64]:
         turns: dict[int, list[float]] = {}
         for query, latency in zip(self.queries, self.latencies_ms, strict=True):
             turns.setdefault(query.turn, []).append(latency)
-        return np.array([np.median(turns[turn]) for turn in sorted(turns)], dtype=np.float64)
+        found = [np.quantile(turns[turn], share) for turn in sorted(turns)]
+        return np.array(found, dtype=np.float64)
 
 
 def latencies_ms(queries: Sequence[Query]) -> list[float]:

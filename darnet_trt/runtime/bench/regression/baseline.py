@@ -19,8 +19,8 @@ class Turns(NamedTuple):
     """The times of a stored configuration.
 
     Attributes:
-        ms: Median latency of each turn.
-        yardstick_ms: That of each of the yardstick's; None on a GPU, of which it says nothing.
+        ms: What a tenth of each turn's latencies do not exceed.
+        yardstick_ms: The same of each of the yardstick's; None on a GPU, of which it says nothing.
     """
 
     ms: tuple[float, ...]
@@ -74,7 +74,7 @@ def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> Turns
             )
     for one in baseline.configurations:
         if one.name == name and one.turns:
-            return Turns(one.turn_medians_ms, one.yardstick_ms)
+            return Turns(one.turn_lows_ms, one.yardstick_ms)
     names = ", ".join(one.name for one in baseline.configurations)
     raise UsageError(
         f"holds no times of {name}, only of {names}",

@@ -69,4 +69,4 @@ class Guard:
 
 
 def _turns_ms(trace: Trace) -> tuple[float, ...]:
-    return tuple(trace.turn_medians_ms().tolist())
+    return tuple(trace.turn_lows_ms().tolist())

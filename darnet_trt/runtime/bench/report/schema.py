@@ -106,7 +106,7 @@ class Configuration(Part):
             None where queries come by themselves.
         ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
             None of the first.
-        turn_medians_ms: Median latency of each turn.
+        turn_lows_ms: What a tenth of each turn's latencies do not exceed.
         yardstick_ms: The same of the yardstick; None on a GPU, of which it says nothing.
         stages_ms: Median of each of `predict`'s stages; None for "engine".
         cpu_j_per_scan: Energy of all CPU packages in its turns; None: not readable here.
@@ -125,7 +125,7 @@ class Configuration(Part):
     latency: Latency | None
     scans_per_s: Estimate | None
     ratio: Estimate | None
-    turn_medians_ms: tuple[Precise, ...]
+    turn_lows_ms: tuple[Precise, ...]
     yardstick_ms: tuple[Precise, ...] | None
     stages_ms: dict[str, Rounded] | None = None
     cpu_j_per_scan: Rounded | None

@@ -1,10 +1,10 @@
 """Compare runs by what each took where nothing disturbed it.
 
 Between two runs other processes come and go. Their bursts lengthen some rounds, and how many is
-chance: means and medians follow it. Nothing shortens a round. So a run is known by the lower
-quartile of its rounds: the time of the undisturbed ones, where these are a quarter or more. Chen
-and Revels (Robust benchmarking in noisy environments, arXiv 1608.04295) take the minimum for the
-same reason; a quartile has an interval.
+chance: means and medians follow it. Nothing shortens a round. So a run is known by the lowest fifth
+of its rounds, by its upper end: the time of the undisturbed ones, where these are a fifth or more.
+Chen and Revels (Robust benchmarking in noisy environments, arXiv 1608.04295) take the minimum for
+the same reason; a quantile has an interval.
 
 The intervals of the runs are joined by Zou and Donner's method (Statistics in Medicine 27, 2008,
 1693-1702). They know the scatter within the runs, not what has changed on the machine between them.
@@ -24,7 +24,7 @@ from darnet_trt.runtime.bench.statistics.dependence import (
 )
 from darnet_trt.runtime.bench.statistics.quantiles import order_places, samples_needed
 
-_SHARE = 0.25
+_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _log_low(times: Sequence[float]) -> float:
 
 
 def _ends(times: Sequence[float], alpha: float) -> tuple[float, float] | None:
-    """Return the ends of the interval of the quartile's logarithm, from order statistics."""
+    """Return the ends of the interval of the quantile's logarithm, from order statistics."""
     values = np.log(np.asarray(times, dtype=np.float64))
     count = effective = len(values)
     if is_dependent(values):

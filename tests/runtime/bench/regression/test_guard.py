@@ -35,7 +35,7 @@ def run(slower, machine=1.0, rounds=60, seed=0):
 
 def stored(traces):
     """A run as a baseline holds it."""
-    return Turns(*(tuple(trace.turn_medians_ms()) for trace in traces.values()))
+    return Turns(*(tuple(trace.turn_lows_ms()) for trace in traces.values()))
 
 
 def judged(slower, limit=1.025, rounds=60, **options):
@@ -84,7 +84,7 @@ def test_what_is_stored_is_read(tmp_path):
     report = reports.report(reports.trace("engine", reports.steady(20)))
     (tmp_path / "report.json").write_text(report.model_dump_json())
     assert read_baseline(tmp_path) == read_baseline(tmp_path / "report.json")
-    assert len(read_baseline(tmp_path).configurations[0].turn_medians_ms) == 60
+    assert len(read_baseline(tmp_path).configurations[0].turn_lows_ms) == 60
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]", b"\xff", None])
@@ -105,7 +105,7 @@ def test_a_report_of_another_machine_or_engine(monkeypatch):
     with pytest.raises(UsageError, match="another number of CPUs"):
         stored_turns(report, "engine", None)
     monkeypatch.setattr(here, lambda *_, **__: reports.ENVIRONMENT)
-    assert stored_turns(report, "engine", None).ms == report.configurations[0].turn_medians_ms
+    assert stored_turns(report, "engine", None).ms == report.configurations[0].turn_lows_ms
     with pytest.raises(UsageError, match=r"no times of other, only of engine"):
         stored_turns(report, "other", None)
     with pytest.raises(UsageError, match="threads"):

@@ -50,7 +50,7 @@ def test_more_runs_make_it_less_certain():
     )
 
 
-@pytest.mark.parametrize(("count", "alpha", "given"), [(10, 0.05, False), (11, 0.05, True)])
+@pytest.mark.parametrize(("count", "alpha", "given"), [(13, 0.05, False), (14, 0.05, True)])
 def test_it_takes_rounds_to_have_an_interval(count, alpha, given):
     ratio = UndisturbedRatio([rounds(21, count)], [rounds(20, 40)])
     assert (ratio.interval(alpha) is not None) == given
