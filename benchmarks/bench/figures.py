@@ -21,12 +21,12 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.bench.targets import Target, judged, table
+from benchmarks.bench.targets import Target, judged
 from benchmarks.cpu.network.engines import SPEED_UPS
 from darnet_trt.machine.cpus import usable_cpus
 from darnet_trt.machine.hardware import cpu
@@ -42,8 +42,6 @@ FULL_SIZE = {
 }
 """Bundle, which names the part → its heading, the engine with targets (the default where it is
 empty), and others to measure."""
-FOUND, ACCUSED = 0.95, 0.05
-"""Shares of runs: slowed ones that are found, at least; equal ones that are accused, at most."""
 
 
 class Part(NamedTuple):
@@ -63,9 +61,7 @@ class Part(NamedTuple):
 
     def run(self) -> list[Target]:
         """Run it, and say what else took the CPUs."""
-        main: Callable[[list[str]], list[Target]] = finds
-        if self.name != "finds":
-            main = importlib.import_module(self.module).main
+        main: Callable[[list[str]], list[Target]] = importlib.import_module(self.module).main
         with Watch(gpu=False) as watch:
             targets = main(self.words)
         for doubt in doubts(watch.conditions):
@@ -100,39 +96,6 @@ def parts(bundle: str, scans: list[str], full_size: Path, *, short: bool) -> lis
     reading = "benchmarks.cpu.reading.preprocess"
     found.append(Part("reading", "From a series on disk to the network's input", reading, size))
     return found
-
-
-def finds(words: list[str]) -> list[Target]:
-    """Run finds_5_percent, which prints its rows, and judge what it counts."""
-    from benchmarks.bench import finds_5_percent
-
-    runs, seconds = int(words[1]), float(words[3])
-    burner = subprocess.Popen([sys.executable, "-c", finds_5_percent.BURN])
-    try:
-        said = finds_5_percent.compare(runs, seconds, with_app=True)
-    finally:
-        burner.kill()
-        burner.wait()
-    return found_5_percent(said, runs)
-
-
-def found_5_percent(said: Mapping[str, Mapping[str, int]], runs: int) -> list[Target]:
-    """Print a table and return the targets.
-
-    Args:
-        said: "slower" and "equal" → answer → how often.
-        runs: Of each.
-    """
-    above = {name: answers.get("above", 0) for name, answers in said.items()}
-    rows = (
-        [f"{name}, {runs} runs", str(above[name]), str(answers.get("app above", 0))]
-        for name, answers in said.items()
-    )
-    table(["called slower", "by bench", "by benchmark_app"], rows)
-    return [
-        Target("slower by 5 %: found", above["slower"], FOUND * runs, at_least=True),
-        Target("equal: accused", above["equal"], ACCUSED * runs),
-    ]
 
 
 def main(words: list[str] | None = None) -> int:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from benchmarks.bench.benchmark_app import by_benchmark_app
+from benchmarks.bench.targets import Target, judged, table
 from darnet_trt.runtime.bench.regression.baseline import Turns
 from darnet_trt.runtime.bench.regression.guard import Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, yardstick
@@ -30,6 +32,8 @@ from darnet_trt.runtime.bench.subject import Subject, Trace
 from darnet_trt.runtime.bench.turns import in_turns
 
 LIMIT = 1.025
+FOUND, ACCUSED = 0.95, 0.05
+"""Shares of runs: slowed ones that are found, at least; equal ones that are accused, at most."""
 WIDTH, ROWS = 1024, 128
 BURN = """
 import random, time
@@ -70,18 +74,21 @@ def measured(file: Path, seconds: float, guard: Guard | None = None) -> dict[str
     return traces
 
 
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(words: list[str] | None = None) -> list[Target]:
+    """Print the tables; return the targets."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--no-benchmark-app", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    runs, with_app = arguments.runs, not arguments.no_benchmark_app
     burner = subprocess.Popen([sys.executable, "-c", BURN])
     try:
-        compare(arguments.runs, arguments.seconds, with_app=not arguments.no_benchmark_app)
+        said = compare(runs, arguments.seconds, with_app=with_app)
     finally:
         burner.kill()
+        burner.wait()
+    return found_5_percent(said, runs)
 
 
 def compare(runs: int, seconds: float, *, with_app: bool) -> dict[str, Counter[str]]:
@@ -109,10 +116,27 @@ def compare(runs: int, seconds: float, *, with_app: bool) -> dict[str, Counter[s
                 ratio = f"{guard.ratio.value:.3f}" if guard.ratio else "–"
                 shown = "–" if app is None else f"{app:.3f}"
                 print(f"| {run} | {name} | {ratio} | {answer} | {rounds} | {shown} |", flush=True)
-    for name, answers in said.items():
-        print(f"{name}: {dict(answers)}")
     return said
 
 
+def found_5_percent(said: Mapping[str, Mapping[str, int]], runs: int) -> list[Target]:
+    """Print a table; return the targets.
+
+    Args:
+        said: "slower" and "equal" → answer → how often.
+        runs: Of each.
+    """
+    above = {name: answers.get("above", 0) for name, answers in said.items()}
+    rows = (
+        [f"{name}, {runs} runs", str(above[name]), str(answers.get("app above", 0))]
+        for name, answers in said.items()
+    )
+    table(["called slower", "by bench", "by benchmark_app"], rows)
+    return [
+        Target("slower by 5 %: found", above["slower"], FOUND * runs, at_least=True),
+        Target("equal: accused", above["equal"], ACCUSED * runs),
+    ]
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(not judged(main()))

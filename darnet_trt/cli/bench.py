@@ -36,9 +36,9 @@ def bench(
         typer.Option(
             help="How queries come. single-stream: one after the other. multi-stream: to all "
             "streams at once. offline: to each stream as soon as it has answered. server: at "
-            "random times, --rate or --limit-ms. burst: slices from a scanner to the service, "
-            "--scan. The configurations of server and burst run one after the other, the others in "
-            "turns."
+            "random times, with --rate or --limit-ms. burst: slices from a scanner to the service, "
+            "with --scan. The configurations of server and burst run one after the other, the "
+            "others in turns."
         ),
     ] = "single-stream",
     artifact: Annotated[
@@ -91,7 +91,7 @@ def bench(
         typer.Option(
             min=0.001,
             max=100_000,
-            help="Of server: queries a second, on average; shows their latency.",
+            help="For server: queries a second, on average; shows their latency.",
             show_default=False,
         ),
     ] = None,
@@ -99,7 +99,8 @@ def bench(
         float | None,
         typer.Option(
             min=0.001,
-            help="Of server: find the highest rate at which --percentile of the queries are "
+            max=86_400_000,
+            help="For server: find the highest rate at which --percentile of the queries are "
             "answered within it.",
             show_default=False,
         ),
@@ -109,7 +110,8 @@ def bench(
         typer.Option(
             min=50,
             max=99.9,
-            help="Of --limit-ms. 90 takes a tenth of the queries. [default: 99]",
+            help="How many of the queries must keep to --limit-ms, in percent. 90 takes a tenth of "
+            "the queries that 99 takes. [default: 99]",
             show_default=False,
         ),
     ] = None,
@@ -133,7 +135,7 @@ def bench(
         float | None,
         typer.Option(
             min=1,
-            help="Of the time now over the baseline's: slower is what lies above. "
+            help="The first engine is slower where its time over the baseline's lies above this. "
             f"[default: {_FAIL_ABOVE}]",
             show_default=False,
         ),
@@ -142,6 +144,7 @@ def bench(
         float | None,
         typer.Option(
             min=0.1,
+            max=86_400,
             help="Time for each configuration, warm-up included; each gets at least 3 turns. "
             f"[default: {_SECONDS}]",
             show_default=False,
@@ -241,9 +244,8 @@ def bench(
         engines = [load_engine(opened, name, threads=threads) for name in names]
         for warning in (warning for engine in engines for warning in engine.warnings):
             warn(f"warning: {warning}")
-        runners = {engine.artifact.name: engine.runner for engine in engines}
-        if no_cuda_graph and (unchanged := without_graphs(runners)):
-            warn(f"--no-cuda-graph changes nothing for {unchanged}: only plans have graphs")
+        if no_cuda_graph:
+            without_graphs(engines)
         others, compared = compare(
             opened, engines, words, scan, threads, no_cuda_graph=no_cuda_graph
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def compare(
 ) -> tuple[dict[str, Runner], Compared]:
     """Load the peers, and let all engines answer the same inputs; a single engine answers none."""
     from darnet_trt.export.peers import load_peers
-    from darnet_trt.runtime.bench.against.fidelity import Compared, compared, questions
+    from darnet_trt.runtime.bench.against.fidelity import Compared, compare_answers, questions
     from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
 
     if len(engines) == 1 and not words:
@@ -38,16 +39,18 @@ def compare(
 
     def ask(runner: Runner) -> Outputs:
         if no_cuda_graph:
-            without_graphs({"": runner})
+            _without_graphs(runner)
         return asked.ask(runner)
 
     left_out: list[str] = []
     peers = load_peers(bundle, words, ask, threads=threads, left_out=left_out.append)
     for line in (*left_out, *(f"warning: {said}" for peer in peers for said in peer.warnings)):
         warn(line)
+    if len(engines) == 1 and not peers:
+        return {}, Compared(left_out=tuple(left_out))
     own = [(engine.artifact.name, engine.runner) for engine in engines]
     own += [(peer.name, peer.runner) for peer in peers if peer.own]
-    about, fidelity = compared(
+    about, fidelity = compare_answers(
         asked,
         answers | {peer.name: peer.answers for peer in peers},
         [name for name, runner in own if runner.precision == "fp32"],
@@ -57,14 +60,20 @@ def compare(
     return runners, Compared(about, fidelity, warnings, tuple(left_out))
 
 
-def without_graphs(runners: dict[str, Runner]) -> str:
-    """Turn the CUDA graphs of plans off, before they run; return the names of the others."""
+def without_graphs(engines: Iterable[Engine]) -> None:
+    """Turn the CUDA graphs of plans off, before they run; warn of engines that have none."""
+    others = dict.fromkeys(
+        engine.artifact.name for engine in engines if not _without_graphs(engine.runner)
+    )
+    if others:
+        warn(f"--no-cuda-graph changes nothing for {', '.join(others)}: only plans have graphs")
+
+
+def _without_graphs(runner: Runner) -> bool:
+    """Turn the CUDA graphs of a plan off; return whether it is a plan."""
     from darnet_trt.runtime.engines.tensorrt.runner import TensorRTRunner
 
-    others = []
-    for name, runner in runners.items():
-        if isinstance(runner, TensorRTRunner):
-            runner.without_graphs()
-        else:
-            others.append(name)
-    return ", ".join(others)
+    if not isinstance(runner, TensorRTRunner):
+        return False
+    runner.without_graphs()
+    return True

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from darnet_trt.runtime.bench.scenarios.run import ScenarioRun
 
 _PERCENTILE: Final = 99.0
-_STREAMS: Final = {"multi-stream": [2]}
-"""Numbers of streams where none are given; else 1."""
-
 _ONE: Final = ("single-stream",)
 _IN_TURNS: Final = ("single-stream", "multi-stream", "offline")
 _TAKEN_BY: Final[dict[str, Sequence[str]]] = {
@@ -116,21 +113,15 @@ def scenario_run(
     engines = load_streams(
         bundle,
         artifacts,
-        concurrency or _STREAMS.get(scenario, [1]),
+        concurrency or [2 if scenario == "multi-stream" else 1],
         batches=batches,
         threads=threads,
         warn=warn,
     )
     if no_cuda_graph:
-        runners = [
-            {name: one.runner}
-            for name, by_count in engines.items()
-            for streams in by_count.values()
-            for one in streams
-        ]
-        if unchanged := dict.fromkeys(filter(None, map(without_graphs, runners))):
-            names = ", ".join(unchanged)
-            warn(f"--no-cuda-graph changes nothing for {names}: only plans have graphs")
+        without_graphs(
+            one for by_count in engines.values() for streams in by_count.values() for one in streams
+        )
     return ScenarioRun(
         bundle, engines, asked, threads=threads, command=command, notify=say, warn=warn
     )

@@ -29,5 +29,7 @@ def numbers(text: str, option: str) -> list[int]:
     """
     words = [word.strip() for word in text.split(",")]
     if not all(re.fullmatch(r"0*[1-9]\d{0,5}", word) for word in words):
-        raise UsageError(f"{text!r} is not a list of numbers", where=option, do="write it as 1,2,4")
+        raise UsageError(
+            f"{text!r} is no list of numbers from 1 to 999999", where=option, do="write it as 1,2,4"
+        )
     return list(dict.fromkeys(map(int, words)))

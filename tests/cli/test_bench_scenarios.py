@@ -251,8 +251,14 @@ def test_an_interruption_before_the_second_configuration(bench, monkeypatch):
         (("burst", "--scan", "SERIES", "--concurrency", 2), "--concurrency: does not go with"),
         (("burst", "--scan", "nowhere"), "nowhere"),
         (("offline", "--scan", "SERIES", "--batch", 2), "--batch: cannot go with --scan"),
-        (("offline", "--concurrency", "1,x"), "--concurrency: '1,x' is not a list of numbers"),
-        (("offline", "--concurrency", 0), "--concurrency: '0' is not a list of numbers"),
+        (
+            ("offline", "--concurrency", "1,x"),
+            "--concurrency: '1,x' is no list of numbers from 1 to 999999",
+        ),
+        (
+            ("offline", "--concurrency", 0),
+            "--concurrency: '0' is no list of numbers from 1 to 999999",
+        ),
         (("quickly",), "quickly"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.bench import figures
-from benchmarks.bench.figures import Part, found_5_percent
+from benchmarks.bench.figures import Part
 from benchmarks.bench.targets import Target
 
 
@@ -43,12 +43,3 @@ def test_what_misses_or_fails_shows_in_the_exit_code_and_the_others_go_on(monkey
 
     assert figures.main(["--bundle", "b", "--only", "met", "last"]) == 0
     assert "missed" not in capsys.readouterr().out
-
-
-def test_38_of_40_slower_runs_must_be_found_and_2_of_40_equal_ones_may_be_accused(capsys):
-    said = {"slower": {"above": 38, "app above": 30}, "equal": {"above": 2, "below": 38}}
-    assert all(target.reached for target in found_5_percent(said, 40))
-    assert "| slower, 40 runs | 38 | 30 |" in capsys.readouterr().out
-
-    said = {"slower": {"above": 37}, "equal": {"above": 3}}
-    assert not any(target.reached for target in found_5_percent(said, 40))

@@ -1,1 +1,1 @@
-"""What a measurement is compared with: an earlier one, and the answers of other engines."""
+"""Compare the answers of the engines that are measured against each other."""

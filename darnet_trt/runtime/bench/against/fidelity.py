@@ -77,7 +77,7 @@ def questions(bundle: Bundle, scan: npt.NDArray[np.float32] | None = None) -> Qu
     return Questions(list(volumes), f"{_RANDOM} volumes of random numbers", random=True)
 
 
-def compared(
+def compare_answers(
     asked: Questions, answers: Mapping[str, Outputs], in_float32: Sequence[str]
 ) -> tuple[Answers, dict[str, Fidelity]]:
     """Compare all answers with torch's, else with those of an engine in float32, else the first's.

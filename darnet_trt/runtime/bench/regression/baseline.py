@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
-from darnet_trt.errors import UsageError, no_such_path
+from darnet_trt.errors import UsageError
 from darnet_trt.runtime.bench.report.environment import environment
 from darnet_trt.runtime.bench.report.files import REPORT
 from darnet_trt.runtime.bench.report.schema import BenchReport
@@ -40,7 +40,7 @@ def read_baseline(path: Path) -> BenchReport:
     try:
         return BenchReport.model_validate_json(file.read_bytes())
     except FileNotFoundError as error:
-        raise no_such_path(file) from error
+        raise UsageError("there is no such file", where=file, do=_MAKE) from error
     except OSError as error:
         raise UsageError(f"cannot be read ({error.strerror})", where=file, do=_MAKE) from error
     except ValidationError as error:
@@ -68,7 +68,7 @@ def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> Turns
     ):
         if there != here:
             raise UsageError(
-                f"was measured with another {what} ({there}, and here {here})",
+                f"was measured with another {what} ({_shown(there)}, and here {_shown(here)})",
                 where="--baseline",
                 do="measure it here",
             )
@@ -81,3 +81,7 @@ def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> Turns
         where="--baseline",
         do="measure the same engine and batch",
     )
+
+
+def _shown(value: object) -> object:
+    return "not given" if value is None else value or "none"

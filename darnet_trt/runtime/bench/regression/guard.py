@@ -46,11 +46,11 @@ class Guard:
         if not self._looks or passed < self._looks[0]:
             return False
         self._looks = [part for part in self._looks if part > passed]
-        more, less = [_turns_ms(traces[self._subject])], [self._before.ms]
+        numerators, denominators = [_turns_ms(traces[self._subject])], [self._before.ms]
         if self._before.yardstick_ms is not None:
-            more.append(self._before.yardstick_ms)
-            less.append(_turns_ms(traces[YARDSTICK]))
-        self.ratio = UndisturbedRatio(more, less)
+            numerators.append(self._before.yardstick_ms)
+            denominators.append(_turns_ms(traces[YARDSTICK]))
+        self.ratio = UndisturbedRatio(numerators, denominators)
         self.verdict = self._test.look(self.ratio, passed)
         return self.verdict is not None
 

@@ -48,6 +48,8 @@ def plots(report: BenchReport) -> dict[str, bytes]:
 
 def _latencies(report: BenchReport) -> Figure:
     """Draw for each configuration the share of queries that took no longer than a time."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure = _figure()
     axes = figure.add_subplot()
     shown = [(one, one.latency) for one in report.configurations if one.latency is not None]
@@ -60,8 +62,9 @@ def _latencies(report: BenchReport) -> Figure:
     medians = [latency.median_ms for _, latency in shown]
     if medians and max(medians) > _FAR_APART * min(medians):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(_plain)
-        axes.xaxis.set_minor_formatter(_plain)
+        axes.xaxis.set_minor_formatter(NullFormatter())
     partly = " (interrupted)" * report.interrupted
     axes.set(xlabel="latency in ms", ylabel="share of queries", ylim=(0, 1.02))
     axes.set_title(f"Latency{partly}; at 0.5 the median and its 95 % interval")

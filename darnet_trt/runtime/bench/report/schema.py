@@ -103,7 +103,7 @@ class Configuration(Part):
         latency: None where an interruption came before its first turn. Of a search of the highest
             rate, that at this rate; None where no rate met the limit.
         scans_per_s: Scans a second: of "offline" those of all streams, else at the median latency.
-            None where queries come by themselves.
+            None of "server" and "burst".
         ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
             None of the first.
         turn_lows_ms: What a tenth of each turn's latencies do not exceed.
@@ -111,7 +111,7 @@ class Configuration(Part):
         stages_ms: Median of each of `predict`'s stages; None for "engine".
         cpu_j_per_scan: Energy of all CPU packages in its turns; None: not readable here.
         gpu_j_per_scan: Energy of the GPU's board in its turns; None: not readable here.
-        arrivals: What was found where queries come by themselves, of "server" and "burst".
+        arrivals: What "server" or "burst" found; None of the others.
     """
 
     name: str

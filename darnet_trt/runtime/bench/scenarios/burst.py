@@ -23,6 +23,7 @@ from darnet_trt.errors import (
     ScanError,
     UnreadableScanError,
     UsageError,
+    no_such_path,
 )
 from darnet_trt.runtime.bench.part import Part, Rounded
 from darnet_trt.runtime.bench.subject import Query, Trace
@@ -222,15 +223,22 @@ def read_series(scan: Path) -> list[Dataset]:
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
+    do = "name a folder of one DICOM series"
+    if not scan.exists():
+        raise no_such_path(scan)
+    if not scan.is_dir():
+        raise UsageError("is a file", where=scan, do=do)
     found = []
-    for file in sorted(scan.iterdir()) if scan.is_dir() else ():
+    for file in sorted(scan.iterdir()):
+        if file.is_dir():
+            raise UsageError(f"holds the folder {file.name}", where=scan, do=do)
         try:
             found.append(dcmread(file))
         except (InvalidDicomError, OSError) as error:
-            what = Finding("broken-dicom", f"cannot be read as DICOM ({error})")
+            what = Finding("broken-dicom", f"cannot be read as DICOM; {do}")
             raise UnreadableScanError(what, where=file) from error
     series = {one.get("SeriesInstanceUID") for one in found}
     if len(series) != 1:
         holds = f"{len(series)} series" if series else "no slices"
-        raise UsageError(f"it holds {holds}", where=scan, do="name a folder of one DICOM series")
+        raise UsageError(f"it holds {holds}", where=scan, do=do)
     return sorted(found, key=lambda one: int(one.get("InstanceNumber") or 0))

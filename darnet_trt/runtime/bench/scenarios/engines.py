@@ -43,17 +43,18 @@ def load_streams(
     cpus = threads or usable_cpus()
     if (most := max(counts)) > cpus:
         warn(f"warning: {most} streams share {counted(cpus, 'CPU thread')}")
-    loaded: dict[str, dict[int, Sequence[Engine]]] = {}
+    loaded: dict[str, dict[int, list[Engine]]] = {}
     for artifact in artifacts:
         name = artifact
+        by_count: dict[int, list[Engine]] = {}
         for count in counts:
-            engines = []
+            by_count[count] = []
             for share in _shares(cpus, count) if count > 1 else [threads]:
-                engines.append(load_engine(bundle, name, threads=share))
-                if name is None:  # which may be another one than the bundle's default
-                    name = engines[0].artifact.name
-            loaded.setdefault(engines[0].artifact.name, {})[count] = engines
-        first = next(iter(loaded[engines[0].artifact.name].values()))[0]
+                engine = load_engine(bundle, name, threads=share)
+                name = engine.artifact.name  # without a name it may not be the bundle's default
+                by_count[count].append(engine)
+        first = by_count[counts[0]][0]
+        loaded[first.artifact.name] = by_count
         for warning in first.warnings:
             warn(f"warning: {warning}")
     return loaded

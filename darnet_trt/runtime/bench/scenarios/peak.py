@@ -179,7 +179,7 @@ def too_short(limit: Limit, capacity_per_s: float, seconds: float) -> str | None
         do += f" --seconds {easier_s}" * (easier_s > seconds)
     needed = queries_needed(limit.percent, ERROR / 2)
     return (
-        f"to be sure of p{limit.percent:g} takes {needed} queries at a rate, and this time has "
+        f"to be sure of p{limit.percent:g} takes {needed:,} queries at a rate, and this time has "
         f"room for some {needed * seconds / takes_s:.0f}: {do}"
     )
 

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 IN_TURNS: Final = ("multi-stream", "offline")
 """The scenarios here whose configurations take turns."""
+_LEAST_S: Final = 0.01
+"""Of random arrivals, where the warm-up took all the time."""
 _KEEP_S: Final = 60.0
 """How long the service of a burst keeps a study: long runs fill no disk."""
 
@@ -172,6 +174,11 @@ class ScenarioRun:
             UsageError: `scan` holds more than one scan.
             DarnetError: The service of a burst cannot start.
         """
+        for entry in self._entries:
+            # Two threads whose first call of OpenVINO comes at the same time wait for each other
+            # without end: one holds Python's lock, the other that of a static variable.
+            for ask in entry.asks:
+                ask()
         with self._session.watch as watch, ExitStack() as opened:
             if self._asked.scenario in IN_TURNS:
                 names = ", ".join(entry.name for entry in self._entries)
@@ -208,7 +215,7 @@ class ScenarioRun:
         until = time.perf_counter() + seconds
         subject = Subject(entry.name, entry.asks[0], streams=entry.asks)
         warm([subject], self.traces, time.perf_counter() + seconds * WARM_UP_SHARE)
-        left = max(until - time.perf_counter(), 0.0)
+        left = max(until - time.perf_counter(), _LEAST_S)
         entry.ended = server(entry.asks, trace.queries, rate_per_s=rate_per_s, seconds=left)
 
     def _search(self, entry: _Entry, trace: Trace, limit: Limit, seconds: float) -> None:

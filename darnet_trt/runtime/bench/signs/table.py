@@ -29,7 +29,7 @@ def rows(seen: Conditions) -> list[tuple[str, str]]:
         ("pages waited for from a disk", _text(seen.major_faults, "{}")),
         ("read back from swap", _text(seen.swapped_in_mb, "{:.1f} MB")),
         ("largest step of the wall clock", _text(seen.clock_step_s, "{:.3f} s")),
-        ("suspended", _text(seen.suspended_s, "{:.1f} s")),
+        ("suspended", _text(seen.suspended_s, "{:z.1f} s")),
         ("peak memory", _text(seen.peak_memory_mb, "{:.0f} MB")),
         ("CPU energy", _text(seen.cpu_energy_j, "{:.1f} J")),
         *(_gpu_rows(seen.gpu) if seen.gpu is not None else ()),

@@ -23,7 +23,7 @@ class Ratio(Protocol):
     """A ratio that knows how sure it is."""
 
     def interval(self, alpha: float) -> tuple[float, float] | None:
-        """Return the ends, which miss the truth in `alpha` of cases; None for too few samples."""
+        """Return the ends, which miss the true ratio in `alpha` of cases; None: too few samples."""
         ...
 
 

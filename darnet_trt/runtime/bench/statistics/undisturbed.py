@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -24,21 +25,21 @@ from darnet_trt.runtime.bench.statistics.dependence import (
 )
 from darnet_trt.runtime.bench.statistics.quantiles import order_places, samples_needed
 
-_SHARE = 0.2
+_SHARE: Final = 0.2
 
 
 @dataclass(frozen=True)
 class UndisturbedRatio:
     """How many times as long something takes in one run as in another.
 
-    Args:
-        more: Times of rounds, in order, to which the ratio is proportional: those of the run in the
-            numerator, and of the other's yardstick.
-        less: Those to which it is inversely proportional.
+    Attributes:
+        numerators: Times of rounds, in order, to which the ratio is proportional: those of the one
+            run, and of the other's yardstick.
+        denominators: Those to which it is inversely proportional.
     """
 
-    more: Sequence[Sequence[float]]
-    less: Sequence[Sequence[float]]
+    numerators: Sequence[Sequence[float]]
+    denominators: Sequence[Sequence[float]]
 
     @property
     def value(self) -> float:
@@ -52,21 +53,21 @@ class UndisturbedRatio:
             alpha: How often such intervals miss the true ratio, half of it on each side.
         """
         log, below, above = self._log(), 0.0, 0.0
-        for sign, runs in ((1, self.more), (-1, self.less)):
+        for sign, runs in ((1, self.numerators), (-1, self.denominators)):
             for times in runs:
                 ends = _ends(times, alpha)
                 if ends is None:
                     return None
-                value = _log_low(times)
+                value = _log_quartile(times)
                 down, up = ((value - ends[0]), (ends[1] - value))[::sign]
                 below, above = below + down**2, above + up**2
         return math.exp(log - math.sqrt(below)), math.exp(log + math.sqrt(above))
 
     def _log(self) -> float:
-        return sum(map(_log_low, self.more)) - sum(map(_log_low, self.less))
+        return sum(map(_log_quartile, self.numerators)) - sum(map(_log_quartile, self.denominators))
 
 
-def _log_low(times: Sequence[float]) -> float:
+def _log_quartile(times: Sequence[float]) -> float:
     return math.log(float(np.quantile(times, _SHARE, method="inverted_cdf")))
 
 

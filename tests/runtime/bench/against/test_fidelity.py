@@ -3,7 +3,7 @@ import pytest
 
 from darnet_trt.bundle.reading import open_bundle
 from darnet_trt.bundle.reference import ReferenceOutputs, write_reference
-from darnet_trt.runtime.bench.against.fidelity import Questions, compared, questions
+from darnet_trt.runtime.bench.against.fidelity import Questions, compare_answers, questions
 from darnet_trt.runtime.bench.file_to_result.from_file import FromFile
 from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.engines.runner import Outputs
@@ -21,7 +21,7 @@ def asked(count=2, **options):
 
 def test_flips_and_differences_from_the_reference():
     reference, other = answering([2, 0], [0, 4]), answering([2, 0], [4, 2])
-    about, found = compared(asked(reference=reference), {"int8": other}, [])
+    about, found = compare_answers(asked(reference=reference), {"int8": other}, [])
     assert (about.inputs, about.source, about.random) == (2, "two scans", False)
     assert about.reference == "float32 reference"
     fidelity = found["int8"]
@@ -33,16 +33,16 @@ def test_flips_and_differences_from_the_reference():
 
 def test_without_stored_answers_an_engine_in_float32_is_the_reference_or_the_first_one():
     answers = {"int8": answering([0, 1]), "fp32": answering([0, 2])}
-    about, found = compared(asked(1), answers, ["fp32"])
+    about, found = compare_answers(asked(1), answers, ["fp32"])
     assert about.reference == "fp32"
     assert found["fp32"].max_logits_error == 0
     assert found["int8"].max_logits_error == 0.5
-    assert compared(asked(1), answers, [])[0].reference == "int8"
+    assert compare_answers(asked(1), answers, [])[0].reference == "int8"
 
 
 def test_answers_that_are_no_numbers_are_no_reference_and_flip_all():
     answers = {"broken": answering([np.nan, 1]), "whole": answering([0, 1])}
-    about, found = compared(asked(1), answers, ["broken", "whole"])
+    about, found = compare_answers(asked(1), answers, ["broken", "whole"])
     assert about.reference == "whole"
     assert (found["broken"].finite, found["broken"].class_flips) == (False, 1)
     assert found["whole"].max_probability_difference == 0
@@ -55,7 +55,7 @@ def test_another_network_has_features_of_its_own():
         "one": Outputs(one.logits, one.cam, wide),
         "two": Outputs(two.logits, two.cam, narrow),
     }
-    assert compared(asked(1), answers, [])[1]["two"].max_logits_error == 0
+    assert compare_answers(asked(1), answers, [])[1]["two"].max_logits_error == 0
 
 
 def test_the_bundles_phantoms_are_asked_and_else_random_numbers(tiny):

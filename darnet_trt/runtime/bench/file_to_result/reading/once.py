@@ -22,7 +22,7 @@ from darnet_trt.scan.series import Series, Study
 
 
 @dataclass(frozen=True)
-class Part:
+class EncodedSlices:
     """Slices of one encoding, of the best series that has some.
 
     Attributes:
@@ -60,7 +60,7 @@ class Round:
     decoding: Cost
     preprocessing: Cost
     whole: Cost
-    parts: dict[str, Part]
+    parts: dict[str, EncodedSlices]
     chosen: tuple[str, ...]
 
 
@@ -91,7 +91,7 @@ def once(path: Path, spec: Preprocessing, cold: bool) -> Round:
     # The map runs while other threads decode: it takes the time in which nobody waits for them.
     the_map = Cost(loaded.preprocess_ms, loaded.preprocess_cpu_ms)
     series = [choice.series, *(one.series for one in ranked if one.series is not choice.series)]
-    parts: dict[str, Part] = {}
+    parts: dict[str, EncodedSlices] = {}
     for one in series:
         needed = _needed(one, spec, loaded if one is choice.series else None)
         of_all = by_encoding(one, range(one.slices))
@@ -99,7 +99,7 @@ def once(path: Path, spec: Preprocessing, cold: bool) -> Round:
             if name not in parts:
                 cost = None if cold else _decode(one, spec, indices)
                 rows, columns = one.matrix
-                parts[name] = Part(len(of_all[name]), len(indices), rows * columns, cost)
+                parts[name] = EncodedSlices(len(of_all[name]), len(indices), rows * columns, cost)
     return Round(
         files=len({file for one in study.series for file in one.files}),
         series=len(ranked),

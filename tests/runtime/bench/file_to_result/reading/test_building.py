@@ -7,7 +7,7 @@ import pytest
 from darnet_trt.runtime.bench.file_to_result.reading import table
 from darnet_trt.runtime.bench.file_to_result.reading.building import reading
 from darnet_trt.runtime.bench.file_to_result.reading.cost import Cost
-from darnet_trt.runtime.bench.file_to_result.reading.once import Part, Round
+from darnet_trt.runtime.bench.file_to_result.reading.once import EncodedSlices, Round
 from darnet_trt.runtime.bench.report.table import tables
 from tests.runtime.bench.report.reports import report, steady, trace
 
@@ -19,7 +19,7 @@ def a_round(headers=(20, 20), decoding=(900, 1800), preprocessing=(80, 80), from
     whole = Cost(sum(one.ms for one in costs), sum(one.cpu_ms for one in costs), 90, from_disk_mb)
     return Round(
         300, 1, 300, 64, 22, 2, 123.0, *costs, whole,
-        {JPEG_2000: Part(300, 64, 512 * 512, Cost(800, 1600))}, (JPEG_2000,),
+        {JPEG_2000: EncodedSlices(300, 64, 512 * 512, Cost(800, 1600))}, (JPEG_2000,),
     )  # fmt: skip
 
 
