@@ -16,7 +16,7 @@ from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 
 VOLUME = (64, 112, 112)
 SHORT_VOLUME = (16, 64, 64)
-"""What the convolution takes, (d, h, w)."""
+"""Size of the convolution's input, (d, h, w)."""
 
 
 class Engine(NamedTuple):

@@ -44,7 +44,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What `bench` and another tool found, in turns.
+    """Compare what `bench` and another tool found in turns.
 
     Attributes:
         what: Names the figure, with its unit.

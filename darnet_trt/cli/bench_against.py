@@ -1,4 +1,4 @@
-"""What `bench --against` measures beside a bundle's engines."""
+"""Load what `bench --against` measures beside a bundle's engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where `bench` writes and prints its report."""
+"""Write and print the report of `bench`."""
 
 from __future__ import annotations
 

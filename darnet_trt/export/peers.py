@@ -1,4 +1,4 @@
-"""What `bench --against` compares a bundle with: its network in other engines, and other bundles.
+"""Load what `bench --against` takes: a bundle's network in other engines, and other bundles.
 
 Each engine runs as its own documentation recommends for latency, in the precision that it takes
 when nothing is asked for:

@@ -41,7 +41,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Compared:
-    """What is told of all engines' answers, and of those that gave none.
+    """Tell how all engines' answers differ, and which engines gave none.
 
     Attributes:
         answers: What was asked; None where nothing was.

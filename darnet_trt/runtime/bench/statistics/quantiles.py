@@ -90,7 +90,7 @@ def summarise(samples_ms: Sequence[float], percents: Sequence[float] = PERCENTS)
     samples = np.asarray(samples_ms, dtype=np.float64)
     ordered = np.sort(samples)
     dependent = is_dependent(samples)
-    tau = integrated_autocorrelation(_below(samples, ordered, 0.5)) if dependent else None
+    tau = integrated_autocorrelation(below(samples, ordered, 0.5)) if dependent else None
     moving = drift(samples)
     found = (_quantile(samples, ordered, one, tau, moving) for one in percents)
     return Summary(len(samples), int(len(samples) / (tau or 1)), moving, tuple(found))
@@ -118,15 +118,13 @@ def _quantile(
     value = float(np.median(ordered)) if share == 0.5 else _at(ordered, math.ceil(count * share))
     effective, takes = count, least
     if tau is not None:
-        own = integrated_autocorrelation(_below(samples, ordered, share))
+        own = integrated_autocorrelation(below(samples, ordered, share))
         effective = _effective(count, own, least)
         takes = _takes(max(own, tau), least)
     if takes > count or moving.verdict == "drifting":
         return Quantile(percent, value if share == 0.5 else None, None, None, takes)
-    low, high = (
-        1 + (place - 1) * (count - 1) / (effective - 1) for place in order_places(effective, share)
-    )
-    return Quantile(percent, value, _at(ordered, low), _at(ordered, high), takes)
+    low, high = bounds(ordered, effective, share)
+    return Quantile(percent, value, low, high, takes)
 
 
 def _effective(count: int, tau: float, least: int) -> int:
@@ -145,7 +143,7 @@ def _takes(tau: float, least: int) -> int:
     return math.ceil(tau * max(margin * least, LEAST_EFFECTIVE))
 
 
-def _below(samples: Series, ordered: Series, share: float) -> Series:
+def below(samples: Series, ordered: Series, share: float) -> Series:
     """Return 1 for each sample that does not exceed the quantile, 0 for the others."""
     quantile = ordered[max(math.ceil(len(ordered) * share), 1) - 1]
     return np.asarray(samples <= quantile, dtype=np.float64)
@@ -154,6 +152,24 @@ def _below(samples: Series, ordered: Series, share: float) -> Series:
 def _at(ordered: Series, place: float) -> float:
     """Return the order statistic at a place from 1 to n, interpolated between two."""
     return float(np.interp(place, np.arange(1, len(ordered) + 1), ordered))
+
+
+def bounds(
+    ordered: Series, effective: int, share: float, alpha: float = ALPHA
+) -> tuple[float, float]:
+    """Return the ends of the interval of a quantile.
+
+    Args:
+        ordered: The samples, sorted.
+        effective: How many independent samples they are worth, `samples_needed` or more.
+        share: That lies below the quantile.
+        alpha: How often the two ends miss it.
+    """
+    stretched = (len(ordered) - 1) / (effective - 1)
+    low, high = (
+        _at(ordered, 1 + (place - 1) * stretched) for place in order_places(effective, share, alpha)
+    )
+    return low, high
 
 
 @lru_cache(maxsize=4096)

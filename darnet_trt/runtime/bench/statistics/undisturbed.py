@@ -23,7 +23,7 @@ from darnet_trt.runtime.bench.statistics.dependence import (
     integrated_autocorrelation,
     is_dependent,
 )
-from darnet_trt.runtime.bench.statistics.quantiles import order_places, samples_needed
+from darnet_trt.runtime.bench.statistics.quantiles import below, bounds, samples_needed
 
 _SHARE: Final = 0.2
 
@@ -52,37 +52,32 @@ class UndisturbedRatio:
         Args:
             alpha: How often such intervals miss the true ratio, half of it on each side.
         """
-        log, below, above = self._log(), 0.0, 0.0
+        log, lower, upper = self._log(), 0.0, 0.0
         for sign, runs in ((1, self.numerators), (-1, self.denominators)):
             for times in runs:
                 ends = _ends(times, alpha)
                 if ends is None:
                     return None
-                value = _log_quartile(times)
+                value = _log_low(times)
                 down, up = ((value - ends[0]), (ends[1] - value))[::sign]
-                below, above = below + down**2, above + up**2
-        return math.exp(log - math.sqrt(below)), math.exp(log + math.sqrt(above))
+                lower, upper = lower + down**2, upper + up**2
+        return math.exp(log - math.sqrt(lower)), math.exp(log + math.sqrt(upper))
 
     def _log(self) -> float:
-        return sum(map(_log_quartile, self.numerators)) - sum(map(_log_quartile, self.denominators))
+        return sum(map(_log_low, self.numerators)) - sum(map(_log_low, self.denominators))
 
 
-def _log_quartile(times: Sequence[float]) -> float:
+def _log_low(times: Sequence[float]) -> float:
     return math.log(float(np.quantile(times, _SHARE, method="inverted_cdf")))
 
 
 def _ends(times: Sequence[float], alpha: float) -> tuple[float, float] | None:
     """Return the ends of the interval of the quantile's logarithm, from order statistics."""
     values = np.log(np.asarray(times, dtype=np.float64))
-    count = effective = len(values)
+    ordered, effective = np.sort(values), len(values)
     if is_dependent(values):
-        below = np.asarray(values <= np.quantile(values, _SHARE, method="inverted_cdf"), np.float64)
-        effective = min(int(count / integrated_autocorrelation(below)), count)
+        tau = integrated_autocorrelation(below(values, ordered, _SHARE))
+        effective = min(int(effective / tau), effective)
     if effective < samples_needed(100 * _SHARE, alpha):
         return None
-    ordered = np.sort(values)
-    low, high = (
-        np.interp(1 + (place - 1) * (count - 1) / (effective - 1), np.arange(1, count + 1), ordered)
-        for place in order_places(effective, _SHARE, alpha)
-    )
-    return float(low), float(high)
+    return bounds(ordered, effective, _SHARE, alpha)

@@ -13,7 +13,7 @@ _IO: Final = Path("/proc/self/io")
 
 
 class Cost(NamedTuple):
-    """What a part of the work cost, or all of it so far; NaN where it is not readable.
+    """Count the cost of a part of the work, or of all so far; NaN where it is not readable.
 
     Attributes:
         ms: Wall time.

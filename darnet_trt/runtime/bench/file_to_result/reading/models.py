@@ -75,7 +75,7 @@ class Encoding(Part):
 
 
 class Reading(Part):
-    """Where the time goes between a scan's files and the network's input.
+    """Divide the time between a scan's files and the network's input.
 
     Attributes:
         files: Files of the scan.
