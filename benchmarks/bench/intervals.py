@@ -23,8 +23,8 @@ from benchmarks.bench import block_bootstrap
 from benchmarks.bench.runners import (
     SHAPES,
     STEADY,
+    beside_bursts,
     drifting,
-    turns_beside_bursts,
     wandering,
     warming,
 )
@@ -149,18 +149,18 @@ def decisions(slower: float, limit: float, runs: int, seed: int) -> dict[str, fl
     """Decide between runs of 30 s beside bursts of another process, as `--baseline` does.
 
     Returns:
-        Shares of runs: "above"; "below"; `means`: above, by the means of the turns. `passed`: the
+        Shares of runs: "above"; "below"; `means`: above, by the means. `passed`: the
         mean part of the time that a decision took.
     """
     rng = np.random.default_rng((seed, int(1000 * slower)))
     said, passed, means = [], [], []
-    before = turns_beside_bursts(rng, runs, 30, 20, 6)
-    now = turns_beside_bursts(rng, runs, 30, 20 * slower, 6)
+    before = beside_bursts(rng, runs, 30, 20, 6)
+    now = beside_bursts(rng, runs, 30, 20 * slower, 6)
     for (old, old_yard), (new, new_yard) in zip(before, now, strict=True):
         looks = SequentialTest(limit)
         for part in LOOKS:
-            count = int(part * len(new))
-            ratio = UndisturbedRatio([new[:count], old_yard], [old, new_yard[:count]])
+            so_far = [one[: int(part * len(one))] for one in (new, new_yard)]
+            ratio = UndisturbedRatio([so_far[0], old_yard], [old, so_far[1]])
             verdict = looks.look(ratio, part)
             if verdict:
                 break

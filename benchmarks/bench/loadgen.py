@@ -1,6 +1,6 @@
 """Hold `bench` against MLPerf's load generator: the same queries, in turns, in one process.
 
-    python -m benchmarks.bench.loadgen [--short] [--rounds 5] [--seconds 6] [--bundle BUNDLE]
+    python -m benchmarks.bench.loadgen [--short] [--rounds 7] [--seconds 6] [--bundle BUNDLE]
 
 A single stream and the server's highest rate, on a stub of known delay and on an engine: BUNDLE's
 one for OpenVINO, or a single convolution. Also what `bench` itself takes for a query that
@@ -40,7 +40,7 @@ PERCENTS = (50, 90, 99)
 SERVER_PERCENT = 90
 SERVER_SERVICES = 3.0
 """The server's limit, in service times: with a fixed service, 0.59 of the capacity meets it."""
-START, STEP = 0.45, 0.4
+START, STEP = 0.3, 0.4
 """The load generator's search starts at this share of the capacity, and rises by such steps."""
 SAME = 0.02
 SAME_RATE = 0.05
@@ -72,7 +72,7 @@ class Size:
     server_queries: int
 
 
-FULL = Size(10.0, 2.0, VOLUME, (32, 96, 96), 5, 6.0, 1000)
+FULL = Size(10.0, 2.0, VOLUME, (64, 80, 80), 7, 6.0, 1000)
 SHORT = Size(1.0, 1.0, SHORT_VOLUME, SHORT_VOLUME, 1, 0.2, 20)
 STUB = "stub"
 
@@ -175,16 +175,23 @@ def loadgen_single_stream(ask: Ask, count: int) -> dict[int, float]:
 
 
 def server_rate(name: str, ask: Ask, size: Size) -> Agreement:
-    """Search the highest rate with both, in turns; `bench` takes as long as the load generator."""
+    """Search the highest rate with both, in turns; `bench` takes as long as the load generator.
+
+    A round in which one of them finds none does not count.
+    """
     service_s = seconds_of(ask)
     limit = Limit(latency_ms=SERVER_SERVICES * service_s * 1e3, percent=SERVER_PERCENT)
-    theirs, ours = [], []
+    found = []
     for number in range(size.rounds):
         begun = time.perf_counter()
-        theirs.append(loadgen_rate(ask, limit, 1 / service_s, size.server_queries, number))
-        ours.append(bench_rate(name, ask, limit, time.perf_counter() - begun, number))
+        theirs = loadgen_rate(ask, limit, 1 / service_s, size.server_queries, number)
+        ours = bench_rate(name, ask, limit, time.perf_counter() - begun, number)
+        if theirs > 0 and ours > 0:
+            found.append((theirs, ours))
     what = f"{name}, highest rate a second with p{SERVER_PERCENT} ≤ {limit.latency_ms:.1f} ms"
-    return Agreement(what, theirs, ours, SAME_RATE)
+    if lost := size.rounds - len(found):
+        what += f" ({lost} of {size.rounds} rounds found none)"
+    return Agreement(what, *zip(*found or [(math.nan, math.nan)], strict=True), SAME_RATE)
 
 
 def bench_rate(name: str, ask: Ask, limit: Limit, seconds: float, seed: int) -> float:

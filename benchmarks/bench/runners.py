@@ -108,27 +108,27 @@ def bursts(rng, runs: int, seconds: float, tick_s: float = 0.01) -> np.ndarray:
     return slowed
 
 
-def turns_beside_bursts(
+def beside_bursts(
     rng, runs: int, seconds: float, base_ms: float, yard_ms: float
 ) -> list[tuple[list[float], list[float]]]:
-    """Draw turns of a runner and of the yardstick, as of `in_turns`, beside bursts.
+    """Draw latencies of a runner and of the yardstick in turns, as of `in_turns`, beside bursts.
 
     Returns:
-        For each run the 10th percentile of each turn of both, in ms.
+        For each run those of both, in ms.
     """
     tick_s = 0.01
     found: list[tuple[list[float], list[float]]] = []
     for beside in bursts(rng, runs, seconds + 10, tick_s):
         spread, clock = rng.uniform(0.01, 0.02), 0.0
-        lows: tuple[list[float], list[float]] = ([], [])
+        both: tuple[list[float], list[float]] = ([], [])
         while clock < seconds:
-            for level, turn_s, kept in ((base_ms, 0.5, lows[0]), (yard_ms, 0.25, lows[1])):
+            for level, turn_s, kept in ((base_ms, 0.5, both[0]), (yard_ms, 0.1, both[1])):
                 clock += 0.05
                 times, ends = [], clock + turn_s
                 while clock < ends:
                     slowed = 1 + beside[int(clock / tick_s)]
                     times.append(level * slowed * np.exp(spread * rng.normal()))
                     clock += times[-1] / 1000
-                kept.append(float(np.quantile(times[1:], 0.1)))
-        found.append(lows)
+                kept += times[1:]
+        found.append(both)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -17,6 +18,17 @@ T = TypeVar("T")
 _RAISE: Final = "free memory, or raise the limit on processes (ulimit -u)"
 
 
+class Coming(Future[T]):
+    """The value to come of a call.
+
+    Attributes:
+        took_ms: From sending the call to a child until its answer was here; without the wait for a
+            child. It is set with the value.
+    """
+
+    took_ms = 0.0
+
+
 @dataclass(order=True)
 class _Task:
     rank: tuple[bool, int]
@@ -24,7 +36,7 @@ class _Task:
     timeout_s: float = field(compare=False)
     kills: int = field(compare=False)
     alone: bool = field(compare=False)
-    future: Future[Any] = field(compare=False, default_factory=Future)
+    future: Coming[Any] = field(compare=False, default_factory=Coming)
 
 
 class Pool:
@@ -60,7 +72,7 @@ class Pool:
         kills: int = 0,
         urgent: bool = False,
         alone: bool = False,
-    ) -> Future[T]:
+    ) -> Coming[T]:
         """Run a function in one of the children.
 
         Args:
@@ -146,7 +158,9 @@ class Pool:
             try:
                 if task.alone:
                     self._rest_others(worker)
+                start = time.perf_counter()
                 outcome = worker.call(*task.call, timeout_s=task.timeout_s, kills=task.kills)
+                task.future.took_ms = (time.perf_counter() - start) * 1000
             except BaseException as error:
                 error_of_it = error
             with self._changed:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from darnet_trt.errors import (
     UsageError,
     cannot_read,
 )
-from darnet_trt.machine.pool import Pool, each_in_workers
+from darnet_trt.machine.pool import Coming, Pool, each_in_workers
 from darnet_trt.machine.worker import Worker, WorkerDied, worker
 
 T = TypeVar("T")
@@ -112,7 +111,7 @@ def submit(
     kills: int = 0,
     urgent: bool = False,
     alone: bool = False,
-) -> Future[T]:
+) -> Coming[T]:
     """Run a function that reads one scan, or finds some, in a process of a pool for this module.
 
     Args:

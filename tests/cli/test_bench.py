@@ -31,7 +31,7 @@ def test_the_default_engine_against_another_runtime(bench, tiny):
     report = json.loads(out)
     names = [c["name"] for c in report["configurations"]]
     assert names == ["openvino-fp32", "onnxruntime", "openvino"]
-    assert report["schema_version"] == 2
+    assert report["schema_version"] == 3
     first, *others = report["configurations"]
     assert first["ratio"] is None
     for one in (first, *others):

@@ -23,7 +23,7 @@ from darnet_trt.runtime.bench.file_to_result.reading.measure import measure as m
 from darnet_trt.runtime.bench.file_to_result.reading.models import Reading
 from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.layers.profile import profile
-from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_turns
+from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_latencies
 from darnet_trt.runtime.bench.regression.guard import Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, yardstick
 from darnet_trt.runtime.bench.report.building import configuration
@@ -208,7 +208,7 @@ class Benchmark:
             UsageError: It cannot be read, or is of another machine or configuration.
         """
         first = self._entries[0].subject
-        before = stored_turns(read_baseline(baseline), first.name, self._threads)
+        before = stored_latencies(read_baseline(baseline), first.name, self._threads)
         self._guard = Guard(first.name, before, fail_above)
         self._baseline = absolute(baseline)
 

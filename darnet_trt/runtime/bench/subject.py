@@ -108,17 +108,10 @@ class Trace:
 
     def turn_medians_ms(self) -> npt.NDArray[np.float64]:
         """Return the median latency of each turn, in order, to pair with another subject's."""
-        return self._of_turns(0.5)
-
-    def turn_lows_ms(self) -> npt.NDArray[np.float64]:
-        """Return what a tenth of each turn's latencies do not exceed, in order."""
-        return self._of_turns(0.1)
-
-    def _of_turns(self, share: float) -> npt.NDArray[np.float64]:
         turns: dict[int, list[float]] = {}
         for query, latency in zip(self.queries, self.latencies_ms, strict=True):
             turns.setdefault(query.turn, []).append(latency)
-        found = [np.quantile(turns[turn], share) for turn in sorted(turns)]
+        found = [np.median(turns[turn]) for turn in sorted(turns)]
         return np.array(found, dtype=np.float64)
 
 

@@ -15,12 +15,12 @@ from darnet_trt.runtime.bench.report.schema import BenchReport
 _MAKE: Final = "make one with darnet-trt bench -o FOLDER"
 
 
-class Turns(NamedTuple):
-    """The times of a stored configuration.
+class Stored(NamedTuple):
+    """The latencies of a stored configuration, in order.
 
     Attributes:
-        ms: What a tenth of each turn's latencies do not exceed.
-        yardstick_ms: The same of each of the yardstick's; None on a GPU, of which it says nothing.
+        ms: Its own.
+        yardstick_ms: Those of the yardstick; None on a GPU, of which it says nothing.
     """
 
     ms: tuple[float, ...]
@@ -47,8 +47,8 @@ def read_baseline(path: Path) -> BenchReport:
         raise UsageError("is no report of this version's bench", where=file, do=_MAKE) from error
 
 
-def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> Turns:
-    """Return the turns of a configuration in a baseline.
+def stored_latencies(baseline: BenchReport, name: str, threads: int | None) -> Stored:
+    """Return the latencies of a configuration in a baseline.
 
     Args:
         baseline: From `read_baseline`.
@@ -73,8 +73,8 @@ def stored_turns(baseline: BenchReport, name: str, threads: int | None) -> Turns
                 do="measure it here",
             )
     for one in baseline.configurations:
-        if one.name == name and one.turns:
-            return Turns(one.turn_lows_ms, one.yardstick_ms)
+        if one.name == name and one.latency:
+            return Stored(one.latency.samples_ms, one.yardstick_ms)
     names = ", ".join(one.name for one in baseline.configurations)
     raise UsageError(
         f"holds no times of {name}, only of {names}",

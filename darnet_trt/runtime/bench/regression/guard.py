@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from darnet_trt.runtime.bench.regression.baseline import Turns
+from darnet_trt.runtime.bench.regression.baseline import Stored
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.report.schema import Comparison, Estimate
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
@@ -17,11 +17,11 @@ LOOKS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class Guard:
-    """Compare a configuration's turns with stored ones; `look` is for `in_turns`.
+    """Compare a configuration's latencies with stored ones; `look` is for `in_turns`.
 
     Args:
         subject: Its name in the traces; the yardstick is among them, too.
-        before: The stored turns.
+        before: The stored latencies.
         limit: Slower is a ratio above it, as 1.05.
 
     Attributes:
@@ -29,7 +29,7 @@ class Guard:
         ratio: The time now over the time before, as of the last look; None before the first.
     """
 
-    def __init__(self, subject: str, before: Turns, limit: float) -> None:
+    def __init__(self, subject: str, before: Stored, limit: float) -> None:
         self._subject, self._before = subject, before
         self._test = SequentialTest(limit)
         self._looks = list(LOOKS)
@@ -46,10 +46,11 @@ class Guard:
         if not self._looks or passed < self._looks[0]:
             return False
         self._looks = [part for part in self._looks if part > passed]
-        numerators, denominators = [_turns_ms(traces[self._subject])], [self._before.ms]
+        numerators: list[Sequence[float]] = [traces[self._subject].latencies_ms]
+        denominators: list[Sequence[float]] = [self._before.ms]
         if self._before.yardstick_ms is not None:
             numerators.append(self._before.yardstick_ms)
-            denominators.append(_turns_ms(traces[YARDSTICK]))
+            denominators.append(traces[YARDSTICK].latencies_ms)
         self.ratio = UndisturbedRatio(numerators, denominators)
         self.verdict = self._test.look(self.ratio, passed)
         return self.verdict is not None
@@ -66,7 +67,3 @@ class Guard:
             verdict=self.verdict,
             ratio=ratio,
         )
-
-
-def _turns_ms(trace: Trace) -> tuple[float, ...]:
-    return tuple(trace.turn_lows_ms().tolist())

@@ -13,17 +13,24 @@ import numpy as np
 from darnet_trt.runtime.bench.subject import Subject
 
 YARDSTICK: Final = "yardstick"
-_SIZE: Final = 768
-"""Rows and columns of the matrices; their product takes some ms, most of it in the caches."""
-_TURN_MS: Final = 250
+_SIZE: Final = 60
+"""Rows and columns of the matrices: so small that BLAS multiplies them in one thread. Threads wait
+for a busy CPU, which says nothing of the machine's speed, and spin into the next subject's turn."""
+_MATRICES: Final = 16
+"""They and their products stay in a core's own cache: others that fill the memory slow them
+little."""
+_REPEATS: Final = 100
+_TURN_MS: Final = 100
+"""Time for a dozen queries."""
 
 
 def yardstick() -> Subject:
-    """Return the fixed work: products of two float32 matrices, with BLAS and its threads."""
-    matrix = np.random.default_rng(0).random((_SIZE, _SIZE), np.float32)
-    product = np.empty_like(matrix)
+    """Return the fixed work: products of small float32 matrices, some ms a query."""
+    matrices = np.random.default_rng(0).random((_MATRICES, _SIZE, _SIZE), np.float32)
+    products = np.empty_like(matrices)
 
     def multiply() -> None:
-        np.matmul(matrix, matrix, out=product)
+        for _ in range(_REPEATS):
+            np.matmul(matrices, matrices, out=products)
 
     return Subject(YARDSTICK, multiply, turn_ms=_TURN_MS)

@@ -18,7 +18,7 @@ from darnet_trt.runtime.bench.scenarios.peak import PeakResult
 from darnet_trt.runtime.bench.scenarios.server import ServerResult
 from darnet_trt.runtime.bench.signs.conditions import Conditions
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 Way = Literal["engine", "file-to-result"]
 Arrivals = ServerResult | PeakResult | BurstResult
@@ -68,7 +68,7 @@ class Latency(Part):
     verdict: Literal["steady", "drifting", "too few"]
     change: Rounded | None
     quantiles: tuple[Quantile, ...]
-    samples_ms: tuple[Rounded, ...]
+    samples_ms: tuple[Precise, ...]
 
     def quantile(self, percent: float) -> Quantile:
         """Return one of the quantiles."""
@@ -106,8 +106,7 @@ class Configuration(Part):
             None of "server" and "burst".
         ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
             None of the first.
-        turn_lows_ms: What a tenth of each turn's latencies do not exceed.
-        yardstick_ms: The same of the yardstick; None on a GPU, of which it says nothing.
+        yardstick_ms: Latencies of the yardstick; None on a GPU, of which it says nothing.
         stages_ms: Median of each of `predict`'s stages; None for "engine".
         cpu_j_per_scan: Energy of all CPU packages in its turns; None: not readable here.
         gpu_j_per_scan: Energy of the GPU's board in its turns; None: not readable here.
@@ -125,7 +124,6 @@ class Configuration(Part):
     latency: Latency | None
     scans_per_s: Estimate | None
     ratio: Estimate | None
-    turn_lows_ms: tuple[Precise, ...]
     yardstick_ms: tuple[Precise, ...] | None
     stages_ms: dict[str, Rounded] | None = None
     cpu_j_per_scan: Rounded | None
@@ -291,7 +289,7 @@ class BenchReport(Part):
             interruption came before.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     bundle: str
     bundle_sha256: str
     scan: str | None

@@ -1,8 +1,8 @@
 """Compare runs by what each took where nothing disturbed it.
 
-Between two runs other processes come and go. Their bursts lengthen some rounds, and how many is
-chance: means and medians follow it. Nothing shortens a round. So a run is known by the lowest fifth
-of its rounds, by its upper end: the time of the undisturbed ones, where these are a fifth or more.
+Between two runs other processes come and go. Their bursts lengthen some queries, and how many is
+chance: means and medians follow it. Nothing shortens a query. So a run is known by its 20th
+percentile: the time of the undisturbed queries, where these are a fifth or more.
 Chen and Revels (Robust benchmarking in noisy environments, arXiv 1608.04295) take the minimum for
 the same reason; a quantile has an interval.
 
@@ -33,8 +33,8 @@ class UndisturbedRatio:
     """How many times as long something takes in one run as in another.
 
     Attributes:
-        numerators: Times of rounds, in order, to which the ratio is proportional: those of the one
-            run, and of the other's yardstick.
+        numerators: Latencies, in order, to which the ratio is proportional: those of the one run,
+            and of the other's yardstick.
         denominators: Those to which it is inversely proportional.
     """
 
@@ -47,7 +47,7 @@ class UndisturbedRatio:
         return math.exp(self._log())
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
-        """Return the ends of the interval; None where the rounds are too few.
+        """Return the ends of the interval; None where the queries are too few.
 
         Args:
             alpha: How often such intervals miss the true ratio, half of it on each side.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from darnet_trt.errors import DarnetError, Finding, UnreadableScanError
-from darnet_trt.machine.pool import Pool
+from darnet_trt.machine.pool import Coming, Pool
 from darnet_trt.machine.worker import WorkerDied
 from darnet_trt.runtime.prediction.pipeline.loading import Closed
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
@@ -53,7 +52,7 @@ class Finder:
     def examined(
         self, listings: Iterable[Listing], wanted: Callable[[Listing], bool]
     ) -> Iterator[tuple[Listing, list[Examined], float]]:
-        """Yield each listing in order, what its files are, and the milliseconds that took.
+        """Yield each listing in order, what its files are, and the milliseconds that both took.
 
         A listing whose files end the process is examined again in parts, which come as several.
 
@@ -62,23 +61,25 @@ class Finder:
             wanted: Whether to examine it; nothing comes with the others.
         """
 
-        def begin(listing: Listing) -> Future[tuple[Examined, float]] | None:
+        def begin(listed: tuple[Listing, float]) -> Coming[Examined] | None:
+            listing, _ = listed
             return self._submit(examine, listing, where=listing.folder) if wanted(listing) else None
 
-        for listing, coming in self._begun(begin, listings):
+        for (listing, list_ms), coming in self._begun(begin, _each_with_ms(listings)):
             try:
-                parts = [] if coming is None else [coming.result()]
+                parts = [] if coming is None else [_with_ms(coming)]
             except WorkerDied as died:
                 parts = list(self._again(listing, _unless_closed(died)))
             except OF_ONE_SCAN as error:
                 parts = [self._failing(listing, error)]
             self._now = self._ahead
-            yield listing, [self._kept(part) for part, _ in parts], sum(ms for _, ms in parts)
+            ms = list_ms + sum(part_ms for _, part_ms in parts)
+            yield listing, [self._kept(part) for part, _ in parts], ms
 
     def gathered(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Gathered, float]]:
         """Yield each unit in order, its studies, and the milliseconds that took."""
 
-        def begin(unit: Unit) -> tuple[list[Examined], Future[tuple[Gathered, float]]]:
+        def begin(unit: Unit) -> tuple[list[Examined], Coming[Gathered]]:
             whole = [self._whole(examined) for examined in unit.examined]
             where = whole[0].listing_folder
             return whole, self._submit(gather, whole, None, self._mixed, where=where)
@@ -113,12 +114,12 @@ class Finder:
     def _result_of_gather(
         self,
         whole: list[Examined],
-        coming: Future[tuple[Gathered, float]],
+        coming: Coming[Gathered],
         only: frozenset[str] | None = None,
     ) -> tuple[Gathered, float]:
         where = whole[0].listing_folder
         try:
-            return coming.result()
+            return _with_ms(coming)
         except WorkerDied as died:
             error = ended(_unless_closed(died), where, WHAT)
         except OF_ONE_SCAN as unread:
@@ -139,7 +140,7 @@ class Finder:
             parts.append(replace(listing, files=rest, ignored=Counter(), failed=()))
         for part in parts:
             try:
-                yield self._submit(examine, part, where=part.folder).result()
+                yield _with_ms(self._submit(examine, part, where=part.folder))
             except OF_ONE_SCAN as error:
                 yield self._failing(part, error)
             except WorkerDied as again:
@@ -159,16 +160,15 @@ class Finder:
     def _surely(self, function: Callable[..., T], *arguments: Any, where: Path) -> tuple[T, float]:
         """Run what reads no file, and dies only where somebody ends its process."""
         try:
-            return self._submit(function, *arguments, where=where).result()
+            return _with_ms(self._submit(function, *arguments, where=where))
         except WorkerDied as died:
             error = ended(_unless_closed(died), where, WHAT)
         raise DarnetError(error.what, where=where, do=error.do)
 
-    def _submit(
-        self, function: Callable[..., T], *arguments: Any, where: Path
-    ) -> Future[tuple[T, float]]:
-        call = (timed, function, *arguments)
-        return submit(self._pool, *call, where=where, memory=self._memory, kills=KILLS)
+    def _submit(self, function: Callable[..., T], *arguments: Any, where: Path) -> Coming[T]:
+        return submit(
+            self._pool, function, *arguments, where=where, memory=self._memory, kills=KILLS
+        )
 
     def _kept(self, examined: Examined) -> Examined:
         """Let what was examined wait in the spool."""
@@ -210,8 +210,13 @@ def _unreadable(error: DarnetError, where: Path) -> UnreadableScanError:
     return UnreadableScanError(finding, where=error.where or where, do=error.do)
 
 
-def timed(function: Callable[..., T], *arguments: Any) -> tuple[T, float]:
-    """Return a function's value and the milliseconds that it took; runs in the pool."""
+def _with_ms(coming: Coming[T]) -> tuple[T, float]:
+    return coming.result(), coming.took_ms
+
+
+def _each_with_ms(items: Iterable[T]) -> Iterator[tuple[T, float]]:
+    """Yield each item and the milliseconds that getting it took."""
     start = time.perf_counter()
-    value = function(*arguments)
-    return value, (time.perf_counter() - start) * 1000
+    for item in items:
+        yield item, (time.perf_counter() - start) * 1000
+        start = time.perf_counter()

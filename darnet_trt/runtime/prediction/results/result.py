@@ -145,9 +145,10 @@ class StageTimes(_Part):
     """The time of each stage, in milliseconds; 0 for a stage that was not reached."""
 
     find: Milliseconds = 0.0
-    """Reading headers and choosing a series; shared evenly by the scans found under one path."""
+    """Listing files, reading headers, choosing a series, and handing these from process to process;
+    shared evenly by the scans found under one path."""
     read: Milliseconds = 0.0
-    """Reading and decoding the needed slices."""
+    """Reading and decoding the needed slices, in another process."""
     preprocess: Milliseconds = 0.0
     """Windowing and resampling."""
     infer: Milliseconds = 0.0

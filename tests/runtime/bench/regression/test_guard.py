@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.bench.regression.baseline import Turns, read_baseline, stored_turns
+from darnet_trt.runtime.bench.regression.baseline import Stored, read_baseline, stored_latencies
 from darnet_trt.runtime.bench.regression.guard import LOOKS, Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.subject import Query, Trace
@@ -35,7 +35,7 @@ def run(slower, machine=1.0, rounds=60, seed=0):
 
 def stored(traces):
     """A run as a baseline holds it."""
-    return Turns(*(tuple(trace.turn_lows_ms()) for trace in traces.values()))
+    return Stored(*(tuple(trace.latencies_ms) for trace in traces.values()))
 
 
 def judged(slower, limit=1.025, rounds=60, **options):
@@ -75,7 +75,7 @@ def test_it_looks_seldom():
 
 
 def test_on_a_gpu_the_yardstick_has_no_say():
-    guard = Guard("engine", Turns((20.0, 20.1, 19.9) * 20, None), 1.025)
+    guard = Guard("engine", Stored((20.0, 20.1, 19.9) * 20, None), 1.025)
     assert guard.look({"engine": turns("engine", [20.0, 20.1, 19.9] * 20)}, 1.0)
     assert guard.verdict == "below"
 
@@ -84,7 +84,7 @@ def test_what_is_stored_is_read(tmp_path):
     report = reports.report(reports.trace("engine", reports.steady(20)))
     (tmp_path / "report.json").write_text(report.model_dump_json())
     assert read_baseline(tmp_path) == read_baseline(tmp_path / "report.json")
-    assert len(read_baseline(tmp_path).configurations[0].turn_lows_ms) == 60
+    assert len(read_baseline(tmp_path).configurations[0].latency.samples_ms) == 300
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]", b"\xff", None])
@@ -103,11 +103,12 @@ def test_a_report_of_another_machine_or_engine(monkeypatch):
     fewer = reports.ENVIRONMENT.model_copy(update={"cpus_allowed": 1})
     monkeypatch.setattr(here, lambda *_, **__: fewer)
     with pytest.raises(UsageError, match="another number of CPUs"):
-        stored_turns(report, "engine", None)
+        stored_latencies(report, "engine", None)
     monkeypatch.setattr(here, lambda *_, **__: reports.ENVIRONMENT)
-    assert stored_turns(report, "engine", None).ms == report.configurations[0].turn_lows_ms
+    (one,) = report.configurations
+    assert stored_latencies(report, "engine", None).ms == one.latency.samples_ms
     with pytest.raises(UsageError, match=r"no times of other, only of engine"):
-        stored_turns(report, "other", None)
+        stored_latencies(report, "other", None)
     with pytest.raises(UsageError, match="threads"):
-        stored_turns(report, "engine", 3)
-    assert json.loads(report.model_dump_json())["schema_version"] == 2
+        stored_latencies(report, "engine", 3)
+    assert json.loads(report.model_dump_json())["schema_version"] == 3

@@ -56,7 +56,7 @@ def test_throughput_counts_all_scans_of_a_batch():
 def test_one_turn_gives_a_ratio_without_an_interval_and_plain_json():
     whole = report(trace("a", [20.0]), trace("b", [30.0]))
     found = json.loads(as_json(whole))
-    assert found["schema_version"] == 2
+    assert found["schema_version"] == 3
     assert found["configurations"][1]["ratio"] == {"value": 1.5, "low": None, "high": None}
     assert found["configurations"][1]["latency"]["samples_ms"] == [30.0]
 

@@ -13,7 +13,10 @@ from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 
 
 class OpenVINOProfiler:
-    """See `Profiler`. `kernel` is the type of execution: "brgconv_avx512_I8"."""
+    """See `Profiler`. `kernel` is the type of execution: "brgconv_avx512_I8".
+
+    OpenVINO counts in microseconds, and says that what took less did not run.
+    """
 
     def __init__(self, artifact: Artifact, file: Path, threads: int | None) -> None:
         self.runner = OpenVINORunner(
