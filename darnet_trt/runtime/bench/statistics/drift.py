@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.runtime.bench.statistics.dependence import (
+    LEAST_EFFECTIVE,
     Series,
     integrated_autocorrelation,
+    is_dependent,
     ranks,
 )
 
@@ -36,8 +38,10 @@ class Drift:
     """Say whether a runner drifts.
 
     Attributes:
-        verdict: "too few": fewer than `LEAST_SAMPLES`.
-        change: Largest over smallest median of the run's fifths, minus 1; None for too few.
+        verdict: "too few": fewer than `LEAST_SAMPLES`, or dependent ones that are worth too few to
+            tell a drift from times that wander for long.
+        change: Largest over smallest median of the run's fifths, minus 1; None below
+            `LEAST_SAMPLES`.
     """
 
     verdict: Literal["steady", "drifting", "too few"]
@@ -54,7 +58,8 @@ def drift(samples: Series) -> Drift:
 
     A trend, a step, throttling or a slow wave of 5 % is labelled in 98 % of runs of 100 samples;
     with 50, a trend in 75 % and a step in 98 %. A warm-up that is over after a third of 100
-    samples has to be 10 % for that. Steady runs of 100 samples and more are labelled in some 1 %,
+    samples has to be 10 % for that. A random walk is labelled so in 8 of 10 runs, and the others
+    have too few samples. Steady runs of 100 samples and more are labelled in some 1 %,
     with modes that last ten samples in 10 % of runs of 100 and in 2 % of 300. With fewer samples,
     neighbours that are alike cannot be told from a drift; both seldom get an interval then.
     """
@@ -63,9 +68,14 @@ def drift(samples: Series) -> Drift:
         return Drift("too few", None)
     medians = [float(np.median(part)) for part in np.array_split(samples, _PARTS)]
     change = max(medians) / min(medians) - 1
-    taken, left = _fitted(ranks(samples))
-    certain = taken > _limit(count, left)
-    return Drift("drifting" if certain and change >= LEAST_CHANGE else "steady", change)
+    if change < LEAST_CHANGE:
+        return Drift("steady", change)
+    rank = ranks(samples)
+    taken, left = _fitted(rank)
+    if taken > _limit(count, left):
+        return Drift("drifting", change)
+    worth = count / integrated_autocorrelation(rank) if is_dependent(samples) else count
+    return Drift("too few" if worth < LEAST_EFFECTIVE / 2 else "steady", change)
 
 
 def _fitted(rank: Series) -> tuple[float, float]:

@@ -18,7 +18,6 @@ from typing import Final
 import numpy as np
 
 from darnet_trt.runtime.bench.statistics.dependence import (
-    LEAST_EFFECTIVE,
     SHARE_OF_TERMS,
     Series,
     integrated_autocorrelation,
@@ -29,6 +28,7 @@ from darnet_trt.runtime.bench.statistics.dependence import (
 _TRIMMED: Final = 0.2
 """Share of each side. On normal noise the interval is then some 5 % wider than that of the mean."""
 _LEAST: Final = 3
+_LEAST_DEPENDENT: Final = 30
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def paired_ratio(first_ms: Sequence[float], second_ms: Sequence[float]) -> Ratio
     winsorized = np.clip(values, ordered[cut], ordered[count - cut - 1])
     tau = integrated_autocorrelation(winsorized) if is_dependent(values) else 1.0
     effective = count / tau
-    if effective < (LEAST_EFFECTIVE if tau > 1 else _LEAST):
+    if effective < (_LEAST_DEPENDENT if tau > 1 else _LEAST):
         return Ratio(centre, math.inf, 1.0, int(effective))
     kept = count - 2 * cut
     variance = tau * float(np.sum((winsorized - winsorized.mean()) ** 2)) / (kept * (kept - 1))
