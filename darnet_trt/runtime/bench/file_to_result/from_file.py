@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -37,11 +36,11 @@ class FromFile:
         self.subject = Subject(name, self._query)
 
     def _query(self) -> None:
-        self._stages.append(_one(self._ask([self._scan])).stages_ms)
+        self._stages.append(self._result().stages_ms)
 
     def input(self) -> npt.NDArray[np.float32]:
         """Return the network's input that `predict` makes of the scan, float32 (1, d, h, w)."""
-        evidence = _one(self._ask([self._scan], evidence=True)).evidence
+        evidence = self._result(evidence=True).evidence
         assert evidence is not None
         return evidence.volume[None]
 
@@ -59,13 +58,12 @@ class FromFile:
         count = sum(1 for _ in self._ask([self._scan] * _MANY, repeats=True))
         return (time.perf_counter() - start) * 1000 / count
 
-
-def _one(results: Iterable[Result]) -> Result:
-    first, *others = results
-    if others:
-        raise UsageError(
-            f"--scan holds {1 + len(others)} scans", where=first.scan, do="name one of them"
-        )
-    if first.status != "ok":
-        raise ScanError(Finding(first.code, f"{first.status}: {first.reason}"), where=first.scan)
-    return first
+    def _result(self, *, evidence: bool = False) -> Result:
+        first, *others = self._ask([self._scan], evidence=evidence)
+        if others:
+            found = f"holds {1 + len(others)} scans, as {first.scan} and {others[0].scan}"
+            raise UsageError(found, where=f"--scan {self._scan}", do="name one of them")
+        if first.status != "ok":
+            found = f"{first.status}: {first.reason}"
+            raise ScanError(Finding(first.code, found), where=self._scan)
+        return first
