@@ -114,7 +114,7 @@ def beside_bursts(
     """Draw latencies of a runner and of the yardstick in turns, as of `in_turns`, beside bursts.
 
     Returns:
-        For each run those of both, in ms.
+        For each run the latencies of the runner and of the yardstick, in ms.
     """
     tick_s = 0.01
     found: list[tuple[list[float], list[float]]] = []

@@ -5,8 +5,8 @@
 In each round, one after the other: the query of `bench` from file to result; `predict`, of which
 the stage times in the result count; and the way to the network's input of `bench --scan`. File to
 result over the sum of all stages should be 1, to 3 %; and the way to the input over find, read and
-preprocess. What `predict` does between its stages, such as handing headers from process to process,
-is in the first figure and in no stage.
+preprocess. `predict` hands headers from process to process, which counts in its find and read, and
+`bench --scan` does not: the second ratio lies below 1.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ T = TypeVar("T")
 _RAISE: Final = "free memory, or raise the limit on processes (ulimit -u)"
 
 
-class Coming(Future[T]):
-    """The value to come of a call.
+class TimedFuture(Future[T]):
+    """A future that also says how long its call took.
 
     Attributes:
-        took_ms: From sending the call to a child until its answer was here; without the wait for a
-            child. It is set with the value.
+        took_ms: From sending the call to a child to its answer, without the wait for a free child;
+            set before the value, 0 where the call failed.
     """
 
     took_ms = 0.0
@@ -36,7 +36,7 @@ class _Task:
     timeout_s: float = field(compare=False)
     kills: int = field(compare=False)
     alone: bool = field(compare=False)
-    future: Coming[Any] = field(compare=False, default_factory=Coming)
+    future: TimedFuture[Any] = field(compare=False, default_factory=TimedFuture)
 
 
 class Pool:
@@ -72,7 +72,7 @@ class Pool:
         kills: int = 0,
         urgent: bool = False,
         alone: bool = False,
-    ) -> Coming[T]:
+    ) -> TimedFuture[T]:
         """Run a function in one of the children.
 
         Args:

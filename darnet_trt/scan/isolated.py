@@ -22,7 +22,7 @@ from darnet_trt.errors import (
     UsageError,
     cannot_read,
 )
-from darnet_trt.machine.pool import Coming, Pool, each_in_workers
+from darnet_trt.machine.pool import Pool, TimedFuture, each_in_workers
 from darnet_trt.machine.worker import Worker, WorkerDied, worker
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def submit(
     kills: int = 0,
     urgent: bool = False,
     alone: bool = False,
-) -> Coming[T]:
+) -> TimedFuture[T]:
     """Run a function that reads one scan, or finds some, in a process of a pool for this module.
 
     Args:

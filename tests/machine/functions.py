@@ -104,6 +104,13 @@ def sleep() -> None:
     time.sleep(3600)
 
 
+def wait_a_moment() -> float:
+    """Return the milliseconds that it took."""
+    start = time.perf_counter()
+    time.sleep(0.01)
+    return (time.perf_counter() - start) * 1000
+
+
 def sleep_with_the_gil() -> None:
     ctypes.PyDLL(None).sleep(3600)
 

@@ -43,6 +43,16 @@ def meet(pool: Pool, place: Path) -> set[int]:
     return {future.result(60) for future in both}
 
 
+def test_a_call_says_how_long_it_took(pool):
+    first = pool.submit(functions.wait_a_moment, timeout_s=60)
+    behind = [pool.submit(functions.wait_a_moment, timeout_s=60) for _ in "abc"]
+    for future in (first, *behind):
+        assert future.result(60) <= future.took_ms
+    failed = pool.submit(functions.fail, timeout_s=60)
+    assert failed.exception(60)
+    assert failed.took_ms == 0
+
+
 def test_a_second_child_is_started_only_where_the_first_is_busy(pool, tmp_path):
     for _ in range(3):
         pool.submit(functions.add, 1, 2, timeout_s=60).result(60)

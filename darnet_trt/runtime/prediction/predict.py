@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -89,6 +90,7 @@ def predict(
         OutputError: The disk of temporary files is full.
         DarnetError: No process can be started.
     """
+    began = time.perf_counter()
     if dicom:
         from darnet_trt.runtime.delivery.objects.make import need_highdicom
 
@@ -115,7 +117,7 @@ def predict(
                 repeats=repeats,
                 counted=calls.only_before_the_end(counted),
                 progress=calls.only_before_the_end(progress),
-            ).start(places)
+            ).start(places, began)
             loaded = engine or load_engine(bundle, artifact, threads=threads)
             try:
                 for warning in loaded.warnings:

@@ -61,7 +61,7 @@ class FromFile:
     def _result(self, *, evidence: bool = False) -> Result:
         first, *others = self._ask([self._scan], evidence=evidence)
         if others:
-            found = f"holds {1 + len(others)} scans, as {first.scan} and {others[0].scan}"
+            found = f"holds {1 + len(others)} scans, {first.scan} and {others[0].scan} among them"
             raise UsageError(found, where=f"--scan {self._scan}", do="name one of them")
         if first.status != "ok":
             found = f"{first.status}: {first.reason}"

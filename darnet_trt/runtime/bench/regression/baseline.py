@@ -15,7 +15,7 @@ from darnet_trt.runtime.bench.report.schema import BenchReport
 _MAKE: Final = "make one with darnet-trt bench -o FOLDER"
 
 
-class Stored(NamedTuple):
+class StoredLatencies(NamedTuple):
     """The latencies of a stored configuration, in order.
 
     Attributes:
@@ -47,7 +47,7 @@ def read_baseline(path: Path) -> BenchReport:
         raise UsageError("is no report of this version's bench", where=file, do=_MAKE) from error
 
 
-def stored_latencies(baseline: BenchReport, name: str, threads: int | None) -> Stored:
+def stored_latencies(baseline: BenchReport, name: str, threads: int | None) -> StoredLatencies:
     """Return the latencies of a configuration in a baseline.
 
     Args:
@@ -72,15 +72,19 @@ def stored_latencies(baseline: BenchReport, name: str, threads: int | None) -> S
                 where="--baseline",
                 do="measure it here",
             )
-    for one in baseline.configurations:
-        if one.name == name and one.latency:
-            return Stored(one.latency.samples_ms, one.yardstick_ms)
-    names = ", ".join(one.name for one in baseline.configurations)
-    raise UsageError(
-        f"holds no times of {name}, only of {names}",
-        where="--baseline",
-        do="measure the same engine and batch",
-    )
+    found = {
+        one.name: StoredLatencies(one.latency.samples_ms, one.yardstick_ms)
+        for one in baseline.configurations
+        if one.latency and one.yardstick_ms != ()  # an interruption may come before these
+    }
+    if name not in found:
+        others = f", only of {', '.join(found)}" if found else ""
+        raise UsageError(
+            f"holds no times of {name}{others}",
+            where="--baseline",
+            do="measure the same engine and batch",
+        )
+    return found[name]
 
 
 def _shown(value: object) -> object:

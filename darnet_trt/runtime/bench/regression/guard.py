@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from darnet_trt.runtime.bench.regression.baseline import Stored
+from darnet_trt.runtime.bench.regression.baseline import StoredLatencies
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.report.schema import Comparison, Estimate
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
@@ -29,7 +29,7 @@ class Guard:
         ratio: The time now over the time before, as of the last look; None before the first.
     """
 
-    def __init__(self, subject: str, before: Stored, limit: float) -> None:
+    def __init__(self, subject: str, before: StoredLatencies, limit: float) -> None:
         self._subject, self._before = subject, before
         self._test = SequentialTest(limit)
         self._looks = list(LOOKS)

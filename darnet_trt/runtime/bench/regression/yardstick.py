@@ -14,11 +14,11 @@ from darnet_trt.runtime.bench.subject import Subject
 
 YARDSTICK: Final = "yardstick"
 _SIZE: Final = 60
-"""Rows and columns of the matrices: so small that BLAS multiplies them in one thread. Threads wait
-for a busy CPU, which says nothing of the machine's speed, and spin into the next subject's turn."""
+"""Rows and columns of the matrices: so small that OpenBLAS, which numpy brings, multiplies them in
+one thread. Several would wait for a busy CPU, and spin into the next subject's turn."""
 _MATRICES: Final = 16
-"""They and their products stay in a core's own cache: others that fill the memory slow them
-little."""
+"""They and their products take 460 kB, and stay in the own cache of most servers' cores: who fills
+the memory slows them little."""
 _REPEATS: Final = 100
 _TURN_MS: Final = 100
 """Time for a dozen queries."""

@@ -60,7 +60,8 @@ class Latency(Part):
         effective: How many independent samples they are worth.
         verdict: Whether the runner drifts, and has no true quantile; "too few" independent samples
             to say.
-        change: Largest over smallest median of the run's fifths, minus 1; None of fewer than 20.
+        change: Largest over smallest median of the run's fifths, minus 1; None with fewer than 20
+            samples.
         quantiles: Median, p90, p95 and p99.
         samples_ms: Every measured one, in order.
     """

@@ -18,8 +18,9 @@ Series = npt.NDArray[np.float64]
 """Values (n,) in the order in which they were measured."""
 
 LEAST_EFFECTIVE: Final = 60
-"""Effective samples that an interval takes where samples are dependent. Their number is itself an
-estimate: where fewer would do, the runs that get an interval are those that overestimate it."""
+"""Effective samples that a quantile's interval takes where samples are dependent. Their number is
+itself an estimate: where fewer would do, the runs that get an interval are those that overestimate
+it."""
 
 _CRITICAL_VALUE: Final = 1.5
 """Standard errors from which autocorrelation counts: independent samples are called dependent in

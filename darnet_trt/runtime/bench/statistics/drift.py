@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from darnet_trt.runtime.bench.statistics.dependence import (
-    LEAST_EFFECTIVE,
     Series,
     integrated_autocorrelation,
     is_dependent,
@@ -27,6 +26,8 @@ LEAST_SAMPLES: Final = 20
 LEAST_CHANGE: Final = 0.01
 """A smaller change of the median within the run is not called a drift, however certain it is."""
 
+_LEAST_WORTH: Final = 30
+"""Effective samples below which times that wander are not called steady."""
 _PARTS: Final = 5
 _SHAPES: Final = 3
 _NOTHING: Final = 1e-9
@@ -56,12 +57,13 @@ def drift(samples: Series) -> Drift:
     what is left falls. That limit, and what follows, come from simulated runners
     (`python -m benchmarks.bench.intervals`), with noise of 2 %.
 
-    A trend, a step, throttling or a slow wave of 5 % is labelled in 98 % of runs of 100 samples;
-    with 50, a trend in 75 % and a step in 98 %. A warm-up that is over after a third of 100
-    samples has to be 10 % for that. A random walk is labelled so in 8 of 10 runs, and the others
-    have too few samples. Steady runs of 100 samples and more are labelled in some 1 %,
-    with modes that last ten samples in 10 % of runs of 100 and in 2 % of 300. With fewer samples,
-    neighbours that are alike cannot be told from a drift; both seldom get an interval then.
+    A trend, a step, throttling or a slow wave of 5 % is called drifting in 98 % of runs of 100
+    samples; with 50, a trend in 75 % and a step in 98 %. A warm-up that is over after a third of
+    100 samples has to be 10 % for that. Of a random walk by 10 %, 75 to 87 % of runs are called
+    drifting, and nearly all others have too few samples. Steady runs of 100 samples and more are
+    called drifting in some 1 %, with modes that last ten samples in 10 % of runs of 100 and in 2 %
+    of 300. With fewer samples, neighbours that are alike cannot be told from a drift; both seldom
+    get an interval then.
     """
     count = len(samples)
     if count < LEAST_SAMPLES:
@@ -75,7 +77,7 @@ def drift(samples: Series) -> Drift:
     if taken > _limit(count, left):
         return Drift("drifting", change)
     worth = count / integrated_autocorrelation(rank) if is_dependent(samples) else count
-    return Drift("too few" if worth < LEAST_EFFECTIVE / 2 else "steady", change)
+    return Drift("too few" if worth < _LEAST_WORTH else "steady", change)
 
 
 def _fitted(rank: Series) -> tuple[float, float]:

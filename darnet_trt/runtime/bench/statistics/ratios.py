@@ -29,6 +29,7 @@ _TRIMMED: Final = 0.2
 """Share of each side. On normal noise the interval is then some 5 % wider than that of the mean."""
 _LEAST: Final = 3
 _LEAST_DEPENDENT: Final = 30
+"""Effective rounds that an interval takes where rounds are dependent."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class _Answer:
         cam: (classes, d/8, h/16, w/16).
         distance: From the training scans; NaN where it is not known.
         finite: Whether all of it are numbers.
-        ms: The engine's time; a batch's is shared evenly.
+        ms: Time of the engine and of what is computed from its outputs; a batch's is shared evenly.
     """
 
     volume: npt.NDArray[np.float32]
@@ -99,7 +99,6 @@ class Classifier:
         given = inputs[0][None] if count == 1 else np.stack(inputs, out=self._inputs[:count])
         start = time.perf_counter()
         outputs = self._engine.runner.infer(given)
-        ms = (time.perf_counter() - start) * 1000 / count
         with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite
             distances = np.full(count, np.nan)
             if self._familiarity is not None and outputs.features is not None:
@@ -107,6 +106,7 @@ class Classifier:
                 distances = self._familiarity.distance(outputs.features, textures)
             probabilities = calibrated(outputs.logits, self._bundle.manifest.model.temperature)
         finite = outputs.finite
+        ms = (time.perf_counter() - start) * 1000 / count
         return [
             _Answer(
                 volume=given[one],

@@ -64,14 +64,22 @@ class Discovery:
         self._put_off: dict[str, tuple[Place, FoundStudy]] = {}
         self._found = 0
 
-    def start(self, places: Sequence[Place]) -> None:
-        """Begin in a thread of its own; a daemon, since a walk may wait for a disk."""
-        threading.Thread(target=self._run, args=(places,), name="discovery", daemon=True).start()
+    def start(self, places: Sequence[Place], since: float) -> None:
+        """Begin in a thread of its own; a daemon, since a walk may wait for a disk.
 
-    def _run(self, places: Sequence[Place]) -> None:
+        Args:
+            places: Where to search.
+            since: When the run began, of `time.perf_counter`: it counts in the first study's time.
+        """
+        thread = threading.Thread(
+            target=self._run, args=(places, since), name="discovery", daemon=True
+        )
+        thread.start()
+
+    def _run(self, places: Sequence[Place], since: float) -> None:
         try:
-            for place in places:
-                self._walk(place)
+            for number, place in enumerate(places):
+                self._walk(place, None if number else since)
             if self._put_off:  # their results must not come before those that they replace
                 self._loads.wait()
             for place, study in self._put_off.values():
@@ -83,7 +91,7 @@ class Discovery:
         except BaseException as error:  # raised where the results are asked for
             self._loads.end(error)
 
-    def _walk(self, place: Place) -> None:
+    def _walk(self, place: Place, since: float | None) -> None:
         units, folders = Units(), _Folders()
         anything = False
         counts = Counts()
@@ -91,7 +99,7 @@ class Discovery:
         def wanted(listing: Listing) -> bool:
             return self._repeats or not self._history.unchanged(place, listing)
 
-        for listing, parts, ms in self._finder.examined(_listed(place), wanted):
+        for listing, parts, ms in self._finder.examined(_listed(place), wanted, since):
             if parts:
                 folders.add(listing, ms)
             anything = anything or not parts

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from darnet_trt.errors import DarnetError, Finding, UnreadableScanError
-from darnet_trt.machine.pool import Coming, Pool
+from darnet_trt.machine.pool import Pool, TimedFuture
 from darnet_trt.machine.worker import WorkerDied
 from darnet_trt.runtime.prediction.pipeline.loading import Closed
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
@@ -50,22 +50,27 @@ class Finder:
         self._now = 0
 
     def examined(
-        self, listings: Iterable[Listing], wanted: Callable[[Listing], bool]
+        self,
+        listings: Iterable[Listing],
+        wanted: Callable[[Listing], bool],
+        since: float | None = None,
     ) -> Iterator[tuple[Listing, list[Examined], float]]:
-        """Yield each listing in order, what its files are, and the milliseconds that both took.
+        """Yield each listing in order, what its files are, and the milliseconds that listing
+        and examining them took.
 
         A listing whose files end the process is examined again in parts, which come as several.
 
         Args:
             listings: Of a place.
             wanted: Whether to examine it; nothing comes with the others.
+            since: When the wait for the first listing began, of `time.perf_counter`; None: now.
         """
 
-        def begin(listed: tuple[Listing, float]) -> Coming[Examined] | None:
+        def begin(listed: tuple[Listing, float]) -> TimedFuture[Examined] | None:
             listing, _ = listed
             return self._submit(examine, listing, where=listing.folder) if wanted(listing) else None
 
-        for (listing, list_ms), coming in self._begun(begin, _each_with_ms(listings)):
+        for (listing, list_ms), coming in self._begun(begin, _each_with_ms(listings, since)):
             try:
                 parts = [] if coming is None else [_with_ms(coming)]
             except WorkerDied as died:
@@ -79,7 +84,7 @@ class Finder:
     def gathered(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Gathered, float]]:
         """Yield each unit in order, its studies, and the milliseconds that took."""
 
-        def begin(unit: Unit) -> tuple[list[Examined], Coming[Gathered]]:
+        def begin(unit: Unit) -> tuple[list[Examined], TimedFuture[Gathered]]:
             whole = [self._whole(examined) for examined in unit.examined]
             where = whole[0].listing_folder
             return whole, self._submit(gather, whole, None, self._mixed, where=where)
@@ -114,7 +119,7 @@ class Finder:
     def _result_of_gather(
         self,
         whole: list[Examined],
-        coming: Coming[Gathered],
+        coming: TimedFuture[Gathered],
         only: frozenset[str] | None = None,
     ) -> tuple[Gathered, float]:
         where = whole[0].listing_folder
@@ -165,7 +170,7 @@ class Finder:
             error = ended(_unless_closed(died), where, WHAT)
         raise DarnetError(error.what, where=where, do=error.do)
 
-    def _submit(self, function: Callable[..., T], *arguments: Any, where: Path) -> Coming[T]:
+    def _submit(self, function: Callable[..., T], *arguments: Any, where: Path) -> TimedFuture[T]:
         return submit(
             self._pool, function, *arguments, where=where, memory=self._memory, kills=KILLS
         )
@@ -210,13 +215,13 @@ def _unreadable(error: DarnetError, where: Path) -> UnreadableScanError:
     return UnreadableScanError(finding, where=error.where or where, do=error.do)
 
 
-def _with_ms(coming: Coming[T]) -> tuple[T, float]:
+def _with_ms(coming: TimedFuture[T]) -> tuple[T, float]:
     return coming.result(), coming.took_ms
 
 
-def _each_with_ms(items: Iterable[T]) -> Iterator[tuple[T, float]]:
+def _each_with_ms(items: Iterable[T], since: float | None) -> Iterator[tuple[T, float]]:
     """Yield each item and the milliseconds that getting it took."""
-    start = time.perf_counter()
+    start = time.perf_counter() if since is None else since
     for item in items:
         yield item, (time.perf_counter() - start) * 1000
         start = time.perf_counter()

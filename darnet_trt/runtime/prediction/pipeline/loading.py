@@ -226,8 +226,9 @@ class Loads:
             if lacks and not alone and self._plan.whole > self._plan.share:
                 self._submit(task, slot, pickled, threads, alone=True)
             else:
-                handing_ms = coming.took_ms - sum(read.ms.values())
-                read.ms["read" if read.ms["read"] else "find"] += handing_ms
+                # What the process did not time: handing over, and preparing DICOM objects.
+                rest_ms = coming.took_ms - sum(read.ms.values())
+                read.ms["read" if read.ms["read"] else "find"] += rest_ms
                 self._done(Ready(task, read, slot))
 
         coming.add_done_callback(done)

@@ -13,7 +13,7 @@ from darnet_trt.runtime.prediction.report.markup import bar, html, percent, show
 from darnet_trt.runtime.prediction.report.summary import BINS, Summary, Throughput
 
 _WORDS: Final = {
-    "find": "find: read headers, choose a series",
+    "find": "find: list files, read headers, choose a series",
     "read": "read: decode the slices",
     "preprocess": "preprocess: lungs, window, resample",
     "infer": "infer: the engine",

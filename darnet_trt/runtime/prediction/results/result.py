@@ -146,13 +146,14 @@ class StageTimes(_Part):
 
     find: Milliseconds = 0.0
     """Listing files, reading headers, choosing a series, and handing these from process to process;
-    shared evenly by the scans found under one path."""
+    of the first scan also the start of the run. Shared evenly by the scans found under one path."""
     read: Milliseconds = 0.0
-    """Reading and decoding the needed slices, in another process."""
+    """Reading and decoding the needed slices, and handing headers and input from process to
+    process."""
     preprocess: Milliseconds = 0.0
     """Windowing and resampling."""
     infer: Milliseconds = 0.0
-    """The engine."""
+    """The engine, and the probabilities and the distance from the training scans."""
 
     @computed_field(  # type: ignore[prop-decorator]
         description="Sum of the stages, file to result. A batch takes less than the sum of its "

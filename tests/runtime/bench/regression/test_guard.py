@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from darnet_trt.errors import UsageError
-from darnet_trt.runtime.bench.regression.baseline import Stored, read_baseline, stored_latencies
+from darnet_trt.runtime.bench.regression.baseline import (
+    StoredLatencies,
+    read_baseline,
+    stored_latencies,
+)
 from darnet_trt.runtime.bench.regression.guard import LOOKS, Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.subject import Query, Trace
@@ -35,7 +39,7 @@ def run(slower, machine=1.0, rounds=60, seed=0):
 
 def stored(traces):
     """A run as a baseline holds it."""
-    return Stored(*(tuple(trace.latencies_ms) for trace in traces.values()))
+    return StoredLatencies(*(tuple(trace.latencies_ms) for trace in traces.values()))
 
 
 def judged(slower, limit=1.025, rounds=60, **options):
@@ -75,7 +79,7 @@ def test_it_looks_seldom():
 
 
 def test_on_a_gpu_the_yardstick_has_no_say():
-    guard = Guard("engine", Stored((20.0, 20.1, 19.9) * 20, None), 1.025)
+    guard = Guard("engine", StoredLatencies((20.0, 20.1, 19.9) * 20, None), 1.025)
     assert guard.look({"engine": turns("engine", [20.0, 20.1, 19.9] * 20)}, 1.0)
     assert guard.verdict == "below"
 
@@ -109,6 +113,11 @@ def test_a_report_of_another_machine_or_engine(monkeypatch):
     assert stored_latencies(report, "engine", None).ms == one.latency.samples_ms
     with pytest.raises(UsageError, match=r"no times of other, only of engine"):
         stored_latencies(report, "other", None)
+    interrupted = report.model_copy(
+        update={"configurations": (one.model_copy(update={"yardstick_ms": ()}),)}
+    )
+    with pytest.raises(UsageError, match="no times of engine; "):
+        stored_latencies(interrupted, "engine", None)
     with pytest.raises(UsageError, match="threads"):
         stored_latencies(report, "engine", 3)
     assert json.loads(report.model_dump_json())["schema_version"] == 3

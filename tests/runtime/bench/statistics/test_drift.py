@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks.bench.runners import SHAPES, STEADY, drifting
+from benchmarks.bench.runners import SHAPES, STEADY, drifting, wandering
 from darnet_trt.runtime.bench.statistics.drift import drift
 
 
@@ -32,6 +32,17 @@ def test_a_change_that_does_not_matter_is_no_drift():
 def test_few_samples_are_not_judged():
     assert drift(np.linspace(1, 2, 19)).verdict == "too few"
     assert drift(np.linspace(1, 2, 20)).verdict == "drifting"
+
+
+def test_a_random_walk_is_not_called_steady():
+    for n in (100, 300):
+        walks = wandering(np.random.default_rng(7), 100, n, change=0.1)
+        assert np.mean([drift(one).verdict == "steady" for one in walks]) <= 0.05
+
+
+def test_times_that_stay_alike_for_long_are_too_few_samples_to_say():
+    runs = STEADY["AR(1) 0.9"](np.random.default_rng(7), 100, 100)
+    assert np.mean([drift(one).verdict == "too few" for one in runs]) >= 0.9
 
 
 def test_equal_samples_are_steady():
