@@ -92,6 +92,10 @@ def parts(bundle: str, scans: list[str], full_size: Path, *, short: bool) -> lis
         if short:
             words = [bundle, "--scan", scans[0], "--against", "onnxruntime", *rounds]
         found.append(Part(folder, heading, network, words))
+    words = [str(full_size / "int8"), *scans, "--artifact", "openvino-int8"]
+    words = [bundle, scans[0], *rounds] if short else words
+    heading = "File to result of the paper's network"
+    found.append(Part("stages-int8", heading, f"{bench}.stages", words))
     size = ["--slices", "100", "--rounds", "1"] if short else []
     reading = "benchmarks.cpu.reading.preprocess"
     found.append(Part("reading", "From a series on disk to the network's input", reading, size))
@@ -120,7 +124,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"\n## {part.heading}\n\n    {command}", flush=True)
         started = time.monotonic()
         try:
-            if part.name in FULL_SIZE and not given.short:
+            if part.name in (*FULL_SIZE, "stages-int8") and not given.short:
                 make_full_size(given.full_size)
             reached &= judged(part.run())
         except (Exception, SystemExit) as error:  # the others go on
