@@ -38,6 +38,8 @@ class StandIn:
         self.uploads = []
         self.answers = []  # of the next uploads: status, body, headers
         self.asked = []
+        self.listing = threading.Event()  # cleared: a list that is asked for waits
+        self.listing.set()
         self._listeners = []
 
     def tell(self, shown):
@@ -80,6 +82,7 @@ class StandIn:
         def scans(limit: int = 50, before: str = ""):
             ordered = sorted(self.views.values(), key=lambda each: each["first"], reverse=True)
             older = [v for v in ordered if not before or v["first"] < self.views[before]["first"]]
+            assert self.listing.wait(60)
             return {"scans": older[:limit]}
 
         @app.get("/v1/events")
@@ -98,6 +101,8 @@ class StandIn:
         async def upload(request: Request):
             self.uploads.append((dict(request.headers), await request.body()))
             status, body, headers = self.answers.pop(0)
+            for shown in body.get("scans", ()):
+                self.views.setdefault(shown["id"], shown)
             return JSONResponse(body, status, headers)
 
         @app.get("/v1/scans/{name}")

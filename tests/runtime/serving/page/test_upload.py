@@ -35,6 +35,20 @@ def test_a_scan_is_sent_and_shown(visit, service):
     tab.locator("#said").get_by_text("chest.zip: received").wait_for()
 
 
+def test_a_scan_that_is_sent_before_the_list_comes_is_not_lost(visit, service):
+    shown = view(2, state="receiving", wait_s=2.0)
+    service.answers = [accepted(shown)]
+    service.listing.clear()
+    tab = visit()
+    tab.locator("#files").set_input_files(ZIP)
+    tab.get_by_role("main").get_by_role("heading", name="chest.zip").wait_for()
+    del service.views[shown["id"]]
+    service.listing.set()
+    until(lambda: "/v1/service" in service.asked)  # which follows the list
+    assert tab.locator("#studies .title").count() == 1
+    assert tab.get_by_role("main").get_by_text("receiving, 30 files so far").is_visible()
+
+
 def test_slices_go_together_and_volumes_alone(visit, service):
     done = accepted(view(1), status=200)
     service.answers = [done] * 3

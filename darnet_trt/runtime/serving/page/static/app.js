@@ -100,7 +100,9 @@ async function drawAbout() {
 function taken(views, name) {
   for (const view of views) {
     if (views.length === 1 && name) sent.set(view.id, name);
-    if (!studies.has(view.id)) studies.set(view.id, view); // else what was heard is newer
+    for (const known of [studies, ...asked]) { // a list that is asked for may not have it yet
+      if (!known.has(view.id)) known.set(view.id, view); // else what was heard is newer
+    }
   }
   if (views.length) location.hash = views[0].id;
   redraw();
