@@ -45,8 +45,8 @@ def test_a_scan_that_is_sent_before_the_list_comes_is_not_lost(visit, service):
     del service.views[shown["id"]]
     service.listing.set()
     until(lambda: "/v1/service" in service.asked)  # which follows the list
-    assert tab.locator("#studies .title").count() == 1
-    assert tab.get_by_role("main").get_by_text("receiving, 30 files so far").is_visible()
+    until(lambda: tab.locator("#studies .title").count() == 2)  # the service knew another one
+    tab.get_by_role("main").get_by_text("receiving, 30 files so far").wait_for()
 
 
 def test_slices_go_together_and_volumes_alone(visit, service):
