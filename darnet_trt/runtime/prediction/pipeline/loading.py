@@ -228,7 +228,8 @@ class Loads:
             else:
                 # What the process did not time: handing over, and preparing DICOM objects.
                 rest_ms = coming.took_ms - sum(read.ms.values())
-                read.ms["read" if read.ms["read"] else "find"] += rest_ms
+                stage = "read" if read.ms.get("read") else "find"
+                read.ms[stage] = read.ms.get(stage, 0.0) + rest_ms
                 self._done(Ready(task, read, slot))
 
         coming.add_done_callback(done)
