@@ -15,6 +15,8 @@ from darnet_trt.machine.worker import Worker, WorkerDied, keep, taken
 
 T = TypeVar("T")
 
+_ENDING_S: Final = 2
+"""Longest wait for a thread to end: one that still runs when Python ends may crash it."""
 _RAISE: Final = "free memory, or raise the limit on processes (ulimit -u)"
 
 
@@ -59,6 +61,7 @@ class Pool:
         self.shared = self._first.shared
         self._resting = [self._first]
         self._at_work: list[Worker] = []
+        self._threads: list[threading.Thread] = []
         self._tasks: list[_Task] = []
         self._count = self._free = self._running = 0
         self._alone = self._closed = False
@@ -127,6 +130,9 @@ class Pool:
             self._first.close()
         for worker in workers:
             worker.close()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(_ENDING_S)
 
     def _start_one(self) -> _Lost:
         worker = self._resting.pop() if self._resting else Worker(self._module, self.shared)
@@ -135,6 +141,7 @@ class Pool:
         self._free += 1
         try:
             thread.start()
+            self._threads.append(thread)
         except RuntimeError as error:  # there are too many threads
             self._free -= 1
             return self._without(worker, DarnetError(str(error), do=_RAISE))

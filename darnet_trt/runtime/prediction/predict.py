@@ -107,17 +107,18 @@ def predict(
     if history is None:
         nothing = History(None, lambda key: None, bundle=bundle.sha256, artifact=chosen.name)
         history = own.enter_context(nothing)
+    discovery = Discovery(
+        pipeline.finder,
+        pipeline.loads,
+        pipeline.spool,
+        history,
+        repeats=repeats,
+        counted=calls.only_before_the_end(counted),
+        progress=calls.only_before_the_end(progress),
+    )
     try:
         with closing(calls):
-            Discovery(
-                pipeline.finder,
-                pipeline.loads,
-                pipeline.spool,
-                history,
-                repeats=repeats,
-                counted=calls.only_before_the_end(counted),
-                progress=calls.only_before_the_end(progress),
-            ).start(places, began)
+            discovery.start(places, began)
             loaded = engine or load_engine(bundle, artifact, threads=threads)
             try:
                 for warning in loaded.warnings:
@@ -131,6 +132,7 @@ def predict(
                     loaded.runner.close()
     finally:
         pipeline.close(keep_one=whole)
+        discovery.join()
         own.close()
 
 

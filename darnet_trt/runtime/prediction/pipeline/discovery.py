@@ -28,6 +28,7 @@ from darnet_trt.scan.discovery.walk import Listed, Listing, listings
 from darnet_trt.scan.isolated import as_scan_error
 
 _SHOWN: Final = 2
+_ENDING_S: Final = 2
 
 
 class Discovery:
@@ -63,6 +64,7 @@ class Discovery:
         self._handed: dict[str, str] = {}  # key → content
         self._put_off: dict[str, tuple[Place, FoundStudy]] = {}
         self._found = 0
+        self._thread: threading.Thread | None = None
 
     def start(self, places: Sequence[Place], since: float) -> None:
         """Begin in a thread of its own; a daemon, since a walk may wait for a disk.
@@ -71,10 +73,15 @@ class Discovery:
             places: Where to search.
             since: When the run began, of `time.perf_counter`: it counts in the first study's time.
         """
-        thread = threading.Thread(
+        self._thread = threading.Thread(
             target=self._run, args=(places, since), name="discovery", daemon=True
         )
-        thread.start()
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait a moment for its thread to end, once `loads` is closed: Python may crash else."""
+        if self._thread is not None:
+            self._thread.join(_ENDING_S)
 
     def _run(self, places: Sequence[Place], since: float) -> None:
         try:
