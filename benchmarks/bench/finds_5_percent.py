@@ -41,8 +41,8 @@ LIMIT = 1.025
 FOUND, ACCUSED = 0.95, 0.05
 """Shares of runs: slowed ones that are found, at least; equal ones that are accused, at most."""
 WIDTH, ROWS = 512, 192
-"""Of the matrices: the weights, 21 MB, fit the last-level cache of a server's CPU. So many rows for
-each thread."""
+"""Columns, and rows for each thread: the weights, 21 MB, fit the last-level cache of a server's
+CPU."""
 BURN = """
 import random, time
 while True:

@@ -15,7 +15,7 @@ from darnet_trt.machine.worker import Worker, WorkerDied, keep, taken
 
 T = TypeVar("T")
 
-_ENDING_S: Final = 2
+ENDING_S: Final = 2
 """Longest wait for a thread to end: one that still runs when Python ends may crash it."""
 _RAISE: Final = "free memory, or raise the limit on processes (ulimit -u)"
 
@@ -132,7 +132,7 @@ class Pool:
             worker.close()
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(_ENDING_S)
+                thread.join(ENDING_S)
 
     def _start_one(self) -> _Lost:
         worker = self._resting.pop() if self._resting else Worker(self._module, self.shared)

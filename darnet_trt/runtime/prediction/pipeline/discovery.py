@@ -15,6 +15,7 @@ from typing import Final
 
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
 from darnet_trt.machine.cache import digest
+from darnet_trt.machine.pool import ENDING_S
 from darnet_trt.runtime.prediction.history.history import History
 from darnet_trt.runtime.prediction.pipeline.finding import Finder
 from darnet_trt.runtime.prediction.pipeline.loading import Closed, Loads, Task
@@ -28,7 +29,6 @@ from darnet_trt.scan.discovery.walk import Listed, Listing, listings
 from darnet_trt.scan.isolated import as_scan_error
 
 _SHOWN: Final = 2
-_ENDING_S: Final = 2
 
 
 class Discovery:
@@ -81,7 +81,7 @@ class Discovery:
     def join(self) -> None:
         """Wait a moment for its thread to end, once `loads` is closed: Python may crash else."""
         if self._thread is not None:
-            self._thread.join(_ENDING_S)
+            self._thread.join(ENDING_S)
 
     def _run(self, places: Sequence[Place], since: float) -> None:
         try:
