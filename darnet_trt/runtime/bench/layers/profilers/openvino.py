@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from darnet_trt.bundle.manifest import Artifact
 from darnet_trt.runtime.bench.layers.places import Executed
 from darnet_trt.runtime.bench.layers.profilers.profiler import MOST_RUNS, Run
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 
+_NOTHING: Final = ("undef", "unknown")
+"""Begin the types of execution of what is fused into another layer, and of what takes no time."""
+
 
 class OpenVINOProfiler:
     """See `Profiler`. `kernel` is the type of execution: "brgconv_avx512_I8".
 
-    OpenVINO counts in microseconds, and says that what took less did not run.
+    OpenVINO counts in microseconds, and says that what took less did not run; here it takes none.
     """
 
     def __init__(self, artifact: Artifact, file: Path, threads: int | None) -> None:
@@ -40,7 +43,7 @@ class OpenVINOProfiler:
                     layer.real_time.total_seconds() * 1e3,
                 )
                 for layer in self.runner.request.get_profiling_info()
-                if layer.status.name == "EXECUTED"
+                if layer.status.name == "EXECUTED" or not layer.exec_type.startswith(_NOTHING)
             ]
         )
 
