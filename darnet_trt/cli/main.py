@@ -10,6 +10,7 @@ import importlib
 import signal
 import sys
 import traceback
+from itertools import pairwise
 from typing import Annotated, NoReturn
 
 import typer
@@ -21,7 +22,7 @@ from darnet_trt.cli.printing import print_line, warn
 from darnet_trt.cli.signals import Handlers, handled
 from darnet_trt.cli.streams import NoReader, command_streams
 from darnet_trt.cli.wrong_value import wrong_value
-from darnet_trt.errors import DarnetError, InternalError, OutputError
+from darnet_trt.errors import DarnetError, InternalError, OutputError, UsageError
 from darnet_trt.machine.files import temporary_folder
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -107,6 +108,7 @@ def main() -> None:
     words, printing.quiet = _without(words, "-q", "--quiet")
     with command_streams():
         try:
+            _refuse_empty(words)
             with handled(_ENDING, _end):
                 code = app(words or ["--help"], prog_name="darnet-trt", standalone_mode=False)
                 sys.stdout.flush()
@@ -127,6 +129,16 @@ def _without(words: list[str], *flags: str) -> tuple[list[str], bool]:
     end = words.index("--") if "--" in words else len(words)
     kept = [word for word in words[:end] if word not in flags]
     return kept + words[end:], len(kept) < end
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """Raise UsageError at an empty word: as a path it would be the current folder."""
+    for before, word in pairwise(["darnet-trt", *words]):
+        if not word or (word.startswith("--") and word.partition("=")[1:] == ("=", "")):
+            raise UsageError(
+                f"the word after {word or before} is empty",
+                do="look for a shell variable that is not set",
+            )
 
 
 def _described(error: BaseException) -> tuple[str, int]:

@@ -34,6 +34,8 @@ from tests.full_disk import files_up_to
         (["train", "/no/such/cohort", "-o", "/tmp/never"], "/no/such/cohort: no such file"),
         (["build", "/no/such/run", "-o", "/tmp/never"], "/no/such/run: no such file"),
         (["export", "/no/such/run"], "/no/such/run: no such file"),
+        (["predict", "b", "", "-o", "r"], "the word after b is empty; look for a shell variable"),
+        (["export", "r", "--out="], "the word after --out= is empty; look for"),
     ],
 )
 def test_a_mistake_is_one_line(command, arguments, says):

@@ -18,7 +18,6 @@ def predict(command):
     [
         (["--dicom", "sr"], "--dicom: needs a folder for the results; add -o OUT"),
         (["--dicom", "sr,seg", "-o", "out"], "no kind of DICOM object 'seg'; choose from sr, pm"),
-        (["--dicom", "", "-o", "out"], "no kind of DICOM object ''"),
     ],
 )
 def test_words_that_cannot_work(predict, tiny, tmp_path, monkeypatch, words, says):
