@@ -100,11 +100,24 @@ class Pool:
                 return task.future
             heapq.heappush(self._tasks, task)
             lost: _Lost = [], None
-            if len(self._tasks) > self._free and len(self._at_work) < self._most:
+            if self._lacks_one():
                 lost = self._start_one()
             self._changed.notify_all()
         _fail(*lost)
         return task.future
+
+    def grow(self, most: int) -> None:
+        """Allow more children, and start one for each call that waits.
+
+        Args:
+            most: How many in all.
+        """
+        lost: _Lost = [], None
+        with self._changed:
+            self._most = most
+            while self._lacks_one() and lost[1] is None:
+                lost = self._start_one()
+        _fail(*lost)
 
     def close(self, *, keep_one: bool = False) -> None:
         """End all children at once; calls that run or wait fail with WorkerDied.
@@ -133,6 +146,9 @@ class Pool:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(ENDING_S)
+
+    def _lacks_one(self) -> bool:
+        return len(self._tasks) > self._free and len(self._at_work) < self._most
 
     def _start_one(self) -> _Lost:
         worker = self._resting.pop() if self._resting else Worker(self._module, self.shared)

@@ -22,6 +22,7 @@ class SharedMemory:
 
     def __init__(self) -> None:
         self._descriptor: int | None = None
+        self._taken: set[Slot] = set()
         with suppress(AttributeError, OSError):  # no Linux; too many open files
             self._descriptor = os.memfd_create("darnet-trt")
 
@@ -31,9 +32,9 @@ class SharedMemory:
         return () if self._descriptor is None else (self._descriptor,)
 
     def slots(self, count: int, shape: tuple[int, ...]) -> list[Slot | None]:
-        """Return places for float32 arrays, the same ones at each call, and take their memory.
+        """Return places for float32 arrays, the same ones at each call; `take` one before its use.
 
-        Each is None where the system has no such memory, or too little.
+        Each is None where the system has no such memory.
 
         Args:
             count: How many.
@@ -42,24 +43,36 @@ class SharedMemory:
         if self._descriptor is None:
             return [None] * count
         step = -(-4 * math.prod(shape) // mmap.PAGESIZE) * mmap.PAGESIZE
+        return [Slot(self._descriptor, n * step, step, shape) for n in range(count)]
+
+    def take(self, slot: Slot | None) -> Slot | None:
+        """Take a slot's memory, and return the slot; None where the system has too little."""
+        if slot is None or slot in self._taken:
+            return slot
         try:  # now: a process that touches a mapped page for which there is none is ended by SIGBUS
-            os.posix_fallocate(self._descriptor, 0, count * step)
+            os.posix_fallocate(slot.descriptor, slot.start, slot.size)
         except OSError:
-            return [None] * count
-        return [Slot(self._descriptor, n * step, count * step, shape) for n in range(count)]
+            return None
+        self._taken.add(slot)
+        return slot
 
     def clear(self) -> None:
         """Give the memory back to the system; no array of a slot may be used any more."""
         if self._descriptor is not None:
-            _mapped.pop(self._descriptor, None)
+            self._unmap()
             os.ftruncate(self._descriptor, 0)
 
     def close(self) -> None:
         """Give it back for good, as far as this process has it."""
         if self._descriptor is not None:
-            _mapped.pop(self._descriptor, None)
+            self._unmap()
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _unmap(self) -> None:
+        for slot in self._taken:
+            _mapped.pop((slot.descriptor, slot.start), None)
+        self._taken.clear()
 
 
 @dataclass(frozen=True)
@@ -68,18 +81,19 @@ class Slot:
 
     descriptor: int
     start: int
-    end_of_all: int
+    size: int
     shape: tuple[int, ...]
 
     def array(self) -> npt.NDArray[np.float32]:
         """Return the array that lies here, to be read or written."""
-        memory = _mapped.get(self.descriptor)
-        if memory is None or len(memory) < self.end_of_all:
+        place = self.descriptor, self.start
+        memory = _mapped.get(place)
+        if memory is None or len(memory) < self.size:
             flags = mmap.MAP_SHARED | mmap.MAP_POPULATE  # else each page costs a fault
-            memory = mmap.mmap(self.descriptor, self.end_of_all, flags)
-            _mapped[self.descriptor] = memory
-        count = math.prod(self.shape)
-        return np.frombuffer(memory, np.float32, count, self.start).reshape(self.shape)
+            memory = mmap.mmap(self.descriptor, self.size, flags, offset=self.start)
+            _mapped[place] = memory
+        return np.frombuffer(memory, np.float32, math.prod(self.shape)).reshape(self.shape)
 
 
-_mapped: dict[int, mmap.mmap] = {}  # by descriptor: mapping it anew would touch each page anew
+_mapped: dict[tuple[int, int], mmap.mmap] = {}
+"""By descriptor and start: mapping a slot anew would touch each page anew."""

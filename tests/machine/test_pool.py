@@ -60,6 +60,20 @@ def test_a_second_child_is_started_only_where_the_first_is_busy(pool, tmp_path):
     assert len(meet(pool, tmp_path / "both")) == 2
 
 
+def test_a_pool_grows_where_a_call_waits(tmp_path):
+    pool = Pool(MODULE, 1)
+    pairs = [str(tmp_path / pair) for pair in "aabb"]
+    calls = [pool.submit(functions.meet_another, pair, timeout_s=60) for pair in pairs]
+    assert len(pool._at_work) == 1
+    pool.grow(4)
+    assert len(pool._at_work) == 4
+    for future in calls:
+        future.result(60)
+    pool.close()
+    pool.grow(3)
+    assert not children()
+
+
 def test_urgent_calls_come_first_and_others_in_order(pool, tmp_path):
     file = tmp_path / "order"
     busy = [pool.submit(functions.wait_for, str(tmp_path / "go"), timeout_s=60) for _ in "ab"]
@@ -165,7 +179,7 @@ def test_no_thread_can_be_started(pool, monkeypatch):
 
 
 def test_arrays_come_through_shared_memory(pool):
-    slots = pool.shared.slots(2, (100,))
+    slots = [pool.shared.take(slot) for slot in pool.shared.slots(2, (100,))]
     calls = [pool.submit(functions.fill, slot, timeout_s=60) for slot in slots]
     for number, future in enumerate(calls):
         assert future.result(60) is None

@@ -11,7 +11,7 @@ def test_slots_hold_an_array_each_and_may_be_written_again():
     memory = SharedMemory()
     slots = memory.slots(3, (2, 3))
     for number, slot in enumerate(slots):
-        slot.array()[:] = number
+        memory.take(slot).array()[:] = number
     slots[1].array()[:] = 7
     assert [slot.array().tolist() for slot in slots] == [[[n] * 3] * 2 for n in (0, 7, 2)]
     memory.close()
@@ -22,13 +22,14 @@ def test_it_has_no_name_and_is_given_back():
     memory = SharedMemory()
     (slot,) = memory.slots(1, (1000, 1024))
     (descriptor,) = memory.inherited
-    slot.array()[:] = 1
+    assert os.fstat(descriptor).st_size == 0
+    memory.take(slot).array()[:] = 1
     assert set(Path("/dev/shm").iterdir()) == before[0]
     assert os.fstat(descriptor).st_size == 4_096_000
     memory.clear()
     assert os.fstat(descriptor).st_size == 0
     (slot,) = memory.slots(1, (10,))
-    slot.array()[:] = 1
+    memory.take(slot).array()[:] = 1
     memory.close()
     assert set(Path("/proc/self/fd").iterdir()) == before[1]
 
@@ -37,6 +38,7 @@ def test_a_system_without_it_has_no_slots(monkeypatch):
     monkeypatch.delattr(os, "memfd_create")
     memory = SharedMemory()
     assert memory.slots(2, (100,)) == [None, None]
+    assert memory.take(None) is None
     assert memory.inherited == ()
     memory.clear()
     memory.close()
@@ -48,5 +50,5 @@ def test_a_system_with_too_little_memory_has_no_slots(monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", fail)
     memory = SharedMemory()
-    assert memory.slots(2, (100,)) == [None, None]
+    assert [memory.take(slot) for slot in memory.slots(2, (100,))] == [None, None]
     memory.close()

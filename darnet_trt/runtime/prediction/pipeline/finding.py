@@ -46,7 +46,7 @@ class Finder:
     ) -> None:
         self._pool, self._spool, self._ahead, self._memory = pool, spool, ahead, memory
         self._mixed = mixed
-        # A second process would start while the engine loads, and delay the only scan.
+        # The first study comes first: what is begun ahead would delay it.
         self._now = 0
 
     def examined(

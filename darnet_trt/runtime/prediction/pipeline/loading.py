@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,10 @@ from darnet_trt.scan.preprocessing import Span
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.delivery.source import Source
+
+
+_FIRST_S: Final = 2.0
+"""How long the engine waits for the first study before other processes help."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +114,19 @@ class Loads:
         spec: What makes the input.
         plan: How much may wait.
         sources: Whether DICOM objects are to be made.
+        grows: Whether the pool gets the plan's processes once `next` has to wait: for the first
+            study longer than 2 s, or for a later one.
     """
 
     def __init__(
-        self, pool: Pool, spool: Spool, spec: Preprocessing, plan: Plan, *, sources: bool = False
+        self,
+        pool: Pool,
+        spool: Spool,
+        spec: Preprocessing,
+        plan: Plan,
+        *,
+        sources: bool = False,
+        grows: bool = False,
     ) -> None:
         self._pool, self._spool, self._spec, self._plan = pool, spool, spec, plan
         self._sources = sources
@@ -122,6 +136,7 @@ class Loads:
         self._ended = self._closed = False
         self._changed = threading.Condition()
         self._ready: SimpleQueue[Ready | BaseException | None] = SimpleQueue()
+        self._patience_s: float | None = _FIRST_S if grows else None
 
     def put(self, task: Task) -> None:
         """Add a study; wait while many wait.
@@ -166,12 +181,23 @@ class Loads:
             Empty: None was ready in time.
             Exception: What ended the search.
         """
-        ready = self._ready.get(timeout=timeout_s)
+        ready = self._wait(timeout_s)
         if isinstance(ready, BaseException):
             raise ready
         if ready is None:
             self._ready.put(None)
         return ready
+
+    def _wait(self, timeout_s: float | None) -> Ready | BaseException | None:
+        patience_s = self._patience_s
+        if patience_s is not None and (timeout_s is None or timeout_s > patience_s):
+            self._patience_s = 0.0
+            with suppress(Empty):
+                return self._ready.get(timeout=patience_s)
+            self._patience_s = None
+            self._pool.grow(self._plan.workers)
+            timeout_s = None if timeout_s is None else timeout_s - patience_s
+        return self._ready.get(timeout=timeout_s)
 
     def more(self) -> bool:
         """Return whether another one comes soon: it is being loaded, or waits for that."""
@@ -196,7 +222,7 @@ class Loads:
             with self._changed:
                 if self._closed or not self._waiting or not self._free:
                     return
-                task, slot = self._waiting.popleft(), self._free.pop()
+                task, slot = self._waiting.popleft(), self._pool.shared.take(self._free.pop())
                 self._in_flight += 1
                 alone = self._in_flight == 1 and not self._waiting
                 self._changed.notify_all()

@@ -31,6 +31,9 @@ class Pipeline:
         earlier: Returns the result that stands for a study's key.
         evidence: Whether results keep their evidence.
         mixed: Whether a folder may hold several patients of one study.
+        eager: Whether all processes of the plan may start at once. Otherwise, and without objects
+            to make, one reads until the engine has to wait: the start of others slows the engine,
+            and a network that takes seconds needs none.
 
     Attributes:
         pool: The processes that read.
@@ -48,11 +51,20 @@ class Pipeline:
         *,
         evidence: bool,
         mixed: bool = False,
+        eager: bool = False,
     ) -> None:
         manifest = bundle.manifest
         self._bundle, self._shown = bundle, evidence or bool(dicom)
-        self.pool, self.spool = Pool(MODULE, plan.workers), Spool()
-        self.loads = Loads(self.pool, self.spool, manifest.preprocessing, plan, sources=bool(dicom))
+        eager = eager or bool(dicom)
+        self.pool, self.spool = Pool(MODULE, plan.workers if eager else 1), Spool()
+        self.loads = Loads(
+            self.pool,
+            self.spool,
+            manifest.preprocessing,
+            plan,
+            sources=bool(dicom),
+            grows=not eager,
+        )
         self._making = Making(self.pool, dicom, manifest, plan, earlier, evidence=evidence)
         self.finder = Finder(self.pool, self.spool, plan.workers, plan.share, mixed=mixed)
 

@@ -71,7 +71,9 @@ class Generation:
         self.at_once, self.jobs = plan.workers, dict[str, Job]()
         self._memory, self._kinds = plan.share, kinds
         self._engine, self._done, self._ended = engine, done, ended
-        self._pipeline = Pipeline(bundle, plan, kinds, earlier, evidence=True, mixed=True)
+        self._pipeline = Pipeline(
+            bundle, plan, kinds, earlier, evidence=True, mixed=True, eager=True
+        )
         self._left = False
         self._thread = threading.Thread(target=self._run, name="classifying", daemon=True)
 
