@@ -113,13 +113,17 @@ def rows(bundle: Path | None, size: Size) -> Iterator[Agreement]:
 
 
 def stub(delay_ms: float) -> Ask:
-    """Return a query that takes so long: it sleeps, and spins for what a sleep cannot hit."""
+    """Return a query that takes so long: it sleeps, and spins for what a sleep cannot hit.
+
+    It releases Python's lock meanwhile, as an engine does, so that the load generator's thread can
+    bring the next query.
+    """
 
     def ask() -> None:
         until = time.perf_counter_ns() + round(delay_ms * 1e6)
         time.sleep(max(delay_ms - 0.5, 0) / 1e3)
         while time.perf_counter_ns() < until:
-            pass
+            time.sleep(0)
 
     return ask
 
