@@ -135,7 +135,7 @@ def bench(
         float | None,
         typer.Option(
             min=1,
-            help="The first engine is slower where its time over the baseline's lies above this. "
+            help="Slower means: the first engine's time divided by the baseline's is above this. "
             f"[default: {_FAIL_ABOVE}]",
             show_default=False,
         ),
@@ -188,8 +188,8 @@ def bench(
 
     The configurations of a single stream take turns in one process, so that what slows the machine
     slows all of them; each is warmed up first, until its times settle. Percentiles and ratios have
-    95 % intervals, or the number of samples that one takes. Compare ratios of one run of bench, not
-    times of two runs: a machine's speed changes. Ctrl-C keeps what was measured so far.
+    95 % intervals; where the samples are too few, the table says so. Compare ratios of one run of
+    bench, not times of two runs: a machine's speed changes. Ctrl-C keeps what was measured so far.
     """
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.errors import UsageError

@@ -39,7 +39,7 @@ def check_scenario(
 
     Args:
         scenario: Of the command line.
-        given: Options with their values; None, False and "" are not given.
+        given: Options with their values; None and False are not given.
         scan: Of the command line.
         batches: Likewise.
 
@@ -48,7 +48,7 @@ def check_scenario(
     """
     for option, value in given.items():
         takers = _TAKEN_BY[option]
-        if value not in (None, False, "") and scenario not in takers:
+        if value not in (None, False) and scenario not in takers:
             others = f"{', '.join(takers[:-1])} or {takers[-1]}" if takers[1:] else takers[0]
             raise UsageError(
                 f"does not go with --scenario {scenario}",

@@ -188,6 +188,7 @@ class Benchmark:
             [self._about(name) for name in self._runners],
             [self._configuration(entry) for entry in self._entries],
             interrupted=interrupted,
+            yardstick_ms=tuple(self.traces[YARDSTICK].latencies_ms),
             baseline=None if self._guard is None else self._guard.comparison(self._baseline),
             answers=self._compared.answers,
             left_out=self._compared.left_out,
@@ -208,7 +209,9 @@ class Benchmark:
             UsageError: It cannot be read, or is of another machine or configuration.
         """
         first = self._entries[0].subject
-        before = stored_latencies(read_baseline(baseline), first.name, self._threads)
+        before = stored_latencies(
+            read_baseline(baseline), first.name, self._threads, on_gpu=first.on_gpu
+        )
         self._guard = Guard(first.name, before, fail_above)
         self._baseline = absolute(baseline)
 
@@ -224,10 +227,7 @@ class Benchmark:
         if entry.from_file is not None and trace.queries:
             stages = entry.from_file.stage_medians_ms(trace)
         first = self.traces[self._entries[0].subject.name]
-        yard = None if entry.subject.on_gpu else self.traces[YARDSTICK]
-        return configuration(
-            trace, first, yard, engine=entry.engine, way=entry.way, stages_ms=stages
-        )
+        return configuration(trace, first, engine=entry.engine, way=entry.way, stages_ms=stages)
 
     def _about(self, name: str) -> MeasuredEngine:
         runner = self._runners[name]

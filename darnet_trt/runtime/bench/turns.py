@@ -83,7 +83,7 @@ def warm(subjects: Sequence[Subject], traces: Mapping[str, Trace], until: float)
     Args:
         subjects: As of `in_turns`.
         traces: Theirs, to be filled.
-        until: Start no turn after this time of `time.perf_counter`.
+        until: Start no round after this time of `time.perf_counter`, except for the first.
     """
     while moving := [one for one in subjects if not traces[one.name].settled]:
         for subject in moving:

@@ -20,7 +20,7 @@ def rows(layers: Layers) -> list[tuple[str, ...]]:
     found = [_row(group, layers) for group in large]
     if small:
         ms, share = sum(g.ms for g in small), sum(g.share for g in small)
-        what = f"{len(small)} below {LEAST_SHARE:.1%} each"
+        what = f"{len(small)} below {_percent(LEAST_SHARE)} each"
         rest = [_NONE] * (len(TITLES) - 4)
         found.append(("smaller groups", what, _number(ms), _percent(share), *rest))
     return found
@@ -68,4 +68,4 @@ def _number(value: float | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return _NONE if share is None else f"{share:.1%}"
+    return _NONE if share is None else f"{100 * share:.1f} %"

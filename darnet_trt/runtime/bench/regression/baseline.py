@@ -47,13 +47,16 @@ def read_baseline(path: Path) -> BenchReport:
         raise UsageError("is no report of this version's bench", where=file, do=_MAKE) from error
 
 
-def stored_latencies(baseline: BenchReport, name: str, threads: int | None) -> StoredLatencies:
+def stored_latencies(
+    baseline: BenchReport, name: str, threads: int | None, *, on_gpu: bool = False
+) -> StoredLatencies:
     """Return the latencies of a configuration in a baseline.
 
     Args:
         baseline: From `read_baseline`.
         name: The configuration.
         threads: The engines' now.
+        on_gpu: Whether the configuration runs on a GPU.
 
     Raises:
         UsageError: The baseline was measured on another machine or with other threads, or lacks the
@@ -72,10 +75,11 @@ def stored_latencies(baseline: BenchReport, name: str, threads: int | None) -> S
                 where="--baseline",
                 do="measure it here",
             )
+    yardstick_ms = None if on_gpu else baseline.yardstick_ms or ()
     found = {
-        one.name: StoredLatencies(one.latency.samples_ms, one.yardstick_ms)
+        one.name: StoredLatencies(one.latency.samples_ms, yardstick_ms)
         for one in baseline.configurations
-        if one.latency and one.yardstick_ms != ()  # an interruption may come before these
+        if one.latency and yardstick_ms != ()  # an interruption may come before these
     }
     if name not in found:
         others = f", only of {', '.join(found)}" if found else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from darnet_trt.runtime.bench.report.schema import (
     Arrivals,
@@ -13,7 +13,8 @@ from darnet_trt.runtime.bench.report.schema import (
     Way,
 )
 from darnet_trt.runtime.bench.scenarios.offline import throughput, turn_rates
-from darnet_trt.runtime.bench.statistics.quantiles import summarise
+from darnet_trt.runtime.bench.scenarios.peak import PeakResult
+from darnet_trt.runtime.bench.statistics.quantiles import PERCENTS, summarise
 from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
 from darnet_trt.runtime.bench.subject import Trace
 
@@ -21,7 +22,6 @@ from darnet_trt.runtime.bench.subject import Trace
 def configuration(
     trace: Trace,
     first: Trace,
-    yard: Trace | None,
     *,
     engine: str,
     way: Way,
@@ -34,14 +34,14 @@ def configuration(
     Args:
         trace: Perhaps without a measured query.
         first: That of the first configuration, of the same turns.
-        yard: That of the yardstick; None where it says nothing.
         engine: The name of its engine.
         way: What a query was.
         stages_ms: As in `Configuration`.
         streams: As in `Configuration`.
         arrivals: As in `Configuration`.
     """
-    found = latency(trace) if trace.queries else None
+    limits = (arrivals.limit.percent,) if isinstance(arrivals, PeakResult) else ()
+    found = latency(trace, limits) if trace.queries else None
     return Configuration(
         name=trace.subject,
         engine=engine,
@@ -54,7 +54,6 @@ def configuration(
         latency=found,
         scans_per_s=None if found is None or arrivals is not None else _throughput(trace, found),
         ratio=None if trace is first or arrivals is not None else _ratio(first, trace),
-        yardstick_ms=None if yard is None else tuple(yard.latencies_ms),
         stages_ms=None if stages_ms is None else dict(stages_ms),
         cpu_j_per_scan=trace.joules_per_scan("cpu"),
         gpu_j_per_scan=trace.joules_per_scan("gpu"),
@@ -62,10 +61,15 @@ def configuration(
     )
 
 
-def latency(trace: Trace) -> Latency:
-    """Summarise the measured queries, of which there is at least one."""
+def latency(trace: Trace, percents: Sequence[float] = ()) -> Latency:
+    """Summarise the measured queries, of which there is at least one.
+
+    Args:
+        trace: Theirs.
+        percents: Quantiles to give beside `PERCENTS`.
+    """
     samples = trace.latencies_ms
-    found = summarise(samples)
+    found = summarise(samples, sorted({*PERCENTS, *percents}))
     return Latency(
         effective=found.effective,
         verdict=found.drift.verdict,

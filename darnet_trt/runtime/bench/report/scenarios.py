@@ -11,7 +11,6 @@ from darnet_trt.runtime.bench.scenarios import Scenario
 from darnet_trt.runtime.bench.scenarios.burst import BurstResult
 from darnet_trt.runtime.bench.scenarios.peak import PeakResult, Trial
 from darnet_trt.runtime.bench.scenarios.server import ServerResult
-from darnet_trt.runtime.bench.statistics.quantiles import PERCENTS
 
 HOW: Final[dict[Scenario, str]] = {
     "single-stream": "single queries, the configurations in turns",
@@ -34,7 +33,7 @@ def titles(report: BenchReport) -> tuple[str, ...]:
     """Return what stands above the cells of `cells`."""
     found = report.configurations[0].arrivals
     if isinstance(found, PeakResult):
-        tail = f"p{_tail(found):g} ms at it"
+        tail = f"p{found.limit.percent:g} ms at it"
         return ("highest queries per s", "surely met at", "surely missed at", tail)
     return {
         "multi-stream": ("median ms", "scans per s", "time per scan / first's"),
@@ -57,7 +56,8 @@ def cells(report: BenchReport, one: Configuration, median: str, ratio: str) -> t
         case PeakResult() as found:
             rates = (found.rate_per_s, found.at_least_per_s, found.at_most_per_s)
             highest, *sure = ("–" if rate is None else number(rate) for rate in rates)
-            tail = "–" if one.latency is None else quantile(one.latency.quantile(_tail(found)))
+            percent = found.limit.percent
+            tail = "–" if one.latency is None else quantile(one.latency.quantile(percent))
             return ("none met it" if found.rate_per_s is None else highest, *sure, tail)
         case ServerResult() as found:
             return (number(found.rate_per_s), f"{100 * found.load:.0f} %", median)
@@ -114,8 +114,3 @@ def _trial(trial: Trial) -> tuple[str, ...]:
     verdict = "overloaded" if trial.overloaded else "met" if judged.met else "missed"
     verdict += _SURE[trial.sure]
     return (number(trial.rate_per_s), count(judged.queries), count(judged.over), verdict)
-
-
-def _tail(found: PeakResult) -> float:
-    """Return the percentile of the limit, or the highest that reports hold."""
-    return found.limit.percent if found.limit.percent in PERCENTS else PERCENTS[-1]

@@ -18,7 +18,7 @@ from darnet_trt.runtime.bench.scenarios.peak import PeakResult
 from darnet_trt.runtime.bench.scenarios.server import ServerResult
 from darnet_trt.runtime.bench.signs.conditions import Conditions
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 Way = Literal["engine", "file-to-result"]
 Arrivals = ServerResult | PeakResult | BurstResult
@@ -62,7 +62,7 @@ class Latency(Part):
             to say.
         change: Largest over smallest median of the run's fifths, minus 1; None with fewer than 20
             samples.
-        quantiles: Median, p90, p95 and p99.
+        quantiles: Median, p90, p95 and p99; and that of the limit of a search.
         samples_ms: Every measured one, in order.
     """
 
@@ -108,7 +108,6 @@ class Configuration(Part):
             None of "server" and "burst".
         ratio: Time per scan over the first configuration's, paired over turns: above 1 is slower.
             None of the first.
-        yardstick_ms: Latencies of the yardstick; None on a GPU, of which it says nothing.
         stages_ms: Median of each of `predict`'s stages; None for "engine".
         cpu_j_per_scan: Energy of all CPU packages in its turns; None: not readable here.
         gpu_j_per_scan: Energy of the GPU's board in its turns; None: not readable here.
@@ -126,7 +125,6 @@ class Configuration(Part):
     latency: Latency | None
     scans_per_s: Estimate | None
     ratio: Estimate | None
-    yardstick_ms: tuple[Precise, ...] | None
     stages_ms: dict[str, Rounded] | None = None
     cpu_j_per_scan: Rounded | None
     gpu_j_per_scan: Rounded | None
@@ -138,9 +136,10 @@ class ColdStart(Part):
 
     Attributes:
         first_result_ms: From the start of a process to its first result.
-        load_ms: Verifying and loading the engine, while other processes read the scan.
+        load_ms: Verifying and loading the engine, while another process reads the scan.
         first_inference_ms: The first volume through the engine.
-        peak_memory_mb: Largest resident memory of a process and the one that reads its scan.
+        peak_memory_mb: Largest resident memory of a process and the one that reads its scan; the
+            input, which they share, counts once.
     """
 
     first_result_ms: Rounded
@@ -284,6 +283,8 @@ class BenchReport(Part):
         doubts: Reasons not to trust the figures; empty on an idle machine.
         engines: The bundle's, then those of --against.
         configurations: The first is the reference of the ratios.
+        yardstick_ms: Latencies of the yardstick, which took turns with them; None where there was
+            none.
         baseline: The first one against a stored measurement; None without --baseline.
         answers: What `MeasuredEngine.fidelity` is about; None where a single engine was measured.
         left_out: Those of --against that could not run, with the reason and what to do.
@@ -291,7 +292,7 @@ class BenchReport(Part):
             interruption came before.
     """
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     bundle: str
     bundle_sha256: str
     scan: str | None
@@ -306,6 +307,7 @@ class BenchReport(Part):
     doubts: tuple[str, ...]
     engines: tuple[MeasuredEngine, ...]
     configurations: tuple[Configuration, ...]
+    yardstick_ms: tuple[Precise, ...] | None = None
     baseline: Comparison | None = None
     answers: Answers | None = None
     left_out: tuple[str, ...] = ()

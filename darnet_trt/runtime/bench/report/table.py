@@ -157,7 +157,7 @@ def _remarks(configurations: Sequence[Configuration]) -> list[str]:
     remarks = []
     measured = [(one.name, one.latency) for one in configurations if one.latency is not None]
     drifting = [
-        f"{name} by {found.change or 0:.0%}".replace("%", " %")
+        f"{name} by {100 * (found.change or 0):.0f} %"
         for name, found in measured
         if found.verdict == "drifting"
     ]

@@ -269,7 +269,6 @@ class ScenarioRun:
         return configuration(
             trace,
             traces[self._entries[0].name],
-            None,
             engine=entry.engine,
             way="engine" if self._asked.scan is None else "file-to-result",
             streams=max(len(entry.asks), 1),

@@ -113,11 +113,11 @@ def test_a_report_of_another_machine_or_engine(monkeypatch):
     assert stored_latencies(report, "engine", None).ms == one.latency.samples_ms
     with pytest.raises(UsageError, match=r"no times of other, only of engine"):
         stored_latencies(report, "other", None)
-    interrupted = report.model_copy(
-        update={"configurations": (one.model_copy(update={"yardstick_ms": ()}),)}
-    )
+    assert stored_latencies(report, "engine", None).yardstick_ms == report.yardstick_ms
+    assert stored_latencies(report, "engine", None, on_gpu=True).yardstick_ms is None
+    interrupted = report.model_copy(update={"yardstick_ms": ()})
     with pytest.raises(UsageError, match="no times of engine; "):
         stored_latencies(interrupted, "engine", None)
     with pytest.raises(UsageError, match="threads"):
         stored_latencies(report, "engine", 3)
-    assert json.loads(report.model_dump_json())["schema_version"] == 3
+    assert json.loads(report.model_dump_json())["schema_version"] == 4
