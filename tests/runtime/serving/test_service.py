@@ -281,12 +281,11 @@ def test_an_engine_that_was_loaded_again_too_late_is_closed(tmp_path, monkeypatc
     loads, may_pass = [], threading.Event()
 
     def load(*of, **more):
-        loads.append(of)
-        second = len(loads) == 2
-        engine = load_engine(*of, **more)
-        if second:
+        number, engine = len(loads) + 1, load_engine(*of, **more)
+        loads.append(of)  # now its bundle may go
+        if number == 2:
             may_pass.wait(60)
-        return Engine(engine.artifact, Failing(engine.runner, 3 if len(loads) == 1 else 10**6))
+        return Engine(engine.artifact, Failing(engine.runner, 3 if number == 1 else 10**6))
 
     closed = []
     monkeypatch.setattr(Failing, "close", lambda engine: closed.append(engine))
