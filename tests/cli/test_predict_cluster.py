@@ -211,7 +211,7 @@ def test_what_does_not_go_with_a_cluster_is_one_line(command, tiny, tmp_path, wo
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("address", ["local", "ray://10.0.0.1:10001", "host", ""])
+@pytest.mark.parametrize("address", ["local", "ray://10.0.0.1:10001", "host", " "])
 def test_what_is_no_address_is_an_error(command, tiny, phantom_series, tmp_path, address):
     done = command("predict", tiny, phantom_series, "-o", tmp_path / "out", "--ray", address)
     assert done.returncode == 2
