@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 _FIRST_S: Final = 2.0
-"""How long the engine waits for the first study before other processes help."""
+"""Other processes help once the engine has waited so long for the first study."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from darnet_trt.scan.isolated import MODULE
 
 @pytest.fixture
 def grown(monkeypatch):
-    """How many processes the pool was allowed, each time that it grew."""
+    """Record how many processes the pool is allowed, each time that it grows."""
     asked = []
     monkeypatch.setattr(Pool, "grow", lambda pool, most: asked.append(most))
     return asked
