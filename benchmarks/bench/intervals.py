@@ -32,6 +32,7 @@ from benchmarks.bench.runners import (
     warming,
 )
 from benchmarks.bench.targets import Target, judged, table
+from darnet_trt.runtime.bench.regression.guard import LOOKS
 from darnet_trt.runtime.bench.statistics.decision import SequentialTest
 from darnet_trt.runtime.bench.statistics.quantiles import PERCENTS, Summary, summarise
 from darnet_trt.runtime.bench.statistics.ratios import paired_ratio
@@ -49,7 +50,6 @@ NOT_STEADY = 95.0
 WALK = "random walk"
 PERIODIC, PERIODIC_COUNT = "interrupted", 300
 CLEAR_CHANGE, CLEAR_COUNT = 0.1, 100
-LOOKS = (0.2, 0.4, 0.6, 0.8, 1.0)
 RUNS_FOR_TRUTH = 2_000_000
 
 

@@ -55,8 +55,8 @@ def in_turns(
         traces: Filled while measuring, name → trace, so that an interruption loses nothing.
         seconds: Start no round after this time, except for the first `LEAST_ROUNDS`.
         rounds: Most rounds.
-        look: Called after each round with the traces and the part of the time that has passed, 0
-            to 1; True ends the measurement.
+        look: Called after each round with the traces and the part of the time that has passed, 1
+            after the last round; True ends the measurement.
         meter: Reads the energy so far, before and after each turn's queries.
     """
     for subject in subjects:
@@ -65,15 +65,14 @@ def in_turns(
     started = time.perf_counter()
     warm(subjects, traces, started + (0 if math.isinf(seconds) else seconds * WARM_UP_SHARE))
     most = math.inf if rounds is None else rounds
-    done = 0
-    while done < most:
-        passed = max((time.perf_counter() - started) / seconds, done / most)
-        if done >= LEAST_ROUNDS and passed >= 1:
-            break
+    done, passed = 0, 0.0
+    while passed < 1:
         for subject in subjects:
             _turn(subject, traces[subject.name], done, meter)
         done += 1
-        if look(traces, min(passed, 1.0)):
+        of_time = (time.perf_counter() - started) / seconds
+        passed = max(min(of_time, done / LEAST_ROUNDS, 1.0), done / most)
+        if look(traces, passed):
             break
 
 

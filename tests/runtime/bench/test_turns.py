@@ -92,6 +92,17 @@ def test_a_look_ends_it(clock):
     assert 0 <= parts[0] < parts[1] < 1
 
 
+@pytest.mark.parametrize(
+    ("given", "rounds"),
+    [({"seconds": 2}, 3), ({"seconds": 0.001}, 3), ({"rounds": 2}, 2)],
+)
+def test_the_last_look_is_when_all_time_has_passed(clock, given, rounds):
+    parts = []
+    measured([named([], clock, "a", 100)], look=lambda _, passed: parts.append(passed), **given)
+    assert len(parts) == rounds
+    assert max(parts[:-1]) < parts[-1] == 1
+
+
 def test_what_was_measured_survives_an_interruption(clock):
     def interrupted(traces, passed):
         raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from darnet_trt.runtime.bench.statistics.decision import SequentialTest
 from darnet_trt.runtime.bench.statistics.undisturbed import UndisturbedRatio
 from darnet_trt.runtime.bench.subject import Trace
 
-LOOKS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
+LOOKS: Final = (0.4, 0.7, 1.0)
 """Parts of the time after which it is looked whether the answer is known; many cost power."""
 
 

@@ -30,7 +30,7 @@ class Ratio(Protocol):
 class SequentialTest:
     """Look at a ratio several times while it is measured, with the error of a single look.
 
-    Few looks are better than many: each takes its part of the error. Four or five will do.
+    Few looks are better than many: each takes its part of the error. Three or four will do.
 
     Args:
         limit: A ratio above it is "above", as 1.05.
