@@ -14,6 +14,7 @@ two medians says, each by OpenVINO's benchmark_app over the whole time: slower, 
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -186,4 +187,5 @@ def found_5_percent(said: Mapping[str, Counter[str]], threads: int) -> list[Targ
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process is left
     sys.exit(not judged(main()))

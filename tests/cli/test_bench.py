@@ -8,6 +8,7 @@ import pytest
 from darnet_trt.errors import DeviceError
 from darnet_trt.runtime.bench import turns
 from darnet_trt.runtime.bench.file_to_result import cold_start
+from darnet_trt.runtime.bench.regression import guard as regression
 from darnet_trt.runtime.bench.regression.guard import Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.scenarios import batches
@@ -355,12 +356,21 @@ def test_a_baseline_decides_the_exit_code(bench, tiny, tmp_path, monkeypatch, ve
         return True
 
     assert bench(tiny, "--rounds", 1, "-o", tmp_path / "before")[0] == 0
+    monkeypatch.setattr(regression, "NEEDED", 1)
     monkeypatch.setattr(Guard, "look", look)
     words = ("--baseline", tmp_path / "before", "--fail-above", 1.1)
     found, out, err = bench(tiny, "--rounds", 1, *words)
     assert found == code
     assert says in out
     assert (says in err.splitlines()[-1]) == bool(code)
+
+
+def test_a_baseline_with_too_few_queries_is_refused(bench, tiny, tmp_path):
+    assert bench(tiny, "--rounds", 1, "-o", tmp_path / "before")[0] == 0
+    code, out, err = bench(tiny, "--rounds", 1, "--baseline", tmp_path / "before")
+    assert (code, out) == (2, "")
+    assert "--baseline: its queries are worth 1 independent one" in err
+    assert "more --seconds" in err
 
 
 def test_a_limit_needs_a_baseline(bench, tiny):

@@ -206,7 +206,8 @@ class Benchmark:
             fail_above: A larger ratio of times is slower.
 
         Raises:
-            UsageError: It cannot be read, or is of another machine or configuration.
+            UsageError: It cannot be read, is of another machine or configuration, or has too few
+                queries.
         """
         first = self._entries[0].subject
         before = stored_latencies(

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
+from darnet_trt.errors import UsageError, counted
 from darnet_trt.runtime.bench.regression.baseline import StoredLatencies
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.report.schema import Comparison, Estimate
-from darnet_trt.runtime.bench.statistics.decision import SequentialTest
-from darnet_trt.runtime.bench.statistics.undisturbed import UndisturbedRatio
+from darnet_trt.runtime.bench.statistics.decision import SequentialTest, error_spent
+from darnet_trt.runtime.bench.statistics.undisturbed import (
+    UndisturbedRatio,
+    queries_needed,
+    queries_worth,
+)
 from darnet_trt.runtime.bench.subject import Trace
 
 LOOKS: Final = (0.4, 0.7, 1.0)
 """Parts of the time after which it is looked whether the answer is known; many cost power."""
+NEEDED: Final = queries_needed(2 * (error_spent(LOOKS[-1]) - error_spent(LOOKS[-2])))
+"""Independent queries that the last look takes."""
 
 
 class Guard:
@@ -27,9 +34,20 @@ class Guard:
     Attributes:
         verdict: "above": slower. "below": not slower. None: the time was too short to tell.
         ratio: The time now over the time before, as of the last look; None before the first.
+
+    Raises:
+        UsageError: The stored latencies are too few for an answer, however many come now.
     """
 
     def __init__(self, subject: str, before: StoredLatencies, limit: float) -> None:
+        worth = min(map(queries_worth, filter(None, before)))
+        if worth < NEEDED:
+            raise UsageError(
+                f"its queries are worth {counted(worth, 'independent one')}, and an answer takes "
+                f"{NEEDED}",
+                where="--baseline",
+                do="measure it again with more --seconds",
+            )
         self._subject, self._before = subject, before
         self._test = SequentialTest(limit)
         self._looks = list(LOOKS)

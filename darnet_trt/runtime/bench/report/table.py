@@ -61,7 +61,9 @@ def untrusted(report: BenchReport) -> list[str]:
 
 def against_baseline(found: Comparison) -> str:
     """Return in one line whether the first configuration is slower than its baseline."""
-    verdicts = {"above": "slower", "below": "not slower", None: "not decided in this time"}
+    few = found.ratio is None or found.ratio.low is None
+    unknown = "too few queries, give more --seconds" if few else "not decided in this time"
+    verdicts = {"above": "slower", "below": "not slower", None: unknown}
     said = f"time / {found.file}: {estimate(found.ratio)}, limit {found.fail_above:g}: "
     return said + verdicts[found.verdict]
 

@@ -67,17 +67,27 @@ class UndisturbedRatio:
         return sum(map(_log_low, self.numerators)) - sum(map(_log_low, self.denominators))
 
 
+def queries_needed(alpha: float) -> int:
+    """Return the independent queries that an interval takes; `alpha` as of `interval`."""
+    return samples_needed(100 * _SHARE, alpha)
+
+
+def queries_worth(times: Sequence[float]) -> int:
+    """Return how many independent queries some are worth, given their latencies in order."""
+    values = np.asarray(times, dtype=np.float64)
+    if not is_dependent(values):
+        return len(values)
+    tau = integrated_autocorrelation(below(values, np.sort(values), _SHARE))
+    return min(int(len(values) / tau), len(values))
+
+
 def _log_low(times: Sequence[float]) -> float:
     return math.log(float(np.quantile(times, _SHARE, method="inverted_cdf")))
 
 
 def _ends(times: Sequence[float], alpha: float) -> tuple[float, float] | None:
     """Return the ends of the interval of the quantile's logarithm, from order statistics."""
-    values = np.log(np.asarray(times, dtype=np.float64))
-    ordered, effective = np.sort(values), len(values)
-    if is_dependent(values):
-        tau = integrated_autocorrelation(below(values, ordered, _SHARE))
-        effective = min(int(effective / tau), effective)
-    if effective < samples_needed(100 * _SHARE, alpha):
+    effective = queries_worth(times)
+    if effective < queries_needed(alpha):
         return None
-    return bounds(ordered, effective, _SHARE, alpha)
+    return bounds(np.sort(np.log(np.asarray(times, dtype=np.float64))), effective, _SHARE, alpha)

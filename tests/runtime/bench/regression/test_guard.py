@@ -11,7 +11,7 @@ from darnet_trt.runtime.bench.regression.baseline import (
     read_baseline,
     stored_latencies,
 )
-from darnet_trt.runtime.bench.regression.guard import LOOKS, Guard
+from darnet_trt.runtime.bench.regression.guard import LOOKS, NEEDED, Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.subject import Query, Trace
 from tests.runtime.bench.report import reports
@@ -76,6 +76,24 @@ def test_it_looks_seldom():
     few = run(1, rounds=3)
     assert not guard.look(few, 0.4)
     assert not guard.look({}, 0.69)
+
+
+ENOUGH, FEW = (20.0,) * NEEDED, (20.0,) * (NEEDED - 1)
+
+
+@pytest.mark.parametrize(
+    "before", [(FEW, None), ((20.0,) * 200 + (30.0,) * 200, None), (FEW, ENOUGH), (ENOUGH, FEW)]
+)
+def test_a_baseline_from_which_no_answer_can_come_is_refused(before):
+    with pytest.raises(UsageError, match=f"an answer takes {NEEDED}; measure it again"):
+        Guard("engine", StoredLatencies(*before), 1.025)
+
+
+def test_a_baseline_with_just_enough_queries_gives_an_answer():
+    before = StoredLatencies((20.0, 20.1, 19.9) * (NEEDED // 3), None)
+    guard = Guard("engine", before, 1.025)
+    assert guard.look({"engine": turns("engine", before.ms)}, LOOKS[-1])
+    assert guard.verdict == "below"
 
 
 def test_on_a_gpu_the_yardstick_has_no_say():

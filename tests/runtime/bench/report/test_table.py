@@ -1,7 +1,7 @@
 import pytest
 
-from darnet_trt.runtime.bench.report.schema import Answers, Fidelity
-from darnet_trt.runtime.bench.report.table import tables
+from darnet_trt.runtime.bench.report.schema import Answers, Comparison, Estimate, Fidelity
+from darnet_trt.runtime.bench.report.table import against_baseline, tables
 from tests.runtime.bench.report.reports import report, steady, trace
 
 
@@ -50,6 +50,16 @@ def test_a_ratio_of_one_turn_has_no_interval_and_a_reason():
     answer, _ = tables(report(trace("a", [20.0]), trace("b", [30.0])))
     assert rows(answer)["b"]["time / first's"] == "1.50"
     assert answer.after[-1].endswith("interval of the ratio: b")
+
+
+def test_what_is_not_decided_has_a_reason():
+    def said(ratio):
+        found = Comparison(file="before", fail_above=1.025, verdict=None, ratio=ratio)
+        return against_baseline(found).partition("1.025: ")[2]
+
+    assert said(None) == said(Estimate(value=1.02, low=None, high=None))
+    assert said(None) == "too few queries, give more --seconds"
+    assert said(Estimate(value=1.02, low=1.0, high=1.04)) == "not decided in this time"
 
 
 def test_on_a_busy_machine_each_ratio_is_marked_and_the_reason_given():
