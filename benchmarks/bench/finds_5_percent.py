@@ -187,5 +187,5 @@ def found_5_percent(said: Mapping[str, Counter[str]], threads: int) -> list[Targ
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process is left
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the burner ends
     sys.exit(not judged(main()))

@@ -4,8 +4,8 @@
 
 A single stream and the server's highest rate, on a stub of known delay and on an engine: BUNDLE's
 one for OpenVINO, or a single convolution. Also what `bench` itself takes for a query that
-does nothing. A highest rate that 1,000 queries at each rate tried give scatters by 4 % from round
-to round, as a simulated queue with a fixed service does. `--short` only shows that it works. It
+does nothing. Of a simulated queue with a fixed service, the highest rate that 1,000 queries at each
+rate tried give scatters by 4 % from round to round. `--short` only shows that it works. It
 needs mlcommons-loadgen (the extra dev).
 """
 

@@ -55,8 +55,9 @@ def in_turns(
         traces: Filled while measuring, name → trace, so that an interruption loses nothing.
         seconds: Start no round after this time, except for the first `LEAST_ROUNDS`.
         rounds: Most rounds.
-        look: Called after each round with the traces and the part of the time that has passed, 1
-            after the last round; True ends the measurement.
+        look: Called after each round with the traces and how much of the measurement is done: the
+            part of the time (a third a round at most), or of the rounds where that is more. At 1 no
+            round follows. True ends it earlier.
         meter: Reads the energy so far, before and after each turn's queries.
     """
     for subject in subjects:

@@ -18,9 +18,9 @@ from darnet_trt.runtime.bench.statistics.undisturbed import (
 from darnet_trt.runtime.bench.subject import Trace
 
 LOOKS: Final = (0.4, 0.7, 1.0)
-"""Parts of the time after which it is looked whether the answer is known; many cost power."""
+"""`Guard` looks for an answer after these parts of the time. More looks cost power."""
 NEEDED: Final = queries_needed(2 * (error_spent(LOOKS[-1]) - error_spent(LOOKS[-2])))
-"""Independent queries that the last look takes."""
+"""Independent queries that the last look needs, of each run."""
 
 
 class Guard:
@@ -34,25 +34,28 @@ class Guard:
     Attributes:
         verdict: "above": slower. "below": not slower. None: the time was too short to tell.
         ratio: The time now over the time before, as of the last look; None before the first.
+        interval: Of the ratio, 95 %; while the verdict is None the wider one of the last look. None
+            where the queries were too few for that.
 
     Raises:
-        UsageError: The stored latencies are too few for an answer, however many come now.
+        UsageError: The stored latencies are too few for an answer.
     """
 
     def __init__(self, subject: str, before: StoredLatencies, limit: float) -> None:
-        worth = min(map(queries_worth, filter(None, before)))
+        worth = min(queries_worth(times) for times in before if times is not None)
         if worth < NEEDED:
             raise UsageError(
-                f"its queries are worth {counted(worth, 'independent one')}, and an answer takes "
-                f"{NEEDED}",
+                f"has too few queries: they are worth {counted(worth, 'independent one')}, and an "
+                f"answer takes {NEEDED}",
                 where="--baseline",
-                do="measure it again with more --seconds",
+                do="measure it again, and longer",
             )
         self._subject, self._before = subject, before
         self._test = SequentialTest(limit)
         self._looks = list(LOOKS)
         self.verdict: Literal["above", "below"] | None = None
         self.ratio: UndisturbedRatio | None = None
+        self.interval: tuple[float, float] | None = None
 
     def look(self, traces: Mapping[str, Trace], passed: float) -> bool:
         """Look if it is time to; return whether the answer is known.
@@ -63,21 +66,24 @@ class Guard:
         """
         if not self._looks or passed < self._looks[0]:
             return False
-        self._looks = [part for part in self._looks if part > passed]
+        due = max(part for part in self._looks if part <= passed)
+        self._looks = [part for part in self._looks if part > due]
         numerators: list[Sequence[float]] = [traces[self._subject].latencies_ms]
         denominators: list[Sequence[float]] = [self._before.ms]
         if self._before.yardstick_ms is not None:
             numerators.append(self._before.yardstick_ms)
             denominators.append(traces[YARDSTICK].latencies_ms)
         self.ratio = UndisturbedRatio(numerators, denominators)
-        self.verdict = self._test.look(self.ratio, passed)
+        # A look that comes late spends no more than it would have: the last one needs the rest.
+        self.verdict = self._test.look(self.ratio, due)
+        self.interval = self.ratio.interval() if self.verdict else self._test.interval
         return self.verdict is not None
 
     def comparison(self, file: str) -> Comparison:
         """Return what was found, for the report; `file` is where the baseline is stored."""
         ratio = None
         if self.ratio is not None:
-            low, high = self.ratio.interval() or (None, None)
+            low, high = self.interval or (None, None)
             ratio = Estimate(value=self.ratio.value, low=low, high=high)
         return Comparison(
             file=file,

@@ -61,8 +61,11 @@ def untrusted(report: BenchReport) -> list[str]:
 
 def against_baseline(found: Comparison) -> str:
     """Return in one line whether the first configuration is slower than its baseline."""
-    few = found.ratio is None or found.ratio.low is None
-    unknown = "too few queries, give more --seconds" if few else "not decided in this time"
+    unknown = "not decided in this time"
+    if found.ratio is None:
+        unknown = "interrupted before the first look"
+    elif found.ratio.low is None:
+        unknown = "too few queries, measure longer"
     verdicts = {"above": "slower", "below": "not slower", None: unknown}
     said = f"time / {found.file}: {estimate(found.ratio)}, limit {found.fail_above:g}: "
     return said + verdicts[found.verdict]

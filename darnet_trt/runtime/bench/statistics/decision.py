@@ -34,10 +34,14 @@ class SequentialTest:
 
     Args:
         limit: A ratio above it is "above", as 1.05.
+
+    Attributes:
+        interval: The one of the last look; None where the samples gave none.
     """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
+        self.interval: tuple[float, float] | None = None
         self._spent = 0.0
 
     def look(self, ratio: Ratio, passed: float) -> Literal["above", "below"] | None:
@@ -52,10 +56,10 @@ class SequentialTest:
         """
         allowed = error_spent(passed)
         added, self._spent = allowed - self._spent, allowed
-        interval = ratio.interval(2 * added) if added > 0 else None
-        if interval is None:
+        self.interval = ratio.interval(2 * added) if added > 0 else None
+        if self.interval is None:
             return None
-        low, high = interval
+        low, high = self.interval
         if low > self.limit:
             return "above"
         return "below" if high < self.limit else None

@@ -68,12 +68,16 @@ class UndisturbedRatio:
 
 
 def queries_needed(alpha: float) -> int:
-    """Return the independent queries that an interval takes; `alpha` as of `interval`."""
+    """Return how many independent queries an interval takes; `alpha` as of `interval`."""
     return samples_needed(100 * _SHARE, alpha)
 
 
 def queries_worth(times: Sequence[float]) -> int:
-    """Return how many independent queries some are worth, given their latencies in order."""
+    """Return how many independent queries those of a run are worth, for its 20th percentile.
+
+    Args:
+        times: Their latencies, in order.
+    """
     values = np.asarray(times, dtype=np.float64)
     if not is_dependent(values):
         return len(values)

@@ -85,15 +85,24 @@ ENOUGH, FEW = (20.0,) * NEEDED, (20.0,) * (NEEDED - 1)
     "before", [(FEW, None), ((20.0,) * 200 + (30.0,) * 200, None), (FEW, ENOUGH), (ENOUGH, FEW)]
 )
 def test_a_baseline_from_which_no_answer_can_come_is_refused(before):
-    with pytest.raises(UsageError, match=f"an answer takes {NEEDED}; measure it again"):
+    with pytest.raises(UsageError, match=f"too few queries.* takes {NEEDED}; measure it again"):
         Guard("engine", StoredLatencies(*before), 1.025)
 
 
-def test_a_baseline_with_just_enough_queries_gives_an_answer():
-    before = StoredLatencies((20.0, 20.1, 19.9) * (NEEDED // 3), None)
-    guard = Guard("engine", before, 1.025)
-    assert guard.look({"engine": turns("engine", before.ms)}, LOOKS[-1])
+@pytest.mark.parametrize("late", [0, 0.02, 0.2])
+def test_just_enough_queries_give_an_answer_also_where_looks_come_late(late):
+    before = StoredLatencies(tuple(20 + 0.1 * (query % 3) for query in range(NEEDED)), None)
+    guard, traces = Guard("engine", before, 1.025), {"engine": turns("engine", before.ms)}
+    known = [guard.look(traces, min(part + late, 1)) for part in LOOKS]
+    assert known == [False, False, True]
     assert guard.verdict == "below"
+
+
+def test_an_undecided_ratio_has_the_interval_that_was_judged():
+    guard = judged(1.025)
+    low, high = guard.ratio.interval()
+    found = guard.comparison("report.json").ratio
+    assert found.low < low < high < found.high
 
 
 def test_on_a_gpu_the_yardstick_has_no_say():

@@ -57,8 +57,8 @@ def test_what_is_not_decided_has_a_reason():
         found = Comparison(file="before", fail_above=1.025, verdict=None, ratio=ratio)
         return against_baseline(found).partition("1.025: ")[2]
 
-    assert said(None) == said(Estimate(value=1.02, low=None, high=None))
-    assert said(None) == "too few queries, give more --seconds"
+    assert said(None) == "interrupted before the first look"
+    assert said(Estimate(value=1.02, low=None, high=None)) == "too few queries, measure longer"
     assert said(Estimate(value=1.02, low=1.0, high=1.04)) == "not decided in this time"
 
 
