@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -49,7 +50,11 @@ def killed_and_resumed(start, examples, folder, moments):
 
 
 def saved(run):
-    return [(run / n).stat().st_mtime_ns for n in (STATE, BEFORE) if (run / n).exists()]
+    found = []
+    for name in (STATE, BEFORE):
+        with suppress(FileNotFoundError):  # there is none yet, or it is being renamed
+            found.append((run / name).stat().st_mtime_ns)
+    return found
 
 
 def test_killed_inside_an_epoch(start, tiny_examples, tmp_path):

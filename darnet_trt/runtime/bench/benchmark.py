@@ -24,7 +24,7 @@ from darnet_trt.runtime.bench.file_to_result.reading.models import Reading
 from darnet_trt.runtime.bench.layers.layers import Layers
 from darnet_trt.runtime.bench.layers.profile import profile
 from darnet_trt.runtime.bench.regression.baseline import read_baseline, stored_latencies
-from darnet_trt.runtime.bench.regression.guard import Guard
+from darnet_trt.runtime.bench.regression.guard import Guard, refuse_too_few
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK, yardstick
 from darnet_trt.runtime.bench.report.building import configuration
 from darnet_trt.runtime.bench.report.schema import (
@@ -213,6 +213,7 @@ class Benchmark:
         before = stored_latencies(
             read_baseline(baseline), first.name, self._threads, on_gpu=first.on_gpu
         )
+        refuse_too_few(before)
         self._guard = Guard(first.name, before, fail_above)
         self._baseline = absolute(baseline)
 

@@ -23,6 +23,22 @@ NEEDED: Final = queries_needed(2 * (error_spent(LOOKS[-1]) - error_spent(LOOKS[-
 """Independent queries that the last look needs, of each run."""
 
 
+def refuse_too_few(before: StoredLatencies) -> None:
+    """Refuse a baseline from which no answer can come.
+
+    Raises:
+        UsageError: Its queries are too few.
+    """
+    worth = min(queries_worth(times) for times in before if times is not None)
+    if worth < NEEDED:
+        raise UsageError(
+            f"has too few queries: they are worth {counted(worth, 'independent one')}, and an "
+            f"answer takes {NEEDED}",
+            where="--baseline",
+            do="measure it again, and longer",
+        )
+
+
 class Guard:
     """Compare a configuration's latencies with stored ones; `look` is for `in_turns`.
 
@@ -36,20 +52,9 @@ class Guard:
         ratio: The time now over the time before, as of the last look; None before the first.
         interval: Of the ratio, 95 %; while the verdict is None the wider one of the last look. None
             where the queries were too few for that.
-
-    Raises:
-        UsageError: The stored latencies are too few for an answer.
     """
 
     def __init__(self, subject: str, before: StoredLatencies, limit: float) -> None:
-        worth = min(queries_worth(times) for times in before if times is not None)
-        if worth < NEEDED:
-            raise UsageError(
-                f"has too few queries: they are worth {counted(worth, 'independent one')}, and an "
-                f"answer takes {NEEDED}",
-                where="--baseline",
-                do="measure it again, and longer",
-            )
         self._subject, self._before = subject, before
         self._test = SequentialTest(limit)
         self._looks = list(LOOKS)

@@ -11,7 +11,7 @@ from darnet_trt.runtime.bench.regression.baseline import (
     read_baseline,
     stored_latencies,
 )
-from darnet_trt.runtime.bench.regression.guard import LOOKS, NEEDED, Guard
+from darnet_trt.runtime.bench.regression.guard import LOOKS, NEEDED, Guard, refuse_too_few
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
 from darnet_trt.runtime.bench.subject import Query, Trace
 from tests.runtime.bench.report import reports
@@ -86,12 +86,13 @@ ENOUGH, FEW = (20.0,) * NEEDED, (20.0,) * (NEEDED - 1)
 )
 def test_a_baseline_from_which_no_answer_can_come_is_refused(before):
     with pytest.raises(UsageError, match=f"too few queries.* takes {NEEDED}; measure it again"):
-        Guard("engine", StoredLatencies(*before), 1.025)
+        refuse_too_few(StoredLatencies(*before))
 
 
 @pytest.mark.parametrize("late", [0, 0.02, 0.2])
 def test_just_enough_queries_give_an_answer_also_where_looks_come_late(late):
     before = StoredLatencies(tuple(20 + 0.1 * (query % 3) for query in range(NEEDED)), None)
+    refuse_too_few(before)
     guard, traces = Guard("engine", before, 1.025), {"engine": turns("engine", before.ms)}
     known = [guard.look(traces, min(part + late, 1)) for part in LOOKS]
     assert known == [False, False, True]
