@@ -93,7 +93,7 @@ def parts(bundle: str, scans: list[str], full_size: Path, *, short: bool) -> lis
         if short:
             words = [bundle, "--scan", scans[0], "--against", "onnxruntime", *rounds]
         found.append(Part(folder, heading, network, words))
-    words = [str(full_size / "int8"), *scans, "--artifact", "openvino-int8"]
+    words = [str(full_size / "int8"), *scans, "--artifact", "openvino-int8", "--rounds", "30"]
     words = [bundle, scans[0], *rounds] if short else words
     heading = "File to result of the paper's network"
     found.append(Part("stages-int8", heading, f"{bench}.stages", words))

@@ -1,6 +1,6 @@
 """Compare what `bench` says of a scan's way with the stage times that `predict` writes.
 
-    python -m benchmarks.bench.stages BUNDLE SCAN… [--artifact NAME] [--rounds 30]
+    python -m benchmarks.bench.stages BUNDLE SCAN… [--artifact NAME] [--rounds 100]
 
 In each round, one after the other: the query of `bench` from file to result; `predict`, of which
 the stage times in the result count; and the way to the network's input of `bench --scan`. File to
@@ -65,7 +65,7 @@ def main(words: list[str] | None = None) -> list[Target]:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("scans", type=Path, nargs="+")
     parser.add_argument("--artifact")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=100)
     arguments = parser.parse_args(words)
     bundle = open_bundle(arguments.bundle)
     engine = load_engine(bundle, arguments.artifact)

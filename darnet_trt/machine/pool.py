@@ -24,8 +24,8 @@ class TimedFuture(Future[T]):
     """A future that also says how long its call took.
 
     Attributes:
-        took_ms: From sending the call to a child to its answer, without the wait for a free child;
-            set before the value, 0 where the call failed.
+        took_ms: From when the call was submitted, or a child was free for it if that was later, to
+            its answer; set before the value, 0 where the call failed.
     """
 
     took_ms = 0.0
@@ -38,6 +38,7 @@ class _Task:
     timeout_s: float = field(compare=False)
     kills: int = field(compare=False)
     alone: bool = field(compare=False)
+    submitted: float = field(compare=False, default_factory=time.perf_counter)
     future: TimedFuture[Any] = field(compare=False, default_factory=TimedFuture)
 
 
@@ -164,7 +165,9 @@ class Pool:
         return [], None
 
     def _work(self, worker: Worker) -> None:
+        free = 0.0
         while (task := self._next()) is not None:
+            start = time.perf_counter() if task.alone else max(task.submitted, free)
             try:
                 worker.start()
             except (DarnetError, WorkerDied) as error:  # none can be started; or it was closed
@@ -181,11 +184,11 @@ class Pool:
             try:
                 if task.alone:
                     self._rest_others(worker)
-                start = time.perf_counter()
                 outcome = worker.call(*task.call, timeout_s=task.timeout_s, kills=task.kills)
                 task.future.took_ms = (time.perf_counter() - start) * 1000
             except BaseException as error:
                 error_of_it = error
+            free = time.perf_counter()
             with self._changed:
                 self._running -= 1
                 self._free += 1

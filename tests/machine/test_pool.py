@@ -53,6 +53,16 @@ def test_a_call_says_how_long_it_took(pool):
     assert failed.took_ms == 0
 
 
+def test_the_wait_for_a_free_child_counts_in_no_call():
+    pool = Pool(MODULE, 1)
+    start = time.perf_counter()
+    futures = [pool.submit(functions.wait_a_moment, timeout_s=60) for _ in "abcdef"]
+    took_ms = [future.result(60) and future.took_ms for future in futures]
+    passed_ms = (time.perf_counter() - start) * 1000
+    pool.close()
+    assert sum(took_ms) <= passed_ms
+
+
 def test_a_second_child_is_started_only_where_the_first_is_busy(pool, tmp_path):
     for _ in range(3):
         pool.submit(functions.add, 1, 2, timeout_s=60).result(60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -33,7 +34,8 @@ class FromFile:
         self._ask = partial(predict, bundle, engine=engine)
         self._scan = scan
         self._stages: list[StageTimes] = []
-        self.subject = Subject(name, self._query)
+        self._run: Iterator[Result] = iter(())
+        self.subject = Subject(name, self._query, after=self._end)
 
     def _query(self) -> None:
         self._stages.append(self._result().stages_ms)
@@ -41,6 +43,7 @@ class FromFile:
     def input(self) -> npt.NDArray[np.float32]:
         """Return the network's input that `predict` makes of the scan, float32 (1, d, h, w)."""
         evidence = self._result(evidence=True).evidence
+        self._end()
         assert evidence is not None
         return evidence.volume[None]
 
@@ -59,11 +62,20 @@ class FromFile:
         return (time.perf_counter() - start) * 1000 / count
 
     def _result(self, *, evidence: bool = False) -> Result:
-        first, *others = self._ask([self._scan], evidence=evidence)
-        if others:
-            found = f"holds {1 + len(others)} scans, {first.scan} and {others[0].scan} among them"
-            raise UsageError(found, where=f"--scan {self._scan}", do="name one of them")
+        self._run = self._ask([self._scan], evidence=evidence)
+        first = next(self._run)
         if first.status != "ok":
+            self._end()
             found = f"{first.status}: {first.reason}"
             raise ScanError(Finding(first.code, found), where=self._scan)
         return first
+
+    def _end(self) -> None:
+        """Let the run end; its result is there, so this is not timed.
+
+        Raises:
+            UsageError: It gives more results.
+        """
+        if others := [*self._run]:
+            found = f"holds {1 + len(others)} scans, {others[0].scan} among them"
+            raise UsageError(found, where=f"--scan {self._scan}", do="name one of them")

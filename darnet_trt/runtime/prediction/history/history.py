@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -140,7 +141,7 @@ class History:
             named = any(file.path.parent != listing.folder for file in listing.files)
             for study in studies:
                 for path in study.files or (study.path,):
-                    if (of := _within(path, paths)) is not None:
+                    if (of := within(path, paths)) is not None:
                         file = paths[of]
                         names[of.name] = Known(file.size, file.mtime_ns, study.key)
                     elif path in failed or path == listing.folder:
@@ -257,6 +258,6 @@ class History:
         self._met.update(map(hash, keys))
 
 
-def _within(file: Path, listed: Container[Path]) -> Path | None:
-    """Return the listed file that holds a study's file: itself, or the archive it lies in."""
-    return next((path for path in (file, *file.parents) if path in listed), None)
+def within(file: Path, listed: Container[Path]) -> Path | None:
+    """Return the listed path that holds a study's file: itself, its archive, or its folder."""
+    return next((path for path in chain([file], file.parents) if path in listed), None)

@@ -121,6 +121,7 @@ class Classifier:
         ]
 
     def _result(self, ready: Ready, answer: _Answer | None) -> Result:
+        start = time.perf_counter()
         task, read, manifest = ready.task, ready.read, self._bundle.manifest
         reason = Finding("", "") if read.error is None else _reason(task.study.path, read.error)
         warnings = [*self._engine.warnings, *task.warnings, *_warnings(read)]
@@ -129,7 +130,6 @@ class Classifier:
         logits: dict[str, float] = {}
         shown = None
         if answer is not None:
-            ms["infer"] = answer.ms
             assert read.loaded is not None
             assert read.choice is not None
             if answer.finite:
@@ -147,8 +147,10 @@ class Classifier:
                 reason = Finding(
                     "not-finite", "the engine gave NaN or infinity; try another with --artifact"
                 )
-        person = task.study.person
+        person, series = task.study.person, _used(read)
         refused = isinstance(read.error, RefusedScanError)
+        if answer is not None:
+            ms["infer"] = answer.ms + (time.perf_counter() - start) * 1000
         return Result(
             scan=task.name,
             key=task.study.key,
@@ -160,7 +162,7 @@ class Classifier:
             predicted=max(probabilities, key=probabilities.__getitem__, default=None),
             probabilities=probabilities,
             logits=logits,
-            series=_used(read),
+            series=series,
             warnings=tuple(warnings),
             stages_ms=StageTimes(**ms),
             bundle_sha256=self._bundle.sha256,

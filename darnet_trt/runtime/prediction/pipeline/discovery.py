@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Final
 from darnet_trt.errors import Finding, UnreadableScanError, cannot_open
 from darnet_trt.machine.cache import digest
 from darnet_trt.machine.pool import ENDING_S
-from darnet_trt.runtime.prediction.history.history import History
+from darnet_trt.runtime.prediction.history.history import History, within
 from darnet_trt.runtime.prediction.pipeline.finding import Finder
 from darnet_trt.runtime.prediction.pipeline.loading import Closed, Loads, Task
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
@@ -64,6 +65,7 @@ class Discovery:
         self._handed: dict[str, str] = {}  # key → content
         self._put_off: dict[str, tuple[Place, FoundStudy]] = {}
         self._found = 0
+        self._worked = 0.0
         self._thread: threading.Thread | None = None
 
     def start(self, places: Sequence[Place], since: float) -> None:
@@ -107,6 +109,7 @@ class Discovery:
             return self._repeats or not self._history.unchanged(place, listing)
 
         for listing, parts, ms in self._finder.examined(_listed(place), wanted, since):
+            self._worked = time.thread_time()
             if parts:
                 folders.add(listing, ms)
             anything = anything or not parts
@@ -167,8 +170,11 @@ class Discovery:
         self._found += 1
         self._progress(self._found, False)
         kept = self._spool.put(study.pickled)
-        small = replace(study, pickled=b"")
-        self._loads.put(Task(place.name(study.path), small, kept, find_ms, warnings))
+        small, name = replace(study, pickled=b""), place.name(study.path)
+        # What this thread itself did since it got the listing, or handed on a study before.
+        find_ms += (time.thread_time() - self._worked) * 1000
+        self._loads.put(Task(name, small, kept, find_ms, warnings))
+        self._worked = time.thread_time()
 
     def _gather_again(self, place: Place, study: FoundStudy) -> None:
         """Hand on a study over its files in every place, unless that is finished."""
@@ -238,10 +244,8 @@ def _of_each(
         owner |= {file.path: number for file in listing.files}
     found: list[list[FoundStudy]] = [[] for _ in own]
     for study in studies:
-        numbers = {
-            next((owner[path] for path in (file, *file.parents) if path in owner), None)
-            for file in study.files
-        }
+        places = {within(file, owner) for file in study.files}
+        numbers = {None if place is None else owner[place] for place in places}
         for number, of_it in enumerate(found):
             if None in numbers or number in numbers:
                 of_it.append(study)

@@ -222,12 +222,15 @@ class Loads:
             with self._changed:
                 if self._closed or not self._waiting or not self._free:
                     return
+                taken = time.perf_counter()
                 task, slot = self._waiting.popleft(), self._pool.shared.take(self._free.pop())
                 self._in_flight += 1
                 alone = self._in_flight == 1 and not self._waiting
                 self._changed.notify_all()
             pickled = self._spool.take(task.pickled)
-            self._submit(task, slot, pickled, usable_cpus() if alone else 1)
+            threads = usable_cpus() if alone else 1
+            task = replace(task, find_ms=task.find_ms + _ms_since(taken))
+            self._submit(task, slot, pickled, threads)
 
     def _submit(
         self, task: Task, slot: Slot | None, pickled: bytes, threads: int, *, alone: bool = False

@@ -153,7 +153,7 @@ class StageTimes(_Part):
     preprocess: Milliseconds = 0.0
     """Windowing and resampling."""
     infer: Milliseconds = 0.0
-    """The engine, and the probabilities and the distance from the training scans."""
+    """The engine, and what the result says of its outputs."""
 
     @computed_field(  # type: ignore[prop-decorator]
         description="Sum of the stages, file to result. A batch takes less than the sum of its "
