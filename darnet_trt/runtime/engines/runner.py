@@ -58,6 +58,8 @@ class Outputs:
 
 def joined(parts: Sequence[Outputs]) -> Outputs:
     """Return the outputs of all parts, of one engine, in order."""
+    if len(parts) == 1:
+        return parts[0]
     features = [part.features for part in parts if part.features is not None]
     return Outputs(
         np.concatenate([part.logits for part in parts]),

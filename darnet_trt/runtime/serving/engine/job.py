@@ -74,7 +74,7 @@ class Job:
     def succeed(self) -> None:
         """Give the outputs of all volumes."""
         if self.answer.set_running_or_notify_cancel():
-            self.answer.set_result(self.done[0] if len(self.done) == 1 else joined(self.done))
+            self.answer.set_result(joined(self.done))
 
     def fail(self, error: Exception) -> None:
         """Give an error instead of them."""
