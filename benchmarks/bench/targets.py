@@ -74,12 +74,13 @@ class Agreement:
         return [Target(f"{self.what}: differs by", off, 100 * self.within, unit=" %")]
 
 
-def compared(tool: str, rows: Iterable[Agreement]) -> list[Target]:
+def compared(tool: str, rows: Iterable[Agreement], ours: str = "bench") -> list[Target]:
     """Print rows as soon as they are there; return their targets.
 
     Args:
         tool: The other one.
         rows: What was found.
+        ours: What was measured in turns with it.
     """
     found: list[Agreement] = []
 
@@ -88,7 +89,7 @@ def compared(tool: str, rows: Iterable[Agreement]) -> list[Target]:
             found.append(row)
             yield row.cells()
 
-    table(["median of the rounds", tool, "bench", "bench / other"], cells())
+    table(["median of the rounds", tool, ours, f"{ours} / other"], cells())
     return [target for row in found for target in row.targets()]
 
 

@@ -8,9 +8,10 @@ The form for the CPU:
 
 - "u8": uint8. A tensor without negative values uses all 256 steps, others a zero point of 128. This
   is the only form that ONNX Runtime runs fast on the CPU. Weights have a scale for each output
-  channel, and int32 biases. Besides the input of each quantized convolution, what a block's tail
-  reads from one is quantized (x and residual of the attention, or of the sum in a network without
-  attention): OpenVINO fuses the sum into the convolution.
+  channel, and int32 biases. A quantized stem reads its input packed (`packed_stem`). Besides the
+  input of each quantized convolution, what a block's tail reads from one is quantized (x and
+  residual of the attention, or of the sum in a network without attention): OpenVINO fuses the sum
+  into the convolution.
 
 The forms for plans have symmetric int8 without zero points, as TensorRT requires. The attention's x
 stays in float; its residual is the int8 input of the block, except behind a shortcut's convolution.
@@ -37,11 +38,11 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.helper import make_attribute, make_node
 from onnx.numpy_helper import from_array, to_array
 
-from darnet_trt.calibration import weights
+from darnet_trt.calibration import packed_stem, weights
 from darnet_trt.errors import UsageError
 
 Form = Literal["s8", "u8", "plugin"]
-VERSION: Final = 2
+VERSION: Final = 3
 """Raise it whenever `quantize` makes another graph of the same arguments: cached trials hold it."""
 OPSET_FP16_SCALES: Final = 19
 ATTENTIONS: Final = ("FusedDualAttention", "FusedChannelAttention", "FusedDepthAttention")
@@ -179,6 +180,8 @@ class _Writer:
     ) -> None:
         self.source, self.places, self.form = model, places, form
         self.by_channel = by_channel
+        dims = model.graph.input[0].type.tensor_type.shape.dim
+        self.input_shape = [one.dim_value for one in dims]
         self.ranges = {name: ranges[places.before_cast(name)] for name in places.tensors}
         self.values = {t.name: t for t in model.graph.initializer}
         self.float_type = _float_type(model.graph)
@@ -246,7 +249,10 @@ class _Writer:
         if self.form == "u8":
             scale_x = to_array(self.initializers[f"{x}.scale"])
             scales = weights.scales_for_bias(values, shift, scale_x)
-            node.input[1] = self._weight(weight, weights.stored(values, scales), scales)
+            stored = weights.stored(values, scales)
+            if node.name == STEM and packed_stem.can_pack(self.input_shape):
+                stored = self._packed_stem(node, stored)
+            node.input[1] = self._weight(weight, stored, scales)
             node.input[2] = self._bias(bias, scale_x, scales)
             self.nodes.append(node)
         elif node.name in self.by_channel:
@@ -262,6 +268,16 @@ class _Writer:
             scale = weights.one_scale(values)
             node.input[1] = self._weight(weight, weights.stored(values, scale), scale)
             self.nodes.append(node)
+
+    def _packed_stem(self, node: NodeProto, stored: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        """Let the stem read its input packed; return its weight for that."""
+        x, y = node.input[0], f"{STEM}.packed"
+        for name, shape in packed_stem.shapes(self.input_shape).items():
+            self._add(f"{y}.{name}", shape)
+        self.nodes += packed_stem.packing(x, y)
+        packed_stem.pack(node)
+        node.input[0] = y
+        return packed_stem.packed_weight(stored)
 
     def _int8(self, transpose: NodeProto) -> bool:
         """Return whether a Transpose reads the int8 output of a plugin."""
