@@ -44,12 +44,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Compare what `bench` and another tool found in turns.
+    """Compare what was found in turns: by another tool and by `bench`, or before and after.
 
     Attributes:
         what: Names the figure, with its unit.
-        theirs: Of the other tool, one a round.
-        ours: Of `bench`, in the same rounds.
+        theirs: Of the other tool, or before; one a round.
+        ours: Of `bench`, or after; in the same rounds.
         within: Largest difference, as a share; None: it is only shown.
     """
 
@@ -78,9 +78,9 @@ def compared(tool: str, rows: Iterable[Agreement], ours: str = "bench") -> list[
     """Print rows as soon as they are there; return their targets.
 
     Args:
-        tool: The other one.
+        tool: Heads the column of `theirs`.
         rows: What was found.
-        ours: What was measured in turns with it.
+        ours: Heads the column of `ours`.
     """
     found: list[Agreement] = []
 
@@ -89,7 +89,7 @@ def compared(tool: str, rows: Iterable[Agreement], ours: str = "bench") -> list[
             found.append(row)
             yield row.cells()
 
-    table(["median of the rounds", tool, ours, f"{ours} / other"], cells())
+    table(["median of the rounds", tool, ours, f"{ours} / {tool}"], cells())
     return [target for row in found for target in row.targets()]
 
 

@@ -17,7 +17,7 @@ from onnx import NodeProto
 from onnx.helper import make_attribute, make_node
 
 SHAPES: Final = ("squares", "packed")
-"""Of the two reshapes; names of initializers end so."""
+"""Name the shapes of the two reshapes; the names of their initializers end in these."""
 
 
 def can_pack(shape: Sequence[int]) -> bool:

@@ -24,8 +24,8 @@ class TimedFuture(Future[T]):
     """A future that also says how long its call took.
 
     Attributes:
-        took_ms: From when the call was submitted, or a child was free for it if that was later, to
-            its answer; set before the value, 0 where the call failed.
+        took_ms: From when the call was submitted, or could run if that was later, to its answer;
+            set before the value, 0 where the call failed.
     """
 
     took_ms = 0.0
@@ -66,6 +66,7 @@ class Pool:
         self._tasks: list[_Task] = []
         self._count = self._free = self._running = 0
         self._alone = self._closed = False
+        self._opened = 0.0  # when the last call that ran alone had ended
         self._changed = threading.Condition()
 
     def submit(
@@ -153,7 +154,9 @@ class Pool:
 
     def _start_one(self) -> _Lost:
         worker = self._resting.pop() if self._resting else Worker(self._module, self.shared)
-        thread = threading.Thread(target=self._work, args=(worker,), name="pool", daemon=True)
+        thread = threading.Thread(
+            target=self._work, args=(worker, time.perf_counter()), name="pool", daemon=True
+        )
         self._at_work.append(worker)
         self._free += 1
         try:
@@ -164,16 +167,16 @@ class Pool:
             return self._without(worker, DarnetError(str(error), do=_RAISE))
         return [], None
 
-    def _work(self, worker: Worker) -> None:
-        free = 0.0
+    def _work(self, worker: Worker, free: float) -> None:
         while (task := self._next()) is not None:
-            start = time.perf_counter() if task.alone else max(task.submitted, free)
+            could_run = max(task.submitted, free, self._opened)
+            start = time.perf_counter() if task.alone else could_run
             try:
                 worker.start()
             except (DarnetError, WorkerDied) as error:  # none can be started; or it was closed
                 with self._changed:
                     self._running -= 1
-                    self._alone = False
+                    self._open()
                     heapq.heappush(self._tasks, task)
                     lost = self._without(worker, error)
                     self._changed.notify_all()
@@ -192,7 +195,7 @@ class Pool:
             with self._changed:
                 self._running -= 1
                 self._free += 1
-                self._alone = False
+                self._open()
                 self._changed.notify_all()
             if error_of_it is None:
                 task.future.set_result(outcome)
@@ -213,6 +216,11 @@ class Pool:
                         return heapq.heappop(self._tasks)
                 self._changed.wait()
         return None
+
+    def _open(self) -> None:
+        """Let other calls run where one has run alone."""
+        if self._alone:
+            self._alone, self._opened = False, time.perf_counter()
 
     def _rest_others(self, own: Worker) -> None:
         for worker in list(self._at_work):

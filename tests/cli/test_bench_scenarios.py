@@ -13,6 +13,7 @@ from darnet_trt.runtime.bench.scenarios import engines, run
 from darnet_trt.runtime.bench.scenarios.burst import Burst
 from darnet_trt.runtime.engines.openvino.runner import OpenVINORunner
 from darnet_trt.runtime.serving.settings import Settings
+from tests.runtime.prediction.pipeline.studies import write_study
 
 
 @pytest.fixture
@@ -154,6 +155,14 @@ def test_from_files_to_result_side_by_side(bench, phantom_series):
     assert (one["way"], one["streams"], one["batch"]) == ("file-to-result", 2, 2)
     assert one["name"] == "openvino-fp32 2 streams from file"
     assert report["scan"] == str(phantom_series)
+
+
+def test_a_scenario_takes_one_scan(bench, phantom_series, tmp_path):
+    for number in (1, 2):
+        write_study(phantom_series, tmp_path / f"{number}", number)
+    code, _, err = bench("offline", "--scan", tmp_path, "--rounds", 1)
+    assert code == 2
+    assert "holds 2 scans" in err
 
 
 def test_a_scanner_s_burst(bench, phantom_series, quick_service, temporary):

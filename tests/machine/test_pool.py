@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -54,13 +54,35 @@ def test_a_call_says_how_long_it_took(pool):
 
 
 def test_the_wait_for_a_free_child_counts_in_no_call():
-    pool = Pool(MODULE, 1)
     start = time.perf_counter()
-    futures = [pool.submit(functions.wait_a_moment, timeout_s=60) for _ in "abcdef"]
-    took_ms = [future.result(60) and future.took_ms for future in futures]
-    passed_ms = (time.perf_counter() - start) * 1000
-    pool.close()
-    assert sum(took_ms) <= passed_ms
+    with closing(Pool(MODULE, 1)) as pool:
+        futures = [pool.submit(functions.wait_a_moment, timeout_s=60) for _ in "abcdef"]
+        took_ms = [future.result(60) and future.took_ms for future in futures]
+    assert sum(took_ms) <= (time.perf_counter() - start) * 1000
+
+
+def test_the_wait_for_a_child_that_is_allowed_later_counts_in_no_call(tmp_path):
+    with closing(Pool(MODULE, 1)) as pool:
+        first, second = (
+            pool.submit(functions.meet_another, str(tmp_path / "both"), timeout_s=60) for _ in "ab"
+        )
+        start = time.perf_counter()
+        time.sleep(0.5)
+        grown = time.perf_counter()
+        pool.grow(2)
+        second.result(60)
+        ended = time.perf_counter()
+        first.result(60)
+    assert second.took_ms <= (ended - grown) * 1000
+    assert first.took_ms >= (grown - start) * 1000
+
+
+def test_the_wait_for_a_call_that_runs_alone_counts_in_no_other(pool):
+    start = time.perf_counter()
+    alone = pool.submit(functions.wait_a_moment, timeout_s=60, alone=True)
+    other = pool.submit(functions.wait_a_moment, timeout_s=60)
+    alone.result(60), other.result(60)
+    assert alone.took_ms + other.took_ms <= (time.perf_counter() - start) * 1000
 
 
 def test_a_second_child_is_started_only_where_the_first_is_busy(pool, tmp_path):

@@ -27,7 +27,7 @@ def test_what_agrees_within_its_share_is_told_from_what_does_not(capsys):
     ]
     assert [target.reached for target in compared("another", rows)] == [True, False]
     printed = capsys.readouterr().out
-    assert "| median of the rounds | another | bench | bench / other |" in printed
+    assert "| median of the rounds | another | bench | bench / another |" in printed
     assert "| near | 20.000 | 20.380 | 1.019" in printed
     near, far, shown = rows
     assert near.targets()[0].found == pytest.approx(1.9)

@@ -48,6 +48,14 @@ def test_features_of_each_volume(load, model):
     np.testing.assert_allclose(found.features, expected, atol=1e-6)
 
 
+def test_volumes_may_be_read_only(load, model):
+    volumes = np.random.default_rng(0).random((2, 1, *SIZE), np.float32)
+    runner = load(model)
+    expected = runner.infer(volumes)
+    volumes.flags.writeable = False
+    np.testing.assert_array_equal(runner.infer(volumes).logits, expected.logits)
+
+
 def test_an_engine_of_an_older_bundle_has_two_outputs(load, model):
     volumes = np.random.default_rng(0).random((2, 1, *SIZE), np.float32)
     expected = load(model).infer(volumes)

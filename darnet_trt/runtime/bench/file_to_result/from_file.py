@@ -26,8 +26,8 @@ class FromFile:
     """The way from one scan's files to its result, with a loaded engine.
 
     Attributes:
-        subject: For `in_turns`; its query raises ScanError if the scan cannot be classified, and
-            UsageError if it is several scans.
+        subject: For `in_turns`; its query raises ScanError if the scan cannot be classified. What
+            follows each query is not timed; it raises UsageError if there are several scans.
     """
 
     def __init__(self, name: str, bundle: Bundle, scan: Path, engine: Engine) -> None:
@@ -35,10 +35,21 @@ class FromFile:
         self._scan = scan
         self._stages: list[StageTimes] = []
         self._run: Iterator[Result] = iter(())
+        self._named = ""
         self.subject = Subject(name, self._query, after=self._end)
 
     def _query(self) -> None:
         self._stages.append(self._result().stages_ms)
+
+    def whole_run(self) -> None:
+        """Answer a query and end its run, for streams side by side: there all takes their time.
+
+        Raises:
+            ScanError: The scan cannot be classified.
+            UsageError: There are several scans.
+        """
+        self._result()
+        self._end()
 
     def input(self) -> npt.NDArray[np.float32]:
         """Return the network's input that `predict` makes of the scan, float32 (1, d, h, w)."""
@@ -64,6 +75,7 @@ class FromFile:
     def _result(self, *, evidence: bool = False) -> Result:
         self._run = self._ask([self._scan], evidence=evidence)
         first = next(self._run)
+        self._named = first.scan
         if first.status != "ok":
             self._end()
             found = f"{first.status}: {first.reason}"
@@ -71,11 +83,11 @@ class FromFile:
         return first
 
     def _end(self) -> None:
-        """Let the run end; its result is there, so this is not timed.
+        """Let the run end; its result is there.
 
         Raises:
             UsageError: It gives more results.
         """
         if others := [*self._run]:
-            found = f"holds {1 + len(others)} scans, {others[0].scan} among them"
+            found = f"holds {1 + len(others)} scans, {self._named} and {others[0].scan} among them"
             raise UsageError(found, where=f"--scan {self._scan}", do="name one of them")

@@ -125,6 +125,8 @@ def _place(name: str) -> Place | None:
     if found := _INLINED.search(name):
         stage, block = divmod(int(found[2]) - 1, 2)
         return Place(f"stages.{stage}.{block}", _kind(found[1]))
+    if "stem.0.packed" in name:
+        return FORMAT
     if re.search(r"\bstem\.", name):
         return Place("stem", "convolutions")
     return _END if _HEAD.search(name) else None

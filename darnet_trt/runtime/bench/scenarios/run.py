@@ -158,7 +158,7 @@ class ScenarioRun:
         else:
             named += " from file"
             ways = (FromFile(named, self._bundle, asked.scan, one) for one in engines)
-            asks = [way.subject.query for way in ways]
+            asks = [way.whole_run for way in ways]
         scans = batch * len(engines) if asked.scenario == "multi-stream" else batch
         return _Entry(named, name, asks, scans, runs_on_gpu(engines[0].runner))
 

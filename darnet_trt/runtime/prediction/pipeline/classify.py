@@ -140,9 +140,6 @@ class Classifier:
                 warnings += filter(None, [self._unlike(answer)])
                 warnings += _about_training(read.choice.series, read.loaded, manifest.model)
                 warnings += filter(None, [undecided(probabilities)])
-                if self._evidence:
-                    volume = answer.volume[0].copy()  # the next scan overwrites it
-                    shown = Evidence(volume, answer.cam, read.choice.series.oriented)
             else:
                 reason = Finding(
                     "not-finite", "the engine gave NaN or infinity; try another with --artifact"
@@ -151,6 +148,10 @@ class Classifier:
         refused = isinstance(read.error, RefusedScanError)
         if answer is not None:
             ms["infer"] = answer.ms + (time.perf_counter() - start) * 1000
+            if self._evidence and answer.finite:
+                assert read.choice is not None
+                volume = answer.volume[0].copy()  # the next scan overwrites it
+                shown = Evidence(volume, answer.cam, read.choice.series.oriented)
         return Result(
             scan=task.name,
             key=task.study.key,

@@ -158,6 +158,7 @@ class Discovery:
             self._handed[study.key] = study.content
         else:
             self._put(place, study, find_ms)
+        self._worked = time.thread_time()
 
     def _put(
         self,
@@ -171,15 +172,16 @@ class Discovery:
         self._progress(self._found, False)
         kept = self._spool.put(study.pickled)
         small, name = replace(study, pickled=b""), place.name(study.path)
-        # What this thread itself did since it got the listing, or handed on a study before.
+        # What this thread itself did since it got the listing, or took the study before.
         find_ms += (time.thread_time() - self._worked) * 1000
         self._loads.put(Task(name, small, kept, find_ms, warnings))
-        self._worked = time.thread_time()
 
     def _gather_again(self, place: Place, study: FoundStudy) -> None:
         """Hand on a study over its files in every place, unless that is finished."""
+        self._worked = time.thread_time()
         found = _listings(place, self._history.elsewhere(study))
-        studies = self._finder.again(found, study.key).studies if found else ()
+        gathered, find_ms = self._finder.again(found, study.key) if found else (None, 0.0)
+        studies = gathered.studies if gathered else ()
         if not studies:
             gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             self._take_failed(place, cannot_open(study.path, gone))
@@ -192,7 +194,7 @@ class Discovery:
                 continue
             if not whole.path.is_relative_to(place.root):
                 whole = replace(whole, path=study.path)
-            self._put(place, whole, 0.0, _several(place, whole))
+            self._put(place, whole, find_ms, _several(place, whole))
 
     def _take_failed(self, place: Place, error: UnreadableScanError) -> None:
         for study in self._finder.failed(place.root, error).studies:

@@ -92,18 +92,19 @@ class Finder:
         for unit, (whole, coming) in self._begun(begin, units):
             yield unit, *self._result_of_gather(whole, coming)
 
-    def again(self, listings: Sequence[Listing], key: str) -> Gathered:
-        """Examine some files once more, and gather one study of them.
+    def again(self, listings: Sequence[Listing], key: str) -> tuple[Gathered, float]:
+        """Examine some files once more, and gather one study of them; also the milliseconds.
 
         Args:
             listings: Of the files.
             key: The study's.
         """
-        found = [parts for _, parts, _ in self.examined(listings, lambda _: True)]
-        whole = [self._whole(examined) for parts in found for examined in parts]
+        found = [(parts, ms) for _, parts, ms in self.examined(listings, lambda _: True)]
+        whole = [self._whole(examined) for parts, _ in found for examined in parts]
         only = frozenset([key])
         coming = self._submit(gather, whole, only, where=whole[0].listing_folder)
-        return self._result_of_gather(whole, coming, only)[0]
+        gathered, gather_ms = self._result_of_gather(whole, coming, only)
+        return gathered, gather_ms + sum(ms for _, ms in found)
 
     def failed(self, root: Path, error: UnreadableScanError) -> Gathered:
         """Return one study that failed with an error.

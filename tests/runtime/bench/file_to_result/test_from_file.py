@@ -18,30 +18,47 @@ def way(tiny):
     engine.runner.close()
 
 
-def test_the_end_of_the_run_comes_after_the_query(way, phantom_series, monkeypatch):
-    closed = []
-    close = Pipeline.close
-    monkeypatch.setattr(
-        Pipeline, "close", lambda *given, **named: (closed.append(1), close(*given, **named))
-    )
+@pytest.fixture
+def closed(monkeypatch):
+    """Tell of each run that ended whether its process was kept."""
+    ends, close = [], Pipeline.close
+
+    def closing(pipeline, *, keep_one=False):
+        ends.append(keep_one)
+        close(pipeline, keep_one=keep_one)
+
+    monkeypatch.setattr(Pipeline, "close", closing)
+    return ends
+
+
+def test_the_end_of_the_run_comes_after_the_query(way, phantom_series, closed):
     subject = way(phantom_series).subject
     for count in (1, 2):
         subject.query()
         assert len(closed) == count - 1
         subject.after()
-        assert len(closed) == count
+        assert closed == [True] * count
+
+
+def test_a_whole_run_ends_with_its_query(way, phantom_series, closed):
+    own = way(phantom_series)
+    for count in (1, 2):
+        own.whole_run()
+        assert closed == [True] * count
 
 
 def test_several_scans_are_refused(way, phantom_series, tmp_path):
     for number in (1, 2):
         write_study(phantom_series, tmp_path / f"{number}", number)
-    subject = way(tmp_path).subject
-    subject.query()
-    with pytest.raises(UsageError, match=r"holds 2 scans, [12] among them; name one of them"):
-        subject.after()
+    own = way(tmp_path)
+    own.subject.query()
+    for end in (own.subject.after, own.whole_run):
+        with pytest.raises(UsageError, match=r"holds 2 scans, ([12]) and (?!\1)[12] among them;"):
+            end()
 
 
-def test_a_scan_that_is_refused_ends_the_run(way, tmp_path):
+def test_a_scan_that_is_refused_ends_the_run(way, tmp_path, closed):
     (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(ScanError, match="no scan"):
         way(tmp_path).subject.query()
+    assert closed == [True]

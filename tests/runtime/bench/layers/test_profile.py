@@ -80,7 +80,7 @@ def test_every_layer_of_the_network_has_its_place(network, name, tmp_path, monke
     assert {group.bound for group in found.groups} >= {"compute", "memory"}
     assert found.ratio == found.profiled_ms / found.unprofiled_ms
     assert found.runs >= turns.LEAST_ROUNDS
-    stem = found.layers[0 if found.layers[0].part == "stem" else 1]
+    stem = next(layer for layer in found.layers if layer.part == "stem")
     assert {"fp32": "f", "bf16": "bf16", "int8": "8"}[precision] in stem.kernel.lower()
     assert list(tmp_path.iterdir()) == []  # no profile is left
     assert Layers.model_validate_json(found.model_dump_json()).artifact == name

@@ -3,6 +3,7 @@
 import time
 
 from darnet_trt.bundle.reading import open_bundle
+from darnet_trt.runtime.engines.loading import load_engine
 from darnet_trt.runtime.prediction.pipeline.spool import Spool
 from darnet_trt.runtime.prediction.predict import predict
 from tests.runtime.prediction.pipeline.studies import write_study
@@ -11,10 +12,16 @@ LONG_S = 1e6
 
 
 def test_no_time_counts_twice(tiny, phantom_series):
-    start = time.perf_counter()
-    first = next(predict(open_bundle(tiny), phantom_series))
-    passed_ms = (time.perf_counter() - start) * 1000
-    assert 0 < first.stages_ms.total < 1.05 * passed_ms
+    bundle = open_bundle(tiny)
+    engine = load_engine(bundle)
+    for _ in range(2):  # the second finds a process that has started
+        start = time.perf_counter()
+        run = predict(bundle, phantom_series, engine=engine)
+        total_ms = next(run).stages_ms.total
+        passed_ms = (time.perf_counter() - start) * 1000
+        assert [*run] == []
+        assert 0 < total_ms < 1.02 * passed_ms
+    engine.runner.close()
 
 
 def test_the_work_of_the_search_counts_in_the_scan_that_it_was_for(
