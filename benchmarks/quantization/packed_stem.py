@@ -42,8 +42,8 @@ def graphs(run: Path) -> dict[str, ModelProto]:
     model.load_state_dict(checkpoint.state_dict)
     graph = build_graph(checkpoint.network, folded(model.eval()), "fp32", {})
     layers = convolutions(graph)
-    ranges = {name: Range(4.0, signed=True) for name in quantized_tensors(graph, layers)}
-    ranges[graph.graph.input[0].name] = Range(1.0, signed=False)
+    signed = (".bn2.out", ".shortcut.1.out")  # what follows no ReLU
+    ranges = {name: Range(4.0, name.endswith(signed)) for name in quantized_tensors(graph, layers)}
     packed = quantize(graph, ranges, layers, "u8")
     with patch.object(packed_stem, "can_pack", lambda shape: False):
         plain = quantize(graph, ranges, layers, "u8")

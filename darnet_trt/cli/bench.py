@@ -15,6 +15,7 @@ from darnet_trt.cli.bench_scenario import check_scenario, scenario_run
 from darnet_trt.cli.completion import artifacts
 from darnet_trt.cli.number_range import numbers
 from darnet_trt.cli.printing import say, warn
+from darnet_trt.machine.cpus import MOST_THREADS
 from darnet_trt.runtime.bench.scenarios import Scenario
 
 _SECONDS: Final = 30
@@ -135,6 +136,7 @@ def bench(
         float | None,
         typer.Option(
             min=1,
+            max=100,
             help="Slower means: the first engine's time divided by the baseline's is above this. "
             f"[default: {_FAIL_ABOVE}]",
             show_default=False,
@@ -160,7 +162,8 @@ def bench(
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: one for each core]")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="CPU threads. [default: one for each core]"),
     ] = None,
     no_cuda_graph: Annotated[
         bool,
@@ -194,10 +197,13 @@ def bench(
     from darnet_trt.bundle.reading import open_bundle
     from darnet_trt.errors import UsageError
     from darnet_trt.export.peers import peers_of
+    from darnet_trt.machine.archives import archive_of
     from darnet_trt.runtime.bench.benchmark import Benchmark
     from darnet_trt.runtime.bench.report.table import against_baseline
     from darnet_trt.runtime.engines.loading import load_engine
 
+    if scan is not None and not scan.exists() and archive_of(scan) is None:
+        raise UsageError("no such file or folder", where=f"--scan {scan}", do="check the path")
     if seconds is not None and rounds is not None:
         raise UsageError("cannot go with --seconds", where="--rounds", do="give one of them")
     if fail_above is not None and baseline is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 from darnet_trt.cli.printing import print_line, print_table, say, warn
+from darnet_trt.cli.signals import Handlers, handled
 
 if TYPE_CHECKING:
     from darnet_trt.runtime.bench.report.schema import BenchReport
@@ -43,14 +45,23 @@ def measure(
     seconds: float | None,
     rounds: int | None,
 ) -> BenchReport:
-    """Measure, and publish the report; where something ends it, what was measured until then."""
-    try:
-        measured.measure(seconds=seconds, rounds=rounds)
-    except BaseException:  # Ctrl-C too, or a signal that ends the process
-        if measured.has_measured:
-            _publish(measured, out, as_json, interrupted=True)
-        raise
-    return _publish(measured, out, as_json)
+    """Measure, and publish the report; where something ends it, what was measured until then.
+
+    Ctrl-C once more does not keep the report from being written; SIGTERM does.
+    """
+    with handled(("SIGINT",), _interrupt_once):
+        try:
+            measured.measure(seconds=seconds, rounds=rounds)
+        except BaseException:  # Ctrl-C too, or a signal that ends the process
+            if measured.has_measured:
+                _publish(measured, out, as_json, interrupted=True)
+            raise
+        return _publish(measured, out, as_json)
+
+
+def _interrupt_once(number: int, before: Handlers) -> None:
+    signal.signal(number, lambda *_: None)
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -63,7 +74,7 @@ def folder(out: Path | None) -> Iterator[None]:
     from darnet_trt.errors import UsageError
     from darnet_trt.evaluation.pictures import need_matplotlib
     from darnet_trt.machine.files import sole_writer
-    from darnet_trt.runtime.bench.report.files import REPORT
+    from darnet_trt.runtime.bench.report.files import TEXTS
 
     if out.suffix == ".json":
         raise UsageError(
@@ -72,8 +83,9 @@ def folder(out: Path | None) -> Iterator[None]:
             do="name a folder, which gets report.json, or use --json > FILE",
         )
     refuse_bundle_or_cohort(out)
-    if (out / REPORT).exists():
-        raise UsageError(f"holds {REPORT} already", where=out, do="choose another folder")
+    for name in TEXTS:
+        if (out / name).exists():
+            raise UsageError(f"holds {name} already", where=out, do="choose another folder")
     need_matplotlib()
     with sole_writer(out):
         yield

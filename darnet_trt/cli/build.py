@@ -11,6 +11,7 @@ import typer
 
 from darnet_trt.cli.completion import targets
 from darnet_trt.cli.printing import print_line, say
+from darnet_trt.machine.cpus import MOST_THREADS
 
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
@@ -65,6 +66,7 @@ def build(
         int | None,
         _what(
             min=1,
+            max=MOST_THREADS,
             help="CPU threads of torch and of the engines. [default: each chooses its own number]",
         ),
     ] = None,

@@ -13,6 +13,7 @@ from darnet_trt.cli.completion import artifacts
 from darnet_trt.cli.held_out import measures
 from darnet_trt.cli.help import Command, Group
 from darnet_trt.cli.printing import print_line, print_table, warn
+from darnet_trt.machine.cpus import MOST_THREADS
 
 if TYPE_CHECKING:
     from darnet_trt.bundle.manifest import Manifest
@@ -150,7 +151,8 @@ def _counts(found: Mapping[str, float], classes: Sequence[str]) -> Iterator[str]
 def check(
     folder: _Folder,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: each engine chooses]")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="CPU threads. [default: each engine chooses]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from darnet_trt.cli.printing import print_line, say
 from darnet_trt.cli.progress import resumable
+from darnet_trt.machine.cpus import MOST_THREADS
 
 
 def calibrate(
@@ -53,7 +54,8 @@ def calibrate(
     ] = 600,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of scans.")] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: each engine chooses]")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="CPU threads. [default: each engine chooses]"),
     ] = None,
 ) -> None:
     """Report what int8 does to a network: best ranges, most harmed layers, changed decisions.

@@ -10,6 +10,7 @@ import typer
 
 from darnet_trt.cli.printing import print_line, say, warn
 from darnet_trt.cli.progress import resumable
+from darnet_trt.machine.cpus import MOST_THREADS
 
 if TYPE_CHECKING:
     from darnet_trt.cli.evaluate_output import Evaluation
@@ -88,7 +89,10 @@ def evaluate(
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: torch's or the engine's]")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_THREADS, help="CPU threads. [default: torch's or the engine's]"
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json instead of the table.")

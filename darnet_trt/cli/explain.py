@@ -11,6 +11,7 @@ import typer
 from darnet_trt.cli.device import use_torch
 from darnet_trt.cli.printing import print_line, print_table, say, warn
 from darnet_trt.cli.progress import progress
+from darnet_trt.machine.cpus import MOST_THREADS
 
 if TYPE_CHECKING:
     from darnet_trt.training.ablation.explanation.drawing import Explanation
@@ -50,7 +51,8 @@ def explain(
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: torch's choice]")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="CPU threads. [default: torch's choice]"),
     ] = None,
 ) -> None:
     """Draw what trained networks look at, as in the paper's Figure 2.

@@ -14,6 +14,7 @@ from darnet_trt.cli import printing
 from darnet_trt.cli.completion import artifacts
 from darnet_trt.cli.deliver import Ae, Listen, as_given
 from darnet_trt.cli.printing import say, warn
+from darnet_trt.machine.cpus import MOST_THREADS
 
 
 def _print_schema(asked: bool) -> None:
@@ -194,7 +195,9 @@ def predict(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="The engine's CPU threads. [default: one for each core]"),
+        typer.Option(
+            min=1, max=MOST_THREADS, help="The engine's CPU threads. [default: one for each core]"
+        ),
     ] = None,
     workers: Annotated[
         int | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +50,9 @@ def print_rich(console: Console, what: RenderableType) -> None:
     """Print what rich renders on stdout, without the blanks that fill its lines."""
     with console.capture() as captured:
         console.print(what)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
+    # By the same way as lines: `typer.echo` wraps an ASCII stdout, and flushes what it wraps.
+    lines = (f"{line.rstrip()}\n" for line in captured.get().split("\n")[:-1])
+    typer.echo("".join(lines), nl=False)
 
 
 def printable(text: str) -> str:

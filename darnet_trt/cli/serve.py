@@ -9,6 +9,7 @@ import typer
 
 from darnet_trt.cli.completion import artifacts
 from darnet_trt.cli.deliver import Ae, Listen, as_given
+from darnet_trt.machine.cpus import MOST_THREADS
 
 _WHAT, _HTTP, _DICOM = "What it classifies with", "HTTP", "DICOM"
 _TLS, _RESULTS, _LIMITS = "TLS of both doors", "Results", "Limits"
@@ -38,6 +39,7 @@ def serve(
         int | None,
         typer.Option(
             min=1,
+            max=MOST_THREADS,
             rich_help_panel=_WHAT,
             help="The engine's CPU threads. [default: one for each core]",
         ),

@@ -16,6 +16,7 @@ import typer
 
 from darnet_trt.cli.wrong_value import wrong_value
 from darnet_trt.errors import UsageError
+from darnet_trt.machine.cpus import MOST_THREADS
 
 _cohort = partial(typer.Option, rich_help_panel="Cohort")
 _network = partial(typer.Option, rich_help_panel="Network")
@@ -158,7 +159,9 @@ Device = Annotated[
         "--nproc-per-node N -m darnet_trt train …"
     ),
 ]
-Threads = Annotated[int | None, _speed(min=1, help="CPU threads. [default: torch's choice]")]
+Threads = Annotated[
+    int | None, _speed(min=1, max=MOST_THREADS, help="CPU threads. [default: torch's choice]")
+]
 Precision = Annotated[
     Literal["fp32", "bf16", "fp16"],
     _speed(

@@ -1,5 +1,8 @@
 import csv
 import json
+import os
+import signal
+import subprocess
 import sys
 from functools import partial
 
@@ -11,6 +14,7 @@ from darnet_trt.runtime.bench.file_to_result import cold_start
 from darnet_trt.runtime.bench.regression import guard as regression
 from darnet_trt.runtime.bench.regression.guard import Guard
 from darnet_trt.runtime.bench.regression.yardstick import YARDSTICK
+from darnet_trt.runtime.bench.report import files
 from darnet_trt.runtime.bench.scenarios import batches
 from darnet_trt.runtime.bench.statistics.ratios import Ratio
 from darnet_trt.runtime.engines.tensorrt import gpu, lane, plan
@@ -172,6 +176,66 @@ def test_what_ends_it_keeps_what_was_measured(
     assert report["interrupted"]
     assert report["configurations"][0]["turns"] == 2
     assert json.loads(out) == report if as_json else "INTERRUPTED" in out
+
+
+def test_ctrl_c_once_more_does_not_keep_the_report_from_being_written(
+    bench, tiny, tmp_path, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    asked, write = turns._queries, files.write
+
+    def interrupted(subject, turn, least_ms):
+        if turn == 2:
+            signal.raise_signal(signal.SIGINT)
+        return asked(subject, turn, least_ms)
+
+    def interrupted_again(*given):
+        signal.raise_signal(signal.SIGINT)
+        write(*given)
+
+    monkeypatch.setattr(turns, "_queries", interrupted)
+    monkeypatch.setattr(files, "write", interrupted_again)
+    before = signal.getsignal(signal.SIGINT)
+    code, out, err = bench(tiny, "-o", tmp_path / "out")
+    assert (code, err.splitlines()[-1]) == (130, "darnet-trt: interrupted")
+    assert "INTERRUPTED" in out
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["interrupted"]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.md", "samples.csv"])
+def test_a_file_of_the_user_is_not_replaced(bench, tiny, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    code, out, err = bench(tiny, "-o", tmp_path, "--rounds", 1)
+    assert (code, out) == (2, "")
+    assert err == f"darnet-trt: {tmp_path}: holds {name} already; choose another folder\n"
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_scan_that_is_not_there_is_named_before_anything_is_measured(bench, tiny):
+    code, out, err = bench(tiny, "--scan", "nowhere", "--rounds", 1)
+    assert (code, out) == (2, "")
+    assert err == "darnet-trt: --scan nowhere: no such file or folder; check the path\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--threads", 10**11), ("--threads", 10**20), ("--threads", 0),
+     ("--baseline", "b", "--fail-above", "inf"), ("--baseline", "b", "--fail-above", "nan")],
+)  # fmt: skip
+def test_numbers_that_cannot_be_meant_are_refused(bench, tiny, words):
+    code, out, err = bench(tiny, *words)
+    assert (code, out) == (2, "")
+    assert words[-2] in err
+    assert err.count("\n") == 1
+
+
+def test_an_ascii_stdout_gets_lines_and_tables_in_their_order(tiny):
+    words = (sys.executable, "-m", "darnet_trt", "bench", tiny, "--rounds", "1", "-q")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    printed = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+    found = [printed.index(text) for text in ("in turns", "median ms", "slow queries", "give")]
+    assert found == sorted(found)
 
 
 def test_ctrl_c_while_warming_up_leaves_nothing(bench, tiny, tmp_path, monkeypatch):

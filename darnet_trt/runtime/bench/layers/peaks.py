@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -35,7 +36,8 @@ def compile_peak(folder: Path) -> Path:
     has_avx_vnni = int("avx_vnni" in cpu().features)  # GCC before 14 cannot detect it
     program = folder / "peak"
     flags = ("-O3", "-pthread", f"-DHAS_AVXVNNI={has_avx_vnni}")
-    ended = run_child([compiler, *flags, _SOURCE, "-o", program], timeout_s=_TIMEOUT_S)
+    env = {**os.environ, "TMPDIR": str(folder)}  # a compiler that is killed leaves files there
+    ended = run_child([compiler, *flags, _SOURCE, "-o", program], env=env, timeout_s=_TIMEOUT_S)
     if ended.code != 0:
         raise BuildError(
             f"the C compiler {ended.how} ({last_words(ended.stderr.splitlines())})", where=_SOURCE

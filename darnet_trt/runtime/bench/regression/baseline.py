@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -12,6 +13,8 @@ from darnet_trt.runtime.bench.report.environment import environment
 from darnet_trt.runtime.bench.report.files import REPORT
 from darnet_trt.runtime.bench.report.schema import BenchReport
 
+_SHORTEST_MS: Final = 1e-6
+"""A step of the clock."""
 _MAKE: Final = "make one with darnet-trt bench -o FOLDER"
 
 
@@ -59,8 +62,8 @@ def stored_latencies(
         on_gpu: Whether the configuration runs on a GPU.
 
     Raises:
-        UsageError: The baseline was measured on another machine or with other threads, or lacks the
-            configuration.
+        UsageError: The baseline was measured on another machine or with other threads, lacks the
+            configuration, or holds times that are not positive numbers.
     """
     now, then = environment(0.0, command="", threads=threads), baseline.environment
     for what, there, here in (
@@ -88,7 +91,12 @@ def stored_latencies(
             where="--baseline",
             do="measure the same engine and batch",
         )
-    return found[name]
+    stored = found[name]
+    if not all(_SHORTEST_MS <= ms < math.inf for ms in (*stored.ms, *(stored.yardstick_ms or ()))):
+        raise UsageError(
+            "holds times that nothing can take", where="--baseline", do="measure it anew"
+        )
+    return stored
 
 
 def _shown(value: object) -> object:

@@ -16,6 +16,8 @@ from darnet_trt.runtime.bench.report.schema import BenchReport
 from darnet_trt.runtime.bench.subject import Trace
 
 REPORT: Final = "report.json"
+TEXTS: Final = (REPORT, "report.md", "samples.csv")
+"""Names of the files that `write` makes, besides the plots."""
 _COLUMNS: Final = ("configuration", "turn", "phase", "due_ns", "started_ns", "done_ns")
 
 
@@ -36,12 +38,8 @@ def write(folder: Path, report: BenchReport, traces: Mapping[str, Trace]) -> Non
     Raises:
         OutputError: The folder cannot be written.
     """
-    texts = {
-        REPORT: as_json(report) + "\n",
-        "report.md": markdown(report),
-        "samples.csv": samples(traces),
-    }
-    contents = {folder / name: text.encode() for name, text in texts.items()}
+    texts = (as_json(report) + "\n", markdown(report), samples(traces))
+    contents = {folder / name: text.encode() for name, text in zip(TEXTS, texts, strict=True)}
     contents |= {folder / name: content for name, content in plots(report).items()}
     whole_files(contents)
 

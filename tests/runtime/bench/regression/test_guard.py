@@ -129,6 +129,23 @@ def test_no_report(tmp_path, content):
     assert str(file) in str(refused.value)
 
 
+@pytest.mark.parametrize("ms", [0.0, -1.0, 1e-300, float("nan"), float("inf")])
+@pytest.mark.parametrize("of_the_yardstick", [False, True])
+def test_times_that_nothing_can_take_are_refused(monkeypatch, ms, of_the_yardstick):
+    report = reports.report(reports.trace("engine", reports.steady(20)))
+    here = "darnet_trt.runtime.bench.regression.baseline.environment"
+    monkeypatch.setattr(here, lambda *_, **__: reports.ENVIRONMENT)
+    (one,) = report.configurations
+    if of_the_yardstick:
+        damaged = report.model_copy(update={"yardstick_ms": (*report.yardstick_ms, ms)})
+    else:
+        latency = one.latency.model_copy(update={"samples_ms": (*one.latency.samples_ms, ms)})
+        configuration = one.model_copy(update={"latency": latency})
+        damaged = report.model_copy(update={"configurations": (configuration,)})
+    with pytest.raises(UsageError, match="times that nothing can take; measure it anew"):
+        stored_latencies(damaged, "engine", None)
+
+
 def test_a_report_of_another_machine_or_engine(monkeypatch):
     report = reports.report(reports.trace("engine", reports.steady(20)))
     here = "darnet_trt.runtime.bench.regression.baseline.environment"
