@@ -47,21 +47,28 @@ def measure(
 ) -> BenchReport:
     """Measure, and publish the report; where something ends it, what was measured until then.
 
-    Ctrl-C once more does not keep the report from being written; SIGTERM does.
+    Ctrl-C while the report is written has no effect; SIGTERM ends it.
     """
-    with handled(("SIGINT",), _interrupt_once):
-        try:
+
+    def interrupted(number: int, before: Handlers) -> None:
+        if measured.has_measured:  # another Ctrl-C must not come before the report is written
+            signal.signal(number, _nothing)
+        raise KeyboardInterrupt
+
+    try:
+        with handled(("SIGINT",), interrupted):
             measured.measure(seconds=seconds, rounds=rounds)
-        except BaseException:  # Ctrl-C too, or a signal that ends the process
-            if measured.has_measured:
+    except BaseException:  # Ctrl-C too, or a signal that ends the process
+        if measured.has_measured:
+            with handled(("SIGINT",), _nothing):
                 _publish(measured, out, as_json, interrupted=True)
-            raise
+        raise
+    with handled(("SIGINT",), _nothing):
         return _publish(measured, out, as_json)
 
 
-def _interrupt_once(number: int, before: Handlers) -> None:
-    signal.signal(number, lambda *_: None)
-    raise KeyboardInterrupt
+def _nothing(number: int, _: object) -> None:
+    """Handle a signal so."""
 
 
 @contextmanager
@@ -74,7 +81,7 @@ def folder(out: Path | None) -> Iterator[None]:
     from darnet_trt.errors import UsageError
     from darnet_trt.evaluation.pictures import need_matplotlib
     from darnet_trt.machine.files import sole_writer
-    from darnet_trt.runtime.bench.report.files import TEXTS
+    from darnet_trt.runtime.bench.report.files import PICTURES, TEXTS
 
     if out.suffix == ".json":
         raise UsageError(
@@ -83,9 +90,12 @@ def folder(out: Path | None) -> Iterator[None]:
             do="name a folder, which gets report.json, or use --json > FILE",
         )
     refuse_bundle_or_cohort(out)
-    for name in TEXTS:
-        if (out / name).exists():
-            raise UsageError(f"holds {name} already", where=out, do="choose another folder")
+    if out.is_dir():
+        for file in sorted(out.iterdir()):
+            if file.name in TEXTS or file.suffix in PICTURES:
+                raise UsageError(
+                    f"holds {file.name} already", where=out, do="choose another folder"
+                )
     need_matplotlib()
     with sole_writer(out):
         yield

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 MOST_THREADS: Final = 4096
-"""The engines take no larger number: some end with an error, others run as many threads."""
+"""Above it some engines end with an error, and others start that many threads."""
 CGROUPS: Final = Path("/sys/fs/cgroup")
 """The mount point of control groups."""
 _OWN_CGROUP: Final = Path("/proc/self/cgroup")

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, NoReturn, TypeVar
@@ -197,11 +198,16 @@ def worker(module: str) -> Iterator[Worker]:
 
 def taken(module: str) -> Worker:
     """Return a worker that was kept, or a new one whose child is not started yet."""
-    return _idle.pop(module, None) or Worker(module)
+    try:
+        return _idle[module].pop()
+    except IndexError:
+        return Worker(module)
 
 
 def start_early(module: str) -> None:
     """Start a child for the next `worker`, while the caller does something else.
+
+    Those that were kept end: they know this process as it was.
 
     Args:
         module: As of `Worker`.
@@ -211,24 +217,28 @@ def start_early(module: str) -> None:
     """
     early = Worker(module)
     early.start()
+    _end(_idle[module])
     keep(module, early)
 
 
-_idle: dict[str, Worker] = {}
+_idle: defaultdict[str, list[Worker]] = defaultdict(list)
+"""By module, as many as were at work at once; threads may take and keep them at the same time."""
 
 
 def keep(module: str, unused: Worker) -> None:
-    """Keep a worker for the next one that asks, instead of another one."""
-    other = _idle.pop(module, None)
-    _idle[module] = unused
-    if other is not None:
-        other.close()
+    """Keep a worker for the next one that asks."""
+    _idle[module].append(unused)
 
 
 @atexit.register
 def _end_idle() -> None:
-    while _idle:
-        _idle.popitem()[1].close()
+    for kept in _idle.values():
+        _end(kept)
+
+
+def _end(kept: list[Worker]) -> None:
+    while kept:
+        kept.pop().close()
 
 
 if hasattr(os, "register_at_fork"):  # a forked process must not write into its parent's pipes

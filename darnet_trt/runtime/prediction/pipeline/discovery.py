@@ -175,6 +175,7 @@ class Discovery:
         # What this thread itself did since it got the listing, or took the study before.
         find_ms += (time.thread_time() - self._worked) * 1000
         self._loads.put(Task(name, small, kept, find_ms, warnings))
+        self._worked = time.thread_time()
 
     def _gather_again(self, place: Place, study: FoundStudy) -> None:
         """Hand on a study over its files in every place, unless that is finished."""
@@ -194,7 +195,7 @@ class Discovery:
                 continue
             if not whole.path.is_relative_to(place.root):
                 whole = replace(whole, path=study.path)
-            self._put(place, whole, find_ms, _several(place, whole))
+            self._put(place, whole, find_ms / len(studies), _several(place, whole))
 
     def _take_failed(self, place: Place, error: UnreadableScanError) -> None:
         for study in self._finder.failed(place.root, error).studies:

@@ -1,5 +1,8 @@
 """A query lasts from the scan's files to its result; what the run does then is not timed."""
 
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from darnet_trt.bundle.reading import open_bundle
@@ -12,10 +15,15 @@ from tests.runtime.prediction.pipeline.studies import write_study
 
 @pytest.fixture
 def way(tiny):
-    bundle = open_bundle(tiny)
-    engine = load_engine(bundle)
-    yield lambda scan: FromFile("from file", bundle, scan, engine)
-    engine.runner.close()
+    bundle, opened = open_bundle(tiny), []
+
+    def make(scan):
+        opened.append(load_engine(bundle))
+        return FromFile("from file", bundle, scan, opened[-1])
+
+    yield make
+    for engine in opened:
+        engine.runner.close()
 
 
 @pytest.fixture
@@ -45,6 +53,27 @@ def test_a_whole_run_ends_with_its_query(way, phantom_series, closed):
     for count in (1, 2):
         own.whole_run()
         assert closed == [True] * count
+
+
+def test_runs_side_by_side_keep_their_processes(way, phantom_series, monkeypatch):
+    started, popen = [], subprocess.Popen
+    ways = [way(phantom_series), way(phantom_series)]
+    for own in ways:  # the first call of OpenVINO comes from one thread
+        own.whole_run()
+
+    def in_turns(own):
+        for _ in range(3):
+            own.whole_run()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(in_turns, ways))
+        monkeypatch.setattr(
+            subprocess,
+            "Popen",
+            lambda *given, **named: (started.append(1), popen(*given, **named))[1],
+        )
+        list(threads.map(in_turns, ways))
+    assert len(started) <= 1  # the first round may not have needed both at once
 
 
 def test_several_scans_are_refused(way, phantom_series, tmp_path):
