@@ -1,6 +1,7 @@
 """A query lasts from the scan's files to its result; what the run does then is not timed."""
 
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -60,20 +61,23 @@ def test_runs_side_by_side_keep_their_processes(way, phantom_series, monkeypatch
     ways = [way(phantom_series), way(phantom_series)]
     for own in ways:  # the first call of OpenVINO comes from one thread
         own.whole_run()
+    both = threading.Barrier(2, timeout=60)
 
-    def in_turns(own):
-        for _ in range(3):
-            own.whole_run()
+    def rounds(own):
+        for _ in range(4):
+            own.subject.query()
+            both.wait()  # both have a process now
+            own.subject.after()
+            both.wait()
 
+    def start(*given, **named):
+        started.append(given)
+        return popen(*given, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(in_turns, ways))
-        monkeypatch.setattr(
-            subprocess,
-            "Popen",
-            lambda *given, **named: (started.append(1), popen(*given, **named))[1],
-        )
-        list(threads.map(in_turns, ways))
-    assert len(started) <= 1  # the first round may not have needed both at once
+        list(threads.map(rounds, ways))
+    assert len(started) == 1
 
 
 def test_several_scans_are_refused(way, phantom_series, tmp_path):
