@@ -39,6 +39,9 @@ def plots(report: BenchReport) -> dict[str, bytes]:
     for engine in report.engines:
         if engine.layers is not None and (drawn := roofline(engine.layers)) is not None:
             figures[f"roofline-{engine.name}"] = drawn
+    if report.doubts:
+        for figure in figures.values():
+            figure.supxlabel("do not trust the figures: see the report", fontsize=9, color="C3")
     return {
         f"{name}.{kind}": _file(figure, kind)
         for name, figure in figures.items()
@@ -67,7 +70,7 @@ def _latencies(report: BenchReport) -> Figure:
         axes.xaxis.set_minor_formatter(NullFormatter())
     partly = " (interrupted)" * report.interrupted
     axes.set(xlabel="latency in ms", ylabel="share of queries", ylim=(0, 1.02))
-    axes.set_title(f"Latency{partly}; at 0.5 the median and its 95 % interval")
+    axes.set_title(f"Latency{partly}; at 0.5 the median, with its 95 % interval where there is one")
     if shown:
         axes.legend(loc="lower right", fontsize=8)
     axes.grid(alpha=0.3)

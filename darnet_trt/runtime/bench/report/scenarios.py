@@ -79,6 +79,11 @@ def remarks(configurations: Sequence[Configuration]) -> list[str]:
                 said.append(
                     f"{one.name}: OVERLOADED: the queue grew without end, and the latency with it"
                 )
+            case ServerResult() as found if found.load >= 1:
+                said.append(
+                    f"{one.name}: it needs more time than its streams have: measured longer, the "
+                    "queue grows without end"
+                )
             case PeakResult() as found:
                 limit = found.limit
                 said.append(

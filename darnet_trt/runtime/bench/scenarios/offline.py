@@ -97,14 +97,15 @@ def throughput(queries: Sequence[Query], scans: int, streams: int) -> Throughput
     found = np.array(rates)
     mean = float(np.average(found, weights=lengths))
     moving = drift(np.array([query.done_ns - query.started_ns for query in queries], np.float64))
-    half = None
+    spread = None
     if len(found) >= _LEAST_WINDOWS and moving.verdict != "drifting":
         error = float(np.std(found, ddof=1)) / math.sqrt(len(found))
-        half = student_t_quantile(len(found) - 1, ALPHA) * error
+        # Of the logarithm: no throughput is below 0.
+        spread = math.exp(student_t_quantile(len(found) - 1, ALPHA) * error / mean)
     return Throughput(
         per_s=mean,
-        low_per_s=None if half is None else mean - half,
-        high_per_s=None if half is None else mean + half,
+        low_per_s=None if spread is None else mean / spread,
+        high_per_s=None if spread is None else mean * spread,
         drift=moving,
     )
 

@@ -31,7 +31,8 @@ class ServerResult(Part):
 
     Attributes:
         rate_per_s: Queries a second, on average, as they were due.
-        load: Share of the time that the streams were busy; above 1, they cannot keep up.
+        load: The time that the queries need, as a share of the streams' time; from 1 on the queue
+            grows without end.
         overloaded: Whether the queue grew without end. The measurement ended then: the latencies
             are those so far, and would have grown on.
     """

@@ -19,6 +19,7 @@ from darnet_trt.runtime.prediction.results.names import result_name, scan_name
 from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
     SHORTCUT,
+    UNLIKE,
     Evidence,
     Result,
     percentages,
@@ -179,9 +180,12 @@ def _verdict(result: Result) -> tuple[str, str]:
     doubt = undecided(result.probabilities)
     if doubt:
         head, below = doubt, f"drawn: the evidence for {result.predicted}"
+    codes = {warning.code for warning in result.warnings}
+    if UNLIKE in codes:
+        head, below = "unlike the training scans", f"do not rely on the class:  {head}   {below}"
     if PHANTOMS_ONLY in result.warnings:
         head = f"trained on phantoms only:  {head}"
-    if any(warning.code == SHORTCUT for warning in result.warnings):
+    if SHORTCUT in codes:
         head = f"may not come from the lungs:  {head}"
     return head, below
 

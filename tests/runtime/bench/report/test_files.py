@@ -31,6 +31,14 @@ def test_the_folder(tmp_path):
     assert ET.fromstring((tmp_path / "latency.svg").read_text()).tag.endswith("svg")
 
 
+def test_a_busy_machine_is_named_in_every_plot(tmp_path):
+    traces = [trace(f"a batch {n}", steady(20 * n), scans=n) for n in (1, 2)]
+    write(tmp_path, report(*traces, doubts=("load 9",)), {one.subject: one for one in traces})
+    pictures = [file.read_text() for file in tmp_path.glob("*.svg")]
+    assert len(pictures) == 2
+    assert all("do not trust the figures" in picture for picture in pictures)
+
+
 def test_batches_add_a_plot_of_the_throughput(tmp_path):
     traces = [trace(f"a batch {n}", steady(20 * n), scans=n) for n in (1, 2)]
     write(tmp_path, report(*traces), {one.subject: one for one in traces})

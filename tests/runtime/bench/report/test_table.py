@@ -1,7 +1,9 @@
 import pytest
 
+from darnet_trt.runtime.bench.report.scenarios import remarks
 from darnet_trt.runtime.bench.report.schema import Answers, Comparison, Estimate, Fidelity
 from darnet_trt.runtime.bench.report.table import against_baseline, tables
+from darnet_trt.runtime.bench.scenarios.server import ServerResult
 from tests.runtime.bench.report.reports import report, steady, trace
 
 
@@ -134,3 +136,13 @@ def test_answers_that_are_no_numbers_are_not_shown_as_a_number():
     engines = tuple(one.model_copy(update={"fidelity": broken}) for one in whole.engines)
     answer = tables(whole.model_copy(update={"engines": engines}))[0]
     assert rows(answer)["a"]["Δ probability"] == "not finite"
+
+
+def test_a_rate_that_needs_more_time_than_the_streams_have_is_marked():
+    def said(load: float) -> str:
+        found = ServerResult(rate_per_s=10, load=load, overloaded=False)
+        (one,) = report(trace("a", steady(20))).configurations
+        return " ".join(remarks([one.model_copy(update={"arrivals": found})]))
+
+    assert said(0.99) == ""
+    assert "the queue grows without end" in said(1.17)

@@ -40,6 +40,20 @@ def test_the_interval_holds_the_true_throughput():
     assert 0.9 < np.mean(held) < 0.99
 
 
+def test_no_interval_reaches_below_0():
+    low = []
+    for seed in range(200):
+        rng, clock, trace = np.random.default_rng(seed), SimulatedClock(), Trace("stub")
+        stub = clock.takes(lambda rng=rng: 10 * rng.pareto(0.8))
+        offline([stub], trace.queries, seconds=1, clock=clock)
+        found = throughput(trace.queries, 1, 1)
+        if found.low_per_s is not None and found.high_per_s is not None:
+            low.append(found.low_per_s)
+            assert found.low_per_s < found.per_s < found.high_per_s
+
+    assert min(low) > 0
+
+
 def test_turns_are_measured_apart():
     clock, trace = SimulatedClock(), Trace("stub")
     for turn in range(5):

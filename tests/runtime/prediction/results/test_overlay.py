@@ -21,6 +21,7 @@ from darnet_trt.runtime.prediction.results.overlay import (
 from darnet_trt.runtime.prediction.results.result import (
     PHANTOMS_ONLY,
     SHORTCUT,
+    UNLIKE,
     Evidence,
     SlicesUsed,
 )
@@ -168,6 +169,17 @@ def test_the_heading_says_that_the_network_saw_only_phantoms_or_a_leaky_cohort(w
     warned = found.model_copy(update={"warnings": (*found.warnings, warning)})
     plain, marked = (np.asarray(draw_overlay(r, evidence()))[:44] for r in (found, warned))
     assert (marked > 128).sum() > 2 * (plain > 128).sum()
+
+
+def test_the_heading_of_a_scan_unlike_the_training_scans_names_no_class():
+    def page(covid: float) -> np.ndarray:
+        found = result(probabilities={"covid-19": covid, "normal": 1 - covid}, series=None)
+        far = found.model_copy(update={"warnings": (Finding(UNLIKE, "far"),)})
+        return np.asarray(draw_overlay(far, evidence()))
+
+    one, other = page(0.9), page(0.1)
+    assert (one[:44] == other[:44]).all()
+    assert (one[44:64] != other[44:64]).any()
 
 
 def test_the_png_is_whole_and_named_by_its_result(tmp_path):
