@@ -283,11 +283,12 @@ def test_threads_and_files_are_as_many_after_many_studies(made, phantom_series, 
         gc.collect()
         return threading.active_count(), psutil.Process().num_fds()
 
-    scans = [scan(phantom_series, tmp_path, 30 + n) for n in range(8)]
-    sent(made, scans[0])
+    scans = [scan(phantom_series, tmp_path, 30 + n) for n in range(11)]
+    for each in scans[:4]:  # together they need all processes that may run
+        sent(made, each)
     made.wait_all()
     before, known = counts(), made.studies.figures().done
-    for each in scans[1:]:
+    for each in scans[4:]:
         sent(made, each)
     made.wait_all()
     assert made.studies.figures().done == known + 7
