@@ -52,7 +52,7 @@ def measure(
 
     def interrupted(number: int, before: Handlers) -> None:
         if measured.has_measured:  # another Ctrl-C must not come before the report is written
-            signal.signal(number, _nothing)
+            signal.signal(number, _ignore)
         raise KeyboardInterrupt
 
     try:
@@ -60,15 +60,13 @@ def measure(
             measured.measure(seconds=seconds, rounds=rounds)
     except BaseException:  # Ctrl-C too, or a signal that ends the process
         if measured.has_measured:
-            with handled(("SIGINT",), _nothing):
-                _publish(measured, out, as_json, interrupted=True)
+            _publish(measured, out, as_json, interrupted=True)
         raise
-    with handled(("SIGINT",), _nothing):
-        return _publish(measured, out, as_json)
+    return _publish(measured, out, as_json)
 
 
-def _nothing(number: int, _: object) -> None:
-    """Handle a signal so."""
+def _ignore(number: int, _: object) -> None:
+    """Handle a signal by doing nothing."""
 
 
 @contextmanager
@@ -81,7 +79,8 @@ def folder(out: Path | None) -> Iterator[None]:
     from darnet_trt.errors import UsageError
     from darnet_trt.evaluation.pictures import need_matplotlib
     from darnet_trt.machine.files import sole_writer
-    from darnet_trt.runtime.bench.report.files import PICTURES, TEXTS
+    from darnet_trt.runtime.bench.report.files import TEXTS
+    from darnet_trt.runtime.bench.report.plots import FORMATS
 
     if out.suffix == ".json":
         raise UsageError(
@@ -92,7 +91,7 @@ def folder(out: Path | None) -> Iterator[None]:
     refuse_bundle_or_cohort(out)
     if out.is_dir():
         for file in sorted(out.iterdir()):
-            if file.name in TEXTS or file.suffix in PICTURES:
+            if file.name in TEXTS or file.suffix[1:] in FORMATS:
                 raise UsageError(
                     f"holds {file.name} already", where=out, do="choose another folder"
                 )
@@ -105,22 +104,23 @@ def _publish(
     measured: Measured, out: Path | None, as_json: bool, *, interrupted: bool = False
 ) -> BenchReport:
     """Write the report and print it; neither is lost where the other fails."""
-    from darnet_trt.runtime.bench.report import files
-    from darnet_trt.runtime.bench.report.table import untrusted
+    with handled(("SIGINT",), _ignore):
+        from darnet_trt.runtime.bench.report import files
+        from darnet_trt.runtime.bench.report.table import untrusted
 
-    report = measured.report(interrupted=interrupted)
-    try:
-        if out is not None:
-            files.write(out, report, measured.traces)
-            say(f"the report is in {out}")
-    finally:
-        if as_json:
-            typer.echo(files.as_json(report))
-            for line in untrusted(report):
-                warn(f"warning: {line}")
-        else:
-            _show(report)
-    return report
+        report = measured.report(interrupted=interrupted)
+        try:
+            if out is not None:
+                files.write(out, report, measured.traces)
+                say(f"the report is in {out}")
+        finally:
+            if as_json:
+                typer.echo(files.as_json(report))
+                for line in untrusted(report):
+                    warn(f"warning: {line}")
+            else:
+                _show(report)
+        return report
 
 
 def _show(report: BenchReport) -> None:

@@ -18,8 +18,6 @@ from darnet_trt.runtime.bench.subject import Trace
 REPORT: Final = "report.json"
 TEXTS: Final = (REPORT, "report.md", "samples.csv")
 """Names of the files that `write` makes, besides the plots."""
-PICTURES: Final = (".png", ".svg")
-"""How the plots' names end."""
 _COLUMNS: Final = ("configuration", "turn", "phase", "due_ns", "started_ns", "done_ns")
 
 

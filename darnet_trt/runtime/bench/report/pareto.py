@@ -66,7 +66,7 @@ def draw_pareto(report: BenchReport, figure: Figure) -> bool:
         + of.replace("$", r"\$")
         + f"\n({asked.source}{', which say little' * asked.random})",
         ylabel="median ms per scan",
-        title=f"Speed and fidelity{partly}; 95 % intervals of the time",
+        title=f"Speed and fidelity{partly}; 95 % intervals of the time where there are any",
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize=8)

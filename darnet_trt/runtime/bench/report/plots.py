@@ -17,6 +17,8 @@ from darnet_trt.runtime.bench.report.schema import BenchReport, Configuration, L
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FORMATS: Final = ("png", "svg")
+"""Draw each plot in these; its name ends in them."""
 _INCHES: Final = (8.0, 5.0)
 _DPI: Final = 150
 _STEPS: Final = 1000
@@ -45,7 +47,7 @@ def plots(report: BenchReport) -> dict[str, bytes]:
     return {
         f"{name}.{kind}": _file(figure, kind)
         for name, figure in figures.items()
-        for kind in ("png", "svg")
+        for kind in FORMATS
     }
 
 
@@ -101,7 +103,7 @@ def _throughput(report: BenchReport) -> Figure:
         )  # fmt: skip
     axes.set(xlabel="scans in a query", ylabel="scans per second", ylim=(0, None))
     axes.set_xticks(sorted({one.batch for one in measured}))
-    axes.set_title("Throughput by batch, with 95 % intervals")
+    axes.set_title("Throughput by batch, with 95 % intervals where there are any")
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
     return figure

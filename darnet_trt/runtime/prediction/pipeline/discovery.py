@@ -65,7 +65,7 @@ class Discovery:
         self._handed: dict[str, str] = {}  # key → content
         self._put_off: dict[str, tuple[Place, FoundStudy]] = {}
         self._found = 0
-        self._worked = 0.0
+        self._worked = 0.0  # of `time.thread_time`: when the work for the next study began
         self._thread: threading.Thread | None = None
 
     def start(self, places: Sequence[Place], since: float) -> None:
